@@ -1,0 +1,37 @@
+"""Errors that teach: what was given, what is needed, what to do.
+
+Every error a user can cause is a `TesseraError`. None of them is a `RuntimeError`: superqt's generator worker
+swallows those.
+"""
+
+from __future__ import annotations
+
+
+class TesseraError(Exception):
+    """Something the user can put right; the message says how."""
+
+
+class ParameterError(TesseraError, ValueError):
+    """A parameter has a value that the method cannot use.
+
+    Attributes
+    ----------
+    parameter : str
+        Name of the parameter, as written in the method's signature.
+    """
+
+    def __init__(self, message: str, parameter: str) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+
+
+class InputError(TesseraError, ValueError):
+    """An image, label image or point list cannot be used as it is."""
+
+
+class FileError(TesseraError, OSError):
+    """A file cannot be read or written."""
+
+
+class RunError(TesseraError):
+    """A run failed on its way (out of memory, a worker lost); nothing was changed."""

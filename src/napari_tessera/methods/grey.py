@@ -1,0 +1,48 @@
+"""One grey value per pixel from an image with channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_tessera.errors import ParameterError
+
+RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
+
+
+def to_grey(image: np.ndarray, channel_axis: int | None, channel: int, method: str) -> np.ndarray:
+    """Pick one channel, or combine all of them.
+
+    Parameters
+    ----------
+    image : array
+        (Y, X) or (Z, Y, X), with the channels at `channel_axis`.
+    channel_axis : int or None
+    channel : int
+        1 is the first channel; 0 combines all: luminance (Rec. 709) for three or four channels, of which the fourth
+        is taken for opacity and left out, otherwise their mean.
+    method : str
+        Name for the error message.
+
+    Returns
+    -------
+    array
+        (Y, X) or (Z, Y, X). A picked channel is a view and keeps its dtype; a combination is float32.
+    """
+    if channel_axis is None:
+        if channel > 1:
+            raise ParameterError(f"{method}: `channel` is {channel}, but the image has no channels. Use 0.", "channel")
+        return image
+    channels = np.moveaxis(image, channel_axis, 0)
+    if channel > len(channels):
+        raise ParameterError(
+            f"{method}: `channel` is {channel}, but the image has {len(channels)} channels. "
+            f"Use 1 to {len(channels)}, or 0 for all together.",
+            "channel",
+        )
+    if channel:
+        return channels[channel - 1]
+    weights = RGB_TO_LUMINANCE if len(channels) in (3, 4) else (1 / len(channels),) * len(channels)
+    grey = np.zeros(channels.shape[1:], np.float32)
+    for weight, values in zip(weights, channels, strict=False):
+        grey += np.float32(weight) * values.astype(np.float32, copy=False)
+    return grey
