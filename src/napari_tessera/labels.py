@@ -5,9 +5,16 @@ Every label array here is C-ordered, integer, with 0 as background.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import fastremap
 import numpy as np
 from scipy import ndimage
+
+from napari_tessera.jobs import Job, Progress
+
+CHUNK_PX = 1 << 20
+"""Pixels worked on between two steps of a job: a few milliseconds of NumPy."""
 
 
 def label_dtype(largest: int) -> type[np.signedinteger]:
@@ -21,14 +28,14 @@ def neighbourhood(ndim: int, connectivity: int) -> np.ndarray:
 
 
 def connected_components(mask: np.ndarray, connectivity: int = 1) -> np.ndarray:
-    """Number the connected regions of `mask` from 1 in raster order of their first pixel; int32, or int64 past 2³¹."""
+    """Label the connected regions of `mask` from 1 in raster order of their first pixel; int32, or int64 past 2³¹."""
     dtype = label_dtype(mask.size)
     labels, _ = ndimage.label(mask, neighbourhood(mask.ndim, connectivity), output=dtype)
     return labels
 
 
 def renumber(labels: np.ndarray) -> np.ndarray:
-    """Number objects 1…N in raster order of their first pixel; the result is int32, or int64 past 2³¹.
+    """Give objects the numbers 1…N in raster order of their first pixel; the result is int32, or int64 past 2³¹.
 
     The input may be overwritten.
     """
@@ -36,6 +43,33 @@ def renumber(labels: np.ndarray) -> np.ndarray:
         return labels.astype(np.int32)
     labels, mapping = fastremap.renumber(np.ascontiguousarray(labels), start=1, preserve_zero=True, in_place=True)
     return labels.astype(label_dtype(len(mapping)), copy=False)
+
+
+def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Do the same as `renumber` in small steps that leave other threads free, without touching the input.
+
+    Returns
+    -------
+    labels : array
+        The same shape, 1…N in raster order of the first pixel.
+    old : (N,) array
+        The number that object 1…N had before.
+    """
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    total = 2 * flat.size
+    seen = []
+    for part in chunks(flat.size):
+        yield Progress(part.start, total, "Numbering")
+        seen.append(_in_order_of_appearance(flat[part]))
+    old = _in_order_of_appearance(np.concatenate(seen)) if seen else flat
+    old = old[old != 0]
+    values, numbers = np.append(0, old), np.arange(len(old) + 1, dtype=label_dtype(len(old)))
+    mapping = Mapping(values, numbers)
+    result = np.empty(flat.shape, numbers.dtype)
+    for part in chunks(flat.size):
+        yield Progress(flat.size + part.start, total, "Numbering")
+        result[part] = mapping[flat[part]]
+    return result.reshape(labels.shape), old
 
 
 def sizes(labels: np.ndarray) -> np.ndarray:
@@ -48,3 +82,68 @@ def drop_small(labels: np.ndarray, smallest: int) -> np.ndarray:
     keep = sizes(labels) >= smallest
     keep[0] = False
     return np.where(keep, np.arange(len(keep), dtype=labels.dtype), 0)[labels]
+
+
+def is_label_image(seeds: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Say whether `seeds` is a painted label image of the image's spatial `shape`, rather than a list of points."""
+    return seeds.dtype.kind in "iu" and seeds.shape == shape
+
+
+def chunks(size: int, chunk_px: int = CHUNK_PX) -> Iterator[slice]:
+    """Cut `size` pixels of a flat array into slices of at most `chunk_px`."""
+    for start in range(0, size, chunk_px):
+        yield slice(start, min(start + chunk_px, size))
+
+
+def run_starts(*flat: np.ndarray) -> np.ndarray:
+    """Return where a new run of equal values begins in any of the flat arrays of one length.
+
+    Label images are made of long runs, so counting runs is many times cheaper than counting pixels.
+    """
+    if flat[0].size == 0:
+        return np.empty(0, np.intp)
+    is_start = np.zeros(flat[0].size, bool)
+    is_start[0] = True
+    for values in flat:
+        is_start[1:] |= values[1:] != values[:-1]
+    return np.flatnonzero(is_start)
+
+
+class Mapping:
+    """Look up a number for every label: by table where labels are small, by search where they are huge.
+
+    Parameters
+    ----------
+    labels : (N,) array
+        All different.
+    numbers : (N,) array
+        What each becomes; a label that is not listed must not be looked up.
+    """
+
+    LARGEST_TABLE = 1 << 24
+
+    def __init__(self, labels: np.ndarray, numbers: np.ndarray) -> None:
+        self._table: np.ndarray | None = None
+        if len(labels) and labels.max() < max(self.LARGEST_TABLE, 4 * len(labels)):
+            self._table = np.zeros(int(labels.max()) + 1, numbers.dtype)
+            self._table[labels] = numbers
+        order = np.argsort(labels)
+        self._labels, self._numbers = labels[order], numbers[order]
+
+    def __getitem__(self, labels: np.ndarray) -> np.ndarray:
+        if self._table is not None:
+            return self._table[labels]
+        return self._numbers[np.searchsorted(self._labels, labels)]
+
+
+def _in_order_of_appearance(flat: np.ndarray) -> np.ndarray:
+    """Return the different values of a flat array, in the order in which they first occur."""
+    values, first = np.unique(flat[run_starts(flat)], return_index=True)
+    return values[np.argsort(first)]
+
+
+def first_seen(labels: np.ndarray) -> np.ndarray:
+    """Return the numbers of the objects in raster order of their first pixel."""
+    numbers, first = np.unique(labels, return_index=True)
+    order = np.argsort(first[numbers > 0])
+    return np.asarray(numbers[numbers > 0][order])

@@ -1,0 +1,177 @@
+"""How well labels agree with the truth: Dice, IoU, AP, F1, PQ, splits and merges.
+
+Every score is made from sums (`counts`), so that many images are pooled by adding their sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.counts import ClassCounts, ObjectCounts, count_classes, count_objects
+from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.jobs import Job, Progress, drive, part_of
+from napari_tessera.overlaps import find_overlaps
+
+THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+"""IoU thresholds 0.50, 0.55 … 0.95."""
+
+
+def evaluate(
+    truth: np.ndarray, prediction: np.ndarray, *, thresholds: Sequence[float] = THRESHOLDS, classes: bool = False
+) -> dict[str, Any]:
+    """Score a label image against the truth.
+
+    Parameters
+    ----------
+    truth, prediction : array
+        Integer label images of one shape, in any number of dimensions; 0 is background. Objects may have any numbers.
+    thresholds : sequence of float
+        IoU from which on a pair of objects may match, each above 0 and at most 1.
+    classes : bool
+        The labels are classes, not objects: score the pixels of each class instead of counting objects.
+
+    Returns
+    -------
+    dict
+        Plain numbers, lists and dicts, ready for JSON.
+
+        - ``dice``, ``iou``: of all labelled pixels against the background. With nothing labelled in either, 1.
+        - ``ap``: for each threshold TP / (TP + FP + FN) under an optimal one-to-one matching; keys such as "0.50".
+          ``map``: its mean over the thresholds. ``tp``, ``fp``, ``fn``: the numbers it is made of.
+        - ``precision``, ``recall``, ``f1``: of objects matched at an IoU of 0.5 or more.
+        - ``pq``, ``sq``, ``rq``: panoptic quality, its segmentation quality (the mean IoU of those matches) and its
+          recognition quality (the same as F1).
+        - ``splits``: true objects that hold two or more predicted ones, where an object holds another if it has more
+          than half of its pixels. ``merges``: predicted objects that hold two or more true ones.
+        - ``truth_objects``, ``predicted_objects``: how many there are.
+
+        With no object in either image every score is 1. With objects in one only, the scores are 0. Where nothing
+        matches, ``sq`` is 0.
+
+        With `classes` there are, beside ``dice`` and ``iou``, only ``classes`` (Dice and IoU by class), ``mean_dice``
+        and ``mean_iou`` (over the classes that occur in either image) and ``accuracy`` (of all pixels).
+
+    Raises
+    ------
+    InputError
+        If the shapes differ or an array does not hold labels.
+    ParameterError
+        If a threshold is not above 0 and at most 1.
+
+    References
+    ----------
+    AP: Caicedo et al. 2019, doi:10.1038/s41592-019-0612-7. PQ: Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963.
+    Splits and merges: Coelho et al. 2009, doi:10.1109/ISBI.2009.5193098; Caicedo et al. 2019,
+    doi:10.1002/cyto.a.23863.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tessera as tessera
+    >>> truth = np.array([[1, 1, 0, 2]])
+    >>> scores = tessera.evaluate(truth, np.array([[7, 7, 0, 0]]))
+    >>> scores["ap"]["0.50"], scores["dice"]
+    (0.5, 0.8)
+    """
+    return drive(evaluation(truth, prediction, thresholds=thresholds, classes=classes))
+
+
+def evaluation(
+    truth: np.ndarray, prediction: np.ndarray, *, thresholds: Sequence[float] = THRESHOLDS, classes: bool = False
+) -> Job[dict[str, Any]]:
+    """Do what `evaluate` does, as a job in small steps."""
+    counts = yield from _counting(truth, prediction, _checked(thresholds), classes)
+    return counts.scores()
+
+
+def evaluate_many(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    *,
+    thresholds: Sequence[float] = THRESHOLDS,
+    classes: bool = False,
+) -> dict[str, Any]:
+    """Score many label images against their truths.
+
+    Parameters
+    ----------
+    pairs : iterable of (truth, prediction)
+        They may be read one by one: only two images are held at a time.
+    thresholds, classes
+        See `evaluate`.
+
+    Returns
+    -------
+    dict
+        - ``images``: what `evaluate` says of each image, in order.
+        - ``pooled``: the same scores from the sums over all images (of pixels, of TP, FP and FN), as if they were one
+          large image. Classes are pooled by their number.
+        - ``mean``: the mean of each score over the images, each image counting the same.
+
+    Raises
+    ------
+    InputError
+        If there is no pair, or one cannot be compared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tessera as tessera
+    >>> one, none = np.array([[1, 1, 0]]), np.array([[0, 0, 0]])
+    >>> scores = tessera.evaluate_many([(one, one), (one, none)])
+    >>> scores["pooled"]["ap"]["0.50"], scores["mean"]["dice"]
+    (0.5, 0.5)
+    """
+    return drive(evaluation_of_many(pairs, thresholds=thresholds, classes=classes))
+
+
+def evaluation_of_many(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    *,
+    thresholds: Sequence[float] = THRESHOLDS,
+    classes: bool = False,
+) -> Job[dict[str, Any]]:
+    """Do what `evaluate_many` does, as a job in small steps."""
+    thresholds = _checked(thresholds)
+    total = float(len(pairs)) if isinstance(pairs, Sequence) else 0.0
+    counts: list[Any] = []
+    for done, (truth, prediction) in enumerate(pairs):
+        counts.append((yield from part_of(_counting(truth, prediction, thresholds, classes), done, 1, total)))
+    if not counts:
+        raise InputError("evaluate: there are no images to score. Give at least one pair of truth and prediction.")
+    images = [each.scores() for each in counts]
+    pooled = counts[0]
+    for each in counts[1:]:
+        pooled = pooled + each
+    return {"images": images, "pooled": pooled.scores(), "mean": _mean(images)}
+
+
+def _counting(
+    truth: np.ndarray, prediction: np.ndarray, thresholds: tuple[float, ...], classes: bool
+) -> Job[ObjectCounts | ClassCounts]:
+    overlaps = yield from find_overlaps(truth, prediction)
+    yield Progress(1, 1, "Matching objects")
+    if classes:
+        return count_classes(overlaps, np.size(truth))
+    return count_objects(overlaps, thresholds)
+
+
+def _checked(thresholds: Sequence[float]) -> tuple[float, ...]:
+    values = tuple(float(value) for value in thresholds)
+    if not values or not all(0 < value <= 1 for value in values):
+        raise ParameterError(
+            f"evaluate: `thresholds` is {thresholds!r}, but each must be above 0 and at most 1, as in (0.5, 0.75).",
+            "thresholds",
+        )
+    return values
+
+
+def _mean(images: list[dict[str, Any]]) -> dict[str, Any]:
+    """Average each number over the images; in nested dicts, over the images that have the key."""
+    mean: dict[str, Any] = {}
+    for key in dict.fromkeys(key for image in images for key in image):
+        found = [image[key] for image in images if key in image]
+        mean[key] = _mean(found) if isinstance(found[0], dict) else float(np.mean(found))
+    return mean
