@@ -1,0 +1,261 @@
+"""Every check at the door: what comes in is made canonical here, or refused with a message that says what to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.errors import InputError
+from napari_tessera.spatial import SPATIAL_AXES
+from napari_tessera.spec import Declaration, Input, Role
+
+CHANNEL = "C"
+LARGEST_RGB_CHANNELS = 4
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the axes of an image mean, and their working order: one-at-a-time axes, then space, then channels.
+
+    Attributes
+    ----------
+    axes : str
+        One letter per axis of the image as given, such as "TCZYX".
+    """
+
+    axes: str
+
+    @property
+    def loops(self) -> str:
+        """Axes taken one at a time (time, position, …)."""
+        return "".join(axis for axis in self.axes if axis not in SPATIAL_AXES + CHANNEL)
+
+    @property
+    def space(self) -> str:
+        """Axes segmented together, in the order z, y, x."""
+        return "".join(axis for axis in SPATIAL_AXES if axis in self.axes)
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether one axis holds channels."""
+        return CHANNEL in self.axes
+
+    @property
+    def label_axes(self) -> str:
+        """Axes of the label image: those of the image without the channels."""
+        return self.axes.replace(CHANNEL, "")
+
+    def to_working(self, array: np.ndarray) -> np.ndarray:
+        """Bring an array with the image's axes (or the label image's) into working order."""
+        axes = self.axes if array.ndim == len(self.axes) else self.label_axes
+        wanted = self.loops + self.space + (CHANNEL if CHANNEL in axes else "")
+        return array.transpose([axes.index(axis) for axis in wanted])
+
+    def from_working(self, labels: np.ndarray) -> np.ndarray:
+        """Bring labels in working order back to the order of the image's axes."""
+        working = self.loops + self.space
+        return labels.transpose([working.index(axis) for axis in self.label_axes])
+
+    def label_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of the label image of an image of `shape`."""
+        return tuple(size for axis, size in zip(self.axes, shape, strict=True) if axis != CHANNEL)
+
+
+def guess_axes(shape: Sequence[int], dtype: np.dtype) -> str:
+    """Name the axes of an image nobody described: YX, YXC for 8-bit colour, ZYX, ZYXC for 8-bit colour, TZYX."""
+    is_colour = dtype == np.uint8 and shape[-1] in (3, LARGEST_RGB_CHANNELS)
+    by_ndim = {2: "YX", 3: "YXC" if is_colour else "ZYX", 4: "ZYXC" if is_colour else "TZYX"}
+    if len(shape) not in by_ndim:
+        raise InputError(
+            f"The image has {len(shape)} axes (shape {tuple(shape)}); say what they are with `axes`, for example "
+            '"YX", "ZYX", "TYX" or "TCZYX".'
+        )
+    return by_ndim[len(shape)]
+
+
+def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layout:
+    """Return the layout that `axes` describes, or guess it where `axes` is None."""
+    if axes is None:
+        return Layout(guess_axes(shape, dtype))
+    example = 'Write one letter per axis, for example "YX", "ZYX", "TYX" or "YXC".'
+    if not isinstance(axes, str) or not axes.isalpha():
+        raise InputError(f"`axes` is {axes!r}. {example}")
+    axes = axes.upper()
+    if len(axes) != len(shape):
+        raise InputError(
+            f"`axes` is {axes!r}, which names {len(axes)} axes, but the image has {len(shape)} (shape {tuple(shape)})."
+            f" {example}"
+        )
+    if len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
+        raise InputError(f"`axes` is {axes!r}, but it needs Y and X, and each letter once. {example}")
+    return Layout(axes)
+
+
+def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
+    """Return one positive pixel size per spatial axis in the order z, y, x; one number serves for all axes."""
+    if spacing is None:
+        return None
+    space = layout.space
+    if isinstance(spacing, Mapping):
+        spacing = [spacing.get(axis) for axis in space]
+    elif np.isscalar(spacing):
+        spacing = [spacing] * len(space)
+    try:
+        sizes = tuple(float(size) for size in spacing)
+    except (TypeError, ValueError):
+        sizes = ()
+    if len(sizes) != len(space) or not all(math.isfinite(size) and size > 0 for size in sizes):
+        raise InputError(
+            f"`spacing` is {spacing!r}, but it needs one positive number for each of the axes {', '.join(space)} "
+            "(the size of a pixel), or one number for all."
+        )
+    return sizes
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Bring a NumPy, dask or zarr array (or nested lists) into memory.
+
+    Raises
+    ------
+    InputError
+        If it is no array of numbers, is empty, or does not fit into memory.
+    """
+    try:
+        array = np.asarray(values)
+    except MemoryError as error:
+        raise InputError(f"{name} does not fit into memory. Segment a region, or run it in blocks.") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is not an array of numbers: {error}") from error
+    if array.dtype.kind not in "buif":
+        raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    if array.size == 0:
+        raise InputError(f"{name} is empty: its shape is {array.shape}.")
+    return array
+
+
+def canonical_dtype(dtype: np.dtype) -> np.dtype:
+    """Native byte order; bool becomes uint8 and float16 float32."""
+    if dtype == np.bool_:
+        return np.dtype(np.uint8)
+    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
+
+
+def check_image(values: Any, name: str) -> np.ndarray:
+    """Return an image in native byte order, in one piece and finite.
+
+    bool becomes uint8, float16 becomes float32.
+
+    Raises
+    ------
+    InputError
+        If it holds NaN or infinite values, or is not an array of real numbers with at least two axes.
+    """
+    array = as_array(values, name)
+    if array.ndim < 2:
+        raise InputError(f"{name} has shape {array.shape}, but an image has at least two axes, Y and X.")
+    array = np.ascontiguousarray(array, canonical_dtype(array.dtype))
+    if array.dtype.kind == "f" and not (math.isfinite(array.min()) and math.isfinite(array.max())):
+        bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+        raise InputError(
+            f"{name} has {bad} pixels that are NaN or infinite. Replace them first, for example with "
+            "np.nan_to_num(image)."
+        )
+    return array
+
+
+def check_labels(values: Any, name: str) -> np.ndarray:
+    """Return labels as int32 (or int64 where the numbers are larger).
+
+    Raises
+    ------
+    InputError
+        If they are negative or not whole numbers.
+    """
+    array = as_array(values, name)
+    if array.dtype.kind == "f":
+        raise InputError(f"{name} holds {array.dtype} values, but labels are whole numbers. Use a Labels layer.")
+    largest, smallest = int(array.max()), int(array.min())
+    if smallest < 0:
+        raise InputError(f"{name} holds the number {smallest}, but labels are 0 (background) or more.")
+    if largest > np.iinfo(np.int64).max:
+        raise InputError(f"{name} holds the number {largest}, but labels go up to 2⁶³ − 1.")
+    dtype = np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+    return np.ascontiguousarray(array, dtype)
+
+
+def check_points(values: Any, name: str, axes: str, shape: Sequence[int]) -> np.ndarray:
+    """Return points as float64 (N, D), each inside the image.
+
+    Raises
+    ------
+    InputError
+        If the columns do not fit the axes, or a point lies outside the image.
+    """
+    points = np.asarray(values, np.float64) if np.size(values) else np.empty((0, len(shape)))
+    order = ", ".join(axis.lower() for axis in axes)
+    if points.ndim != 2 or points.shape[1] != len(shape):
+        raise InputError(
+            f"{name} has shape {points.shape}, but points are (N, {len(shape)}): one row a point, in pixels as {order}."
+        )
+    inside = np.all((np.rint(points) >= 0) & (np.rint(points) < np.asarray(shape)), axis=1)
+    if not inside.all():
+        bad = points[~inside][0]
+        raise InputError(
+            f"{name}: {np.count_nonzero(~inside)} of {len(points)} points lie outside the image, for example "
+            f"({', '.join(f'{value:g}' for value in bad)}) as {order}; the image has shape {tuple(shape)}."
+        )
+    return points
+
+
+def is_labels(values: Any, shape: Sequence[int]) -> bool:
+    """Say whether seeds are painted labels (integers of the image's shape) rather than points."""
+    array_shape = getattr(values, "shape", None)
+    dtype = getattr(values, "dtype", None)
+    return array_shape == tuple(shape) and dtype is not None and np.dtype(dtype).kind in "bui"
+
+
+def check_inputs(
+    declaration: Declaration, given: Mapping[str, Any], layout: Layout, shape: Sequence[int]
+) -> dict[str, np.ndarray | None]:
+    """Check every input after the first one against the image's shape; those left out are None.
+
+    Raises
+    ------
+    InputError
+        Naming the input that is missing or does not fit.
+    """
+    checked: dict[str, np.ndarray | None] = {}
+    for entry in declaration.inputs[1:]:
+        name = f"{declaration.name}: `{entry.name}`"
+        values = given.get(entry.name)
+        if values is not None:
+            checked[entry.name] = _check_input(entry, values, name, layout, shape)
+        elif entry.is_optional:
+            checked[entry.name] = None
+        else:
+            raise InputError(f"{name} is missing. Give {_wanted(entry)}.")
+    return checked
+
+
+def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Sequence[int]) -> np.ndarray:
+    wanted = layout.label_shape(shape)
+    if Role.POINTS in entry.roles and not (Role.LABELS in entry.roles and is_labels(values, wanted)):
+        return check_points(values, name, layout.label_axes, wanted)
+    array = check_labels(values, name) if Role.LABELS in entry.roles else check_image(values, name)
+    if array.shape != wanted:
+        raise InputError(
+            f"{name} has shape {array.shape}, but the image needs {wanted} (axes {layout.label_axes}). "
+            f"Give {_wanted(entry)} of that shape."
+        )
+    return array
+
+
+def _wanted(entry: Input) -> str:
+    words = {Role.IMAGE: "an image", Role.LABELS: "a label image", Role.POINTS: "points"}
+    return " or ".join(words[role] for role in entry.roles)

@@ -1,0 +1,116 @@
+"""The record of a run: plain JSON, enough to run it again and get the same labels."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import platform
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.errors import FileError, InputError
+
+FORMAT = 1
+LARGEST_EMBEDDED_BYTES = 1_000_000
+CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "edt", "fastremap")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the system and the packages that decide a result."""
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for package in CORE_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """The time, as an ISO 8601 text in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe(array: np.ndarray) -> dict[str, Any]:
+    """Shape, dtype and SHA-256 of an array's pixels in C order."""
+    return {"shape": list(array.shape), "dtype": array.dtype.str.lstrip("<>|="), "sha256": hash_pixels(array)}
+
+
+def hash_pixels(array: np.ndarray) -> str:
+    """SHA-256 of the pixels in C order, little-endian, whatever the array's own layout."""
+    digest = hashlib.sha256()
+    little = array.dtype.newbyteorder("<")
+    for part in array if array.ndim > 1 else (array,):
+        digest.update(np.ascontiguousarray(part, dtype=little))
+    return digest.hexdigest()
+
+
+def embed(array: np.ndarray) -> dict[str, Any]:
+    """Describe an array and, where it packs small (paint, seeds), keep its values in the record."""
+    record = describe(array)
+    packed = zlib.compress(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes(), 6)
+    if len(packed) <= LARGEST_EMBEDDED_BYTES:
+        record["zlib"] = base64.b64encode(packed).decode("ascii")
+    return record
+
+
+def embedded(record: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the array kept in a record by `embed`, or None if it was too large to keep."""
+    if "zlib" not in record:
+        return None
+    try:
+        dtype = np.dtype(record["dtype"]).newbyteorder("<")
+        shape = tuple(int(size) for size in record["shape"])
+        if dtype.hasobject:
+            raise ValueError("object arrays are not data")
+        size = int(np.prod(shape)) * dtype.itemsize
+        unpacked = zlib.decompressobj().decompress(base64.b64decode(record["zlib"]), size + 1)
+        return np.frombuffer(unpacked, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    except (ValueError, TypeError, zlib.error) as error:
+        raise FileError(f"The record's embedded array is damaged ({error}). Give the array itself.") from error
+
+
+def make_record(
+    method: str,
+    parameters: Mapping[str, Any],
+    axes: str,
+    spacing: tuple[float, ...] | None,
+    inputs: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """Assemble the record of one run."""
+    return {
+        "tessera": FORMAT,
+        "method": method,
+        "parameters": dict(parameters),
+        "axes": axes,
+        "spacing": None if spacing is None else list(spacing),
+        "inputs": dict(inputs),
+        **more,
+        "versions": versions(),
+    }
+
+
+def check_record(record: Any) -> dict[str, Any]:
+    """Return `record` if it is one that this version can replay.
+
+    Raises
+    ------
+    InputError
+        Saying what is missing, or that the record is newer than this version.
+    """
+    if not isinstance(record, Mapping):
+        raise InputError(f"A recipe is a dictionary (or a list of them), but this is a {type(record).__name__}.")
+    missing = [key for key in ("tessera", "method", "parameters", "axes") if key not in record]
+    if missing:
+        raise InputError(f"This is not a Tessera recipe: it has no {', '.join(map(repr, missing))}.")
+    if not isinstance(record["tessera"], int) or record["tessera"] > FORMAT:
+        raise InputError(
+            f"The recipe has format {record['tessera']!r}; this version reads up to {FORMAT}. Update napari-tessera."
+        )
+    return dict(record)

@@ -1,0 +1,110 @@
+"""Every method, in one visible tuple. Adding a method is one line here and one module in `methods/`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import ModuleType
+from typing import Any, Literal
+
+from napari_tessera.errors import ParameterError
+from napari_tessera.result import Kind
+from napari_tessera.spec import Declaration, Input, Parameter, Role
+
+Join = Literal["touch", "overlap"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's name and what cannot be read from its signature.
+
+    Attributes
+    ----------
+    name : str
+        Name of the function, and of the module in `napari_tessera.methods` that holds it.
+    title : str
+        Name on the widget and in the menus.
+    kind : "objects" or "classes"
+        What the labels are; a parameter `output`, where there is one, decides instead.
+    join : "touch", "overlap" or None
+        How objects cut by a block face are put together again; None where the method needs the whole image.
+    """
+
+    name: str
+    title: str
+    kind: Kind = "objects"
+    join: Join | None = None
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The module that holds the method, imported when first asked for."""
+        return importlib.import_module(f"napari_tessera.methods.{self.name}")
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The method itself: arrays in, labels out, as a job."""
+        function: Callable[..., Any] = getattr(self.module, self.name)
+        return function
+
+    @cached_property
+    def declaration(self) -> Declaration:
+        """What the signature and the docstring say."""
+        return Declaration(self.function)
+
+    @property
+    def summary(self) -> str:
+        """One line on what the method does."""
+        return self.declaration.summary
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Arrays the method takes, the main one first."""
+        return self.declaration.inputs
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Settings of the method."""
+        return self.declaration.parameters
+
+    @property
+    def takes_image(self) -> bool:
+        """Whether the main input is an image (otherwise it is labels)."""
+        return self.inputs[0].roles == (Role.IMAGE,)
+
+    def kind_of(self, parameters: Mapping[str, Any]) -> Kind:
+        """Say whether the labels are objects or classes, given the parameters."""
+        return parameters.get("output", self.kind)
+
+    def reach(self, parameters: Mapping[str, Any]) -> int | None:
+        """How many pixels away the image can change a label; None if the method needs the whole image."""
+        reach = getattr(self.module, "reach", None)
+        return None if self.join is None or reach is None else reach(**parameters)
+
+
+METHODS: tuple[Method, ...] = (
+    Method("threshold", "Threshold", join="touch"),
+    Method("region_growing", "Region growing"),
+    Method("watershed", "Watershed", join="overlap"),
+    Method("kmeans", "K-means", kind="classes", join="touch"),
+    Method("refine", "Refine labels"),
+    Method("compare", "Compare with truth"),
+)
+
+
+def method_named(name: str) -> Method:
+    """Find a method by its name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none; the message names the nearest.
+    """
+    by_name = {method.name: method for method in METHODS}
+    if isinstance(name, str) and (asked := name.replace("-", "_")) in by_name:
+        return by_name[asked]
+    near = difflib.get_close_matches(str(name), by_name, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(by_name)}."
+    raise ParameterError(f"There is no method named {name!r}. {hint}", "method")
