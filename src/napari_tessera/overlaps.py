@@ -82,7 +82,7 @@ def checked_pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray,
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
         raise InputError(
-            f"evaluate: `truth` has shape {truth.shape} but `prediction` has {prediction.shape}. "
+            f"`truth` has shape {truth.shape} but `prediction` has {prediction.shape}. "
             "Compare label images of the same shape."
         )
     return _as_labels(truth, "truth"), _as_labels(prediction, "prediction")
@@ -90,9 +90,9 @@ def checked_pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray,
 
 def _as_labels(labels: np.ndarray, name: str) -> np.ndarray:
     if labels.dtype.kind not in "biu":
-        raise InputError(f"evaluate: `{name}` is {labels.dtype}, but labels are whole numbers. Give an integer array.")
+        raise InputError(f"`{name}` is {labels.dtype}, but labels are whole numbers. Give an integer array.")
     if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-        raise InputError(f"evaluate: `{name}` holds {labels.min()}, but labels are 0 (background) or more.")
+        raise InputError(f"`{name}` holds {labels.min()}, but labels are 0 (background) or more.")
     labels = np.ascontiguousarray(labels)
     return labels.view(np.uint8) if labels.dtype.kind == "b" else labels
 
