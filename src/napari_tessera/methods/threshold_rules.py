@@ -1,0 +1,172 @@
+"""Intensity levels from a histogram: one function per published rule.
+
+Every rule takes a `Histogram` of at least two occupied steps and returns a level; pixels above it are foreground.
+On 8- and 16-bit integers the levels are those of scikit-image; on floating point they agree within one of its 256 bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from napari_tessera.errors import ParameterError
+from napari_tessera.jobs import drive
+from napari_tessera.methods.histogram import Histogram, measure
+
+SHAPE_BINS = 256
+"""Rules that look at the histogram's shape see so many steps where it is not exact: finer ones are mostly noise."""
+
+MOST_SMOOTHINGS = 10_000
+
+
+def find_level(image: np.ndarray, rule: str) -> float:
+    """Find the intensity that parts an image into background and foreground.
+
+    Parameters
+    ----------
+    image : (Y, X) or (Z, Y, X) array
+        Grey values, any integer or floating-point dtype, finite.
+    rule : str
+        "otsu", "li", "yen", "isodata", "triangle", "mean" or "minimum".
+
+    Returns
+    -------
+    float
+        Pixels above it are foreground. A constant image has none.
+
+    Raises
+    ------
+    ParameterError
+        If the rule finds no level ("minimum" needs a histogram with two peaks).
+
+    Examples
+    --------
+    >>> find_level(np.array([[10, 10, 50]], np.uint8), "otsu")
+    10.0
+    """
+    grid, counts = drive(measure(image))
+    return float(grid.low) if grid.is_constant else level_of(Histogram.on(grid, counts), rule)
+
+
+def level_of(histogram: Histogram, rule: str) -> float:
+    """Return the level that `rule` finds in a histogram; one with a single occupied step has its value."""
+    if len(histogram.counts) == 1:
+        return float(histogram.origin)
+    return RULES[rule](histogram)
+
+
+def otsu(histogram: Histogram) -> float:
+    """Maximise the variance between two classes (Otsu 1979, doi:10.1109/TSMC.1979.4310076)."""
+    below, above = _pixels_below_and_above(histogram)
+    mean_below, mean_above = _means_below_and_above(histogram)
+    between = below * above * (mean_below - mean_above) ** 2
+    return float(histogram.values[np.argmax(between)])
+
+
+def li(histogram: Histogram) -> float:
+    """Minimise the cross-entropy between image and classes (Li & Tam 1998, doi:10.1016/S0167-8655(98)00057-9)."""
+    values, counts = histogram.values - histogram.origin, histogram.counts  # the logarithm needs values from 0 on
+    level, before = np.average(values, weights=counts), -np.inf
+    while abs(level - before) > histogram.step / 2:
+        before = level
+        is_above = values > before
+        mean_above = np.average(values[is_above], weights=counts[is_above])
+        mean_below = np.average(values[~is_above], weights=counts[~is_above])
+        if mean_below == 0:
+            break
+        level = (mean_below - mean_above) / (np.log(mean_below) - np.log(mean_above))
+    return float(level + histogram.origin)
+
+
+def yen(histogram: Histogram) -> float:
+    """Maximise the entropic correlation of the two classes (Yen et al. 1995, doi:10.1109/83.366472)."""
+    histogram = _shape(histogram)
+    share = histogram.counts / histogram.counts.sum()
+    below = np.cumsum(share)[:-1]
+    squares_below = np.cumsum(share**2)[:-1]
+    squares_above = np.cumsum(share[::-1] ** 2)[::-1][1:]
+    correlation = 2 * np.log(below * (1 - below)) - np.log(squares_below * squares_above)
+    return float(histogram.values[np.argmax(correlation)])
+
+
+def isodata(histogram: Histogram) -> float:
+    """Find the lowest level half-way between the means of its classes (Ridler & Calvard 1978)."""
+    histogram = _shape(histogram)
+    mean_below, mean_above = _means_below_and_above(histogram)
+    excess = (mean_below + mean_above) / 2 - histogram.values[:-1]
+    return float(histogram.values[np.argmax((excess >= 0) & (excess < histogram.step))])
+
+
+def triangle(histogram: Histogram) -> float:
+    """Find the step farthest below the line from the peak to the longer tail's end (Zack et al. 1977)."""
+    histogram = _shape(histogram)
+    counts, last = histogram.counts, len(histogram.counts) - 1
+    peak = int(np.argmax(counts))
+    is_tail_above = peak < last - peak
+    if is_tail_above:
+        counts, peak = counts[::-1], last - peak
+    below_peak = np.arange(peak)
+    step = int(np.argmax(counts.max() * below_peak - float(peak) * counts[:peak]))
+    return float(histogram.values[last - step if is_tail_above else step])
+
+
+def mean(histogram: Histogram) -> float:
+    """Return the mean intensity."""
+    return float(np.average(histogram.values, weights=histogram.counts))
+
+
+def minimum(histogram: Histogram) -> float:
+    """Smooth the histogram until two peaks are left; return the valley between them (Prewitt & Mendelsohn 1966)."""
+    histogram = histogram.folded(SHAPE_BINS)
+    counts = histogram.counts.astype(np.float32)
+    for _ in range(MOST_SMOOTHINGS):
+        counts = ndimage.uniform_filter1d(counts, 3)
+        peaks = _peaks(counts)
+        if len(peaks) < 3:
+            break
+    if len(peaks) != 2:
+        raise ParameterError(
+            'The rule "minimum" needs a histogram with two peaks, one of background and one of objects, but this '
+            'image\'s has not. Use "otsu", "li" or "triangle".',
+            "rule",
+        )
+    valley = peaks[0] + np.argmin(counts[peaks[0] : peaks[1] + 1])
+    return float(histogram.values[valley])
+
+
+RULES: dict[str, Callable[[Histogram], float]] = {
+    "otsu": otsu,
+    "li": li,
+    "yen": yen,
+    "isodata": isodata,
+    "triangle": triangle,
+    "mean": mean,
+    "minimum": minimum,
+}
+
+
+def _shape(histogram: Histogram) -> Histogram:
+    return histogram if histogram.is_exact else histogram.folded(SHAPE_BINS)
+
+
+def _pixels_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels in the steps up to each one but the last, and in those past it; (B - 1,) each."""
+    below = np.cumsum(histogram.counts)[:-1].astype(np.float64)
+    return below, histogram.counts.sum() - below
+
+
+def _means_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Mean intensity of the steps up to each one but the last, and of those past it; (B - 1,) each."""
+    below, above = _pixels_below_and_above(histogram)
+    sums = np.cumsum(histogram.counts * (histogram.values - histogram.origin))  # from 0 on: nothing cancels
+    return histogram.origin + sums[:-1] / below, histogram.origin + (sums[-1] - sums[:-1]) / above
+
+
+def _peaks(counts: np.ndarray) -> np.ndarray:
+    """Last step of each rise that a fall follows; a plateau counts once."""
+    slopes = np.sign(np.diff(counts))
+    changes = np.flatnonzero(slopes)
+    directions = np.concatenate([[1.0], slopes[changes]])  # the histogram starts as if rising
+    return changes[(directions[1:] < 0) & (directions[:-1] > 0)]
