@@ -1,0 +1,8 @@
+"""Files: images, label images and points in; labels with their record and table out. Nothing here knows napari."""
+
+from napari_tessera.io.picture import Picture
+from napari_tessera.io.points import read_points
+from napari_tessera.io.read import read_image, read_labels
+from napari_tessera.io.write import write_result
+
+__all__ = ["Picture", "read_image", "read_labels", "read_points", "write_result"]

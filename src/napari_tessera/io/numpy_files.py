@@ -1,0 +1,37 @@
+"""NumPy's .npy and .npz; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from napari_tessera.errors import FileError
+from napari_tessera.io.picture import Reading
+
+
+def read_npy(path: Path) -> Reading:
+    """Read one array."""
+    return Reading(np.load(path, allow_pickle=False))
+
+
+def read_npz(path: Path) -> Reading:
+    """Read the one array of an .npz file.
+
+    Raises
+    ------
+    FileError
+        If it holds none or several.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        if len(arrays.files) != 1:
+            raise FileError(
+                f"It holds {len(arrays.files)} arrays ({', '.join(arrays.files)}), but one is needed. "
+                "Save that one as .npy."
+            )
+        return Reading(arrays[arrays.files[0]])
+
+
+def write_npy(path: Path, labels: np.ndarray) -> None:
+    """Write the labels as they are."""
+    np.save(path, labels, allow_pickle=False)

@@ -1,0 +1,133 @@
+"""Read an image or a label image from any known format."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_tessera.errors import FileError
+from napari_tessera.io.open_files import check_exists, explain_damage, is_zarr
+from napari_tessera.io.picture import Picture, Reading, finish
+from napari_tessera.io.sidecar import recorded_places
+
+TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
+DOUBLE_ENDINGS = (".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr")
+
+
+def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> Picture:
+    """Read an image with its axes, its pixel size and their units.
+
+    Parameters
+    ----------
+    path : str or Path
+        TIFF, OME-TIFF, ImageJ TIFF, PNG, JPEG, NumPy or (OME-)Zarr; any other format if a napari reader plugin for it
+        is installed. Of a file with several images, the first. For OME-Zarr a part may be named too, such as
+        "plate.zarr/A/1/0" or "image.zarr/labels/nuclei".
+    level : int
+        Resolution level, 0 is full size; formats without levels have only 0.
+    axes : str, optional
+        One letter per axis, where the file says nothing or something wrong; either of all axes as stored, or of those
+        longer than one pixel.
+
+    Returns
+    -------
+    Picture
+        Axes of length one are dropped, other than Y and X. `data` is a dask array for Zarr and for TIFF of a gigabyte
+        or more.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, empty, damaged, or of an unknown format.
+
+    Notes
+    -----
+    Without metadata, axes are guessed from the shape: YX, ZYX, TZYX, and colours last for 8-bit images. A camera's EXIF
+    rotation is ignored, opacity is left out, and pixels per inch are not taken for a pixel size.
+    """
+    return _read(Path(path), level, axes, as_labels=False)
+
+
+def read_labels(path: str | Path, *, level: int = 0, axes: str | None = None) -> Picture:
+    """Read a label image; arguments and result as `read_image`.
+
+    Of an OME-Zarr image that holds exactly one label image, that one is read; palette pictures give their numbers.
+
+    Raises
+    ------
+    FileError
+        As `read_image`, and if the values are not whole numbers or there are channels.
+    """
+    picture = _read(Path(path), level, axes, as_labels=True)
+    dtype = np.dtype(picture.data.dtype)
+    if dtype.kind not in "bui":
+        raise FileError(f"{path} holds {dtype} values, but labels are whole numbers. Give a label image.")
+    if "C" in picture.axes:
+        shape = tuple(picture.data.shape)
+        raise FileError(f"{path} has channels (axes {picture.axes}, shape {shape}), but a label image has none.")
+    return picture
+
+
+def load(picture: Picture) -> Picture:
+    """Bring the pixels into memory.
+
+    Raises
+    ------
+    FileError
+        If a part of the file is damaged, or it does not fit.
+    """
+    with explain_damage(picture.path or Path(picture.name), "an image"):
+        return replace(picture, data=np.asarray(picture.data))
+
+
+def stem(path: str | Path) -> str:
+    """Return the file's name without its ending; ".ome.tif" and ".ome.zarr" are one ending.
+
+    Examples
+    --------
+    >>> stem("cells.ome.tif"), stem("day.1.png")
+    ('cells', 'day.1')
+    """
+    name = Path(path).name
+    for ending in DOUBLE_ENDINGS:
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            return name[: -len(ending)]
+    return Path(name).stem
+
+
+def _read(path: Path, level: int, axes: str | None, *, as_labels: bool) -> Picture:
+    path = check_exists(path, may_be_folder=is_zarr(path))
+    with explain_damage(path, "a label image" if as_labels else "an image"):
+        return finish(_reading(path, level, as_labels), stem(path), path, axes)
+
+
+def _reading(path: Path, level: int, as_labels: bool) -> Reading:
+    if path.is_dir():
+        from napari_tessera.io.ome_zarr import read_zarr
+
+        return read_zarr(path, level, as_labels=as_labels)
+    ending = path.suffix.lower()
+    if ending in TIFF_ENDINGS:
+        from napari_tessera.io.tiff import read_tiff
+
+        return read_tiff(path, level)
+    if level:
+        raise FileError(f"It has only resolution level 0, but level {level} was asked for.")
+    return _read_flat(path, ending, as_labels)
+
+
+def _read_flat(path: Path, ending: str, as_labels: bool) -> Reading:
+    """Read a format without resolution levels."""
+    from napari_tessera.io import bitmap, numpy_files
+
+    if ending in bitmap.ENDINGS:
+        return recorded_places(path, bitmap.read_bitmap(path, as_labels=as_labels))
+    if ending == ".npy":
+        return recorded_places(path, numpy_files.read_npy(path))
+    if ending == ".npz":
+        return numpy_files.read_npz(path)
+    from napari_tessera.io.plugins import read_with_plugin
+
+    return read_with_plugin(path, as_labels=as_labels)

@@ -1,0 +1,42 @@
+"""The record beside a file: how it was made, and the pixel size that PNG and NumPy cannot hold themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_tessera.io.picture import Reading, sized
+from napari_tessera.result import LabelImage
+from napari_tessera.spatial import Spatial
+
+
+def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:
+    """Return the record as JSON, with a list of the files written and where each lies."""
+    written = [
+        {"file": file, "name": image.name, "kind": image.kind, "spatial": image.spatial.to_json()}
+        for file, image in outputs
+    ]
+    return json.dumps({**provenance, "outputs": written}, indent=2, ensure_ascii=False) + "\n"
+
+
+def recorded_places(path: Path, reading: Reading) -> Reading:
+    """Add the axes and pixel size that the record beside `path` gives for it, if there is one and it fits."""
+    spatial = _recorded_spatial(path)
+    if spatial is None or len(spatial.axes) != reading.data.ndim:
+        return reading
+    entries = zip(spatial.axes, spatial.scale, spatial.units, spatial.translate, strict=True)
+    return Reading(reading.data, spatial.axes, {axis: sized(size, unit, start) for axis, size, unit, start in entries})
+
+
+def _recorded_spatial(path: Path) -> Spatial | None:
+    """Return what the record says; any other .json file beside an image is passed over."""
+    try:
+        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        for entry in record["outputs"]:
+            if entry["file"] == path.name:
+                return Spatial.from_json(entry["spatial"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None

@@ -1,0 +1,82 @@
+"""Files written whole or not at all, and several of them together or none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_tessera.errors import FileError
+from napari_tessera.io.open_files import is_zarr
+
+
+def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse to write over a file that was read, or, without `overwrite`, over anything.
+
+    Raises
+    ------
+    FileError
+    """
+    read = {Path(path).resolve() for path in inputs}
+    for path in paths:
+        where = path.resolve()
+        if any(where == file or where in file.parents or file in where.parents for file in read):
+            raise FileError(f"{path} was read as input and is never overwritten. Choose another name for the output.")
+        if path.exists() and not overwrite:
+            raise FileError(f"{path} exists already. Choose another name, or allow it to be replaced (--overwrite).")
+        if path.is_dir() and not is_zarr(path):
+            raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
+
+
+@contextmanager
+def written_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Give a temporary path for each of `paths` (in one folder); at the end all of them are moved into place.
+
+    If anything fails on the way, nothing is left behind and older files stay as they were.
+
+    Raises
+    ------
+    FileError
+        If the folder is read-only, the disk is full, or the system refuses in another way.
+    """
+    folder = paths[0].parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tessera-", dir=folder, ignore_cleanup_errors=True) as temporary:
+            new, old = Path(temporary) / "new", Path(temporary) / "old"
+            new.mkdir()
+            old.mkdir()
+            parts = [new / path.name for path in paths]
+            yield parts
+            _move_in(parts, paths, old)
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(_reason(folder, error)) from error
+
+
+def _move_in(parts: Sequence[Path], paths: Sequence[Path], old: Path) -> None:
+    replaced: list[Path] = []
+    try:
+        for part, path in zip(parts, paths, strict=True):
+            if path.is_dir():
+                shutil.move(path, old / path.name)
+                replaced.append(path)
+            os.replace(part, path)
+    except BaseException:
+        for path in replaced:
+            if not path.exists():
+                shutil.move(old / path.name, path)
+        raise
+
+
+def _reason(folder: Path, error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{folder} may not be written to. Choose another folder for the output."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk that holds {folder} is full. Free some space; nothing was written."
+    return f"Nothing could be written to {folder}: {error}."
