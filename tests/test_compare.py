@@ -77,6 +77,19 @@ def test_every_object_is_in_exactly_one_row(truth, prediction, iou):
     assert table["predicted_objects"].sum() == len(np.unique(prediction[prediction > 0]))
 
 
+@given(small_labels, small_labels, st.sampled_from([0.3, 0.6, 0.9]))
+def test_every_row_is_drawn(truth, prediction, iou):
+    labels, table = compared(truth, prediction, iou=iou)
+    assert np.unique(labels[labels > 0]).tolist() == table["label"].tolist()
+
+
+def test_an_object_covered_by_smaller_mistakes_is_counted_in_the_row_of_one_of_them():
+    # The true object 1 lies under 5 and 6, neither of which it holds or matches.
+    _, table = compared([[1, 1, 2]], [[6, 5, 5]], iou=0.6)
+    assert table["truth"].size == 3
+    assert (table["truth_objects"].sum(), table["predicted_objects"].sum()) == (2, 2)
+
+
 @given(small_labels, small_labels)
 def test_every_labelled_pixel_is_drawn_and_no_other(truth, prediction):
     labels, _ = compared(truth, prediction)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,10 +42,7 @@ def finding_errors(truth: np.ndarray, prediction: np.ndarray, iou: float = 0.5) 
     groups = group_objects(overlaps, match(overlaps, iou))
     drawn = yield from part_of(_draw(truth, prediction, overlaps, groups), 1, 1, 4)
     labels, drawn_groups = yield from part_of(renumbering(drawn), 2, 2, 4)
-    is_hidden = np.ones(len(groups.head), bool)
-    is_hidden[drawn_groups - 1] = False
-    order = np.concatenate([drawn_groups - 1, np.flatnonzero(is_hidden)])
-    return labels, _table(overlaps, groups, order)
+    return labels, _table(overlaps, _with_hidden_counted(overlaps, groups, drawn_groups - 1), drawn_groups - 1)
 
 
 @dataclass(frozen=True)
@@ -167,6 +164,19 @@ def _lookups(labels: np.ndarray, group: np.ndarray, rank: np.ndarray) -> tuple[M
     return Mapping(with_background, np.append(0, group + 1)), Mapping(with_background, np.append(0.0, rank))
 
 
+def _with_hidden_counted(overlaps: Overlaps, groups: Groups, drawn: np.ndarray) -> Groups:
+    """Move objects that are covered altogether into the group drawn over the best part of them."""
+    true_count = len(overlaps.truth)
+    is_hidden = np.ones(len(groups.head), bool)
+    is_hidden[drawn] = False
+    pair = groups.pair[is_hidden]
+    is_truth = groups.head[is_hidden] < true_count
+    covering = np.where(is_truth, true_count + overlaps.columns[pair], overlaps.rows[pair])
+    moved = np.arange(len(groups.head))
+    moved[is_hidden] = groups.of_object[covering]
+    return replace(groups, of_object=moved[groups.of_object])
+
+
 def _table(overlaps: Overlaps, groups: Groups, order: np.ndarray) -> Table:
     true_count = len(overlaps.truth)
     head, pair = groups.head[order], groups.pair[order]
@@ -179,7 +189,7 @@ def _table(overlaps: Overlaps, groups: Groups, order: np.ndarray) -> Table:
     prediction[~has_pair & ~is_truth] = overlaps.prediction[head[~has_pair & ~is_truth] - true_count]
     count = len(groups.head)
     return {
-        "label": np.arange(1, count + 1),
+        "label": np.arange(1, len(order) + 1),
         "state": groups.state[order],
         "iou": iou,
         "truth": truth,

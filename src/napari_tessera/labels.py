@@ -57,12 +57,11 @@ def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
     """
     flat = np.ascontiguousarray(labels).reshape(-1)
     total = 2 * flat.size
-    seen = []
+    seen = [flat[:0]]
     for part in chunks(flat.size):
         yield Progress(part.start, total, "Numbering")
-        seen.append(_in_order_of_appearance(flat[part]))
-    old = _in_order_of_appearance(np.concatenate(seen)) if seen else flat
-    old = old[old != 0]
+        seen.append(first_seen(flat[part]))
+    old = first_seen(np.concatenate(seen))
     values, numbers = np.append(0, old), np.arange(len(old) + 1, dtype=label_dtype(len(old)))
     mapping = Mapping(values, numbers)
     result = np.empty(flat.shape, numbers.dtype)
@@ -136,14 +135,9 @@ class Mapping:
         return self._numbers[np.searchsorted(self._labels, labels)]
 
 
-def _in_order_of_appearance(flat: np.ndarray) -> np.ndarray:
-    """Return the different values of a flat array, in the order in which they first occur."""
-    values, first = np.unique(flat[run_starts(flat)], return_index=True)
-    return values[np.argsort(first)]
-
-
 def first_seen(labels: np.ndarray) -> np.ndarray:
     """Return the numbers of the objects in raster order of their first pixel."""
-    numbers, first = np.unique(labels, return_index=True)
-    order = np.argsort(first[numbers > 0])
-    return np.asarray(numbers[numbers > 0][order])
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    values, first = np.unique(flat[run_starts(flat)], return_index=True)
+    values = values[np.argsort(first)]
+    return values[values != 0]

@@ -49,7 +49,7 @@ def compare(
     Notes
     -----
     A split or merged object may still have a match (a large part and a crumb); scores such as AP count it as found.
-    An object hidden altogether by smaller mistakes keeps its row, at the end, but has no pixels.
+    An object hidden altogether by smaller mistakes has no row of its own; it is counted in that of the one on it.
 
     References
     ----------
