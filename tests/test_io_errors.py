@@ -77,6 +77,18 @@ def test_file_cut_off_raises_a_kind_error(tmp_path, ending, share):
         read_image(path)
 
 
+@pytest.mark.parametrize("kind", [{"imagej": True}, {"ome": True}, {"metadata": None}, {"compression": "zlib"}])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.95])
+def test_stack_cut_off_is_never_taken_for_one_plane(tmp_path, kind, share):
+    path = tmp_path / "a.tif"
+    stack = np.random.default_rng(0).integers(0, 255, (5, 64, 64), np.uint8)
+    tifffile.imwrite(path, stack, photometric="minisblack", **kind)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(FileError, match="damaged or cut off"):
+        read_image(path)
+
+
 def test_unknown_format_says_what_is_read_and_how_to_add_more(tmp_path):
     path = tmp_path / "a.nobodyknows"
     path.write_bytes(b"x")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,6 +21,7 @@ from napari_tessera.spatial import PIXEL, Spatial
 LAZY_FROM_BYTES = 2**30
 LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
 CENTIMETRE = 3
+SIGNS_OF_MISSING_PAGES = ("invalid page offset", "failed to reshape", "invalid or corrupted")
 
 
 def read_tiff(path: Path, level: int) -> Reading:
@@ -26,7 +30,7 @@ def read_tiff(path: Path, level: int) -> Reading:
     The pixel size comes from OME-XML, from ImageJ's description, from Zeiss LSM, or from resolution tags in
     pixels per centimetre. Pixels per inch are a printer's setting and are ignored.
     """
-    with tifffile.TiffFile(path) as file:
+    with _noticing_missing_pages(), tifffile.TiffFile(path) as file:
         series = file.series[0]
         if not 0 <= level < len(series.levels):
             raise FileError(
@@ -42,6 +46,34 @@ def read_tiff(path: Path, level: int) -> Reading:
         if chosen.nbytes < LAZY_FROM_BYTES:
             return Reading(_checked(chosen.asarray(), chosen.shape), axes, places)
     return Reading(_open_lazily(path, level), axes, places)
+
+
+class _Complaints(logging.Handler):
+    """Keeps what tifffile logs in this thread; also keeps it from being printed."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+        self.thread_reading = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread_reading:
+            self.texts.append(record.getMessage())
+
+
+@contextmanager
+def _noticing_missing_pages() -> Iterator[None]:
+    """Raise where tifffile only logs that pages are missing, and would give the first plane of a stack that was cut."""
+    complaints = _Complaints()
+    logger = tifffile.logger()
+    logger.addHandler(complaints)
+    try:
+        yield
+    finally:
+        logger.removeHandler(complaints)
+    for text in complaints.texts:
+        if any(sign in text for sign in SIGNS_OF_MISSING_PAGES):
+            raise ValueError(f"some of its planes are missing: {text}")
 
 
 def _checked(data: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
