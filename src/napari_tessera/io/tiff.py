@@ -139,20 +139,21 @@ def _pixel_size(file: tifffile.TiffFile) -> dict[str, float | None]:
     return sizes
 
 
-def write_tiff(path: Path, labels: np.ndarray, spatial: Spatial, *, as_ome: bool) -> None:
+def write_tiff(
+    path: Path, labels: np.ndarray, spatial: Spatial, *, as_ome: bool = False, axes: str | None = None
+) -> None:
     """Write labels with their pixel size, zlib-compressed, as BigTIFF where they need more than 4 GB.
 
     OME-TIFF is written if `as_ome`, or where ImageJ's own format cannot hold the labels (more than 65,535 of them,
-    more than 4 GB, or an axis it does not know).
+    more than 4 GB, or an axis it does not know). `axes` says where channels are, for an image of whole numbers.
     """
-    labels = smallest_unsigned(labels)
-    fits_imagej = (
-        labels.dtype == np.uint16 and labels.nbytes < LARGEST_CLASSIC_TIFF_BYTES and _is_in_order(spatial.axes)
-    )
-    if as_ome or not fits_imagej:
-        _write_ome(path, labels, spatial)
+    labels, axes = smallest_unsigned(labels), axes or spatial.axes
+    fits_imagej = labels.dtype == np.uint16 and labels.nbytes < LARGEST_CLASSIC_TIFF_BYTES
+    is_in_order = [axis for axis in "TZCYX" if axis in axes] == list(axes)
+    if as_ome or not (fits_imagej and is_in_order):
+        _write_ome(path, labels, spatial, axes)
     else:
-        _write_imagej(path, labels, spatial)
+        _write_imagej(path, labels, spatial, axes)
 
 
 def smallest_unsigned(labels: np.ndarray) -> np.ndarray:
@@ -169,19 +170,15 @@ def smallest_unsigned(labels: np.ndarray) -> np.ndarray:
     return labels.astype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
 
 
-def _is_in_order(axes: str) -> bool:
-    return [axis for axis in "TZYX" if axis in axes] == list(axes)
-
-
 def _by_axis(spatial: Spatial) -> Mapping[str, tuple[float, str]]:
     return {
         axis: (abs(size), unit) for axis, size, unit in zip(spatial.axes, spatial.scale, spatial.units, strict=True)
     }
 
 
-def _write_imagej(path: Path, labels: np.ndarray, spatial: Spatial) -> None:
+def _write_imagej(path: Path, labels: np.ndarray, spatial: Spatial, axes: str) -> None:
     by_axis = _by_axis(spatial)
-    metadata: dict[str, Any] = {"axes": spatial.axes, "unit": imagej_unit(by_axis["X"][1])}
+    metadata: dict[str, Any] = {"axes": axes, "unit": imagej_unit(by_axis["X"][1])}
     if "Z" in by_axis:
         metadata["spacing"] = by_axis["Z"][0]
     if "T" in by_axis and by_axis["T"][1] != PIXEL:
@@ -193,8 +190,8 @@ def _write_imagej(path: Path, labels: np.ndarray, spatial: Spatial) -> None:
     )  # fmt: skip
 
 
-def _write_ome(path: Path, labels: np.ndarray, spatial: Spatial) -> None:
-    metadata: dict[str, Any] = {"axes": spatial.axes}
+def _write_ome(path: Path, labels: np.ndarray, spatial: Spatial, axes: str) -> None:
+    metadata: dict[str, Any] = {"axes": axes}
     for axis, (size, unit) in _by_axis(spatial).items():
         key = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"
         symbol = ome_symbol(unit)
