@@ -72,9 +72,9 @@ def find_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Job[Overlaps]:
     found = []
     for part in chunks(first.size):
         yield Progress(part.start, first.size, "Counting overlaps")
-        found.append(_count_pairs(first[part], second[part]))
+        found.append(count_pairs(first[part], second[part]))
     empty = (first[:0], second[:0], np.empty(0, np.int64))
-    return _from_pairs(*_sum_pairs(*map(np.concatenate, zip(empty, *found, strict=True))))
+    return _from_pairs(*sum_pairs(*map(np.concatenate, zip(empty, *found, strict=True))))
 
 
 def checked_pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,13 +97,13 @@ def _as_labels(labels: np.ndarray, name: str) -> np.ndarray:
     return labels.view(np.uint8) if labels.dtype.kind == "b" else labels
 
 
-def _count_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def count_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the different pairs of values at the same place, and how often each occurs."""
     starts = run_starts(first, second)
-    return _sum_pairs(first[starts], second[starts], np.diff(starts, append=first.size))
+    return sum_pairs(first[starts], second[starts], np.diff(starts, append=first.size))
 
 
-def _sum_pairs(first: np.ndarray, second: np.ndarray, px: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def sum_pairs(first: np.ndarray, second: np.ndarray, px: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Add up the pixels of equal pairs; pairs come out in ascending order."""
     order = np.lexsort((second, first))
     first, second, px = first[order], second[order], px[order]
