@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import napari_tessera.methods  # loaded first: `methods()` below keeps its name from then on
-
 if TYPE_CHECKING:
     from napari_tessera.registry import Method
 
 __version__ = "0.1.0"
+
+import_module("napari_tessera.methods")  # loaded first, so that `methods()` below keeps its name from then on
 
 _PUBLIC = {
     "run": "api",

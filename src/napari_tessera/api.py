@@ -7,12 +7,23 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_tessera import provenance
-from napari_tessera.door import Layout, check_axes, check_image, check_inputs, check_labels, check_spacing, is_labels
+from napari_tessera.blocks import Blocks, check_blocks, fits_in_memory, is_stored
+from napari_tessera.door import (
+    Layout,
+    check_axes,
+    check_image,
+    check_inputs,
+    check_labels,
+    check_spacing,
+    check_stored,
+    is_labels,
+)
 from napari_tessera.errors import InputError, RunError
 from napari_tessera.frames import frame_arguments, run_region
 from napari_tessera.jobs import Job, Progress, drive, part_of
@@ -53,6 +64,15 @@ def segment(method: str, image: Any, **options: Any) -> Result:
         Name of the image, kept in the record.
     made_by : dict of str to record, optional
         Records of how inputs were made; a replay on another image makes them anew.
+    blocks : int or sequence of int or True, optional
+        Side of a block in pixels (or one per z, y, x): the image is read, labelled and written block by block, and may
+        be larger than memory. Dask and zarr arrays too large for memory are run in blocks by themselves.
+    workers : int, optional
+        Threads that work on blocks; one per processor if not given.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler to work on blocks instead.
+    out : path, optional
+        Folder for a new zarr array that the labels are written to.
     **inputs_and_parameters
         What the method's own signature lists.
 
@@ -88,6 +108,10 @@ def bind(
     measure: bool = True,
     name: str = "",
     made_by: Mapping[str, Any] | None = None,
+    blocks: int | Sequence[int] | bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
     **inputs_and_parameters: Any,
 ) -> Request:
     """Check everything before any work starts; arguments as for `segment`."""
@@ -96,9 +120,9 @@ def bind(
     main_name = chosen.inputs[0].name
     if image is None:
         raise InputError(f"{chosen.name}: `{main_name}` is missing. Choose a layer or give an array.")
-    check_main = check_image if chosen.takes_image else check_labels
-    main = check_main(image, f"{chosen.name}: `{main_name}`")
-    layout = check_axes(axes, main.shape, main.dtype)
+    main, layout, in_blocks = _main_input(
+        chosen, image, axes, region, {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
+    )
     if layout.has_channels and "channel_axis" not in declaration.context:
         raise InputError(f"{chosen.name} takes no channels, but the axes are {layout.axes}.")
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
@@ -120,7 +144,27 @@ def bind(
         region,
         dict(made_by or {}),
         measure,
+        in_blocks,
     )
+
+
+def _main_input(
+    method: Method, image: Any, axes: str | None, region: Region | None, in_blocks: Mapping[str, Any]
+) -> tuple[Any, Layout, Blocks | None]:
+    """Check the image, and leave it where it lies if only parts of it are to be read."""
+    name = f"{method.name}: `{method.inputs[0].name}`"
+    if not is_stored(image):
+        image = check_image(image, name) if method.takes_image else check_labels(image, name)
+    check_stored(image, name)
+    layout = check_axes(axes, image.shape, image.dtype)
+    blocks = check_blocks(method, len(layout.space), **in_blocks)
+    if blocks is not None and region is not None:
+        raise InputError("A region and blocks do not go together. Cut the image first, or leave out one of them.")
+    if is_stored(image) and blocks is None and region is None:
+        if method.join is not None and not fits_in_memory(image):
+            return image, layout, check_blocks(method, len(layout.space), blocks=True)
+        image = check_image(image, name) if method.takes_image else check_labels(image, name)
+    return image, layout, blocks
 
 
 def job(request: Request) -> Job[Result]:
@@ -250,6 +294,7 @@ def _record(request: Request, started: str, seconds: float) -> dict[str, Any]:
         inputs,
         unit=request.spatial.unit,
         region=request.region and request.region.to_json(),
+        blocks=request.blocks and request.blocks.to_json(),
         model=None,
         started=started,
         seconds=seconds,

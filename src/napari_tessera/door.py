@@ -49,8 +49,8 @@ class Layout:
         """Axes of the label image: those of the image without the channels."""
         return self.axes.replace(CHANNEL, "")
 
-    def to_working(self, array: np.ndarray) -> np.ndarray:
-        """Bring an array with the image's axes (or the label image's) into working order."""
+    def to_working(self, array: Any) -> Any:
+        """Bring a NumPy or dask array with the image's axes (or the label image's) into working order."""
         axes = self.axes if array.ndim == len(self.axes) else self.label_axes
         wanted = self.loops + self.space + (CHANNEL if CHANNEL in axes else "")
         return array.transpose([axes.index(axis) for axis in wanted])
@@ -167,6 +167,22 @@ def check_image(values: Any, name: str) -> np.ndarray:
             "np.nan_to_num(image)."
         )
     return array
+
+
+def check_stored(array: Any, name: str) -> None:
+    """Refuse an array by its shape and dtype alone, without reading a pixel.
+
+    Raises
+    ------
+    InputError
+        If it is empty, has fewer than two axes or holds no real numbers.
+    """
+    if np.dtype(array.dtype).kind not in "buif":
+        raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
+    if len(array.shape) < 2:
+        raise InputError(f"{name} has shape {array.shape}, but an image has at least two axes, Y and X.")
+    if 0 in array.shape:
+        raise InputError(f"{name} is empty: its shape is {tuple(array.shape)}.")
 
 
 def check_labels(values: Any, name: str) -> np.ndarray:

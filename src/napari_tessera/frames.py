@@ -17,52 +17,54 @@ SHARE_OF_METHOD = 0.85
 
 
 def run_region(request: Request) -> Job[tuple[np.ndarray, Table]]:
-    """Run on the whole image, or on the request's region and lay the outcome into an image of zeros."""
+    """Run on the whole image, or on the request's region and lay the outcome into an image of zeros.
+
+    Returns
+    -------
+    labels : array
+        In the axis order of the image, without channels.
+    table : dict of str to array
+        One row per object; with frames, a column per looped axis says which frame the object is in.
+    """
     if request.region is None:
-        return (yield from run_frames(request, None))
+        return (yield from _run_all(request, None))
     part, crop = cropped(request)
-    found, table = yield from run_frames(part, crop.inside)
+    found, table = yield from _run_all(part, crop.inside)
     labels = np.zeros(request.label_shape, found.dtype)
     labels[crop.index_for(request.layout.label_axes)] = found
     return labels, table
 
 
-def run_frames(request: Request, inside: np.ndarray | None) -> Job[tuple[np.ndarray, Table]]:
-    """Run every frame; objects are numbered on from frame to frame, classes keep their number.
+def _run_all(request: Request, inside: np.ndarray | None) -> Job[tuple[np.ndarray, Table]]:
+    """Run the whole of a request, in blocks if it asks for them; labels outside `inside` (Y, X) are set to 0."""
+    if request.blocks is None:
+        labels, tables = yield from run_frames(request, inside)
+    else:
+        from napari_tessera.blockwise import run_in_blocks
 
-    Parameters
-    ----------
-    request : Request
-    inside : array of bool or None
-        (Y, X); labels outside are set to 0.
+        labels, tables = yield from run_in_blocks(request)
+    return labels, _joined(tables, request)
 
-    Returns
-    -------
-    labels : array
-        In the axis order of the request's layout, without channels.
-    table : dict of str to array
-        One row per object; with frames, a column per looped axis says which frame the object is in.
-    """
+
+def run_frames(request: Request, inside: np.ndarray | None) -> Job[tuple[np.ndarray, list[Table]]]:
+    """Run frame after frame; objects are numbered on from frame to frame, classes keep their number."""
     layout = request.layout
-    n_loops = len(layout.loops)
-    frames = list(np.ndindex(layout.to_working(request.main).shape[:n_loops]))
-    labels: np.ndarray | None = None
+    frames = list(np.ndindex(request.loop_shape))
+    labels = np.zeros((), np.int32)
     tables: list[Table] = []
     largest = 0
     for done, frame in enumerate(frames):
-        run = run_frame(request, frame, inside)
-        found, table = yield from part_of(run, done, 1, len(frames))
+        found, table = yield from part_of(run_frame(request, frame, inside), done, 1, len(frames))
         if request.kind == "objects" and largest:
-            found = np.where(found, found.astype(label_arrays.label_dtype(largest + int(found.max()))) + largest, 0)
+            found = label_arrays.numbered_on(found, largest)
             table = {**table, "label": table["label"] + largest} if table else table
-        if len(frames) == 1:
-            labels = found.reshape(*(1,) * n_loops, *found.shape)
-        else:
-            labels = _stacked(labels, found, frame, [*layout.to_working(request.main).shape[:n_loops]])
         largest = max(largest, int(found.max()))
-        tables.append({**table, **_frame_columns(layout.loops, frame, table)})
-    assert labels is not None
-    return np.ascontiguousarray(layout.from_working(labels)), _joined(tables)
+        tables.append(table)
+        if len(frames) == 1:
+            labels = found.reshape(request.loop_shape + found.shape)
+        else:
+            labels = _with_frame(labels, found, frame, request.loop_shape)
+    return np.ascontiguousarray(layout.from_working(labels)), tables
 
 
 def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | None) -> Job[tuple[np.ndarray, Table]]:
@@ -126,24 +128,28 @@ def _points_in_frame(points: np.ndarray, axes: str, loops: str, space: str, fram
     return np.ascontiguousarray(points[here][:, [axes.index(axis) for axis in space]])
 
 
-def _stacked(labels: np.ndarray | None, found: np.ndarray, frame: tuple[int, ...], loop_shape: list[int]) -> np.ndarray:
+def _with_frame(labels: np.ndarray, found: np.ndarray, frame: tuple[int, ...], loops: tuple[int, ...]) -> np.ndarray:
     """Put one frame's labels into the whole; made with the first frame, widened when numbers outgrow it."""
-    if labels is None:
-        labels = np.zeros((*loop_shape, *found.shape), found.dtype)
+    if labels.ndim == 0:
+        labels = np.zeros(loops + found.shape, found.dtype)
     if found.dtype.itemsize > labels.dtype.itemsize:
         labels = labels.astype(found.dtype)
     labels[frame] = found
     return labels
 
 
-def _frame_columns(loops: str, frame: tuple[int, ...], table: Table) -> Table:
-    rows = len(table["label"]) if table else 0
-    return {axis.lower(): np.full(rows, index) for axis, index in zip(loops, frame, strict=True)}
-
-
-def _joined(tables: list[Table]) -> Table:
-    names = [name for name in tables[0] if all(name in table for table in tables)]
-    return {name: np.concatenate([table[name] for table in tables]) for name in names}
+def _joined(tables: list[Table], request: Request) -> Table:
+    """Put the frames' tables below each other, with a column for each looped axis."""
+    loops = request.layout.loops.lower()
+    placed = [
+        {**table, **{axis: np.full(len(table["label"]), index) for axis, index in zip(loops, frame, strict=True)}}
+        for frame, table in zip(np.ndindex(request.loop_shape), tables, strict=True)
+        if table
+    ]
+    if not placed:
+        return {}
+    names = [name for name in placed[0] if all(name in table for table in placed)]
+    return {name: np.concatenate([table[name] for table in placed]) for name in names}
 
 
 def _widened(measured: Table, extra: Table) -> Table:

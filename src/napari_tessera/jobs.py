@@ -5,9 +5,9 @@ It knows no threads and no window. Cancelling means not asking for the next step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 Result = TypeVar("Result")
 
@@ -40,6 +40,14 @@ class Progress:
 Job = Generator[Progress, None, Result]
 
 
+@overload
+def drive(job: Job[Result], on_progress: Callable[[Progress], None] | None = None) -> Result: ...
+
+
+@overload
+def drive(job: Result, on_progress: Callable[[Progress], None] | None = None) -> Result: ...
+
+
 def drive(job: Job[Result] | Result, on_progress: Callable[[Progress], None] | None = None) -> Result:
     """Run a job to its end and return its result; anything that is not a generator is a result already.
 
@@ -68,9 +76,3 @@ def part_of(job: Job[Result], done: float, share: float, total: float) -> Job[Re
         return end.value
     finally:
         job.close()
-
-
-def steps(texts: list[str]) -> Iterator[Progress]:
-    """One `Progress` for each of `texts`, to be asked for with `next` as the work comes to it."""
-    for done, text in enumerate(texts):
-        yield Progress(done, len(texts), text)

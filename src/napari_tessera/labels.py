@@ -141,3 +141,9 @@ def first_seen(labels: np.ndarray) -> np.ndarray:
     values, first = np.unique(flat[run_starts(flat)], return_index=True)
     values = values[np.argsort(first)]
     return values[values != 0]
+
+
+def numbered_on(labels: np.ndarray, largest: int) -> np.ndarray:
+    """Add `largest` to every number but the background; the result is int32, or int64 past 2³¹."""
+    dtype = label_dtype(largest + int(labels.max(initial=0)))
+    return np.where(labels > 0, labels.astype(dtype) + dtype(largest), dtype(0))

@@ -32,13 +32,14 @@ def versions() -> dict[str, str]:
 
 
 def now() -> str:
-    """The time, as an ISO 8601 text in UTC."""
+    """Tell the time, as an ISO 8601 text in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def describe(array: np.ndarray) -> dict[str, Any]:
-    """Shape, dtype and SHA-256 of an array's pixels in C order."""
-    return {"shape": list(array.shape), "dtype": array.dtype.str.lstrip("<>|="), "sha256": hash_pixels(array)}
+    """Shape, dtype and SHA-256 of an array's pixels in C order; no hash of an array that is not in memory."""
+    digest = hash_pixels(array) if isinstance(array, np.ndarray) else None
+    return {"shape": list(map(int, array.shape)), "dtype": np.dtype(array.dtype).str.lstrip("<>|="), "sha256": digest}
 
 
 def hash_pixels(array: np.ndarray) -> str:
@@ -46,7 +47,7 @@ def hash_pixels(array: np.ndarray) -> str:
     digest = hashlib.sha256()
     little = array.dtype.newbyteorder("<")
     for part in array if array.ndim > 1 else (array,):
-        digest.update(np.ascontiguousarray(part, dtype=little))
+        digest.update(np.ascontiguousarray(part, dtype=little).data)
     return digest.hexdigest()
 
 

@@ -13,8 +13,10 @@ from typing import Any, Literal
 from napari_tessera.errors import ParameterError
 from napari_tessera.result import Kind
 from napari_tessera.spec import Declaration, Input, Parameter, Role
+from napari_tessera.two_pass import Settings, TwoPass
 
 Join = Literal["touch", "overlap"]
+FixedSettings = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,22 @@ class Method:
     def kind_of(self, parameters: Mapping[str, Any]) -> Kind:
         """Say whether the labels are objects or classes, given the parameters."""
         return parameters.get("output", self.kind)
+
+    @property
+    def two_pass(self) -> TwoPass | None:
+        """The method's two passes, where it has them: the module's constant of the method's name."""
+        return getattr(self.module, self.name.upper(), None)
+
+    def measured_over_whole(self, settings: Mapping[str, Any]) -> tuple[TwoPass, Settings, FixedSettings] | None:
+        """Say what must be measured over the whole image before blocks can be labelled alike.
+
+        Returns
+        -------
+        two_pass, settings, fix : or None where nothing must
+            What to measure and how; `fix` turns the outcome into the settings for the blocks.
+        """
+        measured = getattr(self.module, "measured_over_whole", None)
+        return None if measured is None else measured(**settings)
 
     def reach(self, parameters: Mapping[str, Any]) -> int | None:
         """How many pixels away the image can change a label; None if the method needs the whole image."""

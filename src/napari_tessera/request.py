@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.door import Layout
+from napari_tessera.blocks import Blocks
+from napari_tessera.door import Layout, check_image, check_labels
 from napari_tessera.region import Crop, Region, resolve
 from napari_tessera.registry import Method
 from napari_tessera.result import Kind
@@ -39,6 +40,8 @@ class Request:
         How an input was itself made, where that is known; a replay on another image makes it anew.
     measure : bool
         Whether to measure every object for the table.
+    blocks : Blocks or None
+        How to run in blocks; None runs on the whole image.
     """
 
     method: Method
@@ -52,6 +55,7 @@ class Request:
     region: Region | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)
     measure: bool = True
+    blocks: Blocks | None = None
 
     @property
     def main_name(self) -> str:
@@ -69,6 +73,12 @@ class Request:
     def kind(self) -> Kind:
         """What the labels will be."""
         return self.method.kind_of(self.parameters)
+
+    @property
+    def loop_shape(self) -> tuple[int, ...]:
+        """Lengths of the axes that are taken one at a time."""
+        size = dict(zip(self.layout.axes, self.main.shape, strict=True))
+        return tuple(int(size[axis]) for axis in self.layout.loops)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
@@ -94,4 +104,8 @@ def _cut(name: str, array: np.ndarray | None, request: Request, crop: Crop) -> n
     if name in request.points:
         return crop.points(array, request.layout.label_axes)
     axes = request.layout.axes if name == request.main_name else request.layout.label_axes
-    return np.ascontiguousarray(array[crop.index_for(axes)])
+    part = array[crop.index_for(axes)]
+    if isinstance(array, np.ndarray):
+        return np.ascontiguousarray(part)
+    check = check_image if request.method.takes_image else check_labels
+    return check(part, f"{request.method.name}: `{name}`")

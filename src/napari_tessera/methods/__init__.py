@@ -1,0 +1,1 @@
+"""The methods, one module each: plain functions from arrays to labels."""

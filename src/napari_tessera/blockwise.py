@@ -1,0 +1,126 @@
+"""Run a request in blocks, one frame after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.blocks import fits_in_memory, make_output
+from napari_tessera.errors import InputError
+from napari_tessera.jobs import Job, part_of
+from napari_tessera.labels import label_dtype
+from napari_tessera.large import chunked
+from napari_tessera.large.chunked import Frame, Pool
+from napari_tessera.large.tiles import Slices, Tile
+from napari_tessera.measure import measure_objects
+from napari_tessera.request import Request
+from napari_tessera.spec import Table
+
+SHARE_OF_LABELLING = 0.9
+
+
+@dataclass(frozen=True)
+class Part:
+    """One frame of a larger array, written and read in place; zarr arrays have no views of their own."""
+
+    whole: Any
+    frame: tuple[int, ...]
+
+    def __getitem__(self, index: Slices) -> Any:
+        """Read some pixels of the frame."""
+        return self.whole[(*self.frame, *index)]
+
+    def __setitem__(self, index: Slices, values: Any) -> None:
+        """Write some pixels of the frame."""
+        self.whole[(*self.frame, *index)] = values
+
+
+def run_in_blocks(request: Request) -> Job[tuple[Any, list[Table]]]:
+    """Label every frame in blocks.
+
+    Returns
+    -------
+    labels : array
+        NumPy, or zarr where the request names a folder to write to. Axes as in the request, without channels.
+    tables : list of table
+        One per frame: full measurements where image and labels fit into memory, otherwise numbers and sizes.
+    """
+    blocks, layout = request.blocks, request.layout
+    assert blocks is not None
+    if blocks.out is not None and layout.label_axes != layout.loops + layout.space:
+        raise InputError(f"Axes {layout.axes} cannot be written in blocks; bring them in the order TZYX first.")
+    image = layout.to_working(chunked.lazy(request.main))
+    n_loops = len(layout.loops)
+    shape = image.shape[: n_loops + len(layout.space)]
+    dtype = np.int32 if request.kind == "classes" else label_dtype(int(np.prod(shape, dtype=np.int64)))
+    output = make_output(blocks.out, shape, blocks.size, dtype)
+    tables: list[Table] = []
+    frames = list(np.ndindex(shape[:n_loops]))
+    with chunked.pool(blocks.workers, blocks.scheduler) as at:
+        for done, index in enumerate(frames):
+            found = sum(len(table["label"]) for table in tables) if request.kind == "objects" else 0
+            job = _run_frame(request, image[index], Part(output, index), found, at)
+            tables.append((yield from part_of(job, done, 1, len(frames))))
+    return (output if blocks.out else np.ascontiguousarray(layout.from_working(output))), tables
+
+
+def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool) -> Job[Table]:
+    """Label one frame; objects are numbered on from `found`."""
+    assert request.blocks is not None
+    channel_axis = len(request.layout.space) if request.layout.has_channels else None
+    settings = {**request.parameters, "spacing": request.spacing, "channel_axis": channel_axis}
+    name = f"{request.method.name}: `{request.main_name}`"
+    frame = Frame(image, output, request.blocks.size, settings, name, found)
+    table = yield from part_of(_label(request, frame, output.frame, at), 0, SHARE_OF_LABELLING, 1)
+    whole = (slice(None),) * len(request.layout.space)
+    if not request.measure or not fits_in_memory(image):
+        return table
+    labels = np.asarray(output[whole])
+    measuring = measure_objects(
+        labels, np.asarray(image), channel_axis=channel_axis, spacing=request.spacing, unit=request.spatial.unit
+    )
+    return (yield from part_of(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1))
+
+
+def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[Table]:
+    """Run the method's two passes, or the method itself on overlapping blocks."""
+    method = request.method
+    if method.two_pass is not None:
+        sizes = yield from chunked.label_two_pass(method.two_pass, frame, at)
+    else:
+        measured = method.measured_over_whole(frame.settings)
+        if measured is not None:
+            two_pass, settings, fix = measured
+            fitted = yield from part_of(chunked.measure(two_pass, frame.having(settings), at), 0, 0.3, 1)
+            frame = frame.having(fix(fitted))
+        extra = partial(_cut_to_tile, request, index)
+        reach = method.reach(request.parameters) or 0
+        sizes = yield from part_of(chunked.label_overlapping(method.function, reach, extra, frame, at), 0.3, 0.7, 1)
+    if sizes is None:
+        return {}
+    return {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:]}
+
+
+def _cut_to_tile(request: Request, index: tuple[int, ...], tile: Tile) -> Mapping[str, np.ndarray | None]:
+    """Cut the method's other inputs to one tile of one frame; points are counted from the tile's first pixel."""
+    cut: dict[str, np.ndarray | None] = {}
+    for name, array in request.inputs.items():
+        if name == request.main_name:
+            continue
+        if array is None:
+            cut[name] = None
+        elif name in request.points:
+            cut[name] = _points_in_tile(array, tile)
+        else:
+            cut[name] = np.ascontiguousarray(request.layout.to_working(array)[index][tile.read])
+    return cut
+
+
+def _points_in_tile(points: np.ndarray, tile: Tile) -> np.ndarray:
+    local = points - [part.start for part in tile.read]
+    size = np.array([part.stop - part.start for part in tile.read])
+    return np.ascontiguousarray(local[np.all((np.rint(local) >= 0) & (np.rint(local) < size), axis=1)])

@@ -1,0 +1,205 @@
+"""Objects cut by the faces of tiles, put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from napari_tessera.large.tiles import Slices, Tile
+
+SAME_OBJECT = 0.5
+"""Share of the smaller of two cross-sections that two tiles must agree on to have seen one object."""
+
+Face = tuple[int, int]
+"""Axis, and 0 for the face towards its start or 1 for the one towards its end."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is known of the objects that one tile found; arrays have one entry per object in the write region.
+
+    Attributes
+    ----------
+    place : tuple of int
+        Place of the tile in the grid.
+    largest : int
+        Largest number the tile gave, in its halo too.
+    numbers : array
+        Numbers of the objects within the write region.
+    sizes : array
+        Pixels inside the write region.
+    first : array
+        Raster position, in the whole image, of the first pixel inside the write region.
+    highest : array
+        Highest class in the object; 1 where there are no classes.
+    faces : dict of (axis, side) to array
+        Numbers on the two planes on either side of a face of the write region, those of the halo included.
+    """
+
+    place: tuple[int, ...]
+    largest: int
+    numbers: np.ndarray
+    sizes: np.ndarray
+    first: np.ndarray
+    highest: np.ndarray
+    faces: Mapping[Face, np.ndarray] = field(default_factory=dict)
+
+
+def describe_piece(
+    labels: np.ndarray, tile: Tile, shape: tuple[int, ...], classes: np.ndarray | None = None, with_faces: bool = False
+) -> Piece:
+    """Sum up the objects of one tile.
+
+    Parameters
+    ----------
+    labels : array
+        Over the tile's read region, 0 is background.
+    tile : Tile
+    shape : tuple of int
+        Shape of the whole image.
+    classes : array, optional
+        Over the read region.
+    with_faces : bool
+        Whether to keep the planes at the faces.
+    """
+    core = np.ascontiguousarray(labels[tile.inner])
+    numbers, first, sizes = np.unique(core, return_index=True, return_counts=True)
+    is_object = numbers > 0
+    highest = np.ones(int(core.max()) + 1, np.int64)
+    if classes is not None:
+        highest[:] = 0
+        np.maximum.at(highest, core.reshape(-1), classes[tile.inner].reshape(-1))
+    at = np.unravel_index(first[is_object], core.shape)
+    in_image = tuple(index + part.start for index, part in zip(at, tile.write, strict=True))
+    return Piece(
+        tile.place,
+        int(labels.max()),
+        numbers[is_object],
+        sizes[is_object],
+        np.ravel_multi_index(in_image, shape),
+        highest[numbers[is_object]],
+        dict(_faces(labels, tile)) if with_faces else {},
+    )
+
+
+def _faces(labels: np.ndarray, tile: Tile) -> Iterator[tuple[Face, np.ndarray]]:
+    """Cut out the two planes at each face that has a halo beyond it, over the write region along the other axes."""
+    for axis, (inner, size) in enumerate(zip(tile.inner, labels.shape, strict=True)):
+        for side, border in enumerate((inner.start, inner.stop)):
+            if 0 < border < size:
+                index = [*tile.inner]
+                index[axis] = slice(border - 1, border + 1)
+                yield (axis, side), labels[tuple(index)].copy()
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Numbers of the objects over all tiles, before and after joining.
+
+    Attributes
+    ----------
+    offsets : dict of place to int
+        What to add to a tile's own numbers to make them unique.
+    groups : array
+        Object (from 0) that each unique number, less 1, belongs to, in raster order of the objects' first pixels.
+    sizes, highest : array
+        Of each object, after an unused entry 0 for the background.
+    """
+
+    offsets: Mapping[tuple[int, ...], int]
+    groups: np.ndarray
+    sizes: np.ndarray
+    highest: np.ndarray
+
+
+def count_up(pieces: Iterable[Piece]) -> tuple[dict[tuple[int, ...], int], int]:
+    """Offset of each tile that makes its numbers unique, and the largest number there will be."""
+    offsets, total = {}, 0
+    for piece in pieces:
+        offsets[piece.place] = total
+        total += piece.largest
+    return offsets, total
+
+
+def number_objects(
+    pieces: list[Piece], offsets: Mapping[tuple[int, ...], int], total: int, pairs: np.ndarray
+) -> Numbering:
+    """Join numbers that `pairs` (M, 2) says are one object, and order the objects by their first pixel."""
+    ones = np.ones(len(pairs), bool)
+    graph = sparse.coo_array((ones, (pairs[:, 0] - 1, pairs[:, 1] - 1)), shape=(total, total))
+    count, member = connected_components(graph, directed=False) if total else (0, np.empty(0, int))
+    first = np.full(count, np.iinfo(np.int64).max)
+    sizes, highest = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for piece in pieces:
+        group = member[piece.numbers + offsets[piece.place] - 1]
+        np.minimum.at(first, group, piece.first)
+        np.add.at(sizes, group, piece.sizes)
+        np.maximum.at(highest, group, piece.highest)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(count, np.int64)
+    rank[order] = np.arange(count)
+    is_seen = sizes[order] > 0
+    return Numbering(
+        offsets,
+        np.where(is_seen[rank[member]], rank[member], 0) if total else member,
+        np.append(0, sizes[order][is_seen]),
+        np.append(0, highest[order][is_seen]),
+    )
+
+
+def same_objects(
+    pieces: list[Piece], offsets: Mapping[tuple[int, ...], int], grid: Mapping[tuple[int, ...], Tile]
+) -> np.ndarray:
+    """Find objects that two neighbouring tiles both saw at the face between them: (M, 2) unique numbers."""
+    by_place = {piece.place: piece for piece in pieces}
+    found = [np.empty((0, 2), np.int64)]
+    for piece in pieces:
+        for axis in range(len(piece.place)):
+            other = by_place.get(grid[piece.place].next_to(axis))
+            if other is None or (axis, 1) not in piece.faces or (axis, 0) not in other.faces:
+                continue
+            pairs = matching_sections(piece.faces[axis, 1], other.faces[axis, 0])
+            found.append(pairs + np.array([offsets[piece.place], offsets[other.place]]))
+    return np.concatenate(found)
+
+
+def matching_sections(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Pair up the numbers of two labellings of the same pixels that share most of the smaller one: (M, 2)."""
+    both = (ours > 0) & (theirs > 0)
+    pairs, shared = np.unique(np.stack([ours[both], theirs[both]], axis=1), axis=0, return_counts=True)
+    if not len(pairs):
+        return np.empty((0, 2), np.int64)
+    size_ours, size_theirs = np.bincount(ours.reshape(-1)), np.bincount(theirs.reshape(-1))
+    smaller = np.minimum(size_ours[pairs[:, 0]], size_theirs[pairs[:, 1]])
+    return pairs[shared >= SAME_OBJECT * smaller].astype(np.int64)
+
+
+def touching_numbers(slab: np.ndarray, values: np.ndarray, axis: int, connectivity: int) -> np.ndarray:
+    """Pair up numbers of equal value that touch across the middle of a slab two planes thick: (M, 2).
+
+    Parameters
+    ----------
+    slab : array
+        Unique numbers, two planes along `axis`.
+    values : array
+        Value of each number; index 0 is the background.
+    """
+    here, there = (np.take(slab, side, axis=axis) for side in (0, 1))
+    pairs = [np.empty((0, 2), slab.dtype)]
+    for shift in np.ndindex(*(3,) * here.ndim):
+        offset = np.array(shift) - 1
+        if np.abs(offset).sum() >= connectivity:
+            continue
+        one, two = here[_overlap(-offset)], there[_overlap(offset)]
+        touches = (one > 0) & (two > 0)
+        touches &= values[one] == values[two]
+        pairs.append(np.unique(np.stack([one[touches], two[touches]], axis=1), axis=0))
+    return np.concatenate(pairs).astype(np.int64)
+
+
+def _overlap(offset: np.ndarray) -> Slices:
+    return tuple(slice(max(0, int(step)), min(0, int(step)) or None) for step in offset)

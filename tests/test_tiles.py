@@ -1,0 +1,40 @@
+"""The tile arithmetic: write regions partition the image, read regions surround them."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_tessera.large.tiles import tiles
+
+
+@st.composite
+def grids(draw):
+    ndim = draw(st.integers(1, 3))
+    shape = draw(st.lists(st.integers(1, 20), min_size=ndim, max_size=ndim))
+    size = draw(st.lists(st.integers(1, 25), min_size=ndim, max_size=ndim))
+    halo = draw(st.lists(st.integers(0, 6), min_size=ndim, max_size=ndim))
+    return shape, size, halo
+
+
+@given(grids())
+def test_write_regions_partition_the_image(grid):
+    shape, size, halo = grid
+    written = np.zeros(shape, int)
+    for tile in tiles(shape, size, halo):
+        written[tile.write] += 1
+    assert (written == 1).all()
+
+
+@given(grids())
+def test_inner_is_the_write_region_seen_from_the_read_region(grid):
+    shape, size, halo = grid
+    image = np.arange(np.prod(shape)).reshape(shape)
+    for tile in tiles(shape, size, halo):
+        np.testing.assert_array_equal(image[tile.read][tile.inner], image[tile.write])
+
+
+def test_read_region_is_the_write_region_and_its_halo_inside_the_image():
+    middle = next(tile for tile in tiles((9, 9), (3, 3), (2, 5)) if tile.place == (1, 1))
+    assert middle.write == (slice(3, 6), slice(3, 6))
+    assert middle.read == (slice(1, 8), slice(0, 9))
+    assert middle.next_to(1) == (1, 2)
