@@ -1,0 +1,88 @@
+"""What the user asks for, read from the widget in one go, and the job that answers it in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from napari_tessera import api
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.region import Region
+from napari_tessera.request import Request
+from napari_tessera.result import Result
+from napari_tessera.spatial import Spatial
+
+
+@dataclass(frozen=True)
+class Question:
+    """One run, as the user set it up.
+
+    Attributes
+    ----------
+    method : str
+    image : array
+        The main input, perhaps still on disk.
+    axes : str
+    spatial : Spatial
+        Placement of the labels to come.
+    name : str
+        Name of the main input.
+    inputs : dict of str to array
+        Further inputs.
+    parameters : dict
+        Sizes are in pixels.
+    region : Region or None
+    made_by : dict of str to record
+    recipe : record or None
+        Replay this instead; the parameters and the region are then those of the record.
+    """
+
+    method: str
+    image: Any
+    axes: str
+    spatial: Spatial
+    name: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    region: Region | None = None
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Any = None
+
+
+def bound(question: Question, measure: bool = True) -> Request:
+    """Check the question and bring its arrays into memory."""
+    return api.bind(
+        question.method,
+        question.image,
+        axes=question.axes,
+        spatial=question.spatial,
+        region=question.region,
+        name=question.name,
+        made_by=question.made_by,
+        measure=measure,
+        **{name: _snapshot(array) for name, array in question.inputs.items()},
+        **question.parameters,
+    )
+
+
+def answering(question: Question) -> Job[Result]:
+    """Answer a question: nothing of it, not even reading the image, is done before the first step."""
+    yield Progress(0, 100, "Reading the image")
+    if question.recipe is not None:
+        return (yield from _replaying(question))
+    request = bound(question)
+    return (yield from part_of(api.job(request), 2, 98, 100))
+
+
+def _replaying(question: Question) -> Job[Result]:
+    inputs = {name: _snapshot(array) for name, array in question.inputs.items()}
+    job = api.replay(question.recipe, question.image, spatial=question.spatial, name=question.name, **inputs)
+    return (yield from part_of(job, 2, 98, 100))
+
+
+def _snapshot(array: Any) -> Any:
+    """Copy labels and points, which the user may go on painting while the job runs."""
+    return np.array(array) if isinstance(array, np.ndarray) else array

@@ -1,0 +1,149 @@
+"""The form of a method, made from its declaration: one row a setting, and rows that matter only sometimes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
+from superqt import QCollapsible
+
+from napari_tessera.gui.fields import Field, make_field
+from napari_tessera.registry import Method
+from napari_tessera.spec import Parameter
+
+SETTINGS_SHOWN_FIRST = 6
+"""So many settings are shown at once; the rest wait under "More settings"."""
+RARELY_CHANGED = ("connectivity", "seed")
+
+LABEL_WIDTH_PX = 96
+
+
+class Rows(QWidget):
+    """A column of titles and one of widgets; single rows can be hidden."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout = QFormLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(6)
+        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self._titles: dict[QWidget, QLabel] = {}
+
+    def add(self, title: str, native: QWidget, text: str = "") -> None:
+        """Add a row at the end."""
+        label = QLabel(title)
+        label.setWordWrap(True)
+        label.setFixedWidth(LABEL_WIDTH_PX)
+        label.setToolTip(text)
+        label.setMinimumHeight(native.sizeHint().height())
+        self._titles[native] = label
+        self._layout.addRow(label, native)
+
+    def show_row(self, native: QWidget, is_shown: bool) -> None:
+        """Show or hide a row."""
+        native.setVisible(is_shown)
+        self._titles[native].setVisible(is_shown)
+
+    def has_rows(self) -> bool:
+        """Say whether any row is to be seen."""
+        return any(not native.isHidden() for native in self._titles)
+
+
+class Form:
+    """All settings of a method.
+
+    Attributes
+    ----------
+    main, more : Rows
+        The settings that matter first, and the others.
+    fields : dict of str to Field
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+        self.main = Rows()
+        self.more = Rows()
+        self.fields: dict[str, Field] = {}
+        self._has_channels = False
+        first = names_shown_first(method.parameters)
+        for parameter in method.parameters:
+            self._add(parameter, self.main if parameter.name in first else self.more)
+        self.show_rows()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every setting as the method wants it: sizes in pixels."""
+        return {name: field.value for name, field in self.fields.items()}
+
+    @values.setter
+    def values(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if name in self.fields:
+                self.fields[name].value = value
+
+    def on_change(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` whenever any setting changes."""
+        for field in self.fields.values():
+            field.on_change(callback)
+
+    def restore_defaults(self) -> None:
+        """Set every setting to what the declaration says."""
+        self.values = self.method.declaration.defaults
+
+    def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
+        """Show lengths and areas in pixels (`spacing` None) or in the layer's unit."""
+        for field in self.fields.values():
+            field.show_sizes(spacing, unit, ndim)
+
+    def show_intensities(self, low: float, high: float) -> None:
+        """Tell the fields of intensities which ones there are."""
+        for field in self.fields.values():
+            field.show_intensities(low, high)
+
+    def show_channels(self, has_channels: bool) -> None:
+        """Show the choice of a channel only where there are channels."""
+        self._has_channels = has_channels
+        self.show_rows()
+
+    def show_rows(self) -> None:
+        """Show the rows that matter with the settings as they are."""
+        values = self.values
+        for name, field in self.fields.items():
+            matters = field.parameter.matters(values) and (name != "channel" or self._has_channels)
+            self._rows_of(field).show_row(field.native, matters)
+
+    def _add(self, parameter: Parameter, rows: Rows) -> None:
+        field = make_field(parameter)
+        self.fields[parameter.name] = field
+        rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
+        field.on_change(self.show_rows)
+
+    def _rows_of(self, field: Field) -> Rows:
+        return self.more if field.native.parent() is self.more else self.main
+
+
+def names_shown_first(parameters: tuple[Parameter, ...]) -> set[str]:
+    """Choose the settings that matter first: the first ones of the signature, each with those it brings in."""
+    skipped = (*RARELY_CHANGED, "channel")
+    own = [parameter.name for parameter in parameters if not parameter.shown_if and parameter.name not in skipped]
+    chosen = {*own[:SETTINGS_SHOWN_FIRST], "channel"}
+    for parameter in parameters:
+        brought_in = parameter.shown_if and all(rule.parameter in chosen for rule in parameter.shown_if)
+        if brought_in and parameter.name not in RARELY_CHANGED:
+            chosen.add(parameter.name)
+    return chosen
+
+
+def collapsible(title: str, content: QWidget) -> QCollapsible:
+    """Put `content` under a heading that opens and closes at once."""
+    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    section.setDuration(0)
+    section.layout().setContentsMargins(0, 0, 0, 0)
+    section.layout().setSpacing(4)
+    section.content().layout().setContentsMargins(0, 0, 0, 0)
+    section.addWidget(content)
+    section.collapse(animate=False)
+    return section

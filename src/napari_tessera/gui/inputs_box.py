@@ -1,0 +1,164 @@
+"""The layers that a method works on, and what the axes of the first one mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from magicgui.widgets import ComboBox
+from napari.components import ViewerModel
+from napari.layers import Layer, Points
+
+from napari_tessera.errors import InputError
+from napari_tessera.gui.axes import list_axes
+from napari_tessera.gui.fields import let_shrink
+from napari_tessera.gui.form import Rows
+from napari_tessera.gui.layer_box import LayerBox
+from napari_tessera.gui.layers import (
+    Placement,
+    array_of,
+    axis_names,
+    is_rgb,
+    labels_of,
+    place,
+    points_of,
+    record_of,
+    short_unit,
+)
+from napari_tessera.gui.wording import tooltip
+from napari_tessera.registry import Method
+
+AXES_HELP = "What the sliders of this layer mean: planes of a volume, time points and so on, or channels."
+
+
+class InputsBox:
+    """One layer box per input, and the axes.
+
+    Attributes
+    ----------
+    boxes : dict of str to LayerBox
+    axes_box : magicgui combo box
+        Its value is the axes string, such as "TZYX".
+    """
+
+    def __init__(self, viewer: ViewerModel, method: Method, rows: Rows) -> None:
+        self.method = method
+        self._rows = rows
+        self._followed: Layer | None = None
+        self._callbacks: list[Callable[[], Any]] = []
+        self.boxes = {entry.name: LayerBox.for_input(viewer, entry) for entry in method.inputs}
+        self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
+        let_shrink(self.axes_box.native)
+        for number, box in enumerate(self.boxes.values()):
+            rows.add(box.title, box.native, box.combo.tooltip or "")
+            if number == 0:
+                rows.add("Axes", self.axes_box.native, self.axes_box.tooltip or "")
+        self._preselect()
+        for box in self.boxes.values():
+            box.on_change(self._on_layer)
+        self.axes_box.changed.connect(lambda *_: self._tell())
+        self._on_layer()
+
+    @property
+    def main(self) -> LayerBox:
+        """The box of the first input."""
+        return next(iter(self.boxes.values()))
+
+    @property
+    def axes(self) -> str:
+        """Axes of the first input's array, one letter each."""
+        return self.axes_box.value
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """Pixel size of the chosen layer along z, y, x as far as it has them; None where no unit or scale is known."""
+        layer = self.main.layer
+        if layer is None:
+            return None
+        spacing = place(layer, self.axes).spatial.spacing
+        return None if short_unit(layer) == "px" and set(spacing) == {1.0} else spacing
+
+    def on_change(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` whenever another layer or other axes are chosen, or the chosen layer is placed anew."""
+        self._callbacks.append(callback)
+
+    def show_rows(self, values: Mapping[str, Any]) -> None:
+        """Show the boxes that matter with the settings as they are."""
+        for entry in self.method.inputs:
+            self._rows.show_row(self.boxes[entry.name].native, entry.matters(values))
+        self._rows.show_row(self.axes_box.native, len(self.axes_box.choices) > 1)
+
+    def refresh(self, *_: Any) -> None:
+        """Follow layers that came, went or were renamed."""
+        had_none = self.main.layer is None
+        for box in self.boxes.values():
+            box.refresh()
+        if had_none:
+            self._preselect()
+
+    def main_layer(self) -> Layer:
+        """Return the layer to work on.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        layer = self.main.layer
+        if layer is None:
+            kind = "an image" if self.method.takes_image else "a labels layer"
+            raise InputError(f"Open {kind} first: there is no layer to work on.")
+        return layer
+
+    def placement(self) -> Placement:
+        """Say where the chosen layer lies."""
+        return place(self.main_layer(), self.axes)
+
+    def arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arrays of the further inputs that matter; those left empty are not among them."""
+        image = self.main_layer()
+        found = {}
+        for entry in self.method.inputs[1:]:
+            layer = self.boxes[entry.name].layer
+            if layer is None or not entry.matters(values):
+                continue
+            is_points = isinstance(layer, Points)
+            found[entry.name] = points_of(layer, image, self.axes) if is_points else labels_of(layer, self.axes)
+        return found
+
+    def made_by(self) -> dict[str, Any]:
+        """Return the records of those inputs that Tessera made."""
+        records = {name: record_of(box.layer) for name, box in self.boxes.items()}
+        return {name: record for name, record in records.items() if record is not None}
+
+    def _preselect(self) -> None:
+        taken: tuple[Layer | None, ...] = ()
+        for box in reversed(self.boxes.values()):
+            box.preselect(taken)
+            taken += (box.layer,)
+
+    def _on_layer(self, *_: Any) -> None:
+        layer = self.main.layer
+        self._follow(layer)
+        if layer is not None and array_of(layer).ndim >= 2:
+            choices = list_axes(layer.ndim, is_rgb(layer), axis_names(layer), self.method.takes_image)
+            with self.axes_box.changed.blocked():
+                chosen, had = self.axes_box.value, set(self.axes_box.choices)
+                self.axes_box.choices = choices
+                letters = [axes for _, axes in choices]
+                self.axes_box.value = chosen if had == set(letters) else letters[0]
+        self._tell()
+
+    def _follow(self, layer: Layer | None) -> None:
+        """Listen to changes of where the chosen layer lies."""
+        if layer is self._followed:
+            return
+        for old, connect in ((self._followed, False), (layer, True)):
+            if old is not None:
+                for event in (old.events.scale, old.events.units, old.events.axis_labels):
+                    (event.connect if connect else event.disconnect)(self._on_layer)
+        self._followed = layer
+
+    def _tell(self) -> None:
+        for callback in self._callbacks:
+            callback()

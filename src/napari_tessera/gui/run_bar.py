@@ -1,0 +1,123 @@
+"""Run, Cancel, progress, and a line that says in plain words what happened."""
+
+from __future__ import annotations
+
+import traceback
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QProgressBar, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from napari_tessera.errors import TesseraError
+from napari_tessera.jobs import Progress
+
+RUN_STYLE = """
+QPushButton { background-color: #2374c6; color: white; font-weight: bold; border-radius: 4px; padding: 7px; }
+QPushButton:hover { background-color: #2f86dd; }
+QPushButton:pressed { background-color: #1b5fa5; }
+QPushButton:disabled { background-color: #5a6570; color: #aab2ba; }
+"""
+ERROR_STYLE = "QLabel { background-color: #6b2b2b; color: #ffecec; border-radius: 4px; padding: 6px; }"
+NOTE_STYLE = "QLabel { background-color: #6a5620; color: #fff6df; border-radius: 4px; padding: 6px; }"
+PLAIN_STYLE = "QLabel { padding: 2px; }"
+
+
+class RunBar(QWidget):
+    """The foot of a widget, always in sight.
+
+    Attributes
+    ----------
+    run_asked, cancel_asked : Signal
+    menu : QMenu
+        Everything that is needed rarely.
+    """
+
+    run_asked = Signal()
+    cancel_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run_button = QPushButton("Run")
+        self.run_button.setStyleSheet(RUN_STYLE)
+        self.run_button.clicked.connect(self.run_asked.emit)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.clicked.connect(self.cancel_asked.emit)
+        self.menu = QMenu(self)
+        self.menu_button = self._make_menu_button()
+        self.progress_bar = QProgressBar()
+        self.progress_bar.setRange(0, 100)
+        self.progress_bar.setTextVisible(False)
+        self.progress_bar.setFixedHeight(8)
+        self.message = self._make_message()
+        self.details_button = QPushButton("Copy details")
+        self.details_button.clicked.connect(self._copy_details)
+        self._details = ""
+        self._lay_out()
+        self.show_running(False)
+        self.say("")
+
+    def show_running(self, is_running: bool) -> None:
+        """Switch between ready and running."""
+        self.run_button.setEnabled(not is_running)
+        self.run_button.setText("Running …" if is_running else "Run")
+        self.cancel_button.setEnabled(is_running)
+        self.progress_bar.setValue(0)
+        self.progress_bar.setVisible(is_running)
+
+    def show_progress(self, step: Progress) -> None:
+        """Show how far the run is."""
+        self.progress_bar.setValue(round(100 * step.fraction))
+        self.say(f"{step.text} …" if step.text else "")
+
+    def say(self, text: str, is_warning: bool = False) -> None:
+        """Show a sentence, or nothing."""
+        self._show(text, NOTE_STYLE if is_warning else PLAIN_STYLE)
+
+    def show_error(self, error: BaseException) -> None:
+        """Show an error: one that the user can put right in its own words, any other kindly and with its details."""
+        if isinstance(error, TesseraError):
+            self._show(str(error), ERROR_STYLE)
+            return
+        details = "".join(traceback.format_exception(error))
+        kind = type(error).__name__
+        text = f"This should not have happened ({kind}: {error}). Your layers are unchanged. Please report it with the details."
+        self._show(text, ERROR_STYLE, details)
+
+    def _show(self, text: str, style: str, details: str = "") -> None:
+        self.message.setText(text)
+        self.message.setStyleSheet(style)
+        self.message.setVisible(bool(text))
+        self._details = details
+        self.details_button.setVisible(bool(details))
+
+    def _copy_details(self) -> None:
+        QGuiApplication.clipboard().setText(self._details)
+
+    def _make_menu_button(self) -> QToolButton:
+        button = QToolButton()
+        button.setText("⋯")
+        button.setToolTip("Defaults, recipes and code")
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setMenu(self.menu)
+        button.setStyleSheet("QToolButton { padding: 5px 8px; } QToolButton::menu-indicator { image: none; }")
+        return button
+
+    def _make_message(self) -> QLabel:
+        message = QLabel()
+        message.setWordWrap(True)
+        message.setTextFormat(Qt.TextFormat.PlainText)
+        message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        return message
+
+    def _lay_out(self) -> None:
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, 1)
+        buttons.addWidget(self.cancel_button)
+        buttons.addWidget(self.menu_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addLayout(buttons)
+        for widget in (self.progress_bar, self.message, self.details_button):
+            layout.addWidget(widget)

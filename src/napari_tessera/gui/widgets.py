@@ -1,0 +1,35 @@
+"""One class per method, for the manifest."""
+
+from __future__ import annotations
+
+from napari_tessera.gui.method_widget import MethodWidget
+
+
+class ThresholdWidget(MethodWidget):
+    """Threshold."""
+
+    method_name = "threshold"
+
+
+class RegionGrowingWidget(MethodWidget):
+    """Region growing."""
+
+    method_name = "region_growing"
+
+
+class WatershedWidget(MethodWidget):
+    """Watershed."""
+
+    method_name = "watershed"
+
+
+class KMeansWidget(MethodWidget):
+    """K-means."""
+
+    method_name = "kmeans"
+
+
+class RefineWidget(MethodWidget):
+    """Refine labels."""
+
+    method_name = "refine"

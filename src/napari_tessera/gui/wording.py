@@ -1,0 +1,65 @@
+"""Names as the user reads them, made from the names in the code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_tessera.spec import Parameter
+
+PROPER = {
+    "cielab": "CIELAB",
+    "gaussian": "Gaussian",
+    "iou": "IoU",
+    "isodata": "Isodata",
+    "kmeans": "K-means",
+    "li": "Li",
+    "niblack": "Niblack",
+    "otsu": "Otsu",
+    "rgb": "RGB",
+    "sauvola": "Sauvola",
+    "yen": "Yen",
+}
+"""Words that keep their own spelling."""
+
+AUTOMATIC = "auto"
+NO_LAYER = "(none)"
+
+
+def title_of(name: str) -> str:
+    """Turn `min_distance` into "Min distance"."""
+    words = [PROPER.get(word, word) for word in name.replace("_", " ").split()]
+    title = " ".join(words)
+    return title[:1].upper() + title[1:]
+
+
+def choice_title(value: Any) -> str:
+    """Turn a choice such as "multi-otsu" into what the box shows, "Multi-Otsu"."""
+    if not isinstance(value, str):
+        return str(value)
+    parts = [PROPER.get(part, part) for part in value.replace("_", " ").split("-")]
+    title = "-".join(parts)
+    return title[:1].upper() + title[1:]
+
+
+def unit_suffix(parameter: Parameter, unit: str, ndim: int) -> str:
+    """Return what stands behind a number: " px", " µm", " µm²", " px³", or nothing.
+
+    Parameters
+    ----------
+    parameter : Parameter
+    unit : str
+        The unit sizes are shown in, "px" or the layer's own.
+    ndim : int
+        2 or 3; areas become volumes in 3-D.
+    """
+    if parameter.range.unit == "px²":
+        return f" {unit}{'³' if ndim == 3 else '²'}"
+    if parameter.range.unit == "px":
+        return f" {unit}"
+    return "" if parameter.range.unit in ("", "intensity") else f" {parameter.range.unit}"
+
+
+def tooltip(text: str) -> str:
+    """Wrap a help text as rich text, so that Qt breaks its lines."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("``", "").replace("`", "")
+    return f"<qt>{plain}</qt>" if plain else ""

@@ -1,0 +1,87 @@
+"""Run a job in a thread: progress, cancel, result and errors arrive as Qt signals.
+
+superqt's generator worker is not used: it swallows a `RuntimeError` (torch and numba raise little else) and its `quit`
+never closes the generator.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_tessera.jobs import Job, Progress
+
+SECONDS_BETWEEN_REPORTS = 0.05
+
+
+class Runner(QObject):
+    """Runs one job at a time.
+
+    Signals arrive in the thread of the window: `progressed` with a `Progress`, and then exactly one of `returned` (with
+    the result), `failed` (with the exception) or `cancelled`.
+    """
+
+    progressed = Signal(object)
+    returned = Signal(object)
+    failed = Signal(object)
+    cancelled = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a job has not ended yet."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, job: Job[Any]) -> None:
+        """Start a job; the one before must have ended."""
+        if self.is_running:
+            raise ValueError("A job is running already; cancel it or wait for it.")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._drive, args=(job, self._stop), name="tessera run", daemon=True)
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ask for no further step. The job is closed in its own thread, and `cancelled` follows."""
+        self._stop.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the thread to end; say whether it did."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return not self.is_running
+
+    def _drive(self, job: Job[Any], stop: threading.Event) -> None:
+        try:
+            result = self._steps(job, stop)
+        except BaseException as error:
+            self._send(self.failed, error)
+        else:
+            self._send(*((self.cancelled,) if stop.is_set() else (self.returned, result)))
+
+    def _steps(self, job: Job[Any], stop: threading.Event) -> Any:
+        reported = 0.0
+        try:
+            while not stop.is_set():
+                step: Progress = next(job)
+                if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+                    reported = time.monotonic()
+                    self._send(self.progressed, step)
+        except StopIteration as end:
+            return end.value
+        finally:
+            job.close()
+        return None
+
+    def _send(self, signal: Any, *values: Any) -> None:
+        try:
+            signal.emit(*values)
+        except RuntimeError:
+            # The window has gone and taken Qt's half of this object along: nobody is left to tell.
+            self._stop.set()
