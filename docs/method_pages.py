@@ -1,0 +1,121 @@
+"""Write one Markdown page per method, made from its declaration alone.
+
+Sphinx calls `write_pages` before it reads the other pages. `python docs/method_pages.py FOLDER` does the same by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from napari_tessera.registry import METHODS, Method
+from napari_tessera.spec import Input, Parameter, Role, ShownIf
+
+IMAGES = Path(__file__).parent / "images"
+ROLE_WORDS = {Role.IMAGE: "image", Role.LABELS: "labels", Role.POINTS: "points"}
+
+
+def write_pages(folder: Path) -> None:
+    """Write `index.md` and a page for every method of the registry."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.md").write_text(index_page(METHODS), encoding="utf-8")
+    for method in METHODS:
+        (folder / f"{method.name}.md").write_text(method_page(method), encoding="utf-8")
+
+
+def index_page(methods: Sequence[Method]) -> str:
+    """Return the page that lists all methods."""
+    rows = [(f"[{method.title}]({method.name}.md)", f"`{method.name}`", method.summary) for method in methods]
+    names = "\n".join(method.name for method in methods)
+    contents = f"```{{toctree}}\n:hidden:\n\n{names}\n```"
+    return _joined("# Methods", contents, table(("Method", "In Python", "What it does"), rows))
+
+
+def method_page(method: Method) -> str:
+    """Return a method's page."""
+    text = method.declaration.docstring
+    return _joined(
+        f"# {method.title}",
+        method.summary,
+        text.long_description,
+        _screenshot(method),
+        "## Inputs",
+        table(("Name", "What it is", "Meaning"), [_input_row(entry, method) for entry in method.inputs]),
+        "## Parameters",
+        table(("Name", "Default", "Allowed", "Meaning"), [parameter_row(entry, method) for entry in method.parameters]),
+        *_section("Result", [entry.description for entry in text.many_returns]),
+        *_section("Errors", [f"**{entry.type_name}**: {entry.description}" for entry in text.raises]),
+        *_section("Notes", [entry.description for entry in text.meta if entry.args == ["notes"]]),
+        *_section("References", [entry.description for entry in text.meta if entry.args == ["references"]]),
+        "## In Python",
+        f"```python\n{example(method)}\n```",
+        "## On the command line",
+        f"```console\n$ tessera {method.name} --help\n```",
+    )
+
+
+def parameter_row(parameter: Parameter, method: Method) -> tuple[str, ...]:
+    """Return the cells of a parameter's row."""
+    rules = " and ".join(_rule(rule, method) for rule in parameter.shown_if)
+    meaning = f"{parameter.help}<br>*Used when {rules}.*" if rules else parameter.help
+    return f"`{parameter.name}`", f"`{parameter.default!r}`", _allowed(parameter), meaning
+
+
+def _allowed(parameter: Parameter) -> str:
+    if parameter.choices:
+        return " ".join(f"`{choice!r}`" for choice in parameter.choices)
+    words = "text" if parameter.kind is str else parameter.describe_range()
+    return f"{words}, or `None`" if parameter.is_optional else words
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *escaped])
+
+
+def _input_row(entry: Input, method: Method) -> tuple[str, ...]:
+    kinds = " or ".join(ROLE_WORDS[role] for role in entry.roles)
+    rules = "".join(f", used when {_rule(rule, method)}" for rule in entry.shown_if)
+    return f"`{entry.name}`", kinds + (", may be left out" if entry.is_optional else "") + rules, entry.help
+
+
+def _rule(rule: ShownIf, method: Method) -> str:
+    """Say when a rule holds, by the values that are left out where those are fewer."""
+    (other,) = (entry for entry in method.parameters if entry.name == rule.parameter)
+    excluded = [choice for choice in other.choices if choice not in rule.values]
+    if 0 < len(excluded) < len(rule.values):
+        return f"`{rule.parameter}` is not {' or '.join(f'`{value!r}`' for value in excluded)}"
+    return f"`{rule.parameter}` is {' or '.join(f'`{value!r}`' for value in rule.values)}"
+
+
+def _screenshot(method: Method) -> str | None:
+    if not (IMAGES / f"{method.name}.png").exists():
+        return None
+    return f"![The {method.title} widget in napari](../images/{method.name}.png)"
+
+
+def _section(title: str, paragraphs: Sequence[str | None]) -> list[str]:
+    found = [linked(text) for text in paragraphs if text]
+    return [f"## {title}", *found] if found else []
+
+
+def linked(text: str) -> str:
+    """Turn every DOI in `text` into a link."""
+    return re.sub(r"doi:(10\.\S+?)(?=[.,;]?(\s|$))", r"[doi:\1](<https://doi.org/\1>)", text)
+
+
+def example(method: Method) -> str:
+    """Return the docstring's example, with what it prints."""
+    return inspect.getdoc(method.function).partition("\nExamples\n--------\n")[2].strip()
+
+
+def _joined(*parts: str | None) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+if __name__ == "__main__":
+    write_pages(Path(sys.argv[1]))
