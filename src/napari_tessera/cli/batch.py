@@ -1,0 +1,183 @@
+"""One command on one or many images: where each result goes, progress, and what failed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_tessera.errors import FileError, ParameterError, TesseraError
+from napari_tessera.io.picture import Picture
+from napari_tessera.io.read import load, read_image, read_labels, stem
+from napari_tessera.io.together import check_free
+from napari_tessera.io.write import FORMATS, planned_files, write_result
+from napari_tessera.jobs import Job, Progress, drive
+from napari_tessera.result import LabelImage, Result
+
+FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
+BAR = "{desc}: {percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go and how.
+
+    Attributes
+    ----------
+    path : Path
+        A file for one image, a folder for several.
+    format : str
+        Ending of the files in a folder.
+    overwrite, is_quiet : bool
+    inputs : tuple of Path
+        Files that are read beside the images and must not be overwritten.
+    """
+
+    path: Path
+    format: str
+    overwrite: bool
+    is_quiet: bool
+    inputs: tuple[Path, ...] = ()
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add the images and the options on where their labels go."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="image file, or OME-Zarr folder")
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="OUT",
+        help=f"file to write ({', '.join(FORMATS)}); for several images, a folder",
+    )  # fmt: skip
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--format", choices=FOLDER_FORMATS, default=FOLDER_FORMATS[0],
+        help="ending of the files in a folder [default: %(default)s]",
+    )  # fmt: skip
+    group.add_argument("--overwrite", action="store_true", help="replace files that exist already; never an input")
+    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+
+
+def output_of(arguments: argparse.Namespace, inputs: Sequence[Path] = ()) -> Output:
+    """Return where the results go; a trailing slash or an existing folder means a folder for one image too."""
+    return Output(Path(arguments.out), arguments.format, arguments.overwrite, arguments.quiet, tuple(inputs))
+
+
+def plan(images: Sequence[Path], output: Output, is_folder: bool) -> list[tuple[Path, Path]]:
+    """Pair each image with the file for its labels.
+
+    Raises
+    ------
+    ParameterError
+        If several images are to go into one file, or two of them under one name.
+    """
+    if not (len(images) > 1 or is_folder):
+        return [(images[0], output.path)]
+    if output.path.name.lower().endswith(FORMATS) and not output.path.is_dir():
+        raise ParameterError(f"There are {len(images)} images, so -o must be a folder, not {output.path}.", "out")
+    names = [stem(image) for image in images]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ParameterError(
+            f"Several images are named {', '.join(twice)}; their labels would overwrite each other.", "images"
+        )
+    return [(image, output.path / f"{name}.{output.format}") for image, name in zip(images, names, strict=True)]
+
+
+def is_folder(text: str) -> bool:
+    """Say whether -o names a folder."""
+    return text.endswith(("/", "\\")) or (Path(text).is_dir() and not Path(text).name.lower().endswith(".zarr"))
+
+
+def run_all(
+    pairs: Sequence[tuple[Path, Path]], output: Output, make: Callable[[Path], tuple[Picture, Job[Result]]]
+) -> int:
+    """Run every image; one that fails does not stop the others. Return the exit code."""
+    if len(pairs) == 1:
+        _run_one(*pairs[0], output, make)
+        return 0
+    failed = []
+    for image, out in pairs:
+        try:
+            _run_one(image, out, output, make)
+        except TesseraError as error:
+            failed.append(image)
+            print(f"tessera: {image}: {error}", file=sys.stderr)
+        except Exception as error:
+            failed.append(image)
+            print(f"tessera: {image}: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    if failed:
+        names = ", ".join(str(image) for image in failed)
+        print(f"tessera: {len(failed)} of {len(pairs)} images failed: {names}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run_one(image: Path, out: Path, output: Output, make: Callable[[Path], tuple[Picture, Job[Result]]]) -> None:
+    files = [image, *output.inputs]
+    check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
+    picture, job = make(image)
+    with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
+        result = drive(job, on_progress)
+    written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
+    if output.is_quiet:
+        return
+    for note in result.notes:
+        print(f"{image}: {note}", file=sys.stderr)
+    seconds = result.provenance.get("seconds")
+    took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
+    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}")
+
+
+def count_in_words(image: LabelImage) -> str:
+    """Say how many objects or classes there are."""
+    count = len(np.setdiff1d(np.unique(image.data), [0]))
+    word = "object" if image.kind == "objects" else "class"
+    plural = "s" if word == "object" else "es"
+    return f"{count} {word}{'' if count == 1 else plural}"
+
+
+@contextmanager
+def progress_bar(title: str, *, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show a bar on stderr, if that is a terminal."""
+    from tqdm import tqdm
+
+    hidden = is_quiet or not sys.stderr.isatty()
+    with tqdm(total=1.0, desc=title, bar_format=BAR, disable=hidden, leave=False, file=sys.stderr) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.set_postfix_str(progress.text, refresh=False)
+            bar.update(progress.fraction - bar.n)
+
+        yield show
+
+
+def read_main(path: Path, *, takes_image: bool, axes: str | None, level: int = 0) -> Picture:
+    """Read the image (or the labels) to work on into memory.
+
+    Raises
+    ------
+    FileError
+    """
+    read = read_image if takes_image else read_labels
+    return load(read(path, level=level, axes=axes))
+
+
+def matching_file(path: Path, image: Path) -> Path:
+    """Return `path`, or where it is a folder of files the one named as the image.
+
+    Raises
+    ------
+    FileError
+        If the folder holds none, or several.
+    """
+    from napari_tessera.io.open_files import is_zarr
+
+    if not path.is_dir() or is_zarr(path):
+        return path
+    found = [entry for entry in sorted(path.iterdir()) if stem(entry) == stem(image) and entry.suffix != ".json"]
+    if len(found) != 1:
+        raise FileError(f"{path} holds {len(found)} files named {stem(image)}, but one is needed for {image}.")
+    return found[0]

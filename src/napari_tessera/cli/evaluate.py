@@ -1,0 +1,182 @@
+"""`tessera evaluate TRUTH PREDICTION`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.cli import batch
+from napari_tessera.errors import FileError, InputError
+from napari_tessera.io.open_files import is_zarr
+from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
+from napari_tessera.io.together import check_free, written_together
+from napari_tessera.jobs import drive
+
+LABEL_ENDINGS = (*TIFF_ENDINGS, ".png", ".bmp", ".gif", ".npy", ".npz", ".zarr")
+OBJECT_SCORES = {
+    "AP@0.50": ("ap", "0.50"),
+    "AP@0.75": ("ap", "0.75"),
+    "mean AP": ("map",),
+    "F1": ("f1",),
+    "precision": ("precision",),
+    "recall": ("recall",),
+    "PQ": ("pq",),
+    "Dice": ("dice",),
+    "IoU": ("iou",),
+    "splits": ("splits",),
+    "merges": ("merges",),
+    "true objects": ("truth_objects",),
+    "predicted": ("predicted_objects",),
+}
+COUNTS = ("splits", "merges", "truth_objects", "predicted_objects")
+CLASS_SCORES = {
+    "mean Dice": ("mean_dice",),
+    "mean IoU": ("mean_iou",),
+    "accuracy": ("accuracy",),
+    "Dice": ("dice",),
+    "IoU": ("iou",),
+}
+
+
+class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
+    """Truth and prediction of each image, read when asked for."""
+
+    def __init__(self, files: Sequence[tuple[Path, Path]]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: Any) -> Any:
+        truth_path, prediction_path = self.files[number]
+        truth, prediction = load(read_labels(truth_path)).data, load(read_labels(prediction_path)).data
+        if truth.shape != prediction.shape:
+            raise InputError(
+                f"{truth_path} has shape {truth.shape}, but {prediction_path} has {prediction.shape}. "
+                "They must be of the same image."
+            )
+        return truth, prediction
+
+
+def main(argv: list[str]) -> int:
+    """Score label images and print the scores; return the exit code."""
+    from napari_tessera.metrics import evaluation_of_many
+
+    arguments = evaluate_parser().parse_args(argv)
+    files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
+    if arguments.json is not None:
+        read = [path for pair in files for path in pair]
+        check_free([arguments.json], overwrite=arguments.overwrite, inputs=read)
+    with batch.progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
+        job = evaluation_of_many(LabelPairs(files), classes=arguments.classes)
+        scores = drive(job, on_progress)
+    names = [stem(truth) for truth, _ in files]
+    if not arguments.quiet:
+        print(as_table(scores, names, per_image=arguments.per_image, classes=arguments.classes))
+    if arguments.json is not None:
+        _write_json(arguments.json, scores, names)
+    return 0
+
+
+def evaluate_parser() -> argparse.ArgumentParser:
+    """Make the parser of `tessera evaluate`."""
+    parser = argparse.ArgumentParser(
+        prog="tessera evaluate", allow_abbrev=False,
+        description="Score labels against the truth. Two folders are matched by the names of their files.",
+    )  # fmt: skip
+    parser.add_argument("truth", type=Path, metavar="TRUTH", help="label image, or folder of them")
+    parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="label image, or folder of them")
+    parser.add_argument("--classes", action="store_true", help="the labels are classes, not objects")
+    parser.add_argument("--per-image", action="store_true", help="print a line for each image too")
+    parser.add_argument("--only-predicted", action="store_true", help="leave out truths that have no prediction")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file if it exists")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return parser
+
+
+def pair_files(truth: Path, prediction: Path, *, only_predicted: bool) -> list[tuple[Path, Path]]:
+    """Match label files by name.
+
+    Raises
+    ------
+    FileError
+        If one is a folder and the other is not, nothing matches, or a truth has no prediction.
+    """
+    if _is_folder(truth) != _is_folder(prediction):
+        raise FileError(f"{truth} and {prediction} must both be files or both be folders.")
+    if not _is_folder(truth):
+        return [(truth, prediction)]
+    truths, predictions = _by_name(truth), _by_name(prediction)
+    missing = [name for name in truths if name not in predictions]
+    if missing and not only_predicted:
+        raise FileError(
+            f"{len(missing)} of {len(truths)} label images in {truth} have no prediction in {prediction}: "
+            f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}. Add --only-predicted to leave them out."
+        )
+    if extra := [name for name in predictions if name not in truths]:
+        print(f"tessera: {len(extra)} predictions have no truth and are left out.", file=sys.stderr)
+    pairs = [(truths[name], predictions[name]) for name in truths if name in predictions]
+    if not pairs:
+        raise FileError(f"No label image in {truth} has the name of one in {prediction}.")
+    return pairs
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not is_zarr(path)
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in LABEL_ENDINGS or path.name.startswith("."):
+            continue
+        if stem(path) in found:
+            raise FileError(f"{folder} holds both {found[stem(path)].name} and {path.name}. Keep one of them.")
+        found[stem(path)] = path
+    return found
+
+
+def as_table(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool, classes: bool) -> str:
+    """Lay out the scores: a line for each image if asked for, then the mean over images and all images pooled."""
+    columns = CLASS_SCORES if classes else OBJECT_SCORES
+    rows = [["image", *columns]]
+    if per_image:
+        rows += [[name, *_cells(image, columns)] for name, image in zip(names, scores["images"], strict=True)]
+    rows.append([f"mean of {len(names)}", *_cells(scores["mean"], columns)])
+    rows.append(["pooled", *_cells(scores["pooled"], columns)])
+    if not per_image:
+        rows = [list(row) for row in zip(*rows, strict=True)]
+        rows[0][0] = "score"
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(_line(row, widths) for row in rows)
+
+
+def _cells(scores: Mapping[str, Any], columns: Mapping[str, tuple[str, ...]]) -> list[str]:
+    cells = []
+    for keys in columns.values():
+        value: Any = scores
+        for key in keys:
+            value = value[key]
+        is_count = keys[0] in COUNTS
+        cells.append(str(value) if isinstance(value, int) else f"{value:.1f}" if is_count else f"{value:.4f}")
+    return cells
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = row
+    return "  ".join(
+        [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+    )
+
+
+def _write_json(path: Path, scores: Mapping[str, Any], names: Sequence[str]) -> None:
+    images = [{"name": name, **image} for name, image in zip(names, scores["images"], strict=True)]
+    with written_together([path]) as (part,):
+        part.write_text(json.dumps({**scores, "images": images}, indent=2) + "\n", encoding="utf-8")

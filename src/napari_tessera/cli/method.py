@@ -1,0 +1,109 @@
+"""`tessera METHOD IMAGE... -o OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.cli import batch, options
+from napari_tessera.errors import FileError
+from napari_tessera.io.picture import Picture
+from napari_tessera.io.placement import with_pixel_size
+from napari_tessera.jobs import Job
+from napari_tessera.registry import Method
+from napari_tessera.result import Result
+from napari_tessera.spec import Input, Role
+
+
+def segment_images(method: Method, argv: list[str]) -> int:
+    """Run a method on every image named; return the exit code."""
+    arguments = method_parser(method).parse_args(argv)
+    settings = options.given_parameters(arguments, method)
+    if arguments.sizes_in == "px":
+        method.declaration.checked(settings)
+    paths = _input_paths(arguments, method)
+    for note in options.without_effect(method, {**settings, **paths}):
+        print(f"tessera: {note}", file=sys.stderr)
+    running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
+
+    def make(image: Path) -> tuple[Picture, Job[Result]]:
+        picture = read_picture(image, arguments, takes_image=method.takes_image)
+        inputs = {
+            entry.name: _read_input(entry, batch.matching_file(paths[entry.name], image))
+            for entry in method.inputs[1:]
+            if entry.name in paths
+        }
+        return picture, start(method, picture, sizes_in=arguments.sizes_in, **settings, **inputs, **running)
+
+    output = batch.output_of(arguments, list(paths.values()))
+    return batch.run_all(batch.plan(arguments.images, output, batch.is_folder(arguments.out)), output, make)
+
+
+def start(method: Method, picture: Picture, **rest: Any) -> Job[Result]:
+    """Check everything and return the job."""
+    from napari_tessera import api
+
+    request = api.bind(method.name, picture.data, axes=picture.axes, spatial=picture.spatial, name=picture.name, **rest)
+    return api.job(request)
+
+
+def method_parser(method: Method) -> argparse.ArgumentParser:
+    """Make the parser of a method from its declaration."""
+    parser = argparse.ArgumentParser(
+        prog=f"tessera {method.name}", usage="%(prog)s IMAGE... -o OUT [settings]", description=method.summary,
+        allow_abbrev=False,
+        epilog="Files written: the labels, a .json record that `tessera run` repeats, and a .csv table of the objects.",
+    )  # fmt: skip
+    batch.add_output_options(parser)
+    options.add_inputs(parser, method)
+    options.add_parameters(parser, method)
+    add_image_options(parser)
+    sizes = parser.add_argument_group("units")
+    sizes.add_argument(
+        "--sizes-in", choices=("px", "unit"), default="px",
+        help="whether lengths and areas among the settings are in pixels or in the image's own unit [default: px]",
+    )  # fmt: skip
+    large = parser.add_argument_group("large images").add_mutually_exclusive_group()
+    large.add_argument("--workers", type=int, metavar="N", help="work in blocks, N at a time")
+    large.add_argument("--scheduler", metavar="ADDRESS", help="work in blocks on a dask.distributed scheduler")
+    return parser
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Add what may be said of an image that its file does not say, or says wrongly."""
+    group = parser.add_argument_group("the image")
+    group.add_argument("--axes", help="one letter per axis, such as YX, ZYX, TYX or YXC [default: as the file says]")
+    group.add_argument(
+        "--spacing", type=float, nargs="+", metavar="SIZE",
+        help="pixel size along z, y, x, or one for all [default: as the file says]",
+    )  # fmt: skip
+    group.add_argument("--unit", help="unit of the pixel size, such as µm [default: as the file says]")
+    group.add_argument("--level", type=int, default=0, help="resolution level to read; 0 is full size [default: 0]")
+
+
+def read_picture(image: Path, arguments: argparse.Namespace, *, takes_image: bool) -> Picture:
+    """Read an image as the options say."""
+    picture = batch.read_main(image, takes_image=takes_image, axes=arguments.axes, level=arguments.level)
+    return with_pixel_size(picture, arguments.spacing, arguments.unit)
+
+
+def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Path]:
+    found = vars(arguments)
+    return {entry.name: Path(found[entry.name]) for entry in method.inputs[1:] if entry.name in found}
+
+
+def _read_input(entry: Input, path: Path) -> np.ndarray:
+    from napari_tessera.io import read_points
+
+    if path.suffix.lower() == ".csv":
+        if Role.POINTS not in entry.roles:
+            raise FileError(f"{options.flag(entry.name)} {path} is a table of points, but it must be a label image.")
+        return read_points(path)
+    if Role.LABELS not in entry.roles and Role.POINTS in entry.roles:
+        raise FileError(f"{options.flag(entry.name)} {path} must be a .csv file of points.")
+    data: np.ndarray = batch.read_main(path, takes_image=Role.IMAGE in entry.roles, axes=None).data
+    return data

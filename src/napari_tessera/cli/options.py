@@ -1,0 +1,134 @@
+"""Options of a method, made from its declaration."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from napari_tessera.registry import Method
+from napari_tessera.spec import Input, Parameter, Role, ShownIf
+
+AUTO = "auto"
+
+
+def flag(name: str) -> str:
+    """Return the option of a parameter or input: "min_size" is --min-size."""
+    return "--" + name.replace("_", "-")
+
+
+def add_inputs(parser: argparse.ArgumentParser, method: Method) -> None:
+    """Add a path for each input after the first."""
+    if len(method.inputs) == 1:
+        return
+    group = parser.add_argument_group("further inputs (a file for all images, or a folder with a file for each)")
+    for entry in method.inputs[1:]:
+        group.add_argument(
+            flag(entry.name),
+            metavar="PATH",
+            required=not entry.is_optional,
+            default=argparse.SUPPRESS,
+            help=_escaped(f"{entry.help} {_bracketed(_kinds(entry), *_conditions(entry.shown_if, method))}"),
+        )
+
+
+def add_parameters(parser: argparse.ArgumentParser, method: Method) -> None:
+    """Add an option for each setting; one that is not given is left out of the parsed arguments."""
+    group = parser.add_argument_group("settings")
+    for parameter in method.parameters:
+        said = _bracketed(
+            _allowed(parameter), f"default: {shown(parameter.default)}", *_conditions(parameter.shown_if, method)
+        )
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _escaped(f"{parameter.help} {said}")}
+        if parameter.kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options |= {"type": _converter(parameter), "metavar": parameter.name.upper()}
+        group.add_argument(flag(parameter.name), **options)
+
+
+def given_parameters(arguments: argparse.Namespace, method: Method) -> dict[str, Any]:
+    """Return the settings that were written on the command line."""
+    found = vars(arguments)
+    return {parameter.name: found[parameter.name] for parameter in method.parameters if parameter.name in found}
+
+
+def without_effect(method: Method, given: Mapping[str, Any]) -> list[str]:
+    """Say which settings and inputs were given although, with the others as they are, they change nothing."""
+    values = {**method.declaration.defaults, **given}
+    entries: list[Parameter | Input] = [*method.parameters, *method.inputs[1:]]
+    return [
+        f"{flag(entry.name)} has no effect: it is used {_conditions(entry.shown_if, method)[0]}."
+        for entry in entries
+        if entry.name in given and not entry.matters(values)
+    ]
+
+
+def shown(value: Any) -> str:
+    """Write a default as it would be typed."""
+    if value is None:
+        return AUTO
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _allowed(parameter: Parameter) -> str:
+    if parameter.kind is bool:
+        return ""
+    if parameter.choices:
+        return ", ".join(shown(choice) for choice in parameter.choices)
+    return "" if parameter.kind is str else parameter.describe_range()
+
+
+def _conditions(rules: tuple[ShownIf, ...], method: Method) -> list[str]:
+    """Say when a setting matters, by the shorter of the two lists of values: with these, or not with those."""
+    choices = {parameter.name: parameter.choices for parameter in method.parameters}
+    said = []
+    for rule in rules:
+        others = [choice for choice in choices.get(rule.parameter, ()) if choice not in rule.values]
+        is_shorter = 0 < len(others) < len(rule.values)
+        typed = [_typed(rule.parameter, value) for value in (others if is_shorter else rule.values)]
+        said.append(f"{'not' if is_shorter else 'only'} with {' or '.join(typed)}")
+    return said
+
+
+def _typed(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return flag(name) if value else flag(f"no_{name}")
+    return f"{flag(name)} {shown(value)}"
+
+
+def _kinds(entry: Input) -> str:
+    words = {Role.IMAGE: "image", Role.LABELS: "label image", Role.POINTS: "points as CSV"}
+    return " or ".join(words[role] for role in entry.roles)
+
+
+def _bracketed(*parts: str) -> str:
+    return f"[{'; '.join(part for part in parts if part)}]"
+
+
+def _escaped(text: str) -> str:
+    return text.strip().replace("%", "%%")
+
+
+def _converter(parameter: Parameter) -> Callable[[str], Any]:
+    """Return what turns the typed text into a value; the range is checked later, once units are known."""
+
+    def convert(text: str) -> Any:
+        if parameter.is_optional and text.lower() == AUTO:
+            return None
+        return text if parameter.kind is str else _number(text)
+
+    return convert
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None

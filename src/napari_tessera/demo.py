@@ -1,0 +1,68 @@
+"""`tessera demo`: a result on a real image, in a window or as files. Nothing is installed or downloaded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from napari_tessera.io.write import write_result
+from napari_tessera.jobs import drive
+from napari_tessera.overlay import draw_overlay
+from napari_tessera.result import Result
+from napari_tessera.samples import Sample, sample_named
+
+IMAGE, METHOD = "coins", "watershed"
+QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+FOLDER = Path("tessera-demo")
+
+
+def main(headless: Path | None = None) -> int:
+    """Open napari on a real image with a result; where no window can open, or with a folder, write files instead."""
+    if headless is None:
+        reason = why_no_window()
+        if reason is None:
+            from napari_tessera.gui.demo import open_demo
+
+            open_demo()
+            return 0
+        print(f"No window can be opened ({reason}); writing files to {FOLDER} instead.")
+        headless = FOLDER
+    write_demo(headless)
+    return 0
+
+
+def why_no_window() -> str | None:
+    """Say why no window can open here, or None if one can."""
+    if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal", "minimalegl", "vnc"):
+        return f"QT_QPA_PLATFORM is {os.environ['QT_QPA_PLATFORM']}"
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display"
+    if not any(find_spec(binding) for binding in QT_BINDINGS):
+        return 'no Qt is installed; pip install "napari[all]" brings it'
+    return None
+
+
+def write_demo(folder: Path) -> list[Path]:
+    """Segment the image, write its labels, their record and table, and a picture of both; print the counts."""
+    from PIL import Image
+
+    sample = sample_named(IMAGE)
+    result = segment_sample(sample)
+    paths = write_result(result, folder / f"{IMAGE}-labels.tif", overwrite=True)
+    picture = folder / f"{IMAGE}-overlay.png"
+    Image.fromarray(draw_overlay(sample.image, result.labels)).save(picture)
+    shape = " × ".join(map(str, sample.image.shape))
+    print(f"{METHOD} on {IMAGE} ({shape}): {int(result.labels.max())} objects")
+    for path in (*paths, picture):
+        print(f"  {path}")
+    return [*paths, picture]
+
+
+def segment_sample(sample: Sample) -> Result:
+    """Run the method with its defaults."""
+    from napari_tessera import api
+
+    request = api.bind(METHOD, sample.image, axes=sample.axes, spatial=sample.spatial, name=IMAGE)
+    return drive(api.job(request))
