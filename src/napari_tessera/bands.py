@@ -1,10 +1,11 @@
-"""Cut an array into bands along its longest axis and work on them in threads, with a yield after each band."""
+"""Cut an array into pieces along its longest axis and work on them in threads, with a yield after each."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,29 +13,33 @@ from napari_tessera.jobs import Job, Progress
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
-Slices = tuple[slice, ...]
+Piece = tuple[slice, ...]
 
-BAND_PX = 2**18
-"""Pixels in one band: a few milliseconds of pointwise work."""
-
-
-def bands(shape: tuple[int, ...], band_px: int = BAND_PX) -> Iterator[Slices]:
-    """Cut `shape` into pieces of about `band_px` pixels (one row at least) along its longest axis, in order."""
-    axis = longest_axis(shape)
-    row_px = max(1, int(_product(shape)) // shape[axis])
-    step = max(1, band_px // row_px)
-    for start in range(0, shape[axis], step):
-        piece = [slice(0, length) for length in shape]
-        piece[axis] = slice(start, min(start + step, shape[axis]))
-        yield tuple(piece)
+PIECE_PX = 2**18
+"""Pixels in one piece: a few milliseconds of pointwise work."""
 
 
-def longest_axis(shape: tuple[int, ...]) -> int:
-    """Return the axis that `bands` cuts; the first of equals."""
-    return max(range(len(shape)), key=lambda axis: shape[axis])
+def worker_count() -> int:
+    """Return how many threads work at once: one per processor."""
+    return os.cpu_count() or 1
 
 
-def widened(piece: Slices, reach: int, shape: tuple[int, ...]) -> tuple[Slices, Slices]:
+def pieces(shape: tuple[int, ...], piece_px: int = PIECE_PX) -> list[Piece]:
+    """Cut `shape` along its longest axis into pieces of about `piece_px` pixels, one row at least, in order."""
+    axis = max(range(len(shape)), key=lambda axis: shape[axis])
+    row_px = max(1, math.prod(shape) // max(1, shape[axis]))
+    rows = max(1, piece_px // row_px)
+    everything = [slice(0, length) for length in shape]
+    cuts = [slice(start, min(start + rows, shape[axis])) for start in range(0, shape[axis], rows)]
+    return [(*everything[:axis], cut, *everything[axis + 1 :]) for cut in cuts]
+
+
+def bands(length: int, index_px: int) -> list[slice]:
+    """Cut an axis of `length` into slices of about `PIECE_PX` pixels, where one index holds `index_px` of them."""
+    return [band for (band,) in pieces((length,), max(1, PIECE_PX // max(1, index_px)))]
+
+
+def widened(piece: Piece, reach: int, shape: tuple[int, ...]) -> tuple[Piece, Piece]:
     """Widen `piece` by `reach` pixels on each side, as far as `shape` allows.
 
     Returns
@@ -54,33 +59,21 @@ def widened(piece: Slices, reach: int, shape: tuple[int, ...]) -> tuple[Slices, 
     return wide, core
 
 
-def in_threads(
-    work: Callable[[Item], Outcome], items: Iterable[Item], total: int, text: str = "", workers: int | None = None
-) -> Job[list[Outcome]]:
+def in_threads(work: Callable[[Item], Outcome], items: Sequence[Item], text: str = "") -> Job[list[Outcome]]:
     """Call `work` on each item in threads, and return the outcomes in the order of the items.
 
-    Two calls per worker are under way at most, so that cancelling takes no longer than those.
+    Two calls per worker are under way at most, so that little is left to finish when the job is closed.
     """
     outcomes: list[Outcome] = []
     waiting: deque[Future[Outcome]] = deque()
-    workers = workers or os.cpu_count() or 1
-    pool = ThreadPoolExecutor(workers)
+    remaining = iter(items)
+    pool = ThreadPoolExecutor(worker_count())
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= 2 * workers:
-                outcomes.append(waiting.popleft().result())
-                yield Progress(len(outcomes), total, text)
-        while waiting:
+        for done in range(len(items)):
+            yield Progress(done, len(items), text)
+            while len(waiting) < 2 * worker_count() and done + len(waiting) < len(items):
+                waiting.append(pool.submit(work, next(remaining)))
             outcomes.append(waiting.popleft().result())
-            yield Progress(len(outcomes), total, text)
     finally:
         pool.shutdown(cancel_futures=True)
     return outcomes
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product

@@ -5,11 +5,13 @@ A grid is fixed by the dtype and the range of the values, so histograms of parts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import add
 
 import numpy as np
 
-from napari_tessera.bands import bands, in_threads
+from napari_tessera.bands import Piece, in_threads, pieces
 from napari_tessera.jobs import Job
 
 STEPS = 2**16
@@ -115,31 +117,80 @@ class Histogram:
         return Histogram(counts, origin, self.step * factor, self.is_exact and factor == 1)
 
 
-def value_range(values: np.ndarray) -> tuple[int | float, int | float]:
-    """Return the lowest and the highest value as Python numbers."""
-    return values.min().item(), values.max().item()
+@dataclass(frozen=True)
+class Measure:
+    """What is known of an image's values: their range, and in the end how many there are of each.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the range of the values, or for 8- and 16-bit integers of all that the dtype can hold.
+    counts : (B,) int64 array or None
+        Pixels on each step of the grid; None after the first of two rounds.
+    """
+
+    grid: Grid
+    counts: np.ndarray | None
+
+    def __add__(self, other: Measure) -> Measure:
+        if self.counts is not None and other.counts is not None:
+            return Measure(self.grid, self.counts + other.counts)
+        low, high = min(self.grid.low, other.grid.low), max(self.grid.high, other.grid.high)
+        return Measure(replace(self.grid, low=low, high=high), None)
+
+    @property
+    def value_grid(self) -> Grid:
+        """Grid from the lowest to the highest value there is."""
+        if self.counts is None or not self.grid.is_integer or self.grid.is_constant:
+            return self.grid
+        first, last = (int(step) << self.grid.shift for step in np.flatnonzero(self.counts)[[0, -1]])
+        return replace(self.grid, low=int(self.grid.low) + first, high=int(self.grid.low) + last)
+
+    @property
+    def histogram(self) -> Histogram | None:
+        """The finished counts; None for a constant image."""
+        if self.counts is None or self.value_grid.is_constant:
+            return None
+        return Histogram.on(self.grid, self.counts)
 
 
-def wider(a: tuple[int | float, int | float], b: tuple[int | float, int | float]) -> tuple[int | float, int | float]:
-    """Return the range that holds both ranges."""
-    return min(a[0], b[0]), max(a[1], b[1])
+def rounds_for(dtype: np.dtype) -> int:
+    """How often an image must be looked at to count its values: for all but short integers, once for the range."""
+    return 1 if _is_short(dtype) else 2
 
 
-def count_on(grid: Grid, values: np.ndarray) -> np.ndarray:
-    """Return how many values fall into each step of the grid, (B,) int64."""
+def measure_block(values: np.ndarray, earlier: Measure | None) -> Measure:
+    """Measure one block of an image, given the sum of the measures of the round before; sums of blocks are exact."""
+    if earlier is None and not _is_short(values.dtype):
+        return Measure(Grid.of(values.dtype, values.min().item(), values.max().item()), None)
+    grid = _dtype_grid(values.dtype) if earlier is None else earlier.grid
+    counts = np.array([values.size]) if grid.is_constant else _count(grid, values)
+    return Measure(grid, counts)
+
+
+def measure(image: np.ndarray) -> Job[Measure]:
+    """Count the values of an image, in pieces and threads."""
+    found: Measure | None = None
+    cut = pieces(image.shape)
+    for _ in range(rounds_for(image.dtype)):
+        parts = yield from in_threads(partial(_measure_piece, image, found), cut, "Counting values")
+        found = reduce(add, parts)
+    assert found is not None
+    return found
+
+
+def _measure_piece(image: np.ndarray, earlier: Measure | None, piece: Piece) -> Measure:
+    return measure_block(image[piece], earlier)
+
+
+def _count(grid: Grid, values: np.ndarray) -> np.ndarray:
     return np.bincount(grid.index(np.ascontiguousarray(values)).reshape(-1), minlength=grid.size)
 
 
-def measure(image: np.ndarray) -> Job[tuple[Grid, np.ndarray]]:
-    """Find the grid of an image and count its values, in bands and threads."""
-    pieces = list(bands(image.shape))
-    ranges = yield from in_threads(lambda piece: value_range(image[piece]), pieces, len(pieces), "Finding the range")
-    low, high = min(pair[0] for pair in ranges), max(pair[1] for pair in ranges)
-    grid = Grid.of(image.dtype, low, high)
-    if grid.is_constant:
-        return grid, np.array([image.size])
-    counts = np.zeros(grid.size, np.int64)
-    parts = in_threads(lambda piece: count_on(grid, image[piece]), pieces, len(pieces), "Counting values")
-    for part in (yield from parts):
-        counts += part
-    return grid, counts
+def _is_short(dtype: np.dtype) -> bool:
+    return dtype.kind in "iu" and dtype.itemsize <= 2
+
+
+def _dtype_grid(dtype: np.dtype) -> Grid:
+    limits = np.iinfo(dtype)
+    return Grid(int(limits.min), int(limits.max), is_integer=True)

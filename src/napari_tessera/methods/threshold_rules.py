@@ -46,15 +46,8 @@ def find_level(image: np.ndarray, rule: str) -> float:
     >>> find_level(np.array([[10, 10, 50]], np.uint8), "otsu")
     10.0
     """
-    grid, counts = drive(measure(image))
-    return float(grid.low) if grid.is_constant else level_of(Histogram.on(grid, counts), rule)
-
-
-def level_of(histogram: Histogram, rule: str) -> float:
-    """Return the level that `rule` finds in a histogram; one with a single occupied step has its value."""
-    if len(histogram.counts) == 1:
-        return float(histogram.origin)
-    return RULES[rule](histogram)
+    histogram = drive(measure(image)).histogram
+    return float(image.flat[0]) if histogram is None else RULES[rule](histogram)
 
 
 def otsu(histogram: Histogram) -> float:
@@ -63,6 +56,15 @@ def otsu(histogram: Histogram) -> float:
     mean_below, mean_above = _means_below_and_above(histogram)
     between = below * above * (mean_below - mean_above) ** 2
     return float(histogram.values[np.argmax(between)])
+
+
+def otsu_levels(histogram: Histogram, classes: int) -> list[float]:
+    """Minimise the variance within several classes (Liao et al. 2001); fewer levels where there are fewer values."""
+    from napari_tessera.methods.best_breaks import best_breaks
+
+    occupied = np.flatnonzero(histogram.counts)
+    breaks = best_breaks(histogram.counts[occupied], histogram.values[occupied], classes)
+    return [float(level) for level in histogram.values[occupied[breaks]]]
 
 
 def li(histogram: Histogram) -> float:

@@ -1,0 +1,270 @@
+"""Thresholding: pixels brighter (or darker) than a level, found for the whole image or for each pixel."""
+
+from __future__ import annotations
+
+from operator import add
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+
+from napari_tessera.bands import PIECE_PX, Piece
+from napari_tessera.errors import ParameterError
+from napari_tessera.jobs import Job
+from napari_tessera.methods.grey import to_grey
+from napari_tessera.methods.histogram import Grid, Measure, measure_block, rounds_for
+from napari_tessera.methods.local_levels import LOCAL_RULES, local_reach, stands_out
+from napari_tessera.methods.smoothing import sigmas_px, smoothed
+from napari_tessera.methods.threshold_rules import RULES, otsu_levels
+from napari_tessera.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
+from napari_tessera.two_pass import Touching, TwoPass, run_whole
+
+Rule = Literal[
+    "otsu",
+    "li",
+    "yen",
+    "isodata",
+    "triangle",
+    "mean",
+    "minimum",
+    "multi-otsu",
+    "manual",
+    "hysteresis",
+    "local-mean",
+    "local-gaussian",
+    "local-median",
+    "sauvola",
+    "niblack",
+]
+ALL_BUT_MANUAL = tuple(rule for rule in get_args(Rule) if rule != "manual")
+
+
+def threshold(
+    image: Image,
+    *,
+    rule: Rule = "otsu",
+    classes: Annotated[int, Range(2, 5), ShownIf("rule", "multi-otsu")] = 3,
+    low: Annotated[float | None, Range(unit="intensity"), ShownIf("rule", "manual", "hysteresis")] = None,
+    high: Annotated[float | None, Range(unit="intensity"), ShownIf("rule", "manual", "hysteresis")] = None,
+    radius: Annotated[int, Range(1, 250, unit="px"), ShownIf("rule", *LOCAL_RULES)] = 25,
+    offset: Annotated[float, Range(unit="intensity"), ShownIf("rule", *LOCAL_RULES[:3])] = 0.0,
+    k: Annotated[float, Range(-5, 5, step=0.05), ShownIf("rule", "sauvola", "niblack")] = 0.2,
+    contrast: Annotated[float | None, Range(0, unit="intensity"), ShownIf("rule", "sauvola")] = None,
+    objects: Annotated[Literal["bright", "dark"], ShownIf("rule", *ALL_BUT_MANUAL)] = "bright",
+    channel: Annotated[int, Range(0, 100)] = 0,
+    smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
+    output: Literal["classes", "objects"] = "classes",
+    connectivity: Annotated[int, Range(1, 3), ShownIf("output", "objects")] = 1,
+    min_size: Annotated[int, Range(0, unit="px²"), ShownIf("output", "objects")] = 0,
+    spacing: Spacing = None,
+    channel_axis: ChannelAxis = None,
+) -> Job[Labels]:
+    """Label the pixels that are brighter or darker than a level.
+
+    Parameters
+    ----------
+    image : (Y, X) or (Z, Y, X) array
+        Any integer or floating-point dtype, with channels at `channel_axis` if it has any.
+    rule : str
+        How the level is found. "otsu", "li", "yen", "isodata", "triangle", "mean" and "minimum" find one for the whole
+        image from its histogram, "multi-otsu" several. "manual" and "hysteresis" take yours. "local-mean",
+        "local-gaussian", "local-median", "sauvola" and "niblack" find one for each pixel from its surroundings, for
+        uneven light.
+    classes : int
+        Number of classes, the background included.
+    low : float, optional
+        With "manual", the lowest intensity of an object; empty means no lower end. With "hysteresis", the level that
+        parts objects from what may belong to them; empty means found, by three-class Otsu. In the image's own units,
+        after combining channels and smoothing.
+    high : float, optional
+        With "manual", the highest intensity of an object; empty means no upper end. With "hysteresis", the upper of
+        the two levels; empty means found.
+    radius : int
+        Half the side of the square around each pixel, which is 2 · radius + 1 wide; larger than the objects.
+    offset : float
+        How much brighter (or darker) than its surroundings a pixel must be, in intensity.
+    k : float
+        Weight of the standard deviation around the pixel; a higher one keeps less.
+    contrast : float, optional
+        Standard deviation of surroundings with full contrast (Sauvola's R); empty means half of the range of the
+        image's intensities.
+    objects : str
+        Whether objects are brighter or darker than the background.
+    channel : int
+        Channel to use, from 1; 0 is all together: luminance for three or four channels, otherwise their mean.
+    smoothing : float
+        Standard deviation of a Gaussian that is applied first; 0 is none.
+    output : str
+        "classes" labels pixels by class; "objects" numbers the connected regions of each class.
+    connectivity : int
+        1 joins pixels that share a side (in 3-D, a face), 2 an edge too, 3 a corner too.
+    min_size : int
+        Objects of fewer pixels (in 3-D, voxels) are dropped; 0 keeps all.
+    spacing : tuple of float, optional
+        Size of a pixel along each spatial axis; `radius` and `smoothing` follow it.
+    channel_axis : int, optional
+        Axis that holds channels; None for a grey image.
+
+    Returns
+    -------
+    (Y, X) or (Z, Y, X) int32 array
+        0 is background. As classes: 1 is foreground; with "multi-otsu" 1…`classes` - 1 from dim to bright, and the
+        background is the dimmest class, or with dark objects the brightest. As objects: 1…N in raster order of their
+        first pixel.
+
+    Raises
+    ------
+    ParameterError
+        If "manual" has neither `low` nor `high`, or `low` is above `high`; if "minimum" finds no two peaks.
+
+    Notes
+    -----
+    A pixel is foreground if it is strictly brighter than the level; with dark objects, if it is not, but for the local
+    rules, where it must be strictly darker. Sauvola's and Niblack's rules were made for dark objects; for bright ones
+    they work on the inverted image. A constant image is all background. Levels of 8- and 16-bit images are exact;
+    others are found on 65,536 steps of their range, or 256 for the rules that look at the histogram's shape.
+
+    References
+    ----------
+    Sezgin & Sankur 2004, Survey over image thresholding techniques, doi:10.1117/1.1631315; Otsu 1979,
+    doi:10.1109/TSMC.1979.4310076; Sauvola & Pietikäinen 2000, doi:10.1016/S0031-3203(99)00055-2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tessera as tessera
+    >>> tessera.threshold(np.array([[1, 1, 9], [1, 1, 9], [9, 1, 1]], np.uint8), output="objects")
+    array([[0, 0, 1],
+           [0, 0, 1],
+           [2, 0, 0]], dtype=int32)
+    """
+    settings = {name: value for name, value in locals().items() if name != "image"}
+    return (yield from run_whole(THRESHOLD, image, **settings))
+
+
+def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
+    """Make the image grey and smooth."""
+    _check(settings["rule"], settings["low"], settings["high"], settings["contrast"])
+    grey = to_grey(image, settings["channel_axis"], settings["channel"], "threshold")
+    if settings["smoothing"] == 0:
+        return grey
+    return (yield from smoothed(grey, settings["smoothing"], settings["spacing"]))
+
+
+def _check(rule: str, low: float | None, high: float | None, contrast: float | None) -> None:
+    if rule == "manual" and low is None and high is None:
+        raise ParameterError(
+            'threshold: the rule "manual" needs `low`, `high` or both. Give an object\'s lowest intensity as `low`.',
+            "low",
+        )
+    if rule in ("manual", "hysteresis") and low is not None and high is not None and low > high:
+        raise ParameterError(f"threshold: `low` is {low:g}, which is above `high`, {high:g}. Swap them.", "low")
+    if rule == "sauvola" and contrast == 0:
+        raise ParameterError("threshold: `contrast` is 0. Give a number above 0, or leave it empty.", "contrast")
+
+
+def _reach(*, rule: str, radius: int, smoothing: float, spacing: Spacing, **_: Any) -> int:
+    """Reach of the Gaussian, cut off at four standard deviations, and of the window."""
+    blur = max(int(4 * sigma + 0.5) for sigma in sigmas_px(smoothing, len(spacing or (1,)), spacing))
+    return blur + (local_reach(rule, radius, spacing) if rule in LOCAL_RULES else 0)
+
+
+def _rounds(dtype: np.dtype, *, rule: str, low: float | None, high: float | None, **_: Any) -> int:
+    if rule == "manual" or (rule == "hysteresis" and low is not None and high is not None):
+        return 0
+    return 1 if rule in LOCAL_RULES else rounds_for(dtype)
+
+
+def _summarise(prepared: np.ndarray, start: tuple[int, ...], earlier: Measure | None, **_: Any) -> Measure:
+    return measure_block(prepared, earlier)
+
+
+def _fit(measure: Measure | None, *, rule: str, classes: int, low: Any, high: Any, **_: Any) -> Job[dict[str, Any]]:
+    """Find the levels, or for local rules the range."""
+    yield from ()
+    if measure is None:
+        return {"levels": [low, high]}
+    if rule in LOCAL_RULES:
+        return {"low": measure.value_grid.low, "high": measure.value_grid.high}
+    histogram = measure.histogram
+    if histogram is None:
+        return {"levels": []}
+    if rule == "hysteresis":
+        found = otsu_levels(histogram, 3)
+        pair = [found[0] if low is None else low, found[-1] if high is None else high]
+        return {"levels": sorted(pair)}
+    return {"levels": otsu_levels(histogram, classes) if rule == "multi-otsu" else [RULES[rule](histogram)]}
+
+
+def _apply(
+    prepared: np.ndarray,
+    core: Piece,
+    start: tuple[int, ...],
+    fitted: dict[str, Any],
+    *,
+    rule: str,
+    objects: str,
+    **settings: Any,
+) -> np.ndarray:
+    """Return the class of each pixel; with hysteresis 1 is weak and 2 strong."""
+    if rule in LOCAL_RULES:
+        grid = Grid.of(prepared.dtype, fitted["low"], fitted["high"])
+        local = {name: settings[name] for name in ("radius", "offset", "k", "contrast", "spacing")}
+        return stands_out(prepared, core, grid, rule, objects=objects, **local).astype(np.uint8)
+    values = prepared[core]
+    if rule == "manual":
+        return _between(values, *fitted["levels"]).astype(np.uint8)
+    above = np.zeros(values.shape, np.uint8)
+    for level in fitted["levels"]:
+        above += values > level
+    if objects == "bright" or not fitted["levels"]:
+        return above
+    last = np.uint8(len(fitted["levels"]))
+    return last - above if rule == "hysteresis" else np.where(above == last, np.uint8(0), above + np.uint8(1))
+
+
+def _between(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
+    is_inside = np.ones(values.shape, bool)
+    if low is not None:
+        is_inside &= values >= low
+    if high is not None:
+        is_inside &= values <= high
+    return is_inside
+
+
+def _touching(*, rule: str, output: str, **_: Any) -> Touching | None:
+    return Touching(_regions, _numbers) if output == "objects" or rule == "hysteresis" else None
+
+
+def _regions(classes: np.ndarray, /, *, rule: str, **_: Any) -> np.ndarray:
+    """Weak and strong pixels of hysteresis are one region; other classes are apart."""
+    return np.minimum(classes, 1) if rule == "hysteresis" else classes
+
+
+def _numbers(sizes: np.ndarray, highest: np.ndarray, *, rule: str, output: str, min_size: int, **_: Any) -> np.ndarray:
+    """Keep the objects that are large enough and, with hysteresis, hold a strong pixel."""
+    keep = highest >= (2 if rule == "hysteresis" else 1)
+    if output == "classes":
+        return keep.astype(np.int64)
+    keep &= sizes >= min_size
+    keep[0] = False
+    return np.cumsum(keep) * keep
+
+
+def _piece_px(ndim: int, *, rule: str, radius: int, **_: Any) -> int:
+    """Large pieces where the halo costs most; smaller ones for the median, whose work grows with the window."""
+    if rule == "local-median":
+        return int(2**23 // (2 * radius + 1) ** (ndim - 1))
+    return 4 * PIECE_PX if rule in ("local-mean", "sauvola", "niblack") else PIECE_PX
+
+
+THRESHOLD = TwoPass(
+    reach=_reach,
+    prepare=_prepare,
+    rounds=_rounds,
+    summarise=_summarise,
+    merge=add,
+    fit=_fit,
+    apply=_apply,
+    touching=_touching,
+    piece_px=_piece_px,
+)

@@ -1,0 +1,198 @@
+"""Methods in two passes: measure the whole image, then label every pixel from what was measured.
+
+The measure of an image is the exact sum of the measures of its blocks, so an image in blocks gets the very labels that
+it gets in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.bands import Piece, in_threads, pieces, widened
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.labels import connected_components, renumber
+
+Settings = dict[str, Any]
+"""All keyword arguments of the method, with `spacing` and `channel_axis`."""
+
+
+@dataclass(frozen=True)
+class Touching:
+    """How labels become objects where neighbouring pixels belong together.
+
+    Attributes
+    ----------
+    regions : callable (classes, **settings) -> array
+        Neighbouring pixels of the same non-zero value are one object, over block faces too.
+    numbers : callable (sizes, highest, **settings) -> (N + 1,) array
+        Final number of each object, 0 for one to drop, in the order of the objects. `sizes` are their pixels and
+        `highest` the highest class in each, both with an unused entry 0 for the background.
+    """
+
+    regions: Callable[..., np.ndarray]
+    numbers: Callable[..., np.ndarray]
+
+
+@dataclass(frozen=True)
+class TwoPass:
+    """The parts of a method. Each takes the method's settings as keywords and leaves what it does not need.
+
+    Attributes
+    ----------
+    reach : callable (**settings) -> int
+        How many pixels around a pixel its label depends on, once the whole image is measured. A block is prepared with
+        a halo this wide; `summarise` gets it without, `apply` with it.
+    prepare : callable (image, **settings) -> Job of array
+        What the other parts work on: spatial axes first, then features if any. It raises what cannot work.
+    rounds : callable (dtype of the prepared image, **settings) -> int
+        How often all blocks are summarised.
+    summarise : callable (prepared, start, earlier, **settings) -> summary
+        Measure one block. `start` is the position of its first pixel in the whole image; `earlier` is the merged
+        summary of the round before, or None.
+    merge : callable (summary, summary) -> summary
+        Exact, so that the order of merging does not matter.
+    fit : callable (summary or None, **settings) -> Job of dict
+        What every block needs to know: small, and plain JSON.
+    apply : callable (prepared, core, start, fitted, **settings) -> array of uint8
+        The class of each pixel of `prepared[core]`, whose first pixel is at `start` in the whole image.
+    touching : callable (**settings) -> Touching or None
+        How classes become objects; None where the classes are the labels.
+    piece_px : callable (spatial axes, **settings) -> int
+        How many pixels can be summarised or labelled within about 50 ms.
+    """
+
+    reach: Callable[..., int]
+    prepare: Callable[..., Job[np.ndarray]]
+    rounds: Callable[..., int]
+    summarise: Callable[..., Any]
+    merge: Callable[[Any, Any], Any]
+    fit: Callable[..., Job[dict[str, Any]]]
+    apply: Callable[..., np.ndarray]
+    touching: Callable[..., Touching | None]
+    piece_px: Callable[..., int]
+
+
+def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[np.ndarray]:
+    """Run a method on an image held in memory.
+
+    Parameters
+    ----------
+    method : TwoPass
+    image : (Y, X) or (Z, Y, X) array, with channels at `channel_axis`
+    **settings
+        All keyword arguments of the method.
+
+    Returns
+    -------
+    int32 array with the image's spatial shape
+        int64 where there are more than 2³¹ objects.
+    """
+    ndim = image.ndim - (settings["channel_axis"] is not None)
+    prepared = yield from part_of(method.prepare(image, **settings), 0, 1, 4)
+    fitted = yield from part_of(fit_whole(method, prepared, ndim, **settings), 1, 1, 4)
+    classes = yield from part_of(apply_whole(method, prepared, ndim, fitted, **settings), 2, 1, 4)
+    touching = method.touching(**settings)
+    if touching is None:
+        return (yield from _as_labels(classes))
+    return (yield from part_of(join_whole(touching, classes, **settings), 3, 1, 4))
+
+
+def fit_whole(method: TwoPass, prepared: np.ndarray, ndim: int, /, **settings: Any) -> Job[dict[str, Any]]:
+    """Measure a prepared image of `ndim` spatial axes, in as many rounds as the method needs."""
+    summary = None
+    cut = pieces(prepared.shape[:ndim], method.piece_px(ndim, **settings))
+    for _ in range(method.rounds(prepared.dtype, **settings)):
+        earlier = summary
+
+        def summarise(piece: Piece, earlier: Any = earlier) -> Any:
+            return method.summarise(prepared[piece], _start(piece), earlier, **settings)
+
+        summaries = yield from in_threads(summarise, cut, "Measuring")
+        summary = yield from _merged(method, summaries)
+    return (yield from method.fit(summary, **settings))
+
+
+def apply_whole(
+    method: TwoPass, prepared: np.ndarray, ndim: int, fitted: dict[str, Any], /, **settings: Any
+) -> Job[np.ndarray]:
+    """Return the class of each pixel of a prepared image of `ndim` spatial axes, (Y, X) or (Z, Y, X) uint8."""
+    shape = prepared.shape[:ndim]
+    classes = np.empty(shape, np.uint8)
+    reach = method.reach(**settings)
+
+    def apply(piece: Piece) -> None:
+        wide, core = widened(piece, reach, shape)
+        classes[piece] = method.apply(prepared[wide], core, _start(piece), fitted, **settings)
+
+    yield from in_threads(apply, pieces(shape, method.piece_px(ndim, **settings)), "Labelling pixels")
+    return classes
+
+
+def join_whole(touching: Touching, classes: np.ndarray, /, **settings: Any) -> Job[np.ndarray]:
+    """Turn classes into objects: connected regions, of which `touching` drops some."""
+    regions = touching.regions(classes, **settings)
+    labels = yield from components_of_equal(regions, settings["connectivity"])
+    cut = pieces(labels.shape)
+    count = 1 + max((yield from in_threads(lambda piece: int(labels[piece].max()), cut, "Counting objects")))
+    sizes, highest = yield from _size_and_highest(labels, classes, count)
+    numbers = touching.numbers(sizes, highest, **settings).astype(labels.dtype)
+
+    def number(piece: Piece) -> None:
+        labels[piece] = numbers[labels[piece]]
+
+    yield from in_threads(number, cut, "Numbering objects")
+    return labels
+
+
+def components_of_equal(regions: np.ndarray, connectivity: int) -> Job[np.ndarray]:
+    """Find the connected regions of equal non-zero value, numbered from 1 in raster order of their first pixel."""
+    highest = max(1, int(regions.max()))
+    yield Progress(0, highest, "Finding objects")
+    labels = connected_components(regions == 1, connectivity)
+    for value in range(2, highest + 1):
+        yield Progress(value - 1, highest, "Finding objects")
+        count = labels.max()
+        part = connected_components(regions == value, connectivity)
+        yield Progress(value - 0.5, highest, "Finding objects")
+        np.add(labels, part + count, out=labels, where=part > 0)
+    yield Progress(highest, highest, "Finding objects")
+    return renumber(labels) if highest > 1 else labels
+
+
+def _start(piece: Piece) -> tuple[int, ...]:
+    return tuple(part.start for part in piece)
+
+
+def _as_labels(classes: np.ndarray) -> Job[np.ndarray]:
+    labels = np.empty(classes.shape, np.int32)
+
+    def copy(piece: Piece) -> None:
+        labels[piece] = classes[piece]
+
+    yield from in_threads(copy, pieces(labels.shape), "Writing labels")
+    return labels
+
+
+def _merged(method: TwoPass, summaries: list[Any]) -> Job[Any]:
+    """Merge neighbours until one summary is left."""
+    while len(summaries) > 1:
+        pairs = [summaries[at : at + 2] for at in range(0, len(summaries), 2)]
+        summaries = yield from in_threads(
+            lambda pair: method.merge(*pair) if len(pair) == 2 else pair[0], pairs, "Merging measures"
+        )
+    return summaries[0]
+
+
+def _size_and_highest(labels: np.ndarray, classes: np.ndarray, count: int) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Pixels in each label, and the highest class in each; (count,) each."""
+    sizes, highest = np.zeros(count, np.int64), np.zeros(count, np.uint8)
+    for piece in pieces(labels.shape):
+        yield Progress(0, 1, "Measuring objects")
+        here, classes_here = labels[piece].reshape(-1), classes[piece].reshape(-1)
+        sizes += np.bincount(here, minlength=count)
+        np.maximum.at(highest, here, classes_here)
+    return sizes, highest
