@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,7 +42,17 @@ def why_no_window() -> str | None:
         return "there is no display"
     if not any(find_spec(binding) for binding in QT_BINDINGS):
         return 'no Qt is installed; pip install "napari[all]" brings it'
-    return None
+    return None if _qt_starts() else "Qt cannot start here"
+
+
+def _qt_starts() -> bool:
+    """Try in another process: where the display is dead or a library is missing, Qt aborts the process."""
+    program = "from qtpy.QtWidgets import QApplication; QApplication([])"
+    try:
+        tried = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return tried.returncode == 0
 
 
 def write_demo(folder: Path) -> list[Path]:

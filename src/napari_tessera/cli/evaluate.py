@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.cli import batch
+from napari_tessera.cli import batch, options
 from napari_tessera.errors import FileError, InputError
 from napari_tessera.io.open_files import is_zarr
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
     """Score label images and print the scores; return the exit code."""
     from napari_tessera.metrics import evaluation_of_many
 
-    arguments = evaluate_parser().parse_args(argv)
+    arguments = options.parsed(evaluate_parser(), argv)
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     if arguments.json is not None:
         read = [path for pair in files for path in pair]

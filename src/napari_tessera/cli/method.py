@@ -21,7 +21,7 @@ from napari_tessera.spec import Input, Role
 
 def segment_images(method: Method, argv: list[str]) -> int:
     """Run a method on every image named; return the exit code."""
-    arguments = method_parser(method).parse_args(argv)
+    arguments = options.parsed(method_parser(method), argv)
     settings = options.given_parameters(arguments, method)
     if arguments.sizes_in == "px":
         method.declaration.checked(settings)

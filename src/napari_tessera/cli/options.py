@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from napari_tessera.registry import Method
@@ -15,6 +16,16 @@ AUTO = "auto"
 def flag(name: str) -> str:
     """Return the option of a parameter or input: "min_size" is --min-size."""
     return "--" + name.replace("_", "-")
+
+
+def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse, and name the nearest option where one does not exist."""
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        known = [text for text in parser.format_help().replace(",", " ").split() if text.startswith("--")]
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        parser.error(f"there is no option {unknown[0]!r}." + (f" Did you mean {near[0]}?" if near else ""))
+    return arguments
 
 
 def add_inputs(parser: argparse.ArgumentParser, method: Method) -> None:

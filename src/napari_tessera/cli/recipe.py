@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_tessera.cli import batch
+from napari_tessera.cli import batch, options
 from napari_tessera.cli.method import add_image_options
 from napari_tessera.errors import FileError, InputError
 from napari_tessera.io.open_files import check_exists
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     """Run a recipe on every image named; return the exit code."""
     from napari_tessera import api
 
-    arguments = recipe_parser().parse_args(argv)
+    arguments = options.parsed(recipe_parser(), argv)
     recipe = read_recipe(arguments.recipe)
     first = recipe if isinstance(recipe, Mapping) else recipe[0]
     method = method_named(first["method"])

@@ -1,0 +1,227 @@
+"""The command line: files in, files out, exit codes, and help that says what the declaration says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_tessera import api
+from napari_tessera.cli import main
+from napari_tessera.cli.method import method_parser
+from napari_tessera.cli.options import flag, shown
+from napari_tessera.io import read_labels
+from napari_tessera.jobs import Progress
+from napari_tessera.registry import METHODS, method_named
+
+SETTINGS = ["--output", "objects", "--smoothing", "0"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a picture of two bright squares in it, which is the current folder too."""
+    image = np.zeros((12, 16), np.uint16)
+    image[2:5, 2:5] = 900
+    image[7:10, 9:14] = 500
+    tifffile.imwrite(
+        tmp_path / "squares.tif", image, imagej=True, metadata={"axes": "YX", "unit": "um"}, resolution=(2, 2)
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_method_writes_labels_record_and_table(folder, capsys):
+    assert main(["threshold", "squares.tif", "-o", "out.tif", *SETTINGS]) == 0
+    labels = read_labels(folder / "out.tif")
+    assert np.unique(labels.data).tolist() == [0, 1, 2]
+    assert labels.spatial.spacing == (0.5, 0.5)
+    assert json.loads((folder / "out.json").read_text())["method"] == "threshold"
+    assert len((folder / "out.csv").read_text().splitlines()) == 3
+    assert "squares.tif: 2 objects" in capsys.readouterr().out
+
+
+def test_quiet_prints_nothing(folder, capsys):
+    assert main(["threshold", "squares.tif", "-o", "out.tif", "--quiet", *SETTINGS]) == 0
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_recipe_gives_the_same_labels(folder):
+    main(["threshold", "squares.tif", "-o", "out.ome.zarr", *SETTINGS])
+    assert main(["run", "out.json", "squares.tif", "-o", "again.npy"]) == 0
+    np.testing.assert_array_equal(np.load("again.npy"), np.asarray(read_labels("out.ome.zarr").data))
+
+
+def test_recipe_keeps_a_pixel_size_that_was_typed(folder):
+    main(["threshold", "squares.tif", "-o", "out.tif", "--spacing", "2", "0.25", "--unit", "nm", *SETTINGS])
+    assert main(["run", "out.json", "squares.tif", "-o", "again.tif"]) == 0
+    assert json.loads((folder / "again.json").read_text())["spacing"] == [2.0, 0.25]
+    assert read_labels("again.tif").spatial.units == ("nanometer", "nanometer")
+
+
+def test_recipe_uses_the_pixel_size_of_another_image(folder):
+    main(["threshold", "squares.tif", "-o", "out.tif", *SETTINGS])
+    tifffile.imwrite("other.tif", np.eye(9, dtype=np.uint16), imagej=True, metadata={"unit": "um"}, resolution=(4, 4))
+    assert main(["run", "out.json", "other.tif", "-o", "again.tif"]) == 0
+    assert json.loads((folder / "again.json").read_text())["spacing"] == [0.25, 0.25]
+
+
+def test_several_images_go_into_a_folder(folder):
+    np.save("more.npy", np.eye(5))
+    assert main(["threshold", "squares.tif", "more.npy", "-o", "labels", "--format", "png"]) == 0
+    assert {path.suffix for path in (folder / "labels").glob("*.png")} == {".png"}
+    assert (folder / "labels" / "more.png").exists()
+
+
+def test_one_failing_image_does_not_stop_the_others(folder, capsys):
+    (folder / "broken.tif").write_text("no image")
+    assert main(["threshold", "broken.tif", "squares.tif", "-o", "labels"]) == 1
+    assert (folder / "labels" / "squares.tif").exists()
+    assert "1 of 2 images failed: broken.tif" in capsys.readouterr().err
+
+
+def test_several_images_do_not_fit_into_one_file(folder, capsys):
+    assert main(["threshold", "squares.tif", "squares.tif", "-o", "out.tif"]) == 2
+    assert "-o must be a folder" in capsys.readouterr().err
+
+
+def test_two_images_of_one_name_are_refused(folder, capsys):
+    assert main(["threshold", "squares.tif", "elsewhere/squares.png", "-o", "labels"]) == 2
+    assert "overwrite each other" in capsys.readouterr().err
+
+
+def test_axes_typed_are_used(folder):
+    np.save("stack.npy", np.stack([np.eye(6)] * 3))
+    main(["threshold", "stack.npy", "-o", "out.tif", "--axes", "TYX", "--quiet"])
+    assert read_labels("out.tif").axes == "TYX"
+
+
+def test_sizes_in_the_image_s_own_unit(folder):
+    main(["threshold", "squares.tif", "-o", "out.tif", "--sizes-in", "unit", "--min-size", "3", *SETTINGS])
+    assert json.loads((folder / "out.json").read_text())["parameters"]["min_size"] == 12
+
+
+def test_seeds_come_from_a_table(folder):
+    (folder / "seeds.csv").write_text("y,x\n3,3\n")
+    assert main(["region-growing", "squares.tif", "-o", "out.tif", "--seeds", "seeds.csv", "--smoothing", "0"]) == 0
+    assert np.count_nonzero(read_labels("out.tif").data) == 9
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["threshold", "squares.tif", "-o", "out.tif", "--smoothing", "-1"], 2, "`smoothing` is -1, but it must be"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--smoothing", "much"], 2, "'much' is not a number"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--rule", "otso"], 2, "`rule` is 'otso'"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--smothing", "1"], 2, "Did you mean --smoothing?"),
+        (["threshold", "squares.tif"], 2, "-o"),
+        (["treshold", "squares.tif"], 2, "Did you mean 'threshold'?"),
+        (["threshold", "square.tif", "-o", "out.tif"], 1, "Did you mean squares.tif?"),
+        (["threshold", "squares.tif", "-o", "out.bmp"], 1, "End its name in one of"),
+        (["threshold", "squares.tif", "-o", "squares.tif", "--overwrite"], 1, "never overwritten"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--axes", "ZYX"], 1, "names 3 axes"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--spacing", "0"], 1, "positive number"),
+        (["region-growing", "squares.tif", "-o", "out.tif"], 2, "--seeds"),
+        (["run", "squares.tif", "squares.tif", "-o", "out.tif"], 1, "is no recipe"),
+        (["run", "nowhere.json", "squares.tif", "-o", "out.tif"], 1, "There is no file nowhere.json"),
+        (["evaluate", "squares.tif", "."], 1, "must both be files or both be folders"),
+        ([], 2, ""),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(folder, capsys, words, code, message):
+    before = sorted(folder.iterdir())
+    assert main(words) == code
+    assert message in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_setting_without_effect_is_noted(folder, capsys):
+    main(["threshold", "squares.tif", "-o", "out.tif", "--low", "5"])
+    assert "--low has no effect: it is used only with --rule manual" in capsys.readouterr().err
+
+
+def test_recipe_is_never_overwritten_by_a_record(folder, capsys):
+    main(["threshold", "squares.tif", "-o", "out.tif"])
+    assert main(["run", "out.json", "squares.tif", "-o", "out.npy", "--overwrite"]) == 1
+    assert "never overwritten" in capsys.readouterr().err
+
+
+def test_empty_recipe_is_refused(folder, capsys):
+    (folder / "recipe.json").write_text("[]")
+    assert main(["run", "recipe.json", "squares.tif", "-o", "out.tif"]) == 1
+    assert "at least one step" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing(folder, monkeypatch):
+    closed = []
+
+    def interrupted(request):
+        try:
+            yield Progress(0, 2, "Starting")
+            os.kill(os.getpid(), signal.SIGINT)
+            yield Progress(1, 2, "Never shown")
+        finally:
+            closed.append(True)
+
+    monkeypatch.setattr(api, "job", interrupted)
+    before = sorted(folder.iterdir())
+    assert main(["threshold", "squares.tif", "-o", "out.tif"]) == 130
+    assert sorted(folder.iterdir()) == before
+    assert closed == [True]
+
+
+def test_ctrl_c_while_writing_leaves_nothing(folder, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", interrupt)
+    before = sorted(folder.iterdir())
+    assert main(["threshold", "squares.tif", "-o", "out.npy"]) == 130
+    assert sorted(folder.iterdir()) == before
+
+
+def test_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("tessera 0.")
+
+
+def test_methods_are_listed(capsys):
+    assert main(["methods"]) == 0
+    printed = capsys.readouterr().out
+    assert all(method.name in printed for method in METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_help_shows_the_defaults_of_the_declaration(method):
+    texts = {
+        action.option_strings[0]: action.help for action in method_parser(method)._actions if action.option_strings
+    }
+    for parameter in method.parameters:
+        assert f"default: {shown(parameter.default)}" in texts[flag(parameter.name)]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_help_is_printed(method, capsys):
+    assert main([method.name, "--help"]) == 0
+    assert method.summary.split()[0] in capsys.readouterr().out
+
+
+def test_condition_is_said_by_the_shorter_list(capsys):
+    texts = {action.dest: action.help for action in method_parser(method_named("threshold"))._actions}
+    assert "only with --rule multi-otsu" in texts["classes"]
+    assert "not with --rule manual" in texts["objects"]
+
+
+def test_command_works_as_a_program_and_loads_nothing_heavy_for_help():
+    program = (
+        "import sys; from napari_tessera.cli import main; code = main(['--help']); "
+        "names = 'torch napari qtpy skimage numba dask zarr tifffile PIL'; heavy = set(names.split()) & set(sys.modules); "
+        "assert not heavy, heavy; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "threshold" in done.stdout
