@@ -5,16 +5,21 @@ Sphinx calls `write_pages` before it reads the other pages. `python docs/method_
 
 from __future__ import annotations
 
+import argparse
+import functools
 import inspect
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from napari_tessera.cli.method import method_parser
+from napari_tessera.cli.options import flag, shown
 from napari_tessera.registry import METHODS, Method
 from napari_tessera.spec import Input, Parameter, Role, ShownIf
 
 IMAGES = Path(__file__).parent / "images"
+HELP_WIDTH = 88
 ROLE_WORDS = {Role.IMAGE: "image", Role.LABELS: "labels", Role.POINTS: "points"}
 
 
@@ -53,7 +58,8 @@ def method_page(method: Method) -> str:
         "## In Python",
         f"```python\n{example(method)}\n```",
         "## On the command line",
-        f"```console\n$ tessera {method.name} --help\n```",
+        f"```console\n$ {command(method)}\n```",
+        f"<details><summary>All options</summary>\n\n```text\n{command_help(method)}\n```\n\n</details>",
     )
 
 
@@ -111,6 +117,26 @@ def linked(text: str) -> str:
 def example(method: Method) -> str:
     """Return the docstring's example, with what it prints."""
     return inspect.getdoc(method.function).partition("\nExamples\n--------\n")[2].strip()
+
+
+def command(method: Method) -> str:
+    """Return a command that runs the method, with its first setting written out."""
+    first = method.parameters[0]
+    words = ["tessera", method.name, _file(method.inputs[0]), "-o", "labels.tif"]
+    for entry in method.inputs[1:]:
+        words += [] if entry.is_optional else [flag(entry.name), _file(entry)]
+    return " ".join([*words, flag(first.name), shown(first.default)])
+
+
+def command_help(method: Method) -> str:
+    """Return what `tessera METHOD --help` prints, as wide as a page of the docs."""
+    parser = method_parser(method)
+    parser.formatter_class = functools.partial(argparse.HelpFormatter, width=HELP_WIDTH)
+    return parser.format_help().strip()
+
+
+def _file(entry: Input) -> str:
+    return f"{entry.name}.{'csv' if entry.roles[0] is Role.POINTS else 'tif'}"
 
 
 def _joined(*parts: str | None) -> str:
