@@ -26,7 +26,7 @@ from napari_tessera.door import (
 )
 from napari_tessera.errors import InputError, RunError
 from napari_tessera.frames import frame_arguments, run_region
-from napari_tessera.jobs import Job, Progress, drive, part_of
+from napari_tessera.jobs import Job, Progress, drive, forward, part_of
 from napari_tessera.region import Region
 from napari_tessera.registry import Method, method_named
 from napari_tessera.request import Request
@@ -172,7 +172,7 @@ def job(request: Request) -> Job[Result]:
     started, clock = provenance.now(), time.perf_counter()
     yield Progress(0, 100, "Starting")
     try:
-        labels, table = yield from part_of(run_region(request), 0, 95, 100)
+        labels, table = yield from part_of(forward(run_region(request)), 0, 95, 100)
     except MemoryError as error:
         raise RunError(
             f"{request.method.name} ran out of memory on an image of shape {request.main.shape}. "
@@ -212,9 +212,9 @@ def run(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **i
 
 def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **inputs: Any) -> Job[Result]:
     """`run` as a job."""
-    steps = [recipe] if isinstance(recipe, Mapping) else list(recipe)
+    steps = list(recipe) if isinstance(recipe, (list, tuple)) else [recipe]
     if not steps:
-        raise InputError("The recipe is an empty list; it needs at least one step.")
+        raise InputError("The recipe is an empty list, but it needs at least one step.")
     result: Result | None = None
     for done, step in enumerate(steps):
         record = provenance.check_record(step)
@@ -336,6 +336,6 @@ def _kept_array(name: str, kept: Mapping[str, Any]) -> np.ndarray:
 
 
 def _notes(image: LabelImage) -> tuple[str, ...]:
-    if image.data.any():
+    if not isinstance(image.data, np.ndarray) or image.data.any():
         return ()
     return ("Nothing was found: every label is 0. Try another rule, or less strict settings.",)

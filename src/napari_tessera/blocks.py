@@ -60,7 +60,7 @@ def check_blocks(
     InputError
         If the method needs the whole image, or a number makes no sense.
     """
-    if blocks in (None, False) and workers is None and scheduler is None and out is None:
+    if (blocks is None or blocks is False) and workers is None and scheduler is None and out is None:
         return None
     if method.join is None:
         raise InputError(

@@ -76,3 +76,17 @@ def part_of(job: Job[Result], done: float, share: float, total: float) -> Job[Re
         return end.value
     finally:
         job.close()
+
+
+def forward(job: Job[Result]) -> Job[Result]:
+    """Keep a job's progress from running backwards where its parts overlap."""
+    furthest = 0.0
+    try:
+        while True:
+            step = next(job)
+            furthest = max(furthest, step.fraction)
+            yield replace(step, done=furthest, total=1)
+    except StopIteration as end:
+        return end.value
+    finally:
+        job.close()

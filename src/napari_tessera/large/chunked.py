@@ -149,8 +149,7 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[np.ndarray | 
 
     def label(block: np.ndarray, tile: Tile) -> Piece | None:
         prepared = drive(method.prepare(block, **settings))
-        start = tuple(part.start for part in tile.read)
-        classes = method.apply(prepared, start, fitted, **settings)[tile.inner]
+        classes = method.apply(prepared, tile.inner, _start(tile), fitted, **settings)
         if touching is None:
             output[tile.write] = classes
             return None
@@ -179,11 +178,15 @@ def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
 
         def summarise(block: np.ndarray, tile: Tile, earlier: Any = summary) -> Any:
             prepared = drive(method.prepare(block, **settings))
-            return method.summarise(prepared[tile.inner], tuple(part.start for part in tile.write), earlier, **settings)
+            return method.summarise(prepared[tile.inner], _start(tile), earlier, **settings)
 
         summaries = yield from at.over(frame, grid, summarise, "Measuring blocks")
         summary = reduce(method.merge, summaries)
     return (yield from method.fit(summary, **settings))
+
+
+def _start(tile: Tile) -> tuple[int, ...]:
+    return tuple(part.start for part in tile.write)
 
 
 def label_overlapping(

@@ -1,0 +1,120 @@
+"""An image in blocks gets the labels it gets in one piece."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from scipy import ndimage
+
+import napari_tessera as tessera
+from napari_tessera.errors import FileError, InputError
+
+
+def noise(shape, seed=0):
+    """Smooth random blobs, many of them cut by any grid."""
+    rough = np.random.default_rng(seed).random(shape)
+    smooth = ndimage.gaussian_filter(rough, 1.5)
+    return (1000 * (smooth - smooth.min()) / np.ptp(smooth)).astype(np.uint16)
+
+
+def in_one_piece(image, **options):
+    return tessera.segment("threshold", image, **options)
+
+
+@pytest.mark.parametrize("rule", ["otsu", "li", "triangle", "multi-otsu", "hysteresis", "sauvola", "local-median"])
+@pytest.mark.parametrize("output", ["classes", "objects"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_threshold_is_the_same_in_blocks(rule, output, dtype):
+    options = {"rule": rule, "output": output, "smoothing": 1.0}
+    options |= {"radius": 4} if rule in ("sauvola", "local-median") else {}
+    image = noise((37, 53)).astype(dtype)
+    whole = in_one_piece(image, **options)
+    blocks = in_one_piece(image, blocks=(11, 17), **options)
+    np.testing.assert_array_equal(blocks.labels, whole.labels)
+    for name, column in whole.table.items():
+        np.testing.assert_array_equal(blocks.table[name], column)
+
+
+@pytest.mark.parametrize("connectivity", [1, 2, 3])
+def test_objects_that_touch_at_corners_of_blocks_are_joined_in_3d(connectivity):
+    image = noise((13, 17, 19), seed=3)
+    options = {"output": "objects", "connectivity": connectivity, "min_size": 5, "spacing": (2, 1, 1)}
+    whole = in_one_piece(image, **options).labels
+    np.testing.assert_array_equal(in_one_piece(image, blocks=(5, 6, 4), **options).labels, whole)
+
+
+@pytest.mark.parametrize("colour_space", ["rgb", "lab"])
+def test_kmeans_is_the_same_in_blocks(colour_space):
+    image = np.stack([noise((30, 41), seed) // 4 for seed in range(3)], axis=-1).astype(np.uint8)
+    options = {"axes": "YXC", "k": 3}
+    whole = tessera.segment("kmeans", image, **options).labels
+    np.testing.assert_array_equal(tessera.segment("kmeans", image, blocks=16, **options).labels, whole)
+
+
+def test_watershed_in_blocks_finds_the_same_objects():
+    image = noise((150, 170), seed=1)
+    whole = tessera.segment("watershed", image).labels
+    blocks = tessera.segment("watershed", image, blocks=64).labels
+    scores = tessera.evaluate(whole, blocks)
+    assert scores["ap"]["0.50"] >= 0.99
+
+
+def test_dask_and_zarr_images_and_zarr_output(tmp_path):
+    image = noise((2, 40, 50))
+    whole = in_one_piece(image, axes="TYX", output="objects")
+    stored = zarr.create_array(tmp_path / "image.zarr", data=image, chunks=(1, 16, 16))
+    for number, same in enumerate((da.from_array(image, chunks=(1, 20, 20)), stored)):
+        out = tmp_path / f"{number}.zarr"
+        result = in_one_piece(same, axes="TYX", output="objects", blocks=16, out=out)
+        np.testing.assert_array_equal(zarr.open_array(out)[:], whole.labels)
+        np.testing.assert_array_equal(result.table["t"], whole.table["t"])
+
+
+def test_record_of_a_run_in_blocks_replays():
+    image = noise((40, 50))
+    result = tessera.segment("watershed", image, blocks=32)
+    np.testing.assert_array_equal(tessera.run(result.provenance, image).labels, result.labels)
+
+
+def test_any_number_of_workers_gives_the_same_labels():
+    image = noise((60, 60))
+    one, three = (tessera.segment("watershed", image, blocks=32, workers=count).labels for count in (1, 3))
+    np.testing.assert_array_equal(one, three)
+
+
+def test_a_dask_scheduler_gives_the_same_labels(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    image = noise((40, 50))
+    whole = in_one_piece(image, output="objects").labels
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+    ) as cluster:
+        out = tmp_path / "labels.zarr"
+        in_one_piece(image, output="objects", blocks=20, scheduler=cluster.scheduler_address, out=out)
+    np.testing.assert_array_equal(zarr.open_array(out)[:], whole)
+
+
+def test_existing_output_is_not_overwritten(tmp_path):
+    in_one_piece(noise((8, 8)), out=tmp_path / "labels.zarr")
+    with pytest.raises(FileError, match="new folder"):
+        in_one_piece(noise((8, 8)), out=tmp_path / "labels.zarr")
+
+
+def test_method_that_needs_the_whole_image_says_so():
+    with pytest.raises(InputError, match="whole image"):
+        tessera.segment("region_growing", noise((9, 9)), seeds=[[4, 4]], blocks=4)
+
+
+@pytest.mark.parametrize("blocks", [0, (3,), (3, 4, 5), -1, 2.5])
+def test_blocks_of_no_size_are_refused(blocks):
+    with pytest.raises((InputError, TypeError), match="blocks|iterable"):
+        in_one_piece(noise((9, 9)), blocks=blocks)
+
+
+def test_nan_in_a_block_is_refused_with_advice():
+    image = noise((20, 20)).astype(np.float32)
+    image[13, 13] = np.nan
+    with pytest.raises(InputError, match="nan_to_num"):
+        in_one_piece(da.from_array(image, chunks=10), blocks=10)
