@@ -1,0 +1,66 @@
+"""Random changes of patches that leave the truth true."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, zoom
+
+
+def random_placement(size_px: int, rng: np.random.Generator, zoom_factor: float, elastic_px: float = 2.0) -> np.ndarray:
+    """Draw a rotation, a flip and a mild elastic deformation.
+
+    Parameters
+    ----------
+    size_px : int
+        Side of the patch.
+    rng : numpy Generator
+    zoom_factor : float
+        Pixels of the patch per pixel of the image.
+    elastic_px : float
+        Usual shift of the elastic deformation, in pixels of the patch.
+
+    Returns
+    -------
+    float32 array (2, size_px, size_px)
+        For each pixel of the patch, where in the image it comes from, relative to the centre of the patch, y and x.
+    """
+    angle = rng.integers(4) * np.pi / 2 + (rng.uniform(-np.pi / 4, np.pi / 4) if rng.random() < 0.3 else 0)
+    stretch = np.exp(rng.normal(0, 0.08, 2))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.diag(stretch * rng.choice([-1, 1], 2)) / zoom_factor
+    steps = np.indices((size_px, size_px), dtype=np.float32) - (size_px - 1) / 2
+    if rng.random() < 0.3:
+        coarse = rng.normal(0, elastic_px, (2, size_px // 32 + 2, size_px // 32 + 2)).astype(np.float32)
+        factor = (1, size_px / coarse.shape[1], size_px / coarse.shape[2])
+        steps = steps + zoom(coarse, factor, order=1)[:, :size_px, :size_px]
+    return np.tensordot(matrix.astype(np.float32), steps, 1)
+
+
+def random_intensity(colours: np.ndarray, rng: np.random.Generator, is_coloured: bool) -> np.ndarray:
+    """Change gain, offset, gamma, colour, sharpness and noise of (3, Y, X) colours with background near 0."""
+    colours = colours * np.float32(np.exp(rng.normal(0, 0.25))) + np.float32(rng.normal(0, 0.04))
+    if rng.random() < 0.5:
+        gamma = np.float32(np.exp(rng.normal(0, 0.3)))
+        colours = np.sign(colours) * np.abs(colours) ** gamma
+    if is_coloured:
+        colours = colours * np.exp(rng.normal(0, 0.12, (3, 1, 1))).astype(np.float32)
+        colours = colours + rng.normal(0, 0.05, (3, 1, 1)).astype(np.float32)
+        if rng.random() < 0.1:
+            colours = np.broadcast_to(colours.mean(0, keepdims=True), colours.shape)
+    if rng.random() < 0.15:
+        colours = gaussian_filter(colours, (0, *[rng.uniform(0.4, 1.2)] * 2))
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(0.005, 0.06), colours.shape).astype(np.float32)
+        colours = colours + (noise if is_coloured else noise[:1])
+    return np.asarray(colours, dtype=np.float32)
+
+
+def dim_some_objects(colours: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Make about a third of the objects dimmer, down to a tenth, as nuclei in and out of focus or cycle are."""
+    numbers = np.unique(labels)
+    gain = np.ones(int(numbers.max()) + 1, dtype=np.float32)
+    chosen = numbers[(numbers > 1) & (rng.random(len(numbers)) < 0.35)]
+    gain[chosen] = np.exp(rng.uniform(np.log(0.1), 0, len(chosen)))
+    soft = gaussian_filter(gain[labels], 1.0)
+    background = np.percentile(colours, 5, axis=(1, 2), keepdims=True).astype(np.float32)
+    return background + (colours - background) * soft

@@ -1,0 +1,125 @@
+"""Losses of class scores: weighted cross-entropy, Dice, focal; and the error of regressed values.
+
+Paint convention: a target of 0 is not painted and gives exactly zero gradient; targets 1…K are the classes, whose scores
+lie in channels 0…K-1. Scores may be in half precision; everything is computed in float32.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+TINY = 1e-6
+
+
+def weighted_cross_entropy(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Average −log p(true class) over the painted pixels: Σ w·(−log p) / Σ w.
+
+    Parameters
+    ----------
+    scores : Tensor (B, K, …)
+        Raw scores; with K = 1, the score of class 2 against class 1.
+    target : integer Tensor (B, …)
+        0 not painted, 1…K the classes.
+    weight : Tensor (B, …), or (K,) for a weight per class, optional
+        How much each pixel counts; nothing given counts all the same.
+
+    Returns
+    -------
+    Tensor
+        A number; 0 with nothing painted.
+
+    References
+    ----------
+    Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28, equation 1.
+    """
+    surprise, painted = _surprise(scores, target)
+    weights = _pixel_weights(target, weight) * painted
+    return (surprise * weights).sum() / weights.sum().clamp_min(TINY)
+
+
+def focal(scores: Tensor, target: Tensor, weight: Tensor | None = None, gamma: float = 2, alpha: float = 0.25) -> Tensor:
+    """Weigh the cross-entropy down where the network is sure: Σ w·α_t·(1 − p)^γ·(−log p) / Σ w.
+
+    Parameters
+    ----------
+    scores, target, weight
+        As in `weighted_cross_entropy`.
+    gamma : float
+        How strongly sure pixels are weighed down; 0 is the cross-entropy.
+    alpha : float
+        Weight of all classes but the first, which gets 1 − `alpha`.
+
+    References
+    ----------
+    Lin et al. 2017, doi:10.1109/ICCV.2017.324, equation 5.
+    """
+    surprise, painted = _surprise(scores, target)
+    weights = _pixel_weights(target, weight) * painted
+    balance = torch.where(target > 1, alpha, 1 - alpha)
+    unsure = -torch.expm1(-surprise)
+    return (balance * unsure.clamp_min(TINY) ** gamma * surprise * weights).sum() / weights.sum().clamp_min(TINY)
+
+
+def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """One minus the mean over the classes of 2 Σ w·p·t / (Σ w·p² + Σ w·t²), sums over the painted pixels of the batch.
+
+    Parameters
+    ----------
+    scores, target, weight
+        As in `weighted_cross_entropy`. Classes that are not painted in the batch are left out of the mean.
+
+    References
+    ----------
+    Milletari et al. 2016, doi:10.1109/3DV.2016.79, section 3.
+    """
+    probabilities = _probabilities(scores)  # (B, K, …)
+    classes = torch.arange(1, probabilities.shape[1] + 1, device=target.device)
+    shape = (1, -1) + (1,) * (target.ndim - 1)
+    truth = (target[:, None] == classes.view(shape)).float()
+    weights = (_pixel_weights(target, weight) * (target > 0))[:, None]
+    over = (0, *range(2, truth.ndim))
+    both = (weights * probabilities * truth).sum(over)
+    sizes = (weights * (probabilities**2 + truth)).sum(over)
+    occurs = (weights * truth).sum(over) > 0
+    score = 2 * both / sizes.clamp_min(TINY)
+    return ((1 - score) * occurs).sum() / occurs.sum().clamp_min(1)
+
+
+def regression(values: Tensor, target: Tensor, weight: Tensor, sharpness: float = 0.1) -> Tensor:
+    """Average the smooth absolute error, quadratic below `sharpness`: Σ w·h(v − t) / Σ w.
+
+    Parameters
+    ----------
+    values, target : Tensor (B, C, …)
+    weight : Tensor (B, …)
+        0 where not painted.
+    """
+    error = functional.smooth_l1_loss(values.float(), target, beta=sharpness, reduction="none").mean(1)
+    return (error * weight).sum() / weight.sum().clamp_min(TINY)
+
+
+def _surprise(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return −log p(true class), and 1 where painted (0 elsewhere), both (B, …)."""
+    painted = (target > 0).float()
+    classes = (target.long() - 1).clamp_min(0)
+    if scores.shape[1] == 1:
+        score = scores[:, 0].float()
+        return functional.binary_cross_entropy_with_logits(score, classes.float(), reduction="none"), painted
+    return functional.cross_entropy(scores.float(), classes, reduction="none"), painted
+
+
+def _probabilities(scores: Tensor) -> Tensor:
+    if scores.shape[1] == 1:
+        upper = scores.float().sigmoid()
+        return torch.cat([1 - upper, upper], dim=1)
+    return scores.float().softmax(dim=1)
+
+
+def _pixel_weights(target: Tensor, weight: Tensor | None) -> Tensor:
+    if weight is None:
+        return torch.ones_like(target, dtype=torch.float32)
+    if weight.ndim == 1:
+        return weight[(target.long() - 1).clamp_min(0)]
+    return weight
