@@ -12,7 +12,9 @@ from napari_tessera.nn.unet import UNet
 
 
 @torch.inference_mode()
-def predict_scores(net: UNet, channels: np.ndarray, factor: float, trained_diameter_px: float, flips: bool = False) -> PixelScores:
+def predict_scores(
+    net: UNet, channels: np.ndarray, factor: float, trained_diameter_px: float, flips: bool = False
+) -> PixelScores:
     """Predict the scores of (C, Y, X) channels, at `factor` network pixels per image pixel, on the network's grid."""
     images = torch.from_numpy(np.ascontiguousarray(channels))[None]
     size = [max(1, round(side * factor)) for side in images.shape[-2:]]
@@ -64,7 +66,9 @@ def to_image_grid(labels: np.ndarray, scores: PixelScores, shape: tuple[int, int
     """Bring labels on the network's grid to the image's, with the outline where the probability crosses `level`."""
     if labels.shape == tuple(shape):
         return labels
-    rows, columns = (np.minimum((np.arange(n) + 0.5) * m / n, m - 1).astype(int) for n, m in zip(shape, labels.shape, strict=True))
+    rows, columns = (
+        np.minimum((np.arange(n) + 0.5) * m / n, m - 1).astype(int) for n, m in zip(shape, labels.shape, strict=True)
+    )
     from skimage.segmentation import expand_labels
 
     grown = expand_labels(labels, 2)[np.ix_(rows, columns)]

@@ -127,7 +127,9 @@ def train(
 
 def start(net: nn.Module, schedule: Schedule, checkpoint: Path | None) -> State:
     """Begin, or take up where the checkpoint left off."""
-    optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay)
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay, fused=True
+    )
     state = State(net, tensors_of(net), optimiser, history=[])
     if checkpoint is not None and checkpoint.exists():
         load_checkpoint(checkpoint, state)

@@ -39,7 +39,9 @@ def weighted_cross_entropy(scores: Tensor, target: Tensor, weight: Tensor | None
     return (surprise * weights).sum() / weights.sum().clamp_min(TINY)
 
 
-def focal(scores: Tensor, target: Tensor, weight: Tensor | None = None, gamma: float = 2, alpha: float = 0.25) -> Tensor:
+def focal(
+    scores: Tensor, target: Tensor, weight: Tensor | None = None, gamma: float = 2, alpha: float = 0.25
+) -> Tensor:
     """Weigh the cross-entropy down where the network is sure: Σ w·α_t·(1 − p)^γ·(−log p) / Σ w.
 
     Parameters
