@@ -46,7 +46,7 @@ class Decoding:
 
 
 def find_objects(scores: PixelScores, diameter_px: float, how: Decoding) -> np.ndarray:
-    """Number the objects: hearts are markers, flooded over the distance within the object pixels.
+    """Find and number the objects: hearts are markers, flooded over the distance within the object pixels.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""Networks and their files: the only place that defines networks."""

@@ -1,0 +1,1 @@
+"""Training: losses, targets, patches, augmentation and the loop."""

@@ -15,7 +15,7 @@ from napari_tessera.train.targets import BACKGROUND, Targets
 
 @dataclass(frozen=True)
 class InstanceBatch:
-    """Patches and targets as tensors: images (B, C, Y, X), classes and weight (B, Y, X), distance and offset (B, ·, Y, X)."""
+    """Patches and targets as tensors: classes and weight (B, Y, X), all others (B, channels, Y, X)."""
 
     images: Tensor
     classes: Tensor

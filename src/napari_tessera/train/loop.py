@@ -1,7 +1,7 @@
 """The one training loop: a generator that can be stopped, killed and resumed at any moment.
 
-Each step draws its patches from a generator seeded with (seed, step), so that nothing random has to be remembered: a run
-resumed from its checkpoint goes on exactly as if it had never stopped.
+Each step draws its patches from a generator seeded with (seed, step), so that nothing random has to be remembered: a
+run resumed from its checkpoint goes on exactly as if it had never stopped.
 """
 
 from __future__ import annotations
