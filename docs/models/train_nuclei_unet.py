@@ -1,6 +1,7 @@
 """The recipe of `nuclei-unet`: python train_nuclei_unet.py --data FOLDER --out nuclei-unet.safetensors
 
-FOLDER holds BBBC038 with an index (see docs/data.md). Training can be killed at any moment and run again: it goes on where it was.
+FOLDER holds BBBC038 with an index (see docs/data.md). Training can be killed at any moment and run
+again: it goes on where it was.
 """
 
 import argparse
@@ -54,6 +55,10 @@ def group_of(row, image):
     return row["modality"]
 
 
+def read_split(folder, split):
+    return [read_example(folder, row, group_of) for row in read_index(folder, split)]
+
+
 def validation(examples):
     """Score by the mean of AP at 0.5 and mean AP over all images."""
 
@@ -82,19 +87,11 @@ def main():
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(chosen.seed)
-    learn, check = (
-        [read_example(chosen.data, row, group_of) for row in read_index(chosen.data, split)]
-        for split in ("train", "val")
-    )
+    learn, check = (read_split(chosen.data, split) for split in ("train", "val"))
     sampling, weights = Sampling(diameter_px=HEADER["diameter_px"]), image_weights(learn, GROUP_SHARE)
     net = UNet(Architecture(4, HEADS, chosen.widths)).to(memory_format=torch.channels_last)
-    schedule = Schedule(
-        chosen.steps,
-        cool_steps=chosen.steps // 3,
-        mixed=True,
-        seed=chosen.seed,
-        validate_every=max(1, chosen.steps // 10),
-    )
+    thirds, tenths = chosen.steps // 3, max(1, chosen.steps // 10)
+    schedule = Schedule(chosen.steps, cool_steps=thirds, validate_every=tenths, mixed=True, seed=chosen.seed)
 
     def draw(rng):
         return as_batch(*draw_batch(learn, weights, sampling, 4, rng))

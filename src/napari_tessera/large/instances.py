@@ -55,7 +55,7 @@ def instance_model(net: UNet, header: dict[str, Any]) -> InstanceModel:
 def segment_instances(
     model: InstanceModel, image: np.ndarray, diameter_px: float | None = None, flips: bool = False
 ) -> np.ndarray:
-    """Number the objects of an image.
+    """Find and number the objects of an image.
 
     Parameters
     ----------
