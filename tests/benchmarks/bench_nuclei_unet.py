@@ -1,7 +1,7 @@
 """Score a nuclei model by modality: python bench_nuclei_unet.py --data FOLDER --model FILE [--split val].
 
-FOLDER holds `index.csv`, `images/` and `labels/` (see docs/data.md). Everything runs with default settings, the same for
-every image.
+FOLDER holds `index.csv`, `images/` and `labels/` (see docs/data.md). Everything runs with default settings, the same
+for every image.
 """
 
 import argparse
