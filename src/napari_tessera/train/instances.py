@@ -46,5 +46,5 @@ def instance_loss(net: nn.Module, batch: InstanceBatch) -> dict[str, Tensor]:
         "dice": 0.5 * dice(scores["classes"], batch.classes),
         "distance": 3 * regression(scores["distance"], batch.distance, batch.weight),
         "offset": regression(scores["offset"], batch.offset, batch.weight * is_object),
-        "size": 0.5 * regression(scores["size"], batch.size, batch.weight * is_object),
+        "size": regression(scores["size"], batch.size, is_object),  # large objects count by their area
     }

@@ -65,7 +65,7 @@ class Sampling:
     diameter_px: float = 24.0
     size_spread: float = 0.22
     native_share: float = 0.25
-    native_spread: float = 0.55
+    native_spread: float = 0.65
     dim_share: float = 0.25
     group_share: dict[str, float] = field(default_factory=dict)
 
