@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.ndimage import gaussian_filter
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,35 @@ class PixelScores:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How scores become objects: thresholds chosen once on the validation images, never per image."""
+    """How scores become objects: chosen once on the validation images, never per image.
+
+    Parameters
+    ----------
+    object_level : float
+        Probability above which a pixel belongs to an object.
+    smoothing_px : float
+        Standard deviation by which the landscape of hearts is smoothed.
+    border_cost : float
+        How deep a sure border cuts into the landscape.
+    vote_weight : float
+        How high the landscape rises where pixels say that the centre is near.
+    heart_level, prominence : float
+        A heart must rise above `heart_level`, and above the pass to a higher one by `prominence`.
+    smallest_share : float
+        Objects of less than this share of the usual area are dropped.
+    """
 
     object_level: float = 0.5
-    heart_level: float = 0.5
-    border_cost: float = 1.0
+    smoothing_px: float = 1.5
+    border_cost: float = 0.25
     vote_weight: float = 0.0
+    heart_level: float = 0.3
+    prominence: float = 0.15
     smallest_share: float = 0.05
-    surest: float = 0.0
 
 
 def find_objects(scores: PixelScores, diameter_px: float, how: Decoding) -> np.ndarray:
-    """Find and number the objects: hearts are markers, flooded over the distance within the object pixels.
+    """Find and number the objects: hearts are markers, flooded over the landscape within the object pixels.
 
     Parameters
     ----------
@@ -62,15 +80,27 @@ def find_objects(scores: PixelScores, diameter_px: float, how: Decoding) -> np.n
     """
     from skimage.segmentation import watershed
 
+    inside = scores.object > how.object_level
+    height = np.where(inside, landscape(scores, diameter_px, how), 0)
+    labels = watershed(-height, hearts(height, how), mask=inside)
+    return drop_small(labels, how.smallest_share * np.pi / 4 * diameter_px**2)
+
+
+def landscape(scores: PixelScores, diameter_px: float, how: Decoding) -> np.ndarray:
+    """Return what rises towards the heart of each object and falls to 0 and below between objects."""
     height = scores.distance - how.border_cost * scores.border
     if how.vote_weight:
         height = height + how.vote_weight * votes(scores, diameter_px)
-    inside = scores.object > how.object_level
-    hearts, count = ndimage.label(inside & (height > how.heart_level), structure=np.ones((3, 3)))
-    if count == 0:
-        return hearts.astype(np.int32)
-    labels = watershed(-height, hearts, mask=inside).astype(np.int32)
-    return drop_doubtful(labels, scores, how.smallest_share * np.pi / 4 * diameter_px**2, how.surest)
+    return np.maximum(gaussian_filter(height, how.smoothing_px), 0)
+
+
+def hearts(height: np.ndarray, how: Decoding) -> np.ndarray:
+    """Find and number the summits that are high and prominent enough."""
+    from skimage.morphology import local_maxima, reconstruction
+
+    flattened = reconstruction(height - how.prominence, height)
+    summits = local_maxima(flattened) & (flattened > how.heart_level - how.prominence)
+    return ndimage.label(summits, structure=np.ones((3, 3)))[0]
 
 
 def votes(scores: PixelScores, diameter_px: float) -> np.ndarray:
@@ -79,14 +109,9 @@ def votes(scores: PixelScores, diameter_px: float) -> np.ndarray:
     return np.where(scores.object > 0.5, np.clip(1 - away, 0, 1), 0)
 
 
-def drop_doubtful(labels: np.ndarray, scores: PixelScores, smallest_px: float, surest: float) -> np.ndarray:
-    """Remove objects of fewer pixels than `smallest_px`, and those nowhere sure."""
-    count = int(labels.max())
-    areas = np.bincount(labels.ravel(), minlength=count + 1)
+def drop_small(labels: np.ndarray, smallest_px: float) -> np.ndarray:
+    """Remove objects of fewer pixels than `smallest_px` and number the others anew."""
+    areas = np.bincount(labels.ravel())
     keep = areas >= smallest_px
-    if surest > 0:
-        certainty = ndimage.maximum(scores.distance * scores.object, labels, np.arange(count + 1))
-        keep &= np.asarray(certainty) >= surest
     keep[0] = False
-    numbers = np.where(keep, np.cumsum(keep), 0)
-    return numbers[labels].astype(np.int32)
+    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
