@@ -82,7 +82,8 @@ def find_objects(scores: PixelScores, diameter_px: float, how: Decoding) -> np.n
 
     inside = scores.object > how.object_level
     height = np.where(inside, landscape(scores, diameter_px, how), 0)
-    labels = watershed(-height, hearts(height, how), mask=inside)
+    markers = with_lone(hearts(height, how), inside)
+    labels = watershed(-height, markers, mask=inside)
     return drop_small(labels, how.smallest_share * np.pi / 4 * diameter_px**2)
 
 
@@ -107,6 +108,15 @@ def votes(scores: PixelScores, diameter_px: float) -> np.ndarray:
     """Say how near each pixel is to where its object's centre is said to be: 1 at the centre, 0 a radius away."""
     away = np.hypot(*scores.offset) * (2 / diameter_px)
     return np.where(scores.object > 0.5, np.clip(1 - away, 0, 1), 0)
+
+
+def with_lone(markers: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Add a marker for each connected region without one: small and dim objects rise too little for a heart."""
+    regions, count = ndimage.label(inside)
+    has_marker = np.zeros(count + 1, dtype=bool)
+    has_marker[regions[markers > 0]] = True
+    lone = np.where(has_marker, 0, np.arange(count + 1))[regions]
+    return np.where(lone > 0, lone + markers.max(), markers)
 
 
 def drop_small(labels: np.ndarray, smallest_px: float) -> np.ndarray:
