@@ -54,7 +54,7 @@ class Decoding:
         Objects of less than this share of the usual area are dropped.
     """
 
-    object_level: float = 0.5
+    object_level: float = 0.55
     smoothing_px: float = 1.5
     border_cost: float = 0.25
     vote_weight: float = 0.0
