@@ -54,13 +54,13 @@ class Decoding:
         Objects of less than this share of the usual area are dropped.
     """
 
-    object_level: float = 0.55
+    object_level: float = 0.58
     smoothing_px: float = 1.5
     border_cost: float = 0.25
     vote_weight: float = 0.0
     heart_level: float = 0.3
-    prominence: float = 0.15
-    smallest_share: float = 0.05
+    prominence: float = 0.17
+    smallest_share: float = 0.1
 
 
 def find_objects(scores: PixelScores, diameter_px: float, how: Decoding) -> np.ndarray:
