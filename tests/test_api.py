@@ -147,7 +147,7 @@ def test_record_says_what_ran():
 
 @pytest.mark.parametrize("recipe", [[], {}, {"method": "threshold"}, "threshold", 3, [3]])
 def test_what_is_no_recipe_is_refused(recipe):
-    with pytest.raises((InputError, ParameterError), match="recipe|Recipe"):
+    with pytest.raises((InputError, ParameterError), match="recipe"):
         tessera.run(recipe, blobs())
 
 

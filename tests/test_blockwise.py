@@ -109,7 +109,7 @@ def test_method_that_needs_the_whole_image_says_so():
 
 @pytest.mark.parametrize("blocks", [0, (3,), (3, 4, 5), -1, 2.5])
 def test_blocks_of_no_size_are_refused(blocks):
-    with pytest.raises((InputError, TypeError), match="blocks|iterable"):
+    with pytest.raises(InputError, match="`blocks` is"):
         in_one_piece(noise((9, 9)), blocks=blocks)
 
 
