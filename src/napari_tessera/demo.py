@@ -19,21 +19,6 @@ QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 FOLDER = Path("tessera-demo")
 
 
-def main(headless: Path | None = None) -> int:
-    """Open napari on a real image with a result; where no window can open, or with a folder, write files instead."""
-    if headless is None:
-        reason = why_no_window()
-        if reason is None:
-            from napari_tessera.gui.demo import open_demo
-
-            open_demo()
-            return 0
-        print(f"No window can be opened ({reason}); writing files to {FOLDER} instead.")
-        headless = FOLDER
-    write_demo(headless)
-    return 0
-
-
 def why_no_window() -> str | None:
     """Say why no window can open here, or None if one can."""
     if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal", "minimalegl", "vnc"):
