@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_tessera.blocks import fits_in_memory
 from napari_tessera.errors import FileError, ParameterError, TesseraError
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
@@ -21,6 +24,10 @@ from napari_tessera.result import LabelImage, Result
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
 BAR = "{desc}: {percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
+
+
+Make = Callable[[Path, Path], tuple[Picture, Job[Result]]]
+"""Reads an image and returns the job on it; the second path is free for what must not be held in memory."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,11 @@ class Output:
     overwrite: bool
     is_quiet: bool
     inputs: tuple[Path, ...] = ()
+
+    @property
+    def is_zarr(self) -> bool:
+        """Whether labels go into Zarr, which need not be held in memory."""
+        return self.path.name.lower().endswith(".zarr") or self.format.endswith(".zarr")
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -92,9 +104,7 @@ def is_folder(text: str) -> bool:
     return text.endswith(("/", "\\")) or (Path(text).is_dir() and not Path(text).name.lower().endswith(".zarr"))
 
 
-def run_all(
-    pairs: Sequence[tuple[Path, Path]], output: Output, make: Callable[[Path], tuple[Picture, Job[Result]]]
-) -> int:
+def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
     """Run every image; one that fails does not stop the others. Return the exit code."""
     if len(pairs) == 1:
         _run_one(*pairs[0], output, make)
@@ -115,25 +125,33 @@ def run_all(
     return 1 if failed else 0
 
 
-def _run_one(image: Path, out: Path, output: Output, make: Callable[[Path], tuple[Picture, Job[Result]]]) -> None:
+def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
     files = [image, *output.inputs]
     check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
-    picture, job = make(image)
-    with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
-        result = drive(job, on_progress)
-    written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
-    if output.is_quiet:
-        return
+    scratch = out.with_name(f".tessera-{os.getpid()}-{out.name}")
+    try:
+        picture, job = make(image, scratch)
+        with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
+            result = drive(job, on_progress)
+        written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if not output.is_quiet:
+        _report(image, result, written[0])
+
+
+def _report(image: Path, result: Result, written: Path) -> None:
     for note in result.notes:
         print(f"{image}: {note}", file=sys.stderr)
     seconds = result.provenance.get("seconds")
     took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
-    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}")
+    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written}")
 
 
 def count_in_words(image: LabelImage) -> str:
     """Say how many objects or classes there are."""
-    count = len(np.setdiff1d(np.unique(image.data), [0]))
+    found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
+    count = len(found)
     word = "object" if image.kind == "objects" else "class"
     plural = "s" if word == "object" else "es"
     return f"{count} {word}{'' if count == 1 else plural}"
@@ -154,15 +172,16 @@ def progress_bar(title: str, *, is_quiet: bool) -> Iterator[Callable[[Progress],
         yield show
 
 
-def read_main(path: Path, *, takes_image: bool, axes: str | None, level: int = 0) -> Picture:
-    """Read the image (or the labels) to work on into memory.
+def read_main(path: Path, *, takes_image: bool, axes: str | None, level: int = 0, in_blocks: bool = False) -> Picture:
+    """Read the image (or the labels) to work on; into memory, unless it is too large or to be worked on in blocks.
 
     Raises
     ------
     FileError
     """
     read = read_image if takes_image else read_labels
-    return load(read(path, level=level, axes=axes))
+    picture = read(path, level=level, axes=axes)
+    return picture if in_blocks or not fits_in_memory(picture.data) else load(picture)
 
 
 def matching_file(path: Path, image: Path) -> Path:

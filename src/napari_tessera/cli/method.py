@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_tessera.blocks import is_stored
 from napari_tessera.cli import batch, options
 from napari_tessera.errors import FileError
 from napari_tessera.io.picture import Picture
@@ -30,14 +31,19 @@ def segment_images(method: Method, argv: list[str]) -> int:
         print(f"tessera: {note}", file=sys.stderr)
     running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
 
-    def make(image: Path) -> tuple[Picture, Job[Result]]:
-        picture = read_picture(image, arguments, takes_image=method.takes_image)
+    def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
+        picture = batch.read_main(
+            image, takes_image=method.takes_image, axes=arguments.axes, level=arguments.level, in_blocks=bool(running)
+        )
+        picture = with_pixel_size(picture, arguments.spacing, arguments.unit)
         inputs = {
-            entry.name: _read_input(entry, batch.matching_file(paths[entry.name], image))
+            entry.name: read_input(entry, batch.matching_file(paths[entry.name], image))
             for entry in method.inputs[1:]
             if entry.name in paths
         }
-        return picture, start(method, picture, sizes_in=arguments.sizes_in, **settings, **inputs, **running)
+        on_disk = {"out": scratch} if output.is_zarr and method.join and is_stored(picture.data) else {}
+        options_of_run = {"sizes_in": arguments.sizes_in, **settings, **inputs, **running, **on_disk}
+        return picture, start(method, picture, **options_of_run)
 
     output = batch.output_of(arguments, list(paths.values()))
     return batch.run_all(batch.plan(arguments.images, output, batch.is_folder(arguments.out)), output, make)
@@ -85,18 +91,13 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--level", type=int, default=0, help="resolution level to read; 0 is full size [default: 0]")
 
 
-def read_picture(image: Path, arguments: argparse.Namespace, *, takes_image: bool) -> Picture:
-    """Read an image as the options say."""
-    picture = batch.read_main(image, takes_image=takes_image, axes=arguments.axes, level=arguments.level)
-    return with_pixel_size(picture, arguments.spacing, arguments.unit)
-
-
 def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Path]:
     found = vars(arguments)
     return {entry.name: Path(found[entry.name]) for entry in method.inputs[1:] if entry.name in found}
 
 
-def _read_input(entry: Input, path: Path) -> np.ndarray:
+def read_input(entry: Input, path: Path) -> np.ndarray:
+    """Read what a further input takes: points from a .csv file, otherwise labels or an image."""
     from napari_tessera.io import read_points
 
     if path.suffix.lower() == ".csv":
