@@ -1,0 +1,90 @@
+"""Shared by all tests: Qt without a display, and what to do where Qt cannot start at all."""
+
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+try:
+    importlib.import_module("qtpy.QtWidgets")
+except ImportError as error:
+    advice = re.search(r"sudo apt-get install .*", (Path(__file__).parents[1] / "docs" / "install.md").read_text())
+    pytest.exit(f"Qt cannot start ({error}). On Debian and Ubuntu this helps:\n  {advice and advice[0]}", returncode=1)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_its_own(tmp_path, monkeypatch):
+    """Keep the settings that a test remembers out of the user's own file."""
+    monkeypatch.setattr("napari_tessera.gui.settings.settings_path", lambda: tmp_path / "settings.json")
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    """A real napari viewer."""
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def open_widget(viewer):
+    """Open a widget by its title, as the Plugins menu does."""
+
+    def open_titled(title):
+        _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
+        return widget
+
+    return open_titled
+
+
+@pytest.fixture
+def run(qtbot):
+    """Press Run and wait until the widget is ready again."""
+
+    def run_to_the_end(widget):
+        widget.bar.run_button.click()
+        qtbot.waitUntil(widget.bar.run_button.isEnabled, timeout=30_000)
+
+    return run_to_the_end
+
+
+@pytest.fixture
+def settings_file(tmp_path, monkeypatch):
+    """Where the widgets of this test keep their settings."""
+    from napari_tessera.gui import settings
+
+    path = tmp_path / "settings" / "settings.json"
+    monkeypatch.setattr(settings, "settings_path", lambda: path)
+    return path
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, settings_file):
+    """A real napari viewer."""
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def open_widget(viewer):
+    """Open a widget as the menu does, by the name that the menu shows."""
+
+    def open_it(title):
+        _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
+        return widget
+
+    return open_it
+
+
+@pytest.fixture
+def run(qtbot):
+    """Press Run and wait for the end."""
+
+    def press(widget):
+        widget.bar.run_button.click()
+        qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=60_000)
+
+    return press
