@@ -217,11 +217,61 @@ def test_condition_is_said_by_the_shorter_list(capsys):
 
 
 def test_command_works_as_a_program_and_loads_nothing_heavy_for_help():
-    program = (
-        "import sys; from napari_tessera.cli import main; code = main(['--help']); "
-        "names = 'torch napari qtpy skimage numba dask zarr tifffile PIL'; heavy = set(names.split()) & set(sys.modules); "
-        "assert not heavy, heavy; sys.exit(code)"
-    )
+    program = """
+import sys
+from napari_tessera.cli import main
+code = main(["--help"])
+heavy = set("torch napari qtpy skimage numba dask zarr tifffile PIL".split()) & set(sys.modules)
+assert not heavy, heavy
+sys.exit(code)
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "threshold" in done.stdout
+
+
+def test_several_seeds_are_matched_by_name(folder):
+    np.save("more.npy", np.pad(np.ones((3, 3)), 2))
+    (folder / "seeds").mkdir()
+    (folder / "seeds" / "squares.csv").write_text("y,x\n3,3\n")
+    (folder / "seeds" / "more.csv").write_text("y,x\n3,3\n8,0\n")
+    words = ["region-growing", "squares.tif", "more.npy", "-o", "labels", "--seeds", "seeds", "--smoothing", "0"]
+    assert main(words) == 1
+    assert (folder / "labels" / "squares.tif").exists()
+    assert not (folder / "labels" / "more.tif").exists()
+
+
+def test_workers_give_the_same_labels(folder):
+    main(["threshold", "squares.tif", "-o", "whole.npy", *SETTINGS])
+    assert main(["threshold", "squares.tif", "-o", "blocks.zarr", "--workers", "2", *SETTINGS]) == 0
+    np.testing.assert_array_equal(np.asarray(read_labels("blocks.zarr").data), np.load("whole.npy"))
+
+
+def test_zarr_in_blocks_goes_to_zarr_and_leaves_nothing_else(folder):
+    main(["threshold", "squares.tif", "-o", "squares.zarr", *SETTINGS])
+    words = ["threshold", "squares.zarr", "-o", "out.zarr", "--workers", "2", "--axes", "YX", *SETTINGS]
+    assert main(words) == 0
+    assert np.asarray(read_labels("out.zarr").data).max() == 2
+    assert not list(folder.glob(".tessera*"))
+
+
+def test_recipe_made_in_2d_runs_on_a_time_series(folder):
+    main(["threshold", "squares.tif", "-o", "out.tif", *SETTINGS])
+    image = tifffile.imread("squares.tif")
+    tifffile.imwrite("movie.tif", np.stack([image] * 3), imagej=True, metadata={"axes": "TYX"})
+    assert main(["run", "out.json", "movie.tif", "-o", "movie-labels.tif"]) == 0
+    assert read_labels("movie-labels.tif").axes == "TYX"
+
+
+def test_recipe_takes_other_seeds(folder):
+    (folder / "seeds.csv").write_text("y,x\n3,3\n")
+    (folder / "others.csv").write_text("y,x\n8,10\n")
+    main(["region-growing", "squares.tif", "-o", "out.tif", "--seeds", "seeds.csv", "--smoothing", "0"])
+    assert main(["run", "out.json", "squares.tif", "-o", "again.tif", "--input", "seeds=others.csv"]) == 0
+    assert np.count_nonzero(read_labels("again.tif").data) == 15
+
+
+def test_recipe_names_its_inputs(folder, capsys):
+    main(["threshold", "squares.tif", "-o", "out.tif", *SETTINGS])
+    assert main(["run", "out.json", "squares.tif", "-o", "again.tif", "--input", "seeds=a.csv"]) == 2
+    assert "the recipe's inputs are: none" in capsys.readouterr().err
