@@ -23,7 +23,7 @@ HELP_WIDTH = 88
 IN_BLOCKS = {
     None: "This method needs the whole image at once.",
     "touch": "This method can run [in blocks](../large_images.md), with the labels of the whole image.",
-    "overlap": "This method can run [in blocks](../large_images.md); objects that a block's face cuts are joined again.",
+    "overlap": "This method can run [in blocks](../large_images.md); objects cut by a face are joined again.",
 }
 ROLE_WORDS = {Role.IMAGE: "image", Role.LABELS: "labels", Role.POINTS: "points"}
 
