@@ -19,6 +19,8 @@ from napari_tessera.registry import Method
 from napari_tessera.result import Result
 from napari_tessera.spec import Input, Role
 
+FILES_WRITTEN = "Files written: the labels, a .json record that `tessera run` repeats, and a .csv table of the objects."
+
 
 def segment_images(method: Method, argv: list[str]) -> int:
     """Run a method on every image named; return the exit code."""
@@ -62,7 +64,7 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"tessera {method.name}", usage="%(prog)s IMAGE... -o OUT [settings]", description=method.summary,
         allow_abbrev=False,
-        epilog="Files written: the labels, a .json record that `tessera run` repeats, and a .csv table of the objects.",
+        epilog=FILES_WRITTEN + options.sources(method),
     )  # fmt: skip
     batch.add_output_options(parser)
     options.add_inputs(parser, method)

@@ -58,6 +58,12 @@ def add_parameters(parser: argparse.ArgumentParser, method: Method) -> None:
         group.add_argument(flag(parameter.name), **options)
 
 
+def sources(method: Method) -> str:
+    """Return where the method comes from, as its docstring cites it."""
+    found = [entry.description or "" for entry in method.declaration.docstring.meta if entry.args == ["references"]]
+    return " " + _escaped(f"Sources: {' '.join(' '.join(found).split())}") if found else ""
+
+
 def given_parameters(arguments: argparse.Namespace, method: Method) -> dict[str, Any]:
     """Return the settings that were written on the command line."""
     found = vars(arguments)
