@@ -10,8 +10,9 @@ import numpy as np
 
 from napari_tessera import api
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.metrics import evaluation
 from napari_tessera.region import Region
-from napari_tessera.request import Request
+from napari_tessera.request import Request, cropped
 from napari_tessera.result import Result
 from napari_tessera.spatial import Spatial
 
@@ -75,6 +76,22 @@ def answering(question: Question) -> Job[Result]:
         return (yield from _replaying(question))
     request = bound(question)
     return (yield from part_of(api.job(request), 2, 98, 100))
+
+
+def scoring(question: Question) -> Job[dict[str, Any]]:
+    """Score the labels of a comparison within its region: what `tessera.evaluate` says."""
+    yield Progress(0, 1, "Scoring")
+    request = bound(question, measure=False)
+    inside = None
+    if request.region is not None:
+        request, crop = cropped(request)
+        inside = crop.inside
+    truth, prediction = (request.inputs[name] for name in ("truth", "prediction"))
+    assert truth is not None
+    assert prediction is not None
+    if inside is not None:
+        truth, prediction = truth * inside, prediction * inside
+    return (yield from evaluation(truth, prediction))
 
 
 def _replaying(question: Question) -> Job[Result]:

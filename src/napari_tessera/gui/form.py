@@ -17,7 +17,7 @@ SETTINGS_SHOWN_FIRST = 6
 """So many settings are shown at once; the rest wait under "More settings"."""
 RARELY_CHANGED = ("connectivity", "seed")
 
-LABEL_WIDTH_PX = 96
+LABEL_WIDTH_PX = 100
 
 
 class Rows(QWidget):

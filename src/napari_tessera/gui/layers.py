@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_tessera.result import LabelImage
@@ -43,6 +44,11 @@ class Placement:
 def array_of(layer: Layer) -> Any:
     """Return a layer's array as it is, perhaps still on disk; of a multiscale image the finest level."""
     return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+
+
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the viewer's camera, which napari 0.9 moved into the scene."""
+    return getattr(viewer, "scene", viewer).camera
 
 
 def is_rgb(layer: Layer) -> bool:

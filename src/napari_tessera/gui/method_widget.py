@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import napari.utils
-from magicgui.widgets import ComboBox
+from magicgui.widgets import CheckBox, ComboBox
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
@@ -18,9 +18,12 @@ from napari_tessera.gui.fields import let_shrink
 from napari_tessera.gui.form import Form, Rows, collapsible
 from napari_tessera.gui.inputs_box import InputsBox
 from napari_tessera.gui.layers import Placement, array_of, labels_layer, short_unit
+from napari_tessera.gui.live_preview import METHODS as METHODS_WITH_PREVIEW
+from napari_tessera.gui.live_preview import LivePreview
 from napari_tessera.gui.recipe_menu import RecipeMenu
 from napari_tessera.gui.region_box import RegionBox
 from napari_tessera.gui.run_bar import RunBar
+from napari_tessera.gui.wording import tooltip
 from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.registry import method_named
@@ -28,7 +31,9 @@ from napari_tessera.result import Result
 
 SECONDS_TO_STOP = 1.0
 SAVE_AFTER_MS = 500
+WIDTH_PX = 320
 PIXELS = "px"
+PREVIEW_HELP = "Show what the settings do to the part of the plane that is in sight, as you change them. Run decides."
 
 
 @dataclass(frozen=True)
@@ -108,12 +113,11 @@ class MethodWidget(QWidget):
         result = yield from part_of(answering(question), 0, 97, 100)
         yield Progress(97, 100, "Making the layer")
         name = f"{question.name} · {self.method.title.lower()}"
-        return Answer(
-            result, tuple(labels_layer(image, placement, name, result.provenance) for image in result.images)
-        )
+        return Answer(result, tuple(labels_layer(image, placement, name, result.provenance) for image in result.images))
 
     def show_answer(self, answer: Answer) -> None:
-        """Add the new layers to the viewer, and say what was found."""
+        """Add the new layers to the viewer in the place of the preview, and say what was found."""
+        self.preview_switch.value = False
         for layer in answer.layers:
             self.viewer.add_layer(layer)
         notes = answer.result.notes
@@ -122,6 +126,7 @@ class MethodWidget(QWidget):
     def shut_down(self) -> None:
         """Stop everything; called when the widget goes."""
         self.runner.cancel()
+        self.preview.close()
         self.runner.wait(SECONDS_TO_STOP)
         self._end_activity()
 
@@ -134,6 +139,12 @@ class MethodWidget(QWidget):
         """Set every setting to its default."""
         self.form.restore_defaults()
         self.bar.say("All settings are back to their defaults.")
+
+    def event(self, event: QEvent) -> bool:
+        """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.shut_down()
+        return super().event(event)
 
     def _on_progress(self, step: Progress) -> None:
         if self._activity is None or not self.runner.is_running:
@@ -179,6 +190,7 @@ class MethodWidget(QWidget):
         self._offer_units()
         self._show_sizes()
         self._show_rows()
+        self.preview.update()
 
     def _offer_units(self) -> None:
         layer, spacing = self.inputs.main.layer, self.inputs.spacing
@@ -214,15 +226,23 @@ class MethodWidget(QWidget):
         self.region = RegionBox(self.viewer, self.more)
         self.bar = RunBar()
         self.recipes = RecipeMenu(self)
+        self.preview = LivePreview(self)
+        self.preview_switch = CheckBox(text="Live preview", tooltip=tooltip(PREVIEW_HELP))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 8)
         layout.setSpacing(8)
         layout.addWidget(self._make_summary())
         layout.addWidget(self._make_scroll_area())
+        if self.method.name in METHODS_WITH_PREVIEW:
+            layout.addWidget(self.preview_switch.native)
         layout.addWidget(self.bar)
         layout.addStretch(1)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.setMinimumWidth(320)
+        self.setMinimumWidth(WIDTH_PX)
+
+    def sizeHint(self) -> QSize:
+        """Keep the width, whatever rows are shown."""
+        return QSize(WIDTH_PX, super().sizeHint().height())
 
     def _make_summary(self) -> QLabel:
         summary = QLabel(self.method.summary)
@@ -268,8 +288,12 @@ class MethodWidget(QWidget):
         self.inputs.on_change(self._follow_layer)
         self.form.on_change(self._show_rows)
         self.form.on_change(self._save_timer.start)
+        self.form.on_change(self.preview.update)
+        self.preview_switch.changed.connect(self.preview.switch)
         self.sizes.changed.connect(lambda *_: self._show_sizes())
-        self.destroyed.connect(self.shut_down)
+        # Qt cuts a widget's own methods off before it says that the widget is destroyed.
+        runner, latest = self.runner, self.preview.latest
+        self.destroyed.connect(lambda: (runner.cancel(), latest.stop()))
 
 
 class AsTallAsContent(QScrollArea):
@@ -280,6 +304,7 @@ class AsTallAsContent(QScrollArea):
         self.setWidget(content)
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setStyleSheet("QScrollArea { border: none; margin: 0; padding: 0; }")
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         content.installEventFilter(self)

@@ -61,9 +61,9 @@ class Runner(QObject):
         try:
             result = self._steps(job, stop)
         except BaseException as error:
-            self._send(self.failed, error)
+            self._send("failed", error)
         else:
-            self._send(*((self.cancelled,) if stop.is_set() else (self.returned, result)))
+            self._send(*(("cancelled",) if stop.is_set() else ("returned", result)))
 
     def _steps(self, job: Job[Any], stop: threading.Event) -> Any:
         reported = 0.0
@@ -72,16 +72,16 @@ class Runner(QObject):
                 step: Progress = next(job)
                 if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
                     reported = time.monotonic()
-                    self._send(self.progressed, step)
+                    self._send("progressed", step)
         except StopIteration as end:
             return end.value
         finally:
             job.close()
         return None
 
-    def _send(self, signal: Any, *values: Any) -> None:
+    def _send(self, signal: str, *values: Any) -> None:
         try:
-            signal.emit(*values)
+            getattr(self, signal).emit(*values)
         except RuntimeError:
             # The window has gone and taken Qt's half of this object along: nobody is left to tell.
             self._stop.set()
