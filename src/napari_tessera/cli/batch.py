@@ -57,9 +57,9 @@ class Output:
         return self.path.name.lower().endswith(".zarr") or self.format.endswith(".zarr")
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
+def add_output_options(parser: argparse.ArgumentParser, what: str = "image") -> None:
     """Add the images and the options on where their labels go."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="image file, or OME-Zarr folder")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help=f"{what} file, or OME-Zarr folder")
     parser.add_argument(
         "-o", "--out", required=True, metavar="OUT",
         help=f"file to write ({', '.join(FORMATS)}); for several images, a folder",

@@ -66,7 +66,8 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
         allow_abbrev=False,
         epilog=FILES_WRITTEN + options.sources(method),
     )  # fmt: skip
-    batch.add_output_options(parser)
+    main = method.inputs[0]
+    batch.add_output_options(parser, "image" if method.takes_image else f"label image ({main.name.replace('_', ' ')})")
     options.add_inputs(parser, method)
     options.add_parameters(parser, method)
     add_image_options(parser)
