@@ -211,9 +211,7 @@ class Declaration:
         hints = typing.get_type_hints(self.function, include_extras=True)
         helps = {entry.arg_name: " ".join((entry.description or "").split()) for entry in self.docstring.params}
         signature = inspect.signature(self.function)
-        return {
-            name: (argument, hints[name], helps.get(name, "")) for name, argument in signature.parameters.items()
-        }
+        return {name: (argument, hints[name], helps.get(name, "")) for name, argument in signature.parameters.items()}
 
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
@@ -254,12 +252,9 @@ class Declaration:
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in values:
             if name not in known:
-                raise ParameterError(
-                    f"{self.name}: there is no parameter `{name}`. It has: {', '.join(known)}.", name
-                )
+                raise ParameterError(f"{self.name}: there is no parameter `{name}`. It has: {', '.join(known)}.", name)
         return {
-            name: parameter.checked(values.get(name, parameter.default), self.name)
-            for name, parameter in known.items()
+            name: parameter.checked(values.get(name, parameter.default), self.name) for name, parameter in known.items()
         }
 
 
