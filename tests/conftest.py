@@ -19,9 +19,11 @@ except ImportError as error:
 
 
 @pytest.fixture(autouse=True)
-def settings_of_its_own(tmp_path, monkeypatch):
+def settings_file(tmp_path, monkeypatch):
     """Keep the settings that a test remembers out of the user's own file."""
-    monkeypatch.setattr("napari_tessera.gui.settings.settings_path", lambda: tmp_path / "settings.json")
+    path = tmp_path / "settings" / "settings.json"
+    monkeypatch.setattr("napari_tessera.gui.settings.settings_path", lambda: path)
+    return path
 
 
 @pytest.fixture
@@ -47,44 +49,6 @@ def run(qtbot):
 
     def run_to_the_end(widget):
         widget.bar.run_button.click()
-        qtbot.waitUntil(widget.bar.run_button.isEnabled, timeout=30_000)
+        qtbot.waitUntil(widget.bar.run_button.isEnabled, timeout=60_000)
 
     return run_to_the_end
-
-
-@pytest.fixture
-def settings_file(tmp_path, monkeypatch):
-    """Where the widgets of this test keep their settings."""
-    from napari_tessera.gui import settings
-
-    path = tmp_path / "settings" / "settings.json"
-    monkeypatch.setattr(settings, "settings_path", lambda: path)
-    return path
-
-
-@pytest.fixture
-def viewer(make_napari_viewer, settings_file):
-    """A real napari viewer."""
-    return make_napari_viewer()
-
-
-@pytest.fixture
-def open_widget(viewer):
-    """Open a widget as the menu does, by the name that the menu shows."""
-
-    def open_it(title):
-        _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
-        return widget
-
-    return open_it
-
-
-@pytest.fixture
-def run(qtbot):
-    """Press Run and wait for the end."""
-
-    def press(widget):
-        widget.bar.run_button.click()
-        qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=60_000)
-
-    return press

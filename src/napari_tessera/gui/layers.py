@@ -68,7 +68,7 @@ def axis_names(layer: Layer) -> tuple[str, ...]:
 
 
 def short_unit(layer: Layer) -> str:
-    """Unit of the layer's X axis as it is written behind a number: "µm", or "px" where there is none."""
+    """Return the unit of the layer's X axis as written behind a number: "µm", or "px" where there is none."""
     unit = f"{layer.units[-1]:~}"
     return "px" if unit in ("pixel", "") else unit.replace("μ", "µ")
 
@@ -107,7 +107,7 @@ def points_of(layer: Points, image: Layer, axes: str) -> np.ndarray:
 
 
 def outlines_of(shapes: Shapes, image: Layer, axes: str, selected_only: bool = False) -> tuple[np.ndarray, ...]:
-    """Return drawn outlines in pixels of `image`, each (N, 2) as y, x; lines and paths enclose nothing and are left out.
+    """Return drawn outlines in pixels of `image`, each (N, 2) as y, x; lines and paths enclose nothing.
 
     Parameters
     ----------

@@ -17,7 +17,6 @@ from napari_tessera.preview import LARGEST_VIEW_PX, Memory, Sketch, View, previe
 if TYPE_CHECKING:
     from napari_tessera.gui.method_widget import MethodWidget
 
-METHODS = ("threshold", "kmeans", "watershed")
 SETTLE_MS = 15
 """A burst of changes (a wheel turned, an image moved) is answered once."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_tessera.errors import TesseraError
+from napari_tessera.gui import clipboard
 from napari_tessera.jobs import Progress
 
 RUN_STYLE = """
@@ -90,7 +90,7 @@ class RunBar(QWidget):
             return
         details = "".join(traceback.format_exception(error))
         kind = type(error).__name__
-        text = f"This should not have happened ({kind}: {error}). Your layers are unchanged. Please report it with the details."
+        text = f"This should not have happened ({kind}: {error}). No layer was changed. Please report it with the details."
         self._show(text, ERROR_STYLE, details)
 
     def _show(self, text: str, style: str, details: str = "") -> None:
@@ -101,7 +101,7 @@ class RunBar(QWidget):
         self.details_button.setVisible(bool(details))
 
     def _copy_details(self) -> None:
-        QGuiApplication.clipboard().setText(self._details)
+        clipboard.copy(self._details)
 
     def _make_menu_button(self) -> QToolButton:
         button = QToolButton()

@@ -30,6 +30,7 @@ STATE_COLOURS = {
 """The palette of Okabe & Ito, which colour-blind readers can tell apart."""
 
 OBJECT_COLUMNS = {"label": "Object", "state": "State", "iou": "IoU", "truth": "Truth", "prediction": "Prediction"}
+SCORES_PER_ROW = 4
 MISTAKES_FIRST = ("missed", "invented", "merged", "split", "found")
 
 
@@ -45,13 +46,17 @@ class ScoresPanel(QWidget):
         self.legend.setWordWrap(True)
         self.objects = QTableWidget(0, len(OBJECT_COLUMNS))
         self.objects.setHorizontalHeaderLabels(list(OBJECT_COLUMNS.values()))
-        self.objects.verticalHeader().setVisible(False)
-        self.objects.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        if (numbers := self.objects.verticalHeader()) is not None:
+            numbers.setVisible(False)
+        if (header := self.objects.horizontalHeader()) is not None:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.objects.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.objects.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.objects.setMinimumHeight(170)
         self.objects.cellClicked.connect(self._on_clicked)
         self._rows: dict[int, int] = {}
+        self._labels: list[int] = []
+        self._scores: dict[str, QLabel] = {}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._grid)
@@ -77,18 +82,18 @@ class ScoresPanel(QWidget):
             self.objects.selectRow(self._rows[label])
 
     def _say(self, number: int, title: str, text: str) -> None:
-        row, column = divmod(number, 4)
-        for shift, words in enumerate((title, text)):
-            label = QLabel(words if shift == 0 else f"<b>{words}</b>")
-            old = self._grid.itemAtPosition(2 * row + shift, column)
-            if old is not None:
-                old.widget().deleteLater()
-            self._grid.addWidget(label, 2 * row + shift, column)
+        if title not in self._scores:
+            row, column = divmod(number, SCORES_PER_ROW)
+            self._scores[title] = QLabel()
+            self._grid.addWidget(QLabel(title), 2 * row, column)
+            self._grid.addWidget(self._scores[title], 2 * row + 1, column)
+        self._scores[title].setText(f"<b>{text}</b>")
 
     def _fill(self, table: Table) -> None:
         order = _mistakes_first(table)
         self.objects.setRowCount(len(order))
-        self._rows = {int(table["label"][entry]): row for row, entry in enumerate(order)}
+        self._labels = [int(table["label"][entry]) for entry in order]
+        self._rows = {label: row for row, label in enumerate(self._labels)}
         for row, entry in enumerate(order):
             for column, name in enumerate(OBJECT_COLUMNS):
                 item = QTableWidgetItem(_written(table[name][entry]))
@@ -96,7 +101,7 @@ class ScoresPanel(QWidget):
                 self.objects.setItem(row, column, item)
 
     def _on_clicked(self, row: int, _: int) -> None:
-        self.object_chosen.emit(int(self.objects.item(row, 0).text()))
+        self.object_chosen.emit(self._labels[row])
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,90 @@
+"""How a form is laid out: rows that come and go, a part that opens and closes, and a scroll bar where room is short."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+LABEL_WIDTH_PX = 100
+
+
+class Rows(QWidget):
+    """A column of titles and one of widgets; single rows can be hidden."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout = QFormLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(6)
+        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self._titles: dict[QWidget, QLabel] = {}
+
+    def add(self, title: str, native: QWidget, text: str = "") -> None:
+        """Add a row at the end."""
+        label = QLabel(title)
+        label.setWordWrap(True)
+        label.setFixedWidth(LABEL_WIDTH_PX)
+        label.setToolTip(text)
+        label.setMinimumHeight(native.sizeHint().height())
+        self._titles[native] = label
+        self._layout.addRow(label, native)
+
+    def show_row(self, native: QWidget, is_shown: bool) -> None:
+        """Show or hide a row."""
+        native.setVisible(is_shown)
+        self._titles[native].setVisible(is_shown)
+
+    def has_rows(self) -> bool:
+        """Say whether any row is to be seen."""
+        return any(not native.isHidden() for native in self._titles)
+
+
+class AsTallAsContent(QScrollArea):
+    """A scroll area that takes no more room than its content needs, so that what stands below stays near."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self._content = content
+        self.setWidget(content)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setStyleSheet("QScrollArea { border: none; margin: 0; padding: 0; }")
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        content.installEventFilter(self)
+
+    def sizeHint(self) -> QSize:
+        """Return the content's size."""
+        return self._content.sizeHint()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Ask for room anew when the content's rows come or go."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
+
+
+def column_of(*widgets: QWidget, spacing: int = 6) -> QWidget:
+    """Stack widgets without margins."""
+    column = QWidget()
+    layout = QVBoxLayout(column)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(spacing)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return column
+
+
+def collapsible(title: str, content: QWidget) -> QCollapsible:
+    """Put `content` under a heading that opens and closes at once."""
+    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    section.setDuration(0)
+    for layout in (section.layout(), section.content().layout()):
+        if layout is not None:
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.setSpacing(4)
+    section.addWidget(content)
+    section.collapse(animate=False)
+    return section
