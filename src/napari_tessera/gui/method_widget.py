@@ -131,14 +131,17 @@ class MethodWidget(Panel):
         return super().event(event)
 
     def _on_progress(self, step: Progress) -> None:
-        if self._activity is None or not self.runner.is_running:
+        activity = self._activity
+        if activity is None or not self.runner.is_running:
             return
-        if self._activity.is_canceled:
+        if activity.is_canceled:
             self.cancel()
             return
         self.bar.show_progress(step)
-        self._activity.set_description(f"{self.method.title}: {step.text}")
-        self._activity.update(max(round(100 * step.fraction) - self._activity.n, 0))
+        activity.update(max(round(100 * step.fraction) - activity.n, 0))
+        # The activity dock lets other events through as it redraws; the run may have ended in the meantime.
+        if activity is self._activity:
+            activity.set_description(f"{self.method.title}: {step.text}")
 
     def _on_returned(self, answer: Answer) -> None:
         self._on_ended()

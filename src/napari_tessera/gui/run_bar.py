@@ -89,8 +89,8 @@ class RunBar(QWidget):
             self._show(str(error), ERROR_STYLE)
             return
         details = "".join(traceback.format_exception(error))
-        kind = type(error).__name__
-        text = f"This should not have happened ({kind}: {error}). No layer was changed. Please report it with the details."
+        what = f"{type(error).__name__}: {error}"
+        text = f"This should not have happened ({what}). No layer was changed. Please report it with the details."
         self._show(text, ERROR_STYLE, details)
 
     def _show(self, text: str, style: str, details: str = "") -> None:
