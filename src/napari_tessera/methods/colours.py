@@ -36,20 +36,18 @@ class ColourCounts:
         return np.stack([_gathered_bits(self.keys >> np.uint32(channel)) for channel in range(self.channels)], axis=1)
 
     def __add__(self, other: ColourCounts) -> ColourCounts:
-        keys, counts = np.concatenate([self.keys, other.keys]), np.concatenate([self.counts, other.counts])
-        order = np.argsort(keys, kind="stable")  # linear, for two ascending runs
-        keys, counts = keys[order], counts[order]
-        starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-        return ColourCounts(keys[starts], np.add.reduceat(counts, starts), self.channels)
+        from napari_tessera.methods.colour_counting import merge
+
+        return ColourCounts(*merge(self.keys, self.counts, other.keys, other.counts), self.channels)
 
 
 def count_colours(values: np.ndarray) -> ColourCounts:
     """Count the colours of (N, 2) or (N, 3) uint8 pixels."""
-    from napari_tessera.methods.colour_counting import collect, count
+    from napari_tessera.methods.colour_counting import PAGE, collect, count
 
-    pixels = np.zeros(COLOURS, np.uint32)
-    occupied = count(np.ascontiguousarray(values), SPREAD, pixels)
-    return ColourCounts(*collect(pixels, occupied), values.shape[1])
+    pixels, is_used = np.zeros(COLOURS, np.uint32), np.zeros(COLOURS // PAGE, np.bool_)
+    occupied = count(np.ascontiguousarray(values), SPREAD, pixels, is_used)
+    return ColourCounts(*collect(pixels, is_used, occupied), values.shape[1])
 
 
 def _gathered_bits(keys: np.ndarray) -> np.ndarray:

@@ -104,9 +104,14 @@ class Histogram:
         return cls(counts[first : last + 1], grid.origin + grid.step * float(first), grid.step, is_exact)
 
     @property
-    def values(self) -> np.ndarray:
-        """Centre of each step, (B,) float64."""
-        return self.origin + self.step * np.arange(len(self.counts))
+    def steps(self) -> np.ndarray:
+        """Number of each step from 0 on, (B,) float64: the unit to compute in, where nothing overflows or cancels."""
+        return np.arange(len(self.counts), dtype=np.float64)
+
+    def value_at(self, step: float) -> float:
+        """Return the intensity at a step, or between two of them."""
+        half = float(step) * (self.step / 2)  # the whole range of a dtype is more than its largest value
+        return self.origin + half + half
 
     def folded(self, bins: int) -> Histogram:
         """Return the histogram with neighbouring steps added up, to at most `bins`."""

@@ -17,7 +17,7 @@ def kmeans(
     features: Literal["channels", "intensity", "cielab"] = "channels",
     channel: Annotated[int, Range(0, 100), ShownIf("features", "intensity")] = 0,
     smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
-    position_weight: Annotated[float, Range(0, unit="intensity/px")] = 0.0,
+    position_weight: Annotated[float, Range(0, 1e9, unit="intensity/px")] = 0.0,
     restarts: Annotated[int, Range(1, 50)] = 4,
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
     spacing: Spacing = None,

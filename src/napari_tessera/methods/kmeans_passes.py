@@ -138,9 +138,9 @@ def _levels(histogram: Histogram | None, k: int) -> list[float]:
     if histogram is None:
         return []
     occupied = np.flatnonzero(histogram.counts)
-    counts, values = histogram.counts[occupied], histogram.values[occupied]
-    means = class_means(counts, values, best_breaks(counts, values, k))
-    return [float(level) for level in (means[:-1] + means[1:]) / 2]
+    counts, steps = histogram.counts[occupied], occupied.astype(np.float64)
+    means = class_means(counts, steps, best_breaks(counts, steps, k))
+    return [histogram.value_at(step) for step in (means[:-1] + means[1:]) / 2]
 
 
 def _apply(

@@ -58,7 +58,7 @@ def sample_block(block: np.ndarray, start: tuple[int, ...], seed: int) -> PixelS
     shape = block.shape[:-1]
     salt = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     depth, first_plane = (shape[0], start[0]) if len(shape) == 3 else (1, 0)
-    box, corner = (depth, *shape[-2:]), (first_plane, *start[-2:])
+    box, corner = (depth, shape[-2], shape[-1]), (first_plane, start[-2], start[-1])
     places, numbers = draw_lots(box, corner, salt, _highest(math.prod(shape)))
     first = np.argsort(numbers)[:SAMPLE_PX]
     inside = np.unravel_index(places[first], shape)
