@@ -209,7 +209,11 @@ class Declaration:
     @cached_property
     def _arguments(self) -> dict[str, tuple[inspect.Parameter, Any, str]]:
         hints = typing.get_type_hints(self.function, include_extras=True)
-        helps = {entry.arg_name: " ".join((entry.description or "").split()) for entry in self.docstring.params}
+        helps = {
+            name: " ".join((entry.description or "").split())
+            for entry in self.docstring.params
+            for name in entry.arg_name.split(", ")
+        }
         signature = inspect.signature(self.function)
         return {name: (argument, hints[name], helps.get(name, "")) for name, argument in signature.parameters.items()}
 
