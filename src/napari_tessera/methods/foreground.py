@@ -4,48 +4,54 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_tessera.bands import in_threads, pieces
+from napari_tessera.bands import Piece, in_threads, pieces
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import connected_components
-from napari_tessera.methods.histogram import measure
-from napari_tessera.methods.smoothing import smoothed
+from napari_tessera.methods.histogram import Histogram, measure
 from napari_tessera.methods.threshold_rules import RULES
 
 
-def brighter_than_level(values: np.ndarray, rule: str) -> Job[np.ndarray]:
-    """Find the level that `rule` gives for the whole image; return a mask of the pixels above it."""
-    level = yield from _level(values, rule)
-    return (yield from _above(values, level))
+def bright_pixels(
+    values: np.ndarray, rule: str, level: float | None, radius: float, spacing: tuple[float, ...] | None
+) -> Job[np.ndarray]:
+    """Mask what is brighter than one level, or with "local" than the level of its surroundings.
 
-
-def brighter_than_surroundings(values: np.ndarray, radius: float, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
-    """Mask the pixels above Otsu's level and above the middle between it and the mean of their surroundings.
-
-    Between crowded bright objects the background is bright too: there the level rises.
+    Parameters
+    ----------
+    values : array of float32
+    rule : str
+        "local", or a rule that finds a level for the whole image; "local" starts from Otsu's.
+    level : float or None
+        Level for the whole image, instead of the rule's.
+    radius, spacing
+        Of the surroundings; see `above_local_level`.
     """
-    level = yield from part_of(_level(values, "otsu"), 0, 1, 3)
-    surroundings = yield from part_of(smoothed(values, radius, spacing), 1, 1, 3)
+    from napari_tessera.methods.local_brightness import above_local_level
 
-    def raise_level(piece: tuple[slice, ...]) -> None:
-        part = surroundings[piece]
-        part += np.float32(level)
-        part /= 2
-        np.maximum(part, level, out=part)
-
-    yield from part_of(in_threads(raise_level, pieces(values.shape), "Finding foreground"), 2, 0.5, 3)
-    return (yield from part_of(_above(values, surroundings), 2.5, 0.5, 3))
-
-
-def _level(values: np.ndarray, rule: str) -> Job[float]:
-    histogram = (yield from measure(values)).histogram
-    return float(values.flat[0]) if histogram is None else RULES[rule](histogram)
+    histogram = (yield from part_of(measure(values), 0, 1, 3)).histogram
+    if histogram is None:
+        level = float(values.flat[0]) if level is None else level
+        return (yield from _above(values, level))
+    if level is None:
+        level = RULES["otsu" if rule == "local" else rule](histogram)
+    if rule != "local":
+        return (yield from part_of(_above(values, level), 1, 2, 3))
+    background = median_below(histogram, level)
+    return (yield from part_of(above_local_level(values, level, background, radius, spacing), 1, 2, 3))
 
 
-def _above(values: np.ndarray, level: np.ndarray | float) -> Job[np.ndarray]:
+def median_below(histogram: Histogram, level: float) -> float:
+    """Return the median of the values up to `level`; without any, the level itself."""
+    last = np.floor((level - histogram.origin) / histogram.step)
+    counts = np.cumsum(histogram.counts[: max(0, int(last) + 1)])
+    return histogram.value_at(int(np.searchsorted(counts, counts[-1] / 2))) if len(counts) else level
+
+
+def _above(values: np.ndarray, level: float) -> Job[np.ndarray]:
     mask = np.empty(values.shape, bool)
 
-    def compare(piece: tuple[slice, ...]) -> None:
-        np.greater(values[piece], level[piece] if isinstance(level, np.ndarray) else level, out=mask[piece])
+    def compare(piece: Piece) -> None:
+        np.greater(values[piece], level, out=mask[piece])
 
     yield from in_threads(compare, pieces(values.shape), "Finding foreground")
     return mask
@@ -62,7 +68,7 @@ def fill_holes(mask: np.ndarray, largest: int, connectivity: int) -> Job[None]:
     count = int(holes.max(initial=0)) + 1
     yield Progress(1, 2, "Filling holes")
 
-    def sizes_in(piece: tuple[slice, ...]) -> np.ndarray:
+    def sizes_in(piece: Piece) -> np.ndarray:
         return np.bincount(holes[piece].reshape(-1), minlength=count)
 
     sizes = yield from in_threads(sizes_in, pieces(mask.shape), "Filling holes")
@@ -71,7 +77,7 @@ def fill_holes(mask: np.ndarray, largest: int, connectivity: int) -> Job[None]:
         is_filled[np.take(holes, (0, -1), axis)] = False
     is_filled[0] = True  # what is in the mask stays there
 
-    def fill(piece: tuple[slice, ...]) -> None:
+    def fill(piece: Piece) -> None:
         mask[piece] = is_filled[holes[piece]]
 
     yield from in_threads(fill, pieces(mask.shape), "Filling holes")

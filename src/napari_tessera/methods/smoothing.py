@@ -16,7 +16,25 @@ def sigmas_px(sigma: float, ndim: int, spacing: tuple[float, ...] | None) -> tup
     return tuple(sigma * spacing[-1] / step for step in spacing)
 
 
-def smoothed(image: np.ndarray, sigma: float, spacing: tuple[float, ...] | None = None) -> Job[np.ndarray]:
+def value_scale(image: np.ndarray) -> Job[tuple[float, float]]:
+    """Return an origin and a unit in which float32 holds the image's values without overflow or loss of contrast.
+
+    That is 0 and 1 for 8- and 16-bit integers, otherwise the lowest value and half of the range.
+    """
+    if image.dtype.itemsize <= 2:
+        return 0.0, 1.0
+    parts = bands(len(image), image[0].size)
+    ranges = yield from in_threads(lambda part: (image[part].min(), image[part].max()), parts, "Finding range")
+    low, high = float(min(low for low, _ in ranges)), float(max(high for _, high in ranges))
+    return low, (high / 2 - low / 2) or 1.0  # halves do not overflow
+
+
+def smoothed(
+    image: np.ndarray,
+    sigma: float,
+    spacing: tuple[float, ...] | None = None,
+    scale: tuple[float, float] = (0.0, 1.0),
+) -> Job[np.ndarray]:
     """Smooth with a Gaussian; the image is continued by its edge pixels.
 
     Parameters
@@ -27,6 +45,8 @@ def smoothed(image: np.ndarray, sigma: float, spacing: tuple[float, ...] | None 
         Standard deviation in pixels along X; 0 only converts to float32.
     spacing : tuple of float, optional
         Size of a pixel along each axis.
+    scale : tuple of float
+        Origin and unit of the result's values; see `value_scale`.
 
     Returns
     -------
@@ -36,7 +56,7 @@ def smoothed(image: np.ndarray, sigma: float, spacing: tuple[float, ...] | None 
     result = np.empty(image.shape, np.float32)
 
     def smooth_within(band: slice) -> None:
-        result[band] = image[band]
+        result[band] = image[band] if scale == (0.0, 1.0) else image[band] / scale[1] - scale[0] / scale[1]
         for axis in range(1, image.ndim):
             _smooth_axis(result[band], sigmas[axis], axis)
 

@@ -8,10 +8,14 @@ import numpy as np
 
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods import foreground as ground_rules
+from napari_tessera.methods.foreground import bright_pixels
+from napari_tessera.methods.foreground import fill_holes as filled
 from napari_tessera.methods.grey import to_grey
-from napari_tessera.methods.smoothing import smoothed
+from napari_tessera.methods.smoothing import smoothed, value_scale
 from napari_tessera.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
+
+RULES = ("local", "otsu", "li", "isodata", "triangle")
+"""Ways to find the foreground from the intensities."""
 
 USUAL_DIAMETER_PX = 128
 """Objects in light microscopy are rarely wider."""
@@ -23,7 +27,8 @@ def watershed(
     mask: Annotated[Labels, ShownIf("foreground", "mask")] | None = None,
     *,
     foreground: Literal["local", "otsu", "li", "isodata", "triangle", "mask", "whole"] = "local",
-    radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 10.0,
+    level: Annotated[float | None, Range(unit="intensity"), ShownIf("foreground", *RULES)] = None,
+    radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 7.0,
     objects: Literal["bright", "dark"] = "bright",
     landscape: Literal["distance", "intensity", "gradient"] = "distance",
     smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 1.0,
@@ -31,8 +36,8 @@ def watershed(
     prominence: Annotated[float, Range(0, 1, step=0.01)] = 0.1,
     compactness: Annotated[float, Range(0, 1, step=0.05)] = 0.0,
     watershed_line: bool = False,
-    fill_holes: Annotated[int, Range(0, unit="px²")] = 50,
-    min_size: Annotated[int, Range(0, unit="px²")] = 20,
+    fill_holes: Annotated[int, Range(0, unit="px²")] = 100,
+    min_size: Annotated[int, Range(0, unit="px²")] = 30,
     connectivity: Annotated[int, Range(1, 3)] = 1,
     channel: Annotated[int, Range(0, 100)] = 0,
     spacing: Spacing = None,
@@ -52,11 +57,13 @@ def watershed(
         Labels of the image's shape: every pixel above 0 is foreground. Needed, and used, where `foreground` is "mask".
     foreground : str
         Which pixels belong to objects. "otsu", "li", "isodata" and "triangle" take what is brighter than one level for
-        the whole image. "local" raises Otsu's level where the surroundings are bright, which parts crowded objects and
-        copes with uneven light. "mask" takes `mask`. "whole" takes every pixel.
+        the whole image. "local" lets the level follow the brightness of the objects around: it finds dim objects beside
+        bright ones, and the gaps in a crowd. "mask" takes `mask`. "whole" takes every pixel.
+    level : float, optional
+        Intensity that parts objects from background over the whole image, in the image's own units, after combining
+        channels and smoothing; empty means found by the rule. "local" starts from it, by default from Otsu's.
     radius : float
-        Sigma of the Gaussian that averages the surroundings for "local", in pixels along X; about the radius of an
-        object.
+        How far around a pixel "local" looks: sigma of a Gaussian, in pixels along X. About the radius of an object.
     objects : str
         Whether objects are brighter or darker than the background.
     landscape : str
@@ -131,12 +138,15 @@ def watershed(
 
     grey = to_grey(image, channel_axis, channel, "watershed")
     _check(foreground, mask)
-    values = yield from part_of(smoothed(grey, smoothing, spacing), 0, 1, 8)
+    scale = yield from part_of(value_scale(grey), 0, 0.1, 8)
+    values = yield from part_of(smoothed(grey, smoothing, spacing, scale), 0.1, 0.9, 8)
+    level = None if level is None else (level - scale[0]) / scale[1]
     if objects == "dark":
         np.negative(values, out=values)
-    inside = yield from part_of(_foreground(values, foreground, mask, radius, spacing), 1, 1, 8)
+        level = None if level is None else -level
+    inside = yield from part_of(_foreground(values, foreground, mask, level, radius, spacing), 1, 1, 8)
     if fill_holes:
-        yield from part_of(ground_rules.fill_holes(inside, fill_holes, connectivity), 2, 1, 8)
+        yield from part_of(filled(inside, fill_holes, connectivity), 2, 1, 8)
     height = yield from part_of(flooded.landscape_of(landscape, values, inside, spacing), 3, 1, 8)
     del values
     settings = flooded.Settings(min_distance, prominence, compactness, watershed_line, connectivity, spacing)
@@ -152,15 +162,18 @@ def _check(foreground: str, mask: np.ndarray | None) -> None:
 
 
 def _foreground(
-    values: np.ndarray, rule: str, mask: np.ndarray | None, radius: float, spacing: tuple[float, ...] | None
+    values: np.ndarray,
+    rule: str,
+    mask: np.ndarray | None,
+    level: float | None,
+    radius: float,
+    spacing: tuple[float, ...] | None,
 ) -> Job[np.ndarray]:
     if rule == "whole":
         return np.ones(values.shape, bool)
     if rule == "mask" and mask is not None:
         return mask > 0
-    if rule == "local":
-        return (yield from ground_rules.brighter_than_surroundings(values, radius, spacing))
-    return (yield from ground_rules.brighter_than_level(values, rule))
+    return (yield from bright_pixels(values, rule, level, radius, spacing))
 
 
 def reach(**parameters: Any) -> int:
