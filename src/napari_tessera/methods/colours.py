@@ -1,7 +1,7 @@
 """Count the different colours of an 8-bit image, exactly.
 
 A colour is one number with the bits of its channels taken in turn (Morton order), so that colours next to each other
-are alike. Two channels are colours with nothing in the third.
+are alike.
 """
 
 from __future__ import annotations
@@ -33,7 +33,11 @@ class ColourCounts:
     @property
     def colours(self) -> np.ndarray:
         """The different colours, (N, channels) uint8."""
-        return np.stack([_gathered_bits(self.keys >> np.uint32(channel)) for channel in range(self.channels)], axis=1)
+        from napari_tessera.methods.colour_counting import split
+
+        colours = np.empty((len(self.keys), self.channels), np.uint8)
+        split(self.keys, colours)
+        return colours
 
     def __add__(self, other: ColourCounts) -> ColourCounts:
         from napari_tessera.methods.colour_counting import merge
@@ -43,27 +47,21 @@ class ColourCounts:
 
 def count_colours(values: np.ndarray) -> ColourCounts:
     """Count the colours of (N, 2) or (N, 3) uint8 pixels."""
-    from napari_tessera.methods.colour_counting import PAGE, collect, count
+    from napari_tessera.methods.colour_counting import PAGE_BITS, collect, count
 
-    pixels, is_used = np.zeros(COLOURS, np.uint32), np.zeros(COLOURS // PAGE, np.bool_)
-    occupied = count(np.ascontiguousarray(values), SPREAD, pixels, is_used)
-    return ColourCounts(*collect(pixels, is_used, occupied), values.shape[1])
-
-
-def _gathered_bits(keys: np.ndarray) -> np.ndarray:
-    """Every third bit, brought together; the inverse of `_spread_bits`."""
-    byte = np.zeros(keys.shape, np.uint32)
-    for bit in range(8):
-        byte |= (keys >> np.uint32(2 * bit)) & np.uint32(1 << bit)
-    return byte.astype(np.uint8)
+    channels = values.shape[1]
+    pixels, is_used = np.zeros(COLOURS, np.uint32), np.zeros(COLOURS >> PAGE_BITS, np.bool_)
+    spread = SPREAD * (np.arange(3)[:, np.newaxis] < channels).astype(np.uint32)  # nothing for a third of two channels
+    count(np.ascontiguousarray(values), spread, pixels, is_used)
+    return ColourCounts(*collect(pixels, is_used), channels)
 
 
 def _spread_bits() -> np.ndarray:
-    """Each byte with two empty bits after each of its own, (256,) uint32."""
+    """Each byte with two empty bits after each of its own, moved up by the channel's number, (3, 256) uint32."""
     byte, spread = np.arange(256, dtype=np.uint32), np.zeros(256, np.uint32)
     for bit in range(8):
         spread |= (byte & np.uint32(1 << bit)) << np.uint32(2 * bit)
-    return spread
+    return spread << np.arange(3, dtype=np.uint32)[:, np.newaxis]
 
 
 SPREAD = _spread_bits()

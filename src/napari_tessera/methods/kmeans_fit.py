@@ -8,9 +8,9 @@ from napari_tessera.jobs import Job, Progress, drive
 from napari_tessera.methods.nearest_centre import Tiles, assign_and_sum, squared_distances, tiles_of
 
 MOST_STEPS = 300
-STANDSTILL = 1e-4
+STANDSTILL = 1e-3
 """Centres stand still when none moves farther than this part of the points' standard deviation."""
-SAMPLE_POINTS = 2**13
+SAMPLE_POINTS = 2**12
 
 
 def fit_centres(points: np.ndarray, weights: np.ndarray, k: int, restarts: int, seed: int) -> Job[np.ndarray]:
@@ -35,19 +35,14 @@ def fit_centres(points: np.ndarray, weights: np.ndarray, k: int, restarts: int, 
     """
     if len(points) <= k:
         return points.copy()
-    rng = np.random.default_rng(seed)
-    some, some_weights = _sample(points, weights, rng)
-    spread = _standard_deviation(some, some_weights)
-    tiles = tiles_of(some, some_weights)
-    starts = []
-    for start in range(restarts):
-        yield Progress(start, restarts + 1, "Trying starts")
-        seeds = _spread_seeds(some, some_weights, k, rng)
-        starts.append(_drained_lloyd(some, some_weights, tiles, seeds, spread))
-    inertias = [inertia(some, some_weights, centres) for centres in starts]
-    best = starts[int(np.argmin(inertias))]
-    yield Progress(restarts, restarts + 1, "Moving centres")
-    return (yield from lloyd(points, weights, tiles_of(points, weights), best, spread))
+    tiles = tiles_of(points, weights)
+    spread = _standard_deviation(tiles)
+    if len(points) <= SAMPLE_POINTS:
+        return (yield from _best_start(points, weights, k, restarts, seed, spread))
+    means = tiles.sums / tiles.weights[:, np.newaxis]
+    centres = yield from _best_start(means, tiles.weights, k, restarts, seed, spread)
+    centres = yield from lloyd(means, tiles.weights, tiles_of(means, tiles.weights), centres, spread)
+    return (yield from lloyd(points, weights, tiles, centres, spread))
 
 
 def lloyd(points: np.ndarray, weights: np.ndarray, tiles: Tiles, centres: np.ndarray, spread: float) -> Job[np.ndarray]:
@@ -71,10 +66,19 @@ def inertia(points: np.ndarray, weights: np.ndarray, centres: np.ndarray) -> flo
     return float((squared_distances(points, centres) * weights).sum())
 
 
-def _drained_lloyd(
-    points: np.ndarray, weights: np.ndarray, tiles: Tiles, centres: np.ndarray, spread: float
-) -> np.ndarray:
-    return drive(lloyd(points, weights, tiles, centres, spread))
+def _best_start(
+    points: np.ndarray, weights: np.ndarray, k: int, restarts: int, seed: int, spread: float
+) -> Job[np.ndarray]:
+    """Find centres on a sample of the points from several starts, and return those with the least inertia."""
+    rng = np.random.default_rng(seed)
+    points, weights = _sample(points, weights, rng)
+    tiles = tiles_of(points, weights)
+    found: list[np.ndarray] = []
+    for start in range(restarts):
+        yield Progress(start, restarts, "Trying starts")
+        seeds = _spread_seeds(points, weights, k, rng)
+        found.append(drive(lloyd(points, weights, tiles, seeds, spread)))
+    return min(found, key=lambda centres: inertia(points, weights, centres))
 
 
 def _sample(points: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +115,8 @@ def _draw(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
     return np.minimum(drawn, np.flatnonzero(weights)[-1])
 
 
-def _standard_deviation(points: np.ndarray, weights: np.ndarray) -> float:
-    mean = np.average(points, axis=0, weights=weights)
-    return float(np.sqrt(np.average(((points - mean) ** 2).mean(axis=1), weights=weights)))
+def _standard_deviation(tiles: Tiles) -> float:
+    """Return the standard deviation of the tiles' means, as one number for all features."""
+    means = tiles.sums / tiles.weights[:, np.newaxis]
+    mean = np.average(means, axis=0, weights=tiles.weights)
+    return float(np.sqrt(np.average(((means - mean) ** 2).mean(axis=1), weights=tiles.weights)))

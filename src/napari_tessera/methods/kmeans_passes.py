@@ -120,12 +120,13 @@ def _points(summary: ColourCounts | PixelSample, **settings: Any) -> Job[tuple[n
     """Return the points to fit, neighbours together, their weights and the scale they are in."""
     if isinstance(summary, ColourCounts):
         colours = summary.colours
+        points = np.empty(colours.shape)
 
-        def convert(piece: Piece) -> np.ndarray:
-            return feature_points(colours[piece], None, 1.0, **settings)
+        def convert(piece: Piece) -> None:
+            points[piece] = feature_points(colours[piece], None, 1.0, **settings)
 
-        parts = yield from in_threads(convert, pieces((len(colours),)), "Converting colours")
-        return np.concatenate(parts), summary.counts.astype(np.float64), 1.0
+        yield from in_threads(convert, pieces((len(colours),)), "Converting colours")
+        return points, summary.counts.astype(np.float64), 1.0
     scale = fitting_scale(summary.values, settings["features"])
     points = feature_points(summary.values, summary.positions, scale, **settings)
     return points[neighbour_order(points)], np.ones(len(points)), scale
@@ -156,9 +157,12 @@ def _apply(
         for level in fitted["levels"]:
             classes += pixels[..., 0] > level
         return classes
+    points, centres = pixels.reshape(-1, pixels.shape[-1]), np.array(fitted["centres"])
+    if _way(prepared, settings["position_weight"]) == "colours" and settings["features"] != "cielab":
+        return nearest_centre(points, centres.astype(np.float32)).reshape(shape) + np.uint8(1)
     positions = positions_in(shape, start) if settings["position_weight"] > 0 else None
-    points = feature_points(pixels.reshape(-1, pixels.shape[-1]), positions, fitted["scale"], **settings)
-    return nearest_centre(points, np.array(fitted["centres"])).reshape(shape) + np.uint8(1)
+    points = feature_points(points, positions, fitted["scale"], **settings)
+    return nearest_centre(points, centres).reshape(shape) + np.uint8(1)
 
 
 def _piece_px(ndim: int, **_: Any) -> int:
