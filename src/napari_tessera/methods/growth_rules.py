@@ -9,11 +9,13 @@ import numpy as np
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import chunks, label_dtype
 from napari_tessera.methods.flooding import steps_to_neighbours
-from napari_tessera.methods.growing import FRAME, FREE, SLACK, Regions, find_rivals, grow
+from napari_tessera.methods.growing import FRAME, FREE, SLACK, find_rivals, grow
+from napari_tessera.methods.regions import Regions
 from napari_tessera.methods.seeds import Seeds
 from napari_tessera.overlaps import count_pairs, sum_pairs
 
 MOST_ROUNDS = 30
+ACCEPTS_NOTHING = -1.0
 
 
 @dataclass(frozen=True)
@@ -73,28 +75,39 @@ def grow_in_competition(ground: Ground, largest: int) -> Job[Regions]:
 
 
 def grow_adaptively(ground: Ground, k: float, largest: int) -> Job[Regions]:
-    """Take pixels within `k` standard deviations of the region's mean, until every region keeps its size.
+    """Take pixels within `k` standard deviations of the region's mean, as it is when the region stands still."""
+    means, limits = yield from part_of(_find_bands(ground, k, largest), 0, 4, 5)
+    yield from _clear(ground, np.ones(ground.count, bool))
+    regions = ground.seeded(limits, largest)._replace(means=means)
+    growing = grow(ground.labels.reshape(-1), ground.values, ground.starts, ground.steps, regions)
+    yield from part_of(growing, 4, 1, 5)
+    return regions
 
-    A region that loses more than half of its pixels in one round was crowded out by others and keeps its mean and its
-    limit from then on: measured on what is left to it, it would accept ever less.
+
+def _find_bands(ground: Ground, k: float, largest: int) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Grow regions, measure them and grow them anew, until every one keeps its size; return their means and limits.
+
+    A region that stands still keeps its pixels while others move on. One that loses more than half of its pixels in one
+    round was crowded out and moves no more: measured on what is left to it, it would accept ever less.
     """
     means, deviations = _surroundings(ground).measure()
     limits = k * deviations + SLACK
     is_moving = np.ones(ground.count, bool)
     sizes_before = np.zeros(ground.count, np.int64)
     for done in range(MOST_ROUNDS):
-        regions = ground.seeded(limits, largest)._replace(means=means)
-        growing = grow(ground.labels.reshape(-1), ground.values, ground.starts, ground.steps, regions)
+        regions = ground.seeded(np.where(is_moving, limits, ACCEPTS_NOTHING), largest)._replace(means=means)
+        starts = ground.starts[is_moving[ground.owners]]
+        growing = grow(ground.labels.reshape(-1), ground.values, starts, ground.steps, regions)
         yield from part_of(growing, done, 1, MOST_ROUNDS)
         is_moving &= (regions.sizes != sizes_before) & (2 * regions.sizes >= sizes_before)
-        if not is_moving.any() or done == MOST_ROUNDS - 1:
+        if not is_moving.any():
             break
         new_means, deviations = regions.measure()
         means = np.where(is_moving[:, None], new_means, means)
         limits = np.where(is_moving, k * deviations + SLACK, limits)
         sizes_before = regions.sizes
-        yield from _clear(ground)
-    return regions
+        yield from _clear(ground, is_moving)
+    return means, limits
 
 
 def find_contests(ground: Ground, regions: Regions) -> Job[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -115,12 +128,13 @@ def find_contests(ground: Ground, regions: Regions) -> Job[tuple[np.ndarray, np.
     return sum_pairs(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _clear(ground: Ground) -> Job[None]:
-    """Take all regions back to their seeds."""
+def _clear(ground: Ground, is_cleared: np.ndarray) -> Job[None]:
+    """Take regions back to their seeds."""
     flat = ground.labels.reshape(-1)
+    numbers = np.where(is_cleared, FREE, np.arange(ground.count)).astype(flat.dtype)
     for part in chunks(flat.size):
         yield Progress(part.start, flat.size, "Growing")
-        np.minimum(flat[part], FREE, out=flat[part])
+        flat[part] = np.where(flat[part] > 0, numbers[flat[part]], flat[part])
     flat[ground.starts] = ground.owners
 
 

@@ -88,8 +88,8 @@ def region_growing(
     arrives. Without seeds nothing is found.
 
     "adaptive" begins with the pixels of the seed and those around them. A region stands still when a round leaves it
-    at the same size; one that lost more than half of its pixels to others in a round keeps its mean and its limit from
-    then on. After 30 rounds all do.
+    at the same size, or when it has lost more than half of its pixels to others; after 30 rounds all do. Then all grow
+    once more, with the means and limits found.
 
     References
     ----------
