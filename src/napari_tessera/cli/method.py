@@ -35,7 +35,11 @@ def segment_images(method: Method, argv: list[str]) -> int:
 
     def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
         picture = batch.read_main(
-            image, takes_image=method.takes_image, axes=arguments.axes, level=arguments.level, in_blocks=bool(running)
+            image,
+            takes_image=method.takes_image,
+            axes=arguments.axes,
+            level=arguments.resolution_level,
+            in_blocks=bool(running),
         )
         picture = with_pixel_size(picture, arguments.spacing, arguments.unit)
         inputs = {
@@ -91,7 +95,9 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         help="pixel size along z, y, x, or one for all [default: as the file says]",
     )  # fmt: skip
     group.add_argument("--unit", help="unit of the pixel size, such as µm [default: as the file says]")
-    group.add_argument("--level", type=int, default=0, help="resolution level to read; 0 is full size [default: 0]")
+    group.add_argument(
+        "--resolution-level", type=int, default=0, metavar="LEVEL", help="level to read; 0 is full size [default: 0]"
+    )
 
 
 def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Path]:

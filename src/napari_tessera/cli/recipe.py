@@ -31,7 +31,9 @@ def main(argv: list[str]) -> int:
     paths = _named_paths(arguments.input, recipe)
 
     def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
-        picture = batch.read_main(image, takes_image=method.takes_image, axes=arguments.axes, level=arguments.level)
+        picture = batch.read_main(
+            image, takes_image=method.takes_image, axes=arguments.axes, level=arguments.resolution_level
+        )
         if arguments.axes is None and len(recipe[0]["axes"]) == len(picture.axes):
             picture = with_axes(picture, recipe[0]["axes"])
         picture = _placed(picture, recipe[0], method, arguments)
