@@ -132,7 +132,7 @@ def _piece_px(ndim: int, *, rule: str, radius: int, **_: Any) -> int:
     """Large pieces where the halo costs most; smaller ones for the median, whose work grows with the window."""
     if rule == "local-median":
         return int(2**23 // (2 * radius + 1) ** (ndim - 1))
-    return 4 * PIECE_PX if rule in ("local-mean", "sauvola", "niblack") else PIECE_PX
+    return 2 * PIECE_PX if rule in ("local-mean", "sauvola", "niblack") else PIECE_PX
 
 
 THRESHOLD = TwoPass(
