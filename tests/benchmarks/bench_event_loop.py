@@ -4,14 +4,15 @@ Opens a real napari viewer (under Xvfb: `xvfb-run -a -s "-screen 0 1280x800x24" 
 touching blobs, opens each widget, presses Run twice and then Run and Cancel. A timer that ticks every 5 ms notes the
 longest time between two ticks: that long the event loop was held.
 
-Columns, in ms: idle = nothing runs; first, second = from Run to the result; add = napari takes the new layer and draws it
-for the first time (its own work, software rendering under Xvfb); cancel = from the click on Cancel to the end of the
+Columns, in ms: idle = nothing runs; first, second = from Run to the result; add = napari takes the new layer and draws
+it for the first time (its own work, software rendering under Xvfb); cancel = from the click on Cancel to the end of the
 thread, the median and the longest of several, at different times into the run.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import statistics
 import time
 from collections.abc import Callable
@@ -25,18 +26,26 @@ from napari_tessera.gui.method_widget import MethodWidget
 from napari_tessera.registry import METHODS
 
 TICK_MS = 5
+LATE_S = 0.1
 CANCELS = 5
 
 
 class Ticks:
     """Notes when a timer of the event loop fired."""
 
-    def __init__(self) -> None:
+    def __init__(self, says_where: bool) -> None:
         self.times: list[float] = [time.perf_counter()]
+        self.says_where = says_where
         self.timer = QTimer()
         self.timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self.timer.timeout.connect(lambda: self.times.append(time.perf_counter()))
+        self.timer.timeout.connect(self.tick)
         self.timer.start(TICK_MS)
+
+    def tick(self) -> None:
+        """Note the time; print the stack of every thread if the next tick is late."""
+        self.times.append(time.perf_counter())
+        if self.says_where:
+            faulthandler.dump_traceback_later(LATE_S)
 
     def longest_gap_ms(self, start: float, end: float) -> float:
         """Longest time between two ticks, of which some lies between `start` and `end`."""
@@ -119,10 +128,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", default=[method.name for method in METHODS])
     parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--where", action="store_true", help="print where every thread is when a tick is late")
     arguments = parser.parse_args()
     viewer = napari.Viewer()
     viewer.add_image(blobs(arguments.size), name="blobs", contrast_limits=(0, 65535))
-    ticks = Ticks()
+    ticks = Ticks(arguments.where)
     wait(2)
     print(f"{arguments.size}×{arguments.size} uint16; longest time the event loop was held, ms")
     print(f"{'method':16}{'idle':>6}{'first':>7}{'second':>8}{'add':>7}{'cancel':>8}{'worst':>7}{'run, s':>8}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import napari
+import numpy as np
 from napari.layers import Labels
 from napari.utils import DirectLabelColormap
 from qtpy.QtWidgets import QWidget
@@ -15,7 +16,7 @@ from napari_tessera.gui.asking import Question, scoring
 from napari_tessera.gui.layers import Placement, camera_of
 from napari_tessera.gui.method_widget import Answer, MethodWidget
 from napari_tessera.gui.scores_panel import STATE_COLOURS, ScoresPanel, headline
-from napari_tessera.jobs import Job, part_of
+from napari_tessera.jobs import Job, Progress, part_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ class CompareWidget(MethodWidget):
         """Find the mistakes, then the scores."""
         answer = yield from part_of(super().job(question, placement), 0, 2, 3)
         scores = yield from part_of(scoring(question), 2, 1, 3)
+        yield Progress(99, 100, "Colouring")
         for layer, image in zip(answer.layers, answer.result.images, strict=True):
+            # napari colours up to 16 bits on the graphics card, and wider labels one by one, which takes seconds.
+            if image.data.max() <= np.iinfo(np.uint16).max:
+                layer.data = image.data.astype(np.uint16)
             layer.colormap = colour_states(image.table)
         return Comparison(answer.result, answer.layers, scores)
 

@@ -16,6 +16,7 @@ from napari_tessera.gui.layers import Placement, array_of, labels_layer
 from napari_tessera.gui.live_preview import LivePreview
 from napari_tessera.gui.panel import Panel
 from napari_tessera.gui.recipe_menu import RecipeMenu
+from napari_tessera.gui.warm_up import warm_up
 from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.registry import method_named
@@ -23,6 +24,7 @@ from napari_tessera.result import Result
 
 SECONDS_TO_STOP = 1.0
 SAVE_AFTER_MS = 500
+WARM_UP_AFTER_MS = 300
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class MethodWidget(Panel):
         self._activity: Any = None
         self._remember()
         self._connect()
+        QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
 
     def question(self, recipe: Any = None) -> Question:
         """Read the whole widget.
@@ -163,6 +166,10 @@ class MethodWidget(Panel):
         if self._activity is not None:
             self._activity.close()
             self._activity = None
+
+    def _warm_up(self) -> None:
+        layer = self.inputs.main.layer
+        warm_up(self.method, "uint8" if layer is None else array_of(layer).dtype)
 
     def _remember(self) -> None:
         self.form.values = settings.load(self.method)

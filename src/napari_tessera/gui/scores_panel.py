@@ -6,18 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QGridLayout,
-    QHeaderView,
-    QLabel,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QModelIndex, Signal
+from qtpy.QtWidgets import QAbstractItemView, QGridLayout, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
+from napari_tessera.gui.objects_model import ObjectsModel
 from napari_tessera.spec import Table
 
 STATE_COLOURS = {
@@ -29,9 +21,7 @@ STATE_COLOURS = {
 }
 """The palette of Okabe & Ito, which colour-blind readers can tell apart."""
 
-OBJECT_COLUMNS = {"label": "Object", "state": "State", "iou": "IoU", "truth": "Truth", "prediction": "Prediction"}
 SCORES_PER_ROW = 4
-MISTAKES_FIRST = ("missed", "invented", "merged", "split", "found")
 
 
 class ScoresPanel(QWidget):
@@ -42,21 +32,11 @@ class ScoresPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._grid = QGridLayout()
+        self._scores: dict[str, QLabel] = {}
         self.legend = QLabel()
         self.legend.setWordWrap(True)
-        self.objects = QTableWidget(0, len(OBJECT_COLUMNS))
-        self.objects.setHorizontalHeaderLabels(list(OBJECT_COLUMNS.values()))
-        if (numbers := self.objects.verticalHeader()) is not None:
-            numbers.setVisible(False)
-        if (header := self.objects.horizontalHeader()) is not None:
-            header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.objects.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.objects.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.objects.setMinimumHeight(170)
-        self.objects.cellClicked.connect(self._on_clicked)
-        self._rows: dict[int, int] = {}
-        self._labels: list[int] = []
-        self._scores: dict[str, QLabel] = {}
+        self.model = ObjectsModel({})
+        self.objects = self._make_table()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._grid)
@@ -68,18 +48,19 @@ class ScoresPanel(QWidget):
         """Show the scores, and the objects with the mistakes first."""
         for number, (title, text) in enumerate(headline(scores).items()):
             self._say(number, title, text)
-        counts = {state: int(np.count_nonzero(table["state"] == state)) for state in STATE_COLOURS} if table else {}
-        parts = [
-            f'<span style="color:{STATE_COLOURS[state]}">■</span> {count} {state}' for state, count in counts.items()
-        ]
+        states = table["state"] if table else np.empty(0, str)
+        counts = {state: int(np.count_nonzero(states == state)) for state in STATE_COLOURS}
+        parts = [f'<span style="color:{STATE_COLOURS[state]}">■</span> {n} {state}' for state, n in counts.items()]
         self.legend.setText(" &nbsp; ".join(parts))
-        self._fill(table)
+        self.model = ObjectsModel(table)
+        self.objects.setModel(self.model)
         self.show()
 
     def select(self, label: int) -> None:
         """Select an object's row."""
-        if label in self._rows:
-            self.objects.selectRow(self._rows[label])
+        row = self.model.row_of(label)
+        if row is not None:
+            self.objects.selectRow(row)
 
     def _say(self, number: int, title: str, text: str) -> None:
         if title not in self._scores:
@@ -89,19 +70,20 @@ class ScoresPanel(QWidget):
             self._grid.addWidget(self._scores[title], 2 * row + 1, column)
         self._scores[title].setText(f"<b>{text}</b>")
 
-    def _fill(self, table: Table) -> None:
-        order = _mistakes_first(table)
-        self.objects.setRowCount(len(order))
-        self._labels = [int(table["label"][entry]) for entry in order]
-        self._rows = {label: row for row, label in enumerate(self._labels)}
-        for row, entry in enumerate(order):
-            for column, name in enumerate(OBJECT_COLUMNS):
-                item = QTableWidgetItem(_written(table[name][entry]))
-                item.setTextAlignment(Qt.AlignmentFlag.AlignCenter)
-                self.objects.setItem(row, column, item)
+    def _make_table(self) -> QTableView:
+        table = QTableView()
+        table.setModel(self.model)
+        if (numbers := table.verticalHeader()) is not None:
+            numbers.setVisible(False)
+        if (header := table.horizontalHeader()) is not None:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setMinimumHeight(170)
+        table.clicked.connect(self._on_clicked)
+        return table
 
-    def _on_clicked(self, row: int, _: int) -> None:
-        self.object_chosen.emit(self._labels[row])
+    def _on_clicked(self, index: QModelIndex) -> None:
+        self.object_chosen.emit(int(self.model.labels[index.row()]))
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, str]:
@@ -116,16 +98,3 @@ def headline(scores: Mapping[str, Any]) -> dict[str, str]:
         "Splits": str(scores["splits"]),
         "Merges": str(scores["merges"]),
     }
-
-
-def _mistakes_first(table: Table) -> np.ndarray:
-    if not table:
-        return np.empty(0, int)
-    rank = {state: number for number, state in enumerate(MISTAKES_FIRST)}
-    return np.argsort([rank[state] for state in table["state"].tolist()], kind="stable")
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, (float, np.floating)):
-        return f"{value:.2f}"
-    return "–" if isinstance(value, (int, np.integer)) and value == 0 else str(value)
