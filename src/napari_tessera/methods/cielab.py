@@ -32,8 +32,8 @@ def to_cielab(colours: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> to_cielab(np.array([[255, 255, 255]], np.uint8)).round()
-    array([[100.,   0.,   0.]])
+    >>> to_cielab(np.array([[255, 0, 0]], np.uint8)).round()
+    array([[53., 80., 67.]])
     """
     red, green, blue = _linear(colours).T
     x, y, z = (
