@@ -83,11 +83,6 @@ def drop_small(labels: np.ndarray, smallest: int) -> np.ndarray:
     return np.where(keep, np.arange(len(keep), dtype=labels.dtype), 0)[labels]
 
 
-def is_label_image(seeds: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Say whether `seeds` is a painted label image of the image's spatial `shape`, rather than a list of points."""
-    return seeds.dtype.kind in "iu" and seeds.shape == shape
-
-
 def chunks(size: int, chunk_px: int = CHUNK_PX) -> Iterator[slice]:
     """Cut `size` pixels of a flat array into slices of at most `chunk_px`."""
     for start in range(0, size, chunk_px):

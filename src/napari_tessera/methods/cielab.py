@@ -40,7 +40,7 @@ def to_cielab(colours: np.ndarray) -> np.ndarray:
         _compressed((row[0] * red + row[1] * green + row[2] * blue) / white)
         for row, white in zip(XYZ_FROM_RGB, XYZ_OF_WHITE, strict=True)
     )
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1) + 0.0
 
 
 def white(dtype: np.dtype) -> float:
