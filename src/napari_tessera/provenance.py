@@ -17,7 +17,7 @@ from napari_tessera.errors import FileError, InputError
 
 FORMAT = 1
 LARGEST_EMBEDDED_BYTES = 1_000_000
-CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "edt", "fastremap")
+CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "fastremap")
 
 
 def versions() -> dict[str, str]:
