@@ -29,17 +29,23 @@ def names(data: Path, split: str, modality: str = "fluorescence") -> list[str]:
         return [row["name"] for row in csv.DictReader(file) if (row["split"], row["modality"]) == (split, modality)]
 
 
+def image_and_truth(data: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read one image, grey or RGB, and its labels."""
+    folder = data / "nuclei"
+    return imread(folder / "images" / f"{name}.png"), imread(folder / "labels" / f"{name}.png").astype(np.int32)
+
+
+def score(truth: np.ndarray, labels: np.ndarray) -> tuple[int, int, int]:
+    """TP, FP and FN at IoU 0.5."""
+    found = tessera.evaluate(truth, labels, thresholds=(0.5,))
+    return found["tp"]["0.50"], found["fp"]["0.50"], found["fn"]["0.50"]
+
+
 def scores(data: Path, name: str, variants: Iterable[dict[str, Any]]) -> list[tuple[int, int, int]]:
-    """TP, FP and FN at IoU 0.5 of one image, for each set of parameters of the watershed."""
-    image = imread(data / "nuclei" / "images" / f"{name}.png")
-    truth = imread(data / "nuclei" / "labels" / f"{name}.png").astype(np.int32)
+    """Score one image for each set of parameters of the watershed."""
+    image, truth = image_and_truth(data, name)
     channels = {"channel_axis": 2} if image.ndim == 3 else {}
-    found = []
-    for parameters in variants:
-        labels = tessera.watershed(image, **channels, **parameters)
-        result = tessera.evaluate(truth, labels, thresholds=(0.5,))
-        found.append(tuple(result[key]["0.50"] for key in ("tp", "fp", "fn")))
-    return found
+    return [score(truth, tessera.watershed(image, **channels, **parameters)) for parameters in variants]
 
 
 def ap_of(counts: np.ndarray) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from napari_tessera.jobs import Job
 
 
 def merged_basins(
-    labels: np.ndarray, levels: np.ndarray, peak_levels: np.ndarray, steps: np.ndarray, prominence: float
+    labels: np.ndarray, levels: np.ndarray, peak_levels: np.ndarray, floor: int, steps: np.ndarray, prominence: float
 ) -> Job[np.ndarray]:
     """Say which basins belong together.
 
@@ -26,11 +26,13 @@ def merged_basins(
         Level of each pixel; 0 is the highest.
     peak_levels : (N + 1,) array
         Level of each basin's peak; the entry 0 is not used.
+    floor : int
+        Level at which hills begin.
     steps : array of int64
         Steps to the neighbours in the flat array.
     prominence : float
         A peak stays one of its own if the pass to any higher peak lies lower than it by more than this share of its
-        height above the lowest level.
+        height above the floor.
 
     Returns
     -------
@@ -51,7 +53,6 @@ def merged_basins(
     found = yield from in_threads(passes_in, bands(len(flat_labels), 1), "Merging basins")
     low, high, level = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(level, kind="stable")
-    floor = max(int(peak_levels.max()), int(level.max(initial=0)), 1)
     return _merge(low[order], high[order], level[order], peak_levels, floor, prominence)
 
 

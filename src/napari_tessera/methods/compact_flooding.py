@@ -18,7 +18,7 @@ from napari_tessera.jobs import Job
 from napari_tessera.methods.flooding import Seeds, meets_other, steps_to_neighbours, take_turns
 
 PIXELS_PER_SLICE = 1 << 16
-WAITING = numba.types.Tuple((numba.float64, numba.int64, numba.int64, numba.int64))
+WAITING = numba.types.Tuple((numba.float32, numba.int64, numba.int64, numba.int64))
 """Cost, order of arrival, flat position, flat position of the marker."""
 
 
@@ -57,12 +57,13 @@ def flood_compactly(
     """
     labels.reshape(-1)[seeds.pixels] = seeds.labels
     steps = steps_to_neighbours(labels.shape, connectivity)
+    cheapest = np.full(labels.size, np.inf, np.float32)  # what each pixel has been offered so far
     strides = np.cumprod((1, *labels.shape[:0:-1]))[::-1].astype(np.int64)
     sizes = np.ones(labels.ndim) if spacing is None else np.array(spacing) / spacing[-1]
 
     def go_on(part: _CompactFlood) -> bool:
         return _flood_slice(
-            labels.reshape(-1), levels.reshape(-1), steps, strides, sizes, compactness, watershed_line,
+            labels.reshape(-1), levels.reshape(-1), cheapest, steps, strides, sizes, compactness, watershed_line,
             part.seeds.pixels, part.seeds.regions, part.heap, part.state, PIXELS_PER_SLICE,
         )  # fmt: skip
 
@@ -71,7 +72,7 @@ def flood_compactly(
 
 @numba.njit(nogil=True, cache=True)
 def _flood_slice(
-    labels, levels, steps, strides, sizes, compactness, watershed_line, seeds, regions, heap, state, budget
+    labels, levels, cheapest, steps, strides, sizes, compactness, watershed_line, seeds, regions, heap, state, budget
 ):  # fmt: skip
     """Flood up to `budget` pixels; say whether all is flooded."""
     next_seed, age = state
@@ -81,7 +82,7 @@ def _flood_slice(
                 return True
             region = regions[next_seed]
             while next_seed < len(seeds) and regions[next_seed] == region:
-                heapq.heappush(heap, (-np.inf, age, seeds[next_seed], seeds[next_seed]))
+                heapq.heappush(heap, (np.float32(-np.inf), age, seeds[next_seed], seeds[next_seed]))
                 age += 1
                 next_seed += 1
         cost, _, pixel, source = heapq.heappop(heap)
@@ -94,8 +95,11 @@ def _flood_slice(
             neighbour = pixel + step
             if labels[neighbour] < 0:
                 away = compactness * _distance(neighbour, source, strides, sizes)
-                heapq.heappush(heap, (max(cost, levels[neighbour] + away), age, neighbour, source))
-                age += 1
+                offer = max(cost, np.float32(levels[neighbour] + away))
+                if offer < cheapest[neighbour]:
+                    cheapest[neighbour] = offer
+                    heapq.heappush(heap, (offer, age, neighbour, source))
+                    age += 1
     state[0], state[1] = next_seed, age
     return False
 

@@ -63,7 +63,7 @@ def seeds_from(labels: np.ndarray, pixels: np.ndarray, numbers: np.ndarray) -> S
     regions = -labels.reshape(-1)[pixels]
     order = np.lexsort((pixels, regions))
     order = order[regions[order] > 0]
-    return Seeds(pixels[order], numbers[order], regions[order])
+    return Seeds(pixels[order], numbers[order].astype(labels.dtype), regions[order])
 
 
 def steps_to_neighbours(shape: tuple[int, ...], connectivity: int) -> np.ndarray:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
 from napari_tessera.bands import bands, in_threads, widened
-from napari_tessera.jobs import Job, Progress
+from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import label_dtype, neighbourhood
 
 LEVELS_PER_PX = 64
 MOST_LEVELS = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class Hills:
+    """A landscape: heights, (Y, X) or (Z, Y, X) float32, in pixels along X if they are distances."""
+
+    height: np.ndarray
+    is_distance: bool
 
 
 @dataclass(frozen=True)
@@ -25,10 +34,13 @@ class Ground:
         Minus the number of the connected region; 0 outside the foreground and on the frame.
     levels : array of uint16, framed
         0 is flooded first.
+    floor : int
+        Level at which hills begin: that of height 0 for distances, otherwise the lowest in the foreground.
     """
 
     labels: np.ndarray
     levels: np.ndarray
+    floor: int
 
     @property
     def inner(self) -> np.ndarray:
@@ -71,37 +83,35 @@ def steepness(values: np.ndarray, spacing: tuple[float, ...] | None) -> Job[np.n
     return result
 
 
-def cut_into_levels(height: np.ndarray, mask: np.ndarray, per_unit: float | None) -> Job[np.ndarray]:
-    """Turn heights into levels, the highest pixel of the mask first, in a framed uint16 array.
-
-    Parameters
-    ----------
-    height : array of float32
-    mask : array of bool
-    per_unit : float or None
-        Levels per unit of height, fewer if there would be too many; None uses them all.
-    """
+def ground_of(hills: Hills, mask: np.ndarray, connectivity: int) -> Job[Ground]:
+    """Cut the landscape into levels, and give the regions of the mask their numbers."""
+    height = hills.height
     cut = bands(len(height), height[0].size)
-
-    def range_in(band: slice) -> tuple[float, float]:
-        inside = height[band][mask[band]]
-        return float(inside.min(initial=np.inf)), float(inside.max(initial=-np.inf))
-
-    ranges = yield from in_threads(range_in, cut, "Shaping landscape")
-    lowest, highest = min(low for low, _ in ranges), max(high for _, high in ranges)
-    levels = np.zeros(tuple(length + 2 for length in height.shape), np.uint16)
-    if not highest > lowest:
-        return levels
-    scale = np.float32(min(MOST_LEVELS / (highest - lowest), per_unit or np.inf))
+    ranges = yield from part_of(in_threads(partial(_range_in, height, mask), cut, "Shaping landscape"), 0, 1, 3)
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    low = 0.0 if hills.is_distance else low
+    yield Progress(1, 3, "Shaping landscape")
+    labels = number_regions(mask, connectivity)
+    levels = np.zeros(labels.shape, np.uint16)
+    if not high > low:
+        return Ground(labels, levels, 0)
+    scale = MOST_LEVELS / (high - low)
+    scale = min(scale, LEVELS_PER_PX) if hills.is_distance else scale
 
     def cut_band(band: slice) -> None:
-        depth = np.subtract(np.float32(highest), height[band])
-        depth *= scale
+        depth = np.subtract(np.float32(high), height[band])
+        depth *= np.float32(scale)
         np.clip(depth, 0, MOST_LEVELS, out=depth)
         without_frame(levels)[band] = depth
 
-    yield from in_threads(cut_band, cut, "Shaping landscape")
-    return levels
+    yield from part_of(in_threads(cut_band, cut, "Shaping landscape"), 2, 1, 3)
+    return Ground(labels, levels, int(scale * (high - low)))
+
+
+def _range_in(height: np.ndarray, mask: np.ndarray, band: slice) -> tuple[float, float]:
+    """Lowest and highest height in the mask; +inf and -inf where it is empty."""
+    part, inside = height[band], mask[band]
+    return float(part.min(where=inside, initial=np.inf)), float(part.max(where=inside, initial=-np.inf))
 
 
 def finished_labels(framed: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:

@@ -17,7 +17,7 @@ from napari_tessera.methods.smoothing import smoothed
 
 FLOOR = 0.5
 """Share of the way from the background to the level of the whole image, below which nothing is foreground."""
-OBJECT_SHARE = 0.65
+OBJECT_SHARE = 0.6
 """Share of the brightness of the objects near by, above the background."""
 CROWD_SHARE = 0.85
 """Share of the mean brightness of the surroundings, above the background."""

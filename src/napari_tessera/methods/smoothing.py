@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
-from scipy import ndimage
 
 from napari_tessera.bands import bands, in_threads
-from napari_tessera.jobs import Job
+from napari_tessera.jobs import Job, part_of
 
 
 def sigmas_px(sigma: float, ndim: int, spacing: tuple[float, ...] | None) -> tuple[float, ...]:
@@ -52,23 +53,29 @@ def smoothed(
     -------
     array of float32
     """
-    sigmas = sigmas_px(sigma, image.ndim, spacing)
+    from napari_tessera.methods.gaussian import smooth_columns, smooth_rows, weights_of
+
     result = np.empty(image.shape, np.float32)
+    if sigma == 0:
+        yield from in_threads(partial(_convert, image, result, scale), bands(len(image), image[0].size), "Smoothing")
+        return result
+    weights = [weights_of(sigma) for sigma in sigmas_px(sigma, image.ndim, spacing)]
 
     def smooth_within(band: slice) -> None:
-        result[band] = image[band] if scale == (0.0, 1.0) else image[band] / scale[1] - scale[0] / scale[1]
-        for axis in range(1, image.ndim):
-            _smooth_axis(result[band], sigmas[axis], axis)
+        _convert(image, result, scale, band)
+        for plane in result[band] if image.ndim == 3 else ():
+            smooth_columns(plane, weights[1])
+        smooth_rows(result[band].reshape(-1, image.shape[-1]), weights[-1])
 
     def smooth_across(band: slice) -> None:
-        _smooth_axis(result[:, band], sigmas[0], 0)
+        for sheet in np.moveaxis(result[:, band], 1, 0) if image.ndim == 3 else (result[:, band],):
+            smooth_columns(sheet, weights[0])
 
-    yield from in_threads(smooth_within, bands(image.shape[0], image[0].size), "Smoothing")
-    if sigma > 0:
-        yield from in_threads(smooth_across, bands(image.shape[1], image[:, 0].size), "Smoothing")
+    yield from part_of(in_threads(smooth_within, bands(len(image), image[0].size), "Smoothing"), 0, 1, 2)
+    yield from part_of(in_threads(smooth_across, bands(image.shape[1], image[:, 0].size), "Smoothing"), 1, 1, 2)
     return result
 
 
-def _smooth_axis(values: np.ndarray, sigma: float, axis: int) -> None:
-    if sigma > 0:
-        ndimage.gaussian_filter1d(values, sigma, axis, output=values, mode="nearest")
+def _convert(image: np.ndarray, result: np.ndarray, scale: tuple[float, float], band: slice) -> None:
+    origin, unit = scale
+    result[band] = image[band] if scale == (0.0, 1.0) else image[band] / unit - origin / unit

@@ -28,12 +28,12 @@ def watershed(
     *,
     foreground: Literal["local", "otsu", "li", "isodata", "triangle", "mask", "whole"] = "local",
     level: Annotated[float | None, Range(unit="intensity"), ShownIf("foreground", *RULES)] = None,
-    radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 7.0,
+    radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 6.0,
     objects: Literal["bright", "dark"] = "bright",
     landscape: Literal["distance", "intensity", "gradient"] = "distance",
-    smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 1.0,
+    smoothing: Annotated[float, Range(0, 50, unit="px", step=0.1)] = 0.7,
     min_distance: Annotated[float, Range(0, 500, unit="px")] = 5.0,
-    prominence: Annotated[float, Range(0, 1, step=0.01)] = 0.1,
+    prominence: Annotated[float, Range(0, 1, step=0.01)] = 0.12,
     compactness: Annotated[float, Range(0, 1, step=0.05)] = 0.0,
     watershed_line: bool = False,
     fill_holes: Annotated[int, Range(0, unit="px²")] = 100,
@@ -134,7 +134,7 @@ def watershed(
            [0, 1, 1, 1, 0, 2, 2, 2, 0],
            [0, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=int32)
     """
-    from napari_tessera.methods import flooded
+    from napari_tessera.methods.splitting import Settings, hills_of, split
 
     grey = to_grey(image, channel_axis, channel, "watershed")
     _check(foreground, mask)
@@ -147,10 +147,10 @@ def watershed(
     inside = yield from part_of(_foreground(values, foreground, mask, level, radius, spacing), 1, 1, 8)
     if fill_holes:
         yield from part_of(filled(inside, fill_holes, connectivity), 2, 1, 8)
-    height = yield from part_of(flooded.landscape_of(landscape, values, inside, spacing), 3, 1, 8)
+    hills = yield from part_of(hills_of(landscape, values, inside, spacing), 3, 1, 8)
     del values
-    settings = flooded.Settings(min_distance, prominence, compactness, watershed_line, connectivity, spacing)
-    return (yield from part_of(flooded.split(height, inside, markers, settings, min_size), 4, 4, 8))
+    settings = Settings(min_distance, prominence, compactness, watershed_line, connectivity, spacing)
+    return (yield from part_of(split(hills, inside, markers, settings, min_size), 4, 4, 8))
 
 
 def _check(foreground: str, mask: np.ndarray | None) -> None:
