@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from napari_tessera.registry import method_named
 from napari_tessera.result import Result
 
 SECONDS_TO_STOP = 1.0
+SECONDS_BETWEEN_ACTIVITY = 0.5
 SAVE_AFTER_MS = 500
 WARM_UP_AFTER_MS = 300
 
@@ -47,6 +49,7 @@ class MethodWidget(Panel):
         self.recipes = RecipeMenu(self)
         self.preview = LivePreview(self)
         self._activity: Any = None
+        self._activity_told = 0.0
         self._remember()
         self._connect()
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
@@ -141,6 +144,10 @@ class MethodWidget(Panel):
             self.cancel()
             return
         self.bar.show_progress(step)
+        # Each change of napari's activity bar redraws the whole window at once, so it is told only now and then.
+        if time.monotonic() - self._activity_told < SECONDS_BETWEEN_ACTIVITY:
+            return
+        self._activity_told = time.monotonic()
         activity.update(max(round(100 * step.fraction) - activity.n, 0))
         # The activity dock lets other events through as it redraws; the run may have ended in the meantime.
         if activity is self._activity:
