@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
-from napari_tessera.jobs import Job
+from napari_tessera.jobs import Job, part_of
 
 FAR = np.float32(1e18)
 """Squared distance of a pixel that has seen no background yet; its sums stay finite in float32."""
@@ -55,13 +55,14 @@ def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None =
     def take_root(rows: slice) -> None:
         np.sqrt(squares.reshape(-1, width)[rows], out=squares.reshape(-1, width)[rows])
 
-    yield from in_threads(along_x, bands(depth * height, width), "Measuring distance")
-    yield from in_threads(along_y, bands(width, depth * height), "Measuring distance")
+    text = "Measuring distance"
+    yield from part_of(in_threads(along_x, bands(depth * height, width), text), 0, 1, 4)
+    yield from part_of(in_threads(along_y, bands(width, depth * height), text), 1, 1, 4)
     if mask.ndim == 3:
-        yield from in_threads(along_z, bands(height, depth * width), "Measuring distance")
+        yield from part_of(in_threads(along_z, bands(height, depth * width), text), 2, 1, 4)
     if squares[0, 0, 0] >= FAR:  # every pixel is as far as the first: there is no background
-        return (yield from _distance_to_edge(mask, spacing))
-    yield from in_threads(take_root, bands(depth * height, width), "Measuring distance")
+        return (yield from part_of(_distance_to_edge(mask, spacing), 3, 1, 4))
+    yield from part_of(in_threads(take_root, bands(depth * height, width), text), 3, 1, 4)
     return squares.reshape(mask.shape)
 
 

@@ -62,17 +62,15 @@ def fill_holes(mask: np.ndarray, largest: int, connectivity: int) -> Job[None]:
 
     `connectivity` is that of the objects; their holes connect across what they do not.
     """
-    yield Progress(0, 2, "Filling holes")
+    yield Progress(0, 3, "Filling holes")
     across = mask.ndim if connectivity == 1 else 1
     holes = connected_components(~mask, across)
-    count = int(holes.max(initial=0)) + 1
-    yield Progress(1, 2, "Filling holes")
-
-    def sizes_in(piece: Piece) -> np.ndarray:
-        return np.bincount(holes[piece].reshape(-1), minlength=count)
-
-    sizes = yield from in_threads(sizes_in, pieces(mask.shape), "Filling holes")
-    is_filled = np.sum(sizes, axis=0) <= largest
+    cut = pieces(mask.shape)
+    sizes = np.zeros(int(holes.max(initial=0)) + 1, np.int64)
+    for done, piece in enumerate(cut):
+        yield Progress(1 + done / len(cut), 3, "Filling holes")
+        sizes += np.bincount(holes[piece].reshape(-1), minlength=len(sizes))
+    is_filled = sizes <= largest
     for axis in range(mask.ndim):
         is_filled[np.take(holes, (0, -1), axis)] = False
     is_filled[0] = True  # what is in the mask stays there
@@ -80,4 +78,4 @@ def fill_holes(mask: np.ndarray, largest: int, connectivity: int) -> Job[None]:
     def fill(piece: Piece) -> None:
         mask[piece] = is_filled[holes[piece]]
 
-    yield from in_threads(fill, pieces(mask.shape), "Filling holes")
+    yield from part_of(in_threads(fill, cut, "Filling holes"), 2, 1, 3)

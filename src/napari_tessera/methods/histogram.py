@@ -12,7 +12,7 @@ from operator import add
 import numpy as np
 
 from napari_tessera.bands import Piece, in_threads, pieces
-from napari_tessera.jobs import Job
+from napari_tessera.jobs import Job, part_of
 
 STEPS = 2**16
 
@@ -177,8 +177,10 @@ def measure(image: np.ndarray) -> Job[Measure]:
     """Count the values of an image, in pieces and threads."""
     found: Measure | None = None
     cut = pieces(image.shape)
-    for _ in range(rounds_for(image.dtype)):
-        parts = yield from in_threads(partial(_measure_piece, image, found), cut, "Counting values")
+    rounds = rounds_for(image.dtype)
+    for done in range(rounds):
+        counting = in_threads(partial(_measure_piece, image, found), cut, "Counting values")
+        parts = yield from part_of(counting, done, 1, rounds)
         found = reduce(add, parts)
     assert found is not None
     return found

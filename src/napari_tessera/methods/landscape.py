@@ -112,33 +112,3 @@ def _range_in(height: np.ndarray, mask: np.ndarray, band: slice) -> tuple[float,
     """Lowest and highest height in the mask; +inf and -inf where it is empty."""
     part, inside = height[band], mask[band]
     return float(part.min(where=inside, initial=np.inf)), float(part.max(where=inside, initial=-np.inf))
-
-
-def finished_labels(framed: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:
-    """Take the frame off, join labels, drop objects that are too small, and number the others in raster order.
-
-    Parameters
-    ----------
-    framed : array of int
-        Basins 1…N; 0 and below is background.
-    owners : (N + 1,) array of int
-        Object that each basin belongs to.
-    min_size : int
-        Smallest object to keep, in pixels.
-    """
-    from napari_tessera.methods.numbering import count_pixels, number_seen, write_numbers
-
-    inner = without_frame(framed)
-    shape = (1,) * (3 - inner.ndim) + inner.shape
-    volume = inner.reshape(shape)  # (Z, Y, X)
-    rows = bands(shape[0] * shape[1], shape[2])
-    found = yield from in_threads(lambda part: count_pixels(volume, owners, part.start, part.stop), rows, "Numbering")
-    numbers = np.where(sum(found) < max(1, min_size), -1, 0).astype(framed.dtype)
-    count = 0
-    for part in rows:
-        yield Progress(part.start, rows[-1].stop, "Numbering")
-        count = number_seen(volume, owners, numbers, count, part.start, part.stop)
-    result = np.empty(shape, framed.dtype)
-    final = np.maximum(numbers, 0)[owners]
-    yield from in_threads(lambda part: write_numbers(volume, final, result, part.start, part.stop), rows, "Numbering")
-    return result.reshape(inner.shape).astype(label_dtype(count), copy=False)

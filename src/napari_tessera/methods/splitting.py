@@ -11,8 +11,9 @@ from napari_tessera.methods.basins import merged_basins
 from napari_tessera.methods.compact_flooding import flood_compactly
 from napari_tessera.methods.distance import distance_to_background
 from napari_tessera.methods.flooding import Seeds, flood, seeds_from, steps_to_neighbours
-from napari_tessera.methods.landscape import Ground, Hills, finished_labels, ground_of, number_regions, steepness
+from napari_tessera.methods.landscape import Ground, Hills, ground_of, number_regions, steepness
 from napari_tessera.methods.markers import find_peaks
+from napari_tessera.methods.numbering import finished_labels
 
 
 @dataclass(frozen=True)

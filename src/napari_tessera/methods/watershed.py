@@ -184,3 +184,10 @@ def reach(**parameters: Any) -> int:
     """
     around = 4 * (parameters.get("smoothing", 0) + parameters.get("radius", 0))
     return int(max(USUAL_DIAMETER_PX, 4 * parameters.get("min_distance", 0)) + around)
+
+
+def measured_over_whole(**settings: Any) -> Any:
+    """Say what must be measured over the whole image before its blocks can be labelled alike: the level."""
+    from napari_tessera.methods.whole_level import measured_over_whole
+
+    return measured_over_whole(**settings)
