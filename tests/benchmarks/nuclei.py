@@ -1,4 +1,4 @@
-"""The nuclei images of BBBC038 (see `docs/benchmarks.md` for where they are and how they are laid out)."""
+"""The nuclei images of BBBC038 (see `docs/data.md` for where they are and how they are laid out)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ import numpy as np
 from napari_tessera.bands import worker_count
 from napari_tessera.jobs import Job, Progress
 
-PIXELS_PER_SLICE = 1 << 19
+PIXELS_PER_SLICE = 1 << 18
 LEVELS_PER_CROWD = 256
 
 

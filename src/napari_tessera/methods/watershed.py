@@ -116,6 +116,11 @@ def watershed(
     highest pass first, which gives what flooding from the h-maxima would. A foreground without any background takes the
     image's edge for it.
 
+    The level of "local" is the highest of three, all counted from the median of the background: half of the level for
+    the whole image, 60 % of the brightness of the objects near by, and 85 % of the mean of the surroundings. These
+    shares and the defaults were found on the training images of BBBC038 (nuclei of 8 to 40 px); for much larger
+    objects raise `radius`, or use "otsu".
+
     References
     ----------
     Meyer F. (1994), Topographic distance and watershed lines, doi:10.1016/0165-1684(94)90060-4. Neubert P., Protzel P.
