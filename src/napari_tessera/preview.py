@@ -23,6 +23,8 @@ from napari_tessera.two_pass import TwoPass, apply_whole, fit_whole, join_whole
 
 LARGEST_VIEW_PX = 500_000
 """About a screen; keeps a preview within its time."""
+LARGEST_SLOW_VIEW_PX = 270_000
+SLOW_METHODS = ("watershed",)
 LARGEST_SAMPLE_PX = 250_000
 PLANE_NDIM = 2
 
@@ -71,6 +73,7 @@ class View:
 class Memory:
     """What the previews of one image share: the sample of the plane, and what was found on it last."""
 
+    image: Any = None
     sample_of: Any = None
     sample: np.ndarray | None = None
     step: int = 1
@@ -101,6 +104,11 @@ class Sketch:
     view: View
     parameters: Mapping[str, Any]
     inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def largest_view_px(method: str) -> int:
+    """Return how many pixels a preview may have to be found in about a tenth of a second."""
+    return LARGEST_SLOW_VIEW_PX if method in SLOW_METHODS else LARGEST_VIEW_PX
 
 
 def preview(sketch: Sketch, memory: Memory) -> Job[np.ndarray]:
@@ -193,10 +201,11 @@ def _sample(sketch: Sketch, memory: Memory) -> np.ndarray:
     shape = dict(zip(sketch.axes, sketch.image.shape, strict=True))
     corners = np.array([[0, 0], [shape["Y"] - 1, shape["X"] - 1]])
     whole = View.of(sketch.view.planes, corners, (shape["Y"], shape["X"]), LARGEST_SAMPLE_PX)
-    wanted = (id(sketch.image), sketch.axes, whole)
-    if memory.sample is None or memory.sample_of != wanted:
+    wanted = (sketch.axes, whole)
+    if memory.sample is None or memory.image is not sketch.image or memory.sample_of != wanted:
         memory.sample = np.ascontiguousarray(sketch.image[whole.index(sketch.axes)])
-        memory.sample_of, memory.step = wanted, whole.step
+        memory.image, memory.sample_of, memory.step = sketch.image, wanted, whole.step
+        memory.fitted_for = None
     return memory.sample
 
 

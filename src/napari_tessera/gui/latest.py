@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_tessera.gui.worker import quick_switching
 from napari_tessera.jobs import Job
 
 
@@ -56,8 +57,9 @@ class Latest(QObject):
 
     def _work(self, about: Any, job: Job[Any]) -> None:
         try:
-            while self._wanted is None and not self._is_over:
-                next(job)
+            with quick_switching():
+                while self._wanted is None and not self._is_over:
+                    next(job)
         except StopIteration as end:
             self._send("ready", about, end.value)
         except Exception as error:

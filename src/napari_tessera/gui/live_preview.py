@@ -12,7 +12,7 @@ from napari_tessera.errors import TesseraError
 from napari_tessera.gui.latest import Latest
 from napari_tessera.gui.layer_box import PREVIEW
 from napari_tessera.gui.layers import array_of, camera_of
-from napari_tessera.preview import LARGEST_VIEW_PX, Memory, Sketch, View, preview
+from napari_tessera.preview import Memory, Sketch, View, largest_view_px, preview
 
 if TYPE_CHECKING:
     from napari_tessera.gui.method_widget import MethodWidget
@@ -92,7 +92,7 @@ class LivePreview:
         corners = image.corner_pixels[:, columns]
         if not corners.any():  # nothing has been drawn yet
             corners = np.array([[0, 0], plane]) - [[0], [1]]
-        view = View.of(planes, corners, plane, LARGEST_VIEW_PX)
+        view = View.of(planes, corners, plane, largest_view_px(self.widget.method.name))
         return Sketch(self.widget.method.name, data, axes, view, values, self.widget.inputs.arrays(values))
 
     def _show(self, about: tuple[Sketch, Layer], labels: np.ndarray) -> None:
@@ -103,7 +103,8 @@ class LivePreview:
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(image, labels, affine)
         else:
-            self.layer.affine = affine
+            if not np.array_equal(self.layer.affine.affine_matrix, affine):
+                self.layer.affine = affine
             self.layer.data = labels
         self.widget.bar.say("")
 
