@@ -25,6 +25,7 @@ from napari_tessera.result import Result
 
 SECONDS_TO_STOP = 1.0
 SECONDS_BETWEEN_ACTIVITY = 0.5
+SHORTEST_TOLD_SECONDS = 0.1
 SAVE_AFTER_MS = 500
 WARM_UP_AFTER_MS = 300
 
@@ -79,7 +80,7 @@ class MethodWidget(Panel):
 
     def run(self, recipe: Any = None) -> None:
         """Start a run; while one is running, nothing happens."""
-        if self.runner.is_running:
+        if self.runner.is_running or self._activity is not None:
             return
         try:
             question = self.question(recipe)
@@ -89,8 +90,9 @@ class MethodWidget(Panel):
             return
         self.bar.show_running(True)
         self.bar.say("Starting …")
-        self.runner.start(job)
+        # napari lets other events through while it makes the bar; the end of a run must not be among them yet.
         self._activity = napari.utils.cancelable_progress(total=100, desc=self.method.title)
+        self.runner.start(job)
 
     def cancel(self) -> None:
         """Stop the run; it ends within half a second."""
@@ -208,4 +210,6 @@ def summary_of(result: Result) -> str:
     count = len(image.table["label"]) if image.table else int(image.data.max())
     kind = {"objects": "object", "classes": "class"}[image.kind]
     plural = {"object": "objects", "class": "classes"}[kind]
-    return f"{count} {kind if count == 1 else plural} in {result.provenance['seconds']:.1f} s."
+    seconds = result.provenance["seconds"]
+    took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
+    return f"{count} {kind if count == 1 else plural} in {took}."

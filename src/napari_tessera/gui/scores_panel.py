@@ -50,8 +50,10 @@ class ScoresPanel(QWidget):
             self._say(number, title, text)
         states = table["state"] if table else np.empty(0, str)
         counts = {state: int(np.count_nonzero(states == state)) for state in STATE_COLOURS}
-        parts = [f'<span style="color:{STATE_COLOURS[state]}">■</span> {n} {state}' for state, n in counts.items()]
-        self.legend.setText(" &nbsp; ".join(parts))
+        parts = [
+            f'<span style="color:{STATE_COLOURS[state]}">■</span>&nbsp;{n}&nbsp;{state}' for state, n in counts.items()
+        ]
+        self.legend.setText("&nbsp;&nbsp; ".join(parts))
         self.model = ObjectsModel(table)
         self.objects.setModel(self.model)
         self.show()
@@ -76,7 +78,8 @@ class ScoresPanel(QWidget):
         if (numbers := table.verticalHeader()) is not None:
             numbers.setVisible(False)
         if (header := table.horizontalHeader()) is not None:
-            header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            header.setStretchLastSection(True)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setMinimumHeight(170)
         table.clicked.connect(self._on_clicked)
