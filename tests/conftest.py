@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+LARGEST_TEXTURE_PX = 16384
+
 if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -24,6 +26,17 @@ def settings_file(tmp_path, monkeypatch):
     path = tmp_path / "settings" / "settings.json"
     monkeypatch.setattr("napari_tessera.gui.settings.settings_path", lambda: path)
     return path
+
+
+@pytest.fixture
+def make_napari_viewer(make_napari_viewer, monkeypatch):
+    """Let napari's viewer open where Qt has no OpenGL: it then draws nothing, and all else is real."""
+    if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
+        from vispy.gloo import gl
+
+        limits = {gl.GL_EXTENSIONS: "", gl.GL_VERSION: "2.1"}
+        monkeypatch.setattr(gl, "glGetParameter", lambda name: limits.get(name, LARGEST_TEXTURE_PX))
+    return make_napari_viewer
 
 
 @pytest.fixture
