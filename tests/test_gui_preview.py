@@ -98,8 +98,9 @@ def compared(viewer, open_widget, run):
 
 def test_comparison_shows_the_scores(compared):
     assert compared.panel._scores["AP 0.5"].text() == "<b>0.500</b>"
-    assert "1 found" in compared.panel.legend.text()
-    assert "1 missed" in compared.panel.legend.text()
+    legend = compared.panel.legend.text().replace("&nbsp;", " ")
+    assert "1 found" in legend
+    assert "1 missed" in legend
 
 
 def test_mistakes_stand_first(compared):
