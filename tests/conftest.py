@@ -16,8 +16,10 @@ if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get(
 try:
     importlib.import_module("qtpy.QtWidgets")
 except ImportError as error:
-    advice = re.search(r"sudo apt-get install .*", (Path(__file__).parents[1] / "docs" / "install.md").read_text())
-    pytest.exit(f"Qt cannot start ({error}). On Debian and Ubuntu this helps:\n  {advice and advice[0]}", returncode=1)
+    install = (Path(__file__).parents[1] / "docs" / "install.md").read_text(encoding="utf-8")
+    system = re.search(r"sudo apt-get install .*", install)
+    advice = system[0] if system and ".so" in str(error) else 'python -m pip install -e ".[app,test]"'
+    pytest.exit(f"Qt cannot start ({error}). This helps (system packages by their names in Debian):\n  {advice}", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -129,7 +129,7 @@ def _add_squares(values: np.ndarray, centre: float, distances: np.ndarray) -> No
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _keep_nearer(centre: int, distances: np.ndarray, winners: np.ndarray, least: np.ndarray) -> None:
+def _keep_nearer(centre: np.int32, distances: np.ndarray, winners: np.ndarray, least: np.ndarray) -> None:
     for at in range(BATCH):
         distance, least_yet = distances[at], least[at]
         is_nearer = distance < least_yet

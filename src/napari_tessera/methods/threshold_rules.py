@@ -55,7 +55,7 @@ def otsu(histogram: Histogram) -> float:
     below, above = _pixels_below_and_above(histogram)
     mean_below, mean_above = _means_below_and_above(histogram)
     between = below * above * (mean_below - mean_above) ** 2
-    return histogram.value_at(np.argmax(between))
+    return histogram.value_at(int(np.argmax(between)))
 
 
 def otsu_levels(histogram: Histogram, classes: int) -> list[float]:
@@ -90,7 +90,7 @@ def yen(histogram: Histogram) -> float:
     squares_below = np.cumsum(share**2)[:-1]
     squares_above = np.cumsum(share[::-1] ** 2)[::-1][1:]
     correlation = 2 * np.log(below * (1 - below)) - np.log(squares_below * squares_above)
-    return histogram.value_at(np.argmax(correlation))
+    return histogram.value_at(int(np.argmax(correlation)))
 
 
 def isodata(histogram: Histogram) -> float:
@@ -98,7 +98,7 @@ def isodata(histogram: Histogram) -> float:
     histogram = _shape(histogram)
     mean_below, mean_above = _means_below_and_above(histogram)
     excess = (mean_below + mean_above) / 2 - histogram.steps[:-1]
-    return histogram.value_at(np.argmax((excess >= 0) & (excess < 1)))
+    return histogram.value_at(int(np.argmax((excess >= 0) & (excess < 1))))
 
 
 def triangle(histogram: Histogram) -> float:

@@ -12,7 +12,7 @@ from napari_tessera.methods.basins import merged_basins
 from napari_tessera.methods.distance import distance_to_background
 from napari_tessera.methods.flooding import flood, seeds_from, steps_to_neighbours
 from napari_tessera.methods.fragments import neighbour_slices
-from napari_tessera.methods.landscape import LEVELS_PER_PX, Ground, cut_into_levels
+from napari_tessera.methods.landscape import Ground, Hills, ground_of
 from napari_tessera.methods.markers import find_peaks
 
 FACES = 1
@@ -36,9 +36,8 @@ def split_touching(
     if not len(peaks):
         return labels
     objects = labels[tuple(peaks.T)]
-    levels = yield from part_of(cut_into_levels(height, core, LEVELS_PER_PX), 4, 1, 10)
+    ground = yield from part_of(ground_of(Hills(height, is_distance=True), core, FACES), 4, 1, 10)
     del height
-    ground = Ground(np.zeros(levels.shape, label_dtype(levels.size)), levels)
     rims = yield from part_of(_mark_objects(labels, core, objects, ground.inner), 5, 1, 10)
     owners = yield from part_of(_flood(ground, ground.flat_positions(peaks), prominence), 6, 2, 10)
     yield from part_of(_spread_into_rims(ground, rims, labels, np.append(0, objects)), 8, 1, 10)
@@ -55,7 +54,7 @@ def _flood(ground: Ground, pixels: np.ndarray, prominence: float) -> Job[np.ndar
         return np.arange(len(pixels) + 1)
     peak_levels = np.append(0, ground.levels.reshape(-1)[pixels]).astype(np.int64)
     steps = steps_to_neighbours(ground.levels.shape, FACES)
-    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, prominence)
+    merging = merged_basins(ground.labels, ground.levels, peak_levels, ground.floor, steps, prominence)
     return (yield from part_of(merging, 2, 1, 3))
 
 
