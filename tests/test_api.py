@@ -157,6 +157,21 @@ def test_recipe_of_a_newer_version_is_refused():
         tessera.run(record, blobs())
 
 
+@pytest.mark.parametrize("damage", [{"parameters": 3}, {"inputs": [1]}, {"inputs": {"image": 4}}, {"region": "x"}])
+def test_damaged_recipe_is_refused(damage):
+    record = {**tessera.segment("threshold", blobs()).provenance, **damage}
+    with pytest.raises(InputError, match="recipe is damaged"):
+        tessera.run(record, blobs())
+
+
+def test_recipe_cannot_name_a_file_to_write(tmp_path):
+    record = tessera.segment("threshold", blobs()).provenance
+    record["parameters"]["out"] = str(tmp_path / "labels.zarr")
+    with pytest.raises(ParameterError, match="no parameter `out`"):
+        tessera.run(record, blobs())
+    assert not list(tmp_path.iterdir())
+
+
 def test_damaged_seeds_in_a_record_are_refused():
     record = tessera.segment("region_growing", blobs(), seeds=two_boxes()).provenance
     record["inputs"]["seeds"]["zlib"] = "AAAA"

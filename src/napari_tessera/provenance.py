@@ -114,4 +114,9 @@ def check_record(record: Any) -> dict[str, Any]:
         raise InputError(
             f"The recipe has format {record['tessera']!r}; this version reads up to {FORMAT}. Update napari-tessera."
         )
+    for key in ("parameters", "inputs", "region", "blocks"):
+        if not isinstance(record.get(key) or {}, Mapping):
+            raise InputError(f"The recipe is damaged: its {key!r} should be a dictionary, but is {record[key]!r}.")
+    if not all(isinstance(described or {}, Mapping) for described in (record.get("inputs") or {}).values()):
+        raise InputError("The recipe is damaged: each of its inputs should be described by a dictionary.")
     return dict(record)
