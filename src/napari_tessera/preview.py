@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera import api
-from napari_tessera.frames import frame_arguments
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.registry import Method, method_named
-from napari_tessera.request import Request
 from napari_tessera.sizes import power_of
-from napari_tessera.two_pass import TwoPass, apply_whole, fit_whole, join_whole
+
+if TYPE_CHECKING:
+    from napari_tessera.request import Request
+    from napari_tessera.two_pass import TwoPass
+
+# What computes is imported where it is used, so that a form with a preview opens without waiting for SciPy.
 
 LARGEST_VIEW_PX = 500_000
 """About a screen; keeps a preview within its time."""
@@ -131,6 +133,8 @@ def preview(sketch: Sketch, memory: Memory) -> Job[np.ndarray]:
         As the method itself would.
     """
     yield Progress(0, 4, "Looking at the view")
+    from napari_tessera.frames import frame_arguments
+
     view = sketch.view
     method = method_named(sketch.method)
     part = np.asarray(sketch.image[view.index(sketch.axes)])
@@ -165,6 +169,8 @@ def scaled(parameters: Mapping[str, Any], method: Method, step: int) -> dict[str
 
 
 def _bound(sketch: Sketch, part: np.ndarray, step: int, inputs: Mapping[str, Any]) -> Request:
+    from napari_tessera import api
+
     axes = "".join(axis for axis in sketch.axes if axis in "YXC")
     parameters = scaled(sketch.parameters, method_named(sketch.method), step)
     return api.bind(sketch.method, part, axes=axes, measure=False, **inputs, **parameters)
@@ -173,6 +179,9 @@ def _bound(sketch: Sketch, part: np.ndarray, step: int, inputs: Mapping[str, Any
 def _fitted(two_pass: TwoPass, sketch: Sketch, memory: Memory, method: Method | None) -> Job[dict[str, Any]]:
     """Measure the sample of the whole plane, unless that was done for the same settings already."""
     yield Progress(1, 4, "Measuring the plane")
+    from napari_tessera.frames import frame_arguments
+    from napari_tessera.two_pass import fit_whole
+
     sample = _sample(sketch, memory)
     wanted = (memory.sample_of, sketch.method, repr(sorted(sketch.parameters.items(), key=lambda item: item[0])))
     if wanted == memory.fitted_for:
@@ -190,6 +199,8 @@ def _fitted(two_pass: TwoPass, sketch: Sketch, memory: Memory, method: Method | 
 
 
 def _label(two_pass: TwoPass, image: np.ndarray, fitted: dict[str, Any], settings: dict[str, Any]) -> Job[np.ndarray]:
+    from napari_tessera.two_pass import apply_whole, join_whole
+
     prepared = yield from two_pass.prepare(image, **settings)
     classes = yield from apply_whole(two_pass, prepared, PLANE_NDIM, fitted, **settings)
     touching = two_pass.touching(**settings)

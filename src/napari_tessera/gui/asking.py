@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera import api
 from napari_tessera.jobs import Job, Progress, part_of
-from napari_tessera.metrics import evaluation
 from napari_tessera.region import Region
 from napari_tessera.registry import method_named
-from napari_tessera.request import Request, cropped
 from napari_tessera.result import Result
 from napari_tessera.spatial import Spatial
+
+if TYPE_CHECKING:
+    from napari_tessera.request import Request
+
+# What computes is imported where it is used, in the thread: a widget opens without waiting for SciPy.
 
 BYTES_AT_ONCE = 8_000_000
 
@@ -58,6 +60,8 @@ class Question:
 
 def bound(question: Question, measure: bool = True) -> Request:
     """Check the question and bring its arrays into memory."""
+    from napari_tessera import api
+
     return api.bind(
         question.method,
         question.image,
@@ -75,6 +79,8 @@ def bound(question: Question, measure: bool = True) -> Request:
 def answering(question: Question) -> Job[Result]:
     """Answer a question: nothing of it, not even reading the image, is done before the first step."""
     yield Progress(0, 100, "Reading the image")
+    from napari_tessera import api
+
     question = yield from part_of(holding_still(question), 0, 2, 100)
     if question.recipe is not None:
         job = api.replay(
@@ -111,6 +117,9 @@ def _copied(array: Any) -> Job[Any]:
 def scoring(question: Question) -> Job[dict[str, Any]]:
     """Score the labels of a comparison within its region: what `tessera.evaluate` says."""
     yield Progress(0, 1, "Scoring")
+    from napari_tessera.metrics import evaluation
+    from napari_tessera.request import cropped
+
     request = bound(question, measure=False)
     inside = None
     if request.region is not None:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels
 
-from napari_tessera import api
 from napari_tessera.registry import Method
 from napari_tessera.spec import Role
 
@@ -27,6 +26,8 @@ def warm_up(method: Method, dtype: Any) -> threading.Thread:
 
 
 def _run_once(method: Method, dtype: Any) -> None:
+    from napari_tessera import api
+
     labels = np.zeros((SIZE_PX, SIZE_PX), np.int32)
     labels[2:7, 2:7], labels[9:14, 9:14] = 1, 2
     main = (labels * 50).astype(dtype) if method.takes_image else labels
