@@ -128,6 +128,13 @@ def test_record_of_a_step_on_labels_makes_them_anew():
     np.testing.assert_array_equal(tessera.run(record, blobs()).labels, second.labels)
 
 
+def test_record_of_a_step_on_labels_takes_those_very_labels_too():
+    first = tessera.segment("threshold", blobs(), output="objects")
+    second = tessera.segment("refine", first.labels, min_size=50, made_by={"labels": first.provenance})
+    again = tessera.run(second.provenance, first.labels.astype(np.uint8))
+    np.testing.assert_array_equal(again.labels, second.labels)
+
+
 def test_painted_seeds_travel_with_the_record():
     result = tessera.segment("region_growing", blobs(), seeds=two_boxes(), tolerance=0.2)
     record = json.loads(json.dumps(result.provenance))

@@ -38,18 +38,17 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
     """Bind a record's step anew; inputs are those given, made anew as they were made, or kept in the record."""
     method = method_named(record["method"])
     parameters = method.declaration.checked(record["parameters"])
-    described = record.get("inputs") or {}
     options = {name: value for name, value in inputs.items() if name in ("spatial", "name", "measure")}
-    for number, entry in enumerate(method.inputs):
-        kept = described.get(entry.name)
-        same = number == 0 or kept is None or entry.name in inputs
-        if kept is not None and "made_by" in kept and entry.name not in inputs and main is image:
-            made = yield from replay(kept["made_by"], image)
-            main, options = (made.labels, options) if number == 0 else (main, {**options, entry.name: made.labels})
-        elif entry.name in inputs:
-            options[entry.name] = inputs[entry.name]
-        elif not same:
-            options[entry.name] = _kept_array(entry.name, kept)
+    main_name, *others = (entry.name for entry in method.inputs)
+    described = record.get("inputs") or {}
+    how_main_was_made = (described.get(main_name) or {}).get("made_by")
+    if how_main_was_made and main is image and not (yield from _is_the_same(image, described[main_name])):
+        main = (yield from replay(how_main_was_made, image)).labels
+    for name in others:
+        if name in inputs:
+            options[name] = inputs[name]
+        elif described.get(name):
+            options[name] = yield from _input_again(name, described[name], image)
     yield Progress(1, 1, "Checking")
     return bind(
         method.name,
@@ -64,8 +63,19 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
     )
 
 
-def _kept_array(name: str, kept: Mapping[str, Any]) -> np.ndarray:
-    array = provenance.embedded(kept)
+def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:
+    """Say whether what was given is the very array that the record describes."""
+    if list(np.shape(image)) != described.get("shape"):
+        return False
+    same_type = np.asarray(image).astype(np.dtype(described["dtype"]), copy=False)
+    return bool((yield from provenance.described(same_type))["sha256"] == described.get("sha256"))
+
+
+def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.ndarray]:
+    """Make an input as it was made, or take it from the record."""
+    if "made_by" in described:
+        return (yield from replay(described["made_by"], image)).labels
+    array = provenance.embedded(described)
     if array is None:
         raise InputError(f"The recipe was made with a large `{name}` that it does not hold. Give it as {name}=array.")
     return array

@@ -27,16 +27,18 @@ def job(request: Request) -> Job[Result]:
             "Segment a region or one plane, or close other programs."
         ) from error
     yield Progress(95, 100, "Recording")
-    record = _record(request, started, round(time.perf_counter() - clock, 3))
+    seconds = round(time.perf_counter() - clock, 3)
+    record = yield from part_of(_record(request, started, seconds), 95, 5, 100)
     image = LabelImage(request.method.name, labels, request.spatial, request.kind, table)
     return Result((image,), record, _notes(image))
 
 
-def _record(request: Request, started: str, seconds: float) -> dict[str, Any]:
-    inputs: dict[str, Any] = {request.main_name: {"name": request.name, **provenance.describe(request.main)}}
+def _record(request: Request, started: str, seconds: float) -> Job[dict[str, Any]]:
+    main = yield from provenance.described(request.main)
+    inputs: dict[str, Any] = {request.main_name: {"name": request.name, **main}}
     for name, array in request.inputs.items():
         if name != request.main_name:
-            inputs[name] = None if array is None else provenance.embed(array)
+            inputs[name] = None if array is None else (yield from provenance.embed(array))
     for name, made_by in request.made_by.items():
         if inputs.get(name) is not None:
             inputs[name]["made_by"] = made_by

@@ -144,7 +144,7 @@ class Parameter:
     def describe_range(self) -> str:
         """Say in words what values are allowed."""
         low, high = self.range.low, self.range.high
-        unit = f" {self.range.unit}" if self.range.unit else ""
+        unit = f" {self.range.unit}" if self.range.unit not in ("", "intensity") else ""
         if self.choices:
             return "one of " + ", ".join(map(repr, self.choices))
         if self.kind is bool:

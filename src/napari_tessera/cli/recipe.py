@@ -14,8 +14,8 @@ from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.open_files import check_exists
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.placement import with_axes, with_pixel_size
-from napari_tessera.jobs import Job
-from napari_tessera.provenance import check_record, hash_pixels
+from napari_tessera.jobs import Job, drive
+from napari_tessera.provenance import check_record, described
 from napari_tessera.registry import Method, method_named
 from napari_tessera.result import Result
 from napari_tessera.spec import Input
@@ -117,4 +117,4 @@ def _placed(picture: Picture, record: Mapping[str, Any], method: Method, argumen
 
 def _is_the_same(picture: Picture, record: Mapping[str, Any], method: Method) -> bool:
     made_from = (record.get("inputs") or {}).get(method.inputs[0].name) or {}
-    return made_from.get("sha256") == hash_pixels(picture.data)
+    return made_from.get("sha256") == drive(described(picture.data))["sha256"]

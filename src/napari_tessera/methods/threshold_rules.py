@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import drive
@@ -121,6 +120,8 @@ def mean(histogram: Histogram) -> float:
 
 def minimum(histogram: Histogram) -> float:
     """Smooth the histogram until two peaks are left; return the valley between them (Prewitt & Mendelsohn 1966)."""
+    from scipy import ndimage
+
     histogram = histogram.folded(SHAPE_BINS)
     counts = histogram.counts.astype(np.float32)
     for _ in range(MOST_SMOOTHINGS):
