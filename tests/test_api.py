@@ -171,6 +171,29 @@ def test_damaged_recipe_is_refused(damage):
         tessera.run(record, blobs())
 
 
+def test_format_that_is_no_number_is_called_damaged():
+    record = {**tessera.segment("threshold", blobs()).provenance, "tessera": "1"}
+    with pytest.raises(InputError, match="recipe is damaged: its format is '1'"):
+        tessera.run(record, blobs())
+
+
+@pytest.mark.parametrize("seeds", [np.zeros((0, 2)), [], np.zeros_like(two_boxes())])
+def test_seeds_that_are_none_are_refused(seeds):
+    with pytest.raises(InputError, match="`seeds` is empty"):
+        tessera.segment("region_growing", blobs(), seeds=seeds)
+
+
+def test_markers_of_the_wrong_shape_are_told_the_shape_of_the_image():
+    with pytest.raises(InputError, match=r"`markers` has shape \(10, 10\), but the image needs \(20, 24\)"):
+        tessera.segment("watershed", blobs(), markers=np.ones((10, 10), int))
+
+
+def test_masked_array_is_refused_rather_than_its_mask_ignored():
+    masked = np.ma.masked_less(blobs(), 60)
+    with pytest.raises(InputError, match="has a mask"):
+        tessera.segment("threshold", masked)
+
+
 def test_recipe_cannot_name_a_file_to_write(tmp_path):
     record = tessera.segment("threshold", blobs()).provenance
     record["parameters"]["out"] = str(tmp_path / "labels.zarr")

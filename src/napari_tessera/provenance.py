@@ -124,9 +124,11 @@ def check_record(record: Any) -> dict[str, Any]:
     missing = [key for key in ("tessera", "method", "parameters", "axes") if key not in record]
     if missing:
         raise InputError(f"This is not a Tessera recipe: it has no {', '.join(map(repr, missing))}.")
-    if not isinstance(record["tessera"], int) or record["tessera"] > FORMAT:
+    if not isinstance(record["tessera"], int):
+        raise InputError(f"The recipe is damaged: its format is {record['tessera']!r}, but it should be a number.")
+    if record["tessera"] > FORMAT:
         raise InputError(
-            f"The recipe has format {record['tessera']!r}; this version reads up to {FORMAT}. Update napari-tessera."
+            f"The recipe has format {record['tessera']}; this version reads up to {FORMAT}. Update napari-tessera."
         )
     for key in ("parameters", "inputs", "region", "blocks"):
         if not isinstance(record.get(key) or {}, Mapping):
