@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
@@ -45,6 +46,7 @@ class InputsBox:
         self.method = method
         self._rows = rows
         self._followed: Layer | None = None
+        self._axes_chosen: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self._callbacks: list[Callable[[], Any]] = []
         self.boxes = {entry.name: LayerBox.for_input(viewer, entry) for entry in method.inputs}
         self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
@@ -56,7 +58,7 @@ class InputsBox:
         self._preselect()
         for box in self.boxes.values():
             box.on_change(self._on_layer)
-        self.axes_box.changed.connect(lambda *_: self._tell())
+        self.axes_box.changed.connect(self._on_axes)
         self._on_layer()
 
     @property
@@ -143,10 +145,15 @@ class InputsBox:
         if layer is not None and array_of(layer).ndim >= 2:
             choices = list_axes(layer.ndim, is_rgb(layer), axis_names(layer), self.method.takes_image)
             with self.axes_box.changed.blocked():
-                chosen, had = self.axes_box.value, set(self.axes_box.choices)
                 self.axes_box.choices = choices
                 letters = [axes for _, axes in choices]
-                self.axes_box.value = chosen if had == set(letters) else letters[0]
+                chosen = self._axes_chosen.get(layer)
+                self.axes_box.value = chosen if chosen in letters else letters[0]
+        self._tell()
+
+    def _on_axes(self, axes: str) -> None:
+        if (layer := self.main.layer) is not None:
+            self._axes_chosen[layer] = axes
         self._tell()
 
     def _follow(self, layer: Layer | None) -> None:
