@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.blocks import is_stored
+from napari_tessera.blocks import check_blocks, is_stored
 from napari_tessera.cli import batch, options
-from napari_tessera.errors import FileError
+from napari_tessera.cli.image_options import add_image_options, check_pixel_size_is_known, count
+from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.placement import with_pixel_size
 from napari_tessera.jobs import Job
@@ -32,6 +33,7 @@ def segment_images(method: Method, argv: list[str]) -> int:
     for note in options.without_effect(method, {**settings, **paths}):
         print(f"tessera: {note}", file=sys.stderr)
     running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
+    _check_can_run_in_blocks(method, running)
 
     def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
         picture = batch.read_main(
@@ -41,6 +43,8 @@ def segment_images(method: Method, argv: list[str]) -> int:
             level=arguments.resolution_level,
             in_blocks=bool(running),
         )
+        if arguments.sizes_in == "unit" and arguments.spacing is None:
+            check_pixel_size_is_known(picture.spatial)
         picture = with_pixel_size(picture, arguments.spacing, arguments.unit)
         inputs = {
             entry.name: read_input(entry, batch.matching_file(paths[entry.name], image))
@@ -81,23 +85,16 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
         help="whether lengths and areas among the settings are in pixels or in the image's own unit [default: px]",
     )  # fmt: skip
     large = parser.add_argument_group("large images").add_mutually_exclusive_group()
-    large.add_argument("--workers", type=int, metavar="N", help="work in blocks, N at a time")
+    large.add_argument("--workers", type=count(1), metavar="N", help="work in blocks, N at a time")
     large.add_argument("--scheduler", metavar="ADDRESS", help="work in blocks on a dask.distributed scheduler")
     return parser
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Add what may be said of an image that its file does not say, or says wrongly."""
-    group = parser.add_argument_group("the image")
-    group.add_argument("--axes", help="one letter per axis, such as YX, ZYX, TYX or YXC [default: as the file says]")
-    group.add_argument(
-        "--spacing", type=float, nargs="+", metavar="SIZE",
-        help="pixel size along z, y, x, or one for all [default: as the file says]",
-    )  # fmt: skip
-    group.add_argument("--unit", help="unit of the pixel size, such as µm [default: as the file says]")
-    group.add_argument(
-        "--resolution-level", type=int, default=0, metavar="LEVEL", help="level to read; 0 is full size [default: 0]"
-    )
+def _check_can_run_in_blocks(method: Method, running: dict[str, Any]) -> None:
+    try:
+        check_blocks(method, 2, **running)
+    except InputError as error:
+        raise ParameterError(str(error), "workers") from error
 
 
 def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Path]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_tessera.cli import batch, options
-from napari_tessera.cli.method import add_image_options, read_input
+from napari_tessera.cli.image_options import add_image_options, says_nothing
+from napari_tessera.cli.method import read_input
 from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.open_files import check_exists
 from napari_tessera.io.picture import Picture
@@ -108,10 +109,9 @@ def _placed(picture: Picture, record: Mapping[str, Any], method: Method, argumen
     own.
     """
     spacing, unit = arguments.spacing, arguments.unit
-    if spacing is None and record.get("spacing"):
-        says_nothing = set(picture.spatial.spacing) == {1.0} and picture.spatial.unit == "pixel"
-        if says_nothing or _is_the_same(picture, record, method):
-            spacing, unit = record["spacing"], unit or record.get("unit")
+    says_size = spacing is None and bool(record.get("spacing"))
+    if says_size and (says_nothing(picture.spatial) or _is_the_same(picture, record, method)):
+        spacing, unit = record["spacing"], unit or record.get("unit")
     return with_pixel_size(picture, spacing, unit)
 
 
