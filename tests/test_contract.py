@@ -146,7 +146,7 @@ def test_dask_zarr_and_strided_arrays_give_the_same_labels(method):
 def test_not_a_number_is_refused_with_advice(method, bad):
     image = blobs(dtype=np.float32)
     image[2, 2] = bad
-    with pytest.raises(InputError, match=r"1 pixels that are NaN or infinite.*nan_to_num"):
+    with pytest.raises(InputError, match=r"1 pixel that is NaN or infinite.*nan_to_num"):
         run(method, main=image)
 
 

@@ -165,8 +165,8 @@ def check_image(values: Any, name: str) -> np.ndarray:
     if array.dtype.kind == "f" and not (math.isfinite(array.min()) and math.isfinite(array.max())):
         bad = array.size - int(np.count_nonzero(np.isfinite(array)))
         raise InputError(
-            f"{name} has {bad} pixels that are NaN or infinite. Replace them first, for example with "
-            "np.nan_to_num(image)."
+            f"{name} has {bad} {'pixel that is' if bad == 1 else 'pixels that are'} NaN or infinite. Replace them "
+            "first, for example with 0 (in Python: np.nan_to_num(image))."
         )
     return array
 

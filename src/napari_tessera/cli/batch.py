@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import shutil
 import sys
@@ -15,14 +16,16 @@ import numpy as np
 
 from napari_tessera.blocks import fits_in_memory
 from napari_tessera.errors import FileError, ParameterError, TesseraError
+from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.io.together import check_free
-from napari_tessera.io.write import FORMATS, planned_files, write_result
+from napari_tessera.io.write import FORMATS, check_format, planned_files, write_result
 from napari_tessera.jobs import Job, Progress, drive
 from napari_tessera.result import LabelImage, Result
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
+PATTERN_SIGNS = frozenset("*?[")
 BAR = "{desc}: {percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
 
 
@@ -84,10 +87,14 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool) -> list[tuple[
     Raises
     ------
     ParameterError
-        If several images are to go into one file, or two of them under one name.
+        If several images are to go into one file, or two of them under one name, or if a file for one image has an
+        ending that cannot be written.
+    FileError
+        If the one image is a folder or a pattern: then it is not the ending that is wrong.
     """
     if not (len(images) > 1 or is_folder):
-        return [(images[0], output.path)]
+        check_is_one_image(images[0])
+        return [(images[0], _writable(output.path))]
     if output.path.name.lower().endswith(FORMATS) and not output.path.is_dir():
         raise ParameterError(f"There are {len(images)} images, so -o must be a folder, not {output.path}.", "out")
     names = [stem(image) for image in images]
@@ -99,6 +106,33 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool) -> list[tuple[
     return [(image, output.path / f"{name}.{output.format}") for image, name in zip(images, names, strict=True)]
 
 
+def check_is_one_image(path: Path) -> None:
+    """Refuse a folder of images, and a pattern that the shell has not replaced by names.
+
+    Raises
+    ------
+    FileError
+    """
+    if path.is_dir():
+        check_exists(path, may_be_folder=is_zarr(path))
+    elif PATTERN_SIGNS & set(str(path)) and not path.exists():
+        found = len(glob.glob(str(path)))
+        if not found:
+            raise FileError(f"There is no file {path}, and no file fits it as a pattern.")
+        raise FileError(
+            f"There is no file {path}, but as a pattern it fits {found} file{'' if found == 1 else 's'}. Write it "
+            "without quotes, so that the shell puts their names in its place, or name the files."
+        )
+
+
+def _writable(path: Path) -> Path:
+    try:
+        check_format(path)
+    except FileError as error:
+        raise ParameterError(str(error), "out") from error
+    return path
+
+
 def is_folder(text: str) -> bool:
     """Say whether -o names a folder."""
     return text.endswith(("/", "\\")) or (Path(text).is_dir() and not Path(text).name.lower().endswith(".zarr"))
@@ -107,15 +141,14 @@ def is_folder(text: str) -> bool:
 def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
     """Run every image; one that fails does not stop the others. Return the exit code."""
     if len(pairs) == 1:
-        _run_one(*pairs[0], output, make)
-        return 0
+        return _run_only(*pairs[0], output, make)
     failed = []
     for image, out in pairs:
         try:
             _run_one(image, out, output, make)
         except TesseraError as error:
             failed.append(image)
-            print(f"tessera: {image}: {error}", file=sys.stderr)
+            print(f"tessera: {naming(image, error)}", file=sys.stderr)
         except Exception as error:
             failed.append(image)
             print(f"tessera: {image}: unexpected {type(error).__name__}: {error}", file=sys.stderr)
@@ -125,7 +158,23 @@ def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> i
     return 1 if failed else 0
 
 
+def _run_only(image: Path, out: Path, output: Output, make: Make) -> int:
+    """Run the only image; here a setting that does not suit it is a bad argument."""
+    try:
+        _run_one(image, out, output, make)
+    except TesseraError as error:
+        print(f"tessera: {naming(image, error)}", file=sys.stderr)
+        return 2 if isinstance(error, ParameterError) else 1
+    return 0
+
+
+def naming(image: Path, error: TesseraError) -> str:
+    """Return the error's message, with the image's file in front unless the message names it already."""
+    return str(error) if str(image) in str(error) else f"{image}: {error}"
+
+
 def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
+    check_is_one_image(image)
     files = [image, *output.inputs]
     check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
     scratch = out.with_name(f".tessera-{os.getpid()}-{out.name}")
@@ -192,8 +241,6 @@ def matching_file(path: Path, image: Path) -> Path:
     FileError
         If the folder holds none, or several.
     """
-    from napari_tessera.io.open_files import is_zarr
-
     if not path.is_dir() or is_zarr(path):
         return path
     found = [entry for entry in sorted(path.iterdir()) if stem(entry) == stem(image) and entry.suffix != ".json"]
