@@ -117,6 +117,12 @@ def test_sizes_in_the_unit_need_a_pixel_size(plain_file, capsys):
     assert "its pixel size is not known. Give --spacing" in capsys.readouterr().err
 
 
+def test_settings_without_a_size_are_checked_before_any_image(folder, capsys):
+    words = ["threshold", "nowhere.tif", "squares.tif", "-o", "labels", "--sizes-in", "unit", "--rule", "otso"]
+    assert main(words) == 2
+    assert "`rule` is 'otso'" in capsys.readouterr().err
+
+
 def test_a_unit_alone_is_no_pixel_size(plain_file):
     assert main([*plain_file, "--unit", "µm"]) == 2
 
@@ -149,6 +155,7 @@ def test_seeds_come_from_a_table(folder):
         (["threshold", "squares.tif", "-o", "out.tif", "--smothing", "1"], 2, "Did you mean --smoothing?"),
         (["threshold", "squares.tif"], 2, "-o"),
         (["treshold", "squares.tif"], 2, "Did you mean 'threshold'?"),
+        (["foo"], 2, "There are: threshold, region_growing, "),
         (["threshold", "square.tif", "-o", "out.tif"], 1, "Did you mean squares.tif?"),
         (["threshold", "squares.tif", "-o", "out.bmp"], 2, "End its name in one of"),
         (["threshold", ".", "-o", "labels"], 1, "is a folder, but a file is needed"),
@@ -265,6 +272,11 @@ def test_help_shows_the_defaults_of_the_declaration(method):
 def test_help_is_printed(method, capsys):
     assert main([method.name, "--help"]) == 0
     assert method.summary.split()[0] in capsys.readouterr().out
+
+
+def test_unit_of_a_range_is_set_apart(capsys):
+    texts = {action.dest: action.help for action in method_parser(method_named("threshold"))._actions}
+    assert "[any number (intensity); default: auto;" in texts["low"]
 
 
 def test_condition_is_said_by_the_shorter_list(capsys):

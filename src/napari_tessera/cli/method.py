@@ -18,6 +18,7 @@ from napari_tessera.io.placement import with_pixel_size
 from napari_tessera.jobs import Job
 from napari_tessera.registry import Method
 from napari_tessera.result import Result
+from napari_tessera.sizes import power_of
 from napari_tessera.spec import Input, Role
 
 FILES_WRITTEN = "Files written: the labels, a .json record that `tessera run` repeats, and a .csv table of the objects."
@@ -27,8 +28,7 @@ def segment_images(method: Method, argv: list[str]) -> int:
     """Run a method on every image named; return the exit code."""
     arguments = options.parsed(method_parser(method), argv)
     settings = options.given_parameters(arguments, method)
-    if arguments.sizes_in == "px":
-        method.declaration.checked(settings)
+    method.declaration.checked(_known_before_reading(settings, method, arguments.sizes_in))
     paths = _input_paths(arguments, method)
     for note in options.without_effect(method, {**settings, **paths}):
         print(f"tessera: {note}", file=sys.stderr)
@@ -88,6 +88,12 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
     large.add_argument("--workers", type=count(1), metavar="N", help="work in blocks, N at a time")
     large.add_argument("--scheduler", metavar="ADDRESS", help="work in blocks on a dask.distributed scheduler")
     return parser
+
+
+def _known_before_reading(settings: dict[str, Any], method: Method, sizes_in: str) -> dict[str, Any]:
+    """Leave out the lengths and areas that only the pixel size of the image turns into pixels."""
+    in_unit = {parameter.name for parameter in method.parameters if sizes_in == "unit" and power_of(parameter, 2)}
+    return {name: value for name, value in settings.items() if name not in in_unit}
 
 
 def _check_can_run_in_blocks(method: Method, running: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from napari_tessera.registry import Method
 from napari_tessera.spec import Input, Parameter, Role, ShownIf
 
 AUTO = "auto"
+INTENSITY = "intensity"
 
 
 def flag(name: str) -> str:
@@ -95,7 +96,10 @@ def _allowed(parameter: Parameter) -> str:
         return ""
     if parameter.choices:
         return ", ".join(shown(choice) for choice in parameter.choices)
-    return "" if parameter.kind is str else parameter.describe_range()
+    if parameter.kind is str:
+        return ""
+    said = parameter.describe_range()
+    return f"{said} ({INTENSITY})" if parameter.range.unit == INTENSITY else said
 
 
 def _conditions(rules: tuple[ShownIf, ...], method: Method) -> list[str]:
