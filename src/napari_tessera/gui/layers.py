@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from napari.components import ViewerModel
+from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
+from napari_tessera.errors import InputError
 from napari_tessera.result import LabelImage
 from napari_tessera.spatial import Matrix, Spatial, as_matrix
 from napari_tessera.spec import Table
@@ -148,6 +149,25 @@ def planes_shown(layer: Layer, axes: str, point: tuple[float, ...]) -> dict[str,
     return {
         axis: int(np.clip(pixel[number], 0, shape[number] - 1)) for number, axis in enumerate(axes) if axis not in "YXC"
     }
+
+
+def check_plane_shown(layer: Layer, axes: str, dims: Dims) -> None:
+    """Refuse a view of other axes than Y and X, such as that of a rolled volume.
+
+    Raises
+    ------
+    InputError
+        If the viewer does not show both Y and X of the layer.
+    """
+    letters = axes[:-1] if is_rgb(layer) else axes
+    # A viewer lines up the last axes of its layers.
+    names = [*dims.axis_labels[: dims.ndim - len(letters)], *letters]
+    shown = [names[axis] for axis in sorted(dims.displayed)]
+    if not {"Y", "X"} <= set(shown):
+        raise InputError(
+            f"The viewer shows the axes {' and '.join(shown)}; {layer.name!r} is worked on in planes of Y and X. "
+            "Roll the axes back so that Y and X are shown."
+        )
 
 
 def labels_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any]) -> Labels:

@@ -35,6 +35,7 @@ class LivePreview:
         self.viewer = widget.viewer
         self.layer: Labels | None = None
         self.is_on = False
+        self._is_awaited = False
         self._memory = Memory()
         self.latest = Latest()
         self.latest.ready.connect(self._show)
@@ -52,8 +53,7 @@ class LivePreview:
         if is_on:
             self._ask()
         else:
-            self.latest.stop()
-            self._remove()
+            self._take_away()
 
     def update(self, *_: Any) -> None:
         """Something changed: show it soon."""
@@ -68,19 +68,21 @@ class LivePreview:
 
     def _moves(self) -> tuple[Any, ...]:
         """Events that bring another part of the image in sight."""
-        camera = camera_of(self.viewer)
-        return (camera.events.zoom, camera.events.center, self.viewer.dims.events.point)
+        camera, dims = camera_of(self.viewer), self.viewer.dims
+        return (camera.events.zoom, camera.events.center, dims.events.point, dims.events.order, dims.events.ndisplay)
 
     def _ask(self) -> None:
         image = self.widget.inputs.main.layer
         if image is None or self.viewer.dims.ndisplay != 2 or not self.is_on:
-            self._remove()
+            self._take_away()
             return
         try:
             sketch = self._sketch(image)
         except TesseraError as error:
+            self._take_away()
             self._say(error)
             return
+        self._is_awaited = True
         self.latest.ask((sketch, image), preview(sketch, self._memory))
 
     def _sketch(self, image: Layer) -> Sketch:
@@ -97,7 +99,7 @@ class LivePreview:
 
     def _show(self, about: tuple[Sketch, Layer], labels: np.ndarray) -> None:
         sketch, image = about
-        if not self.is_on or image not in self.viewer.layers:
+        if not self._is_awaited or image not in self.viewer.layers:
             return
         affine = view_to_world(image, sketch)
         if self.layer is None or self.layer not in self.viewer.layers:
@@ -120,7 +122,10 @@ class LivePreview:
         self.viewer.add_layer(self.layer)
         self.viewer.layers.selection.active = active
 
-    def _remove(self) -> None:
+    def _take_away(self) -> None:
+        # An answer may be on its way from the thread already; it must not come back on.
+        self._is_awaited = False
+        self.latest.stop()
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None

@@ -12,7 +12,7 @@ from napari_tessera.gui.fields import let_shrink
 from napari_tessera.gui.form import Form
 from napari_tessera.gui.inputs_box import InputsBox
 from napari_tessera.gui.layers import short_unit
-from napari_tessera.gui.region_box import RegionBox
+from napari_tessera.gui.region_box import RegionBox, has_planes
 from napari_tessera.gui.rows import AsTallAsContent, Rows, collapsible, column_of
 from napari_tessera.gui.run_bar import RunBar
 from napari_tessera.gui.wording import tooltip
@@ -72,7 +72,7 @@ class Panel(QWidget):
         """Fit the form to the layer chosen: its axes, unit and intensities."""
         layer, axes = self.inputs.main.layer, self.inputs.axes
         self.form.show_channels("C" in axes)
-        self.region.show_plane_only(any(axis not in "YXC" for axis in axes))
+        self.region.show_plane_only(has_planes(axes))
         if isinstance(layer, Image):
             self.form.show_intensities(*layer.contrast_limits_range)
         self._offer_units()
