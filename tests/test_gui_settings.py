@@ -154,6 +154,15 @@ def test_text_that_is_no_recipe_is_said_in_the_widget(open_widget):
     assert "no recipe on the clipboard" in widget.bar.message.text()
 
 
+def test_null_on_the_clipboard_is_no_recipe_and_runs_nothing(viewer, open_widget):
+    viewer.add_image(blobs(), name="blobs")
+    widget = open_widget("Threshold")
+    QGuiApplication.clipboard().setText("null")
+    widget.recipes._try(widget.recipes.run_copied)
+    assert "no recipe on the clipboard" in widget.bar.message.text()
+    assert not widget.runner.is_running
+
+
 def test_python_code_gives_the_same_labels(ran, viewer):
     from napari_tessera.gui.code import as_python
 
@@ -165,4 +174,18 @@ def test_python_code_gives_the_same_labels(ran, viewer):
 def test_command_line_holds_the_changed_settings(ran):
     from napari_tessera.gui.code import as_command
 
-    assert as_command(ran.question()) == "tessera watershed IMAGE.tif -o OUT.tif --axes YX --smoothing 1.7"
+    assert as_command(ran.question()).endswith(" --smoothing 1.7")
+
+
+def test_command_line_holds_the_pixel_size_and_its_unit(ran):
+    from napari_tessera.gui.code import as_command
+
+    expected = "tessera watershed IMAGE.tif -o OUT.tif --axes YX --spacing 0.5 0.5 --unit micrometer "
+    assert as_command(ran.question()).startswith(expected)
+
+
+def test_command_line_says_no_pixel_size_where_none_is_known(viewer, open_widget):
+    from napari_tessera.gui.code import as_command
+
+    viewer.add_image(blobs(), name="blobs")
+    assert "--spacing" not in as_command(open_widget("Threshold").question())

@@ -61,9 +61,12 @@ class RecipeMenu:
 
     def _copied(self) -> Any:
         try:
-            return json.loads(clipboard.paste())
-        except ValueError as error:
-            raise InputError("There is no recipe on the clipboard. Copy one first (it is JSON text).") from error
+            copied = json.loads(clipboard.paste())
+        except ValueError:
+            copied = None
+        if copied is None:
+            raise InputError("There is no recipe on the clipboard. Copy one first (it is JSON text).")
+        return copied
 
     def _copy(self, text: str, what: str) -> None:
         clipboard.copy(text)
