@@ -187,3 +187,29 @@ def test_result_in_napari_and_in_python_are_the_same_in_3d(viewer, open_widget, 
     run(open_widget("Watershed"))
     expected = api.segment("watershed", blobs(3), spacing=(2, 1, 1)).labels
     np.testing.assert_array_equal(viewer.layers[-1].data, expected)
+
+
+@pytest.fixture
+def seeded(viewer, open_widget):
+    """Region growing in a volume, from points without a Z; plane 2 is shown."""
+    image = viewer.add_image(blobs(3), scale=(2, 1, 1), name="blobs")
+    seeds = viewer.add_points([[5, 6]], name="seeds")
+    widget = open_widget("Region growing")
+    widget.inputs.main.layer, widget.inputs.boxes["seeds"].layer = image, seeds
+    viewer.dims.set_current_step(0, 2)
+    return widget
+
+
+def test_points_without_z_lie_on_the_plane_shown(seeded):
+    assert seeded.question().inputs["seeds"].tolist() == [[2, 5, 6]]
+
+
+def test_it_is_said_where_points_without_z_were_put(seeded, run):
+    run(seeded)
+    assert "The 2-D points of 'seeds' were put on the plane shown (Z 2)." in seeded.bar.message.text()
+
+
+def test_points_without_z_seed_the_current_plane(seeded, viewer, run):
+    seeded.region.plane_only.value = True
+    run(seeded)
+    assert viewer.layers[-1].data[2, 5, 6] == 1

@@ -22,6 +22,7 @@ from napari_tessera.gui.layers import (
     is_rgb,
     labels_of,
     place,
+    planes_shown,
     points_of,
     record_of,
     short_unit,
@@ -44,6 +45,7 @@ class InputsBox:
 
     def __init__(self, viewer: ViewerModel, method: Method, rows: Rows) -> None:
         self.method = method
+        self._viewer = viewer
         self._rows = rows
         self._followed: Layer | None = None
         self._axes_chosen: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
@@ -124,9 +126,26 @@ class InputsBox:
             layer = self.boxes[entry.name].layer
             if layer is None or not entry.matters(values):
                 continue
-            is_points = isinstance(layer, Points)
-            found[entry.name] = points_of(layer, image, self.axes) if is_points else labels_of(layer, self.axes)
+            if isinstance(layer, Points):
+                found[entry.name] = points_of(layer, image, self.axes, self._viewer.dims.point)
+            else:
+                found[entry.name] = labels_of(layer, self.axes)
         return found
+
+    def notes(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Say which points have fewer axes than the image, and where they are put."""
+        image = self.main_layer()
+        planes = planes_shown(image, self.axes, self._viewer.dims.point)
+        found = []
+        for entry in self.method.inputs[1:]:
+            layer = self.boxes[entry.name].layer
+            if not isinstance(layer, Points) or not entry.matters(values):
+                continue
+            missing = self.axes[: max(image.ndim - layer.ndim, 0)].replace("C", "")
+            if missing:
+                where = ", ".join(f"{axis} {planes[axis]}" for axis in missing)
+                found.append(f"The {layer.ndim}-D points of {layer.name!r} were put on the plane shown ({where}).")
+        return tuple(found)
 
     def made_by(self) -> dict[str, Any]:
         """Return the records of those inputs that Tessera made."""

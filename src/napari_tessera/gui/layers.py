@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,9 +101,20 @@ def labels_of(layer: Layer, axes: str) -> Any:
     return data
 
 
-def points_of(layer: Points, image: Layer, axes: str) -> np.ndarray:
-    """Return points in pixels of `image`, one column per axis of its labels."""
-    pixels = [image.world_to_data(layer.data_to_world(point)) for point in layer.data]
+def points_of(layer: Points, image: Layer, axes: str, shown: Sequence[float]) -> np.ndarray:
+    """Return points in pixels of `image`, one column per axis of its labels.
+
+    Parameters
+    ----------
+    layer : napari.layers.Points
+    image : napari.layers.Layer
+    axes : str
+        Axes of the image.
+    shown : sequence of float
+        The viewer's `dims.point`; points with fewer axes than the image lie on the plane shown.
+    """
+    missing = tuple(shown)[-image.ndim :][: max(image.ndim - layer.ndim, 0)]
+    pixels = [image.world_to_data((*missing, *layer.data_to_world(point))) for point in layer.data]
     kept = [axis for axis, letter in enumerate(axes) if letter != "C"]
     return np.asarray(pixels, float).reshape(-1, image.ndim)[:, kept]
 

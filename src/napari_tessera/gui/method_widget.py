@@ -51,6 +51,7 @@ class MethodWidget(Panel):
         self.preview = LivePreview(self)
         self._activity: Any = None
         self._activity_told = 0.0
+        self._notes: tuple[str, ...] = ()
         self._remember()
         self._connect()
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
@@ -88,6 +89,7 @@ class MethodWidget(Panel):
         except TesseraError as error:
             self.bar.show_error(error)
             return
+        self._notes = self.inputs.notes(question.parameters) if recipe is None else ()
         self.bar.show_running(True)
         self.bar.say("Starting …")
         # napari lets other events through while it makes the bar; the end of a run must not be among them yet.
@@ -112,7 +114,7 @@ class MethodWidget(Panel):
         self.preview_switch.value = False
         for layer in answer.layers:
             self.viewer.add_layer(layer)
-        notes = answer.result.notes
+        notes = (*self._notes, *answer.result.notes)
         self.bar.say(" ".join(notes) if notes else summary_of(answer.result), is_warning=bool(notes))
 
     def shut_down(self) -> None:
