@@ -64,6 +64,17 @@ def test_preview_goes_when_switched_off(previewed, viewer):
     assert [layer.name for layer in viewer.layers] == ["blobs"]
 
 
+def test_preview_is_switched_off_when_its_image_is_deleted(previewed, viewer):
+    viewer.layers.remove("blobs")
+    assert previewed.preview_switch.value is False
+    assert len(viewer.layers) == 0
+
+
+def test_preview_is_switched_off_when_all_layers_are_deleted(previewed, viewer):
+    viewer.layers.clear()
+    assert previewed.preview_switch.value is False
+
+
 def test_preview_goes_when_the_widget_is_closed(previewed, viewer):
     viewer.window.remove_dock_widget(previewed)
     assert [layer.name for layer in viewer.layers] == ["blobs"]

@@ -99,6 +99,33 @@ def test_nan_is_said_in_the_widget_and_adds_nothing(viewer, open_widget, run):
     assert len(viewer.layers) == 1
 
 
+def test_error_goes_with_the_layer_it_is_about(viewer, open_widget, run):
+    viewer.add_image(np.full((9, 9), np.nan), name="gaps", contrast_limits=(0, 1))
+    widget = open_widget("Threshold")
+    run(widget)
+    assert "NaN" in widget.bar.message.text()
+    viewer.layers.clear()
+    assert widget.bar.message.text() == ""
+
+
+def test_error_goes_when_another_layer_is_chosen(viewer, open_widget, run):
+    viewer.add_image(blobs(), name="blobs")
+    viewer.add_image(np.full((9, 9), np.nan), name="gaps", contrast_limits=(0, 1))
+    widget = open_widget("Threshold")
+    run(widget)
+    widget.inputs.main.layer = viewer.layers["blobs"]
+    assert widget.bar.message.text() == ""
+
+
+def test_what_a_run_found_stays_when_another_layer_is_chosen(viewer, open_widget, run):
+    viewer.add_image(blobs(), name="blobs")
+    other = viewer.add_image(blobs(), name="other")
+    widget = open_widget("Threshold")
+    run(widget)
+    widget.inputs.main.layer = other if widget.inputs.main.layer is not other else viewer.layers["blobs"]
+    assert "in less than" in widget.bar.message.text() or " s." in widget.bar.message.text()
+
+
 def test_bad_setting_is_said_in_the_widget(viewer, open_widget, run):
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")

@@ -35,6 +35,7 @@ class LivePreview:
         self.viewer = widget.viewer
         self.layer: Labels | None = None
         self.is_on = False
+        self._image: Layer | None = None
         self._is_awaited = False
         self._memory = Memory()
         self.latest = Latest()
@@ -60,6 +61,10 @@ class LivePreview:
         if self.is_on:
             self._timer.start()
 
+    def has_lost_its_image(self) -> bool:
+        """Say whether the image that is previewed was deleted."""
+        return self.is_on and self._image is not None and self._image not in self.viewer.layers
+
     def close(self) -> None:
         """Take the preview away for good."""
         for event in self._moves():
@@ -72,7 +77,7 @@ class LivePreview:
         return (camera.events.zoom, camera.events.center, dims.events.point, dims.events.order, dims.events.ndisplay)
 
     def _ask(self) -> None:
-        image = self.widget.inputs.main.layer
+        image = self._image = self.widget.inputs.main.layer
         if image is None or self.viewer.dims.ndisplay != 2 or not self.is_on:
             self._take_away()
             return

@@ -128,6 +128,8 @@ class MethodWidget(Panel):
         """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
         self.inputs.refresh()
         self.region.shapes.refresh()
+        if self.preview.has_lost_its_image():
+            self.preview_switch.value = False
 
     def restore_defaults(self) -> None:
         """Set every setting to its default."""
@@ -199,6 +201,8 @@ class MethodWidget(Panel):
         self.form.on_change(self._save_timer.start)
         self.form.on_change(self.preview.update)
         self.inputs.on_change(self.preview.update)
+        self.inputs.on_change(self.bar.clear_error)
+        self.region.on_change(self.bar.clear_error)
         self.preview_switch.changed.connect(self.preview.switch)
         # Qt cuts a widget's own methods off before it says that the widget is destroyed.
         runner, latest = self.runner, self.preview.latest

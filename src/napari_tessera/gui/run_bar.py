@@ -93,6 +93,11 @@ class RunBar(QWidget):
         text = f"This should not have happened ({what}). No layer was changed. Please report it with the details."
         self._show(text, ERROR_STYLE, details)
 
+    def clear_error(self) -> None:
+        """Take an error away that was about something which has changed since."""
+        if self.message.styleSheet() == ERROR_STYLE:
+            self.say("")
+
     def _show(self, text: str, style: str, details: str = "") -> None:
         self.message.setText(text)
         self.message.setStyleSheet(style)
