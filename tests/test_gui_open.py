@@ -5,14 +5,18 @@ import sys
 import threading
 
 import pytest
+from napari.components import ViewerModel
 from npe2 import PluginManifest
 
 from napari_tessera.gui.latest import Latest
+from napari_tessera.gui.widgets import WatershedWidget
 from napari_tessera.gui.worker import Runner, quick_switching
 from napari_tessera.jobs import Progress
 from napari_tessera.registry import METHODS
 
 MANIFEST = PluginManifest.from_distribution("napari-tessera")
+
+SMALL_SCREEN_PX = 800
 
 HEAVY = {"torch", "skimage", "sklearn", "dask"}
 
@@ -138,3 +142,19 @@ def test_latest_request_wins(qtbot):
     qtbot.waitUntil(lambda: bool(found), timeout=5_000)
     latest.stop()
     assert found == [(3, "new")]
+
+
+def test_all_widgets_at_once_fit_on_a_small_screen(viewer, open_widget):
+    assert sum(open_widget(method.title).minimumSizeHint().height() for method in METHODS) < SMALL_SCREEN_PX / 2
+
+
+def test_run_stays_in_sight_where_room_is_short(qtbot):
+    widget = WatershedWidget(ViewerModel())
+    qtbot.addWidget(widget)
+    widget.more_settings.expand(animate=False)
+    widget.resize(320, 320)
+    widget.show()
+    qtbot.waitUntil(lambda: widget.bar.isVisible())
+    button = widget.bar.run_button
+    assert button.mapTo(widget, button.rect().bottomLeft()).y() < widget.height()
+    widget.shut_down()

@@ -13,7 +13,7 @@ from napari_tessera.gui.form import Form
 from napari_tessera.gui.inputs_box import InputsBox
 from napari_tessera.gui.layers import short_unit
 from napari_tessera.gui.region_box import RegionBox, has_planes
-from napari_tessera.gui.rows import AsTallAsContent, Rows, collapsible, column_of
+from napari_tessera.gui.rows import AsTallAsContent, Rows, Shrinking, collapsible, column_of
 from napari_tessera.gui.run_bar import RunBar
 from napari_tessera.gui.wording import tooltip
 from napari_tessera.registry import Method
@@ -104,7 +104,8 @@ class Panel(QWidget):
         summary = QLabel(self.method.summary)
         summary.setWordWrap(True)
         summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        layout = QVBoxLayout(self)
+        content = QWidget()
+        layout = QVBoxLayout(content)
         layout.setContentsMargins(8, 6, 8, 8)
         layout.setSpacing(8)
         layout.addWidget(summary)
@@ -113,5 +114,8 @@ class Panel(QWidget):
             layout.addWidget(self.preview_switch.native)
         layout.addWidget(self.bar)
         layout.addStretch(1)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(Shrinking(content))
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.setMinimumWidth(WIDTH_PX)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 LABEL_WIDTH_PX = 100
+LEAST_HEIGHT_PX = 60
 
 
 class Rows(QWidget):
@@ -64,6 +66,48 @@ class AsTallAsContent(QScrollArea):
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().eventFilter(watched, event)
+
+
+class Shrinking(QScrollArea):
+    """A scroll area for a whole widget: it shrinks to next to nothing, and scrolls only where its content cannot.
+
+    Qt's own resizing would scroll as soon as the content has less than the height it likes best; here the content's
+    inner scroll area gives way first, so that what stands below it stays in sight as long as it can.
+    """
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self._content = content
+        self.setWidget(content)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setStyleSheet("QScrollArea { border: none; margin: 0; padding: 0; }")
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumHeight(LEAST_HEIGHT_PX)
+        content.installEventFilter(self)
+
+    def sizeHint(self) -> QSize:
+        """Return the content's size."""
+        return self._content.sizeHint()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Fit the content to the room."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Fit the content anew when parts of it come or go."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+            self._fit()
+        return super().eventFilter(watched, event)
+
+    def _fit(self) -> None:
+        viewport, layout = self.viewport(), self._content.layout()
+        if viewport is None or layout is None:
+            return
+        width = viewport.width()
+        least = layout.minimumHeightForWidth(width) if layout.hasHeightForWidth() else layout.minimumSize().height()
+        self._content.resize(width, max(viewport.height(), least))
 
 
 def column_of(*widgets: QWidget, spacing: int = 6) -> QWidget:
