@@ -95,7 +95,7 @@ def test_nan_is_said_in_the_widget_and_adds_nothing(viewer, open_widget, run):
     viewer.add_image(image, name="blobs", contrast_limits=(0, 255))
     widget = open_widget("Threshold")
     run(widget)
-    assert "1 pixels that are NaN" in widget.bar.message.text()
+    assert "1 pixel that is NaN" in widget.bar.message.text()
     assert len(viewer.layers) == 1
 
 
