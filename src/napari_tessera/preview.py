@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LARGEST_VIEW_PX = 500_000
 """About a screen; keeps a preview within its time."""
-LARGEST_SLOW_VIEW_PX = 270_000
+LARGEST_SLOW_VIEW_PX = 250_000
 SLOW_METHODS = ("watershed",)
 LARGEST_SAMPLE_PX = 250_000
 PLANE_NDIM = 2
