@@ -20,6 +20,11 @@ from napari_tessera.spec import Input, Parameter, Role, ShownIf
 
 IMAGES = Path(__file__).parent / "images"
 HELP_WIDTH = 88
+IN_BLOCKS = {
+    None: "This method needs the whole image at once.",
+    "touch": "This method can run [in blocks](../large_images.md), with the labels of the whole image.",
+    "overlap": "This method can run [in blocks](../large_images.md); objects cut by a face are joined again.",
+}
 ROLE_WORDS = {Role.IMAGE: "image", Role.LABELS: "labels", Role.POINTS: "points"}
 
 
@@ -52,6 +57,8 @@ def method_page(method: Method) -> str:
         "## Parameters",
         table(("Name", "Default", "Allowed", "Meaning"), [parameter_row(entry, method) for entry in method.parameters]),
         *_section("Result", [entry.description for entry in text.many_returns]),
+        "## Large images",
+        IN_BLOCKS[method.join],
         *_section("Errors", [f"**{entry.type_name}**: {entry.description}" for entry in text.raises]),
         *_section("Notes", [entry.description for entry in text.meta if entry.args == ["notes"]]),
         *_section("References", [entry.description for entry in text.meta if entry.args == ["references"]]),

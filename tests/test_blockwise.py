@@ -45,10 +45,10 @@ def test_objects_that_touch_at_corners_of_blocks_are_joined_in_3d(connectivity):
     np.testing.assert_array_equal(in_one_piece(image, blocks=(5, 6, 4), **options).labels, whole)
 
 
-@pytest.mark.parametrize("colour_space", ["rgb", "lab"])
-def test_kmeans_is_the_same_in_blocks(colour_space):
+@pytest.mark.parametrize("features", ["channels", "intensity", "cielab"])
+def test_kmeans_is_the_same_in_blocks(features):
     image = np.stack([noise((30, 41), seed) // 4 for seed in range(3)], axis=-1).astype(np.uint8)
-    options = {"axes": "YXC", "k": 3}
+    options = {"axes": "YXC", "k": 3, "features": features}
     whole = tessera.segment("kmeans", image, **options).labels
     np.testing.assert_array_equal(tessera.segment("kmeans", image, blocks=16, **options).labels, whole)
 
@@ -109,7 +109,7 @@ def test_method_that_needs_the_whole_image_says_so():
 
 @pytest.mark.parametrize("blocks", [0, (3,), (3, 4, 5), -1, 2.5])
 def test_blocks_of_no_size_are_refused(blocks):
-    with pytest.raises((InputError, TypeError), match="blocks|iterable"):
+    with pytest.raises(InputError, match="`blocks` is"):
         in_one_piece(noise((9, 9)), blocks=blocks)
 
 

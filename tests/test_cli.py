@@ -105,6 +105,41 @@ def test_sizes_in_the_image_s_own_unit(folder):
     assert json.loads((folder / "out.json").read_text())["parameters"]["min_size"] == 12
 
 
+@pytest.fixture
+def plain_file(folder):
+    """A command on a file that says no pixel size, so that sizes in its unit mean nothing."""
+    np.save(folder / "plain.npy", np.pad(np.ones((3, 3)), 2))
+    return ["threshold", "plain.npy", "-o", "out.tif", "--sizes-in", "unit", "--output", "objects"]
+
+
+def test_sizes_in_the_unit_need_a_pixel_size(plain_file, capsys):
+    assert main(plain_file) == 2
+    assert "its pixel size is not known. Give --spacing" in capsys.readouterr().err
+
+
+def test_settings_without_a_size_are_checked_before_any_image(folder, capsys):
+    words = ["threshold", "nowhere.tif", "squares.tif", "-o", "labels", "--sizes-in", "unit", "--rule", "otso"]
+    assert main(words) == 2
+    assert "`rule` is 'otso'" in capsys.readouterr().err
+
+
+def test_a_unit_alone_is_no_pixel_size(plain_file):
+    assert main([*plain_file, "--unit", "µm"]) == 2
+
+
+def test_pixel_size_of_one_may_be_typed(plain_file):
+    assert main([*plain_file, "--spacing", "1"]) == 0
+
+
+def test_sizes_in_the_unit_need_the_distance_of_planes_too(folder, capsys):
+    tifffile.imwrite(
+        "stack.tif", np.ones((4, 5, 5), np.uint16), metadata={"axes": "ZYX"}, photometric="minisblack",
+        resolution=(100, 100), resolutionunit="CENTIMETER",
+    )  # fmt: skip
+    assert main(["threshold", "stack.tif", "-o", "out.tif", "--sizes-in", "unit"]) == 2
+    assert "its pixel size is not known" in capsys.readouterr().err
+
+
 def test_seeds_come_from_a_table(folder):
     (folder / "seeds.csv").write_text("y,x\n3,3\n")
     assert main(["region-growing", "squares.tif", "-o", "out.tif", "--seeds", "seeds.csv", "--smoothing", "0"]) == 0
@@ -120,11 +155,23 @@ def test_seeds_come_from_a_table(folder):
         (["threshold", "squares.tif", "-o", "out.tif", "--smothing", "1"], 2, "Did you mean --smoothing?"),
         (["threshold", "squares.tif"], 2, "-o"),
         (["treshold", "squares.tif"], 2, "Did you mean 'threshold'?"),
+        (["foo"], 2, "There are: threshold, region_growing, "),
         (["threshold", "square.tif", "-o", "out.tif"], 1, "Did you mean squares.tif?"),
-        (["threshold", "squares.tif", "-o", "out.bmp"], 1, "End its name in one of"),
+        (["threshold", "squares.tif", "-o", "out.bmp"], 2, "End its name in one of"),
+        (["threshold", ".", "-o", "labels"], 1, "is a folder, but a file is needed"),
+        (["threshold", "im/*.png", "-o", "labels"], 1, "no file fits it as a pattern"),
+        (["threshold", "*.tif", "-o", "labels"], 1, "it fits 1 file. Write it without quotes"),
         (["threshold", "squares.tif", "-o", "squares.tif", "--overwrite"], 1, "never overwritten"),
         (["threshold", "squares.tif", "-o", "out.tif", "--axes", "ZYX"], 1, "names 3 axes"),
-        (["threshold", "squares.tif", "-o", "out.tif", "--spacing", "0"], 1, "positive number"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--spacing", "1", "2", "3"], 1, "positive number"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--spacing", "0"], 2, "positive number"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--spacing", "1", "1", "1", "1"], 2, "at most z, y and x"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--axes", "QQ"], 2, "it needs Y and X"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--workers", "0"], 2, "1 or more"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--workers", "-1"], 2, "1 or more"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--resolution-level", "-1"], 2, "0 or more"),
+        (["region-growing", "a.tif", "-o", "o.tif", "--seeds", "s.csv", "--workers", "2"], 2, "cannot run in blocks"),
+        (["run", "any.json", "squares.tif", "-o", "out.tif", "--axes", "QQ"], 2, "it needs Y and X"),
         (["region-growing", "squares.tif", "-o", "out.tif"], 2, "--seeds"),
         (["run", "squares.tif", "squares.tif", "-o", "out.tif"], 1, "is no recipe"),
         (["run", "nowhere.json", "squares.tif", "-o", "out.tif"], 1, "There is no file nowhere.json"),
@@ -137,6 +184,23 @@ def test_what_is_wrong_is_said_and_nothing_is_written(folder, capsys, words, cod
     assert main(words) == code
     assert message in capsys.readouterr().err
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("others", [[], ["squares.tif"]], ids=["one image", "two images"])
+def test_error_of_a_method_names_the_file_once(folder, capsys, others):
+    image = np.ones((4, 4))
+    image[1, 1] = np.nan
+    np.save("holes.npy", image)
+    out = "labels/" if others else "out.tif"
+    assert main(["threshold", "holes.npy", *others, "-o", out, "--quiet"]) == 1
+    message = capsys.readouterr().err.splitlines()[0]
+    assert message.startswith("tessera: holes.npy: threshold: `image` has 1 pixel that is NaN or infinite.")
+
+
+def test_message_that_names_the_file_already_is_left_as_it_is(folder, capsys):
+    (folder / "broken.tif").write_text("no image")
+    main(["threshold", "broken.tif", "-o", "out.tif"])
+    assert capsys.readouterr().err.count("broken.tif") == 1
 
 
 def test_setting_without_effect_is_noted(folder, capsys):
@@ -210,6 +274,11 @@ def test_help_is_printed(method, capsys):
     assert method.summary.split()[0] in capsys.readouterr().out
 
 
+def test_unit_of_a_range_is_set_apart(capsys):
+    texts = {action.dest: action.help for action in method_parser(method_named("threshold"))._actions}
+    assert "[any number (intensity); default: auto;" in texts["low"]
+
+
 def test_condition_is_said_by_the_shorter_list(capsys):
     texts = {action.dest: action.help for action in method_parser(method_named("threshold"))._actions}
     assert "only with --rule multi-otsu" in texts["classes"]
@@ -217,11 +286,61 @@ def test_condition_is_said_by_the_shorter_list(capsys):
 
 
 def test_command_works_as_a_program_and_loads_nothing_heavy_for_help():
-    program = (
-        "import sys; from napari_tessera.cli import main; code = main(['--help']); "
-        "names = 'torch napari qtpy skimage numba dask zarr tifffile PIL'; heavy = set(names.split()) & set(sys.modules); "
-        "assert not heavy, heavy; sys.exit(code)"
-    )
+    program = """
+import sys
+from napari_tessera.cli import main
+code = main(["--help"])
+heavy = set("torch napari qtpy skimage numba dask zarr tifffile PIL".split()) & set(sys.modules)
+assert not heavy, heavy
+sys.exit(code)
+"""
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "threshold" in done.stdout
+
+
+def test_several_seeds_are_matched_by_name(folder):
+    np.save("more.npy", np.pad(np.ones((3, 3)), 2))
+    (folder / "seeds").mkdir()
+    (folder / "seeds" / "squares.csv").write_text("y,x\n3,3\n")
+    (folder / "seeds" / "more.csv").write_text("y,x\n3,3\n8,0\n")
+    words = ["region-growing", "squares.tif", "more.npy", "-o", "labels", "--seeds", "seeds", "--smoothing", "0"]
+    assert main(words) == 1
+    assert (folder / "labels" / "squares.tif").exists()
+    assert not (folder / "labels" / "more.tif").exists()
+
+
+def test_workers_give_the_same_labels(folder):
+    main(["threshold", "squares.tif", "-o", "whole.npy", *SETTINGS])
+    assert main(["threshold", "squares.tif", "-o", "blocks.zarr", "--workers", "2", *SETTINGS]) == 0
+    np.testing.assert_array_equal(np.asarray(read_labels("blocks.zarr").data), np.load("whole.npy"))
+
+
+def test_zarr_in_blocks_goes_to_zarr_and_leaves_nothing_else(folder):
+    main(["threshold", "squares.tif", "-o", "squares.zarr", *SETTINGS])
+    words = ["threshold", "squares.zarr", "-o", "out.zarr", "--workers", "2", "--axes", "YX", *SETTINGS]
+    assert main(words) == 0
+    assert np.asarray(read_labels("out.zarr").data).max() == 2
+    assert not list(folder.glob(".tessera*"))
+
+
+def test_recipe_made_in_2d_runs_on_a_time_series(folder):
+    main(["threshold", "squares.tif", "-o", "out.tif", *SETTINGS])
+    image = tifffile.imread("squares.tif")
+    tifffile.imwrite("movie.tif", np.stack([image] * 3), imagej=True, metadata={"axes": "TYX"})
+    assert main(["run", "out.json", "movie.tif", "-o", "movie-labels.tif"]) == 0
+    assert read_labels("movie-labels.tif").axes == "TYX"
+
+
+def test_recipe_takes_other_seeds(folder):
+    (folder / "seeds.csv").write_text("y,x\n3,3\n")
+    (folder / "others.csv").write_text("y,x\n8,10\n")
+    main(["region-growing", "squares.tif", "-o", "out.tif", "--seeds", "seeds.csv", "--smoothing", "0"])
+    assert main(["run", "out.json", "squares.tif", "-o", "again.tif", "--input", "seeds=others.csv"]) == 0
+    assert np.count_nonzero(read_labels("again.tif").data) == 15
+
+
+def test_recipe_names_its_inputs(folder, capsys):
+    main(["threshold", "squares.tif", "-o", "out.tif", *SETTINGS])
+    assert main(["run", "out.json", "squares.tif", "-o", "again.tif", "--input", "seeds=a.csv"]) == 2
+    assert "the recipe's inputs are: none" in capsys.readouterr().err

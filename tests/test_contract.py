@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import dask.array as da
@@ -145,7 +146,7 @@ def test_dask_zarr_and_strided_arrays_give_the_same_labels(method):
 def test_not_a_number_is_refused_with_advice(method, bad):
     image = blobs(dtype=np.float32)
     image[2, 2] = bad
-    with pytest.raises(InputError, match=r"1 pixels that are NaN or infinite.*nan_to_num"):
+    with pytest.raises(InputError, match=r"1 pixel that is NaN or infinite.*nan_to_num"):
         run(method, main=image)
 
 
@@ -223,6 +224,14 @@ def test_docstring_describes_every_input_and_parameter(method):
     assert method.summary.endswith(".")
     undescribed = [item.name for item in (*method.inputs, *method.parameters) if not item.help]
     assert undescribed == []
+
+
+@every_method
+def test_parameters_do_not_take_the_names_of_options_of_segment(method):
+    from napari_tessera import api
+
+    options = set(inspect.signature(api.bind).parameters)
+    assert not options & {item.name for item in (*method.inputs[1:], *method.parameters)}
 
 
 @every_method

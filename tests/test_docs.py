@@ -31,11 +31,18 @@ def _load_method_pages():
 
 method_pages = _load_method_pages()
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def _stem(page: Path) -> str:
+    return page.stem
 
 
 def _blocks(page: Path, language: str) -> list[str]:
     return [text for _, name, text in FENCE.findall(page.read_text(encoding="utf-8")) if name == language]
+
+
+def _pages_with(language: str, start: str) -> list[Path]:
+    return [page for page in PAGES if any(start in text for text in _blocks(page, language))]
 
 
 @each_method
@@ -47,10 +54,8 @@ def test_page_shows_the_default_of_every_parameter(method):
 
 @each_method
 def test_page_shows_the_meaning_of_every_parameter(method):
-    page = method_pages.method_page(method)
-    assert [
-        entry.name for entry in (*method.parameters, *method.inputs) if not entry.help or entry.help not in page
-    ] == []
+    page, entries = method_pages.method_page(method), (*method.inputs, *method.parameters)
+    assert [entry.name for entry in entries if not entry.help or entry.help not in page] == []
 
 
 @each_method
@@ -77,11 +82,7 @@ def test_command_on_the_page_runs(method, files, monkeypatch, tmp_path):
     assert main(shlex.split(command)[1:]) == 0
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if any(">>>" in text for text in _blocks(page, "python"))],
-    ids=lambda page: page.stem,
-)
+@pytest.mark.parametrize("page", _pages_with("python", ">>> "), ids=_stem)
 def test_python_examples_give_what_the_page_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = "\n".join(_blocks(page, "python"))
@@ -97,7 +98,7 @@ def _commands(page: Path) -> list[str]:
     return [line[2:] for line in lines if line.startswith("$ tessera ")]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if _commands(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", _pages_with("console", "$ tessera "), ids=_stem)
 def test_commands_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
@@ -106,7 +107,7 @@ def test_commands_run_one_after_the_other(page, tmp_path, monkeypatch):
     assert codes == dict.fromkeys(codes, 0)
 
 
-@each_page
+@pytest.mark.parametrize("page", PAGES, ids=_stem)
 def test_links_and_pictures_lead_to_files(page):
     generated = {"methods/index.md", *(f"methods/{method.name}.md" for method in METHODS)}
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import hypothesis.extra.numpy as hnp
@@ -96,12 +97,8 @@ def test_any_input_gives_labels_or_a_kind_error(method):
     def check(case: tuple[np.ndarray, dict[str, Any]]) -> None:
         main, options = case
         before = frozen(main), {name: frozen(values) for name, values in options.items()}
-        try:
-            result = tessera.segment(method.name, main, **options)
-        except TesseraError as error:
-            assert str(error)
-        else:
-            check_labels(result, main)
+        with contextlib.suppress(TesseraError):
+            check_labels(tessera.segment(method.name, main, **options), main)
         assert frozen(main) == before[0]
         assert {name: frozen(values) for name, values in options.items()} == before[1]
 

@@ -7,7 +7,7 @@ import torch
 from napari_tessera.large.instances import InstanceModel, bounded, look, seen_diameter, segment_instances
 from napari_tessera.large.objects import Decoding, PixelScores, find_objects
 from napari_tessera.large.predict import padded_forward, predict_scores, to_image_grid
-from napari_tessera.nn.intensity import Levels, measure_levels, network_channels
+from napari_tessera.nn.intensity import CHANNELS, Levels, measure_levels, network_channels
 from napari_tessera.nn.unet import Architecture, UNet
 from napari_tessera.train.examples import painted_objects
 from napari_tessera.train.targets import HEADS, instance_targets
@@ -16,9 +16,8 @@ from napari_tessera.train.targets import HEADS, instance_targets
 def perfect_scores(labels, diameter_px=12.0):
     """Say of each pixel what a network would that had learnt everything."""
     targets = instance_targets(labels + 1, diameter_px)
-    away = targets.offset * (diameter_px / 2)
     border = (targets.classes == 3).astype(np.float32)
-    return PixelScores((labels > 0).astype(np.float32), border, targets.distance, away, targets.size)
+    return PixelScores((labels > 0).astype(np.float32), border, targets.distance, targets.size)
 
 
 def two_touching_discs():
@@ -70,7 +69,7 @@ def test_a_huge_image_is_not_magnified():
 
 def net_of_seed(seed):
     torch.manual_seed(seed)
-    return UNet(Architecture(4, HEADS, widths=(4, 8))).eval()
+    return UNet(Architecture(CHANNELS, HEADS, widths=(4, 8))).eval()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 40), (17, 33)])
@@ -81,24 +80,22 @@ def test_any_size_of_image_works(shape):
 
 
 def test_a_given_diameter_sets_the_scale():
-    channels = np.zeros((4, 40, 40), dtype=np.float32)
+    channels = np.zeros((5, 40, 40), dtype=np.float32)
     scores, factor = look(InstanceModel(net_of_seed(0), 24.0), channels, diameter_px=12)
     assert factor == 2
     assert scores.object.shape == (80, 80)
 
 
 def test_averaging_over_flips_makes_mirrored_images_agree():
-    channels = np.random.default_rng(0).normal(size=(4, 16, 16)).astype(np.float32)
+    channels = np.random.default_rng(0).normal(size=(5, 16, 16)).astype(np.float32)
     net = net_of_seed(0)
-    one = predict_scores(net, channels, 1.0, 24.0, flips=True)
-    mirrored = predict_scores(net, channels[..., ::-1].copy(), 1.0, 24.0, flips=True)
+    one = predict_scores(net, channels, 1.0, flips=True)
+    mirrored = predict_scores(net, channels[..., ::-1].copy(), 1.0, flips=True)
     np.testing.assert_allclose(one.distance, mirrored.distance[:, ::-1], atol=1e-5)
-    np.testing.assert_allclose(one.offset[0], mirrored.offset[0][:, ::-1], atol=1e-4)
-    np.testing.assert_allclose(one.offset[1], -mirrored.offset[1][:, ::-1], atol=1e-4)
 
 
 def test_padding_does_not_shift_the_scores():
-    images, net = torch.randn(1, 4, 40, 40), net_of_seed(0)
+    images, net = torch.randn(1, CHANNELS, 40, 40), net_of_seed(0)
     assert padded_forward(net, images)["classes"].shape == (1, 3, 40, 40)
     inner = padded_forward(net, images)["classes"][..., 19:21, 19:21]
     torch.testing.assert_close(inner, net(images)["classes"][..., 19:21, 19:21])
@@ -118,8 +115,8 @@ def test_bright_objects_stay_bright_and_grey_fills_all_colours():
     image = np.full((20, 20), 10, dtype=np.uint16)
     image[5:8, 5:8] = 4000
     channels = network_channels(image, measure_levels(image))
-    assert channels.shape == (4, 20, 20)
-    assert channels[:, 6, 6] == pytest.approx([1, 1, 1, 1])
+    assert channels.shape == (5, 20, 20)
+    assert channels[:, 6, 6] == pytest.approx([1, 1, 1, 1, 0])
 
 
 def test_dim_objects_stand_out_in_the_compressed_channel():

@@ -273,3 +273,28 @@ def test_failure_while_writing_keeps_the_older_file(tmp_path, monkeypatch, numbe
         write_result(a_result(largest=9), path, overwrite=True)
     assert np.asarray(read_labels(path).data).max() == 2
     assert {entry.name for entry in tmp_path.iterdir()} == {"a.npy", "a.json", "a.csv"}
+
+
+def test_tiff_that_claims_more_than_it_can_hold_is_damaged(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((32, 32), np.uint8), tile=(32, 32))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages.first.tags["ImageWidth"].overwrite(2**31)
+    with pytest.raises(FileError, match="which cannot be in it"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("ending", [".tif", ".png", ".jpg", ".npy"])
+def test_any_damage_gives_a_picture_or_a_kind_error(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    content, rng = whole_file(path), np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(40):
+        damaged = bytearray(content)
+        for place in rng.integers(0, 400, 3):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            outcomes.add(load(read_image(path)).data.ndim > 1)
+        except FileError as error:
+            outcomes.add(path.name in str(error))
+    assert outcomes == {True}

@@ -271,3 +271,25 @@ def test_points_are_read_in_the_order_of_the_axes(tmp_path, text, points):
 def test_header_without_points_is_no_points(tmp_path):
     (tmp_path / "seeds.csv").write_text("y,x\n")
     assert read_points(tmp_path / "seeds.csv").shape == (0, 2)
+
+
+def test_large_tiff_is_read_lazily(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_tessera.io.tiff.LAZY_FROM_BYTES", 100)
+    path, *_ = write_result(labelled(MICROMETRES_3D), tmp_path / "cells.ome.tif")
+    picture = read_labels(path)
+    assert type(picture.data).__module__.startswith("dask")
+    np.testing.assert_array_equal(np.asarray(picture.data), labelled(MICROMETRES_3D).labels)
+
+
+def test_labels_on_disk_are_copied_to_ome_zarr(tmp_path):
+    labels = zarr.create_array(tmp_path / "disk.zarr", data=np.eye(700, dtype=np.int32), chunks=(256, 256))
+    image = LabelImage("threshold", labels, MICROMETRES_2D, "objects", {})
+    path, *_ = write_result(Result((image,), {}), tmp_path / "cells.zarr")
+    np.testing.assert_array_equal(np.asarray(read_labels(path).data), np.eye(700))
+
+
+def test_ome_zarr_keeps_to_the_specification(tmp_path):
+    models = pytest.importorskip("ome_zarr_models.v04.image_label")
+    path, *_ = write_result(labelled(MICROMETRES_3D), tmp_path / "cells.zarr")
+    image = models.ImageLabel.from_zarr(zarr.open_group(path, mode="r"))
+    assert [axis.name for axis in image.attributes.multiscales[0].axes] == ["z", "y", "x"]

@@ -94,6 +94,12 @@ def test_every_imported_package_is_a_declared_dependency():
     assert undeclared == set()
 
 
+def test_every_dependency_is_imported_somewhere():
+    distributions = packages_distributions()
+    used = {_plain(known) for name in _imported_packages() for known in distributions.get(name, [])}
+    assert {_plain(requirement) for requirement in PROJECT["dependencies"]} - used == set()
+
+
 def test_plugin_forces_no_qt_binding():
     required = {_plain(line) for line in distribution("napari-tessera").requires if "extra ==" not in line}
     assert not required & {"pyqt5", "pyqt6", "pyside2", "pyside6"}

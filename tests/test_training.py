@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from napari_tessera.jobs import drive
+from napari_tessera.nn.intensity import CHANNELS
 from napari_tessera.nn.unet import Architecture, UNet
 from napari_tessera.train.instances import as_batch, instance_loss
 from napari_tessera.train.loop import Schedule, train
 from napari_tessera.train.patches import Example, Sampling, draw_batch, draw_patch, image_weights, usual_diameter
-from napari_tessera.train.targets import HEADS, centre_offset, instance_targets, normalised_distance, touching
+from napari_tessera.train.targets import HEADS, instance_targets, normalised_distance, touching
 
 TWO_TOUCHING = np.array([[1, 1, 1, 1, 1, 1], [1, 2, 2, 3, 3, 1], [1, 1, 1, 1, 1, 1]], dtype=np.int32)
 
@@ -44,13 +45,6 @@ def test_distance_is_1_at_the_heart_of_each_object_and_0_outside():
     assert distance[3].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, 0])
 
 
-def test_offset_points_to_the_centre_in_radii():
-    labels = np.array([[1, 2, 2, 2, 1]], dtype=np.int32)
-    along_y, along_x = centre_offset(labels, diameter_px=4)
-    assert along_y.tolist() == [[0, 0, 0, 0, 0]]
-    assert along_x.tolist() == [[0, 0.5, 0, -0.5, 0]]
-
-
 def test_usual_diameter_is_that_of_the_objects_which_hold_the_middle_of_the_area():
     labels = np.zeros((40, 40), dtype=np.int32)
     labels[:20, :20], labels[30, 30], labels[32, 32], labels[34, 34] = 1, 2, 3, 4
@@ -58,10 +52,10 @@ def test_usual_diameter_is_that_of_the_objects_which_hold_the_middle_of_the_area
     assert usual_diameter(np.zeros((4, 4), dtype=np.int32)) is None
 
 
-def test_groups_get_their_share_of_the_patches():
-    examples = [scene(), scene(1), scene(2)]
+def test_a_group_is_drawn_as_often_as_the_square_root_of_its_number_of_images():
+    examples = [scene(seed) for seed in range(5)]
     object.__setattr__(examples[0], "group", "rare")
-    assert image_weights(examples, {"rare": 0.5}).tolist() == [0.5, 0.25, 0.25]
+    assert image_weights(examples).tolist() == pytest.approx([1 / 3, *[1 / 6] * 4])
 
 
 def test_a_patch_shows_objects_at_the_usual_size_whatever_the_image():
@@ -82,9 +76,9 @@ def test_nothing_outside_the_image_counts():
 def short_run(checkpoint=None, steps=6, stop_after=None, validate=None):
     """Train a tiny network for a few steps; with `stop_after`, give up there as a killed run does."""
     torch.manual_seed(0)
-    net = UNet(Architecture(4, HEADS, widths=(4, 8)))
+    net = UNet(Architecture(CHANNELS, HEADS, widths=(4, 8)))
     examples, sampling = [scene()], Sampling(size_px=32, diameter_px=12)
-    weights = image_weights(examples, {})
+    weights = image_weights(examples)
 
     def draw(rng):
         return as_batch(*draw_batch(examples, weights, sampling, 2, rng))
@@ -138,11 +132,11 @@ def test_the_best_weights_survive_a_stop(tmp_path):
 
 def test_training_learns_the_discs():
     torch.manual_seed(0)
-    net = UNet(Architecture(4, HEADS, widths=(4, 8)))
+    net = UNet(Architecture(CHANNELS, HEADS, widths=(4, 8)))
     examples, sampling = [scene()], Sampling(size_px=32, diameter_px=12)
 
     def draw(rng):
-        return as_batch(*draw_batch(examples, image_weights(examples, {}), sampling, 2, rng))
+        return as_batch(*draw_batch(examples, image_weights(examples), sampling, 2, rng))
 
     losses = []
     schedule = Schedule(steps=30, peak_rate=1e-2, warm_steps=2, cool_steps=10)

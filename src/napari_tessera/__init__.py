@@ -16,6 +16,7 @@ _PUBLIC = {
     "run": "api",
     "segment": "api",
     "evaluate": "metrics",
+    "evaluate_many": "metrics",
     "Progress": "jobs",
     "Region": "region",
     "Result": "result",

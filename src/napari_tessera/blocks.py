@@ -75,7 +75,7 @@ def check_blocks(
 def _size(blocks: int | Sequence[int] | bool | None, ndim: int) -> tuple[int, ...]:
     if blocks is None or isinstance(blocks, bool):
         return BLOCK_PX[ndim]
-    size = (blocks,) * ndim if isinstance(blocks, int) else tuple(blocks)
+    size = tuple(blocks) if isinstance(blocks, Sequence) else (blocks,) * ndim
     if len(size) != ndim or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
         raise InputError(f"`blocks` is {blocks!r}, but it needs one side in pixels, or {ndim} (along z, y, x).")
     return tuple(int(side) for side in size)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from napari_tessera.io.write import write_result
 from napari_tessera.jobs import drive
@@ -14,24 +15,11 @@ from napari_tessera.overlay import draw_overlay
 from napari_tessera.result import Result
 from napari_tessera.samples import Sample, sample_named
 
-IMAGE, METHOD = "coins", "watershed"
+IMAGE, METHOD = "coins", "threshold"
+SETTINGS = {"rule": "local-mean", "radius": 60, "offset": 10.0, "smoothing": 2.0, "output": "objects", "min_size": 200}
+"""Coins lie in uneven light, brightest in a corner, so that each pixel is compared with its surroundings."""
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 FOLDER = Path("tessera-demo")
-
-
-def main(headless: Path | None = None) -> int:
-    """Open napari on a real image with a result; where no window can open, or with a folder, write files instead."""
-    if headless is None:
-        reason = why_no_window()
-        if reason is None:
-            from napari_tessera.gui.demo import open_demo
-
-            open_demo()
-            return 0
-        print(f"No window can be opened ({reason}); writing files to {FOLDER} instead.")
-        headless = FOLDER
-    write_demo(headless)
-    return 0
 
 
 def why_no_window() -> str | None:
@@ -72,8 +60,9 @@ def write_demo(folder: Path) -> list[Path]:
 
 
 def segment_sample(sample: Sample) -> Result:
-    """Run the method with its defaults."""
+    """Run the method as `SETTINGS` say."""
     from napari_tessera import api
 
-    request = api.bind(METHOD, sample.image, axes=sample.axes, spatial=sample.spatial, name=IMAGE)
+    settings: dict[str, Any] = {"name": IMAGE, **SETTINGS}
+    request = api.bind(METHOD, sample.image, axes=sample.axes, spatial=sample.spatial, **settings)
     return drive(api.job(request))

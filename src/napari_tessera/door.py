@@ -124,6 +124,8 @@ def as_array(values: Any, name: str) -> np.ndarray:
     InputError
         If it is no array of numbers, is empty, or does not fit into memory.
     """
+    if np.ma.is_masked(values):
+        raise InputError(f"{name} has a mask, which would be ignored. Fill it first, for example with image.filled(0).")
     try:
         array = np.asarray(values)
     except MemoryError as error:
@@ -163,8 +165,8 @@ def check_image(values: Any, name: str) -> np.ndarray:
     if array.dtype.kind == "f" and not (math.isfinite(array.min()) and math.isfinite(array.max())):
         bad = array.size - int(np.count_nonzero(np.isfinite(array)))
         raise InputError(
-            f"{name} has {bad} pixels that are NaN or infinite. Replace them first, for example with "
-            "np.nan_to_num(image)."
+            f"{name} has {bad} {'pixel that is' if bad == 1 else 'pixels that are'} NaN or infinite. Replace them "
+            "first, for example with 0 (in Python: np.nan_to_num(image))."
         )
     return array
 
@@ -261,14 +263,29 @@ def check_inputs(
 
 def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Sequence[int]) -> np.ndarray:
     wanted = layout.label_shape(shape)
-    if Role.POINTS in entry.roles and not (Role.LABELS in entry.roles and is_labels(values, wanted)):
-        return check_points(values, name, layout.label_axes, wanted)
+    if Role.POINTS in entry.roles and not (Role.LABELS in entry.roles and _is_painted(values, wanted)):
+        return _some(check_points(values, name, layout.label_axes, wanted), entry, name)
     array = check_labels(values, name) if Role.LABELS in entry.roles else check_image(values, name)
     if array.shape != wanted:
         raise InputError(
             f"{name} has shape {array.shape}, but the image needs {wanted} (axes {layout.label_axes}). "
             f"Give {_wanted(entry)} of that shape."
         )
+    return _some(array, entry, name)
+
+
+def _is_painted(values: Any, shape: Sequence[int]) -> bool:
+    """Say whether these are labels, of the image's shape or of another that no list of points has."""
+    given = np.shape(values)
+    looks_like_points = len(given) == 2 and given[1] == len(shape)
+    return is_labels(values, shape) or (is_labels(values, given) and len(given) > 1 and not looks_like_points)
+
+
+def _some(array: np.ndarray, entry: Input, name: str) -> np.ndarray:
+    """Refuse seeds that are none where the method cannot do without."""
+    is_empty = not len(array) if array.dtype.kind == "f" else not array.any()  # points are floats, labels integers
+    if Role.POINTS in entry.roles and not entry.is_optional and is_empty:
+        raise InputError(f"{name} is empty. Add at least one point, or paint at least one stroke.")
     return array
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import fastremap
 import numpy as np
-from scipy import ndimage
 
 from napari_tessera.jobs import Job, Progress
 
@@ -24,12 +23,16 @@ def label_dtype(largest: int) -> type[np.signedinteger]:
 
 def neighbourhood(ndim: int, connectivity: int) -> np.ndarray:
     """Return the (3, …, 3) boolean structuring element; connectivity 1 is faces only, `ndim` all diagonals too."""
+    from scipy import ndimage
+
     return ndimage.generate_binary_structure(ndim, min(connectivity, ndim))
 
 
 def connected_components(mask: np.ndarray, connectivity: int = 1) -> np.ndarray:
     """Label the connected regions of `mask` from 1 in raster order of their first pixel; int32, or int64 past 2³¹."""
     dtype = label_dtype(mask.size)
+    from scipy import ndimage
+
     labels, _ = ndimage.label(mask, neighbourhood(mask.ndim, connectivity), output=dtype)
     return labels
 
@@ -81,11 +84,6 @@ def drop_small(labels: np.ndarray, smallest: int) -> np.ndarray:
     keep = sizes(labels) >= smallest
     keep[0] = False
     return np.where(keep, np.arange(len(keep), dtype=labels.dtype), 0)[labels]
-
-
-def is_label_image(seeds: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Say whether `seeds` is a painted label image of the image's spatial `shape`, rather than a list of points."""
-    return seeds.dtype.kind in "iu" and seeds.shape == shape
 
 
 def chunks(size: int, chunk_px: int = CHUNK_PX) -> Iterator[slice]:

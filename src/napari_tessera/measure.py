@@ -185,13 +185,15 @@ class _IntensitySums:
             return summary.reduceat(of, runs.starts)[runs.is_object]
 
         np.add.at(self.first, runs.rows, per_run(np.add, difference))
-        np.add.at(self.second, runs.rows, per_run(np.add, difference**2))
+        with np.errstate(over="ignore"):  # beyond 1e154 a square is infinite; the other columns still hold
+            np.add.at(self.second, runs.rows, per_run(np.add, difference**2))
         np.minimum.at(self.low, runs.rows, per_run(np.minimum, values))
         np.maximum.at(self.high, runs.rows, per_run(np.maximum, values))
 
     def table(self, pixels: np.ndarray, channel: str) -> Table:
         mean = self.first / pixels
-        deviation = np.sqrt(np.maximum(self.second / pixels - mean**2, 0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = np.sqrt(np.maximum(self.second / pixels - mean**2, 0))
         columns = (mean + self.middle, self.low, self.high, deviation)
         return {f"{name} intensity{channel}": column for name, column in zip(MEASURES, columns, strict=True)}
 

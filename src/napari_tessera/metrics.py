@@ -118,9 +118,9 @@ def evaluate_many(
     Examples
     --------
     >>> import numpy as np
-    >>> import napari_tessera as tessera
+    >>> from napari_tessera.metrics import evaluate_many
     >>> one, none = np.array([[1, 1, 0]]), np.array([[0, 0, 0]])
-    >>> scores = tessera.evaluate_many([(one, one), (one, none)])
+    >>> scores = evaluate_many([(one, one), (one, none)])
     >>> scores["pooled"]["ap"]["0.50"], scores["mean"]["dice"]
     (0.5, 0.5)
     """

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import platform
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.errors import FileError, InputError
+from napari_tessera.jobs import Job, Progress
 
 FORMAT = 1
 LARGEST_EMBEDDED_BYTES = 1_000_000
-CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "edt", "fastremap")
+PART_BYTES = 2**22
+ZLIB_LEVEL = 3
+CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "fastremap")
 
 
 def versions() -> dict[str, str]:
@@ -36,28 +39,39 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def describe(array: np.ndarray) -> dict[str, Any]:
-    """Shape, dtype and SHA-256 of an array's pixels in C order; no hash of an array that is not in memory."""
-    digest = hash_pixels(array) if isinstance(array, np.ndarray) else None
+def described(array: np.ndarray) -> Job[dict[str, Any]]:
+    """Give shape, dtype and SHA-256 of an array's pixels in C order; no hash of an array that is not in memory."""
+    digest = None
+    if isinstance(array, np.ndarray):
+        hashing = hashlib.sha256()
+        for part in _little_endian_parts(array):
+            hashing.update(part)
+            yield Progress(0, 1, "Recording")
+        digest = hashing.hexdigest()
     return {"shape": list(map(int, array.shape)), "dtype": np.dtype(array.dtype).str.lstrip("<>|="), "sha256": digest}
 
 
-def hash_pixels(array: np.ndarray) -> str:
-    """SHA-256 of the pixels in C order, little-endian, whatever the array's own layout."""
-    digest = hashlib.sha256()
-    little = array.dtype.newbyteorder("<")
-    for part in array if array.ndim > 1 else (array,):
-        digest.update(np.ascontiguousarray(part, dtype=little).data)
-    return digest.hexdigest()
-
-
-def embed(array: np.ndarray) -> dict[str, Any]:
+def embed(array: np.ndarray) -> Job[dict[str, Any]]:
     """Describe an array and, where it packs small (paint, seeds), keep its values in the record."""
-    record = describe(array)
-    packed = zlib.compress(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes(), 6)
+    record = yield from described(array)
+    packing, packed = zlib.compressobj(ZLIB_LEVEL), bytearray()
+    for part in _little_endian_parts(array):
+        packed += packing.compress(part)
+        if len(packed) > LARGEST_EMBEDDED_BYTES:
+            return record
+        yield Progress(0, 1, "Recording")
+    packed += packing.flush()
     if len(packed) <= LARGEST_EMBEDDED_BYTES:
         record["zlib"] = base64.b64encode(packed).decode("ascii")
     return record
+
+
+def _little_endian_parts(array: np.ndarray) -> Iterator[memoryview]:
+    """Cut an array's bytes, in C order and little-endian, into parts of a few megabytes."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    step = max(1, PART_BYTES // array.itemsize)
+    for start in range(0, flat.size, step):
+        yield np.ascontiguousarray(flat[start : start + step], array.dtype.newbyteorder("<")).view(np.uint8).data
 
 
 def embedded(record: Mapping[str, Any]) -> np.ndarray | None:
@@ -110,8 +124,15 @@ def check_record(record: Any) -> dict[str, Any]:
     missing = [key for key in ("tessera", "method", "parameters", "axes") if key not in record]
     if missing:
         raise InputError(f"This is not a Tessera recipe: it has no {', '.join(map(repr, missing))}.")
-    if not isinstance(record["tessera"], int) or record["tessera"] > FORMAT:
+    if not isinstance(record["tessera"], int):
+        raise InputError(f"The recipe is damaged: its format is {record['tessera']!r}, but it should be a number.")
+    if record["tessera"] > FORMAT:
         raise InputError(
-            f"The recipe has format {record['tessera']!r}; this version reads up to {FORMAT}. Update napari-tessera."
+            f"The recipe has format {record['tessera']}; this version reads up to {FORMAT}. Update napari-tessera."
         )
+    for key in ("parameters", "inputs", "region", "blocks"):
+        if not isinstance(record.get(key) or {}, Mapping):
+            raise InputError(f"The recipe is damaged: its {key!r} should be a dictionary, but is {record[key]!r}.")
+    if not all(isinstance(described or {}, Mapping) for described in (record.get("inputs") or {}).values()):
+        raise InputError("The recipe is damaged: each of its inputs should be described by a dictionary.")
     return dict(record)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_tessera.errors import ParameterError
 from napari_tessera.result import Kind
 from napari_tessera.spec import Declaration, Input, Parameter, Role
-from napari_tessera.two_pass import Settings, TwoPass
+
+if TYPE_CHECKING:
+    from napari_tessera.two_pass import Settings, TwoPass
 
 Join = Literal["touch", "overlap"]
 FixedSettings = Callable[[dict[str, Any]], dict[str, Any]]

@@ -144,7 +144,7 @@ class Parameter:
     def describe_range(self) -> str:
         """Say in words what values are allowed."""
         low, high = self.range.low, self.range.high
-        unit = f" {self.range.unit}" if self.range.unit else ""
+        unit = f" {self.range.unit}" if self.range.unit not in ("", "intensity") else ""
         if self.choices:
             return "one of " + ", ".join(map(repr, self.choices))
         if self.kind is bool:
@@ -209,11 +209,13 @@ class Declaration:
     @cached_property
     def _arguments(self) -> dict[str, tuple[inspect.Parameter, Any, str]]:
         hints = typing.get_type_hints(self.function, include_extras=True)
-        helps = {entry.arg_name: " ".join((entry.description or "").split()) for entry in self.docstring.params}
-        signature = inspect.signature(self.function)
-        return {
-            name: (argument, hints[name], helps.get(name, "")) for name, argument in signature.parameters.items()
+        helps = {
+            name: " ".join((entry.description or "").split())
+            for entry in self.docstring.params
+            for name in entry.arg_name.split(", ")
         }
+        signature = inspect.signature(self.function)
+        return {name: (argument, hints[name], helps.get(name, "")) for name, argument in signature.parameters.items()}
 
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
@@ -254,12 +256,9 @@ class Declaration:
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in values:
             if name not in known:
-                raise ParameterError(
-                    f"{self.name}: there is no parameter `{name}`. It has: {', '.join(known)}.", name
-                )
+                raise ParameterError(f"{self.name}: there is no parameter `{name}`. It has: {', '.join(known)}.", name)
         return {
-            name: parameter.checked(values.get(name, parameter.default), self.name)
-            for name, parameter in known.items()
+            name: parameter.checked(values.get(name, parameter.default), self.name) for name, parameter in known.items()
         }
 
 

@@ -16,6 +16,8 @@ from napari_tessera.bands import Piece, in_threads, pieces, widened
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import connected_components, renumber
 
+MEASURED_PX = 2**21
+"""Pixels that are summarised at once."""
 Settings = dict[str, Any]
 """All keyword arguments of the method, with `spacing` and `channel_axis`."""
 
@@ -48,8 +50,8 @@ class TwoPass:
         a halo this wide; `summarise` gets it without, `apply` with it.
     prepare : callable (image, **settings) -> Job of array
         What the other parts work on: spatial axes first, then features if any. It raises what cannot work.
-    rounds : callable (dtype of the prepared image, **settings) -> int
-        How often all blocks are summarised.
+    rounds : callable (prepared, **settings) -> int
+        How often all blocks are summarised; any one of them says.
     summarise : callable (prepared, start, earlier, **settings) -> summary
         Measure one block. `start` is the position of its first pixel in the whole image; `earlier` is the merged
         summary of the round before, or None.
@@ -62,7 +64,7 @@ class TwoPass:
     touching : callable (**settings) -> Touching or None
         How classes become objects; None where the classes are the labels.
     piece_px : callable (spatial axes, **settings) -> int
-        How many pixels can be summarised or labelled within about 50 ms.
+        How many pixels can be labelled within about 50 ms.
     """
 
     reach: Callable[..., int]
@@ -104,8 +106,8 @@ def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[np.
 def fit_whole(method: TwoPass, prepared: np.ndarray, ndim: int, /, **settings: Any) -> Job[dict[str, Any]]:
     """Measure a prepared image of `ndim` spatial axes, in as many rounds as the method needs."""
     summary = None
-    cut = pieces(prepared.shape[:ndim], method.piece_px(ndim, **settings))
-    for _ in range(method.rounds(prepared.dtype, **settings)):
+    cut = pieces(prepared.shape[:ndim], MEASURED_PX)
+    for _ in range(method.rounds(prepared, **settings)):
         earlier = summary
 
         def summarise(piece: Piece, earlier: Any = earlier) -> Any:

@@ -53,7 +53,8 @@ def _dispatch(words: list[str]) -> int:
     names = [method.name for method in METHODS]
     if command.replace("-", "_") not in names:
         near = difflib.get_close_matches(command, [*COMMANDS, *names], n=1)
-        parser.error(f"there is no method or command {command!r}. " + (f"Did you mean {near[0]!r}?" if near else ""))
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join([*names, *COMMANDS])}."
+        parser.error(f"there is no method or command {command!r}. {hint}")
     from napari_tessera.cli.method import segment_images
 
     return segment_images(method_named(command), rest)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,16 +14,23 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_tessera.blocks import fits_in_memory
 from napari_tessera.errors import FileError, ParameterError, TesseraError
+from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.io.together import check_free
-from napari_tessera.io.write import FORMATS, planned_files, write_result
+from napari_tessera.io.write import FORMATS, check_format, planned_files, write_result
 from napari_tessera.jobs import Job, Progress, drive
 from napari_tessera.result import LabelImage, Result
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
+PATTERN_SIGNS = frozenset("*?[")
 BAR = "{desc}: {percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
+
+
+Make = Callable[[Path, Path], tuple[Picture, Job[Result]]]
+"""Reads an image and returns the job on it; the second path is free for what must not be held in memory."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,15 @@ class Output:
     is_quiet: bool
     inputs: tuple[Path, ...] = ()
 
+    @property
+    def is_zarr(self) -> bool:
+        """Whether labels go into Zarr, which need not be held in memory."""
+        return self.path.name.lower().endswith(".zarr") or self.format.endswith(".zarr")
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
+
+def add_output_options(parser: argparse.ArgumentParser, what: str = "image") -> None:
     """Add the images and the options on where their labels go."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help="image file, or OME-Zarr folder")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help=f"{what} file, or OME-Zarr folder")
     parser.add_argument(
         "-o", "--out", required=True, metavar="OUT",
         help=f"file to write ({', '.join(FORMATS)}); for several images, a folder",
@@ -72,10 +87,14 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool) -> list[tuple[
     Raises
     ------
     ParameterError
-        If several images are to go into one file, or two of them under one name.
+        If several images are to go into one file, or two of them under one name, or if a file for one image has an
+        ending that cannot be written.
+    FileError
+        If the one image is a folder or a pattern: then it is not the ending that is wrong.
     """
     if not (len(images) > 1 or is_folder):
-        return [(images[0], output.path)]
+        check_is_one_image(images[0])
+        return [(images[0], _writable(output.path))]
     if output.path.name.lower().endswith(FORMATS) and not output.path.is_dir():
         raise ParameterError(f"There are {len(images)} images, so -o must be a folder, not {output.path}.", "out")
     names = [stem(image) for image in images]
@@ -87,25 +106,49 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool) -> list[tuple[
     return [(image, output.path / f"{name}.{output.format}") for image, name in zip(images, names, strict=True)]
 
 
+def check_is_one_image(path: Path) -> None:
+    """Refuse a folder of images, and a pattern that the shell has not replaced by names.
+
+    Raises
+    ------
+    FileError
+    """
+    if path.is_dir():
+        check_exists(path, may_be_folder=is_zarr(path))
+    elif PATTERN_SIGNS & set(str(path)) and not path.exists():
+        found = len(glob.glob(str(path)))
+        if not found:
+            raise FileError(f"There is no file {path}, and no file fits it as a pattern.")
+        raise FileError(
+            f"There is no file {path}, but as a pattern it fits {found} file{'' if found == 1 else 's'}. Write it "
+            "without quotes, so that the shell puts their names in its place, or name the files."
+        )
+
+
+def _writable(path: Path) -> Path:
+    try:
+        check_format(path)
+    except FileError as error:
+        raise ParameterError(str(error), "out") from error
+    return path
+
+
 def is_folder(text: str) -> bool:
     """Say whether -o names a folder."""
     return text.endswith(("/", "\\")) or (Path(text).is_dir() and not Path(text).name.lower().endswith(".zarr"))
 
 
-def run_all(
-    pairs: Sequence[tuple[Path, Path]], output: Output, make: Callable[[Path], tuple[Picture, Job[Result]]]
-) -> int:
+def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
     """Run every image; one that fails does not stop the others. Return the exit code."""
     if len(pairs) == 1:
-        _run_one(*pairs[0], output, make)
-        return 0
+        return _run_only(*pairs[0], output, make)
     failed = []
     for image, out in pairs:
         try:
             _run_one(image, out, output, make)
         except TesseraError as error:
             failed.append(image)
-            print(f"tessera: {image}: {error}", file=sys.stderr)
+            print(f"tessera: {naming(image, error)}", file=sys.stderr)
         except Exception as error:
             failed.append(image)
             print(f"tessera: {image}: unexpected {type(error).__name__}: {error}", file=sys.stderr)
@@ -115,25 +158,49 @@ def run_all(
     return 1 if failed else 0
 
 
-def _run_one(image: Path, out: Path, output: Output, make: Callable[[Path], tuple[Picture, Job[Result]]]) -> None:
+def _run_only(image: Path, out: Path, output: Output, make: Make) -> int:
+    """Run the only image; here a setting that does not suit it is a bad argument."""
+    try:
+        _run_one(image, out, output, make)
+    except TesseraError as error:
+        print(f"tessera: {naming(image, error)}", file=sys.stderr)
+        return 2 if isinstance(error, ParameterError) else 1
+    return 0
+
+
+def naming(image: Path, error: TesseraError) -> str:
+    """Return the error's message, with the image's file in front unless the message names it already."""
+    return str(error) if str(image) in str(error) else f"{image}: {error}"
+
+
+def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
+    check_is_one_image(image)
     files = [image, *output.inputs]
     check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
-    picture, job = make(image)
-    with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
-        result = drive(job, on_progress)
-    written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
-    if output.is_quiet:
-        return
+    scratch = out.with_name(f".tessera-{os.getpid()}-{out.name}")
+    try:
+        picture, job = make(image, scratch)
+        with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
+            result = drive(job, on_progress)
+        written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if not output.is_quiet:
+        _report(image, result, written[0])
+
+
+def _report(image: Path, result: Result, written: Path) -> None:
     for note in result.notes:
         print(f"{image}: {note}", file=sys.stderr)
     seconds = result.provenance.get("seconds")
     took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
-    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}")
+    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written}")
 
 
 def count_in_words(image: LabelImage) -> str:
     """Say how many objects or classes there are."""
-    count = len(np.setdiff1d(np.unique(image.data), [0]))
+    found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
+    count = len(found)
     word = "object" if image.kind == "objects" else "class"
     plural = "s" if word == "object" else "es"
     return f"{count} {word}{'' if count == 1 else plural}"
@@ -154,15 +221,16 @@ def progress_bar(title: str, *, is_quiet: bool) -> Iterator[Callable[[Progress],
         yield show
 
 
-def read_main(path: Path, *, takes_image: bool, axes: str | None, level: int = 0) -> Picture:
-    """Read the image (or the labels) to work on into memory.
+def read_main(path: Path, *, takes_image: bool, axes: str | None, level: int = 0, in_blocks: bool = False) -> Picture:
+    """Read the image (or the labels) to work on; into memory, unless it is too large or to be worked on in blocks.
 
     Raises
     ------
     FileError
     """
     read = read_image if takes_image else read_labels
-    return load(read(path, level=level, axes=axes))
+    picture = read(path, level=level, axes=axes)
+    return picture if in_blocks or not fits_in_memory(picture.data) else load(picture)
 
 
 def matching_file(path: Path, image: Path) -> Path:
@@ -173,8 +241,6 @@ def matching_file(path: Path, image: Path) -> Path:
     FileError
         If the folder holds none, or several.
     """
-    from napari_tessera.io.open_files import is_zarr
-
     if not path.is_dir() or is_zarr(path):
         return path
     found = [entry for entry in sorted(path.iterdir()) if stem(entry) == stem(image) and entry.suffix != ".json"]

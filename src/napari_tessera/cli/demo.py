@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def main(argv: list[str]) -> int:
-    """Show a result on a real image; return the exit code."""
+    """Show a result on a real image, in a window or, where none can open, as files; return the exit code."""
     from napari_tessera import demo
 
     parser = argparse.ArgumentParser(
@@ -20,4 +20,14 @@ def main(argv: list[str]) -> int:
         metavar="DIR",
         help="open no window: write labels and a picture to DIR, print the counts",
     )
-    return demo.main(parser.parse_args(argv).headless)
+    folder = parser.parse_args(argv).headless
+    if folder is None and (reason := demo.why_no_window()) is None:
+        from napari_tessera.gui.demo import open_demo
+
+        open_demo()
+        return 0
+    if folder is None:
+        folder = demo.FOLDER
+        print(f"No window can be opened ({reason}); writing files to {folder} instead.")
+    demo.write_demo(folder)
+    return 0

@@ -9,35 +9,51 @@ from typing import Any
 
 import numpy as np
 
+from napari_tessera.blocks import check_blocks, is_stored
 from napari_tessera.cli import batch, options
-from napari_tessera.errors import FileError
+from napari_tessera.cli.image_options import add_image_options, check_pixel_size_is_known, count
+from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.placement import with_pixel_size
 from napari_tessera.jobs import Job
 from napari_tessera.registry import Method
 from napari_tessera.result import Result
+from napari_tessera.sizes import power_of
 from napari_tessera.spec import Input, Role
+
+FILES_WRITTEN = "Files written: the labels, a .json record that `tessera run` repeats, and a .csv table of the objects."
 
 
 def segment_images(method: Method, argv: list[str]) -> int:
     """Run a method on every image named; return the exit code."""
     arguments = options.parsed(method_parser(method), argv)
     settings = options.given_parameters(arguments, method)
-    if arguments.sizes_in == "px":
-        method.declaration.checked(settings)
+    method.declaration.checked(_known_before_reading(settings, method, arguments.sizes_in))
     paths = _input_paths(arguments, method)
     for note in options.without_effect(method, {**settings, **paths}):
         print(f"tessera: {note}", file=sys.stderr)
     running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
+    _check_can_run_in_blocks(method, running)
 
-    def make(image: Path) -> tuple[Picture, Job[Result]]:
-        picture = read_picture(image, arguments, takes_image=method.takes_image)
+    def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
+        picture = batch.read_main(
+            image,
+            takes_image=method.takes_image,
+            axes=arguments.axes,
+            level=arguments.resolution_level,
+            in_blocks=bool(running),
+        )
+        if arguments.sizes_in == "unit" and arguments.spacing is None:
+            check_pixel_size_is_known(picture.spatial)
+        picture = with_pixel_size(picture, arguments.spacing, arguments.unit)
         inputs = {
-            entry.name: _read_input(entry, batch.matching_file(paths[entry.name], image))
+            entry.name: read_input(entry, batch.matching_file(paths[entry.name], image))
             for entry in method.inputs[1:]
             if entry.name in paths
         }
-        return picture, start(method, picture, sizes_in=arguments.sizes_in, **settings, **inputs, **running)
+        on_disk = {"out": scratch} if output.is_zarr and method.join and is_stored(picture.data) else {}
+        options_of_run = {"sizes_in": arguments.sizes_in, **settings, **inputs, **running, **on_disk}
+        return picture, start(method, picture, **options_of_run)
 
     output = batch.output_of(arguments, list(paths.values()))
     return batch.run_all(batch.plan(arguments.images, output, batch.is_folder(arguments.out)), output, make)
@@ -56,9 +72,10 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"tessera {method.name}", usage="%(prog)s IMAGE... -o OUT [settings]", description=method.summary,
         allow_abbrev=False,
-        epilog="Files written: the labels, a .json record that `tessera run` repeats, and a .csv table of the objects.",
+        epilog=FILES_WRITTEN + options.sources(method),
     )  # fmt: skip
-    batch.add_output_options(parser)
+    main = method.inputs[0]
+    batch.add_output_options(parser, "image" if method.takes_image else f"label image ({main.name.replace('_', ' ')})")
     options.add_inputs(parser, method)
     options.add_parameters(parser, method)
     add_image_options(parser)
@@ -68,27 +85,22 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
         help="whether lengths and areas among the settings are in pixels or in the image's own unit [default: px]",
     )  # fmt: skip
     large = parser.add_argument_group("large images").add_mutually_exclusive_group()
-    large.add_argument("--workers", type=int, metavar="N", help="work in blocks, N at a time")
+    large.add_argument("--workers", type=count(1), metavar="N", help="work in blocks, N at a time")
     large.add_argument("--scheduler", metavar="ADDRESS", help="work in blocks on a dask.distributed scheduler")
     return parser
 
 
-def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Add what may be said of an image that its file does not say, or says wrongly."""
-    group = parser.add_argument_group("the image")
-    group.add_argument("--axes", help="one letter per axis, such as YX, ZYX, TYX or YXC [default: as the file says]")
-    group.add_argument(
-        "--spacing", type=float, nargs="+", metavar="SIZE",
-        help="pixel size along z, y, x, or one for all [default: as the file says]",
-    )  # fmt: skip
-    group.add_argument("--unit", help="unit of the pixel size, such as µm [default: as the file says]")
-    group.add_argument("--level", type=int, default=0, help="resolution level to read; 0 is full size [default: 0]")
+def _known_before_reading(settings: dict[str, Any], method: Method, sizes_in: str) -> dict[str, Any]:
+    """Leave out the lengths and areas that only the pixel size of the image turns into pixels."""
+    in_unit = {parameter.name for parameter in method.parameters if sizes_in == "unit" and power_of(parameter, 2)}
+    return {name: value for name, value in settings.items() if name not in in_unit}
 
 
-def read_picture(image: Path, arguments: argparse.Namespace, *, takes_image: bool) -> Picture:
-    """Read an image as the options say."""
-    picture = batch.read_main(image, takes_image=takes_image, axes=arguments.axes, level=arguments.level)
-    return with_pixel_size(picture, arguments.spacing, arguments.unit)
+def _check_can_run_in_blocks(method: Method, running: dict[str, Any]) -> None:
+    try:
+        check_blocks(method, 2, **running)
+    except InputError as error:
+        raise ParameterError(str(error), "workers") from error
 
 
 def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Path]:
@@ -96,7 +108,8 @@ def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Pat
     return {entry.name: Path(found[entry.name]) for entry in method.inputs[1:] if entry.name in found}
 
 
-def _read_input(entry: Input, path: Path) -> np.ndarray:
+def read_input(entry: Input, path: Path) -> np.ndarray:
+    """Read what a further input takes: points from a .csv file, otherwise labels or an image."""
     from napari_tessera.io import read_points
 
     if path.suffix.lower() == ".csv":

@@ -11,6 +11,7 @@ from napari_tessera.registry import Method
 from napari_tessera.spec import Input, Parameter, Role, ShownIf
 
 AUTO = "auto"
+INTENSITY = "intensity"
 
 
 def flag(name: str) -> str:
@@ -58,6 +59,12 @@ def add_parameters(parser: argparse.ArgumentParser, method: Method) -> None:
         group.add_argument(flag(parameter.name), **options)
 
 
+def sources(method: Method) -> str:
+    """Return where the method comes from, as its docstring cites it."""
+    found = [entry.description or "" for entry in method.declaration.docstring.meta if entry.args == ["references"]]
+    return " " + _escaped(f"Sources: {' '.join(' '.join(found).split())}") if found else ""
+
+
 def given_parameters(arguments: argparse.Namespace, method: Method) -> dict[str, Any]:
     """Return the settings that were written on the command line."""
     found = vars(arguments)
@@ -89,7 +96,10 @@ def _allowed(parameter: Parameter) -> str:
         return ""
     if parameter.choices:
         return ", ".join(shown(choice) for choice in parameter.choices)
-    return "" if parameter.kind is str else parameter.describe_range()
+    if parameter.kind is str:
+        return ""
+    said = parameter.describe_range()
+    return f"{said} ({INTENSITY})" if parameter.range.unit == INTENSITY else said
 
 
 def _conditions(rules: tuple[ShownIf, ...], method: Method) -> list[str]:

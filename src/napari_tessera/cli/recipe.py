@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_tessera.cli import batch, options
-from napari_tessera.cli.method import add_image_options
-from napari_tessera.errors import FileError, InputError
+from napari_tessera.cli.image_options import add_image_options, says_nothing
+from napari_tessera.cli.method import read_input
+from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.open_files import check_exists
 from napari_tessera.io.picture import Picture
-from napari_tessera.io.placement import with_pixel_size
-from napari_tessera.jobs import Job
-from napari_tessera.provenance import check_record, hash_pixels
+from napari_tessera.io.placement import with_axes, with_pixel_size
+from napari_tessera.jobs import Job, drive
+from napari_tessera.provenance import check_record, described
 from napari_tessera.registry import Method, method_named
 from napari_tessera.result import Result
+from napari_tessera.spec import Input
 
 
 def main(argv: list[str]) -> int:
@@ -26,17 +28,41 @@ def main(argv: list[str]) -> int:
 
     arguments = options.parsed(recipe_parser(), argv)
     recipe = read_recipe(arguments.recipe)
-    first = recipe if isinstance(recipe, Mapping) else recipe[0]
-    method = method_named(first["method"])
+    method = method_named(recipe[0]["method"])
+    paths = _named_paths(arguments.input, recipe)
 
-    def make(image: Path) -> tuple[Picture, Job[Result]]:
-        axes = arguments.axes or first["axes"]
-        picture = batch.read_main(image, takes_image=method.takes_image, axes=axes, level=arguments.level)
-        picture = _placed(picture, first, method, arguments)
-        return picture, api.replay(recipe, picture.data, spatial=picture.spatial, name=picture.name)
+    def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
+        picture = batch.read_main(
+            image, takes_image=method.takes_image, axes=arguments.axes, level=arguments.resolution_level
+        )
+        if arguments.axes is None and len(recipe[0]["axes"]) == len(picture.axes):
+            picture = with_axes(picture, recipe[0]["axes"])
+        picture = _placed(picture, recipe[0], method, arguments)
+        inputs = {name: read_input(entry, batch.matching_file(path, image)) for name, (entry, path) in paths.items()}
+        fitted = [_fitted(step, picture) for step in recipe]
+        return picture, api.replay(fitted, picture.data, spatial=picture.spatial, name=picture.name, **inputs)
 
-    output = batch.output_of(arguments, [arguments.recipe])
+    output = batch.output_of(arguments, [arguments.recipe, *(path for _, path in paths.values())])
     return batch.run_all(batch.plan(arguments.images, output, batch.is_folder(arguments.out)), output, make)
+
+
+def _fitted(step: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+    """Let a step made on one kind of image run on another: a 2-D recipe on a time series, on channels, in 3-D."""
+    takes_image = method_named(step["method"]).takes_image
+    return {**step, "axes": picture.axes if takes_image else picture.axes.replace("C", "")}
+
+
+def _named_paths(texts: Sequence[str], recipe: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Input, Path]]:
+    """Read NAME=PATH options; a name must be that of an input of one of the steps."""
+    entries = {entry.name: entry for step in recipe for entry in method_named(step["method"]).inputs[1:]}
+    found: dict[str, tuple[Input, Path]] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if name not in entries or not path:
+            known = ", ".join(entries) or "none"
+            raise ParameterError(f"--input {text} must be NAME=PATH; the recipe's inputs are: {known}.", "input")
+        found[name] = (entries[name], Path(path))
+    return found
 
 
 def recipe_parser() -> argparse.ArgumentParser:
@@ -47,12 +73,16 @@ def recipe_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help=".json file")
     batch.add_output_options(parser)
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="NAME=PATH",
+        help="a further input (markers, a mask, seeds) instead of the one that the recipe holds or only describes",
+    )  # fmt: skip
     add_image_options(parser)
     return parser
 
 
-def read_recipe(path: Path) -> dict[str, Any] | list[dict[str, Any]]:
-    """Read a record, or a list of them.
+def read_recipe(path: Path) -> list[dict[str, Any]]:
+    """Read a record, or a list of them, as a list.
 
     Raises
     ------
@@ -67,11 +97,9 @@ def read_recipe(path: Path) -> dict[str, Any] | list[dict[str, Any]]:
         if isinstance(error, FileError):
             raise
         raise FileError(f"{path} is no recipe: it cannot be read as JSON ({error}).") from error
-    if isinstance(recipe, list):
-        if not recipe:
-            raise InputError(f"{path} is an empty list; a recipe needs at least one step.")
-        return [check_record(step) for step in recipe]
-    return check_record(recipe)
+    if recipe == []:
+        raise InputError(f"{path} is an empty list; a recipe needs at least one step.")
+    return [check_record(step) for step in (recipe if isinstance(recipe, list) else [recipe])]
 
 
 def _placed(picture: Picture, record: Mapping[str, Any], method: Method, arguments: argparse.Namespace) -> Picture:
@@ -81,13 +109,12 @@ def _placed(picture: Picture, record: Mapping[str, Any], method: Method, argumen
     own.
     """
     spacing, unit = arguments.spacing, arguments.unit
-    if spacing is None and record.get("spacing"):
-        says_nothing = set(picture.spatial.spacing) == {1.0} and picture.spatial.unit == "pixel"
-        if says_nothing or _is_the_same(picture, record, method):
-            spacing, unit = record["spacing"], unit or record.get("unit")
+    says_size = spacing is None and bool(record.get("spacing"))
+    if says_size and (says_nothing(picture.spatial) or _is_the_same(picture, record, method)):
+        spacing, unit = record["spacing"], unit or record.get("unit")
     return with_pixel_size(picture, spacing, unit)
 
 
 def _is_the_same(picture: Picture, record: Mapping[str, Any], method: Method) -> bool:
     made_from = (record.get("inputs") or {}).get(method.inputs[0].name) or {}
-    return made_from.get("sha256") == hash_pixels(picture.data)
+    return made_from.get("sha256") == drive(described(picture.data))["sha256"]

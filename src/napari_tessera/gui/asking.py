@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera import api
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.region import Region
-from napari_tessera.request import Request
+from napari_tessera.registry import method_named
 from napari_tessera.result import Result
 from napari_tessera.spatial import Spatial
+
+if TYPE_CHECKING:
+    from napari_tessera.request import Request
+
+# What computes is imported where it is used, in the thread: a widget opens without waiting for SciPy.
+
+BYTES_AT_ONCE = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Question:
 
 def bound(question: Question, measure: bool = True) -> Request:
     """Check the question and bring its arrays into memory."""
+    from napari_tessera import api
+
     return api.bind(
         question.method,
         question.image,
@@ -63,7 +71,7 @@ def bound(question: Question, measure: bool = True) -> Request:
         name=question.name,
         made_by=question.made_by,
         measure=measure,
-        **{name: _snapshot(array) for name, array in question.inputs.items()},
+        **question.inputs,
         **question.parameters,
     )
 
@@ -71,18 +79,55 @@ def bound(question: Question, measure: bool = True) -> Request:
 def answering(question: Question) -> Job[Result]:
     """Answer a question: nothing of it, not even reading the image, is done before the first step."""
     yield Progress(0, 100, "Reading the image")
+    from napari_tessera import api
+
+    question = yield from part_of(holding_still(question), 0, 2, 100)
     if question.recipe is not None:
-        return (yield from _replaying(question))
+        job = api.replay(
+            question.recipe, question.image, spatial=question.spatial, name=question.name, **question.inputs
+        )
+        return (yield from part_of(job, 2, 98, 100))
     request = bound(question)
     return (yield from part_of(api.job(request), 2, 98, 100))
 
 
-def _replaying(question: Question) -> Job[Result]:
-    inputs = {name: _snapshot(array) for name, array in question.inputs.items()}
-    job = api.replay(question.recipe, question.image, spatial=question.spatial, name=question.name, **inputs)
-    return (yield from part_of(job, 2, 98, 100))
+def holding_still(question: Question) -> Job[Question]:
+    """Copy labels, which the user may go on painting while the job runs."""
+    inputs = {}
+    for name, array in question.inputs.items():
+        inputs[name] = yield from _copied(array)
+    main = question.image
+    if not method_named(question.method).takes_image:
+        main = yield from _copied(main)
+    return replace(question, inputs=inputs, image=main)
 
 
-def _snapshot(array: Any) -> Any:
-    """Copy labels and points, which the user may go on painting while the job runs."""
-    return np.array(array) if isinstance(array, np.ndarray) else array
+def _copied(array: Any) -> Job[Any]:
+    """Copy an array in memory in small steps; one that is still on disk is nobody's to paint."""
+    if not isinstance(array, np.ndarray):
+        return array
+    copy = np.empty_like(array)
+    rows = max(1, len(array) * BYTES_AT_ONCE // max(1, array.nbytes))
+    for start in range(0, len(array), rows):
+        yield Progress(start, len(array), "Copying labels")
+        copy[start : start + rows] = array[start : start + rows]
+    return copy
+
+
+def scoring(question: Question) -> Job[dict[str, Any]]:
+    """Score the labels of a comparison within its region: what `tessera.evaluate` says."""
+    yield Progress(0, 1, "Scoring")
+    from napari_tessera.metrics import evaluation
+    from napari_tessera.request import cropped
+
+    request = bound(question, measure=False)
+    inside = None
+    if request.region is not None:
+        request, crop = cropped(request)
+        inside = crop.inside
+    truth, prediction = (request.inputs[name] for name in ("truth", "prediction"))
+    assert truth is not None
+    assert prediction is not None
+    if inside is not None:
+        truth, prediction = truth * inside, prediction * inside
+    return (yield from evaluation(truth, prediction))

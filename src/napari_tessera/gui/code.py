@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_tessera.gui.asking import Question
 from napari_tessera.registry import method_named
+from napari_tessera.spatial import PIXEL
 
 
 def as_python(question: Question) -> str:
@@ -22,6 +23,9 @@ def as_python(question: Question) -> str:
 def as_command(question: Question) -> str:
     """Write the run as a command; files are named IMAGE.tif and so on."""
     parts = ["tessera", question.method.replace("_", "-"), "IMAGE.tif", "-o", "OUT.tif", "--axes", question.axes]
+    spatial = question.spatial
+    if set(spatial.spacing) != {1.0} or spatial.unit != PIXEL:
+        parts += ["--spacing", *map(str, spatial.spacing), "--unit", spatial.unit]
     for name in question.inputs:
         parts += [f"--{name.replace('_', '-')}", f"{name.upper()}.tif"]
     for name, value in _changed(question).items():

@@ -98,7 +98,8 @@ class Number(Field):
 
     def __init__(self, parameter: Parameter) -> None:
         # magicgui's box of whole numbers has no place for a unit, so whole numbers are shown without decimals instead.
-        super().__init__(parameter, FloatSpinBox(name=parameter.name))
+        self.spin_box = FloatSpinBox(name=parameter.name)
+        super().__init__(parameter, self.spin_box)
         self._callbacks: list[Callable[[], Any]] = []
         self._number = parameter.default
         self._pixel = 1.0
@@ -109,7 +110,7 @@ class Number(Field):
         if parameter.is_optional:
             self._add_automatic()
         self.show_sizes(None, "px", 2)
-        self.widget.changed.connect(self._on_typed)
+        self.spin_box.changed.connect(self._on_typed)
 
     @property
     def value(self) -> Any:
@@ -133,7 +134,7 @@ class Number(Field):
         power = power_of(self.parameter, ndim)
         self._pixel = 1.0 if spacing is None or not power else pixel_volume(spacing, power)
         shown_unit = "px" if spacing is None else unit
-        self.widget.native.setSuffix(unit_suffix(self.parameter, shown_unit, ndim))
+        self.spin_box.native.setSuffix(unit_suffix(self.parameter, shown_unit, ndim))
         self._show()
 
     def show_intensities(self, low: float, high: float) -> None:
@@ -150,7 +151,7 @@ class Number(Field):
         self.native = QWidget()
         row = QHBoxLayout(self.native)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.widget.native, 1)
+        row.addWidget(self.spin_box.native, 1)
         row.addWidget(self.automatic.native)
         self.automatic.changed.connect(self._on_automatic)
 
@@ -170,24 +171,24 @@ class Number(Field):
     def _show(self) -> None:
         number = self._start if self._number is None else self._number
         low, high = self.parameter.range.low, self.parameter.range.high
-        with self.widget.changed.blocked():
-            self.widget.native.setDecimals(self._decimals_for(number * self._pixel))
-            self.widget.min = max(low * self._pixel, -LARGEST)
-            self.widget.max = min(high * self._pixel, LARGEST)
+        with self.spin_box.changed.blocked():
+            self.spin_box.native.setDecimals(self._decimals_for(number * self._pixel))
+            self.spin_box.min = max(low * self._pixel, -LARGEST)
+            self.spin_box.max = min(high * self._pixel, LARGEST)
             self._set_step()
-            self.widget.value = number * self._pixel
+            self.spin_box.value = number * self._pixel
         if self.automatic is not None:
             with self.automatic.changed.blocked():
                 self.automatic.value = self._number is None
-            self.widget.enabled = self._number is not None
+            self.spin_box.enabled = self._number is not None
 
     def _set_step(self) -> None:
         step = self.parameter.range.step
-        if step is None and self.parameter.kind is float or self._pixel != 1.0:
-            self.widget.native.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
+        if (step is None and self.parameter.kind is float) or self._pixel != 1.0:
+            self.spin_box.native.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
         else:
-            self.widget.native.setStepType(QAbstractSpinBox.StepType.DefaultStepType)
-            self.widget.step = step or 1
+            self.spin_box.native.setStepType(QAbstractSpinBox.StepType.DefaultStepType)
+            self.spin_box.step = step or 1
 
     def _decimals_for(self, shown: float) -> int:
         """Enough decimals to show the value as it is, and a tenth of a pixel."""
@@ -206,7 +207,7 @@ def make_field(parameter: Parameter) -> Field:
     """Make the widget that suits a parameter's declaration."""
     if parameter.choices:
         return Choice(parameter)
-    kinds: dict[type, type[Field]] = {bool: Switch, int: Number, float: Number}
+    kinds: dict[type, Callable[[Parameter], Field]] = {bool: Switch, int: Number, float: Number}
     return kinds.get(parameter.kind, Text)(parameter)
 
 

@@ -5,51 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
-from superqt import QCollapsible
-
 from napari_tessera.gui.fields import Field, make_field
+from napari_tessera.gui.rows import Rows
 from napari_tessera.registry import Method
 from napari_tessera.spec import Parameter
 
 SETTINGS_SHOWN_FIRST = 6
 """So many settings are shown at once; the rest wait under "More settings"."""
 RARELY_CHANGED = ("connectivity", "seed")
-
-LABEL_WIDTH_PX = 96
-
-
-class Rows(QWidget):
-    """A column of titles and one of widgets; single rows can be hidden."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._layout = QFormLayout(self)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setSpacing(6)
-        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        self._titles: dict[QWidget, QLabel] = {}
-
-    def add(self, title: str, native: QWidget, text: str = "") -> None:
-        """Add a row at the end."""
-        label = QLabel(title)
-        label.setWordWrap(True)
-        label.setFixedWidth(LABEL_WIDTH_PX)
-        label.setToolTip(text)
-        label.setMinimumHeight(native.sizeHint().height())
-        self._titles[native] = label
-        self._layout.addRow(label, native)
-
-    def show_row(self, native: QWidget, is_shown: bool) -> None:
-        """Show or hide a row."""
-        native.setVisible(is_shown)
-        self._titles[native].setVisible(is_shown)
-
-    def has_rows(self) -> bool:
-        """Say whether any row is to be seen."""
-        return any(not native.isHidden() for native in self._titles)
 
 
 class Form:
@@ -135,15 +98,3 @@ def names_shown_first(parameters: tuple[Parameter, ...]) -> set[str]:
         if brought_in and parameter.name not in RARELY_CHANGED:
             chosen.add(parameter.name)
     return chosen
-
-
-def collapsible(title: str, content: QWidget) -> QCollapsible:
-    """Put `content` under a heading that opens and closes at once."""
-    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
-    section.setDuration(0)
-    section.layout().setContentsMargins(0, 0, 0, 0)
-    section.layout().setSpacing(4)
-    section.content().layout().setContentsMargins(0, 0, 0, 0)
-    section.addWidget(content)
-    section.collapse(animate=False)
-    return section

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
@@ -21,6 +22,7 @@ from napari_tessera.gui.layers import (
     is_rgb,
     labels_of,
     place,
+    planes_shown,
     points_of,
     record_of,
     short_unit,
@@ -43,8 +45,10 @@ class InputsBox:
 
     def __init__(self, viewer: ViewerModel, method: Method, rows: Rows) -> None:
         self.method = method
+        self._viewer = viewer
         self._rows = rows
         self._followed: Layer | None = None
+        self._axes_chosen: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self._callbacks: list[Callable[[], Any]] = []
         self.boxes = {entry.name: LayerBox.for_input(viewer, entry) for entry in method.inputs}
         self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
@@ -56,7 +60,7 @@ class InputsBox:
         self._preselect()
         for box in self.boxes.values():
             box.on_change(self._on_layer)
-        self.axes_box.changed.connect(lambda *_: self._tell())
+        self.axes_box.changed.connect(self._on_axes)
         self._on_layer()
 
     @property
@@ -122,9 +126,26 @@ class InputsBox:
             layer = self.boxes[entry.name].layer
             if layer is None or not entry.matters(values):
                 continue
-            is_points = isinstance(layer, Points)
-            found[entry.name] = points_of(layer, image, self.axes) if is_points else labels_of(layer, self.axes)
+            if isinstance(layer, Points):
+                found[entry.name] = points_of(layer, image, self.axes, self._viewer.dims.point)
+            else:
+                found[entry.name] = labels_of(layer, self.axes)
         return found
+
+    def notes(self, values: Mapping[str, Any]) -> tuple[str, ...]:
+        """Say which points have fewer axes than the image, and where they are put."""
+        image = self.main_layer()
+        planes = planes_shown(image, self.axes, self._viewer.dims.point)
+        found = []
+        for entry in self.method.inputs[1:]:
+            layer = self.boxes[entry.name].layer
+            if not isinstance(layer, Points) or not entry.matters(values):
+                continue
+            missing = self.axes[: max(image.ndim - layer.ndim, 0)].replace("C", "")
+            if missing:
+                where = ", ".join(f"{axis} {planes[axis]}" for axis in missing)
+                found.append(f"The {layer.ndim}-D points of {layer.name!r} were put on the plane shown ({where}).")
+        return tuple(found)
 
     def made_by(self) -> dict[str, Any]:
         """Return the records of those inputs that Tessera made."""
@@ -143,10 +164,15 @@ class InputsBox:
         if layer is not None and array_of(layer).ndim >= 2:
             choices = list_axes(layer.ndim, is_rgb(layer), axis_names(layer), self.method.takes_image)
             with self.axes_box.changed.blocked():
-                chosen, had = self.axes_box.value, set(self.axes_box.choices)
                 self.axes_box.choices = choices
                 letters = [axes for _, axes in choices]
-                self.axes_box.value = chosen if had == set(letters) else letters[0]
+                chosen = self._axes_chosen.get(layer)
+                self.axes_box.value = chosen if chosen in letters else letters[0]
+        self._tell()
+
+    def _on_axes(self, axes: str) -> None:
+        if (layer := self.main.layer) is not None:
+            self._axes_chosen[layer] = axes
         self._tell()
 
     def _follow(self, layer: Layer | None) -> None:

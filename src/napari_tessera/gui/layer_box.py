@@ -73,7 +73,9 @@ class LayerBox:
     def offered(self) -> list[Layer]:
         """Layers that can be chosen, the topmost first."""
         return [
-            layer for layer in reversed(self.viewer.layers) if isinstance(layer, self.types) and PREVIEW not in layer.metadata
+            layer
+            for layer in reversed(self.viewer.layers)
+            if isinstance(layer, self.types) and PREVIEW not in layer.metadata
         ]
 
     def preselect(self, taken: tuple[Layer | None, ...] = ()) -> None:

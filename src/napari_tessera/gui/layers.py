@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
+from napari_tessera.errors import InputError
 from napari_tessera.result import LabelImage
 from napari_tessera.spatial import Matrix, Spatial, as_matrix
 from napari_tessera.spec import Table
@@ -45,6 +48,11 @@ def array_of(layer: Layer) -> Any:
     return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the viewer's camera, which napari 0.9 moved into the scene."""
+    return getattr(viewer, "scene", viewer).camera
+
+
 def is_rgb(layer: Layer) -> bool:
     """Say whether the last axis of the layer's array is red, green, blue."""
     return isinstance(layer, Image) and bool(layer.rgb)
@@ -62,7 +70,7 @@ def axis_names(layer: Layer) -> tuple[str, ...]:
 
 
 def short_unit(layer: Layer) -> str:
-    """Unit of the layer's X axis as it is written behind a number: "µm", or "px" where there is none."""
+    """Return the unit of the layer's X axis as written behind a number: "µm", or "px" where there is none."""
     unit = f"{layer.units[-1]:~}"
     return "px" if unit in ("pixel", "") else unit.replace("μ", "µ")
 
@@ -93,15 +101,26 @@ def labels_of(layer: Layer, axes: str) -> Any:
     return data
 
 
-def points_of(layer: Points, image: Layer, axes: str) -> np.ndarray:
-    """Return points in pixels of `image`, one column per axis of its labels."""
-    pixels = [image.world_to_data(layer.data_to_world(point)) for point in layer.data]
+def points_of(layer: Points, image: Layer, axes: str, shown: Sequence[float]) -> np.ndarray:
+    """Return points in pixels of `image`, one column per axis of its labels.
+
+    Parameters
+    ----------
+    layer : napari.layers.Points
+    image : napari.layers.Layer
+    axes : str
+        Axes of the image.
+    shown : sequence of float
+        The viewer's `dims.point`; points with fewer axes than the image lie on the plane shown.
+    """
+    missing = tuple(shown)[-image.ndim :][: max(image.ndim - layer.ndim, 0)]
+    pixels = [image.world_to_data((*missing, *layer.data_to_world(point))) for point in layer.data]
     kept = [axis for axis, letter in enumerate(axes) if letter != "C"]
     return np.asarray(pixels, float).reshape(-1, image.ndim)[:, kept]
 
 
 def outlines_of(shapes: Shapes, image: Layer, axes: str, selected_only: bool = False) -> tuple[np.ndarray, ...]:
-    """Return drawn outlines in pixels of `image`, each (N, 2) as y, x; lines and paths enclose nothing and are left out.
+    """Return drawn outlines in pixels of `image`, each (N, 2) as y, x; lines and paths enclose nothing.
 
     Parameters
     ----------
@@ -142,6 +161,25 @@ def planes_shown(layer: Layer, axes: str, point: tuple[float, ...]) -> dict[str,
     return {
         axis: int(np.clip(pixel[number], 0, shape[number] - 1)) for number, axis in enumerate(axes) if axis not in "YXC"
     }
+
+
+def check_plane_shown(layer: Layer, axes: str, dims: Dims) -> None:
+    """Refuse a view of other axes than Y and X, such as that of a rolled volume.
+
+    Raises
+    ------
+    InputError
+        If the viewer does not show both Y and X of the layer.
+    """
+    letters = axes[:-1] if is_rgb(layer) else axes
+    # A viewer lines up the last axes of its layers.
+    names = [*dims.axis_labels[: dims.ndim - len(letters)], *letters]
+    shown = [names[axis] for axis in sorted(dims.displayed)]
+    if not {"Y", "X"} <= set(shown):
+        raise InputError(
+            f"The viewer shows the axes {' and '.join(shown)}; {layer.name!r} is worked on in planes of Y and X. "
+            "Roll the axes back so that Y and X are shown."
+        )
 
 
 def labels_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any]) -> Labels:

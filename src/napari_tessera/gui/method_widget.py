@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import napari.utils
-from magicgui.widgets import ComboBox
 from napari.layers import Labels
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QTimer
 
 from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
 from napari_tessera.gui.asking import Question, answering
-from napari_tessera.gui.fields import let_shrink
-from napari_tessera.gui.form import Form, Rows, collapsible
-from napari_tessera.gui.inputs_box import InputsBox
-from napari_tessera.gui.layers import Placement, array_of, labels_layer, short_unit
+from napari_tessera.gui.layers import Placement, array_of, labels_layer
+from napari_tessera.gui.live_preview import LivePreview
+from napari_tessera.gui.panel import Panel
 from napari_tessera.gui.recipe_menu import RecipeMenu
-from napari_tessera.gui.region_box import RegionBox
-from napari_tessera.gui.run_bar import RunBar
+from napari_tessera.gui.warm_up import warm_up
 from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.registry import method_named
 from napari_tessera.result import Result
 
 SECONDS_TO_STOP = 1.0
+SECONDS_BETWEEN_ACTIVITY = 0.5
+SHORTEST_TOLD_SECONDS = 0.1
 SAVE_AFTER_MS = 500
-PIXELS = "px"
+WARM_UP_AFTER_MS = 300
 
 
 @dataclass(frozen=True)
@@ -39,23 +38,23 @@ class Answer:
     layers: tuple[Labels, ...]
 
 
-class MethodWidget(QWidget):
+class MethodWidget(Panel):
     """Dock widget of one method; the subclasses in `widgets` say which."""
 
     method_name: ClassVar[str]
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.method = method_named(self.method_name)
+        # napari may hand over a proxy that hides private names; its layers would not be the viewer's own.
+        super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer), method_named(self.method_name))
         self.runner = Runner()
+        self.recipes = RecipeMenu(self)
+        self.preview = LivePreview(self)
         self._activity: Any = None
-        self._build()
+        self._activity_told = 0.0
+        self._notes: tuple[str, ...] = ()
         self._remember()
         self._connect()
-        self._follow_layer()
-
-    # -- what the user set up ------------------------------------------------------------------------------------
+        QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
 
     def question(self, recipe: Any = None) -> Question:
         """Read the whole widget.
@@ -80,11 +79,9 @@ class MethodWidget(QWidget):
             recipe,
         )
 
-    # -- running -------------------------------------------------------------------------------------------------
-
     def run(self, recipe: Any = None) -> None:
         """Start a run; while one is running, nothing happens."""
-        if self.runner.is_running:
+        if self.runner.is_running or self._activity is not None:
             return
         try:
             question = self.question(recipe)
@@ -92,10 +89,12 @@ class MethodWidget(QWidget):
         except TesseraError as error:
             self.bar.show_error(error)
             return
+        self._notes = self.inputs.notes(question.parameters) if recipe is None else ()
         self.bar.show_running(True)
         self.bar.say("Starting …")
-        self.runner.start(job)
+        # napari lets other events through while it makes the bar; the end of a run must not be among them yet.
         self._activity = napari.utils.cancelable_progress(total=100, desc=self.method.title)
+        self.runner.start(job)
 
     def cancel(self) -> None:
         """Stop the run; it ends within half a second."""
@@ -108,20 +107,20 @@ class MethodWidget(QWidget):
         result = yield from part_of(answering(question), 0, 97, 100)
         yield Progress(97, 100, "Making the layer")
         name = f"{question.name} · {self.method.title.lower()}"
-        return Answer(
-            result, tuple(labels_layer(image, placement, name, result.provenance) for image in result.images)
-        )
+        return Answer(result, tuple(labels_layer(image, placement, name, result.provenance) for image in result.images))
 
     def show_answer(self, answer: Answer) -> None:
-        """Add the new layers to the viewer, and say what was found."""
+        """Add the new layers to the viewer in the place of the preview, and say what was found."""
+        self.preview_switch.value = False
         for layer in answer.layers:
             self.viewer.add_layer(layer)
-        notes = answer.result.notes
+        notes = (*self._notes, *answer.result.notes)
         self.bar.say(" ".join(notes) if notes else summary_of(answer.result), is_warning=bool(notes))
 
     def shut_down(self) -> None:
         """Stop everything; called when the widget goes."""
         self.runner.cancel()
+        self.preview.close()
         self.runner.wait(SECONDS_TO_STOP)
         self._end_activity()
 
@@ -129,21 +128,36 @@ class MethodWidget(QWidget):
         """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
         self.inputs.refresh()
         self.region.shapes.refresh()
+        if self.preview.has_lost_its_image():
+            self.preview_switch.value = False
 
     def restore_defaults(self) -> None:
         """Set every setting to its default."""
         self.form.restore_defaults()
         self.bar.say("All settings are back to their defaults.")
 
+    def event(self, event: QEvent | None) -> bool:
+        """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.shut_down()
+        return super().event(event)
+
     def _on_progress(self, step: Progress) -> None:
-        if self._activity is None or not self.runner.is_running:
+        activity = self._activity
+        if activity is None or not self.runner.is_running:
             return
-        if self._activity.is_canceled:
+        if activity.is_canceled:
             self.cancel()
             return
         self.bar.show_progress(step)
-        self._activity.set_description(f"{self.method.title}: {step.text}")
-        self._activity.update(max(round(100 * step.fraction) - self._activity.n, 0))
+        # Each change of napari's activity bar redraws the whole window at once, so it is told only now and then.
+        if time.monotonic() - self._activity_told < SECONDS_BETWEEN_ACTIVITY:
+            return
+        self._activity_told = time.monotonic()
+        activity.update(max(round(100 * step.fraction) - activity.n, 0))
+        # The activity dock lets other events through as it redraws; the run may have ended in the meantime.
+        if activity is self._activity:
+            activity.set_description(f"{self.method.title}: {step.text}")
 
     def _on_returned(self, answer: Answer) -> None:
         self._on_ended()
@@ -166,90 +180,9 @@ class MethodWidget(QWidget):
             self._activity.close()
             self._activity = None
 
-    # -- following the layer -------------------------------------------------------------------------------------
-
-    def _follow_layer(self) -> None:
-        """Fit the form to the layer chosen: its axes, unit and intensities."""
+    def _warm_up(self) -> None:
         layer = self.inputs.main.layer
-        axes = self.inputs.axes
-        self.form.show_channels("C" in axes)
-        self.region.show_plane_only(any(axis not in "YXC" for axis in axes))
-        if layer is not None and hasattr(layer, "contrast_limits_range"):
-            self.form.show_intensities(*layer.contrast_limits_range)
-        self._offer_units()
-        self._show_sizes()
-        self._show_rows()
-
-    def _offer_units(self) -> None:
-        layer, spacing = self.inputs.main.layer, self.inputs.spacing
-        units = ["pixels"]
-        if layer is not None and spacing is not None:
-            unit = short_unit(layer)
-            units.append("units of the layer" if unit == PIXELS else unit)
-        with self.sizes.changed.blocked():
-            chosen = self.sizes.value
-            self.sizes.choices = units
-            self.sizes.value = chosen if chosen in units else units[0]
-        self.more.show_row(self.sizes.native, len(units) > 1)
-
-    def _show_sizes(self) -> None:
-        n_space = sum(axis in "ZYX" for axis in self.inputs.axes)
-        is_pixels = self.sizes.value == "pixels"
-        unit = "" if self.sizes.value == "units of the layer" else self.sizes.value
-        self.form.show_sizes(None if is_pixels else self.inputs.spacing, unit, n_space)
-
-    def _show_rows(self) -> None:
-        self.inputs.show_rows(self.form.values)
-
-    # -- building ------------------------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        self.input_rows = Rows()
-        self.inputs = InputsBox(self.viewer, self.method, self.input_rows)
-        self.form = Form(self.method)
-        self.more = Rows()
-        self.sizes = ComboBox(choices=["pixels"], tooltip="Unit of lengths and areas in this form.")
-        let_shrink(self.sizes.native)
-        self.more.add("Sizes in", self.sizes.native, self.sizes.tooltip or "")
-        self.region = RegionBox(self.viewer, self.more)
-        self.bar = RunBar()
-        self.recipes = RecipeMenu(self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 8)
-        layout.setSpacing(8)
-        layout.addWidget(self._make_summary())
-        layout.addWidget(self._make_scroll_area())
-        layout.addWidget(self.bar)
-        layout.addStretch(1)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.setMinimumWidth(320)
-
-    def _make_summary(self) -> QLabel:
-        summary = QLabel(self.method.summary)
-        summary.setWordWrap(True)
-        summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        return summary
-
-    def _make_scroll_area(self) -> AsTallAsContent:
-        content = QWidget()
-        column = QVBoxLayout(content)
-        column.setContentsMargins(0, 0, 6, 0)
-        column.setSpacing(8)
-        for widget in self.sections():
-            column.addWidget(widget)
-        column.addStretch(1)
-        return AsTallAsContent(content)
-
-    def sections(self) -> list[QWidget]:
-        """Parts of the widget from top to bottom."""
-        more = QWidget()
-        column = QVBoxLayout(more)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(6)
-        column.addWidget(self.form.more)
-        column.addWidget(self.more)
-        self.more_settings = collapsible("More settings", more)
-        return [self.input_rows, self.form.main, self.more_settings]
+        warm_up(self.method, "uint8" if layer is None else array_of(layer).dtype)
 
     def _remember(self) -> None:
         self.form.values = settings.load(self.method)
@@ -265,34 +198,16 @@ class MethodWidget(QWidget):
         self.runner.returned.connect(self._on_returned)
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(self._on_cancelled)
-        self.inputs.on_change(self._follow_layer)
-        self.form.on_change(self._show_rows)
         self.form.on_change(self._save_timer.start)
-        self.sizes.changed.connect(lambda *_: self._show_sizes())
-        self.destroyed.connect(self.shut_down)
-
-
-class AsTallAsContent(QScrollArea):
-    """A scroll area that takes no more room than its content needs, so that what stands below stays near."""
-
-    def __init__(self, content: QWidget) -> None:
-        super().__init__()
-        self.setWidget(content)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        content.installEventFilter(self)
-
-    def sizeHint(self) -> QSize:
-        """Return the content's size."""
-        return self.widget().sizeHint()
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Ask for room anew when the content's rows come or go."""
-        if event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return super().eventFilter(watched, event)
+        self.form.on_change(self.preview.update)
+        self.inputs.on_change(self.preview.update)
+        self.inputs.on_change(self.bar.clear_error)
+        self.region.on_change(self.bar.clear_error)
+        self.preview_switch.changed.connect(self.preview.switch)
+        # Qt cuts a widget's own methods off before it says that the widget is destroyed.
+        runner, latest = self.runner, self.preview.latest
+        self.destroyed.connect(lambda: runner.cancel())
+        self.destroyed.connect(lambda: latest.stop())
 
 
 def summary_of(result: Result) -> str:
@@ -301,4 +216,6 @@ def summary_of(result: Result) -> str:
     count = len(image.table["label"]) if image.table else int(image.data.max())
     kind = {"objects": "object", "classes": "class"}[image.kind]
     plural = {"object": "objects", "class": "classes"}[kind]
-    return f"{count} {kind if count == 1 else plural} in {result.provenance['seconds']:.1f} s."
+    seconds = result.provenance["seconds"]
+    took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
+    return f"{count} {kind if count == 1 else plural} in {took}."

@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtGui import QGuiApplication
-
 from napari_tessera.errors import InputError, TesseraError
-from napari_tessera.gui import code
+from napari_tessera.gui import clipboard, code
 from napari_tessera.gui.layers import record_of
 from napari_tessera.provenance import check_record
 
@@ -63,12 +61,15 @@ class RecipeMenu:
 
     def _copied(self) -> Any:
         try:
-            return json.loads(QGuiApplication.clipboard().text())
-        except ValueError as error:
-            raise InputError("There is no recipe on the clipboard. Copy one first (it is JSON text).") from error
+            copied = json.loads(clipboard.paste())
+        except ValueError:
+            copied = None
+        if copied is None:
+            raise InputError("There is no recipe on the clipboard. Copy one first (it is JSON text).")
+        return copied
 
     def _copy(self, text: str, what: str) -> None:
-        QGuiApplication.clipboard().setText(text)
+        clipboard.copy(text)
         self.widget.bar.say(f"{what} copied to the clipboard.")
 
     def _try(self, action: Any) -> None:

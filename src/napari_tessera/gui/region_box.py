@@ -12,7 +12,7 @@ from napari.layers import Layer, Shapes
 from napari_tessera.errors import InputError
 from napari_tessera.gui.form import Rows
 from napari_tessera.gui.layer_box import LayerBox
-from napari_tessera.gui.layers import outlines_of, planes_shown
+from napari_tessera.gui.layers import check_plane_shown, outlines_of, planes_shown
 from napari_tessera.gui.wording import tooltip
 from napari_tessera.region import Region
 
@@ -59,9 +59,10 @@ class RegionBox:
         Raises
         ------
         InputError
-            If outlines are asked for but there are none.
+            If outlines are asked for but there are none, or a plane is asked for while the viewer shows another one.
         """
-        planes = self.planes(image, axes) if self.plane_only.value else {}
+        is_plane_only = self.plane_only.value and has_planes(axes)
+        planes = self.planes(image, axes) if is_plane_only else {}
         shapes = self.shapes.layer
         outlines = outlines_of(shapes, image, axes, self.selected_only.value) if isinstance(shapes, Shapes) else ()
         if shapes is not None and not outlines:
@@ -73,8 +74,20 @@ class RegionBox:
         return Region(planes, outlines) if planes or outlines else None
 
     def planes(self, image: Layer, axes: str) -> dict[str, int]:
-        """Return the plane that the viewer shows."""
+        """Return the plane that the viewer shows.
+
+        Raises
+        ------
+        InputError
+            If that is none of Y and X.
+        """
+        check_plane_shown(image, axes, self.viewer.dims)
         return planes_shown(image, axes, self.viewer.dims.point)
 
     def _show_selected_only(self) -> None:
         self._rows.show_row(self.selected_only.native, self.shapes.layer is not None)
+
+
+def has_planes(axes: str) -> bool:
+    """Say whether there are several planes along some axis; channels are none."""
+    return any(axis not in "YXC" for axis in axes)

@@ -5,10 +5,20 @@ from __future__ import annotations
 import traceback
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QMenu, QProgressBar, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_tessera.errors import TesseraError
+from napari_tessera.gui import clipboard
 from napari_tessera.jobs import Progress
 
 RUN_STYLE = """
@@ -79,9 +89,14 @@ class RunBar(QWidget):
             self._show(str(error), ERROR_STYLE)
             return
         details = "".join(traceback.format_exception(error))
-        kind = type(error).__name__
-        text = f"This should not have happened ({kind}: {error}). Your layers are unchanged. Please report it with the details."
+        what = f"{type(error).__name__}: {error}"
+        text = f"This should not have happened ({what}). No layer was changed. Please report it with the details."
         self._show(text, ERROR_STYLE, details)
+
+    def clear_error(self) -> None:
+        """Take an error away that was about something which has changed since."""
+        if self.message.styleSheet() == ERROR_STYLE:
+            self.say("")
 
     def _show(self, text: str, style: str, details: str = "") -> None:
         self.message.setText(text)
@@ -91,7 +106,7 @@ class RunBar(QWidget):
         self.details_button.setVisible(bool(details))
 
     def _copy_details(self) -> None:
-        QGuiApplication.clipboard().setText(self._details)
+        clipboard.copy(self._details)
 
     def _make_menu_button(self) -> QToolButton:
         button = QToolButton()

@@ -13,6 +13,7 @@ PROPER = {
     "isodata": "Isodata",
     "kmeans": "K-means",
     "li": "Li",
+    "multi-otsu": "Multi-Otsu",
     "niblack": "Niblack",
     "otsu": "Otsu",
     "rgb": "RGB",
@@ -29,16 +30,15 @@ def title_of(name: str) -> str:
     """Turn `min_distance` into "Min distance"."""
     words = [PROPER.get(word, word) for word in name.replace("_", " ").split()]
     title = " ".join(words)
-    return title[:1].upper() + title[1:]
+    # A single letter is a symbol of the literature, such as k.
+    return title if len(title) == 1 else title[:1].upper() + title[1:]
 
 
 def choice_title(value: Any) -> str:
-    """Turn a choice such as "multi-otsu" into what the box shows, "Multi-Otsu"."""
+    """Turn a choice such as "local-mean" into what the box shows, "Local mean"."""
     if not isinstance(value, str):
         return str(value)
-    parts = [PROPER.get(part, part) for part in value.replace("_", " ").split("-")]
-    title = "-".join(parts)
-    return title[:1].upper() + title[1:]
+    return PROPER[value] if value in PROPER else title_of(value.replace("-", "_"))
 
 
 def unit_suffix(parameter: Parameter, unit: str, ndim: int) -> str:

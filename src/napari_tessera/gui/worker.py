@@ -6,15 +6,45 @@ never closes the generator.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_tessera.jobs import Job, Progress
 
-SECONDS_BETWEEN_REPORTS = 0.05
+SECONDS_BETWEEN_REPORTS = 0.1
+
+SWITCH_SECONDS = 0.0005
+"""While a job runs, Python hands the interpreter to the window after so long, not after its usual 5 ms.
+
+napari filters every event in Python; each of a burst of events would otherwise wait 5 ms for the job's threads.
+"""
+
+_switching = threading.Lock()
+_switching_quickly: list[bool] = []
+_usual_seconds: list[float] = []
+
+
+@contextmanager
+def quick_switching() -> Iterator[None]:
+    """Let other threads have the interpreter more often; the outermost of several puts the usual time back."""
+    with _switching:
+        if not _switching_quickly:
+            _usual_seconds.append(sys.getswitchinterval())
+            sys.setswitchinterval(SWITCH_SECONDS)
+        _switching_quickly.append(True)
+    try:
+        yield
+    finally:
+        with _switching:
+            _switching_quickly.pop()
+            if not _switching_quickly:
+                sys.setswitchinterval(_usual_seconds.pop())
 
 
 class Runner(QObject):
@@ -59,11 +89,12 @@ class Runner(QObject):
 
     def _drive(self, job: Job[Any], stop: threading.Event) -> None:
         try:
-            result = self._steps(job, stop)
+            with quick_switching():
+                result = self._steps(job, stop)
         except BaseException as error:
-            self._send(self.failed, error)
+            self._send("failed", error)
         else:
-            self._send(*((self.cancelled,) if stop.is_set() else (self.returned, result)))
+            self._send(*(("cancelled",) if stop.is_set() else ("returned", result)))
 
     def _steps(self, job: Job[Any], stop: threading.Event) -> Any:
         reported = 0.0
@@ -72,16 +103,16 @@ class Runner(QObject):
                 step: Progress = next(job)
                 if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
                     reported = time.monotonic()
-                    self._send(self.progressed, step)
+                    self._send("progressed", step)
         except StopIteration as end:
             return end.value
         finally:
             job.close()
         return None
 
-    def _send(self, signal: Any, *values: Any) -> None:
+    def _send(self, signal: str, *values: Any) -> None:
         try:
-            signal.emit(*values)
+            getattr(self, signal).emit(*values)
         except RuntimeError:
             # The window has gone and taken Qt's half of this object along: nobody is left to tell.
             self._stop.set()

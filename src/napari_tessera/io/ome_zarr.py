@@ -1,8 +1,4 @@
-"""OME-Zarr 0.1 to 0.5 and plain Zarr arrays in; OME-Zarr 0.4 out.
-
-Version 0.4 (on Zarr 2) is written because every tool of today reads it: napari-ome-zarr in any release, Fiji (MoBIE,
-n5), Bio-Formats, QuPath and webKnossos. Version 0.5 (on Zarr 3) is read by the newer of them only.
-"""
+"""OME-Zarr 0.1 to 0.5 and plain Zarr arrays."""
 
 from __future__ import annotations
 
@@ -16,10 +12,7 @@ import zarr
 from napari_tessera.errors import FileError
 from napari_tessera.io.picture import Reading, sized
 from napari_tessera.io.units import unit_name
-from napari_tessera.spatial import PIXEL, SPATIAL_AXES, Spatial
 
-CHUNK = {"Z": 32, "Y": 512, "X": 512}
-SMALLEST_LEVEL = 512
 _LETTERS = {"time": "T", "channel": "C"}
 _OLD_AXES = "TCZYX"
 
@@ -121,43 +114,3 @@ def _transform(dataset: Mapping[str, Any], image: Mapping[str, Any], ndim: int) 
             if "translation" in step:
                 offset = offset + step["translation"]
     return scale, offset
-
-
-def write_ome_zarr(path: Path, labels: np.ndarray, spatial: Spatial, name: str) -> None:
-    """Write labels as an OME-Zarr 0.4 label image, with smaller levels made by striding (never averaging)."""
-    group = zarr.open_group(path, mode="w", zarr_format=2)
-    datasets = []
-    for level, (part, factors) in enumerate(_levels(labels, spatial.axes)):
-        chunks = tuple(min(size, CHUNK.get(axis, 1)) for axis, size in zip(spatial.axes, part.shape, strict=True))
-        array = group.create_array(
-            str(level), shape=part.shape, dtype=part.dtype, chunks=chunks,
-            chunk_key_encoding={"name": "v2", "separator": "/"}, fill_value=0,
-        )  # fmt: skip
-        array[...] = part
-        scale = [size * factor for size, factor in zip(spatial.scale, factors, strict=True)]
-        steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-        if any(spatial.translate):
-            steps.append({"type": "translation", "translation": list(spatial.translate)})
-        datasets.append({"path": str(level), "coordinateTransformations": steps})
-    axes = [_axis(letter, unit) for letter, unit in zip(spatial.axes, spatial.units, strict=True)]
-    image: dict[str, Any] = {"version": "0.4", "name": name, "axes": axes, "datasets": datasets, "type": "nearest"}
-    group.attrs.update({"multiscales": [image], "image-label": {"version": "0.4"}})
-
-
-def _levels(labels: np.ndarray, axes: str) -> list[tuple[np.ndarray, list[int]]]:
-    """Halve Y and X until both are small; the first pixel of each pair keeps its place, so that no level is shifted."""
-    factors = [1] * labels.ndim
-    levels = [(labels, factors)]
-    halve = tuple(slice(None, None, 2 if axis in "YX" else 1) for axis in axes)
-    while max(size for axis, size in zip(axes, levels[-1][0].shape, strict=True) if axis in "YX") > SMALLEST_LEVEL:
-        factors = [factor * (2 if axis in "YX" else 1) for axis, factor in zip(axes, factors, strict=True)]
-        levels.append((levels[-1][0][halve], factors))
-    return levels
-
-
-def _axis(letter: str, unit: str) -> dict[str, str]:
-    kind = "space" if letter in SPATIAL_AXES else "time" if letter == "T" else "other"
-    named = {"name": letter.lower()}
-    if kind != "other":
-        named["type"] = kind
-    return named if unit == PIXEL else {**named, "unit": unit}

@@ -1,4 +1,4 @@
-"""A pixel size said by the user, instead of the one the file gives."""
+"""Axes and a pixel size said by the user, instead of those that the file gives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from napari_tessera.door import Layout, check_spacing
-from napari_tessera.io.picture import Picture
+from napari_tessera.io.picture import Picture, Place, Reading, finish
 from napari_tessera.io.units import unit_name
 from napari_tessera.spatial import SPATIAL_AXES
 
@@ -33,3 +33,13 @@ def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str
         )
         spatial = replace(spatial, units=units)
     return replace(picture, spatial=spatial)
+
+
+def with_axes(picture: Picture, axes: str) -> Picture:
+    """Return the picture with its axes renamed; an axis that becomes one of another kind loses its size."""
+    if axes == picture.axes:
+        return picture
+    spatial = picture.spatial
+    entries = zip(spatial.axes, spatial.scale, spatial.translate, spatial.units, strict=True)
+    places = {axis: Place(size, offset, unit) for axis, size, offset, unit in entries}
+    return finish(Reading(picture.data, picture.axes, places), picture.name, picture.path, axes)

@@ -20,6 +20,7 @@ from napari_tessera.spatial import PIXEL, Spatial
 
 LAZY_FROM_BYTES = 2**30
 LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
+LARGEST_COMPRESSION = 10_000
 CENTIMETRE = 3
 SIGNS_OF_MISSING_PAGES = ("invalid page offset", "failed to reshape", "invalid or corrupted")
 
@@ -37,6 +38,8 @@ def read_tiff(path: Path, level: int) -> Reading:
                 f"It has the resolution levels 0 to {len(series.levels) - 1}, but level {level} was asked for."
             )
         chosen = series.levels[level]
+        if chosen.nbytes > LARGEST_COMPRESSION * path.stat().st_size:
+            raise ValueError(f"it says that it holds {chosen.nbytes / 1e6:.0f} MB of pixels, which cannot be in it")
         shrunk = {axis: full / small for axis, full, small in zip(series.axes, series.shape, chosen.shape, strict=True)}
         places = {
             axis: Place(place.size * shrunk.get(axis, 1.0), place.offset, place.unit)

@@ -99,12 +99,14 @@ def named_tables(names: list[str], result: Result) -> list[tuple[str, LabelImage
 
 
 def _write_labels(path: Path, ending: str, image: LabelImage) -> None:
-    labels, kind = np.asarray(image.data), ending.lower()
+    kind = ending.lower()
     if kind.endswith(".zarr"):
-        from napari_tessera.io.ome_zarr import write_ome_zarr
+        from napari_tessera.io.ome_zarr_labels import write_ome_zarr
 
-        write_ome_zarr(path, labels, image.spatial, image.name)
-    elif kind == ".png":
+        write_ome_zarr(path, image.data, image.spatial, image.name)
+        return
+    labels = np.asarray(image.data)
+    if kind == ".png":
         from napari_tessera.io.bitmap import write_png
 
         write_png(path, labels)

@@ -170,11 +170,10 @@ def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
     """Do the first pass: what the whole image says, from exact sums over its blocks."""
     settings = frame.settings
     grid = frame.grid(method.reach(**settings))
-    dtype = drive(
-        method.prepare(check_image(np.zeros((3,) * frame.image.ndim, frame.image.dtype), ""), **settings)
-    ).dtype
+    tiny = np.zeros((1,) * len(frame.block) + frame.image.shape[len(frame.block) :], frame.image.dtype)
+    prepared = drive(method.prepare(check_image(tiny, ""), **settings))
     summary = None
-    for _ in range(method.rounds(dtype, **settings)):
+    for _ in range(method.rounds(prepared, **settings)):
 
         def summarise(block: np.ndarray, tile: Tile, earlier: Any = summary) -> Any:
             prepared = drive(method.prepare(block, **settings))

@@ -19,7 +19,7 @@ LOOKS = 3
 SAME_SCALE = 0.1
 """Change of the logarithm of the scale below which another look is not worth its time."""
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 4.0
-MOST_PIXELS = 6e6
+MOST_PIXELS = 10e6
 """Largest image, in network pixels, to which small objects are magnified; beyond, they are magnified less."""
 
 
@@ -90,16 +90,16 @@ def look(
         Network pixels per image pixel.
     """
     factor = 1.0 if diameter_px is None else bounded(model.diameter_px / diameter_px, channels)
-    scores = predict_scores(model.net, channels, factor, model.diameter_px)
+    scores = predict_scores(model.net, channels, factor)
     for _ in range(LOOKS - 1 if diameter_px is None else 0):
         seen = seen_diameter(scores, model.diameter_px)
         better = factor if seen is None else bounded(factor * model.diameter_px / seen, channels)
         if abs(np.log(better / factor)) < SAME_SCALE:
             break
         factor = better
-        scores = predict_scores(model.net, channels, factor, model.diameter_px)
+        scores = predict_scores(model.net, channels, factor)
     if flips:
-        scores = predict_scores(model.net, channels, factor, model.diameter_px, flips=True)
+        scores = predict_scores(model.net, channels, factor, flips=True)
     return scores, factor
 
 

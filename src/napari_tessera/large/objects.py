@@ -21,8 +21,6 @@ class PixelScores:
         Probability that two objects touch there.
     distance : float32 array (Y, X)
         Distance to the edge of the object over the largest in it, 0…1.
-    offset : float32 array (2, Y, X)
-        Way to the centre of the object, along y and x, in pixels.
     size : float32 array (Y, X)
         Natural logarithm of the diameter of the object over the usual one.
     """
@@ -30,7 +28,6 @@ class PixelScores:
     object: np.ndarray
     border: np.ndarray
     distance: np.ndarray
-    offset: np.ndarray
     size: np.ndarray
 
 
@@ -46,8 +43,6 @@ class Decoding:
         Standard deviation by which the landscape of hearts is smoothed.
     border_cost : float
         How deep a sure border cuts into the landscape.
-    vote_weight : float
-        How high the landscape rises where pixels say that the centre is near.
     heart_level, prominence : float
         A heart must rise above `heart_level`, and above the pass to a higher one by `prominence`.
     smallest_share : float
@@ -57,7 +52,6 @@ class Decoding:
     object_level: float = 0.58
     smoothing_px: float = 1.5
     border_cost: float = 0.25
-    vote_weight: float = 0.0
     heart_level: float = 0.3
     prominence: float = 0.17
     smallest_share: float = 0.1
@@ -81,17 +75,15 @@ def find_objects(scores: PixelScores, diameter_px: float, how: Decoding) -> np.n
     from skimage.segmentation import watershed
 
     inside = scores.object > how.object_level
-    height = np.where(inside, landscape(scores, diameter_px, how), 0)
+    height = np.where(inside, landscape(scores, how), 0)
     markers = with_lone(hearts(height, how), inside)
     labels = watershed(-height, markers, mask=inside)
     return drop_small(labels, how.smallest_share * np.pi / 4 * diameter_px**2)
 
 
-def landscape(scores: PixelScores, diameter_px: float, how: Decoding) -> np.ndarray:
+def landscape(scores: PixelScores, how: Decoding) -> np.ndarray:
     """Return what rises towards the heart of each object and falls to 0 and below between objects."""
     height = scores.distance - how.border_cost * scores.border
-    if how.vote_weight:
-        height = height + how.vote_weight * votes(scores, diameter_px)
     return np.maximum(gaussian_filter(height, how.smoothing_px), 0)
 
 
@@ -102,12 +94,6 @@ def hearts(height: np.ndarray, how: Decoding) -> np.ndarray:
     flattened = reconstruction(height - how.prominence, height)
     summits = local_maxima(flattened) & (flattened > how.heart_level - how.prominence)
     return ndimage.label(summits, structure=np.ones((3, 3)))[0]
-
-
-def votes(scores: PixelScores, diameter_px: float) -> np.ndarray:
-    """Say how near each pixel is to where its object's centre is said to be: 1 at the centre, 0 a radius away."""
-    away = np.hypot(*scores.offset) * (2 / diameter_px)
-    return np.where(scores.object > 0.5, np.clip(1 - away, 0, 1), 0)
 
 
 def with_lone(markers: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from napari_tessera.nn.unet import UNet
 
 @torch.inference_mode()
 def predict_scores(
-    net: UNet, channels: np.ndarray, factor: float, trained_diameter_px: float, flips: bool = False
+    net: UNet, channels: np.ndarray, factor: float, flips: bool = False
 ) -> PixelScores:
     """Predict the scores of (C, Y, X) channels, at `factor` network pixels per image pixel, on the network's grid."""
     images = torch.from_numpy(np.ascontiguousarray(channels))[None]
@@ -28,7 +28,6 @@ def predict_scores(
         (1 - classes[0]).numpy(),
         classes[2].numpy(),
         scores["distance"][0, 0].float().clamp(0, 1).numpy(),
-        (scores["offset"][0].float() * (trained_diameter_px / 2)).numpy(),
         scores["size"][0, 0].float().numpy(),
     )
 
@@ -45,14 +44,11 @@ def padded_forward(net: UNet, images: Tensor) -> dict[str, Tensor]:
 
 
 def averaged_over_flips(net: UNet, images: Tensor, scores: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Average with the scores of the image mirrored along y and x; offsets are mirrored back."""
+    """Average with the scores of the image mirrored along y and x."""
     total = dict(scores)
     for axes in ((-1,), (-2,), (-2, -1)):
         for name, each in padded_forward(net, images.flip(axes)).items():
-            back = each.flip(axes)
-            if name == "offset":
-                back = back * torch.tensor([-1.0 if -2 in axes else 1.0, -1.0 if -1 in axes else 1.0])[:, None, None]
-            total[name] = total[name] + back
+            total[name] = total[name] + each.flip(axes)
     return {name: each / 4 for name, each in total.items()}
 
 

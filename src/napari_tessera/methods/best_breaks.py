@@ -47,6 +47,13 @@ def best_breaks(counts: np.ndarray, values: np.ndarray, classes: int) -> np.ndar
     return breaks
 
 
+def class_means(counts: np.ndarray, values: np.ndarray, breaks: np.ndarray) -> np.ndarray:
+    """Mean of each class, given what `best_breaks` returns; (classes,) float64."""
+    starts = np.concatenate([[0], breaks + 1])
+    offset = values - values[0]
+    return values[0] + np.add.reduceat(counts * offset, starts) / np.add.reduceat(counts, starts)
+
+
 @numba.njit(nogil=True, cache=True)
 def _last_cuts(pixels: np.ndarray, sums: np.ndarray, classes: int) -> np.ndarray:
     """Where the class before ends in the best cut of values 0…j into c + 1 classes, (classes, B)."""

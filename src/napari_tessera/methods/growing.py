@@ -14,50 +14,58 @@ import numba
 import numpy as np
 
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.methods.regions import Regions
 
 FREE, FRAME = 0, -1
-LEVELS = 4096
+LEVELS, LEVELS_PER_BLOCK = 4096, 64
 """The queue sorts differences into this many levels; within one level, pixels go in order of arrival."""
-PIXELS_PER_SLICE = 1 << 18
+PIXELS_PER_SLICE = 1 << 15
 SLACK = 1e-6
 """A difference may exceed its limit by this much, so that a tolerance that is met exactly is met in float32 too."""
 
 
-class Regions(NamedTuple):
-    """What decides how far each region grows; entry 0 is not used.
+class _Queue(NamedTuple):
+    """Waiting pixels, first in first out at each level.
+
+    The entries of one level are chained; entries are used again, so that few of them serve a large image and stay
+    close together in memory.
 
     Attributes
     ----------
-    means : (S + 1, C) array of float64
-        Intensity that pixels are compared with.
-    limits : (S + 1,) array of float64
-        Largest difference that a region accepts.
-    sizes : (S + 1,) array of int64
-        Pixels that each region has.
-    largest : int
-        Size from which on a region accepts no more.
-    follows_mean : bool
-        Whether `means` are updated with every pixel.
-    """
-
-    means: np.ndarray
-    limits: np.ndarray
-    sizes: np.ndarray
-    largest: int
-    follows_mean: bool
-
-
-class _Queue(NamedTuple):
-    """Waiting pixels, first in first out at each level; the lists are chained through one entry per pixel.
-
-    `first` and `last` hold a pixel for each level or -1; `following` and `preceding` hold a pixel for each pixel or -1.
+    first, last : (LEVELS,) array
+        Entry of each level, or -1.
+    waiting : (LEVELS / LEVELS_PER_BLOCK,) array
+        Entries in each block of levels, so that the lowest level in use is found without trying thousands.
+    pixels, following : (E,) array
+        Pixel of each entry, and the entry after it or -1.
+    unused : (1,) array
+        First of the entries that hold no pixel; they are chained as well.
     """
 
     first: np.ndarray
     last: np.ndarray
+    waiting: np.ndarray
+    pixels: np.ndarray
     following: np.ndarray
-    preceding: np.ndarray
-    levels: np.ndarray
+    unused: np.ndarray
+
+    @classmethod
+    def empty(cls) -> _Queue:
+        """Return a queue that has no entries yet; `with_room` gives it some."""
+        levels, entries = np.full((2, LEVELS), -1, np.int64), np.empty((2, 0), np.int64)
+        waiting = np.zeros(LEVELS // LEVELS_PER_BLOCK, np.int64)
+        return cls(levels[0], levels[1], waiting, entries[0], entries[1], np.full(1, -1, np.int64))
+
+    def with_room(self, more: int) -> _Queue:
+        """Return the queue with at least `more` unused entries."""
+        count = len(self.pixels)
+        if count - int(self.waiting.sum()) >= more:
+            return self
+        added = max(more, count)
+        following = np.concatenate([self.following, np.arange(count + 1, count + added + 1)])
+        following[-1] = self.unused[0]
+        pixels = np.concatenate([self.pixels, np.zeros(added, np.int64)])
+        return self._replace(pixels=pixels, following=following, unused=np.full(1, count, np.int64))
 
 
 def grow(labels: np.ndarray, values: np.ndarray, seeds: np.ndarray, steps: np.ndarray, regions: Regions) -> Job[None]:
@@ -77,80 +85,64 @@ def grow(labels: np.ndarray, values: np.ndarray, seeds: np.ndarray, steps: np.nd
     steps : (M,) array of int64
         How far away in the flat array each neighbour lies.
     regions : Regions
-        `sizes`, and `means` where they follow, are updated in place.
+        `sizes`, `sums`, `squares`, and `means` where they follow, are updated in place.
 
     References
     ----------
     Adams R., Bischof L. (1994), Seeded region growing, doi:10.1109/34.295913.
     """
-    no_pixel = np.full((2, LEVELS), -1, np.int64)
-    links = np.empty((2, labels.size), labels.dtype)
-    queue = _Queue(no_pixel[0], no_pixel[1], links[0], links[1], np.empty(labels.size, np.uint16))
-    state = np.zeros(3, np.int64)  # next seed, lowest level in use, pixels waiting
+    queue = _Queue.empty()
+    next_seed = 0
     levels_per_unit = (LEVELS - 1) / max(min(float(regions.limits.max()), 1.0), SLACK)
     seeded = int(regions.sizes.sum())
-    is_done = False
-    while not is_done:
+    while next_seed >= 0:
         yield Progress(int(regions.sizes.sum()) - seeded, labels.size, "Growing")
-        is_done = _grow_slice(labels, values, seeds, steps, regions, queue, state, levels_per_unit, PIXELS_PER_SLICE)
+        queue = queue.with_room(PIXELS_PER_SLICE * len(steps))
+        next_seed = _grow_slice(
+            labels, values, seeds, next_seed, steps, regions, queue, levels_per_unit, PIXELS_PER_SLICE
+        )
 
 
 @numba.njit(nogil=True, cache=True)
-def _grow_slice(labels, values, seeds, steps, regions, queue, state, levels_per_unit, budget):
-    """Deal with up to `budget` pixels; say whether no more are waiting."""
-    next_seed, level, waiting = state
+def _grow_slice(labels, values, seeds, next_seed, steps, regions, queue, levels_per_unit, budget):
+    """Deal with up to `budget` pixels; return the next seed pixel to begin with, or -1 if no pixel waits any more."""
     for _ in range(budget):
         if next_seed < len(seeds):
             pixel = seeds[next_seed]
             next_seed += 1
-        elif waiting == 0:
-            return True
         else:
-            while queue.first[level] < 0:
-                level += 1
-            pixel = queue.first[level]
-            _remove(queue, pixel)
-            waiting -= 1
+            pixel = _take_first(queue)
+            if pixel < 0:
+                return -1
+            if labels[pixel] >= FREE:  # it went ahead from a lower level
+                continue
             region = _choose_region(labels, values, steps, pixel, regions)
             labels[pixel] = region
             if region == FREE:
                 continue
             _take_in(values, pixel, region, regions)
         region = labels[pixel]
-        if regions.sizes[region] >= regions.largest:
-            continue
-        for step in steps:
-            joined, lowest = _offer(labels, values, pixel + step, region, regions, queue, levels_per_unit)
-            waiting += joined
-            level = min(level, lowest)
-    state[0], state[1], state[2] = next_seed, level, waiting
-    return False
+        if regions.sizes[region] < regions.largest:
+            for step in steps:
+                _offer(labels, values, pixel + step, region, regions, queue, levels_per_unit)
+    return next_seed
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _offer(labels, values, pixel, region, regions, queue, levels_per_unit):
-    """Let a pixel wait for a region, if that accepts it and is more similar than the one it waits for already.
-
-    Returns how many pixels joined the queue, and the level that the pixel now has.
-    """
+    """Let a pixel wait for a region, if that accepts it and is more similar than the one it waits for already."""
     holder = labels[pixel]
     if holder > 0 or holder == FRAME or holder == FRAME - region:
-        return 0, LEVELS
+        return
     away = _difference(values, pixel, regions.means, region)
     if away > regions.limits[region]:
-        return 0, LEVELS
-    level = min(LEVELS - 1, int(away * levels_per_unit))
-    is_new = holder == FREE
-    if not is_new:
-        if level >= queue.levels[pixel]:
-            return 0, LEVELS
-        _remove(queue, pixel)
-    labels[pixel] = FRAME - region
-    _append(queue, level, pixel)
-    return int(is_new), level
+        return
+    if holder == FREE or away < _difference(values, pixel, regions.means, FRAME - holder):
+        labels[pixel] = FRAME - region
+        _append(queue, min(LEVELS - 1, int(away * levels_per_unit)), pixel)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _difference(values, pixel, means, region):
     """Return the root mean square over the channels of how far a pixel is from a region's mean."""
     channels = values.shape[1]
@@ -163,7 +155,7 @@ def _difference(values, pixel, means, region):
     return np.sqrt(total / channels)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _choose_region(labels, values, steps, pixel, regions):
     """Return the region next to a waiting pixel that accepts it and is nearest to its value, or `FREE`."""
     waited_for = FRAME - labels[pixel]
@@ -179,39 +171,46 @@ def _choose_region(labels, values, steps, pixel, regions):
     return nearest
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _take_in(values, pixel, region, regions):
     regions.sizes[region] += 1
-    if regions.follows_mean:
-        for channel in range(values.shape[1]):
-            away = values[pixel, channel] - regions.means[region, channel]
-            regions.means[region, channel] += away / regions.sizes[region]
+    for channel in range(values.shape[1]):
+        value = float(values[pixel, channel])
+        regions.sums[region, channel] += value
+        regions.squares[region, channel] += value * value
+        if regions.follows_mean:
+            regions.means[region, channel] = regions.sums[region, channel] / regions.sizes[region]
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _append(queue, level, pixel):
-    end = queue.last[level]
-    queue.levels[pixel] = level
-    queue.preceding[pixel] = end
-    queue.following[pixel] = -1
-    if end < 0:
-        queue.first[level] = pixel
+    entry = queue.unused[0]
+    queue.unused[0] = queue.following[entry]
+    queue.pixels[entry] = pixel
+    queue.following[entry] = -1
+    queue.waiting[level // LEVELS_PER_BLOCK] += 1
+    if queue.first[level] < 0:
+        queue.first[level] = entry
     else:
-        queue.following[end] = pixel
-    queue.last[level] = pixel
+        queue.following[queue.last[level]] = entry
+    queue.last[level] = entry
 
 
-@numba.njit(nogil=True, cache=True)
-def _remove(queue, pixel):
-    level, before, after = queue.levels[pixel], queue.preceding[pixel], queue.following[pixel]
-    if before < 0:
-        queue.first[level] = after
-    else:
-        queue.following[before] = after
-    if after < 0:
-        queue.last[level] = before
-    else:
-        queue.preceding[after] = before
+@numba.njit(nogil=True, cache=True, inline="always")
+def _take_first(queue):
+    """Remove and return the first pixel at the lowest level, or return -1."""
+    for block in range(len(queue.waiting)):
+        if queue.waiting[block] > 0:
+            level = block * LEVELS_PER_BLOCK
+            while queue.first[level] < 0:
+                level += 1
+            entry = queue.first[level]
+            queue.first[level] = queue.following[entry]
+            queue.following[entry] = queue.unused[0]
+            queue.unused[0] = entry
+            queue.waiting[block] -= 1
+            return queue.pixels[entry]
+    return -1
 
 
 @numba.njit(nogil=True, cache=True)

@@ -9,12 +9,13 @@ import numpy as np
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import chunks, label_dtype
 from napari_tessera.methods.flooding import steps_to_neighbours
-from napari_tessera.methods.growing import FRAME, FREE, SLACK, Regions, find_rivals, grow
+from napari_tessera.methods.growing import FRAME, FREE, SLACK, find_rivals, grow
+from napari_tessera.methods.regions import Regions
 from napari_tessera.methods.seeds import Seeds
 from napari_tessera.overlaps import count_pairs, sum_pairs
 
-MOST_ROUNDS = 50
-STILL = 1e-9
+MOST_ROUNDS = 30
+ACCEPTS_NOTHING = -1.0
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Ground:
         Intensities, 0 to 1.
     starts, owners : (K,) array
         Flat position of each seed pixel, and its region.
-    seed_sizes : (S + 1,) array
-        Pixels of each region's seed.
+    count : int
+        Number of seeds and one more.
     steps : (M,) array
         How far away in the flat array each neighbour lies.
     """
@@ -39,8 +40,12 @@ class Ground:
     values: np.ndarray
     starts: np.ndarray
     owners: np.ndarray
-    seed_sizes: np.ndarray
+    count: int
     steps: np.ndarray
+
+    def seeded(self, limits: np.ndarray, largest: int, follows_mean: bool = False) -> Regions:
+        """Return regions that have nothing but their seeds, and compare pixels with the mean of those."""
+        return _regions_of(self.owners, self.values[self.starts], limits, largest, follows_mean)
 
 
 def lay_out(values: np.ndarray, seeds: Seeds, connectivity: int) -> Ground:
@@ -51,41 +56,58 @@ def lay_out(values: np.ndarray, seeds: Seeds, connectivity: int) -> Ground:
     starts = np.ravel_multi_index(tuple(seeds.pixels + 1), shape)
     owners = seeds.owners + 1
     labels.reshape(-1)[starts] = owners
-    seed_sizes = np.bincount(owners, minlength=len(seeds.numbers) + 1)
     steps = steps_to_neighbours(shape, connectivity)
-    return Ground(labels, values.reshape(-1, values.shape[-1]), starts, owners, seed_sizes, steps)
+    return Ground(labels, values.reshape(-1, values.shape[-1]), starts, owners, len(seeds.numbers) + 1, steps)
 
 
 def grow_by_tolerance(ground: Ground, tolerance: float, largest: int) -> Job[Regions]:
     """Take pixels that differ from the mean of the seed by at most `tolerance`."""
-    means, _ = _measure(ground.owners, ground.values[ground.starts], ground.seed_sizes)
-    regions = Regions(means, np.full(len(means), tolerance + SLACK), ground.seed_sizes.copy(), largest, False)
+    regions = ground.seeded(np.full(ground.count, tolerance + SLACK), largest)
     yield from grow(ground.labels.reshape(-1), ground.values, ground.starts, ground.steps, regions)
     return regions
 
 
 def grow_in_competition(ground: Ground, largest: int) -> Job[Regions]:
     """Share out the whole image; the means follow the regions."""
-    means, _ = _measure(ground.owners, ground.values[ground.starts], ground.seed_sizes)
-    regions = Regions(means, np.full(len(means), np.inf), ground.seed_sizes.copy(), largest, True)
+    regions = ground.seeded(np.full(ground.count, np.inf), largest, follows_mean=True)
     yield from grow(ground.labels.reshape(-1), ground.values, ground.starts, ground.steps, regions)
     return regions
 
 
 def grow_adaptively(ground: Ground, k: float, largest: int) -> Job[Regions]:
-    """Take pixels within `k` standard deviations of the region's mean, until all means and limits stand still."""
-    labels = ground.labels.reshape(-1)
-    means, deviations = _measure_surroundings(ground)
-    for done in range(MOST_ROUNDS):
-        regions = Regions(means, k * deviations + SLACK, ground.seed_sizes.copy(), largest, False)
-        growing = grow(labels, ground.values, ground.starts, ground.steps, regions)
-        yield from part_of(growing, done, 1, MOST_ROUNDS)
-        means, deviations = yield from _measure_regions(ground, regions.sizes)
-        is_still = np.allclose(means, regions.means, 0, STILL)
-        if (is_still and np.allclose(k * deviations + SLACK, regions.limits, 0, STILL)) or done == MOST_ROUNDS - 1:
-            break
-        yield from _clear(ground)
+    """Take pixels within `k` standard deviations of the region's mean, as it is when the region stands still."""
+    means, limits = yield from part_of(_find_bands(ground, k, largest), 0, 4, 5)
+    yield from _clear(ground, np.ones(ground.count, bool))
+    regions = ground.seeded(limits, largest)._replace(means=means)
+    growing = grow(ground.labels.reshape(-1), ground.values, ground.starts, ground.steps, regions)
+    yield from part_of(growing, 4, 1, 5)
     return regions
+
+
+def _find_bands(ground: Ground, k: float, largest: int) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Grow regions, measure them and grow them anew, until every one keeps its size; return their means and limits.
+
+    A region that stands still keeps its pixels while others move on. One that loses more than half of its pixels in one
+    round was crowded out and moves no more: measured on what is left to it, it would accept ever less.
+    """
+    means, deviations = _surroundings(ground).measure()
+    limits = k * deviations + SLACK
+    is_moving = np.ones(ground.count, bool)
+    sizes_before = np.zeros(ground.count, np.int64)
+    for done in range(MOST_ROUNDS):
+        regions = ground.seeded(np.where(is_moving, limits, ACCEPTS_NOTHING), largest)._replace(means=means)
+        starts = ground.starts[is_moving[ground.owners]]
+        growing = grow(ground.labels.reshape(-1), ground.values, starts, ground.steps, regions)
+        yield from part_of(growing, done, 1, MOST_ROUNDS)
+        is_moving &= (regions.sizes != sizes_before) & (2 * regions.sizes >= sizes_before)
+        if not is_moving.any():
+            break
+        new_means, deviations = regions.measure()
+        means = np.where(is_moving[:, None], new_means, means)
+        limits = np.where(is_moving, k * deviations + SLACK, limits)
+        sizes_before = regions.sizes
+        yield from _clear(ground, is_moving)
+    return means, limits
 
 
 def find_contests(ground: Ground, regions: Regions) -> Job[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -106,50 +128,32 @@ def find_contests(ground: Ground, regions: Regions) -> Job[tuple[np.ndarray, np.
     return sum_pairs(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _clear(ground: Ground) -> Job[None]:
-    """Take all regions back to their seeds."""
+def _clear(ground: Ground, is_cleared: np.ndarray) -> Job[None]:
+    """Take regions back to their seeds."""
     flat = ground.labels.reshape(-1)
+    numbers = np.where(is_cleared, FREE, np.arange(ground.count)).astype(flat.dtype)
     for part in chunks(flat.size):
         yield Progress(part.start, flat.size, "Growing")
-        np.minimum(flat[part], FREE, out=flat[part])
+        flat[part] = np.where(flat[part] > 0, numbers[flat[part]], flat[part])
     flat[ground.starts] = ground.owners
 
 
-def _measure_surroundings(ground: Ground) -> tuple[np.ndarray, np.ndarray]:
-    """Measure every seed with the pixels around it, because one pixel alone has no spread."""
+def _surroundings(ground: Ground) -> Regions:
+    """Return every seed with the pixels around it, because one pixel alone has no spread."""
     steps = np.append(0, steps_to_neighbours(ground.labels.shape, ground.labels.ndim))
     pixels = (ground.starts[:, None] + steps).reshape(-1)
     owners, pixels, _ = sum_pairs(np.repeat(ground.owners, len(steps)), pixels, np.ones(len(pixels), np.int64))
     is_inside = ground.labels.reshape(-1)[pixels] != FRAME
     owners, pixels = owners[is_inside], pixels[is_inside]
-    return _measure(owners, ground.values[pixels], np.bincount(owners, minlength=len(ground.seed_sizes)))
+    return _regions_of(owners, ground.values[pixels], np.zeros(ground.count), 0)
 
 
-def _measure_regions(ground: Ground, sizes: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
-    labels = ground.labels.reshape(-1)
-    first, second = np.zeros((2, len(sizes), ground.values.shape[1]))
-    for part in chunks(labels.size):
-        yield Progress(part.start, labels.size, "Measuring regions")
-        is_region = labels[part] > 0
-        more = _sums(labels[part][is_region], ground.values[part][is_region], len(sizes))
-        first, second = first + more[0], second + more[1]
-    return _mean_and_deviation(first, second, sizes)
-
-
-def _measure(owners: np.ndarray, values: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (S + 1, C) means and (S + 1,) standard deviations of the (K, C) values of each region."""
-    return _mean_and_deviation(*_sums(owners, values, len(sizes)), sizes)
-
-
-def _sums(owners: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    exact = values.astype(np.float64)
-    first = np.stack([np.bincount(owners, channel, count) for channel in exact.T], axis=1)
-    second = np.stack([np.bincount(owners, channel**2, count) for channel in exact.T], axis=1)
-    return first, second
-
-
-def _mean_and_deviation(first: np.ndarray, second: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    n = np.maximum(sizes, 1)[:, None]
-    mean = first / n
-    variance = np.maximum(second / n - mean**2, 0)
-    return mean, np.sqrt(variance.mean(axis=1))
+def _regions_of(
+    owners: np.ndarray, values: np.ndarray, limits: np.ndarray, largest: int, follows_mean: bool = False
+) -> Regions:
+    """Make regions of the pixels that `owners` have, with (K, C) `values`."""
+    count, exact = len(limits), values.astype(np.float64)
+    sizes = np.bincount(owners, minlength=count)
+    sums = np.stack([np.bincount(owners, channel, count) for channel in exact.T], axis=1)
+    squares = np.stack([np.bincount(owners, channel**2, count) for channel in exact.T], axis=1)
+    return Regions(sums / np.maximum(sizes, 1)[:, None], limits, sizes, sums, squares, largest, follows_mean)

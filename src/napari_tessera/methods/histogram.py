@@ -12,7 +12,7 @@ from operator import add
 import numpy as np
 
 from napari_tessera.bands import Piece, in_threads, pieces
-from napari_tessera.jobs import Job
+from napari_tessera.jobs import Job, part_of
 
 STEPS = 2**16
 
@@ -104,9 +104,14 @@ class Histogram:
         return cls(counts[first : last + 1], grid.origin + grid.step * float(first), grid.step, is_exact)
 
     @property
-    def values(self) -> np.ndarray:
-        """Centre of each step, (B,) float64."""
-        return self.origin + self.step * np.arange(len(self.counts))
+    def steps(self) -> np.ndarray:
+        """Number of each step from 0 on, (B,) float64: the unit to compute in, where nothing overflows or cancels."""
+        return np.arange(len(self.counts), dtype=np.float64)
+
+    def value_at(self, step: float) -> float:
+        """Return the intensity at a step, or between two of them."""
+        half = float(step) * (self.step / 2)  # the whole range of a dtype is more than its largest value
+        return self.origin + half + half
 
     def folded(self, bins: int) -> Histogram:
         """Return the histogram with neighbouring steps added up, to at most `bins`."""
@@ -172,8 +177,10 @@ def measure(image: np.ndarray) -> Job[Measure]:
     """Count the values of an image, in pieces and threads."""
     found: Measure | None = None
     cut = pieces(image.shape)
-    for _ in range(rounds_for(image.dtype)):
-        parts = yield from in_threads(partial(_measure_piece, image, found), cut, "Counting values")
+    rounds = rounds_for(image.dtype)
+    for done in range(rounds):
+        counting = in_threads(partial(_measure_piece, image, found), cut, "Counting values")
+        parts = yield from part_of(counting, done, 1, rounds)
         found = reduce(add, parts)
     assert found is not None
     return found

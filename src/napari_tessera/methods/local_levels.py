@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from napari_tessera.bands import Piece
 from napari_tessera.methods.histogram import Grid
@@ -82,6 +81,8 @@ def local_mean(steps: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarr
 
 def local_gaussian(steps: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
     """Gaussian mean; the window is three standard deviations to each side."""
+    from scipy import ndimage
+
     mean = ndimage.gaussian_filter(steps.astype(np.float64), [radius / 3 for radius in radii], mode="reflect")
     return np.round(mean[core], 6)  # the weights' sum is not quite 1, which must not show on even ground
 

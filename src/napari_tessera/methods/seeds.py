@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_tessera.labels import is_label_image, run_starts
+from napari_tessera.door import is_labels
+from napari_tessera.labels import run_starts
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def read_seeds(seeds: np.ndarray, shape: tuple[int, ...]) -> Seeds:
         (N, D) points, each counted to the pixel it lies in, or integer labels of the image's `shape`.
     shape : tuple of int
     """
-    if is_label_image(seeds, shape):
+    if is_labels(seeds, shape):
         return _read_painted(seeds)
     return _read_points(seeds, shape)
 

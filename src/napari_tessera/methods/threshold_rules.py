@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import drive
@@ -55,7 +54,7 @@ def otsu(histogram: Histogram) -> float:
     below, above = _pixels_below_and_above(histogram)
     mean_below, mean_above = _means_below_and_above(histogram)
     between = below * above * (mean_below - mean_above) ** 2
-    return float(histogram.values[np.argmax(between)])
+    return histogram.value_at(int(np.argmax(between)))
 
 
 def otsu_levels(histogram: Histogram, classes: int) -> list[float]:
@@ -63,23 +62,23 @@ def otsu_levels(histogram: Histogram, classes: int) -> list[float]:
     from napari_tessera.methods.best_breaks import best_breaks
 
     occupied = np.flatnonzero(histogram.counts)
-    breaks = best_breaks(histogram.counts[occupied], histogram.values[occupied], classes)
-    return [float(level) for level in histogram.values[occupied[breaks]]]
+    breaks = best_breaks(histogram.counts[occupied], occupied.astype(np.float64), classes)
+    return [histogram.value_at(step) for step in occupied[breaks]]
 
 
 def li(histogram: Histogram) -> float:
     """Minimise the cross-entropy between image and classes (Li & Tam 1998, doi:10.1016/S0167-8655(98)00057-9)."""
-    values, counts = histogram.values - histogram.origin, histogram.counts  # the logarithm needs values from 0 on
-    level, before = np.average(values, weights=counts), -np.inf
-    while abs(level - before) > histogram.step / 2:
+    steps, counts = histogram.steps, histogram.counts
+    level, before = np.average(steps, weights=counts), -np.inf
+    while abs(level - before) > 0.5:
         before = level
-        is_above = values > before
-        mean_above = np.average(values[is_above], weights=counts[is_above])
-        mean_below = np.average(values[~is_above], weights=counts[~is_above])
+        is_above = steps > before
+        mean_above = np.average(steps[is_above], weights=counts[is_above])
+        mean_below = np.average(steps[~is_above], weights=counts[~is_above])
         if mean_below == 0:
             break
         level = (mean_below - mean_above) / (np.log(mean_below) - np.log(mean_above))
-    return float(level + histogram.origin)
+    return histogram.value_at(level)
 
 
 def yen(histogram: Histogram) -> float:
@@ -90,15 +89,15 @@ def yen(histogram: Histogram) -> float:
     squares_below = np.cumsum(share**2)[:-1]
     squares_above = np.cumsum(share[::-1] ** 2)[::-1][1:]
     correlation = 2 * np.log(below * (1 - below)) - np.log(squares_below * squares_above)
-    return float(histogram.values[np.argmax(correlation)])
+    return histogram.value_at(int(np.argmax(correlation)))
 
 
 def isodata(histogram: Histogram) -> float:
     """Find the lowest level half-way between the means of its classes (Ridler & Calvard 1978)."""
     histogram = _shape(histogram)
     mean_below, mean_above = _means_below_and_above(histogram)
-    excess = (mean_below + mean_above) / 2 - histogram.values[:-1]
-    return float(histogram.values[np.argmax((excess >= 0) & (excess < histogram.step))])
+    excess = (mean_below + mean_above) / 2 - histogram.steps[:-1]
+    return histogram.value_at(int(np.argmax((excess >= 0) & (excess < 1))))
 
 
 def triangle(histogram: Histogram) -> float:
@@ -111,16 +110,18 @@ def triangle(histogram: Histogram) -> float:
         counts, peak = counts[::-1], last - peak
     below_peak = np.arange(peak)
     step = int(np.argmax(counts.max() * below_peak - float(peak) * counts[:peak]))
-    return float(histogram.values[last - step if is_tail_above else step])
+    return histogram.value_at(last - step if is_tail_above else step)
 
 
 def mean(histogram: Histogram) -> float:
     """Return the mean intensity."""
-    return float(np.average(histogram.values, weights=histogram.counts))
+    return histogram.value_at(np.average(histogram.steps, weights=histogram.counts))
 
 
 def minimum(histogram: Histogram) -> float:
     """Smooth the histogram until two peaks are left; return the valley between them (Prewitt & Mendelsohn 1966)."""
+    from scipy import ndimage
+
     histogram = histogram.folded(SHAPE_BINS)
     counts = histogram.counts.astype(np.float32)
     for _ in range(MOST_SMOOTHINGS):
@@ -135,7 +136,7 @@ def minimum(histogram: Histogram) -> float:
             "rule",
         )
     valley = peaks[0] + np.argmin(counts[peaks[0] : peaks[1] + 1])
-    return float(histogram.values[valley])
+    return histogram.value_at(valley)
 
 
 RULES: dict[str, Callable[[Histogram], float]] = {
@@ -160,10 +161,10 @@ def _pixels_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarra
 
 
 def _means_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Mean intensity of the steps up to each one but the last, and of those past it; (B - 1,) each."""
+    """Mean step of the pixels up to each step but the last, and of those past it; (B - 1,) each."""
     below, above = _pixels_below_and_above(histogram)
-    sums = np.cumsum(histogram.counts * (histogram.values - histogram.origin))  # from 0 on: nothing cancels
-    return histogram.origin + sums[:-1] / below, histogram.origin + (sums[-1] - sums[:-1]) / above
+    sums = np.cumsum(histogram.counts * histogram.steps)
+    return sums[:-1] / below, (sums[-1] - sums[:-1]) / above
 
 
 def _peaks(counts: np.ndarray) -> np.ndarray:

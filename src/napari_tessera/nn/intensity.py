@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CHANNELS = 5
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.8
 BRIGHT_BACKGROUND = 0.4
 """A median above this share of the way from low to high means dark objects on a bright background."""
@@ -52,7 +53,7 @@ def measure_levels(image: np.ndarray) -> Levels:
 
 
 def network_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
-    """Turn an image into the network's four channels.
+    """Turn an image into the network's channels.
 
     Parameters
     ----------
@@ -63,17 +64,18 @@ def network_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
 
     Returns
     -------
-    float32 array (4, Y, X)
+    float32 array (CHANNELS, Y, X)
         Red, green and blue, background near 0 and bright objects near 1; then their mean, compressed, in which dim
-        objects beside bright ones stand out.
+        objects beside bright ones stand out; then 1 everywhere if the image was turned, else 0, since dark objects on
+        a bright background have other surroundings than bright ones on black.
     """
     colours = np.broadcast_to(image[None], (3, *image.shape)) if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
     linear = (colours.astype(np.float32) - levels.low) / max(levels.high - levels.low, 1e-6)
-    return with_compressed(1 - linear if levels.inverted else linear)
+    return from_colours(1 - linear if levels.inverted else linear, levels.inverted)
 
 
-def with_compressed(colours: np.ndarray) -> np.ndarray:
-    """Add the compressed mean of (3, Y, X) linear colours as a fourth channel, and clip what is far out."""
+def from_colours(colours: np.ndarray, inverted: bool) -> np.ndarray:
+    """Clip what is far out in (3, Y, X) linear colours, and add their compressed mean and the turned-or-not channel."""
     colours = np.clip(colours, -0.5, 2).astype(np.float32)
     compressed = np.arcsinh(colours.mean(0, keepdims=True) / DIM) / np.float32(np.arcsinh(1 / DIM))
-    return np.concatenate([colours, compressed.astype(np.float32)])
+    return np.concatenate([colours, compressed.astype(np.float32), np.full_like(colours[:1], inverted)])

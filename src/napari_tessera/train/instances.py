@@ -20,7 +20,6 @@ class InstanceBatch:
     images: Tensor
     classes: Tensor
     distance: Tensor
-    offset: Tensor
     size: Tensor
     weight: Tensor
 
@@ -33,18 +32,17 @@ def as_batch(patches: np.ndarray, targets: Sequence[Targets]) -> InstanceBatch:
 
     images = torch.from_numpy(patches).contiguous(memory_format=torch.channels_last)
     return InstanceBatch(
-        images, stack("classes"), stack("distance")[:, None], stack("offset"), stack("size")[:, None], stack("weight")
+        images, stack("classes"), stack("distance")[:, None], stack("size")[:, None], stack("weight")
     )
 
 
 def instance_loss(net: nn.Module, batch: InstanceBatch) -> dict[str, Tensor]:
-    """Return the loss of each head: of the classes, of the distance, and of the way to the centre."""
+    """Return the loss of each head: of the classes, of the distance, and of the size."""
     scores = net(batch.images)
     is_object = (batch.classes > BACKGROUND).float()
     return {
         "entropy": weighted_cross_entropy(scores["classes"], batch.classes, batch.weight),
         "dice": 0.5 * dice(scores["classes"], batch.classes),
         "distance": 3 * regression(scores["distance"], batch.distance, batch.weight),
-        "offset": regression(scores["offset"], batch.offset, batch.weight * is_object),
         "size": regression(scores["size"], batch.size, is_object),  # large objects count by their area
     }

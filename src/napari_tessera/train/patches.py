@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from napari_tessera.nn.intensity import Levels, measure_levels, network_channels, with_compressed
+from napari_tessera.nn.intensity import Levels, measure_levels, network_channels, from_colours
 from napari_tessera.train.augment import dim_some_objects, random_intensity, random_placement
 from napari_tessera.train.targets import BACKGROUND, NOT_PAINTED, Targets, instance_targets
 
+NEAR_AN_OBJECT = 0.7
+"""Share of the patches that are drawn around an object, small and large ones alike; the rest lie anywhere."""
 MARGIN_PX = 20
 """Seen around a patch when its targets are made, so that objects cut by its edge keep their heart and centre."""
 
@@ -35,11 +38,13 @@ class Example:
     name: str = ""
     levels: Levels = field(init=False)
     areas: np.ndarray = field(init=False)
+    hearts: np.ndarray = field(init=False)
     diameter_px: float | None = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", measure_levels(self.image))
         object.__setattr__(self, "areas", np.bincount(self.labels.ravel()))
+        object.__setattr__(self, "hearts", centres(self.labels))
         object.__setattr__(self, "diameter_px", usual_diameter(np.where(self.labels > BACKGROUND, self.labels, 0)))
 
 
@@ -57,17 +62,16 @@ class Sampling:
         Standard deviation of the natural logarithm of the random rescaling.
     native_share : float
         Share of the patches rescaled much more freely, for the first look at an image of unknown size.
-    group_share : mapping of str to float
-        Share of patches from each group of images; groups not named share the rest by their number of images.
+    dim_share : float
+        Share of the patches of bright objects in which some are made dimmer.
     """
 
     size_px: int = 160
-    diameter_px: float = 24.0
+    diameter_px: float = 32.0
     size_spread: float = 0.22
     native_share: float = 0.25
     native_spread: float = 0.65
     dim_share: float = 0.25
-    group_share: dict[str, float] = field(default_factory=dict)
 
 
 def usual_diameter(labels: np.ndarray) -> float | None:
@@ -80,22 +84,29 @@ def usual_diameter(labels: np.ndarray) -> float | None:
     return float(2 * np.sqrt(areas[np.searchsorted(share, 0.5)] / np.pi))
 
 
-def image_weights(examples: Sequence[Example], group_share: dict[str, float]) -> np.ndarray:
-    """Return each image's chance to be drawn, so that the groups get their shares; they add up to 1."""
-    groups = np.array([example.group for example in examples])
-    rest = 1 - sum(group_share.values())
-    free = ~np.isin(groups, list(group_share))
-    weights = np.where(free, rest / max(1, int(free.sum())), 0.0)
-    for group, share in group_share.items():
-        members = groups == group
-        weights[members] = share / max(1, int(members.sum()))
+def centres(labels: np.ndarray) -> np.ndarray:
+    """Return the centre of mass of each object: float64 (objects, 2), in pixels."""
+    places = np.nonzero(labels > BACKGROUND)
+    numbers = labels[places]
+    count = np.bincount(numbers)
+    sums = [np.bincount(numbers, weights=along) for along in places]
+    return np.stack(sums, 1)[count > 0] / count[count > 0, None]
+
+
+def image_weights(examples: Sequence[Example]) -> np.ndarray:
+    """Return each image's chance to be drawn: a group has a share like the square root of its number of images.
+
+    Between drawing images evenly, which leaves rare kinds out, and drawing groups evenly, which repeats their few images.
+    """
+    groups = Counter(example.group for example in examples)
+    weights = np.array([groups[example.group] ** -0.5 for example in examples])
     return weights / weights.sum()
 
 
 def draw_batch(
     examples: Sequence[Example], weights: np.ndarray, sampling: Sampling, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[Targets]]:
-    """Draw `count` patches: float32 (count, 4, Y, X), and the targets of each."""
+    """Draw `count` patches: float32 (count, CHANNELS, Y, X), and the targets of each."""
     chosen = rng.choice(len(examples), count, p=weights)
     patches = [draw_patch(examples[index], sampling, rng) for index in chosen]
     return np.stack([channels for channels, _ in patches]), [targets for _, targets in patches]
@@ -117,21 +128,15 @@ def draw_patch(example: Example, sampling: Sampling, rng: np.random.Generator) -
     inner = slice(MARGIN_PX, -MARGIN_PX)
     targets = instance_targets(labels, sampling.diameter_px, example.areas * factor**2)
     cut = Targets(*(getattr(targets, each.name)[..., inner, inner] for each in fields(targets)))
-    return with_compressed(colours[:, inner, inner]), cut
+    return from_colours(colours[:, inner, inner], example.levels.inverted), cut
 
 
 def draw_centre(example: Example, side_px: float, rng: np.random.Generator) -> np.ndarray:
     """Draw where the patch lies: usually near an object, and inside the image as far as it fits."""
     shape = np.array(example.labels.shape)
     centre = rng.uniform(0, shape)
-    if rng.random() < 0.7:
-        near = centre + rng.uniform(-0.5, 0.5, 2) * side_px
-        for _ in range(20):
-            at = rng.integers(0, shape)
-            if example.labels[tuple(at)] > BACKGROUND:
-                near = at + rng.uniform(-0.4, 0.4, 2) * side_px
-                break
-        centre = near
+    if len(example.hearts) and rng.random() < NEAR_AN_OBJECT:
+        centre = rng.choice(example.hearts) + rng.uniform(-0.4, 0.4, 2) * side_px
     margin = np.minimum(side_px / 2, shape / 2)
     return np.clip(centre, margin, shape - margin).astype(np.float32)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 NOT_PAINTED, BACKGROUND, OBJECT, BORDER = 0, 1, 2, 3
 """Classes of the instance target, in the paint convention: 0 never counts."""
-HEADS = {"classes": 3, "distance": 1, "offset": 2, "size": 1}
-"""Heads of an instance network in 2-D: scores of background, object and border; distance; way to the centre; size."""
+HEADS = {"classes": 3, "distance": 1, "size": 1}
+"""Heads of an instance network in 2-D: scores of background, object and border; distance; size."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,6 @@ class Targets:
         0 not painted, 1 background, 2 object, 3 where two objects touch.
     distance : float32 array (Y, X)
         Distance to the edge of the object over the largest in that object: 0 outside, 1 at the heart.
-    offset : float32 array (2, Y, X)
-        Way to the centre of the object, along y and x, in radii of the model's usual object; 0 outside.
     size : float32 array (Y, X)
         Natural logarithm of the diameter of the object over the usual one; 0 outside.
     weight : float32 array (Y, X)
@@ -32,7 +30,6 @@ class Targets:
 
     classes: np.ndarray
     distance: np.ndarray
-    offset: np.ndarray
     size: np.ndarray
     weight: np.ndarray
 
@@ -67,7 +64,7 @@ def instance_targets(
     weight[border] *= border_weight
     weight[labels == NOT_PAINTED] = 0
     size = np.where(is_object, np.log(ratio)[labels], 0).astype(np.float32)
-    return Targets(classes, normalised_distance(labels), centre_offset(labels, diameter_px), size, weight)
+    return Targets(classes, normalised_distance(labels), size, weight)
 
 
 def touching(labels: np.ndarray, reach_px: int = 1) -> np.ndarray:
@@ -91,13 +88,3 @@ def normalised_distance(labels: np.ndarray) -> np.ndarray:
     largest = np.ones(int(objects.max()) + 1, dtype=np.float32)
     np.maximum.at(largest, objects.ravel(), distance.ravel())
     return (distance / largest[objects]).astype(np.float32)
-
-
-def centre_offset(labels: np.ndarray, diameter_px: float) -> np.ndarray:
-    """Give each pixel of an object the way to the object's centre of mass, in radii of the usual object."""
-    count = np.maximum(np.bincount(labels.ravel()), 1)
-    ways = []
-    for places in np.indices(labels.shape, dtype=np.float32):
-        centre = (np.bincount(labels.ravel(), weights=places.ravel()) / count).astype(np.float32)
-        ways.append((centre[labels] - places) * np.float32(2 / diameter_px))
-    return np.where(labels > BACKGROUND, np.clip(np.stack(ways), -3, 3), 0).astype(np.float32)

@@ -1,0 +1,132 @@
+"""Take a picture of every widget in the real napari, after a run: `python docs/screenshots.py [FOLDER]`.
+
+Without a display: `xvfb-run -a -s "-screen 0 1280x800x24" python docs/screenshots.py`. The pictures of the
+documentation are made this way, so that they always show the program as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+import numpy as np
+from qtpy.QtWidgets import QApplication
+
+from napari_tessera.gui import settings
+from napari_tessera.gui.demo import open_demo
+from napari_tessera.gui.method_widget import MethodWidget
+from napari_tessera.registry import METHODS
+
+SIZE_PX = (1280, 800)
+SAMPLES = {
+    "threshold": "coins",
+    "region_growing": "coins",
+    "watershed": "nuclei_2d",
+    "kmeans": "immunohistochemistry",
+    "refine": "nuclei_2d",
+    "compare": "nuclei_2d",
+}
+
+
+def wait(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+    """Let napari work for some time, or until something holds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not until():
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+def finish(widget: MethodWidget) -> None:
+    """Press Run and wait for the result."""
+    widget.bar.run_button.click()
+    wait(120, widget.bar.run_button.isEnabled)
+    wait(1)
+
+
+def open_widget(viewer: napari.Viewer, name: str) -> MethodWidget:
+    """Open the widget of a method."""
+    title = next(method.title for method in METHODS if method.name == name)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
+    return widget
+
+
+def set_up(viewer: napari.Viewer, name: str) -> MethodWidget:
+    """Open the sample and the widget of a method, with the layers and settings that its picture shows."""
+    viewer.open_sample("napari-tessera", SAMPLES[name])
+    image = viewer.layers[0]
+    viewer.layers.selection.active = image
+    if name == "region_growing":
+        seeds = [
+            [88, 75],
+            [54, 45],
+            [55, 101],
+            [51, 155],
+            [51, 216],
+            [52, 276],
+            [43, 335],
+            [123, 46],
+            [123, 103],
+            [122, 154],
+        ]
+        viewer.add_points(np.array(seeds) * image.scale, size=6 * image.scale[0], units=image.units, name="seeds")
+    if name in ("refine", "compare"):
+        watershed = open_widget(viewer, "watershed")
+        finish(watershed)
+        viewer.window.remove_dock_widget(watershed)
+    widget = open_widget(viewer, name)
+    if name == "region_growing":
+        widget.form.fields["rule"].value = "competing"
+        widget.form.fields["background"].value = 1
+    if name == "threshold":
+        widget.form.fields["output"].value = "objects"
+        widget.form.fields["min_size"].value = 100
+        widget.form.fields["smoothing"].value = 1.0
+    if name == "compare":
+        widget.inputs.boxes["truth"].layer = next(layer for layer in viewer.layers if "truth" in layer.name)
+    return widget
+
+
+def take(viewer: napari.Viewer, path: Path) -> None:
+    """Write a picture of the whole window."""
+    viewer.window.resize(*SIZE_PX)
+    wait(1)
+    viewer.fit_to_view()
+    wait(1)
+    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+    print(path)
+
+
+def picture(name: str, folder: Path) -> None:
+    """Take the picture of one method's widget."""
+    viewer = napari.Viewer()
+    viewer.window.resize(*SIZE_PX)
+    widget = set_up(viewer, name)
+    finish(widget)
+    for layer in viewer.layers[1:-1]:
+        layer.visible = layer.name == "seeds"
+    if name == "watershed":
+        widget.more_settings.expand()
+    take(viewer, folder / f"{name}.png")
+    viewer.close()
+
+
+def main() -> None:
+    """Take every picture."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as kept:
+        settings.settings_path = lambda: Path(kept) / "settings.json"
+        for method in METHODS:
+            picture(method.name, folder)
+        viewer = open_demo(block=False)
+        wait(1)
+        take(viewer, folder / "demo.png")
+        viewer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""From a method's name and arrays to a request: every check before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.blocks import Blocks, check_blocks, fits_in_memory, is_stored
+from napari_tessera.door import (
+    Layout,
+    check_axes,
+    check_image,
+    check_inputs,
+    check_labels,
+    check_spacing,
+    check_stored,
+    is_labels,
+)
+from napari_tessera.errors import InputError
+from napari_tessera.region import Region
+from napari_tessera.registry import Method, method_named
+from napari_tessera.request import Request
+from napari_tessera.sizes import in_pixels
+from napari_tessera.spatial import Spatial
+from napari_tessera.spec import Role
+
+
+def bind(
+    method: str,
+    image: Any,
+    *,
+    axes: str | None = None,
+    spacing: float | Sequence[float] | Mapping[str, float] | None = None,
+    unit: str = "pixel",
+    spatial: Spatial | None = None,
+    region: Region | None = None,
+    sizes_in: str = "px",
+    measure: bool = True,
+    name: str = "",
+    made_by: Mapping[str, Any] | None = None,
+    blocks: int | Sequence[int] | bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
+    **inputs_and_parameters: Any,
+) -> Request:
+    """Check everything before any work starts; arguments as for `tessera.segment`."""
+    chosen = method_named(method)
+    declaration = chosen.declaration
+    main_name = chosen.inputs[0].name
+    if image is None:
+        raise InputError(f"{chosen.name}: `{main_name}` is missing. Choose a layer or give an array.")
+    main, layout, in_blocks = _main_input(
+        chosen, image, axes, region, {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
+    )
+    if layout.has_channels and "channel_axis" not in declaration.context:
+        raise InputError(f"{chosen.name} takes no channels, but the axes are {layout.axes}.")
+    sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
+    names = {entry.name for entry in chosen.inputs[1:]}
+    settings = {key: value for key, value in inputs_and_parameters.items() if key not in names}
+    parameters = declaration.checked(in_pixels(settings, chosen, sizes, len(layout.space), sizes_in))
+    used = {entry.name for entry in chosen.inputs[1:] if entry.matters(parameters)}
+    given = {key: value for key, value in inputs_and_parameters.items() if key in used}
+    inputs = {main_name: main, **check_inputs(declaration, given, layout, main.shape)}
+    return Request(
+        method=chosen,
+        inputs=inputs,
+        points=_points_among(chosen, inputs, layout.label_shape(main.shape)),
+        layout=layout,
+        spacing=sizes,
+        parameters=parameters,
+        spatial=_placed(spatial, layout, sizes, unit),
+        name=name,
+        region=region,
+        made_by=dict(made_by or {}),
+        measure=measure,
+        blocks=in_blocks,
+    )
+
+
+def _main_input(
+    method: Method, image: Any, axes: str | None, region: Region | None, in_blocks: Mapping[str, Any]
+) -> tuple[Any, Layout, Blocks | None]:
+    """Check the image, and leave it where it lies if only parts of it are to be read."""
+    name = f"{method.name}: `{method.inputs[0].name}`"
+    if not is_stored(image):
+        image = check_image(image, name) if method.takes_image else check_labels(image, name)
+    check_stored(image, name)
+    layout = check_axes(axes, image.shape, image.dtype)
+    blocks = check_blocks(method, len(layout.space), **in_blocks)
+    if blocks is not None and region is not None:
+        raise InputError("A region and blocks do not go together. Cut the image first, or leave out one of them.")
+    if is_stored(image) and blocks is None and region is None:
+        if method.join is not None and not fits_in_memory(image):
+            return image, layout, check_blocks(method, len(layout.space), blocks=True)
+        image = check_image(image, name) if method.takes_image else check_labels(image, name)
+    return image, layout, blocks
+
+
+def _spacing_of(spatial: Spatial, layout: Layout) -> tuple[float, ...]:
+    sizes = dict(zip(layout.label_axes, spatial.scale, strict=True))
+    return tuple(abs(sizes[axis]) or 1.0 for axis in layout.space)
+
+
+def _placed(spatial: Spatial | None, layout: Layout, spacing: tuple[float, ...] | None, unit: str) -> Spatial:
+    axes = layout.label_axes
+    if spatial is not None:
+        return replace(spatial, axes=axes)
+    sizes = dict(zip(layout.space, spacing or (1.0,) * len(layout.space), strict=True))
+    return Spatial.with_spacing(axes, [sizes[axis] for axis in axes if axis in sizes], unit)
+
+
+def _points_among(method: Method, inputs: Mapping[str, np.ndarray | None], shape: tuple[int, ...]) -> frozenset[str]:
+    return frozenset(
+        entry.name for entry in method.inputs if Role.POINTS in entry.roles and not is_labels(inputs[entry.name], shape)
+    )

@@ -1,0 +1,134 @@
+"""How a form is laid out: rows that come and go, a part that opens and closes, and a scroll bar where room is short."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+LABEL_WIDTH_PX = 100
+LEAST_HEIGHT_PX = 60
+
+
+class Rows(QWidget):
+    """A column of titles and one of widgets; single rows can be hidden."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._layout = QFormLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(6)
+        self._layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self._titles: dict[QWidget, QLabel] = {}
+
+    def add(self, title: str, native: QWidget, text: str = "") -> None:
+        """Add a row at the end."""
+        label = QLabel(title)
+        label.setWordWrap(True)
+        label.setFixedWidth(LABEL_WIDTH_PX)
+        label.setToolTip(text)
+        label.setMinimumHeight(native.sizeHint().height())
+        self._titles[native] = label
+        self._layout.addRow(label, native)
+
+    def show_row(self, native: QWidget, is_shown: bool) -> None:
+        """Show or hide a row."""
+        native.setVisible(is_shown)
+        self._titles[native].setVisible(is_shown)
+
+    def has_rows(self) -> bool:
+        """Say whether any row is to be seen."""
+        return any(not native.isHidden() for native in self._titles)
+
+
+class AsTallAsContent(QScrollArea):
+    """A scroll area that takes no more room than its content needs, so that what stands below stays near."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self._content = content
+        self.setWidget(content)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setStyleSheet("QScrollArea { border: none; margin: 0; padding: 0; }")
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        content.installEventFilter(self)
+
+    def sizeHint(self) -> QSize:
+        """Return the content's size."""
+        return self._content.sizeHint()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Ask for room anew when the content's rows come or go."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
+
+
+class Shrinking(QScrollArea):
+    """A scroll area for a whole widget: it shrinks to next to nothing, and scrolls only where its content cannot.
+
+    Qt's own resizing would scroll as soon as the content has less than the height it likes best; here the content's
+    inner scroll area gives way first, so that what stands below it stays in sight as long as it can.
+    """
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self._content = content
+        self.setWidget(content)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setStyleSheet("QScrollArea { border: none; margin: 0; padding: 0; }")
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumHeight(LEAST_HEIGHT_PX)
+        content.installEventFilter(self)
+
+    def sizeHint(self) -> QSize:
+        """Return the content's size."""
+        return self._content.sizeHint()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Fit the content to the room."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Fit the content anew when parts of it come or go."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+            self._fit()
+        return super().eventFilter(watched, event)
+
+    def _fit(self) -> None:
+        viewport, layout = self.viewport(), self._content.layout()
+        if viewport is None or layout is None:
+            return
+        width = viewport.width()
+        least = layout.minimumHeightForWidth(width) if layout.hasHeightForWidth() else layout.minimumSize().height()
+        self._content.resize(width, max(viewport.height(), least))
+
+
+def column_of(*widgets: QWidget, spacing: int = 6) -> QWidget:
+    """Stack widgets without margins."""
+    column = QWidget()
+    layout = QVBoxLayout(column)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(spacing)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return column
+
+
+def collapsible(title: str, content: QWidget) -> QCollapsible:
+    """Put `content` under a heading that opens and closes at once."""
+    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    section.setDuration(0)
+    for layout in (section.layout(), section.content().layout()):
+        if layout is not None:
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.setSpacing(4)
+    section.addWidget(content)
+    section.collapse(animate=False)
+    return section

@@ -1,0 +1,82 @@
+"""What k-means compares: points made from channels, colour and position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.methods.cielab import to_cielab
+from napari_tessera.methods.grey import RGB_TO_LUMINANCE
+
+BITS_PER_FEATURE = 10
+
+
+def feature_points(
+    values: np.ndarray,
+    positions: np.ndarray | None,
+    scale: float,
+    *,
+    features: str,
+    position_weight: float,
+    spacing: Sequence[float] | None,
+    **_: Any,
+) -> np.ndarray:
+    """Turn pixels into points whose distances say how unlike they are.
+
+    Parameters
+    ----------
+    values : (N, C) array
+    positions : (N, D) array or None
+        z, y, x or y, x in pixels; None where position does not matter.
+    scale : float
+        Factor for values and positions, see `fitting_scale`.
+    features : str
+        "cielab" takes the values as sRGB.
+    position_weight : float
+        Intensity per pixel along X.
+    spacing : sequence of float or None
+
+    Returns
+    -------
+    (N, C) or (N, C + D) float64 array
+    """
+    points = to_cielab(values) if features == "cielab" else values.astype(np.float64) * scale
+    if positions is None or position_weight == 0:
+        return points
+    steps = np.array(spacing) / spacing[-1] if spacing else np.ones(positions.shape[1])
+    return np.concatenate([points, positions * (steps * (position_weight * scale))], axis=1)
+
+
+def fitting_scale(values: np.ndarray, features: str) -> float:
+    """Return a factor that keeps squares of very large and very small values within floating point; 1 for most."""
+    largest = float(np.abs(values.astype(np.float64)).max())
+    is_usual = features == "cielab" or largest == 0 or 1e-6 < largest < 1e12
+    return 1.0 if is_usual else 1 / largest
+
+
+def positions_in(shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:
+    """Position of each pixel of a block in the whole image, (N, D) float64."""
+    axes = [np.arange(first, first + length, dtype=np.float64) for first, length in zip(start, shape, strict=True)]
+    return np.stack([grid.reshape(-1) for grid in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+
+def neighbour_order(points: np.ndarray) -> np.ndarray:
+    """Order points so that neighbours are alike: by their bits, taken from each feature in turn (Morton order)."""
+    low = points.min(axis=0)
+    extent = np.maximum(points.max(axis=0) - low, np.finfo(np.float64).tiny)
+    steps = ((points - low) / extent * (2**BITS_PER_FEATURE - 1)).astype(np.uint64)
+    features = min(points.shape[1], 64 // BITS_PER_FEATURE)
+    key = np.zeros(len(points), np.uint64)
+    for bit in range(BITS_PER_FEATURE):
+        for feature in range(features):
+            key |= ((steps[:, feature] >> np.uint64(bit)) & np.uint64(1)) << np.uint64(bit * features + feature)
+    return np.argsort(key, kind="stable")
+
+
+def brightness(centres: np.ndarray, channels: int, features: str) -> np.ndarray:
+    """Lightness, luminance of three or four channels, or mean of the channels of each centre."""
+    if features == "cielab":
+        return centres[:, 0]
+    return centres[:, :3] @ RGB_TO_LUMINANCE if channels in (3, 4) else centres[:, :channels].mean(axis=1)

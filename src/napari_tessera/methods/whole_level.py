@@ -1,0 +1,61 @@
+"""The one level that all blocks of an image share, so that watershed parts objects from background alike in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.jobs import Job
+from napari_tessera.methods.grey import to_grey
+from napari_tessera.methods.histogram import Measure, rounds_for
+from napari_tessera.methods.smoothing import sigmas_px, smoothed
+from napari_tessera.methods.threshold_passes import THRESHOLD
+from napari_tessera.methods.threshold_rules import RULES
+from napari_tessera.two_pass import Settings, TwoPass
+
+
+def measured_over_whole(**settings: Any) -> tuple[TwoPass, Settings, Callable[[dict[str, Any]], Settings]] | None:
+    """Say what to measure over the whole image, and how blocks are labelled once it is known.
+
+    Returns
+    -------
+    level, settings, fix : or None
+        None where no level is to be found: it is given, or the foreground needs none.
+    """
+    if settings["level"] is not None or settings["foreground"] in ("mask", "whole"):
+        return None
+    return LEVEL, settings, lambda fitted: {**settings, "level": fitted["level"]}
+
+
+def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
+    """Do what watershed does before it looks for the level; dark objects are made bright."""
+    grey = to_grey(image, settings["channel_axis"], settings["channel"], "watershed")
+    values = yield from smoothed(grey, settings["smoothing"], settings["spacing"])
+    if settings["objects"] == "dark":
+        np.negative(values, out=values)
+    return values
+
+
+def _reach(*, smoothing: float, spacing: tuple[float, ...] | None, **_: Any) -> int:
+    return max(int(4 * sigma + 0.5) for sigma in sigmas_px(smoothing, len(spacing or (1,)), spacing))
+
+
+def _rounds(prepared: np.ndarray, **_: Any) -> int:
+    return rounds_for(prepared.dtype)
+
+
+def _fit(measure: Measure, *, foreground: str, objects: str, **_: Any) -> Job[dict[str, Any]]:
+    """Find the level in the image's own intensities; a constant image has none, and nothing is brighter than it is."""
+    yield from ()
+    histogram = measure.histogram
+    if histogram is None:
+        level = measure.value_grid.low
+    else:
+        level = RULES["otsu" if foreground == "local" else foreground](histogram)
+    return {"level": float(-level if objects == "dark" else level)}
+
+
+LEVEL = replace(THRESHOLD, reach=_reach, prepare=_prepare, rounds=_rounds, fit=_fit)

@@ -1,0 +1,81 @@
+"""Replay records: one step, or several that hand their labels on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_tessera import provenance
+from napari_tessera.binding import bind
+from napari_tessera.errors import InputError
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.region import Region
+from napari_tessera.registry import method_named
+from napari_tessera.request import Request
+from napari_tessera.result import Result
+from napari_tessera.running import job
+
+
+def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **inputs: Any) -> Job[Result]:
+    """Replay a record, or a list of them one after the other, as a job; see `tessera.run`."""
+    steps = list(recipe) if isinstance(recipe, (list, tuple)) else [recipe]
+    if not steps:
+        raise InputError("The recipe is an empty list, but it needs at least one step.")
+    result: Result | None = None
+    for done, step in enumerate(steps):
+        record = provenance.check_record(step)
+        takes_labels = not method_named(record["method"]).takes_image
+        main = result.labels if takes_labels and result is not None else image
+        request = yield from part_of(_bound_again(record, main, image, inputs), done, 0.1, len(steps))
+        result = yield from part_of(job(request), done + 0.1, 0.9, len(steps))
+    assert result is not None
+    return result
+
+
+def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str, Any]) -> Job[Request]:
+    """Bind a record's step anew; inputs are those given, made anew as they were made, or kept in the record."""
+    method = method_named(record["method"])
+    parameters = method.declaration.checked(record["parameters"])
+    options = {name: value for name, value in inputs.items() if name in ("spatial", "name", "measure")}
+    main_name, *others = (entry.name for entry in method.inputs)
+    described = record.get("inputs") or {}
+    how_main_was_made = (described.get(main_name) or {}).get("made_by")
+    if how_main_was_made and main is image and not (yield from _is_the_same(image, described[main_name])):
+        main = (yield from replay(how_main_was_made, image)).labels
+    for name in others:
+        if name in inputs:
+            options[name] = inputs[name]
+        elif described.get(name):
+            options[name] = yield from _input_again(name, described[name], image)
+    yield Progress(1, 1, "Checking")
+    return bind(
+        method.name,
+        main,
+        axes=record["axes"],
+        spacing=record.get("spacing"),
+        unit=record.get("unit", "pixel"),
+        region=Region.from_json(record.get("region")),
+        blocks=(record.get("blocks") or {}).get("size"),
+        **options,
+        **parameters,
+    )
+
+
+def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:
+    """Say whether what was given is the very array that the record describes."""
+    if list(np.shape(image)) != described.get("shape"):
+        return False
+    same_type = np.asarray(image).astype(np.dtype(described["dtype"]), copy=False)
+    return bool((yield from provenance.described(same_type))["sha256"] == described.get("sha256"))
+
+
+def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.ndarray]:
+    """Make an input as it was made, or take it from the record."""
+    if "made_by" in described:
+        return (yield from replay(described["made_by"], image)).labels
+    array = provenance.embedded(described)
+    if array is None:
+        raise InputError(f"The recipe was made with a large `{name}` that it does not hold. Give it as {name}=array.")
+    return array

@@ -1,0 +1,157 @@
+"""Is the window live while a widget works? `python tests/benchmarks/bench_event_loop.py [METHOD...] [--size 4096]`.
+
+Opens a real napari viewer (under Xvfb: `xvfb-run -a -s "-screen 0 1280x800x24" python …`), adds a 16-bit image of
+touching blobs, opens each widget, presses Run twice and then Run and Cancel. A timer that ticks every 5 ms notes the
+longest time between two ticks: that long the event loop was held.
+
+Columns, in ms: idle = nothing runs; first, second = from Run to the result; add = napari takes the new layer and draws
+it for the first time (its own work, software rendering under Xvfb); cancel = from the click on Cancel to the end of the
+thread, the median and the longest of several, at different times into the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import statistics
+import time
+from collections.abc import Callable
+
+import napari
+import numpy as np
+from qtpy.QtCore import QEventLoop, Qt, QTimer
+from scipy import ndimage
+
+from napari_tessera.gui.method_widget import MethodWidget
+from napari_tessera.registry import METHODS
+
+TICK_MS = 5
+LATE_S = 0.1
+CANCELS = 5
+
+
+class Ticks:
+    """Notes when a timer of the event loop fired."""
+
+    def __init__(self, says_where: bool) -> None:
+        self.times: list[float] = [time.perf_counter()]
+        self.says_where = says_where
+        self.timer = QTimer()
+        self.timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self.timer.timeout.connect(self.tick)
+        self.timer.start(TICK_MS)
+
+    def tick(self) -> None:
+        """Note the time; print the stack of every thread if the next tick is late."""
+        self.times.append(time.perf_counter())
+        if self.says_where:
+            faulthandler.dump_traceback_later(LATE_S)
+
+    def longest_gap_ms(self, start: float, end: float) -> float:
+        """Longest time between two ticks, of which some lies between `start` and `end`."""
+        pairs = zip(self.times, self.times[1:], strict=False)
+        return max((1000 * (b - a) for a, b in pairs if b > start and a < end), default=0.0)
+
+
+def wait(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+    """Let the event loop run for some time, or until something holds."""
+    loop, poll, end = QEventLoop(), QTimer(), time.perf_counter() + seconds
+    poll.timeout.connect(lambda: loop.quit() if until() or time.perf_counter() > end else None)
+    poll.start(TICK_MS)
+    loop.exec()
+
+
+def blobs(size: int, count: int = 6000) -> np.ndarray:
+    """Make touching bright blobs with noise, (size, size) uint16."""
+    rng = np.random.default_rng(0)
+    seeds = np.zeros((size, size), np.float32)
+    y, x = rng.integers(0, size, (2, round(count * (size / 4096) ** 2)))
+    seeds[y, x] = rng.uniform(0.6, 1.4, len(y))
+    image = ndimage.gaussian_filter(seeds, 9) * 2 * np.pi * 81
+    return (1000 + 20_000 * np.clip(image, 0, 2) + rng.normal(0, 300, image.shape)).clip(0, 65535).astype(np.uint16)
+
+
+def prepare(viewer: napari.Viewer, method: str) -> MethodWidget:
+    """Open the widget of a method with the layers it needs."""
+    title = next(entry.title for entry in METHODS if entry.name == method)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
+    widget.restore_defaults()
+    image = viewer.layers["blobs"]
+    if method in ("refine", "compare"):
+        labels = ndimage.label(image.data > 12_000)[0].astype(np.int32)
+        viewer.add_labels(labels, name="labels")
+        if method == "compare":
+            viewer.add_labels(np.roll(labels, 3, axis=0), name="truth")
+            widget.inputs.boxes["truth"].layer = viewer.layers["truth"]
+    if method == "region_growing":
+        size = image.data.shape[0]
+        points = np.random.default_rng(1).integers(0, size, (500, 2))
+        viewer.add_points(points, name="seeds", visible=False)  # drawing them in software takes napari up to 0.3 s
+        widget.inputs.boxes["seeds"].layer = viewer.layers["seeds"]
+    wait(2)
+    return widget
+
+
+def run(widget: MethodWidget, ticks: Ticks) -> tuple[float, float, float]:
+    """Press Run; return the longest gaps while running and while the layer is added, and the seconds it took."""
+    added = []
+    add = widget.show_answer
+    widget.show_answer = lambda answer: (added.append(time.perf_counter()), add(answer))
+    start = time.perf_counter()
+    widget.bar.run_button.click()
+    wait(300, lambda: widget.bar.run_button.isEnabled())
+    wait(1)
+    del widget.show_answer
+    if not added:
+        raise SystemExit(widget.bar.message.text() + "\n" + widget.bar._details)
+    # The tick before the layer is added ends the run; what lies around it is napari's.
+    running = [tick for tick in ticks.times if tick <= added[0]]
+    gap = ticks.longest_gap_ms(start, running[-1])
+    return gap, ticks.longest_gap_ms(added[0], added[0] + 1), added[0] - start
+
+
+def cancel(widget: MethodWidget, seconds: float) -> list[float]:
+    """Press Run and, some time into it, Cancel; return the ms until the thread had ended."""
+    found = []
+    for number in range(CANCELS):
+        widget.bar.run_button.click()
+        wait(seconds * (number + 0.5) / CANCELS)
+        start = time.perf_counter()
+        widget.bar.cancel_button.click()
+        wait(30, lambda: not widget.runner.is_running)
+        found.append(1000 * (time.perf_counter() - start))
+        wait(0.3)
+    return found
+
+
+def main() -> None:
+    """Print one row per widget."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("methods", nargs="*", default=[method.name for method in METHODS])
+    parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--where", action="store_true", help="print where every thread is when a tick is late")
+    arguments = parser.parse_args()
+    viewer = napari.Viewer()
+    viewer.add_image(blobs(arguments.size), name="blobs", contrast_limits=(0, 65535))
+    ticks = Ticks(arguments.where)
+    wait(2)
+    print(f"{arguments.size}×{arguments.size} uint16; longest time the event loop was held, ms")
+    print(f"{'method':16}{'idle':>6}{'first':>7}{'second':>8}{'add':>7}{'cancel':>8}{'worst':>7}{'run, s':>8}")
+    for method in arguments.methods:
+        widget = prepare(viewer, method)
+        start = time.perf_counter()
+        wait(1)
+        idle = ticks.longest_gap_ms(start, time.perf_counter())
+        first, _, _ = run(widget, ticks)
+        second, add, seconds = run(widget, ticks)
+        ends = cancel(widget, seconds)
+        row = f"{method:16}{idle:6.0f}{first:7.0f}{second:8.0f}{add:7.0f}{statistics.median(ends):8.0f}{max(ends):7.0f}"
+        print(f"{row}{seconds:8.1f}", flush=True)
+        viewer.window.remove_dock_widget(widget)
+        for layer in list(viewer.layers)[1:]:
+            viewer.layers.remove(layer)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()

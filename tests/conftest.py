@@ -1,0 +1,69 @@
+"""Shared by all tests: Qt without a display, and what to do where Qt cannot start at all."""
+
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+LARGEST_TEXTURE_PX = 16384
+
+if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+try:
+    importlib.import_module("qtpy.QtWidgets")
+except ImportError as error:
+    install = (Path(__file__).parents[1] / "docs" / "install.md").read_text(encoding="utf-8")
+    system = re.search(r"sudo apt-get install .*", install)
+    advice = system[0] if system and ".so" in str(error) else 'python -m pip install -e ".[app,test]"'
+    pytest.exit(f"Qt cannot start ({error}). This helps (system packages by their names in Debian):\n  {advice}", 1)
+
+
+@pytest.fixture(autouse=True)
+def settings_file(tmp_path, monkeypatch):
+    """Keep the settings that a test remembers out of the user's own file."""
+    path = tmp_path / "settings" / "settings.json"
+    monkeypatch.setattr("napari_tessera.gui.settings.settings_path", lambda: path)
+    return path
+
+
+@pytest.fixture
+def make_napari_viewer(make_napari_viewer, monkeypatch):
+    """Let napari's viewer open where Qt has no OpenGL: it then draws nothing, and all else is real."""
+    if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
+        from vispy.gloo import gl
+
+        limits = {gl.GL_EXTENSIONS: "", gl.GL_VERSION: "2.1"}
+        monkeypatch.setattr(gl, "glGetParameter", lambda name: limits.get(name, LARGEST_TEXTURE_PX))
+    return make_napari_viewer
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    """A real napari viewer."""
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def open_widget(viewer):
+    """Open a widget by its title, as the Plugins menu does."""
+
+    def open_titled(title):
+        _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
+        return widget
+
+    return open_titled
+
+
+@pytest.fixture
+def run(qtbot):
+    """Press Run and wait until the widget is ready again."""
+
+    def run_to_the_end(widget):
+        widget.bar.run_button.click()
+        qtbot.waitUntil(widget.bar.run_button.isEnabled, timeout=60_000)
+
+    return run_to_the_end

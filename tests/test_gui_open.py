@@ -1,0 +1,160 @@
+"""What opening a widget costs, and that every menu has it."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+from napari.components import ViewerModel
+from npe2 import PluginManifest
+
+from napari_tessera.gui.latest import Latest
+from napari_tessera.gui.widgets import WatershedWidget
+from napari_tessera.gui.worker import Runner, quick_switching
+from napari_tessera.jobs import Progress
+from napari_tessera.registry import METHODS
+
+MANIFEST = PluginManifest.from_distribution("napari-tessera")
+
+SMALL_SCREEN_PX = 800
+
+HEAVY = {"torch", "skimage", "sklearn", "dask"}
+
+OPEN = """
+import sys
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari.components import ViewerModel
+before = set(sys.modules)
+from napari_tessera.gui import compare_widget, widgets
+opened = [getattr(widgets, name)(ViewerModel()) for name in vars(widgets) if name.endswith("Widget") and name[0] != "M"]
+opened += [compare_widget.CompareWidget(ViewerModel())]
+print(len(opened), *{module.split(".")[0] for module in set(sys.modules) - before})
+"""
+
+
+def test_opening_the_widgets_imports_nothing_heavy():
+    found = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True, check=True)
+    count, *imported = found.stdout.split()
+    assert int(count) == len(METHODS)
+    assert not HEAVY & set(imported)
+
+
+def test_every_method_has_a_widget_in_the_plugins_menu():
+    titles = [widget.display_name for widget in MANIFEST.contributions.widgets]
+    assert titles == [method.title for method in METHODS]
+
+
+def test_every_method_stands_under_layers_segment():
+    commands = [item.command for item in MANIFEST.contributions.menus["napari/layers/segment"]]
+    assert commands == [f"napari-tessera.{method.name}" for method in METHODS]
+
+
+def test_everything_the_manifest_names_can_be_imported():
+    MANIFEST.validate_imports()
+
+
+@pytest.fixture
+def runner(qtbot):
+    runner = Runner()
+    yield runner
+    runner.cancel()
+    runner.wait(5)
+
+
+def _failing():
+    yield Progress(0, 1)
+    raise RuntimeError("torch says no")
+
+
+def test_runtime_error_reaches_the_widget(runner, qtbot):
+    with qtbot.waitSignal(runner.failed, timeout=5_000) as found:
+        runner.start(_failing())
+    assert str(found.args[0]) == "torch says no"
+
+
+def test_result_reaches_the_widget(runner, qtbot):
+    def job():
+        yield Progress(0, 1)
+        return 7
+
+    with qtbot.waitSignal(runner.returned, timeout=5_000) as found:
+        runner.start(job())
+    assert found.args == [7]
+
+
+def test_cancel_closes_the_generator(runner, qtbot):
+    closed, started = threading.Event(), threading.Event()
+
+    def job():
+        try:
+            while True:
+                started.set()
+                yield Progress(0, 1)
+        finally:
+            closed.set()
+
+    runner.start(job())
+    assert started.wait(5)
+    with qtbot.waitSignal(runner.cancelled, timeout=5_000):
+        runner.cancel()
+    assert closed.is_set()
+
+
+def test_second_start_is_refused_while_one_runs(runner):
+    def job():
+        while True:
+            yield Progress(0, 1)
+
+    runner.start(job())
+    with pytest.raises(ValueError, match="running already"):
+        runner.start(job())
+
+
+def test_usual_switching_comes_back():
+    usual = sys.getswitchinterval()
+    with quick_switching(), quick_switching():
+        assert sys.getswitchinterval() < usual
+    assert sys.getswitchinterval() == usual
+
+
+def test_latest_request_wins(qtbot):
+    latest, busy, go_on = Latest(), threading.Event(), threading.Event()
+
+    def slow():
+        yield Progress(0, 1)
+        busy.set()
+        go_on.wait(5)
+        yield Progress(0, 1)
+        return "old"
+
+    def quick(answer):
+        yield Progress(0, 1)
+        return answer
+
+    found = []
+    latest.ready.connect(lambda about, result: found.append((about, result)))
+    latest.ask(1, slow())
+    assert busy.wait(5)
+    latest.ask(2, quick("skipped"))
+    latest.ask(3, quick("new"))
+    go_on.set()
+    qtbot.waitUntil(lambda: bool(found), timeout=5_000)
+    latest.stop()
+    assert found == [(3, "new")]
+
+
+def test_all_widgets_at_once_fit_on_a_small_screen(viewer, open_widget):
+    assert sum(open_widget(method.title).minimumSizeHint().height() for method in METHODS) < SMALL_SCREEN_PX / 2
+
+
+def test_run_stays_in_sight_where_room_is_short(qtbot):
+    widget = WatershedWidget(ViewerModel())
+    qtbot.addWidget(widget)
+    widget.more_settings.expand(animate=False)
+    widget.resize(320, 320)
+    widget.show()
+    qtbot.waitUntil(lambda: widget.bar.isVisible())
+    button = widget.bar.run_button
+    assert button.mapTo(widget, button.rect().bottomLeft()).y() < widget.height()
+    widget.shut_down()

@@ -1,0 +1,195 @@
+"""The watershed as a whole."""
+
+import numpy as np
+import pytest
+
+from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.jobs import drive
+from napari_tessera.methods.watershed import reach, watershed
+
+TWO_DISCS = np.zeros((15, 26), np.uint8)
+for centre in (7, 18):
+    rows, columns = np.indices(TWO_DISCS.shape)
+    TWO_DISCS[(rows - 7) ** 2 + (columns - centre) ** 2 <= 36] = 100
+"""Two discs of radius 6 that touch; the neck is at column 12 and 13."""
+
+PLAIN = {"foreground": "otsu", "smoothing": 0.0, "fill_holes": 0, "min_size": 0}
+
+
+def labels_of(image, *inputs, **parameters):
+    return drive(watershed(np.asarray(image), *inputs, **(PLAIN | parameters)))
+
+
+def test_two_touching_discs_become_two_objects_that_meet_at_the_neck():
+    labels = labels_of(TWO_DISCS)
+    assert labels.max() == 2
+    np.testing.assert_array_equal(labels[:, :12], TWO_DISCS[:, :12] > 0)
+    np.testing.assert_array_equal(labels[:, 14:], 2 * (TWO_DISCS[:, 14:] > 0))
+
+
+def test_defaults_part_touching_discs():
+    assert drive(watershed(TWO_DISCS)).max() == 2
+
+
+def test_touching_balls_are_parted_in_3d_with_flat_voxels():
+    z, y, x = np.indices((9, 21, 36))
+    balls = [(2 * (z - 4)) ** 2 + (y - 10) ** 2 + (x - centre) ** 2 <= 64 for centre in (10, 25)]
+    image = np.where(balls[0] | balls[1], 100, 0).astype(np.uint16)
+    labels = labels_of(image, spacing=(2.0, 1.0, 1.0))
+    assert labels.max() == 2
+    assert labels[4, 10, 10] == 1
+    assert labels[4, 10, 25] == 2
+
+
+def test_dark_objects_are_those_of_the_inverted_image():
+    np.testing.assert_array_equal(labels_of(200 - TWO_DISCS, objects="dark"), labels_of(TWO_DISCS))
+
+
+def test_points_say_how_many_objects_there_are():
+    labels = labels_of(TWO_DISCS, np.array([[7.0, 7.0]]))
+    np.testing.assert_array_equal(labels, TWO_DISCS > 0)
+
+
+def test_painted_markers_say_which_pixels_begin():
+    painted = np.zeros(TWO_DISCS.shape, np.int32)
+    painted[7, 5], painted[7, 9], painted[7, 18] = 8, 5, 8
+    labels = labels_of(TWO_DISCS, painted)
+    assert labels.max() == 2
+    assert labels[7, 4] == labels[7, 20] != labels[7, 9]
+
+
+def test_marker_on_the_background_has_no_object():
+    assert labels_of(TWO_DISCS, np.array([[0.0, 0.0], [7.0, 7.0]])).max() == 1
+
+
+def test_no_points_give_no_objects():
+    assert not labels_of(TWO_DISCS, np.empty((0, 2))).any()
+
+
+def test_mask_is_the_foreground():
+    mask = np.zeros(TWO_DISCS.shape, np.int32)
+    mask[2:5, 2:5] = 4
+    np.testing.assert_array_equal(labels_of(TWO_DISCS, None, mask, foreground="mask"), mask > 0)
+
+
+def test_missing_mask_is_refused():
+    with pytest.raises(InputError, match="mask"):
+        labels_of(TWO_DISCS, foreground="mask")
+
+
+def test_missing_channel_is_refused():
+    with pytest.raises(ParameterError, match="channel"):
+        labels_of(TWO_DISCS, channel=3)
+
+
+def test_whole_image_is_shared_out_among_the_points():
+    labels = labels_of([[9, 9, 1, 9, 9]], np.array([[0, 0], [0, 4]]), foreground="whole", landscape="intensity")
+    assert labels.tolist() == [[1, 1, 1, 2, 2]]
+
+
+def test_level_overrules_the_rule():
+    image = np.array([[0, 40, 0, 100]], np.uint8)
+    assert labels_of(image).tolist() == [[0, 0, 0, 1]]
+    assert labels_of(image, level=30.0).tolist() == [[0, 1, 0, 2]]
+
+
+def test_level_is_in_the_units_of_the_image_whatever_its_dtype():
+    image = np.array([[1e6, 1e6 + 40, 1e6, 1e6 + 100]])
+    assert labels_of(image, level=1e6 + 30).tolist() == [[0, 1, 0, 2]]
+
+
+def test_bright_object_does_not_hide_a_dim_one_from_the_local_level():
+    image = np.full((30, 60), 10, np.uint8)
+    image[8:20, 8:20], image[8:20, 40:52] = 250, 60
+    assert labels_of(image, foreground="otsu").max() == 1
+    assert labels_of(image, foreground="local", level=90.0).max() == 2
+
+
+def test_prominence_merges_shallow_hills():
+    bumpy = [[0, 90, 85, 88, 20, 95, 0]]
+    options = {"landscape": "intensity", "min_distance": 0.0, "foreground": "mask"}
+    mask = np.array([[0, 1, 1, 1, 1, 1, 0]])
+    assert labels_of(bumpy, None, mask, prominence=0.0, **options).tolist() == [[0, 1, 1, 2, 2, 3, 0]]
+    assert labels_of(bumpy, None, mask, prominence=0.1, **options).tolist() == [[0, 1, 1, 1, 1, 2, 0]]
+
+
+def test_gradient_landscape_parts_at_the_edges():
+    image = np.repeat([[10, 10, 10, 10, 90, 90, 90, 90]], 4, 0)
+    labels = labels_of(image, np.array([[1, 0], [1, 7]]), foreground="whole", landscape="gradient")
+    np.testing.assert_array_equal(labels[:, :4], 1)
+    np.testing.assert_array_equal(labels[:, 5:], 2)
+
+
+@pytest.mark.parametrize("compactness", [0.0, 0.5, 1.0])
+def test_watershed_line_is_background(compactness):
+    labels = labels_of(TWO_DISCS, watershed_line=True, compactness=compactness)
+    assert labels.max() == 2
+    assert ((labels == 0) & (TWO_DISCS > 0)).any()
+    assert not ((labels[:, :-1] == 1) & (labels[:, 1:] == 2)).any()
+
+
+def test_small_holes_are_filled_and_large_ones_are_not():
+    image = np.full((9, 16), 100, np.uint8)
+    image[0] = image[-1] = image[:, 0] = image[:, -1] = 0
+    image[3, 3] = image[3:6, 8:12] = 0
+    labels = labels_of(image, fill_holes=2, prominence=1.0, min_distance=30.0)
+    assert labels[3, 3] == 1
+    assert not labels[3:6, 8:12].any()
+
+
+def test_gap_at_the_edge_of_the_image_is_no_hole():
+    assert labels_of([[100, 0, 100], [100, 100, 100]], fill_holes=9)[0, 1] == 0
+
+
+def test_small_objects_are_dropped_and_the_others_renumbered():
+    assert labels_of([[9, 0, 9, 9, 0, 9, 9]], min_size=2).tolist() == [[0, 0, 1, 1, 0, 2, 2]]
+
+
+def test_channel_is_chosen():
+    image = np.stack([TWO_DISCS, np.zeros_like(TWO_DISCS)])
+    np.testing.assert_array_equal(labels_of(image, channel=1, channel_axis=0), labels_of(TWO_DISCS))
+    assert not labels_of(image, channel=2, channel_axis=0).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 8), (8, 1), (1, 5, 5), (5, 1, 1)])
+@pytest.mark.parametrize("foreground", ["local", "otsu"])
+@pytest.mark.parametrize("landscape", ["distance", "intensity", "gradient"])
+def test_constant_images_are_background(shape, foreground, landscape):
+    assert not drive(watershed(np.full(shape, 7, np.uint8), foreground=foreground, landscape=landscape)).any()
+
+
+@pytest.mark.parametrize("landscape", ["distance", "intensity", "gradient"])
+def test_whole_constant_image_is_one_object(landscape):
+    labels = labels_of(np.full((6, 7), 3.0), foreground="whole", landscape=landscape, prominence=0.5)
+    assert labels.max() == 1
+    assert labels.all()
+
+
+def test_whole_range_of_float64_works():
+    image = np.where(TWO_DISCS > 0, 1.7e308, -1.7e308)
+    np.testing.assert_array_equal(drive(watershed(image)), drive(watershed(TWO_DISCS)))
+
+
+def test_inputs_are_not_changed():
+    image, painted = TWO_DISCS.astype(np.float32), np.eye(15, 26, dtype=np.int32)
+    before = image.copy(), painted.copy()
+    labels_of(image, painted, objects="dark")
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(painted, before[1])
+
+
+def test_closing_the_job_half_way_is_clean():
+    job = watershed(np.tile(TWO_DISCS, (4, 4)))
+    for _ in range(12):
+        next(job)
+    job.close()
+    assert labels_of(TWO_DISCS).max() == 2
+
+
+def test_progress_never_goes_back():
+    steps = [step.fraction for step in watershed(np.tile(TWO_DISCS, (4, 4)))]
+    assert steps == sorted(steps)
+
+
+def test_reach_follows_the_distance_between_markers():
+    assert reach(min_distance=100.0) > reach(min_distance=5.0)
