@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from napari_tessera.nn.intensity import Levels, measure_levels, network_channels, from_colours
+from napari_tessera.nn.intensity import Levels, from_colours, measure_levels, network_channels
 from napari_tessera.train.augment import dim_some_objects, random_intensity, random_placement
 from napari_tessera.train.targets import BACKGROUND, NOT_PAINTED, Targets, instance_targets
 
@@ -96,7 +96,7 @@ def centres(labels: np.ndarray) -> np.ndarray:
 def image_weights(examples: Sequence[Example]) -> np.ndarray:
     """Return each image's chance to be drawn: a group has a share like the square root of its number of images.
 
-    Between drawing images evenly, which leaves rare kinds out, and drawing groups evenly, which repeats their few images.
+    Images drawn evenly would leave rare kinds out; groups drawn evenly would repeat their few images too often.
     """
     groups = Counter(example.group for example in examples)
     weights = np.array([groups[example.group] ** -0.5 for example in examples])
