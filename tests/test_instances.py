@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from napari_tessera.large.instances import InstanceModel, bounded, look, seen_diameter, segment_instances
-from napari_tessera.large.objects import Decoding, PixelScores, find_objects
-from napari_tessera.large.predict import padded_forward, predict_scores, to_image_grid
+from napari_tessera.large.objects import Decoding, find_objects
+from napari_tessera.nn.forward import padded_forward, predict_scores, to_image_grid
 from napari_tessera.nn.intensity import CHANNELS, Levels, measure_levels, network_channels
+from napari_tessera.nn.scores import PixelScores
 from napari_tessera.nn.unet import Architecture, UNet
 from napari_tessera.train.examples import painted_objects
 from napari_tessera.train.targets import HEADS, instance_targets

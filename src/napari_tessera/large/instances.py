@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.large.objects import Decoding, PixelScores, find_objects
-from napari_tessera.large.predict import predict_scores, to_image_grid
+from napari_tessera.large.objects import Decoding, find_objects
+from napari_tessera.nn.forward import predict_scores, to_image_grid
 from napari_tessera.nn.intensity import measure_levels, network_channels
+from napari_tessera.nn.scores import PixelScores
 from napari_tessera.nn.unet import UNet, fold_normalisation
 from napari_tessera.nn.weights import load_unet
 

@@ -31,9 +31,7 @@ def as_batch(patches: np.ndarray, targets: Sequence[Targets]) -> InstanceBatch:
         return torch.from_numpy(np.stack([getattr(target, name) for target in targets]))
 
     images = torch.from_numpy(patches).contiguous(memory_format=torch.channels_last)
-    return InstanceBatch(
-        images, stack("classes"), stack("distance")[:, None], stack("size")[:, None], stack("weight")
-    )
+    return InstanceBatch(images, stack("classes"), stack("distance")[:, None], stack("size")[:, None], stack("weight"))
 
 
 def instance_loss(net: nn.Module, batch: InstanceBatch) -> dict[str, Tensor]:

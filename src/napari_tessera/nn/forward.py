@@ -7,14 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_tessera.large.objects import PixelScores
+from napari_tessera.nn.scores import PixelScores
 from napari_tessera.nn.unet import UNet
 
 
 @torch.inference_mode()
-def predict_scores(
-    net: UNet, channels: np.ndarray, factor: float, flips: bool = False
-) -> PixelScores:
+def predict_scores(net: UNet, channels: np.ndarray, factor: float, flips: bool = False) -> PixelScores:
     """Predict the scores of (C, Y, X) channels, at `factor` network pixels per image pixel, on the network's grid."""
     images = torch.from_numpy(np.ascontiguousarray(channels))[None]
     size = [max(1, round(side * factor)) for side in images.shape[-2:]]
