@@ -6,8 +6,8 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
+from PIL import Image
 from scipy.ndimage import binary_fill_holes, find_objects
 
 from napari_tessera.train.patches import Example
@@ -27,9 +27,9 @@ def read_index(folder: Path, split: str) -> list[Row]:
 
 def read_example(folder: Path, row: Row, group_of: GroupOf) -> Example:
     """Read ``images/NAME.png`` and ``labels/NAME.png`` (0 background, 1… objects, all painted)."""
-    image = iio.imread(folder / "images" / f"{row['name']}.png")
+    image = np.asarray(Image.open(folder / "images" / f"{row['name']}.png"))
     image = image[..., :3] if image.ndim == 3 else image
-    labels = iio.imread(folder / "labels" / f"{row['name']}.png").astype(np.int32)
+    labels = np.asarray(Image.open(folder / "labels" / f"{row['name']}.png")).astype(np.int32)
     return Example(image, painted_objects(labels), group_of(row, image), row["name"])
 
 
