@@ -1,20 +1,29 @@
 """What a network sees of an image: channels of comparable brightness, whatever the microscope.
 
 The levels are percentiles of the whole image, so that a tile is seen exactly as it is within the image.
+
+There are two kinds. ``"colours"`` takes grey and RGB images alike and turns them into five channels. ``"channels"`` takes
+a fixed number of channels, such as two stains, each with levels of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
+Kind = Literal["colours", "channels"]
+Level = float | tuple[float, ...]
 CHANNELS = 5
+"""Channels that an image of the kind "colours" is turned into."""
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.8
 BRIGHT_BACKGROUND = 0.4
 """A median above this share of the way from low to high means dark objects on a bright background."""
 DIM = 0.05
 """Brightness, as a share of the range, below which the compressed channel is linear and above which logarithmic."""
+SMALLEST_SPAN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -23,59 +32,105 @@ class Levels:
 
     Parameters
     ----------
-    low, high : float
-        Percentiles 0.5 and 99.8 of the intensities, all channels together.
+    low, high : float, or tuple of float
+        Percentiles 0.5 and 99.8 of the intensities: of all channels together for the kind "colours", of each channel
+        for the kind "channels".
     inverted : bool
-        Objects are dark on a bright background, as in stained sections and in brightfield.
+        Objects are dark on a bright background, as in stained sections and in brightfield; never for "channels".
     """
 
-    low: float
-    high: float
+    low: Level
+    high: Level
     inverted: bool = False
 
+    @property
+    def kind(self) -> Kind:
+        """Return what kind of image these are the levels of."""
+        return "channels" if isinstance(self.low, tuple) else "colours"
 
-def measure_levels(image: np.ndarray) -> Levels:
+
+def normalisation(kind: Kind, count: int) -> dict[str, Any]:
+    """Describe for the header of a model how images become network channels; `count` is the number of channels."""
+    return {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
+
+
+def kind_of(header: Mapping[str, Any]) -> Kind:
+    """Read from a model's header what kind of image it takes; where it says nothing, "colours"."""
+    return "channels" if header.get("normalisation", {}).get("kind") == "channels" else "colours"
+
+
+def channel_names(kind: Kind, count: int) -> list[str]:
+    """Name the network's channels."""
+    if kind == "colours":
+        return ["red", "green", "blue", "mean, compressed", "turned"]
+    return [f"channel {number}" for number in range(1, count + 1)]
+
+
+def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
     """Measure the levels of an image.
 
     Parameters
     ----------
-    image : array (Y, X) or (Y, X, C), or with planes in front
+    image : array (…, Y, X) or (…, Y, X, C)
         Any numeric type.
+    kind : {"colours", "channels"}
+        With "channels" the last axis is the channels, and each has levels of its own.
 
     Returns
     -------
     Levels
         `inverted` where the median lies nearer to the bright end: background fills most of most images.
     """
+    if kind == "channels":
+        low, high = np.percentile(image, [LOW_PERCENT, HIGH_PERCENT], axis=tuple(range(image.ndim - 1)))
+        return Levels(tuple(low.tolist()), tuple(high.tolist()))
     low, middle, high = np.percentile(image, [LOW_PERCENT, 50, HIGH_PERCENT])
-    span = max(float(high - low), 1e-6)
+    span = max(float(high - low), SMALLEST_SPAN)
     return Levels(float(low), float(high), bool((middle - low) / span > BRIGHT_BACKGROUND))
 
 
-def network_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
+def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | None = None) -> np.ndarray:
     """Turn an image into the network's channels.
 
     Parameters
     ----------
-    image : array (Y, X) or (Y, X, 3)
-        A grey image is given to all three colours.
+    image : array (…, Y, X) or (…, Y, X, C)
+        For the kind "colours" grey or with three colours, for "channels" always with channels.
     levels : Levels
         Of the whole image, of which this may be a tile.
+    is_coloured : bool, optional
+        Whether the last axis is the colours. Not given: unless the image has only two axes; say it for volumes.
 
     Returns
     -------
-    float32 array (CHANNELS, Y, X)
-        Red, green and blue, background near 0 and bright objects near 1; then their mean, compressed, in which dim
-        objects beside bright ones stand out; then 1 everywhere if the image was turned, else 0, since dark objects on
-        a bright background have other surroundings than bright ones on black.
+    float32 array (channels, …, Y, X)
+        Background near 0 and bright objects near 1. For "colours": red, green and blue (a grey image is given to all
+        three); then their mean, compressed, in which dim objects beside bright ones stand out; then 1 everywhere if the
+        image was turned, else 0, since dark objects on a bright background have other surroundings than bright ones on
+        black.
     """
-    colours = np.broadcast_to(image[None], (3, *image.shape)) if image.ndim == 2 else np.moveaxis(image[..., :3], -1, 0)
-    linear = (colours.astype(np.float32) - levels.low) / max(levels.high - levels.low, 1e-6)
+    if isinstance(levels.low, tuple) or isinstance(levels.high, tuple):
+        return _own_channels(image, levels)
+    if is_coloured is None:
+        is_coloured = image.ndim > 2
+    colours = np.moveaxis(image[..., :3], -1, 0) if is_coloured else np.broadcast_to(image[None], (3, *image.shape))
+    linear = (colours.astype(np.float32) - levels.low) / max(levels.high - levels.low, SMALLEST_SPAN)
     return from_colours(1 - linear if levels.inverted else linear, levels.inverted)
 
 
 def from_colours(colours: np.ndarray, inverted: bool) -> np.ndarray:
-    """Clip what is far out in (3, Y, X) linear colours, and add their compressed mean and the turned-or-not channel."""
-    colours = np.clip(colours, -0.5, 2).astype(np.float32)
+    """Clip what is far out in (3, …) linear colours, and add their compressed mean and the turned-or-not channel."""
+    colours = clipped(colours)
     compressed = np.arcsinh(colours.mean(0, keepdims=True) / DIM) / np.float32(np.arcsinh(1 / DIM))
     return np.concatenate([colours, compressed.astype(np.float32), np.full_like(colours[:1], inverted)])
+
+
+def clipped(channels: np.ndarray) -> np.ndarray:
+    """Clip what lies far out, such as hot pixels."""
+    return np.clip(channels, -0.5, 2).astype(np.float32)
+
+
+def _own_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
+    low, high = (np.asarray(level, dtype=np.float32) for level in (levels.low, levels.high))
+    linear = (image.astype(np.float32) - low) / np.maximum(high - low, SMALLEST_SPAN)
+    return clipped(np.moveaxis(linear, -1, 0))
