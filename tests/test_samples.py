@@ -79,7 +79,7 @@ socket.socket.connect = refuse
 sys.modules["pooch"] = None
 from napari_tessera.samples import real_samples
 names = [entry.name for entry in real_samples() if entry.load().image.size]
-assert names == ["coins", "cell", "immunohistochemistry", "retina", "microaneurysms"], names
+assert names == ["coins", "cell", "immunohistochemistry", "haematoxylin", "retina", "microaneurysms"], names
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
