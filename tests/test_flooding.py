@@ -6,11 +6,11 @@ from scipy import ndimage
 from skimage.segmentation import watershed as skimage_watershed
 
 from napari_tessera.jobs import drive
-from napari_tessera.methods import flooding
-from napari_tessera.methods.basins import merged_basins
+from napari_tessera.kernels import flooding
+from napari_tessera.kernels.basins import merged_basins
+from napari_tessera.kernels.flooding import flood, seeds_from, steps_to_neighbours
+from napari_tessera.kernels.landscape import number_regions, without_frame
 from napari_tessera.methods.compact_flooding import flood_compactly
-from napari_tessera.methods.flooding import flood, seeds_from, steps_to_neighbours
-from napari_tessera.methods.landscape import number_regions, without_frame
 
 
 def flooded(levels, markers, mask=None, connectivity=1, line=False, compactness=0.0, spacing=None):
@@ -120,7 +120,8 @@ def test_basins_merge_where_the_pass_is_a_small_part_of_the_height(prominence, e
     levels = np.pad(np.array([[0, 30, 10, 99]], np.uint16), 1)  # heights 100, 70, 90: 22 % below the lower top
     labels = np.pad(np.array([[1, 1, 2, 2]], np.int32), 1)
     steps = steps_to_neighbours(labels.shape, 1)
-    owners = drive(merged_basins(labels, levels, np.array([0, 0, 10]), 100, steps, prominence))
+    peaks = np.array([0, 0, 10])
+    owners = drive(merged_basins(labels, levels, peaks, steps, prominence * (100 - peaks)))
     assert owners[1:].tolist() == expected
 
 
@@ -128,5 +129,5 @@ def test_basin_merges_into_the_higher_top_over_a_chain():
     levels = np.pad(np.array([[0, 21, 20, 31, 30]], np.uint16), 1)
     labels = np.pad(np.array([[1, 2, 2, 3, 3]], np.int32), 1)
     steps = steps_to_neighbours(labels.shape, 1)
-    owners = drive(merged_basins(labels, levels, np.array([0, 0, 20, 30]), 100, steps, 0.1))
+    owners = drive(merged_basins(labels, levels, np.array([0, 0, 20, 30]), steps, np.full(4, 7.0)))
     assert owners[1:].tolist() == [1, 1, 1]

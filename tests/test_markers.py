@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.jobs import drive
-from napari_tessera.methods.markers import find_peaks
+from napari_tessera.kernels.markers import find_peaks
 
 
 def peaks(heights, min_distance=1.0, regions=None, spacing=None):

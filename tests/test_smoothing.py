@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from napari_tessera import bands
 from napari_tessera.jobs import drive
-from napari_tessera.methods.smoothing import smoothed, value_scale
+from napari_tessera.kernels.smoothing import smoothed, value_scale
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (30, 40), (4, 9, 11), (3, 1, 8)])

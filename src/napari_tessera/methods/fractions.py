@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.smoothing import smoothed
 from napari_tessera.methods.grey import RGB_TO_LUMINANCE, to_grey
-from napari_tessera.methods.smoothing import smoothed
 
 OPACITY = len(RGB_TO_LUMINANCE)
 

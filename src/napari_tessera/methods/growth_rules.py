@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.flooding import steps_to_neighbours
 from napari_tessera.labels import chunks, label_dtype
-from napari_tessera.methods.flooding import steps_to_neighbours
 from napari_tessera.methods.growing import FRAME, FREE, SLACK, find_rivals, grow
 from napari_tessera.methods.regions import Regions
 from napari_tessera.methods.seeds import Seeds

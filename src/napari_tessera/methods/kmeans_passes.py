@@ -10,6 +10,7 @@ import numpy as np
 from napari_tessera.bands import PIECE_PX, Piece, in_threads, pieces
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job
+from napari_tessera.kernels.smoothing import sigmas_px, smoothed
 from napari_tessera.methods.cielab import white
 from napari_tessera.methods.colours import ColourCounts, count_colours
 from napari_tessera.methods.grey import to_grey
@@ -22,7 +23,6 @@ from napari_tessera.methods.kmeans_features import (
     positions_in,
 )
 from napari_tessera.methods.pixel_sample import PixelSample, sample_block
-from napari_tessera.methods.smoothing import sigmas_px, smoothed
 from napari_tessera.spec import Spacing
 from napari_tessera.two_pass import TwoPass
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.smoothing import smoothed
+from napari_tessera.kernels.smoothing import smoothed
 
 FLOOR = 0.5
 """Share of the way from the background to the level of the whole image, below which nothing is foreground."""

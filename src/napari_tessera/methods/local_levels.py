@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_tessera.bands import Piece
+from napari_tessera.kernels.smoothing import sigmas_px
 from napari_tessera.methods.histogram import Grid
-from napari_tessera.methods.smoothing import sigmas_px
 
 LOCAL_RULES = ("local-mean", "local-gaussian", "local-median", "sauvola", "niblack")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.markers import offsets_within
+from napari_tessera.kernels.markers import offsets_within
 from napari_tessera.methods.selection import count_pixels
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.basins import merged_basins
+from napari_tessera.kernels.basins import merged_basins
+from napari_tessera.kernels.flooding import Seeds, flood, seeds_from, steps_to_neighbours
+from napari_tessera.kernels.landscape import Ground, Hills, ground_of, number_regions, steepness
+from napari_tessera.kernels.markers import find_peaks
+from napari_tessera.kernels.numbering import finished_labels
 from napari_tessera.methods.compact_flooding import flood_compactly
 from napari_tessera.methods.distance import distance_to_background
-from napari_tessera.methods.flooding import Seeds, flood, seeds_from, steps_to_neighbours
-from napari_tessera.methods.landscape import Ground, Hills, ground_of, number_regions, steepness
-from napari_tessera.methods.markers import find_peaks
-from napari_tessera.methods.numbering import finished_labels
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def _owners(ground: Ground, tops: np.ndarray, settings: Settings) -> Job[np.ndar
     yield from part_of(flood(ground.labels, ground.levels, seeds, settings.connectivity), 0, 3, 4)
     steps = steps_to_neighbours(ground.levels.shape, settings.connectivity)
     peak_levels = np.append(0, ground.levels.reshape(-1)[tops]).astype(np.int64)
-    merging = merged_basins(ground.labels, ground.levels, peak_levels, ground.floor, steps, settings.prominence)
+    depths = settings.prominence * (ground.floor - peak_levels)
+    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
     return (yield from part_of(merging, 3, 1, 4))
 
 

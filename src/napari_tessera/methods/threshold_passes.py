@@ -10,10 +10,10 @@ import numpy as np
 from napari_tessera.bands import PIECE_PX, Piece
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Job
+from napari_tessera.kernels.smoothing import sigmas_px, smoothed
 from napari_tessera.methods.grey import to_grey
 from napari_tessera.methods.histogram import Grid, Measure, measure_block, rounds_for
 from napari_tessera.methods.local_levels import LOCAL_RULES, local_reach, stands_out
-from napari_tessera.methods.smoothing import sigmas_px, smoothed
 from napari_tessera.methods.threshold_rules import RULES, otsu_levels
 from napari_tessera.spec import Spacing
 from napari_tessera.two_pass import Touching, TwoPass

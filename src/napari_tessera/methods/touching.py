@@ -7,13 +7,13 @@ import numpy as np
 
 from napari_tessera.bands import Piece, in_threads, pieces
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.basins import merged_basins
+from napari_tessera.kernels.flooding import flood, seeds_from, steps_to_neighbours
+from napari_tessera.kernels.landscape import Ground, Hills, ground_of
+from napari_tessera.kernels.markers import find_peaks
 from napari_tessera.labels import label_dtype
-from napari_tessera.methods.basins import merged_basins
 from napari_tessera.methods.distance import distance_to_background
-from napari_tessera.methods.flooding import flood, seeds_from, steps_to_neighbours
 from napari_tessera.methods.fragments import neighbour_slices
-from napari_tessera.methods.landscape import Ground, Hills, ground_of
-from napari_tessera.methods.markers import find_peaks
 
 FACES = 1
 """Parts hang together across the faces of pixels."""
@@ -54,7 +54,8 @@ def _flood(ground: Ground, pixels: np.ndarray, prominence: float) -> Job[np.ndar
         return np.arange(len(pixels) + 1)
     peak_levels = np.append(0, ground.levels.reshape(-1)[pixels]).astype(np.int64)
     steps = steps_to_neighbours(ground.levels.shape, FACES)
-    merging = merged_basins(ground.labels, ground.levels, peak_levels, ground.floor, steps, prominence)
+    depths = prominence * (ground.floor - peak_levels)
+    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
     return (yield from part_of(merging, 2, 1, 3))
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.smoothing import smoothed, value_scale
 from napari_tessera.methods.foreground import bright_pixels
 from napari_tessera.methods.foreground import fill_holes as filled
 from napari_tessera.methods.grey import to_grey
-from napari_tessera.methods.smoothing import smoothed, value_scale
 from napari_tessera.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
 
 RULES = ("local", "otsu", "li", "isodata", "triangle")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.jobs import Job
+from napari_tessera.kernels.smoothing import sigmas_px, smoothed
 from napari_tessera.methods.grey import to_grey
 from napari_tessera.methods.histogram import Measure, rounds_for
-from napari_tessera.methods.smoothing import sigmas_px, smoothed
 from napari_tessera.methods.threshold_passes import THRESHOLD
 from napari_tessera.methods.threshold_rules import RULES
 from napari_tessera.two_pass import Settings, TwoPass

@@ -53,7 +53,7 @@ def smoothed(
     -------
     array of float32
     """
-    from napari_tessera.methods.gaussian import smooth_columns, smooth_rows, weights_of
+    from napari_tessera.kernels.gaussian import smooth_columns, smooth_rows, weights_of
 
     result = np.empty(image.shape, np.float32)
     if sigma == 0:

@@ -11,8 +11,8 @@ import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.landscape import without_frame
 from napari_tessera.labels import label_dtype
-from napari_tessera.methods.landscape import without_frame
 
 
 def finished_labels(framed: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:

@@ -14,7 +14,7 @@ from napari_tessera.jobs import Job
 
 
 def merged_basins(
-    labels: np.ndarray, levels: np.ndarray, peak_levels: np.ndarray, floor: int, steps: np.ndarray, prominence: float
+    labels: np.ndarray, levels: np.ndarray, peak_levels: np.ndarray, steps: np.ndarray, depths: np.ndarray
 ) -> Job[np.ndarray]:
     """Say which basins belong together.
 
@@ -26,13 +26,10 @@ def merged_basins(
         Level of each pixel; 0 is the highest.
     peak_levels : (N + 1,) array
         Level of each basin's peak; the entry 0 is not used.
-    floor : int
-        Level at which hills begin.
     steps : array of int64
         Steps to the neighbours in the flat array.
-    prominence : float
-        A peak stays one of its own if the pass to any higher peak lies lower than it by more than this share of its
-        height above the floor.
+    depths : (N + 1,) array of float64
+        A peak stays one of its own if the pass to any higher peak lies lower than it by more than this many levels.
 
     Returns
     -------
@@ -53,7 +50,7 @@ def merged_basins(
     found = yield from in_threads(passes_in, bands(len(flat_labels), 1), "Merging basins")
     low, high, level = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.argsort(level, kind="stable")
-    return _merge(low[order], high[order], level[order], peak_levels, floor, prominence)
+    return _merge(low[order], high[order], level[order], peak_levels, depths)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -79,7 +76,7 @@ def _passes(labels, levels, ahead, start, stop):
 
 
 @numba.njit(nogil=True, cache=True)
-def _merge(low, high, level, peak_levels, floor, prominence):
+def _merge(low, high, level, peak_levels, depths):
     """Merge over the highest passes first; `parent` leads to the basin with the highest peak."""
     parent = np.arange(len(peak_levels))
     for index in range(len(level)):
@@ -88,8 +85,7 @@ def _merge(low, high, level, peak_levels, floor, prominence):
             continue
         if peak_levels[second] < peak_levels[first]:
             first, second = second, first
-        height = floor - peak_levels[second]
-        if level[index] - peak_levels[second] <= prominence * height:
+        if level[index] - peak_levels[second] <= depths[second]:
             parent[second] = first
     for basin in range(len(parent)):
         parent[basin] = _root(parent, basin)
