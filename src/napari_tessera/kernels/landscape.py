@@ -36,11 +36,14 @@ class Ground:
         0 is flooded first.
     floor : int
         Level at which hills begin: that of height 0 for distances, otherwise the lowest in the foreground.
+    scale : float
+        Levels per unit of height; 0 where all is level.
     """
 
     labels: np.ndarray
     levels: np.ndarray
     floor: int
+    scale: float
 
     @property
     def inner(self) -> np.ndarray:
@@ -94,7 +97,7 @@ def ground_of(hills: Hills, mask: np.ndarray, connectivity: int) -> Job[Ground]:
     labels = number_regions(mask, connectivity)
     levels = np.zeros(labels.shape, np.uint16)
     if not high > low:
-        return Ground(labels, levels, 0)
+        return Ground(labels, levels, 0, 0.0)
     scale = MOST_LEVELS / (high - low)
     scale = min(scale, LEVELS_PER_PX) if hills.is_distance else scale
 
@@ -105,7 +108,7 @@ def ground_of(hills: Hills, mask: np.ndarray, connectivity: int) -> Job[Ground]:
         without_frame(levels)[band] = depth
 
     yield from part_of(in_threads(cut_band, cut, "Shaping landscape"), 2, 1, 3)
-    return Ground(labels, levels, int(scale * (high - low)))
+    return Ground(labels, levels, int(scale * (high - low)), scale)
 
 
 def _range_in(height: np.ndarray, mask: np.ndarray, band: slice) -> tuple[float, float]:

@@ -27,8 +27,12 @@ def finished_labels(framed: np.ndarray, owners: np.ndarray, min_size: int) -> Jo
     min_size : int
         Smallest object to keep, in pixels.
     """
-    inner = without_frame(framed)
-    volume = inner.reshape((1,) * (3 - inner.ndim) + inner.shape)  # (Z, Y, X)
+    return (yield from numbered(without_frame(framed), owners, min_size))
+
+
+def numbered(labels: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:
+    """Do what `finished_labels` does on labels without a frame; the result is a new array."""
+    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)  # (Z, Y, X)
     numbers, count = yield from part_of(_numbers(volume, owners, min_size), 0, 2, 3)
     final = np.maximum(numbers, 0)[owners]
     result = np.empty(volume.shape, label_dtype(count))
@@ -37,7 +41,7 @@ def finished_labels(framed: np.ndarray, owners: np.ndarray, min_size: int) -> Jo
         _write_numbers(volume, final, result, rows.start, rows.stop)
 
     yield from part_of(in_threads(write, _row_bands(volume), "Numbering"), 2, 1, 3)
-    return result.reshape(inner.shape)
+    return result.reshape(labels.shape)
 
 
 def _numbers(volume: np.ndarray, owners: np.ndarray, min_size: int) -> Job[tuple[np.ndarray, int]]:

@@ -1,0 +1,155 @@
+"""Bring what a network says from its own grid to the image's: scores between pixels, labels with smooth outlines.
+
+Pixel i of one grid lies at (i + 0.5) · (n / m) − 0.5 of the other, where the sides have m and n pixels.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from napari_tessera.bands import bands, in_threads
+from napari_tessera.jobs import Job
+from napari_tessera.kernels.markers import offsets_within
+
+SEARCH_PX = 2.0
+"""How far on the network's grid a pixel looks for the object it belongs to."""
+
+
+class Places(NamedTuple):
+    """Where the pixels along one axis of the image lie on the network's grid.
+
+    Attributes
+    ----------
+    low, high : (n,) array of int64
+        Pixels on both sides.
+    share : (n,) array of float32
+        How much the higher one counts, 0…1.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    share: np.ndarray
+
+
+def places(wanted: int, given: int) -> Places:
+    """Place `wanted` pixels along an axis of `given` pixels."""
+    exact = np.clip((np.arange(wanted) + 0.5) * (given / wanted) - 0.5, 0, given - 1)
+    low = exact.astype(np.int64)
+    return Places(low, np.minimum(low + 1, given - 1), (exact - low).astype(np.float32))
+
+
+def interpolated(scores: np.ndarray, shape: tuple[int, ...]) -> Job[np.ndarray]:
+    """Interpolate float32 scores, (Y, X) or (Z, Y, X), linearly to `shape`."""
+    if scores.shape == shape:
+        return scores
+    volume, axes = _as_volume(scores), _axes(shape, scores.shape)
+    result = np.empty(_shape_3d(shape), np.float32)
+
+    def interpolate(rows: slice) -> None:
+        _interpolate_rows(volume, *axes, result, rows.start, rows.stop)
+
+    yield from in_threads(interpolate, bands(result.shape[0] * result.shape[1], result.shape[2]), "Interpolating")
+    return result.reshape(shape)
+
+
+def outlined(labels: np.ndarray, scores: np.ndarray, level: float, shape: tuple[int, ...]) -> Job[np.ndarray]:
+    """Bring labels to `shape`, with the outline where the interpolated score crosses `level`.
+
+    Parameters
+    ----------
+    labels : array of int
+        (Y, X) or (Z, Y, X); 0 is background.
+    scores : float32 array
+        Of the shape of `labels`.
+    level : float
+    shape : tuple of int
+        Of the image.
+
+    Returns
+    -------
+    array of the dtype of `labels`
+        A pixel of a score above `level` gets the nearest label within `SEARCH_PX`, the others get 0.
+    """
+    if labels.shape == shape:
+        return labels
+    volumes, axes = (_as_volume(labels), _as_volume(scores)), _axes(shape, labels.shape)
+    offsets = np.concatenate([np.zeros((1, 3), np.int64), offsets_within(SEARCH_PX, labels.ndim, None)])
+    result = np.zeros(_shape_3d(shape), labels.dtype)
+
+    def outline(rows: slice) -> None:
+        _outline_rows(*volumes, np.float32(level), *axes, offsets, result, rows.start, rows.stop)
+
+    yield from in_threads(outline, bands(result.shape[0] * result.shape[1], result.shape[2]), "Outlining")
+    return result.reshape(shape)
+
+
+def _shape_3d(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    z, y, x = (1,) * (3 - len(shape)) + shape
+    return z, y, x
+
+
+def _as_volume(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(_shape_3d(array.shape))
+
+
+def _axes(wanted: tuple[int, ...], given: tuple[int, ...]) -> list[Places]:
+    return [places(m, n) for m, n in zip(_shape_3d(wanted), _shape_3d(given), strict=True)]
+
+
+@numba.njit(nogil=True, cache=True)
+def _interpolate_rows(volume, along_z, along_y, along_x, result, start, stop):
+    """Interpolate the rows from `start` to `stop`, counted through all planes."""
+    height, width = result.shape[1:]
+    for row in range(start, stop):
+        for x in range(width):
+            z, y = row // height, row % height
+            result[z, y, x] = _between(volume, along_z, along_y, along_x, z, y, x)
+
+
+@numba.njit(nogil=True, cache=True)
+def _outline_rows(labels, scores, level, along_z, along_y, along_x, offsets, result, start, stop):
+    """Find the labels of the rows from `start` to `stop`, counted through all planes."""
+    height, width = result.shape[1:]
+    for row in range(start, stop):
+        z, y = row // height, row % height
+        near_z, near_y = _nearest(along_z, z), _nearest(along_y, y)
+        for x in range(width):
+            if _between(scores, along_z, along_y, along_x, z, y, x) > level:
+                result[z, y, x] = _nearest_label(labels, offsets, near_z, near_y, _nearest(along_x, x))
+
+
+@numba.njit(nogil=True, cache=True)
+def _between(volume, along_z, along_y, along_x, z, y, x):
+    low, high, share = along_z.low[z], along_z.high[z], along_z.share[z]
+    value = _between_in_plane(volume[low], along_y, along_x, y, x)
+    if share > 0:
+        value += share * (_between_in_plane(volume[high], along_y, along_x, y, x) - value)
+    return value
+
+
+@numba.njit(nogil=True, cache=True)
+def _between_in_plane(plane, along_y, along_x, y, x):
+    upper, lower = plane[along_y.low[y]], plane[along_y.high[y]]
+    left, right, share = along_x.low[x], along_x.high[x], along_x.share[x]
+    above = upper[left] + share * (upper[right] - upper[left])
+    below = lower[left] + share * (lower[right] - lower[left])
+    return above + along_y.share[y] * (below - above)
+
+
+@numba.njit(nogil=True, cache=True)
+def _nearest(along, index):
+    return along.low[index] if along.share[index] < 0.5 else along.high[index]
+
+
+@numba.njit(nogil=True, cache=True)
+def _nearest_label(labels, offsets, z, y, x):
+    depth, height, width = labels.shape
+    for index in range(len(offsets)):
+        near_z, near_y, near_x = z + offsets[index, 0], y + offsets[index, 1], x + offsets[index, 2]
+        is_inside = 0 <= near_z < depth and 0 <= near_y < height and 0 <= near_x < width
+        if is_inside and labels[near_z, near_y, near_x] > 0:
+            return labels[near_z, near_y, near_x]
+    return 0
