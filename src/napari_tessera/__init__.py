@@ -17,6 +17,7 @@ _PUBLIC = {
     "segment": "api",
     "evaluate": "metrics",
     "evaluate_many": "metrics",
+    "models": "catalogue",
     "Progress": "jobs",
     "Region": "region",
     "Result": "result",

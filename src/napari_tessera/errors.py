@@ -35,3 +35,11 @@ class FileError(TesseraError, OSError):
 
 class RunError(TesseraError):
     """A run failed on its way (out of memory, a worker lost); nothing was changed."""
+
+
+class OutOfMemory(RunError):
+    """A device has too little memory for what was asked of it; with less at a time it may have enough."""
+
+
+class ModelError(TesseraError):
+    """A model file is missing, damaged, foreign or newer, or is in the way; nothing in it was run."""

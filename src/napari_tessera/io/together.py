@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_tessera.errors import FileError
@@ -57,6 +57,37 @@ def written_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
         raise
     except OSError as error:
         raise FileError(_reason(folder, error)) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write one file; a reader, even after a power cut, sees the old one or the whole new one.
+
+    Raises
+    ------
+    FileError
+        If the folder is read-only, the disk is full, or the system refuses in another way.
+    """
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise FileError(_reason(path.parent, error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+    _bring_to_disk(path.parent)
+
+
+def _bring_to_disk(folder: Path) -> None:
+    with suppress(OSError):  # Windows opens no folders, and some network drives bring none to the disk
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _move_in(parts: Sequence[Path], paths: Sequence[Path], old: Path) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+import numpy as np
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from napari_tessera.errors import ModelError
+from napari_tessera.io.model_file import FORMAT, HEADER, check_header, read_weights
+from napari_tessera.io.strict_json import parse_json
+from napari_tessera.io.tensor_file import DIGEST, LENGTH_BYTES, LONGEST_HEADER, digest_of, open_tensors
+from napari_tessera.io.together import write_whole
 from napari_tessera.nn.unet import Architecture, UNet
-
-HEADER = "tessera"
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -27,42 +29,103 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
         Its folder must exist.
     tensors : mapping of str to Tensor
     header : mapping
-        Plain JSON.
+        Plain JSON, without NaN or infinity.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written.
     """
-    path = Path(path)
-    whole = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, {HEADER: json.dumps(header)})
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(whole)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    together = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    texts = {HEADER: json.dumps(header, allow_nan=False)}
+    plain = save(together, texts)
+    length = int.from_bytes(plain[:LENGTH_BYTES], "little")
+    whole = save(together, texts | {DIGEST: digest_of(texts, plain[LENGTH_BYTES + length :])})
+    if int.from_bytes(whole[:LENGTH_BYTES], "little") > LONGEST_HEADER:
+        raise ModelError(f"{path} was not written: its header would be longer than {LONGEST_HEADER} bytes.")
+    write_whole(Path(path), whole)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote: the tensors and the header."""
-    with safe_open(str(path), framework="pt") as file:
-        names = list(file.keys())
-        tensors = {name: file.get_tensor(name) for name in names}
-        header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-    return tensors, header
+    """Read what `write_tensors` wrote: the tensors and the header.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged or of another kind.
+    """
+    with open_tensors(path) as file:
+        header = parse_json(file.texts.get(HEADER, "{}"))
+        arrays = file.read_arrays()
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, header
 
 
 def save_unet(path: str | Path, net: UNet, header: Mapping[str, Any]) -> None:
-    """Save a U-Net in half precision, with its architecture in the header."""
-    halves = {name: each.half() if each.is_floating_point() else each for name, each in net.state_dict().items()}
-    write_tensors(path, halves, {"architecture": net.architecture.as_json(), **header})
+    """Save a U-Net in half precision, with its architecture in the header.
+
+    Parameters
+    ----------
+    path : path
+        Its folder must exist.
+    net : UNet
+    header : mapping
+        What to say of it, as `io.model_file.read_header` returns it; what is left out says that nothing is known.
+
+    Raises
+    ------
+    ModelError
+        If the header or a weight is such that the file could not be loaded again.
+    FileError
+        If the file cannot be written.
+    """
+    full = completed(header, net, Path(path).stem)
+    try:
+        check_header(full)
+    except ValueError as error:
+        raise ModelError(f"{path} was not written: {error}.") from error
+    if diverged := [name for name, each in net.state_dict().items() if not torch.isfinite(each).all()]:
+        raise ModelError(f"{path} was not written: {diverged[0]!r} holds NaN or infinity. Train with a lower rate.")
+    write_tensors(path, {name: halved(each) for name, each in net.state_dict().items()}, full)
+
+
+def completed(header: Mapping[str, Any], net: UNet, name: str) -> dict[str, Any]:
+    """Add to a header what it leaves out."""
+    architecture = net.architecture
+    is_for_objects = "distance" in architecture.heads
+    n_classes = 2 if is_for_objects else architecture.heads.get("classes", 2)
+    unknown: dict[str, Any] = {
+        "name": name, "title": name, "summary": "A network that nobody has described yet.", "card": "",
+        "task": "objects" if is_for_objects else "classes",
+        "classes": ["background", *(f"class {number}" for number in range(1, n_classes))],
+        "channels": [f"channel {number + 1}" for number in range(architecture.channels)],
+        "normalisation": {}, "diameter_px": None, "decoding": {}, "training": {}, "licence": "", "cite": "",
+    }  # fmt: skip
+    return {**unknown, **header, "format": FORMAT, "architecture": {"kind": "unet", **architecture.as_json()}}
+
+
+def halved(tensor: Tensor) -> Tensor:
+    """Return numbers in half precision, but for those too large for it."""
+    half = tensor.half() if tensor.is_floating_point() else tensor
+    return half if torch.isfinite(half).all() else tensor
 
 
 def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
-    """Load a U-Net in eval mode and full precision, and its header."""
-    tensors, header = read_tensors(path)
-    net = UNet(Architecture(**header["architecture"]))
-    net.load_state_dict({name: each.float() if each.is_floating_point() else each for name, each in tensors.items()})
+    """Load a U-Net in eval mode and full precision, and its header.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, foreign, newer, or holds weights that are not finite.
+    """
+    arrays, header = read_weights(path)
+    described = {name: value for name, value in header["architecture"].items() if name != "kind"}
+    net = UNet(Architecture(**described))
+    net.load_state_dict(
+        {
+            name: torch.from_numpy(array.astype("f4" if array.dtype.kind == "f" else "i8"))
+            for name, array in arrays.items()
+        }
+    )
     return net.eval(), header
 
 

@@ -1,0 +1,177 @@
+"""The models there are: those that come with Tessera, and those in the user's own folder."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+import platformdirs
+
+from napari_tessera.errors import ModelError, ParameterError
+from napari_tessera.io.model_entry import ModelEntry, entry_of
+from napari_tessera.io.model_file import ENDING, read_weights
+from napari_tessera.io.together import written_together
+
+__all__ = ["ModelEntry", "find", "import_model", "models", "remove_model", "shipped_folder", "user_folder"]
+
+FOLDER_VARIABLE = "TESSERA_MODELS"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices."""
+
+
+def models() -> tuple[ModelEntry, ...]:
+    """List the models: the shipped ones, then the user's own, each by name.
+
+    A file that cannot be used is in the list too, and its `error` says why.
+
+    Examples
+    --------
+    >>> import napari_tessera as tessera
+    >>> names = [model.name for model in tessera.models()]
+    """
+    shipped = [entry_of(path, is_shipped=True) for path in _files(shipped_folder())]
+    taken = {entry.name.casefold() for entry in shipped}
+    own = [entry_of(path, is_shipped=False) for path in _files(user_folder())]
+    return (*shipped, *(_hidden(entry) if entry.name.casefold() in taken else entry for entry in own))
+
+
+def find(name_or_path: str | Path) -> ModelEntry:
+    """Find a model by its name, or by the path of a file anywhere.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        What ends in ``.safetensors`` or holds a slash is a path.
+
+    Raises
+    ------
+    ParameterError
+        If no model has this name; the message says the nearest ones.
+    ModelError
+        If the file cannot be used.
+    """
+    entry = _entry_at(Path(name_or_path)) if _is_path(name_or_path) else _entry_named(str(name_or_path))
+    if entry.error:
+        raise ModelError(entry.error)
+    return entry
+
+
+def import_model(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> ModelEntry:
+    """Copy a model file into the user's folder, whole or not at all, after reading all of it.
+
+    Parameters
+    ----------
+    path : path
+    name : str, optional
+        Name to give it; None takes the one in the file.
+    overwrite : bool
+        Replace a model of the user's own of this name.
+
+    Returns
+    -------
+    ModelEntry
+        The copy.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be used, or the name is taken.
+    ParameterError
+        If the name cannot be a model's name.
+    FileError
+        If the folder cannot be written to.
+    """
+    _, header = read_weights(path)
+    name = _checked_name(header["name"] if name is None else name)
+    for entry in models():
+        if entry.name.casefold() != name.casefold():
+            continue
+        if entry.is_shipped:
+            raise ModelError(f"{name!r} is the name of a model that comes with Tessera. Give yours another name.")
+        if not overwrite:
+            raise ModelError(f"There is a model {name!r} already. Give another name, or allow it to be replaced.")
+    target = user_folder() / (name + ENDING)
+    with written_together([target]) as (part,):
+        part.write_bytes(Path(path).read_bytes())
+        read_weights(part)
+    return entry_of(target, is_shipped=False)
+
+
+def remove_model(name: str) -> Path:
+    """Delete a model of the user's own, and return where it was.
+
+    Raises
+    ------
+    ParameterError
+        If there is no model of this name, or it comes with Tessera.
+    ModelError
+        If the file cannot be deleted.
+    """
+    entry = _entry_named(name)
+    if entry.is_shipped:
+        raise ParameterError(f"{name!r} comes with Tessera and cannot be removed; only your own models can.", "name")
+    try:
+        entry.path.unlink()
+    except OSError as error:
+        raise ModelError(f"{entry.path} cannot be deleted: {error.strerror}.") from error
+    return entry.path
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the models that come with Tessera."""
+    return Path(__file__).parent / "models"
+
+
+def user_folder() -> Path:
+    """Return the folder of the user's own models, which need not exist; TESSERA_MODELS can name another."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_data_path("napari-tessera", appauthor=False) / "models"
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        if not folder.exists():
+            return []
+        return sorted(path for path in folder.iterdir() if path.suffix == ENDING and not path.name.startswith("."))
+    except OSError as error:
+        raise ModelError(
+            f"The folder of models {folder} cannot be read: {error.strerror}. Make it readable, or let "
+            f"{FOLDER_VARIABLE} name another."
+        ) from error
+
+
+def _hidden(entry: ModelEntry) -> ModelEntry:
+    reason = f"{entry.path} has the name of a model that comes with Tessera. Rename the file."
+    return ModelEntry(entry.name, entry.path, False, entry.n_bytes, error=reason)
+
+
+def _is_path(name_or_path: str | Path) -> bool:
+    text = str(name_or_path)
+    return isinstance(name_or_path, Path) or text.endswith(ENDING) or "/" in text or os.sep in text
+
+
+def _entry_at(path: Path) -> ModelEntry:
+    return entry_of(path, is_shipped=path.resolve().parent == shipped_folder().resolve())
+
+
+def _entry_named(name: str) -> ModelEntry:
+    entries = models()
+    for entry in entries:
+        if entry.name == name:
+            return entry
+    names = [entry.name for entry in entries]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names) or 'none'}."
+    raise ParameterError(f"There is no model {name!r}. {hint} A file is named by its path.", "model")
+
+
+def _checked_name(name: str) -> str:
+    if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
+        raise ParameterError(
+            f"{name!r} cannot be the name of a model. Use up to 64 letters, digits, dots, hyphens and underscores.",
+            "name",
+        )
+    return name

@@ -1,0 +1,175 @@
+"""Model files: a network's tensors, and a header that says what it finds. Read without torch; nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.errors import ModelError
+from napari_tessera.io.architecture import COUNTER, KINDS, VARIANCE, check_architecture, tensor_shapes
+from napari_tessera.io.strict_json import parse_json
+from napari_tessera.io.tensor_file import StoredTensor, TensorFile, open_tensors
+
+FORMAT = 1
+HEADER = "tessera"
+TASKS = ("objects", "classes")
+LARGEST_DIAMETER_PX = 5000
+ENDING = ".safetensors"
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Read what a model file says of itself; its weights are not read.
+
+    Parameters
+    ----------
+    path : path
+        A `.safetensors` file.
+
+    Returns
+    -------
+    dict
+        format, name, title, summary, card, task, architecture, classes, channels, normalisation, diameter_px, decoding,
+        training, licence, cite.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, foreign, made by a newer Tessera, or its tensors do not fit its header.
+    """
+    with open_tensors(path) as file:
+        return header_of(file, Path(path))
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read tensors and header of a model file.
+
+    Returns
+    -------
+    arrays : dict of str to array
+        As stored, read-only, all finite.
+    header : dict
+        See `read_header`.
+
+    Raises
+    ------
+    ModelError
+        As `read_header`; also if the weights are not the ones that were written, or are not finite.
+    """
+    with open_tensors(path) as file:
+        header = header_of(file, Path(path))
+        arrays = file.read_arrays()
+        check_values(arrays)
+    return arrays, header
+
+
+def header_of(file: TensorFile, path: Path) -> dict[str, Any]:
+    """Read the header of an open file and check it against the tensors that are there."""
+    if HEADER not in file.texts:
+        raise ModelError(f"{path} holds tensors of another program. Tessera needs a model that it trained itself.")
+    header = parse_json(file.texts[HEADER])
+    if not isinstance(header, dict) or "format" not in header:
+        raise ModelError(
+            f"{path} holds tensors, but no finished model. If it is the checkpoint of a training run, let "
+            "`tessera train` finish that run; it then writes the model."
+        )
+    if type(header["format"]) is int and header["format"] > FORMAT:
+        raise ModelError(
+            f"{path} was made by a newer Tessera (format {header['format']}; this one reads {FORMAT}). Update it: "
+            "python -m pip install --upgrade napari-tessera."
+        )
+    check_header(header)
+    check_tensors(file.tensors, header["architecture"])
+    return header
+
+
+def check_header(header: Mapping[str, Any]) -> None:
+    """Raise a `ValueError` that names the first field that is missing or cannot be."""
+    if missing := [name for name in FIELDS if name not in header]:
+        raise ValueError(f"its header has no `{missing[0]}`")
+    for name, (is_right, words) in FIELDS.items():
+        if not is_right(header[name]):
+            raise ValueError(f"`{name}` in its header must be {words}, not {header[name]!r:.80}")
+    kind = header["architecture"].get("kind", KINDS[0])
+    if kind not in KINDS:
+        raise ValueError(f"it is a network of kind {kind!r:.80}, but this Tessera knows {', '.join(KINDS)}")
+    check_architecture(header["architecture"])
+    check_heads(header["task"], header["classes"], header["architecture"]["heads"])
+
+
+def check_heads(task: str, classes: list[str], heads: Mapping[str, int]) -> None:
+    """Raise a `ValueError` unless the network has the outputs that its task needs."""
+    needed = ("classes", "distance") if task == "objects" else ("classes",)
+    if missing := [name for name in needed if name not in heads]:
+        raise ValueError(f"a network that finds {task} needs the output `{missing[0]}`, which this one has not")
+    if task == "classes" and len(classes) != heads["classes"]:
+        raise ValueError(f"it names {len(classes)} classes, but its network tells {heads['classes']} apart")
+
+
+def is_text(value: Any) -> bool:
+    """Say whether this is text that a terminal can show: no control characters, nothing that UTF-8 cannot write."""
+    return isinstance(value, str) and all(each.isprintable() or each in "\n\t" for each in value)
+
+
+def is_line(value: Any) -> bool:
+    """Say whether this is one line of text, and not an empty one."""
+    return is_text(value) and bool(value.strip()) and "\n" not in value and len(value) <= 500
+
+
+def are_lines(value: Any) -> bool:
+    """Say whether this is a list of lines of text."""
+    return isinstance(value, list) and len(value) > 0 and all(map(is_line, value))
+
+
+def is_diameter(value: Any) -> bool:
+    """Say whether this is a number of pixels, or None for a network that knows no usual size."""
+    return value is None or (type(value) in (int, float) and 0 < value <= LARGEST_DIAMETER_PX)
+
+
+def is_object(value: Any) -> bool:
+    """Say whether this is a JSON object."""
+    return isinstance(value, dict)
+
+
+FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "format": (lambda value: type(value) is int and value == FORMAT, str(FORMAT)),
+    "name": (is_line, "a line of text"),
+    "title": (is_line, "a line of text"),
+    "summary": (is_line, "a line of text"),
+    "card": (is_text, "text without control characters"),
+    "task": (lambda value: value in TASKS, " or ".join(TASKS)),
+    "architecture": (is_object, "a JSON object"),
+    "classes": (are_lines, "a list of names"),
+    "channels": (are_lines, "a list of names"),
+    "normalisation": (is_object, "a JSON object"),
+    "diameter_px": (is_diameter, f"null or a number up to {LARGEST_DIAMETER_PX}"),
+    "decoding": (is_object, "a JSON object"),
+    "training": (is_object, "a JSON object"),
+    "licence": (is_text, "text without control characters"),
+    "cite": (is_text, "text without control characters"),
+}
+
+
+def check_tensors(tensors: Mapping[str, StoredTensor], architecture: Mapping[str, Any]) -> None:
+    """Raise a `ValueError` unless there is each tensor of the architecture, in its shape and type, and no other."""
+    shapes = tensor_shapes(architecture)
+    if missing := [name for name in shapes if name not in tensors]:
+        raise ValueError(f"its network needs tensor {missing[0]!r}, which is not there")
+    if unknown := [name for name in tensors if name not in shapes]:
+        raise ValueError(f"tensor {unknown[0]!r:.80} does not belong to its network")
+    for name, each in tensors.items():
+        if each.shape != shapes[name]:
+            raise ValueError(f"tensor {name!r} has shape {each.shape}, but its network needs {shapes[name]}")
+        if each.dtype not in (("<i8",) if name.endswith(COUNTER) else ("<f2", "<f4")):
+            raise ValueError(f"tensor {name!r} is of type {each.dtype}, which its network cannot take")
+
+
+def check_values(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise a `ValueError` if a weight is not finite, or a variance is negative."""
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"tensor {name!r} holds values that are NaN or infinite")
+        if name.endswith(VARIANCE) and (values < 0).any():
+            raise ValueError(f"tensor {name!r} holds negative variances")
