@@ -75,6 +75,19 @@ class ShownIf:
 
 
 @dataclass(frozen=True)
+class ModelName:
+    """The text names a model, or is a path to a model file.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of network, as the header of a model file says: "unet".
+    """
+
+    kind: str
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One setting of a method.
 
@@ -93,6 +106,8 @@ class Parameter:
         All must hold for the parameter to matter.
     help : str
         The docstring's text.
+    model : ModelName or None
+        What kind of model the text names; the catalogue knows which there are.
     """
 
     name: str
@@ -103,6 +118,7 @@ class Parameter:
     range: Range
     shown_if: tuple[ShownIf, ...]
     help: str
+    model: ModelName | None = None
 
     def matters(self, values: Mapping[str, Any]) -> bool:
         """Say whether the parameter has an effect, given the values of the others."""
@@ -119,7 +135,7 @@ class Parameter:
         if self.kind in (int, float):
             return self._checked_number(value, method)
         if not isinstance(value, str):
-            raise self._error(method, value, "a text")
+            raise self._error(method, value, self.describe_range())
         return value
 
     def _checked_choice(self, value: Any, method: str) -> Any:
@@ -149,6 +165,8 @@ class Parameter:
             return "one of " + ", ".join(map(repr, self.choices))
         if self.kind is bool:
             return "True or False"
+        if self.kind is str:
+            return "a text" if self.model is None else "the name of a model, or the path of a model file"
         if math.isinf(low) and math.isinf(high):
             return f"any number{unit}"
         if math.isinf(high):
@@ -306,4 +324,5 @@ def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
         kind = type(choices[0])
     ranges = [item for item in _metadata(hint) if isinstance(item, Range)]
     allowed = ranges[-1] if ranges else Range()
-    return Parameter(name, kind, default, default is None, choices, allowed, _shown_if(hint), text)
+    model = next((item for item in _metadata(hint) if isinstance(item, ModelName)), None)
+    return Parameter(name, kind, default, default is None, choices, allowed, _shown_if(hint), text, model)

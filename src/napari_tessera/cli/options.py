@@ -55,7 +55,8 @@ def add_parameters(parser: argparse.ArgumentParser, method: Method) -> None:
         if parameter.kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options |= {"type": _converter(parameter), "metavar": parameter.name.upper()}
+            metavar = parameter.name.upper() if parameter.model is None else "NAME|PATH"
+            options |= {"type": _converter(parameter), "metavar": metavar}
         group.add_argument(flag(parameter.name), **options)
 
 
@@ -97,7 +98,7 @@ def _allowed(parameter: Parameter) -> str:
     if parameter.choices:
         return ", ".join(shown(choice) for choice in parameter.choices)
     if parameter.kind is str:
-        return ""
+        return "" if parameter.model is None else "`tessera models` lists them"
     said = parameter.describe_range()
     return f"{said} ({INTENSITY})" if parameter.range.unit == INTENSITY else said
 
