@@ -13,14 +13,17 @@ from napari_tessera.blocks import fits_in_memory, make_output
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.labels import label_dtype
-from napari_tessera.large import chunked
-from napari_tessera.large.chunked import Frame, Pool
+from napari_tessera.large import chunked, passes
+from napari_tessera.large.chunked import Pool
+from napari_tessera.large.frame import Frame, Windows
 from napari_tessera.large.tiles import Slices, Tile
 from napari_tessera.measure import measure_objects
+from napari_tessera.overlapping import BlockPlan
 from napari_tessera.request import Request
 from napari_tessera.spec import Table
 
 SHARE_OF_LABELLING = 0.9
+SHARE_OF_MEASURING = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,21 +91,26 @@ def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool)
 
 def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[Table]:
     """Run the method's two passes, or the method itself on overlapping blocks."""
-    method = request.method
-    if method.two_pass is not None:
-        sizes = yield from chunked.label_two_pass(method.two_pass, frame, at)
+    if request.method.two_pass is not None:
+        sizes = yield from passes.label_two_pass(request.method.two_pass, frame, at)
     else:
-        measured = method.measured_over_whole(frame.settings)
-        if measured is not None:
-            two_pass, settings, fix = measured
-            fitted = yield from part_of(chunked.measure(two_pass, frame.having(settings), at), 0, 0.3, 1)
-            frame = frame.having(fix(fitted))
+        plan = yield from part_of(_plan(request, frame, at), 0, SHARE_OF_MEASURING, 1)
         extra = partial(_cut_to_tile, request, index)
-        reach = method.reach(request.parameters) or 0
-        sizes = yield from part_of(chunked.label_overlapping(method.function, reach, extra, frame, at), 0.3, 0.7, 1)
+        labelling = passes.label_overlapping(plan, extra, request.kind == "objects", frame, at)
+        sizes = yield from part_of(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
     if sizes is None:
         return {}
     return {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:]}
+
+
+def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:
+    """Look at the whole image, as far as the method asks for it, before the first block is labelled."""
+    overlapping = request.method.overlapping(frame.settings)
+    fitted: dict[str, Any] = {}
+    if overlapping.measured is not None:
+        two_pass, settings = overlapping.measured
+        fitted = yield from part_of(passes.measure(two_pass, frame.having(settings), at), 0, 0.5, 1)
+    return (yield from part_of(overlapping.plan(fitted, Windows(frame)), 0.5, 0.5, 1))
 
 
 def _cut_to_tile(request: Request, index: tuple[int, ...], tile: Tile) -> Mapping[str, np.ndarray | None]:

@@ -15,6 +15,7 @@ from napari_tessera.result import Kind
 from napari_tessera.spec import Declaration, Input, Parameter, Role
 
 if TYPE_CHECKING:
+    from napari_tessera.overlapping import Overlapping
     from napari_tessera.two_pass import Settings, TwoPass
 
 Join = Literal["touch", "overlap"]
@@ -97,6 +98,18 @@ class Method:
         """
         measured = getattr(self.module, "measured_over_whole", None)
         return None if measured is None else measured(**settings)
+
+    def overlapping(self, settings: Mapping[str, Any]) -> Overlapping:
+        """Say what is looked at over the whole image, and how blocks are labelled then, where they overlap.
+
+        A module says it with `overlapping`; for one that has only `measured_over_whole` and `reach`, it follows.
+        """
+        own = getattr(self.module, "overlapping", None)
+        if own is not None:
+            return own(**settings)
+        from napari_tessera.overlapping import from_parts
+
+        return from_parts(self.function, self.reach, self.measured_over_whole(settings), settings)
 
     def reach(self, parameters: Mapping[str, Any]) -> int | None:
         """How many pixels away the image can change a label; None if the method needs the whole image."""

@@ -151,6 +151,12 @@ def number_objects(
     )
 
 
+def without_small(sizes: np.ndarray, smallest_px: int) -> np.ndarray:
+    """Give new numbers, in order, to the objects of at least `smallest_px` pixels; the others, and entry 0, get 0."""
+    is_kept = np.append(False, sizes[1:] >= smallest_px)
+    return np.where(is_kept, np.cumsum(is_kept), 0)
+
+
 def same_objects(
     pieces: list[Piece], offsets: Mapping[tuple[int, ...], int], grid: Mapping[tuple[int, ...], Tile]
 ) -> np.ndarray:

@@ -40,22 +40,35 @@ class Tile:
         return (*self.place[:axis], self.place[axis] + 1, *self.place[axis + 1 :])
 
 
-def tiles(shape: Sequence[int], size: Sequence[int], halo: Sequence[int]) -> Iterator[Tile]:
+def tiles(
+    shape: Sequence[int], size: Sequence[int], halo: Sequence[int], parts: Sequence[int] | None = None
+) -> Iterator[Tile]:
     """Cut an image of `shape` into tiles of `size` pixels (smaller at the far edges), in raster order.
 
     Parameters
     ----------
     shape, size, halo : sequence of int
         One entry per axis; `size` at least 1, `halo` at least 0.
+    parts : sequence of int, optional
+        Into how many parts of nearly equal length each of those tiles is cut again along each axis.
     """
-    counts = [-(-length // step) for length, step in zip(shape, size, strict=True)]
-    for place in itertools.product(*map(range, counts)):
-        write = tuple(
-            slice(index * step, min((index + 1) * step, length))
-            for index, step, length in zip(place, size, shape, strict=True)
-        )
+    rows = [_cuts(*along) for along in zip(shape, size, parts or (1,) * len(shape), strict=True)]
+    for place in itertools.product(*(range(len(cuts)) for cuts in rows)):
+        write = tuple(cuts[index] for cuts, index in zip(rows, place, strict=True))
         read = tuple(
             slice(max(0, part.start - margin), min(length, part.stop + margin))
             for part, margin, length in zip(write, halo, shape, strict=True)
         )
         yield Tile(place, write, read)
+
+
+def _cuts(length: int, size: int, parts: int) -> list[slice]:
+    """Cut an axis at every multiple of `size`, and each stretch between in `parts`."""
+    starts = sorted({block + size * part // parts for block in range(0, length, size) for part in range(parts)})
+    starts = [start for start in starts if start < length]
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
+
+
+def block_of(tile: Tile, size: Sequence[int]) -> tuple[int, ...]:
+    """Place, in the grid of blocks of `size` pixels, of the block that a tile is part of."""
+    return tuple(part.start // side for part, side in zip(tile.write, size, strict=True))

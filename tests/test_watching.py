@@ -1,0 +1,91 @@
+"""Tasks in threads tell how far they are, and end at their next step when the job is closed."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from napari_tessera.api import bind, job
+from napari_tessera.errors import InputError
+from napari_tessera.jobs import Progress, drive
+from napari_tessera.large.chunked import Threads
+from napari_tessera.large.watching import THREADS
+
+STEPS = 5000
+
+
+def task(steps, number):
+    """Yield at every step, a millisecond each."""
+    for done in range(STEPS):
+        yield Progress(done, STEPS)
+        steps.append(number)
+        time.sleep(0.001)
+    return number
+
+
+def wait_for_threads_to_end():
+    for thread in threading.enumerate():
+        if thread.name.startswith(THREADS):
+            thread.join()
+
+
+def test_progress_is_told_within_tasks():
+    running = Threads(2).run(task, [([], 0), ([], 1)], "Working")
+    while (seen := next(running)).done == 0:
+        pass
+    running.close()
+    assert 0 < seen.done < 1
+    assert (seen.total, seen.text) == (2, "Working")
+
+
+def test_closing_stops_the_tasks_under_way_and_begins_no_other():
+    steps = []
+    running = Threads(2).run(task, [(steps, number) for number in range(5)], "Working")
+    while next(running).done == 0:
+        pass
+    running.close()
+    taken = len(steps)
+    wait_for_threads_to_end()
+    assert len(steps) == taken < STEPS
+    assert len(set(steps)) == 2
+
+
+def test_outcomes_come_in_the_order_of_the_tasks():
+    def slow_first(number):
+        time.sleep(0.05 * (number == 0))
+        return number
+
+    assert drive(Threads(3).run(slow_first, [(0,), (1,), (2,)], "")) == [0, 1, 2]
+
+
+def test_error_of_one_task_ends_the_others():
+    steps = []
+
+    def failing(number):
+        if number == 1:
+            raise InputError("no")
+        return task(steps, number)
+
+    with pytest.raises(InputError, match="no"):
+        drive(Threads(2).run(failing, [(0,), (1,)], ""))
+    assert len(steps) < STEPS
+
+
+def test_closing_a_run_in_blocks_leaves_no_thread_and_no_writing(tmp_path):
+    import zarr
+
+    image = np.random.default_rng(0).integers(0, 255, (600, 600)).astype(np.uint8)
+    running = job(bind("watershed", image, blocks=200, out=tmp_path / "labels.zarr"))
+    while next(running).text != "Labelling blocks":
+        pass
+    running.close()
+    wait_for_threads_to_end()
+    assert zarr.open_array(tmp_path / "labels.zarr")[:].shape == image.shape
+
+
+def test_progress_within_blocks_never_runs_backwards():
+    image = np.random.default_rng(0).integers(0, 255, (400, 400)).astype(np.uint8)
+    seen = []
+    drive(job(bind("watershed", image, blocks=200)), lambda step: seen.append(step.fraction))
+    assert seen == sorted(seen)
