@@ -50,6 +50,16 @@ class Architecture:
         """The number of pixels that each side of the input must be a multiple of."""
         return 2 ** (len(self.widths) - 1)
 
+    @property
+    def reach_px(self) -> int:
+        """The number of pixels beyond which nothing has an influence on a score.
+
+        At each level l, a 3×3 convolution reaches 2^l pixels of the input; pooling and rising again, 2^l each at most.
+        """
+        levels = len(self.widths)
+        convolutions = 2 * (2**levels - 1) + 2 * (self.step - 1)
+        return convolutions + 2 * (self.step - 1)
+
 
 class UNet(nn.Module):
     """Contracting path, expanding path, skip connections, and one 1×1 convolution per head.

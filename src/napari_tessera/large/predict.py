@@ -1,0 +1,158 @@
+"""Predict the scores of an image of any size, window after window.
+
+Windows overlap, and the scores of one fade into those of the next, so that what is found does not depend on where the
+windows lie. Beside the scores, memory holds a few windows at a time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from napari_tessera.errors import OutOfMemory
+from napari_tessera.jobs import Job, Progress
+from napari_tessera.large.rescale import Grid, Read, network_grid, read_window
+from napari_tessera.nn.windows import SMALLEST_SIDE_PX, Span, largest_side, spans
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.forward import Network
+
+BEAT_SECONDS = 0.05
+"""Time between two signs of life while a window is computed."""
+
+Scores = dict[str, np.ndarray]
+Window = tuple[Span, ...]
+"""A window of the network's grid: one span per axis."""
+Done = TypeVar("Done")
+
+
+def predict(
+    network: Network,
+    shape: Sequence[int],
+    read: Read,
+    factor: float | Sequence[float] = 1.0,
+    *,
+    tile_px: int | None = None,
+    averaging: bool = False,
+    halo_px: int | None = None,
+) -> Job[Scores]:
+    """Predict the scores of an image.
+
+    Parameters
+    ----------
+    network : Network
+    shape : sequence of int
+        ([Z,] Y, X) of the image, as many axes as the network has.
+    read : callable
+        Gives the network's channels of a window of the image, float32 (C, [Z,] Y, X); it is called from one other
+        thread, for one window at a time.
+    factor : float, or one per axis
+        Network pixels per image pixel.
+    tile_px : int, optional
+        Side of what a window decides, in network pixels; by default as large as time and memory allow. After an
+        out-of-memory error it is halved.
+    averaging : bool
+        Average over the 4 mirror images, in 3-D 8: slower by as much, a little better.
+    halo_px : int, optional
+        How far a window sees beyond what it decides; by default what the network needs.
+
+    Returns
+    -------
+    dict of str to float32 array (K, [Z,] Y', X')
+        Scores by head, on the network's grid: max(1, round(side·factor)) pixels along each axis.
+
+    Raises
+    ------
+    OutOfMemory
+        If memory does not suffice for the smallest windows.
+    RunError
+        If the network fails otherwise.
+
+    Notes
+    -----
+    Closing the job returns at once; a window that is being computed is finished in the background and forgotten.
+    """
+    grid, step = network_grid(shape, factor), network.step
+    halo = -(-(network.halo_px if halo_px is None else halo_px) // step) * step
+    side = largest_side(grid.size, step, halo, network.pixels_at_once()) if tile_px is None else tile_px
+    while True:
+        windows = list(itertools.product(*(spans(size, side, step, halo) for size in grid.size)))
+        try:
+            return (yield from _predict_windows(network, grid, read, windows, averaging))
+        except OutOfMemory:
+            if side <= SMALLEST_SIDE_PX:
+                raise
+        side = max(SMALLEST_SIDE_PX, side // 2)
+
+
+def _predict_windows(network: Network, grid: Grid, read: Read, windows: list[Window], averaging: bool) -> Job[Scores]:
+    """Compute batch after batch in one thread, while another one reads what comes next."""
+    scores: Scores = {}
+    mirrors = list(itertools.product([False, True], repeat=network.ndim)) if averaging else [(False,) * network.ndim]
+    done, total = 0, len(windows)
+    batches = list(same_sized(windows, network.windows_at_once))
+    with _threads() as (reading, computing):
+        coming = [reading.submit(_read_batch, read, grid, batches[0])]
+        for index, batch in enumerate(batches):
+            text = f"Tile {min(done + len(batch), total)} of {total} on {network.device.title}"
+            images = yield from _waited_for(coming.pop(), Progress(done, total, text))
+            if index + 1 < len(batches):
+                coming.append(reading.submit(_read_batch, read, grid, batches[index + 1]))
+            for turn, mirror in enumerate(mirrors):
+                step = Progress(done + len(batch) * turn / len(mirrors), total, text)
+                found = yield from _waited_for(computing.submit(_mirrored_forward, network, images, mirror), step)
+                _add(scores, found, batch, grid, 1 / len(mirrors))
+            done += len(batch)
+    return scores
+
+
+@contextmanager
+def _threads() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """Open a thread to read and one to compute; nobody waits for them at the end."""
+    reading, computing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    try:
+        yield reading, computing
+    finally:
+        for each in (reading, computing):
+            each.shutdown(wait=False, cancel_futures=True)
+
+
+def _waited_for(future: Future[Done], progress: Progress) -> Job[Done]:
+    """Wait for another thread, with a sign of life every now and then."""
+    while not wait([future], BEAT_SECONDS).done:
+        yield progress
+    yield progress
+    return future.result()
+
+
+def same_sized(windows: Iterable[Window], most: int) -> Iterator[list[Window]]:
+    """Group windows that follow each other and read equally many pixels, `most` at once."""
+    for _, group in itertools.groupby(windows, key=lambda window: [span.read[1] - span.read[0] for span in window]):
+        while batch := list(itertools.islice(group, most)):
+            yield batch
+
+
+def _read_batch(read: Read, grid: Grid, batch: Sequence[Window]) -> np.ndarray:
+    return np.stack([read_window(read, grid, [span.read for span in window]) for window in batch])
+
+
+def _mirrored_forward(network: Network, images: np.ndarray, mirror: Sequence[bool]) -> Scores:
+    """Compute the scores of a mirror image, and mirror them back."""
+    axes = tuple(axis - network.ndim for axis, is_mirrored in enumerate(mirror) if is_mirrored)
+    return {name: np.flip(each, axes) for name, each in network.forward(np.flip(images, axes)).items()}
+
+
+def _add(scores: Scores, found: Scores, batch: Sequence[Window], grid: Grid, share: float) -> None:
+    """Add what a batch of windows has to say, each pixel by its weight."""
+    for name, values in found.items():
+        whole = scores.setdefault(name, np.zeros((values.shape[1], *grid.size), np.float32))
+        for window, seen in zip(batch, values, strict=True):
+            part = seen[(slice(None), *(span.inner for span in window))] * np.float32(share)
+            for axis, span in enumerate(window):
+                part = part * span.weight.reshape(-1, *[1] * (len(window) - axis - 1))
+            whole[(slice(None), *(slice(*span.write) for span in window))] += part
