@@ -111,6 +111,16 @@ class Method:
 
         return from_parts(self.function, self.reach, self.measured_over_whole(settings), settings)
 
+    @property
+    def block_px(self) -> Mapping[int, tuple[int, ...]] | None:
+        """Sides of a block by the number of axes, where the usual ones do not suit: the module's `BLOCK_PX`."""
+        return getattr(self.module, "BLOCK_PX", None)
+
+    def is_better_in_blocks(self, shape: tuple[int, ...], parameters: Mapping[str, Any]) -> bool:
+        """Say whether one frame of `shape` (space only) takes so much memory as a whole that blocks are better."""
+        says = getattr(self.module, "is_better_in_blocks", None)
+        return self.join is not None and says is not None and says(shape, **parameters)
+
     def reach(self, parameters: Mapping[str, Any]) -> int | None:
         """How many pixels away the image can change a label; None if the method needs the whole image."""
         reach = getattr(self.module, "reach", None)
@@ -122,6 +132,7 @@ METHODS: tuple[Method, ...] = (
     Method("region_growing", "Region growing"),
     Method("watershed", "Watershed", join="overlap"),
     Method("kmeans", "K-means", kind="classes", join="touch"),
+    Method("unet", "U-Net"),
     Method("refine", "Refine labels"),
     Method("compare", "Compare with truth"),
 )

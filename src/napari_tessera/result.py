@@ -10,22 +10,22 @@ import numpy as np
 from napari_tessera.spatial import Spatial
 from napari_tessera.spec import Table
 
-Kind = Literal["objects", "classes"]
+Kind = Literal["objects", "classes", "probabilities"]
 
 
 @dataclass(frozen=True)
 class LabelImage:
-    """One label image.
+    """One label image, or the probabilities of one class.
 
     Attributes
     ----------
     name : str
-        Name of the method that made it.
+        Name of the method that made it; of probabilities, the name of the class.
     data : array
-        Integers, 0 is background.
+        Integers, 0 is background. Probabilities are float32, 0 to 1.
     spatial : Spatial
         Where it lies in the world.
-    kind : "objects" or "classes"
+    kind : "objects", "classes" or "probabilities"
     table : dict of str to array
         One row per object (or class), in the order of the labels; may be empty.
     """
@@ -44,6 +44,7 @@ class Result:
     Attributes
     ----------
     images : tuple of LabelImage
+        One; for probabilities one per class but the background, in the order of the classes.
     provenance : dict
         Plain JSON: method, parameters, axes, spacing, inputs, versions, seconds. `tessera.run(provenance, image)`
         gives the same labels again.
@@ -57,7 +58,7 @@ class Result:
 
     @property
     def labels(self) -> np.ndarray:
-        """The first label array."""
+        """The first label array, or the probabilities of the first class."""
         return self.images[0].data
 
     @property

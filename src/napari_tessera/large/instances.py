@@ -1,116 +1,157 @@
-"""From an image to numbered objects with an instance network: find the scale, predict, number."""
+"""From what a network says of each pixel to the images a user asked for: objects, classes or probabilities."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from napari_tessera.large.objects import Decoding, find_objects
-from napari_tessera.nn.forward import predict_scores, to_image_grid
-from napari_tessera.nn.intensity import measure_levels, network_channels
+from napari_tessera.bands import Piece, in_threads, pieces
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.numbering import numbered
+from napari_tessera.kernels.resampling import interpolated, outlined
+from napari_tessera.labels import connected_components
+from napari_tessera.large.objects import Decoding, find_objects, usual_size
+from napari_tessera.large.seeing import Scores
 from napari_tessera.nn.scores import PixelScores
-from napari_tessera.nn.unet import UNet, fold_normalisation
-from napari_tessera.nn.weights import load_unet
-
-LOOKS = 3
-"""How often the scale is looked at again before it is taken as found."""
-SAME_SCALE = 0.1
-"""Change of the logarithm of the scale below which another look is not worth its time."""
-SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 4.0
-MOST_PIXELS = 10e6
-"""Largest image, in network pixels, to which small objects are magnified; beyond, they are magnified less."""
+from napari_tessera.result import Kind
 
 
 @dataclass(frozen=True)
-class InstanceModel:
-    """A network ready to find objects.
+class Wanted:
+    """What is to be made of the scores.
+
+    Attributes
+    ----------
+    output : "objects", "classes" or "probabilities"
+    level : float or None
+        Probability above which a pixel is no background; None means the model's own.
+    min_size : int or None
+        Smallest object to keep, in pixels of the image; None means the model's own share of the usual size.
+    """
+
+    output: Kind = "objects"
+    level: float | None = None
+    min_size: int | None = None
+
+
+def make_output(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape: tuple[int, ...]) -> Job[np.ndarray]:
+    """Turn scores into what is wanted, on the image's grid.
 
     Parameters
     ----------
-    net : UNet
-        Folded for inference.
-    diameter_px : float
-        Usual diameter of an object at which the network works.
-    decoding : Decoding
+    scores : dict of str to float32 array (K, [Z,] Y, X)
+        On the network's grid; it is emptied, so that memory is free as soon as can be.
+    header : mapping
+        Of the model file.
+    wanted : Wanted
+    shape : tuple of int
+        Of the image, without channels.
+
+    Returns
+    -------
+    array
+        Labels of `shape`; for probabilities float32 (K, *shape), one image per class but the background.
     """
-
-    net: UNet
-    diameter_px: float
-    decoding: Decoding = field(default_factory=Decoding)
-
-
-def load_instances(path: str | Path) -> InstanceModel:
-    """Load a model file for inference."""
-    net, header = load_unet(path)
-    return instance_model(net, header)
-
-
-def instance_model(net: UNet, header: dict[str, Any]) -> InstanceModel:
-    """Make a trained network ready for inference, as its header says."""
-    return InstanceModel(fold_normalisation(net), header["diameter_px"], Decoding(**header.get("decoding", {})))
+    if header["task"] == "objects" and wanted.output == "objects":
+        return (yield from objects_of(scores, header, wanted, shape))
+    probabilities = yield from part_of(probabilities_of(scores, header, shape), 0, 1, 2)
+    if wanted.output == "probabilities":
+        return probabilities
+    level = _own_level(header) if wanted.level is None else wanted.level
+    classes = yield from part_of(classes_of(probabilities, level), 1, 0.5, 2)
+    if wanted.output == "classes":
+        return classes
+    return (yield from part_of(components_of(classes, wanted.min_size or 0), 1.5, 0.5, 2))
 
 
-def segment_instances(
-    model: InstanceModel, image: np.ndarray, diameter_px: float | None = None, flips: bool = False
-) -> np.ndarray:
-    """Find and number the objects of an image.
+def objects_of(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape: tuple[int, ...]) -> Job[np.ndarray]:
+    """Decode objects on the network's grid, and bring them to the image's."""
+    how = decoding_of(header, wanted.level)
+    said = pixel_scores(scores)
+    usual_px = usual_size(header.get("diameter_px") or 0, said.object.ndim)
+    is_same_grid = said.object.shape == shape
+    smallest_px = how.smallest_share * usual_px if wanted.min_size is None else wanted.min_size * is_same_grid
+    objects = said.object
+    labels = yield from part_of(find_objects(said, how, smallest_px), 0, 8, 10)
+    if is_same_grid:
+        return labels
+    labels = yield from part_of(outlined(labels, objects, how.object_level, shape), 8, 1, 10)
+    numbers = np.arange(int(labels.max(initial=0)) + 1)
+    return (yield from part_of(numbered(labels, numbers, wanted.min_size or 0), 9, 1, 10))
+
+
+def decoding_of(header: Mapping[str, Any], level: float | None = None) -> Decoding:
+    """Read from a model's header how its scores become objects; `level` goes before the model's own."""
+    known = {field.name for field in fields(Decoding)}
+    how = Decoding(**{name: value for name, value in header.get("decoding", {}).items() if name in known})
+    return how if level is None else replace(how, object_level=level)
+
+
+def pixel_scores(scores: Scores) -> PixelScores:
+    """Name what an instance network says; `scores` is emptied."""
+    classes, distance = scores.pop("classes"), scores.pop("distance")[0]
+    size = scores.pop("size", distance[None])[0]
+    scores.clear()
+    objects = np.subtract(1, classes[0], out=classes[0])
+    border = classes[2] if len(classes) > 2 else np.zeros_like(distance)
+    return PixelScores(objects, border, distance, size)
+
+
+def probabilities_of(scores: Scores, header: Mapping[str, Any], shape: tuple[int, ...]) -> Job[np.ndarray]:
+    """Return the probability of each class but the background, float32 (K, *shape).
+
+    A network for objects says "background", "object" and "border between objects"; the latter two are one class.
+    """
+    classes = scores.pop("classes")
+    scores.clear()
+    said = [np.subtract(1, classes[0], out=classes[0])] if header["task"] == "objects" else classes[1:]
+    result = np.empty((len(said), *shape), np.float32)
+    for number, each in enumerate(said):
+        result[number] = yield from part_of(interpolated(each, shape), number, 1, len(said))
+    return result
+
+
+def classes_of(probabilities: np.ndarray, level: float | None) -> Job[np.ndarray]:
+    """Give each pixel its class.
 
     Parameters
     ----------
-    model : InstanceModel
-    image : array (Y, X) or (Y, X, 3)
-    diameter_px : float, optional
-        Usual diameter of an object in this image; estimated if not given.
-    flips : bool
-        Average over the four mirror images: four times slower, a little better.
+    probabilities : float32 array (K, [Z,] Y, X)
+        Of all classes but the background.
+    level : float or None
+        Probability of all of them together above which a pixel is no background; None means that the likeliest class
+        wins, be it the background.
 
     Returns
     -------
-    int32 array (Y, X)
-        0 background, 1… objects.
+    int32 array ([Z,] Y, X)
+        0 background, 1…K.
     """
-    channels = network_channels(image, measure_levels(image))
-    scores, _ = look(model, channels, diameter_px, flips)
-    labels = find_objects(scores, model.diameter_px, model.decoding)
-    return to_image_grid(labels, scores, (image.shape[0], image.shape[1]), model.decoding.object_level)
+    result = np.empty(probabilities.shape[1:], np.int32)
+
+    def choose(piece: Piece) -> None:
+        part = probabilities[(slice(None), *piece)]
+        together = part.sum(0)
+        is_class = part.max(0) > 1 - together if level is None else together > level
+        result[piece] = np.where(is_class, part.argmax(0) + 1, 0)
+
+    yield from in_threads(choose, pieces(result.shape), "Choosing classes")
+    return result
 
 
-def look(
-    model: InstanceModel, channels: np.ndarray, diameter_px: float | None = None, flips: bool = False
-) -> tuple[PixelScores, float]:
-    """Predict at the scale at which the objects have the size that the network knows.
-
-    Returns
-    -------
-    PixelScores
-        On the network's grid.
-    float
-        Network pixels per image pixel.
-    """
-    factor = 1.0 if diameter_px is None else bounded(model.diameter_px / diameter_px, channels)
-    scores = predict_scores(model.net, channels, factor)
-    for _ in range(LOOKS - 1 if diameter_px is None else 0):
-        seen = seen_diameter(scores, model.diameter_px)
-        better = factor if seen is None else bounded(factor * model.diameter_px / seen, channels)
-        if abs(np.log(better / factor)) < SAME_SCALE:
-            break
-        factor = better
-        scores = predict_scores(model.net, channels, factor)
-    if flips:
-        scores = predict_scores(model.net, channels, factor, flips=True)
-    return scores, factor
+def components_of(classes: np.ndarray, min_size: int) -> Job[np.ndarray]:
+    """Make each connected region of a class an object, numbered in raster order; smaller regions are dropped."""
+    labels = np.zeros(classes.shape, np.int32)
+    for number in range(1, int(classes.max(initial=0)) + 1):
+        yield Progress(0, 1, "Numbering objects")
+        found = connected_components(classes == number)
+        yield Progress(0, 1, "Numbering objects")
+        labels += np.where(found > 0, found + labels.max(), 0)
+    return (yield from numbered(labels, np.arange(int(labels.max(initial=0)) + 1), min_size))
 
 
-def seen_diameter(scores: PixelScores, diameter_px: float) -> float | None:
-    """Return the usual diameter that the object pixels speak of, in network pixels; None with hardly any."""
-    sizes = scores.size[scores.object > 0.5]
-    return float(diameter_px * np.exp(np.median(sizes))) if sizes.size >= 20 else None
-
-
-def bounded(factor: float, channels: np.ndarray) -> float:
-    """Keep the scale where the network's image is neither tiny nor huge."""
-    most = max(1.0, np.sqrt(MOST_PIXELS / channels[0].size))
-    return float(np.clip(factor, SMALLEST_FACTOR, min(LARGEST_FACTOR, most)))
+def _own_level(header: Mapping[str, Any]) -> float | None:
+    return decoding_of(header).object_level if header["task"] == "objects" else None

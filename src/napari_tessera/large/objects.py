@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-from scipy.ndimage import gaussian_filter
 
+from napari_tessera.bands import bands, in_threads
+from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.basins import merged_basins
+from napari_tessera.kernels.flooding import flood, seeds_from, steps_to_neighbours
+from napari_tessera.kernels.landscape import Ground, Hills, ground_of
+from napari_tessera.kernels.markers import find_peaks
+from napari_tessera.kernels.numbering import finished_labels
+from napari_tessera.kernels.smoothing import smoothed
 from napari_tessera.nn.scores import PixelScores
+
+FACES = 1
+"""Pixels of an object hang together across their faces."""
 
 
 @dataclass(frozen=True)
@@ -37,57 +46,69 @@ class Decoding:
     smallest_share: float = 0.1
 
 
-def find_objects(scores: PixelScores, diameter_px: float, how: Decoding) -> np.ndarray:
+def usual_size(diameter_px: float, ndim: int) -> float:
+    """Return the pixels of a disc, or the voxels of a ball, of this diameter."""
+    return float(np.pi / 4 * diameter_px**2 if ndim == 2 else np.pi / 6 * diameter_px**3)
+
+
+def find_objects(scores: PixelScores, how: Decoding, min_size: float = 0) -> Job[np.ndarray]:
     """Find and number the objects: hearts are markers, flooded over the landscape within the object pixels.
+
+    A small and dim object may have no heart; then the whole connected region is one object.
 
     Parameters
     ----------
     scores : PixelScores
-    diameter_px : float
-        Usual diameter of an object in these scores.
+        (Y, X) or (Z, Y, X).
     how : Decoding
+    min_size : float
+        Objects of fewer pixels are dropped.
 
     Returns
     -------
-    int32 array (Y, X)
-        0 background, 1… objects.
+    int32 array of the shape of the scores
+        0 background, 1… objects in raster order.
     """
-    from skimage.segmentation import watershed
-
+    height = yield from part_of(landscape(scores, how), 0, 2, 10)
     inside = scores.object > how.object_level
-    height = np.where(inside, landscape(scores, how), 0)
-    markers = with_lone(hearts(height, how), inside)
-    labels = watershed(-height, markers, mask=inside)
-    return drop_small(labels, how.smallest_share * np.pi / 4 * diameter_px**2)
+    ground = yield from part_of(ground_of(Hills(height, is_distance=False), inside, FACES), 2, 1, 10)
+    del inside
+    summits = yield from part_of(find_peaks(height, ground.inner, min_distance=1), 3, 1, 10)
+    rises = height[tuple(summits.T)]
+    del height
+    owners = yield from part_of(_flood(ground, ground.flat_positions(summits), rises, how), 4, 5, 10)
+    return (yield from part_of(finished_labels(ground.labels, owners, int(np.ceil(min_size))), 9, 1, 10))
 
 
-def landscape(scores: PixelScores, how: Decoding) -> np.ndarray:
+def landscape(scores: PixelScores, how: Decoding) -> Job[np.ndarray]:
     """Return what rises towards the heart of each object and falls to 0 and below between objects."""
-    height = scores.distance - how.border_cost * scores.border
-    return np.maximum(gaussian_filter(height, how.smoothing_px), 0)
+    height = np.empty(scores.distance.shape, np.float32)
+    cut = bands(len(height), height[0].size)
+
+    def combine(band: slice) -> None:
+        np.multiply(scores.border[band], -how.border_cost, out=height[band])
+        height[band] += scores.distance[band]
+
+    yield from part_of(in_threads(combine, cut, "Finding objects"), 0, 1, 5)
+    height = yield from part_of(smoothed(height, how.smoothing_px), 1, 3, 5)
+
+    def cut_off(band: slice) -> None:
+        np.maximum(height[band], 0, out=height[band])
+
+    yield from part_of(in_threads(cut_off, cut, "Finding objects"), 4, 1, 5)
+    return height
 
 
-def hearts(height: np.ndarray, how: Decoding) -> np.ndarray:
-    """Find and number the summits that are high and prominent enough."""
-    from skimage.morphology import local_maxima, reconstruction
+def _flood(ground: Ground, pixels: np.ndarray, rises: np.ndarray, how: Decoding) -> Job[np.ndarray]:
+    """Flood from every summit, and say which summit each basin belongs to.
 
-    flattened = reconstruction(height - how.prominence, height)
-    summits = local_maxima(flattened) & (flattened > how.heart_level - how.prominence)
-    return ndimage.label(summits, structure=np.ones((3, 3)))[0]
-
-
-def with_lone(markers: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Add a marker for each connected region without one: small and dim objects rise too little for a heart."""
-    regions, count = ndimage.label(inside)
-    has_marker = np.zeros(count + 1, dtype=bool)
-    has_marker[regions[markers > 0]] = True
-    lone = np.where(has_marker, 0, np.arange(count + 1))[regions]
-    return np.where(lone > 0, lone + markers.max(), markers)
-
-
-def drop_small(labels: np.ndarray, smallest_px: float) -> np.ndarray:
-    """Remove objects of fewer pixels than `smallest_px` and number the others anew."""
-    areas = np.bincount(labels.ravel())
-    keep = areas >= smallest_px
-    keep[0] = False
-    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
+    A summit that is no heart goes to the basin over its highest pass, as if only hearts had been flooded from.
+    """
+    seeds = seeds_from(ground.labels, pixels, np.arange(1, len(pixels) + 1))
+    yield from part_of(flood(ground.labels, ground.levels, seeds, FACES), 0, 3, 4)
+    is_heart = np.append(True, rises > how.heart_level)
+    depths = np.where(is_heart, how.prominence * ground.scale, np.inf)
+    summit_levels = np.append(0, ground.levels.reshape(-1)[pixels]).astype(np.int64)
+    steps = steps_to_neighbours(ground.levels.shape, FACES)
+    merging = merged_basins(ground.labels, ground.levels, summit_levels, steps, depths)
+    return (yield from part_of(merging, 3, 1, 4))

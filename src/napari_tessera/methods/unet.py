@@ -1,0 +1,169 @@
+"""Find objects or classes with a trained U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from napari_tessera import catalogue
+from napari_tessera.jobs import Job, part_of
+from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions
+from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+
+if TYPE_CHECKING:
+    from napari_tessera.large.view import View
+    from napari_tessera.nn.forward import Network
+
+
+def unet(
+    image: Image,
+    *,
+    model: Annotated[str, ModelName("unet")] = "nuclei-unet",
+    output: Literal["objects", "classes", "probabilities"] = "objects",
+    diameter: Annotated[float | None, Range(1, 5000, unit="px")] = None,
+    level: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
+    min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
+    averaging: bool = False,
+    volume: Literal["planes", "orientations"] = "planes",
+    overlap: Annotated[float, Range(0, 1, step=0.05), ShownIf("volume", "planes"), ShownIf("output", "objects")] = 0.25,
+    channel: Annotated[int, Range(0, 100)] = 0,
+    tile: Annotated[int | None, Range(32, 8192)] = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    spacing: Spacing = None,
+    channel_axis: ChannelAxis = None,
+) -> Job[Labels]:
+    """Find objects or classes with a trained U-Net.
+
+    Parameters
+    ----------
+    image : array
+        (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`. Brightness is measured over the
+        whole image (percentiles); dark objects on a bright background are recognised, and the image is turned.
+    model : str
+        Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
+    output : str
+        "objects": each object has a number of its own. "classes": each pixel has the number of its class; for a model
+        that finds objects, 1 is object. "probabilities": one image per class but the background, with the probability
+        of each pixel, 0 to 1. A model that tells classes apart gives as "objects" the connected regions of each class.
+    diameter : float, optional
+        Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
+        model knows. Empty means estimated from the image, by looking up to three times; give it if objects are split
+        (too small) or merged (too large), or where one size must hold for many images.
+    level : float, optional
+        Probability above which a pixel is no background: lower finds dimmer objects and wider outlines. Empty means the
+        model's own, chosen on its validation images; in a model for classes the likeliest class.
+    min_size : int, optional
+        Objects of fewer pixels are dropped, in 3-D of fewer voxels; 0 keeps all. Empty means the model's own share of
+        the usual area.
+    averaging : bool
+        Predict mirror images as well and average: a little better, 4 times slower (8 times with a model for volumes).
+    volume : str
+        How a model for planes segments a volume. "planes": plane by plane, and objects of neighbouring planes are
+        linked where they overlap; for planes that are far apart, or objects that are flat. "orientations": what the
+        model says of the planes across z, y and x is averaged and then made into objects; better for round objects and
+        crowds, 3 times slower. Without effect on a plane, or with a model for volumes.
+    overlap : float
+        How much two objects of neighbouring planes must overlap to be one: intersection over union. Higher splits
+        more, lower joins more.
+    channel : int
+        Channel to look at, 1 is the first. 0 shows the model three or four channels as the colours red, green and blue
+        (the fourth, opacity, is left out), any other number of channels as their mean. A model that was trained on
+        several channels takes all of them.
+    tile : int, optional
+        Side of the pieces the image is computed in, in pixels of the model. The labels hardly depend on it; smaller
+        needs less memory. Empty means as large as time and memory allow.
+    device : str
+        Where the network runs. "auto" takes a graphics card if there is one (CUDA, then Apple's MPS), otherwise the
+        processor.
+    spacing : tuple of float, optional
+        Size of a pixel along each axis. Where they differ, the image is rescaled so that the model sees all axes alike.
+    channel_axis : int, optional
+        Axis of `image` that holds channels.
+
+    Returns
+    -------
+    array
+        Labels of the image's spatial shape; 0 is background, objects are 1…N in raster order of their first pixel,
+        classes 1…K as the model's card lists them. For "probabilities" float32 (K, Y, X) or (K, Z, Y, X).
+
+    Raises
+    ------
+    ParameterError
+        If there is no such model or device, the image does not have the channel, or no object can have the diameter.
+    InputError
+        If the model takes other channels than the image has, or volumes where the image is a plane.
+    ModelError
+        If the model file is damaged, or newer than this version.
+
+    Notes
+    -----
+    A model for objects says of each pixel how likely it is an object, or a border between two that touch, and how far
+    it lies from the outline of its object. Where that distance has a summit, an object has its heart; the objects are
+    flooded from their hearts, and outlines lie where the probability crosses `level`. So touching objects are parted,
+    and a pixel belongs to one object at most.
+
+    The estimate of the diameter fails where objects of very different sizes lie side by side, and where there are
+    hardly any. On the processor, the same image and model give the same labels, bit for bit; graphics cards round
+    differently.
+
+    References
+    ----------
+    Ronneberger O., Fischer P., Brox T. (2015), U-Net, doi:10.1007/978-3-319-24574-4_28; in 3-D Çiçek Ö. et al. (2016),
+    doi:10.1007/978-3-319-46723-8_49. Floods: Meyer F. (1994), doi:10.1016/0165-1684(94)90060-4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tessera as tessera
+    >>> y, x = np.mgrid[:64, :64]
+    >>> image = 200.0 * ((y - 20) ** 2 + (x - 20) ** 2 < 100) + 200.0 * ((y - 44) ** 2 + (x - 42) ** 2 < 100)
+    >>> tessera.unet(image, diameter=20).max()
+    np.int32(2)
+    """
+    entry = catalogue.find(model)
+    shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
+    check_dimensions(entry, len(shape), "unet")
+    check_diameter(entry, diameter, shape, "unet")
+    shown, has_channels = channels_for(entry, image, channel_axis, channel, "unet")
+    network = yield from part_of(_loaded(entry, device), 0, 1, 20)
+
+    from napari_tessera.large.instances import Wanted
+    from napari_tessera.large.seeing import Looking
+    from napari_tessera.large.volumes import Stacking, segment
+
+    view = yield from part_of(_viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape)), 1, 1, 20)
+    looking, wanted = Looking(diameter, averaging, tile), Wanted(output, level, min_size)
+    stacking = Stacking(volume == "orientations", overlap)
+    return (yield from part_of(segment(network, view, looking, wanted, stacking), 2, 18, 20))
+
+
+def _loaded(entry: catalogue.ModelEntry, device: str) -> Job[Network]:
+    """Load torch and the model, without keeping anybody waiting."""
+    from napari_tessera.large.watching import Watch, watched
+    from napari_tessera.nn.loading import load_torch
+
+    yield from part_of(load_torch(), 0, 3, 4)
+    from napari_tessera.nn.forward import load_network
+
+    return (yield from part_of(watched(partial(load_network, entry.path, device), Watch(1), "Loading model"), 3, 1, 4))
+
+
+def _viewed(
+    entry: catalogue.ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...]
+) -> Job[View]:
+    """Measure the brightness of the whole image, by which the network sees it."""
+    from napari_tessera.large.view import View
+    from napari_tessera.large.watching import Watch, watched
+    from napari_tessera.nn.intensity import kind_of, measure_levels
+
+    measure = partial(measure_levels, image, kind_of(entry.header))
+    levels = yield from watched(measure, Watch(1), "Measuring brightness")
+    return View(image, levels, has_channels, spacing)
+
+
+def class_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the classes 1…K that the output speaks of."""
+    return catalogue.find(parameters["model"]).classes[1:]
