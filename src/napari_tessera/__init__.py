@@ -24,7 +24,7 @@ _PUBLIC = {
     "Spatial": "spatial",
     "TesseraError": "errors",
 }
-_METHODS = ("threshold", "region_growing", "watershed", "kmeans", "refine", "compare")
+_METHODS = ("threshold", "region_growing", "watershed", "kmeans", "unet", "refine", "compare")
 
 __all__ = ["__version__", "methods", *_PUBLIC, *_METHODS]
 

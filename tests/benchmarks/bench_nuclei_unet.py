@@ -1,22 +1,19 @@
-"""Score a nuclei model by modality: python bench_nuclei_unet.py --data FOLDER --model FILE [--split val].
+"""Score a nuclei model by modality: python bench_nuclei_unet.py --data FOLDER [--split val] [--model NAME|PATH].
 
-FOLDER holds `index.csv`, `images/` and `labels/` (see docs/data.md). Everything runs with default settings, the same
-for every image.
+FOLDER holds nuclei/ (see docs/data.md). Everything runs through the method `unet` with
+default settings, the same for every image. `--every 8` scores every eighth image only, for a quick look.
 """
 
 import argparse
 import csv
-import os
 import time
-from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
-import torch
+from nuclei import add_folder_option, image_and_truth
 
+import napari_tessera as tessera
 from napari_tessera.counts import count_objects
 from napari_tessera.jobs import drive
-from napari_tessera.large.instances import load_instances, segment_instances
 from napari_tessera.metrics import THRESHOLDS
 from napari_tessera.overlaps import find_overlaps
 
@@ -27,15 +24,9 @@ GOALS = {
 }
 
 
-def read_index(folder, split):
-    with open(folder / "index.csv", newline="") as file:
+def rows_of(data, split):
+    with open(data / "nuclei" / "index.csv", newline="") as file:
         return [row for row in csv.DictReader(file) if row["split"] == split]
-
-
-def read_pair(folder, name):
-    image = iio.imread(folder / "images" / f"{name}.png")
-    labels = iio.imread(folder / "labels" / f"{name}.png").astype(np.int32)
-    return (image[..., :3] if image.ndim == 3 else image), labels
 
 
 def kinds(row):
@@ -69,25 +60,29 @@ def line(kind, counts):
     return f"| {kind} | {len(counts)} | " + " | ".join(cells) + " |"
 
 
+def segmented(image, settings):
+    return tessera.unet(image, channel_axis=2 if image.ndim == 3 else None, **settings)
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--data", type=Path, default=os.environ.get("TESSERA_DATA"))
-    options.add_argument("--model", type=Path, required=True)
+    add_folder_option(options)
     options.add_argument("--split", default="val", choices=["train", "val", "test"])
-    options.add_argument("--flips", action="store_true")
-    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--model", help="the shipped one if not given")
+    options.add_argument("--averaging", action="store_true")
+    options.add_argument("--every", type=int, default=1, help="score one image in this many")
     chosen = options.parse_args()
-    torch.set_num_threads(chosen.threads)
-    model, found, seconds = load_instances(chosen.model), {}, 0.0
-    for row in read_index(Path(chosen.data), chosen.split):
-        image, truth = read_pair(Path(chosen.data), row["name"])
+    settings = {"averaging": chosen.averaging} | ({"model": chosen.model} if chosen.model else {})
+    found, seconds = {}, 0.0
+    for row in rows_of(chosen.data, chosen.split)[:: chosen.every]:
+        image, truth = image_and_truth(chosen.data, row["name"])
         start = time.perf_counter()
-        labels = segment_instances(model, image, flips=chosen.flips)
+        labels = segmented(image, settings)
         seconds += time.perf_counter() - start
         counts = count_objects(drive(find_overlaps(truth, labels)), THRESHOLDS)
         for kind in kinds(row):
             found.setdefault(kind, []).append(counts)
-    print(f"{chosen.model.name}, split {chosen.split}, {seconds:.0f} s")
+    print(f"{chosen.model or 'the shipped model'}, split {chosen.split}, {seconds:.0f} s")
     print("| images | n | AP 0.5 | pooled | AP 0.75 | mAP | splits | merges |\n|---|---|---|---|---|---|---|---|")
     for kind in sorted(found):
         print(line(kind, found[kind]))
