@@ -72,16 +72,14 @@ def test_error_of_one_task_ends_the_others():
     assert len(steps) < STEPS
 
 
-def test_closing_a_run_in_blocks_leaves_no_thread_and_no_writing(tmp_path):
-    import zarr
-
+def test_closing_a_run_in_blocks_leaves_no_thread_and_no_half_written_folder(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (600, 600)).astype(np.uint8)
     running = job(bind("watershed", image, blocks=200, out=tmp_path / "labels.zarr"))
     while next(running).text != "Labelling blocks":
         pass
     running.close()
     wait_for_threads_to_end()
-    assert zarr.open_array(tmp_path / "labels.zarr")[:].shape == image.shape
+    assert not (tmp_path / "labels.zarr").exists()
 
 
 def test_progress_within_blocks_never_runs_backwards():

@@ -118,6 +118,10 @@ def plain(method: Method) -> Callable[..., Any]:
         ndim = np.ndim(image)
         axes = _axes_of(ndim, channel_axis)
         request = bind(method.name, image, axes=axes, **arguments)
+        if request.blocks is not None:
+            from napari_tessera.blockwise import run_in_blocks
+
+            return drive(run_in_blocks(request))[0]
         return drive(function(**frame_arguments(request)))
 
     return call

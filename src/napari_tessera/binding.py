@@ -65,6 +65,8 @@ def bind(
     parameters = declaration.checked(in_pixels(settings, chosen, sizes, len(layout.space), sizes_in))
     used = {entry.name for entry in chosen.inputs[1:] if entry.matters(parameters)}
     given = {key: value for key, value in inputs_and_parameters.items() if key in used}
+    if in_blocks is None and region is None and blocks is None:
+        in_blocks = _where_better(chosen, layout, main.shape, parameters)
     inputs = {main_name: main, **check_inputs(declaration, given, layout, main.shape)}
     return Request(
         method=chosen,
@@ -99,6 +101,14 @@ def _main_input(
             return image, layout, check_blocks(method, len(layout.space), blocks=True)
         image = check_image(image, name) if method.takes_image else check_labels(image, name)
     return image, layout, blocks
+
+
+def _where_better(method: Method, layout: Layout, shape: Sequence[int], parameters: Mapping[str, Any]) -> Blocks | None:
+    """Run in blocks by itself what would take too much memory as a whole."""
+    sides = dict(zip(layout.axes, shape, strict=True))
+    if not method.is_better_in_blocks(tuple(sides[axis] for axis in layout.space), parameters):
+        return None
+    return check_blocks(method, len(layout.space), blocks=True)
 
 
 def _spacing_of(spatial: Spatial, layout: Layout) -> tuple[float, ...]:

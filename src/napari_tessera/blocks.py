@@ -16,6 +16,8 @@ from napari_tessera.registry import Method
 BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
 SHARE_OF_MEMORY = 0.25
 """An array larger than this share of the free memory is left where it lies and worked on in blocks."""
+LARGE_PX = 2**24
+"""Where labels go to a folder, a larger image is not brought into memory, nor its objects measured one by one."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,12 @@ def check_blocks(
         )
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise InputError(f"`workers` is {workers!r}, but it must be a whole number of threads, 1 or more.")
-    return Blocks(_size(blocks, ndim), workers, scheduler, None if out is None else str(out))
+    return Blocks(_size(blocks, ndim, method), workers, scheduler, None if out is None else str(out))
 
 
-def _size(blocks: int | Sequence[int] | bool | None, ndim: int) -> tuple[int, ...]:
+def _size(blocks: int | Sequence[int] | bool | None, ndim: int, method: Method) -> tuple[int, ...]:
     if blocks is None or isinstance(blocks, bool):
-        return BLOCK_PX[ndim]
+        return (method.block_px or BLOCK_PX)[ndim]
     size = tuple(blocks) if isinstance(blocks, Sequence) else (blocks,) * ndim
     if len(size) != ndim or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
         raise InputError(f"`blocks` is {blocks!r}, but it needs one side in pixels, or {ndim} (along z, y, x).")
@@ -90,6 +92,16 @@ def fits_in_memory(image: Any) -> bool:
     """Say whether an array takes no more than a modest share of the free memory."""
     n_bytes = int(np.prod([int(side) for side in image.shape], dtype=np.int64)) * np.dtype(image.dtype).itemsize
     return n_bytes <= SHARE_OF_MEMORY * psutil.virtual_memory().available
+
+
+def may_be_measured(image: Any, out: str | None) -> bool:
+    """Say whether every object is measured after a run in blocks; otherwise the table holds numbers and sizes."""
+    return fits_in_memory(image) and not (out is not None and is_large(image))
+
+
+def is_large(image: Any) -> bool:
+    """Say whether an array has so many pixels that it is better left where it lies, if labels need not be held."""
+    return int(np.prod([int(side) for side in image.shape], dtype=np.int64)) > LARGE_PX
 
 
 def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Any:

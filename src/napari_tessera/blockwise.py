@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.blocks import fits_in_memory, make_output
+from napari_tessera.blocks import make_output, may_be_measured
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.labels import label_dtype
@@ -43,7 +44,7 @@ class Part:
 
 
 def run_in_blocks(request: Request) -> Job[tuple[Any, list[Table]]]:
-    """Label every frame in blocks.
+    """Label every frame in blocks; a folder of labels that does not get finished is removed.
 
     Returns
     -------
@@ -61,14 +62,26 @@ def run_in_blocks(request: Request) -> Job[tuple[Any, list[Table]]]:
     shape = image.shape[: n_loops + len(layout.space)]
     dtype = np.int32 if request.kind == "classes" else label_dtype(int(np.prod(shape, dtype=np.int64)))
     output = make_output(blocks.out, shape, blocks.size, dtype)
+    try:
+        tables = yield from _run_frames(request, image, output)
+    except BaseException:
+        if blocks.out is not None:
+            shutil.rmtree(blocks.out, ignore_errors=True)
+        raise
+    return (output if blocks.out else np.ascontiguousarray(layout.from_working(output))), tables
+
+
+def _run_frames(request: Request, image: Any, output: Any) -> Job[list[Table]]:
+    """Label frame after frame into `output`."""
+    assert request.blocks is not None
     tables: list[Table] = []
-    frames = list(np.ndindex(shape[:n_loops]))
-    with chunked.pool(blocks.workers, blocks.scheduler) as at:
+    frames = list(np.ndindex(image.shape[: len(request.layout.loops)]))
+    with chunked.pool(request.blocks.workers, request.blocks.scheduler) as at:
         for done, index in enumerate(frames):
             found = sum(len(table["label"]) for table in tables) if request.kind == "objects" else 0
             job = _run_frame(request, image[index], Part(output, index), found, at)
             tables.append((yield from part_of(job, done, 1, len(frames))))
-    return (output if blocks.out else np.ascontiguousarray(layout.from_working(output))), tables
+    return tables
 
 
 def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool) -> Job[Table]:
@@ -80,7 +93,7 @@ def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool)
     frame = Frame(image, output, request.blocks.size, settings, name, found)
     table = yield from part_of(_label(request, frame, output.frame, at), 0, SHARE_OF_LABELLING, 1)
     whole = (slice(None),) * len(request.layout.space)
-    if not request.measure or not fits_in_memory(image):
+    if not request.measure or not may_be_measured(image, request.blocks.out):
         return table
     labels = np.asarray(output[whole])
     measuring = measure_objects(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_tessera.blocks import fits_in_memory
+from napari_tessera.blocks import fits_in_memory, is_large
 from napari_tessera.errors import FileError, ParameterError, TesseraError
 from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
@@ -221,7 +221,9 @@ def progress_bar(title: str, *, is_quiet: bool) -> Iterator[Callable[[Progress],
         yield show
 
 
-def read_main(path: Path, *, takes_image: bool, axes: str | None, level: int = 0, in_blocks: bool = False) -> Picture:
+def read_main(
+    path: Path, *, takes_image: bool, axes: str | None, level: int = 0, in_blocks: bool = False, to_zarr: bool = False
+) -> Picture:
     """Read the image (or the labels) to work on; into memory, unless it is too large or to be worked on in blocks.
 
     Raises
@@ -230,7 +232,8 @@ def read_main(path: Path, *, takes_image: bool, axes: str | None, level: int = 0
     """
     read = read_image if takes_image else read_labels
     picture = read(path, level=level, axes=axes)
-    return picture if in_blocks or not fits_in_memory(picture.data) else load(picture)
+    is_left = in_blocks or not fits_in_memory(picture.data) or (to_zarr and is_large(picture.data))
+    return picture if is_left else load(picture)
 
 
 def matching_file(path: Path, image: Path) -> Path:

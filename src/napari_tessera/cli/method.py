@@ -42,6 +42,7 @@ def segment_images(method: Method, argv: list[str]) -> int:
             axes=arguments.axes,
             level=arguments.resolution_level,
             in_blocks=bool(running),
+            to_zarr=output.is_zarr and method.join is not None,
         )
         if arguments.sizes_in == "unit" and arguments.spacing is None:
             check_pixel_size_is_known(picture.spatial)
