@@ -1,0 +1,119 @@
+"""`tessera models`: list them, show a card, import, remove."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+from napari_tessera.catalogue import ModelEntry, find, import_model, models, remove_model, user_folder
+from napari_tessera.cli import options
+
+WIDEST = 110
+HEADINGS = ("model", "images", "size", "from", "finds")
+
+
+def main(argv: list[str]) -> int:
+    """Do what is asked for with the models; return the exit code."""
+    arguments = options.parsed(models_parser(), argv)
+    do: Callable[[argparse.Namespace], None] = arguments.do
+    do(arguments)
+    return 0
+
+
+def models_parser() -> argparse.ArgumentParser:
+    """Make the parser of `tessera models`."""
+    parser = argparse.ArgumentParser(
+        prog="tessera models", allow_abbrev=False, usage="%(prog)s [show MODEL | import FILE | remove NAME]",
+        description="List the models, or show, import or remove one. Works without a network connection.",
+    )  # fmt: skip
+    parser.set_defaults(do=print_list)
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", prog="tessera models")
+
+    show = actions.add_parser("show", allow_abbrev=False, help="print a model's card")
+    show.add_argument("model", metavar="MODEL", help="name of a model, or a model file")
+    show.set_defaults(do=print_card)
+
+    bring = actions.add_parser("import", allow_abbrev=False, help="copy a model file to your own models")
+    bring.add_argument("file", type=Path, metavar="FILE", help="model file (.safetensors)")
+    bring.add_argument("--name", help="name to give it [default: the one in the file]")
+    bring.add_argument("--overwrite", action="store_true", help="replace a model of your own of that name")
+    bring.set_defaults(do=bring_in)
+
+    remove = actions.add_parser("remove", allow_abbrev=False, help="delete one of your own models")
+    remove.add_argument("name", metavar="NAME", help="name of the model")
+    remove.set_defaults(do=take_out)
+    return parser
+
+
+def print_list(_: argparse.Namespace) -> None:
+    """Print a line for each model, and where the user's own lie."""
+    rows = [HEADINGS, *(_row(entry) for entry in models())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
+    for row in rows:
+        start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
+        print(filled(row[-1], WIDEST, start))
+    print(f"\nYour own models: {user_folder()}")
+
+
+def _row(entry: ModelEntry) -> tuple[str, ...]:
+    said = f"cannot be used: {entry.error}" if entry.error else entry.summary
+    return entry.name, f"{entry.ndim}-D" if entry.header else "?", size_in_words(entry.n_bytes), _origin(entry), said
+
+
+def _origin(entry: ModelEntry) -> str:
+    return "Tessera" if entry.is_shipped else "you"
+
+
+def size_in_words(n_bytes: int) -> str:
+    """Say a size as file managers do: 1 MB is 1,000,000 bytes."""
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
+
+
+def print_card(arguments: argparse.Namespace) -> None:
+    """Print what a model says of itself."""
+    entry = find(arguments.model)
+    facts = {
+        "name": entry.name,
+        "summary": entry.summary,
+        "finds": f"{entry.task} ({', '.join(entry.classes)})",
+        "images": f"{entry.ndim}-D; channels of the network: {', '.join(entry.header['channels'])}",
+        "diameter": "any" if entry.diameter_px is None else f"{entry.diameter_px:g} px where the network works",
+        "licence": entry.licence or "not said",
+        "cite": entry.header["cite"] or "not said",
+        "file": f"{entry.path} ({size_in_words(entry.n_bytes)})",
+        "SHA-256": entry.sha256(),
+    }
+    width = min(WIDEST, shutil.get_terminal_size().columns)
+    print(f"{entry.title}\n{'=' * len(entry.title)}")
+    for name, said in facts.items():
+        print(filled(said, width, f"{name:<10}"))
+    if entry.card:
+        print(f"\n{wrapped(entry.card, width)}")
+
+
+def wrapped(markdown: str, width: int) -> str:
+    """Wrap the long lines of a Markdown text; tables and indented lines stay as they are."""
+    lines = markdown.strip().splitlines()
+    return "\n".join(line if line.startswith(("|", " ")) else filled(line, width) for line in lines)
+
+
+def filled(text: str, width: int, start: str = "") -> str:
+    """Wrap text behind its start, with paths and numbers in one piece, so that they can be copied."""
+    indent = " " * len(start)
+    return textwrap.fill(
+        text, width, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def bring_in(arguments: argparse.Namespace) -> None:
+    """Import a model file."""
+    entry = import_model(arguments.file, arguments.name, overwrite=arguments.overwrite)
+    print(f"Imported {entry.name}: {entry.path}")
+
+
+def take_out(arguments: argparse.Namespace) -> None:
+    """Remove a model of the user's own."""
+    print(f"Removed {remove_model(arguments.name)}")
