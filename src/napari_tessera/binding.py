@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_tessera import catalogue
 from napari_tessera.blocks import Blocks, check_blocks, fits_in_memory, is_stored
 from napari_tessera.door import (
     Layout,
@@ -20,7 +21,7 @@ from napari_tessera.door import (
     check_stored,
     is_labels,
 )
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.region import Region
 from napari_tessera.registry import Method, method_named
 from napari_tessera.request import Request
@@ -63,6 +64,7 @@ def bind(
     names = {entry.name for entry in chosen.inputs[1:]}
     settings = {key: value for key, value in inputs_and_parameters.items() if key not in names}
     parameters = declaration.checked(in_pixels(settings, chosen, sizes, len(layout.space), sizes_in))
+    check_models(chosen, parameters)
     used = {entry.name for entry in chosen.inputs[1:] if entry.matters(parameters)}
     given = {key: value for key, value in inputs_and_parameters.items() if key in used}
     if in_blocks is None and region is None and blocks is None:
@@ -109,6 +111,32 @@ def _where_better(method: Method, layout: Layout, shape: Sequence[int], paramete
     if not method.is_better_in_blocks(tuple(sides[axis] for axis in layout.space), parameters):
         return None
     return check_blocks(method, len(layout.space), blocks=True)
+
+
+def check_models(method: Method, parameters: Mapping[str, Any]) -> None:
+    """Refuse the name of a model that there is not, or of one of another kind.
+
+    Raises
+    ------
+    ParameterError
+        Naming the parameter, with the nearest names.
+    ModelError
+        If the model's file cannot be used.
+    """
+    for parameter in method.parameters:
+        if parameter.model is None:
+            continue
+        try:
+            entry = catalogue.find(parameters[parameter.name])
+        except ParameterError as error:
+            raise ParameterError(f"{method.name}: `{parameter.name}`: {error}", parameter.name) from error
+        kind = entry.header["architecture"].get("kind", parameter.model.kind)
+        if kind != parameter.model.kind:
+            raise ParameterError(
+                f"{method.name}: `{parameter.name}` is {entry.name!r}, which is a {kind}, but it must be a "
+                f"{parameter.model.kind}. `tessera models` lists what there is.",
+                parameter.name,
+            )
 
 
 def _spacing_of(spatial: Spatial, layout: Layout) -> tuple[float, ...]:

@@ -56,9 +56,10 @@ class Layout:
         return array.transpose([axes.index(axis) for axis in wanted])
 
     def from_working(self, labels: np.ndarray) -> np.ndarray:
-        """Bring labels in working order back to the order of the image's axes."""
+        """Bring labels in working order back to the order of the image's axes; axes before them stay in front."""
         working = self.loops + self.space
-        return labels.transpose([working.index(axis) for axis in self.label_axes])
+        in_front = labels.ndim - len(working)
+        return labels.transpose([*range(in_front), *(in_front + working.index(axis) for axis in self.label_axes)])
 
     def label_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Shape of the label image of an image of `shape`."""

@@ -22,7 +22,7 @@ def run_region(request: Request) -> Job[tuple[np.ndarray, Table]]:
     Returns
     -------
     labels : array
-        In the axis order of the image, without channels.
+        In the axis order of the image, without channels; for probabilities float32, with the classes in front.
     table : dict of str to array
         One row per object; with frames, a column per looped axis says which frame the object is in.
     """
@@ -30,8 +30,8 @@ def run_region(request: Request) -> Job[tuple[np.ndarray, Table]]:
         return (yield from _run_all(request, None))
     part, crop = cropped(request)
     found, table = yield from _run_all(part, crop.inside)
-    labels = np.zeros(request.label_shape, found.dtype)
-    labels[crop.index_for(request.layout.label_axes)] = found
+    labels = np.zeros((*_in_front(found, part), *request.label_shape), found.dtype)
+    labels[(..., *crop.index_for(request.layout.label_axes))] = found
     return labels, table
 
 
@@ -55,15 +55,16 @@ def run_frames(request: Request, inside: np.ndarray | None) -> Job[tuple[np.ndar
     largest = 0
     for done, frame in enumerate(frames):
         found, table = yield from part_of(run_frame(request, frame, inside), done, 1, len(frames))
-        if request.kind == "objects" and largest:
-            found = label_arrays.numbered_on(found, largest)
-            table = {**table, "label": table["label"] + largest} if table else table
-        largest = max(largest, int(found.max()))
+        if request.kind == "objects":
+            if largest:
+                found = label_arrays.numbered_on(found, largest)
+                table = {**table, "label": table["label"] + largest} if table else table
+            largest = max(largest, int(found.max()))
         tables.append(table)
         if len(frames) == 1:
-            labels = found.reshape(request.loop_shape + found.shape)
+            labels = found.reshape(_whole_shape(request, found))
         else:
-            labels = _with_frame(labels, found, frame, request.loop_shape)
+            labels = _with_frame(labels, found, frame, request)
     return np.ascontiguousarray(layout.from_working(labels)), tables
 
 
@@ -75,7 +76,7 @@ def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | Non
     labels, table = found if isinstance(found, tuple) else (found, {})
     if inside is not None:
         labels, table = keep_inside(labels, table, inside, request.kind)
-    if request.measure:
+    if request.measure and request.kind != "probabilities":
         yield Progress(SHARE_OF_METHOD, 1, "Measuring")
         image = main if request.method.takes_image else None
         measuring = measure_objects(
@@ -109,7 +110,7 @@ def frame_arguments(request: Request, frame: tuple[int, ...] = ()) -> dict[str, 
 def keep_inside(labels: np.ndarray, table: Table, inside: np.ndarray, kind: Kind) -> tuple[np.ndarray, Table]:
     """Set labels outside the region to 0; objects are renumbered and rows of those that vanish are dropped."""
     labels = np.where(inside, labels, 0)
-    if kind == "classes":
+    if kind != "objects":
         return labels, table
     old = label_arrays.first_seen(labels)
     labels = label_arrays.renumber(labels)
@@ -128,13 +129,25 @@ def _points_in_frame(points: np.ndarray, axes: str, loops: str, space: str, fram
     return np.ascontiguousarray(points[here][:, [axes.index(axis) for axis in space]])
 
 
-def _with_frame(labels: np.ndarray, found: np.ndarray, frame: tuple[int, ...], loops: tuple[int, ...]) -> np.ndarray:
+def _in_front(found: np.ndarray, request: Request) -> tuple[int, ...]:
+    """Lengths of the axes before those of the request: the classes of probabilities."""
+    return found.shape[: found.ndim - len(request.layout.label_axes)]
+
+
+def _whole_shape(request: Request, found: np.ndarray) -> tuple[int, ...]:
+    """Shape of all frames together, from what was found in one."""
+    n_space = len(request.layout.space)
+    return (*found.shape[:-n_space], *request.loop_shape, *found.shape[-n_space:])
+
+
+def _with_frame(labels: np.ndarray, found: np.ndarray, frame: tuple[int, ...], request: Request) -> np.ndarray:
     """Put one frame's labels into the whole; made with the first frame, widened when numbers outgrow it."""
     if labels.ndim == 0:
-        labels = np.zeros(loops + found.shape, found.dtype)
+        labels = np.zeros(_whole_shape(request, found), found.dtype)
     if found.dtype.itemsize > labels.dtype.itemsize:
         labels = labels.astype(found.dtype)
-    labels[frame] = found
+    place: tuple[Any, ...] = (..., *frame, *(slice(None),) * len(request.layout.space))
+    labels[place] = found
     return labels
 
 

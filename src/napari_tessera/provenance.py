@@ -20,7 +20,7 @@ FORMAT = 1
 LARGEST_EMBEDDED_BYTES = 1_000_000
 PART_BYTES = 2**22
 ZLIB_LEVEL = 3
-CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "fastremap")
+CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "fastremap", "torch")
 
 
 def versions() -> dict[str, str]:
@@ -130,7 +130,7 @@ def check_record(record: Any) -> dict[str, Any]:
         raise InputError(
             f"The recipe has format {record['tessera']}; this version reads up to {FORMAT}. Update napari-tessera."
         )
-    for key in ("parameters", "inputs", "region", "blocks"):
+    for key in ("parameters", "inputs", "region", "blocks", "model"):
         if not isinstance(record.get(key) or {}, Mapping):
             raise InputError(f"The recipe is damaged: its {key!r} should be a dictionary, but is {record[key]!r}.")
     if not all(isinstance(described or {}, Mapping) for described in (record.get("inputs") or {}).values()):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from napari_tessera import provenance
+from napari_tessera import catalogue, provenance
 from napari_tessera.binding import bind
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, ModelError, ParameterError
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.region import Region
-from napari_tessera.registry import method_named
+from napari_tessera.registry import Method, method_named
 from napari_tessera.request import Request
 from napari_tessera.result import Result
 from napari_tessera.running import job
@@ -49,6 +50,7 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
             options[name] = inputs[name]
         elif described.get(name):
             options[name] = yield from _input_again(name, described[name], image)
+    parameters |= _same_model(record, method, parameters)
     yield Progress(1, 1, "Checking")
     return bind(
         method.name,
@@ -60,6 +62,32 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
         blocks=(record.get("blocks") or {}).get("size"),
         **options,
         **parameters,
+    )
+
+
+def _same_model(record: Mapping[str, Any], method: Method, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Find the very model file that the record was made with, whatever its name is now.
+
+    Raises
+    ------
+    ModelError
+        If it is not there; another file of its name would give other labels.
+    """
+    recorded = record.get("model")
+    names = [parameter.name for parameter in method.parameters if parameter.model is not None]
+    if not recorded or not names:
+        return {}
+    asked, sha256 = parameters[names[0]], str(recorded.get("sha256"))
+    with suppress(ParameterError):
+        if catalogue.find(asked).sha256() == sha256:
+            return {}
+    for entry in catalogue.models():
+        if not entry.error and entry.sha256() == sha256:
+            return {names[0]: entry.name}
+    raise ModelError(
+        f"The recipe was made with the model {recorded['name']!r} of SHA-256 {recorded['sha256'][:12]}…, which is not "
+        f'here; {asked!r} is another file now, or none. Import the original file, or take the entry "model" out of '
+        "the recipe to run it with whatever has this name."
     )
 
 

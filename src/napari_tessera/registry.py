@@ -32,7 +32,7 @@ class Method:
         Name of the function, and of the module in `napari_tessera.methods` that holds it.
     title : str
         Name on the widget and in the menus.
-    kind : "objects" or "classes"
+    kind : "objects", "classes" or "probabilities"
         What the labels are; a parameter `output`, where there is one, decides instead.
     join : "touch", "overlap" or None
         How objects cut by a block face are put together again; None where the method needs the whole image.
@@ -80,8 +80,13 @@ class Method:
         return self.inputs[0].roles == (Role.IMAGE,)
 
     def kind_of(self, parameters: Mapping[str, Any]) -> Kind:
-        """Say whether the labels are objects or classes, given the parameters."""
+        """Say whether the labels are objects, classes or no labels but probabilities, given the parameters."""
         return parameters.get("output", self.kind)
+
+    def class_names(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """Name the classes 1…K whose probabilities the method gives; empty where it gives none."""
+        names = getattr(self.module, "class_names", None)
+        return () if names is None else names(parameters)
 
     @property
     def two_pass(self) -> TwoPass | None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera import provenance
+from napari_tessera import catalogue, provenance
 from napari_tessera.errors import RunError
 from napari_tessera.frames import run_region
 from napari_tessera.jobs import Job, Progress, forward, part_of
 from napari_tessera.request import Request
 from napari_tessera.result import LabelImage, Result
+from napari_tessera.spec import Table
 
 
 def job(request: Request) -> Job[Result]:
@@ -29,8 +30,16 @@ def job(request: Request) -> Job[Result]:
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
     record = yield from part_of(_record(request, started, seconds), 95, 5, 100)
-    image = LabelImage(request.method.name, labels, request.spatial, request.kind, table)
-    return Result((image,), record, _notes(image))
+    images = _images(request, labels, table)
+    return Result(images, record, _notes(images[0]))
+
+
+def _images(request: Request, found: np.ndarray, table: Table) -> tuple[LabelImage, ...]:
+    """Name what was found: one label image, or the probabilities of each class."""
+    if request.kind != "probabilities":
+        return (LabelImage(request.method.name, found, request.spatial, request.kind, table),)
+    names = request.method.class_names(request.parameters)
+    return tuple(LabelImage(*pair, request.spatial, request.kind, {}) for pair in zip(names, found, strict=True))
 
 
 def _record(request: Request, started: str, seconds: float) -> Job[dict[str, Any]]:
@@ -51,13 +60,22 @@ def _record(request: Request, started: str, seconds: float) -> Job[dict[str, Any
         unit=request.spatial.unit,
         region=request.region and request.region.to_json(),
         blocks=request.blocks and request.blocks.to_json(),
-        model=None,
+        model=_model(request),
         started=started,
         seconds=seconds,
     )
 
 
+def _model(request: Request) -> dict[str, str] | None:
+    """Say which model file was used: its name and its SHA-256."""
+    for parameter in request.method.parameters:
+        if parameter.model is not None:
+            entry = catalogue.find(request.parameters[parameter.name])
+            return {"name": entry.name, "sha256": entry.sha256()}
+    return None
+
+
 def _notes(image: LabelImage) -> tuple[str, ...]:
-    if not isinstance(image.data, np.ndarray) or image.data.any():
+    if image.kind == "probabilities" or not isinstance(image.data, np.ndarray) or image.data.any():
         return ()
     return ("Nothing was found: every label is 0. Try another rule, or less strict settings.",)
