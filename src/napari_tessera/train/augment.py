@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
 
-def random_placement(size_px: int, rng: np.random.Generator, zoom_factor: float, elastic_px: float = 2.0) -> np.ndarray:
-    """Draw a rotation, a flip and a mild elastic deformation.
+def random_placement(
+    shape: Sequence[int], rng: np.random.Generator, zoom_factor: float, elastic_px: float = 2.0
+) -> np.ndarray:
+    """Draw a rotation, a flip and a mild elastic deformation; volumes are turned and deformed in their planes alone.
 
     Parameters
     ----------
-    size_px : int
-        Side of the patch.
+    shape : sequence of int
+        ([Z,] Y, X) of the patch; Y and X are the same.
     rng : numpy Generator
     zoom_factor : float
         Pixels of the patch per pixel of the image.
@@ -21,9 +25,20 @@ def random_placement(size_px: int, rng: np.random.Generator, zoom_factor: float,
 
     Returns
     -------
-    float32 array (2, size_px, size_px)
-        For each pixel of the patch, where in the image it comes from, relative to the centre of the patch, y and x.
+    float32 array (ndim, [Z,] Y, X)
+        For each pixel of the patch, where in the image it comes from, relative to the centre of the patch.
     """
+    plane = plane_placement(shape[-1], rng, zoom_factor, elastic_px)
+    if len(shape) == 2:
+        return plane
+    stretch = np.exp(rng.normal(0, 0.08)) * rng.choice([-1, 1])
+    depth = (np.arange(shape[0], dtype=np.float32) - (shape[0] - 1) / 2) * np.float32(stretch / zoom_factor)
+    planes = np.broadcast_to(plane[:, None], (2, *shape))
+    return np.concatenate([np.broadcast_to(depth[None, :, None, None], (1, *shape)), planes]).astype(np.float32)
+
+
+def plane_placement(size_px: int, rng: np.random.Generator, zoom_factor: float, elastic_px: float = 2.0) -> np.ndarray:
+    """Draw the placement of a square patch: float32 (2, size_px, size_px)."""
     angle = rng.integers(4) * np.pi / 2 + (rng.uniform(-np.pi / 4, np.pi / 4) if rng.random() < 0.3 else 0)
     stretch = np.exp(rng.normal(0, 0.08, 2))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -36,19 +51,23 @@ def random_placement(size_px: int, rng: np.random.Generator, zoom_factor: float,
     return np.tensordot(matrix.astype(np.float32), steps, 1)
 
 
-def random_intensity(colours: np.ndarray, rng: np.random.Generator, is_coloured: bool) -> np.ndarray:
-    """Change gain, offset, gamma, colour, sharpness and noise of (3, Y, X) colours with background near 0."""
+def random_intensity(
+    colours: np.ndarray, rng: np.random.Generator, is_coloured: bool, may_lose_colour: bool = True
+) -> np.ndarray:
+    """Change gain, offset, gamma, colour, sharpness and noise of (C, [Z,] Y, X) channels with background near 0."""
+    space = colours.ndim - 1
     colours = colours * np.float32(np.exp(rng.normal(0, 0.25))) + np.float32(rng.normal(0, 0.04))
     if rng.random() < 0.5:
         gamma = np.float32(np.exp(rng.normal(0, 0.3)))
         colours = np.sign(colours) * np.abs(colours) ** gamma
     if is_coloured:
-        colours = colours * np.exp(rng.normal(0, 0.12, (3, 1, 1))).astype(np.float32)
-        colours = colours + rng.normal(0, 0.05, (3, 1, 1)).astype(np.float32)
-        if rng.random() < 0.1:
+        each = (len(colours), *(1,) * space)
+        colours = colours * np.exp(rng.normal(0, 0.12, each)).astype(np.float32)
+        colours = colours + rng.normal(0, 0.05, each).astype(np.float32)
+        if may_lose_colour and rng.random() < 0.1:
             colours = np.broadcast_to(colours.mean(0, keepdims=True), colours.shape)
     if rng.random() < 0.15:
-        colours = gaussian_filter(colours, (0, *[rng.uniform(0.4, 1.2)] * 2))
+        colours = gaussian_filter(colours, (0, *[rng.uniform(0.4, 1.2)] * space))
     if rng.random() < 0.3:
         noise = rng.normal(0, rng.uniform(0.005, 0.06), colours.shape).astype(np.float32)
         colours = colours + (noise if is_coloured else noise[:1])
@@ -62,5 +81,6 @@ def dim_some_objects(colours: np.ndarray, labels: np.ndarray, rng: np.random.Gen
     chosen = numbers[(numbers > 1) & (rng.random(len(numbers)) < 0.35)]
     gain[chosen] = np.exp(rng.uniform(np.log(0.1), 0, len(chosen)))
     soft = gaussian_filter(gain[labels], 1.0)
-    background = np.percentile(colours, 5, axis=(1, 2), keepdims=True).astype(np.float32)
+    space = tuple(range(1, colours.ndim))
+    background = np.percentile(colours, 5, axis=space, keepdims=True).astype(np.float32)
     return background + (colours - background) * soft

@@ -7,22 +7,26 @@ run resumed from its checkpoint goes on exactly as if it had never stopped.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_tessera.jobs import Job, Progress
-from napari_tessera.nn.weights import read_tensors, tensors_of, write_tensors
+from napari_tessera.errors import RunError
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.nn.weights import tensors_of
+from napari_tessera.train.checkpoint import Checkpoint, State
 
 Batch = Any
 Draw = Callable[[np.random.Generator], Batch]
 LossParts = Callable[[nn.Module, Batch], dict[str, Tensor]]
-Validate = Callable[[nn.Module], dict[str, float]]
+Validate = Callable[[nn.Module], Job[dict[str, float]]]
+LARGEST_LOSS = 1e4
+"""Beyond this a network has come apart; at the start losses are around 3."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,10 @@ class Schedule:
     weight_decay : float
     average : float
         How slowly the averaged weights, which are the ones kept, follow the trained ones.
-    save_every, validate_every : int
-        Steps between two checkpoints, and between two validations.
+    validate_every : int
+        Steps between two validations.
+    save_seconds : float
+        Time between two checkpoints.
     seed : int
     mixed : bool
         Compute in bfloat16 where that is sound.
@@ -53,8 +59,8 @@ class Schedule:
     cool_steps: int = 1000
     weight_decay: float = 1e-2
     average: float = 0.998
-    save_every: int = 200
     validate_every: int = 1000
+    save_seconds: float = 60.0
     seed: int = 0
     mixed: bool = False
 
@@ -64,18 +70,10 @@ class Schedule:
         left = min(1.0, (self.steps - step) / max(1, self.cool_steps))
         return self.peak_rate * warm * 0.5 * (1 - math.cos(math.pi * left))
 
-
-@dataclass
-class State:
-    """All that changes while learning; the whole of it is in a checkpoint."""
-
-    net: nn.Module
-    average: dict[str, Tensor]
-    optimiser: torch.optim.Optimizer
-    step: int = 0
-    best_score: float = -math.inf
-    best: dict[str, Tensor] | None = None
-    history: list[dict[str, float]] | None = None
+    @property
+    def steps_per_mean(self) -> int:
+        """Steps over which losses are averaged for the curves: some 200 points in all."""
+        return max(1, self.steps // 200)
 
 
 def train(
@@ -83,10 +81,10 @@ def train(
     draw: Draw,
     loss_parts: LossParts,
     schedule: Schedule,
-    checkpoint: Path | None = None,
+    checkpoint: Checkpoint | None = None,
     validate: Validate | None = None,
-) -> Job[nn.Module]:
-    """Train a network; resume from `checkpoint` if it exists.
+) -> Job[State]:
+    """Train a network; resume from `checkpoint` if its file exists.
 
     Parameters
     ----------
@@ -97,43 +95,71 @@ def train(
     loss_parts : function (net, batch) -> dict of str to Tensor
         The parts of the loss; their sum is made smaller.
     schedule : Schedule
-    checkpoint : path, optional
-        Written every `save_every` steps, before the step's progress is yielded.
-    validate : function (net) -> dict with "score", optional
+    checkpoint : Checkpoint, optional
+        Written every `save_seconds`, around validations, and when the job is closed.
+    validate : function (net) -> job that returns a dict with "score", optional
         Scores the averaged weights, more is better; the best are kept.
 
     Returns
     -------
-    Module
-        `net`, in eval mode, with the best averaged weights (the last ones without `validate`).
+    State
+        Its `net`, in eval mode, has the best averaged weights (the last ones without `validate`).
 
     Yields
     ------
     Progress
-        With `data`: step, rate, loss and its parts, and after a validation its scores.
+        With `data`: step, rate, loss and its parts; or, after a validation, step and scores.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is of another run.
+    RunError
+        If the loss grows beyond all bounds.
     """
     state = start(net, schedule, checkpoint)
-    while state.step < schedule.steps:
-        report = take_step(state, draw, loss_parts, schedule)
-        is_last = state.step == schedule.steps
-        if validate is not None and (state.step % schedule.validate_every == 0 or is_last):
-            report |= keep_best(state, validate)
-        if checkpoint is not None and (state.step % schedule.save_every == 0 or is_last):
-            save_checkpoint(checkpoint, state, schedule)
-        yield Progress(state.step, schedule.steps, f"Step {state.step}, loss {report['loss']:.3f}", report)
-    net.load_state_dict(state.best or state.average)
-    return net.eval()
-
-
-def start(net: nn.Module, schedule: Schedule, checkpoint: Path | None) -> State:
-    """Begin, or take up where the checkpoint left off."""
-    optimiser = torch.optim.AdamW(
-        net.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay, fused=True
-    )
-    state = State(net, tensors_of(net), optimiser, history=[])
-    if checkpoint is not None and checkpoint.exists():
-        load_checkpoint(checkpoint, state)
+    saved = time.monotonic()
+    try:
+        while (is_due := validate is not None and validation_is_due(state, schedule)) or state.step < schedule.steps:
+            if is_due and validate is not None:
+                save(state, checkpoint)
+                report = yield from part_of(keep_best(state, validate), state.step, 0, schedule.steps)
+            else:
+                report = take_step(state, draw, loss_parts, schedule)
+            if is_due or state.step == schedule.steps or time.monotonic() - saved >= schedule.save_seconds:
+                save(state, checkpoint)
+                saved = time.monotonic()
+            yield Progress(state.step, schedule.steps, in_words(report), report)
+    except GeneratorExit:
+        save(state, checkpoint)
+        raise
+    net.load_state_dict(state.kept)
+    net.eval()
     return state
+
+
+def start(net: nn.Module, schedule: Schedule, checkpoint: Checkpoint | None) -> State:
+    """Begin, or take up where the checkpoint left off."""
+    is_fused = next(net.parameters()).device.type in ("cpu", "cuda")
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay, fused=is_fused
+    )
+    state = State(net, tensors_of(net), optimiser)
+    if checkpoint is not None and checkpoint.path.exists():
+        checkpoint.load(state)
+    return state
+
+
+def save(state: State, checkpoint: Checkpoint | None) -> None:
+    """Write the checkpoint, if there is to be one."""
+    if checkpoint is not None:
+        checkpoint.save(state)
+
+
+def validation_is_due(state: State, schedule: Schedule) -> bool:
+    """Say whether the weights of this very step are to be scored and have not been."""
+    is_time = state.step > 0 and (state.step % schedule.validate_every == 0 or state.step == schedule.steps)
+    return is_time and not (state.history and state.history[-1]["step"] == state.step)
 
 
 def take_step(state: State, draw: Draw, loss_parts: LossParts, schedule: Schedule) -> dict[str, float]:
@@ -147,14 +173,31 @@ def take_step(state: State, draw: Draw, loss_parts: LossParts, schedule: Schedul
     with torch.autocast(device, torch.bfloat16, enabled=schedule.mixed):
         parts = loss_parts(state.net, batch)
     loss = torch.stack(list(parts.values())).sum()
+    check_loss(float(loss.detach()), state.step + 1)
     state.optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(state.net.parameters(), 5.0)
     state.optimiser.step()
     state.step += 1
     follow(state.average, state.net, min(schedule.average, state.step / (state.step + 10)))
-    values = {name: float(part.detach()) for name, part in parts.items()}
-    return {"step": state.step, "rate": rate, "loss": float(loss.detach()), **values}
+    values = {"loss": float(loss.detach())} | {name: float(part.detach()) for name, part in parts.items()}
+    remember(state, values, schedule.steps_per_mean)
+    return {"step": state.step, "rate": rate, **values}
+
+
+def check_loss(loss: float, step: int) -> None:
+    """Stop where nothing good can come any more; the weights are still those before this step.
+
+    Raises
+    ------
+    RunError
+    """
+    if not math.isfinite(loss) or loss > LARGEST_LOSS:
+        raise RunError(
+            f"The loss is {loss:g} at step {step}: the network has come apart. Look for images with NaN or wild "
+            "intensities and for labels that do not lie on them; then train again with full precision, another seed, "
+            "or larger batches."
+        )
 
 
 def follow(average: dict[str, Tensor], net: nn.Module, slowness: float) -> None:
@@ -166,45 +209,33 @@ def follow(average: dict[str, Tensor], net: nn.Module, slowness: float) -> None:
             average[name].copy_(value)
 
 
-def keep_best(state: State, validate: Validate) -> dict[str, float]:
+def remember(state: State, values: dict[str, float], steps_per_mean: int) -> None:
+    """Keep the losses of a step, and once there are enough of them only their means."""
+    state.recent.append(values)
+    if len(state.recent) >= steps_per_mean:
+        means = {name: float(np.mean([each[name] for each in state.recent])) for name in values}
+        state.losses.append({"step": state.step, **means})
+        state.recent.clear()
+
+
+def keep_best(state: State, validate: Validate) -> Job[dict[str, float]]:
     """Score the averaged weights, and keep them if they are the best so far."""
     trained = tensors_of(state.net)
     state.net.load_state_dict(state.average)
-    scores = validate(state.net.eval())
-    state.net.load_state_dict(trained)
-    assert state.history is not None
-    state.history.append({"step": state.step, **scores})
+    try:
+        scores = yield from validate(state.net.eval())
+    finally:
+        state.net.load_state_dict(trained)
+    report = {"step": state.step, **scores}
+    state.history.append(report)
     if scores["score"] > state.best_score:
         state.best_score = scores["score"]
         state.best = {name: value.clone() for name, value in state.average.items()}
-    return scores
+    return report
 
 
-def save_checkpoint(path: Path, state: State, schedule: Schedule) -> None:
-    """Write everything that is needed to go on."""
-    groups: dict[str, Mapping[str, Tensor]] = {"net": tensors_of(state.net), "average": state.average}
-    for index, moments in state.optimiser.state_dict()["state"].items():
-        groups[f"optimiser.{index}"] = moments
-    if state.best is not None:
-        groups["best"] = state.best
-    tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
-    best_score = state.best_score if math.isfinite(state.best_score) else None
-    header = {"step": state.step, "best_score": best_score, "history": state.history, "schedule": asdict(schedule)}
-    write_tensors(path, tensors, header)
-
-
-def load_checkpoint(path: Path, state: State) -> None:
-    """Read what `save_checkpoint` wrote into `state`."""
-    tensors, header = read_tensors(path)
-    groups: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        group, name = key.split("/", 1)
-        groups.setdefault(group, {})[name] = value
-    state.net.load_state_dict(groups["net"])
-    state.average = groups["average"]
-    state.best = groups.get("best")
-    moments = {int(group.split(".")[1]): each for group, each in groups.items() if group.startswith("optimiser.")}
-    saved = state.optimiser.state_dict()
-    state.optimiser.load_state_dict({"state": moments, "param_groups": saved["param_groups"]})
-    state.step, state.history = header["step"], header["history"]
-    state.best_score = -math.inf if header["best_score"] is None else header["best_score"]
+def in_words(report: dict[str, float]) -> str:
+    """Say how a step or a validation went."""
+    if "loss" in report:
+        return f"Step {report['step']}, loss {report['loss']:.3f}"
+    return f"Step {report['step']}, score {report['score']:.3f}"

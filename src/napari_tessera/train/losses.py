@@ -6,11 +6,48 @@ scores lie in channels 0…K-1. Scores may be in half precision; everything is c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+ClassLoss = Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]
+"""From scores (B, K, …), target (B, …) and the weight of each pixel (B, …) or None to the named parts of a loss."""
+
 TINY = 1e-6
+
+
+def class_loss(
+    name: Literal["combined", "dice", "weighted-ce", "focal"] = "combined", class_weights: Tensor | None = None
+) -> ClassLoss:
+    """Choose a loss of class scores.
+
+    Parameters
+    ----------
+    name : {"combined", "dice", "weighted-ce", "focal"}
+        "combined" is the cross-entropy, whose gradient is steady, and half of the Dice loss, which counts rare classes
+        like common ones.
+    class_weights : Tensor (K,), optional
+        How much a pixel of each class counts in the cross-entropy and the focal loss.
+    """
+
+    def parts(scores: Tensor, target: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        weighted = weight if class_weights is None else _both_weights(target, weight, class_weights)
+        if name == "dice":
+            return {"dice": dice(scores, target)}
+        if name == "focal":
+            return {"focal": focal(scores, target, weighted)}
+        entropy = {"entropy": weighted_cross_entropy(scores, target, weighted)}
+        return entropy if name == "weighted-ce" else entropy | {"dice": 0.5 * dice(scores, target)}
+
+    return parts
+
+
+def _both_weights(target: Tensor, weight: Tensor | None, class_weights: Tensor) -> Tensor:
+    of_class = _pixel_weights(target, class_weights.to(target.device))
+    return of_class if weight is None else weight * of_class
 
 
 def weighted_cross_entropy(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from napari_tessera.nn.intensity import Levels, from_colours, measure_levels, network_channels
+from napari_tessera.nn.intensity import clipped, from_colours, network_channels
 from napari_tessera.train.augment import dim_some_objects, random_intensity, random_placement
-from napari_tessera.train.targets import BACKGROUND, NOT_PAINTED, Targets, instance_targets
+from napari_tessera.train.examples import Example
+from napari_tessera.train.targets import NOT_PAINTED
 
-NEAR_AN_OBJECT = 0.7
+NEAR_A_PLACE = 0.7
 """Share of the patches that are drawn around an object, small and large ones alike; the rest lie anywhere."""
-MARGIN_PX = 20
-"""Seen around a patch when its targets are made, so that objects cut by its edge keep their heart and centre."""
 
-
-@dataclass(frozen=True)
-class Example:
-    """One image to learn from.
-
-    Parameters
-    ----------
-    image : array (Y, X) or (Y, X, 3)
-    labels : int32 array (Y, X)
-        0 not painted, 1 background, 2… objects.
-    group : str
-        Images of a kind; see `Sampling`.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    group: str = ""
-    name: str = ""
-    levels: Levels = field(init=False)
-    areas: np.ndarray = field(init=False)
-    hearts: np.ndarray = field(init=False)
-    diameter_px: float | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "levels", measure_levels(self.image))
-        object.__setattr__(self, "areas", np.bincount(self.labels.ravel()))
-        object.__setattr__(self, "hearts", centres(self.labels))
-        object.__setattr__(self, "diameter_px", usual_diameter(np.where(self.labels > BACKGROUND, self.labels, 0)))
+MakeTargets = Callable[[np.ndarray, Example, float, tuple[slice, ...]], Any]
+"""Makes targets from (labels of a patch with its margin, example, patch pixels per image pixel, where the patch is)."""
 
 
 @dataclass(frozen=True)
@@ -56,41 +30,38 @@ class Sampling:
     ----------
     size_px : int
         Side of a patch.
-    diameter_px : float
-        Usual diameter of an object after rescaling.
+    diameter_px : float or None
+        Usual diameter of an object after rescaling; None keeps the scale of the images.
+    depth_px : int
+        Planes of a patch; 0 for patches in 2-D.
     size_spread : float
         Standard deviation of the natural logarithm of the random rescaling.
     native_share : float
         Share of the patches rescaled much more freely, for the first look at an image of unknown size.
+    native_spread : float
+        Standard deviation of the natural logarithm of that rescaling.
     dim_share : float
         Share of the patches of bright objects in which some are made dimmer.
     """
 
     size_px: int = 160
-    diameter_px: float = 32.0
+    diameter_px: float | None = 32.0
+    depth_px: int = 0
     size_spread: float = 0.22
     native_share: float = 0.25
     native_spread: float = 0.65
     dim_share: float = 0.25
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a patch."""
+        plane = (self.size_px, self.size_px)
+        return (self.depth_px, *plane) if self.depth_px else plane
 
-def usual_diameter(labels: np.ndarray) -> float | None:
-    """Return the diameter of a disc of the area above which half of the labelled area lies; None with no object."""
-    areas = np.sort(np.bincount(labels.ravel())[1:])
-    areas = areas[areas > 0]
-    if areas.size == 0:
-        return None
-    share = np.cumsum(areas) / areas.sum()
-    return float(2 * np.sqrt(areas[np.searchsorted(share, 0.5)] / np.pi))
-
-
-def centres(labels: np.ndarray) -> np.ndarray:
-    """Return the centre of mass of each object: float64 (objects, 2), in pixels."""
-    places = np.nonzero(labels > BACKGROUND)
-    numbers = labels[places]
-    count = np.bincount(numbers)
-    sums = [np.bincount(numbers, weights=along) for along in places]
-    return np.stack(sums, 1)[count > 0] / count[count > 0, None]
+    @property
+    def margin(self) -> tuple[int, ...]:
+        """Seen around a patch when its targets are made, so that objects cut by its edge keep heart and centre."""
+        return (4, 8, 8) if self.depth_px else (20, 20)
 
 
 def image_weights(examples: Sequence[Example]) -> np.ndarray:
@@ -104,60 +75,83 @@ def image_weights(examples: Sequence[Example]) -> np.ndarray:
 
 
 def draw_batch(
-    examples: Sequence[Example], weights: np.ndarray, sampling: Sampling, count: int, rng: np.random.Generator
-) -> tuple[np.ndarray, list[Targets]]:
-    """Draw `count` patches: float32 (count, CHANNELS, Y, X), and the targets of each."""
+    examples: Sequence[Example],
+    weights: np.ndarray,
+    sampling: Sampling,
+    make_targets: MakeTargets,
+    count: int,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, list[Any]]:
+    """Draw `count` patches: float32 (count, channels, [Z,] Y, X), and the targets of each."""
     chosen = rng.choice(len(examples), count, p=weights)
-    patches = [draw_patch(examples[index], sampling, rng) for index in chosen]
+    patches = [draw_patch(examples[index], sampling, make_targets, rng) for index in chosen]
     return np.stack([channels for channels, _ in patches]), [targets for _, targets in patches]
 
 
-def draw_patch(example: Example, sampling: Sampling, rng: np.random.Generator) -> tuple[np.ndarray, Targets]:
-    """Cut one patch from an image, rescaled, turned, and changed in brightness."""
-    size = sampling.size_px + 2 * MARGIN_PX
+def draw_patch(
+    example: Example, sampling: Sampling, make_targets: MakeTargets, rng: np.random.Generator
+) -> tuple[np.ndarray, Any]:
+    """Cut one patch from an image, rescaled, turned, and changed in brightness: its channels and its targets."""
+    whole = tuple(side + 2 * margin for side, margin in zip(sampling.shape, sampling.margin, strict=True))
+    inner = tuple(slice(margin, -margin) for margin in sampling.margin)
+    factor = draw_factor(example, sampling, rng)
+    places = random_placement(whole, rng, factor)
+    centre = draw_centre(example, np.array(sampling.shape) / factor, rng)
+    places += centre.reshape(-1, *(1,) * len(whole))
+    labels = sample_labels(example.labels, places)
+    colours = sample_channels(example, places, factor)
+    is_turned, has_own_channels = example.levels.inverted, example.levels.kind == "channels"
+    if not is_turned and rng.random() < sampling.dim_share:
+        colours = dim_some_objects(colours, labels, rng)
+    colours = random_intensity(colours, rng, example.is_coloured, may_lose_colour=not has_own_channels)
+    targets = make_targets(labels, example, factor, inner)
+    cut = colours[(slice(None), *inner)]
+    return clipped(cut) if has_own_channels else from_colours(cut, is_turned), targets
+
+
+def draw_factor(example: Example, sampling: Sampling, rng: np.random.Generator) -> float:
+    """Draw the number of patch pixels per image pixel."""
     is_free = rng.random() < sampling.native_share
     spread = sampling.native_spread if is_free else sampling.size_spread
-    factor = sampling.diameter_px / (example.diameter_px or sampling.diameter_px) * np.exp(rng.normal(0, spread))
-    places = random_placement(size, rng, factor)
-    places += draw_centre(example, sampling.size_px / factor, rng)[:, None, None]
-    labels = sample_labels(example.labels, places)
-    colours = sample_colours(example, places, factor)
-    if not example.levels.inverted and rng.random() < sampling.dim_share:
-        colours = dim_some_objects(colours, labels, rng)
-    colours = random_intensity(colours, rng, is_coloured=example.image.ndim == 3)
-    inner = slice(MARGIN_PX, -MARGIN_PX)
-    targets = instance_targets(labels, sampling.diameter_px, example.areas * factor**2)
-    cut = Targets(*(getattr(targets, each.name)[..., inner, inner] for each in fields(targets)))
-    return from_colours(colours[:, inner, inner], example.levels.inverted), cut
+    wanted = sampling.diameter_px
+    usual = 1.0 if wanted is None else wanted / (example.diameter_px or wanted)
+    return usual * np.exp(rng.normal(0, spread))
 
 
-def draw_centre(example: Example, side_px: float, rng: np.random.Generator) -> np.ndarray:
+def draw_centre(example: Example, sides_px: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw where the patch lies: usually near an object, and inside the image as far as it fits."""
     shape = np.array(example.labels.shape)
     centre = rng.uniform(0, shape)
-    if len(example.hearts) and rng.random() < NEAR_AN_OBJECT:
-        centre = rng.choice(example.hearts) + rng.uniform(-0.4, 0.4, 2) * side_px
-    margin = np.minimum(side_px / 2, shape / 2)
+    if len(example.places) and rng.random() < NEAR_A_PLACE:
+        centre = rng.choice(example.places) + rng.uniform(-0.4, 0.4, len(shape)) * sides_px
+    margin = np.minimum(sides_px / 2, shape / 2)
     return np.clip(centre, margin, shape - margin).astype(np.float32)
 
 
 def sample_labels(labels: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Take the nearest label; outside the image nothing is painted."""
     at = np.rint(places).astype(np.int64)
-    inside = np.all((at >= 0) & (at < np.array(labels.shape)[:, None, None]), axis=0)
+    shape = np.array(labels.shape).reshape(-1, *(1,) * labels.ndim)
+    inside = np.all((at >= 0) & (at < shape), axis=0)
     at = np.where(inside, at, 0)
-    return np.where(inside, labels[at[0], at[1]], NOT_PAINTED)
+    return np.where(inside, labels[tuple(at)], NOT_PAINTED)
 
 
-def sample_colours(example: Example, places: np.ndarray, factor: float) -> np.ndarray:
-    """Interpolate the normalised colours (3, Y, X) at `places`, averaging first where the patch is much coarser."""
-    low = np.maximum(np.floor(places.min((1, 2))).astype(int) - 4, 0)
-    high = np.minimum(np.ceil(places.max((1, 2))).astype(int) + 5, example.labels.shape)
-    high = np.maximum(high, low + 1)
-    window = network_channels(example.image[low[0] : high[0], low[1] : high[1]], example.levels)
-    colours = window[:1] if example.image.ndim == 2 else window[:3]
+def sample_channels(example: Example, places: np.ndarray, factor: float) -> np.ndarray:
+    """Interpolate the normalised channels (C, [Z,] Y, X) at `places`, averaging first where the patch is much coarser.
+
+    There are three colours, also of a grey image, or as many channels as the image has.
+    """
+    space = tuple(range(1, places.ndim))
+    shape = np.array(example.labels.shape)
+    low = np.clip(np.floor(places.min(space)).astype(int) - 4, 0, shape - 1)
+    high = np.clip(np.ceil(places.max(space)).astype(int) + 5, low + 1, shape)
+    window = example.image[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    channels = network_channels(window, example.levels, is_coloured=example.is_coloured)
+    if example.levels.kind == "colours":
+        channels = channels[:3] if example.is_coloured else channels[:1]
     if factor < 0.7:
-        colours = gaussian_filter(colours, (0, *[0.4 / factor] * 2))
-    moved = places - low[:, None, None].astype(np.float32)
-    sampled = np.stack([map_coordinates(colour, moved, order=1, mode="mirror") for colour in colours])
-    return np.repeat(sampled, 3, axis=0) if len(sampled) == 1 else sampled
+        channels = gaussian_filter(channels, (0, *[0.4 / factor] * len(space)))
+    moved = places - low.reshape(-1, *(1,) * len(space)).astype(np.float32)
+    sampled = np.stack([map_coordinates(channel, moved, order=1, mode="mirror") for channel in channels])
+    return np.repeat(sampled, 3, axis=0) if example.levels.kind == "colours" and len(sampled) == 1 else sampled

@@ -9,7 +9,7 @@ import numpy as np
 NOT_PAINTED, BACKGROUND, OBJECT, BORDER = 0, 1, 2, 3
 """Classes of the instance target, in the paint convention: 0 never counts."""
 HEADS = {"classes": 3, "distance": 1, "size": 1}
-"""Heads of an instance network in 2-D: scores of background, object and border; distance; size."""
+"""Heads of an instance network: scores of background, object and border; distance; size."""
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,13 @@ class Targets:
 
     Parameters
     ----------
-    classes : uint8 array (Y, X)
+    classes : uint8 array ([Z,] Y, X)
         0 not painted, 1 background, 2 object, 3 where two objects touch.
-    distance : float32 array (Y, X)
+    distance : float32 array ([Z,] Y, X)
         Distance to the edge of the object over the largest in that object: 0 outside, 1 at the heart.
-    size : float32 array (Y, X)
+    size : float32 array ([Z,] Y, X)
         Natural logarithm of the diameter of the object over the usual one; 0 outside.
-    weight : float32 array (Y, X)
+    weight : float32 array ([Z,] Y, X)
         How much a pixel counts; 0 where not painted.
     """
 
@@ -33,20 +33,31 @@ class Targets:
     size: np.ndarray
     weight: np.ndarray
 
+    def cut(self, where: tuple[slice, ...]) -> Targets:
+        """Return the targets of a part of the patch."""
+        return Targets(self.classes[where], self.distance[where], self.size[where], self.weight[where])
+
 
 def instance_targets(
-    labels: np.ndarray, diameter_px: float, areas: np.ndarray | None = None, border_weight: float = 4.0
+    labels: np.ndarray,
+    diameter_px: float,
+    sizes: np.ndarray | None = None,
+    *,
+    anisotropy: float = 1.0,
+    border_weight: float = 4.0,
 ) -> Targets:
     """Make the targets of an instance network.
 
     Parameters
     ----------
-    labels : integer array (Y, X)
+    labels : integer array ([Z,] Y, X)
         0 not painted, 1 background, 2… one number per object, preferably without large gaps.
     diameter_px : float
         The usual diameter of an object, at which the model works.
-    areas : array (objects + 2,), optional
-        Area of each label number, where the labels show objects cut; measured if not given.
+    sizes : array (objects + 2,), optional
+        Area or volume of each label number, where the labels show objects cut; measured if not given.
+    anisotropy : float
+        Distance of planes over that of pixels.
     border_weight : float
         Weight of the pixels where two objects touch; the rest of an object counts 1, as does background.
 
@@ -58,13 +69,18 @@ def instance_targets(
     border = touching(labels)
     classes = np.where(labels == NOT_PAINTED, NOT_PAINTED, np.where(is_object, OBJECT, BACKGROUND)).astype(np.uint8)
     classes[border & (classes != NOT_PAINTED)] = BORDER
-    areas = np.bincount(labels.ravel()) if areas is None else areas
-    ratio = np.sqrt(np.maximum(areas, 1) * (4 / np.pi)) / diameter_px  # diameter over the usual one
+    sizes = np.bincount(labels.ravel()) * anisotropy if sizes is None else sizes
+    ratio = diameters(np.maximum(sizes, 1), labels.ndim) / diameter_px
     weight = np.where(is_object, np.clip(1 / ratio, 0.5, 4)[labels], 1).astype(np.float32)
     weight[border] *= border_weight
     weight[labels == NOT_PAINTED] = 0
     size = np.where(is_object, np.log(ratio)[labels], 0).astype(np.float32)
-    return Targets(classes, normalised_distance(labels), size, weight)
+    return Targets(classes, normalised_distance(labels, anisotropy), size, weight)
+
+
+def diameters(sizes: np.ndarray, ndim: int) -> np.ndarray:
+    """Return the diameters of discs of these areas, or of balls of these volumes."""
+    return np.sqrt(sizes * (4 / np.pi)) if ndim == 2 else np.cbrt(sizes * (6 / np.pi))
 
 
 def touching(labels: np.ndarray, reach_px: int = 1) -> np.ndarray:
@@ -78,12 +94,13 @@ def touching(labels: np.ndarray, reach_px: int = 1) -> np.ndarray:
     return (largest > BACKGROUND) & (smallest < largest)
 
 
-def normalised_distance(labels: np.ndarray) -> np.ndarray:
+def normalised_distance(labels: np.ndarray, anisotropy: float = 1.0) -> np.ndarray:
     """Give each pixel its distance to the edge of its object, over the largest such distance in the object."""
     import edt
 
     objects = np.where(labels > BACKGROUND, labels, 0).astype(np.uint32)
-    distance = edt.edt(objects, black_border=False, parallel=1)
+    spacing = (anisotropy, 1, 1)[-labels.ndim :]
+    distance = edt.edt(objects, anisotropy=spacing, black_border=False, parallel=1)
     distance[~np.isfinite(distance)] = 0
     largest = np.ones(int(objects.max()) + 1, dtype=np.float32)
     np.maximum.at(largest, objects.ravel(), distance.ravel())

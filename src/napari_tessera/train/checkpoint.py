@@ -1,0 +1,179 @@
+"""The checkpoint of a training run: all that is needed to go on as if nothing had happened, in one file."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_tessera.errors import InputError, ModelError
+from napari_tessera.nn.weights import read_tensors, tensors_of, write_tensors
+
+DATA = "data"
+"""Name in the identity of a run of the digest of its images and labels."""
+
+
+@dataclass
+class State:
+    """All that changes while learning.
+
+    Attributes
+    ----------
+    net : Module
+    average : dict
+        Weights that follow those of `net` slowly; they are the ones that are scored and kept.
+    optimiser : Optimizer
+    step : int
+        Steps done.
+    best, best_score
+        The averaged weights of the best validation, and its score.
+    history : list of dict
+        Step and scores of each validation.
+    losses, recent : list of dict
+        The parts of the loss: means over equal numbers of steps, and those of the steps since the last mean.
+    seconds : float
+        Time spent before `began`, which is when this process took over.
+    """
+
+    net: nn.Module
+    average: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    best_score: float = -math.inf
+    best: dict[str, Tensor] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[dict[str, float]] = field(default_factory=list)
+    recent: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds_in_all(self) -> float:
+        """Time spent on the run, in however many sittings."""
+        return self.seconds + time.perf_counter() - self.began
+
+    @property
+    def best_step(self) -> int:
+        """The step whose weights are kept: that of the best validation, or the last one without validation."""
+        return int(max(self.history, key=lambda entry: entry["score"])["step"]) if self.history else self.step
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """The weights that are kept."""
+        return self.average if self.best is None else self.best
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run is saved, and what tells it apart from other runs.
+
+    Attributes
+    ----------
+    path : Path
+    identity : mapping
+        Plain JSON: settings and data. A run goes on only under the same identity.
+    """
+
+    path: Path
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, state: State) -> None:
+        """Write everything that is needed to go on; a reader sees the old file or the whole new one."""
+        groups: dict[str, Mapping[str, Tensor]] = {"net": tensors_of(state.net), "average": state.average}
+        for index, moments in state.optimiser.state_dict()["state"].items():
+            groups[f"optimiser.{index}"] = moments
+        if state.best is not None:
+            groups["best"] = state.best
+        tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+        header = {
+            "step": state.step,
+            "best_score": state.best_score if math.isfinite(state.best_score) else None,
+            "history": state.history,
+            "losses": state.losses,
+            "recent": state.recent,
+            "seconds": state.seconds_in_all,
+            "identity": dict(self.identity),
+        }
+        write_tensors(self.path, tensors, header)
+
+    def load(self, state: State) -> None:
+        """Read into `state` what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged, or of a run with other settings or on other data.
+        """
+        tensors, header = read_checkpoint(self.path)
+        check_identity(self.path, header["identity"], self.identity)
+        groups: dict[str, dict[str, Tensor]] = {}
+        device = next(state.net.parameters()).device
+        for key, value in tensors.items():
+            group, name = key.split("/", 1)
+            groups.setdefault(group, {})[name] = value if group.startswith("optimiser.") else value.to(device)
+        state.net.load_state_dict(groups["net"])
+        state.average, state.best = groups["average"], groups.get("best")
+        load_moments(state.optimiser, groups)
+        state.step, state.history, state.seconds = header["step"], header["history"], header["seconds"]
+        state.losses, state.recent = header["losses"], header["recent"]
+        state.best_score = -math.inf if header["best_score"] is None else header["best_score"]
+
+
+def load_moments(optimiser: torch.optim.Optimizer, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Give the optimiser back what it remembers of each parameter.
+
+    A fused optimiser walks through memory as it lies, so the moments must be laid out exactly as their parameter.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    moments = {
+        index: {
+            name: value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+            for name, value in groups[f"optimiser.{index}"].items()
+        }
+        for index, parameter in enumerate(parameters)
+        if f"optimiser.{index}" in groups
+    }
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the header of a checkpoint.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or no checkpoint.
+    """
+    try:
+        tensors, header = read_tensors(path)
+    except ModelError as error:
+        raise InputError(f"{path} cannot be read ({error}). Add --restart to begin anew.") from error
+    if "identity" not in header:
+        raise InputError(f"{path} is no checkpoint of a training. Move it, or add --restart to write over it.")
+    return tensors, header
+
+
+def check_identity(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other settings or other data than at the start.
+
+    Raises
+    ------
+    InputError
+        Naming each setting that differs.
+    """
+    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    if not names:
+        return
+    said = [f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in names if name != DATA]
+    if DATA in names:
+        said.append("the images, labels or their split have changed")
+    raise InputError(
+        f"{path} is from a training that differs: {'; '.join(said)}. To go on with it, give what was given then; to "
+        "begin anew, add --restart."
+    )

@@ -1,0 +1,158 @@
+"""The settings of `tessera train`; declared here once, for Python and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from napari_tessera.errors import ParameterError
+from napari_tessera.spec import Declaration, Range, ShownIf
+
+Loss = Literal["combined", "dice", "weighted-ce", "focal"]
+BALANCED = "balanced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train a U-Net on labelled images.
+
+    Parameters
+    ----------
+    task : {"objects", "classes"}
+        What the labels are: one number per object, or one number per class of pixels.
+    painted : bool
+        The labels are paint: 0 is not painted and never counts, 1 is background, 2… objects or classes. Otherwise
+        every pixel counts and 0 is background.
+    ignore : int
+        Pixels with this number in the labels never count; not given, there is no such number.
+    classes : str
+        Names of the classes, background first, such as background,nucleus.
+    ndim : {2, 3}
+        2 learns from planes, those of a stack one at a time; 3 from volumes.
+    validation : float
+        Share of the images that is held back to choose the best weights by; of a single stack, its last planes.
+    diameter : float
+        Usual diameter of an object at which the network works, to which images are rescaled; not given, 32 in 2-D and
+        16 in 3-D. Classes are learnt at the scale of the images.
+    loss : {"combined", "dice", "weighted-ce", "focal"}
+        What is made smaller: cross-entropy and half of the Dice loss, or one of Dice (Milletari et al. 2016), weighted
+        cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017).
+    class_weights : str
+        How much a pixel of each class counts, background first, such as 1,5,5; or "balanced": the rarer the more.
+        Not given, all the same. The network of objects has three classes: background, object, border.
+    steps : int
+        Batches to learn from.
+    minutes : float
+        Instead of `steps`: as many steps as fit into this time, measured at the start.
+    validations : int
+        How often the network is scored on the images held back.
+    patch : int
+        Side of the patches that are learnt from; not given, 160 in 2-D and 64 in 3-D.
+    batch : int
+        Patches per step.
+    widths : str
+        Channels of the network at each level, from full resolution down; not given, 24,48,96,192,256 in 2-D and
+        16,32,64,128 in 3-D.
+    balance : str
+        Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
+        than their number alone would have it.
+    seed : int
+        The same seed gives the same weights on the same machine.
+    precision : {"auto", "mixed", "full"}
+        Compute partly in 16 bits, which is faster where the machine can; "auto" finds out.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to compute.
+    threads : int
+        Processor cores to use; not given, all.
+    save_every : float
+        Seconds between two checkpoints, at most; what a power cut may cost.
+    name, title, licence, cite : str
+        Said in the model: its short name (not given, that of the file), one line on what it does, who may use it, and
+        what to cite.
+    """
+
+    task: Literal["objects", "classes"] = "objects"
+    painted: bool = False
+    ignore: Annotated[int | None, Range(0)] = None
+    classes: str | None = None
+    ndim: Literal[2, 3] = 2
+    validation: Annotated[float, Range(0, 0.9)] = 0.15
+    diameter: Annotated[float | None, Range(4, 500, unit="px"), ShownIf("task", "objects")] = None
+    loss: Loss = "combined"
+    class_weights: str | None = None
+    steps: Annotated[int, Range(1)] = 2000
+    minutes: Annotated[float | None, Range(0.1, unit="min")] = None
+    validations: Annotated[int, Range(1)] = 10
+    patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
+    batch: Annotated[int, Range(1, 1024)] = 4
+    widths: str | None = None
+    balance: str | None = None
+    seed: Annotated[int, Range(0)] = 0
+    precision: Literal["auto", "mixed", "full"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Annotated[int | None, Range(1)] = None
+    save_every: Annotated[float, Range(0, unit="s")] = 60.0
+    name: str | None = None
+    title: str | None = None
+    licence: str | None = None
+    cite: str | None = None
+
+
+DECLARATION = Declaration(Training)
+
+
+def checked_settings(values: Mapping[str, Any]) -> Training:
+    """Check every value and fill in defaults.
+
+    Raises
+    ------
+    ParameterError
+        Naming the setting that is unknown or out of range.
+    """
+    settings = Training(**DECLARATION.checked(values))
+    check_weights(settings)
+    return settings
+
+
+def check_weights(settings: Training) -> None:
+    """Refuse class weights that are no weights, or that the loss does not use."""
+    if settings.class_weights is None:
+        return
+    if settings.loss == "dice":
+        raise ParameterError(
+            "Training: `class_weights` has no effect on the Dice loss, in which each class counts the same already. "
+            "Leave it out, or choose another loss.",
+            "class_weights",
+        )
+    if settings.class_weights != BALANCED:
+        numbers(settings.class_weights, "class_weights")
+
+
+def numbers(text: str, parameter: str) -> tuple[float, ...]:
+    """Read numbers above 0 separated by commas.
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> numbers("1, 2.5", "class_weights")
+    (1.0, 2.5)
+    """
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < value < float("inf") for value in found):
+        raise ParameterError(
+            f"Training: `{parameter}` is {text!r}, but it must be numbers above 0 with commas between, such as 1,2,4.",
+            parameter,
+        )
+    return found
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """Read words separated by commas."""
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())

@@ -1,0 +1,156 @@
+"""Which files to learn from: two folders, two stacks, or the lines of an index."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_tessera.errors import FileError
+from napari_tessera.io.open_files import check_exists, is_zarr
+from napari_tessera.io.read import stem
+
+OTHER_FILES = frozenset({".json", ".csv", ".txt", ".md", ".xml", ".ini", ".html", ".yaml", ".yml"})
+TRAIN, VALIDATION = "train", "val"
+SPLITS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image file and the file of its labels.
+
+    Attributes
+    ----------
+    name : str
+    image, labels : Path
+    split : str
+        "train" or "val"; empty where nobody has said yet.
+    group : str
+        Images of a kind, of which rare ones are shown more often.
+    """
+
+    name: str
+    image: Path
+    labels: Path
+    split: str = ""
+    group: str = ""
+
+
+def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
+    """Pair two files, or the files of two folders by their names.
+
+    Raises
+    ------
+    FileError
+        If one is a folder and the other is not, or an image has no labels.
+    """
+    if _is_folder(images) != _is_folder(labels):
+        raise FileError(f"{images} and {labels} must both be files or both be folders.")
+    if not _is_folder(images):
+        for path in (images, labels):
+            check_exists(path, may_be_folder=is_zarr(path))
+        return [Source(stem(images), images, labels, split)]
+    truths, found = files_by_name(labels), files_by_name(images)
+    both = [name for name in found if name in truths]
+    missing = [name for name in found if name not in truths]
+    if missing or not both:
+        raise FileError(
+            f"{len(missing)} of {len(found)} images in {images} have no labels of the same name in {labels}"
+            f"{': ' if missing else ''}{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}. "
+            "Label them, or move them elsewhere."
+        )
+    return [Source(name, found[name], truths[name], split) for name in both]
+
+
+def from_index(index: Path, balance: Sequence[str] = ()) -> list[Source]:
+    """Read a table of images: `image` and `label` are paths, or `name` is a file in `images` and in `labels` beside it.
+
+    A column `split` says "train" or "val"; lines with anything else, such as "test", are left out.
+
+    Raises
+    ------
+    FileError
+        If the table, a column that is needed, or a file is missing.
+    """
+    with open(check_exists(index), newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    columns = set(rows[0]) if rows else set()
+    missing = [column for column in balance if column not in columns]
+    if not rows or not ({"image", "label"} <= columns or "name" in columns) or missing:
+        needed = ", ".join(missing) or "image and label, or name"
+        raise FileError(f"{index} needs the column {needed}; it has: {', '.join(sorted(columns)) or 'no lines'}.")
+    files = _files_of(index.parent, rows)
+    found = [
+        Source(name, image, labels, SPLITS.get(row.get("split", "").strip().lower(), ""), _group(row, balance))
+        for row, (name, image, labels) in zip(rows, files, strict=True)
+        if "split" not in columns or row["split"].strip().lower() in SPLITS
+    ]
+    if not found:
+        raise FileError(f"No line of {index} has the split train or val.")
+    return found
+
+
+def _group(row: Mapping[str, str], balance: Sequence[str]) -> str:
+    return " ".join(row[column] for column in balance)
+
+
+def _files_of(folder: Path, rows: Sequence[Mapping[str, str]]) -> list[tuple[str, Path, Path]]:
+    if "image" in rows[0] and "label" in rows[0]:
+        paths = [(check_exists(folder / row["image"]), check_exists(folder / row["label"])) for row in rows]
+        return [
+            (row.get("name") or stem(image), image, labels) for row, (image, labels) in zip(rows, paths, strict=True)
+        ]
+    images, labels = files_by_name(folder / "images"), files_by_name(folder / "labels")
+    missing = [row["name"] for row in rows if row["name"] not in images or row["name"] not in labels]
+    if missing:
+        raise FileError(
+            f"There is no image or no label file for {', '.join(missing[:5])} beside the index in {folder}."
+        )
+    return [(row["name"], images[row["name"]], labels[row["name"]]) for row in rows]
+
+
+def _named_files(folder: Path, row: Mapping[str, str]) -> tuple[str, Path, Path]:
+    image, labels = folder / row["image"], folder / row["label"]
+    for path in (image, labels):
+        check_exists(path, may_be_folder=is_zarr(path))
+    return row.get("name") or stem(image), image, labels
+
+
+def files_by_name(folder: Path) -> dict[str, Path]:
+    """List the files of a folder by their names without endings; tables and texts are passed over.
+
+    Raises
+    ------
+    FileError
+        If two of them have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(check_exists(folder, may_be_folder=True).iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() in OTHER_FILES or (path.is_dir() and not is_zarr(path)):
+            continue
+        if stem(path) in found:
+            raise FileError(f"{folder} holds both {found[stem(path)].name} and {path.name}. Keep one of them.")
+        found[stem(path)] = path
+    return found
+
+
+def with_validation(sources: Sequence[Source], share: float) -> list[Source]:
+    """Hold back `share` of the images, at least one of several, chosen by a hash of their names.
+
+    Where the split is given already, and where there is one file only, nothing changes.
+    """
+    if len(sources) < 2 or share == 0 or any(source.split for source in sources):
+        return [replace(source, split=source.split or TRAIN) for source in sources]
+    ranked = sorted(range(len(sources)), key=lambda index: _hash(sources[index].name))
+    held = set(ranked[: min(len(sources) - 1, max(1, round(share * len(sources))))])
+    return [replace(source, split=VALIDATION if index in held else TRAIN) for index, source in enumerate(sources)]
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not is_zarr(path)
