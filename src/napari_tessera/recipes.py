@@ -78,16 +78,16 @@ def _same_model(record: Mapping[str, Any], method: Method, parameters: Mapping[s
     if not recorded or not names:
         return {}
     asked, sha256 = parameters[names[0]], str(recorded.get("sha256"))
-    with suppress(ParameterError):
+    with suppress(ParameterError, ModelError):
         if catalogue.find(asked).sha256() == sha256:
             return {}
     for entry in catalogue.models():
         if not entry.error and entry.sha256() == sha256:
             return {names[0]: entry.name}
     raise ModelError(
-        f"The recipe was made with the model {recorded['name']!r} of SHA-256 {recorded['sha256'][:12]}…, which is not "
-        f'here; {asked!r} is another file now, or none. Import the original file, or take the entry "model" out of '
-        "the recipe to run it with whatever has this name."
+        f"The recipe was made with the model {recorded.get('name')!r} (SHA-256 {sha256[:12]}…), which is not here; "
+        f'{asked!r} is another file now, or none. Import the original file, or take the entry "model" out of the '
+        "recipe to run it with whatever has this name."
     )
 
 

@@ -20,9 +20,9 @@ from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.io.together import check_free
-from napari_tessera.io.write import FORMATS, check_format, planned_files, write_result
+from napari_tessera.io.write import FORMATS, check_can_hold, check_format, planned_files, write_result
 from napari_tessera.jobs import Job, Progress, drive
-from napari_tessera.result import LabelImage, Result
+from napari_tessera.result import Kind, LabelImage, Result
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
 PATTERN_SIGNS = frozenset("*?[")
@@ -81,8 +81,8 @@ def output_of(arguments: argparse.Namespace, inputs: Sequence[Path] = ()) -> Out
     return Output(Path(arguments.out), arguments.format, arguments.overwrite, arguments.quiet, tuple(inputs))
 
 
-def plan(images: Sequence[Path], output: Output, is_folder: bool) -> list[tuple[Path, Path]]:
-    """Pair each image with the file for its labels.
+def plan(images: Sequence[Path], output: Output, is_folder: bool, kind: Kind = "objects") -> list[tuple[Path, Path]]:
+    """Pair each image with the file for its labels, or for the first of its probabilities.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool) -> list[tuple[
     """
     if not (len(images) > 1 or is_folder):
         check_is_one_image(images[0])
-        return [(images[0], _writable(output.path))]
+        return [(images[0], _writable(output.path, kind))]
     if output.path.name.lower().endswith(FORMATS) and not output.path.is_dir():
         raise ParameterError(f"There are {len(images)} images, so -o must be a folder, not {output.path}.", "out")
     names = [stem(image) for image in images]
@@ -103,7 +103,10 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool) -> list[tuple[
         raise ParameterError(
             f"Several images are named {', '.join(twice)}; their labels would overwrite each other.", "images"
         )
-    return [(image, output.path / f"{name}.{output.format}") for image, name in zip(images, names, strict=True)]
+    return [
+        (image, _writable(output.path / f"{name}.{output.format}", kind))
+        for image, name in zip(images, names, strict=True)
+    ]
 
 
 def check_is_one_image(path: Path) -> None:
@@ -125,9 +128,10 @@ def check_is_one_image(path: Path) -> None:
         )
 
 
-def _writable(path: Path) -> Path:
+def _writable(path: Path, kind: Kind) -> Path:
     try:
         check_format(path)
+        check_can_hold(path, kind)
     except FileError as error:
         raise ParameterError(str(error), "out") from error
     return path
@@ -198,7 +202,9 @@ def _report(image: Path, result: Result, written: Path) -> None:
 
 
 def count_in_words(image: LabelImage) -> str:
-    """Say how many objects or classes there are."""
+    """Say how many objects or classes there are, or whose probabilities these are."""
+    if image.kind == "probabilities":
+        return f"probabilities of {image.name}"
     found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
     count = len(found)
     word = "object" if image.kind == "objects" else "class"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_tessera.binding import check_models
 from napari_tessera.blocks import check_blocks, is_stored
 from napari_tessera.cli import batch, options
 from napari_tessera.cli.image_options import add_image_options, check_pixel_size_is_known, count
@@ -28,7 +29,8 @@ def segment_images(method: Method, argv: list[str]) -> int:
     """Run a method on every image named; return the exit code."""
     arguments = options.parsed(method_parser(method), argv)
     settings = options.given_parameters(arguments, method)
-    method.declaration.checked(_known_before_reading(settings, method, arguments.sizes_in))
+    checked = method.declaration.checked(_known_before_reading(settings, method, arguments.sizes_in))
+    check_models(method, checked)
     paths = _input_paths(arguments, method)
     for note in options.without_effect(method, {**settings, **paths}):
         print(f"tessera: {note}", file=sys.stderr)
@@ -57,7 +59,8 @@ def segment_images(method: Method, argv: list[str]) -> int:
         return picture, start(method, picture, **options_of_run)
 
     output = batch.output_of(arguments, list(paths.values()))
-    return batch.run_all(batch.plan(arguments.images, output, batch.is_folder(arguments.out)), output, make)
+    pairs = batch.plan(arguments.images, output, batch.is_folder(arguments.out), method.kind_of(checked))
+    return batch.run_all(pairs, output, make)
 
 
 def start(method: Method, picture: Picture, **rest: Any) -> Job[Result]:

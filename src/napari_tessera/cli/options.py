@@ -98,7 +98,7 @@ def _allowed(parameter: Parameter) -> str:
     if parameter.choices:
         return ", ".join(shown(choice) for choice in parameter.choices)
     if parameter.kind is str:
-        return "" if parameter.model is None else "`tessera models` lists them"
+        return ""
     said = parameter.describe_range()
     return f"{said} ({INTENSITY})" if parameter.range.unit == INTENSITY else said
 

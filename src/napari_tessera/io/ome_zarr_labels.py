@@ -1,4 +1,4 @@
-"""Labels as OME-Zarr 0.4.
+"""Labels, and probabilities, as OME-Zarr 0.4.
 
 Version 0.4 (on Zarr 2) is written because every tool of today reads it: any release of napari-ome-zarr, Fiji,
 Bio-Formats, QuPath and webKnossos. Version 0.5 (on Zarr 3) is read by the newer of them only.
@@ -18,8 +18,8 @@ CHUNK = {"Z": 32, "Y": 512, "X": 512}
 LARGEST_LAST_LEVEL = 512
 
 
-def write_ome_zarr(path: Path, labels: Any, spatial: Spatial, name: str) -> None:
-    """Write a label image with smaller levels made by striding, never averaging.
+def write_ome_zarr(path: Path, labels: Any, spatial: Spatial, name: str, *, is_labels: bool = True) -> None:
+    """Write a label image, or probabilities, with smaller levels made by striding, never averaging.
 
     `labels` may be a zarr array on disk: it is copied chunk by chunk.
     """
@@ -31,7 +31,9 @@ def write_ome_zarr(path: Path, labels: Any, spatial: Spatial, name: str) -> None
         datasets.append(_write_level(group, len(datasets), source, spatial, factors))
     axes = [_axis(letter, unit) for letter, unit in zip(spatial.axes, spatial.units, strict=True)]
     image = {"version": "0.4", "name": name, "axes": axes, "datasets": datasets, "type": "nearest"}
-    said: dict[str, Any] = {"multiscales": [image], "image-label": {"version": "0.4"}}
+    said: dict[str, Any] = {"multiscales": [image]}
+    if is_labels:
+        said["image-label"] = {"version": "0.4"}
     group.attrs.update(said)
 
 

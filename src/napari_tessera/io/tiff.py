@@ -145,13 +145,13 @@ def _pixel_size(file: tifffile.TiffFile) -> dict[str, float | None]:
 def write_tiff(
     path: Path, labels: np.ndarray, spatial: Spatial, *, as_ome: bool = False, axes: str | None = None
 ) -> None:
-    """Write labels with their pixel size, zlib-compressed, as BigTIFF where they need more than 4 GB.
+    """Write labels or probabilities with their pixel size, zlib-compressed, as BigTIFF where they need more than 4 GB.
 
     OME-TIFF is written if `as_ome`, or where ImageJ's own format cannot hold the labels (more than 65,535 of them,
     more than 4 GB, or an axis it does not know). `axes` says where channels are, for an image of whole numbers.
     """
-    labels, axes = smallest_unsigned(labels), axes or spatial.axes
-    fits_imagej = labels.dtype == np.uint16 and labels.nbytes < LARGEST_CLASSIC_TIFF_BYTES
+    labels, axes = labels if labels.dtype == np.float32 else smallest_unsigned(labels), axes or spatial.axes
+    fits_imagej = labels.dtype in (np.uint16, np.float32) and labels.nbytes < LARGEST_CLASSIC_TIFF_BYTES
     is_in_order = [axis for axis in "TZCYX" if axis in axes] == list(axes)
     if as_ome or not (fits_imagej and is_in_order):
         _write_ome(path, labels, spatial, axes)

@@ -1,8 +1,9 @@
-"""Write a result: labels, the record that replays it, and the table."""
+"""Write a result: labels or probabilities, the record that replays it, and the table."""
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import stem
 from napari_tessera.io.sidecar import record_text
 from napari_tessera.io.together import check_free, written_together
-from napari_tessera.result import LabelImage, Result
+from napari_tessera.result import Kind, LabelImage, Result
 from napari_tessera.spec import Table
 
+OUTSIDE_NAMES = re.compile(r"[^\w .-]")
+"""What a class may be called, but a file may not everywhere."""
 FORMATS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".png", ".npy")
 
 
@@ -27,15 +30,16 @@ def write_result(
     overwrite: bool = False,
     inputs: Iterable[Path] = (),
 ) -> list[Path]:
-    """Write label images, and beside them the record as .json and the table as .csv.
+    """Write label images or probabilities, and beside them the record as .json and the table as .csv.
 
     Parameters
     ----------
     result : Result
-        Further label images than the first are written as "<name>-<method>".
+        Further images than the first are written as "<name>-<method>", probabilities as "<name>-<class>".
     out_path : str or Path
         Its ending chooses the format: .tif (as ImageJ reads it, where it can be), .ome.tif, .zarr or .ome.zarr
-        (OME-Zarr 0.4), .png (one plane, labels up to 65,535) or .npy. The folder is made if it is missing.
+        (OME-Zarr 0.4), .png (one plane, labels up to 65,535, no probabilities) or .npy. The folder is made if it is
+        missing.
     picture : Picture, optional
         What was segmented; it is never overwritten.
     overwrite : bool
@@ -56,9 +60,10 @@ def write_result(
     """
     out_path = Path(out_path)
     ending = check_format(out_path)
+    check_can_hold(out_path, result.images[0].kind)
     read = [*inputs, *([picture.path] if picture is not None and picture.path is not None else [])]
     base = stem(out_path)
-    names = [base, *(f"{base}-{image.name}" for image in result.images[1:])]
+    names = [base, *(f"{base}-{OUTSIDE_NAMES.sub('_', image.name)}" for image in result.images[1:])]
     files = [out_path, *(out_path.with_name(name + ending) for name in names[1:])]
     tables = [(out_path.with_name(f"{name}.csv"), image.table) for name, image in named_tables(names, result)]
     paths = [*files, out_path.with_name(f"{base}.json"), *(path for path, _ in tables)]
@@ -87,6 +92,17 @@ def check_format(path: Path) -> str:
     raise FileError(f"{path} does not say a format that can be written. End its name in one of {', '.join(FORMATS)}.")
 
 
+def check_can_hold(path: Path, kind: Kind) -> None:
+    """Refuse probabilities in a format that holds whole numbers.
+
+    Raises
+    ------
+    FileError
+    """
+    if kind == "probabilities" and path.name.lower().endswith(".png"):
+        raise FileError(f"{path}: PNG holds whole numbers, not probabilities. Write .tif, .ome.zarr or .npy instead.")
+
+
 def planned_files(out_path: Path) -> list[Path]:
     """Files that `write_result` will write for a result of one label image."""
     check_format(out_path)
@@ -103,7 +119,7 @@ def _write_labels(path: Path, ending: str, image: LabelImage) -> None:
     if kind.endswith(".zarr"):
         from napari_tessera.io.ome_zarr_labels import write_ome_zarr
 
-        write_ome_zarr(path, image.data, image.spatial, image.name)
+        write_ome_zarr(path, image.data, image.spatial, image.name, is_labels=image.kind != "probabilities")
         return
     labels = np.asarray(image.data)
     if kind == ".png":
