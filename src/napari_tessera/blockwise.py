@@ -123,7 +123,9 @@ def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:
     if overlapping.measured is not None:
         two_pass, settings = overlapping.measured
         fitted = yield from part_of(passes.measure(two_pass, frame.having(settings), at), 0, 0.5, 1)
-    return (yield from part_of(overlapping.plan(fitted, Windows(frame)), 0.5, 0.5, 1))
+    planning = chunked.Threads(1).run(overlapping.plan, [(fitted, Windows(frame))], "Looking at the image")
+    (plan,) = yield from part_of(planning, 0.5, 0.5, 1)
+    return plan
 
 
 def _cut_to_tile(request: Request, index: tuple[int, ...], tile: Tile) -> Mapping[str, np.ndarray | None]:

@@ -21,8 +21,8 @@ class Stored(Protocol):
         """Lengths of the axes."""
         ...
 
-    def __getitem__(self, window: tuple[slice, ...]) -> np.ndarray:
-        """Read a window."""
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        """Read a window: a slice for each axis in space."""
         ...
 
 
@@ -37,8 +37,8 @@ class BlockPlan:
     reach : tuple of int
         How many pixels around a block are looked at, along each spatial axis: enough to see an object that the block
         cuts, and what decides its outline.
-    parts : tuple of int
-        Into how many parts a block is cut along each axis, where the whole would take too much memory at once.
+    parts : callable (block) -> tuple of int, optional
+        Into how many parts a block of these sides is cut along each axis, where it would take too much memory at once.
     is_threaded : bool
         Whether a block keeps all processors busy by itself, so that one at a time is enough.
     smallest_px : int
@@ -47,7 +47,7 @@ class BlockPlan:
 
     label: Callable[..., Any]
     reach: tuple[int, ...]
-    parts: tuple[int, ...] = ()
+    parts: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
     is_threaded: bool = False
     smallest_px: int = 0
 

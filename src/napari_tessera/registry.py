@@ -137,7 +137,7 @@ METHODS: tuple[Method, ...] = (
     Method("region_growing", "Region growing"),
     Method("watershed", "Watershed", join="overlap"),
     Method("kmeans", "K-means", kind="classes", join="touch"),
-    Method("unet", "U-Net"),
+    Method("unet", "U-Net", join="overlap"),
     Method("refine", "Refine labels"),
     Method("compare", "Compare with truth"),
 )

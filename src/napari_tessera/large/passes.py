@@ -101,7 +101,8 @@ def label_overlapping(
         output[tile.write] = labels[tile.inner]
         return joining.describe_piece(labels, tile, shape, with_faces=True) if is_joined else None
 
-    grid = list(tiles(shape, frame.block, plan.reach, plan.parts or None))
+    parts = None if plan.parts is None else plan.parts(frame.block)
+    grid = list(tiles(shape, frame.block, plan.reach, parts))
     place = at.narrowed() if plan.is_threaded else at
     pieces = yield from part_of(over(frame, grid, label, place, "Labelling blocks"), 0, 0.95, 1)
     if not is_joined:

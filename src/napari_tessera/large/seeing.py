@@ -143,11 +143,12 @@ def windows_to_look_at(view: View, factor: float, ndim: int) -> list[View]:
     sides = [max(1, round(WINDOW_PX[ndim] / each)) for each in view.factors(factor)]
     sides[: view.ndim - ndim] = [1] * (view.ndim - ndim)
     places = [tile.write for tile in tiles(view.shape, sides, (0,) * view.ndim)]
-    parts = [view.cut(place) for place in places[:: -(-len(places) // MOST_CANDIDATES)]]
-    parts.sort(key=_content, reverse=True)
+    places = places[:: -(-len(places) // MOST_CANDIDATES)]
+    places.sort(key=lambda place: _content(view.cut(place)), reverse=True)
     # From the fuller half, but not its top alone: that may be dirt.
-    chosen = parts[: max(WINDOWS, len(parts) // 2)][:: max(1, len(parts) // (2 * WINDOWS))][:WINDOWS]
-    return [part.plane(0, 0) for part in chosen] if ndim < view.ndim else chosen
+    chosen = places[: max(WINDOWS, len(places) // 2)][:: max(1, len(places) // (2 * WINDOWS))][:WINDOWS]
+    parts = [view.cut(place) for place in chosen]
+    return [part.plane(0, 0) for part in parts] if ndim < view.ndim else parts
 
 
 def _content(part: View) -> float:

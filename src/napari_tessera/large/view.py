@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_tessera.large.tiles import Slices
 from napari_tessera.nn.intensity import Levels, network_channels
+from napari_tessera.overlapping import Stored
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class View:
 
     Attributes
     ----------
-    image : array
+    image : array, or what is read like one
         (Y, X) or (Z, Y, X), with channels last if `has_channels`.
     levels : Levels
         Of the whole image, of which this may be a part.
@@ -26,7 +27,7 @@ class View:
         Size of a pixel along each axis; only ratios matter.
     """
 
-    image: np.ndarray
+    image: np.ndarray | Stored
     levels: Levels
     has_channels: bool
     spacing: tuple[float, ...]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from napari_tessera.catalogue import ModelEntry
 from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.grey import RGB_TO_LUMINANCE, to_grey
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.forward import Network
 
 LARGEST_FACTOR = 8
 """An object is magnified by no more than this, where the user gives its diameter."""
@@ -103,3 +110,14 @@ def check_diameter(entry: ModelEntry, diameter: float | None, shape: tuple[int, 
             "or leave it empty to have it estimated.",
             "diameter",
         )
+
+
+def loaded(entry: ModelEntry, device: str) -> Job[Network]:
+    """Load torch and the model, without keeping anybody waiting."""
+    from napari_tessera.large.watching import Watch, watched
+    from napari_tessera.nn.loading import load_torch
+
+    yield from part_of(load_torch(), 0, 3, 4)
+    from napari_tessera.nn.forward import load_network
+
+    return (yield from part_of(watched(partial(load_network, entry.path, device), Watch(1), "Loading model"), 3, 1, 4))

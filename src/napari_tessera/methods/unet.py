@@ -10,12 +10,14 @@ import numpy as np
 
 from napari_tessera import catalogue
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions
+from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions, loaded
+from napari_tessera.methods.unet_blocks import BLOCK_PX, is_better_in_blocks, overlapping
 from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 
 if TYPE_CHECKING:
     from napari_tessera.large.view import View
-    from napari_tessera.nn.forward import Network
+
+__all__ = ["BLOCK_PX", "class_names", "is_better_in_blocks", "overlapping", "unet"]
 
 
 def unet(
@@ -128,7 +130,7 @@ def unet(
     check_dimensions(entry, len(shape), "unet")
     check_diameter(entry, diameter, shape, "unet")
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "unet")
-    network = yield from part_of(_loaded(entry, device), 0, 1, 20)
+    network = yield from part_of(loaded(entry, device), 0, 1, 20)
 
     from napari_tessera.large.instances import Wanted
     from napari_tessera.large.seeing import Looking
@@ -138,17 +140,6 @@ def unet(
     looking, wanted = Looking(diameter, averaging, tile), Wanted(output, level, min_size)
     stacking = Stacking(volume == "orientations", overlap)
     return (yield from part_of(segment(network, view, looking, wanted, stacking), 2, 18, 20))
-
-
-def _loaded(entry: catalogue.ModelEntry, device: str) -> Job[Network]:
-    """Load torch and the model, without keeping anybody waiting."""
-    from napari_tessera.large.watching import Watch, watched
-    from napari_tessera.nn.loading import load_torch
-
-    yield from part_of(load_torch(), 0, 3, 4)
-    from napari_tessera.nn.forward import load_network
-
-    return (yield from part_of(watched(partial(load_network, entry.path, device), Watch(1), "Loading model"), 3, 1, 4))
 
 
 def _viewed(

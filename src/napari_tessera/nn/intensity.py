@@ -84,9 +84,12 @@ def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
     if kind == "channels":
         low, high = np.percentile(image, [LOW_PERCENT, HIGH_PERCENT], axis=tuple(range(image.ndim - 1)))
         return Levels(tuple(low.tolist()), tuple(high.tolist()))
-    low, middle, high = np.percentile(image, [LOW_PERCENT, 50, HIGH_PERCENT])
-    span = max(float(high - low), SMALLEST_SPAN)
-    return Levels(float(low), float(high), bool((middle - low) / span > BRIGHT_BACKGROUND))
+    return levels_between(*np.percentile(image, [LOW_PERCENT, 50, HIGH_PERCENT]).tolist())
+
+
+def levels_between(low: float, middle: float, high: float) -> Levels:
+    """Make levels of percentiles 0.5, 50 and 99.8 of all channels together."""
+    return Levels(low, high, (middle - low) / max(high - low, SMALLEST_SPAN) > BRIGHT_BACKGROUND)
 
 
 def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | None = None) -> np.ndarray:

@@ -1,0 +1,83 @@
+"""Brightness of an image that is too large to hold, as a network needs it: percentiles from the sums of its blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.catalogue import ModelEntry
+from napari_tessera.jobs import Job
+from napari_tessera.methods.histogram import Histogram, Measure, measure_block, rounds_for
+from napari_tessera.methods.network_input import channels_for
+from napari_tessera.methods.threshold_passes import THRESHOLD
+from napari_tessera.nn.intensity import HIGH_PERCENT, LOW_PERCENT, Levels, kind_of, levels_between
+
+Measures = tuple[Measure, ...]
+"""One for all channels together, or one for each channel, as the model's kind of image wants it."""
+
+
+def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
+    """Return what `np.percentile` would, of all the values that were counted; exact for 8- and 16-bit integers.
+
+    Parameters
+    ----------
+    measure : Measure
+    percents : tuple of float
+        0 to 100.
+    """
+    if measure.histogram is None:
+        return [float(measure.value_grid.low)] * len(percents)
+    return [_percentile(measure.histogram, percent) for percent in percents]
+
+
+def _percentile(histogram: Histogram, percent: float) -> float:
+    """Interpolate between the two values around a rank."""
+    upto = np.cumsum(histogram.counts)
+    rank = percent / 100 * (int(upto[-1]) - 1)
+    below = int(rank)
+    steps = np.searchsorted(upto, [below, min(below + 1, int(upto[-1]) - 1)], side="right")
+    low, high = (histogram.value_at(step) for step in steps.tolist())
+    return low + (rank - below) * (high - low)
+
+
+def _prepare(
+    image: np.ndarray, *, entry: ModelEntry, channel_axis: int | None, channel: int, **_: Any
+) -> Job[np.ndarray]:
+    """Choose the channels that the model is shown."""
+    yield from ()
+    return np.ascontiguousarray(channels_for(entry, image, channel_axis, channel, "unet")[0])
+
+
+def _summarise(
+    prepared: np.ndarray, start: tuple[int, ...], earlier: Measures | None, *, entry: ModelEntry, **_: Any
+) -> Measures:
+    parts = np.moveaxis(prepared, -1, 0) if kind_of(entry.header) == "channels" else [prepared]
+    before = earlier or (None,) * len(parts)
+    return tuple(measure_block(np.ascontiguousarray(part), old) for part, old in zip(parts, before, strict=True))
+
+
+def _merge(one: Measures, other: Measures) -> Measures:
+    return tuple(first + second for first, second in zip(one, other, strict=True))
+
+
+def _fit(measures: Measures, *, entry: ModelEntry, **_: Any) -> Job[dict[str, Any]]:
+    yield from ()
+    found = [percentiles(each, (LOW_PERCENT, 50, HIGH_PERCENT)) for each in measures]
+    if kind_of(entry.header) == "colours":
+        return {"levels": levels_between(*found[0])}
+    low, _middle, high = zip(*found, strict=True)
+    return {"levels": Levels(low, high)}
+
+
+LEVELS = replace(
+    THRESHOLD,
+    reach=lambda **_: 0,
+    prepare=_prepare,
+    rounds=lambda prepared, **_: rounds_for(prepared.dtype),
+    summarise=_summarise,
+    merge=_merge,
+    fit=_fit,
+)
+"""The measuring half of a method in two passes, with a setting `entry`, the model: it finds the `levels`."""
