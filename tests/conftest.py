@@ -30,6 +30,36 @@ def settings_file(tmp_path, monkeypatch):
     return path
 
 
+@pytest.fixture(autouse=True)
+def own_models(tmp_path, monkeypatch):
+    """Keep the models that a test imports out of the user's own folder; return the folder used instead."""
+    folder = tmp_path / "own-models"
+    monkeypatch.setenv("TESSERA_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def shipped_cells(tmp_path, monkeypatch):
+    """Let "cells" be the one model that comes with Tessera; return its folder."""
+    from model_bytes import sound_model, with_fields
+
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    (folder / "cells.safetensors").write_bytes(with_fields(sound_model(), name="cells", summary="Finds cells."))
+    monkeypatch.setattr("napari_tessera.catalogue.shipped_folder", lambda: folder)
+    return folder
+
+
+@pytest.fixture
+def yeast_file(tmp_path):
+    """The file of a model named "yeast", as if downloaded."""
+    from model_bytes import sound_model, with_fields
+
+    path = tmp_path / "download.safetensors"
+    path.write_bytes(with_fields(sound_model(), name="yeast", title="Yeast", licence="CC0-1.0", diameter_px=20.5))
+    return path
+
+
 @pytest.fixture
 def make_napari_viewer(make_napari_viewer, monkeypatch):
     """Let napari's viewer open where Qt has no OpenGL: it then draws nothing, and all else is real."""
