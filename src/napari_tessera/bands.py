@@ -6,7 +6,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from napari_tessera.jobs import Job, Progress
@@ -17,6 +17,8 @@ Piece = tuple[slice, ...]
 
 PIECE_PX = 2**18
 """Pixels in one piece: a few milliseconds of pointwise work."""
+BEAT_SECONDS = 0.05
+"""Time between two signs of life while something long is under way."""
 
 
 def worker_count() -> int:
@@ -77,3 +79,19 @@ def in_threads(work: Callable[[Item], Outcome], items: Sequence[Item], text: str
     finally:
         pool.shutdown(cancel_futures=True)
     return outcomes
+
+
+def in_background(work: Callable[[], Outcome], text: str = "") -> Job[Outcome]:
+    """Call `work` in a thread, for what cannot be cut into pieces and leaves the interpreter free.
+
+    A job that is closed does not wait: the thread finishes by itself, and its outcome is forgotten.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        running = pool.submit(work)
+        while True:
+            yield Progress(0, 1, text)
+            if wait([running], BEAT_SECONDS).done:
+                return running.result()
+    finally:
+        pool.shutdown(wait=False)

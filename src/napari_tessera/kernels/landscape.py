@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from napari_tessera.bands import bands, in_threads, widened
-from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.bands import bands, in_background, in_threads, widened
+from napari_tessera.jobs import Job, part_of
 from napari_tessera.labels import label_dtype, neighbourhood
 
 LEVELS_PER_PX = 64
@@ -93,8 +93,8 @@ def ground_of(hills: Hills, mask: np.ndarray, connectivity: int) -> Job[Ground]:
     ranges = yield from part_of(in_threads(partial(_range_in, height, mask), cut, "Shaping landscape"), 0, 1, 3)
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     low = 0.0 if hills.is_distance else low
-    yield Progress(1, 3, "Shaping landscape")
-    labels = number_regions(mask, connectivity)
+    numbering = in_background(partial(number_regions, mask, connectivity), "Shaping landscape")
+    labels = yield from part_of(numbering, 1, 1, 3)
     levels = np.zeros(labels.shape, np.uint16)
     if not high > low:
         return Ground(labels, levels, 0, 0.0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from napari_tessera.bands import Piece, in_threads, pieces
-from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.bands import Piece, in_background, in_threads, pieces
+from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels.numbering import numbered
 from napari_tessera.kernels.resampling import interpolated, outlined
 from napari_tessera.labels import connected_components
@@ -146,11 +147,13 @@ def components_of(classes: np.ndarray, min_size: int) -> Job[np.ndarray]:
     """Make each connected region of a class an object, numbered in raster order; smaller regions are dropped."""
     labels = np.zeros(classes.shape, np.int32)
     for number in range(1, int(classes.max(initial=0)) + 1):
-        yield Progress(0, 1, "Numbering objects")
-        found = connected_components(classes == number)
-        yield Progress(0, 1, "Numbering objects")
-        labels += np.where(found > 0, found + labels.max(), 0)
+        labels = yield from in_background(partial(_add_components, labels, classes == number), "Numbering objects")
     return (yield from numbered(labels, np.arange(int(labels.max(initial=0)) + 1), min_size))
+
+
+def _add_components(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    found = connected_components(mask)
+    return np.where(mask, found + labels.max(initial=0), labels)
 
 
 def _own_level(header: Mapping[str, Any]) -> float | None:
