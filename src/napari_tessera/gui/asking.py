@@ -10,11 +10,12 @@ import numpy as np
 
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.region import Region
-from napari_tessera.registry import method_named
+from napari_tessera.registry import Method, method_named
 from napari_tessera.result import Result
 from napari_tessera.spatial import Spatial
 
 if TYPE_CHECKING:
+    from napari_tessera.forecast import Forecast
     from napari_tessera.request import Request
 
 # What computes is imported where it is used, in the thread: a widget opens without waiting for SciPy.
@@ -89,6 +90,21 @@ def answering(question: Question) -> Job[Result]:
         return (yield from part_of(job, 2, 98, 100))
     request = bound(question)
     return (yield from part_of(api.job(request), 2, 98, 100))
+
+
+def foreseeing(question: Question) -> Job[Forecast]:
+    """Foresee what answering a question will cost."""
+    yield Progress(0, 1, "Loading PyTorch")
+    from napari_tessera.forecast import forecast
+    from napari_tessera.nn.loading import load_torch
+
+    yield from load_torch()
+    return forecast(question.axes, question.image.shape, question.region, question.parameters)
+
+
+def needs_network(method: Method) -> bool:
+    """Say whether a method runs a network, which it then takes from a model file."""
+    return any(parameter.model is not None for parameter in method.parameters)
 
 
 def holding_still(question: Question) -> Job[Question]:

@@ -30,9 +30,12 @@ class Field:
         What the form shows in the setting's row.
     has_own_title : bool
         The widget says its own title (a check box), so the row needs none.
+    below : QWidget or None
+        What stands under the row, across the whole form.
     """
 
     has_own_title = False
+    below: QWidget | None = None
 
     def __init__(self, parameter: Parameter, widget: ValueWidget[Any]) -> None:
         self.parameter = parameter
@@ -53,6 +56,9 @@ class Field:
     def on_change(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever the user or the program changes the value."""
         self.widget.changed.connect(lambda *_: callback())
+
+    def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
+        """Call `callback` with the error when something that the field does fails; most fields do nothing that can."""
 
     def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
         """Show lengths and areas in another unit; only numbers care."""
@@ -207,6 +213,10 @@ def make_field(parameter: Parameter) -> Field:
     """Make the widget that suits a parameter's declaration."""
     if parameter.choices:
         return Choice(parameter)
+    if parameter.model is not None:
+        from napari_tessera.gui.model_field import ModelField
+
+        return ModelField(parameter)
     kinds: dict[type, Callable[[Parameter], Field]] = {bool: Switch, int: Number, float: Number}
     return kinds.get(parameter.kind, Text)(parameter)
 

@@ -52,6 +52,11 @@ class Form:
         for field in self.fields.values():
             field.on_change(callback)
 
+    def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
+        """Call `callback` with the error when something that a field does fails."""
+        for field in self.fields.values():
+            field.on_failure(callback)
+
     def restore_defaults(self) -> None:
         """Set every setting to what the declaration says."""
         self.values = self.method.declaration.defaults
@@ -82,6 +87,8 @@ class Form:
         field = make_field(parameter)
         self.fields[parameter.name] = field
         rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
+        if field.below is not None:
+            rows.add_wide(field.below)
         field.on_change(self.show_rows)
 
     def _rows_of(self, field: Field) -> Rows:

@@ -1,9 +1,9 @@
-"""Between napari's layers and plain arrays: read a layer, and make a new one from a result."""
+"""From napari's layers to plain arrays: what a layer holds, where it lies, what is drawn in it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,7 @@ from napari.components import Dims, ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_tessera.errors import InputError
-from napari_tessera.result import LabelImage
 from napari_tessera.spatial import Matrix, Spatial, as_matrix
-from napari_tessera.spec import Table
 
 RECORD = "tessera"
 """Key in a layer's metadata that holds the record of how it was made."""
@@ -182,64 +180,12 @@ def check_plane_shown(layer: Layer, axes: str, dims: Dims) -> None:
         )
 
 
-def labels_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any]) -> Labels:
-    """Make a new Labels layer from a result, placed as the image it came from.
-
-    It is safe to call this in a worker thread: the layer belongs to no viewer yet.
-    """
-    data, spatial = image.data, image.spatial
-    if placement.channel_size and placement.full.axes.index("C") > 0:
-        data, spatial = _with_channel_axis(data, placement)
-    return Labels(
-        data,
-        name=name,
-        scale=spatial.scale,
-        translate=spatial.translate,
-        rotate=_array(spatial.rotate),
-        shear=_array(spatial.shear),
-        affine=_array(spatial.affine),
-        units=spatial.units,
-        axis_labels=spatial.axis_labels or None,
-        features=feature_table(image.table),
-        metadata={RECORD: record},
-    )
-
-
-def feature_table(table: Table) -> Any:
-    """Turn a result's table into napari's features: a column "index" says which label a row describes."""
-    import pandas as pd
-
-    if not table:
-        return None
-    columns = {"index": table["label"], **{name: column for name, column in table.items() if name != "label"}}
-    return pd.DataFrame(columns)
-
-
-def _with_channel_axis(data: np.ndarray, placement: Placement) -> tuple[np.ndarray, Spatial]:
-    """Put back an axis of channels that stands between others, of size one, and let it span all the channels.
-
-    napari lines up the last axes of its layers, so that without it time would be shown on the channels' slider.
-    """
-    place_of_channels = placement.full.axes.index("C")
-    size = placement.channel_size
-    step = placement.full.scale[place_of_channels]
-    scale, translate = list(placement.full.scale), list(placement.full.translate)
-    scale[place_of_channels] = step * size
-    translate[place_of_channels] += step * (size - 1) / 2
-    spatial = replace(placement.full, scale=tuple(scale), translate=tuple(translate))
-    return np.expand_dims(data, place_of_channels), spatial
-
-
 def _shear_matrix(shear: np.ndarray, ndim: int) -> Matrix:
     if np.ndim(shear) == 2:
         return as_matrix(shear)
     matrix = np.eye(ndim)
     matrix[np.triu_indices(ndim, 1)] = shear
     return as_matrix(matrix)
-
-
-def _array(matrix: Matrix | None) -> np.ndarray | None:
-    return None if matrix is None else np.array(matrix)
 
 
 def _ellipse(corners: np.ndarray) -> np.ndarray:

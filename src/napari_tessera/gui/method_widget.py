@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import napari.utils
-from napari.layers import Labels
+from napari.layers import Layer
 from qtpy.QtCore import QEvent, QTimer
 
 from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
-from napari_tessera.gui.asking import Question, answering
-from napari_tessera.gui.layers import Placement, array_of, labels_layer
+from napari_tessera.gui.asking import Question, answering, needs_network
+from napari_tessera.gui.layers import Placement, array_of
 from napari_tessera.gui.live_preview import LivePreview
+from napari_tessera.gui.new_layers import result_layer
 from napari_tessera.gui.panel import Panel
 from napari_tessera.gui.recipe_menu import RecipeMenu
 from napari_tessera.gui.warm_up import warm_up
@@ -28,6 +29,7 @@ SECONDS_BETWEEN_ACTIVITY = 0.5
 SHORTEST_TOLD_SECONDS = 0.1
 SAVE_AFTER_MS = 500
 WARM_UP_AFTER_MS = 300
+SETTINGS_OF_NETWORKS = ("model", "device")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Answer:
     """A result, and the layers made from it that no viewer holds yet."""
 
     result: Result
-    layers: tuple[Labels, ...]
+    layers: tuple[Layer, ...]
 
 
 class MethodWidget(Panel):
@@ -55,6 +57,8 @@ class MethodWidget(Panel):
         self._remember()
         self._connect()
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
+        if needs_network(self.method):
+            self.forecast.follow(self.question)
 
     def question(self, recipe: Any = None) -> Question:
         """Read the whole widget.
@@ -107,7 +111,11 @@ class MethodWidget(Panel):
         result = yield from part_of(answering(question), 0, 97, 100)
         yield Progress(97, 100, "Making the layer")
         name = f"{question.name} · {self.method.title.lower()}"
-        return Answer(result, tuple(labels_layer(image, placement, name, result.provenance) for image in result.images))
+        made = [
+            result_layer(image, placement, name, result.provenance, number)
+            for number, image in enumerate(result.images)
+        ]
+        return Answer(result, tuple(made))
 
     def show_answer(self, answer: Answer) -> None:
         """Add the new layers to the viewer in the place of the preview, and say what was found."""
@@ -121,6 +129,7 @@ class MethodWidget(Panel):
         """Stop everything; called when the widget goes."""
         self.runner.cancel()
         self.preview.close()
+        self.forecast.close_down()
         self.runner.wait(SECONDS_TO_STOP)
         self._end_activity()
 
@@ -182,7 +191,9 @@ class MethodWidget(Panel):
 
     def _warm_up(self) -> None:
         layer = self.inputs.main.layer
-        warm_up(self.method, "uint8" if layer is None else array_of(layer).dtype)
+        values = self.form.values
+        chosen = {name: value for name, value in values.items() if name in SETTINGS_OF_NETWORKS}
+        warm_up(self.method, "uint8" if layer is None else array_of(layer).dtype, chosen)
 
     def _remember(self) -> None:
         self.form.values = settings.load(self.method)
@@ -199,23 +210,28 @@ class MethodWidget(Panel):
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(self._on_cancelled)
         self.form.on_change(self._save_timer.start)
+        self.form.on_failure(self.bar.show_error)
         self.form.on_change(self.preview.update)
         self.inputs.on_change(self.preview.update)
+        for on_change in (self.form.on_change, self.inputs.on_change, self.region.on_change):
+            on_change(self.forecast.update_soon)
         self.inputs.on_change(self.bar.clear_error)
         self.region.on_change(self.bar.clear_error)
         self.preview_switch.changed.connect(self.preview.switch)
         # Qt cuts a widget's own methods off before it says that the widget is destroyed.
-        runner, latest = self.runner, self.preview.latest
+        runner, served = self.runner, (self.preview.latest, self.forecast.latest)
         self.destroyed.connect(lambda: runner.cancel())
-        self.destroyed.connect(lambda: latest.stop())
+        for latest in served:
+            self.destroyed.connect(lambda _=None, latest=latest: latest.stop())
 
 
 def summary_of(result: Result) -> str:
     """Say what a run found, and how long it took."""
     image = result.images[0]
-    count = len(image.table["label"]) if image.table else int(image.data.max())
-    kind = {"objects": "object", "classes": "class"}[image.kind]
-    plural = {"object": "objects", "class": "classes"}[kind]
     seconds = result.provenance["seconds"]
     took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
-    return f"{count} {kind if count == 1 else plural} in {took}."
+    if image.kind == "probabilities":
+        return f"Probabilities of {', '.join(each.name for each in result.images)} in {took}."
+    count = len(image.table["label"]) if image.table else int(image.data.max())
+    singular, plural = {"objects": ("object", "objects"), "classes": ("class", "classes")}[image.kind]
+    return f"{count} {singular if count == 1 else plural} in {took}."

@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_tessera.gui.fields import let_shrink
+from napari_tessera.gui.forecast_line import ForecastLine
 from napari_tessera.gui.form import Form
 from napari_tessera.gui.inputs_box import InputsBox
 from napari_tessera.gui.layers import short_unit
@@ -37,6 +38,8 @@ class Panel(QWidget):
     sizes : magicgui combo box
         Whether sizes are shown in pixels or in the layer's unit.
     preview_switch : magicgui check box
+    forecast : ForecastLine
+        Stays hidden where no network runs.
     bar : RunBar
     """
 
@@ -52,6 +55,7 @@ class Panel(QWidget):
         self.more.add("Sizes in", self.sizes.native, self.sizes.tooltip or "")
         self.region = RegionBox(viewer, self.more)
         self.preview_switch = CheckBox(text="Live preview", tooltip=tooltip(PREVIEW_HELP))
+        self.forecast = ForecastLine()
         self.bar = RunBar()
         self._lay_out()
         self.inputs.on_change(self.follow_layer)
@@ -112,6 +116,7 @@ class Panel(QWidget):
         layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
         if self.method.name in METHODS_WITH_PREVIEW:
             layout.addWidget(self.preview_switch.native)
+        layout.addWidget(self.forecast)
         layout.addWidget(self.bar)
         layout.addStretch(1)
         whole = QVBoxLayout(self)

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy
 from superqt import QCollapsible
 
 LABEL_WIDTH_PX = 100
-LEAST_HEIGHT_PX = 60
+LEAST_HEIGHT_PX = 40
 
 
 class Rows(QWidget):
@@ -32,6 +32,10 @@ class Rows(QWidget):
         label.setMinimumHeight(native.sizeHint().height())
         self._titles[native] = label
         self._layout.addRow(label, native)
+
+    def add_wide(self, native: QWidget) -> None:
+        """Add something across both columns that belongs to the row above it."""
+        self._layout.addRow(native)
 
     def show_row(self, native: QWidget, is_shown: bool) -> None:
         """Show or hide a row."""

@@ -29,6 +29,12 @@ class KMeansWidget(MethodWidget):
     method_name = "kmeans"
 
 
+class UNetWidget(MethodWidget):
+    """U-Net."""
+
+    method_name = "unet"
+
+
 class RefineWidget(MethodWidget):
     """Refine labels."""
 

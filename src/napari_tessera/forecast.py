@@ -1,0 +1,155 @@
+"""What a run of a network will cost before it starts: where it runs, how long it takes, how much memory it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.catalogue import find
+from napari_tessera.door import Layout
+from napari_tessera.region import Region
+
+MINUTE_S, HOUR_S = 60, 3600
+LABEL_BYTES = 4
+ORIENTATIONS, SIDES_SEEN = "orientations", 3
+SHARE_OF_FREE_MEMORY = 0.9
+"""A run that needs more than this share of the free memory is likely to fail, or to slow everything down."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will cost.
+
+    Attributes
+    ----------
+    device : str
+        Where the network runs, in words.
+    seconds : float
+    needed_bytes, free_bytes : int
+        Memory of the computer.
+    diameter_px : float or None
+        The time holds for objects of about this diameter, which is not known yet; smaller ones take longer.
+    """
+
+    device: str
+    seconds: float
+    needed_bytes: int
+    free_bytes: int
+    diameter_px: float | None = None
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the memory will hardly suffice."""
+        return self.needed_bytes > SHARE_OF_FREE_MEMORY * self.free_bytes
+
+    @property
+    def sentence(self) -> str:
+        """The forecast in one plain sentence, and advice where memory is short."""
+        needed = in_gigabytes(self.needed_bytes)
+        sized = "" if self.diameter_px is None else f" if objects are about {self.diameter_px:g} px wide"
+        plain = f"On {self.device}: {in_time(self.seconds)}{sized}, {needed} of memory"
+        if not self.is_too_large:
+            return f"{plain}."
+        return (
+            f"{plain}, but only {in_gigabytes(self.free_bytes)} are free. Work on one plane or a region, or close "
+            "other programs."
+        )
+
+
+def forecast(axes: str, shape: tuple[int, ...], region: Region | None, parameters: Mapping[str, Any]) -> Forecast:
+    """Foresee what a run of a network costs. It loads torch, and measures once how fast the device is.
+
+    Parameters
+    ----------
+    axes : str
+        One letter per axis of the image, such as "TYXC".
+    shape : tuple of int
+        Of the image.
+    region : Region or None
+        Part of the image to work on.
+    parameters : mapping
+        Of the method: its model and device, the diameter, whether mirror images are averaged, and how volumes are seen.
+
+    Raises
+    ------
+    ParameterError, ModelError
+        If there is no such model or device.
+    """
+    from napari_tessera.nn import cost, device
+
+    header = find(parameters["model"]).header
+    count, sides = frames_of(axes, shape, region)
+    factor = factor_of(header, parameters["diameter"])
+    kind = device.choose(parameters["device"])
+    each = cost.estimate(header, sides, factor, kind, parameters["averaging"])
+    is_seen_thrice = parameters["volume"] == ORIENTATIONS and len(sides) > header["architecture"]["ndim"]
+    is_guess = parameters["diameter"] is None and header.get("diameter_px") is not None
+    return Forecast(
+        device.describe(kind).title,
+        count * (SIDES_SEEN if is_seen_thrice else 1) * each.seconds,
+        each.n_bytes + LABEL_BYTES * count * math.prod(sides),
+        device.free_bytes("cpu"),
+        header["diameter_px"] if is_guess else None,
+    )
+
+
+def factor_of(header: Mapping[str, Any], diameter_px: float | None) -> float:
+    """Say how many pixels the network sees for each of the image; as many where the diameter is not known yet."""
+    usual_px = header.get("diameter_px")
+    return usual_px / diameter_px if usual_px and diameter_px else 1.0
+
+
+def in_time(seconds: float) -> str:
+    """Say a time as roughly as it is known.
+
+    Examples
+    --------
+    >>> in_time(0.4), in_time(12.3), in_time(250), in_time(9000)
+    ('about 1 s', 'about 12 s', 'about 4 min', 'about 2.5 h')
+    """
+    if seconds < MINUTE_S:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < HOUR_S:
+        return f"about {round(seconds / MINUTE_S)} min"
+    return f"about {seconds / HOUR_S:.1f} h"
+
+
+def in_gigabytes(n_bytes: float) -> str:
+    """Say an amount of memory, never less than it is: one place after the point, none from 10 on.
+
+    Examples
+    --------
+    >>> in_gigabytes(520e6), in_gigabytes(31e9)
+    ('0.6 GB', '31 GB')
+    """
+    gigabytes = n_bytes / 1e9
+    return f"{math.ceil(gigabytes):.0f} GB" if gigabytes > 10 else f"{math.ceil(10 * gigabytes) / 10:.1f} GB"
+
+
+def frames_of(axes: str, shape: tuple[int, ...], region: Region | None) -> tuple[int, tuple[int, ...]]:
+    """Say how many frames a run has, and how large each is: the box around the region, without channels.
+
+    Returns
+    -------
+    count : int
+    sides : tuple of int
+        Pixels along (z,) y, x.
+
+    Examples
+    --------
+    >>> frames_of("TYXC", (5, 64, 48, 3), None)
+    (5, (64, 48))
+    """
+    size = dict(zip(axes, shape, strict=True))
+    planes: Mapping[str, Any] = {} if region is None else region.planes
+    kept = Layout("".join(axis for axis in axes if axis not in planes))
+    if region is not None and region.polygons:
+        vertices = np.concatenate(region.polygons)
+        for axis, places in zip("YX", vertices.T, strict=True):
+            inside = np.clip([places.min(), places.max() + 1], 0, size[axis])
+            size[axis] = max(1, math.ceil(inside[1] - inside[0]))
+    return math.prod(size[axis] for axis in kept.loops), tuple(size[axis] for axis in kept.space)

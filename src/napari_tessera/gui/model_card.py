@@ -1,0 +1,94 @@
+"""What a model is for: a few lines in the form, and the whole card in a window of its own."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
+
+if TYPE_CHECKING:
+    from napari_tessera.catalogue import ModelEntry
+
+MORE = "tessera:more"
+CARD_SIZE_PX = (640, 560)
+CARD_STYLE = "QLabel { background-color: rgba(128, 128, 128, 40); border-radius: 4px; padding: 6px; }"
+DOI = "doi:"
+
+
+class ModelCard(QLabel):
+    """The lines under the box of models; a click on "more" opens the whole card."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setStyleSheet(CARD_STYLE)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.LinksAccessibleByMouse)
+        self.linkActivated.connect(self._on_link)
+        self._entry: ModelEntry | None = None
+        self.whole: CardWindow | None = None
+
+    def show_entry(self, entry: ModelEntry) -> None:
+        """Say in short what the model is for."""
+        self._entry = entry
+        self.setText("<br>".join([*short_lines(entry), f'<a href="{MORE}">more …</a>']))
+
+    def say(self, text: str) -> None:
+        """Show a sentence instead of a card."""
+        self._entry = None
+        self.setText(escape(text))
+
+    def _on_link(self, link: str) -> None:
+        if link == MORE:
+            self.open_whole()
+        else:
+            QDesktopServices.openUrl(QUrl(link))
+
+    def open_whole(self) -> None:
+        """Open the whole card; the rest of the program goes on."""
+        if self._entry is not None:
+            self.whole = CardWindow(self._entry, self.window())
+            self.whole.show()
+
+
+class CardWindow(QDialog):
+    """The whole card of a model, as its file holds it."""
+
+    def __init__(self, entry: ModelEntry, parent: QWidget | None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(entry.title)
+        self.text = QTextBrowser()
+        self.text.setOpenExternalLinks(True)
+        self.text.setMarkdown(whole_card(entry))
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.close)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.text)
+        layout.addWidget(buttons)
+        self.resize(*CARD_SIZE_PX)
+
+
+def short_lines(entry: ModelEntry) -> list[str]:
+    """Say what a model finds, how large its objects are, and whom to thank: lines of rich text."""
+    size = "" if entry.diameter_px is None else f", about {entry.diameter_px:g} px wide in training"
+    what = f"{entry.ndim}-D {entry.task}: {', '.join(entry.classes[1:])}{size}."
+    thanks = [f"Licence: {escape(entry.licence)}" if entry.licence else "No licence is given", _cited(entry)]
+    return [escape(entry.summary), escape(what), " · ".join(filter(None, thanks))]
+
+
+def _cited(entry: ModelEntry) -> str:
+    """Link to what to cite, where that is a DOI."""
+    cite = str(entry.header.get("cite") or "")
+    if not cite.startswith(DOI):
+        return escape(cite)
+    return f'<a href="https://doi.org/{escape(cite.removeprefix(DOI), quote=True)}">{escape(cite)}</a>'
+
+
+def whole_card(entry: ModelEntry) -> str:
+    """Return the card as markdown, with what the file itself is."""
+    return f"{entry.card}\n\n---\n\nFile: `{entry.path}` ({entry.n_bytes / 1e6:.1f} MB)\n"

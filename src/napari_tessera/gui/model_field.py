@@ -1,0 +1,154 @@
+"""The setting that says which model to use: a box of the models there are, and the chosen one's card below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import QFileSystemWatcher
+from qtpy.QtWidgets import QFileDialog
+
+from napari_tessera import catalogue
+from napari_tessera.gui.fields import Field, let_shrink
+from napari_tessera.gui.model_card import ModelCard
+from napari_tessera.gui.wording import tooltip
+from napari_tessera.gui.worker import Runner
+from napari_tessera.jobs import Job, Progress
+from napari_tessera.spec import Parameter
+
+if TYPE_CHECKING:
+    from napari_tessera.catalogue import ModelEntry
+
+IMPORT, NO_MODEL = "Import a model file …", ""
+FILES = "Models of Tessera (*.safetensors)"
+
+
+class ModelField(Field):
+    """A box of models by title; the last entry imports a file.
+
+    Attributes
+    ----------
+    below : ModelCard
+        What the chosen model is for, across the whole form.
+    """
+
+    below: ModelCard
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.parameter = parameter
+        self._chosen: str = parameter.default
+        self._failed: list[Callable[[BaseException], Any]] = []
+        self.combo = ComboBox(name=parameter.name, choices=self._choices, value=parameter.default)
+        super().__init__(parameter, self.combo)
+        let_shrink(self.native)
+        self.below = ModelCard()
+        self.runner = Runner()
+        self.runner.returned.connect(self._on_imported)
+        self.runner.failed.connect(self._on_failed)
+        self.watcher = QFileSystemWatcher()
+        self.watcher.directoryChanged.connect(lambda _: self.refresh())
+        self.widget.changed.connect(self._on_chosen)
+        self.refresh()
+
+    @property
+    def value(self) -> str:
+        """Name of the chosen model, even if it is not there any more."""
+        return self._chosen
+
+    @value.setter
+    def value(self, name: str) -> None:
+        self._chosen = name
+        self.refresh()
+        self.widget.changed.emit(name)
+
+    def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
+        """Call `callback` with the error if a file cannot be imported."""
+        self._failed.append(callback)
+
+    def refresh(self) -> None:
+        """Follow models that came or went; the chosen one stays chosen."""
+        with self.widget.changed.blocked():
+            self.combo.reset_choices()
+            self.combo.value = self._chosen
+        self._disable_damaged()
+        self._show_card()
+        self._watch()
+
+    def import_file(self, path: str | Path) -> None:
+        """Copy a model file into the user's folder, and choose it."""
+        if not self.runner.is_running:
+            self.runner.start(_importing(Path(path)))
+
+    def _choices(self, _: Any = None) -> list[tuple[str, str]]:
+        self.entries: dict[str, ModelEntry] = {}
+        for entry in filter(self._fits, catalogue.models()):
+            # The first of a name is the one that methods take.
+            self.entries.setdefault(entry.name, entry)
+        titles = [(_title_of(entry, self.entries), name) for name, entry in self.entries.items()]
+        if self._chosen not in self.entries:
+            titles.append((f"{self._chosen} (not found)", self._chosen))
+        return [*titles, (IMPORT, NO_MODEL)]
+
+    def _fits(self, entry: ModelEntry) -> bool:
+        """Say whether the method can run the model; a damaged one is listed, since nobody knows."""
+        kind = self.parameter.model.kind if self.parameter.model else ""
+        return bool(entry.error) or entry.header["architecture"].get("kind", kind) == kind
+
+    def _disable_damaged(self) -> None:
+        items = self.combo.native.model()
+        for number, name in enumerate(self.combo.choices):
+            entry = self.entries.get(str(name))
+            if entry is not None and entry.error:
+                items.item(number).setEnabled(False)
+                items.item(number).setToolTip(tooltip(entry.error))
+
+    def _show_card(self) -> None:
+        entry = self.entries.get(self._chosen)
+        if entry is None:
+            self.below.say(f"The model {self._chosen!r} is not on this computer. Import its file, or choose another.")
+        elif entry.error:
+            self.below.say(entry.error)
+        else:
+            self.below.show_entry(entry)
+
+    def _watch(self) -> None:
+        """Listen to the user's folder, or while there is none, to the nearest one above it."""
+        folder = catalogue.user_folder()
+        nearest = next(path for path in (folder, *folder.parents) if path.is_dir())
+        if self.watcher.directories() != [str(nearest)]:
+            for path in self.watcher.directories():
+                self.watcher.removePath(path)
+            self.watcher.addPath(str(nearest))
+
+    def _on_chosen(self, name: str) -> None:
+        if name != NO_MODEL:
+            self._chosen = name
+            self._show_card()
+            return
+        with self.widget.changed.blocked():
+            self.widget.value = self._chosen
+        path, _ = QFileDialog.getOpenFileName(self.native, IMPORT, "", FILES)
+        if path:
+            self.import_file(path)
+
+    def _on_imported(self, entry: ModelEntry) -> None:
+        self.value = entry.name
+
+    def _on_failed(self, error: BaseException) -> None:
+        for callback in self._failed:
+            callback(error)
+
+
+def _importing(path: Path) -> Job[ModelEntry]:
+    yield Progress(0, 1, "Importing")
+    return catalogue.import_model(path)
+
+
+def _title_of(entry: ModelEntry, entries: dict[str, ModelEntry]) -> str:
+    """Title of a model, with its name where two have the same title."""
+    if entry.error:
+        return f"{entry.name} (damaged)"
+    is_alone = sum(other.title == entry.title for other in entries.values()) == 1
+    return entry.title if is_alone else f"{entry.title} – {entry.name}"

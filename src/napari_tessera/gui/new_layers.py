@@ -1,0 +1,87 @@
+"""From a result to new napari layers, placed as the image that the result came from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+
+from napari_tessera.gui.layers import RECORD, Placement
+from napari_tessera.result import LabelImage
+from napari_tessera.spatial import Matrix, Spatial
+from napari_tessera.spec import Table
+
+CLASS_COLOURMAPS = ("bop orange", "bop blue", "bop purple", "green", "yellow", "gray")
+
+
+def result_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any], number: int = 0) -> Layer:
+    """Make a new layer from a result, placed as the image it came from: labels, or the probabilities of a class.
+
+    It is safe to call this in a worker thread: the layer belongs to no viewer yet. `number` counts the classes, each of
+    which gets a colour of its own.
+    """
+    if image.kind != "probabilities":
+        return labels_layer(image, placement, name, record)
+    data, placed = _placed(image, placement)
+    return Image(
+        data,
+        name=f"{name} · {image.name}",
+        colormap=CLASS_COLOURMAPS[number % len(CLASS_COLOURMAPS)],
+        blending="additive",
+        contrast_limits=(0, 1),
+        metadata={RECORD: record},
+        **placed,
+    )
+
+
+def labels_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any]) -> Labels:
+    """Make a new Labels layer from a result, placed as the image it came from."""
+    data, placed = _placed(image, placement)
+    return Labels(data, name=name, features=feature_table(image.table), metadata={RECORD: record}, **placed)
+
+
+def feature_table(table: Table) -> Any:
+    """Turn a result's table into napari's features: a column "index" says which label a row describes."""
+    import pandas as pd
+
+    if not table:
+        return None
+    columns = {"index": table["label"], **{name: column for name, column in table.items() if name != "label"}}
+    return pd.DataFrame(columns)
+
+
+def _placed(image: LabelImage, placement: Placement) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return an array with the axes of the image it came from, and where napari is to put it."""
+    data, spatial = image.data, image.spatial
+    if placement.channel_size and placement.full.axes.index("C") > 0:
+        data, spatial = _with_channel_axis(data, placement)
+    return data, {
+        "scale": spatial.scale,
+        "translate": spatial.translate,
+        "rotate": _array(spatial.rotate),
+        "shear": _array(spatial.shear),
+        "affine": _array(spatial.affine),
+        "units": spatial.units,
+        "axis_labels": spatial.axis_labels or None,
+    }
+
+
+def _with_channel_axis(data: np.ndarray, placement: Placement) -> tuple[np.ndarray, Spatial]:
+    """Put back an axis of channels that stands between others, of size one, and let it span all the channels.
+
+    napari lines up the last axes of its layers, so that without it time would be shown on the channels' slider.
+    """
+    place_of_channels = placement.full.axes.index("C")
+    size = placement.channel_size
+    step = placement.full.scale[place_of_channels]
+    scale, translate = list(placement.full.scale), list(placement.full.translate)
+    scale[place_of_channels] = step * size
+    translate[place_of_channels] += step * (size - 1) / 2
+    spatial = replace(placement.full, scale=tuple(scale), translate=tuple(translate))
+    return np.expand_dims(data, place_of_channels), spatial
+
+
+def _array(matrix: Matrix | None) -> np.ndarray | None:
+    return None if matrix is None else np.array(matrix)
