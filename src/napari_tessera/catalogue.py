@@ -30,7 +30,8 @@ def models() -> tuple[ModelEntry, ...]:
     Examples
     --------
     >>> import napari_tessera as tessera
-    >>> names = [model.name for model in tessera.models()]
+    >>> [model.name for model in tessera.models() if model.is_shipped]
+    ['nuclei-unet']
     """
     shipped = [entry_of(path, is_shipped=True) for path in _files(shipped_folder())]
     taken = {entry.name.casefold() for entry in shipped}
