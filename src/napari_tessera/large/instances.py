@@ -14,9 +14,8 @@ from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels.numbering import numbered
 from napari_tessera.kernels.resampling import interpolated, outlined
 from napari_tessera.labels import connected_components
-from napari_tessera.large.objects import Decoding, find_objects, usual_size
+from napari_tessera.large.objects import Decoding, PixelScores, find_objects, usual_size
 from napari_tessera.large.seeing import Scores
-from napari_tessera.nn.scores import PixelScores
 from napari_tessera.result import Kind
 
 
@@ -94,11 +93,10 @@ def decoding_of(header: Mapping[str, Any], level: float | None = None) -> Decodi
 def pixel_scores(scores: Scores) -> PixelScores:
     """Name what an instance network says; `scores` is emptied."""
     classes, distance = scores.pop("classes"), scores.pop("distance")[0]
-    size = scores.pop("size", distance[None])[0]
     scores.clear()
     objects = np.subtract(1, classes[0], out=classes[0])
     border = classes[2] if len(classes) > 2 else np.zeros_like(distance)
-    return PixelScores(objects, border, distance, size)
+    return PixelScores(objects, border, distance)
 
 
 def probabilities_of(scores: Scores, header: Mapping[str, Any], shape: tuple[int, ...]) -> Job[np.ndarray]:

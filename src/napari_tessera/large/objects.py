@@ -14,10 +14,28 @@ from napari_tessera.kernels.landscape import Ground, Hills, ground_of
 from napari_tessera.kernels.markers import find_peaks
 from napari_tessera.kernels.numbering import finished_labels
 from napari_tessera.kernels.smoothing import smoothed
-from napari_tessera.nn.scores import PixelScores
 
 FACES = 1
 """Pixels of an object hang together across their faces."""
+
+
+@dataclass(frozen=True)
+class PixelScores:
+    """What an instance network says of each pixel, on its own grid.
+
+    Parameters
+    ----------
+    object : float32 array ([Z,] Y, X)
+        Probability that the pixel belongs to any object, borders between objects included.
+    border : float32 array ([Z,] Y, X)
+        Probability that two objects touch there.
+    distance : float32 array ([Z,] Y, X)
+        Distance to the edge of the object over the largest in it, 0…1.
+    """
+
+    object: np.ndarray
+    border: np.ndarray
+    distance: np.ndarray
 
 
 @dataclass(frozen=True)
