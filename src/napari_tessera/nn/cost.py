@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
+from math import ceil, prod
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ WINDOWS_AT_ONCE = {"cpu": 1, "mps": 1, "cuda": 4}
 SHARE_OF_FREE_MEMORY = 0.4
 LIVE_FEATURES = 8
 """Values that a network keeps per pixel while it runs, as a multiple of the channels of its uppermost level."""
+SHARE_OF_REACH = 3 / 8
+"""How far a window should see, of how far anything at all has an influence: what is farther away hardly has any."""
 MEASURING_SECONDS = 0.05
 EFFICIENCY = 0.75
 """Speed of a whole network over that of its convolutions alone."""
@@ -70,10 +72,10 @@ def estimate(
     ParameterError
         If this computer has no such device.
     """
-    architecture, kind = Architecture(**header["architecture"]), devices.choose(device)
-    factors = [factor] * len(shape) if isinstance(factor, (int, float)) else factor
-    size = [max(1, round(side * each)) for side, each in zip(shape, factors, strict=True)]
-    planes, seen = prod(size[: -architecture.ndim]), size[-architecture.ndim :]
+    architecture, kind = Architecture.from_json(header["architecture"]), devices.choose(device)
+    planes, sides = prod(shape[: -architecture.ndim]), shape[-architecture.ndim :]
+    factors = [factor] * len(sides) if isinstance(factor, (int, float)) else factor[-len(sides) :]
+    seen = [max(1, round(side * each)) for side, each in zip(sides, factors, strict=True)]
     dtype, halo = devices.low_precision(kind), halo_px(architecture)
     at_once = pixels_at_once(architecture, kind, dtype)
     side = largest_side(seen, architecture.step, halo, at_once)
@@ -102,9 +104,8 @@ def bytes_per_pixel(architecture: Architecture, dtype: torch.dtype) -> int:
 
 
 def halo_px(architecture: Architecture) -> int:
-    """Return how far a window should see: half as far as anything has an influence, in multiples of the step."""
-    step = architecture.step
-    return -(-architecture.reach_px // (2 * step)) * step
+    """Return how far a window should see beyond what it decides, in multiples of the step."""
+    return ceil(SHARE_OF_REACH * architecture.reach_px / architecture.step) * architecture.step
 
 
 def pixels_at_once(architecture: Architecture, kind: str, dtype: torch.dtype) -> int:

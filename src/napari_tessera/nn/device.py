@@ -79,36 +79,36 @@ def describe(kind: str) -> Device:
     if kind == "cuda":
         card = torch.cuda.get_device_properties(0)
         return Device(kind, f"{card.name}, {_in_gigabytes(card.total_memory)}", card.total_memory)
-    if kind == "mps":
-        n_bytes = torch.mps.recommended_max_memory()
-        return Device(kind, f"Apple graphics processor, {_in_gigabytes(n_bytes)}", n_bytes)
     cores = os.cpu_count() or 1
-    title = f"the processor ({cores} core{'s' if cores > 1 else ''})"
-    return Device(kind, title, psutil.virtual_memory().total)
+    n_bytes = psutil.virtual_memory().total
+    if kind == "mps":
+        return Device(kind, f"the Apple graphics processor, sharing {_in_gigabytes(n_bytes)}", n_bytes)
+    return Device(kind, f"the processor ({cores} core{'s' if cores > 1 else ''})", n_bytes)
 
 
 def free_bytes(kind: str) -> int:
-    """Return how much memory of a device is free now, what torch holds in reserve included."""
+    """Return how much memory of a device is free now, what torch holds in reserve included.
+
+    Apple's graphics processors share the computer's memory.
+    """
     if kind == "cuda":
         reserve = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return torch.cuda.mem_get_info()[0] + reserve
-    if kind == "mps":
-        free = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-        return max(0, min(free, psutil.virtual_memory().available))
     return psutil.virtual_memory().available
 
 
 def low_precision(kind: str) -> torch.dtype:
     """Return the number type that a device convolves fastest in, of those whose labels stay the same.
 
-    Graphics cards of NVIDIA, and processors with instructions for it (AVX512-BF16, AMX), convolve bfloat16 about twice
-    as fast as float32. Everything else runs in float32.
+    Newer graphics cards of NVIDIA (from Ampere on), and processors with instructions for it (AVX512-BF16, AMX),
+    convolve bfloat16 about twice as fast as float32. Everything else runs in float32, as float16 may overflow.
     """
-    if kind == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     has: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 cannot tell
-    is_fast = kind == "cpu" and (has.get("avx512_bf16") or has.get("amx_bf16"))
-    return torch.bfloat16 if is_fast else torch.float32
+    if kind == "cuda":
+        is_faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_faster = kind == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return torch.bfloat16 if is_faster else torch.float32
 
 
 def _in_gigabytes(n_bytes: int) -> str:

@@ -46,6 +46,8 @@ class Network:
     architecture : Architecture
     device : devices.Device
         What it runs on.
+    dtype : torch.dtype
+        Number type of its convolutions.
     halo_px : int
         How far a window should see beyond what it decides, so that what is found does not depend on the windows.
     windows_at_once : int

@@ -42,8 +42,13 @@ class Architecture:
     ndim: int = 2
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as plain JSON, which `Architecture(**json)` takes back."""
+        """Say it as plain JSON, which `from_json` takes back."""
         return asdict(self) | {"heads": dict(self.heads), "widths": list(self.widths)}
+
+    @classmethod
+    def from_json(cls, described: Mapping[str, Any]) -> Architecture:
+        """Read it from the header of a model file, where it also says what kind of network it is."""
+        return cls(**{name: value for name, value in described.items() if name != "kind"})
 
     @property
     def step(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SMALLEST_SIDE_PX = 32
-FADE_SHARE = 0.5
+FADE_SHARE = 1 / 3
 """Share of the halo in which two neighbouring windows fade into each other."""
 
 
@@ -53,13 +53,13 @@ def spans(size: int, side: int, step: int, halo: int) -> list[Span]:
     """
     even = _up(-(-size // -(-size // _up(side, step))), step)
     borders = [*range(0, size, even), size]
-    fades = [0.0, *(_fade(*three, halo) for three in zip(borders, borders[1:], borders[2:], strict=False)), 0.0]
+    fades = [0, *(_fade(*three, halo) for three in zip(borders, borders[1:], borders[2:], strict=False)), 0]
     end = _up(size + 2 * step, step) - step
     return [
         Span(
             (max(start - halo, -step), end if stop == size else min(stop + halo, end)),
-            (start - int(before), stop + int(after)),
-            _weight(start, stop, int(before), int(after)),
+            (start - before, stop + after),
+            _weight(start, stop, before, after),
         )
         for start, stop, before, after in zip(borders, borders[1:], fades, fades[1:], strict=False)
     ]
@@ -69,9 +69,9 @@ def _up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-def _fade(start: int, border: int, stop: int, halo: int) -> float:
+def _fade(start: int, border: int, stop: int, halo: int) -> int:
     """Half the width of the fade at a border, which must not meet the fades at the next borders."""
-    return min(FADE_SHARE * halo, (border - start) // 2, (stop - border) // 2)
+    return min(int(FADE_SHARE * halo), (border - start) // 2, (stop - border) // 2)
 
 
 def _weight(start: int, stop: int, before: int, after: int) -> np.ndarray:

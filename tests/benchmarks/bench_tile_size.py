@@ -1,0 +1,79 @@
+"""The same labels whatever the tile: `python tests/benchmarks/bench_tile_size.py [--data FOLDER]`.
+
+Labels of one tile as large as the image against those of smaller tiles, and of float32 against what the processor is
+faster at: AP at IoU 0.5 and 0.9, goal 0.99 at 0.5. A seeded image of touching blobs; with `--data` (see docs/data.md)
+also the largest test image of each modality.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from field import blob_field
+from PIL import Image
+
+import napari_tessera
+from napari_tessera.jobs import drive
+from napari_tessera.large.instances import Wanted, objects_of
+from napari_tessera.large.predict import predict
+from napari_tessera.metrics import evaluate
+from napari_tessera.nn.forward import Network, load_network
+from napari_tessera.nn.intensity import measure_levels, network_channels
+
+MODEL = Path(napari_tessera.__file__).parent / "models" / "nuclei-unet.safetensors"
+GOAL = 0.99
+BLOBS = 6000
+
+
+def images(size: int, data: Path | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield named images, each cut to `size`."""
+    yield "blobs", blob_field(size, BLOBS)
+    if data is None:
+        return
+    with open(data / "index.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    for modality in sorted({row["modality"] for row in rows}):
+        of_kind = (row for row in rows if row["modality"] == modality)
+        row = max(of_kind, key=lambda row: int(row["height"]) * int(row["width"]))
+        image = np.asarray(Image.open(data / "images" / f"{row['name']}.png"))
+        yield modality, (image[..., :3] if image.ndim == 3 else image)[:size, :size]
+
+
+def labels_of(network: Network, image: np.ndarray, tile_px: int) -> np.ndarray:
+    """Segment an image at its own scale."""
+    levels, shape = measure_levels(image), (image.shape[0], image.shape[1])
+    job = predict(network, shape, lambda window: network_channels(image[window], levels), tile_px=tile_px)
+    return drive(objects_of(drive(job), network.header, Wanted(), shape))
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--tiles", type=int, nargs="+", default=[512, 256, 128])
+    parser.add_argument("--data", type=Path, default=os.environ.get("TESSERA_DATA"))
+    options = parser.parse_args()
+    network, exact = load_network(options.model, "cpu"), load_network(options.model, "cpu", is_exact=True)
+    lowest = 1.0
+    for name, image in images(options.size, options.data and Path(options.data) / "nuclei"):
+        whole = labels_of(network, image, max(image.shape))
+        print(f"{name}, {image.shape[0]}×{image.shape[1]}, {whole.max()} objects, against one tile:")
+        others = {f"tiles of {tile}": labels_of(network, image, tile) for tile in options.tiles}
+        if network.dtype != exact.dtype:
+            others["float32"] = labels_of(exact, image, max(image.shape))
+        for what, labels in others.items():
+            same = evaluate(whole, labels)["ap"]
+            print(
+                f"  {what:13} AP@0.5 {same['0.50']:.4f}, AP@0.9 {same['0.90']:.4f}, {labels.max()} objects", flush=True
+            )
+            lowest = min(lowest, same["0.50"])
+    print(f"lowest AP@0.5 {lowest:.4f}: {'reached' if lowest >= GOAL else 'missed'} (goal {GOAL})")
+
+
+if __name__ == "__main__":
+    main()
