@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 import_module("napari_tessera.methods")  # loaded first, so that `methods()` below keeps its name from then on
+import_module("napari_tessera.train")  # the same for the function `train`, which is imported when first asked for
+del globals()["train"]
 
 _PUBLIC = {
     "run": "api",
@@ -23,6 +25,7 @@ _PUBLIC = {
     "Result": "result",
     "Spatial": "spatial",
     "TesseraError": "errors",
+    "train": "training",
 }
 _METHODS = ("threshold", "region_growing", "watershed", "kmeans", "unet", "refine", "compare")
 

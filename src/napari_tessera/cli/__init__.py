@@ -15,6 +15,7 @@ DONE, FAILED, BAD_ARGUMENTS, STOPPED = 0, 1, 2, 130
 COMMANDS = {
     "run": ("recipe", "run a recipe: the .json file beside earlier labels"),
     "evaluate": ("evaluate", "score labels against the truth"),
+    "train": ("train", "train a network on labelled images"),
     "methods": ("methods", "list the methods and what they do"),
     "models": ("models", "list the models of networks; show, import or remove one"),
     "demo": ("demo", "open napari on a real image with a result; --headless DIR writes files instead"),

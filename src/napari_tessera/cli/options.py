@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from napari_tessera.registry import Method
-from napari_tessera.spec import Input, Parameter, Role, ShownIf
+from napari_tessera.spec import Declaration, Input, Parameter, Role, ShownIf
 
 AUTO = "auto"
 INTENSITY = "intensity"
@@ -44,7 +44,7 @@ def add_inputs(parser: argparse.ArgumentParser, method: Method) -> None:
         )
 
 
-def add_parameters(parser: argparse.ArgumentParser, method: Method) -> None:
+def add_parameters(parser: argparse.ArgumentParser, method: Method | Declaration) -> None:
     """Add an option for each setting; one that is not given is left out of the parsed arguments."""
     group = parser.add_argument_group("settings")
     for parameter in method.parameters:
@@ -66,7 +66,7 @@ def sources(method: Method) -> str:
     return " " + _escaped(f"Sources: {' '.join(' '.join(found).split())}") if found else ""
 
 
-def given_parameters(arguments: argparse.Namespace, method: Method) -> dict[str, Any]:
+def given_parameters(arguments: argparse.Namespace, method: Method | Declaration) -> dict[str, Any]:
     """Return the settings that were written on the command line."""
     found = vars(arguments)
     return {parameter.name: found[parameter.name] for parameter in method.parameters if parameter.name in found}
@@ -103,7 +103,7 @@ def _allowed(parameter: Parameter) -> str:
     return f"{said} ({INTENSITY})" if parameter.range.unit == INTENSITY else said
 
 
-def _conditions(rules: tuple[ShownIf, ...], method: Method) -> list[str]:
+def _conditions(rules: tuple[ShownIf, ...], method: Method | Declaration) -> list[str]:
     """Say when a setting matters, by the shorter of the two lists of values: with these, or not with those."""
     choices = {parameter.name: parameter.choices for parameter in method.parameters}
     said = []

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter, zoom
 
 
 def random_placement(
-    shape: Sequence[int], rng: np.random.Generator, zoom_factor: float, elastic_px: float = 2.0
+    shape: Sequence[int], rng: np.random.Generator, zoom_factor: float, anisotropy: float = 1.0
 ) -> np.ndarray:
     """Draw a rotation, a flip and a mild elastic deformation; volumes are turned and deformed in their planes alone.
 
@@ -19,26 +19,28 @@ def random_placement(
         ([Z,] Y, X) of the patch; Y and X are the same.
     rng : numpy Generator
     zoom_factor : float
-        Pixels of the patch per pixel of the image.
-    elastic_px : float
-        Usual shift of the elastic deformation, in pixels of the patch.
+        Pixels of the patch per pixel of the image, in its planes.
+    anisotropy : float
+        Distance of the image's planes over that of its pixels; the planes of the patch are as near as its pixels.
 
     Returns
     -------
     float32 array (ndim, [Z,] Y, X)
         For each pixel of the patch, where in the image it comes from, relative to the centre of the patch.
     """
-    plane = plane_placement(shape[-1], rng, zoom_factor, elastic_px)
+    plane = plane_placement(shape[-1], rng, zoom_factor)
     if len(shape) == 2:
         return plane
     stretch = np.exp(rng.normal(0, 0.08)) * rng.choice([-1, 1])
-    depth = (np.arange(shape[0], dtype=np.float32) - (shape[0] - 1) / 2) * np.float32(stretch / zoom_factor)
+    depth = (np.arange(shape[0], dtype=np.float32) - (shape[0] - 1) / 2) * np.float32(
+        stretch / zoom_factor / anisotropy
+    )
     planes = np.broadcast_to(plane[:, None], (2, *shape))
     return np.concatenate([np.broadcast_to(depth[None, :, None, None], (1, *shape)), planes]).astype(np.float32)
 
 
 def plane_placement(size_px: int, rng: np.random.Generator, zoom_factor: float, elastic_px: float = 2.0) -> np.ndarray:
-    """Draw the placement of a square patch: float32 (2, size_px, size_px)."""
+    """Draw the placement of a square patch, float32 (2, size_px, size_px), deformed by usually `elastic_px`."""
     angle = rng.integers(4) * np.pi / 2 + (rng.uniform(-np.pi / 4, np.pi / 4) if rng.random() < 0.3 else 0)
     stretch = np.exp(rng.normal(0, 0.08, 2))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_tessera.errors import InputError, ModelError
+from napari_tessera.nn.unet import UNet
 from napari_tessera.nn.weights import read_tensors, tensors_of, write_tensors
 
 DATA = "data"
@@ -25,7 +26,7 @@ class State:
 
     Attributes
     ----------
-    net : Module
+    net : UNet
     average : dict
         Weights that follow those of `net` slowly; they are the ones that are scored and kept.
     optimiser : Optimizer
@@ -41,7 +42,7 @@ class State:
         Time spent before `began`, which is when this process took over.
     """
 
-    net: nn.Module
+    net: UNet
     average: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
     step: int = 0

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from napari_tessera.errors import RunError
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.nn.unet import UNet
 from napari_tessera.nn.weights import tensors_of
 from napari_tessera.train.checkpoint import Checkpoint, State
 
 Batch = Any
 Draw = Callable[[np.random.Generator], Batch]
 LossParts = Callable[[nn.Module, Batch], dict[str, Tensor]]
-Validate = Callable[[nn.Module], Job[dict[str, float]]]
+Validate = Callable[[UNet], Job[dict[str, float]]]
 LARGEST_LOSS = 1e4
 """Beyond this a network has come apart; at the start losses are around 3."""
 
@@ -77,18 +78,19 @@ class Schedule:
 
 
 def train(
-    net: nn.Module,
+    net: UNet,
     draw: Draw,
     loss_parts: LossParts,
     schedule: Schedule,
     checkpoint: Checkpoint | None = None,
     validate: Validate | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Job[State]:
     """Train a network; resume from `checkpoint` if its file exists.
 
     Parameters
     ----------
-    net : Module
+    net : UNet
         Changed in place.
     draw : function (numpy Generator) -> batch
         Draws a batch; called with a generator of its own at each step.
@@ -99,6 +101,8 @@ def train(
         Written every `save_seconds`, around validations, and when the job is closed.
     validate : function (net) -> job that returns a dict with "score", optional
         Scores the averaged weights, more is better; the best are kept.
+    should_stop : function () -> bool
+        Asked after each step; if it says so, the run ends there, with the best weights so far.
 
     Returns
     -------
@@ -130,6 +134,9 @@ def train(
                 save(state, checkpoint)
                 saved = time.monotonic()
             yield Progress(state.step, schedule.steps, in_words(report), report)
+            if should_stop():
+                save(state, checkpoint)
+                break
     except GeneratorExit:
         save(state, checkpoint)
         raise
@@ -138,7 +145,7 @@ def train(
     return state
 
 
-def start(net: nn.Module, schedule: Schedule, checkpoint: Checkpoint | None) -> State:
+def start(net: UNet, schedule: Schedule, checkpoint: Checkpoint | None) -> State:
     """Begin, or take up where the checkpoint left off."""
     is_fused = next(net.parameters()).device.type in ("cpu", "cuda")
     optimiser = torch.optim.AdamW(

@@ -31,7 +31,7 @@ def object_targets(diameter_px: float) -> MakeTargets:
 
     def make(labels: np.ndarray, example: Example, factor: float, inner: tuple[slice, ...]) -> Targets:
         sizes = example.sizes * factor**labels.ndim
-        return instance_targets(labels, diameter_px, sizes, anisotropy=example.anisotropy).cut(inner)
+        return instance_targets(labels, diameter_px, sizes).cut(inner)
 
     return make
 

@@ -17,6 +17,8 @@ from napari_tessera.train.targets import NOT_PAINTED
 
 NEAR_A_PLACE = 0.7
 """Share of the patches that are drawn around an object, small and large ones alike; the rest lie anywhere."""
+COARSER = 0.7
+"""Patch pixels per image pixel below which the image is smoothed before it is sampled."""
 
 MakeTargets = Callable[[np.ndarray, Example, float, tuple[slice, ...]], Any]
 """Makes targets from (labels of a patch with its margin, example, patch pixels per image pixel, where the patch is)."""
@@ -61,7 +63,7 @@ class Sampling:
     @property
     def margin(self) -> tuple[int, ...]:
         """Seen around a patch when its targets are made, so that objects cut by its edge keep heart and centre."""
-        return (4, 8, 8) if self.depth_px else (20, 20)
+        return (8, 8, 8) if self.depth_px else (20, 20)
 
 
 def image_weights(examples: Sequence[Example]) -> np.ndarray:
@@ -95,11 +97,12 @@ def draw_patch(
     whole = tuple(side + 2 * margin for side, margin in zip(sampling.shape, sampling.margin, strict=True))
     inner = tuple(slice(margin, -margin) for margin in sampling.margin)
     factor = draw_factor(example, sampling, rng)
-    places = random_placement(whole, rng, factor)
-    centre = draw_centre(example, np.array(sampling.shape) / factor, rng)
+    factors = np.array((factor * example.anisotropy, factor, factor)[-len(whole) :])
+    places = random_placement(whole, rng, factor, example.anisotropy)
+    centre = draw_centre(example, np.array(sampling.shape) / factors, rng)
     places += centre.reshape(-1, *(1,) * len(whole))
     labels = sample_labels(example.labels, places)
-    colours = sample_channels(example, places, factor)
+    colours = sample_channels(example, places, factors)
     is_turned, has_own_channels = example.levels.inverted, example.levels.kind == "channels"
     if not is_turned and rng.random() < sampling.dim_share:
         colours = dim_some_objects(colours, labels, rng)
@@ -137,7 +140,7 @@ def sample_labels(labels: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.where(inside, labels[tuple(at)], NOT_PAINTED)
 
 
-def sample_channels(example: Example, places: np.ndarray, factor: float) -> np.ndarray:
+def sample_channels(example: Example, places: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Interpolate the normalised channels (C, [Z,] Y, X) at `places`, averaging first where the patch is much coarser.
 
     There are three colours, also of a grey image, or as many channels as the image has.
@@ -150,8 +153,8 @@ def sample_channels(example: Example, places: np.ndarray, factor: float) -> np.n
     channels = network_channels(window, example.levels, is_coloured=example.is_coloured)
     if example.levels.kind == "colours":
         channels = channels[:3] if example.is_coloured else channels[:1]
-    if factor < 0.7:
-        channels = gaussian_filter(channels, (0, *[0.4 / factor] * len(space)))
+    if (factors < COARSER).any():
+        channels = gaussian_filter(channels, (0, *np.where(factors < COARSER, 0.4 / factors, 0)))
     moved = places - low.reshape(-1, *(1,) * len(space)).astype(np.float32)
     sampled = np.stack([map_coordinates(channel, moved, order=1, mode="mirror") for channel in channels])
     return np.repeat(sampled, 3, axis=0) if example.levels.kind == "colours" and len(sampled) == 1 else sampled

@@ -109,11 +109,12 @@ def learn(
     *,
     device: str = "cpu",
     save_seconds: float = 60.0,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Job[State]:
     """Train a U-Net as planned; see `loop.train` for what it yields and returns."""
     net = new_network(plan, device)
     draw, loss_parts = task_of(plan, examples, torch.device(device))
-    return train(net, draw, loss_parts, plan.schedule(save_seconds), checkpoint, validate)
+    return train(net, draw, loss_parts, plan.schedule(save_seconds), checkpoint, validate, should_stop)
 
 
 def new_network(plan: Plan, device: str = "cpu") -> UNet:

@@ -43,7 +43,6 @@ def instance_targets(
     diameter_px: float,
     sizes: np.ndarray | None = None,
     *,
-    anisotropy: float = 1.0,
     border_weight: float = 4.0,
 ) -> Targets:
     """Make the targets of an instance network.
@@ -56,8 +55,6 @@ def instance_targets(
         The usual diameter of an object, at which the model works.
     sizes : array (objects + 2,), optional
         Area or volume of each label number, where the labels show objects cut; measured if not given.
-    anisotropy : float
-        Distance of planes over that of pixels.
     border_weight : float
         Weight of the pixels where two objects touch; the rest of an object counts 1, as does background.
 
@@ -69,13 +66,13 @@ def instance_targets(
     border = touching(labels)
     classes = np.where(labels == NOT_PAINTED, NOT_PAINTED, np.where(is_object, OBJECT, BACKGROUND)).astype(np.uint8)
     classes[border & (classes != NOT_PAINTED)] = BORDER
-    sizes = np.bincount(labels.ravel()) * anisotropy if sizes is None else sizes
+    sizes = np.bincount(labels.ravel()) if sizes is None else sizes
     ratio = diameters(np.maximum(sizes, 1), labels.ndim) / diameter_px
     weight = np.where(is_object, np.clip(1 / ratio, 0.5, 4)[labels], 1).astype(np.float32)
     weight[border] *= border_weight
     weight[labels == NOT_PAINTED] = 0
     size = np.where(is_object, np.log(ratio)[labels], 0).astype(np.float32)
-    return Targets(classes, normalised_distance(labels, anisotropy), size, weight)
+    return Targets(classes, normalised_distance(labels), size, weight)
 
 
 def diameters(sizes: np.ndarray, ndim: int) -> np.ndarray:
@@ -94,13 +91,12 @@ def touching(labels: np.ndarray, reach_px: int = 1) -> np.ndarray:
     return (largest > BACKGROUND) & (smallest < largest)
 
 
-def normalised_distance(labels: np.ndarray, anisotropy: float = 1.0) -> np.ndarray:
+def normalised_distance(labels: np.ndarray) -> np.ndarray:
     """Give each pixel its distance to the edge of its object, over the largest such distance in the object."""
     import edt
 
     objects = np.where(labels > BACKGROUND, labels, 0).astype(np.uint32)
-    spacing = (anisotropy, 1, 1)[-labels.ndim :]
-    distance = edt.edt(objects, anisotropy=spacing, black_border=False, parallel=1)
+    distance = edt.edt(objects, black_border=False, parallel=1)
     distance[~np.isfinite(distance)] = 0
     largest = np.ones(int(objects.max()) + 1, dtype=np.float32)
     np.maximum.at(largest, objects.ravel(), distance.ravel())

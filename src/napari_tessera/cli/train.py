@@ -1,0 +1,176 @@
+"""`tessera train IMAGES LABELS -o MODEL`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from napari_tessera.cli import options
+from napari_tessera.errors import ParameterError
+from napari_tessera.jobs import Progress, drive
+from napari_tessera.train.settings import DECLARATION, checked_settings
+
+STOPPED = 130
+LINES_EVERY = 50
+"""Steps between two lines where the output is no terminal; the first three steps have lines too."""
+BAR = "{desc}{percentage:3.0f}%|{bar:24}| {postfix}"
+
+
+def main(argv: list[str]) -> int:
+    """Train a model; return the exit code."""
+    arguments = options.parsed(train_parser(), argv)
+    settings = checked_settings(options.given_parameters(arguments, DECLARATION))
+    images, labels = _inputs(arguments)
+    from napari_tessera.training import find_sources, training
+
+    sources = find_sources(images, labels, settings, arguments.validate_on)
+    with stop_on_ctrl_c() as should_stop, shown_progress(is_quiet=arguments.quiet) as show:
+        job = training(
+            sources, arguments.out, settings,
+            restart=arguments.restart, overwrite=arguments.overwrite, should_stop=should_stop,
+        )  # fmt: skip
+        trained = drive(job, show)
+    record = trained.header["training"]
+    if not arguments.quiet:
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items())
+        print(f"{trained.path}: the weights of step {record['best_step']}{', ' if scores else ''}{scores}")
+        print(f"{trained.report}: curves, settings and examples")
+    if not trained.is_finished:
+        print(
+            f"Stopped at step {record['steps']} of {record['settings']['steps']}; the model is the best so far. "
+            "The same command goes on from here.",
+            file=sys.stderr,
+        )
+    return 0 if trained.is_finished else STOPPED
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """Make the parser of `tessera train` from the declared settings."""
+    parser = argparse.ArgumentParser(
+        prog="tessera train", allow_abbrev=False,
+        usage="%(prog)s IMAGES LABELS -o MODEL [settings]\n       %(prog)s --index TABLE -o MODEL [settings]",
+        description="Train a network on labelled images. Two folders are matched by the names of their files. A "
+        "training that was stopped or killed goes on with the same command.",
+        epilog="Files written: MODEL, which every method and widget can use, and a report with curves beside it.",
+    )  # fmt: skip
+    parser.add_argument("images", nargs="?", type=Path, metavar="IMAGES", help="image, or folder of them")
+    parser.add_argument("labels", nargs="?", type=Path, metavar="LABELS", help="label image, or folder of them")
+    parser.add_argument(
+        "--index", type=Path, metavar="TABLE",
+        help="instead of IMAGES and LABELS: a CSV file with columns image and label (paths), or name (of files in the "
+        "folders images and labels beside it), and, if you like, split (train or val)",
+    )  # fmt: skip
+    parser.add_argument("-o", "--out", required=True, type=Path, metavar="MODEL", help="file to write, .safetensors")
+    parser.add_argument(
+        "--validate-on", nargs=2, type=Path, metavar=("IMAGES", "LABELS"),
+        help="choose the best weights by these, instead of by a share of the images",
+    )  # fmt: skip
+    parser.add_argument("--restart", action="store_true", help="begin anew, although a training could go on")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that exists already")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    options.add_parameters(parser, DECLARATION)
+    return parser
+
+
+def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Return images and labels, or the index and None.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if arguments.index is not None and arguments.images is None:
+        return arguments.index, None
+    if arguments.index is not None or arguments.labels is None:
+        raise ParameterError("Give IMAGES and LABELS, or --index and neither of them.", "images")
+    return arguments.images, arguments.labels
+
+
+@contextmanager
+def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether Ctrl-C was pressed; a second Ctrl-C stops at once."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.signal(signal.SIGINT, before)
+        print("\nStopping after this step, keeping the best so far … (Ctrl-C again: at once)", file=sys.stderr)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show a bar on a terminal, and lines elsewhere; the scores of each validation are lines in both."""
+    from tqdm import tqdm
+
+    is_terminal = sys.stderr.isatty()
+    with tqdm(total=1.0, bar_format=BAR, disable=is_quiet or not is_terminal, leave=False, file=sys.stderr) as bar:
+        clock = Clock()
+
+        def show(progress: Progress) -> None:
+            left = clock.left(progress)
+            bar.set_postfix_str(f"{progress.text}{left}", refresh=False)
+            bar.update(progress.fraction - bar.n)
+            if not is_quiet and (line := as_line(progress, is_terminal)):
+                tqdm.write(f"{line}{left}", file=sys.stdout)
+                sys.stdout.flush()
+
+        yield show
+
+
+@dataclass
+class Clock:
+    """How long the steps that are left will take, from those done since the start of this process."""
+
+    begin: tuple[float, float] | None = field(default=None)
+
+    def left(self, progress: Progress) -> str:
+        """Say how much time is left, in words; nothing as long as that is not known."""
+        if not isinstance(progress.data, dict) or "loss" not in progress.data:
+            return ""
+        now = (time.monotonic(), progress.done)
+        first = self.begin = self.begin or now
+        if now[1] - first[1] < 2:
+            return ""
+        seconds = (now[0] - first[0]) / (now[1] - first[1]) * (progress.total - progress.done)
+        return f", {in_hours(seconds)} left"
+
+
+def in_hours(seconds: float) -> str:
+    """Write a time as people say it.
+
+    Examples
+    --------
+    >>> in_hours(42), in_hours(600), in_hours(7500)
+    ('42 s', '10 min', '2 h 5 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def as_line(progress: Progress, is_terminal: bool) -> str:
+    """Write a step or a validation as a line; an empty one where nothing is to be printed."""
+    said: Any = progress.data
+    if not isinstance(said, dict):
+        return ""
+    is_step = "loss" in said
+    step = said["step"]
+    if is_step and (is_terminal or (step > 3 and step % LINES_EVERY)):
+        return ""
+    values = "  ".join(f"{name} {value:.6g}" for name, value in said.items() if name != "step")
+    return f"step {step}  {'' if is_step else 'validation: '}{values}"

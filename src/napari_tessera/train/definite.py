@@ -1,0 +1,148 @@
+"""Make settings definite: what they leave open is decided by the data, the machine and the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from napari_tessera.errors import ParameterError
+from napari_tessera.jobs import Job
+from napari_tessera.nn.device import low_precision
+from napari_tessera.train.checkpoint import read_checkpoint
+from napari_tessera.train.dataset import Dataset
+from napari_tessera.train.plan import Plan, learn
+from napari_tessera.train.settings import BALANCED, Training, numbers
+
+WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
+PATCH_PX = {2: 160, 3: 64}
+DIAMETER_PX = {2: 32.0, 3: 16.0}
+TIMED_STEPS = 5
+SHARE_OF_STEPS = 0.85
+"""Share of the time that goes into steps; the rest is reading and validation."""
+
+
+def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
+    """Decide what the settings leave open, but for the number of steps that fit into a time.
+
+    Raises
+    ------
+    ParameterError
+        If a setting does not suit the others or the data.
+    """
+    ndim = settings.ndim
+    widths = WIDTHS[ndim] if settings.widths is None else whole_numbers(settings.widths, "widths")
+    patch_px = patch_for(settings, 2 ** (len(widths) - 1))
+    is_mixed = settings.precision == "mixed" or (
+        settings.precision == "auto" and low_precision(device) == torch.bfloat16
+    )
+    return Plan(
+        task=settings.task,
+        steps=settings.steps,
+        ndim=ndim,
+        n_classes=data.n_classes,
+        kind=data.kind,
+        n_channels=data.n_channels,
+        widths=widths,
+        diameter_px=(settings.diameter or DIAMETER_PX[ndim]) if settings.task == "objects" else None,
+        patch_px=patch_px,
+        depth_px=patch_px if ndim == 3 else 0,
+        batch=settings.batch,
+        validations=settings.validations,
+        loss=settings.loss,
+        class_weights=class_weights(settings, data),
+        mixed=is_mixed,
+        seed=settings.seed,
+    )
+
+
+def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:
+    """Read whole numbers separated by commas.
+
+    Raises
+    ------
+    ParameterError
+    """
+    found = numbers(text, parameter)
+    if any(value != int(value) for value in found):
+        raise ParameterError(f"Training: `{parameter}` is {text!r}, but it must be whole numbers.", parameter)
+    return tuple(int(value) for value in found)
+
+
+def patch_for(settings: Training, step: int) -> int:
+    """Return the side of a patch, which the network must be able to halve at each level.
+
+    Raises
+    ------
+    ParameterError
+    """
+    patch_px = settings.patch or PATCH_PX[settings.ndim]
+    if patch_px % step:
+        nearest = max(step, round(patch_px / step) * step)
+        raise ParameterError(
+            f"Training: `patch` is {patch_px}, but with these widths it must be a multiple of {step}, such as "
+            f"{nearest}.",
+            "patch",
+        )
+    return patch_px
+
+
+def class_weights(settings: Training, data: Dataset) -> tuple[float, ...] | None:
+    """Return how much a pixel of each class counts.
+
+    Raises
+    ------
+    ParameterError
+        If there are more or fewer weights than classes.
+    """
+    if settings.class_weights is None:
+        return None
+    if settings.class_weights == BALANCED:
+        if settings.task == "objects":
+            raise ParameterError(
+                'Training: `class_weights` is "balanced", but objects are balanced already: small ones and borders '
+                "count more. Leave it out, or give three numbers.",
+                "class_weights",
+            )
+        return balanced([example.sizes for example in data.learn], data.n_classes)
+    found = numbers(settings.class_weights, "class_weights")
+    count = 3 if settings.task == "objects" else data.n_classes
+    if len(found) != count:
+        raise ParameterError(
+            f"Training: `class_weights` has {len(found)} numbers, but there are {count} classes, background included.",
+            "class_weights",
+        )
+    return found
+
+
+def balanced(sizes: Sequence[np.ndarray], n_classes: int) -> tuple[float, ...]:
+    """Weigh classes by the inverse of how often they are painted, so that a painted pixel counts 1 on average.
+
+    Examples
+    --------
+    >>> balanced([np.array([9, 30, 10])], 2)  # 9 pixels are not painted, 30 are background
+    (0.6667, 2.0)
+    """
+    counts = np.zeros(n_classes)
+    for each in sizes:
+        counts[: len(each) - 1] += each[1:]
+    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return tuple(float(weight) for weight in np.where(counts > 0, weights, 1).round(4))
+
+
+def with_steps_in(minutes: float, plan: Plan, data: Dataset, device: str, checkpoint: Path) -> Job[Plan]:
+    """Set the number of steps to what fits into a time: what was found at the start of the run, or is measured now."""
+    if checkpoint.exists():
+        return replace(plan, steps=read_checkpoint(checkpoint)[1]["identity"]["steps"])
+    trial = learn(data.learn, replace(plan, steps=10**6), device=device)
+    yield next(trial)  # the first step is slower than the others
+    start = time.perf_counter()
+    for _ in range(TIMED_STEPS):
+        yield next(trial)
+    seconds = (time.perf_counter() - start) / TIMED_STEPS
+    trial.close()
+    return replace(plan, steps=max(10, int(60 * minutes * SHARE_OF_STEPS / seconds)))

@@ -1,0 +1,153 @@
+"""What a trained model says of itself, and the files it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_tessera import provenance
+from napari_tessera.errors import ParameterError
+from napari_tessera.io.together import write_whole
+from napari_tessera.jobs import Job, Progress
+from napari_tessera.train.report import Shown, report_page
+from napari_tessera.train.settings import Training, words
+from napari_tessera.validation import Where, segment_all
+
+if TYPE_CHECKING:
+    from napari_tessera.train.checkpoint import State
+    from napari_tessera.train.dataset import Dataset
+    from napari_tessera.train.plan import Plan
+
+SHOWN = 6
+"""Validation images shown in the report."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that was written.
+
+    Attributes
+    ----------
+    path, report : Path
+        The model file, and the page about its training.
+    header : mapping
+        What the model file says; ``header["training"]`` is the record of the training.
+    is_finished : bool
+        False if the training was stopped before its last step; the same call goes on.
+    """
+
+    path: Path
+    report: Path
+    header: Mapping[str, Any]
+    is_finished: bool
+
+
+def report_path(out: Path) -> Path:
+    """Return where the report of a model lies."""
+    return out.with_name(out.stem + ".report.html")
+
+
+def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[str, Any]:
+    """Say in the header what the model is, before it is known how good it is.
+
+    Raises
+    ------
+    ParameterError
+        If there are more or fewer names than classes.
+    """
+    from napari_tessera.large.objects import Decoding
+    from napari_tessera.nn.intensity import channel_names, normalisation
+
+    is_objects = plan.task == "objects"
+    title = settings.title or f"{'Objects' if is_objects else 'Classes'} learnt from {len(data.learn)} images"
+    return {
+        "name": settings.name or out.stem,
+        "title": title,
+        "summary": title,
+        "task": plan.task,
+        "classes": class_names(settings, plan),
+        "channels": channel_names(plan.kind, plan.n_channels),
+        "normalisation": normalisation(plan.kind, plan.n_channels),
+        "diameter_px": plan.diameter_px,
+        "decoding": asdict(Decoding()) if is_objects else {},
+        "licence": settings.licence or "",
+        "cite": settings.cite or "",
+    }
+
+
+def class_names(settings: Training, plan: Plan) -> list[str]:
+    """Return the names of the classes, as given or by number.
+
+    Raises
+    ------
+    ParameterError
+        If there are more or fewer names than classes.
+    """
+    count = 2 if plan.task == "objects" else plan.n_classes
+    given = list(words(settings.classes))
+    if given and len(given) != count:
+        raise ParameterError(
+            f"Training: `classes` has {len(given)} names, but there are {count} classes, background included.",
+            "classes",
+        )
+    if plan.task == "objects":
+        return given or ["background", "object"]
+    return given or ["background", *(f"class {number}" for number in range(1, count))]
+
+
+def training_record(state: State, plan: Plan, data: Dataset, device: str) -> dict[str, Any]:
+    """Say how the model came about."""
+    from napari_tessera.train.machine import threads
+
+    scores = next((entry for entry in state.history if entry["step"] == state.best_step), {})
+    return {
+        "images": data.names,
+        "data_sha256": data.digest,
+        "settings": plan.as_json(),
+        "steps": state.step,
+        "best_step": state.best_step,
+        "scores": {name: round(value, 4) for name, value in scores.items() if name != "step"},
+        "validations": state.history,
+        "seconds": round(state.seconds_in_all),
+        "finished": provenance.now(),
+        "device": device,
+        "threads": threads(),
+        "versions": provenance.versions(),
+    }
+
+
+def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Write a model card in Markdown: what it finds, what it learnt from, how well it does."""
+    learnt, checked = (len(names) for names in record["images"].values())
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items()) or "none"
+    lines = [
+        f"# {header['name']}",
+        header["title"],
+        f"- finds {header['task']}: {', '.join(header['classes'][1:])}",
+        f"- learnt from {learnt} images in {record['best_step']} steps, {record['seconds'] / 60:.0f} minutes",
+        f"- validated on {checked} other images: {scores}",
+    ]
+    if header["diameter_px"]:
+        lines.append(f"- works at an object diameter of {header['diameter_px']:g} px")
+    return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"
+
+
+def write_model(
+    out: Path, header: Mapping[str, Any], state: State, plan: Plan, data: Dataset, device: Where
+) -> Job[Trained]:
+    """Write the model, then the report, each whole or not at all."""
+    from napari_tessera.nn.device import choose
+    from napari_tessera.nn.weights import save_unet
+
+    record = training_record(state, plan, data, choose(device))
+    full = {**header, "training": record, "card": card(header, record)}
+    save_unet(out, state.net, full)
+    yield Progress(plan.steps, plan.steps, "Writing the report")
+    examples = (data.check or data.learn)[:SHOWN]
+    found = yield from segment_all(state.net, header, examples, device)
+    shown = [Shown(each.name, each.image, each.labels, labels) for each, labels in zip(examples, found, strict=True)]
+    page = report_page(full, state.losses, shown)
+    write_whole(report_path(out), page.encode())
+    return Trained(out, report_path(out), full, state.step >= plan.steps)

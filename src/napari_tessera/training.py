@@ -1,0 +1,154 @@
+"""Train a model on labelled images: read, learn, validate, keep the best, write the model and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from napari_tessera.errors import ParameterError
+from napari_tessera.io.model_file import ENDING
+from napari_tessera.io.together import check_free
+from napari_tessera.jobs import Job, Progress, drive
+from napari_tessera.nn.loading import load_torch
+from napari_tessera.train.settings import Training, checked_settings, words
+from napari_tessera.train.sources import Source, from_index, from_paths, with_validation
+from napari_tessera.trained_model import Trained, describe, report_path, write_model
+from napari_tessera.validation import score_network
+
+
+def train(
+    images: str | Path,
+    labels: str | Path | None,
+    out: str | Path,
+    *,
+    validate_on: tuple[str | Path, str | Path] | None = None,
+    restart: bool = False,
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train a U-Net on labelled images, and write it as a model file.
+
+    Parameters
+    ----------
+    images, labels : path
+        Two folders whose files are matched by their names, or two files. With `labels` None, `images` is a table (CSV)
+        with columns ``image`` and ``label`` (paths beside it) or ``name`` (of files in ``images`` and ``labels`` beside
+        it), and, if there is one, ``split`` ("train" or "val").
+    out : path
+        The model file to write, ending in ``.safetensors``. Beside it lie a checkpoint while the training lasts, and in
+        the end a report.
+    validate_on : pair of paths, optional
+        Images and labels to choose the best weights by, instead of a share of `images`.
+    restart : bool
+        Begin anew although there is a checkpoint; otherwise the training goes on from there.
+    overwrite : bool
+        Replace a model that is there already.
+    on_progress : function (Progress), optional
+        Told of each step.
+    **settings
+        See `napari_tessera.train.settings.Training`: task, steps, seed and so on.
+
+    Returns
+    -------
+    Trained
+        Where the model is and what it says of itself.
+
+    Raises
+    ------
+    ParameterError, InputError, FileError
+        If a setting, an image or a file cannot be used, or the checkpoint is of another training.
+    RunError
+        If the loss grows beyond all bounds.
+
+    Notes
+    -----
+    A training that was killed at any moment goes on with the same call, and gives the same weights as if it had not
+    been. The model file is written whole or not at all.
+    """
+    checked = checked_settings(settings)
+    sources = find_sources(images, labels, checked, validate_on)
+    return drive(training(sources, Path(out), checked, restart=restart, overwrite=overwrite), on_progress)
+
+
+def find_sources(
+    images: str | Path,
+    labels: str | Path | None,
+    settings: Training,
+    validate_on: tuple[str | Path, str | Path] | None = None,
+) -> list[Source]:
+    """List the files to learn from and to validate on; see `train`."""
+    if labels is None:
+        found = from_index(Path(images), words(settings.balance))
+    elif settings.balance:
+        raise ParameterError("Training: `balance` names columns of an index, but folders are given.", "balance")
+    else:
+        found = from_paths(Path(images), Path(labels))
+    if validate_on is not None:
+        check = from_paths(Path(validate_on[0]), Path(validate_on[1]), "val")
+        return [replace(source, split="train") for source in found] + check
+    return with_validation(found, settings.validation)
+
+
+def training(
+    sources: Sequence[Source],
+    out: Path,
+    settings: Training,
+    *,
+    restart: bool = False,
+    overwrite: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Job[Trained]:
+    """Do what `train` does, as a job; stopped early by `should_stop`, it writes the best model so far."""
+    saved = prepare_files(sources, out, restart=restart, overwrite=overwrite)
+    yield from load_torch()
+    from napari_tessera.nn.device import choose
+    from napari_tessera.train.checkpoint import DATA, Checkpoint
+    from napari_tessera.train.dataset import read_dataset
+    from napari_tessera.train.definite import plan_for, with_steps_in
+    from napari_tessera.train.machine import use_threads
+    from napari_tessera.train.plan import learn
+
+    device = choose(settings.device)
+    use_threads(settings.threads)
+    data = yield from read_dataset(sources, settings)
+    plan = plan_for(settings, data, device)
+    if settings.minutes is not None:
+        plan = yield from with_steps_in(settings.minutes, plan, data, device, saved)
+    header = describe(out, settings, plan, data)
+
+    def validate(net: Any) -> Job[dict[str, float]]:
+        return score_network(net, header, data.check, settings.device)
+
+    checkpoint = Checkpoint(saved, plan.as_json() | {DATA: data.digest})
+    state = yield from learn(
+        data.learn, plan, checkpoint, validate if data.check else None,
+        device=device, save_seconds=settings.save_every, should_stop=should_stop,
+    )  # fmt: skip
+    trained = yield from write_model(out, header, state, plan, data, settings.device)
+    if trained.is_finished:
+        saved.unlink(missing_ok=True)
+    return trained
+
+
+def prepare_files(sources: Sequence[Source], out: Path, *, restart: bool, overwrite: bool) -> Path:
+    """Make sure that the model can be written, and return where its checkpoint lies.
+
+    Raises
+    ------
+    ParameterError, FileError
+    """
+    if out.suffix != ENDING:
+        raise ParameterError(f"A model file ends in {ENDING}, but {out} does not. Name it {out.stem}{ENDING}.", "out")
+    saved = out.with_name(out.name + ".checkpoint")
+    goes_on = saved.exists() and not restart
+    read = [path for source in sources for path in (source.image, source.labels)]
+    check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=read)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for part in out.parent.glob(f".{out.name}.*.part"):  # left by a training that was killed while it wrote
+        part.unlink(missing_ok=True)
+    if restart:
+        saved.unlink(missing_ok=True)
+    return saved
