@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 # What computes is imported where it is used, in the thread: a widget opens without waiting for SciPy.
 
 BYTES_AT_ONCE = 8_000_000
+SECONDS_BETWEEN_LOOKS = 0.05
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,11 @@ def answering(question: Question) -> Job[Result]:
     return (yield from part_of(api.job(request), 2, 98, 100))
 
 
-def foreseeing(question: Question) -> Job[Forecast]:
-    """Foresee what answering a question will cost."""
-    yield Progress(0, 1, "Loading PyTorch")
+def foreseeing(question: Question, is_busy: Callable[[], bool]) -> Job[Forecast]:
+    """Foresee what answering a question will cost, once nothing else is busy: the speed of the device is measured."""
+    while is_busy():
+        yield Progress(0, 1, "Waiting")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
     from napari_tessera.forecast import forecast
     from napari_tessera.nn.loading import load_torch
 

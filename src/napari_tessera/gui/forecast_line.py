@@ -37,11 +37,12 @@ class ForecastLine(QLabel):
         self._timer.setInterval(SETTLE_MS)
         self._timer.timeout.connect(self._ask)
         self._question: Callable[[], Question] | None = None
+        self._is_busy: Callable[[], bool] = bool
         self.hide()
 
-    def follow(self, question: Callable[[], Question]) -> None:
-        """Show the line from now on; `question` reads the widget."""
-        self._question = question
+    def follow(self, question: Callable[[], Question], is_busy: Callable[[], bool]) -> None:
+        """Show the line from now on; `question` reads the widget, `is_busy` says when it is no time to measure."""
+        self._question, self._is_busy = question, is_busy
         self.update_soon()
 
     def update_soon(self, *_: Any) -> None:
@@ -66,7 +67,7 @@ class ForecastLine(QLabel):
             return
         if not self.text():
             self._say(UNKNOWN)
-        self.latest.ask(None, foreseeing(question))
+        self.latest.ask(None, foreseeing(question, self._is_busy))
 
     def _show(self, _: None, forecast: Forecast) -> None:
         self._say(forecast.sentence, forecast.is_too_large)

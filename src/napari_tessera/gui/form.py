@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from napari_tessera.gui.fields import Field, make_field
+from napari_tessera.gui.field import Field
+from napari_tessera.gui.fields import make_field
 from napari_tessera.gui.rows import Rows
 from napari_tessera.registry import Method
 from napari_tessera.spec import Parameter
 
 SETTINGS_SHOWN_FIRST = 6
 """So many settings are shown at once; the rest wait under "More settings"."""
-RARELY_CHANGED = ("connectivity", "seed")
+RARELY_CHANGED = ("connectivity", "seed", "tile", "device")
+DIAMETER = "diameter"
+OF_VOLUMES = ("volume", "overlap")
+"""Settings without effect on a plane."""
 
 
 class Form:
@@ -31,10 +35,12 @@ class Form:
         self.more = Rows()
         self.fields: dict[str, Field] = {}
         self._has_channels = False
+        self._is_volume = False
         first = names_shown_first(method.parameters)
         for parameter in method.parameters:
             self._add(parameter, self.main if parameter.name in first else self.more)
         self.show_rows()
+        self._follow_model()
 
     @property
     def values(self) -> dict[str, Any]:
@@ -71,17 +77,24 @@ class Form:
         for field in self.fields.values():
             field.show_intensities(low, high)
 
-    def show_channels(self, has_channels: bool) -> None:
-        """Show the choice of a channel only where there are channels."""
-        self._has_channels = has_channels
+    def show_axes(self, axes: str) -> None:
+        """Show the choice of a channel only where there are channels, and what is about volumes only with those."""
+        self._has_channels = "C" in axes
+        self._is_volume = "Z" in axes
         self.show_rows()
 
     def show_rows(self) -> None:
         """Show the rows that matter with the settings as they are."""
         values = self.values
         for name, field in self.fields.items():
-            matters = field.parameter.matters(values) and (name != "channel" or self._has_channels)
-            self._rows_of(field).show_row(field.native, matters)
+            fits = (name != "channel" or self._has_channels) and (name not in OF_VOLUMES or self._is_volume)
+            self._rows_of(field).show_row(field.native, fits and field.parameter.matters(values))
+
+    def _follow_model(self) -> None:
+        """Let the diameter start from the one that the chosen model knows."""
+        for field in self.fields.values():
+            if field.diameter_px is not None and DIAMETER in self.fields:
+                self.fields[DIAMETER].start_from(field.diameter_px)
 
     def _add(self, parameter: Parameter, rows: Rows) -> None:
         field = make_field(parameter)
@@ -90,6 +103,8 @@ class Form:
         if field.below is not None:
             rows.add_wide(field.below)
         field.on_change(self.show_rows)
+        if parameter.model is not None:
+            field.on_change(self._follow_model)
 
     def _rows_of(self, field: Field) -> Rows:
         return self.more if field.native.parent() is self.more else self.main

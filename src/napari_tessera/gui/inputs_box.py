@@ -12,7 +12,7 @@ from napari.layers import Layer, Points
 
 from napari_tessera.errors import InputError
 from napari_tessera.gui.axes import list_axes
-from napari_tessera.gui.fields import let_shrink
+from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.form import Rows
 from napari_tessera.gui.layer_box import LayerBox
 from napari_tessera.gui.layers import (

@@ -9,7 +9,7 @@ from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
-from napari_tessera.gui.fields import let_shrink
+from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.wording import NO_LAYER, title_of, tooltip
 from napari_tessera.spec import Input, Role
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -56,9 +57,10 @@ class MethodWidget(Panel):
         self._notes: tuple[str, ...] = ()
         self._remember()
         self._connect()
+        self._warming: threading.Thread | None = None
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
         if needs_network(self.method):
-            self.forecast.follow(self.question)
+            self.forecast.follow(self.question, self._is_busy)
 
     def question(self, recipe: Any = None) -> Question:
         """Read the whole widget.
@@ -193,7 +195,11 @@ class MethodWidget(Panel):
         layer = self.inputs.main.layer
         values = self.form.values
         chosen = {name: value for name, value in values.items() if name in SETTINGS_OF_NETWORKS}
-        warm_up(self.method, "uint8" if layer is None else array_of(layer).dtype, chosen)
+        self._warming = warm_up(self.method, "uint8" if layer is None else array_of(layer).dtype, chosen)
+
+    def _is_busy(self) -> bool:
+        """Say whether a run is under way, or the first one is being prepared."""
+        return self._warming is None or self._warming.is_alive() or self.runner.is_running
 
     def _remember(self) -> None:
         self.form.values = settings.load(self.method)

@@ -16,6 +16,8 @@ MORE = "tessera:more"
 CARD_SIZE_PX = (640, 560)
 CARD_STYLE = "QLabel { background-color: rgba(128, 128, 128, 40); border-radius: 4px; padding: 6px; }"
 DOI = "doi:"
+LINK_COLOUR = "#5aa9f5"
+"""Can be read on napari's dark theme and on its light one."""
 
 
 class ModelCard(QLabel):
@@ -35,7 +37,7 @@ class ModelCard(QLabel):
     def show_entry(self, entry: ModelEntry) -> None:
         """Say in short what the model is for."""
         self._entry = entry
-        self.setText("<br>".join([*short_lines(entry), f'<a href="{MORE}">more …</a>']))
+        self.setText("<br>".join(short_lines(entry)))
 
     def say(self, text: str) -> None:
         """Show a sentence instead of a card."""
@@ -75,18 +77,16 @@ class CardWindow(QDialog):
 
 def short_lines(entry: ModelEntry) -> list[str]:
     """Say what a model finds, how large its objects are, and whom to thank: lines of rich text."""
-    size = "" if entry.diameter_px is None else f", about {entry.diameter_px:g} px wide in training"
+    size = "" if entry.diameter_px is None else f", about {entry.diameter_px:g} px wide"
     what = f"{entry.ndim}-D {entry.task}: {', '.join(entry.classes[1:])}{size}."
-    thanks = [f"Licence: {escape(entry.licence)}" if entry.licence else "No licence is given", _cited(entry)]
-    return [escape(entry.summary), escape(what), " · ".join(filter(None, thanks))]
+    doi = str(entry.header["cite"]).removeprefix(DOI) if str(entry.header["cite"]).startswith(DOI) else ""
+    links = [_link(f"https://doi.org/{doi}", "cite")] if doi else []
+    last = [escape(entry.licence or "No licence"), *links, _link(MORE, "more …")]
+    return [escape(entry.summary), escape(what), " · ".join(last)]
 
 
-def _cited(entry: ModelEntry) -> str:
-    """Link to what to cite, where that is a DOI."""
-    cite = str(entry.header.get("cite") or "")
-    if not cite.startswith(DOI):
-        return escape(cite)
-    return f'<a href="https://doi.org/{escape(cite.removeprefix(DOI), quote=True)}">{escape(cite)}</a>'
+def _link(address: str, text: str) -> str:
+    return f'<a href="{escape(address)}" style="color: {LINK_COLOUR}">{text}</a>'
 
 
 def whole_card(entry: ModelEntry) -> str:

@@ -11,7 +11,7 @@ from qtpy.QtCore import QFileSystemWatcher
 from qtpy.QtWidgets import QFileDialog
 
 from napari_tessera import catalogue
-from napari_tessera.gui.fields import Field, let_shrink
+from napari_tessera.gui.field import Field, let_shrink
 from napari_tessera.gui.model_card import ModelCard
 from napari_tessera.gui.wording import tooltip
 from napari_tessera.gui.worker import Runner
@@ -62,6 +62,12 @@ class ModelField(Field):
         self._chosen = name
         self.refresh()
         self.widget.changed.emit(name)
+
+    @property
+    def diameter_px(self) -> float | None:
+        """Diameter at which the chosen model works."""
+        entry = self.entries.get(self._chosen)
+        return None if entry is None else entry.diameter_px
 
     def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
         """Call `callback` with the error if a file cannot be imported."""

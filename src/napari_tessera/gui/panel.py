@@ -8,7 +8,7 @@ from napari.layers import Image
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_tessera.gui.fields import let_shrink
+from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.forecast_line import ForecastLine
 from napari_tessera.gui.form import Form
 from napari_tessera.gui.inputs_box import InputsBox
@@ -75,7 +75,7 @@ class Panel(QWidget):
     def follow_layer(self) -> None:
         """Fit the form to the layer chosen: its axes, unit and intensities."""
         layer, axes = self.inputs.main.layer, self.inputs.axes
-        self.form.show_channels("C" in axes)
+        self.form.show_axes(axes)
         self.region.show_plane_only(has_planes(axes))
         if isinstance(layer, Image):
             self.form.show_intensities(*layer.contrast_limits_range)

@@ -62,8 +62,17 @@ class AsTallAsContent(QScrollArea):
         content.installEventFilter(self)
 
     def sizeHint(self) -> QSize:
-        """Return the content's size."""
-        return self._content.sizeHint()
+        """Return the content's size, with its lines broken as the width demands."""
+        hint, layout = self._content.sizeHint(), self._content.layout()
+        if layout is not None and layout.hasHeightForWidth():
+            hint.setHeight(layout.totalHeightForWidth(self.width()))
+        return hint
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Ask for room anew: another width breaks other lines."""
+        super().resizeEvent(event)
+        if event is not None and event.size().width() != event.oldSize().width():
+            self.updateGeometry()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Ask for room anew when the content's rows come or go."""
