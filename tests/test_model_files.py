@@ -14,6 +14,7 @@ from model_bytes import FEW_WIDTHS, HEADS, complaint, rewritten, small_net, soun
 from napari_tessera.errors import FileError, ModelError
 from napari_tessera.io.architecture import MOST_WEIGHTS, check_architecture, tensor_shapes
 from napari_tessera.io.model_file import read_header
+from napari_tessera.io.tensor_file import LONGEST_HEADER
 from napari_tessera.nn.unet import Architecture, UNet
 from napari_tessera.nn.weights import load_unet, read_tensors, save_unet, tensors_of, write_tensors
 
@@ -102,6 +103,33 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(path, sound, mon
         save_unet(path, small_net(), {})
     assert path.read_bytes() == sound
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_parts_that_killed_writers_left_are_swept(path):
+    old, young, other = (path.with_name(f".{name}.part") for name in (f"{path.name}.0a", f"{path.name}.0b", "b.0c"))
+    for part in (old, young, other):
+        part.write_bytes(b"half")
+    for part in (old, other):
+        os.utime(part, (0, 0))
+    save_unet(path, small_net(), {})
+    assert set(os.listdir(path.parent)) == {path.name, young.name, other.name}
+
+
+def test_score_that_is_no_number_is_saved_as_unknown(path):
+    save_unet(path, small_net(), {"training": {"scores": [0.5, float("nan"), float("inf")]}})
+    assert read_header(path)["training"] == {"scores": [0.5, None, None]}
+
+
+def test_header_that_is_too_long_is_not_saved(path):
+    with pytest.raises(ModelError, match="its header would be longer than"):
+        save_unet(path, small_net(), {"card": "a" * LONGEST_HEADER})
+    assert not path.exists()
+
+
+def test_any_script_and_thin_spaces_are_text(path):
+    card = "30\u202f\u00b5m \u2014 \u7d30\u80de \U0001f52c"
+    save_unet(path, small_net(), {"card": card})
+    assert read_header(path)["card"] == card
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")

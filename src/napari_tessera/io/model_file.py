@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ def check_heads(task: str, classes: list[str], heads: Mapping[str, int]) -> None
 
 def is_text(value: Any) -> bool:
     """Say whether this is text that a terminal can show: no control characters, nothing that UTF-8 cannot write."""
-    return isinstance(value, str) and all(each.isprintable() or each in "\n\t" for each in value)
+    return isinstance(value, str) and not any(
+        unicodedata.category(each) in ("Cc", "Cs") and each not in "\n\t" for each in value
+    )
 
 
 def is_line(value: Any) -> bool:

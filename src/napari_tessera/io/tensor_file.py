@@ -23,7 +23,8 @@ from napari_tessera.io.open_files import check_exists
 from napari_tessera.io.strict_json import parse_json
 
 LENGTH_BYTES = 8
-LONGEST_HEADER = 2**20
+LONGEST_HEADER = 2**22
+"""Enough for the names of some 50,000 training images; a hostile one of this length takes less than 200 MB to read."""
 DIGEST = "sha256"
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_tessera.errors import FileError
 from napari_tessera.io.open_files import is_zarr
+
+ABANDONED_SECONDS = 600
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
@@ -68,6 +72,7 @@ def write_whole(path: Path, content: bytes) -> None:
         If the folder is read-only, the disk is full, or the system refuses in another way.
     """
     part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
+    _sweep(path)
     try:
         with part.open("xb") as file:
             file.write(content)
@@ -79,6 +84,14 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         part.unlink(missing_ok=True)
     _bring_to_disk(path.parent)
+
+
+def _sweep(path: Path) -> None:
+    """Delete what writers of this file left that were killed; younger parts may be another's, at work right now."""
+    with suppress(OSError):
+        for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
 
 
 def _bring_to_disk(folder: Path) -> None:

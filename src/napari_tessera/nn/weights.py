@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from napari_tessera.errors import ModelError
 from napari_tessera.io.model_file import FORMAT, HEADER, check_header, read_weights
-from napari_tessera.io.strict_json import parse_json
+from napari_tessera.io.strict_json import without_nan
 from napari_tessera.io.tensor_file import DIGEST, LENGTH_BYTES, LONGEST_HEADER, digest_of, open_tensors
 from napari_tessera.io.together import write_whole
 from napari_tessera.nn.unet import Architecture, UNet
@@ -29,15 +29,17 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
         Its folder must exist.
     tensors : mapping of str to Tensor
     header : mapping
-        Plain JSON, without NaN or infinity.
+        Plain JSON.
 
     Raises
     ------
+    ModelError
+        If the header is longer than a reader accepts.
     FileError
         If the file cannot be written.
     """
     together = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    texts = {HEADER: json.dumps(header, allow_nan=False)}
+    texts = {HEADER: json.dumps(header)}
     plain = save(together, texts)
     length = int.from_bytes(plain[:LENGTH_BYTES], "little")
     whole = save(together, texts | {DIGEST: digest_of(texts, plain[LENGTH_BYTES + length :])})
@@ -55,7 +57,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         If the file is missing, damaged or of another kind.
     """
     with open_tensors(path) as file:
-        header = parse_json(file.texts.get(HEADER, "{}"))
+        header = json.loads(file.texts.get(HEADER, "{}"))
         arrays = file.read_arrays()
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, header
 
@@ -69,7 +71,8 @@ def save_unet(path: str | Path, net: UNet, header: Mapping[str, Any]) -> None:
         Its folder must exist.
     net : UNet
     header : mapping
-        What to say of it, as `io.model_file.read_header` returns it; what is left out says that nothing is known.
+        What to say of it, as `io.model_file.read_header` returns it; what is left out says that nothing is known, and
+        numbers that are NaN or infinite become null.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def save_unet(path: str | Path, net: UNet, header: Mapping[str, Any]) -> None:
     FileError
         If the file cannot be written.
     """
-    full = completed(header, net, Path(path).stem)
+    full = without_nan(completed(header, net, Path(path).stem))
     try:
         check_header(full)
     except ValueError as error:
