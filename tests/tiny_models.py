@@ -11,26 +11,33 @@ CERTAINTY = 20.0
 """How sharply the classes part at half brightness."""
 
 
-def bright_net() -> UNet:
-    """Return a U-Net that calls a pixel object where its brightness, from 0 to 1, is above a half."""
-    net = UNet(Architecture(5, {"classes": 3, "distance": 1}, (2, 3))).eval()
+def bright_net(ndim=2, channels=5, size=None):
+    """Return a U-Net that calls a pixel object where the first channel, from 0 to 1, is above a half.
+
+    `size` is what it says of the size of every object: the logarithm of its diameter over the usual one.
+    """
+    heads = {"classes": 3, "distance": 1} | ({} if size is None else {"size": 1})
+    net = UNet(Architecture(channels, heads, (2, 3), ndim)).eval()
+    centre, only = (1,) * ndim, (0,) * ndim
     with torch.no_grad():
         for each in net.parameters():
             if each.ndim > 1:
                 each.zero_()
         for block in (net.down[0], net.up[0]):
             for convolution in (block[0], block[3]):
-                convolution.weight[0, 0, 1, 1] = 1
+                convolution.weight[(0, 0, *centre)] = 1
         classes, distance = net.heads["classes"], net.heads["distance"]
-        classes.weight[:, 0, 0, 0] = torch.tensor([-CERTAINTY, CERTAINTY, 0])
+        classes.weight[(slice(None), 0, *only)] = torch.tensor([-CERTAINTY, CERTAINTY, 0])
         classes.bias[:] = torch.tensor([CERTAINTY / 2, -CERTAINTY / 2, -CERTAINTY])
         distance.weight[0, 0] = 1
         distance.bias[:] = 0
+        if size is not None:
+            net.heads["size"].bias[:] = size
     return net
 
 
-def save_bright(path, **fields):
+def save_bright(path, ndim=2, channels=5, size=None, **fields):
     """Save the network as a model file; `fields` go into its header."""
     header = {"title": "Bright things", "summary": "Finds what is bright.", "classes": ["background", "blob"]}
-    save_unet(path, bright_net(), header | fields)
+    save_unet(path, bright_net(ndim, channels, size), header | fields)
     return path
