@@ -11,13 +11,13 @@ CERTAINTY = 20.0
 """How sharply the classes part at half brightness."""
 
 
-def bright_net(ndim=2, channels=5, size=None):
+def bright_net(ndim=2, n_channels=5, size=None):
     """Return a U-Net that calls a pixel object where the first channel, from 0 to 1, is above a half.
 
     `size` is what it says of the size of every object: the logarithm of its diameter over the usual one.
     """
     heads = {"classes": 3, "distance": 1} | ({} if size is None else {"size": 1})
-    net = UNet(Architecture(channels, heads, (2, 3), ndim)).eval()
+    net = UNet(Architecture(n_channels, heads, (2, 3), ndim)).eval()
     centre, only = (1,) * ndim, (0,) * ndim
     with torch.no_grad():
         for each in net.parameters():
@@ -36,8 +36,8 @@ def bright_net(ndim=2, channels=5, size=None):
     return net
 
 
-def save_bright(path, ndim=2, channels=5, size=None, **fields):
+def save_bright(path, ndim=2, n_channels=5, size=None, **fields):
     """Save the network as a model file; `fields` go into its header."""
     header = {"title": "Bright things", "summary": "Finds what is bright.", "classes": ["background", "blob"]}
-    save_unet(path, bright_net(ndim, channels, size), header | fields)
+    save_unet(path, bright_net(ndim, n_channels, size), header | fields)
     return path
