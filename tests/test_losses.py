@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from napari_tessera.train.losses import dice, focal, regression, weighted_cross_entropy
+from napari_tessera.train.losses import class_loss, dice, focal, regression, weighted_cross_entropy
 
 LOSSES = [weighted_cross_entropy, focal, dice]
 
@@ -101,3 +101,103 @@ def test_extreme_scores_in_half_precision_stay_finite(loss, half):
 def test_regression_counts_weighted_pixels_only():
     values, target = torch.tensor([[[[1.0, 5.0]]]]), torch.tensor([[[[0.0, 0.0]]]])
     assert regression(values, target, torch.tensor([[[2.0, 0.0]]])).item() == pytest.approx(0.95)
+
+
+def test_three_classes_have_the_cross_entropy_of_their_softmax():
+    scores = torch.log(torch.tensor([0.2, 0.3, 0.5])).view(1, 3, 1, 1)
+    assert weighted_cross_entropy(scores, pixels(3)).item() == pytest.approx(-math.log(0.5))
+
+
+def test_focal_of_three_classes_weighs_all_but_the_first_by_alpha():
+    scores = torch.log(torch.tensor([0.2, 0.3, 0.5])).view(1, 3, 1, 1)
+    of_first, of_last = (focal(scores, pixels(number)).item() for number in (1, 3))
+    assert of_first == pytest.approx(0.75 * 0.8**2 * -math.log(0.2), rel=1e-4)
+    assert of_last == pytest.approx(0.25 * 0.5**2 * -math.log(0.5), rel=1e-4)
+
+
+def test_focal_hardly_sees_what_is_sure_and_right():
+    sure, unsure = (focal(scores_of(p), pixels(2)).item() for p in (0.99, 0.5))
+    assert sure / unsure == pytest.approx((0.01**2 * -math.log(0.99)) / (0.5**2 * -math.log(0.5)), rel=1e-3)
+
+
+def test_dice_of_a_perfect_answer_is_0():
+    assert dice(scores_of(1 - 1e-7, 1e-7), pixels(2, 1)).item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_volumes_are_scored_like_planes(loss):
+    plane = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
+    target = torch.randint(0, 4, (2, 4, 6), generator=torch.Generator().manual_seed(1))
+    assert loss(plane.view(2, 3, 2, 2, 6), target.view(2, 2, 2, 6)).item() == pytest.approx(loss(plane, target).item())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_half_precision_gives_the_loss_of_the_same_scores_in_full(loss, half):
+    scores = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).to(half)
+    target = torch.randint(0, 4, (2, 8, 8), generator=torch.Generator().manual_seed(1))
+    assert loss(scores, target).item() == loss(scores.float(), target).item()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_many_pixels_do_not_overflow_half_precision(loss, half):
+    scores, target = torch.zeros(1, 1, 512, 512, dtype=half), torch.ones(1, 512, 512, dtype=torch.uint8)
+    small = loss(scores[..., :4, :4], target[..., :4, :4])
+    assert loss(scores, target).item() == pytest.approx(small.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("score", [-1e4, 1e4])
+def test_wildly_wrong_and_wildly_right_scores_stay_finite(loss, score):
+    scores = torch.full((1, 1, 2, 2), score).requires_grad_()
+    value = loss(scores, torch.tensor([[[1, 2], [2, 1]]]))
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(scores.grad).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_unpainted_pixels_have_exactly_no_gradient_in_half_precision(loss, half, channels):
+    scores = torch.full((1, channels, 1, 3), 3e4, dtype=half).requires_grad_()
+    loss(scores, pixels(0, 2, 0)).backward()
+    assert scores.grad[..., 0].abs().max() == 0
+    assert scores.grad[..., 2].abs().max() == 0
+
+
+@pytest.mark.parametrize("name", ["combined", "dice", "weighted-ce", "focal"])
+def test_chosen_losses_leave_the_unpainted_alone(name):
+    scores = torch.randn(1, 3, 1, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    parts = class_loss(name, torch.tensor([1.0, 2.0, 3.0]))(scores, pixels(0, 3, 1), None)
+    sum(parts.values()).backward()
+    assert scores.grad[..., 0].abs().max() == 0
+    assert scores.grad[..., 1:].abs().min() > 0
+
+
+def test_combined_is_cross_entropy_and_half_of_dice():
+    scores, target = scores_of(0.9, 0.2), pixels(2, 1)
+    parts = class_loss("combined")(scores, target, None)
+    assert parts["entropy"].item() == weighted_cross_entropy(scores, target).item()
+    assert parts["dice"].item() == dice(scores, target).item() / 2
+
+
+def test_weights_of_classes_and_of_pixels_multiply():
+    scores, target = scores_of(0.75, 0.75), pixels(2, 1)
+    (loss,) = class_loss("weighted-ce", torch.tensor([1.0, 3.0]))(scores, target, pixels(1.0, 2.0)).values()
+    assert loss.item() == pytest.approx((-3 * math.log(0.75) - 2 * math.log(0.25)) / 5)
+
+
+def test_regression_is_quadratic_for_small_errors_and_linear_for_large_ones():
+    target, weight = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1)
+    small, large = (regression(torch.full((1, 1, 1, 1), value), target, weight).item() for value in (0.02, 2.0))
+    assert small == pytest.approx(0.02**2 / 0.2)
+    assert large == pytest.approx(2 - 0.05)
+
+
+def test_regression_has_exactly_no_gradient_without_weight():
+    values = torch.tensor([[[[3.0, 5.0]]]], dtype=torch.float16, requires_grad=True)
+    regression(values, torch.zeros(1, 1, 1, 2), torch.tensor([[[0.0, 1.0]]])).backward()
+    assert values.grad.flatten()[0] == 0
+    assert values.grad.flatten()[1] > 0

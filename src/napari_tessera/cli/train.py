@@ -21,6 +21,8 @@ from napari_tessera.train.settings import DECLARATION, checked_settings
 STOPPED = 130
 LINES_EVERY = 50
 """Steps between two lines where the output is no terminal; the first three steps have lines too."""
+FEWEST_STEPS = 10
+"""Steps to have seen before the time that is left is told."""
 BAR = "{desc}{percentage:3.0f}%|{bar:24}| {postfix}"
 
 
@@ -143,7 +145,7 @@ class Clock:
             return ""
         now = (time.monotonic(), progress.done)
         first = self.begin = self.begin or now
-        if now[1] - first[1] < 2:
+        if now[1] - first[1] < FEWEST_STEPS:
             return ""
         seconds = (now[0] - first[0]) / (now[1] - first[1]) * (progress.total - progress.done)
         return f", {in_hours(seconds)} left"

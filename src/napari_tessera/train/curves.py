@@ -56,7 +56,14 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     power = 10 ** math.floor(math.log10(raw))
     step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda value: abs(value - raw))
     first = math.ceil(low / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [float(round(number * step, 12)) for number in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def logarithmic_ticks(low: float, high: float) -> list[float]:
+    """Return the logarithms of 1, 2 and 5, and of these times powers of ten, from `low` to `high`."""
+    powers = range(math.floor(low) - 1, math.ceil(high) + 1)
+    found = [power + math.log10(digit) for power in powers for digit in (1, 2, 5)]
+    return [value for value in found if low <= value <= high]
 
 
 def _is_shown(value: float, is_logarithmic: bool) -> bool:
@@ -83,7 +90,7 @@ def _frame(title: str, x_range: tuple[float, float], y_range: tuple[float, float
     parts = [_text(LEFT, 16, title, "start", "bold")]
     for step in ticks(*x_range):
         parts.append(_text(_x(step, x_range), HEIGHT - BOTTOM + 16, f"{step:g}", "middle"))
-    for value in ticks(*y_range):
+    for value in logarithmic_ticks(*y_range) if is_logarithmic else ticks(*y_range):
         y = _y(value, y_range)
         shown = 10**value if is_logarithmic else value
         parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')

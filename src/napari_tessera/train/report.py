@@ -20,7 +20,7 @@ LARGEST_PX = 640
 """Pictures are cut to this side."""
 STYLE = """body{font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top}
-figure{display:inline-block;margin:0 1rem 1rem 0}img{max-width:18rem;image-rendering:pixelated}
+figure{display:inline-block;margin:0 1rem 1rem 0}img{width:18rem;image-rendering:pixelated}
 figcaption{font-size:.85rem;max-width:18rem;overflow-wrap:anywhere}"""
 
 

@@ -25,7 +25,7 @@ class Training:
         The labels are paint: 0 is not painted and never counts, 1 is background, 2… objects or classes. Otherwise
         every pixel counts and 0 is background.
     ignore : int
-        Pixels with this number in the labels never count; not given, there is no such number.
+        Pixels with this number in the labels never count.
     classes : str
         Names of the classes, background first, such as background,nucleus.
     ndim : {2, 3}
@@ -33,14 +33,14 @@ class Training:
     validation : float
         Share of the images that is held back to choose the best weights by; of a single stack, its last planes.
     diameter : float
-        Usual diameter of an object at which the network works, to which images are rescaled; not given, 32 in 2-D and
-        16 in 3-D. Classes are learnt at the scale of the images.
+        Usual diameter of an object at which the network works; images are rescaled to it. Auto: 32 in 2-D, 16 in 3-D.
+        Classes are learnt at the scale of the images.
     loss : {"combined", "dice", "weighted-ce", "focal"}
         What is made smaller: cross-entropy and half of the Dice loss, or one of Dice (Milletari et al. 2016), weighted
         cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017).
     class_weights : str
         How much a pixel of each class counts, background first, such as 1,5,5; or "balanced": the rarer the more.
-        Not given, all the same. The network of objects has three classes: background, object, border.
+        Auto: all the same. The network of objects has three classes: background, object, border.
     steps : int
         Batches to learn from.
     minutes : float
@@ -48,28 +48,33 @@ class Training:
     validations : int
         How often the network is scored on the images held back.
     patch : int
-        Side of the patches that are learnt from; not given, 160 in 2-D and 64 in 3-D.
+        Side of the patches that are learnt from. Auto: 160 in 2-D, 64 in 3-D.
     batch : int
         Patches per step.
     widths : str
-        Channels of the network at each level, from full resolution down; not given, 24,48,96,192,256 in 2-D and
-        16,32,64,128 in 3-D.
+        Channels of the network at each level, from full resolution down. Auto: 24,48,96,192,256 in 2-D, 16,32,64,128
+        in 3-D.
     balance : str
         Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
         than their number alone would have it.
     seed : int
         The same seed gives the same weights on the same machine.
     precision : {"auto", "mixed", "full"}
-        Compute partly in 16 bits, which is faster where the machine can; "auto" finds out.
+        "mixed" computes partly in 16 bits. Auto: where the machine is faster at it.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     threads : int
-        Processor cores to use; not given, all.
+        Processor cores to use. Auto: all.
     save_every : float
-        Seconds between two checkpoints, at most; what a power cut may cost.
-    name, title, licence, cite : str
-        Said in the model: its short name (not given, that of the file), one line on what it does, who may use it, and
-        what to cite.
+        Time between two checkpoints: the most that a power cut can cost.
+    name : str
+        Name of the model. Auto: that of the file.
+    title : str
+        One line on what the model does.
+    licence : str
+        Who may use the model for what, such as CC0-1.0.
+    cite : str
+        What to cite when using the model.
     """
 
     task: Literal["objects", "classes"] = "objects"
