@@ -104,7 +104,7 @@ def test_nothing_beyond_the_reach_has_an_influence():
 
 def test_a_window_sees_a_good_share_of_the_reach_in_whole_steps():
     assert Architecture(5, {}, (24, 48, 96, 192, 256)).reach_px == 122
-    assert halo_px(Architecture(5, {}, (24, 48, 96, 192, 256))) == 48
+    assert halo_px(Architecture(5, {}, (24, 48, 96, 192, 256))) == 64
 
 
 def test_operations_are_those_of_the_convolutions():

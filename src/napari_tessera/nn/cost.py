@@ -16,13 +16,13 @@ from napari_tessera.nn import device as devices
 from napari_tessera.nn.unet import Architecture
 from napari_tessera.nn.windows import largest_side, seen_pixels
 
-OPERATIONS_AT_ONCE = {"cpu": 125e9, "mps": 500e9, "cuda": 2000e9}
+OPERATIONS_AT_ONCE = {"cpu": 135e9, "mps": 500e9, "cuda": 2000e9}
 """Work in a window: a fraction of a second on a slow device of each kind. Fixed, so that a run can be repeated."""
 WINDOWS_AT_ONCE = {"cpu": 1, "mps": 1, "cuda": 4}
 SHARE_OF_FREE_MEMORY = 0.4
 LIVE_FEATURES = 8
 """Values that a network keeps per pixel while it runs, as a multiple of the channels of its uppermost level."""
-SHARE_OF_REACH = 3 / 8
+SHARE_OF_REACH = 1 / 2
 """How far a window should see, of how far anything at all has an influence: what is farther away hardly has any."""
 MEASURING_SECONDS = 0.05
 EFFICIENCY = 0.75
