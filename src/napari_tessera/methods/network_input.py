@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_tessera.bands import in_background
 from napari_tessera.catalogue import ModelEntry
 from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.jobs import Job, part_of
@@ -113,11 +115,15 @@ def check_diameter(entry: ModelEntry, diameter: float | None, shape: tuple[int, 
 
 
 def loaded(entry: ModelEntry, device: str) -> Job[Network]:
-    """Load torch and the model, without keeping anybody waiting."""
-    from napari_tessera.large.watching import Watch, watched
+    """Load torch, the model and what decodes its scores, without keeping anybody waiting."""
     from napari_tessera.nn.loading import load_torch
 
     yield from part_of(load_torch(), 0, 3, 4)
+    return (yield from part_of(in_background(partial(_load, entry, device), "Loading the model"), 3, 1, 4))
+
+
+def _load(entry: ModelEntry, device: str) -> Network:
     from napari_tessera.nn.forward import load_network
 
-    return (yield from part_of(watched(partial(load_network, entry.path, device), Watch(1), "Loading model"), 3, 1, 4))
+    import_module("napari_tessera.large.volumes")
+    return load_network(entry.path, device)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from napari_tessera import catalogue
+from napari_tessera.bands import in_background
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions, loaded
 from napari_tessera.methods.unet_blocks import BLOCK_PX, is_better_in_blocks, overlapping
@@ -108,8 +109,8 @@ def unet(
     and a pixel belongs to one object at most.
 
     The estimate of the diameter fails where objects of very different sizes lie side by side, and where there are
-    hardly any. On the processor, the same image and model give the same labels, bit for bit; graphics cards round
-    differently.
+    hardly any. On one computer, the same image and model give the same labels, bit for bit; other processors and
+    graphics cards round differently.
 
     References
     ----------
@@ -147,11 +148,10 @@ def _viewed(
 ) -> Job[View]:
     """Measure the brightness of the whole image, by which the network sees it."""
     from napari_tessera.large.view import View
-    from napari_tessera.large.watching import Watch, watched
     from napari_tessera.nn.intensity import kind_of, measure_levels
 
     measure = partial(measure_levels, image, kind_of(entry.header))
-    levels = yield from watched(measure, Watch(1), "Measuring brightness")
+    levels = yield from in_background(measure, "Measuring brightness")
     return View(image, levels, has_channels, spacing)
 
 
