@@ -85,6 +85,11 @@ def test_own_folder_lies_with_the_data_of_other_programs(monkeypatch):
     assert catalogue.user_folder().parts[-2:] == ("napari-tessera", "models")
 
 
+def test_own_folder_can_be_named_from_the_home_folder(monkeypatch):
+    monkeypatch.setenv("TESSERA_MODELS", "~/models")
+    assert catalogue.user_folder() == Path.home() / "models"
+
+
 def test_model_is_found_by_name():
     assert find("cells").is_shipped
 

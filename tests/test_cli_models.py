@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from model_bytes import sound_model, with_fields
@@ -119,3 +121,13 @@ def test_bad_arguments_end_with_2(words):
 @pytest.mark.parametrize("words", [[], ["show"], ["import"], ["remove"]])
 def test_help_is_printed(capsys, words):
     assert "usage: tessera models" in printed(capsys, *words, "--help")
+
+
+@pytest.mark.parametrize("words", [["models"], ["models", "show", "download.safetensors"]])
+def test_neither_torch_nor_napari_is_loaded(file, words):
+    code = (
+        f"import sys; from napari_tessera.cli import main; assert main({words}) == 0; "
+        "assert not {'torch', 'napari', 'qtpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -129,7 +129,11 @@ def shipped_folder() -> Path:
 def user_folder() -> Path:
     """Return the folder of the user's own models, which need not exist; TESSERA_MODELS can name another."""
     chosen = os.environ.get(FOLDER_VARIABLE)
-    return Path(chosen) if chosen else platformdirs.user_data_path("napari-tessera", appauthor=False) / "models"
+    return (
+        Path(chosen).expanduser()
+        if chosen
+        else platformdirs.user_data_path("napari-tessera", appauthor=False) / "models"
+    )
 
 
 def _files(folder: Path) -> list[Path]:
