@@ -69,6 +69,11 @@ def bind(
     given = {key: value for key, value in inputs_and_parameters.items() if key in used}
     if in_blocks is None and region is None and blocks is None:
         in_blocks = _where_better(chosen, layout, main.shape, parameters)
+    if in_blocks is not None and chosen.kind_of(parameters) == "probabilities":
+        raise InputError(
+            f"{chosen.name}: probabilities are made in one piece. Segment a region, choose another `output`, or leave "
+            "out `blocks`, `workers`, `scheduler` and `out`."
+        )
     inputs = {main_name: main, **check_inputs(declaration, given, layout, main.shape)}
     return Request(
         method=chosen,

@@ -39,6 +39,8 @@ class BlockPlan:
         cuts, and what decides its outline.
     parts : callable (block) -> tuple of int, optional
         Into how many parts a block of these sides is cut along each axis, where it would take too much memory at once.
+    aligned : callable (Tile) -> Tile, optional
+        Widens what a tile of the image reads, where not every pixel is a good one to begin or end at.
     is_threaded : bool
         Whether a block keeps all processors busy by itself, so that one at a time is enough.
     smallest_px : int
@@ -48,6 +50,7 @@ class BlockPlan:
     label: Callable[..., Any]
     reach: tuple[int, ...]
     parts: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+    aligned: Callable[[Any], Any] | None = None
     is_threaded: bool = False
     smallest_px: int = 0
 

@@ -101,8 +101,7 @@ def label_overlapping(
         output[tile.write] = labels[tile.inner]
         return joining.describe_piece(labels, tile, shape, with_faces=True) if is_joined else None
 
-    parts = None if plan.parts is None else plan.parts(frame.block)
-    grid = list(tiles(shape, frame.block, plan.reach, parts))
+    grid = _planned_grid(plan, frame)
     place = at.narrowed() if plan.is_threaded else at
     pieces = yield from part_of(over(frame, grid, label, place, "Labelling blocks"), 0, 0.95, 1)
     if not is_joined:
@@ -113,6 +112,12 @@ def label_overlapping(
     final = joining.without_small(numbering.sizes, plan.smallest_px)
     yield from part_of(_renumber(numbering, final, pieces, grid, frame, at), 0.95, 0.05, 1)
     return np.append(0, numbering.sizes[final > 0])
+
+
+def _planned_grid(plan: BlockPlan, frame: Frame) -> list[Tile]:
+    parts = None if plan.parts is None else plan.parts(frame.block)
+    grid = tiles(frame.shape, frame.block, plan.reach, parts)
+    return list(grid if plan.aligned is None else map(plan.aligned, grid))
 
 
 def _join_by_touch(

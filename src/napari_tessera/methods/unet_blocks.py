@@ -6,10 +6,10 @@ within the whole. Blocks overlap by as much as the network sees around a pixel a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from math import ceil, prod
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,16 +26,12 @@ if TYPE_CHECKING:
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
 """Planes of a volume are mostly segmented one by one, so that blocks had better be flat and wide."""
-LARGEST_WHOLE_PX = {2: 2**24, 3: 2**26}
-"""Larger images are worked on in blocks, wherever they lie: scores and floods take some 50 bytes a pixel."""
-LARGEST_PART_PX = {2: 6e6, 3: 16e6}
-"""Pixels of the network, in planes or volumes, that a block is predicted and decoded in at a time."""
+LARGEST_WHOLE_PX = {2: 16e6, 3: 16e6}
+"""Larger images are worked on in blocks, wherever they lie: a whole one takes some 80 bytes a pixel."""
 OBJECTS_BEYOND = 1.5
 """How many usual diameters an object may reach beyond its block."""
-PLANES_BEYOND = 3
-"""How many planes beyond its block are linked, where a volume is segmented plane by plane."""
-STEP_PX = 16
-"""A margin of a multiple of this many pixels leaves pixels pooled as they are in the whole image."""
+WIDEST_OBJECT_PX = 128
+"""How far an object may reach beyond its block where the model knows no usual diameter."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +63,18 @@ def overlapping(**settings: Any) -> Overlapping:
     return Overlapping((LEVELS, {**settings, "entry": entry}), partial(_plan, entry, settings))
 
 
-def is_better_in_blocks(shape: tuple[int, ...], *, output: str, volume: str, model: str, **_: Any) -> bool:
+def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
     """Say whether an image is so large that blocks keep memory low; probabilities are as large in any case."""
-    seen_at_once = shape[1:] if _is_plane_by_plane(catalogue.find(model), len(shape), volume) else shape
-    return output != "probabilities" and prod(seen_at_once) > LARGEST_WHOLE_PX[len(seen_at_once)]
+    is_plane_by_plane = _is_plane_by_plane(catalogue.find(settings["model"]), len(shape), settings)
+    seen_at_once = shape[1:] if is_plane_by_plane else shape
+    return settings["output"] != "probabilities" and prod(seen_at_once) > LARGEST_WHOLE_PX[len(seen_at_once)]
 
 
 def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
     """Find the scale from windows spread over the image, and plan the blocks."""
+    from napari_tessera.large.rescale import network_grid
     from napari_tessera.large.seeing import Looking, find_scale
+    from napari_tessera.large.sight import Sight
     from napari_tessera.large.view import View
 
     n_space = len(image.shape) - (settings["channel_axis"] is not None)
@@ -88,44 +87,25 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     looking = Looking(settings["diameter"], tile_px=settings["tile"])
     factor, _ = yield from part_of(find_scale(network, view, looking), 1, 3, 4)
     usual_px = network.header.get("diameter_px")
-    is_plane_by_plane = _is_plane_by_plane(entry, n_space, settings["volume"])
-    margins = _margins(network.halo_px + OBJECTS_BEYOND * (usual_px or 0), view.factors(factor), is_plane_by_plane)
-    fixed = {**settings, "diameter": usual_px and usual_px / factor}
+    grid = network_grid(view.shape, view.factors(factor))
+    factors = tuple(size / side for size, side in zip(grid.size, grid.shape, strict=True))
+    object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
+    beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
+    sight = Sight(view.shape, factors, beyond_px, network.step, _is_plane_by_plane(entry, n_space, settings))
+    # Pixel size and diameter that give each block the very scale that the whole image's grid has.
+    fixed = {**settings, "spacing": factors, "diameter": usual_px and usual_px / factors[-1]}
     return BlockPlan(
         label=partial(label_block, entry=entry, levels=fitted["levels"], **fixed),
-        reach=margins,
-        parts=partial(_parts, margins, view.factors(factor), is_plane_by_plane),
+        reach=sight.margins,
+        parts=sight.parts,
+        aligned=sight.aligned,
         is_threaded=True,
         smallest_px=settings["min_size"] or 0,
     )
 
 
-def _is_plane_by_plane(entry: ModelEntry, n_space: int, volume: str) -> bool:
-    return entry.ndim < n_space and volume == "planes"
-
-
-def _margins(beyond_px: float, factors: Sequence[float], is_plane_by_plane: bool) -> tuple[int, ...]:
-    """How far around a block to look, in pixels of the image, given how far the network must see in its own."""
-    margins = [ceil(beyond_px / factor / STEP_PX) * STEP_PX for factor in factors]
-    return (PLANES_BEYOND, *margins[1:]) if is_plane_by_plane else tuple(margins)
-
-
-def _parts(
-    margins: Sequence[int], factors: Sequence[float], is_plane_by_plane: bool, block: Sequence[int]
-) -> tuple[int, ...]:
-    """Halve a block along its longest side until a part is small enough, or hardly larger than its margins."""
-    axes = range(is_plane_by_plane, len(block))
-    parts = [1] * len(block)
-
-    def part_px(axis: int) -> float:
-        return (block[axis] / parts[axis] + 2 * margins[axis]) * factors[axis]
-
-    while prod(part_px(axis) for axis in axes) > LARGEST_PART_PX[len(axes)]:
-        longest = max(axes, key=lambda axis: block[axis] / parts[axis] * factors[axis])
-        if block[longest] <= 2 * parts[longest] * margins[longest]:
-            break
-        parts[longest] *= 2
-    return tuple(parts)
+def _is_plane_by_plane(entry: ModelEntry, n_space: int, settings: Mapping[str, Any]) -> bool:
+    return entry.ndim < n_space and settings["volume"] == "planes"
 
 
 def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[np.ndarray]:
@@ -138,9 +118,8 @@ def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **setti
     channel_axis = settings["channel_axis"]
     shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "unet")
     network = yield from part_of(loaded(entry, settings["device"]), 0, 1, 20)
-    spacing = settings["spacing"] or (1.0,) * (block.ndim - (channel_axis is not None))
     looking = Looking(settings["diameter"], settings["averaging"], settings["tile"])
     wanted = Wanted(settings["output"], settings["level"], None if settings["min_size"] is None else 0)
     stacking = Stacking(settings["volume"] == "orientations", settings["overlap"])
-    segmenting = segment(network, View(shown, levels, has_channels, spacing), looking, wanted, stacking)
+    segmenting = segment(network, View(shown, levels, has_channels, settings["spacing"]), looking, wanted, stacking)
     return (yield from part_of(segmenting, 1, 19, 20))

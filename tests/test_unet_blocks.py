@@ -1,0 +1,159 @@
+"""The U-Net in blocks finds what it finds in one piece."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from scipy import ndimage
+from tiny_models import save_bright
+
+import napari_tessera as tessera
+from napari_tessera import api, samples
+from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.large import sight
+from napari_tessera.large.sight import Sight
+from napari_tessera.large.tiles import Tile
+from napari_tessera.methods import unet_blocks
+from napari_tessera.methods.histogram import measure_block
+from napari_tessera.methods.image_levels import percentiles
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory):
+    """A model that finds what is bright, and knows no size."""
+    return str(save_bright(tmp_path_factory.mktemp("models") / "bright.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def sized(tmp_path_factory):
+    """The same model, at home with objects 16 pixels wide."""
+    return str(save_bright(tmp_path_factory.mktemp("models") / "sized.safetensors", diameter_px=16.0))
+
+
+@pytest.fixture(scope="module")
+def nuclei():
+    """Nuclei without noise, so that no object is a matter of chance."""
+    return smooth(samples.nuclei_2d(1, (150, 170), 40).image)
+
+
+def smooth(image):
+    return ndimage.gaussian_filter(image.astype(float), 2.5).astype(np.uint16)
+
+
+def agreement(whole, blocks):
+    return tessera.evaluate(whole, blocks)["ap"]["0.50"]
+
+
+@pytest.mark.parametrize("blocks", [64, (50, 90), 128])
+def test_objects_in_blocks_are_those_of_one_piece(bright, nuclei, blocks):
+    whole = tessera.segment("unet", nuclei, model=bright).labels
+    assert whole.max() > 10
+    assert agreement(whole, tessera.segment("unet", nuclei, model=bright, blocks=blocks).labels) >= 0.99
+
+
+@pytest.mark.parametrize("diameter", [12, 16, 29])
+def test_rescaled_blocks_fit_together(sized, nuclei, diameter):
+    whole = tessera.segment("unet", nuclei, model=sized, diameter=diameter).labels
+    blocks = tessera.segment("unet", nuclei, model=sized, diameter=diameter, blocks=64).labels
+    assert agreement(whole, blocks) >= 0.99
+
+
+def test_dim_block_is_seen_as_dim(bright):
+    image = np.zeros((64, 128), np.uint8)
+    image[20:30, 20:30] = 40
+    image[20:30, 90:100] = 200
+    labels = tessera.segment("unet", image, model=bright, blocks=64).labels
+    assert labels.max() == 1
+    assert labels[25, 95] == 1
+
+
+def test_classes_in_blocks_are_those_of_one_piece(bright, nuclei):
+    whole = tessera.segment("unet", nuclei, model=bright, output="classes").labels
+    np.testing.assert_array_equal(
+        tessera.segment("unet", nuclei, model=bright, output="classes", blocks=64).labels, whole
+    )
+
+
+def test_small_objects_are_counted_over_all_blocks_before_they_are_dropped(bright):
+    image = np.zeros((60, 120), np.uint8)
+    image[20:30, 55:65] = 200  # 50 pixels in either block
+    image[20:26, 90:96] = 200
+    options = {"model": bright, "min_size": 60, "blocks": 60}
+    assert tessera.segment("unet", image, **options).labels.max() == 1
+
+
+def test_volume_plane_by_plane_in_blocks(bright):
+    stack = smooth(samples.nuclei_3d(0, (12, 60, 60), 8).image)
+    whole = tessera.segment("unet", stack, model=bright, overlap=0.1).labels
+    blocks = tessera.segment("unet", stack, model=bright, overlap=0.1, blocks=(5, 32, 32)).labels
+    assert whole.max() >= 3
+    assert agreement(whole, blocks) >= 0.99
+
+
+def test_colours_and_frames_in_blocks(bright, nuclei):
+    colours = np.stack([nuclei, nuclei // 2, nuclei // 4], axis=-1)
+    movie = np.stack([colours, colours[::-1]])
+    whole = tessera.segment("unet", movie, axes="TYXC", model=bright)
+    blocks = tessera.segment("unet", movie, axes="TYXC", model=bright, blocks=64)
+    assert agreement(whole.labels, blocks.labels) >= 0.99
+    assert set(blocks.table["t"].tolist()) == {0, 1}
+
+
+def test_zarr_to_zarr(bright, nuclei, tmp_path):
+    whole = tessera.segment("unet", nuclei, model=bright).labels
+    stored = zarr.create_array(tmp_path / "image.zarr", data=nuclei, chunks=(64, 64))
+    result = tessera.segment("unet", stored, axes="YX", model=bright, blocks=64, out=tmp_path / "labels.zarr")
+    assert agreement(whole, zarr.open_array(tmp_path / "labels.zarr")[:]) >= 0.99
+    assert len(result.table["label"]) == zarr.open_array(tmp_path / "labels.zarr")[:].max()
+
+
+def test_a_large_image_in_memory_is_run_in_blocks_by_itself(bright, nuclei, monkeypatch):
+    assert api.bind("unet", nuclei, model=bright).blocks is None
+    monkeypatch.setattr(unet_blocks, "LARGEST_WHOLE_PX", {2: 1000, 3: 1000})
+    assert api.bind("unet", nuclei, model=bright).blocks.size == unet_blocks.BLOCK_PX[2]
+    assert api.bind("unet", nuclei, model=bright, blocks=False).blocks is None
+    whole = tessera.segment("unet", nuclei, model=bright, blocks=False).labels
+    np.testing.assert_array_equal(tessera.unet(nuclei, model=bright), whole)
+
+
+def test_magnified_blocks_are_cut_in_parts_with_the_same_labels(sized, nuclei, monkeypatch):
+    options = {"model": sized, "diameter": 8, "blocks": 128}
+    blocks = tessera.segment("unet", nuclei, **options).labels
+    monkeypatch.setattr(sight, "LARGEST_PART_PX", {2: 30_000, 3: 30_000})
+    assert max(Sight((128, 128), (2.0, 2.0), 26, 2).parts((128, 128))) > 1
+    assert agreement(blocks, tessera.segment("unet", nuclei, **options).labels) >= 0.99
+
+
+def test_blocks_are_read_from_where_the_network_begins_a_step():
+    tile = Tile((1,), (slice(40, 80),), (slice(30, 90),))
+    assert Sight((120,), (4 / 3,), 10, 4).aligned(tile).read == (slice(30, 90),)  # 30 · 4/3 = 40
+    assert Sight((120,), (1.0,), 10, 16).aligned(tile).read == (slice(16, 90),)
+    assert Sight((120,), (0.5,), 10, 2).aligned(tile).read == (slice(28, 90),)
+
+
+def test_probabilities_in_blocks_are_refused_with_advice(bright, nuclei):
+    with pytest.raises(InputError, match="in one piece"):
+        tessera.segment("unet", nuclei, model=bright, output="probabilities", blocks=64)
+
+
+def test_wrong_diameter_in_blocks_names_the_parameter(bright, nuclei):
+    with pytest.raises(ParameterError, match="`diameter`"):
+        tessera.segment("unet", nuclei, model=bright, diameter=20, blocks=64)
+
+
+def test_record_of_blocks_replays(bright, nuclei):
+    result = tessera.segment("unet", da.from_array(nuclei, chunks=64), model=bright, blocks=64)
+    np.testing.assert_array_equal(tessera.run(result.provenance, nuclei).labels, result.labels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
+def test_percentiles_of_a_histogram_are_those_of_the_values(dtype):
+    values = np.random.default_rng(0).integers(0, 120, (37, 41)).astype(dtype)
+    percents = (0.5, 50, 99.8)
+    np.testing.assert_allclose(percentiles(measure_block(values, None), percents), np.percentile(values, percents))
+
+
+def test_percentiles_of_a_constant_image():
+    assert percentiles(measure_block(np.full((3, 3), 7, np.uint8), None), (0.5, 99.8)) == [7, 7]
