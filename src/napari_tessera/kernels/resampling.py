@@ -103,40 +103,47 @@ def _axes(wanted: tuple[int, ...], given: tuple[int, ...]) -> list[Places]:
 def _interpolate_rows(volume, along_z, along_y, along_x, result, start, stop):
     """Interpolate the rows from `start` to `stop`, counted through all planes."""
     height, width = result.shape[1:]
+    line = np.empty(volume.shape[2], np.float32)
     for row in range(start, stop):
+        z, y = row // height, row % height
+        _blend_rows(volume, along_z, along_y, z, y, line)
         for x in range(width):
-            z, y = row // height, row % height
-            result[z, y, x] = _between(volume, along_z, along_y, along_x, z, y, x)
+            result[z, y, x] = _between(line, along_x, x)
 
 
 @numba.njit(nogil=True, cache=True)
 def _outline_rows(labels, scores, level, along_z, along_y, along_x, offsets, result, start, stop):
     """Find the labels of the rows from `start` to `stop`, counted through all planes."""
     height, width = result.shape[1:]
+    line = np.empty(scores.shape[2], np.float32)
     for row in range(start, stop):
         z, y = row // height, row % height
         near_z, near_y = _nearest(along_z, z), _nearest(along_y, y)
+        _blend_rows(scores, along_z, along_y, z, y, line)
         for x in range(width):
-            if _between(scores, along_z, along_y, along_x, z, y, x) > level:
+            if _between(line, along_x, x) > level:
                 result[z, y, x] = _nearest_label(labels, offsets, near_z, near_y, _nearest(along_x, x))
 
 
 @numba.njit(nogil=True, cache=True)
-def _between(volume, along_z, along_y, along_x, z, y, x):
-    low, high, share = along_z.low[z], along_z.high[z], along_z.share[z]
-    value = _between_in_plane(volume[low], along_y, along_x, y, x)
-    if share > 0:
-        value += share * (_between_in_plane(volume[high], along_y, along_x, y, x) - value)
-    return value
+def _blend_rows(volume, along_z, along_y, z, y, line):
+    """Interpolate a whole row along Y and Z, so that only X is left."""
+    share_y, share_z = along_y.share[y], along_z.share[z]
+    for position, plane in enumerate((along_z.low[z], along_z.high[z])):
+        weight = share_z if position else np.float32(1) - share_z
+        if weight == 0:  # only the second plane's can be: the pixel lies in the first
+            continue
+        upper, lower = volume[plane, along_y.low[y]], volume[plane, along_y.high[y]]
+        if not position:
+            line[:] = 0
+        for x in range(len(line)):
+            line[x] += weight * (upper[x] + share_y * (lower[x] - upper[x]))
 
 
 @numba.njit(nogil=True, cache=True)
-def _between_in_plane(plane, along_y, along_x, y, x):
-    upper, lower = plane[along_y.low[y]], plane[along_y.high[y]]
-    left, right, share = along_x.low[x], along_x.high[x], along_x.share[x]
-    above = upper[left] + share * (upper[right] - upper[left])
-    below = lower[left] + share * (lower[right] - lower[left])
-    return above + along_y.share[y] * (below - above)
+def _between(line, along_x, x):
+    left, right = line[along_x.low[x]], line[along_x.high[x]]
+    return left + along_x.share[x] * (right - left)
 
 
 @numba.njit(nogil=True, cache=True)
