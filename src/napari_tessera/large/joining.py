@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,29 @@ SAME_OBJECT = 0.5
 
 Face = tuple[int, int]
 """Axis, and 0 for the face towards its start or 1 for the one towards its end."""
+
+
+PART_PX = 2**22
+"""Pixels that are counted at once."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A few planes of labels, packed: a hundredth of their size, so that those of all tiles fit into memory."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    packed: bytes
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> Section:
+        """Pack labels."""
+        return cls(labels.shape, labels.dtype, zlib.compress(np.ascontiguousarray(labels).data, level=1))
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels as they were."""
+        return np.frombuffer(zlib.decompress(self.packed), self.dtype).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -36,7 +60,7 @@ class Piece:
         Raster position, in the whole image, of the first pixel inside the write region.
     highest : array
         Highest class in the object; 1 where there are no classes.
-    faces : dict of (axis, side) to array
+    faces : dict of (axis, side) to Section
         Numbers on the two planes on either side of a face of the write region, those of the halo included.
     """
 
@@ -46,7 +70,7 @@ class Piece:
     sizes: np.ndarray
     first: np.ndarray
     highest: np.ndarray
-    faces: Mapping[Face, np.ndarray] = field(default_factory=dict)
+    faces: Mapping[Face, Section] = field(default_factory=dict)
 
 
 def describe_piece(
@@ -67,33 +91,44 @@ def describe_piece(
         Whether to keep the planes at the faces.
     """
     core = np.ascontiguousarray(labels[tile.inner])
-    numbers, first, sizes = np.unique(core, return_index=True, return_counts=True)
-    is_object = numbers > 0
-    highest = np.ones(int(core.max()) + 1, np.int64)
+    first, sizes = _first_and_size(core.reshape(-1))
+    numbers = np.flatnonzero(sizes[1:]) + 1
+    highest = np.ones(len(sizes), np.int64)
     if classes is not None:
         highest[:] = 0
         np.maximum.at(highest, core.reshape(-1), classes[tile.inner].reshape(-1))
-    at = np.unravel_index(first[is_object], core.shape)
+    at = np.unravel_index(first[numbers], core.shape)
     in_image = tuple(index + part.start for index, part in zip(at, tile.write, strict=True))
     return Piece(
         tile.place,
         int(labels.max()),
-        numbers[is_object],
-        sizes[is_object],
+        numbers,
+        sizes[numbers],
         np.ravel_multi_index(in_image, shape),
-        highest[numbers[is_object]],
+        highest[numbers],
         dict(_faces(labels, tile)) if with_faces else {},
     )
 
 
-def _faces(labels: np.ndarray, tile: Tile) -> Iterator[tuple[Face, np.ndarray]]:
+def _first_and_size(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position of the first pixel of each number, and how many there are; (largest + 1,) each."""
+    count = int(labels.max()) + 1
+    first, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for start in reversed(range(0, len(labels), PART_PX)):
+        part = labels[start : start + PART_PX]
+        first[part[::-1]] = np.arange(start + len(part) - 1, start - 1, -1)  # of equal numbers, the last one stays
+        sizes += np.bincount(part, minlength=count)
+    return first, sizes
+
+
+def _faces(labels: np.ndarray, tile: Tile) -> Iterator[tuple[Face, Section]]:
     """Cut out the two planes at each face that has a halo beyond it, over the write region along the other axes."""
     for axis, (inner, size) in enumerate(zip(tile.inner, labels.shape, strict=True)):
         for side, border in enumerate((inner.start, inner.stop)):
             if 0 < border < size:
                 index = [*tile.inner]
                 index[axis] = slice(border - 1, border + 1)
-                yield (axis, side), labels[tuple(index)].copy()
+                yield (axis, side), Section.of(labels[tuple(index)])
 
 
 @dataclass(frozen=True)
@@ -168,7 +203,7 @@ def same_objects(
             other = by_place.get(grid[piece.place].next_to(axis))
             if other is None or (axis, 1) not in piece.faces or (axis, 0) not in other.faces:
                 continue
-            pairs = matching_sections(piece.faces[axis, 1], other.faces[axis, 0])
+            pairs = matching_sections(piece.faces[axis, 1].labels, other.faces[axis, 0].labels)
             found.append(pairs + np.array([offsets[piece.place], offsets[other.place]]))
     return np.concatenate(found)
 
