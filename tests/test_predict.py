@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.errors import OutOfMemory
+from napari_tessera.errors import OutOfMemory, RunError
 from napari_tessera.jobs import drive
 from napari_tessera.large.predict import predict
 from napari_tessera.large.rescale import network_grid, read_window, resampling
@@ -20,7 +20,7 @@ def network(ndim=2, widths=(4, 6, 8)):
     torch.manual_seed(1)
     net = UNet(Architecture(2, {"classes": 3, "distance": 1}, widths, ndim))
     with torch.no_grad():
-        for _ in range(20):
+        for _ in range(5):
             net(torch.randn(2, 2, *[16] * ndim))
     return Network(net.eval(), device="cpu", is_exact=True)
 
@@ -91,6 +91,18 @@ def test_only_the_window_needed_is_read():
     assert np.max(asked) < 140
 
 
+def test_windows_of_a_huge_image_that_is_shrunk_stay_modest():
+    asked = []
+
+    def read(window):
+        asked.append(np.prod([part.stop - part.start for part in window]))
+        return np.broadcast_to(np.float32(0), (2, *(part.stop - part.start for part in window)))
+
+    assert drive(predict(network(), (9000, 4000), read, 0.02))["distance"].shape == (1, 180, 80)
+    assert len(asked) > 2
+    assert max(asked) < 10e6
+
+
 def test_the_same_image_gives_the_same_scores_bit_for_bit():
     net, image = network(), noise(100, 90)
     assert np.array_equal(scores_of(net, image)["classes"], scores_of(net, image)["classes"])
@@ -140,6 +152,23 @@ def test_progress_comes_while_a_tile_is_computed_and_names_the_tile():
     assert steps[-1].text.startswith("Tile 4 of 4 on the processor")
 
 
+class Batching(SmallMemory):
+    """A network that computes several windows at once, as graphics cards do."""
+
+    windows_at_once, batches = 4, ()
+
+    def forward(self, batch):
+        self.batches += (len(batch),)
+        return self.net.forward(batch)
+
+
+def test_windows_computed_at_once_give_the_same_scores():
+    net, image = Batching(network(), 0), noise(30, 230)
+    together = scores_of(net, image, tile_px=32)
+    assert net.batches == (1, 4, 1, 1, 1)
+    np.testing.assert_allclose(together["classes"], scores_of(net.net, image, tile_px=32)["classes"], atol=1e-5)
+
+
 def test_an_error_while_reading_reaches_the_caller():
     def read(window):
         raise OSError("disk gone")
@@ -149,8 +178,6 @@ def test_an_error_while_reading_reaches_the_caller():
 
 
 def test_a_wrong_number_of_channels_is_named():
-    from napari_tessera.errors import RunError
-
     with pytest.raises(RunError, match="channels"):
         scores_of(network(), noise(40, 40)[:1])
 

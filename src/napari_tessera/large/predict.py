@@ -6,6 +6,7 @@ windows lie. Beside the scores, memory holds a few windows at a time.
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 0.05
 """Time between two signs of life while a window is computed."""
+
+MOST_READ_PX = 8e6
+"""Most pixels of the image to read for one window, where a large image is shrunk a lot."""
 
 Scores = dict[str, np.ndarray]
 Window = tuple[Span, ...]
@@ -79,7 +83,8 @@ def predict(
     """
     grid, step = network_grid(shape, factor), network.step
     halo = -(-(network.halo_px if halo_px is None else halo_px) // step) * step
-    side = largest_side(grid.size, step, halo, network.pixels_at_once()) if tile_px is None else tile_px
+    at_once = int(min(network.pixels_at_once(), MOST_READ_PX * grid.share))
+    side = largest_side(grid.size, step, halo, at_once) if tile_px is None else tile_px
     while True:
         windows = list(itertools.product(*(spans(size, side, step, halo) for size in grid.size)))
         try:
@@ -87,6 +92,7 @@ def predict(
         except OutOfMemory:
             if side <= SMALLEST_SIDE_PX:
                 raise
+        gc.collect()  # the error's traceback may hold what the window had taken
         side = max(SMALLEST_SIDE_PX, side // 2)
 
 
@@ -150,9 +156,10 @@ def _mirrored_forward(network: Network, images: np.ndarray, mirror: Sequence[boo
 def _add(scores: Scores, found: Scores, batch: Sequence[Window], grid: Grid, share: float) -> None:
     """Add what a batch of windows has to say, each pixel by its weight."""
     for name, values in found.items():
-        whole = scores.setdefault(name, np.zeros((values.shape[1], *grid.size), np.float32))
+        if name not in scores:
+            scores[name] = np.zeros((values.shape[1], *grid.size), np.float32)
         for window, seen in zip(batch, values, strict=True):
             part = seen[(slice(None), *(span.inner for span in window))] * np.float32(share)
             for axis, span in enumerate(window):
                 part = part * span.weight.reshape(-1, *[1] * (len(window) - axis - 1))
-            whole[(slice(None), *(slice(*span.write) for span in window))] += part
+            scores[name][(slice(None), *(slice(*span.write) for span in window))] += part

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from scipy import sparse
@@ -30,6 +31,11 @@ class Grid:
 
     shape: tuple[int, ...]
     size: tuple[int, ...]
+
+    @property
+    def share(self) -> float:
+        """Pixels of the grid for each pixel of the image."""
+        return prod(self.size) / prod(self.shape)
 
 
 def network_grid(shape: Sequence[int], factor: float | Sequence[float]) -> Grid:

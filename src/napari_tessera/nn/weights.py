@@ -121,8 +121,7 @@ def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
         If the file is missing, damaged, foreign, newer, or holds weights that are not finite.
     """
     arrays, header = read_weights(path)
-    described = {name: value for name, value in header["architecture"].items() if name != "kind"}
-    net = UNet(Architecture(**described))
+    net = UNet(Architecture.from_json(header["architecture"]))
     net.load_state_dict(
         {
             name: torch.from_numpy(array.astype("f4" if array.dtype.kind == "f" else "i8"))
