@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera import provenance
 from napari_tessera.errors import ParameterError
+from napari_tessera.io.open_files import check_exists
 from napari_tessera.io.together import write_whole
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.train.report import Shown, report_page
@@ -56,6 +57,8 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
     ------
     ParameterError
         If there are more or fewer names than classes.
+    FileError
+        If there is no such card.
     """
     from napari_tessera.large.objects import Decoding
     from napari_tessera.nn.intensity import channel_names, normalisation
@@ -65,7 +68,8 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
     return {
         "name": settings.name or out.stem,
         "title": title,
-        "summary": title,
+        "summary": settings.summary or title,
+        "card": check_exists(settings.card).read_text(encoding="utf-8") if settings.card else "",
         "task": plan.task,
         "classes": class_names(settings, plan),
         "channels": channel_names(plan.kind, plan.n_channels),
@@ -142,7 +146,7 @@ def write_model(
     from napari_tessera.nn.weights import save_unet
 
     record = training_record(state, plan, data, choose(device))
-    full = {**header, "training": record, "card": card(header, record)}
+    full = {**header, "training": record, "card": header["card"] or card(header, record)}
     save_unet(out, state.net, full)
     yield Progress(plan.steps, plan.steps, "Writing the report")
     examples = (data.check or data.learn)[:SHOWN]

@@ -147,8 +147,9 @@ def prepare_files(sources: Sequence[Source], out: Path, *, restart: bool, overwr
     read = [path for source in sources for path in (source.image, source.labels)]
     check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=read)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for part in out.parent.glob(f".{out.name}.*.part"):  # left by a training that was killed while it wrote
-        part.unlink(missing_ok=True)
+    for name in (out.name, report_path(out).name):
+        for part in out.parent.glob(f".{name}.*.part"):  # left by a training that was killed while it wrote
+            part.unlink(missing_ok=True)
     if restart:
         saved.unlink(missing_ok=True)
     return saved

@@ -2,8 +2,8 @@
 
 The levels are percentiles of the whole image, so that a tile is seen exactly as it is within the image.
 
-There are two kinds. ``"colours"`` takes grey and RGB images alike and turns them into five channels. ``"channels"`` takes
-a fixed number of channels, such as two stains, each with levels of its own.
+There are two kinds. ``"colours"`` takes grey and RGB images alike and turns them into five channels. ``"channels"``
+takes a fixed number of channels, such as two stains, each with levels of its own.
 """
 
 from __future__ import annotations

@@ -70,7 +70,11 @@ class Training:
     name : str
         Name of the model. Auto: that of the file.
     title : str
-        One line on what the model does.
+        What the model is called in lists.
+    summary : str
+        One line on what the model does. Auto: the title.
+    card : str
+        Markdown file that tells more about the model. Auto: written from the training.
     licence : str
         Who may use the model for what, such as CC0-1.0.
     cite : str
@@ -100,6 +104,8 @@ class Training:
     save_every: Annotated[float, Range(0, unit="s")] = 60.0
     name: str | None = None
     title: str | None = None
+    summary: str | None = None
+    card: str | None = None
     licence: str | None = None
     cite: str | None = None
 
