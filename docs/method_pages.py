@@ -80,7 +80,7 @@ def parameter_row(parameter: Parameter, method: Method) -> tuple[str, ...]:
 def _allowed(parameter: Parameter) -> str:
     if parameter.choices:
         return " ".join(f"`{choice!r}`" for choice in parameter.choices)
-    words = "text" if parameter.kind is str else parameter.describe_range()
+    words = "text" if parameter.kind is str and parameter.model is None else parameter.describe_range()
     return f"{words}, or `None`" if parameter.is_optional else words
 
 

@@ -1,13 +1,12 @@
 """Read a method's signature and docstring once; everything else is made from what is found there.
 
-The annotations below are the whole vocabulary. A parameter's range, unit, default and help text are written in the
-method's signature and docstring and nowhere else.
-"""
+The annotations below and those in `parameter` are the whole vocabulary. Range, unit, default and help text are in the
+The annotations below and those in `parameter` are the whole vocabulary. Range, unit, default and help text are written in
+the signature and docstring of a method and nowhere else.
 
 from __future__ import annotations
 
 import inspect
-import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ import docstring_parser
 import numpy as np
 
 from napari_tessera.errors import ParameterError
+from napari_tessera.parameter import ModelName, Parameter, Range, ShownIf
 
 
 class Role(Enum):
@@ -46,136 +46,6 @@ Table = dict[str, np.ndarray]
 """Columns by name, one row per object in the order of its label; a column "label" is always there."""
 
 CONTEXT = (Role.SPACING, Role.CHANNEL_AXIS)
-
-
-@dataclass(frozen=True)
-class Range:
-    """Allowed values of a number, ends included, and their unit.
-
-    Units "px", "px²" (an area, in 3-D a volume) can be converted to the image's own unit; "intensity" follows the
-    image's values.
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    unit: str = ""
-    step: float | None = None
-
-
-@dataclass(frozen=True, init=False)
-class ShownIf:
-    """The parameter matters only while another one has one of the given values."""
-
-    parameter: str
-    values: tuple[Any, ...]
-
-    def __init__(self, parameter: str, *values: Any) -> None:
-        object.__setattr__(self, "parameter", parameter)
-        object.__setattr__(self, "values", values)
-
-
-@dataclass(frozen=True)
-class ModelName:
-    """The text names a model, or is a path to a model file.
-
-    Attributes
-    ----------
-    kind : str
-        Kind of network, as the header of a model file says: "unet".
-    """
-
-    kind: str
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One setting of a method.
-
-    Attributes
-    ----------
-    name : str
-    kind : type
-        bool, int, float or str.
-    default : bool, int, float, str or None
-    is_optional : bool
-        None is allowed and means "found automatically" (the help says how).
-    choices : tuple
-        Allowed values, or () where `range` says.
-    range : Range
-    shown_if : tuple of ShownIf
-        All must hold for the parameter to matter.
-    help : str
-        The docstring's text.
-    model : ModelName or None
-        What kind of model the text names; the catalogue knows which there are.
-    """
-
-    name: str
-    kind: type
-    default: Any
-    is_optional: bool
-    choices: tuple[Any, ...]
-    range: Range
-    shown_if: tuple[ShownIf, ...]
-    help: str
-    model: ModelName | None = None
-
-    def matters(self, values: Mapping[str, Any]) -> bool:
-        """Say whether the parameter has an effect, given the values of the others."""
-        return all(values.get(rule.parameter) in rule.values for rule in self.shown_if)
-
-    def checked(self, value: Any, method: str) -> Any:
-        """Return `value` as the declared type, or raise a `ParameterError` that names the parameter."""
-        if value is None and self.is_optional:
-            return None
-        if self.choices:
-            return self._checked_choice(value, method)
-        if self.kind is bool:
-            return self._checked_bool(value, method)
-        if self.kind in (int, float):
-            return self._checked_number(value, method)
-        if not isinstance(value, str):
-            raise self._error(method, value, self.describe_range())
-        return value
-
-    def _checked_choice(self, value: Any, method: str) -> Any:
-        for choice in self.choices:
-            if type(value) is type(choice) and value == choice:
-                return choice
-        raise self._error(method, value, "one of " + ", ".join(map(repr, self.choices)))
-
-    def _checked_bool(self, value: Any, method: str) -> bool:
-        if isinstance(value, (bool, np.bool_)):
-            return bool(value)
-        raise self._error(method, value, "True or False")
-
-    def _checked_number(self, value: Any, method: str) -> int | float:
-        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not is_number or (self.kind is int and value != value // 1):
-            raise self._error(method, value, "a whole number" if self.kind is int else "a number")
-        if not self.range.low <= value <= self.range.high or math.isinf(value):
-            raise self._error(method, value, self.describe_range())
-        return self.kind(value)
-
-    def describe_range(self) -> str:
-        """Say in words what values are allowed."""
-        low, high = self.range.low, self.range.high
-        unit = f" {self.range.unit}" if self.range.unit not in ("", "intensity") else ""
-        if self.choices:
-            return "one of " + ", ".join(map(repr, self.choices))
-        if self.kind is bool:
-            return "True or False"
-        if self.kind is str:
-            return "a text" if self.model is None else "the name of a model, or the path of a model file"
-        if math.isinf(low) and math.isinf(high):
-            return f"any number{unit}"
-        if math.isinf(high):
-            return f"{low:g} or more{unit}"
-        return f"{low:g} to {high:g}{unit}"
-
-    def _error(self, method: str, value: Any, needed: str) -> ParameterError:
-        none = " (or None)" if self.is_optional else ""
-        return ParameterError(f"{method}: `{self.name}` is {value!r}, but it must be {needed}{none}.", self.name)
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ def unet(
         of each pixel, 0 to 1. A model that tells classes apart gives as "objects" the connected regions of each class.
     diameter : float, optional
         Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
-        model knows. Empty means estimated from the image, by looking up to three times; give it if objects are split
-        (too small) or merged (too large), or where one size must hold for many images.
+        model knows. Empty means estimated from the image, by looking up to three times; give it where objects come out
+        in pieces (larger helps) or several as one (smaller helps), or where one size must hold for many images.
     level : float, optional
         Probability above which a pixel is no background: lower finds dimmer objects and wider outlines. Empty means the
         model's own, chosen on its validation images; in a model for classes the likeliest class.
