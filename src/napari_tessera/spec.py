@@ -1,8 +1,8 @@
 """Read a method's signature and docstring once; everything else is made from what is found there.
 
-The annotations below and those in `parameter` are the whole vocabulary. Range, unit, default and help text are in the
-The annotations below and those in `parameter` are the whole vocabulary. Range, unit, default and help text are written in
-the signature and docstring of a method and nowhere else.
+The annotations below and those in `parameter` are the whole vocabulary. A parameter's range, unit, default and help
+text are written in the method's signature and docstring and nowhere else.
+"""
 
 from __future__ import annotations
 
