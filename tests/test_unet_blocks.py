@@ -157,3 +157,22 @@ def test_percentiles_of_a_histogram_are_those_of_the_values(dtype):
 
 def test_percentiles_of_a_constant_image():
     assert percentiles(measure_block(np.full((3, 3), 7, np.uint8), None), (0.5, 99.8)) == [7, 7]
+
+
+def test_a_dask_scheduler_gives_the_same_labels(bright, nuclei, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    here = tessera.segment("unet", nuclei, model=bright, blocks=100).labels
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+    with cluster:
+        options = {"blocks": 100, "scheduler": cluster.scheduler_address, "out": tmp_path / "labels.zarr"}
+        tessera.segment("unet", nuclei, model=bright, **options)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "labels.zarr")[:], here)
+
+
+def test_closing_a_run_ends_it_at_its_next_step(bright, nuclei):
+    running = api.job(api.bind("unet", nuclei, model=bright, blocks=32))
+    while next(running).text != "Labelling blocks":
+        pass
+    running.close()
+    with pytest.raises(StopIteration):
+        next(running)
