@@ -232,6 +232,11 @@ def test_a_short_axis_leaves_room_for_the_others():
     assert largest_side((500, 500, 500), step=8, halo=8, n_pixels=50**3) == 34 // 8 * 8
 
 
+def test_an_image_that_fits_is_seen_in_one_window():
+    side = largest_side((100, 100), step=4, halo=40, n_pixels=110**2)
+    assert len(spans(100, side, 4, 40)) == 1
+
+
 def test_pixels_seen_include_halo_and_edge():
     assert seen_pixels((64,), side=64, step=8, halo=16) == 80
     assert seen_pixels((64, 64), side=32, step=8, halo=16) == 112**2

@@ -89,7 +89,7 @@ def predict(
         windows = list(itertools.product(*(spans(size, side, step, halo) for size in grid.size)))
         try:
             return (yield from _predict_windows(network, grid, read, windows, averaging))
-        except OutOfMemory:
+        except (OutOfMemory, MemoryError):
             if side <= SMALLEST_SIDE_PX:
                 raise
         gc.collect()  # the error's traceback may hold what the window had taken

@@ -92,6 +92,6 @@ def largest_side(size: Sequence[int], step: int, halo: int, n_pixels: int) -> in
     Windows along axes that are shorter than that leave room for the others.
     """
     side = _up(max(*size, SMALLEST_SIDE_PX), step)
-    while side > SMALLEST_SIDE_PX and np.prod([min(each, side) + 2.0 * halo for each in size]) > n_pixels:
+    while side > SMALLEST_SIDE_PX and np.prod([min(each + 2.0 * step, side + 2.0 * halo) for each in size]) > n_pixels:
         side -= step
     return side
