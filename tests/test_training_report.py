@@ -1,0 +1,111 @@
+"""The report of a training and its curves, and what settings leave to data, machine and clock."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.jobs import drive
+from napari_tessera.train.checkpoint import Checkpoint
+from napari_tessera.train.curves import chart, logarithmic_ticks
+from napari_tessera.train.dataset import Dataset, example_of
+from napari_tessera.train.definite import balanced, plan_for, with_steps_in
+from napari_tessera.train.examples import object_example
+from napari_tessera.train.frames import Frame
+from napari_tessera.train.plan import learn
+from napari_tessera.train.report import BOTH_COLOUR, FOUND_COLOUR, TRUTH_COLOUR, Shown, picture_of, report_page
+from napari_tessera.train.settings import checked_settings
+
+SQUARE = np.zeros((9, 9), np.int32)
+SQUARE[3:6, 3:6] = 1
+
+
+def record(**more):
+    return {
+        "best_step": 4, "settings": {"steps": 5}, "scores": {"score": 0.5}, "validations": [{"step": 4, "score": 0.5}],
+        "images": {"train": ["a"], "val": []}, "data_sha256": "f" * 64, "device": "cpu", "threads": 1, "seconds": 90,
+        "versions": {}, **more,
+    }  # fmt: skip
+
+
+def dataset(**more):
+    example = object_example(np.arange(81, dtype=np.uint8).reshape(9, 9), SQUARE + 1)
+    return Dataset(**{"learn": [example], "check": [], "kind": "colours", "n_channels": 3, "n_classes": 2,
+                      "digest": "", **more})  # fmt: skip
+
+
+def test_a_chart_is_an_svg_with_a_line_for_each_name():
+    drawn = ElementTree.fromstring(chart("Loss <&>", {"one": [(1, 2.0), (2, 1.0)], "two": [(1, 1.0), (2, 3.0)]}))
+    words = [element.text for element in drawn.iter() if element.tag.endswith("text")]
+    assert {"Loss <&>", "one", "two"} <= set(words)
+
+
+@pytest.mark.parametrize("points", [[], [(1, float("nan"))], [(1, -1.0)]])
+def test_a_chart_of_nothing_is_nothing(points):
+    assert chart("Loss", {"loss": points}, is_logarithmic=True) == ""
+
+
+def test_a_chart_of_one_value_can_be_drawn():
+    assert "<circle" in chart("Score", {"score": [(5, 0.5)]})
+
+
+def test_logarithmic_ticks_are_1_2_5_and_10():
+    assert (10 ** np.array(logarithmic_ticks(0, 1))).round(6).tolist() == [1, 2, 5, 10]
+
+
+def test_outlines_show_truth_and_prediction_and_where_both_agree():
+    found = np.zeros_like(SQUARE)
+    found[3:6, 3:7] = 1
+    picture = picture_of(Shown("a", np.zeros((9, 9), np.uint8), SQUARE + 1, found))
+    assert tuple(picture[4, 5]) == TRUTH_COLOUR
+    assert tuple(picture[4, 6]) == FOUND_COLOUR
+    assert tuple(picture[4, 3]) == BOTH_COLOUR
+
+
+def test_of_a_volume_the_middle_plane_is_shown():
+    volume = np.stack([SQUARE] * 3)
+    assert picture_of(Shown("a", volume, volume + 1, volume)).shape == (9, 9, 3)
+
+
+def test_the_page_escapes_names():
+    header = {"name": "<b>", "title": "a & b", "training": record()}
+    shown = Shown("<i>", np.zeros((9, 9), np.uint8), SQUARE + 1, SQUARE)
+    page = report_page(header, [{"step": 1, "loss": 1.0}], [shown])
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "a &amp; b" in page
+
+
+def test_classes_painted_rarely_count_more_and_those_never_painted_do_no_harm():
+    assert balanced([np.array([5, 30, 10, 0])], 3) == (0.6667, 2.0, 1.0)
+
+
+def test_what_is_left_open_depends_on_the_number_of_dimensions():
+    plane, volume = (plan_for(checked_settings({"ndim": ndim}), dataset(), "cpu") for ndim in (2, 3))
+    assert (plane.patch_px, plane.depth_px, plane.diameter_px, len(plane.widths)) == (160, 0, 32, 5)
+    assert (volume.patch_px, volume.depth_px, volume.diameter_px, len(volume.widths)) == (64, 64, 16, 4)
+
+
+def test_objects_need_no_balanced_weights():
+    with pytest.raises(ParameterError, match="balanced already"):
+        plan_for(checked_settings({"class_weights": "balanced"}), dataset(), "cpu")
+
+
+def test_minutes_become_steps_which_a_resumed_run_keeps(tmp_path):
+    settings = checked_settings({"widths": "4,8", "patch": 32, "batch": 1, "precision": "full"})
+    plan, data, saved = plan_for(settings, dataset(), "cpu"), dataset(), tmp_path / "run.checkpoint"
+    timed = drive(with_steps_in(0.1, plan, data, "cpu", saved))
+    assert timed.steps >= 10
+    job = learn(data.learn, timed, Checkpoint(saved, timed.as_json()))
+    next(job)
+    job.close()
+    assert drive(with_steps_in(0.1, plan, data, "cpu", saved)).steps == timed.steps
+
+
+def test_an_image_with_nan_is_refused_by_name():
+    image = np.where(SQUARE > 0, np.nan, 1.0)
+    with pytest.raises(InputError, match="cell 7 holds NaN"):
+        example_of(Frame("cell 7", image, SQUARE, "train"), "colours", checked_settings({}))
