@@ -17,7 +17,7 @@ from napari_tessera.large.sight import Sight
 from napari_tessera.large.tiles import Tile
 from napari_tessera.methods import unet_blocks
 from napari_tessera.methods.histogram import measure_block
-from napari_tessera.methods.image_levels import percentiles
+from napari_tessera.methods.image_levels import counted, percentiles, rounds
 
 
 @pytest.fixture(scope="module")
@@ -155,8 +155,23 @@ def test_percentiles_of_a_histogram_are_those_of_the_values(dtype):
     np.testing.assert_allclose(percentiles(measure_block(values, None), percents), np.percentile(values, percents))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint64])
+def test_percentiles_are_fine_although_a_pixel_lies_far_out(dtype):
+    values = np.random.default_rng(0).integers(100, 5000, (60, 70)).astype(dtype)
+    values[3, 4] = 10**9
+    measure = None
+    for _ in range(rounds(values)):
+        measure = counted(values, measure)
+    percents = (0.5, 50, 99.8)
+    np.testing.assert_allclose(percentiles(measure, percents), np.percentile(values, percents), atol=1)
+
+
 def test_percentiles_of_a_constant_image():
-    assert percentiles(measure_block(np.full((3, 3), 7, np.uint8), None), (0.5, 99.8)) == [7, 7]
+    for values in (np.full((3, 3), 7, np.uint8), np.full((3, 3), 7.0)):
+        measure = None
+        for _ in range(rounds(values)):
+            measure = counted(values, measure)
+        assert percentiles(measure, (0.5, 99.8)) == [7, 7]
 
 
 def test_a_dask_scheduler_gives_the_same_labels(bright, nuclei, tmp_path):

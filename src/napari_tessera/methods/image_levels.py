@@ -42,6 +42,27 @@ def _percentile(histogram: Histogram, percent: float) -> float:
     return low + (rank - below) * (high - low)
 
 
+def counted(values: np.ndarray, earlier: Measure | None) -> Measure:
+    """Measure a block: first the range, then the values, then once more the values between the outer percentiles.
+
+    The last round is there for a few pixels that lie far out: without it, they would leave all others on a few steps of
+    the grid. For 8- and 16-bit integers, one round is exact.
+    """
+    if earlier is None or earlier.counts is None:
+        return measure_block(values, earlier)
+    low, high = percentiles(earlier, (LOW_PERCENT, HIGH_PERCENT))
+    old = earlier.grid
+    ends = max(old.low, low - old.step), min(old.high, high + old.step)
+    low, high = (int(end) for end in ends) if old.is_integer else ends
+    return measure_block(np.clip(values, low, high), Measure(replace(old, low=low, high=high), None))
+
+
+def rounds(prepared: np.ndarray, **_: Any) -> int:
+    """How often `counted` must look at all blocks."""
+    needed = rounds_for(prepared.dtype)
+    return needed if needed == 1 else needed + 1
+
+
 def _prepare(
     image: np.ndarray, *, entry: ModelEntry, channel_axis: int | None, channel: int, **_: Any
 ) -> Job[np.ndarray]:
@@ -55,7 +76,7 @@ def _summarise(
 ) -> Measures:
     parts = np.moveaxis(prepared, -1, 0) if kind_of(entry.header) == "channels" else [prepared]
     before = earlier or (None,) * len(parts)
-    return tuple(measure_block(np.ascontiguousarray(part), old) for part, old in zip(parts, before, strict=True))
+    return tuple(counted(np.ascontiguousarray(part), old) for part, old in zip(parts, before, strict=True))
 
 
 def _merge(one: Measures, other: Measures) -> Measures:
@@ -75,7 +96,7 @@ LEVELS = replace(
     THRESHOLD,
     reach=lambda **_: 0,
     prepare=_prepare,
-    rounds=lambda prepared, **_: rounds_for(prepared.dtype),
+    rounds=rounds,
     summarise=_summarise,
     merge=_merge,
     fit=_fit,
