@@ -4,7 +4,11 @@ Opens a real napari viewer (under Xvfb: `xvfb-run -a -s "-screen 0 1280x800x24" 
 touching blobs, opens each widget, presses Run twice and then Run and Cancel. A timer that ticks every 5 ms notes the
 longest time between two ticks: that long the event loop was held.
 
-Columns, in ms: idle = nothing runs; first, second = from Run to the result; add = napari takes the new layer and draws
+A process loads libraries once, for all methods: `bench_event_loop.py unet` alone tells what loading torch costs, and
+with `--at-once` what it costs who presses Run as soon as the widget is open, before anything could be prepared.
+
+Columns, in ms: ready = from the opened widget until what a run needs has been loaded, in a thread; idle = nothing runs;
+first, second = from Run to the result; add = napari takes the new layer and draws
 it for the first time (its own work, software rendering under Xvfb); cancel = from the click on Cancel to the end of the
 thread, the median and the longest of several, at different times into the run.
 """
@@ -14,6 +18,8 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import statistics
+import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -25,17 +31,21 @@ from scipy import ndimage
 from napari_tessera.gui.method_widget import MethodWidget
 from napari_tessera.registry import METHODS
 
+LARGEST_PX = {"unet": 1024}
+"""Side of the image where `--size` would take minutes a run."""
 TICK_MS = 5
 LATE_S = 0.1
 CANCELS = 5
+LOADING = ("tessera warm-up", "tessera torch")
+"""Threads that load what a run needs."""
 
 
 class Ticks:
     """Notes when a timer of the event loop fired."""
 
-    def __init__(self, says_where: bool) -> None:
+    def __init__(self) -> None:
         self.times: list[float] = [time.perf_counter()]
-        self.says_where = says_where
+        self.says_where = False
         self.timer = QTimer()
         self.timer.setTimerType(Qt.TimerType.PreciseTimer)
         self.timer.timeout.connect(self.tick)
@@ -45,6 +55,9 @@ class Ticks:
         """Note the time; print the stack of every thread if the next tick is late."""
         self.times.append(time.perf_counter())
         if self.says_where:
+            late = self.times[-1] - self.times[-2]
+            if late > LATE_S:
+                print(f"↑ The tick came {1000 * late:.0f} ms after the one before.", file=sys.stderr, flush=True)
             faulthandler.dump_traceback_later(LATE_S)
 
     def longest_gap_ms(self, start: float, end: float) -> float:
@@ -72,7 +85,7 @@ def blobs(size: int, count: int = 6000) -> np.ndarray:
 
 
 def prepare(viewer: napari.Viewer, method: str) -> MethodWidget:
-    """Open the widget of a method with the layers it needs."""
+    """Open the widget of a method with the layers it needs; the image named "blobs" is there already."""
     title = next(entry.title for entry in METHODS if entry.name == method)
     _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
     widget.restore_defaults()
@@ -88,13 +101,21 @@ def prepare(viewer: napari.Viewer, method: str) -> MethodWidget:
         points = np.random.default_rng(1).integers(0, size, (500, 2))
         viewer.add_points(points, name="seeds", visible=False)  # drawing them in software takes napari up to 0.3 s
         widget.inputs.boxes["seeds"].layer = viewer.layers["seeds"]
-    wait(2)
     return widget
+
+
+def get_ready(widget: MethodWidget, ticks: Ticks) -> float:
+    """Wait until what a run needs has been loaded; return the longest gap until then."""
+    wait(TICK_MS / 1000)
+    start = time.perf_counter()
+    wait(2)
+    wait(60, lambda: not any(thread.name in LOADING for thread in threading.enumerate()))
+    return ticks.longest_gap_ms(start, time.perf_counter())
 
 
 def run(widget: MethodWidget, ticks: Ticks) -> tuple[float, float, float]:
     """Press Run; return the longest gaps while running and while the layer is added, and the seconds it took."""
-    added = []
+    added: list[float] = []
     add = widget.show_answer
     widget.show_answer = lambda answer: (added.append(time.perf_counter()), add(answer))
     start = time.perf_counter()
@@ -129,28 +150,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("methods", nargs="*", default=[method.name for method in METHODS])
     parser.add_argument("--size", type=int, default=4096)
+    parser.add_argument("--at-once", action="store_true", help="press Run as soon as the widget is open")
     parser.add_argument("--where", action="store_true", help="print where every thread is when a tick is late")
     arguments = parser.parse_args()
     viewer = napari.Viewer()
-    viewer.add_image(blobs(arguments.size), name="blobs", contrast_limits=(0, 65535))
-    ticks = Ticks(arguments.where)
+    ticks = Ticks()
     wait(2)
-    print(f"{arguments.size}×{arguments.size} uint16; longest time the event loop was held, ms")
-    print(f"{'method':16}{'idle':>6}{'first':>7}{'second':>8}{'add':>7}{'cancel':>8}{'worst':>7}{'run, s':>8}")
+    ticks.says_where = arguments.where
+    print("uint16; longest time the event loop was held, ms")
+    columns = ("ready", "idle", "first", "second", "add", "cancel", "worst", "run, s")
+    print(f"{'method':16}{'side':>6}" + "".join(f"{column:>8}" for column in columns))
     for method in arguments.methods:
-        widget = prepare(viewer, method)
-        start = time.perf_counter()
-        wait(1)
-        idle = ticks.longest_gap_ms(start, time.perf_counter())
-        first, _, _ = run(widget, ticks)
-        second, add, seconds = run(widget, ticks)
-        ends = cancel(widget, seconds)
-        row = f"{method:16}{idle:6.0f}{first:7.0f}{second:8.0f}{add:7.0f}{statistics.median(ends):8.0f}{max(ends):7.0f}"
-        print(f"{row}{seconds:8.1f}", flush=True)
-        viewer.window.remove_dock_widget(widget)
-        for layer in list(viewer.layers)[1:]:
-            viewer.layers.remove(layer)
+        side = min(arguments.size, LARGEST_PX.get(method, arguments.size))
+        print(f"{method:16}{side:6}" + measure(viewer, ticks, method, side, arguments.at_once), flush=True)
     viewer.close()
+
+
+def measure(viewer: napari.Viewer, ticks: Ticks, method: str, side: int, at_once: bool) -> str:
+    """Measure one method; return its row."""
+    viewer.add_image(blobs(side), name="blobs", contrast_limits=(0, 65535))
+    wait(1)
+    widget = prepare(viewer, method)
+    ready = 0.0 if at_once else get_ready(widget, ticks)
+    wait(TICK_MS / 1000)
+    start = time.perf_counter()
+    wait(0 if at_once else 1)
+    idle = ticks.longest_gap_ms(start, time.perf_counter())
+    first, _, _ = run(widget, ticks)
+    second, add, seconds = run(widget, ticks)
+    ends = cancel(widget, seconds)
+    viewer.window.remove_dock_widget(widget)
+    viewer.layers.clear()
+    milliseconds = (ready, idle, first, second, add, statistics.median(ends), max(ends))
+    return "".join(f"{each:8.0f}" for each in milliseconds) + f"{seconds:8.1f}"
 
 
 if __name__ == "__main__":

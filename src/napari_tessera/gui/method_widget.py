@@ -20,6 +20,7 @@ from napari_tessera.gui.new_layers import result_layer
 from napari_tessera.gui.panel import Panel
 from napari_tessera.gui.recipe_menu import RecipeMenu
 from napari_tessera.gui.warm_up import warm_up
+from napari_tessera.gui.wording import summary_of
 from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.registry import method_named
@@ -27,9 +28,9 @@ from napari_tessera.result import Result
 
 SECONDS_TO_STOP = 1.0
 SECONDS_BETWEEN_ACTIVITY = 0.5
-SHORTEST_TOLD_SECONDS = 0.1
 SAVE_AFTER_MS = 500
 WARM_UP_AFTER_MS = 300
+SECONDS_BETWEEN_LOOKS = 0.02
 SETTINGS_OF_NETWORKS = ("model", "device")
 
 
@@ -95,6 +96,7 @@ class MethodWidget(Panel):
         except TesseraError as error:
             self.bar.show_error(error)
             return
+        self._warm_up()
         self._notes = self.inputs.notes(question.parameters) if recipe is None else ()
         self.bar.show_running(True)
         self.bar.say("Starting …")
@@ -110,6 +112,10 @@ class MethodWidget(Panel):
 
     def job(self, question: Question, placement: Placement) -> Job[Answer]:
         """Everything that is done in the thread, making the layers included."""
+        while self._is_warming():
+            # A run would load the same things at the same time, and less smoothly.
+            yield Progress(0, 100, "Getting ready")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
         result = yield from part_of(answering(question), 0, 97, 100)
         yield Progress(97, 100, "Making the layer")
         name = f"{question.name} · {self.method.title.lower()}"
@@ -192,6 +198,8 @@ class MethodWidget(Panel):
             self._activity = None
 
     def _warm_up(self) -> None:
+        if self._warming is not None:
+            return
         layer = self.inputs.main.layer
         values = self.form.values
         chosen = {name: value for name, value in values.items() if name in SETTINGS_OF_NETWORKS}
@@ -199,7 +207,10 @@ class MethodWidget(Panel):
 
     def _is_busy(self) -> bool:
         """Say whether a run is under way, or the first one is being prepared."""
-        return self._warming is None or self._warming.is_alive() or self.runner.is_running
+        return self._is_warming() or self.runner.is_running
+
+    def _is_warming(self) -> bool:
+        return self._warming is None or self._warming.is_alive()
 
     def _remember(self) -> None:
         self.form.values = settings.load(self.method)
@@ -229,15 +240,3 @@ class MethodWidget(Panel):
         self.destroyed.connect(lambda: runner.cancel())
         for latest in served:
             self.destroyed.connect(lambda _=None, latest=latest: latest.stop())
-
-
-def summary_of(result: Result) -> str:
-    """Say what a run found, and how long it took."""
-    image = result.images[0]
-    seconds = result.provenance["seconds"]
-    took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
-    if image.kind == "probabilities":
-        return f"Probabilities of {', '.join(each.name for each in result.images)} in {took}."
-    count = len(image.table["label"]) if image.table else int(image.data.max())
-    singular, plural = {"objects": ("object", "objects"), "classes": ("class", "classes")}[image.kind]
-    return f"{count} {singular if count == 1 else plural} in {took}."

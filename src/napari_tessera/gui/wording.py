@@ -1,9 +1,10 @@
-"""Names as the user reads them, made from the names in the code."""
+"""Names and sentences as the user reads them, made from the names in the code and from results."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from napari_tessera.result import Result
 from napari_tessera.spec import Parameter
 
 PROPER = {
@@ -24,6 +25,7 @@ PROPER = {
 
 AUTOMATIC = "auto"
 NO_LAYER = "(none)"
+SHORTEST_TOLD_SECONDS = 0.1
 
 
 def title_of(name: str) -> str:
@@ -63,3 +65,15 @@ def tooltip(text: str) -> str:
     """Wrap a help text as rich text, so that Qt breaks its lines."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("``", "").replace("`", "")
     return f"<qt>{plain}</qt>" if plain else ""
+
+
+def summary_of(result: Result) -> str:
+    """Say what a run found, and how long it took."""
+    image = result.images[0]
+    seconds = result.provenance["seconds"]
+    took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
+    if image.kind == "probabilities":
+        return f"Probabilities of {', '.join(each.name for each in result.images)} in {took}."
+    count = len(image.table["label"]) if image.table else int(image.data.max())
+    singular, plural = {"objects": ("object", "objects"), "classes": ("class", "classes")}[image.kind]
+    return f"{count} {singular if count == 1 else plural} in {took}."
