@@ -45,11 +45,12 @@ def interpolated(scores: np.ndarray, shape: tuple[int, ...]) -> Job[np.ndarray]:
     """Interpolate float32 scores, (Y, X) or (Z, Y, X), linearly to `shape`."""
     if scores.shape == shape:
         return scores
-    volume, axes = _as_volume(scores), _axes(shape, scores.shape)
+    volume = _as_volume(scores)
+    along_z, along_y, along_x = _axes(shape, scores.shape)
     result = np.empty(_shape_3d(shape), np.float32)
 
     def interpolate(rows: slice) -> None:
-        _interpolate_rows(volume, *axes, result, rows.start, rows.stop)
+        _interpolate_rows(volume, along_z, along_y, along_x, result, rows.start, rows.stop)
 
     yield from in_threads(interpolate, bands(result.shape[0] * result.shape[1], result.shape[2]), "Interpolating")
     return result.reshape(shape)
@@ -75,12 +76,15 @@ def outlined(labels: np.ndarray, scores: np.ndarray, level: float, shape: tuple[
     """
     if labels.shape == shape:
         return labels
-    volumes, axes = (_as_volume(labels), _as_volume(scores)), _axes(shape, labels.shape)
+    found, likely, cut_at = _as_volume(labels), _as_volume(scores), np.float32(level)
+    along_z, along_y, along_x = _axes(shape, labels.shape)
     offsets = np.concatenate([np.zeros((1, 3), np.int64), offsets_within(SEARCH_PX, labels.ndim, None)])
     result = np.zeros(_shape_3d(shape), labels.dtype)
 
     def outline(rows: slice) -> None:
-        _outline_rows(*volumes, np.float32(level), *axes, offsets, result, rows.start, rows.stop)
+        _outline_rows(
+            found, likely, cut_at, along_z, along_y, along_x, offsets, result, rows.start, rows.stop
+        )  # fmt: skip
 
     yield from in_threads(outline, bands(result.shape[0] * result.shape[1], result.shape[2]), "Outlining")
     return result.reshape(shape)
@@ -95,8 +99,9 @@ def _as_volume(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(_shape_3d(array.shape))
 
 
-def _axes(wanted: tuple[int, ...], given: tuple[int, ...]) -> list[Places]:
-    return [places(m, n) for m, n in zip(_shape_3d(wanted), _shape_3d(given), strict=True)]
+def _axes(wanted: tuple[int, ...], given: tuple[int, ...]) -> tuple[Places, Places, Places]:
+    z, y, x = (places(m, n) for m, n in zip(_shape_3d(wanted), _shape_3d(given), strict=True))
+    return z, y, x
 
 
 @numba.njit(nogil=True, cache=True)
