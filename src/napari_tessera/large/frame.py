@@ -12,6 +12,7 @@ import numpy as np
 from napari_tessera.door import check_image
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.large.chunked import Pool, read
+from napari_tessera.large.memory import give_back
 from napari_tessera.large.tiles import Slices, Tile, block_of, tiles
 
 Work = Callable[[np.ndarray, Tile], Job[Any]]
@@ -89,6 +90,8 @@ def over(frame: Frame, grid: Sequence[Tile], work: Work, at: Pool, text: str) ->
             yield Progress(done, len(some), text)
             block = check_image(read(part), name)
             outcomes.append((yield from part_of(work(block, tile), done, 1, len(some))))
+            del block
+            give_back()
         return outcomes
 
     arguments = [(some, *(frame.image[tile.read] for tile in some)) for some in together]
