@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from napari_tessera.errors import OutOfMemory, ParameterError, RunError
-from napari_tessera.nn.cost import bytes_per_pixel, convolution_rate, estimate, halo_px, operations_per_pixel
+from napari_tessera.nn.cost import (
+    bytes_per_pixel,
+    convolution_rate,
+    estimate,
+    halo_px,
+    operations_per_pixel,
+    pixels_at_once,
+)
 from napari_tessera.nn.device import KINDS, choose, devices, free_bytes, is_present
 from napari_tessera.nn.forward import Network, in_plain_words, load_network
 from napari_tessera.nn.unet import Architecture, UNet
@@ -135,6 +142,20 @@ def test_averaging_and_magnifying_cost_more():
 def test_memory_grows_with_the_width_of_the_network():
     wide = Architecture(1, {"classes": 2}, widths=(8, 16))
     assert bytes_per_pixel(wide, torch.float32) > bytes_per_pixel(SMALL, torch.float32)
+
+
+def pixels_of(architecture):
+    return pixels_at_once(architecture, "cpu", torch.float32)
+
+
+def test_windows_of_a_wider_network_hold_fewer_pixels():
+    assert 0 < pixels_of(Architecture(1, {"classes": 2}, (8, 16))) < pixels_of(SMALL)
+
+
+def test_windows_of_a_volume_may_be_more_work():
+    volume = Architecture(1, {"classes": 2}, (32, 64), ndim=3)
+    plane = Architecture(1, {"classes": 2}, (32, 64))
+    assert pixels_of(volume) * operations_per_pixel(volume) > pixels_of(plane) * operations_per_pixel(plane)
 
 
 def test_the_rate_of_a_device_is_measured_once():

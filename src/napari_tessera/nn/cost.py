@@ -18,8 +18,12 @@ from napari_tessera.nn.windows import largest_side, seen_pixels
 
 OPERATIONS_AT_ONCE = {"cpu": 135e9, "mps": 500e9, "cuda": 2000e9}
 """Work in a window: a fraction of a second on a slow device of each kind. Fixed, so that a run can be repeated."""
+MORE_FOR_VOLUMES = 4
+"""In a volume most of a small window is halo; larger ones, in a second or two, compute less twice."""
 WINDOWS_AT_ONCE = {"cpu": 1, "mps": 1, "cuda": 4}
+"""Windows in a batch: a graphics card computes several faster than one after the other."""
 SHARE_OF_FREE_MEMORY = 0.4
+"""Share of the free memory that a batch may take."""
 LIVE_FEATURES = 8
 """Values that a network keeps per pixel while it runs, as a multiple of the channels of its uppermost level."""
 SHARE_OF_REACH = 1 / 2
@@ -112,7 +116,8 @@ def halo_px(architecture: Architecture) -> int:
 
 def pixels_at_once(architecture: Architecture, kind: str, dtype: torch.dtype) -> int:
     """Return how many pixels a window may hold, by the time it takes and by the memory there is."""
-    by_time = OPERATIONS_AT_ONCE[kind] / operations_per_pixel(architecture)
+    more = MORE_FOR_VOLUMES if architecture.ndim == 3 else 1
+    by_time = more * OPERATIONS_AT_ONCE[kind] / operations_per_pixel(architecture)
     free = SHARE_OF_FREE_MEMORY * devices.free_bytes(kind) / WINDOWS_AT_ONCE[kind]
     return int(min(by_time, free / bytes_per_pixel(architecture, dtype)))
 
