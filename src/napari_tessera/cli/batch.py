@@ -1,4 +1,4 @@
-"""One command on one or many images: where each result goes, progress, and what failed."""
+"""One command on one or many images: where each result goes, and what failed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from napari_tessera.blocks import fits_in_memory, is_large
+from napari_tessera.cli.progress import progress_bar
 from napari_tessera.errors import FileError, ParameterError, TesseraError
 from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.io.together import check_free
 from napari_tessera.io.write import FORMATS, check_can_hold, check_format, planned_files, write_result
-from napari_tessera.jobs import Job, Progress, drive
+from napari_tessera.jobs import Job, drive
 from napari_tessera.result import Kind, LabelImage, Result
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
 PATTERN_SIGNS = frozenset("*?[")
-BAR = "{desc}: {percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
 
 
 Make = Callable[[Path, Path], tuple[Picture, Job[Result]]]
@@ -210,21 +209,6 @@ def count_in_words(image: LabelImage) -> str:
     word = "object" if image.kind == "objects" else "class"
     plural = "s" if word == "object" else "es"
     return f"{count} {word}{'' if count == 1 else plural}"
-
-
-@contextmanager
-def progress_bar(title: str, *, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Show a bar on stderr, if that is a terminal."""
-    from tqdm import tqdm
-
-    hidden = is_quiet or not sys.stderr.isatty()
-    with tqdm(total=1.0, desc=title, bar_format=BAR, disable=hidden, leave=False, file=sys.stderr) as bar:
-
-        def show(progress: Progress) -> None:
-            bar.set_postfix_str(progress.text, refresh=False)
-            bar.update(progress.fraction - bar.n)
-
-        yield show
 
 
 def read_main(

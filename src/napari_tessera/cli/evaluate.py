@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.cli import batch, options
+from napari_tessera.cli import options
+from napari_tessera.cli.progress import progress_bar
 from napari_tessera.errors import FileError, InputError
 from napari_tessera.io.open_files import is_zarr
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> int:
     if arguments.json is not None:
         read = [path for pair in files for path in pair]
         check_free([arguments.json], overwrite=arguments.overwrite, inputs=read)
-    with batch.progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
+    with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
         job = evaluation_of_many(LabelPairs(files), classes=arguments.classes)
         scores = drive(job, on_progress)
     names = [stem(truth) for truth, _ in files]
