@@ -1,4 +1,4 @@
-"""Take a picture of every widget in the real napari, after a run: `python docs/screenshots.py [FOLDER]`.
+"""Take a picture of every widget in the real napari, after a run: `python docs/screenshots.py [FOLDER [NAME...]]`.
 
 Without a display: `xvfb-run -a -s "-screen 0 1280x800x24" python docs/screenshots.py`. The pictures of the
 documentation are made this way, so that they always show the program as it is.
@@ -16,17 +16,20 @@ import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
+from napari_tessera.demo import SETTINGS
 from napari_tessera.gui import settings
 from napari_tessera.gui.demo import open_demo
 from napari_tessera.gui.method_widget import MethodWidget
 from napari_tessera.registry import METHODS
 
 SIZE_PX = (1280, 800)
+DEMO = "demo"
 SAMPLES = {
     "threshold": "coins",
     "region_growing": "coins",
     "watershed": "nuclei_2d",
     "kmeans": "immunohistochemistry",
+    "unet": "haematoxylin",
     "refine": "nuclei_2d",
     "compare": "nuclei_2d",
 }
@@ -81,6 +84,9 @@ def set_up(viewer: napari.Viewer, name: str) -> MethodWidget:
     if name == "region_growing":
         widget.form.fields["rule"].value = "competing"
         widget.form.fields["background"].value = 1
+    if name == "unet":
+        widget.form.fields["diameter"].value = SETTINGS["diameter"]
+        wait(60, lambda: "of memory" in widget.forecast.text())
     if name == "threshold":
         widget.form.fields["output"].value = "objects"
         widget.form.fields["min_size"].value = 100
@@ -120,12 +126,15 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as kept:
         settings.settings_path = lambda: Path(kept) / "settings.json"
-        for method in METHODS:
-            picture(method.name, folder)
-        viewer = open_demo(block=False)
-        wait(1)
-        take(viewer, folder / "demo.png")
-        viewer.close()
+        chosen = sys.argv[2:] or [*SAMPLES, DEMO]
+        for name in chosen:
+            if name != DEMO:
+                picture(name, folder)
+        if DEMO in chosen:
+            viewer = open_demo(block=False)
+            wait(120, lambda: len(viewer.layers) > 1)
+            take(viewer, folder / f"{DEMO}.png")
+            viewer.close()
 
 
 if __name__ == "__main__":

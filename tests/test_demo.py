@@ -8,6 +8,9 @@ from napari_tessera import demo
 from napari_tessera.cli import main
 from napari_tessera.io import read_labels
 
+FEWEST_NUCLEI = 100
+"""Far fewer than there are in the image of the demo."""
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
@@ -16,13 +19,13 @@ def written(tmp_path_factory):
     return folder
 
 
-def test_demo_finds_the_24_coins(written):
-    assert read_labels(written / "coins-labels.tif").data.max() == 24
+def test_demo_finds_the_nuclei(written):
+    assert read_labels(written / "haematoxylin-labels.tif").data.max() > FEWEST_NUCLEI
 
 
 def test_demo_draws_a_picture_of_the_image_s_size(written):
-    picture = np.asarray(Image.open(written / "coins-overlay.png"))
-    assert picture.shape == (303, 384, 3)
+    picture = np.asarray(Image.open(written / "haematoxylin-overlay.png"))
+    assert picture.shape == (512, 512, 3)
 
 
 def test_demo_without_a_window_says_why_and_writes_files(tmp_path, monkeypatch, capsys):
@@ -30,12 +33,12 @@ def test_demo_without_a_window_says_why_and_writes_files(tmp_path, monkeypatch, 
     monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
     assert main(["demo"]) == 0
     assert "No window can be opened (QT_QPA_PLATFORM is offscreen)" in capsys.readouterr().out
-    assert (tmp_path / "tessera-demo" / "coins-labels.tif").exists()
+    assert (tmp_path / "tessera-demo" / "haematoxylin-labels.tif").exists()
 
 
 def test_demo_prints_the_counts(tmp_path, capsys):
     assert main(["demo", "--headless", str(tmp_path)]) == 0
-    assert "threshold on coins (303 × 384): 24 objects" in capsys.readouterr().out
+    assert "unet on haematoxylin (512 × 512): " in capsys.readouterr().out
 
 
 def test_linux_without_a_display_opens_no_window(monkeypatch):

@@ -15,9 +15,10 @@ from napari_tessera.overlay import draw_overlay
 from napari_tessera.result import Result
 from napari_tessera.samples import Sample, sample_named
 
-IMAGE, METHOD = "coins", "threshold"
-SETTINGS = {"rule": "local-mean", "radius": 60, "offset": 10.0, "smoothing": 2.0, "output": "objects", "min_size": 200}
-"""Coins lie in uneven light, brightest in a corner, so that each pixel is compared with its surroundings."""
+IMAGE, METHOD = "haematoxylin", "unet"
+SETTINGS = {"diameter": 18.0}
+"""Nuclei of a tissue section, by the network that comes with Tessera. The tissue has long and round ones of several
+sizes, so that their usual size is given."""
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 FOLDER = Path("tessera-demo")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -152,6 +153,11 @@ class MethodWidget(Panel):
         """Set every setting to its default."""
         self.form.restore_defaults()
         self.bar.say("All settings are back to their defaults.")
+
+    def set_for_now(self, values: Mapping[str, Any]) -> None:
+        """Fill in settings without remembering them for the next time."""
+        self.form.values = values
+        self._save_timer.stop()
 
     def event(self, event: QEvent | None) -> bool:
         """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
