@@ -11,10 +11,11 @@ from napari_tessera.jobs import Progress, drive
 from napari_tessera.train.checkpoint import Checkpoint
 from napari_tessera.train.classes import class_targets
 from napari_tessera.train.examples import as_paint, class_example, object_example, usual_diameter
-from napari_tessera.train.loop import Schedule, check_loss, train
+from napari_tessera.train.loop import check_loss, train
 from napari_tessera.train.objects import object_targets
 from napari_tessera.train.patches import Sampling, draw_patch, image_weights
 from napari_tessera.train.plan import Plan, learn, new_network, task_of
+from napari_tessera.train.schedule import Schedule
 from napari_tessera.train.targets import instance_targets, normalised_distance, touching
 
 TWO_TOUCHING = np.array([[1, 1, 1, 1, 1, 1], [1, 2, 2, 3, 3, 1], [1, 1, 1, 1, 1, 1]], dtype=np.int32)

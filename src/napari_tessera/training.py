@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_tessera.errors import ParameterError
 from napari_tessera.io.model_file import ENDING
@@ -16,6 +16,11 @@ from napari_tessera.train.settings import Training, checked_settings, words
 from napari_tessera.train.sources import Source, from_index, from_paths, with_validation
 from napari_tessera.trained_model import Trained, describe, report_path, write_model
 from napari_tessera.validation import score_network
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.unet import UNet
+    from napari_tessera.train.dataset import Dataset
+    from napari_tessera.train.plan import Plan
 
 
 def train(
@@ -104,22 +109,13 @@ def training(
     """Do what `train` does, as a job; stopped early by `should_stop`, it writes the best model so far."""
     saved = prepare_files(sources, out, restart=restart, overwrite=overwrite)
     yield from load_torch()
-    from napari_tessera.nn.device import choose
     from napari_tessera.train.checkpoint import DATA, Checkpoint
-    from napari_tessera.train.dataset import read_dataset
-    from napari_tessera.train.definite import plan_for, with_steps_in
-    from napari_tessera.train.machine import use_threads
     from napari_tessera.train.plan import learn
 
-    device = choose(settings.device)
-    use_threads(settings.threads)
-    data = yield from read_dataset(sources, settings)
-    plan = plan_for(settings, data, device)
-    if settings.minutes is not None:
-        plan = yield from with_steps_in(settings.minutes, plan, data, device, saved)
+    data, plan, device = yield from prepare(sources, settings, saved)
     header = describe(out, settings, plan, data)
 
-    def validate(net: Any) -> Job[dict[str, float]]:
+    def validate(net: UNet) -> Job[dict[str, float]]:
         return score_network(net, header, data.check, settings.device)
 
     checkpoint = Checkpoint(saved, plan.as_json() | {DATA: data.digest})
@@ -131,6 +127,22 @@ def training(
     if trained.is_finished:
         saved.unlink(missing_ok=True)
     return trained
+
+
+def prepare(sources: Sequence[Source], settings: Training, saved: Path) -> Job[tuple[Dataset, Plan, str]]:
+    """Read the data, decide what the settings leave open, and choose where to compute."""
+    from napari_tessera.nn.device import choose
+    from napari_tessera.train.dataset import read_dataset
+    from napari_tessera.train.definite import plan_for, with_steps_in
+    from napari_tessera.train.machine import use_threads
+
+    device = choose(settings.device)
+    use_threads(settings.threads)
+    data = yield from read_dataset(sources, settings)
+    plan = plan_for(settings, data, device)
+    if settings.minutes is not None:
+        plan = yield from with_steps_in(settings.minutes, plan, data, device, saved)
+    return data, plan, device
 
 
 def prepare_files(sources: Sequence[Source], out: Path, *, restart: bool, overwrite: bool) -> Path:

@@ -168,7 +168,7 @@ def in_hours(seconds: float) -> str:
 def as_line(progress: Progress, is_terminal: bool) -> str:
     """Write a step or a validation as a line; an empty one where nothing is to be printed."""
     said: Any = progress.data
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or "step" not in said:
         return ""
     is_step = "loss" in said
     step = said["step"]

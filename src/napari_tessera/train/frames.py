@@ -69,16 +69,10 @@ def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[
 
 def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> list[Frame]:
     """Cut one image into planes (all axes but Y, X and channels taken one at a time) or volumes."""
-    space = "ZYX"[-ndim:]
-    plain = image.axes.replace(CHANNEL, "")
+    space, plain = "ZYX"[-ndim:], image.axes.replace(CHANNEL, "")
     if any(axis not in plain for axis in space):
         raise FileError(f"{source.image} has the axes {image.axes}, but with ndim 3 an image needs Z, Y and X.")
-    shape = tuple(size for size, axis in zip(image.data.shape, image.axes, strict=True) if axis != CHANNEL)
-    if tuple(labels.data.shape) != shape:
-        raise InputError(
-            f"{source.labels} has shape {tuple(labels.data.shape)}, but {source.image} has {shape} (axes {plain}). "
-            "Labels must have the shape of their image."
-        )
+    check_shapes(source, image, labels)
     loops = "".join(axis for axis in plain if axis not in space)
     channel = CHANNEL if CHANNEL in image.axes else ""
     pixels = np.transpose(image.data, [image.axes.index(axis) for axis in loops + space + channel])
@@ -96,6 +90,21 @@ def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> lis
         )
         for place in itertools.product(*(range(size) for size in truth.shape[: len(loops)]))
     ]
+
+
+def check_shapes(source: Source, image: Picture, labels: Picture) -> None:
+    """Refuse labels that are not of their image's shape.
+
+    Raises
+    ------
+    InputError
+    """
+    shape = tuple(size for size, axis in zip(image.data.shape, image.axes, strict=True) if axis != CHANNEL)
+    if tuple(labels.data.shape) != shape:
+        raise InputError(
+            f"{source.labels} has shape {tuple(labels.data.shape)}, but {source.image} has {shape} (axes "
+            f"{image.axes.replace(CHANNEL, '')}). Labels must have the shape of their image."
+        )
 
 
 def kind_of_images(frames: Sequence[Frame]) -> tuple[Kind, int]:

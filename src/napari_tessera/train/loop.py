@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.nn.unet import UNet
 from napari_tessera.nn.weights import tensors_of
 from napari_tessera.train.checkpoint import Checkpoint, State
+from napari_tessera.train.schedule import Schedule
 
 Batch = Any
 Draw = Callable[[np.random.Generator], Batch]
@@ -28,53 +28,6 @@ LossParts = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Validate = Callable[[UNet], Job[dict[str, float]]]
 LARGEST_LOSS = 1e4
 """Beyond this a network has come apart; at the start losses are around 3."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to learn.
-
-    Parameters
-    ----------
-    steps : int
-        Steps in all.
-    peak_rate : float
-        Learning rate between warming up and cooling down.
-    warm_steps, cool_steps : int
-        Steps over which the rate rises from 0 at the start, and falls to 0 at the end along a cosine.
-    weight_decay : float
-    average : float
-        How slowly the averaged weights, which are the ones kept, follow the trained ones.
-    validate_every : int
-        Steps between two validations.
-    save_seconds : float
-        Time between two checkpoints.
-    seed : int
-    mixed : bool
-        Compute in bfloat16 where that is sound.
-    """
-
-    steps: int
-    peak_rate: float = 2e-3
-    warm_steps: int = 100
-    cool_steps: int = 1000
-    weight_decay: float = 1e-2
-    average: float = 0.998
-    validate_every: int = 1000
-    save_seconds: float = 60.0
-    seed: int = 0
-    mixed: bool = False
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        warm = min(1.0, (step + 1) / max(1, self.warm_steps))
-        left = min(1.0, (self.steps - step) / max(1, self.cool_steps))
-        return self.peak_rate * warm * 0.5 * (1 - math.cos(math.pi * left))
-
-    @property
-    def steps_per_mean(self) -> int:
-        """Steps over which losses are averaged for the curves: some 200 points in all."""
-        return max(1, self.steps // 200)
 
 
 def train(
@@ -124,13 +77,10 @@ def train(
     state = start(net, schedule, checkpoint)
     saved = time.monotonic()
     try:
-        while (is_due := validate is not None and validation_is_due(state, schedule)) or state.step < schedule.steps:
-            if is_due and validate is not None:
-                save(state, checkpoint)
-                report = yield from part_of(keep_best(state, validate), state.step, 0, schedule.steps)
-            else:
-                report = take_step(state, draw, loss_parts, schedule)
-            if is_due or state.step == schedule.steps or time.monotonic() - saved >= schedule.save_seconds:
+        while state.step < schedule.steps or validation_is_due(state, schedule, validate):
+            report = yield from advance(state, draw, loss_parts, schedule, checkpoint, validate)
+            is_milestone = "score" in report or state.step == schedule.steps
+            if is_milestone or time.monotonic() - saved >= schedule.save_seconds:
                 save(state, checkpoint)
                 saved = time.monotonic()
             yield Progress(state.step, schedule.steps, in_words(report), report)
@@ -163,10 +113,26 @@ def save(state: State, checkpoint: Checkpoint | None) -> None:
         checkpoint.save(state)
 
 
-def validation_is_due(state: State, schedule: Schedule) -> bool:
+def validation_is_due(state: State, schedule: Schedule, validate: Validate | None) -> bool:
     """Say whether the weights of this very step are to be scored and have not been."""
     is_time = state.step > 0 and (state.step % schedule.validate_every == 0 or state.step == schedule.steps)
-    return is_time and not (state.history and state.history[-1]["step"] == state.step)
+    is_done = bool(state.history) and state.history[-1]["step"] == state.step
+    return validate is not None and is_time and not is_done
+
+
+def advance(
+    state: State,
+    draw: Draw,
+    loss_parts: LossParts,
+    schedule: Schedule,
+    checkpoint: Checkpoint | None,
+    validate: Validate | None,
+) -> Job[dict[str, float]]:
+    """Validate if that is due, otherwise take a step; return what is to be told of it."""
+    if validate is None or not validation_is_due(state, schedule, validate):
+        return take_step(state, draw, loss_parts, schedule)
+    save(state, checkpoint)
+    return (yield from part_of(keep_best(state, validate), state.step, 0, schedule.steps))
 
 
 def take_step(state: State, draw: Draw, loss_parts: LossParts, schedule: Schedule) -> dict[str, float]:

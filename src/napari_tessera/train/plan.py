@@ -15,10 +15,11 @@ from napari_tessera.nn.unet import Architecture, UNet
 from napari_tessera.train.checkpoint import Checkpoint, State
 from napari_tessera.train.classes import class_batch, class_head_loss, class_targets
 from napari_tessera.train.examples import Example
-from napari_tessera.train.loop import Draw, LossParts, Schedule, Validate, train
+from napari_tessera.train.loop import Draw, LossParts, Validate, train
 from napari_tessera.train.losses import class_loss
 from napari_tessera.train.objects import object_batch, object_loss, object_targets
 from napari_tessera.train.patches import Sampling, draw_batch, image_weights
+from napari_tessera.train.schedule import Schedule
 from napari_tessera.train.settings import Loss
 from napari_tessera.train.targets import HEADS
 

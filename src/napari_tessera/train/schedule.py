@@ -1,0 +1,53 @@
+"""How long and how fast to learn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Parameters
+    ----------
+    steps : int
+        Steps in all.
+    peak_rate : float
+        Learning rate between warming up and cooling down.
+    warm_steps, cool_steps : int
+        Steps over which the rate rises from 0 at the start, and falls to 0 at the end along a cosine.
+    weight_decay : float
+    average : float
+        How slowly the averaged weights, which are the ones kept, follow the trained ones.
+    validate_every : int
+        Steps between two validations.
+    save_seconds : float
+        Time between two checkpoints.
+    seed : int
+    mixed : bool
+        Compute in bfloat16 where that is sound.
+    """
+
+    steps: int
+    peak_rate: float = 2e-3
+    warm_steps: int = 100
+    cool_steps: int = 1000
+    weight_decay: float = 1e-2
+    average: float = 0.998
+    validate_every: int = 1000
+    save_seconds: float = 60.0
+    seed: int = 0
+    mixed: bool = False
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        warm = min(1.0, (step + 1) / max(1, self.warm_steps))
+        left = min(1.0, (self.steps - step) / max(1, self.cool_steps))
+        return self.peak_rate * warm * 0.5 * (1 - math.cos(math.pi * left))
+
+    @property
+    def steps_per_mean(self) -> int:
+        """Steps over which losses are averaged for the curves: some 200 points in all."""
+        return max(1, self.steps // 200)
