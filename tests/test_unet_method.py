@@ -4,9 +4,11 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from tiny_models import save_bright
 
 import napari_tessera as tessera
+from napari_tessera.cli import main
 from napari_tessera.errors import InputError, ModelError, ParameterError
 from napari_tessera.registry import method_named
 
@@ -218,3 +220,29 @@ def test_the_parameter_says_that_it_is_the_name_of_a_model():
     named = {parameter.name: parameter.model for parameter in method_named("unet").parameters}
     assert named["model"].kind == "unet"
     assert named["output"] is None
+
+
+@pytest.fixture
+def image_file(tmp_path):
+    """The squares as a file."""
+    tifffile.imwrite(tmp_path / "squares.tif", two_squares())
+    return str(tmp_path / "squares.tif")
+
+
+def test_command_line_writes_probabilities_as_floats(model, image_file, tmp_path):
+    out = tmp_path / "out.tif"
+    assert main(["unet", image_file, "-o", str(out), "--model", model, "--output", "probabilities"]) == 0
+    written = tifffile.imread(out)
+    assert written.dtype == np.float32
+    np.testing.assert_array_equal(written > 0.5, two_squares() > 0)
+
+
+def test_command_line_refuses_what_cannot_hold_probabilities(model, image_file, tmp_path, capsys):
+    out = str(tmp_path / "out.png")
+    assert main(["unet", image_file, "-o", out, "--model", model, "--output", "probabilities"]) == 2
+    assert "PNG holds whole numbers" in capsys.readouterr().err
+
+
+def test_command_line_names_the_nearest_model(image_file, tmp_path, capsys):
+    assert main(["unet", image_file, "-o", str(tmp_path / "out.tif"), "--model", "nuclei-net"]) == 2
+    assert "Did you mean 'nuclei-unet'" in capsys.readouterr().err
