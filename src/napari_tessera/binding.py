@@ -67,13 +67,10 @@ def bind(
     check_models(chosen, parameters)
     used = {entry.name for entry in chosen.inputs[1:] if entry.matters(parameters)}
     given = {key: value for key, value in inputs_and_parameters.items() if key in used}
-    if in_blocks is None and region is None and blocks is None:
+    if in_blocks is not None:
+        _check_output(chosen, parameters)
+    elif region is None and blocks is None:
         in_blocks = _where_better(chosen, layout, main.shape, parameters)
-    if in_blocks is not None and chosen.kind_of(parameters) == "probabilities":
-        raise InputError(
-            f"{chosen.name}: probabilities are made in one piece. Segment a region, choose another `output`, or leave "
-            "out `blocks`, `workers`, `scheduler` and `out`."
-        )
     inputs = {main_name: main, **check_inputs(declaration, given, layout, main.shape)}
     return Request(
         method=chosen,
@@ -116,6 +113,15 @@ def _where_better(method: Method, layout: Layout, shape: Sequence[int], paramete
     if not method.is_better_in_blocks(tuple(sides[axis] for axis in layout.space), parameters):
         return None
     return check_blocks(method, len(layout.space), blocks=True)
+
+
+def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
+    """Refuse what cannot be made in blocks."""
+    if method.kind_of(parameters) == "probabilities":
+        raise InputError(
+            f"{method.name}: probabilities are made in one piece. Segment a region, choose another `output`, or leave "
+            "out `blocks`, `workers`, `scheduler` and `out`."
+        )
 
 
 def check_models(method: Method, parameters: Mapping[str, Any]) -> None:

@@ -22,6 +22,9 @@ from napari_tessera.overlapping import BlockPlan, Overlapping, Stored
 from napari_tessera.two_pass import Settings
 
 if TYPE_CHECKING:
+    from napari_tessera.large.sight import Sight
+    from napari_tessera.large.view import View
+    from napari_tessera.nn.forward import Network
     from napari_tessera.nn.intensity import Levels
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
@@ -65,16 +68,14 @@ def overlapping(**settings: Any) -> Overlapping:
 
 def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
     """Say whether an image is so large that blocks keep memory low; probabilities are as large in any case."""
-    is_plane_by_plane = _is_plane_by_plane(catalogue.find(settings["model"]), len(shape), settings)
+    is_plane_by_plane = catalogue.find(settings["model"]).ndim < len(shape) and settings["volume"] == "planes"
     seen_at_once = shape[1:] if is_plane_by_plane else shape
     return settings["output"] != "probabilities" and prod(seen_at_once) > LARGEST_WHOLE_PX[len(seen_at_once)]
 
 
 def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
     """Find the scale from windows spread over the image, and plan the blocks."""
-    from napari_tessera.large.rescale import network_grid
     from napari_tessera.large.seeing import Looking, find_scale
-    from napari_tessera.large.sight import Sight
     from napari_tessera.large.view import View
 
     n_space = len(image.shape) - (settings["channel_axis"] is not None)
@@ -82,18 +83,13 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     check_diameter(entry, settings["diameter"], image.shape[:n_space], "unet")
     network = yield from part_of(loaded(entry, settings["device"]), 0, 1, 4)
     shown = Shown(image, entry, settings["channel_axis"], settings["channel"])
-    spacing = settings["spacing"] or (1.0,) * n_space
-    view = View(shown, fitted["levels"], len(shown.shape) > n_space, spacing)
+    view = View(shown, fitted["levels"], len(shown.shape) > n_space, settings["spacing"] or (1.0,) * n_space)
     looking = Looking(settings["diameter"], tile_px=settings["tile"])
     factor, _ = yield from part_of(find_scale(network, view, looking), 1, 3, 4)
-    usual_px = network.header.get("diameter_px")
-    grid = network_grid(view.shape, view.factors(factor))
-    factors = tuple(size / side for size, side in zip(grid.size, grid.shape, strict=True))
-    object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
-    beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
-    sight = Sight(view.shape, factors, beyond_px, network.step, _is_plane_by_plane(entry, n_space, settings))
+    sight = _sight(network, view, factor, settings)
     # Pixel size and diameter that give each block the very scale that the whole image's grid has.
-    fixed = {**settings, "spacing": factors, "diameter": usual_px and usual_px / factors[-1]}
+    usual_px = entry.diameter_px
+    fixed = {**settings, "spacing": sight.factors, "diameter": usual_px and usual_px / sight.factors[-1]}
     return BlockPlan(
         label=partial(label_block, entry=entry, levels=fitted["levels"], **fixed),
         reach=sight.margins,
@@ -104,8 +100,18 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     )
 
 
-def _is_plane_by_plane(entry: ModelEntry, n_space: int, settings: Mapping[str, Any]) -> bool:
-    return entry.ndim < n_space and settings["volume"] == "planes"
+def _sight(network: Network, view: View, factor: float, settings: Settings) -> Sight:
+    """Say how far around its blocks the network must see, on the grid of the whole image."""
+    from napari_tessera.large.rescale import network_grid
+    from napari_tessera.large.sight import Sight
+
+    grid = network_grid(view.shape, view.factors(factor))
+    factors = tuple(size / side for size, side in zip(grid.size, grid.shape, strict=True))
+    usual_px = network.header.get("diameter_px")
+    object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
+    beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
+    is_plane_by_plane = network.ndim < view.ndim and settings["volume"] == "planes"
+    return Sight(view.shape, factors, beyond_px, network.step, is_plane_by_plane)
 
 
 def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[np.ndarray]:
