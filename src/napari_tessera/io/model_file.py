@@ -131,6 +131,11 @@ def is_diameter(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and 0 < value <= LARGEST_DIAMETER_PX)
 
 
+def are_numbers(value: Any) -> bool:
+    """Say whether this is a JSON object whose values are numbers."""
+    return isinstance(value, dict) and all(type(each) in (int, float) for each in value.values())
+
+
 def is_object(value: Any) -> bool:
     """Say whether this is a JSON object."""
     return isinstance(value, dict)
@@ -148,7 +153,7 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "channels": (are_lines, "a list of names"),
     "normalisation": (is_object, "a JSON object"),
     "diameter_px": (is_diameter, f"null or a number up to {LARGEST_DIAMETER_PX}"),
-    "decoding": (is_object, "a JSON object"),
+    "decoding": (are_numbers, "a JSON object of numbers"),
     "training": (is_object, "a JSON object"),
     "licence": (is_text, "text without control characters"),
     "cite": (is_text, "text without control characters"),
