@@ -15,6 +15,8 @@ from napari_tessera.region import Region
 
 MINUTE_S, HOUR_S = 60, 3600
 LABEL_BYTES = 4
+BESIDE_SECONDS_PER_PIXEL = 1e-6
+"""What brightness, resampling and decoding take for a pixel of the network's grid, measured on one core."""
 ORIENTATIONS, SIDES_SEEN = "orientations", 3
 SHARE_OF_FREE_MEMORY = 0.9
 """A run that needs more than this share of the free memory is likely to fail, or to slow everything down."""
@@ -87,10 +89,12 @@ def forecast(axes: str, shape: tuple[int, ...], region: Region | None, parameter
     kind = device.choose(parameters["device"])
     each = cost.estimate(header, sides, factor, kind, parameters["averaging"])
     is_seen_thrice = parameters["volume"] == ORIENTATIONS and len(sides) > header["architecture"]["ndim"]
+    n_views = count * (SIDES_SEEN if is_seen_thrice else 1)
+    grid_px = math.prod(sides) * factor ** len(sides)
     is_guess = parameters["diameter"] is None and header.get("diameter_px") is not None
     return Forecast(
         device.describe(kind).title,
-        count * (SIDES_SEEN if is_seen_thrice else 1) * each.seconds,
+        n_views * (each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px),
         each.n_bytes + LABEL_BYTES * count * math.prod(sides),
         device.free_bytes("cpu"),
         header["diameter_px"] if is_guess else None,
