@@ -50,6 +50,20 @@ def test_dark_squares_on_a_bright_ground_are_found_alike(model):
     np.testing.assert_array_equal(tessera.unet(dark, model=model), tessera.unet(two_squares(), model=model))
 
 
+def test_bright_objects_that_fill_the_image_are_found_when_said_to_be_bright(model):
+    crowded = np.full((24, 40), 200, np.uint8)
+    crowded[:, 19:22] = 10
+    labels = tessera.unet(crowded, model=model, objects="bright", diameter=20)
+    assert (labels[:, 5] > 0).all()
+    assert labels[:, 20].max() == 0
+    assert tessera.unet(crowded, model=model, objects="auto", diameter=20)[:, 5].max() == 0
+
+
+def test_very_small_numbers_are_brightness_like_any_other(model):
+    tiny = two_squares().astype(np.float32) * np.float32(1e-12)
+    np.testing.assert_array_equal(tessera.unet(tiny, model=model), tessera.unet(two_squares(), model=model))
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.int64])
 def test_brightness_and_its_unit_do_not_matter(model, dtype):
     other = two_squares().astype(dtype) * 7 + 100

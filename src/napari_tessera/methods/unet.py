@@ -27,6 +27,7 @@ def unet(
     model: Annotated[str, ModelName("unet")] = "nuclei-unet",
     output: Literal["objects", "classes", "probabilities"] = "objects",
     diameter: Annotated[float | None, Range(1, 5000, unit="px")] = None,
+    objects: Literal["auto", "bright", "dark"] = "auto",
     level: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
     min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
     averaging: bool = False,
@@ -44,7 +45,7 @@ def unet(
     ----------
     image : array
         (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`. Brightness is measured over the
-        whole image (percentiles); dark objects on a bright background are recognised, and the image is turned.
+        whole image (percentiles); an image with dark objects on a bright background is turned (see `objects`).
     model : str
         Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
     output : str
@@ -55,6 +56,10 @@ def unet(
         Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
         model knows. Empty means estimated from the image, by looking up to three times; give it where objects come out
         in pieces (larger helps) or several as one (smaller helps), or where one size must hold for many images.
+    objects : str
+        Whether objects are brighter or darker than the background. "auto" takes them for dark where more than half of
+        the image is bright; say it where objects fill most of the image. Without effect on a model for channels of its
+        own.
     level : float, optional
         Probability above which a pixel is no background: lower finds dimmer objects and wider outlines. Empty means the
         model's own, chosen on its validation images; in a model for classes the likeliest class.
@@ -137,22 +142,22 @@ def unet(
     from napari_tessera.large.seeing import Looking
     from napari_tessera.large.volumes import Stacking, segment
 
-    view = yield from part_of(_viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape)), 1, 1, 20)
+    view = yield from part_of(_viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
     looking, wanted = Looking(diameter, averaging, tile), Wanted(output, level, min_size)
     stacking = Stacking(volume == "orientations", overlap)
     return (yield from part_of(segment(network, view, looking, wanted, stacking), 2, 18, 20))
 
 
 def _viewed(
-    entry: catalogue.ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...]
+    entry: catalogue.ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], objects: str
 ) -> Job[View]:
     """Measure the brightness of the whole image, by which the network sees it."""
     from napari_tessera.large.view import View
-    from napari_tessera.nn.intensity import kind_of, measure_levels
+    from napari_tessera.nn.intensity import kind_of, measure_levels, turned
 
     measure = partial(measure_levels, image, kind_of(entry.header))
     levels = yield from in_background(measure, "Measuring brightness")
-    return View(image, levels, has_channels, spacing)
+    return View(image, turned(levels, objects), has_channels, spacing)
 
 
 def class_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:

@@ -77,13 +77,15 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     """Find the scale from windows spread over the image, and plan the blocks."""
     from napari_tessera.large.seeing import Looking, find_scale
     from napari_tessera.large.view import View
+    from napari_tessera.nn.intensity import turned
 
     n_space = len(image.shape) - (settings["channel_axis"] is not None)
     check_dimensions(entry, n_space, "unet")
     check_diameter(entry, settings["diameter"], image.shape[:n_space], "unet")
     network = yield from part_of(loaded(entry, settings["device"]), 0, 1, 4)
     shown = Shown(image, entry, settings["channel_axis"], settings["channel"])
-    view = View(shown, fitted["levels"], len(shown.shape) > n_space, settings["spacing"] or (1.0,) * n_space)
+    levels = turned(fitted["levels"], settings["objects"])
+    view = View(shown, levels, len(shown.shape) > n_space, settings["spacing"] or (1.0,) * n_space)
     looking = Looking(settings["diameter"], tile_px=settings["tile"])
     factor, _ = yield from part_of(find_scale(network, view, looking), 1, 3, 4)
     sight = _sight(network, view, factor, settings)
@@ -91,7 +93,7 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     usual_px = entry.diameter_px
     fixed = {**settings, "spacing": sight.factors, "diameter": usual_px and usual_px / sight.factors[-1]}
     return BlockPlan(
-        label=partial(label_block, entry=entry, levels=fitted["levels"], **fixed),
+        label=partial(label_block, entry=entry, levels=levels, **fixed),
         reach=sight.margins,
         parts=sight.parts,
         aligned=sight.aligned,

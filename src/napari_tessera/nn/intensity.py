@@ -9,7 +9,7 @@ takes a fixed number of channels, such as two stains, each with levels of its ow
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,6 @@ BRIGHT_BACKGROUND = 0.4
 """A median above this share of the way from low to high means dark objects on a bright background."""
 DIM = 0.05
 """Brightness, as a share of the range, below which the compressed channel is linear and above which logarithmic."""
-SMALLEST_SPAN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,12 @@ def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
 
 def levels_between(low: float, middle: float, high: float) -> Levels:
     """Make levels of percentiles 0.5, 50 and 99.8 of all channels together."""
-    return Levels(low, high, (middle - low) / max(high - low, SMALLEST_SPAN) > BRIGHT_BACKGROUND)
+    return Levels(low, high, middle - low > BRIGHT_BACKGROUND * (high - low))
+
+
+def turned(levels: Levels, objects: str) -> Levels:
+    """Return the levels of an image whose objects are said to be "bright" or "dark"; "auto" leaves what was found."""
+    return levels if objects == "auto" or levels.kind == "channels" else replace(levels, inverted=objects == "dark")
 
 
 def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | None = None) -> np.ndarray:
@@ -117,7 +121,7 @@ def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | N
     if is_coloured is None:
         is_coloured = image.ndim > 2
     colours = np.moveaxis(image[..., :3], -1, 0) if is_coloured else np.broadcast_to(image[None], (3, *image.shape))
-    linear = (colours.astype(np.float32) - levels.low) / max(levels.high - levels.low, SMALLEST_SPAN)
+    linear = (colours.astype(np.float32) - levels.low) / span_of(levels.low, levels.high)
     return from_colours(1 - linear if levels.inverted else linear, levels.inverted)
 
 
@@ -128,12 +132,18 @@ def from_colours(colours: np.ndarray, inverted: bool) -> np.ndarray:
     return np.concatenate([colours, compressed.astype(np.float32), np.full_like(colours[:1], inverted)])
 
 
+def span_of(low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
+    """Return the way from low to high; 1 where there is none, as in a constant image."""
+    span = np.asarray(high, np.float64) - low
+    return np.where(span > 0, span, 1).astype(np.float32)
+
+
 def clipped(channels: np.ndarray) -> np.ndarray:
     """Clip what lies far out, such as hot pixels."""
     return np.clip(channels, -0.5, 2).astype(np.float32)
 
 
 def _own_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
-    low, high = (np.asarray(level, dtype=np.float32) for level in (levels.low, levels.high))
-    linear = (image.astype(np.float32) - low) / np.maximum(high - low, SMALLEST_SPAN)
+    low, high = np.asarray(levels.low), np.asarray(levels.high)
+    linear = (image.astype(np.float32) - low.astype(np.float32)) / span_of(low, high)
     return clipped(np.moveaxis(linear, -1, 0))
