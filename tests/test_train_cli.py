@@ -104,6 +104,36 @@ def test_an_index_may_name_files(folder):
     assert (source.name, source.labels) == ("im1", folder / "labels" / "im1.png")
 
 
+def test_an_index_may_name_zarr_folders(folder):
+    for name in ("image", "label"):
+        (folder / f"{name}.zarr").mkdir()
+        (folder / f"{name}.zarr" / ".zarray").write_text("{}")
+    (folder / "files.csv").write_text("image,label\nimage.zarr,label.zarr\n")
+    assert [each.image.name for each in from_index(folder / "files.csv")] == ["image.zarr"]
+
+
+def test_files_that_are_left_out_of_an_index_need_not_be_there(folder):
+    (folder / "images" / "im4.png").unlink()
+    assert "im4" not in [each.name for each in from_index(folder / "index.csv")]
+
+
+def test_a_short_line_of_an_index_is_left_out(folder):
+    (folder / "files.csv").write_text("image,label,split\nimages/im1.png,labels/im1.png,val\nimages/im2.png\n")
+    assert [each.name for each in from_index(folder / "files.csv")] == ["im1"]
+
+
+def test_an_index_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "index.csv").write_bytes(b"\xff\xfe\x00n")
+    with pytest.raises(FileError, match="cannot be read as a table"):
+        from_index(tmp_path / "index.csv")
+
+
+def test_a_folder_without_images_is_refused(folder):
+    (folder / "empty").mkdir()
+    with pytest.raises(FileError, match="holds no images"):
+        from_paths(folder / "empty", folder / "labels")
+
+
 @pytest.mark.parametrize("columns", ["foo,bar", "image"])
 def test_an_index_without_the_needed_columns_is_refused(tmp_path, columns):
     (tmp_path / "index.csv").write_text(f"{columns}\n{','.join('a' for _ in columns.split(','))}\n")
@@ -339,6 +369,7 @@ def test_a_model_that_exists_is_not_overwritten_unless_allowed(folder, capsys):
         (["--class-weights", "1,2"], "3 classes"),
         (["--class-weights", "1,2,3", "--loss", "dice"], "class_weights"),
         (["--classes", "one"], "2 classes"),
+        (["--title", "two\nlines"], "`title` must be a line of text"),
         (["--balance", "kind"], "index"),
     ],
 )

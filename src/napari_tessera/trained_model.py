@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera import provenance
 from napari_tessera.errors import ParameterError
-from napari_tessera.io.open_files import check_exists
+from napari_tessera.io.model_file import FIELDS
+from napari_tessera.io.open_files import check_exists, explain_damage
 from napari_tessera.io.together import write_whole
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.train.report import Shown, report_page
@@ -56,9 +57,9 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
     Raises
     ------
     ParameterError
-        If there are more or fewer names than classes.
+        If there are more or fewer names than classes, or a text is such that no model file can hold it.
     FileError
-        If there is no such card.
+        If there is no such card, or it is no text.
     """
     from napari_tessera.large.objects import Decoding
     from napari_tessera.nn.intensity import channel_names, normalisation
@@ -66,19 +67,41 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
     is_objects = plan.task == "objects"
     title = settings.title or f"{'Objects' if is_objects else 'Classes'} learnt from {len(data.learn)} images"
     return {
-        "name": settings.name or out.stem,
-        "title": title,
-        "summary": settings.summary or title,
-        "card": check_exists(settings.card).read_text(encoding="utf-8") if settings.card else "",
+        **checked_texts(
+            name=settings.name or out.stem,
+            title=title,
+            summary=settings.summary or title,
+            card=_read_card(settings.card) if settings.card else "",
+            licence=settings.licence or "",
+            cite=settings.cite or "",
+            classes=class_names(settings, plan),
+        ),
         "task": plan.task,
-        "classes": class_names(settings, plan),
         "channels": channel_names(plan.kind, plan.n_channels),
         "normalisation": normalisation(plan.kind, plan.n_channels),
         "diameter_px": plan.diameter_px,
         "decoding": asdict(Decoding()) if is_objects else {},
-        "licence": settings.licence or "",
-        "cite": settings.cite or "",
     }
+
+
+def checked_texts(**said: Any) -> dict[str, Any]:
+    """Return what the user says of a model, if a model file can hold it: hours later would be too late to find out.
+
+    Raises
+    ------
+    ParameterError
+    """
+    for name, value in said.items():
+        is_right, words_for = FIELDS[name]
+        if not is_right(value):
+            raise ParameterError(f"Training: `{name}` must be {words_for}, not {value!r:.80}.", name)
+    return said
+
+
+def _read_card(path: str) -> str:
+    check_exists(path)
+    with explain_damage(Path(path), "a text (UTF-8)"):
+        return Path(path).read_text(encoding="utf-8")
 
 
 def class_names(settings: Training, plan: Plan) -> list[str]:

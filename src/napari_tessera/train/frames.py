@@ -53,7 +53,7 @@ def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[
     Raises
     ------
     FileError, InputError
-        If a file cannot be read, or an image does not fit its labels or the others.
+        If a file cannot be read, or an image does not fit its labels.
     """
     frames: list[Frame] = []
     for done, source in enumerate(sources):
@@ -63,7 +63,6 @@ def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[
     if len(sources) == 1 and share > 0 and len(frames) > 1:
         first = len(frames) - max(1, round(share * len(frames)))
         frames = [replace(frame, split=TRAIN if at < first else VALIDATION) for at, frame in enumerate(frames)]
-    kind_of_images(frames)
     return frames
 
 

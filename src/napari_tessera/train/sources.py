@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_tessera.errors import FileError
-from napari_tessera.io.open_files import check_exists, is_zarr
+from napari_tessera.io.open_files import check_exists, explain_damage, is_zarr
 from napari_tessera.io.read import stem
 
 OTHER_FILES = frozenset({".json", ".csv", ".txt", ".md", ".xml", ".ini", ".html", ".yaml", ".yml"})
@@ -44,7 +44,7 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
     Raises
     ------
     FileError
-        If one is a folder and the other is not, or an image has no labels.
+        If one is a folder and the other is not, there is no image, or an image has no labels.
     """
     if _is_folder(images) != _is_folder(labels):
         raise FileError(f"{images} and {labels} must both be files or both be folders.")
@@ -53,15 +53,16 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
             check_exists(path, may_be_folder=is_zarr(path))
         return [Source(stem(images), images, labels, split)]
     truths, found = files_by_name(labels), files_by_name(images)
-    both = [name for name in found if name in truths]
     missing = [name for name in found if name not in truths]
-    if missing or not both:
+    if not found:
+        raise FileError(f"{images} holds no images. Name the folder that they are in.")
+    if missing:
         raise FileError(
             f"{len(missing)} of {len(found)} images in {images} have no labels of the same name in {labels}"
-            f"{': ' if missing else ''}{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}. "
+            f": {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}. "
             "Label them, or move them elsewhere."
         )
-    return [Source(name, found[name], truths[name], split) for name in both]
+    return [Source(name, image, truths[name], split) for name, image in found.items()]
 
 
 def from_index(index: Path, balance: Sequence[str] = ()) -> list[Source]:
@@ -72,24 +73,32 @@ def from_index(index: Path, balance: Sequence[str] = ()) -> list[Source]:
     Raises
     ------
     FileError
-        If the table, a column that is needed, or a file is missing.
+        If the table, a column that is needed, or a file is missing, or the table cannot be read.
     """
-    with open(check_exists(index), newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows_of(index)
     columns = set(rows[0]) if rows else set()
     missing = [column for column in balance if column not in columns]
     if not rows or not ({"image", "label"} <= columns or "name" in columns) or missing:
         needed = ", ".join(missing) or "image and label, or name"
         raise FileError(f"{index} needs the column {needed}; it has: {', '.join(sorted(columns)) or 'no lines'}.")
-    files = _files_of(index.parent, rows)
-    found = [
-        Source(name, image, labels, SPLITS.get(row.get("split", "").strip().lower(), ""), _group(row, balance))
-        for row, (name, image, labels) in zip(rows, files, strict=True)
-        if "split" not in columns or row["split"].strip().lower() in SPLITS
-    ]
-    if not found:
+    used = [row for row in rows if "split" not in columns or _split(row)]
+    if not used:
         raise FileError(f"No line of {index} has the split train or val.")
-    return found
+    return [
+        Source(name, image, labels, _split(row), _group(row, balance))
+        for row, (name, image, labels) in zip(used, _files_of(index.parent, used), strict=True)
+    ]
+
+
+def _rows_of(index: Path) -> list[dict[str, str]]:
+    """Read the lines of a table; what a short line leaves out is empty text."""
+    check_exists(index)
+    with explain_damage(index, "a table (CSV in UTF-8)"), open(index, newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file, restkey="", restval=""))
+
+
+def _split(row: Mapping[str, str]) -> str:
+    return SPLITS.get(row.get("split", "").strip().lower(), "")
 
 
 def _group(row: Mapping[str, str], balance: Sequence[str]) -> str:
@@ -98,10 +107,7 @@ def _group(row: Mapping[str, str], balance: Sequence[str]) -> str:
 
 def _files_of(folder: Path, rows: Sequence[Mapping[str, str]]) -> list[tuple[str, Path, Path]]:
     if "image" in rows[0] and "label" in rows[0]:
-        paths = [(check_exists(folder / row["image"]), check_exists(folder / row["label"])) for row in rows]
-        return [
-            (row.get("name") or stem(image), image, labels) for row, (image, labels) in zip(rows, paths, strict=True)
-        ]
+        return [_named_files(folder, row) for row in rows]
     images, labels = files_by_name(folder / "images"), files_by_name(folder / "labels")
     missing = [row["name"] for row in rows if row["name"] not in images or row["name"] not in labels]
     if missing:
