@@ -148,6 +148,15 @@ def test_record_of_blocks_replays(bright, nuclei):
     np.testing.assert_array_equal(tessera.run(result.provenance, nuclei).labels, result.labels)
 
 
+def test_a_record_of_a_large_image_segmented_whole_replays_whole(bright, nuclei, monkeypatch):
+    monkeypatch.setattr(unet_blocks, "LARGEST_WHOLE_PX", {2: 1000, 3: 1000})
+    whole = tessera.segment("unet", nuclei, model=bright, blocks=False)
+    again = tessera.run(whole.provenance, nuclei)
+    assert again.provenance.get("blocks") is None
+    larger = tessera.run(whole.provenance, np.pad(nuclei, 1))
+    assert larger.provenance["blocks"]["size"] == list(unet_blocks.BLOCK_PX[2])
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
 def test_percentiles_of_a_histogram_are_those_of_the_values(dtype):
     values = np.random.default_rng(0).integers(0, 120, (37, 41)).astype(dtype)

@@ -51,27 +51,15 @@ def bind(
 ) -> Request:
     """Check everything before any work starts; arguments as for `tessera.segment`."""
     chosen = method_named(method)
-    declaration = chosen.declaration
-    main_name = chosen.inputs[0].name
-    if image is None:
-        raise InputError(f"{chosen.name}: `{main_name}` is missing. Choose a layer or give an array.")
-    main, layout, in_blocks = _main_input(
-        chosen, image, axes, region, {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
-    )
-    if layout.has_channels and "channel_axis" not in declaration.context:
-        raise InputError(f"{chosen.name} takes no channels, but the axes are {layout.axes}.")
+    asked = {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
+    main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
-    names = {entry.name for entry in chosen.inputs[1:]}
-    settings = {key: value for key, value in inputs_and_parameters.items() if key not in names}
-    parameters = declaration.checked(in_pixels(settings, chosen, sizes, len(layout.space), sizes_in))
-    check_models(chosen, parameters)
-    used = {entry.name for entry in chosen.inputs[1:] if entry.matters(parameters)}
-    given = {key: value for key, value in inputs_and_parameters.items() if key in used}
+    parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), sizes_in)
     if in_blocks is not None:
         _check_output(chosen, parameters)
     elif region is None and blocks is None:
         in_blocks = _where_better(chosen, layout, main.shape, parameters)
-    inputs = {main_name: main, **check_inputs(declaration, given, layout, main.shape)}
+    inputs = _inputs_among(inputs_and_parameters, chosen, main, layout, parameters)
     return Request(
         method=chosen,
         inputs=inputs,
@@ -93,10 +81,14 @@ def _main_input(
 ) -> tuple[Any, Layout, Blocks | None]:
     """Check the image, and leave it where it lies if only parts of it are to be read."""
     name = f"{method.name}: `{method.inputs[0].name}`"
+    if image is None:
+        raise InputError(f"{name} is missing. Choose a layer or give an array.")
     if not is_stored(image):
         image = check_image(image, name) if method.takes_image else check_labels(image, name)
     check_stored(image, name)
     layout = check_axes(axes, image.shape, image.dtype)
+    if layout.has_channels and "channel_axis" not in method.declaration.context:
+        raise InputError(f"{method.name} takes no channels, but the axes are {layout.axes}.")
     blocks = check_blocks(method, len(layout.space), **in_blocks)
     if blocks is not None and region is not None:
         raise InputError("A region and blocks do not go together. Cut the image first, or leave out one of them.")
@@ -105,6 +97,26 @@ def _main_input(
             return image, layout, check_blocks(method, len(layout.space), blocks=True)
         image = check_image(image, name) if method.takes_image else check_labels(image, name)
     return image, layout, blocks
+
+
+def _parameters_among(
+    given: Mapping[str, Any], method: Method, sizes: tuple[float, ...] | None, ndim: int, sizes_in: str
+) -> dict[str, Any]:
+    """Check the method's settings, models included, and bring lengths and areas to pixels."""
+    names = {entry.name for entry in method.inputs[1:]}
+    settings = {name: value for name, value in given.items() if name not in names}
+    parameters = method.declaration.checked(in_pixels(settings, method, sizes, ndim, sizes_in))
+    check_models(method, parameters)
+    return parameters
+
+
+def _inputs_among(
+    given: Mapping[str, Any], method: Method, main: Any, layout: Layout, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Check the inputs that matter with these parameters; the main one is checked already."""
+    used = {entry.name for entry in method.inputs[1:] if entry.matters(parameters)}
+    others = {name: value for name, value in given.items() if name in used}
+    return {method.inputs[0].name: main, **check_inputs(method.declaration, others, layout, main.shape)}
 
 
 def _where_better(method: Method, layout: Layout, shape: Sequence[int], parameters: Mapping[str, Any]) -> Blocks | None:

@@ -59,10 +59,17 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
         spacing=record.get("spacing"),
         unit=record.get("unit", "pixel"),
         region=Region.from_json(record.get("region")),
-        blocks=(record.get("blocks") or {}).get("size"),
+        blocks=_blocks_again(record, main, described.get(main_name) or {}),
         **options,
         **parameters,
     )
+
+
+def _blocks_again(record: Mapping[str, Any], main: Any, described: Mapping[str, Any]) -> Any:
+    """Return the size of the blocks; False for an image that was segmented whole, however large it is."""
+    size = (record.get("blocks") or {}).get("size")
+    is_as_large = list(np.shape(main)) == described.get("shape")
+    return False if size is None and is_as_large else size
 
 
 def _same_model(record: Mapping[str, Any], method: Method, parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -161,9 +161,8 @@ def prepare_files(sources: Sequence[Source], out: Path, *, restart: bool, overwr
     check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=read)
     out.parent.mkdir(parents=True, exist_ok=True)
     for name in (out.name, report_path(out).name):
-        for part in out.parent.glob(
-            f".{glob.escape(name)}.*.part"
-        ):  # left by a training that was killed while it wrote
+        # Left by a training that was killed while it wrote.
+        for part in out.parent.glob(f".{glob.escape(name)}.*.part"):
             part.unlink(missing_ok=True)
     if restart:
         saved.unlink(missing_ok=True)

@@ -68,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
 
     lines = ["methods:", *(f"  {method.name:<16} {method.title}" for method in METHODS)]
     lines += ["", "commands:", *(f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items())]
-    lines += ["", "tessera METHOD --help lists a method's settings. Exit codes: 0 done, 1 failed, 2 bad arguments."]
+    lines += ["", "tessera METHOD --help lists a method's settings."]
+    lines += ["Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C."]
     parser = argparse.ArgumentParser(
         prog="tessera",
         usage="tessera METHOD IMAGE... -o OUT [settings]\n       tessera COMMAND ...",

@@ -38,29 +38,37 @@ def segment_images(method: Method, argv: list[str]) -> int:
     _check_can_run_in_blocks(method, running)
 
     def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
-        picture = batch.read_main(
-            image,
-            takes_image=method.takes_image,
-            axes=arguments.axes,
-            level=arguments.resolution_level,
-            in_blocks=bool(running),
-            to_zarr=output.is_zarr and method.join is not None,
-        )
-        if arguments.sizes_in == "unit" and arguments.spacing is None:
-            check_pixel_size_is_known(picture.spatial)
-        picture = with_pixel_size(picture, arguments.spacing, arguments.unit)
+        may_stay_on_disk = output.is_zarr and method.join is not None
+        picture = _read_image(image, method, arguments, in_blocks=bool(running), to_zarr=may_stay_on_disk)
         inputs = {
             entry.name: read_input(entry, batch.matching_file(paths[entry.name], image))
             for entry in method.inputs[1:]
             if entry.name in paths
         }
-        on_disk = {"out": scratch} if output.is_zarr and method.join and is_stored(picture.data) else {}
+        on_disk = {"out": scratch} if may_stay_on_disk and is_stored(picture.data) else {}
         options_of_run = {"sizes_in": arguments.sizes_in, **settings, **inputs, **running, **on_disk}
         return picture, start(method, picture, **options_of_run)
 
     output = batch.output_of(arguments, list(paths.values()))
     pairs = batch.plan(arguments.images, output, batch.is_folder(arguments.out), method.kind_of(checked))
     return batch.run_all(pairs, output, make)
+
+
+def _read_image(
+    image: Path, method: Method, arguments: argparse.Namespace, *, in_blocks: bool, to_zarr: bool
+) -> Picture:
+    """Read the image as the arguments say, with the pixel size that they or the file give."""
+    picture = batch.read_main(
+        image,
+        takes_image=method.takes_image,
+        axes=arguments.axes,
+        level=arguments.resolution_level,
+        in_blocks=in_blocks,
+        to_zarr=to_zarr,
+    )
+    if arguments.sizes_in == "unit" and arguments.spacing is None:
+        check_pixel_size_is_known(picture.spatial)
+    return with_pixel_size(picture, arguments.spacing, arguments.unit)
 
 
 def start(method: Method, picture: Picture, **rest: Any) -> Job[Result]:
