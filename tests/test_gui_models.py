@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import pytest
+from qtpy.QtCore import QUrl
 from tiny_models import save_bright
 
 from napari_tessera.gui import settings
@@ -59,6 +60,15 @@ def test_a_click_on_more_opens_the_whole_card(field):
     field.below.linkActivated.emit("tessera:more")
     assert isinstance(field.below.whole, CardWindow)
     assert field.below.whole.text.toPlainText().startswith("Whole")
+
+
+def test_the_card_opens_pages_of_the_web_and_no_files(field, monkeypatch):
+    opened = []
+    monkeypatch.setattr("napari_tessera.gui.model_card.QDesktopServices.openUrl", opened.append)
+    field.below.open_whole()
+    for address in ("file:///bin/true", "https://doi.org/10.1000/1"):
+        field.below.whole.text.anchorClicked.emit(QUrl(address))
+    assert [each.scheme() for each in opened] == ["https"]
 
 
 def test_two_models_of_one_title_are_told_apart_by_name(field, models_folder):

@@ -48,7 +48,7 @@ class ModelCard(QLabel):
         if link == MORE:
             self.open_whole()
         else:
-            QDesktopServices.openUrl(QUrl(link))
+            open_web_page(QUrl(link))
 
     def open_whole(self) -> None:
         """Open the whole card; the rest of the program goes on."""
@@ -65,7 +65,8 @@ class CardWindow(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(entry.title)
         self.text = QTextBrowser()
-        self.text.setOpenExternalLinks(True)
+        self.text.setOpenLinks(False)
+        self.text.anchorClicked.connect(open_web_page)
         self.text.setMarkdown(whole_card(entry))
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.close)
@@ -73,6 +74,12 @@ class CardWindow(QDialog):
         layout.addWidget(self.text)
         layout.addWidget(buttons)
         self.resize(*CARD_SIZE_PX)
+
+
+def open_web_page(address: QUrl) -> None:
+    """Open a page of the web, and nothing else that the file of a stranger may link to, such as a program."""
+    if address.scheme() in ("http", "https"):
+        QDesktopServices.openUrl(address)
 
 
 def short_lines(entry: ModelEntry) -> list[str]:

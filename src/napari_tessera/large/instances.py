@@ -73,9 +73,12 @@ def objects_of(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape:
     said = pixel_scores(scores)
     usual_px = usual_size(header.get("diameter_px") or 0, said.object.ndim)
     is_same_grid = said.object.shape == shape
-    smallest_px = how.smallest_share * usual_px if wanted.min_size is None else wanted.min_size * is_same_grid
+    if wanted.min_size is None:
+        smallest_px, small_px = how.smallest_share * usual_px, how.small_share * usual_px
+    else:
+        smallest_px, small_px = wanted.min_size if is_same_grid else 0, 0.0  # counted on the image's grid
     objects = said.object
-    labels = yield from part_of(find_objects(said, how, smallest_px), 0, 8, 10)
+    labels = yield from part_of(find_objects(said, how, smallest_px, small_px), 0, 8, 10)
     if is_same_grid:
         return labels
     labels = yield from part_of(outlined(labels, objects, how.object_level, shape), 8, 1, 10)

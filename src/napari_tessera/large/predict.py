@@ -84,7 +84,8 @@ def predict(
     grid, step = network_grid(shape, factor), network.step
     halo = -(-(network.halo_px if halo_px is None else halo_px) // step) * step
     at_once = int(min(network.pixels_at_once(), MOST_READ_PX * grid.share))
-    side = largest_side(grid.size, step, halo, at_once) if tile_px is None else tile_px
+    # A tile larger than the image is no larger than the image: halving it must make a difference.
+    side = largest_side(grid.size, step, halo, at_once) if tile_px is None else min(tile_px, max(grid.size))
     while True:
         windows = list(itertools.product(*(spans(size, side, step, halo) for size in grid.size)))
         try:

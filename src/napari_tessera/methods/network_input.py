@@ -13,6 +13,7 @@ from napari_tessera.catalogue import ModelEntry
 from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.grey import RGB_TO_LUMINANCE, to_grey
+from napari_tessera.nn.intensity import kind_of
 
 if TYPE_CHECKING:
     from napari_tessera.nn.forward import Network
@@ -51,7 +52,7 @@ def channels_for(
     InputError, ParameterError
         If the model takes another number of channels, or the image does not have the channel.
     """
-    if entry.header.get("normalisation", {}).get("kind") == "channels":
+    if kind_of(entry.header) == "channels":
         return _own_channels(entry, image, channel_axis, channel, method), True
     is_coloured = channel_axis is not None and image.shape[channel_axis] in (3, 4) and channel == 0
     if channel_axis is None or not is_coloured:
