@@ -87,3 +87,13 @@ def test_objects_are_numbered_in_raster_order():
 def test_usual_size_is_that_of_a_disc_and_a_ball():
     assert usual_size(10, 2) == pytest.approx(78.54, abs=0.01)
     assert usual_size(10, 3) == pytest.approx(523.6, abs=0.1)
+
+
+def test_small_objects_stay_only_where_the_network_is_sure():
+    labels = np.zeros((16, 40), np.int32)
+    labels[4:8, 4:8], labels[4:8, 14:18], labels[2:14, 24:36] = 1, 2, 3
+    scores = scores_of(labels)
+    scores.distance[labels == 2] *= 0.5
+    scores.distance[labels == 3] *= 0.5
+    kept = drive(find_objects(scores, Decoding(sure_level=0.6), small_size=50))
+    np.testing.assert_array_equal(kept, np.array([0, 2, 0, 1])[labels])

@@ -9,6 +9,7 @@ import numpy as np
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels.basins import merged_basins
+from napari_tessera.kernels.dropping import without_unsure
 from napari_tessera.kernels.flooding import flood, seeds_from, steps_to_neighbours
 from napari_tessera.kernels.landscape import Ground, Hills, ground_of
 from napari_tessera.kernels.markers import find_peaks
@@ -54,6 +55,9 @@ class Decoding:
         A heart must rise above `heart_level`, and above the pass to a higher one by `prominence`.
     smallest_share : float
         Objects of less than this share of the usual area are dropped.
+    small_share, sure_level : float
+        Objects of less than `small_share` of the usual area are dropped unless the distance somewhere in them reaches
+        `sure_level`: what the network is not sure of is rarely there.
     """
 
     object_level: float = 0.58
@@ -61,7 +65,9 @@ class Decoding:
     border_cost: float = 0.25
     heart_level: float = 0.3
     prominence: float = 0.17
-    smallest_share: float = 0.1
+    smallest_share: float = 0.03
+    small_share: float = 0.25
+    sure_level: float = 0.65
 
 
 def usual_size(diameter_px: float, ndim: int) -> float:
@@ -69,7 +75,7 @@ def usual_size(diameter_px: float, ndim: int) -> float:
     return float(np.pi / 4 * diameter_px**2 if ndim == 2 else np.pi / 6 * diameter_px**3)
 
 
-def find_objects(scores: PixelScores, how: Decoding, min_size: float = 0) -> Job[np.ndarray]:
+def find_objects(scores: PixelScores, how: Decoding, min_size: float = 0, small_size: float = 0) -> Job[np.ndarray]:
     """Find and number the objects: hearts are markers, flooded over the landscape within the object pixels.
 
     A small and dim object may have no heart; then the whole connected region is one object.
@@ -81,6 +87,8 @@ def find_objects(scores: PixelScores, how: Decoding, min_size: float = 0) -> Job
     how : Decoding
     min_size : float
         Objects of fewer pixels are dropped.
+    small_size : float
+        Objects of fewer pixels are dropped unless they are sure.
 
     Returns
     -------
@@ -94,8 +102,9 @@ def find_objects(scores: PixelScores, how: Decoding, min_size: float = 0) -> Job
     summits = yield from part_of(find_peaks(height, ground.inner, min_distance=1), 3, 1, 10)
     rises = height[tuple(summits.T)]
     del height
-    owners = yield from part_of(_flood(ground, ground.flat_positions(summits), rises, how), 4, 5, 10)
-    return (yield from part_of(finished_labels(ground.labels, owners, int(np.ceil(min_size))), 9, 1, 10))
+    owners = yield from part_of(_flood(ground, ground.flat_positions(summits), rises, how), 4, 4, 10)
+    labels = yield from part_of(finished_labels(ground.labels, owners, int(np.ceil(min_size))), 8, 1, 10)
+    return (yield from part_of(without_unsure(labels, scores.distance, small_size, how.sure_level), 9, 1, 10))
 
 
 def landscape(scores: PixelScores, how: Decoding) -> Job[np.ndarray]:
