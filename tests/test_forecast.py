@@ -58,6 +58,12 @@ def test_more_frames_take_longer(model):
     assert three.seconds == pytest.approx(3 * one.seconds)
 
 
+def test_planes_of_a_volume_take_as_long_as_those_of_a_time_series(model):
+    how = DEFAULTS | {"model": model, "diameter": 4.0}
+    volume, series = (forecast(axes, (10, 64, 64), None, how) for axes in ("ZYX", "TYX"))
+    assert volume.seconds == pytest.approx(series.seconds)
+
+
 def test_averaging_takes_longer(model):
     plain, averaged = (
         forecast("YX", (64, 64), None, DEFAULTS | {"model": model, "averaging": each}) for each in (False, True)

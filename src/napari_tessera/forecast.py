@@ -88,9 +88,10 @@ def forecast(axes: str, shape: tuple[int, ...], region: Region | None, parameter
     factor = factor_of(header, parameters["diameter"])
     kind = device.choose(parameters["device"])
     each = cost.estimate(header, sides, factor, kind, parameters["averaging"])
-    is_seen_thrice = parameters["volume"] == ORIENTATIONS and len(sides) > header["architecture"]["ndim"]
+    n_axes = header["architecture"]["ndim"]
+    is_seen_thrice = parameters["volume"] == ORIENTATIONS and len(sides) > n_axes
     n_views = count * (SIDES_SEEN if is_seen_thrice else 1)
-    grid_px = math.prod(sides) * factor ** len(sides)
+    grid_px = math.prod(sides) * factor ** (len(sides) if is_seen_thrice else n_axes)
     is_guess = parameters["diameter"] is None and header.get("diameter_px") is not None
     return Forecast(
         device.describe(kind).title,

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +100,7 @@ def main():
     options.add_argument("--steps", type=int, default=400)
     options.add_argument("--seed", type=int, default=0, help="of the random moments")
     chosen = options.parse_args()
-    import napari_tessera.train.plan  # noqa: F401  (so that each child starts at once)
-
+    import_module("napari_tessera.train.plan")  # so that each child starts at once
     rng = np.random.default_rng(chosen.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
