@@ -39,6 +39,14 @@ def own_models(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def sound():
+    """The bytes of a sound model file."""
+    from model_bytes import sound_model
+
+    return sound_model()
+
+
+@pytest.fixture
 def shipped_cells(tmp_path, monkeypatch):
     """Let "cells" be the one model that comes with Tessera; return its folder."""
     from model_bytes import sound_model, with_fields

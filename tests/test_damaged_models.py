@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from model_bytes import complaint, joined, sound_model, with_fields
+from model_bytes import complaint, joined, with_fields
 
 from napari_tessera.errors import ModelError
 from napari_tessera.io.model_file import read_weights
@@ -18,12 +18,6 @@ from napari_tessera.io.tensor_file import LONGEST_HEADER
 from napari_tessera.nn.weights import load_unet
 
 MOST_BYTES = 200 * 2**20
-
-
-@pytest.fixture
-def sound():
-    """The bytes of a sound model file."""
-    return sound_model()
 
 
 @pytest.fixture

@@ -9,17 +9,11 @@ import zipfile
 
 import pytest
 import torch
-from model_bytes import complaint, joined, parts, sound_model, with_fields
+from model_bytes import complaint, joined, parts, with_fields
 
 from napari_tessera.errors import ModelError
 from napari_tessera.io.model_file import read_header
 from napari_tessera.nn.weights import load_unet, write_tensors
-
-
-@pytest.fixture
-def sound():
-    """The bytes of a sound model file."""
-    return sound_model()
 
 
 @pytest.fixture

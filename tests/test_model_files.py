@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from model_bytes import FEW_WIDTHS, HEADS, complaint, rewritten, small_net, sound_model, with_fields
+from model_bytes import FEW_WIDTHS, HEADS, complaint, rewritten, small_net, with_fields
 
 from napari_tessera.errors import FileError, ModelError
 from napari_tessera.io.architecture import MOST_WEIGHTS, check_architecture, tensor_shapes
@@ -17,12 +17,6 @@ from napari_tessera.io.model_file import read_header
 from napari_tessera.io.tensor_file import LONGEST_HEADER
 from napari_tessera.nn.unet import Architecture, UNet
 from napari_tessera.nn.weights import load_unet, read_tensors, save_unet, tensors_of, write_tensors
-
-
-@pytest.fixture
-def sound():
-    """The bytes of a sound model file."""
-    return sound_model()
 
 
 @pytest.fixture

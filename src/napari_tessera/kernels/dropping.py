@@ -17,6 +17,10 @@ def without_unsure(labels: np.ndarray, said: np.ndarray, small_px: float, level:
     labels : array of int ([Z,] Y, X)
         0 background, 1…N; changed in place.
     said : float32 array of the same shape
+        How sure each pixel is.
+    small_px : float
+        0 keeps everything.
+    level : float
 
     Returns
     -------
