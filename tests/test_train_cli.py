@@ -384,6 +384,11 @@ def test_a_model_needs_its_ending(folder, capsys):
     assert "model.safetensors" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_explained(folder, capsys):
+    assert train(folder, out="index.csv/model.safetensors") == 1
+    assert "Nothing could be written to" in capsys.readouterr().err
+
+
 def test_help_loads_no_torch():
     code = (
         "import sys; from napari_tessera.cli import main; main(['train', '--help']); sys.exit('torch' in sys.modules)"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera.errors import ParameterError
 from napari_tessera.io.model_file import ENDING
-from napari_tessera.io.together import check_free
+from napari_tessera.io.together import check_free, make_folder
 from napari_tessera.jobs import Job, Progress, drive
 from napari_tessera.nn.loading import load_torch
 from napari_tessera.train.settings import Training, checked_settings, words
@@ -159,7 +159,7 @@ def prepare_files(sources: Sequence[Source], out: Path, *, restart: bool, overwr
     goes_on = saved.exists() and not restart
     read = [path for source in sources for path in (source.image, source.labels)]
     check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=read)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     for name in (out.name, report_path(out).name):
         # Left by a training that was killed while it wrote.
         for part in out.parent.glob(f".{glob.escape(name)}.*.part"):

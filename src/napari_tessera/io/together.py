@@ -36,6 +36,22 @@ def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path]
             raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there; files can be written to it.
+
+    Raises
+    ------
+    FileError
+        If it is read-only, or something else has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "read-only")
+    except OSError as error:
+        raise FileError(_reason(folder, error)) from error
+
+
 @contextmanager
 def written_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """Give a temporary path for each of `paths` (in one folder); at the end all of them are moved into place.
