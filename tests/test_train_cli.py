@@ -369,6 +369,7 @@ def test_a_model_that_exists_is_not_overwritten_unless_allowed(folder, capsys):
         (["--class-weights", "1,2"], "3 classes"),
         (["--class-weights", "1,2,3", "--loss", "dice"], "class_weights"),
         (["--classes", "one"], "2 classes"),
+        (["--widths", "2,2,2,2,2,2,2,2,2", "--patch", "256"], "1 to 8 are possible"),
         (["--title", "two\nlines"], "`title` must be a line of text"),
         (["--balance", "kind"], "index"),
     ],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera import provenance
 from napari_tessera.errors import ParameterError
+from napari_tessera.io.architecture import check_architecture
 from napari_tessera.io.model_file import FIELDS
 from napari_tessera.io.open_files import check_exists, explain_damage
 from napari_tessera.io.together import write_whole
@@ -57,13 +58,14 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
     Raises
     ------
     ParameterError
-        If there are more or fewer names than classes, or a text is such that no model file can hold it.
+        If there are more or fewer names than classes, or a text or the network is such that no model file can hold it.
     FileError
         If there is no such card, or it is no text.
     """
     from napari_tessera.large.objects import Decoding
     from napari_tessera.nn.intensity import channel_names, normalisation
 
+    check_widths(plan)
     is_objects = plan.task == "objects"
     title = settings.title or f"{'Objects' if is_objects else 'Classes'} learnt from {len(data.learn)} images"
     return {
@@ -82,6 +84,19 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
         "diameter_px": plan.diameter_px,
         "decoding": asdict(Decoding()) if is_objects else {},
     }
+
+
+def check_widths(plan: Plan) -> None:
+    """Refuse a network that is too deep or too wide for a model file, before it has learnt anything.
+
+    Raises
+    ------
+    ParameterError
+    """
+    try:
+        check_architecture(plan.architecture().as_json())
+    except ValueError as error:
+        raise ParameterError(f"Training: {error}.", "widths") from error
 
 
 def checked_texts(**said: Any) -> dict[str, Any]:
