@@ -10,7 +10,6 @@ from scipy import ndimage
 
 CAMERA_OFFSET = 100.0
 CAMERA_NOISE = 4.0
-LARGEST_OVERLAP = 0.85
 
 
 @dataclass(frozen=True)

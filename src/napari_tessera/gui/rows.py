@@ -42,10 +42,6 @@ class Rows(QWidget):
         native.setVisible(is_shown)
         self._titles[native].setVisible(is_shown)
 
-    def has_rows(self) -> bool:
-        """Say whether any row is to be seen."""
-        return any(not native.isHidden() for native in self._titles)
-
 
 class AsTallAsContent(QScrollArea):
     """A scroll area that takes no more room than its content needs, so that what stands below stays near."""
