@@ -60,14 +60,14 @@ class Decoding:
         `sure_level`: what the network is not sure of is rarely there.
     """
 
-    object_level: float = 0.58
-    smoothing_px: float = 1.5
-    border_cost: float = 0.25
+    object_level: float = 0.61
+    smoothing_px: float = 2.5
+    border_cost: float = 0.1
     heart_level: float = 0.3
-    prominence: float = 0.17
+    prominence: float = 0.2
     smallest_share: float = 0.03
-    small_share: float = 0.25
-    sure_level: float = 0.65
+    small_share: float = 0.3
+    sure_level: float = 0.66
 
 
 def usual_size(diameter_px: float, ndim: int) -> float:
