@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,41 @@ def test_a_folder_without_images_is_refused(folder):
     (folder / "empty").mkdir()
     with pytest.raises(FileError, match="holds no images"):
         from_paths(folder / "empty", folder / "labels")
+
+
+@pytest.mark.parametrize("missing", ["images", "labels"])
+def test_a_folder_that_is_not_there_is_named(folder, missing):
+    shutil.rmtree(folder / missing)
+    with pytest.raises(FileError, match=f"no file or folder .*{missing}"):
+        from_paths(folder / "images", folder / "labels")
+
+
+def test_a_folder_without_labels_is_refused(folder):
+    (folder / "empty").mkdir()
+    with pytest.raises(FileError, match="empty holds no images"):
+        from_paths(folder / "images", folder / "empty")
+
+
+def test_a_folder_that_is_not_there_to_validate_on_is_named(folder, capsys):
+    assert train(folder, "--validate-on", str(folder / "nosuch"), str(folder / "labels")) == 1
+    assert "nosuch" in capsys.readouterr().err
+
+
+def test_a_folder_given_twice_is_refused(folder):
+    with pytest.raises(FileError, match="as images and as labels"):
+        from_paths(folder / "images", folder / "labels" / ".." / "images")
+
+
+def test_an_image_that_an_index_gives_twice_is_refused(folder):
+    (folder / "files.csv").write_text("image,label\nimages/im1.png,images/im1.png\n")
+    with pytest.raises(FileError, match="as image and as label"):
+        from_index(folder / "files.csv")
+
+
+def test_what_a_desktop_puts_into_folders_is_passed_over(folder):
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._im1.png"):
+        (folder / "images" / name).write_bytes(b"no image")
+    assert len(from_paths(folder / "images", folder / "labels")) == 5
 
 
 @pytest.mark.parametrize("columns", ["foo,bar", "image"])
@@ -364,6 +400,7 @@ def test_a_model_that_exists_is_not_overwritten_unless_allowed(folder, capsys):
     [
         (["--steps", "0"], "steps"),
         (["--loss", "magic"], "loss"),
+        (["--seed", "99999999999999999999"], "0 to 4294967295"),
         (["--patch", "33"], "multiple of 2"),
         (["--widths", "4,x"], "widths"),
         (["--class-weights", "1,2"], "3 classes"),

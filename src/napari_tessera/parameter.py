@@ -134,8 +134,8 @@ class Parameter:
         if math.isinf(low) and math.isinf(high):
             return f"any number{unit}"
         if math.isinf(high):
-            return f"{low:g} or more{unit}"
-        return f"{low:g} to {high:g}{unit}"
+            return f"{low:.10g} or more{unit}"
+        return f"{low:.10g} to {high:.10g}{unit}"
 
     def _error(self, method: str, value: Any, needed: str) -> ParameterError:
         none = " (or None)" if self.is_optional else ""

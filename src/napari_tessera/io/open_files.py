@@ -15,8 +15,8 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
-def check_exists(path: str | Path, *, may_be_folder: bool = False) -> Path:
-    """Return the path of something that can be opened.
+def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str = "file") -> Path:
+    """Return the path of something that can be opened; `sought` is the word for it in errors.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False) -> Path:
     path = Path(path)
     try:
         if not path.exists():
-            raise FileError(f"There is no file {path}. {_near(path)}".rstrip())
+            raise FileError(f"There is no {sought} {path}. {_near(path)}".rstrip())
         if path.is_dir() and not may_be_folder:
             raise FileError(
                 f"{path} is a folder, but a file is needed. Name the files in it, for example {path}/*.tif."

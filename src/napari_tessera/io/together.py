@@ -98,7 +98,8 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         raise FileError(_reason(path.parent, error)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a file system that is read-only refuses even to delete what is not there
+            part.unlink()
     _bring_to_disk(path.parent)
 
 

@@ -52,8 +52,8 @@ class Training:
     batch : int
         Patches per step.
     widths : str
-        Channels of the network at each level, from full resolution down. Auto: 24,48,96,192,256 in 2-D, 16,32,64,128
-        in 3-D.
+        Channels of the network at each level, from full resolution down, with commas between. Auto:
+        24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D.
     balance : str
         Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
         than their number alone would have it.
@@ -90,14 +90,14 @@ class Training:
     diameter: Annotated[float | None, Range(4, 500, unit="px"), ShownIf("task", "objects")] = None
     loss: Loss = "combined"
     class_weights: str | None = None
-    steps: Annotated[int, Range(1)] = 2000
+    steps: Annotated[int, Range(1, 10_000_000)] = 2000
     minutes: Annotated[float | None, Range(0.1, unit="min")] = None
-    validations: Annotated[int, Range(1)] = 10
+    validations: Annotated[int, Range(1, 10_000)] = 10
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
     batch: Annotated[int, Range(1, 1024)] = 4
     widths: str | None = None
     balance: str | None = None
-    seed: Annotated[int, Range(0)] = 0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     precision: Literal["auto", "mixed", "full"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: Annotated[int | None, Range(1)] = None

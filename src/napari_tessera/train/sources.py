@@ -12,7 +12,10 @@ from napari_tessera.errors import FileError
 from napari_tessera.io.open_files import check_exists, explain_damage, is_zarr
 from napari_tessera.io.read import stem
 
-OTHER_FILES = frozenset({".json", ".csv", ".txt", ".md", ".xml", ".ini", ".html", ".yaml", ".yml"})
+OTHER_FILES = frozenset(
+    {".json", ".csv", ".txt", ".md", ".xml", ".ini", ".html", ".yaml", ".yml", ".db", ".lnk", ".tmp"}
+)
+"""Tables, texts and what a desktop puts into folders, such as Thumbs.db and desktop.ini: no images."""
 TRAIN, VALIDATION = "train", "val"
 SPLITS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
 
@@ -44,8 +47,10 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
     Raises
     ------
     FileError
-        If one is a folder and the other is not, there is no image, or an image has no labels.
+        If one is missing, a folder while the other is not, or the same as the other; or if there is no image, or an
+        image has no labels.
     """
+    check_two_places(images, labels)
     if _is_folder(images) != _is_folder(labels):
         raise FileError(f"{images} and {labels} must both be files or both be folders.")
     if not _is_folder(images):
@@ -53,9 +58,10 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
             check_exists(path, may_be_folder=is_zarr(path))
         return [Source(stem(images), images, labels, split)]
     truths, found = files_by_name(labels), files_by_name(images)
+    for folder, files in ((images, found), (labels, truths)):
+        if not files:
+            raise FileError(f"{folder} holds no images. Name the folder that they are in.")
     missing = [name for name in found if name not in truths]
-    if not found:
-        raise FileError(f"{images} holds no images. Name the folder that they are in.")
     if missing:
         raise FileError(
             f"{len(missing)} of {len(found)} images in {images} have no labels of the same name in {labels}"
@@ -63,6 +69,19 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
             "Label them, or move them elsewhere."
         )
     return [Source(name, image, truths[name], split) for name, image in found.items()]
+
+
+def check_two_places(images: Path, labels: Path) -> None:
+    """Refuse images or labels that are not there, and images that are to be their own labels.
+
+    Raises
+    ------
+    FileError
+    """
+    for path in (images, labels):
+        check_exists(path, may_be_folder=True, sought="file or folder")
+    if images.samefile(labels):
+        raise FileError(f"{images} was given twice, as images and as labels. Give the images first, then their labels.")
 
 
 def from_index(index: Path, balance: Sequence[str] = ()) -> list[Source]:
@@ -121,6 +140,8 @@ def _named_files(folder: Path, row: Mapping[str, str]) -> tuple[str, Path, Path]
     image, labels = folder / row["image"], folder / row["label"]
     for path in (image, labels):
         check_exists(path, may_be_folder=is_zarr(path))
+    if image.samefile(labels):
+        raise FileError(f"{image} is given twice in a line of the index, as image and as label. Name the labels.")
     return row.get("name") or stem(image), image, labels
 
 
