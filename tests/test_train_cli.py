@@ -339,6 +339,18 @@ def test_a_killed_run_leaves_a_checkpoint_and_no_model(folder):
     assert not (folder / "model.safetensors").exists()
 
 
+def test_a_second_training_of_the_same_model_is_refused_while_the_first_runs(folder, capsys):
+    run, _ = killed_run(folder)
+    try:
+        assert train(folder) == 1
+        assert "Another training is writing" in capsys.readouterr().err
+    finally:
+        run.kill()
+        run.communicate()
+    assert train(folder, "--restart") == 0
+    assert not list(folder.glob("*.lock"))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal for Ctrl-C that a test can send")
 def test_ctrl_c_writes_the_best_so_far_and_keeps_the_checkpoint(folder):
     run, saved = killed_run(folder)

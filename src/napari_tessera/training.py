@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_tessera.errors import ParameterError
+from napari_tessera.io.lock import locked
 from napari_tessera.io.model_file import ENDING
 from napari_tessera.io.together import check_free, make_folder
 from napari_tessera.jobs import Job, Progress, drive
@@ -108,7 +109,20 @@ def training(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Job[Trained]:
     """Do what `train` does, as a job; stopped early by `should_stop`, it writes the best model so far."""
-    saved = prepare_files(sources, out, restart=restart, overwrite=overwrite)
+    check_name(out)
+    make_folder(out.parent)
+    with locked(
+        out.with_name(out.name + ".lock"),
+        f"Another training is writing {out} at this moment. Wait for it or stop it, or choose another name.",
+    ):
+        saved = prepare_files(sources, out, restart=restart, overwrite=overwrite)
+        return (yield from learnt_model(sources, out, settings, saved, should_stop))
+
+
+def learnt_model(
+    sources: Sequence[Source], out: Path, settings: Training, saved: Path, should_stop: Callable[[], bool]
+) -> Job[Trained]:
+    """Learn, from the checkpoint `saved` on if it is there, and write the model."""
     yield from load_torch()
     from napari_tessera.train.checkpoint import DATA, Checkpoint
     from napari_tessera.train.plan import learn
@@ -146,20 +160,28 @@ def prepare(sources: Sequence[Source], settings: Training, saved: Path) -> Job[t
     return data, plan, device
 
 
+def check_name(out: Path) -> None:
+    """Refuse a name that no model file has.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if out.suffix != ENDING:
+        raise ParameterError(f"A model file ends in {ENDING}, but {out} does not. Name it {out.stem}{ENDING}.", "out")
+
+
 def prepare_files(sources: Sequence[Source], out: Path, *, restart: bool, overwrite: bool) -> Path:
     """Make sure that the model can be written, and return where its checkpoint lies.
 
     Raises
     ------
-    ParameterError, FileError
+    FileError
     """
-    if out.suffix != ENDING:
-        raise ParameterError(f"A model file ends in {ENDING}, but {out} does not. Name it {out.stem}{ENDING}.", "out")
     saved = out.with_name(out.name + ".checkpoint")
     goes_on = saved.exists() and not restart
     read = [path for source in sources for path in (source.image, source.labels)]
     check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=read)
-    make_folder(out.parent)
     for name in (out.name, report_path(out).name):
         # Left by a training that was killed while it wrote.
         for part in out.parent.glob(f".{glob.escape(name)}.*.part"):
