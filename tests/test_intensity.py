@@ -33,3 +33,15 @@ def test_dim_objects_stand_out_in_the_compressed_channel():
 def test_a_constant_image_has_finite_channels():
     image = np.full((6, 6), 7, dtype=np.uint8)
     assert np.isfinite(network_channels(image, measure_levels(image))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_types_that_models_were_trained_on_are_scaled_in_float32(dtype):
+    image = np.random.default_rng(0).integers(0, 255, (40, 40)).astype(dtype)
+    levels = measure_levels(image)
+    low, middle, high = np.percentile(image, [0.5, 50, 99.8]).tolist()
+    expected = (image.astype(np.float32) - low) / np.float32(high - low)
+    assert (levels.low, levels.high, levels.inverted) == (low, high, middle - low > 0.4 * (high - low))
+    np.testing.assert_array_equal(
+        network_channels(image, Levels(low, high))[0], np.clip(expected, -0.5, 2).astype(np.float32)
+    )

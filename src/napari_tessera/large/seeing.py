@@ -12,6 +12,8 @@ from napari_tessera.jobs import Job, part_of
 from napari_tessera.large.predict import predict
 from napari_tessera.large.tiles import tiles
 from napari_tessera.large.view import View
+from napari_tessera.nn.intensity import network_channels
+from napari_tessera.nn.wide import is_wide
 
 if TYPE_CHECKING:
     from napari_tessera.nn.forward import Network
@@ -153,4 +155,7 @@ def windows_to_look_at(view: View, factor: float, ndim: int) -> list[View]:
 
 def _content(part: View) -> float:
     """Say how much there is to see, from every eighth pixel."""
-    return float(part.image[..., ::8, ::8, :].std() if part.has_channels else part.image[..., ::8, ::8].std())
+    values = part.image[..., ::8, ::8, :] if part.has_channels else part.image[..., ::8, ::8]
+    if is_wide(values.dtype):  # whose squares may not be representable
+        values = network_channels(values, part.levels, is_coloured=part.has_channels)
+    return float(values.std())

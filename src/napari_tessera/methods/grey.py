@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_tessera.errors import ParameterError
+from napari_tessera.nn.wide import is_wide
 
 RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
 
@@ -26,7 +27,8 @@ def to_grey(image: np.ndarray, channel_axis: int | None, channel: int, method: s
     Returns
     -------
     array
-        (Y, X) or (Z, Y, X). A picked channel is a view and keeps its dtype; a combination is float32.
+        (Y, X) or (Z, Y, X). A picked channel is a view and keeps its dtype; a combination is float32, or float64
+        where the channels are float64 or integers of over 16 bits.
     """
     if channel_axis is None:
         if channel > 1:
@@ -42,7 +44,8 @@ def to_grey(image: np.ndarray, channel_axis: int | None, channel: int, method: s
     if channel:
         return channels[channel - 1]
     weights = RGB_TO_LUMINANCE if len(channels) in (3, 4) else (1 / len(channels),) * len(channels)
-    grey = np.zeros(channels.shape[1:], np.float32)
+    wanted = np.float64 if is_wide(image.dtype) else np.float32
+    grey = np.zeros(channels.shape[1:], wanted)
     for weight, values in zip(weights, channels, strict=False):
-        grey += np.float32(weight) * values.astype(np.float32, copy=False)
+        grey += wanted(weight) * values.astype(wanted, copy=False)
     return grey

@@ -13,6 +13,7 @@ from napari_tessera.methods.histogram import Histogram, Measure, measure_block, 
 from napari_tessera.methods.network_input import channels_for
 from napari_tessera.methods.threshold_passes import THRESHOLD
 from napari_tessera.nn.intensity import HIGH_PERCENT, LOW_PERCENT, Levels, kind_of, levels_between
+from napari_tessera.nn.wide import EXACT, offset_by
 
 Measures = tuple[Measure, ...]
 """One for all channels together, or one for each channel, as the model's kind of image wants it."""
@@ -27,6 +28,10 @@ def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
     percents : tuple of float
         0 to 100.
     """
+    grid = measure.grid
+    if grid.is_integer and grid.low and max(abs(grid.low), abs(grid.high)) >= EXACT:
+        above = Measure(replace(grid, low=0, high=grid.high - grid.low), measure.counts)
+        return [offset_by(int(grid.low), value) for value in percentiles(above, percents)]
     if measure.histogram is None:
         return [float(measure.value_grid.low)] * len(percents)
     return [_percentile(measure.histogram, percent) for percent in percents]
@@ -52,7 +57,8 @@ def counted(values: np.ndarray, earlier: Measure | None) -> Measure:
         return measure_block(values, earlier)
     low, high = percentiles(earlier, (LOW_PERCENT, HIGH_PERCENT))
     old = earlier.grid
-    ends = max(old.low, low - old.step), min(old.high, high + old.step)
+    step = int(old.step) if old.is_integer else old.step
+    ends = max(old.low, low - step), min(old.high, high + step)
     low, high = (int(end) for end in ends) if old.is_integer else ends
     return measure_block(np.clip(values, low, high), Measure(replace(old, low=low, high=high), None))
 

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from napari_tessera.nn.wide import exact_percentiles, is_wide, share_of_way
+
 Kind = Literal["colours", "channels"]
 Level = float | tuple[float, ...]
 CHANNELS = 5
@@ -61,7 +63,7 @@ def kind_of(header: Mapping[str, Any]) -> Kind:
 def channel_names(kind: Kind, count: int) -> list[str]:
     """Name the network's channels."""
     if kind == "colours":
-        return ["red", "green", "blue", "mean, compressed", "turned"]
+        return ["red", "green", "blue", "compressed mean", "turned"]
     return [f"channel {number}" for number in range(1, count + 1)]
 
 
@@ -81,9 +83,12 @@ def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
         `inverted` where the median lies nearer to the bright end: background fills most of most images.
     """
     if kind == "channels":
-        low, high = np.percentile(image, [LOW_PERCENT, HIGH_PERCENT], axis=tuple(range(image.ndim - 1)))
-        return Levels(tuple(low.tolist()), tuple(high.tolist()))
-    return levels_between(*np.percentile(image, [LOW_PERCENT, 50, HIGH_PERCENT]).tolist())
+        each = (
+            exact_percentiles(image[..., channel], [LOW_PERCENT, HIGH_PERCENT]) for channel in range(image.shape[-1])
+        )
+        low, high = zip(*each, strict=True)
+        return Levels(low, high)
+    return levels_between(*exact_percentiles(image, [LOW_PERCENT, 50, HIGH_PERCENT]))
 
 
 def levels_between(low: float, middle: float, high: float) -> Levels:
@@ -116,12 +121,13 @@ def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | N
         image was turned, else 0, since dark objects on a bright background have other surroundings than bright ones on
         black.
     """
-    if isinstance(levels.low, tuple) or isinstance(levels.high, tuple):
+    low, high = levels.low, levels.high
+    if isinstance(low, tuple) or isinstance(high, tuple):
         return _own_channels(image, levels)
     if is_coloured is None:
         is_coloured = image.ndim > 2
     colours = np.moveaxis(image[..., :3], -1, 0) if is_coloured else np.broadcast_to(image[None], (3, *image.shape))
-    linear = (colours.astype(np.float32) - levels.low) / span_of(levels.low, levels.high)
+    linear = _linear(colours, low, high)
     return from_colours(1 - linear if levels.inverted else linear, levels.inverted)
 
 
@@ -143,7 +149,15 @@ def clipped(channels: np.ndarray) -> np.ndarray:
     return np.clip(channels, -0.5, 2).astype(np.float32)
 
 
+def _linear(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Say how far each value lies on the way from low to high, float32."""
+    if is_wide(image.dtype):
+        return share_of_way(image, low, high)
+    return (image.astype(np.float32) - np.float32(low)) / span_of(low, high)
+
+
 def _own_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
-    low, high = np.asarray(levels.low), np.asarray(levels.high)
-    linear = (image.astype(np.float32) - low.astype(np.float32)) / span_of(low, high)
-    return clipped(np.moveaxis(linear, -1, 0))
+    assert isinstance(levels.low, tuple)
+    assert isinstance(levels.high, tuple)
+    ends = zip(np.moveaxis(image, -1, 0), levels.low, levels.high, strict=True)
+    return clipped(np.stack([_linear(*each) for each in ends]))
