@@ -413,6 +413,8 @@ def test_a_model_that_exists_is_not_overwritten_unless_allowed(folder, capsys):
         (["--steps", "0"], "steps"),
         (["--loss", "magic"], "loss"),
         (["--seed", "99999999999999999999"], "0 to 4294967295"),
+        (["--threads", "100000"], "processor cores"),
+        (["--batch", "1000", "--patch", "2048", "--widths", "500,500"], "GB are free"),
         (["--patch", "33"], "multiple of 2"),
         (["--widths", "4,x"], "widths"),
         (["--class-weights", "1,2"], "3 classes"),

@@ -65,7 +65,6 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
     from napari_tessera.large.objects import Decoding
     from napari_tessera.nn.intensity import channel_names, normalisation
 
-    check_widths(plan)
     is_objects = plan.task == "objects"
     title = settings.title or f"{'Objects' if is_objects else 'Classes'} learnt from {len(data.learn)} images"
     return {

@@ -16,7 +16,7 @@ from napari_tessera.jobs import Job, Progress, drive
 from napari_tessera.nn.loading import load_torch
 from napari_tessera.train.settings import Training, checked_settings, words
 from napari_tessera.train.sources import Source, from_index, from_paths, with_validation
-from napari_tessera.trained_model import Trained, describe, report_path, write_model
+from napari_tessera.trained_model import Trained, check_widths, describe, report_path, write_model
 from napari_tessera.validation import score_network
 
 if TYPE_CHECKING:
@@ -149,12 +149,14 @@ def prepare(sources: Sequence[Source], settings: Training, saved: Path) -> Job[t
     from napari_tessera.nn.device import choose
     from napari_tessera.train.dataset import read_dataset
     from napari_tessera.train.definite import plan_for, with_steps_in
-    from napari_tessera.train.machine import use_threads
+    from napari_tessera.train.machine import check_memory, use_threads
 
     device = choose(settings.device)
     use_threads(settings.threads)
     data = yield from read_dataset(sources, settings)
     plan = plan_for(settings, data, device)
+    check_widths(plan)
+    check_memory(plan, device)
     if settings.minutes is not None:
         plan = yield from with_steps_in(settings.minutes, plan, data, device, saved)
     return data, plan, device

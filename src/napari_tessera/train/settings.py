@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -123,7 +124,23 @@ def checked_settings(values: Mapping[str, Any]) -> Training:
     """
     settings = Training(**DECLARATION.checked(values))
     check_weights(settings)
+    check_threads(settings.threads)
     return settings
+
+
+def check_threads(count: int | None) -> None:
+    """Refuse more threads than there are processor cores: they would only be in each other's way.
+
+    Raises
+    ------
+    ParameterError
+    """
+    cores = os.cpu_count() or 1
+    if count is not None and count > cores:
+        raise ParameterError(
+            f"Training: `threads` is {count}, but this computer has {cores} processor cores. Leave it out to use all.",
+            "threads",
+        )
 
 
 def check_weights(settings: Training) -> None:
