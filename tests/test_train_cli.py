@@ -417,6 +417,8 @@ def test_a_model_that_exists_is_not_overwritten_unless_allowed(folder, capsys):
         (["--batch", "1000", "--patch", "2048", "--widths", "500,500"], "GB are free"),
         (["--patch", "33"], "multiple of 2"),
         (["--widths", "4,x"], "widths"),
+        (["--widths", "8", "16"], "with commas: --widths 8,16"),
+        (["--widths", "8,", "16"], "with commas: --widths 8,16"),
         (["--class-weights", "1,2"], "3 classes"),
         (["--class-weights", "1,2,3", "--loss", "dice"], "class_weights"),
         (["--classes", "one"], "2 classes"),

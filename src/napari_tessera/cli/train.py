@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from napari_tessera.jobs import Progress, drive
 from napari_tessera.train.settings import DECLARATION, checked_settings
 
 STOPPED = 130
+LISTS_OF_NUMBERS = ("--widths", "--class-weights")
 LINES_EVERY = 50
 """Steps between two lines where the output is no terminal; the first three steps have lines too."""
 FEWEST_STEPS = 10
@@ -28,7 +30,10 @@ BAR = "{desc}{percentage:3.0f}%|{bar:24}| {postfix}"
 
 def main(argv: list[str]) -> int:
     """Train a model; return the exit code."""
-    arguments = options.parsed(train_parser(), argv)
+    parser = train_parser()
+    if said := numbers_without_commas(argv):
+        parser.error(said)
+    arguments = options.parsed(parser, argv)
     settings = checked_settings(options.given_parameters(arguments, DECLARATION))
     images, labels = _inputs(arguments)
     from napari_tessera.training import find_sources, training
@@ -80,6 +85,26 @@ def train_parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options.add_parameters(parser, DECLARATION)
     return parser
+
+
+def numbers_without_commas(argv: Sequence[str]) -> str:
+    """Say how several numbers are given to one option, if they are not; otherwise nothing.
+
+    Examples
+    --------
+    >>> numbers_without_commas(["images", "labels", "--widths", "8", "16"])
+    'write the numbers of --widths with commas: --widths 8,16'
+    """
+    for at, option in enumerate(argv):
+        if option in LISTS_OF_NUMBERS:
+            numbers = list(itertools.takewhile(_is_number, (text.rstrip(",") for text in argv[at + 1 :])))
+            if len(numbers) > 1:
+                return f"write the numbers of {option} with commas: {option} {','.join(numbers)}"
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()
 
 
 def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
