@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from napari_tessera.errors import FileError
 from napari_tessera.io import read_image, read_labels, read_points, write_result
+from napari_tessera.io.numpy_files import write_npy
 from napari_tessera.io.read import load
 from napari_tessera.result import LabelImage, Result
 from napari_tessera.spatial import Spatial
@@ -298,3 +300,12 @@ def test_any_damage_gives_a_picture_or_a_kind_error(tmp_path, ending):
         except FileError as error:
             outcomes.add(path.name in str(error))
     assert outcomes == {True}
+
+
+def test_full_disk_is_named_for_numpy_files_too(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("a device that is always full is needed")
+    (tmp_path / "labels.npy").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_npy(tmp_path / "labels.npy", np.zeros((64, 64), np.int32))
+    assert caught.value.errno == errno.ENOSPC

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -34,4 +35,13 @@ def read_npz(path: Path) -> Reading:
 
 def write_npy(path: Path, labels: np.ndarray) -> None:
     """Write the labels as they are."""
-    np.save(path, labels, allow_pickle=False)
+    # As a stream: NumPy's own way to a file does not say why it fails, such as that the disk is full.
+    with path.open("wb") as file:
+        np.save(_Stream(file), labels, allow_pickle=False)
+
+
+class _Stream:
+    """What NumPy writes to in pieces, since it takes it for no file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write
