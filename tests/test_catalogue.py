@@ -159,3 +159,21 @@ def test_models_that_come_with_tessera_can_be_used():
     assert "nuclei-unet.safetensors" in [path.name for path in files]
     assert [read_weights(path)[1]["name"] for path in files] == [path.stem for path in files]
     assert max(path.stat().st_size for path in files) <= 8e6
+
+
+def test_file_with_another_ending_in_the_current_folder_is_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("w.pt").write_bytes(b"PK\x03\x04" + bytes(60))
+    with pytest.raises(ModelError, match=r"w\.pt"):
+        find("w.pt")
+
+
+def test_model_goes_before_a_file_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cells").write_bytes(b"")
+    assert find("cells").is_shipped
+
+
+def test_shipped_model_is_found_where_the_own_folder_cannot_be_read(own_models):
+    own_models.write_bytes(b"a file where a folder should be")
+    assert find("cells").is_shipped

@@ -152,3 +152,14 @@ def test_diameter_starts_from_that_of_the_model(models_folder, open_widget):
     choose(form.fields["model"], "Bright things")
     form.fields["diameter"].automatic.value = False
     assert form.values["diameter"] == 8
+
+
+def test_form_opens_with_the_shipped_models_where_the_own_folder_cannot_be_read(tmp_path, monkeypatch, qtbot):
+    folder = tmp_path / "models"
+    folder.write_bytes(b"a file where a folder should be")
+    monkeypatch.setenv("TESSERA_MODELS", str(folder))
+    field = make_field(Declaration(declared).parameters[0])
+    qtbot.addWidget(field.native)
+    qtbot.addWidget(field.below)
+    assert len(titles(field)) > 2
+    assert "cannot be read" in field.below.text()

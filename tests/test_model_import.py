@@ -39,7 +39,7 @@ def test_name_that_no_file_can_have_is_refused(yeast_file, name, own_models):
 
 def test_name_in_the_file_cannot_lead_out_of_the_folder(yeast_file, own_models):
     yeast_file.write_bytes(with_fields(sound_model(), name="../outside"))
-    with pytest.raises(ParameterError, match=r"'\.\./outside' cannot be the name"):
+    with pytest.raises(ModelError, match=r"without slashes, not '\.\./outside'"):
         import_model(yeast_file)
     assert not own_models.exists()
 
@@ -115,3 +115,15 @@ def test_model_is_removed_by_name_and_never_by_path(yeast_file):
     with pytest.raises(ParameterError, match="There is no model"):
         remove_model(str(yeast_file))
     assert yeast_file.exists()
+
+
+@pytest.mark.parametrize("name", ["Zellkern-ü", "細胞_2", "u\u0308"])
+def test_letters_of_any_language_make_a_name(yeast_file, name):
+    entry = import_model(yeast_file, name)
+    assert find(name).path == entry.path
+
+
+def test_taken_name_says_how_to_replace_the_model(yeast_file):
+    import_model(yeast_file)
+    with pytest.raises(ModelError, match="--overwrite"):
+        import_model(yeast_file)

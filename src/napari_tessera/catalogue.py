@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import platformdirs
@@ -14,10 +16,19 @@ from napari_tessera.io.model_entry import ModelEntry, entry_of
 from napari_tessera.io.model_file import ENDING, read_weights
 from napari_tessera.io.together import written_together
 
-__all__ = ["ModelEntry", "find", "import_model", "models", "remove_model", "shipped_folder", "user_folder"]
+__all__ = [
+    "ModelEntry",
+    "find",
+    "import_model",
+    "models",
+    "remove_model",
+    "shipped_folder",
+    "shipped_models",
+    "user_folder",
+]
 
 FOLDER_VARIABLE = "TESSERA_MODELS"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[^\W_][\w.-]{0,63}")
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for devices."""
 
@@ -33,10 +44,15 @@ def models() -> tuple[ModelEntry, ...]:
     >>> [model.name for model in tessera.models() if model.is_shipped]
     ['nuclei-unet']
     """
-    shipped = [entry_of(path, is_shipped=True) for path in _files(shipped_folder())]
+    shipped = shipped_models()
     taken = {entry.name.casefold() for entry in shipped}
     own = [entry_of(path, is_shipped=False) for path in _files(user_folder())]
     return (*shipped, *(_hidden(entry) if entry.name.casefold() in taken else entry for entry in own))
+
+
+def shipped_models() -> tuple[ModelEntry, ...]:
+    """List the models that come with Tessera, by name."""
+    return tuple(entry_of(path, is_shipped=True) for path in _files(shipped_folder()))
 
 
 def find(name_or_path: str | Path) -> ModelEntry:
@@ -45,7 +61,7 @@ def find(name_or_path: str | Path) -> ModelEntry:
     Parameters
     ----------
     name_or_path : str or path
-        What ends in ``.safetensors`` or holds a slash is a path.
+        What ends in ``.safetensors`` or holds a slash is a path; so is what no model is called, but a file is.
 
     Raises
     ------
@@ -54,7 +70,7 @@ def find(name_or_path: str | Path) -> ModelEntry:
     ModelError
         If the file cannot be used.
     """
-    entry = _entry_at(Path(name_or_path)) if _is_path(name_or_path) else _entry_named(str(name_or_path))
+    entry = _entry_at(Path(name_or_path)) if _is_path(name_or_path) else _entry_named(str(name_or_path), or_file=True)
     if entry.error:
         raise ModelError(entry.error)
     return entry
@@ -93,7 +109,10 @@ def import_model(path: str | Path, name: str | None = None, *, overwrite: bool =
         if entry.is_shipped:
             raise ModelError(f"{name!r} is the name of a model that comes with Tessera. Give yours another name.")
         if not overwrite:
-            raise ModelError(f"There is a model {name!r} already. Give another name, or allow it to be replaced.")
+            raise ModelError(
+                f"There is a model {name!r} already. Give another name, or allow it to be replaced (overwrite=True, "
+                "or --overwrite on the command line)."
+            )
     target = user_folder() / (name + ENDING)
     with written_together([target]) as (part,):
         part.write_bytes(Path(path).read_bytes())
@@ -162,21 +181,34 @@ def _entry_at(path: Path) -> ModelEntry:
     return entry_of(path, is_shipped=path.resolve().parent == shipped_folder().resolve())
 
 
-def _entry_named(name: str) -> ModelEntry:
+def _entry_named(name: str, *, or_file: bool = False) -> ModelEntry:
+    # The shipped ones first: they are there even if the user's own folder cannot be read.
+    entry = _named(name, shipped_models())
+    if entry is not None:
+        return entry
     entries = models()
-    for entry in entries:
-        if entry.name == name:
-            return entry
+    entry = _named(name, entries)
+    if entry is not None:
+        return entry
+    if or_file and os.path.isfile(name):
+        return _entry_at(Path(name))
     names = [entry.name for entry in entries]
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names) or 'none'}."
     raise ParameterError(f"There is no model {name!r}. {hint} A file is named by its path.", "model")
 
 
+def _named(name: str, entries: Iterable[ModelEntry]) -> ModelEntry | None:
+    wanted = unicodedata.normalize("NFC", name)
+    return next((entry for entry in entries if unicodedata.normalize("NFC", entry.name) == wanted), None)
+
+
 def _checked_name(name: str) -> str:
+    name = unicodedata.normalize("NFC", name)
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
         raise ParameterError(
-            f"{name!r} cannot be the name of a model. Use up to 64 letters, digits, dots, hyphens and underscores.",
+            f"{name!r} cannot be the name of a model. Use up to 64 letters, digits, dots, hyphens and underscores, "
+            "and no spaces.",
             "name",
         )
     return name

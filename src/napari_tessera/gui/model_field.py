@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from qtpy.QtCore import QFileSystemWatcher
 from qtpy.QtWidgets import QFileDialog
 
 from napari_tessera import catalogue
+from napari_tessera.errors import ModelError
 from napari_tessera.gui.field import Field, let_shrink
 from napari_tessera.gui.model_card import ModelCard
 from napari_tessera.gui.wording import tooltip
@@ -89,13 +91,22 @@ class ModelField(Field):
 
     def _choices(self, _: Any = None) -> list[tuple[str, str]]:
         self.entries: dict[str, ModelEntry] = {}
-        for entry in filter(self._fits, catalogue.models()):
+        for entry in filter(self._fits, self._models()):
             # The first of a name is the one that methods take.
             self.entries.setdefault(entry.name, entry)
         titles = [(_title_of(entry, self.entries), name) for name, entry in self.entries.items()]
         if self._chosen not in self.entries:
             titles.append((f"{self._chosen} (not found)", self._chosen))
         return [*titles, (IMPORT, NO_MODEL)]
+
+    def _models(self) -> tuple[ModelEntry, ...]:
+        """List the models; where the user's own folder cannot be read, the shipped ones, and `problem` says why."""
+        self.problem = ""
+        try:
+            return catalogue.models()
+        except ModelError as error:
+            self.problem = str(error)
+            return catalogue.shipped_models()
 
     def _fits(self, entry: ModelEntry) -> bool:
         """Say whether the method can run the model; a damaged one is listed, since nobody knows."""
@@ -112,7 +123,9 @@ class ModelField(Field):
 
     def _show_card(self) -> None:
         entry = self.entries.get(self._chosen)
-        if entry is None:
+        if self.problem:
+            self.below.say(self.problem)
+        elif entry is None:
             self.below.say(f"The model {self._chosen!r} is not on this computer. Import its file, or choose another.")
         elif entry.error:
             self.below.say(entry.error)
@@ -122,7 +135,7 @@ class ModelField(Field):
     def _watch(self) -> None:
         """Listen to the user's folder, or while there is none, to the nearest one above it."""
         folder = catalogue.user_folder()
-        nearest = next(path for path in (folder, *folder.parents) if path.is_dir())
+        nearest = next(path for path in (folder, *folder.parents) if os.path.isdir(path))
         if self.watcher.directories() != [str(nearest)]:
             for path in self.watcher.directories():
                 self.watcher.removePath(path)

@@ -121,6 +121,11 @@ def is_line(value: Any) -> bool:
     return is_text(value) and bool(value.strip()) and "\n" not in value and len(value) <= 500
 
 
+def is_name(value: Any) -> bool:
+    """Say whether this is one line of text that could be the name of a file, but leads into no other folder."""
+    return is_line(value) and not any(each in value for each in "/\\")
+
+
 def are_lines(value: Any) -> bool:
     """Say whether this is a list of lines of text."""
     return isinstance(value, list) and len(value) > 0 and all(map(is_line, value))
@@ -143,7 +148,7 @@ def is_object(value: Any) -> bool:
 
 FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "format": (lambda value: type(value) is int and value == FORMAT, str(FORMAT)),
-    "name": (is_line, "a line of text"),
+    "name": (is_name, "a line of text without slashes"),
     "title": (is_line, "a line of text"),
     "summary": (is_line, "a line of text"),
     "card": (is_text, "text without control characters"),
