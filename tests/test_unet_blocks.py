@@ -200,3 +200,9 @@ def test_closing_a_run_ends_it_at_its_next_step(bright, nuclei):
     running.close()
     with pytest.raises(StopIteration):
         next(running)
+
+
+@pytest.mark.parametrize("blocks", [1, 31, (32, 16)])
+def test_blocks_too_small_to_be_worth_their_surroundings_are_refused(bright, nuclei, blocks):
+    with pytest.raises(InputError, match=r"The smallest is 32 × 32 px"):
+        api.bind("unet", nuclei, model=bright, blocks=blocks)

@@ -8,8 +8,11 @@ import tifffile
 from tiny_models import save_bright
 
 import napari_tessera as tessera
+from napari_tessera import api
+from napari_tessera.catalogue import find
 from napari_tessera.cli import main
 from napari_tessera.errors import InputError, ModelError, ParameterError
+from napari_tessera.jobs import drive
 from napari_tessera.registry import method_named
 
 
@@ -287,3 +290,19 @@ def test_channels_of_wide_numbers_keep_their_differences(two_channel_model, chan
     image = change(np.stack([two_squares(), two_squares()[::-1]], axis=-1))
     found = tessera.segment("unet", image, axes="YXC", model=two_channel_model, diameter=10).labels
     np.testing.assert_array_equal(found > 0, two_squares() > 0)
+
+
+def test_nothing_found_names_settings_that_the_method_has(model):
+    (note,) = tessera.segment("unet", np.zeros((24, 40), np.uint8), model=model).notes
+    assert note == "Nothing was found: every label is 0. Look at `diameter`, `level`, `objects`, `model` and `channel`."
+
+
+def test_record_names_the_model_that_was_there_at_the_start(model, tmp_path):
+    before = find(model).sha256()
+    running = api.job(api.bind("unet", two_squares(), model=model))
+    while next(running).text != "Recording":
+        pass
+    shutil.copy(save_bright(tmp_path / "other.safetensors", task="objects", diameter_px=11.0), model)
+    result = drive(running)
+    assert result.provenance["model"]["sha256"] == before != find(model).sha256()
+    assert "was replaced or removed during the run" in result.notes[0]

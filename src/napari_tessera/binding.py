@@ -20,6 +20,7 @@ from napari_tessera.door import (
     check_spacing,
     check_stored,
     is_labels,
+    note_on_colours,
 )
 from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.region import Region
@@ -73,6 +74,7 @@ def bind(
         made_by=dict(made_by or {}),
         measure=measure,
         blocks=in_blocks,
+        notes=note_on_colours(layout, main.shape) if axes is None else (),
     )
 
 

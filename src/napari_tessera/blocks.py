@@ -80,6 +80,13 @@ def _size(blocks: int | Sequence[int] | bool | None, ndim: int, method: Method) 
     size = tuple(blocks) if isinstance(blocks, Sequence) else (blocks,) * ndim
     if len(size) != ndim or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
         raise InputError(f"`blocks` is {blocks!r}, but it needs one side in pixels, or {ndim} (along z, y, x).")
+    smallest = method.smallest_block_px.get(ndim, (1,) * ndim)
+    if any(side < least for side, least in zip(size, smallest, strict=True)):
+        sides = " × ".join(map(str, reversed(smallest)))
+        raise InputError(
+            f"`blocks` is {blocks!r}, but each block of {method.name} is seen with its surroundings, so that small "
+            f"ones take very long. The smallest is {sides} px (x first); the usual ones, with blocks=True, are best."
+        )
     return tuple(int(side) for side in size)
 
 

@@ -78,6 +78,17 @@ def guess_axes(shape: Sequence[int], dtype: np.dtype) -> str:
     return by_ndim[len(shape)]
 
 
+def note_on_colours(layout: Layout, shape: Sequence[int]) -> tuple[str, ...]:
+    """Say what guessed axes mean for an image that may be in colour, but was not taken for it."""
+    if len(layout.axes) < 3 or layout.has_channels or shape[-1] not in (3, LARGEST_RGB_CHANNELS):
+        return ()
+    last, colours = shape[-1], layout.axes[1:] + CHANNEL
+    return (
+        f"The axes were taken for {layout.axes}, so that the image is {last} pixels wide; if the last axis is colours, "
+        f"say axes={colours!r}.",
+    )
+
+
 def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layout:
     """Return the layout that `axes` describes, or guess it where `axes` is None."""
     if axes is None:

@@ -121,6 +121,16 @@ class Method:
         """Sides of a block by the number of axes, where the usual ones do not suit: the module's `BLOCK_PX`."""
         return getattr(self.module, "BLOCK_PX", None)
 
+    @property
+    def smallest_block_px(self) -> Mapping[int, tuple[int, ...]]:
+        """Smallest sides of a block by the number of axes: the module's `SMALLEST_BLOCK_PX`, where it has one."""
+        return getattr(self.module, "SMALLEST_BLOCK_PX", {})
+
+    @property
+    def decisive(self) -> tuple[str, ...]:
+        """Parameters to look at first where nothing was found: the module's `DECISIVE`, where it has one."""
+        return getattr(self.module, "DECISIVE", ())
+
     def is_better_in_blocks(self, shape: tuple[int, ...], parameters: Mapping[str, Any]) -> bool:
         """Say whether one frame of `shape` (space only) takes so much memory as a whole that blocks are better."""
         says = getattr(self.module, "is_better_in_blocks", None)

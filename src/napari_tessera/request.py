@@ -42,6 +42,8 @@ class Request:
         Whether to measure every object for the table.
     blocks : Blocks or None
         How to run in blocks; None runs on the whole image.
+    notes : tuple of str
+        What the user should know of how the input was taken.
     """
 
     method: Method
@@ -56,6 +58,7 @@ class Request:
     made_by: Mapping[str, Any] = field(default_factory=dict)
     measure: bool = True
     blocks: Blocks | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def main_name(self) -> str:

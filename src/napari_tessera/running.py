@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_tessera import catalogue, provenance
-from napari_tessera.errors import RunError
+from napari_tessera.errors import ModelError, ParameterError, RunError
 from napari_tessera.frames import run_region
 from napari_tessera.jobs import Job, Progress, forward, part_of
 from napari_tessera.request import Request
@@ -20,6 +20,7 @@ def job(request: Request) -> Job[Result]:
     """Run a request: yields `Progress`, returns the `Result`."""
     started, clock = provenance.now(), time.perf_counter()
     yield Progress(0, 100, "Starting")
+    model = _model(request)
     try:
         labels, table = yield from part_of(forward(run_region(request)), 0, 95, 100)
     except MemoryError as error:
@@ -29,9 +30,9 @@ def job(request: Request) -> Job[Result]:
         ) from error
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
-    record = yield from part_of(_record(request, started, seconds), 95, 5, 100)
+    record = yield from part_of(_record(request, model, started, seconds), 95, 5, 100)
     images = _images(request, labels, table)
-    return Result(images, record, _notes(images[0]))
+    return Result(images, record, (*request.notes, *_notes(request, images[0], model)))
 
 
 def _images(request: Request, found: np.ndarray, table: Table) -> tuple[LabelImage, ...]:
@@ -42,7 +43,7 @@ def _images(request: Request, found: np.ndarray, table: Table) -> tuple[LabelIma
     return tuple(LabelImage(*pair, request.spatial, request.kind, {}) for pair in zip(names, found, strict=True))
 
 
-def _record(request: Request, started: str, seconds: float) -> Job[dict[str, Any]]:
+def _record(request: Request, model: dict[str, str] | None, started: str, seconds: float) -> Job[dict[str, Any]]:
     main = yield from provenance.described(request.main)
     inputs: dict[str, Any] = {request.main_name: {"name": request.name, **main}}
     for name, array in request.inputs.items():
@@ -60,14 +61,14 @@ def _record(request: Request, started: str, seconds: float) -> Job[dict[str, Any
         unit=request.spatial.unit,
         region=request.region and request.region.to_json(),
         blocks=request.blocks and request.blocks.to_json(),
-        model=_model(request),
+        model=model,
         started=started,
         seconds=seconds,
     )
 
 
 def _model(request: Request) -> dict[str, str] | None:
-    """Say which model file was used: its name and its SHA-256."""
+    """Say which model file is used: its name and its SHA-256."""
     for parameter in request.method.parameters:
         if parameter.model is not None:
             entry = catalogue.find(request.parameters[parameter.name])
@@ -75,7 +76,29 @@ def _model(request: Request) -> dict[str, str] | None:
     return None
 
 
-def _notes(image: LabelImage) -> tuple[str, ...]:
-    if image.kind == "probabilities" or not isinstance(image.data, np.ndarray) or image.data.any():
-        return ()
-    return ("Nothing was found: every label is 0. Try another rule, or less strict settings.",)
+def _notes(request: Request, image: LabelImage, model: dict[str, str] | None) -> tuple[str, ...]:
+    notes = []
+    if model is not None and not _is_still_there(request, model):
+        notes.append(
+            f"The file of the model {model['name']!r} was replaced or removed during the run; the record names the one "
+            "that was there at the start."
+        )
+    if image.kind != "probabilities" and isinstance(image.data, np.ndarray) and not image.data.any():
+        notes.append(f"Nothing was found: every label is 0. {_hint(request)}")
+    return tuple(notes)
+
+
+def _is_still_there(request: Request, model: dict[str, str]) -> bool:
+    try:
+        return _model(request) == model
+    except (ParameterError, ModelError):
+        return False
+
+
+def _hint(request: Request) -> str:
+    """Say which settings to try, from those that the method has and that matter with the others."""
+    names = [parameter.name for parameter in request.method.parameters if parameter.matters(request.parameters)]
+    decisive = [f"`{name}`" for name in request.method.decisive if name in names]
+    if decisive:
+        return f"Look at {', '.join(decisive[:-1])} and {decisive[-1]}." if decisive[1:] else f"Look at {decisive[0]}."
+    return "Try another rule, or less strict settings." if "rule" in names else "Try less strict settings."

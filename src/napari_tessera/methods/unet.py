@@ -12,13 +12,24 @@ from napari_tessera import catalogue
 from napari_tessera.bands import in_background
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions, loaded
-from napari_tessera.methods.unet_blocks import BLOCK_PX, is_better_in_blocks, overlapping
+from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX, is_better_in_blocks, overlapping
 from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 
 if TYPE_CHECKING:
     from napari_tessera.large.view import View
 
-__all__ = ["BLOCK_PX", "class_names", "is_better_in_blocks", "overlapping", "unet"]
+__all__ = [
+    "BLOCK_PX",
+    "DECISIVE",
+    "SMALLEST_BLOCK_PX",
+    "class_names",
+    "is_better_in_blocks",
+    "overlapping",
+    "unet",
+]
+
+DECISIVE = ("diameter", "level", "objects", "model", "channel")
+"""What decides, before all else, whether anything is found."""
 
 
 def unet(

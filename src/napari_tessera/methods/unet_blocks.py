@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
 """Planes of a volume are mostly segmented one by one, so that blocks had better be flat and wide."""
+SMALLEST_BLOCK_PX = {2: (32, 32), 3: (4, 32, 32)}
+"""Around smaller blocks, nearly all time would go into what they are seen with."""
 LARGEST_WHOLE_PX = {2: 16e6, 3: 16e6}
 """Larger images are worked on in blocks, wherever they lie: a whole one takes some 80 bytes a pixel."""
 OBJECTS_BEYOND = 1.5
