@@ -278,6 +278,14 @@ def test_classes_are_learnt_and_named(folder):
     assert header["training"]["settings"]["class_weights"][2] > header["training"]["settings"]["class_weights"][0]
 
 
+def test_doubts_are_told_on_the_terminal_and_in_the_report(folder, capsys):
+    for path in (folder / "labels").iterdir():
+        Image.fromarray(np.asarray(Image.open(path)) * 4).save(path)
+    assert train(folder, "--task", "classes") == 0
+    assert "Warning: The labels go up to number 36" in capsys.readouterr().err
+    assert "Warning: The labels go up to number 36" in (folder / "model.report.html").read_text(encoding="utf-8")
+
+
 def test_volumes_are_learnt(tmp_path):
     image, labels = discs(0, side=32)
     for name in ("a", "b"):

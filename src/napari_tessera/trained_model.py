@@ -156,6 +156,7 @@ def training_record(state: State, plan: Plan, data: Dataset, device: str) -> dic
         "device": device,
         "threads": threads(),
         "versions": provenance.versions(),
+        "warnings": list(data.doubts),
     }
 
 

@@ -129,6 +129,8 @@ def learnt_model(
 
     data, plan, device = yield from prepare(sources, settings, saved)
     header = describe(out, settings, plan, data)
+    for doubt in data.doubts:
+        yield Progress(1, 1, doubt, {"warning": doubt})
 
     def validate(net: UNet) -> Job[dict[str, float]]:
         return score_network(net, header, data.check, settings.device)

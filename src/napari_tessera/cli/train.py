@@ -151,6 +151,8 @@ def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
             left = clock.left(progress)
             bar.set_postfix_str(f"{progress.text}{left}", refresh=False)
             bar.update(progress.fraction - bar.n)
+            if not is_quiet and isinstance(progress.data, dict) and "warning" in progress.data:
+                tqdm.write(f"Warning: {progress.data['warning']}", file=sys.stderr)
             if not is_quiet and (line := as_line(progress, is_terminal)):
                 tqdm.write(f"{line}{left}", file=sys.stdout)
                 sys.stdout.flush()

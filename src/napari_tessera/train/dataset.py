@@ -12,6 +12,7 @@ from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.nn.intensity import Kind
 from napari_tessera.provenance import described
+from napari_tessera.train.doubts import doubts
 from napari_tessera.train.examples import Example, as_paint, class_example, object_example
 from napari_tessera.train.frames import Frame, kind_of_images, read_frames
 from napari_tessera.train.settings import Training
@@ -33,6 +34,8 @@ class Dataset:
         Classes of pixels, background included.
     digest : str
         SHA-256 over names, splits, pixels and labels.
+    doubts : sequence of str
+        What is probably not meant; see `doubts`.
     """
 
     learn: list[Example]
@@ -41,6 +44,7 @@ class Dataset:
     n_channels: int
     n_classes: int
     digest: str
+    doubts: Sequence[str] = ()
 
     @property
     def names(self) -> dict[str, list[str]]:
@@ -56,7 +60,8 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
     FileError, InputError
         If a file cannot be read or does not fit the others, or there is nothing to learn.
     """
-    frames = yield from part_of(read_frames(sources, settings.ndim, settings.validation), 0, 1, 2)
+    frames = yield from part_of(read_frames(sources, settings.ndim, settings.validation), 0, 0.8, 2)
+    doubted = yield from part_of(doubts(frames, settings), 0.8, 0.2, 2)
     kind, n_channels = kind_of_images(frames)
     by_split: dict[str, list[Example]] = {TRAIN: [], VALIDATION: []}
     hashing = hashlib.sha256()
@@ -69,7 +74,7 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
             hashing.update(repr((frame.name, frame.split, frame.group, frame.anisotropy, *record.values())).encode())
     check_something_to_learn(by_split[TRAIN])
     highest = max(len(example.sizes) for examples in by_split.values() for example in examples) - 1
-    return Dataset(by_split[TRAIN], by_split[VALIDATION], kind, n_channels, highest, hashing.hexdigest())
+    return Dataset(by_split[TRAIN], by_split[VALIDATION], kind, n_channels, highest, hashing.hexdigest(), doubted)
 
 
 def example_of(frame: Frame, kind: Kind, settings: Training) -> Example:

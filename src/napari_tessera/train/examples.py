@@ -141,7 +141,8 @@ def as_paint(
     InputError
         If a number is negative, or there are too many classes for them to be classes.
     """
-    lowest, highest = int(labels.min()), int(labels.max())
+    ignored = labels == ignore if ignore is not None else np.zeros(labels.shape, dtype=bool)
+    lowest, highest = int(labels.min()), int(labels.max(where=~ignored, initial=0))
     if lowest < 0:
         raise InputError(f"The labels hold the number {lowest}, but labels are 0 or more. Give a label image.")
     if task == "classes" and highest > MOST_CLASSES:
@@ -149,7 +150,6 @@ def as_paint(
             f"The labels hold the number {highest}, which are too many classes. If each object has a number of its "
             'own, train with the task "objects".'
         )
-    ignored = labels == ignore if ignore is not None else np.zeros(labels.shape, dtype=bool)
     if highest > max(labels.size, 2**16):
         labels = _packed(labels, is_paint)
     numbers = np.where(ignored, 0, labels).astype(np.int32)

@@ -60,6 +60,7 @@ def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]]
     best = f"The weights of step {record['best_step']} of {record['settings']['steps']} were kept."
     parts = [
         f"<h1>{escape(header['name'])}</h1><p>{escape(header['title'])}</p><p>{best}</p>",
+        *(f"<p><strong>Warning: {escape(doubt)}</strong></p>" for doubt in record.get("warnings", ())),
         _table("Scores of the weights kept", record["scores"]) if record["scores"] else "<p>No validation images.</p>",
         "<h2>Curves</h2>",
         chart("Loss and its parts, logarithmic", by_name(losses), is_logarithmic=True),

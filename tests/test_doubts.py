@@ -1,0 +1,63 @@
+"""Likely mix-ups of images and labels, said before the training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_tessera.errors import InputError
+from napari_tessera.jobs import drive
+from napari_tessera.train.doubts import doubts
+from napari_tessera.train.examples import as_paint
+from napari_tessera.train.frames import Frame
+from napari_tessera.train.settings import checked_settings
+
+NOISE = np.random.default_rng(0).integers(50, 200, (40, 40)).astype(np.uint8)
+SQUARES = np.kron(np.arange(1, 26).reshape(5, 5), np.pad(np.ones((6, 6), int), 1))
+TOUCHING = np.kron(np.arange(1, 170).reshape(13, 13), np.ones((3, 3), int))
+ONE = np.zeros((40, 40), int)
+ONE[3:20, 3:20] = 255
+
+
+def said_of(image, labels, **settings):
+    return drive(doubts([Frame("a", image, labels, "train")], checked_settings(settings)))
+
+
+@pytest.mark.parametrize("labels", [SQUARES, ONE, np.zeros((40, 40), int), TOUCHING])
+def test_sound_labels_raise_no_doubt(labels):
+    assert said_of(NOISE[: len(labels), : len(labels)], labels) == []
+
+
+def test_swapped_images_and_labels_are_refused():
+    with pytest.raises(InputError, match="Give the images first"):
+        said_of(SQUARES, NOISE)
+
+
+def test_labels_that_look_like_images_are_doubted():
+    (doubt,) = said_of(NOISE, NOISE)
+    assert "look like images" in doubt
+
+
+def test_a_mask_of_many_pieces_is_refused_as_objects():
+    with pytest.raises(InputError, match=r"usually 25, .* number of its own"):
+        said_of(NOISE, np.where(SQUARES > 0, 255, 0))
+
+
+def test_a_mask_of_two_pieces_is_doubted():
+    (doubt,) = said_of(NOISE, np.where((SQUARES == 1) | (SQUARES == 9), 255, 0))
+    assert "usually 2, " in doubt
+
+
+def test_a_mask_is_sound_for_classes():
+    assert said_of(NOISE, np.where(SQUARES > 0, 1, 0), task="classes") == []
+
+
+def test_numbered_objects_as_classes_are_doubted():
+    (doubt,) = said_of(NOISE, SQUARES, task="classes")
+    assert "up to number 25" in doubt
+
+
+def test_a_number_that_is_ignored_is_no_class():
+    labels = np.array([[0, 1, 255]], np.uint8)
+    assert said_of(np.ones((1, 3)), labels, task="classes", ignore=255) == []
+    assert as_paint(labels, "classes", ignore=255).tolist() == [[1, 2, 0]]
