@@ -20,7 +20,7 @@ LARGEST_SIDE_PX = 1024
 USUAL_CLASSES = 20
 MOST_PIECES = 5
 """Pieces with one number from which on they are taken for objects without numbers of their own."""
-CHANGES_OF_IMAGES, CHANGES_OF_LABELS = 0.5, 0.2
+CHANGES_OF_IMAGES, CHANGES_OF_LABELS = 0.4, 0.2
 """Neighbours with different values, of all neighbours above 0: images have more than the one, labels less than the
 other. Touching squares of 3×3 pixels have a third."""
 FEWEST_NUMBERS = 20
