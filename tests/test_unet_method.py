@@ -265,33 +265,6 @@ def test_command_line_names_the_nearest_model(image_file, tmp_path, capsys):
     assert "Did you mean 'nuclei-unet'" in capsys.readouterr().err
 
 
-WIDE = {
-    "float64 + 1e12": lambda plane: plane + 1e12,
-    "float64 × 1e300": lambda plane: plane * 1e300,
-    "float64 × 1e-310": lambda plane: plane * 1e-310,
-    "uint64 + 2**60": lambda plane: plane.astype(np.uint64) + np.uint64(2**60),
-    "int64 - 2**60": lambda plane: plane.astype(np.int64) - 2**60,
-    "uint32 + 4e9": lambda plane: plane.astype(np.uint32) + np.uint32(4_000_000_000),
-    "whole range of int64": lambda plane: np.where(plane > 0, np.iinfo(np.int64).max, np.iinfo(np.int64).min),
-    "whole range of float64": lambda plane: np.where(plane > 0, 1.7e308, -1.7e308),
-}
-
-
-@pytest.mark.parametrize("change", WIDE.values(), ids=WIDE)
-@pytest.mark.parametrize("blocks", [False, 32])
-def test_wide_numbers_keep_their_differences(model, change, blocks):
-    image = two_squares()
-    found = tessera.segment("unet", change(image), model=model, diameter=10, blocks=blocks).labels
-    np.testing.assert_array_equal(found > 0, image > 0)
-
-
-@pytest.mark.parametrize("change", WIDE.values(), ids=WIDE)
-def test_channels_of_wide_numbers_keep_their_differences(two_channel_model, change):
-    image = change(np.stack([two_squares(), two_squares()[::-1]], axis=-1))
-    found = tessera.segment("unet", image, axes="YXC", model=two_channel_model, diameter=10).labels
-    np.testing.assert_array_equal(found > 0, two_squares() > 0)
-
-
 def test_nothing_found_names_settings_that_the_method_has(model):
     (note,) = tessera.segment("unet", np.zeros((24, 40), np.uint8), model=model).notes
     assert note == "Nothing was found: every label is 0. Look at `diameter`, `level`, `objects`, `model` and `channel`."
