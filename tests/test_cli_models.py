@@ -131,3 +131,9 @@ def test_neither_torch_nor_napari_is_loaded(file, words):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_channels_are_told_apart_even_if_a_name_has_a_comma(capsys, tmp_path):
+    path = tmp_path / "comma.safetensors"
+    path.write_bytes(with_fields(sound_model(), channels=["blue", "mean, compressed", "turned"]))
+    assert "blue; mean, compressed; turned" in " ".join(printed(capsys, "show", str(path)).split())

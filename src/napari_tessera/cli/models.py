@@ -79,7 +79,7 @@ def print_card(arguments: argparse.Namespace) -> None:
         "name": entry.name,
         "summary": entry.summary,
         "finds": f"{entry.task} ({', '.join(entry.classes)})",
-        "images": f"{entry.ndim}-D; channels of the network: {', '.join(entry.header['channels'])}",
+        "images": f"{entry.ndim}-D; channels of the network: {'; '.join(entry.header['channels'])}",
         "diameter": "any" if entry.diameter_px is None else f"{entry.diameter_px:g} px where the network works",
         "licence": entry.licence or "not said",
         "cite": entry.header["cite"] or "not said",
