@@ -30,7 +30,7 @@ def test_imported_model_takes_another_name(yeast_file):
     assert import_model(yeast_file, "beer").name == "beer"
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b", "x" * 65, "a\n", "con", "LPT1.old"])
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", " a", "a ", "x" * 65, "a\n", "con", "LPT1.old"])
 def test_name_that_no_file_can_have_is_refused(yeast_file, name, own_models):
     with pytest.raises(ParameterError, match="cannot be the name of a model"):
         import_model(yeast_file, name)

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 FOLDER_VARIABLE = "TESSERA_MODELS"
-NAME = re.compile(r"[^\W_][\w.-]{0,63}")
+NAME = re.compile(r"[^\W_]([\w. -]{0,62}[\w.-])?")
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for devices."""
 
@@ -207,8 +207,8 @@ def _checked_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
         raise ParameterError(
-            f"{name!r} cannot be the name of a model. Use up to 64 letters, digits, dots, hyphens and underscores, "
-            "and no spaces.",
+            f"{name!r} cannot be the name of a model. Use up to 64 letters, digits, spaces, dots, hyphens and "
+            "underscores, with a letter or digit first and no space last.",
             "name",
         )
     return name
