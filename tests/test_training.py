@@ -8,6 +8,7 @@ import torch
 
 from napari_tessera.errors import InputError, RunError
 from napari_tessera.jobs import Progress, drive
+from napari_tessera.train.augment import random_intensity
 from napari_tessera.train.checkpoint import Checkpoint
 from napari_tessera.train.classes import class_targets
 from napari_tessera.train.examples import as_paint, class_example, object_example, usual_diameter
@@ -249,3 +250,10 @@ def test_training_learns_the_discs(task):
     schedule = Schedule(steps=30, peak_rate=1e-2, warm_steps=2, cool_steps=10)
     drive(train(new_network(plan), draw, loss_parts, schedule), lambda step: losses.append(step.data["loss"]))
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_intensities_are_left_as_they_are_where_no_changes_are_wanted():
+    colours = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
+    for seed in range(8):
+        same = random_intensity(colours, np.random.default_rng(seed), strength=0, is_coloured=False)
+        np.testing.assert_allclose(same, colours, rtol=1e-6)

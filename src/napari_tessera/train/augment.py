@@ -54,13 +54,16 @@ def plane_placement(size_px: int, rng: np.random.Generator, zoom_factor: float, 
 
 
 def random_intensity(
-    colours: np.ndarray, rng: np.random.Generator, is_coloured: bool, may_lose_colour: bool = True
+    colours: np.ndarray, rng: np.random.Generator, strength: float, is_coloured: bool, may_lose_colour: bool = True
 ) -> np.ndarray:
-    """Change gain, offset, gamma, colour, sharpness and noise of (C, [Z,] Y, X) channels with background near 0."""
+    """Change gain, offset, gamma, colour, sharpness and noise of (C, [Z,] Y, X) channels with background near 0.
+
+    `strength` is 1 for the usual changes, 0 for none; colours change by the same amount whatever it is.
+    """
     space = colours.ndim - 1
-    colours = colours * np.float32(np.exp(rng.normal(0, 0.25))) + np.float32(rng.normal(0, 0.04))
+    colours = colours * np.float32(np.exp(rng.normal(0, 0.25 * strength))) + np.float32(rng.normal(0, 0.04 * strength))
     if rng.random() < 0.5:
-        gamma = np.float32(np.exp(rng.normal(0, 0.3)))
+        gamma = np.float32(np.exp(rng.normal(0, 0.3 * strength)))
         colours = np.sign(colours) * np.abs(colours) ** gamma
     if is_coloured:
         each = (len(colours), *(1,) * space)
@@ -68,9 +71,9 @@ def random_intensity(
         colours = colours + rng.normal(0, 0.05, each).astype(np.float32)
         if may_lose_colour and rng.random() < 0.1:
             colours = np.broadcast_to(colours.mean(0, keepdims=True), colours.shape)
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 * strength:
         colours = gaussian_filter(colours, (0, *[rng.uniform(0.4, 1.2)] * space))
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * strength:
         noise = rng.normal(0, rng.uniform(0.005, 0.06), colours.shape).astype(np.float32)
         colours = colours + (noise if is_coloured else noise[:1])
     return np.asarray(colours, dtype=np.float32)

@@ -53,6 +53,7 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
         depth_px=patch_px if ndim == 3 else 0,
         batch=settings.batch,
         validations=settings.validations,
+        intensity_changes=settings.intensity_changes,
         loss=settings.loss,
         class_weights=class_weights(settings, data),
         mixed=is_mixed,

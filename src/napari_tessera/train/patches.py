@@ -44,6 +44,8 @@ class Sampling:
         Standard deviation of the natural logarithm of that rescaling.
     dim_share : float
         Share of the patches of bright objects in which some are made dimmer.
+    intensity_changes : float
+        See `augment.random_intensity`.
     """
 
     size_px: int = 160
@@ -53,6 +55,7 @@ class Sampling:
     native_share: float = 0.25
     native_spread: float = 0.65
     dim_share: float = 0.25
+    intensity_changes: float = 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,7 +109,9 @@ def draw_patch(
     is_turned, has_own_channels = example.levels.inverted, example.levels.kind == "channels"
     if not is_turned and rng.random() < sampling.dim_share:
         colours = dim_some_objects(colours, labels, rng)
-    colours = random_intensity(colours, rng, example.is_coloured, may_lose_colour=not has_own_channels)
+    colours = random_intensity(
+        colours, rng, sampling.intensity_changes, example.is_coloured, may_lose_colour=not has_own_channels
+    )
     targets = make_targets(labels, example, factor, inner)
     cut = colours[(slice(None), *inner)]
     return clipped(cut) if has_own_channels else from_colours(cut, is_turned), targets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -48,6 +48,8 @@ class Plan:
         Patches per step.
     validations : int
         How often the network is scored on the validation images, evenly spread.
+    intensity_changes : float
+        See `augment.random_intensity`.
     loss, class_weights
         See `losses.class_loss`.
     mixed : bool
@@ -67,6 +69,7 @@ class Plan:
     depth_px: int = 0
     batch: int = 4
     validations: int = 10
+    intensity_changes: float = 1.0
     loss: Loss = "combined"
     class_weights: Sequence[float] | None = None
     mixed: bool = True
@@ -85,9 +88,10 @@ class Plan:
 
     def sampling(self) -> Sampling:
         """Return how patches are drawn: objects at their usual size, classes at the scale of the images."""
+        common = Sampling(self.patch_px, self.diameter_px, self.depth_px, intensity_changes=self.intensity_changes)
         if self.task == "objects":
-            return Sampling(self.patch_px, self.diameter_px, self.depth_px)
-        return Sampling(self.patch_px, None, self.depth_px, size_spread=0.15, native_share=0, dim_share=0)
+            return common
+        return replace(common, diameter_px=None, size_spread=0.15, native_share=0, dim_share=0)
 
     def schedule(self, save_seconds: float = 60.0) -> Schedule:
         """Cool down over the second half."""

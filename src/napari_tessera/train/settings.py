@@ -55,6 +55,9 @@ class Training:
     widths : str
         Channels of the network at each level, from full resolution down, with commas between. Auto:
         24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D.
+    intensity_changes : float
+        How strongly brightness, contrast, sharpness and noise of the patches are changed at random: more for images of
+        many microscopes, less where outlines in the labels follow the glow around objects; 0 leaves them as they are.
     balance : str
         Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
         than their number alone would have it.
@@ -97,6 +100,7 @@ class Training:
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
     batch: Annotated[int, Range(1, 1024)] = 4
     widths: str | None = None
+    intensity_changes: Annotated[float, Range(0, 2, step=0.1)] = 1.0
     balance: str | None = None
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     precision: Literal["auto", "mixed", "full"] = "auto"
