@@ -50,7 +50,7 @@ def mask_rcnn_resnet50_fpn(
     Examples
     --------
     >>> import torch
-    >>> model = mask_rcnn_resnet50_fpn(2, min_size=64)
+    >>> model = mask_rcnn_resnet50_fpn(2, min_size=64, rpn_post_nms_top_n_test=20)
     >>> [found] = model([torch.zeros(3, 48, 64)])
     >>> found["masks"].shape[1:]
     torch.Size([1, 48, 64])
@@ -91,12 +91,12 @@ def light_mask_rcnn(
     """
     crowd = dict.fromkeys(("rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_test", "box_detections_per_img"))
     own: dict[str, Any] = {"min_size": None, "anchor_sizes": sides_for(diameter_px), "is_aligned": True}
-    plain = {"image_mean": (0.0,) * channels, "image_std": (1.0,) * channels}
+    plain: dict[str, Any] = {"image_mean": (0.0,) * channels, "image_std": (1.0,) * channels}
     backbone = Backbone(light_resnet(channels, widths), width)
     return MaskRCNN(backbone, num_classes, Settings(**(crowd | own | plain | settings)), box_width)
 
 
 def settings_for(channels: int, **settings: Any) -> Settings:
     """Return settings for images of so many channels: normalised as for ImageNet if there are 3, else not at all."""
-    plain = {} if channels == 3 else {"image_mean": (0.0,) * channels, "image_std": (1.0,) * channels}
+    plain: dict[str, Any] = {} if channels == 3 else {"image_mean": (0.0,) * channels, "image_std": (1.0,) * channels}
     return Settings(**(plain | settings))

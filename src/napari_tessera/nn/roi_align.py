@@ -82,7 +82,7 @@ def roi_align(
     terms = index.shape[-1] ** 2
     table = _table(features)  # (pixels, C)
     pooled = weighted_rows(table, index.reshape(-1, terms), weight.reshape(-1, terms).to(table.dtype))
-    return pooled.reshape(len(together), pooling.size, pooling.size, -1).permute(0, 3, 1, 2)
+    return pooled.reshape(len(together), pooling.size, pooling.size, table.shape[1]).permute(0, 3, 1, 2)
 
 
 def assign_levels(boxes: Tensor, count: int, pooling: Pooling) -> Tensor:

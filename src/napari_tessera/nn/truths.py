@@ -65,8 +65,8 @@ def truth_of(labels: Tensor, classes: Tensor, ignore: Tensor | None = None, is_a
         Class of each label, from 1; what is at 0 does not count.
     ignore : boolean Tensor (Y, X), optional
     is_aligned : bool
-        Boxes reach to the outer edges of an object's outer pixels. False: from its first to its last column and row, one
-        pixel less, as in the data of the published model.
+        Boxes reach to the outer edges of an object's outer pixels. False: from its first to its last column and row,
+        one pixel less, as in the data of the published model.
     """
     numbers, instances = labels.unique(return_inverse=True)
     if numbers[0] != 0:
