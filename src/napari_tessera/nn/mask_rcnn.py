@@ -1,10 +1,16 @@
-"""Mask R-CNN ready to use: the network of the published weights, and one small enough to ship."""
+"""Mask R-CNN ready to use: the network of the published weights, and one small enough to ship.
+
+References
+----------
+He et al. 2017, doi:10.1109/ICCV.2017.322
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from napari_tessera.nn.anchors import sides_for
 from napari_tessera.nn.coco_weights import CLASSES, read_coco_weights
@@ -12,6 +18,50 @@ from napari_tessera.nn.detection_settings import Settings
 from napari_tessera.nn.detector import MaskRCNN
 from napari_tessera.nn.pyramid import Backbone
 from napari_tessera.nn.resnet import light_resnet, resnet50
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed to build a Mask R-CNN; kept in the header of its model file.
+
+    Parameters
+    ----------
+    num_classes : int
+        With the background, class 0.
+    channels : int
+        Channels of the images.
+    backbone : ``"resnet50"`` or ``"light"``
+        Bottlenecks with frozen batch normalisation, or basic blocks with batch normalisation that is trained.
+    widths : four ints
+        Channels of the light backbone at each resolution; ResNet-50 has its own.
+    width, box_width : int
+        Channels of the pyramid and of the mask head, and width of the box head.
+    epsilon : float
+        Added to the variance in frozen batch normalisation.
+    settings : mapping
+        Fields of `Settings` that differ from the published model's.
+    """
+
+    num_classes: int
+    channels: int = 3
+    backbone: Literal["resnet50", "light"] = "resnet50"
+    widths: Sequence[int] = (64, 128, 256, 512)
+    width: int = 256
+    box_width: int = 1024
+    epsilon: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as plain JSON, which `Architecture(**json)` takes back."""
+        return asdict(self) | {"widths": list(self.widths), "settings": dict(self.settings)}
+
+
+def build(architecture: Architecture) -> MaskRCNN:
+    """Build a Mask R-CNN with random weights."""
+    is_light, channels = architecture.backbone == "light", architecture.channels
+    body = light_resnet(channels, architecture.widths) if is_light else resnet50(channels, architecture.epsilon)
+    settings = Settings(**architecture.settings)
+    return MaskRCNN(Backbone(body, architecture.width), architecture.num_classes, settings, architecture.box_width)
 
 
 def mask_rcnn_resnet50_fpn(
@@ -55,48 +105,36 @@ def mask_rcnn_resnet50_fpn(
     >>> found["masks"].shape[1:]
     torch.Size([1, 48, 64])
     """
-    backbone = Backbone(resnet50(channels, epsilon), 256)
-    model = MaskRCNN(backbone, num_classes, settings_for(channels, **settings))
+    if channels != 3:
+        settings = as_they_are(channels) | settings
+    model = build(Architecture(num_classes, channels, epsilon=epsilon, settings=settings))
     if weights is not None:
         model.load_state_dict(read_coco_weights(None if weights == "coco" else weights))
     return model.eval()
 
 
-def light_mask_rcnn(
-    num_classes: int,
-    *,
-    channels: int = 3,
-    widths: Sequence[int] = (32, 64, 128, 256),
-    width: int = 96,
-    box_width: int = 384,
-    diameter_px: float = 32,
-    **settings: Any,
-) -> MaskRCNN:
-    """Build a Mask R-CNN small enough to ship, for crowded images of objects of one usual size, not scaled by itself.
+def light_architecture(num_classes: int, channels: int, diameter_px: float = 32, **settings: Any) -> Architecture:
+    """Say how to build a Mask R-CNN small enough to ship, for crowded images of objects of one usual size.
+
+    Images are neither scaled nor normalised by the model itself.
 
     Parameters
     ----------
     num_classes : int
         With the background, class 0.
     channels : int
-        Channels of the images, which are not normalised unless the settings say how.
-    widths : four ints
-        Channels of the backbone at each resolution.
-    width, box_width : int
-        Channels of the pyramid, and width of the box head.
+        Channels of the images.
     diameter_px : float
         Usual diameter of an object.
     **settings
         Fields of `Settings`. By default no number is limited, and masks are aligned to a fraction of a pixel.
     """
-    crowd = dict.fromkeys(("rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_test", "box_detections_per_img"))
-    own: dict[str, Any] = {"min_size": None, "anchor_sizes": sides_for(diameter_px), "is_aligned": True}
-    plain: dict[str, Any] = {"image_mean": (0.0,) * channels, "image_std": (1.0,) * channels}
-    backbone = Backbone(light_resnet(channels, widths), width)
-    return MaskRCNN(backbone, num_classes, Settings(**(crowd | own | plain | settings)), box_width)
+    unlimited = ("rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_test", "box_detections_per_img")
+    own: dict[str, Any] = dict.fromkeys(unlimited)
+    own |= {"min_size": None, "anchor_sizes": sides_for(diameter_px), "is_aligned": True} | as_they_are(channels)
+    return Architecture(num_classes, channels, "light", (32, 64, 128, 256), 96, 384, settings=own | settings)
 
 
-def settings_for(channels: int, **settings: Any) -> Settings:
-    """Return settings for images of so many channels: normalised as for ImageNet if there are 3, else not at all."""
-    plain: dict[str, Any] = {} if channels == 3 else {"image_mean": (0.0,) * channels, "image_std": (1.0,) * channels}
-    return Settings(**(plain | settings))
+def as_they_are(channels: int) -> dict[str, Any]:
+    """Return the settings under which an image's channels are not normalised."""
+    return {"image_mean": (0.0,) * channels, "image_std": (1.0,) * channels}

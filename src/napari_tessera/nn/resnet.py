@@ -34,13 +34,13 @@ class FrozenBatchNorm(nn.Module):
 
     def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
         super().__init__()
-        self.epsilon = epsilon
+        self.eps = epsilon
         for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
             self.register_buffer(name, torch.full((channels,), value))
 
     def forward(self, features: Tensor) -> Tensor:
         """Scale and shift (B, C, Y, X)."""
-        scale = self.weight * (self.running_var + self.epsilon).rsqrt()
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
         return torch.addcmul(shift[:, None, None], features, scale[:, None, None])
 
@@ -62,10 +62,10 @@ class Bottleneck(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (B, entering, Y, X) into (B, 4·width, Y/stride, X/stride)."""
-        inner = self.bn1(self.conv1(features)).relu()
-        inner = self.bn2(self.conv2(inner)).relu()
+        inner = self.bn1(self.conv1(features)).relu_()
+        inner = self.bn2(self.conv2(inner)).relu_()
         inner = self.bn3(self.conv3(inner))
-        return (inner + (features if self.downsample is None else self.downsample(features))).relu()
+        return (inner + (features if self.downsample is None else self.downsample(features))).relu_()
 
 
 class BasicBlock(nn.Module):
@@ -83,9 +83,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (B, entering, Y, X) into (B, width, Y/stride, X/stride)."""
-        inner = self.bn1(self.conv1(features)).relu()
+        inner = self.bn1(self.conv1(features)).relu_()
         inner = self.bn2(self.conv2(inner))
-        return (inner + (features if self.downsample is None else self.downsample(features))).relu()
+        return (inner + (features if self.downsample is None else self.downsample(features))).relu_()
 
 
 def shortcut(entering: int, leaving: int, stride: int, norm: Normalisation) -> nn.Sequential | None:
@@ -135,7 +135,7 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return features of (B, C, Y, X) images at strides 4, 8, 16 and 32, each (B, `leaving[level]`, Y', X')."""
-        features = self.pool(self.bn1(self.conv1(images)).relu())
+        features = self.pool(self.bn1(self.conv1(images)).relu_())
         levels = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             features = stage(features)
