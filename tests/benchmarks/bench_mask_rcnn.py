@@ -58,7 +58,7 @@ def parts(model: Callable, image: torch.Tensor) -> tuple[Seconds, int, int]:
         with timed(seconds, "scaling"):
             batch = image_batch([image], model.settings)
         with timed(seconds, "backbone"):
-            levels = model.backbone(batch.pixels)
+            levels = model.features(batch)
         with timed(seconds, "proposals"):
             [proposed] = model.propose(levels, batch)
         with timed(seconds, "heads"):

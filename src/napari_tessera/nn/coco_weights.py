@@ -11,15 +11,13 @@ from urllib.request import urlretrieve
 
 import torch
 from platformdirs import user_cache_path
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_tessera.errors import FileError
 
 ADDRESS = "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth"
 HASH = "bf2d0c1e"
 """First digits of the file's SHA-256, which its publisher put into its name."""
-CLASSES = 91
-"""Classes of the weights, with the background."""
 
 RENAMED = (
     (r"^rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1"),
@@ -99,3 +97,26 @@ def _downloaded() -> Path:
     _check(part)
     part.replace(file)
     return file
+
+
+def fitting(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Choose the weights from which a network with other classes or channels can start.
+
+    Parameters
+    ----------
+    weights : mapping of str to Tensor
+        Of a model of the same architecture, but for its classes and channels.
+    net : Module
+
+    Returns
+    -------
+    dict of str to Tensor
+        What has the same name and shape. The first convolution, if the network has other channels, is the mean over the
+        given one's, so that an image with all channels alike gives the same features.
+    """
+    own, first = net.state_dict(), "backbone.body.conv1.weight"
+    chosen = {name: each for name, each in weights.items() if name in own and own[name].shape == each.shape}
+    if first in weights and first not in chosen:
+        old, channels = weights[first], own[first].shape[1]
+        chosen[first] = old.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
+    return chosen

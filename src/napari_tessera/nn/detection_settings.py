@@ -1,10 +1,10 @@
-"""The numbers that make a Mask R-CNN; the defaults are those of the published COCO model, and so are the names."""
+"""What makes a Mask R-CNN: its architecture, and its settings, with names and defaults of the published COCO model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from napari_tessera.nn.anchors import COCO_SIDES_PX, RATIOS
 from napari_tessera.nn.roi_align import Pooling
@@ -15,7 +15,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Settings:
-    """How a Mask R-CNN sees an image, proposes, detects and learns; kept in the header of its model file.
+    """How a Mask R-CNN sees an image, proposes, detects and learns.
 
     Parameters
     ----------
@@ -83,10 +83,6 @@ class Settings:
     is_aligned: bool = False
     largest_ignored_share: float = 0.5
 
-    def as_json(self) -> dict[str, Any]:
-        """Say it as plain JSON, which `Settings(**json)` takes back."""
-        return asdict(self)
-
     @property
     def box_pooling(self) -> Pooling:
         """How features are read for the box head."""
@@ -96,3 +92,39 @@ class Settings:
     def mask_pooling(self) -> Pooling:
         """How features are read for the mask head."""
         return Pooling(14, canonical_px=self.canonical_px, is_aligned=self.is_aligned)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed to build a Mask R-CNN; kept in the header of its model file.
+
+    Parameters
+    ----------
+    num_classes : int
+        With the background, class 0.
+    channels : int
+        Channels of the images.
+    backbone : ``"resnet50"`` or ``"light"``
+        Bottlenecks with frozen batch normalisation, or basic blocks with batch normalisation that is trained.
+    widths : four ints
+        Channels of the light backbone at each resolution; ResNet-50 has its own.
+    width, box_width : int
+        Channels of the pyramid and of the mask head, and width of the box head.
+    epsilon : float
+        Added to the variance in frozen batch normalisation.
+    settings : mapping
+        Fields of `Settings` that differ from the published model's.
+    """
+
+    num_classes: int
+    channels: int = 3
+    backbone: Literal["resnet50", "light"] = "resnet50"
+    widths: Sequence[int] = (64, 128, 256, 512)
+    width: int = 256
+    box_width: int = 1024
+    epsilon: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Say it as plain JSON, which `Architecture(**json)` takes back."""
+        return asdict(self) | {"widths": list(self.widths), "settings": dict(self.settings)}

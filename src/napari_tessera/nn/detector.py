@@ -18,12 +18,13 @@ from napari_tessera.nn.anchors import grid_anchors
 from napari_tessera.nn.coco_weights import with_current_names
 from napari_tessera.nn.detection_heads import ProposalHead, RegionHeads
 from napari_tessera.nn.detection_losses import STRIDES, Criteria, draw_proposals, proposal_losses, region_losses
-from napari_tessera.nn.detection_settings import Settings
+from napari_tessera.nn.detection_settings import Architecture, Settings
 from napari_tessera.nn.detections import Detections, detect
 from napari_tessera.nn.image_batch import ImageBatch, image_batch, plane_shape
 from napari_tessera.nn.mask_pasting import paste_masks
 from napari_tessera.nn.proposals import Proposals, limits, propose
 from napari_tessera.nn.pyramid import Backbone
+from napari_tessera.nn.resnet import light_resnet, resnet50
 from napari_tessera.nn.roi_align import roi_align
 from napari_tessera.nn.truths import Truth
 
@@ -44,22 +45,24 @@ class MaskRCNN(nn.Module):
 
     Parameters
     ----------
-    backbone : Backbone
-        Four levels of strides 4, 8, 16 and 32, and one more.
-    num_classes : int
-        With the background, class 0.
+    architecture : Architecture
+
+    Attributes
+    ----------
+    architecture : Architecture
     settings : Settings
-    box_width : int
-        Width of the box head.
+        Those of the architecture, complete.
     """
 
-    def __init__(self, backbone: Backbone, num_classes: int, settings: Settings, box_width: int = 1024) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.settings = settings
-        self.backbone = backbone
-        per_pixel = len(settings.aspect_ratios) * len(settings.anchor_sizes[0])
-        self.rpn = ProposalNetwork(backbone.width, per_pixel)
-        self.roi_heads = RegionHeads(backbone.width, num_classes, box_width, settings.box_pooling.size)
+        self.architecture = architecture
+        self.settings = settings = Settings(**architecture.settings)
+        self.backbone = backbone(architecture)
+        self.rpn = ProposalNetwork(architecture.width, len(settings.aspect_ratios) * len(settings.anchor_sizes[0]))
+        self.roi_heads = RegionHeads(
+            architecture.width, architecture.num_classes, architecture.box_width, settings.box_pooling.size
+        )
 
     def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Detect objects, with each mask in an image of its own.
@@ -102,7 +105,7 @@ class MaskRCNN(nn.Module):
             Boxes in pixels of the images as given.
         """
         batch = image_batch(images, self.settings)
-        levels = self.backbone(batch.pixels)
+        levels = self.features(batch)
         found = []
         for index, proposals in enumerate(self.propose(levels, batch)):
             own = [level[index : index + 1] for level in levels[: len(STRIDES)]]
@@ -110,6 +113,11 @@ class MaskRCNN(nn.Module):
             down, right = batch.growth(index)
             found.append(each.scaled(1 / down, 1 / right))
         return found
+
+    def features(self, batch: ImageBatch) -> list[Tensor]:
+        """Return the levels of the pyramid, each float32 (B, C, Y, X), whatever the precision of the backbone."""
+        precision = self.backbone.body.conv1.weight.dtype
+        return [level.float() for level in self.backbone(batch.pixels.to(precision))]
 
     def propose(self, levels: Sequence[Tensor], batch: ImageBatch) -> list[Proposals]:
         """Propose boxes in each image of a batch, given the levels of its pyramid, each (B, C, Y, X)."""
@@ -184,7 +192,7 @@ class MaskRCNN(nn.Module):
         """
         batch, settings = image_batch(images, self.settings), self.settings
         known = [truth.scaled(shape) for truth, shape in zip(truths, batch.shapes, strict=True)]
-        levels = self.backbone(batch.pixels)
+        levels = self.features(batch)
         anchors = self.anchors(levels, batch)
         scores, codes = self.rpn.head(levels)
         parts = proposal_losses(
@@ -199,3 +207,11 @@ class MaskRCNN(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights under the names of today or of 2019; see `coco_weights.with_current_names`."""
         return super().load_state_dict(with_current_names(state_dict), strict, assign)
+
+
+def backbone(architecture: Architecture) -> Backbone:
+    """Build the backbone that an architecture names."""
+    channels = architecture.channels
+    is_light = architecture.backbone == "light"
+    body = light_resnet(channels, architecture.widths) if is_light else resnet50(channels, architecture.epsilon)
+    return Backbone(body, architecture.width)

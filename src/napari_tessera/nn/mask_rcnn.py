@@ -7,65 +7,18 @@ He et al. 2017, doi:10.1109/ICCV.2017.322
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from napari_tessera.nn.anchors import sides_for
-from napari_tessera.nn.coco_weights import CLASSES, read_coco_weights
-from napari_tessera.nn.detection_settings import Settings
+from napari_tessera.nn.coco_classes import COCO_CLASSES
+from napari_tessera.nn.coco_weights import read_coco_weights
+from napari_tessera.nn.detection_settings import Architecture
 from napari_tessera.nn.detector import MaskRCNN
-from napari_tessera.nn.pyramid import Backbone
-from napari_tessera.nn.resnet import light_resnet, resnet50
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What is needed to build a Mask R-CNN; kept in the header of its model file.
-
-    Parameters
-    ----------
-    num_classes : int
-        With the background, class 0.
-    channels : int
-        Channels of the images.
-    backbone : ``"resnet50"`` or ``"light"``
-        Bottlenecks with frozen batch normalisation, or basic blocks with batch normalisation that is trained.
-    widths : four ints
-        Channels of the light backbone at each resolution; ResNet-50 has its own.
-    width, box_width : int
-        Channels of the pyramid and of the mask head, and width of the box head.
-    epsilon : float
-        Added to the variance in frozen batch normalisation.
-    settings : mapping
-        Fields of `Settings` that differ from the published model's.
-    """
-
-    num_classes: int
-    channels: int = 3
-    backbone: Literal["resnet50", "light"] = "resnet50"
-    widths: Sequence[int] = (64, 128, 256, 512)
-    width: int = 256
-    box_width: int = 1024
-    epsilon: float = 0.0
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Say it as plain JSON, which `Architecture(**json)` takes back."""
-        return asdict(self) | {"widths": list(self.widths), "settings": dict(self.settings)}
-
-
-def build(architecture: Architecture) -> MaskRCNN:
-    """Build a Mask R-CNN with random weights."""
-    is_light, channels = architecture.backbone == "light", architecture.channels
-    body = light_resnet(channels, architecture.widths) if is_light else resnet50(channels, architecture.epsilon)
-    settings = Settings(**architecture.settings)
-    return MaskRCNN(Backbone(body, architecture.width), architecture.num_classes, settings, architecture.box_width)
 
 
 def mask_rcnn_resnet50_fpn(
-    num_classes: int = CLASSES,
+    num_classes: int = len(COCO_CLASSES),
     *,
     channels: int = 3,
     weights: str | Path | None = None,
@@ -107,7 +60,7 @@ def mask_rcnn_resnet50_fpn(
     """
     if channels != 3:
         settings = as_they_are(channels) | settings
-    model = build(Architecture(num_classes, channels, epsilon=epsilon, settings=settings))
+    model = MaskRCNN(Architecture(num_classes, channels, epsilon=epsilon, settings=settings))
     if weights is not None:
         model.load_state_dict(read_coco_weights(None if weights == "coco" else weights))
     return model.eval()
