@@ -318,3 +318,23 @@ def test_what_was_not_painted_gives_no_gradient():
     parts = model.train().losses([torch.rand(1, 64, 64)], [truth], Criteria(weighted_cross_entropy, dice), rng)
     sum(parts.values()).backward()
     assert all(each.grad is None or not each.grad.any() for each in model.parameters())
+
+
+def test_losses_in_low_precision_are_nearly_the_same():
+    labels = disc()
+    truth = truth_of(labels, torch.tensor([0, 1]), is_aligned=True)
+    criteria, parts = Criteria(weighted_cross_entropy, dice), []
+    for is_low in (False, True):
+        model, rng = small_model().train(), torch.Generator().manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_low):
+            parts.append(model.losses([labels[None].float()], [truth], criteria, rng))
+    assert all(abs(parts[0][name] - parts[1][name]) < 0.1 for name in parts[0])
+
+
+def test_a_backbone_in_low_precision_detects_nearly_the_same():
+    model, image = small_model().eval(), disc()[None].float()
+    with torch.inference_mode():
+        [exact] = model.detect([image])
+        model.backbone.to(torch.bfloat16)
+        [low] = model.detect([image])
+    torch.testing.assert_close(low.scores[:1], exact.scores[:1], atol=0.05, rtol=0)

@@ -33,8 +33,13 @@ def intersection_over_union(first: Tensor, second: Tensor) -> Tensor:
     Tensor (N, M)
         Shared area over the area of both together, 0…1; NaN for two boxes without area.
     """
-    shared = _shared(first, second, 0).mul_(_shared(first, second, 1))  # (N, M)
+    shared = shared_areas(first, second)
     return shared / (areas(first)[:, None] + areas(second) - shared)
+
+
+def shared_areas(first: Tensor, second: Tensor) -> Tensor:
+    """Return the area that each pair of boxes has in common: (N, 4) and (M, 4) to (N, M), px²."""
+    return _shared(first, second, 0).mul_(_shared(first, second, 1))
 
 
 def _shared(first: Tensor, second: Tensor, axis: int) -> Tensor:

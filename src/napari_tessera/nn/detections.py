@@ -33,6 +33,9 @@ class Left:
     detections: int = 0
     faint: int = 0
 
+    def __add__(self, other: Left) -> Left:
+        return Left(self.proposals + other.proposals, self.detections + other.detections, self.faint + other.faint)
+
     def message(self) -> str:
         """Say in plain words what was left out; empty if nothing was."""
         parts = []
@@ -69,6 +72,14 @@ class Detections:
     def scaled(self, down: float, right: float) -> Detections:
         """Return the same objects in an image whose pixels are `down` and `right` times as many along y and x."""
         return replace(self, boxes=self.boxes * self.boxes.new_tensor([right, down, right, down]))
+
+    def moved(self, down_px: float, right_px: float) -> Detections:
+        """Return the same objects in an image in which this one begins at row `down_px` and column `right_px`."""
+        return replace(self, boxes=self.boxes + self.boxes.new_tensor([right_px, down_px, right_px, down_px]))
+
+    def chosen(self, which: Tensor) -> Detections:
+        """Return the objects with these indices, in this order."""
+        return Detections(self.boxes[which], self.labels[which], self.scores[which], self.masks[which], self.left)
 
 
 def detect(
