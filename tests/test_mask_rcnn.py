@@ -65,8 +65,7 @@ def test_as_many_numbers_are_learned_as_the_publisher_says():
 def test_detections_are_those_of_the_published_implementation(published):
     """The numbers come from torchvision 0.29 with the same weights, settings and image."""
     published.load_state_dict(drawn_weights(3))
-    with torch.inference_mode():
-        [found] = published([waves()])
+    [found] = published([waves()])
     assert {name: tuple(each.shape) for name, each in found.items()} == {
         "boxes": (100, 4),
         "labels": (100,),
@@ -209,8 +208,7 @@ def test_detections_below_the_score_asked_for_are_counted():
 
 def test_boxes_in_an_image_that_is_scaled_are_in_pixels_of_the_image_as_given():
     model = small_model(min_size=96, max_size=None).eval()
-    with torch.inference_mode():
-        [found] = model.detect([torch.rand(1, 32, 48)])
+    [found] = model.detect([torch.rand(1, 32, 48)])
     assert found.boxes[:, 2].max() <= 48
     assert found.boxes[:, 3].max() <= 32
 
@@ -218,8 +216,7 @@ def test_boxes_in_an_image_that_is_scaled_are_in_pixels_of_the_image_as_given():
 @pytest.mark.parametrize("channels", [1, 2, 7])
 def test_any_number_of_channels(channels):
     model = small_model(channels).eval()
-    with torch.inference_mode():
-        [first, second] = model([torch.rand(channels, 40, 33), torch.rand(channels, 64, 64)])
+    [first, second] = model([torch.rand(channels, 40, 33), torch.rand(channels, 64, 64)])
     assert first["masks"].shape[1:] == (1, 40, 33)
     assert second["masks"].shape[1:] == (1, 64, 64)
 
@@ -227,8 +224,7 @@ def test_any_number_of_channels(channels):
 def test_an_image_is_detected_alike_alone_and_beside_another():
     model = small_model().eval()
     image = torch.rand(1, 64, 64)
-    with torch.inference_mode():
-        [alone], [_, beside] = model.detect([image]), model.detect([torch.rand(1, 32, 64), image])
+    [alone], [_, beside] = model.detect([image]), model.detect([torch.rand(1, 32, 64), image])
     torch.testing.assert_close(alone.boxes, beside.boxes, atol=1e-3, rtol=1e-3)
 
 
@@ -242,8 +238,7 @@ def test_an_architecture_is_read_back_from_its_header():
     again = Architecture(**json.loads(json.dumps(light.as_json())))
     model = MaskRCNN(again).eval()
     model.load_state_dict(MaskRCNN(light).state_dict())
-    with torch.inference_mode():
-        assert len(model.detect([torch.rand(2, 32, 32)])) == 1
+    assert len(model.detect([torch.rand(2, 32, 32)])) == 1
 
 
 @pytest.mark.parametrize("backbone", ["light", "resnet50"])
@@ -280,8 +275,7 @@ def test_learns_one_disc():
     labels, model = disc(), small_model(rpn_post_nms_top_n_train=100)
     truth = truth_of(labels, torch.tensor([0, 1]), is_aligned=True)
     learn(model, labels[None].float(), truth, Criteria(weighted_cross_entropy, dice), steps=50)
-    with torch.inference_mode():
-        [found] = model.eval().detect([labels[None].float()], lowest_score=0.9)
+    [found] = model.eval().detect([labels[None].float()], lowest_score=0.9)
     painted = paint_labels(found.masks, found.boxes, labels.shape, is_aligned=True).labels == 1
     both, either = (painted & (labels == 1)).sum(), (painted | (labels == 1)).sum()
     assert both / either > 0.75
@@ -333,8 +327,7 @@ def test_losses_in_low_precision_are_nearly_the_same():
 
 def test_a_backbone_in_low_precision_detects_nearly_the_same():
     model, image = small_model().eval(), disc()[None].float()
-    with torch.inference_mode():
-        [exact] = model.detect([image])
-        model.backbone.to(torch.bfloat16)
-        [low] = model.detect([image])
+    [exact] = model.detect([image])
+    model.backbone.to(torch.bfloat16)
+    [low] = model.detect([image])
     torch.testing.assert_close(low.scores[:1], exact.scores[:1], atol=0.05, rtol=0)

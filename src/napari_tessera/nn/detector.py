@@ -64,6 +64,7 @@ class MaskRCNN(nn.Module):
             architecture.width, architecture.num_classes, architecture.box_width, settings.box_pooling.size
         )
 
+    @torch.no_grad()
     def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Detect objects, with each mask in an image of its own.
 
@@ -89,6 +90,7 @@ class MaskRCNN(nn.Module):
             for each, image in found
         ]
 
+    @torch.no_grad()
     def detect(self, images: Sequence[Tensor], lowest_score: float | None = None) -> list[Detections]:
         """Detect objects, with masks as m×m points in their boxes: small even for thousands of objects.
 
