@@ -1,0 +1,122 @@
+"""The published weights of Mask R-CNN with ResNet-50 and feature pyramid, trained on COCO."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlretrieve
+
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor, nn
+
+from napari_tessera.errors import FileError
+
+ADDRESS = "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth"
+HASH = "bf2d0c1e"
+"""First digits of the file's SHA-256, which its publisher put into its name."""
+
+RENAMED = (
+    (r"^rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1"),
+    (r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
+    (r"^roi_heads\.mask_head\.mask_fcn(\d)\.(weight|bias)$", lambda found: _mask_layer(found[1], found[2])),
+)
+
+
+def _mask_layer(number: str, part: str) -> str:
+    return f"roi_heads.mask_head.{int(number) - 1}.0.{part}"
+
+
+def with_current_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give weights saved under the names of 2019, as the published ones are, the names of today.
+
+    What is named as today stays; counters of batch normalisation, which is frozen here, are dropped.
+    """
+    return {_current(name): each for name, each in weights.items() if not name.endswith("num_batches_tracked")}
+
+
+def _current(name: str) -> str:
+    for pattern, replacement in RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def read_coco_weights(path: str | Path | None = None) -> dict[str, Tensor]:
+    """Read the published weights.
+
+    Parameters
+    ----------
+    path : path, optional
+        The file ``maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth``. Nothing given: it is downloaded once (170 MB) and kept
+        in the user's cache folder.
+
+    Returns
+    -------
+    dict of str to Tensor
+        With today's names. Only tensors are read; no code in the file is run.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, is not the published one, or cannot be downloaded.
+    """
+    file = _downloaded() if path is None else Path(path)
+    if not file.is_file():
+        raise FileError(f"There is no file {file}. Download {ADDRESS}, and give the path of the file.")
+    _check(file)
+    return with_current_names(torch.load(file, map_location="cpu", weights_only=True))
+
+
+def _check(file: Path) -> None:
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if not found.startswith(HASH):
+        raise FileError(
+            f"{file} is not the published file: its SHA-256 begins with {found[:8]}, not with {HASH}. "
+            f"It may be damaged. Delete it and download {ADDRESS} again."
+        )
+
+
+def _downloaded() -> Path:
+    file = user_cache_path("napari-tessera") / ADDRESS.rsplit("/", 1)[-1]
+    if file.is_file():
+        return file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    try:
+        urlretrieve(ADDRESS, part)
+    except (URLError, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise FileError(
+            f"The weights could not be downloaded ({error}). "
+            f"Download {ADDRESS} with a browser, and give the path of the file."
+        ) from error
+    _check(part)
+    part.replace(file)
+    return file
+
+
+def fitting(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Choose the weights from which a network with other classes or channels can start.
+
+    Parameters
+    ----------
+    weights : mapping of str to Tensor
+        Of a model of the same architecture, but for its classes and channels.
+    net : Module
+
+    Returns
+    -------
+    dict of str to Tensor
+        What has the same name and shape. The first convolution, if the network has other channels, is the mean over the
+        given one's, so that an image with all channels alike gives the same features.
+    """
+    own, first = net.state_dict(), "backbone.body.conv1.weight"
+    chosen = {name: each for name, each in weights.items() if name in own and own[name].shape == each.shape}
+    if first in weights and first not in chosen:
+        old, channels = weights[first], own[first].shape[1]
+        chosen[first] = old.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
+    return chosen

@@ -1,0 +1,93 @@
+"""Mask R-CNN ready to use: the network of the published weights, and one small enough to ship.
+
+References
+----------
+He et al. 2017, doi:10.1109/ICCV.2017.322
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_tessera.nn.anchors import sides_for
+from napari_tessera.nn.coco_classes import COCO_CLASSES
+from napari_tessera.nn.coco_weights import read_coco_weights
+from napari_tessera.nn.detection_settings import Architecture
+from napari_tessera.nn.detector import MaskRCNN
+
+
+def mask_rcnn_resnet50_fpn(
+    num_classes: int = len(COCO_CLASSES),
+    *,
+    channels: int = 3,
+    weights: str | Path | None = None,
+    epsilon: float = 0.0,
+    **settings: Any,
+) -> MaskRCNN:
+    """Build the Mask R-CNN of the published COCO weights, in eval mode: ResNet-50 with feature pyramid.
+
+    Parameters
+    ----------
+    num_classes : int
+        With the background, class 0.
+    channels : int
+        Channels of the images. With other than 3, the images are not normalised unless the settings say how.
+    weights : ``"coco"`` or path, optional
+        The published weights: downloaded, or from their file. They have 91 classes and 3 channels. Nothing given:
+        random ones.
+    epsilon : float
+        Added to the variance in batch normalisation; the published weights were trained without.
+    **settings
+        Fields of `Settings`; those not given are as in the published model.
+
+    Raises
+    ------
+    FileError
+        If the weights cannot be had.
+
+    References
+    ----------
+    He et al. 2017, doi:10.1109/ICCV.2017.322; COCO: Lin et al. 2014, doi:10.1007/978-3-319-10602-1_48
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = mask_rcnn_resnet50_fpn(2, min_size=64, rpn_post_nms_top_n_test=20)
+    >>> [found] = model([torch.zeros(3, 48, 64)])
+    >>> found["masks"].shape[1:]
+    torch.Size([1, 48, 64])
+    """
+    if channels != 3:
+        settings = as_they_are(channels) | settings
+    model = MaskRCNN(Architecture(num_classes, channels, epsilon=epsilon, settings=settings))
+    if weights is not None:
+        model.load_state_dict(read_coco_weights(None if weights == "coco" else weights))
+    return model.eval()
+
+
+def light_architecture(num_classes: int, channels: int, diameter_px: float = 32, **settings: Any) -> Architecture:
+    """Say how to build a Mask R-CNN small enough to ship, for crowded images of objects of one usual size.
+
+    Images are neither scaled nor normalised by the model itself.
+
+    Parameters
+    ----------
+    num_classes : int
+        With the background, class 0.
+    channels : int
+        Channels of the images.
+    diameter_px : float
+        Usual diameter of an object.
+    **settings
+        Fields of `Settings`. By default no number is limited, and masks are aligned to a fraction of a pixel.
+    """
+    unlimited = ("rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_test", "box_detections_per_img")
+    own: dict[str, Any] = dict.fromkeys(unlimited)
+    own |= {"min_size": None, "anchor_sizes": sides_for(diameter_px), "is_aligned": True} | as_they_are(channels)
+    return Architecture(num_classes, channels, "light", (32, 64, 128, 256), 96, 384, settings=own | settings)
+
+
+def as_they_are(channels: int) -> dict[str, Any]:
+    """Return the settings under which an image's channels are not normalised."""
+    return {"image_mean": (0.0,) * channels, "image_std": (1.0,) * channels}
