@@ -14,7 +14,7 @@ import torch
 from napari_tessera.errors import ModelError
 from napari_tessera.io.model_file import read_weights
 from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import save_unet
+from napari_tessera.nn.weights import save_model
 
 HEADS = {"classes": 3, "distance": 1}
 FEW_WIDTHS = (2, 3)
@@ -30,7 +30,7 @@ def sound_model():
     """Return the bytes of a sound model file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.safetensors"
-        save_unet(path, small_net(), {"title": "Small", "summary": "Finds small things.", "card": "Für **alle**."})
+        save_model(path, small_net(), {"title": "Small", "summary": "Finds small things.", "card": "Für **alle**."})
         return path.read_bytes()
 
 

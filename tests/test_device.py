@@ -16,7 +16,7 @@ from napari_tessera.nn.cost import (
 from napari_tessera.nn.device import KINDS, choose, devices, free_bytes, is_present
 from napari_tessera.nn.forward import Network, in_plain_words, load_network
 from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import save_unet
+from napari_tessera.nn.weights import save_model
 
 SMALL = Architecture(1, {"classes": 2}, widths=(4, 8))
 
@@ -63,10 +63,10 @@ def test_other_failures_of_torch_are_our_own_error():
 
 def test_a_file_is_loaded_once_and_anew_after_a_change(tmp_path):
     path = tmp_path / "net.safetensors"
-    save_unet(path, UNet(SMALL), {})
+    save_model(path, UNet(SMALL), {})
     first = load_network(path, "cpu")
     assert load_network(path, "cpu") is first
-    save_unet(path, UNet(SMALL), {})
+    save_model(path, UNet(SMALL), {})
     assert load_network(path, "cpu") is not first
 
 

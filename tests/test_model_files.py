@@ -16,7 +16,7 @@ from napari_tessera.io.architecture import MOST_WEIGHTS, check_architecture, ten
 from napari_tessera.io.model_file import read_header
 from napari_tessera.io.tensor_file import LONGEST_HEADER
 from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import load_unet, read_tensors, save_unet, tensors_of, write_tensors
+from napari_tessera.nn.weights import load_unet, read_tensors, save_model, tensors_of, write_tensors
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def path(tmp_path):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_network_is_loaded_as_it_was_saved(path, ndim):
     net = small_net(ndim)
-    save_unet(path, net, {"diameter_px": 24.0, "title": "Small"})
+    save_model(path, net, {"diameter_px": 24.0, "title": "Small"})
     again, header = load_unet(path)
     assert (header["diameter_px"], header["title"], header["format"]) == (24.0, "Small", 1)
     assert not again.training
@@ -59,7 +59,7 @@ def test_names_and_shapes_are_those_of_the_network(architecture):
 def test_weights_too_large_for_half_precision_are_kept(path):
     net = small_net()
     net.down[0][1].running_var[0] = 1e6
-    save_unet(path, net, {})
+    save_model(path, net, {})
     assert load_unet(path)[0].down[0][1].running_var[0] == 1e6
 
 
@@ -67,23 +67,23 @@ def test_diverged_network_is_not_saved(path):
     net = small_net()
     net.down[0][0].weight.data[0, 0, 0, 0] = torch.nan
     with pytest.raises(ModelError, match=r"was not written: 'down\.0\.0\.weight' holds NaN or infinity"):
-        save_unet(path, net, {})
+        save_model(path, net, {})
     assert not path.exists()
 
 
 def test_header_that_could_not_be_read_is_not_saved(path):
     with pytest.raises(ModelError, match="`task` in its header must be objects or classes, not 'magic'"):
-        save_unet(path, small_net(), {"task": "magic"})
+        save_model(path, small_net(), {"task": "magic"})
 
 
 def test_architecture_in_the_header_is_that_of_the_network(path):
-    save_unet(path, small_net(), {"architecture": {"widths": [8, 8]}, "format": 7})
+    save_model(path, small_net(), {"architecture": {"widths": [8, 8]}, "format": 7})
     assert read_header(path)["architecture"]["widths"] == list(FEW_WIDTHS)
 
 
 def test_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileError, match="nowhere"):
-        save_unet(tmp_path / "nowhere" / "net.safetensors", small_net(), {})
+        save_model(tmp_path / "nowhere" / "net.safetensors", small_net(), {})
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(path, sound, monkeypatch):
@@ -94,7 +94,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(path, sound, mon
 
     monkeypatch.setattr(os, "fsync", full_disk)
     with pytest.raises(FileError, match="is full"):
-        save_unet(path, small_net(), {})
+        save_model(path, small_net(), {})
     assert path.read_bytes() == sound
     assert os.listdir(path.parent) == [path.name]
 
@@ -105,31 +105,31 @@ def test_parts_that_killed_writers_left_are_swept(path):
         part.write_bytes(b"half")
     for part in (old, other):
         os.utime(part, (0, 0))
-    save_unet(path, small_net(), {})
+    save_model(path, small_net(), {})
     assert set(os.listdir(path.parent)) == {path.name, young.name, other.name}
 
 
 def test_score_that_is_no_number_is_saved_as_unknown(path):
-    save_unet(path, small_net(), {"training": {"scores": [0.5, float("nan"), float("inf")]}})
+    save_model(path, small_net(), {"training": {"scores": [0.5, float("nan"), float("inf")]}})
     assert read_header(path)["training"] == {"scores": [0.5, None, None]}
 
 
 def test_header_that_is_too_long_is_not_saved(path):
     with pytest.raises(ModelError, match="its header would be longer than"):
-        save_unet(path, small_net(), {"card": "a" * LONGEST_HEADER})
+        save_model(path, small_net(), {"card": "a" * LONGEST_HEADER})
     assert not path.exists()
 
 
 def test_any_script_and_thin_spaces_are_text(path):
     card = "30\u202f\u00b5m \u2014 \u7d30\u80de \U0001f52c"
-    save_unet(path, small_net(), {"card": card})
+    save_model(path, small_net(), {"card": card})
     assert read_header(path)["card"] == card
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
 def test_file_has_the_permissions_of_any_new_file(path):
     (path.parent / "other").write_bytes(b"")
-    save_unet(path, small_net(), {})
+    save_model(path, small_net(), {})
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((path.parent / "other").stat().st_mode)
 
 
@@ -166,7 +166,7 @@ def test_wrong_field_is_named(path, sound, name, value):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"kind": "transformer"}, "a network of kind 'transformer', but this Tessera knows unet"),
+        ({"kind": "transformer"}, "a network of kind 'transformer', but this Tessera knows unet, mask_rcnn"),
         ({"channels": 0}, "`channels` must be"),
         ({"channels": 2.0}, "`channels` must be"),
         ({"heads": {}}, "`heads` must be"),

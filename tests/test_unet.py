@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from napari_tessera.nn.unet import Architecture, UNet, fold_normalisation
-from napari_tessera.nn.weights import load_unet, read_tensors, save_unet, write_tensors
+from napari_tessera.nn.weights import load_unet, read_tensors, save_model, write_tensors
 
 
 def small_net(ndim=2, channels=2):
@@ -42,7 +42,7 @@ def test_folded_network_gives_the_same_scores(ndim):
 
 def test_saved_network_is_read_back_to_half_precision(tmp_path):
     net = small_net().eval()
-    save_unet(tmp_path / "net.safetensors", net, {"diameter_px": 24.0})
+    save_model(tmp_path / "net.safetensors", net, {"diameter_px": 24.0})
     again, header = load_unet(tmp_path / "net.safetensors")
     assert header["diameter_px"] == 24.0
     image = torch.randn(1, 2, 16, 16)

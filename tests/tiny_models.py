@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from napari_tessera.nn.detector import MaskRCNN
+from napari_tessera.nn.mask_rcnn import light_architecture
 from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import save_unet
+from napari_tessera.nn.weights import save_model
 
 CERTAINTY = 20.0
 """How sharply the classes part at half brightness."""
@@ -39,5 +43,12 @@ def bright_net(ndim=2, n_channels=5, size=None):
 def save_bright(path, ndim=2, n_channels=5, size=None, **fields):
     """Save the network as a model file; `fields` go into its header."""
     header = {"title": "Bright things", "summary": "Finds what is bright.", "classes": ["background", "blob"]}
-    save_unet(path, bright_net(ndim, n_channels, size), header | fields)
+    save_model(path, bright_net(ndim, n_channels, size), header | fields)
     return path
+
+
+def small_mask_rcnn(channels=1, num_classes=2, **settings):
+    """Return a Mask R-CNN of random weights, for objects 20 pixels wide."""
+    torch.manual_seed(0)
+    light = light_architecture(num_classes, channels, diameter_px=20, **settings)
+    return MaskRCNN(replace(light, widths=(8, 16, 16, 16), width=16, box_width=64)).eval()

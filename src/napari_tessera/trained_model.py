@@ -181,11 +181,11 @@ def write_model(
 ) -> Job[Trained]:
     """Write the model, then the report, each whole or not at all."""
     from napari_tessera.nn.device import choose
-    from napari_tessera.nn.weights import save_unet
+    from napari_tessera.nn.weights import save_model
 
     record = training_record(state, plan, data, choose(device))
     full = {**header, "training": record, "card": header["card"] or card(header, record)}
-    save_unet(out, state.net, full)
+    save_model(out, state.net, full)
     yield Progress(plan.steps, plan.steps, "Writing the report")
     examples = (data.check or data.learn)[:SHOWN]
     found = yield from segment_all(state.net, header, examples, device)

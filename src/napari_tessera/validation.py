@@ -56,12 +56,12 @@ def segment_all(
     net: UNet, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
 ) -> Job[list[np.ndarray]]:
     """Segment images with a network that is not yet a model: the labels of each."""
-    from napari_tessera.nn.weights import save_unet
+    from napari_tessera.nn.weights import save_model
 
     labels = []
     with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
         path = Path(folder) / "trained.safetensors"
-        save_unet(path, net, header)
+        save_model(path, net, header)
         for done, example in enumerate(examples):
             job = unet(
                 example.image,

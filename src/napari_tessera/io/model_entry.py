@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_tessera.errors import ModelError
+from napari_tessera.io.architecture import kind_of
 from napari_tessera.io.model_file import read_header
 
 
@@ -71,7 +72,12 @@ class ModelEntry:
     @property
     def ndim(self) -> int:
         """2 for planes, 3 for volumes; 0 if the file cannot be used."""
-        return int(self.header["architecture"]["ndim"]) if self.header else 0
+        return int(self.header["architecture"].get("ndim", 2)) if self.header else 0
+
+    @property
+    def kind(self) -> str:
+        """What kind of network it is, "unet" or "mask_rcnn"; empty if the file cannot be used."""
+        return kind_of(self.header["architecture"]) if self.header else ""
 
     @property
     def licence(self) -> str:

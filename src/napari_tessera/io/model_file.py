@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.errors import ModelError
-from napari_tessera.io.architecture import COUNTER, KINDS, VARIANCE, check_architecture, tensor_shapes
+from napari_tessera.io.architecture import COUNTER, VARIANCE, check_architecture, kind_of, tensor_shapes
 from napari_tessera.io.strict_json import parse_json
 from napari_tessera.io.tensor_file import StoredTensor, TensorFile, open_tensors
 
@@ -93,20 +93,28 @@ def check_header(header: Mapping[str, Any]) -> None:
     for name, (is_right, words) in FIELDS.items():
         if not is_right(header[name]):
             raise ValueError(f"`{name}` in its header must be {words}, not {header[name]!r:.80}")
-    kind = header["architecture"].get("kind", KINDS[0])
-    if kind not in KINDS:
-        raise ValueError(f"it is a network of kind {kind!r:.80}, but this Tessera knows {', '.join(KINDS)}")
     check_architecture(header["architecture"])
-    check_heads(header["task"], header["classes"], header["architecture"]["heads"])
+    if kind_of(header["architecture"]) == "unet":
+        check_heads(header["task"], header["classes"], header["architecture"]["heads"])
+    else:
+        check_classes(header["task"], header["classes"], header["architecture"]["num_classes"])
 
 
 def check_heads(task: str, classes: list[str], heads: Mapping[str, int]) -> None:
-    """Raise a `ValueError` unless the network has the outputs that its task needs."""
+    """Raise a `ValueError` unless a U-Net has the outputs that its task needs."""
     needed = ("classes", "distance") if task == "objects" else ("classes",)
     if missing := [name for name in needed if name not in heads]:
         raise ValueError(f"a network that finds {task} needs the output `{missing[0]}`, which this one has not")
     if task == "classes" and len(classes) != heads["classes"]:
         raise ValueError(f"it names {len(classes)} classes, but its network tells {heads['classes']} apart")
+
+
+def check_classes(task: str, classes: list[str], count: int) -> None:
+    """Raise a `ValueError` unless a Mask R-CNN finds objects, and each of its classes has a name."""
+    if task != "objects":
+        raise ValueError(f"a Mask R-CNN finds objects, not {task}")
+    if len(classes) != count:
+        raise ValueError(f"it names {len(classes)} classes, but its network tells {count} apart")
 
 
 def is_text(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -126,5 +127,10 @@ class Architecture:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as plain JSON, which `Architecture(**json)` takes back."""
-        return asdict(self) | {"widths": list(self.widths), "settings": dict(self.settings)}
+        """Say it as plain JSON, which `from_json` takes back."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_json(cls, described: Mapping[str, Any]) -> Architecture:
+        """Read it from the header of a model file, where it also says what kind of network it is."""
+        return cls(**{name: value for name, value in described.items() if name != "kind"})

@@ -13,11 +13,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from napari_tessera.errors import ModelError
+from napari_tessera.io.architecture import VARIANCE, kind_of
 from napari_tessera.io.model_file import FORMAT, HEADER, check_header, read_weights
 from napari_tessera.io.strict_json import without_nan
 from napari_tessera.io.tensor_file import DIGEST, LENGTH_BYTES, LONGEST_HEADER, digest_of, open_tensors
 from napari_tessera.io.together import write_whole
-from napari_tessera.nn.unet import Architecture, UNet
+from napari_tessera.nn import detection_settings, unet
+from napari_tessera.nn.detector import MaskRCNN
+from napari_tessera.nn.unet import UNet
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -62,14 +65,19 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, header
 
 
-def save_unet(path: str | Path, net: UNet, header: Mapping[str, Any]) -> None:
-    """Save a U-Net in half precision, with its architecture in the header.
+Network = UNet | MaskRCNN
+LARGEST_ERROR = 0.01
+"""Error in half precision, as a share of a variance, up to which it is stored so: features are divided by its root."""
+
+
+def save_model(path: str | Path, net: Network, header: Mapping[str, Any]) -> None:
+    """Save a network in half precision, with its architecture in the header.
 
     Parameters
     ----------
     path : path
         Its folder must exist.
-    net : UNet
+    net : UNet or MaskRCNN
     header : mapping
         What to say of it, as `io.model_file.read_header` returns it; what is left out says that nothing is known, and
         numbers that are NaN or infinite become null.
@@ -88,32 +96,42 @@ def save_unet(path: str | Path, net: UNet, header: Mapping[str, Any]) -> None:
         raise ModelError(f"{path} was not written: {error}.") from error
     if diverged := [name for name, each in net.state_dict().items() if not torch.isfinite(each).all()]:
         raise ModelError(f"{path} was not written: {diverged[0]!r} holds NaN or infinity. Train with a lower rate.")
-    write_tensors(path, {name: halved(each) for name, each in net.state_dict().items()}, full)
+    write_tensors(path, {name: halved(each, name) for name, each in net.state_dict().items()}, full)
 
 
-def completed(header: Mapping[str, Any], net: UNet, name: str) -> dict[str, Any]:
+def completed(header: Mapping[str, Any], net: Network, name: str) -> dict[str, Any]:
     """Add to a header what it leaves out."""
-    architecture = net.architecture
-    is_for_objects = "distance" in architecture.heads
-    n_classes = 2 if is_for_objects else architecture.heads.get("classes", 2)
+    is_for_objects, n_classes = _task_of(net)
     unknown: dict[str, Any] = {
         "name": name, "title": name, "summary": "A network that nobody has described yet.", "card": "",
         "task": "objects" if is_for_objects else "classes",
         "classes": ["background", *(f"class {number}" for number in range(1, n_classes))],
-        "channels": [f"channel {number + 1}" for number in range(architecture.channels)],
+        "channels": [f"channel {number + 1}" for number in range(net.architecture.channels)],
         "normalisation": {}, "diameter_px": None, "decoding": {}, "training": {}, "licence": "", "cite": "",
     }  # fmt: skip
-    return {**unknown, **header, "format": FORMAT, "architecture": {"kind": "unet", **architecture.as_json()}}
+    kind = "mask_rcnn" if isinstance(net, MaskRCNN) else "unet"
+    return {**unknown, **header, "format": FORMAT, "architecture": {"kind": kind, **net.architecture.as_json()}}
 
 
-def halved(tensor: Tensor) -> Tensor:
-    """Return numbers in half precision, but for those too large for it."""
+def _task_of(net: Network) -> tuple[bool, int]:
+    """Say whether a network finds objects, and how many classes it tells apart, background included."""
+    if isinstance(net, MaskRCNN):
+        return True, net.architecture.num_classes
+    heads = net.architecture.heads
+    return ("distance" in heads), (2 if "distance" in heads else heads.get("classes", 2))
+
+
+def halved(tensor: Tensor, name: str = "") -> Tensor:
+    """Return numbers in half precision, but for those too large for it, and variances too small."""
     half = tensor.half() if tensor.is_floating_point() else tensor
-    return half if torch.isfinite(half).all() else tensor
+    is_kept = torch.isfinite(half)
+    if name.endswith(VARIANCE):
+        is_kept &= (half.to(tensor.dtype) - tensor).abs() <= LARGEST_ERROR * tensor
+    return half if is_kept.all() else tensor
 
 
-def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
-    """Load a U-Net in eval mode and full precision, and its header.
+def load_model(path: str | Path) -> tuple[Network, dict[str, Any]]:
+    """Load a network of any kind in eval mode and full precision, and its header.
 
     Raises
     ------
@@ -121,7 +139,7 @@ def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
         If the file is missing, damaged, foreign, newer, or holds weights that are not finite.
     """
     arrays, header = read_weights(path)
-    net = UNet(Architecture.from_json(header["architecture"]))
+    net = _built(header["architecture"])
     net.load_state_dict(
         {
             name: torch.from_numpy(array.astype("f4" if array.dtype.kind == "f" else "i8"))
@@ -129,6 +147,42 @@ def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
         }
     )
     return net.eval(), header
+
+
+def _built(architecture: Mapping[str, Any]) -> Network:
+    """Build a network with random weights."""
+    if kind_of(architecture) == "unet":
+        return UNet(unet.Architecture.from_json(architecture))
+    return MaskRCNN(detection_settings.Architecture.from_json(architecture))
+
+
+def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
+    """Load a U-Net as `load_model` does.
+
+    Raises
+    ------
+    ModelError
+        As `load_model`; also if the network is of another kind.
+    """
+    net, header = load_model(path)
+    if not isinstance(net, UNet):
+        raise ModelError(f"{path} holds a network of kind {kind_of(header['architecture'])!r}, but a U-Net is needed.")
+    return net, header
+
+
+def load_mask_rcnn(path: str | Path) -> tuple[MaskRCNN, dict[str, Any]]:
+    """Load a Mask R-CNN as `load_model` does.
+
+    Raises
+    ------
+    ModelError
+        As `load_model`; also if the network is of another kind.
+    """
+    net, header = load_model(path)
+    if not isinstance(net, MaskRCNN):
+        kind = kind_of(header["architecture"])
+        raise ModelError(f"{path} holds a network of kind {kind!r}, but a Mask R-CNN is needed.")
+    return net, header
 
 
 def tensors_of(net: nn.Module) -> dict[str, Tensor]:
