@@ -7,7 +7,10 @@ from napari.layers import Image, Shapes
 from scenes import blobs, two_boxes
 
 from napari_tessera import api
-from napari_tessera.gui.layers import labels_of, outlines_of, place, planes_shown
+from napari_tessera.gui.layers import Placement, labels_of, outlines_of, place, planes_shown
+from napari_tessera.gui.new_layers import result_layer
+from napari_tessera.result import LabelImage
+from napari_tessera.spatial import Spatial
 
 ROTATED = [[0.0, -1.0], [1.0, 0.0]]
 MOVED = [[1.0, 0.25, 3.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]]
@@ -213,3 +216,15 @@ def test_points_without_z_seed_the_current_plane(seeded, viewer, run):
     seeded.region.plane_only.value = True
     run(seeded)
     assert viewer.layers[-1].data[2, 5, 6] == 1
+
+
+def test_every_image_of_a_result_becomes_a_layer_named_after_what_it_shows():
+    spatial = Spatial.with_spacing("YX", (0.5, 0.5), "micrometer")
+    placement = Placement("YX", spatial, spatial)
+    table = {"label": np.array([1]), "class": np.array(["sky"])}
+    classes = LabelImage("classes", np.ones((2, 3), np.int32), spatial, "classes", table)
+    layer = result_layer(classes, placement, "cells · panoptic", {"tessera": 1}, 1)
+    assert layer.name == "cells · panoptic · classes"
+    assert layer.scale.tolist() == [0.5, 0.5]
+    assert layer.features["class"].tolist() == ["sky"]
+    assert layer.metadata["tessera"]["taken"] == "classes"

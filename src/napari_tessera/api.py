@@ -15,7 +15,7 @@ from napari_tessera.frames import frame_arguments
 from napari_tessera.jobs import drive
 from napari_tessera.recipes import replay
 from napari_tessera.registry import Method
-from napari_tessera.result import Result
+from napari_tessera.result import Found, Result
 from napari_tessera.running import job
 
 __all__ = ["bind", "job", "plain", "replay", "run", "segment"]
@@ -121,10 +121,18 @@ def plain(method: Method) -> Callable[..., Any]:
         if request.blocks is not None:
             from napari_tessera.blockwise import run_in_blocks
 
-            return drive(run_in_blocks(request))[0]
-        return drive(function(**frame_arguments(request)))
+            found = drive(run_in_blocks(request))
+            return as_arrays(found if method.declaration.has_more_than_labels else found.labels)
+        return as_arrays(drive(function(**frame_arguments(request))))
 
     return call
+
+
+def as_arrays(found: Any) -> Any:
+    """Return what a method found as plain arrays: labels, or a tuple of labels, further images and the table."""
+    if not isinstance(found, Found):
+        return found
+    return (found.labels, *(other.data for other in found.others), found.table)
 
 
 def _axes_of(ndim: int, channel_axis: int | None) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_tessera.blocks import make_output, may_be_measured
 from napari_tessera.errors import InputError
+from napari_tessera.frame_stack import joined
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.labels import label_dtype
 from napari_tessera.large import chunked, passes
@@ -21,6 +22,7 @@ from napari_tessera.large.tiles import Slices, Tile
 from napari_tessera.measure import measure_objects
 from napari_tessera.overlapping import BlockPlan
 from napari_tessera.request import Request
+from napari_tessera.result import Found
 from napari_tessera.spec import Table
 
 SHARE_OF_LABELLING = 0.9
@@ -43,15 +45,15 @@ class Part:
         self.whole[(*self.frame, *index)] = values
 
 
-def run_in_blocks(request: Request) -> Job[tuple[Any, list[Table]]]:
+def run_in_blocks(request: Request) -> Job[Found]:
     """Label every frame in blocks; a folder of labels that does not get finished is removed.
 
     Returns
     -------
-    labels : array
-        NumPy, or zarr where the request names a folder to write to. Axes as in the request, without channels.
-    tables : list of table
-        One per frame: full measurements where image and labels fit into memory, otherwise numbers and sizes.
+    found : Found
+        Labels as NumPy, or as zarr where the request names a folder to write to; axes as in the request, without
+        channels. The table holds full measurements where image and labels fit into memory, otherwise numbers and sizes.
+        There are no further images: the method's own come from the whole image at once.
     """
     blocks, layout = request.blocks, request.layout
     assert blocks is not None
@@ -63,57 +65,61 @@ def run_in_blocks(request: Request) -> Job[tuple[Any, list[Table]]]:
     dtype = np.int32 if request.kind == "classes" else label_dtype(int(np.prod(shape, dtype=np.int64)))
     output = make_output(blocks.out, shape, blocks.size, dtype)
     try:
-        tables = yield from _run_frames(request, image, output)
+        tables, notes = yield from _run_frames(request, image, output)
     except BaseException:
         if blocks.out is not None:
             shutil.rmtree(blocks.out, ignore_errors=True)
         raise
-    return (output if blocks.out else np.ascontiguousarray(layout.from_working(output))), tables
+    labels = output if blocks.out else np.ascontiguousarray(layout.from_working(output))
+    return Found(labels, joined(tables, request), notes)
 
 
-def _run_frames(request: Request, image: Any, output: Any) -> Job[list[Table]]:
-    """Label frame after frame into `output`."""
+def _run_frames(request: Request, image: Any, output: Any) -> Job[tuple[list[Table], tuple[str, ...]]]:
+    """Label frame after frame into `output`; a note is told once."""
     assert request.blocks is not None
     tables: list[Table] = []
+    notes: dict[str, None] = {}
     frames = list(np.ndindex(image.shape[: len(request.layout.loops)]))
     with chunked.pool(request.blocks.workers, request.blocks.scheduler) as at:
         for done, index in enumerate(frames):
             found = sum(len(table["label"]) for table in tables) if request.kind == "objects" else 0
             job = _run_frame(request, image[index], Part(output, index), found, at)
-            tables.append((yield from part_of(job, done, 1, len(frames))))
-    return tables
+            table, said = yield from part_of(job, done, 1, len(frames))
+            tables.append(table)
+            notes |= dict.fromkeys(said)
+    return tables, tuple(notes)
 
 
-def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool) -> Job[Table]:
+def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool) -> Job[tuple[Table, tuple[str, ...]]]:
     """Label one frame; objects are numbered on from `found`."""
     assert request.blocks is not None
     channel_axis = len(request.layout.space) if request.layout.has_channels else None
     settings = {**request.parameters, "spacing": request.spacing, "channel_axis": channel_axis}
     name = f"{request.method.name}: `{request.main_name}`"
     frame = Frame(image, output, request.blocks.size, settings, name, found)
-    table = yield from part_of(_label(request, frame, output.frame, at), 0, SHARE_OF_LABELLING, 1)
+    table, notes = yield from part_of(_label(request, frame, output.frame, at), 0, SHARE_OF_LABELLING, 1)
     whole = (slice(None),) * len(request.layout.space)
     if not request.measure or not may_be_measured(image, request.blocks.out):
-        return table
+        return table, notes
     labels = np.asarray(output[whole])
     measuring = measure_objects(
         labels, np.asarray(image), channel_axis=channel_axis, spacing=request.spacing, unit=request.spatial.unit
     )
-    return (yield from part_of(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1))
+    return (yield from part_of(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1)), notes
 
 
-def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[Table]:
+def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[tuple[Table, tuple[str, ...]]]:
     """Run the method's two passes, or the method itself on overlapping blocks."""
+    notes: tuple[str, ...] = ()
     if request.method.two_pass is not None:
         sizes = yield from passes.label_two_pass(request.method.two_pass, frame, at)
     else:
         plan = yield from part_of(_plan(request, frame, at), 0, SHARE_OF_MEASURING, 1)
         extra = partial(_cut_to_tile, request, index)
         labelling = passes.label_overlapping(plan, extra, request.kind == "objects", frame, at)
-        sizes = yield from part_of(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
-    if sizes is None:
-        return {}
-    return {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:]}
+        sizes, notes = yield from part_of(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
+    table = {} if sizes is None else {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:]}
+    return table, notes
 
 
 def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:

@@ -2,93 +2,90 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from napari_tessera import labels as label_arrays
+from napari_tessera.frame_stack import NUMBERED_ON, Stack
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.measure import measure_objects
 from napari_tessera.request import Request, cropped
-from napari_tessera.result import Kind
+from napari_tessera.result import Found, Kind, Other
 from napari_tessera.spec import Table
 
 SHARE_OF_METHOD = 0.85
 
 
-def run_region(request: Request) -> Job[tuple[np.ndarray, Table]]:
-    """Run on the whole image, or on the request's region and lay the outcome into an image of zeros.
+def run_region(request: Request) -> Job[Found]:
+    """Run on the whole image, or on the request's region and lay the outcome into images of zeros.
 
     Returns
     -------
-    labels : array
-        In the axis order of the image, without channels; for probabilities float32, with the classes in front.
-    table : dict of str to array
-        One row per object; with frames, a column per looped axis says which frame the object is in.
+    found : Found
+        Every image in the axis order of the request, without channels; probabilities with the classes in front.
+        Tables have one row per object; with frames, a column per looped axis says which frame the object is in.
     """
     if request.region is None:
         return (yield from _run_all(request, None))
     part, crop = cropped(request)
-    found, table = yield from _run_all(part, crop.inside)
-    labels = np.zeros((*_in_front(found, part), *request.label_shape), found.dtype)
-    labels[(..., *crop.index_for(request.layout.label_axes))] = found
-    return labels, table
+    found = yield from _run_all(part, crop.inside)
+    n_axes = len(part.layout.label_axes)
+
+    def laid_out(data: np.ndarray) -> np.ndarray:
+        whole = np.zeros((*data.shape[: data.ndim - n_axes], *request.label_shape), data.dtype)
+        whole[(..., *crop.index_for(request.layout.label_axes))] = data
+        return whole
+
+    others = tuple(replace(other, data=laid_out(other.data)) for other in found.others)
+    return replace(found, labels=laid_out(found.labels), others=others)
 
 
-def _run_all(request: Request, inside: np.ndarray | None) -> Job[tuple[np.ndarray, Table]]:
+def _run_all(request: Request, inside: np.ndarray | None) -> Job[Found]:
     """Run the whole of a request, in blocks if it asks for them; labels outside `inside` (Y, X) are set to 0."""
     if request.blocks is None:
-        labels, tables = yield from run_frames(request, inside)
-    else:
-        from napari_tessera.blockwise import run_in_blocks
+        return (yield from run_frames(request, inside))
+    from napari_tessera.blockwise import run_in_blocks
 
-        labels, tables = yield from run_in_blocks(request)
-    return labels, _joined(tables, request)
+    return (yield from run_in_blocks(request))
 
 
-def run_frames(request: Request, inside: np.ndarray | None) -> Job[tuple[np.ndarray, list[Table]]]:
-    """Run frame after frame; objects are numbered on from frame to frame, classes keep their number."""
-    layout = request.layout
+def run_frames(request: Request, inside: np.ndarray | None) -> Job[Found]:
+    """Run frame after frame, and put each image of all frames together; a note is told once."""
     frames = list(np.ndindex(request.loop_shape))
-    labels = np.zeros((), np.int32)
-    tables: list[Table] = []
-    largest = 0
+    stacks: list[Stack] = []
+    notes: dict[str, None] = {}
     for done, frame in enumerate(frames):
-        found, table = yield from part_of(run_frame(request, frame, inside), done, 1, len(frames))
-        if request.kind == "objects":
-            if largest:
-                found = label_arrays.numbered_on(found, largest)
-                table = {**table, "label": table["label"] + largest} if table else table
-            largest = max(largest, int(found.max()))
-        tables.append(table)
-        if len(frames) == 1:
-            labels = found.reshape(_whole_shape(request, found))
-        else:
-            labels = _with_frame(labels, found, frame, request)
-    return np.ascontiguousarray(layout.from_working(labels)), tables
+        found = yield from part_of(run_frame(request, frame, inside), done, 1, len(frames))
+        images = (Other(request.method.name, request.kind, found.labels, found.table), *found.others)
+        stacks = stacks or [Stack(request, image) for image in images]
+        for stack, image in zip(stacks, images, strict=True):
+            stack.add(image, frame)
+        notes |= dict.fromkeys(found.notes)
+    main, *others = [stack.whole() for stack in stacks]
+    return Found(main.data, main.table, tuple(notes), tuple(others))
 
 
-def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | None) -> Job[tuple[np.ndarray, Table]]:
+def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | None) -> Job[Found]:
     """Run the method on one frame, keep what lies inside the region, and measure it."""
     arguments = frame_arguments(request, frame)
     main = arguments[request.main_name]
-    found = yield from part_of(request.method.function(**arguments), 0, SHARE_OF_METHOD, 1)
-    labels, table = found if isinstance(found, tuple) else (found, {})
+    found = Found.of((yield from part_of(request.method.function(**arguments), 0, SHARE_OF_METHOD, 1)))
     if inside is not None:
-        labels, table = keep_inside(labels, table, inside, request.kind)
-    if request.measure and request.kind != "probabilities":
-        yield Progress(SHARE_OF_METHOD, 1, "Measuring")
-        image = main if request.method.takes_image else None
-        measuring = measure_objects(
-            labels,
-            image,
-            channel_axis=arguments.get("channel_axis"),
-            spacing=request.spacing,
-            unit=request.spatial.unit,
-        )
-        measured = yield from part_of(measuring, SHARE_OF_METHOD, 1 - SHARE_OF_METHOD, 1)
-        table = _widened(measured, table)
-    return labels, table
+        found = keep_inside(found, inside, request.kind)
+    if not request.measure or request.kind == "probabilities":
+        return found
+    yield Progress(SHARE_OF_METHOD, 1, "Measuring")
+    measuring = measure_objects(
+        found.labels,
+        main if request.method.takes_image else None,
+        channel_axis=arguments.get("channel_axis"),
+        spacing=request.spacing,
+        unit=request.spatial.unit,
+    )
+    measured = yield from part_of(measuring, SHARE_OF_METHOD, 1 - SHARE_OF_METHOD, 1)
+    return replace(found, table=_widened(measured, found.table))
 
 
 def frame_arguments(request: Request, frame: tuple[int, ...] = ()) -> dict[str, Any]:
@@ -107,19 +104,28 @@ def frame_arguments(request: Request, frame: tuple[int, ...] = ()) -> dict[str, 
     return {**arguments, **request.parameters, **known}
 
 
-def keep_inside(labels: np.ndarray, table: Table, inside: np.ndarray, kind: Kind) -> tuple[np.ndarray, Table]:
-    """Set labels outside the region to 0; objects are renumbered and rows of those that vanish are dropped."""
-    labels = np.where(inside, labels, 0)
-    if kind != "objects":
-        return labels, table
-    old = label_arrays.first_seen(labels)
-    labels = label_arrays.renumber(labels)
-    if not table:
-        return labels, table
-    row_of = {label: row for row, label in enumerate(table["label"].tolist())}
+def keep_inside(found: Found, inside: np.ndarray, kind: Kind) -> Found:
+    """Set every image to 0 outside the region; objects are numbered anew, and rows of those that vanish are dropped."""
+    main = _cut(Other("", kind, found.labels, found.table), inside)
+    others = tuple(_cut(other, inside) for other in found.others)
+    return replace(found, labels=main.data, table=main.table, others=others)
+
+
+def _cut(image: Other, inside: np.ndarray) -> Other:
+    data = np.where(inside, image.data, 0)
+    if image.kind not in NUMBERED_ON:
+        return replace(image, data=data)
+    old = label_arrays.first_seen(data)
+    if image.kind == "segments":
+        old = np.sort(old)
+    numbers = np.arange(len(old) + 1, dtype=label_arrays.label_dtype(len(old)))
+    data = label_arrays.Mapping(np.append(0, old), numbers)[data]
+    if not image.table:
+        return replace(image, data=data)
+    row_of = {label: row for row, label in enumerate(image.table["label"].tolist())}
     rows = [row_of[label] for label in old.tolist()]
-    kept = {name: column[rows] for name, column in table.items()}
-    return labels, {**kept, "label": np.arange(1, len(old) + 1)}
+    kept = {name: column[rows] for name, column in image.table.items()}
+    return replace(image, data=data, table={**kept, "label": numbers[1:].astype(np.int64)})
 
 
 def _points_in_frame(points: np.ndarray, axes: str, loops: str, space: str, frame: tuple[int, ...]) -> np.ndarray:
@@ -129,47 +135,11 @@ def _points_in_frame(points: np.ndarray, axes: str, loops: str, space: str, fram
     return np.ascontiguousarray(points[here][:, [axes.index(axis) for axis in space]])
 
 
-def _in_front(found: np.ndarray, request: Request) -> tuple[int, ...]:
-    """Lengths of the axes before those of the request: the classes of probabilities."""
-    return found.shape[: found.ndim - len(request.layout.label_axes)]
-
-
-def _whole_shape(request: Request, found: np.ndarray) -> tuple[int, ...]:
-    """Shape of all frames together, from what was found in one."""
-    n_space = len(request.layout.space)
-    return (*found.shape[:-n_space], *request.loop_shape, *found.shape[-n_space:])
-
-
-def _with_frame(labels: np.ndarray, found: np.ndarray, frame: tuple[int, ...], request: Request) -> np.ndarray:
-    """Put one frame's labels into the whole; made with the first frame, widened when numbers outgrow it."""
-    if labels.ndim == 0:
-        labels = np.zeros(_whole_shape(request, found), found.dtype)
-    if found.dtype.itemsize > labels.dtype.itemsize:
-        labels = labels.astype(found.dtype)
-    place: tuple[Any, ...] = (..., *frame, *(slice(None),) * len(request.layout.space))
-    labels[place] = found
-    return labels
-
-
-def _joined(tables: list[Table], request: Request) -> Table:
-    """Put the frames' tables below each other, with a column for each looped axis."""
-    loops = request.layout.loops.lower()
-    placed = [
-        {**table, **{axis: np.full(len(table["label"]), index) for axis, index in zip(loops, frame, strict=True)}}
-        for frame, table in zip(np.ndindex(request.loop_shape), tables, strict=True)
-        if table
-    ]
-    if not placed:
-        return {}
-    names = [name for name in placed[0] if all(name in table for table in placed)]
-    return {name: np.concatenate([table[name] for table in placed]) for name in names}
-
-
 def _widened(measured: Table, extra: Table) -> Table:
-    """Add the method's own columns to the measured ones; both have one row per label, in order."""
+    """Put the method's own columns before the measured ones; both have one row per label, in order."""
     if not extra or len(extra["label"]) == len(measured["label"]):
-        return {**measured, **extra}
+        return {**extra, **measured}
     row_of = {label: row for row, label in enumerate(extra["label"].tolist())}
     rows = np.array([row_of.get(label, -1) for label in measured["label"].tolist()])
     columns = {name: np.where(rows >= 0, column[rows], np.nan) for name, column in extra.items() if name != "label"}
-    return {**measured, **columns}
+    return {"label": measured["label"], **columns, **measured}

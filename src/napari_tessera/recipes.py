@@ -28,11 +28,23 @@ def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, 
     for done, step in enumerate(steps):
         record = provenance.check_record(step)
         takes_labels = not method_named(record["method"]).takes_image
-        main = result.labels if takes_labels and result is not None else image
+        main = result_taken(result, steps[done - 1]) if takes_labels and result is not None else image
         request = yield from part_of(_bound_again(record, main, image, inputs), done, 0.1, len(steps))
         result = yield from part_of(job(request), done + 0.1, 0.9, len(steps))
     assert result is not None
     return result
+
+
+def result_taken(result: Result, recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Return the image of a result that its recipe hands on: the one that its last record names, or the first."""
+    record = recipe if isinstance(recipe, Mapping) else recipe[-1]
+    wanted = record.get("taken")
+    return next((image.data for image in result.images if image.name == wanted), result.labels)
+
+
+def _made_again(recipe: Any, image: Any) -> Job[np.ndarray]:
+    """Replay how an input was made."""
+    return result_taken((yield from replay(recipe, image)), recipe)
 
 
 def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str, Any]) -> Job[Request]:
@@ -44,7 +56,7 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
     described = record.get("inputs") or {}
     how_main_was_made = (described.get(main_name) or {}).get("made_by")
     if how_main_was_made and main is image and not (yield from _is_the_same(image, described[main_name])):
-        main = (yield from replay(how_main_was_made, image)).labels
+        main = yield from _made_again(how_main_was_made, image)
     for name in others:
         if name in inputs:
             options[name] = inputs[name]
@@ -109,7 +121,7 @@ def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:
 def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.ndarray]:
     """Make an input as it was made, or take it from the record."""
     if "made_by" in described:
-        return (yield from replay(described["made_by"], image)).labels
+        return (yield from _made_again(described["made_by"], image))
     array = provenance.embedded(described)
     if array is None:
         raise InputError(f"The recipe was made with a large `{name}` that it does not hold. Give it as {name}=array.")

@@ -1,8 +1,8 @@
-"""What a run returns: label images, their tables, and the record that replays it."""
+"""What a method finds, and what a run returns: label images, their tables, and the record that replays it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +10,59 @@ import numpy as np
 from napari_tessera.spatial import Spatial
 from napari_tessera.spec import Table
 
-Kind = Literal["objects", "classes", "probabilities"]
+Kind = Literal["objects", "segments", "classes", "probabilities"]
+"""What an image says of a pixel. Objects and segments have a number each, and those of the next frame are numbered on;
+objects are numbered in raster order, segments in an order of their own. Classes keep their number."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """A further image that a method found.
+
+    Attributes
+    ----------
+    name : str
+        What it shows, in a word that a file and a layer can be named after.
+    kind : Kind
+    data : array
+        The shape of the labels.
+    table : dict of str to array
+        One row per number; may be empty.
+    """
+
+    name: str
+    kind: Kind
+    data: np.ndarray
+    table: Table = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method found that has more to say than labels.
+
+    Attributes
+    ----------
+    labels : array
+        The image's spatial shape; 0 is background.
+    table : dict of str to array
+        One row per object, in the order of the labels; may be empty.
+    notes : tuple of str
+        Plain sentences that the user should read.
+    others : tuple of Other
+        Further images; for every image the same ones in the same order.
+    """
+
+    labels: np.ndarray
+    table: Table = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    others: tuple[Other, ...] = ()
+
+    @classmethod
+    def of(cls, found: Any) -> Found:
+        """Bring to one form what methods may return: labels, labels and a table, or all of this."""
+        if isinstance(found, Found):
+            return found
+        return cls(*found) if isinstance(found, tuple) else cls(found)
 
 
 @dataclass(frozen=True)
@@ -20,12 +72,12 @@ class LabelImage:
     Attributes
     ----------
     name : str
-        Name of the method that made it; of probabilities, the name of the class.
+        Name of the method that made it; of further images, what they show; of probabilities, the name of the class.
     data : array
         Integers, 0 is background. Probabilities are float32, 0 to 1.
     spatial : Spatial
         Where it lies in the world.
-    kind : "objects", "classes" or "probabilities"
+    kind : "objects", "segments", "classes" or "probabilities"
     table : dict of str to array
         One row per object (or class), in the order of the labels; may be empty.
     """
@@ -44,7 +96,8 @@ class Result:
     Attributes
     ----------
     images : tuple of LabelImage
-        One; for probabilities one per class but the background, in the order of the classes.
+        The labels, and what else the method shows; for probabilities one per class but the background, in the order of
+        the classes.
     provenance : dict
         Plain JSON: method, parameters, axes, spacing, inputs, versions, seconds. `tessera.run(provenance, image)`
         gives the same labels again.

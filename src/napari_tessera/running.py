@@ -12,8 +12,7 @@ from napari_tessera.errors import ModelError, ParameterError, RunError
 from napari_tessera.frames import run_region
 from napari_tessera.jobs import Job, Progress, forward, part_of
 from napari_tessera.request import Request
-from napari_tessera.result import LabelImage, Result
-from napari_tessera.spec import Table
+from napari_tessera.result import Found, LabelImage, Result
 
 
 def job(request: Request) -> Job[Result]:
@@ -22,7 +21,7 @@ def job(request: Request) -> Job[Result]:
     yield Progress(0, 100, "Starting")
     model = _model(request)
     try:
-        labels, table = yield from part_of(forward(run_region(request)), 0, 95, 100)
+        found = yield from part_of(forward(run_region(request)), 0, 95, 100)
     except MemoryError as error:
         raise RunError(
             f"{request.method.name} ran out of memory on an image of shape {request.main.shape}. "
@@ -31,16 +30,18 @@ def job(request: Request) -> Job[Result]:
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
     record = yield from part_of(_record(request, model, started, seconds), 95, 5, 100)
-    images = _images(request, labels, table)
-    return Result(images, record, (*request.notes, *_notes(request, images[0], model)))
+    images = _images(request, found)
+    return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], model)))
 
 
-def _images(request: Request, found: np.ndarray, table: Table) -> tuple[LabelImage, ...]:
-    """Name what was found: one label image, or the probabilities of each class."""
+def _images(request: Request, found: Found) -> tuple[LabelImage, ...]:
+    """Name what was found: the labels, or the probabilities of each class, and further images after them."""
+    placed = request.spatial
+    others = tuple(LabelImage(each.name, each.data, placed, each.kind, each.table) for each in found.others)
     if request.kind != "probabilities":
-        return (LabelImage(request.method.name, found, request.spatial, request.kind, table),)
-    names = request.method.class_names(request.parameters)
-    return tuple(LabelImage(*pair, request.spatial, request.kind, {}) for pair in zip(names, found, strict=True))
+        return (LabelImage(request.method.name, found.labels, placed, request.kind, found.table), *others)
+    named = zip(request.method.class_names(request.parameters), found.labels, strict=True)
+    return (*(LabelImage(name, data, placed, request.kind, {}) for name, data in named), *others)
 
 
 def _record(request: Request, model: dict[str, str] | None, started: str, seconds: float) -> Job[dict[str, Any]]:

@@ -128,6 +128,12 @@ class Declaration:
         """Names of the arguments that describe the image (`spacing`, `channel_axis`) and come from the caller."""
         return tuple(name for name, (_, hint, _) in self._arguments.items() if set(_roles(hint)) & set(CONTEXT))
 
+    @cached_property
+    def has_more_than_labels(self) -> bool:
+        """Whether the function returns a table, or more, beside its labels."""
+        returned = typing.get_type_hints(self.function, include_extras=True)["return"]
+        return Role.LABELS not in _roles(typing.get_args(returned)[-1])
+
     @property
     def defaults(self) -> dict[str, Any]:
         """Default of each parameter."""

@@ -25,6 +25,7 @@ from napari_tessera.jobs import Job, drive
 from napari_tessera.result import Kind, LabelImage, Result
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
+WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
 PATTERN_SIGNS = frozenset("*?[")
 
 
@@ -189,15 +190,16 @@ def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if not output.is_quiet:
-        _report(image, result, written[0])
+        _report(image, result, written)
 
 
-def _report(image: Path, result: Result, written: Path) -> None:
+def _report(image: Path, result: Result, written: Sequence[Path]) -> None:
     for note in result.notes:
         print(f"{image}: {note}", file=sys.stderr)
     seconds = result.provenance.get("seconds")
     took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
-    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written}")
+    further = "".join(f", {path}" for path in written[1 : len(result.images)])
+    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}{further}")
 
 
 def count_in_words(image: LabelImage) -> str:
@@ -206,9 +208,8 @@ def count_in_words(image: LabelImage) -> str:
         return f"probabilities of {image.name}"
     found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
     count = len(found)
-    word = "object" if image.kind == "objects" else "class"
-    plural = "s" if word == "object" else "es"
-    return f"{count} {word}{'' if count == 1 else plural}"
+    singular, plural = WORDS[image.kind]
+    return f"{count} {singular if count == 1 else plural}"
 
 
 def read_main(

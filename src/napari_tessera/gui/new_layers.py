@@ -19,10 +19,12 @@ CLASS_COLOURMAPS = ("bop orange", "bop blue", "bop purple", "green", "yellow", "
 def result_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any], number: int = 0) -> Layer:
     """Make a new layer from a result, placed as the image it came from: labels, or the probabilities of a class.
 
-    It is safe to call this in a worker thread: the layer belongs to no viewer yet. `number` counts the classes, each of
-    which gets a colour of its own.
+    It is safe to call this in a worker thread: the layer belongs to no viewer yet. `number` counts the images of the
+    result: further labels are named after what they show, and each class has a colour of its own.
     """
     if image.kind != "probabilities":
+        if number:
+            name, record = f"{name} · {image.name}", {**record, "taken": image.name}
         return labels_layer(image, placement, name, record)
     data, placed = _placed(image, placement)
     return Image(

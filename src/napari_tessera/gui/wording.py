@@ -23,6 +23,7 @@ PROPER = {
 }
 """Words that keep their own spelling."""
 
+WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
 AUTOMATIC = "auto"
 NO_LAYER = "(none)"
 SHORTEST_TOLD_SECONDS = 0.1
@@ -75,5 +76,5 @@ def summary_of(result: Result) -> str:
     if image.kind == "probabilities":
         return f"Probabilities of {', '.join(each.name for each in result.images)} in {took}."
     count = len(image.table["label"]) if image.table else int(image.data.max())
-    singular, plural = {"objects": ("object", "objects"), "classes": ("class", "classes")}[image.kind]
+    singular, plural = WORDS[image.kind]
     return f"{count} {singular if count == 1 else plural} in {took}."
