@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import napari_tessera as tessera
 from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.jobs import drive
 from napari_tessera.methods.watershed import reach, watershed
@@ -193,3 +194,12 @@ def test_progress_never_goes_back():
 
 def test_reach_follows_the_distance_between_markers():
     assert reach(min_distance=100.0) > reach(min_distance=5.0)
+
+
+def test_who_gives_a_mask_wants_the_foreground_of_the_mask():
+    mask = np.zeros((6, 8), np.int32)
+    mask[2:4, 2:5] = 1
+    image = np.full((6, 8), 7, np.uint8)
+    result = tessera.segment("watershed", image, mask=mask, min_size=0)
+    assert result.provenance["parameters"]["foreground"] == "mask"
+    np.testing.assert_array_equal(result.labels, mask)

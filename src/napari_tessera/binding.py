@@ -52,6 +52,7 @@ def bind(
 ) -> Request:
     """Check everything before any work starts; arguments as for `tessera.segment`."""
     chosen = method_named(method)
+    inputs_and_parameters |= chosen.implied(inputs_and_parameters)
     asked = {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
     main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
@@ -139,7 +140,7 @@ def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
 
 
 def check_models(method: Method, parameters: Mapping[str, Any]) -> None:
-    """Refuse the name of a model that there is not, or of one of another kind.
+    """Refuse the name of a model that there is not, or of one of another kind, where it matters.
 
     Raises
     ------
@@ -149,7 +150,7 @@ def check_models(method: Method, parameters: Mapping[str, Any]) -> None:
         If the model's file cannot be used.
     """
     for parameter in method.parameters:
-        if parameter.model is None:
+        if parameter.model is None or not parameter.matters(parameters):
             continue
         try:
             entry = catalogue.find(parameters[parameter.name])

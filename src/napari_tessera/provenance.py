@@ -130,7 +130,7 @@ def check_record(record: Any) -> dict[str, Any]:
         raise InputError(
             f"The recipe has format {record['tessera']}; this version reads up to {FORMAT}. Update napari-tessera."
         )
-    for key in ("parameters", "inputs", "region", "blocks", "model"):
+    for key in ("parameters", "inputs", "region", "blocks", "model", "models"):
         if not isinstance(record.get(key) or {}, Mapping):
             raise InputError(f"The recipe is damaged: its {key!r} should be a dictionary, but is {record[key]!r}.")
     if not all(isinstance(described or {}, Mapping) for described in (record.get("inputs") or {}).values()):

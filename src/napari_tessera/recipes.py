@@ -62,7 +62,7 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
             options[name] = inputs[name]
         elif described.get(name):
             options[name] = yield from _input_again(name, described[name], image)
-    parameters |= _same_model(record, method, parameters)
+    parameters |= _same_models(record, method, parameters)
     yield Progress(1, 1, "Checking")
     return bind(
         method.name,
@@ -84,25 +84,29 @@ def _blocks_again(record: Mapping[str, Any], main: Any, described: Mapping[str, 
     return False if size is None and is_as_large else size
 
 
-def _same_model(record: Mapping[str, Any], method: Method, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Find the very model file that the record was made with, whatever its name is now.
+def _same_models(record: Mapping[str, Any], method: Method, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Find the very model files that the record was made with, whatever their names are now.
 
     Raises
     ------
     ModelError
-        If it is not there; another file of its name would give other labels.
+        If one is not there; another file of its name would give other labels.
     """
-    recorded = record.get("model")
-    names = [parameter.name for parameter in method.parameters if parameter.model is not None]
-    if not recorded or not names:
-        return {}
-    asked, sha256 = parameters[names[0]], str(recorded.get("sha256"))
+    used = [entry.name for entry in method.parameters if entry.model is not None and entry.matters(parameters)]
+    recorded = record.get("models") or dict.fromkeys(used[:1], record.get("model"))
+    known = {name: model for name, model in recorded.items() if name in used and model}
+    renamed = {name: _name_now(parameters[name], model) for name, model in known.items()}
+    return {name: now for name, now in renamed.items() if now != parameters[name]}
+
+
+def _name_now(asked: str, recorded: Mapping[str, Any]) -> str:
+    sha256 = str(recorded.get("sha256"))
     with suppress(ParameterError, ModelError):
         if catalogue.find(asked).sha256() == sha256:
-            return {}
+            return asked
     for entry in catalogue.models():
         if not entry.error and entry.sha256() == sha256:
-            return {names[0]: entry.name}
+            return entry.name
     raise ModelError(
         f"The recipe was made with the model {recorded.get('name')!r} (SHA-256 {sha256[:12]}…), which is not here; "
         f'{asked!r} is another file now, or none. Import the original file, or take the entry "model" out of the '

@@ -83,6 +83,11 @@ class Method:
         """Say whether the labels are objects, classes or no labels but probabilities, given the parameters."""
         return parameters.get("output", self.kind)
 
+    def implied(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Say which settings follow from the inputs that are given: who gives a mask wants the rule that takes it."""
+        rules = [rule for entry in self.inputs[1:] if given.get(entry.name) is not None for rule in entry.shown_if]
+        return {rule.parameter: rule.values[0] for rule in rules if rule.parameter not in given}
+
     def class_names(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
         """Name the classes 1…K whose probabilities the method gives; empty where it gives none."""
         names = getattr(self.module, "class_names", None)

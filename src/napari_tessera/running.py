@@ -14,12 +14,15 @@ from napari_tessera.jobs import Job, Progress, forward, part_of
 from napari_tessera.request import Request
 from napari_tessera.result import Found, LabelImage, Result
 
+Models = dict[str, dict[str, str]]
+"""Name and SHA-256 of a model file, by the parameter that names it."""
+
 
 def job(request: Request) -> Job[Result]:
     """Run a request: yields `Progress`, returns the `Result`."""
     started, clock = provenance.now(), time.perf_counter()
     yield Progress(0, 100, "Starting")
-    model = _model(request)
+    models = _models(request)
     try:
         found = yield from part_of(forward(run_region(request)), 0, 95, 100)
     except MemoryError as error:
@@ -29,9 +32,9 @@ def job(request: Request) -> Job[Result]:
         ) from error
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
-    record = yield from part_of(_record(request, model, started, seconds), 95, 5, 100)
+    record = yield from part_of(_record(request, models, started, seconds), 95, 5, 100)
     images = _images(request, found)
-    return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], model)))
+    return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], models)))
 
 
 def _images(request: Request, found: Found) -> tuple[LabelImage, ...]:
@@ -44,7 +47,7 @@ def _images(request: Request, found: Found) -> tuple[LabelImage, ...]:
     return (*(LabelImage(name, data, placed, request.kind, {}) for name, data in named), *others)
 
 
-def _record(request: Request, model: dict[str, str] | None, started: str, seconds: float) -> Job[dict[str, Any]]:
+def _record(request: Request, models: Models, started: str, seconds: float) -> Job[dict[str, Any]]:
     main = yield from provenance.described(request.main)
     inputs: dict[str, Any] = {request.main_name: {"name": request.name, **main}}
     for name, array in request.inputs.items():
@@ -62,26 +65,29 @@ def _record(request: Request, model: dict[str, str] | None, started: str, second
         unit=request.spatial.unit,
         region=request.region and request.region.to_json(),
         blocks=request.blocks and request.blocks.to_json(),
-        model=model,
+        model=next(iter(models.values()), None),
+        **({"models": models} if len(models) > 1 else {}),
         started=started,
         seconds=seconds,
     )
 
 
-def _model(request: Request) -> dict[str, str] | None:
-    """Say which model file is used: its name and its SHA-256."""
+def _models(request: Request) -> Models:
+    """Say which model files are used: for each parameter that names one, its name and its SHA-256."""
+    used = {}
     for parameter in request.method.parameters:
-        if parameter.model is not None:
+        if parameter.model is not None and parameter.matters(request.parameters):
             entry = catalogue.find(request.parameters[parameter.name])
-            return {"name": entry.name, "sha256": entry.sha256()}
-    return None
+            used[parameter.name] = {"name": entry.name, "sha256": entry.sha256()}
+    return used
 
 
-def _notes(request: Request, image: LabelImage, model: dict[str, str] | None) -> tuple[str, ...]:
+def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ...]:
     notes = []
-    if model is not None and not _is_still_there(request, model):
+    if models and not _are_still_there(request, models):
+        names = " and ".join(repr(model["name"]) for model in models.values())
         notes.append(
-            f"The file of the model {model['name']!r} was replaced or removed during the run; the record names the one "
+            f"The file of the model {names} was replaced or removed during the run; the record names the one "
             "that was there at the start."
         )
     if image.kind != "probabilities" and isinstance(image.data, np.ndarray) and not image.data.any():
@@ -89,9 +95,9 @@ def _notes(request: Request, image: LabelImage, model: dict[str, str] | None) ->
     return tuple(notes)
 
 
-def _is_still_there(request: Request, model: dict[str, str]) -> bool:
+def _are_still_there(request: Request, models: Models) -> bool:
     try:
-        return _model(request) == model
+        return _models(request) == models
     except (ParameterError, ModelError):
         return False
 

@@ -74,7 +74,7 @@ def given_parameters(arguments: argparse.Namespace, method: Method | Declaration
 
 def without_effect(method: Method, given: Mapping[str, Any]) -> list[str]:
     """Say which settings and inputs were given although, with the others as they are, they change nothing."""
-    values = {**method.declaration.defaults, **given}
+    values = {**method.declaration.defaults, **given, **method.implied(given)}
     entries: list[Parameter | Input] = [*method.parameters, *method.inputs[1:]]
     return [
         f"{flag(entry.name)} has no effect: it is used {_conditions(entry.shown_if, method)[0]}."
