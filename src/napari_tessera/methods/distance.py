@@ -11,9 +11,7 @@ import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
-
-FAR = np.float32(1e18)
-"""Squared distance of a pixel that has seen no background yet; its sums stay finite in float32."""
+from napari_tessera.kernels.envelope import FAR, lower_envelope
 
 
 def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[np.ndarray]:
@@ -110,35 +108,9 @@ def _measure_columns(squares: np.ndarray, step: np.float32) -> None:
             first, last = max(y - 1, 0), min(stop + 1, height)
             for row in range(first, last):
                 column[row - first] = squares[row, x]
-            _lower_envelope(column, last - first, step, vertices, bounds)
+            lower_envelope(column, last - first, step, vertices, bounds)
             _fill_run(squares, x, first, last, column, step, vertices, bounds)
             y = stop
-
-
-@numba.njit(nogil=True, cache=True)
-def _lower_envelope(
-    column: np.ndarray, length: int, step: np.float32, vertices: np.ndarray, bounds: np.ndarray
-) -> None:
-    """Find which pixels' parabolas form the lower envelope, and from where on each of them is the lowest."""
-    square = step * step
-    top = 0
-    vertices[0] = 0
-    bounds[0] = -np.inf
-    for row in range(1, length):
-        while True:
-            other = vertices[top]
-            rise = (column[row] - column[other]) / square
-            crossing = np.float32((rise / (row - other) + row + other) / 2)
-            if top == 0 or crossing > bounds[top]:
-                break
-            top -= 1
-        if crossing <= bounds[top]:
-            vertices[top] = row
-        else:
-            top += 1
-            vertices[top] = row
-            bounds[top] = crossing
-    bounds[top + 1] = np.inf
 
 
 @numba.njit(nogil=True, cache=True)
