@@ -7,8 +7,9 @@ import pytest
 from tiny_models import bright_net
 
 from napari_tessera.jobs import drive
-from napari_tessera.large import seeing
-from napari_tessera.large.seeing import Looking, bounded, find_scale, see, windows_to_look_at
+from napari_tessera.large import scale as scales
+from napari_tessera.large.scale import bounded, windows_to_look_at
+from napari_tessera.large.seeing import Looking, find_scale, see
 from napari_tessera.large.view import View
 from napari_tessera.nn.forward import Network
 from napari_tessera.nn.intensity import measure_levels
@@ -59,8 +60,8 @@ def test_a_model_that_knows_no_size_sees_the_image_as_it_is(net):
 
 
 def test_a_large_image_is_looked_at_in_windows(monkeypatch):
-    monkeypatch.setattr(seeing, "WHOLE_PX", 100)
-    monkeypatch.setattr(seeing, "WINDOW_PX", {2: 40})
+    monkeypatch.setattr(scales, "WHOLE_PX", 100)
+    monkeypatch.setattr(scales, "WINDOW_PX", {2: 40})
     view = view_of(np.tile(bright_square(), (3, 3)))
     assert [window.shape for window in windows_to_look_at(view, 1.0, 2)] == [(40, 40)] * 4
     assert scale(network(size=math.log(0.5)), view) == pytest.approx(4, rel=0.02)

@@ -103,23 +103,23 @@ def _predict_windows(network: Network, grid: Grid, read: Read, windows: list[Win
     mirrors = list(itertools.product([False, True], repeat=network.ndim)) if averaging else [(False,) * network.ndim]
     done, total = 0, len(windows)
     batches = list(same_sized(windows, network.windows_at_once))
-    with _threads() as (reading, computing):
+    with reader_and_worker() as (reading, computing):
         coming = [reading.submit(_read_batch, read, grid, batches[0])]
         for index, batch in enumerate(batches):
             text = f"Tile {min(done + len(batch), total)} of {total} on {network.device.title}"
-            images = yield from _waited_for(coming.pop(), Progress(done, total, text))
+            images = yield from waited_for(coming.pop(), Progress(done, total, text))
             if index + 1 < len(batches):
                 coming.append(reading.submit(_read_batch, read, grid, batches[index + 1]))
             for turn, mirror in enumerate(mirrors):
                 step = Progress(done + len(batch) * turn / len(mirrors), total, text)
-                found = yield from _waited_for(computing.submit(_mirrored_forward, network, images, mirror), step)
+                found = yield from waited_for(computing.submit(_mirrored_forward, network, images, mirror), step)
                 _add(scores, found, batch, grid, 1 / len(mirrors))
             done += len(batch)
     return scores
 
 
 @contextmanager
-def _threads() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+def reader_and_worker() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
     """Open a thread to read and one to compute; nobody waits for them at the end."""
     reading, computing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     try:
@@ -129,7 +129,7 @@ def _threads() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
             each.shutdown(wait=False, cancel_futures=True)
 
 
-def _waited_for(future: Future[Done], progress: Progress) -> Job[Done]:
+def waited_for(future: Future[Done], progress: Progress) -> Job[Done]:
     """Wait for another thread, with a sign of life every now and then."""
     while not wait([future], BEAT_SECONDS).done:
         yield progress

@@ -10,10 +10,8 @@ import numpy as np
 
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.large.predict import predict
-from napari_tessera.large.tiles import tiles
+from napari_tessera.large.scale import search_scale
 from napari_tessera.large.view import View
-from napari_tessera.nn.intensity import network_channels
-from napari_tessera.nn.wide import is_wide
 
 if TYPE_CHECKING:
     from napari_tessera.nn.forward import Network
@@ -21,18 +19,6 @@ if TYPE_CHECKING:
 Scores = dict[str, np.ndarray]
 """By head, float32 (K, [Z,] Y, X) on the network's grid."""
 
-LOOKS = 3
-"""How often the scale is looked at again before it is taken as found."""
-SAME_SCALE = 0.1
-"""Change of the logarithm of the scale below which another look is not worth its time."""
-SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 4.0
-MOST_PIXELS = 10e6
-"""Largest image, in network pixels, to which small objects are magnified; beyond, they are magnified less."""
-WHOLE_PX = 2e6
-"""Largest image, in network pixels, that is looked at as a whole to find the scale; of a larger one, some windows."""
-WINDOW_PX = {2: 512, 3: 96}
-WINDOWS = 4
-MOST_CANDIDATES = 256
 FEWEST_OBJECT_PX = 20
 
 
@@ -87,75 +73,22 @@ def find_scale(network: Network, view: View, how: Looking) -> Job[tuple[float, S
     Scores or None
         Of the whole image at that scale, if it was looked at as a whole.
     """
-    usual_px, factor = network.header.get("diameter_px"), 1.0
+    usual_px = network.header.get("diameter_px")
     if usual_px and how.diameter_px is not None:
         return usual_px / how.diameter_px, None
     if not usual_px or "size" not in network.architecture.heads:
-        return factor, None
-    for look in range(LOOKS):
-        windows = windows_to_look_at(view, factor, network.ndim)
-        is_whole = windows[0].shape == view.shape
-        if look == LOOKS - 1 and not is_whole:
-            break
-        looking = _look_at(network, windows, factor, Looking(tile_px=how.tile_px))
-        found = yield from part_of(looking, look, 1, LOOKS)
-        seen_px = seen_diameter(found, usual_px)
-        better = factor if seen_px is None else bounded(factor * usual_px / seen_px, view.shape)
-        if look == LOOKS - 1 or abs(np.log(better / factor)) < SAME_SCALE:
-            return factor, found[0] if is_whole else None
-        factor = better
-    return factor, None
+        return 1.0, None
 
+    def look(window: View, factor: float) -> Job[Scores]:
+        return predicted(network, window, factor, Looking(tile_px=how.tile_px))
 
-def _look_at(network: Network, windows: Sequence[View], factor: float, how: Looking) -> Job[list[Scores]]:
-    found = []
-    for done, window in enumerate(windows):
-        looking = predicted(network, window, factor, how)
-        found.append((yield from part_of(looking, done, 1, len(windows))))
-    return found
+    def diameter(found: Sequence[Scores], factor: float) -> float | None:
+        return seen_diameter(found, usual_px)
+
+    return (yield from search_scale(view, network.ndim, usual_px, look, diameter))
 
 
 def seen_diameter(found: Sequence[Scores], usual_px: float) -> float | None:
     """Return the usual diameter that the object pixels speak of, in network pixels; None with hardly any."""
     sizes = np.concatenate([scores["size"][0][scores["classes"][0] < 0.5] for scores in found])
     return float(usual_px * np.exp(np.median(sizes))) if sizes.size >= FEWEST_OBJECT_PX else None
-
-
-def bounded(factor: float, shape: Sequence[int]) -> float:
-    """Keep an estimated scale where the network's image is neither tiny nor huge."""
-    plane_px = float(np.prod(shape[-2:], dtype=np.float64))
-    most = max(1.0, np.sqrt(MOST_PIXELS / plane_px))
-    return float(np.clip(factor, SMALLEST_FACTOR, min(LARGEST_FACTOR, most)))
-
-
-def windows_to_look_at(view: View, factor: float, ndim: int) -> list[View]:
-    """Choose what the scale is found from: all of a small image, of a large one some windows with much in them.
-
-    Parameters
-    ----------
-    view : View
-        A plane, or a volume.
-    factor : float
-    ndim : int
-        Of the network; planes of a volume are looked at by a network for planes.
-    """
-    grid_px = np.prod(np.multiply(view.shape, view.factors(factor)))
-    if ndim == view.ndim and grid_px <= WHOLE_PX:
-        return [view]
-    sides = [max(1, round(WINDOW_PX[ndim] / each)) for each in view.factors(factor)]
-    sides[: view.ndim - ndim] = [1] * (view.ndim - ndim)
-    places = [tile.write for tile in tiles(view.shape, sides, (0,) * view.ndim)]
-    places = places[:: -(-len(places) // MOST_CANDIDATES)]
-    places.sort(key=lambda place: _content(view.cut(place)), reverse=True)
-    # From the fuller half, but not its top alone: that may be dirt.
-    chosen = places[: max(WINDOWS, len(places) // 2)][:: max(1, len(places) // (2 * WINDOWS))][:WINDOWS]
-    parts = [view.cut(place) for place in chosen]
-    return [part.plane(0, 0) for part in parts] if ndim < view.ndim else parts
-
-
-def _content(part: View) -> float:
-    """Say how much there is to see, from every eighth pixel."""
-    values = part.image[..., ::8, ::8, :] if part.has_channels else part.image[..., ::8, ::8]
-    if is_wide(values.dtype):  # whose squares may not be representable
-        values = network_channels(values, part.levels, is_coloured=part.has_channels)
-    return float(values.std())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,7 +17,11 @@ from napari_tessera.methods.grey import RGB_TO_LUMINANCE, to_grey
 from napari_tessera.nn.intensity import kind_of
 
 if TYPE_CHECKING:
+    from napari_tessera.large.view import View
+    from napari_tessera.nn.detecting import Detector
     from napari_tessera.nn.forward import Network
+
+Loaded = TypeVar("Loaded")
 
 LARGEST_FACTOR = 8
 """An object is magnified by no more than this, where the user gives its diameter."""
@@ -116,15 +121,43 @@ def check_diameter(entry: ModelEntry, diameter: float | None, shape: tuple[int, 
 
 
 def loaded(entry: ModelEntry, device: str) -> Job[Network]:
-    """Load torch, the model and what decodes its scores, without keeping anybody waiting."""
+    """Load torch, a U-Net and what decodes its scores, without keeping anybody waiting."""
+    return _loading(partial(_load_network, entry, device))
+
+
+def loaded_detector(entry: ModelEntry, device: str) -> Job[Detector]:
+    """Load torch, a Mask R-CNN and what makes objects of its detections, without keeping anybody waiting."""
+    return _loading(partial(_load_detector, entry, device))
+
+
+def _loading(load: Callable[[], Loaded]) -> Job[Loaded]:
     from napari_tessera.nn.loading import load_torch
 
     yield from part_of(load_torch(), 0, 3, 4)
-    return (yield from part_of(in_background(partial(_load, entry, device), "Loading the model"), 3, 1, 4))
+    return (yield from part_of(in_background(load, "Loading the model"), 3, 1, 4))
 
 
-def _load(entry: ModelEntry, device: str) -> Network:
+def _load_network(entry: ModelEntry, device: str) -> Network:
     from napari_tessera.nn.forward import load_network
 
     import_module("napari_tessera.large.volumes")
     return load_network(entry.path, device)
+
+
+def _load_detector(entry: ModelEntry, device: str) -> Detector:
+    from napari_tessera.nn.detecting import load_detector
+
+    import_module("napari_tessera.large.detected_volumes")
+    return load_detector(entry.path, device)
+
+
+def viewed(
+    entry: ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], objects: str
+) -> Job[View]:
+    """Measure the brightness of the whole image, by which the network sees it."""
+    from napari_tessera.large.view import View
+    from napari_tessera.nn.intensity import measure_levels, turned
+
+    measure = partial(measure_levels, image, kind_of(entry.header))
+    levels = yield from in_background(measure, "Measuring brightness")
+    return View(image, turned(levels, objects), has_channels, spacing)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import numpy as np
+from typing import Annotated, Any, Literal
 
 from napari_tessera import catalogue
-from napari_tessera.bands import in_background
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions, loaded
+from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions, loaded, viewed
 from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX, is_better_in_blocks, overlapping
 from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
-
-if TYPE_CHECKING:
-    from napari_tessera.large.view import View
 
 __all__ = [
     "BLOCK_PX",
@@ -153,22 +146,10 @@ def unet(
     from napari_tessera.large.seeing import Looking
     from napari_tessera.large.volumes import Stacking, segment
 
-    view = yield from part_of(_viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
+    view = yield from part_of(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
     looking, wanted = Looking(diameter, averaging, tile), Wanted(output, level, min_size)
     stacking = Stacking(volume == "orientations", overlap)
     return (yield from part_of(segment(network, view, looking, wanted, stacking), 2, 18, 20))
-
-
-def _viewed(
-    entry: catalogue.ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], objects: str
-) -> Job[View]:
-    """Measure the brightness of the whole image, by which the network sees it."""
-    from napari_tessera.large.view import View
-    from napari_tessera.nn.intensity import kind_of, measure_levels, turned
-
-    measure = partial(measure_levels, image, kind_of(entry.header))
-    levels = yield from in_background(measure, "Measuring brightness")
-    return View(image, turned(levels, objects), has_channels, spacing)
 
 
 def class_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:

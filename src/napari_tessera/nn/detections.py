@@ -77,6 +77,11 @@ class Detections:
         """Return the same objects in an image in which this one begins at row `down_px` and column `right_px`."""
         return replace(self, boxes=self.boxes + self.boxes.new_tensor([right_px, down_px, right_px, down_px]))
 
+    def to(self, device: str) -> Detections:
+        """Return the same on another device."""
+        parts = (self.boxes, self.labels, self.scores, self.masks)
+        return Detections(*(each.to(device) for each in parts), self.left)
+
     def chosen(self, which: Tensor) -> Detections:
         """Return the objects with these indices, in this order."""
         return Detections(self.boxes[which], self.labels[which], self.scores[which], self.masks[which], self.left)

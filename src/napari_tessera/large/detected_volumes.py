@@ -1,0 +1,177 @@
+"""Find objects with a Mask R-CNN in what it is shown: a plane, or a volume plane by plane."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.labels import run_starts
+from napari_tessera.large.detecting import detect
+from napari_tessera.large.found_objects import Rows, objects_of
+from napari_tessera.large.planes import stitch_planes
+from napari_tessera.large.scale import search_scale
+from napari_tessera.large.view import View
+from napari_tessera.nn.detected_objects import Acceptance, LeftOut, seen_diameter
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.detecting import Detector
+    from napari_tessera.nn.detections import Detections
+
+
+@dataclass(frozen=True)
+class Searching:
+    """How to look for objects.
+
+    Attributes
+    ----------
+    diameter_px : float or None
+        Usual diameter of an object along X; None means estimated.
+    tile_px : int or None
+        Side of a tile of the network's grid, without its overlap; None means as time and memory allow.
+    min_size : int
+        Objects of fewer pixels are dropped, in 3-D of fewer voxels.
+    least_overlap : float
+        Intersection over union from which on objects of neighbouring planes are linked.
+    """
+
+    diameter_px: float | None = None
+    tile_px: int | None = None
+    min_size: int = 0
+    least_overlap: float = 0.25
+
+
+def find_objects(
+    network: Detector, view: View, how: Searching, which: Acceptance
+) -> Job[tuple[np.ndarray, Rows, LeftOut]]:
+    """Find the scale, then the objects.
+
+    Returns
+    -------
+    labels : int32 array of the shape of the view
+        0 background, 1…N in raster order.
+    rows : Rows
+    left : LeftOut
+        Added up over the planes.
+    """
+    factor, seen = yield from part_of(find_scale(network, view, how, which), 0, 1, 10)
+    if view.ndim == network.ndim:
+        return (yield from part_of(_in_plane(network, view, factor, how, which, seen), 1, 9, 10))
+    planes, rows, left = yield from part_of(_plane_by_plane(network, view, factor, how, which), 1, 8, 10)
+    labels, joined = yield from part_of(linked(planes, rows, how.least_overlap, how.min_size), 9, 1, 10)
+    return labels, joined, left
+
+
+def find_scale(
+    network: Detector, view: View, how: Searching, which: Acceptance
+) -> Job[tuple[float, Detections | None]]:
+    """Find the scale at which the objects have the size that the network knows.
+
+    Returns
+    -------
+    float
+        Network pixels per image pixel along X; of a network that knows no size, as its settings say.
+    Detections or None
+        Of the whole image at that scale, if it was looked at as a whole.
+    """
+    usual_px = network.header.get("diameter_px")
+    if not usual_px:
+        return network.scale_of(view.shape[-2:]), None
+    if how.diameter_px is not None:
+        return usual_px / how.diameter_px, None
+
+    def look(window: View, factor: float) -> Job[Detections]:
+        return _detected(network, window, factor, how, which)
+
+    def diameter(found: Sequence[Detections], factor: float) -> float | None:
+        seen_px = seen_diameter(found, which)
+        return None if seen_px is None else seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
+
+    return (yield from search_scale(view, network.ndim, usual_px, look, diameter))
+
+
+def _detected(network: Detector, view: View, factor: float, how: Searching, which: Acceptance) -> Job[Detections]:
+    factors = view.factors(factor)
+    return detect(network, view.shape, view.read, factors, lowest_score=which.faintest, tile_px=how.tile_px)
+
+
+def _in_plane(
+    network: Detector, view: View, factor: float, how: Searching, which: Acceptance, seen: Detections | None = None
+) -> Job[tuple[np.ndarray, Rows, LeftOut]]:
+    """Find the objects of a plane, unless they have been seen already, and paint them."""
+    if seen is None:
+        seen = yield from part_of(_detected(network, view, factor, how, which), 0, 8, 10)
+    is_aligned = network.settings.is_aligned
+    return (yield from part_of(objects_of(seen, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
+
+
+def _plane_by_plane(
+    network: Detector, view: View, factor: float, how: Searching, which: Acceptance
+) -> Job[tuple[np.ndarray, list[Rows], LeftOut]]:
+    """Find the objects of each plane; they are numbered plane by plane."""
+    planes, rows, left = np.empty(view.shape, np.int32), [], LeftOut()
+    in_plane = replace(how, min_size=0)  # voxels are counted at the end
+    for z in range(len(planes)):
+        job = _in_plane(network, view.plane(0, z), factor, in_plane, which)
+        planes[z], own, cut = yield from part_of(job, z, 1, len(planes))
+        rows.append(own)
+        left += cut
+    return planes, rows, left
+
+
+def linked(
+    planes: np.ndarray, rows: Sequence[Rows], least_overlap: float, min_size: int
+) -> Job[tuple[np.ndarray, Rows]]:
+    """Link the objects of neighbouring planes, and put together what is known of them.
+
+    An object of the volume has the class and the score of its best plane.
+    """
+    places = []
+    for z, plane in enumerate(planes):
+        yield Progress(z, 2 * len(planes), "Linking planes")
+        places.append(first_pixels(plane))
+    labels = yield from part_of(stitch_planes(planes, least_overlap, min_size), 1, 1, 2)
+    numbers = [plane.reshape(-1)[at] for plane, at in zip(labels, places, strict=True)]
+    return labels, put_together(rows, numbers)
+
+
+def first_pixels(plane: np.ndarray) -> np.ndarray:
+    """Return the flat position of the first pixel of each of the objects 1…N."""
+    flat = plane.reshape(-1)
+    starts = run_starts(flat)
+    values, first = np.unique(flat[starts], return_index=True)
+    return starts[first[values > 0]]
+
+
+def put_together(rows: Sequence[Rows], numbers: Sequence[np.ndarray]) -> Rows:
+    """Make rows of the objects of a volume from those of its planes.
+
+    Parameters
+    ----------
+    rows : sequence of Rows
+        Of each plane.
+    numbers : sequence of (N,) array
+        Which object of the volume each became, from 1; 0 if it was dropped.
+    """
+    depths = np.repeat(np.arange(len(rows)), [len(each) for each in numbers])
+    flat = Rows.joined(rows)
+    low, high = np.column_stack([depths, flat.low]), np.column_stack([depths + 1, flat.high])
+    owners = np.concatenate(numbers).astype(np.int64)
+    order = np.lexsort((-flat.scores, owners))  # by object, its best plane first
+    order = order[owners[order] > 0]
+    starts = np.flatnonzero(np.diff(owners[order], prepend=0))
+    best = order[starts]
+    if not len(best):
+        return Rows(flat.classes[best], flat.scores[best], low[best], high[best], best, best)
+    return Rows(
+        flat.classes[best],
+        flat.scores[best],
+        np.minimum.reduceat(low[order], starts),
+        np.maximum.reduceat(high[order], starts),
+        np.add.reduceat(flat.claimed_px[order], starts),
+        np.add.reduceat(flat.lost_px[order], starts),
+    )

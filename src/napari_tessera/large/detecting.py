@@ -1,0 +1,146 @@
+"""Detect the objects of an image of any size, tile after tile.
+
+Tiles overlap, so that an object that one of them cuts is whole in another. Memory holds a few tiles at a time, and of
+each object found a mask of m×m points.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Sequence
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_tessera.bands import in_background
+from napari_tessera.errors import OutOfMemory
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.large.predict import MOST_READ_PX, reader_and_worker, waited_for
+from napari_tessera.large.rescale import Grid, Read, network_grid, read_window
+from napari_tessera.nn.joined_detections import Tile, join
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.detecting import Detector
+    from napari_tessera.nn.detections import Detections
+
+SMALLEST_TILE_PX = 64
+"""Side, overlap not counted, below which a tile is not made smaller for lack of memory."""
+
+
+def detect(
+    network: Detector,
+    shape: Sequence[int],
+    read: Read,
+    factor: float | Sequence[float] = 1.0,
+    *,
+    lowest_score: float = 0.0,
+    tile_px: int | None = None,
+) -> Job[Detections]:
+    """Detect the objects of a plane.
+
+    Parameters
+    ----------
+    network : Detector
+    shape : (Y, X)
+        Of the image.
+    read : callable
+        Gives the network's channels of a window of the image, float32 (C, Y, X); it is called from one other thread,
+        for one window at a time.
+    factor : float, or one per axis
+        Network pixels per image pixel.
+    lowest_score : float
+        Detections below it are left out.
+    tile_px : int, optional
+        Side of a tile without its overlap, in network pixels; by default as large as time and memory allow. After an
+        out-of-memory error it is halved.
+
+    Returns
+    -------
+    Detections
+        Highest score first, in pixels of the image.
+
+    Raises
+    ------
+    OutOfMemory
+        If memory does not suffice for the smallest tiles.
+    RunError
+        If the network fails otherwise.
+
+    Notes
+    -----
+    Closing the job returns at once; a tile that is being computed is finished in the background and forgotten.
+    """
+    grid = network_grid(shape, factor)
+    side = largest_tile(network, grid) if tile_px is None else min(tile_px, max(grid.size))
+    while True:
+        try:
+            found = yield from part_of(_detect_tiles(network, grid, read, side, lowest_score), 0, 95, 100)
+            break
+        except (OutOfMemory, MemoryError):
+            if side <= SMALLEST_TILE_PX:
+                raise
+        gc.collect()  # the error's traceback may hold what the tile had taken
+        side = max(SMALLEST_TILE_PX, side // 2)
+    joining = partial(join, found, grid.size, network.settings.box_nms_thresh)
+    joined = yield from part_of(in_background(joining, "Joining tiles"), 95, 5, 100)
+    down, right = (length / size for length, size in zip(grid.shape, grid.size, strict=True))
+    return joined.scaled(down, right)
+
+
+def largest_tile(network: Detector, grid: Grid) -> int:
+    """Return the largest side of a tile, without its overlap, that time and memory allow."""
+    at_once = min(network.pixels_at_once(), MOST_READ_PX * grid.share)
+    return max(SMALLEST_TILE_PX, int(at_once**0.5) - network.overlap_px)
+
+
+def tiles_over(size: Sequence[int], side: int, overlap: int, step: int) -> list[Tile]:
+    """Cover a grid of `size` with tiles that share `overlap` pixels with their neighbours.
+
+    Parameters
+    ----------
+    size : (Y, X)
+    side : int
+        Of a tile without its overlap; tiles are made as even as the step allows, and no larger than this, rounded up.
+    overlap, step : int
+        Tiles begin at multiples of `step`, where the network's pooling begins anew.
+
+    Examples
+    --------
+    >>> [(tile.left, tile.width) for tile in tiles_over((64, 400), side=128, overlap=64, step=64)]
+    [(0, 192), (128, 192), (256, 144)]
+    """
+    rows, columns = (_cuts(length, side, overlap, step) for length in size)
+    cut = itertools.product(rows, columns)
+    return [Tile(top, left, bottom - top, right - left) for (top, bottom), (left, right) in cut]
+
+
+def _cuts(length: int, side: int, overlap: int, step: int) -> list[tuple[int, int]]:
+    own = max(1, length - overlap)
+    apart = ceil(own / ceil(own / side) / step) * step
+    return [(start, min(length, start + apart + overlap)) for start in range(0, own, apart)]
+
+
+def _detect_tiles(
+    network: Detector, grid: Grid, read: Read, side: int, lowest_score: float
+) -> Job[list[tuple[Tile, Detections]]]:
+    """Look into tile after tile in one thread, while another one reads what comes next."""
+    tiles = tiles_over(grid.size, side, network.overlap_px, network.step)
+    found = []
+    with reader_and_worker() as (reading, computing):
+        coming = [reading.submit(_read_tile, read, grid, tiles[0])]
+        for done, tile in enumerate(tiles):
+            step = Progress(done, len(tiles), f"Tile {done + 1} of {len(tiles)} on {network.device.title}")
+            image = yield from waited_for(coming.pop(), step)
+            if done + 1 < len(tiles):
+                coming.append(reading.submit(_read_tile, read, grid, tiles[done + 1]))
+            looking = computing.submit(network.detect, image, lowest_score)
+            found.append((tile, (yield from waited_for(looking, step))))
+    return found
+
+
+def _read_tile(read: Read, grid: Grid, tile: Tile) -> np.ndarray:
+    window = [(tile.top, tile.top + tile.height), (tile.left, tile.left + tile.width)]
+    return read_window(read, grid, window)

@@ -1,0 +1,160 @@
+"""Run a Mask R-CNN on a device: prepared once for inference, arrays in, detections out, in the computer's memory.
+
+Normalisation is folded into the convolutions, channels lie last in memory, and the backbone runs in low precision where
+the device is faster at it; the heads always run in float32. Nothing limits how many objects are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_tessera.nn import device as devices
+from napari_tessera.nn.detection_cost import pixels_at_once
+from napari_tessera.nn.detections import Detections
+from napari_tessera.nn.detector import MaskRCNN
+from napari_tessera.nn.folding import folded
+from napari_tessera.nn.forward import in_plain_words
+from napari_tessera.nn.image_batch import scale_factor
+from napari_tessera.nn.weights import load_mask_rcnn
+
+UNLIMITED: Mapping[str, Any] = {
+    "min_size": None, "max_size": None,
+    "rpn_pre_nms_top_n_test": None, "rpn_post_nms_top_n_test": None, "box_detections_per_img": None,
+}  # fmt: skip
+"""Settings under which a tile is taken as it is, and all its objects are found."""
+COARSEST_STRIDE_PX = 64
+"""Pixels of the image for each of the coarsest level of the pyramid."""
+
+
+class Detector:
+    """A Mask R-CNN ready to run on one device. It is never changed, and may be used from several threads.
+
+    Parameters
+    ----------
+    net : MaskRCNN
+        Trained; it is copied.
+    header : mapping
+        Of its model file.
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    is_exact : bool
+        Compute everything in float32, also where the device has something faster.
+
+    Attributes
+    ----------
+    header : mapping
+    architecture : Architecture
+    device : devices.Device
+        What it runs on.
+    dtype : torch.dtype
+        Number type of its backbone.
+    overlap_px : int
+        How far tiles should overlap, so that hardly an object is whole in none of them.
+
+    Raises
+    ------
+    ParameterError
+        If this computer has no such device.
+    """
+
+    ndim = 2
+    step = COARSEST_STRIDE_PX
+
+    def __init__(
+        self, net: MaskRCNN, header: Mapping[str, Any] | None = None, device: str = "auto", is_exact: bool = False
+    ) -> None:
+        kind = devices.choose(device)
+        self.header = dict(header or {})
+        self.architecture = net.architecture
+        self.device = devices.describe(kind)
+        self.dtype = torch.float32 if is_exact else devices.low_precision(kind)
+        self.settings = net.settings
+        self.overlap_px = overlap_px(self.header)
+        with in_plain_words(self.device.title):
+            self._net = folded(net).requires_grad_(False).to(kind, memory_format=torch.channels_last)
+            self._net.backbone.to(self.dtype)
+            self._net.settings = replace(net.settings, **UNLIMITED)
+
+    def pixels_at_once(self) -> int:
+        """Return how many pixels a tile should hold, for it to take a second or so and to fit in memory."""
+        return pixels_at_once(self.architecture, self.device.kind, self.dtype)
+
+    def scale_of(self, shape: Sequence[int]) -> float:
+        """Return by how much an image of `shape` (Y, X) is scaled by a model that wants one size of all images."""
+        return scale_factor(shape, self.settings) or 1.0
+
+    def detect(self, image: np.ndarray, lowest_score: float | None = None) -> Detections:
+        """Detect the objects in an image.
+
+        Parameters
+        ----------
+        image : float32 array (C, Y, X)
+            What `network_channels` makes of an image.
+        lowest_score : float, optional
+            Detections below it are left out and counted.
+
+        Returns
+        -------
+        Detections
+            In the computer's memory; boxes in pixels of the image.
+
+        Raises
+        ------
+        OutOfMemory
+            If the device has too little memory for an image of this size.
+        RunError
+            If torch fails otherwise.
+        """
+        with in_plain_words(self.device.title), torch.inference_mode():
+            pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(self.device.kind)
+            [found] = self._net.detect([pixels], lowest_score)
+            return found.to("cpu")
+
+
+USUAL_DIAMETERS_SHARED = 4
+"""How far tiles overlap, in usual diameters of an object."""
+SHARED_PX = 256
+"""How far tiles overlap where no diameter is known."""
+
+
+def overlap_px(header: Mapping[str, Any]) -> int:
+    """Return how far tiles should overlap, in multiples of the coarsest stride."""
+    usual_px = header.get("diameter_px")
+    wanted = USUAL_DIAMETERS_SHARED * usual_px if usual_px else SHARED_PX
+    return -int(-wanted // COARSEST_STRIDE_PX) * COARSEST_STRIDE_PX
+
+
+def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False) -> Detector:
+    """Load a model file onto a device, or return it as loaded before; a file that has changed is loaded anew.
+
+    Parameters
+    ----------
+    path : path
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    is_exact : bool
+        Compute everything in float32, also where the device has something faster.
+
+    Raises
+    ------
+    ModelError
+        If the file holds no Mask R-CNN of ours.
+    ParameterError
+        If this computer has no such device.
+    """
+    whole = Path(path).resolve()
+    changed = whole.stat().st_mtime_ns if whole.exists() else 0
+    return _loaded(whole, changed, devices.choose(device), is_exact)
+
+
+@lru_cache(maxsize=3)
+def _loaded(path: Path, changed_ns: int, device: str, is_exact: bool) -> Detector:
+    """Load a file as it was at one time; the time is there to tell its versions apart."""
+    return Detector(*load_mask_rcnn(path), device, is_exact)
