@@ -62,7 +62,6 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
     FileError
         If there is no such card, or it is no text.
     """
-    from napari_tessera.large.objects import Decoding
     from napari_tessera.nn.intensity import channel_names, normalisation
 
     is_objects = plan.task == "objects"
@@ -81,8 +80,18 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
         "channels": channel_names(plan.kind, plan.n_channels),
         "normalisation": normalisation(plan.kind, plan.n_channels),
         "diameter_px": plan.diameter_px,
-        "decoding": asdict(Decoding()) if is_objects else {},
+        "decoding": decoding_of(plan),
     }
+
+
+def decoding_of(plan: Plan) -> dict[str, float]:
+    """Return how scores become objects, unless it is decided otherwise on the validation images."""
+    from napari_tessera.large.objects import Decoding
+    from napari_tessera.nn.detected_objects import Acceptance
+
+    if plan.network == "mask-rcnn":
+        return {name: value for name, value in asdict(Acceptance()).items() if value is not None}
+    return asdict(Decoding()) if plan.task == "objects" else {}
 
 
 def check_widths(plan: Plan) -> None:
@@ -93,7 +102,7 @@ def check_widths(plan: Plan) -> None:
     ParameterError
     """
     try:
-        check_architecture(plan.architecture().as_json())
+        check_architecture(plan.described_network())
     except ValueError as error:
         raise ParameterError(f"Training: {error}.", "widths") from error
 

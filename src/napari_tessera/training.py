@@ -20,7 +20,7 @@ from napari_tessera.trained_model import Trained, check_widths, describe, report
 from napari_tessera.validation import score_network
 
 if TYPE_CHECKING:
-    from napari_tessera.nn.unet import UNet
+    from napari_tessera.nn.weights import Network
     from napari_tessera.train.dataset import Dataset
     from napari_tessera.train.plan import Plan
 
@@ -36,7 +36,7 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Trained:
-    """Train a U-Net on labelled images, and write it as a model file.
+    """Train a network on labelled images, and write it as a model file.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def learnt_model(
     for doubt in data.doubts:
         yield Progress(1, 1, doubt, {"warning": doubt})
 
-    def validate(net: UNet) -> Job[dict[str, float]]:
+    def validate(net: Network) -> Job[dict[str, float]]:
         return score_network(net, header, data.check, settings.device)
 
     checkpoint = Checkpoint(saved, plan.as_json() | {DATA: data.digest})

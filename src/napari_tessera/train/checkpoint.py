@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_tessera.errors import InputError, ModelError
-from napari_tessera.nn.unet import UNet
-from napari_tessera.nn.weights import read_tensors, tensors_of, write_tensors
+from napari_tessera.nn.weights import Network, read_tensors, tensors_of, write_tensors
 
 DATA = "data"
 """Name in the identity of a run of the digest of its images and labels."""
@@ -26,7 +25,7 @@ class State:
 
     Attributes
     ----------
-    net : UNet
+    net : UNet or MaskRCNN
     average : dict
         Weights that follow those of `net` slowly; they are the ones that are scored and kept.
     optimiser : Optimizer
@@ -42,7 +41,7 @@ class State:
         Time spent before `began`, which is when this process took over.
     """
 
-    net: UNet
+    net: Network
     average: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
     step: int = 0

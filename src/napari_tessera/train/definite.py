@@ -19,6 +19,9 @@ from napari_tessera.train.plan import Plan, learn
 from napari_tessera.train.settings import BALANCED, Training, numbers
 
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
+DETECTION_WIDTHS = (32, 64, 128, 256)
+DETECTION_STEP_PX = 32
+"""What the sides of the patches of a Mask R-CNN are multiples of."""
 PATCH_PX = {2: 160, 3: 64}
 DIAMETER_PX = {2: 32.0, 3: 16.0}
 TIMED_STEPS = 5
@@ -35,12 +38,14 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
         If a setting does not suit the others or the data.
     """
     ndim = settings.ndim
-    widths = WIDTHS[ndim] if settings.widths is None else whole_numbers(settings.widths, "widths")
-    patch_px = patch_for(settings, 2 ** (len(widths) - 1))
+    widths = widths_for(settings)
+    is_unet = settings.network == "unet"
+    patch_px = patch_for(settings, 2 ** (len(widths) - 1) if is_unet else DETECTION_STEP_PX)
     is_mixed = settings.precision == "mixed" or (
         settings.precision == "auto" and low_precision(device) == torch.bfloat16
     )
     return Plan(
+        network=settings.network,
         task=settings.task,
         steps=settings.steps,
         ndim=ndim,
@@ -55,10 +60,31 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
         validations=settings.validations,
         intensity_changes=settings.intensity_changes,
         loss=settings.loss,
+        mask_loss=settings.mask_loss,
         class_weights=class_weights(settings, data),
         mixed=is_mixed,
         seed=settings.seed,
     )
+
+
+def widths_for(settings: Training) -> tuple[int, ...]:
+    """Return the channels of the network at each level.
+
+    Raises
+    ------
+    ParameterError
+    """
+    is_unet = settings.network == "unet"
+    if settings.widths is None:
+        return WIDTHS[settings.ndim] if is_unet else DETECTION_WIDTHS
+    widths = whole_numbers(settings.widths, "widths")
+    if not is_unet and len(widths) != len(DETECTION_WIDTHS):
+        raise ParameterError(
+            f"Training: `widths` has {len(widths)} numbers, but a Mask R-CNN has {len(DETECTION_WIDTHS)} levels. Give "
+            f"as many, such as {','.join(map(str, DETECTION_WIDTHS))}.",
+            "widths",
+        )
+    return widths
 
 
 def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:
@@ -85,7 +111,7 @@ def patch_for(settings: Training, step: int) -> int:
     if patch_px % step:
         nearest = max(step, round(patch_px / step) * step)
         raise ParameterError(
-            f"Training: `patch` is {patch_px}, but with these widths it must be a multiple of {step}, such as "
+            f"Training: `patch` is {patch_px}, but for this network it must be a multiple of {step}, such as "
             f"{nearest}.",
             "patch",
         )
@@ -106,12 +132,12 @@ def class_weights(settings: Training, data: Dataset) -> tuple[float, ...] | None
         if settings.task == "objects":
             raise ParameterError(
                 'Training: `class_weights` is "balanced", but objects are balanced already: small ones and borders '
-                "count more. Leave it out, or give three numbers.",
+                "count more. Leave it out, or give one number for each class.",
                 "class_weights",
             )
         return balanced([example.sizes for example in data.learn], data.n_classes)
     found = numbers(settings.class_weights, "class_weights")
-    count = 3 if settings.task == "objects" else data.n_classes
+    count = data.n_classes if settings.task == "classes" else 3 if settings.network == "unet" else 2
     if len(found) != count:
         raise ParameterError(
             f"Training: `class_weights` has {len(found)} numbers, but there are {count} classes, background included.",

@@ -17,21 +17,20 @@ from torch import Tensor, nn
 
 from napari_tessera.errors import RunError
 from napari_tessera.jobs import Job, Progress, part_of
-from napari_tessera.nn.unet import UNet
-from napari_tessera.nn.weights import tensors_of
+from napari_tessera.nn.weights import Network, tensors_of
 from napari_tessera.train.checkpoint import Checkpoint, State
 from napari_tessera.train.schedule import Schedule
 
 Batch = Any
 Draw = Callable[[np.random.Generator], Batch]
 LossParts = Callable[[nn.Module, Batch], dict[str, Tensor]]
-Validate = Callable[[UNet], Job[dict[str, float]]]
+Validate = Callable[[Network], Job[dict[str, float]]]
 LARGEST_LOSS = 1e4
 """Beyond this a network has come apart; at the start losses are around 3."""
 
 
 def train(
-    net: UNet,
+    net: Network,
     draw: Draw,
     loss_parts: LossParts,
     schedule: Schedule,
@@ -43,7 +42,7 @@ def train(
 
     Parameters
     ----------
-    net : UNet
+    net : UNet or MaskRCNN
         Changed in place.
     draw : function (numpy Generator) -> batch
         Draws a batch; called with a generator of its own at each step.
@@ -95,7 +94,7 @@ def train(
     return state
 
 
-def start(net: UNet, schedule: Schedule, checkpoint: Checkpoint | None) -> State:
+def start(net: Network, schedule: Schedule, checkpoint: Checkpoint | None) -> State:
     """Begin, or take up where the checkpoint left off."""
     is_fused = next(net.parameters()).device.type in ("cpu", "cuda")
     optimiser = torch.optim.AdamW(

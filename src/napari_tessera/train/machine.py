@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 
@@ -10,12 +11,15 @@ from napari_tessera.errors import ParameterError
 from napari_tessera.io.architecture import tensor_shapes
 from napari_tessera.nn.device import free_bytes
 from napari_tessera.train.plan import Plan
+from napari_tessera.train.settings import NetworkKind
 
 VALUES_PER_CHANNEL = {False: 12, True: 8}
 """float32 values that a step keeps per pixel and channel of each level, without and with mixed precision.
 
 Measured were 17 to 30, and 14 with mixed precision; what is refused by these numbers is certain not to fit.
 """
+FINEST_STRIDE_PX: Mapping[NetworkKind, int] = {"unet": 1, "mask-rcnn": 4}
+"""Pixels of a patch for each of the network's finest level."""
 COPIES_OF_WEIGHTS = 6
 """The weights, their gradients, two moments of each, the running average, and the best so far."""
 
@@ -50,8 +54,8 @@ def check_memory(plan: Plan, device: str) -> None:
 
 def least_bytes(plan: Plan) -> int:
     """Estimate, from below, the memory that a step needs."""
-    shapes = tensor_shapes(plan.architecture().as_json())
-    n_pixels = plan.batch * plan.patch_px**2 * (plan.depth_px or 1)
+    shapes = tensor_shapes(plan.described_network())
+    n_pixels = plan.batch * plan.patch_px**2 * (plan.depth_px or 1) / FINEST_STRIDE_PX[plan.network] ** plan.ndim
     n_features = sum(width * n_pixels / 2 ** (plan.ndim * level) for level, width in enumerate(plan.widths))
     n_weights = sum(math.prod(shape) for shape in shapes.values())
     return 4 * int(VALUES_PER_CHANNEL[plan.mixed] * n_features + COPIES_OF_WEIGHTS * n_weights)

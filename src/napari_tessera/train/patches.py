@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from napari_tessera.nn.intensity import clipped, from_colours, network_channels
 from napari_tessera.train.augment import dim_some_objects, random_intensity, random_placement
 from napari_tessera.train.examples import Example
-from napari_tessera.train.targets import NOT_PAINTED
+from napari_tessera.train.targets import BACKGROUND, NOT_PAINTED
 
 NEAR_A_PLACE = 0.7
 """Share of the patches that are drawn around an object, small and large ones alike; the rest lie anywhere."""
@@ -46,6 +46,9 @@ class Sampling:
         Share of the patches of bright objects in which some are made dimmer.
     intensity_changes : float
         See `augment.random_intensity`.
+    is_dark_outside : bool
+        Beyond the image a patch is dark, and background, as for a network that sees images end there. Otherwise the
+        image goes on mirrored, and nothing there is painted.
     """
 
     size_px: int = 160
@@ -56,6 +59,7 @@ class Sampling:
     native_spread: float = 0.65
     dim_share: float = 0.25
     intensity_changes: float = 1.0
+    is_dark_outside: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,7 +108,8 @@ def draw_patch(
     places = random_placement(whole, rng, factor, example.anisotropy)
     centre = draw_centre(example, np.array(sampling.shape) / factors, rng)
     places += centre.reshape(-1, *(1,) * len(whole))
-    labels = sample_labels(example.labels, places)
+    is_outside = beyond(example.labels.shape, places) if sampling.is_dark_outside else None
+    labels = sample_labels(example.labels, places, NOT_PAINTED if is_outside is None else BACKGROUND)
     colours = sample_channels(example, places, factors)
     is_turned, has_own_channels = example.levels.inverted, example.levels.kind == "channels"
     if not is_turned and rng.random() < sampling.dim_share:
@@ -114,7 +119,8 @@ def draw_patch(
     )
     targets = make_targets(labels, example, factor, inner)
     cut = colours[(slice(None), *inner)]
-    return clipped(cut) if has_own_channels else from_colours(cut, is_turned), targets
+    channels = clipped(cut) if has_own_channels else from_colours(cut, is_turned)
+    return channels if is_outside is None else np.where(is_outside[inner], np.float32(0), channels), targets
 
 
 def draw_factor(example: Example, sampling: Sampling, rng: np.random.Generator) -> float:
@@ -136,13 +142,17 @@ def draw_centre(example: Example, sides_px: np.ndarray, rng: np.random.Generator
     return np.clip(centre, margin, shape - margin).astype(np.float32)
 
 
-def sample_labels(labels: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Take the nearest label; outside the image nothing is painted."""
-    at = np.rint(places).astype(np.int64)
-    shape = np.array(labels.shape).reshape(-1, *(1,) * labels.ndim)
-    inside = np.all((at >= 0) & (at < shape), axis=0)
-    at = np.where(inside, at, 0)
-    return np.where(inside, labels[tuple(at)], NOT_PAINTED)
+def beyond(shape: Sequence[int], places: np.ndarray) -> np.ndarray:
+    """Say which places (ndim, [Z,] Y, X) lie outside an image of `shape`: ([Z,] Y, X)."""
+    at = np.rint(places)
+    return np.any((at < 0) | (at >= np.reshape(shape, (-1, *(1,) * len(shape)))), axis=0)
+
+
+def sample_labels(labels: np.ndarray, places: np.ndarray, outside: int = NOT_PAINTED) -> np.ndarray:
+    """Take the nearest label; there are none outside the image."""
+    is_outside = beyond(labels.shape, places)
+    at = np.where(is_outside, 0, np.rint(places).astype(np.int64))
+    return np.where(is_outside, outside, labels[tuple(at)])
 
 
 def sample_channels(example: Example, places: np.ndarray, factors: np.ndarray) -> np.ndarray:

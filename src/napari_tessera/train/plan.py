@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from napari_tessera.jobs import Job
+from napari_tessera.nn.detection_settings import Architecture as DetectionArchitecture
+from napari_tessera.nn.detector import MaskRCNN
 from napari_tessera.nn.intensity import CHANNELS, Kind
 from napari_tessera.nn.unet import Architecture, UNet
+from napari_tessera.nn.weights import Network
 from napari_tessera.train.checkpoint import Checkpoint, State
 from napari_tessera.train.classes import class_batch, class_head_loss, class_targets
+from napari_tessera.train.detection import (
+    criteria_of,
+    detection_architecture,
+    detection_batch,
+    detection_loss,
+    detection_targets,
+)
 from napari_tessera.train.examples import Example
 from napari_tessera.train.loop import Draw, LossParts, Validate, train
 from napari_tessera.train.losses import class_loss
 from napari_tessera.train.objects import object_batch, object_loss, object_targets
-from napari_tessera.train.patches import Sampling, draw_batch, image_weights
+from napari_tessera.train.patches import MakeTargets, Sampling, draw_batch, image_weights
 from napari_tessera.train.schedule import Schedule
-from napari_tessera.train.settings import Loss
+from napari_tessera.train.settings import Loss, NetworkKind
 from napari_tessera.train.targets import HEADS
+
+PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train a U-Net; two runs with one plan on the same images give the same weights.
+    """How to train a network; two runs with one plan on the same images give the same weights.
 
     Parameters
     ----------
+    network : {"unet", "mask-rcnn"}
     task : {"objects", "classes"}
     steps : int
         Batches to learn from.
@@ -39,7 +53,7 @@ class Plan:
     kind, n_channels
         Kind of images, and how many channels they have; see `nn.intensity`.
     widths : sequence of int
-        Channels of the network at each level, from full resolution down.
+        Channels of the network at each level, from the finest down.
     diameter_px : float or None
         Usual diameter of an object at which the network works; images are rescaled to it. None for classes.
     patch_px, depth_px : int
@@ -50,13 +64,14 @@ class Plan:
         How often the network is scored on the validation images, evenly spread.
     intensity_changes : float
         See `augment.random_intensity`.
-    loss, class_weights
-        See `losses.class_loss`.
+    loss, mask_loss, class_weights
+        See `losses.class_loss`; `mask_loss` is that of the masks of a Mask R-CNN, and not used for a U-Net.
     mixed : bool
         Compute in bfloat16 where that is sound.
     seed : int
     """
 
+    network: NetworkKind = "unet"
     task: Literal["objects", "classes"] = "objects"
     steps: int = 2000
     ndim: Literal[2, 3] = 2
@@ -71,6 +86,7 @@ class Plan:
     validations: int = 10
     intensity_changes: float = 1.0
     loss: Loss = "combined"
+    mask_loss: Loss = "combined"
     class_weights: Sequence[float] | None = None
     mixed: bool = True
     seed: int = 0
@@ -80,15 +96,28 @@ class Plan:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def architecture(self) -> Architecture:
+    def architecture(self) -> Architecture | DetectionArchitecture:
         """Return the network that is trained."""
         channels = CHANNELS if self.kind == "colours" else self.n_channels
+        if self.network == "mask-rcnn":
+            return detection_architecture(channels, self.diameter_px or 1.0, self.patch_px, self.widths)
         heads = HEADS if self.task == "objects" else {"classes": self.n_classes}
         return Architecture(channels, heads, self.widths, self.ndim)
 
+    def described_network(self) -> dict[str, Any]:
+        """Return the architecture as the header of a model file has it."""
+        kind = "mask_rcnn" if self.network == "mask-rcnn" else "unet"
+        return {"kind": kind, **self.architecture().as_json()}
+
     def sampling(self) -> Sampling:
         """Return how patches are drawn: objects at their usual size, classes at the scale of the images."""
-        common = Sampling(self.patch_px, self.diameter_px, self.depth_px, intensity_changes=self.intensity_changes)
+        common = Sampling(
+            self.patch_px,
+            self.diameter_px,
+            self.depth_px,
+            intensity_changes=self.intensity_changes,
+            is_dark_outside=self.network == "mask-rcnn",
+        )
         if self.task == "objects":
             return common
         return replace(common, diameter_px=None, size_spread=0.15, native_share=0, dim_share=0)
@@ -97,6 +126,7 @@ class Plan:
         """Cool down over the second half."""
         return Schedule(
             self.steps,
+            peak_rate=PEAK_RATES[self.network],
             warm_steps=min(200, self.steps // 10),
             cool_steps=self.steps // 2,
             validate_every=max(1, -(-self.steps // self.validations)),
@@ -116,16 +146,17 @@ def learn(
     save_seconds: float = 60.0,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Job[State]:
-    """Train a U-Net as planned; see `loop.train` for what it yields and returns."""
+    """Train a network as planned; see `loop.train` for what it yields and returns."""
     net = new_network(plan, device)
     draw, loss_parts = task_of(plan, examples, torch.device(device))
     return train(net, draw, loss_parts, plan.schedule(save_seconds), checkpoint, validate, should_stop)
 
 
-def new_network(plan: Plan, device: str = "cpu") -> UNet:
+def new_network(plan: Plan, device: str = "cpu") -> Network:
     """Make a network with random weights, the same for the same seed."""
     torch.manual_seed(plan.seed)
-    net = UNet(plan.architecture())
+    architecture = plan.architecture()
+    net: Network = UNet(architecture) if isinstance(architecture, Architecture) else MaskRCNN(architecture)
     layout = torch.channels_last if plan.ndim == 2 else torch.channels_last_3d
     for parameter in net.parameters():
         if parameter.ndim == plan.ndim + 2:
@@ -133,20 +164,53 @@ def new_network(plan: Plan, device: str = "cpu") -> UNet:
     return net.to(device)
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What differs from task to task.
+
+    Attributes
+    ----------
+    make_targets : function
+        See `patches.MakeTargets`.
+    as_batch : function (patches, targets, numpy Generator) -> batch
+    loss_parts : function (net, batch) -> dict of str to Tensor
+    """
+
+    make_targets: MakeTargets
+    as_batch: Callable[[np.ndarray, Sequence[Any], np.random.Generator], Any]
+    loss_parts: Callable[..., dict[str, torch.Tensor]]
+
+
 def task_of(plan: Plan, examples: Sequence[Example], device: torch.device) -> tuple[Draw, LossParts]:
     """Return how to draw a batch for the task, and the parts of its loss."""
     sampling, weights = plan.sampling(), image_weights(examples)
-    weight_of_class = None if plan.class_weights is None else torch.tensor(plan.class_weights, device=device)
-    of_classes = class_loss(plan.loss, weight_of_class)
-    is_objects = plan.task == "objects" and plan.diameter_px is not None
-    make_targets = object_targets(plan.diameter_px or 1.0) if is_objects else class_targets
-    as_batch: Callable[..., Any] = object_batch if is_objects else class_batch
-    head_loss: Callable[..., dict[str, torch.Tensor]] = object_loss if is_objects else class_head_loss
+    lesson = lesson_of(plan, device)
 
     def draw(rng: np.random.Generator) -> Any:
-        return as_batch(*draw_batch(examples, weights, sampling, make_targets, plan.batch, rng), device)
+        patches, targets = draw_batch(examples, weights, sampling, lesson.make_targets, plan.batch, rng)
+        return lesson.as_batch(patches, targets, rng)
 
-    def loss_parts(net: torch.nn.Module, batch: Any) -> dict[str, torch.Tensor]:
-        return head_loss(net, batch, of_classes)
+    return draw, lesson.loss_parts
 
-    return draw, loss_parts
+
+def lesson_of(plan: Plan, device: torch.device) -> Lesson:
+    """Choose targets, batches and losses by network and task."""
+    diameter_px = plan.diameter_px or 1.0
+    of_classes = class_loss(plan.loss, torch.tensor(plan.class_weights, device=device) if plan.class_weights else None)
+    if plan.network == "mask-rcnn":
+        return Lesson(
+            detection_targets(diameter_px),
+            lambda patches, truths, rng: detection_batch(patches, truths, int(rng.integers(2**63)), device),
+            partial(detection_loss, criteria=criteria_of(of_classes, class_loss(plan.mask_loss))),
+        )
+    if plan.task == "objects":
+        return Lesson(
+            object_targets(diameter_px),
+            lambda patches, targets, _: object_batch(patches, targets, device),
+            partial(object_loss, class_loss=of_classes),
+        )
+    return Lesson(
+        class_targets,
+        lambda patches, targets, _: class_batch(patches, targets, device),
+        partial(class_head_loss, class_loss=of_classes),
+    )

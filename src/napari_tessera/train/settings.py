@@ -11,15 +11,19 @@ from napari_tessera.errors import ParameterError
 from napari_tessera.spec import Declaration, Range, ShownIf
 
 Loss = Literal["combined", "dice", "weighted-ce", "focal"]
+NetworkKind = Literal["unet", "mask-rcnn"]
 BALANCED = "balanced"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How to train a U-Net on labelled images.
+    """How to train a network on labelled images.
 
     Parameters
     ----------
+    network : {"unet", "mask-rcnn"}
+        A U-Net says of each pixel what it is. A Mask R-CNN finds objects, in planes, each with a score and a mask of
+        its own, so that objects may lie on top of each other.
     task : {"objects", "classes"}
         What the labels are: one number per object, or one number per class of pixels.
     painted : bool
@@ -38,10 +42,13 @@ class Training:
         Classes are learnt at the scale of the images.
     loss : {"combined", "dice", "weighted-ce", "focal"}
         What is made smaller: cross-entropy and half of the Dice loss, or one of Dice (Milletari et al. 2016), weighted
-        cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017).
+        cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017). Of a Mask R-CNN, the loss of what
+        is in each box.
+    mask_loss : {"combined", "dice", "weighted-ce", "focal"}
+        The loss of which pixels of a box belong to its object.
     class_weights : str
-        How much a pixel of each class counts, background first, such as 1,5,5; or "balanced": the rarer the more.
-        Auto: all the same. The network of objects has three classes: background, object, border.
+        How much a pixel (of a Mask R-CNN: a box) of each class counts, background first, such as 1,5,5; or "balanced":
+        the rarer the more. Auto: all the same. The U-Net of objects has three classes: background, object, border.
     steps : int
         Batches to learn from.
     minutes : float
@@ -53,8 +60,8 @@ class Training:
     batch : int
         Patches per step.
     widths : str
-        Channels of the network at each level, from full resolution down, with commas between. Auto:
-        24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D.
+        Channels of the network at each level, from the finest down, with commas between. Auto: for a U-Net
+        24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D; for a Mask R-CNN, which has four levels, 32,64,128,256.
     intensity_changes : float
         How strongly brightness, contrast, sharpness and noise of the patches are changed at random: more for images of
         many microscopes, less where outlines in the labels follow the glow around objects; 0 leaves them as they are.
@@ -85,6 +92,7 @@ class Training:
         What to cite when using the model.
     """
 
+    network: NetworkKind = "unet"
     task: Literal["objects", "classes"] = "objects"
     painted: bool = False
     ignore: Annotated[int | None, Range(0)] = None
@@ -93,6 +101,7 @@ class Training:
     validation: Annotated[float, Range(0, 0.9)] = 0.15
     diameter: Annotated[float | None, Range(4, 500, unit="px"), ShownIf("task", "objects")] = None
     loss: Loss = "combined"
+    mask_loss: Annotated[Loss, ShownIf("network", "mask-rcnn")] = "combined"
     class_weights: str | None = None
     steps: Annotated[int, Range(1, 10_000_000)] = 2000
     minutes: Annotated[float | None, Range(0.1, unit="min")] = None
@@ -127,9 +136,36 @@ def checked_settings(values: Mapping[str, Any]) -> Training:
         Naming the setting that is unknown or out of range.
     """
     settings = Training(**DECLARATION.checked(values))
+    check_network(settings)
     check_weights(settings)
     check_threads(settings.threads)
     return settings
+
+
+def check_network(settings: Training) -> None:
+    """Refuse what the network cannot learn.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if settings.network == "unet":
+        if settings.mask_loss != Training.mask_loss:
+            raise ParameterError(
+                'Training: `mask_loss` is the loss of a Mask R-CNN\'s masks, but `network` is "unet". Leave it out, or '
+                'choose the network "mask-rcnn".',
+                "mask_loss",
+            )
+    elif settings.task != "objects":
+        raise ParameterError(
+            'Training: `task` is "classes", but a Mask R-CNN finds objects. Choose the network "unet".', "task"
+        )
+    elif settings.ndim != 2:
+        raise ParameterError(
+            "Training: `ndim` is 3, but a Mask R-CNN sees planes. Choose 2 (it then finds the objects of a volume "
+            'plane by plane), or the network "unet".',
+            "ndim",
+        )
 
 
 def check_threads(count: int | None) -> None:
