@@ -1,0 +1,199 @@
+"""Countable things and amorphous stuff put together: every pixel gets a class, every thing its own number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.labels import chunks, label_dtype
+from napari_tessera.spec import Table
+from napari_tessera.things_and_stuff import BACKGROUND, STUFF, THING, Stuff, Things
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How conflicts are resolved.
+
+    Attributes
+    ----------
+    least_score : float
+        Things of a lower score are dropped.
+    least_remaining : float
+        Things of which a smaller share is left beside things of higher score are dropped.
+    smallest_stuff_px : int
+        A class of stuff with fewer pixels in the image is dropped; each of its pixels goes to the nearest that is left.
+    """
+
+    least_score: float = 0.0
+    least_remaining: float = 0.5
+    smallest_stuff_px: int = 0
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Every pixel in one segment.
+
+    Attributes
+    ----------
+    segments : array of int
+        Things are 1…n in raster order, then follows one segment for each class of stuff.
+    table : dict
+        ``label``, ``class`` (its name), ``kind`` ("thing" or "stuff"), ``score`` (NaN where there is none), ``pixels``.
+    classes : array of int32
+        Class of each pixel: 1 is background, then the classes of things, then those of stuff. A class has the same
+        number in every image of one kind.
+    class_table : dict
+        ``label``, ``class``, ``kind`` and ``pixels`` of each class that occurs.
+    """
+
+    segments: np.ndarray
+    table: Table
+    classes: np.ndarray
+    class_table: Table
+
+
+def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] | None = None) -> Job[Fused]:
+    """Lay things over stuff, so that every pixel is in exactly one segment.
+
+    Things win over stuff. What is dropped by the rules leaves its pixels to the stuff there; if all stuff is too small,
+    the largest class stays.
+
+    Parameters
+    ----------
+    things : Things
+    stuff : Stuff
+        Of the same shape.
+    rules : Rules
+    spacing : tuple of float, optional
+        Size of a pixel along each axis, by which the nearest is measured.
+
+    References
+    ----------
+    Kirillov A. et al. (2019), Panoptic segmentation, doi:10.1109/CVPR.2019.00963.
+    """
+    kept = _kept(things, rules)
+    kinds = _kinds(things, kept, stuff)
+    codes, pixels = yield from part_of(_lay_over(things, stuff, kept, kinds), 0, 1, 3)
+    dropped = _too_small(pixels, kinds, rules.smallest_stuff_px)
+    if dropped.any():
+        pixels = yield from part_of(_give_to_nearest(codes, dropped, kinds, spacing), 1, 1, 3)
+    segments, classes = yield from part_of(_numbered(codes, pixels, kinds), 2, 1, 3)
+    return Fused(segments, _segment_table(pixels, kinds), classes, _class_table(pixels, kinds))
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """What each code stands for: 1…n are the things that are kept, n + 1 + c is the stuff of class c; 0 is nothing."""
+
+    classes: np.ndarray
+    names: np.ndarray
+    kinds: np.ndarray
+    scores: np.ndarray
+    first_stuff: int
+
+
+def _kept(things: Things, rules: Rules) -> np.ndarray:
+    """Say which things stay, (N,) bool."""
+    kept = np.ones(len(things.classes), bool)
+    if things.scores is not None:
+        kept &= things.scores >= rules.least_score
+    if things.hidden is not None:
+        kept &= 1 - things.hidden >= rules.least_remaining
+    return kept
+
+
+def _kinds(things: Things, kept: np.ndarray, stuff: Stuff) -> _Kinds:
+    which = things.classes[kept]
+    n_things, n_stuff = len(which), int(stuff.classes.max()) + 1
+    beyond = BACKGROUND + len(things.names)
+    stuff_classes = [BACKGROUND, *range(beyond + 1, beyond + n_stuff)]
+    names = ["", *(things.names[each] for each in which), *(stuff.name(number) for number in range(n_stuff))]
+    scores = np.full(len(names), np.nan)
+    if things.scores is not None:
+        scores[1 : n_things + 1] = things.scores[kept]
+    return _Kinds(
+        classes=np.array([0, *(BACKGROUND + 1 + which), *stuff_classes], np.int32),
+        names=np.array(names),
+        kinds=np.array(["", *[THING] * n_things, *[STUFF] * n_stuff]),
+        scores=scores,
+        first_stuff=n_things + 1,
+    )
+
+
+def _lay_over(things: Things, stuff: Stuff, kept: np.ndarray, kinds: _Kinds) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Put things over stuff; return the code of each pixel, and the pixels of each code."""
+    dtype = label_dtype(len(kinds.classes))
+    numbers = np.append(0, np.where(kept, np.cumsum(kept), 0)).astype(dtype)
+    over, under = things.labels.reshape(-1), stuff.classes.reshape(-1)
+    codes = np.empty(over.shape, dtype)
+    pixels = np.zeros(len(kinds.classes), np.int64)
+    for part in chunks(over.size):
+        yield Progress(part.start, over.size, "Laying things over stuff")
+        here = numbers[over[part]]
+        codes[part] = np.where(here > 0, here, kinds.first_stuff + under[part])
+        pixels += np.bincount(codes[part], minlength=len(pixels))
+    return codes.reshape(things.labels.shape), pixels
+
+
+def _too_small(pixels: np.ndarray, kinds: _Kinds, smallest_px: int) -> np.ndarray:
+    """Say which codes are dropped: those of stuff with few pixels, but not that of the largest."""
+    dropped = (kinds.kinds == STUFF) & (pixels > 0) & (pixels < smallest_px)
+    dropped[kinds.first_stuff + pixels[kinds.first_stuff :].argmax()] = False
+    return dropped
+
+
+def _give_to_nearest(
+    codes: np.ndarray, dropped: np.ndarray, kinds: _Kinds, spacing: tuple[float, ...] | None
+) -> Job[np.ndarray]:
+    """Give the pixels of dropped stuff to the nearest stuff that is left, in place; return the pixels of each code."""
+    from napari_tessera.kernels.nearest import fill_from_nearest
+
+    left_over = np.where(dropped | (kinds.kinds != STUFF), 0, np.arange(len(dropped))).astype(np.int32)
+    filled = np.zeros(codes.shape, np.int32)
+    flat, flat_filled = codes.reshape(-1), filled.reshape(-1)
+    for part in chunks(flat.size):
+        yield Progress(part.start, 10 * flat.size, "Dropping small stuff")
+        flat_filled[part] = left_over[flat[part]]
+    yield from part_of(fill_from_nearest(filled, spacing), 1, 8, 10)
+    pixels = np.zeros(len(dropped), np.int64)
+    for part in chunks(flat.size):
+        yield Progress(9 * flat.size + part.start, 10 * flat.size, "Dropping small stuff")
+        flat[part] = np.where(dropped[flat[part]], flat_filled[part], flat[part])
+        pixels += np.bincount(flat[part], minlength=len(pixels))
+    return pixels
+
+
+def _numbered(codes: np.ndarray, pixels: np.ndarray, kinds: _Kinds) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Give the codes that occur the numbers 1…S, in place; return that, and the class of each pixel."""
+    numbers = np.cumsum(pixels > 0).astype(codes.dtype)
+    classes = np.empty(codes.shape, np.int32)
+    flat, flat_classes = codes.reshape(-1), classes.reshape(-1)
+    for part in chunks(flat.size):
+        yield Progress(part.start, flat.size, "Numbering")
+        flat_classes[part] = kinds.classes[flat[part]]
+        flat[part] = numbers[flat[part]]
+    return codes, classes
+
+
+def _segment_table(pixels: np.ndarray, kinds: _Kinds) -> Table:
+    found = np.flatnonzero(pixels)
+    return {
+        "label": np.arange(1, len(found) + 1),
+        "class": kinds.names[found],
+        "kind": kinds.kinds[found],
+        "score": kinds.scores[found],
+        "pixels": pixels[found],
+    }
+
+
+def _class_table(pixels: np.ndarray, kinds: _Kinds) -> Table:
+    found = np.flatnonzero(pixels)
+    numbers, first, which = np.unique(kinds.classes[found], return_index=True, return_inverse=True)
+    return {
+        "label": numbers.astype(np.int64),
+        "class": kinds.names[found][first],
+        "kind": kinds.kinds[found][first],
+        "pixels": np.bincount(which, pixels[found], len(numbers)).astype(np.int64),
+    }
