@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_tessera import catalogue
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.methods.unet import unet
 from napari_tessera.metrics import evaluation_of_many
 
 if TYPE_CHECKING:
-    from napari_tessera.nn.unet import UNet
+    from napari_tessera.nn.weights import Network
     from napari_tessera.train.examples import Example
 
 Where = Literal["auto", "cpu", "cuda", "mps"]
@@ -22,13 +24,13 @@ NOT_PAINTED, BACKGROUND = 0, 1
 
 
 def score_network(
-    net: UNet, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
+    net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
 ) -> Job[dict[str, float]]:
     """Score a network on images with paint.
 
     Parameters
     ----------
-    net : UNet
+    net : UNet or MaskRCNN
     header : mapping
         Of the model file that it would be saved in.
     examples : sequence of Example
@@ -53,7 +55,7 @@ def score_network(
 
 
 def segment_all(
-    net: UNet, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
+    net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
 ) -> Job[list[np.ndarray]]:
     """Segment images with a network that is not yet a model: the labels of each."""
     from napari_tessera.nn.weights import save_model
@@ -63,16 +65,23 @@ def segment_all(
         path = Path(folder) / "trained.safetensors"
         save_model(path, net, header)
         for done, example in enumerate(examples):
-            job = unet(
-                example.image,
-                model=str(path),
-                output=header["task"],
-                device=device,
-                spacing=(example.anisotropy, 1.0, 1.0)[-example.labels.ndim :],
-                channel_axis=example.image.ndim - 1 if example.is_coloured else None,
-            )
+            job = segmented(str(path), header["task"], example, device)
             labels.append((yield from part_of(job, done, 1, len(examples))))
     return labels
+
+
+def segmented(model: str, task: Literal["objects", "classes"], example: Example, device: Where) -> Job[np.ndarray]:
+    """Segment one image with the method that the model is made for."""
+    channel_axis = example.image.ndim - 1 if example.is_coloured else None
+    if catalogue.find(model).kind == "mask_rcnn":
+        found = yield from mask_rcnn(example.image, model=model, device=device, channel_axis=channel_axis)
+        return found.labels
+    spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
+    return (
+        yield from unet(
+            example.image, model=model, output=task, device=device, spacing=spacing, channel_axis=channel_axis
+        )
+    )
 
 
 def compared(labels: np.ndarray, paint: np.ndarray, is_classes: bool) -> tuple[np.ndarray, np.ndarray]:
