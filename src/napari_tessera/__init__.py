@@ -27,7 +27,7 @@ _PUBLIC = {
     "TesseraError": "errors",
     "train": "training",
 }
-_METHODS = ("threshold", "region_growing", "watershed", "kmeans", "unet", "refine", "compare")
+_METHODS = ("threshold", "region_growing", "watershed", "kmeans", "unet", "panoptic", "refine", "compare")
 
 __all__ = ["__version__", "methods", *_PUBLIC, *_METHODS]
 

@@ -140,7 +140,7 @@ def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
 
 
 def check_models(method: Method, parameters: Mapping[str, Any]) -> None:
-    """Refuse the name of a model that there is not, or of one of another kind, where it matters.
+    """Refuse the name of a model that there is not, or of one of another kind; a default counts only where it matters.
 
     Raises
     ------
@@ -150,7 +150,8 @@ def check_models(method: Method, parameters: Mapping[str, Any]) -> None:
         If the model's file cannot be used.
     """
     for parameter in method.parameters:
-        if parameter.model is None or not parameter.matters(parameters):
+        is_left = parameters.get(parameter.name) == parameter.default and not parameter.matters(parameters)
+        if parameter.model is None or is_left:
             continue
         try:
             entry = catalogue.find(parameters[parameter.name])

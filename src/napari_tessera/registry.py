@@ -32,7 +32,7 @@ class Method:
         Name of the function, and of the module in `napari_tessera.methods` that holds it.
     title : str
         Name on the widget and in the menus.
-    kind : "objects", "classes" or "probabilities"
+    kind : "objects", "segments", "classes" or "probabilities"
         What the labels are; a parameter `output`, where there is one, decides instead.
     join : "touch", "overlap" or None
         How objects cut by a block face are put together again; None where the method needs the whole image.
@@ -80,7 +80,7 @@ class Method:
         return self.inputs[0].roles == (Role.IMAGE,)
 
     def kind_of(self, parameters: Mapping[str, Any]) -> Kind:
-        """Say whether the labels are objects, classes or no labels but probabilities, given the parameters."""
+        """Say what the labels are, or that they are none but probabilities, given the parameters."""
         return parameters.get("output", self.kind)
 
     def implied(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +153,7 @@ METHODS: tuple[Method, ...] = (
     Method("watershed", "Watershed", join="overlap"),
     Method("kmeans", "K-means", kind="classes", join="touch"),
     Method("unet", "U-Net", join="overlap"),
+    Method("panoptic", "Panoptic", kind="segments"),
     Method("refine", "Refine labels"),
     Method("compare", "Compare with truth"),
 )

@@ -35,6 +35,12 @@ class UNetWidget(MethodWidget):
     method_name = "unet"
 
 
+class PanopticWidget(MethodWidget):
+    """Panoptic."""
+
+    method_name = "panoptic"
+
+
 class RefineWidget(MethodWidget):
     """Refine labels."""
 

@@ -1,0 +1,150 @@
+"""Give every pixel a class and every countable object a number."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from napari_tessera.fusion import Rules, fuse
+from napari_tessera.jobs import Job, part_of
+from napari_tessera.methods.panoptic_sources import StuffSource, ThingSource, find_stuff, find_things, started
+from napari_tessera.result import Found, Other
+from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+
+NETWORKS = ("mask_rcnn", "unet")
+
+
+def panoptic(
+    image: Image,
+    things: Annotated[Labels, ShownIf("things_from", "layer")] | None = None,
+    stuff: Annotated[Labels, ShownIf("stuff_from", "layer")] | None = None,
+    *,
+    things_from: Literal["layer", "mask_rcnn", "unet", "watershed"] = "unet",
+    things_model: Annotated[str, ModelName("mask_rcnn"), ShownIf("things_from", "mask_rcnn")] = "nuclei-mask-rcnn",
+    things_unet: Annotated[str, ModelName("unet"), ShownIf("things_from", "unet")] = "nuclei-unet",
+    diameter: Annotated[float | None, Range(1, 5000, unit="px"), ShownIf("things_from", *NETWORKS)] = None,
+    objects: Annotated[Literal["auto", "bright", "dark"], ShownIf("things_from", *NETWORKS, "watershed")] = "auto",
+    least_score: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("things_from", "mask_rcnn")] = None,
+    least_remaining: Annotated[float, Range(0.5, 1, step=0.05), ShownIf("things_from", "mask_rcnn")] = 0.5,
+    stuff_from: Literal["layer", "threshold", "kmeans", "unet"] = "threshold",
+    stuff_unet: Annotated[str, ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
+    stuff_classes: Annotated[int, Range(2, 20), ShownIf("stuff_from", "kmeans")] = 3,
+    smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")] = 1.0,
+    smallest_stuff: Annotated[int, Range(0, unit="px²")] = 64,
+    channel: Annotated[int, Range(0, 100)] = 0,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    spacing: Spacing = None,
+    channel_axis: ChannelAxis = None,
+) -> Job[Found]:
+    """Give every pixel a class, and every countable object a number of its own.
+
+    Things are countable: cells, nuclei. Stuff is not: background, medium, tissue. Each comes from a layer, a method or
+    a model; things are laid over stuff, so that every pixel is in exactly one segment.
+
+    Parameters
+    ----------
+    image : array
+        (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`.
+    things : array, optional
+        Labels of the image's shape, each number one thing; 0 is no thing. Needed, and used, where `things_from` is
+        "layer".
+    stuff : array, optional
+        Labels of the image's shape, each number a class, from 1 to 65,535; 0 is background. Needed, and used, where
+        `stuff_from` is "layer".
+    things_from : str
+        Where the things come from. "layer" takes `things`. "mask_rcnn" and "unet" find them with a model, in a volume
+        plane by plane. "watershed" finds what is brighter than its surroundings, without a model.
+    things_model : str
+        Mask R-CNN that finds the things: a name (`tessera models` lists them), or the path of a model file.
+    things_unet : str
+        U-Net that finds the things: a name, or the path of a model file. With a model for classes, each connected
+        region of a class is a thing.
+    diameter : float, optional
+        Usual diameter of a thing, in pixels along X. Empty means estimated from the image.
+    objects : str
+        Whether things are brighter or darker than the background. "auto" lets a network decide; the watershed then
+        takes them for bright.
+    least_score : float, optional
+        Least score of a thing, 0 to 1. Empty means the model's own.
+    least_remaining : float
+        Share of a thing that must be left beside things of higher score; otherwise it is dropped.
+    stuff_from : str
+        Where the stuff comes from. "layer" takes `stuff`. "threshold" parts background and foreground at Otsu's level.
+        "kmeans" makes classes of like intensity or colour, from dark to bright. "unet" takes the classes of a model.
+    stuff_unet : str
+        U-Net whose classes are the stuff: a name, or the path of a model file.
+    stuff_classes : int
+        Number of classes of stuff.
+    smoothing : float
+        Standard deviation of a Gaussian that is applied before the stuff is found; 0 is none.
+    smallest_stuff : int
+        A class of stuff with fewer pixels than this in the image, in 3-D fewer voxels, is dropped: each of its pixels
+        goes to the nearest stuff that is left. 0 drops none; the largest class always stays.
+    channel : int
+        Channel to look at, 1 is the first; 0 takes all together, each method and model in its own way. The classes of
+        k-means are made of all channels in any case.
+    device : str
+        Where networks run. "auto" takes a graphics card if there is one, otherwise the processor.
+    spacing : tuple of float, optional
+        Size of a pixel along each axis.
+    channel_axis : int, optional
+        Axis of `image` that holds channels.
+
+    Returns
+    -------
+    labels : array of int32
+        The image's spatial shape. Things are 1…N in raster order of their first pixel; then follows one number for each
+        class of stuff. No pixel is 0.
+    classes : array of int32
+        The class of each pixel: 1 is background, then come the classes of things, then those of stuff. A class has the
+        same number in every image.
+    table : dict of str to array
+        For each label its ``class`` (name), its ``kind`` ("thing" or "stuff"), its ``score`` (of the model; NaN where
+        there is none) and its ``pixels``.
+
+    Raises
+    ------
+    InputError
+        If "layer" is chosen and none is given, if `stuff` holds too large numbers, or a model does not suit the image.
+    ParameterError
+        If there is no such model or device, or the image does not have the channel.
+
+    Notes
+    -----
+    Conflicts are resolved as in the paper. Of things that overlap, the one of the higher score has the pixels; a thing
+    of which too little is left is dropped, and its pixels go to the stuff. Things win over stuff. Stuff of a small area
+    is dropped; other than in the paper its pixels get a class, the nearest. The scores of `tessera evaluate --panoptic`
+    are those of the paper, too.
+
+    References
+    ----------
+    Kirillov A., He K., Girshick R., Rother C., Dollár P. (2019), Panoptic segmentation,
+    doi:10.1109/CVPR.2019.00963.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tessera as tessera
+    >>> cells = np.array([[7, 7, 0, 0], [7, 7, 0, 9]])
+    >>> tissue = np.array([[0, 0, 0, 0], [0, 0, 1, 1]])
+    >>> labels, classes, table = tessera.panoptic(np.zeros((2, 4)), cells, tissue, smallest_stuff=0)
+    >>> labels
+    array([[1, 1, 3, 3],
+           [1, 1, 4, 2]], dtype=int32)
+    >>> classes
+    array([[2, 2, 1, 1],
+           [2, 2, 3, 2]], dtype=int32)
+    >>> table["class"].tolist()
+    ['object', 'object', 'background', 'class 1']
+    """
+    seen = {"channel": channel, "spacing": spacing, "channel_axis": channel_axis}
+    of_networks = {"diameter": diameter, "objects": objects, "device": device}
+    thing_source = ThingSource(things_from, things, things_model, things_unet, least_score, of_networks | seen)
+    stuff_source = StuffSource(stuff_from, stuff, stuff_unet, stuff_classes, smoothing, device, seen)
+    finding_things = started(find_things(image, thing_source))
+    finding_stuff = started(find_stuff(image, stuff_source))
+    found_things, notes = yield from part_of(finding_things, 0, 6, 10)
+    found_stuff = yield from part_of(finding_stuff, 6, 2, 10)
+    rules = Rules(least_remaining=least_remaining, smallest_stuff_px=smallest_stuff)
+    fused = yield from part_of(fuse(found_things, found_stuff, rules, spacing), 8, 2, 10)
+    others = (Other("classes", "classes", fused.classes, fused.class_table),)
+    return Found(fused.segments, fused.table, notes, others)

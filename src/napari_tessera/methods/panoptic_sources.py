@@ -1,0 +1,166 @@
+"""Where the things and the stuff of a panoptic segmentation come from: layers, methods and models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_tessera import catalogue
+from napari_tessera.errors import InputError
+from napari_tessera.jobs import Job, Progress, Result, part_of
+from napari_tessera.labels import chunks, renumbering
+from napari_tessera.result import Found
+from napari_tessera.things_and_stuff import Stuff, Things
+
+LARGEST_CLASS = 65_535
+UNNAMED = "object"
+
+
+@dataclass(frozen=True)
+class ThingSource:
+    """Where things come from; the fields are the parameters of `panoptic`."""
+
+    kind: str
+    layer: np.ndarray | None
+    mask_rcnn: str
+    unet: str
+    score: float | None
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StuffSource:
+    """Where stuff comes from; the fields are the parameters of `panoptic`."""
+
+    kind: str
+    layer: np.ndarray | None
+    unet: str
+    n_classes: int
+    smoothing: float
+    device: str
+    settings: Mapping[str, Any]
+
+
+def started(job: Job[Result]) -> Job[Result]:
+    """Run a job up to its first step, before which it checks what it was given, and return it."""
+    next(job)
+    return job
+
+
+def find_things(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
+    """Find the things; return them and what is to be said of them.
+
+    Raises
+    ------
+    InputError
+        Before the first step, if there is no layer where one is to be taken.
+    """
+    finding = {"layer": _from_layer, "mask_rcnn": _from_mask_rcnn, "unet": _from_unet, "watershed": _from_watershed}
+    things, notes = yield from finding[source.kind](image, source)
+    if not len(things.classes):
+        notes = (*notes, "No things were found, so that every pixel is stuff.")
+    return things, notes
+
+
+def _from_layer(_: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
+    labels, old = yield from renumbering(_given(source.layer, "things", "each number one thing, 0 is none"))
+    return Things(labels, np.zeros(len(old), np.int64), (UNNAMED,)), ()
+
+
+def _from_mask_rcnn(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
+    from napari_tessera.methods.mask_rcnn import mask_rcnn
+
+    found = yield from mask_rcnn(image, model=source.mask_rcnn, score=source.score, **source.settings)
+    names = catalogue.find(source.mask_rcnn).classes[1:]
+    classes = np.array([names.index(name) for name in found.table["class"].tolist()], np.int64)
+    return Things(found.labels, classes, names, found.table["score"], found.table["hidden"]), found.notes
+
+
+def _from_unet(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
+    from napari_tessera.methods.unet import unet
+
+    entry = catalogue.find(source.unet)
+    names = entry.classes[1:]
+    if entry.task == "objects":
+        found = Found.of((yield from unet(image, model=source.unet, **source.settings)))
+        n_things = int(found.labels.max())
+        return Things(found.labels, np.zeros(n_things, np.int64), names), found.notes
+    found = Found.of(
+        (yield from part_of(unet(image, model=source.unet, output="classes", **source.settings), 0, 9, 10))
+    )
+    things = yield from part_of(_regions_of(found.labels, names), 9, 1, 10)
+    return things, found.notes
+
+
+def _regions_of(classes: np.ndarray, names: tuple[str, ...]) -> Job[Things]:
+    """Take each connected region of a class for a thing."""
+    from napari_tessera.large.instances import components_of
+
+    labels = yield from components_of(classes, 0)
+    class_of = np.zeros(int(labels.max()) + 1, np.int64)
+    flat, flat_classes = labels.reshape(-1), classes.reshape(-1)
+    for part in chunks(flat.size):
+        yield Progress(part.start, flat.size, "Naming things")
+        class_of[flat[part]] = flat_classes[part]
+    return Things(labels, class_of[1:] - 1, names)
+
+
+def _from_watershed(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
+    from napari_tessera.methods.watershed import watershed
+
+    seen = {name: source.settings[name] for name in ("channel", "spacing", "channel_axis")}
+    is_dark = source.settings["objects"] == "dark"
+    labels = yield from watershed(image, objects="dark" if is_dark else "bright", **seen)
+    return Things(labels, np.zeros(int(labels.max()), np.int64), (UNNAMED,)), ()
+
+
+def find_stuff(image: np.ndarray, source: StuffSource) -> Job[Stuff]:
+    """Find the class of every pixel, things or not.
+
+    Raises
+    ------
+    InputError
+        Before the first step, if there is no layer where one is to be taken, or it holds too large numbers.
+    """
+    if source.kind == "layer":
+        return (yield from _stuff_from_layer(source))
+    if source.kind == "unet":
+        from napari_tessera.methods.unet import unet
+
+        found = Found.of(
+            (yield from unet(image, model=source.unet, output="classes", device=source.device, **source.settings))
+        )
+        return Stuff(found.labels, catalogue.find(source.unet).classes[1:])
+    if source.kind == "kmeans":
+        from napari_tessera.methods.kmeans import kmeans
+
+        seen = {name: value for name, value in source.settings.items() if name != "channel"}
+        return Stuff((yield from kmeans(image, k=source.n_classes, smoothing=source.smoothing, **seen)))
+    from napari_tessera.methods.threshold import threshold
+
+    return Stuff((yield from threshold(image, smoothing=source.smoothing, **source.settings)), ("foreground",))
+
+
+def _stuff_from_layer(source: StuffSource) -> Job[Stuff]:
+    layer = _given(source.layer, "stuff", "each number a class, 0 is background")
+    largest = int(layer.max())
+    if largest > LARGEST_CLASS:
+        raise InputError(
+            f"panoptic: `stuff` holds the number {largest}, but classes go up to {LARGEST_CLASS}. If its numbers are "
+            "objects, give it as `things`; otherwise number the classes 1, 2, …"
+        )
+    yield Progress(0, 1, "Finding classes")
+    return Stuff(layer)
+
+
+def _given(layer: np.ndarray | None, name: str, meaning: str) -> np.ndarray:
+    """Return a layer that must be there."""
+    if layer is None:
+        raise InputError(
+            f"panoptic: `{name}_from` is 'layer', but no `{name}` was given. Give labels ({meaning}), or choose "
+            f"another `{name}_from`."
+        )
+    return layer
