@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_tessera import compiled
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.region import Region
 from napari_tessera.registry import Method, method_named
@@ -104,6 +105,17 @@ def foreseeing(question: Question, is_busy: Callable[[], bool]) -> Job[Forecast]
 
     yield from load_torch()
     return forecast(question.axes, question.image.shape, question.region, question.parameters)
+
+
+def in_space(axes: str) -> str:
+    """Say whether an image is worked on in planes ("YX") or volumes ("ZYX")."""
+    return "ZYX" if "Z" in axes else "YX"
+
+
+def compiling(question: Question) -> Job[None]:
+    """Have what a question needs compiled where it does not hold up the window; done before, this takes no time."""
+    method = method_named(question.method)
+    return compiled.ahead(method, str(question.image.dtype), in_space(question.axes), question.parameters)
 
 
 def needs_network(method: Method) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from qtpy.QtCore import QEvent, QTimer
 
 from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
-from napari_tessera.gui.asking import Question, answering, needs_network
+from napari_tessera.gui.asking import Question, answering, compiling, in_space, needs_network
 from napari_tessera.gui.layers import Placement, array_of
 from napari_tessera.gui.live_preview import LivePreview
 from napari_tessera.gui.new_layers import result_layer
 from napari_tessera.gui.panel import Panel
 from napari_tessera.gui.recipe_menu import RecipeMenu
-from napari_tessera.gui.warm_up import warm_up
+from napari_tessera.gui.warm_up import WarmUp
 from napari_tessera.gui.wording import summary_of
 from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress, part_of
@@ -31,8 +30,8 @@ SECONDS_TO_STOP = 1.0
 SECONDS_BETWEEN_ACTIVITY = 0.5
 SAVE_AFTER_MS = 500
 WARM_UP_AFTER_MS = 300
-SECONDS_BETWEEN_LOOKS = 0.02
-SETTINGS_OF_NETWORKS = ("model", "device")
+WARM_UP_AFTER_PRESSING_MS = 150
+DEVICE = "device"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class MethodWidget(Panel):
         self._notes: tuple[str, ...] = ()
         self._remember()
         self._connect()
-        self._warming: threading.Thread | None = None
+        self.warm_up = WarmUp()
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
         if needs_network(self.method):
             self.forecast.follow(self.question, self._is_busy)
@@ -97,13 +96,14 @@ class MethodWidget(Panel):
         except TesseraError as error:
             self.bar.show_error(error)
             return
-        self._warm_up()
         self._notes = self.inputs.notes(question.parameters) if recipe is None else ()
         self.bar.show_running(True)
         self.bar.say("Starting …")
         # napari lets other events through while it makes the bar; the end of a run must not be among them yet.
         self._activity = napari.utils.cancelable_progress(total=100, desc=self.method.title)
         self.runner.start(job)
+        # The window is drawn anew first: loading would hold it up.
+        QTimer.singleShot(WARM_UP_AFTER_PRESSING_MS, self._warm_up)
 
     def cancel(self) -> None:
         """Stop the run; it ends within half a second."""
@@ -113,10 +113,8 @@ class MethodWidget(Panel):
 
     def job(self, question: Question, placement: Placement) -> Job[Answer]:
         """Everything that is done in the thread, making the layers included."""
-        while self._is_warming():
-            # A run would load the same things at the same time, and less smoothly.
-            yield Progress(0, 100, "Getting ready")
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+        yield from self.warm_up.waiting()
+        yield from compiling(question)
         result = yield from part_of(answering(question), 0, 97, 100)
         yield Progress(97, 100, "Making the layer")
         name = f"{question.name} · {self.method.title.lower()}"
@@ -204,19 +202,14 @@ class MethodWidget(Panel):
             self._activity = None
 
     def _warm_up(self) -> None:
-        if self._warming is not None:
-            return
-        layer = self.inputs.main.layer
-        values = self.form.values
-        chosen = {name: value for name, value in values.items() if name in SETTINGS_OF_NETWORKS}
-        self._warming = warm_up(self.method, "uint8" if layer is None else array_of(layer).dtype, chosen)
+        layer, values = self.inputs.main.layer, self.form.values
+        dtype = "uint8" if layer is None else str(array_of(layer).dtype)
+        chosen = {each.name: values[each.name] for each in self.method.parameters if each.model or each.name == DEVICE}
+        self.warm_up.start(self.method, dtype, in_space(self.inputs.axes), chosen)
 
     def _is_busy(self) -> bool:
         """Say whether a run is under way, or the first one is being prepared."""
-        return self._is_warming() or self.runner.is_running
-
-    def _is_warming(self) -> bool:
-        return self._warming is None or self._warming.is_alive()
+        return not self.warm_up.is_over or self.runner.is_running
 
     def _remember(self) -> None:
         self.form.values = settings.load(self.method)

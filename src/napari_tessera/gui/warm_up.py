@@ -1,6 +1,6 @@
 """Load what a run needs before the user presses Run, so that the first run is as smooth as the others.
 
-Compiled kernels, networks and napari's own colouring of labels are loaded when they are first called, and loading holds
+Compiled passes, networks and napari's own colouring of labels are loaded when they are first called, and loading holds
 up the window for a moment. That moment is better spent while the user still looks at the form.
 """
 
@@ -8,58 +8,85 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from napari.layers import Labels
 
+from napari_tessera import compiled
 from napari_tessera.gui.worker import quick_switching
+from napari_tessera.jobs import Job, Progress
 from napari_tessera.registry import Method
-from napari_tessera.spec import Role
 
-SIZE_PX = 16
-
-
-def warm_up(method: Method, dtype: Any, parameters: Mapping[str, Any]) -> threading.Thread:
-    """Run a method once on a tiny image of `dtype`, in a thread of its own."""
-    arguments = (method, dtype, dict(parameters))
-    thread = threading.Thread(target=_run_once, args=arguments, name="tessera warm-up", daemon=True)
-    thread.start()
-    return thread
+SECONDS_BETWEEN_LOOKS = 0.02
+STARTING = "Getting ready"
 
 
-def _run_once(method: Method, dtype: Any, parameters: dict[str, Any]) -> None:
-    labels = np.zeros((SIZE_PX, SIZE_PX), np.int32)
-    labels[2:7, 2:7], labels[9:14, 9:14] = 1, 2
-    main = (labels * 50).astype(dtype) if method.takes_image else labels
-    needed = [entry for entry in method.inputs[1:] if not entry.is_optional]
-    points = np.array([[4.0, 4.0], [11.0, 11.0]])
-    others = {entry.name: points if Role.POINTS in entry.roles else labels for entry in needed}
-    try:
-        with quick_switching(), sparing_old_objects():
-            from napari_tessera import api
+class WarmUp:
+    """Prepares a method for images of a dtype, once, in a thread of its own."""
 
-            result = api.segment(method.name, main, **others, **parameters)
-            Labels(result.labels)
-    except Exception:
-        # Nobody asked for this run. If something is wrong, the run that the user starts will say so.
-        return
+    def __init__(self) -> None:
+        self._text = STARTING
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was started and has ended."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def start(self, method: Method, dtype: str, axes: str, settings: Mapping[str, Any]) -> None:
+        """Start it; a second time, nothing happens.
+
+        Parameters
+        ----------
+        method : Method
+        dtype : str
+        axes : "YX" or "ZYX"
+        settings : mapping
+            The models that the method is to load, and where to.
+        """
+        if self._thread is None:
+            arguments = (method, dtype, axes, dict(settings))
+            self._thread = threading.Thread(target=self._prepare, args=arguments, name="tessera warm-up", daemon=True)
+            self._thread.start()
+
+    def waiting(self) -> Job[None]:
+        """Wait until it is over: a run would load the same things at the same time, and less smoothly."""
+        while not self.is_over:
+            yield Progress(0, 1, self._text)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _prepare(self, method: Method, dtype: str, axes: str, settings: dict[str, Any]) -> None:
+        try:
+            for step in compiled.ahead(method, dtype, axes, settings):
+                self._text = step.text
+            self._text = STARTING
+            with quick_switching(), postponing_garbage_collection():
+                from napari_tessera.practice import practise
+
+                Labels(practise(method, dtype, axes, settings).labels)
+        except Exception:
+            # Nobody asked for this run. If something is wrong, the run that the user starts will say so.
+            return
 
 
 @contextmanager
-def sparing_old_objects() -> Iterator[None]:
-    """Let Python look for garbage among new objects only.
+def postponing_garbage_collection() -> Iterator[None]:
+    """Let Python not look for garbage while a library is loaded.
 
-    Loading a library makes so many objects that Python goes through all there are several times, and no other thread
-    runs in the meantime. With those of napari among them, that takes a fifth of a second each time.
+    Loading makes so many objects, nearly all to stay, that Python goes through all there are several times, and no
+    other thread runs in the meantime: a tenth of a second each time.
     """
-    if gc.get_freeze_count():
+    if not gc.isenabled():
         yield
         return
-    gc.freeze()
+    gc.disable()
     try:
         yield
     finally:
+        # This counts the new objects as old ones; otherwise Python would go through them at once.
+        gc.freeze()
         gc.unfreeze()
+        gc.enable()
