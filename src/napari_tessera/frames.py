@@ -11,6 +11,7 @@ from napari_tessera import labels as label_arrays
 from napari_tessera.frame_stack import NUMBERED_ON, Stack
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.measure import measure_objects
+from napari_tessera.places import in_whole_image
 from napari_tessera.request import Request, cropped
 from napari_tessera.result import Found, Kind, Other
 from napari_tessera.spec import Table
@@ -38,8 +39,11 @@ def run_region(request: Request) -> Job[Found]:
         whole[(..., *crop.index_for(request.layout.label_axes))] = data
         return whole
 
-    others = tuple(replace(other, data=laid_out(other.data)) for other in found.others)
-    return replace(found, labels=laid_out(found.labels), others=others)
+    def placed(table: Table) -> Table:
+        return in_whole_image(table, crop, dict(zip(request.layout.space, request.spacing or (), strict=False)))
+
+    others = tuple(replace(each, data=laid_out(each.data), table=placed(each.table)) for each in found.others)
+    return replace(found, labels=laid_out(found.labels), table=placed(found.table), others=others)
 
 
 def _run_all(request: Request, inside: np.ndarray | None) -> Job[Found]:

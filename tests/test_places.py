@@ -1,0 +1,47 @@
+"""Positions in tables are those in the whole image, whatever part of it was worked on."""
+
+import numpy as np
+import pytest
+
+import napari_tessera as tessera
+from napari_tessera.places import in_whole_image
+from napari_tessera.region import Crop, Region
+
+INSIDE = np.array([[30, 20], [30, 58], [58, 58], [58, 20]], float)
+
+
+def one_box(planes=None):
+    """One bright box, rows 40 to 49 and columns 30 to 44; in a stack on all planes."""
+    image = np.zeros((*(() if planes is None else (planes,)), 60, 60), np.uint8)
+    image[..., 40:50, 30:45] = 200
+    return image
+
+
+def threshold(image, **options):
+    return tessera.segment("threshold", image, output="objects", **options).table
+
+
+@pytest.mark.parametrize("column", ["y min (px)", "x max (px)", "y (µm)", "x (µm)"])
+def test_positions_within_an_outline_are_those_in_the_image(column):
+    size = {"spacing": (0.5, 0.25), "unit": "µm"}
+    region = Region({}, (INSIDE,))
+    assert threshold(one_box(), region=region, **size)[column] == threshold(one_box(), **size)[column]
+
+
+def test_table_of_a_plane_says_which_plane():
+    table = threshold(one_box(4), axes="ZYX", region=Region({"Z": 2}))
+    assert table["z"].tolist() == [2]
+    assert table["y min (px)"].tolist() == [40]
+
+
+def test_boxes_are_moved_along():
+    crop = Crop("ZYX", (slice(0, 4), slice(30, 60), slice(20, 60)), None)
+    table = {"label": np.array([1]), "box_z0": np.array([1.0]), "box_y0": np.array([2.5]), "box_x1": np.array([9.0])}
+    moved = in_whole_image(table, crop, {})
+    assert (moved["box_z0"], moved["box_y0"], moved["box_x1"]) == (1.0, 32.5, 29.0)
+
+
+def test_what_is_no_position_stays():
+    crop = Crop("YX", (slice(30, 60), slice(20, 60)), None)
+    table = {"label": np.array([1]), "pixels": np.array([150]), "score": np.array([0.5])}
+    assert in_whole_image(table, crop, {}) == table
