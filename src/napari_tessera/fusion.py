@@ -8,8 +8,9 @@ import numpy as np
 
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import chunks, label_dtype
+from napari_tessera.segments import STUFF, THING
 from napari_tessera.spec import Table
-from napari_tessera.things_and_stuff import BACKGROUND, STUFF, THING, Stuff, Things
+from napari_tessera.things_and_stuff import BACKGROUND, Stuff, Things
 
 
 @dataclass(frozen=True)

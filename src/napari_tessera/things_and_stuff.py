@@ -11,7 +11,6 @@ from napari_tessera.labels import first_seen, label_dtype, renumber
 
 BACKGROUND = 1
 """Class of the pixels that are neither thing nor stuff, as where labels are painted."""
-THING, STUFF = "thing", "stuff"
 
 
 @dataclass(frozen=True)
