@@ -3,7 +3,7 @@
 import torch
 
 from napari_tessera.nn.detections import Detections, Left
-from napari_tessera.nn.joined_detections import Tile, join
+from napari_tessera.nn.joined_detections import Tile, join, join_marked
 
 SHAPE = (20, 60)
 LEFT, RIGHT = Tile(0, 0, 20, 40), Tile(0, 20, 20, 40)  # they share columns 20 to 39
@@ -37,6 +37,20 @@ def test_an_object_in_two_tiles_is_found_once():
 def test_a_whole_object_comes_before_the_part_that_another_tile_saw():
     part, whole = found([35, 4, 40, 14], scores=[0.99]), found([15, 4, 25, 14], scores=[0.6])
     assert joined(part, whole).boxes.tolist() == [[35, 4, 45, 14]]
+
+
+def test_the_tile_that_has_a_place_deeper_inside_decides_what_is_there():
+    near_the_edge, deep_inside = found([31, 4, 38, 14], scores=[0.99]), found([10, 4, 18, 14], scores=[0.6])
+    assert joined(near_the_edge, deep_inside).boxes.tolist() == [[30, 4, 38, 14]]
+    assert len(joined(near_the_edge, found()).boxes) == 0
+
+
+def test_objects_that_no_tile_holds_whole_are_marked():
+    boxes, is_cut = join_marked(
+        [(LEFT, found([10, 2, 40, 18], [2, 2, 8, 8], scores=[0.9, 0.8])), (RIGHT, found())], SHAPE, 0.5
+    )
+    assert boxes.boxes[:, 0].tolist() == [10, 2]
+    assert is_cut.tolist() == [True, False]
 
 
 def test_an_object_at_the_border_of_the_image_is_whole():

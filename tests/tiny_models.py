@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
+from scipy import ndimage
+from torch.nn.functional import interpolate
 
+from napari_tessera.nn.detection_settings import Settings
+from napari_tessera.nn.detections import Detections
 from napari_tessera.nn.detector import MaskRCNN
+from napari_tessera.nn.device import Device
 from napari_tessera.nn.mask_rcnn import light_architecture
 from napari_tessera.nn.unet import Architecture, UNet
 from napari_tessera.nn.weights import save_model
@@ -52,3 +58,39 @@ def small_mask_rcnn(channels=1, num_classes=2, **settings):
     torch.manual_seed(0)
     light = light_architecture(num_classes, channels, diameter_px=20, **settings)
     return MaskRCNN(replace(light, widths=(8, 16, 16, 16), width=16, box_width=64)).eval()
+
+
+class BrightDetector:
+    """Stands in for a Mask R-CNN on a device: each bright region is an object, whose brightness is its score.
+
+    Objects of more than 150 pixels are of class 2, the others of class 1.
+    """
+
+    ndim, step, overlap_px = 2, 16, 32
+    settings = Settings(is_aligned=True)
+    device = Device("cpu", "the processor", 0)
+
+    def __init__(self, diameter_px=None, tile_px=1000):
+        self.header = {"diameter_px": diameter_px}
+        self.tile_px = tile_px
+
+    def pixels_at_once(self):
+        return (self.tile_px + self.overlap_px) ** 2
+
+    def scale_of(self, shape):
+        return 1.0
+
+    def detect(self, image, lowest_score=0.0):
+        regions, _ = ndimage.label(image[0] > 0.45)
+        places = ndimage.find_objects(regions)
+        parts = [regions[place] == number for number, place in enumerate(places, start=1)]
+        scores = [float(image[0][place][part].max()) for place, part in zip(places, parts, strict=True)]
+        order = [index for index in np.argsort(scores)[::-1] if scores[index] >= lowest_score]
+        boxes = [[x.start, y.start, x.stop, y.stop] for y, x in (places[index] for index in order)]
+        masks = [torch.from_numpy(parts[index][None, None]).float() for index in order]
+        return Detections(
+            torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            torch.tensor([1 + int(parts[index].sum() > 150) for index in order], dtype=torch.long),
+            torch.tensor([scores[index] for index in order]),
+            torch.cat([torch.empty(0, 28, 28), *(interpolate(each, (28, 28))[0] for each in masks)]),
+        )

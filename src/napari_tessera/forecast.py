@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_tessera.catalogue import find
 from napari_tessera.door import Layout
 from napari_tessera.region import Region
+from napari_tessera.registry import Method
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.cost import Estimate
 
 MINUTE_S, HOUR_S = 60, 3600
 LABEL_BYTES = 4
@@ -62,11 +66,20 @@ class Forecast:
         )
 
 
-def forecast(axes: str, shape: tuple[int, ...], region: Region | None, parameters: Mapping[str, Any]) -> Forecast:
-    """Foresee what a run of a network costs. It loads torch, and measures once how fast the device is.
+def models_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the models that a run loads: those of the settings that matter."""
+    chosen = [each for each in method.parameters if each.model is not None and each.matters(parameters)]
+    return tuple(parameters[each.name] for each in chosen)
+
+
+def forecast(
+    method: Method, axes: str, shape: tuple[int, ...], region: Region | None, parameters: Mapping[str, Any]
+) -> Forecast | None:
+    """Foresee what a run of networks costs. It loads torch, and measures once how fast the device is.
 
     Parameters
     ----------
+    method : Method
     axes : str
         One letter per axis of the image, such as "TYXC".
     shape : tuple of int
@@ -74,32 +87,64 @@ def forecast(axes: str, shape: tuple[int, ...], region: Region | None, parameter
     region : Region or None
         Part of the image to work on.
     parameters : mapping
-        Of the method: its model and device, the diameter, whether mirror images are averaged, and how volumes are seen.
+        Of the method: its models and device and, where it has them, the diameter, whether mirror images are averaged,
+        and how volumes are seen.
+
+    Returns
+    -------
+    Forecast or None
+        None where no network runs.
 
     Raises
     ------
     ParameterError, ModelError
         If there is no such model or device.
     """
-    from napari_tessera.nn import cost, device
+    headers = [find(name).header for name in models_of(method, parameters)]
+    if not headers:
+        return None
+    from napari_tessera.nn import device
 
-    header = find(parameters["model"]).header
     count, sides = frames_of(axes, shape, region)
-    factor = factor_of(header, parameters["diameter"])
     kind = device.choose(parameters["device"])
-    each = cost.estimate(header, sides, factor, kind, parameters["averaging"])
-    n_axes = header["architecture"]["ndim"]
-    is_seen_thrice = parameters["volume"] == ORIENTATIONS and len(sides) > n_axes
-    n_views = count * (SIDES_SEEN if is_seen_thrice else 1)
-    grid_px = math.prod(sides) * factor ** (len(sides) if is_seen_thrice else n_axes)
-    is_guess = parameters["diameter"] is None and header.get("diameter_px") is not None
+    runs = [estimate(header, sides, kind, parameters) for header in headers]
+    usual_px = headers[0].get("diameter_px")
     return Forecast(
         device.describe(kind).title,
-        n_views * (each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px),
-        each.n_bytes + LABEL_BYTES * count * math.prod(sides),
+        count * sum(run.seconds for run in runs),
+        max(run.n_bytes for run in runs) + LABEL_BYTES * count * math.prod(sides),
         device.free_bytes("cpu"),
-        header["diameter_px"] if is_guess else None,
+        usual_px if parameters.get("diameter") is None else None,
     )
+
+
+def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, parameters: Mapping[str, Any]) -> Estimate:
+    """Estimate what a network costs on one frame, with what is done beside it.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the model file.
+    sides : tuple of int
+        Pixels along (z,) y, x.
+    kind : "cuda", "mps" or "cpu"
+    parameters : mapping
+        Of the method.
+    """
+    factor = factor_of(header, parameters.get("diameter"))
+    n_axes = header["architecture"].get("ndim", 2)
+    is_seen_thrice = parameters.get("volume") == ORIENTATIONS and len(sides) > n_axes
+    if header["architecture"]["kind"] == "mask_rcnn":
+        from napari_tessera.nn import detection_cost
+
+        each = detection_cost.estimate(header, sides, factor, kind)
+    else:
+        from napari_tessera.nn import cost
+
+        each = cost.estimate(header, sides, factor, kind, parameters.get("averaging", False))
+    grid_px = math.prod(sides) * factor ** (len(sides) if is_seen_thrice else n_axes)
+    seconds = each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px
+    return replace(each, seconds=seconds * (SIDES_SEEN if is_seen_thrice else 1))
 
 
 def factor_of(header: Mapping[str, Any], diameter_px: float | None) -> float:

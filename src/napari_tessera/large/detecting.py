@@ -20,7 +20,7 @@ from napari_tessera.errors import OutOfMemory
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.large.predict import MOST_READ_PX, reader_and_worker, waited_for
 from napari_tessera.large.rescale import Grid, Read, network_grid, read_window
-from napari_tessera.nn.joined_detections import Tile, join
+from napari_tessera.nn.joined_detections import Tile, join, join_marked
 
 if TYPE_CHECKING:
     from napari_tessera.nn.detecting import Detector
@@ -77,17 +77,31 @@ def detect(
     side = largest_tile(network, grid) if tile_px is None else min(tile_px, max(grid.size))
     while True:
         try:
-            found = yield from part_of(_detect_tiles(network, grid, read, side, lowest_score), 0, 95, 100)
+            found = yield from _detect_and_join(network, grid, read, side, lowest_score)
             break
         except (OutOfMemory, MemoryError):
             if side <= SMALLEST_TILE_PX:
                 raise
         gc.collect()  # the error's traceback may hold what the tile had taken
         side = max(SMALLEST_TILE_PX, side // 2)
-    joining = partial(join, found, grid.size, network.settings.box_nms_thresh)
-    joined = yield from part_of(in_background(joining, "Joining tiles"), 95, 5, 100)
     down, right = (length / size for length, size in zip(grid.shape, grid.size, strict=True))
-    return joined.scaled(down, right)
+    return found.scaled(down, right)
+
+
+def _detect_and_join(network: Detector, grid: Grid, read: Read, side: int, lowest_score: float) -> Job[Detections]:
+    """Look into all tiles, and once more around objects that none of them holds whole."""
+    tiles = tiles_over(grid.size, side, network.overlap_px, network.step)
+    threshold = network.settings.box_nms_thresh
+    found = yield from part_of(_detect_tiles(network, grid, read, tiles, lowest_score), 0, 8, 10)
+    joining = in_background(partial(join_marked, found, grid.size, threshold), "Joining tiles")
+    joined, is_cut = yield from part_of(joining, 8, 0.5, 10)
+    more = tiles_around(joined.boxes[is_cut].tolist(), tiles[0], grid.size, network.step)[: len(tiles)]
+    if not more:
+        return joined
+    found += yield from part_of(_detect_tiles(network, grid, read, more, lowest_score), 8.5, 1, 10)
+    return (
+        yield from part_of(in_background(partial(join, found, grid.size, threshold), "Joining tiles"), 9.5, 0.5, 10)
+    )
 
 
 def largest_tile(network: Detector, grid: Grid) -> int:
@@ -123,11 +137,30 @@ def _cuts(length: int, side: int, overlap: int, step: int) -> list[tuple[int, in
     return [(start, min(length, start + apart + overlap)) for start in range(0, own, apart)]
 
 
+def tiles_around(boxes: Sequence[Sequence[float]], like: Tile, size: Sequence[int], step: int) -> list[Tile]:
+    """Lay tiles over a grid of `size` so that each of the boxes (x0, y0, x1, y1) lies in the middle of one, or nearly.
+
+    Examples
+    --------
+    >>> tiles_around([[190, 5, 210, 9], [195, 20, 230, 40]], Tile(0, 0, 64, 128), (64, 400), step=64)
+    [Tile(top=0, left=128, height=64, width=128)]
+    """
+    tiles: list[Tile] = []
+    for x0, y0, x1, y1 in boxes:
+        top, left = (
+            min(max(0, round((low + high - side) / 2 / step) * step), max(0, length - side))
+            for low, high, side, length in ((y0, y1, like.height, size[0]), (x0, x1, like.width, size[1]))
+        )
+        around = Tile(top, left, min(like.height, size[0]), min(like.width, size[1]))
+        if around not in tiles:
+            tiles.append(around)
+    return tiles
+
+
 def _detect_tiles(
-    network: Detector, grid: Grid, read: Read, side: int, lowest_score: float
+    network: Detector, grid: Grid, read: Read, tiles: Sequence[Tile], lowest_score: float
 ) -> Job[list[tuple[Tile, Detections]]]:
     """Look into tile after tile in one thread, while another one reads what comes next."""
-    tiles = tiles_over(grid.size, side, network.overlap_px, network.step)
     found = []
     with reader_and_worker() as (reading, computing):
         coming = [reading.submit(_read_tile, read, grid, tiles[0])]

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from napari_tessera.nn import device as devices
-from napari_tessera.nn.detection_cost import pixels_at_once
+from napari_tessera.nn.detection_cost import COARSEST_STRIDE_PX, overlap_px, pixels_at_once
 from napari_tessera.nn.detections import Detections
 from napari_tessera.nn.detector import MaskRCNN
 from napari_tessera.nn.folding import folded
@@ -29,8 +29,6 @@ UNLIMITED: Mapping[str, Any] = {
     "rpn_pre_nms_top_n_test": None, "rpn_post_nms_top_n_test": None, "box_detections_per_img": None,
 }  # fmt: skip
 """Settings under which a tile is taken as it is, and all its objects are found."""
-COARSEST_STRIDE_PX = 64
-"""Pixels of the image for each of the coarsest level of the pyramid."""
 
 
 class Detector:
@@ -71,20 +69,20 @@ class Detector:
         self, net: MaskRCNN, header: Mapping[str, Any] | None = None, device: str = "auto", is_exact: bool = False
     ) -> None:
         kind = devices.choose(device)
-        self.header = dict(header or {})
         self.architecture = net.architecture
+        self.header = {**(header or {}), "architecture": net.architecture.as_json()}
         self.device = devices.describe(kind)
         self.dtype = torch.float32 if is_exact else devices.low_precision(kind)
         self.settings = net.settings
         self.overlap_px = overlap_px(self.header)
         with in_plain_words(self.device.title):
-            self._net = folded(net).requires_grad_(False).to(kind, memory_format=torch.channels_last)
+            self._net = folded(net).requires_grad_(False).to(kind)
             self._net.backbone.to(self.dtype)
             self._net.settings = replace(net.settings, **UNLIMITED)
 
     def pixels_at_once(self) -> int:
         """Return how many pixels a tile should hold, for it to take a second or so and to fit in memory."""
-        return pixels_at_once(self.architecture, self.device.kind, self.dtype)
+        return pixels_at_once(self.header, self.device.kind)
 
     def scale_of(self, shape: Sequence[int]) -> float:
         """Return by how much an image of `shape` (Y, X) is scaled by a model that wants one size of all images."""
@@ -116,19 +114,6 @@ class Detector:
             pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(self.device.kind)
             [found] = self._net.detect([pixels], lowest_score)
             return found.to("cpu")
-
-
-USUAL_DIAMETERS_SHARED = 4
-"""How far tiles overlap, in usual diameters of an object."""
-SHARED_PX = 256
-"""How far tiles overlap where no diameter is known."""
-
-
-def overlap_px(header: Mapping[str, Any]) -> int:
-    """Return how far tiles should overlap, in multiples of the coarsest stride."""
-    usual_px = header.get("diameter_px")
-    wanted = USUAL_DIAMETERS_SHARED * usual_px if usual_px else SHARED_PX
-    return -int(-wanted // COARSEST_STRIDE_PX) * COARSEST_STRIDE_PX
 
 
 def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False) -> Detector:

@@ -1,15 +1,133 @@
-"""What running a Mask R-CNN costs."""
+"""What running a Mask R-CNN costs: operations and memory per pixel, per proposal and per object."""
 
 from __future__ import annotations
 
-import torch
+import re
+from collections.abc import Mapping, Sequence
+from math import ceil, prod
+from typing import Any
 
-from napari_tessera.nn.detection_settings import Architecture
+from napari_tessera.io.architecture import tensor_shapes
+from napari_tessera.nn import device as devices
+from napari_tessera.nn.cost import EFFICIENCY, SHARE_OF_FREE_MEMORY, Estimate, convolution_rate
+from napari_tessera.nn.detection_settings import Architecture, Settings
+from napari_tessera.nn.proposals import limits
 
-SIDE_PX = {"cpu": 896, "mps": 1408, "cuda": 2048}
-"""Side of a tile that takes a second or so on a device of each kind."""
+OPERATIONS_AT_ONCE = {"cpu": 200e9, "mps": 800e9, "cuda": 4000e9}
+"""Work in a tile: a second or a few on a slow device of each kind. Fixed, so that a run can be repeated."""
+OBJECTS_APART = 1.5
+"""Distance of neighbours in a crowd, in usual diameters; each object has a mask to be computed."""
+USUAL_DIAMETER_PX = 64
+"""What counts as the usual diameter where a model knows none."""
+LIVE_FEATURES = 4
+"""Values that the backbone keeps per pixel while it runs, as a multiple of the channels of its first level over 4."""
+BYTES_OF_HEADS = 300e6
+"""Memory of the heads, which look into a fixed number of boxes at a time."""
+MASK_POINTS = (14**2, 28**2)
+"""Points of a box on which the mask head convolves, and on which it predicts."""
+MASK_BYTES = 4 * 28**2
+ALL_LEVELS = sum(1 / 4 ** (level + 2) for level in range(5))
+"""Pixels of all levels of the pyramid together, for each pixel of the image."""
 
 
-def pixels_at_once(architecture: Architecture, kind: str, dtype: torch.dtype) -> int:
-    """Return how many pixels a tile may hold."""
-    return SIDE_PX[kind] ** 2
+COARSEST_STRIDE_PX = 64
+"""Pixels of the image for each of the coarsest level of the pyramid."""
+DIAMETERS_SHARED = 4
+"""How far tiles overlap, in usual diameters of an object."""
+SHARED_PX = 256
+"""How far tiles overlap where no diameter is known."""
+LARGEST_SIDE_PX = 1408
+"""Side of a tile where no diameter is known: objects may be as large as the image, which is then seen as a whole."""
+
+
+def estimate(header: Mapping[str, Any], shape: Sequence[int], factor: float, device: str = "auto") -> Estimate:
+    """Estimate what `large.detecting.detect` will cost on an image full of objects.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the model file.
+    shape : sequence of int
+        ([Z,] Y, X) of the image; planes are counted one by one.
+    factor : float
+        Network pixels per image pixel.
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+
+    Raises
+    ------
+    ParameterError
+        If this computer has no such device.
+    """
+    architecture, kind = Architecture.from_json(header["architecture"]), devices.choose(device)
+    usual_px = header.get("diameter_px") or USUAL_DIAMETER_PX
+    sides = [max(1, round(side * factor)) for side in shape[-2:]]
+    at_once, shared = pixels_at_once(header, kind), overlap_px(header)
+    own = max(1, int(at_once**0.5) - shared)
+    seen = prod(side + shared * (ceil(side / own) - 1) for side in sides)
+    planes = prod(shape[:-2])
+    seconds = planes * seen * operations_per_pixel(architecture, usual_px) / (EFFICIENCY * convolution_rate(kind))
+    masks = MASK_BYTES * prod(sides) * objects_per_pixel(usual_px)
+    tile = 0 if kind == "cuda" else BYTES_OF_HEADS + min(at_once, seen) * bytes_per_pixel(architecture)
+    return Estimate(seconds, int(masks + tile))
+
+
+def overlap_px(header: Mapping[str, Any]) -> int:
+    """Return how far tiles should overlap, in multiples of the coarsest stride."""
+    usual_px = header.get("diameter_px")
+    wanted = DIAMETERS_SHARED * usual_px if usual_px else SHARED_PX
+    return ceil(wanted / COARSEST_STRIDE_PX) * COARSEST_STRIDE_PX
+
+
+def pixels_at_once(header: Mapping[str, Any], kind: str) -> int:
+    """Return how many pixels a tile may hold, by the time it takes and by the memory there is."""
+    architecture, usual_px = Architecture.from_json(header["architecture"]), header.get("diameter_px")
+    by_time = (
+        OPERATIONS_AT_ONCE[kind] / operations_per_pixel(architecture, usual_px) if usual_px else LARGEST_SIDE_PX**2
+    )
+    free = SHARE_OF_FREE_MEMORY * devices.free_bytes(kind) - BYTES_OF_HEADS
+    return int(min(by_time, max(1.0, free) / bytes_per_pixel(architecture)))
+
+
+def objects_per_pixel(usual_px: float) -> float:
+    """Return how many objects there are in a crowd, per pixel."""
+    return 1 / (OBJECTS_APART * usual_px) ** 2
+
+
+def bytes_per_pixel(architecture: Architecture) -> float:
+    """Estimate the memory that the backbone needs while it runs, per pixel of its input."""
+    first = 64 if architecture.backbone == "resnet50" else architecture.widths[0]
+    return 4 * (architecture.channels + LIVE_FEATURES * first / 4 + 2 * ALL_LEVELS * architecture.width)
+
+
+def operations_per_pixel(architecture: Architecture, usual_px: float) -> float:
+    """Count multiplications and additions per pixel of an image that is full of objects."""
+    total = 0.0
+    proposals = _proposals_per_pixel(architecture)
+    for name, shape in tensor_shapes({"kind": "mask_rcnn", **architecture.as_json()}).items():
+        if len(shape) == 4 and not name.startswith("roi_heads"):
+            total += prod(shape) * _share_of_pixels(name)
+        elif len(shape) == 4:
+            points = MASK_POINTS["logits" in name]
+            total += prod(shape) * points * objects_per_pixel(usual_px)
+        elif len(shape) == 2:
+            total += prod(shape) * proposals
+    return 2 * total
+
+
+def _proposals_per_pixel(architecture: Architecture) -> float:
+    """Return how many proposals there can be for each pixel of a large image."""
+    settings = Settings(**{**architecture.settings, "rpn_post_nms_top_n_test": None})
+    side = 1024
+    return limits(settings, (side, side), is_training=False).proposals / side**2
+
+
+def _share_of_pixels(name: str) -> float:
+    """Return on how many pixels a convolution's output lies, for each pixel of the image."""
+    if name.startswith("rpn"):
+        return ALL_LEVELS
+    found = re.search(r"(?:layer|blocks\.)(\d)", name)
+    if found is None:
+        return 1 / 4  # the first convolution
+    level = int(found[1]) - name.startswith("backbone.body")
+    return 1 / 4 ** (level + 2)

@@ -79,8 +79,9 @@ class Detections:
 
     def to(self, device: str) -> Detections:
         """Return the same on another device."""
-        parts = (self.boxes, self.labels, self.scores, self.masks)
-        return Detections(*(each.to(device) for each in parts), self.left)
+        return Detections(
+            self.boxes.to(device), self.labels.to(device), self.scores.to(device), self.masks.to(device), self.left
+        )
 
     def chosen(self, which: Tensor) -> Detections:
         """Return the objects with these indices, in this order."""

@@ -14,6 +14,8 @@ from napari_tessera.nn.suppression import suppress
 
 EDGE_PX = 1.5
 """A box that ends so near to the edge of its tile is taken as cut off by it."""
+DEEPER_PX = 8
+"""A tile that has a box so much deeper inside than another one sees better what is there."""
 COVERED = 0.5
 """Share of a cut box within a whole one from which both are taken as the same object."""
 
@@ -27,20 +29,37 @@ class Tile:
     height: int
     width: int
 
-    def cuts(self, boxes: Tensor, shape: Sequence[int]) -> Tensor:
-        """Say which boxes (N, 4), in pixels of the image, an edge of the tile cuts off that is no edge of the image."""
-        bottom, right = self.top + self.height, self.left + self.width
+    def depths(self, boxes: Tensor, shape: Sequence[int]) -> Tensor:
+        """Say how far inside the tile each box (N, 4), in pixels of the image, lies: (N,) px.
+
+        Edges of the tile that are edges of the image do not count; a box that reaches beyond an edge lies at less than
+        nothing.
+        """
         x0, y0, x1, y1 = boxes.unbind(dim=1)
-        above, before = (self.top > 0) & (y0 < self.top + EDGE_PX), (self.left > 0) & (x0 < self.left + EDGE_PX)
-        below, behind = (bottom < shape[0]) & (y1 > bottom - EDGE_PX), (right < shape[1]) & (x1 > right - EDGE_PX)
-        return above | before | below | behind
+        bottom, right = self.top + self.height, self.left + self.width
+        depths = torch.full_like(x0, torch.inf)
+        for is_inner, depth in (
+            (self.top > 0, y0 - self.top),
+            (self.left > 0, x0 - self.left),
+            (bottom < shape[0], bottom - y1),
+            (right < shape[1], right - x1),
+        ):
+            depths = torch.minimum(depths, depth) if is_inner else depths
+        return depths
 
 
 def join(found: Sequence[tuple[Tile, Detections]], shape: Sequence[int], threshold: float) -> Detections:
-    """Join the detections of overlapping tiles.
+    """Join the detections of overlapping tiles; see `join_marked`."""
+    return join_marked(found, shape, threshold)[0]
 
-    An object that is whole in one tile and cut off in another is taken from the first. Objects longer than the overlap
-    of tiles are whole in none and may come out in parts: let tiles overlap by the largest object.
+
+def join_marked(
+    found: Sequence[tuple[Tile, Detections]], shape: Sequence[int], threshold: float
+) -> tuple[Detections, Tensor]:
+    """Join the detections of overlapping tiles, and say which objects no tile holds whole.
+
+    Of what several tiles see, that counts which is seen deepest inside one: there, nothing is cut off, and all around
+    is seen. Objects longer than the overlap of tiles may be whole in none of them, and come out in parts.
 
     Parameters
     ----------
@@ -55,15 +74,35 @@ def join(found: Sequence[tuple[Tile, Detections]], shape: Sequence[int], thresho
     -------
     Detections
         In pixels of the image, highest score first; what was left out is added up.
+    boolean Tensor (N,)
+        Which of them are cut off by the edge of a tile.
     """
-    moved = [each.moved(tile.top, tile.left) for tile, each in found]
-    is_cut = torch.cat([tile.cuts(each.boxes, shape) for (tile, _), each in zip(found, moved, strict=True)])
-    together = beside_each_other(moved)
+    together = beside_each_other([each.moved(tile.top, tile.left) for tile, each in found])
+    tiles, numbers = (
+        [tile for tile, _ in found],
+        [torch.full((len(each.boxes),), n) for n, (_, each) in enumerate(found)],
+    )
+    own, deepest = _own_and_deepest(tiles, torch.cat(numbers).to(together.boxes.device), together.boxes, shape)
+    is_seen_best = own >= deepest - DEEPER_PX
+    together, is_cut = together.chosen(is_seen_best.nonzero()[:, 0]), own[is_seen_best] < EDGE_PX
     is_first = torch.where(is_cut, 0, 1)  # scores are at most 1, so every whole object comes before those cut off
     kept = suppress(together.boxes, together.scores + 2 * is_first, threshold, together.labels)
     whole, cut = kept[~is_cut[kept]], kept[is_cut[kept]]
     kept = torch.cat([whole, cut[~are_covered(together.chosen(cut), together.chosen(whole))]])
-    return together.chosen(kept[together.scores[kept].argsort(descending=True, stable=True)])
+    kept = kept[together.scores[kept].argsort(descending=True, stable=True)]
+    return together.chosen(kept), is_cut[kept]
+
+
+def _own_and_deepest(
+    tiles: Sequence[Tile], numbers: Tensor, boxes: Tensor, shape: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Say how deep each box lies in the tile that it was found in, and in the tile that has it deepest."""
+    own, deepest = torch.full_like(boxes[:, 0], -torch.inf), torch.full_like(boxes[:, 0], -torch.inf)
+    for number, tile in enumerate(tiles):
+        depths = tile.depths(boxes, shape)
+        own = torch.where(numbers == number, depths, own)
+        deepest = torch.maximum(deepest, depths)
+    return own, deepest
 
 
 def beside_each_other(parts: Sequence[Detections]) -> Detections:
