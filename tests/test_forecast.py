@@ -6,12 +6,13 @@ import torch
 from tiny_models import save_bright
 
 from napari_tessera.errors import ParameterError
-from napari_tessera.forecast import Forecast, forecast, frames_of
+from napari_tessera.forecast import Forecast, forecast, frames_of, models_of
 from napari_tessera.region import Region
 from napari_tessera.registry import method_named
 
 CPU = "the processor (2 cores)"
-DEFAULTS = method_named("unet").declaration.defaults | {"device": "cpu"}
+UNET = method_named("unet")
+DEFAULTS = UNET.declaration.defaults | {"device": "cpu"}
 
 
 @pytest.fixture
@@ -54,36 +55,52 @@ def test_a_region_beyond_the_image_counts_as_far_as_the_image_goes():
 
 
 def test_more_frames_take_longer(model):
-    one, three = (forecast("TYX", (n, 64, 64), None, DEFAULTS | {"model": model}) for n in (1, 3))
+    one, three = (forecast(UNET, "TYX", (n, 64, 64), None, DEFAULTS | {"model": model}) for n in (1, 3))
     assert three.seconds == pytest.approx(3 * one.seconds)
 
 
 def test_planes_of_a_volume_take_as_long_as_those_of_a_time_series(model):
     how = DEFAULTS | {"model": model, "diameter": 4.0}
-    volume, series = (forecast(axes, (10, 64, 64), None, how) for axes in ("ZYX", "TYX"))
+    volume, series = (forecast(UNET, axes, (10, 64, 64), None, how) for axes in ("ZYX", "TYX"))
     assert volume.seconds == pytest.approx(series.seconds)
 
 
 def test_averaging_takes_longer(model):
     plain, averaged = (
-        forecast("YX", (64, 64), None, DEFAULTS | {"model": model, "averaging": each}) for each in (False, True)
+        forecast(UNET, "YX", (64, 64), None, DEFAULTS | {"model": model, "averaging": each}) for each in (False, True)
     )
     assert averaged.seconds > plain.seconds
 
 
 def test_small_objects_take_longer(model):
     small, large = (
-        forecast("YX", (512, 512), None, DEFAULTS | {"model": model, "diameter": each}) for each in (8.0, 16.0)
+        forecast(UNET, "YX", (512, 512), None, DEFAULTS | {"model": model, "diameter": each}) for each in (8.0, 16.0)
     )
     assert small.seconds > 2 * large.seconds
     assert large.diameter_px is None
 
 
 def test_without_a_diameter_the_forecast_says_for_which_it_holds(model):
-    assert forecast("YX", (64, 64), None, DEFAULTS | {"model": model}).diameter_px == 16
+    assert forecast(UNET, "YX", (64, 64), None, DEFAULTS | {"model": model}).diameter_px == 16
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="this computer has the device")
 def test_device_that_is_not_there_is_refused(model):
     with pytest.raises(ParameterError, match="mps"):
-        forecast("YX", (64, 64), None, DEFAULTS | {"model": model, "device": "mps"})
+        forecast(UNET, "YX", (64, 64), None, DEFAULTS | {"model": model, "device": "mps"})
+
+
+def test_models_that_do_not_matter_cost_nothing():
+    panoptic = method_named("panoptic")
+    parameters = panoptic.declaration.defaults | {"things_from": "watershed"}
+    assert models_of(panoptic, parameters) == ()
+    assert forecast(panoptic, "YX", (64, 64), None, parameters) is None
+
+
+def test_two_networks_cost_the_sum(model):
+    panoptic = method_named("panoptic")
+    one = panoptic.declaration.defaults | {"things_unet": model, "stuff_unet": model, "device": "cpu"}
+    two = one | {"stuff_from": "unet"}
+    once, twice = (forecast(panoptic, "YX", (512, 512), None, parameters) for parameters in (one, two))
+    assert twice.seconds == pytest.approx(2 * once.seconds)
+    assert twice.needed_bytes == once.needed_bytes

@@ -95,16 +95,20 @@ def answering(question: Question) -> Job[Result]:
     return (yield from part_of(api.job(request), 2, 98, 100))
 
 
-def foreseeing(question: Question, is_busy: Callable[[], bool]) -> Job[Forecast]:
+def foreseeing(question: Question, is_busy: Callable[[], bool]) -> Job[Forecast | None]:
     """Foresee what answering a question will cost, once nothing else is busy: the speed of the device is measured."""
+    from napari_tessera.forecast import forecast, models_of
+
+    method = method_named(question.method)
+    if not models_of(method, question.parameters):
+        return None
     while is_busy():
         yield Progress(0, 1, "Waiting")
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    from napari_tessera.forecast import forecast
     from napari_tessera.nn.loading import load_torch
 
     yield from load_torch()
-    return forecast(question.axes, question.image.shape, question.region, question.parameters)
+    return forecast(method, question.axes, question.image.shape, question.region, question.parameters)
 
 
 def in_space(axes: str) -> str:

@@ -69,8 +69,11 @@ class ForecastLine(QLabel):
             self._say(UNKNOWN)
         self.latest.ask(None, foreseeing(question, self._is_busy))
 
-    def _show(self, _: None, forecast: Forecast) -> None:
-        self._say(forecast.sentence, forecast.is_too_large)
+    def _show(self, _: None, forecast: Forecast | None) -> None:
+        if forecast is None:
+            self.hide()
+        else:
+            self._say(forecast.sentence, forecast.is_too_large)
 
     def _say_failed(self, error: Exception) -> None:
         if isinstance(error, TesseraError):
