@@ -1,8 +1,18 @@
 """Files: images, label images and points in; labels with their record and table out. Nothing here knows napari."""
 
+from napari_tessera.io.coco_panoptic import write_coco_panoptic
+from napari_tessera.io.coco_panoptic_reading import read_coco_panoptic
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.points import read_points
 from napari_tessera.io.read import read_image, read_labels
 from napari_tessera.io.write import write_result
 
-__all__ = ["Picture", "read_image", "read_labels", "read_points", "write_result"]
+__all__ = [
+    "Picture",
+    "read_coco_panoptic",
+    "read_image",
+    "read_labels",
+    "read_points",
+    "write_coco_panoptic",
+    "write_result",
+]
