@@ -201,3 +201,9 @@ def test_regression_has_exactly_no_gradient_without_weight():
     regression(values, torch.zeros(1, 1, 1, 2), torch.tensor([[[0.0, 1.0]]])).backward()
     assert values.grad.flatten()[0] == 0
     assert values.grad.flatten()[1] > 0
+
+
+def test_weights_of_classes_count_where_each_target_stands_alone():
+    scores = torch.tensor([[0.0, math.log(3)]]).expand(3, 2)
+    (loss,) = class_loss("weighted-ce", torch.tensor([1.0, 3.0]))(scores, torch.tensor([1, 2, 2]), None).values()
+    assert loss.item() == pytest.approx((-math.log(0.25) - 6 * math.log(0.75)) / 7)

@@ -147,6 +147,11 @@ def class_names(settings: Training, plan: Plan) -> list[str]:
     return given or ["background", *(f"class {number}" for number in range(1, count))]
 
 
+def chosen_decoding(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return what of the decoding was chosen by the scores on the validation images."""
+    return {"score": scores["least_score"]} if "least_score" in scores else {}
+
+
 def training_record(state: State, plan: Plan, data: Dataset, device: str) -> dict[str, Any]:
     """Say how the model came about."""
     from napari_tessera.train.machine import threads
@@ -186,13 +191,14 @@ def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 
 
 def write_model(
-    out: Path, header: Mapping[str, Any], state: State, plan: Plan, data: Dataset, device: Where
+    out: Path, header: dict[str, Any], state: State, plan: Plan, data: Dataset, device: Where
 ) -> Job[Trained]:
     """Write the model, then the report, each whole or not at all."""
     from napari_tessera.nn.device import choose
     from napari_tessera.nn.weights import save_model
 
     record = training_record(state, plan, data, choose(device))
+    header = header | {"decoding": header["decoding"] | chosen_decoding(record["scores"])}
     full = {**header, "training": record, "card": header["card"] or card(header, record)}
     save_model(out, state.net, full)
     yield Progress(plan.steps, plan.steps, "Writing the report")

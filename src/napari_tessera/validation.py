@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,11 +17,15 @@ from napari_tessera.methods.unet import unet
 from napari_tessera.metrics import evaluation_of_many
 
 if TYPE_CHECKING:
+    from napari_tessera.nn.detecting import Detector
     from napari_tessera.nn.weights import Network
     from napari_tessera.train.examples import Example
 
 Where = Literal["auto", "cpu", "cuda", "mps"]
+Task = Literal["objects", "classes"]
 NOT_PAINTED, BACKGROUND = 0, 1
+LEAST_SCORES = tuple(round(0.05 * step, 2) for step in range(4, 19))
+"""Least scores of objects that are tried."""
 
 
 def score_network(
@@ -41,36 +46,101 @@ def score_network(
     dict
         "score", by which networks are compared, and what it is made of: for objects the mean of AP@0.5 ("ap") and mean
         AP ("map"), each averaged over the images; for classes the mean IoU ("iou") and Dice ("dice") of all classes but
-        the background, over all images together.
+        the background, over all images together. Of a Mask R-CNN the scores are those at the least score of an object
+        at which they are best ("least_score").
     """
+    from napari_tessera.nn.detector import MaskRCNN
+
+    if isinstance(net, MaskRCNN):
+        return (yield from score_detector(net, header, examples, device))
     is_classes = header["task"] == "classes"
     found = yield from part_of(segment_all(net, header, examples, device), 0, 9, 10)
+    if not is_classes:
+        return (yield from part_of(score_of_objects(found, examples), 9, 1, 10))
     pairs = [compared(labels, example.labels, is_classes) for labels, example in zip(found, examples, strict=True)]
-    scores = yield from part_of(evaluation_of_many(pairs, classes=is_classes), 9, 1, 10)
-    if is_classes:
-        iou, dice = scores["pooled"]["mean_iou"], scores["pooled"]["mean_dice"]
-        return {"score": iou, "iou": iou, "dice": dice}
+    scores = yield from part_of(evaluation_of_many(pairs, classes=True), 9, 1, 10)
+    iou, dice = scores["pooled"]["mean_iou"], scores["pooled"]["mean_dice"]
+    return {"score": iou, "iou": iou, "dice": dice}
+
+
+def score_of_objects(found: Sequence[np.ndarray], examples: Sequence[Example]) -> Job[dict[str, float]]:
+    """Score the objects found in images by AP@0.5 and mean AP, averaged over the images."""
+    pairs = [compared(labels, example.labels, False) for labels, example in zip(found, examples, strict=True)]
+    scores = yield from evaluation_of_many(pairs)
     ap, mean_ap = scores["mean"]["ap"]["0.50"], scores["mean"]["map"]
     return {"score": (ap + mean_ap) / 2, "ap": ap, "map": mean_ap}
+
+
+def score_detector(
+    net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where
+) -> Job[dict[str, float]]:
+    """Score a Mask R-CNN at each of `LEAST_SCORES`, and return the best; the network sees each image once."""
+    from napari_tessera.nn.detecting import load_detector
+
+    with saved(net, header) as path:
+        found = yield from part_of(see_all(load_detector(path, device), examples), 0, 8, 10)
+    scored = []
+    for number, least in enumerate(LEAST_SCORES):
+        scoring = score_of_objects([each[number] for each in found], examples)
+        scores = yield from part_of(scoring, 8 + 2 * number / len(LEAST_SCORES), 2 / len(LEAST_SCORES), 10)
+        scored.append(scores | {"least_score": least})
+    return max(scored, key=lambda scores: scores["score"])
+
+
+def see_all(network: Detector, examples: Sequence[Example]) -> Job[list[list[np.ndarray]]]:
+    """Segment images at each of `LEAST_SCORES`."""
+    found = []
+    for done, example in enumerate(examples):
+        found.append((yield from part_of(labels_by_least_score(network, example), done, 1, len(examples))))
+    return found
+
+
+def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.ndarray]]:
+    """Segment an image at each of `LEAST_SCORES`; its scale is found as the model's header says."""
+    from napari_tessera.large.detected_volumes import Searching, find_scale
+    from napari_tessera.large.detecting import detect
+    from napari_tessera.large.found_objects import objects_of
+    from napari_tessera.large.view import View
+    from napari_tessera.nn.detected_objects import Acceptance
+
+    view = View(example.image, example.levels, example.is_coloured, (1.0, 1.0))
+    usual = Acceptance.of(network.header)
+    factor, _ = yield from part_of(find_scale(network, view, Searching(), usual), 0, 5, 10)
+    detecting = detect(network, view.shape, view.read, factor, lowest_score=LEAST_SCORES[0])
+    seen = yield from part_of(detecting, 5, 4, 10)
+    labels = []
+    for least in LEAST_SCORES:
+        which = Acceptance.of(network.header, score=least)
+        painting = objects_of(seen, view.shape, which, network.settings.is_aligned, 0)
+        painted, _, _ = yield from part_of(painting, 9, 1, 10)
+        labels.append(painted)
+    return labels
 
 
 def segment_all(
     net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
 ) -> Job[list[np.ndarray]]:
     """Segment images with a network that is not yet a model: the labels of each."""
-    from napari_tessera.nn.weights import save_model
-
     labels = []
-    with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
-        path = Path(folder) / "trained.safetensors"
-        save_model(path, net, header)
+    with saved(net, header) as path:
         for done, example in enumerate(examples):
             job = segmented(str(path), header["task"], example, device)
             labels.append((yield from part_of(job, done, 1, len(examples))))
     return labels
 
 
-def segmented(model: str, task: Literal["objects", "classes"], example: Example, device: Where) -> Job[np.ndarray]:
+@contextmanager
+def saved(net: Network, header: Mapping[str, Any]) -> Iterator[Path]:
+    """Save a network as a model for a while."""
+    from napari_tessera.nn.weights import save_model
+
+    with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
+        path = Path(folder) / "trained.safetensors"
+        save_model(path, net, header)
+        yield path
+
+
+def segmented(model: str, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
     """Segment one image with the method that the model is made for."""
     channel_axis = example.image.ndim - 1 if example.is_coloured else None
     if catalogue.find(model).kind == "mask_rcnn":

@@ -208,7 +208,8 @@ class MaskRCNN(nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load weights under the names of today or of 2019; see `coco_weights.with_current_names`."""
-        return super().load_state_dict(with_current_names(state_dict), strict, assign)
+        own = {name: state_dict[name] for name in self.state_dict() if name in state_dict}
+        return super().load_state_dict(with_current_names(state_dict) | own, strict, assign)
 
 
 def backbone(architecture: Architecture) -> Backbone:

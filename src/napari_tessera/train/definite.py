@@ -115,6 +115,12 @@ def patch_for(settings: Training, step: int) -> int:
             f"{nearest}.",
             "patch",
         )
+    if patch_px == step and settings.batch == 1:
+        raise ParameterError(
+            f"Training: `patch` is {patch_px}, of which the coarsest level sees a single pixel, and that of one patch "
+            f"alone: nothing to tell what is usual. Choose {2 * step}, or a larger `batch`.",
+            "patch",
+        )
     return patch_px
 
 

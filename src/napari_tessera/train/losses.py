@@ -34,6 +34,8 @@ def class_loss(
     """
 
     def parts(scores: Tensor, target: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        if target.ndim == 1:  # where a weight for each target could be taken for one for each class
+            return parts(scores[..., None], target[..., None], None if weight is None else weight[..., None])
         weighted = weight if class_weights is None else _both_weights(target, weight, class_weights)
         if name == "dice":
             return {"dice": dice(scores, target)}
