@@ -30,6 +30,8 @@ SAMPLES = {
     "watershed": "nuclei_2d",
     "kmeans": "immunohistochemistry",
     "unet": "haematoxylin",
+    "mask_rcnn": "haematoxylin",
+    "panoptic": "haematoxylin",
     "refine": "nuclei_2d",
     "compare": "nuclei_2d",
 }
@@ -84,7 +86,9 @@ def set_up(viewer: napari.Viewer, name: str) -> MethodWidget:
     if name == "region_growing":
         widget.form.fields["rule"].value = "competing"
         widget.form.fields["background"].value = 1
-    if name == "unet":
+    if name == "panoptic":
+        widget.form.fields["stuff_from"].value = "kmeans"
+    if name in ("unet", "mask_rcnn", "panoptic"):
         widget.form.fields["diameter"].value = SETTINGS["diameter"]
         wait(60, lambda: "of memory" in widget.forecast.text())
     if name == "threshold":
@@ -112,8 +116,11 @@ def picture(name: str, folder: Path) -> None:
     viewer.window.resize(*SIZE_PX)
     widget = set_up(viewer, name)
     finish(widget)
+    if name == "mask_rcnn":
+        widget.boxes.click()
+        wait(30, lambda: widget.boxes.boxes is not None)
     for layer in viewer.layers[1:-1]:
-        layer.visible = layer.name == "seeds"
+        layer.visible = layer.name == "seeds" or name in ("mask_rcnn", "panoptic")
     if name == "watershed":
         widget.more_settings.expand()
     take(viewer, folder / f"{name}.png")

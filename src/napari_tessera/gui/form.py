@@ -88,13 +88,18 @@ class Form:
         values = self.values
         for name, field in self.fields.items():
             fits = (name != "channel" or self._has_channels) and (name not in OF_VOLUMES or self._is_volume)
-            self._rows_of(field).show_row(field.native, fits and field.parameter.matters(values))
+            is_shown = fits and field.parameter.matters(values)
+            self._rows_of(field).show_row(field.native, is_shown)
+            if field.below is not None:
+                field.below.setVisible(is_shown)
 
     def _follow_model(self) -> None:
-        """Let the diameter start from the one that the chosen model knows."""
-        for field in self.fields.values():
-            if field.diameter_px is not None and DIAMETER in self.fields:
-                self.fields[DIAMETER].start_from(field.diameter_px)
+        """Let the diameter start from the one that the chosen model knows, of several the first that matters."""
+        values = self.values
+        known = [field.diameter_px for field in self.fields.values() if field.parameter.matters(values)]
+        diameter_px = next((each for each in known if each is not None), None)
+        if diameter_px is not None and DIAMETER in self.fields:
+            self.fields[DIAMETER].start_from(diameter_px)
 
     def _add(self, parameter: Parameter, rows: Rows) -> None:
         field = make_field(parameter)
@@ -103,8 +108,7 @@ class Form:
         if field.below is not None:
             rows.add_wide(field.below)
         field.on_change(self.show_rows)
-        if parameter.model is not None:
-            field.on_change(self._follow_model)
+        field.on_change(self._follow_model)
 
     def _rows_of(self, field: Field) -> Rows:
         return self.more if field.native.parent() is self.more else self.main

@@ -127,16 +127,19 @@ class MethodWidget(Panel):
     def show_answer(self, answer: Answer) -> None:
         """Add the new layers to the viewer in the place of the preview, and say what was found."""
         self.preview_switch.value = False
-        for layer in answer.layers:
+        main, *others = answer.layers
+        for layer in (*others, main):  # the last one is on top, and what lies under the mouse is told of it
             self.viewer.add_layer(layer)
+        self.boxes.offer(answer.layers)
         notes = (*self._notes, *answer.result.notes)
-        self.bar.say(" ".join(notes) if notes else summary_of(answer.result), is_warning=bool(notes))
+        self.bar.say(" ".join((summary_of(answer.result), *notes)), is_warning=bool(notes))
 
     def shut_down(self) -> None:
         """Stop everything; called when the widget goes."""
         self.runner.cancel()
         self.preview.close()
         self.forecast.close_down()
+        self.boxes.close_down()
         self.runner.wait(SECONDS_TO_STOP)
         self._end_activity()
 
@@ -144,6 +147,7 @@ class MethodWidget(Panel):
         """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
         self.inputs.refresh()
         self.region.shapes.refresh()
+        self.boxes.refresh()
         if self.preview.has_lost_its_image():
             self.preview_switch.value = False
 

@@ -13,7 +13,13 @@ from napari_tessera.result import LabelImage
 from napari_tessera.spatial import Matrix, Spatial
 from napari_tessera.spec import Table
 
+TOLD_FIRST = ("label", "class", "kind", "score")
+"""What matters most of an object under the mouse: napari's status bar has room for a few columns only."""
 CLASS_COLOURMAPS = ("bop orange", "bop blue", "bop purple", "green", "yellow", "gray")
+
+
+CONTOUR_PX = 2
+"""Segments fill the image, so that only their outlines let the classes below be seen."""
 
 
 def result_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any], number: int = 0) -> Layer:
@@ -41,7 +47,10 @@ def result_layer(image: LabelImage, placement: Placement, name: str, record: dic
 def labels_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any]) -> Labels:
     """Make a new Labels layer from a result, placed as the image it came from."""
     data, placed = _placed(image, placement)
-    return Labels(data, name=name, features=feature_table(image.table), metadata={RECORD: record}, **placed)
+    labels = Labels(data, name=name, features=feature_table(image.table), metadata={RECORD: record}, **placed)
+    if image.kind == "segments":
+        labels.contour = CONTOUR_PX
+    return labels
 
 
 def feature_table(table: Table) -> Any:
@@ -50,8 +59,8 @@ def feature_table(table: Table) -> Any:
 
     if not table:
         return None
-    columns = {"index": table["label"], **{name: column for name, column in table.items() if name != "label"}}
-    return pd.DataFrame(columns)
+    names = sorted(table, key=lambda name: TOLD_FIRST.index(name) if name in TOLD_FIRST else len(TOLD_FIRST))
+    return pd.DataFrame({"index" if name == "label" else name: table[name] for name in names})
 
 
 def _placed(image: LabelImage, placement: Placement) -> tuple[np.ndarray, dict[str, Any]]:

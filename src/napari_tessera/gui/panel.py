@@ -8,6 +8,7 @@ from napari.layers import Image
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_tessera.gui.boxes_button import BoxesButton
 from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.forecast_line import ForecastLine
 from napari_tessera.gui.form import Form
@@ -41,6 +42,8 @@ class Panel(QWidget):
     forecast : ForecastLine
         Stays hidden where no network runs.
     bar : RunBar
+    boxes : BoxesButton
+        Stays hidden where objects have no boxes.
     """
 
     def __init__(self, viewer: ViewerModel, method: Method) -> None:
@@ -57,6 +60,7 @@ class Panel(QWidget):
         self.preview_switch = CheckBox(text="Live preview", tooltip=tooltip(PREVIEW_HELP))
         self.forecast = ForecastLine()
         self.bar = RunBar()
+        self.boxes = BoxesButton(viewer)
         self._lay_out()
         self.inputs.on_change(self.follow_layer)
         self.form.on_change(self._show_rows)
@@ -118,6 +122,7 @@ class Panel(QWidget):
             layout.addWidget(self.preview_switch.native)
         layout.addWidget(self.forecast)
         layout.addWidget(self.bar)
+        layout.addWidget(self.boxes)
         layout.addStretch(1)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)

@@ -35,6 +35,12 @@ class UNetWidget(MethodWidget):
     method_name = "unet"
 
 
+class MaskRCNNWidget(MethodWidget):
+    """Mask R-CNN."""
+
+    method_name = "mask_rcnn"
+
+
 class PanopticWidget(MethodWidget):
     """Panoptic."""
 

@@ -17,8 +17,10 @@ PROPER = {
     "multi-otsu": "Multi-Otsu",
     "niblack": "Niblack",
     "otsu": "Otsu",
+    "rcnn": "R-CNN",
     "rgb": "RGB",
     "sauvola": "Sauvola",
+    "unet": "U-Net",
     "yen": "Yen",
 }
 """Words that keep their own spelling."""
@@ -29,8 +31,14 @@ NO_LAYER = "(none)"
 SHORTEST_TOLD_SECONDS = 0.1
 
 
+FULLER = {"most": "Most objects"}
+"""Titles of settings whose name alone says too little in a form."""
+
+
 def title_of(name: str) -> str:
     """Turn `min_distance` into "Min distance"."""
+    if name in FULLER:
+        return FULLER[name]
     words = [PROPER.get(word, word) for word in name.replace("_", " ").split()]
     title = " ".join(words)
     # A single letter is a symbol of the literature, such as k.
@@ -75,6 +83,10 @@ def summary_of(result: Result) -> str:
     took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
     if image.kind == "probabilities":
         return f"Probabilities of {', '.join(each.name for each in result.images)} in {took}."
+    if image.kind == "segments" and image.table:
+        n_things = int((image.table["kind"] == "thing").sum())
+        what = "1 thing" if n_things == 1 else f"{n_things} things"
+        return f"{what} on {len(image.table['kind']) - n_things} kinds of stuff in {took}."
     count = len(image.table["label"]) if image.table else int(image.data.max())
     singular, plural = WORDS[image.kind]
     return f"{count} {singular if count == 1 else plural} in {took}."

@@ -1,0 +1,93 @@
+"""The boxes of objects as rectangles, from the columns of the table that a labels layer carries."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels, Layer, Shapes
+
+from napari_tessera.gui.layers import record_of
+
+COLUMNS = ("box_y0", "box_x0", "box_y1", "box_x1")
+TO_CENTRE = -0.5
+"""Boxes are counted from the edge of the first pixel, and a layer's coordinates from its centre."""
+SHARE_OF_SIDE, THINNEST_PX = 0.04, 0.5
+MOST_WITH_TEXT = 200
+"""More texts than this cannot be read, and take napari seconds to draw."""
+CLASS_COLOURS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#d55e00")
+"""Okabe & Ito, who chose colours that everybody can tell apart."""
+
+
+def has_boxes(layer: Layer) -> bool:
+    """Say whether a layer's objects have boxes."""
+    return isinstance(layer, Labels) and len(layer.features) > 0 and set(COLUMNS) <= set(layer.features)
+
+
+def boxes_layer(layer: Labels) -> Shapes:
+    """Make a layer of the boxes of another layer's objects, in the same place; it belongs to no viewer yet.
+
+    In a volume, a box is drawn on every plane that it spans; in a time series, at its object's time.
+    """
+    features = layer.features.reset_index(drop=True)
+    rows, corners = [], []
+    for row, rectangle in _rectangles(features.to_dict("list"), axes_of(layer)):
+        rows.append(row)
+        corners.append(rectangle)
+    of_boxes = features.iloc[rows].reset_index(drop=True)
+    sides = features[["box_y1", "box_x1"]].to_numpy() - features[["box_y0", "box_x0"]].to_numpy()
+    return Shapes(
+        np.array(corners),
+        shape_type="rectangle",
+        name=f"{layer.name} · boxes",
+        features=of_boxes,
+        face_color="transparent",
+        edge_color="class" if "class" in of_boxes else CLASS_COLOURS[0],
+        edge_color_cycle=list(CLASS_COLOURS),
+        edge_width=max(SHARE_OF_SIDE * float(np.median(sides)), THINNEST_PX),
+        text=_text(of_boxes),
+        **_place_of(layer),
+    )
+
+
+def axes_of(layer: Labels) -> str:
+    """Return one letter for each axis of a layer that Tessera made."""
+    record = record_of(layer)
+    axes = "ZYX"[-layer.ndim :] if record is None else str(record["axes"])
+    return axes if len(axes) == layer.ndim else axes.replace("C", "")
+
+
+def _rectangles(table: dict[str, list[Any]], axes: str) -> Iterator[tuple[int, list[list[float]]]]:
+    """Give each box as its row and four corners, once for every plane that it spans."""
+    for row, (top, left, bottom, right) in enumerate(zip(*(table[name] for name in COLUMNS), strict=True)):
+        across = [_places(table, axis.lower(), row) for axis in axes[:-2]]
+        plane = [[top, left], [top, right], [bottom, right], [bottom, left]]
+        for before in itertools.product(*across):
+            yield row, [[*before, y + TO_CENTRE, x + TO_CENTRE] for y, x in plane]
+
+
+def _places(table: dict[str, list[Any]], axis: str, row: int) -> range:
+    """Return the indices along an axis at which an object's box is drawn."""
+    if f"box_{axis}0" in table:
+        return range(int(table[f"box_{axis}0"][row]), int(np.ceil(table[f"box_{axis}1"][row])))
+    place = int(table[axis][row]) if axis in table else 0
+    return range(place, place + 1)
+
+
+def _text(features: Any) -> dict[str, Any] | None:
+    if not {"class", "score"} <= set(features):
+        return None
+    return {
+        "string": "{class} {score:.2f}",
+        "size": 8,
+        "color": "white",
+        "anchor": "upper_left",
+        "visible": len(features) <= MOST_WITH_TEXT,
+    }
+
+
+def _place_of(layer: Labels) -> dict[str, Any]:
+    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+    return {name: getattr(layer, name) for name in names}
