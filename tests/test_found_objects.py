@@ -11,7 +11,7 @@ from napari_tessera.jobs import drive
 from napari_tessera.large.detected_volumes import Searching, find_objects, find_scale
 from napari_tessera.large.found_objects import keep_largest_pieces, objects_of
 from napari_tessera.large.view import View
-from napari_tessera.methods.mask_rcnn_report import notes_on, table_of
+from napari_tessera.methods.mask_rcnn_report import notes_on, notes_on_blocks, table_of
 from napari_tessera.nn.detected_objects import Acceptance, LeftOut
 from napari_tessera.nn.detections import Detections, Left
 from napari_tessera.nn.intensity import Levels
@@ -120,7 +120,7 @@ def test_nothing_is_said_where_nothing_was_left_out():
 
 def test_a_note_for_each_reason_says_how_many_and_what_to_do():
     left = LeftOut(unseen=1, faint=2, surplus=3, hidden=1, blank=5, overlapping=6, shared_px=70)
-    faint, surplus, hidden, blank, overlapping, unseen = notes_on(left, Acceptance(score=0.5, most=10))
+    surplus, faint, hidden, blank, overlapping, unseen = notes_on(left, Acceptance(score=0.5, most=10))
     assert faint == (
         "2 objects scored just below the least score, 0.40 to 0.50, and were left out. Lower `score` to have them."
     )
@@ -128,7 +128,13 @@ def test_a_note_for_each_reason_says_how_many_and_what_to_do():
     assert "1 object was dropped: more than 50% of the mask" in hidden
     assert "5 objects were dropped: the mask has no pixel." in blank
     assert "6 objects lost 70 px to overlapping ones" in overlapping
-    assert "1 likely objects were not looked at" in unseen
+    assert "1 object that seemed likely was not looked at" in unseen
+
+
+def test_notes_on_blocks_give_no_numbers_so_that_each_is_told_once():
+    first, second = (notes_on_blocks(LeftOut(faint=n, hidden=n, overlapping=n, unseen=n), HALF) for n in (2, 9))
+    assert first == second
+    assert len(first) == 4
 
 
 def test_what_the_user_asks_for_goes_before_the_model():

@@ -213,6 +213,11 @@ def test_boxes_in_an_image_that_is_scaled_are_in_pixels_of_the_image_as_given():
     assert found.boxes[:, 3].max() <= 32
 
 
+def test_a_score_below_the_model_s_own_threshold_finds_more():
+    assert len(detected(box_score_thresh=0.9, box_detections_per_img=None).boxes) < 150
+    assert len(detected(box_score_thresh=0.9, lowest_score=0.1, box_detections_per_img=None).boxes) == 150
+
+
 @pytest.mark.parametrize("channels", [1, 2, 7])
 def test_any_number_of_channels(channels):
     model = small_model(channels).eval()

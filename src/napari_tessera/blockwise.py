@@ -105,11 +105,13 @@ def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool)
     measuring = measure_objects(
         labels, np.asarray(image), channel_axis=channel_axis, spacing=request.spacing, unit=request.spatial.unit
     )
-    return (yield from part_of(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1)), notes
+    measured = yield from part_of(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1)
+    return {**measured, **table}, notes
 
 
 def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[tuple[Table, tuple[str, ...]]]:
     """Run the method's two passes, or the method itself on overlapping blocks."""
+    own: Table = {}
     notes: tuple[str, ...] = ()
     if request.method.two_pass is not None:
         sizes = yield from passes.label_two_pass(request.method.two_pass, frame, at)
@@ -117,9 +119,10 @@ def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> 
         plan = yield from part_of(_plan(request, frame, at), 0, SHARE_OF_MEASURING, 1)
         extra = partial(_cut_to_tile, request, index)
         labelling = passes.label_overlapping(plan, extra, request.kind == "objects", frame, at)
-        sizes, notes = yield from part_of(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
-    table = {} if sizes is None else {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:]}
-    return table, notes
+        sizes, own, notes = yield from part_of(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
+    if sizes is None:
+        return {}, notes
+    return {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:], **own}, notes
 
 
 def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:

@@ -134,7 +134,7 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
     factor = factor_of(header, parameters.get("diameter"))
     n_axes = header["architecture"].get("ndim", 2)
     is_seen_thrice = parameters.get("volume") == ORIENTATIONS and len(sides) > n_axes
-    if header["architecture"]["kind"] == "mask_rcnn":
+    if header["architecture"].get("kind") == "mask_rcnn":
         from napari_tessera.nn import detection_cost
 
         each = detection_cost.estimate(header, sides, factor, kind)

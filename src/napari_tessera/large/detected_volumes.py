@@ -37,12 +37,15 @@ class Searching:
         Objects of fewer pixels are dropped, in 3-D of fewer voxels.
     least_overlap : float
         Intersection over union from which on objects of neighbouring planes are linked.
+    factor : float or None
+        Network pixels per image pixel along X, where it is known already.
     """
 
     diameter_px: float | None = None
     tile_px: int | None = None
     min_size: int = 0
     least_overlap: float = 0.25
+    factor: float | None = None
 
 
 def find_objects(
@@ -79,6 +82,8 @@ def find_scale(
         Of the whole image at that scale, if it was looked at as a whole.
     """
     usual_px = network.header.get("diameter_px")
+    if how.factor is not None:
+        return how.factor, None
     if not usual_px:
         return network.scale_of(view.shape[-2:]), None
     if how.diameter_px is not None:

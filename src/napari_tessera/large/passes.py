@@ -13,10 +13,12 @@ from napari_tessera.jobs import Job, Progress, drive, part_of
 from napari_tessera.large import joining
 from napari_tessera.large.chunked import Pool
 from napari_tessera.large.frame import Frame, by_block, over
+from napari_tessera.large.joined_tables import join_tables
 from napari_tessera.large.joining import Numbering, Piece
 from napari_tessera.large.tiles import Tile, tiles
 from napari_tessera.overlapping import BlockPlan
 from napari_tessera.result import Found
+from napari_tessera.spec import Table
 from napari_tessera.two_pass import Touching, TwoPass, components_of_equal
 
 
@@ -77,7 +79,7 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[np.ndarray | 
 
 def label_overlapping(
     plan: BlockPlan, extra: Callable[[Tile], Mapping[str, Any]], is_joined: bool, frame: Frame, at: Pool
-) -> Job[tuple[np.ndarray | None, tuple[str, ...]]]:
+) -> Job[tuple[np.ndarray | None, Table, tuple[str, ...]]]:
     """Label every block with a margin; objects that two blocks both saw at their border are one.
 
     Parameters
@@ -93,30 +95,33 @@ def label_overlapping(
     -------
     sizes : (N + 1,) array or None
         Pixels of each object, after an unused entry 0; None where the labels are classes.
+    table : dict of str to array
+        What the method said of each object, in the order of their numbers; empty where it said nothing.
     notes : tuple of str
         What the method had to say of any block, each sentence once.
     """
     output, shape = frame.output, frame.shape
 
-    def label(block: np.ndarray, tile: Tile) -> Job[tuple[Piece | None, tuple[str, ...]]]:
+    def label(block: np.ndarray, tile: Tile) -> Job[tuple[Piece | None, Table, tuple[str, ...]]]:
         found = Found.of((yield from plan.label(block, **extra(tile))))
         output[tile.write] = found.labels[tile.inner]
         piece = joining.describe_piece(found.labels, tile, shape, with_faces=True) if is_joined else None
-        return piece, found.notes
+        return piece, found.table, found.notes
 
     grid = _planned_grid(plan, frame)
     place = at.narrowed() if plan.is_threaded else at
     outcomes = yield from part_of(over(frame, grid, label, place, "Labelling blocks"), 0, 0.95, 1)
-    notes = tuple(dict.fromkeys(note for _, some in outcomes for note in some))
+    notes = tuple(dict.fromkeys(note for _, _, some in outcomes for note in some))
     if not is_joined:
-        return None, notes
-    pieces = [piece for piece, _ in outcomes if piece is not None]
+        return None, {}, notes
+    pieces = [piece for piece, _, _ in outcomes if piece is not None]
     offsets, total = joining.count_up(pieces)
     pairs = joining.same_objects(pieces, offsets, {tile.place: tile for tile in grid})
     numbering = joining.number_objects(pieces, offsets, total, pairs)
     final = joining.without_small(numbering.sizes, plan.smallest_px)
     yield from part_of(_renumber(numbering, final, pieces, grid, frame, at), 0.95, 0.05, 1)
-    return np.append(0, numbering.sizes[final > 0]), notes
+    table = join_tables([table for _, table, _ in outcomes], pieces, grid, numbering, final)
+    return np.append(0, numbering.sizes[final > 0]), table, notes
 
 
 def _planned_grid(plan: BlockPlan, frame: Frame) -> list[Tile]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from napari_tessera import catalogue
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.methods.mask_rcnn_blocks import is_better_in_blocks, overlapping
 from napari_tessera.methods.mask_rcnn_report import notes_on, table_of
 from napari_tessera.methods.network_input import (
     channels_for,
@@ -14,10 +15,11 @@ from napari_tessera.methods.network_input import (
     loaded_detector,
     viewed,
 )
+from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX
 from napari_tessera.result import Found
 from napari_tessera.spec import ChannelAxis, Image, ModelName, Range, Spacing
 
-__all__ = ["DECISIVE", "mask_rcnn"]
+__all__ = ["BLOCK_PX", "DECISIVE", "SMALLEST_BLOCK_PX", "is_better_in_blocks", "mask_rcnn", "overlapping"]
 
 DECISIVE = ("score", "diameter", "objects", "model", "channel")
 """What decides, before all else, whether anything is found."""

@@ -45,16 +45,30 @@ def notes_on(left: LeftOut, which: Acceptance) -> tuple[str, ...]:
     ('3 objects of lower scores were left out, since `most` is 100. Raise it, or leave it empty, to have them all.',)
     """
     said = {
-        f"{_objects(left.faint)} scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and "
-        f"{_were(left.faint)} left out. Lower `score` to have them.": left.faint,
         f"{_objects(left.surplus)} of lower scores {_were(left.surplus)} left out, since `most` is {which.most}. Raise "
         "it, or leave it empty, to have them all.": left.surplus,
+        f"{_objects(left.faint)} scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and "
+        f"{_were(left.faint)} left out. Lower `score` to have them.": left.faint,
         f"{_objects(left.hidden)} {_were(left.hidden)} dropped: more than {which.most_hidden:.0%} of the mask belongs "
         "to objects of higher scores.": left.hidden,
         f"{_objects(left.blank)} {_were(left.blank)} dropped: the mask has no pixel.": left.blank,
         f"{_objects(left.overlapping)} lost {left.shared_px} px to overlapping ones of higher scores; the column "
         "`hidden` says how much of each.": left.overlapping,
-        f"In crowded places, {left.unseen} likely objects were not looked at. A smaller `tile` finds "
+        f"{_objects(left.unseen)} that seemed likely {_were(left.unseen)} not looked at: there are too many in one "
+        "tile. A smaller `tile` finds more of them.": left.unseen,
+    }
+    return tuple(sentence for sentence, count in said.items() if count)
+
+
+def notes_on_blocks(left: LeftOut, which: Acceptance) -> tuple[str, ...]:
+    """Say of one block of many what was left out, but not how much: other blocks see some of it again."""
+    said = {
+        f"Some objects scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and were left "
+        "out. Lower `score` to have them.": left.faint,
+        f"Some objects were dropped: more than {which.most_hidden:.0%} of the mask belongs to objects of higher "
+        "scores.": left.hidden,
+        "Some objects overlap others of higher scores; the column `hidden` says how much.": left.overlapping,
+        "Some objects that seemed likely were not looked at: there are too many in one tile. A smaller `tile` finds "
         "more of them.": left.unseen,
     }
     return tuple(sentence for sentence, count in said.items() if count)

@@ -7,8 +7,7 @@ within the whole. Blocks overlap by as much as the network sees around a pixel a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,12 @@ import numpy as np
 from napari_tessera import catalogue
 from napari_tessera.catalogue import ModelEntry
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions, loaded
+from napari_tessera.methods.network_blocks import plan_of, sight_over, view_of
+from napari_tessera.methods.network_input import channels_for, loaded
 from napari_tessera.overlapping import BlockPlan, Overlapping, Stored
 from napari_tessera.two_pass import Settings
 
 if TYPE_CHECKING:
-    from napari_tessera.large.sight import Sight
-    from napari_tessera.large.view import View
-    from napari_tessera.nn.forward import Network
     from napari_tessera.nn.intensity import Levels
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
@@ -37,27 +34,6 @@ OBJECTS_BEYOND = 1.5
 """How many usual diameters an object may reach beyond its block."""
 WIDEST_OBJECT_PX = 128
 """How far an object may reach beyond its block where the model knows no usual diameter."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The channels of a stored image that a model is shown, read window by window."""
-
-    image: Stored
-    entry: ModelEntry
-    channel_axis: int | None
-    channel: int
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes, with the channels that are shown last, if there are any."""
-        space = self.image.shape if self.channel_axis is None else self.image.shape[:-1]
-        tiny = self[(slice(1),) * len(space)]
-        return (*space, *tiny.shape[len(space) :])
-
-    def __getitem__(self, window: tuple[slice, ...]) -> np.ndarray:
-        """Read a window."""
-        return channels_for(self.entry, self.image[window], self.channel_axis, self.channel, "unet")[0]
 
 
 def overlapping(**settings: Any) -> Overlapping:
@@ -78,44 +54,20 @@ def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
 def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
     """Find the scale from windows spread over the image, and plan the blocks."""
     from napari_tessera.large.seeing import Looking, find_scale
-    from napari_tessera.large.view import View
-    from napari_tessera.nn.intensity import turned
 
-    n_space = len(image.shape) - (settings["channel_axis"] is not None)
-    check_dimensions(entry, n_space, "unet")
-    check_diameter(entry, settings["diameter"], image.shape[:n_space], "unet")
+    view = view_of(entry, image, fitted["levels"], settings, "unet")
     network = yield from part_of(loaded(entry, settings["device"]), 0, 1, 4)
-    shown = Shown(image, entry, settings["channel_axis"], settings["channel"])
-    levels = turned(fitted["levels"], settings["objects"])
-    view = View(shown, levels, len(shown.shape) > n_space, settings["spacing"] or (1.0,) * n_space)
     looking = Looking(settings["diameter"], tile_px=settings["tile"])
     factor, _ = yield from part_of(find_scale(network, view, looking), 1, 3, 4)
-    sight = _sight(network, view, factor, settings)
-    # Pixel size and diameter that give each block the very scale that the whole image's grid has.
     usual_px = entry.diameter_px
-    fixed = {**settings, "spacing": sight.factors, "diameter": usual_px and usual_px / sight.factors[-1]}
-    return BlockPlan(
-        label=partial(label_block, entry=entry, levels=levels, **fixed),
-        reach=sight.margins,
-        parts=sight.parts,
-        aligned=sight.aligned,
-        is_threaded=True,
-        smallest_px=settings["min_size"] or 0,
-    )
-
-
-def _sight(network: Network, view: View, factor: float, settings: Settings) -> Sight:
-    """Say how far around its blocks the network must see, on the grid of the whole image."""
-    from napari_tessera.large.rescale import network_grid
-    from napari_tessera.large.sight import Sight
-
-    grid = network_grid(view.shape, view.factors(factor))
-    factors = tuple(size / side for size, side in zip(grid.size, grid.shape, strict=True))
-    usual_px = network.header.get("diameter_px")
     object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
     beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
     is_plane_by_plane = network.ndim < view.ndim and settings["volume"] == "planes"
-    return Sight(view.shape, factors, beyond_px, network.step, is_plane_by_plane)
+    sight = sight_over(view, factor, beyond_px, network.step, is_plane_by_plane)
+    # Pixel size and diameter that give each block the very scale that the whole image's grid has.
+    fixed = {**settings, "spacing": sight.factors, "diameter": usual_px and usual_px / sight.factors[-1]}
+    label = partial(label_block, entry=entry, levels=view.levels, **fixed)
+    return plan_of(label, sight, settings["min_size"] or 0)
 
 
 def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[np.ndarray]:

@@ -102,17 +102,24 @@ def bytes_per_pixel(architecture: Architecture) -> float:
 
 def operations_per_pixel(architecture: Architecture, usual_px: float) -> float:
     """Count multiplications and additions per pixel of an image that is full of objects."""
-    total = 0.0
-    proposals = _proposals_per_pixel(architecture)
-    for name, shape in tensor_shapes({"kind": "mask_rcnn", **architecture.as_json()}).items():
-        if len(shape) == 4 and not name.startswith("roi_heads"):
-            total += prod(shape) * _share_of_pixels(name)
-        elif len(shape) == 4:
-            points = MASK_POINTS["logits" in name]
-            total += prod(shape) * points * objects_per_pixel(usual_px)
-        elif len(shape) == 2:
-            total += prod(shape) * proposals
-    return 2 * total
+    total = backbone_operations(architecture)
+    proposals, objects = _proposals_per_pixel(architecture), objects_per_pixel(usual_px)
+    for name, shape in _shapes(architecture).items():
+        if name.startswith("roi_heads"):
+            points = MASK_POINTS["logits" in name] * objects if len(shape) == 4 else proposals
+            total += 2 * prod(shape) * points
+    return total
+
+
+def backbone_operations(architecture: Architecture) -> float:
+    """Count multiplications and additions per pixel of the backbone, its pyramid, and the proposal head."""
+    shapes = _shapes(architecture).items()
+    weights = [(name, shape) for name, shape in shapes if len(shape) == 4 and not name.startswith("roi_heads")]
+    return 2 * sum(prod(shape) * _share_of_pixels(name) for name, shape in weights)
+
+
+def _shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    return tensor_shapes({"kind": "mask_rcnn", **architecture.as_json()})
 
 
 def _proposals_per_pixel(architecture: Architecture) -> float:

@@ -108,10 +108,12 @@ def detect(
     shape : (Y, X)
         Of the image without padding.
     lowest_score : float, optional
-        Detections below it are left out and counted; the model's own threshold holds in any case.
+        Detections below it are left out, and counted down to the model's own threshold. A lower one than that goes
+        before it.
     """
     chances = class_scores.softmax(dim=1)[:, 1:]
-    which, kinds = (chances > settings.box_score_thresh).nonzero(as_tuple=True)
+    threshold = settings.box_score_thresh if lowest_score is None else min(settings.box_score_thresh, lowest_score)
+    which, kinds = (chances > threshold).nonzero(as_tuple=True)
     scores, labels = chances[which, kinds], kinds + 1
     boxes = clip(decode(codes[which, labels], proposals[which], settings.bbox_reg_weights), shape)
     is_valid = has_sides(boxes, SHORTEST_PX)
