@@ -11,21 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from napari_tessera.blocks import fits_in_memory, is_large
 from napari_tessera.cli.progress import progress_bar
+from napari_tessera.cli.report import report
 from napari_tessera.errors import FileError, ParameterError, TesseraError
+from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.io.together import check_free
 from napari_tessera.io.write import FORMATS, check_can_hold, check_format, planned_files, write_result
 from napari_tessera.jobs import Job, drive
-from napari_tessera.result import Kind, LabelImage, Result
+from napari_tessera.result import Kind, Result
+from napari_tessera.segments import Segments
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
-WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
 PATTERN_SIGNS = frozenset("*?[")
 
 
@@ -46,6 +46,8 @@ class Output:
     overwrite, is_quiet : bool
     inputs : tuple of Path
         Files that are read beside the images and must not be overwritten.
+    coco : CocoPanopticWriter or None
+        Takes the segments of each image as well.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class Output:
     overwrite: bool
     is_quiet: bool
     inputs: tuple[Path, ...] = ()
+    coco: CocoPanopticWriter | None = None
 
     @property
     def is_zarr(self) -> bool:
@@ -144,8 +147,13 @@ def is_folder(text: str) -> bool:
 
 def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
     """Run every image; one that fails does not stop the others. Return the exit code."""
-    if len(pairs) == 1:
-        return _run_only(*pairs[0], output, make)
+    code = _run_only(*pairs[0], output, make) if len(pairs) == 1 else _run_several(pairs, output, make)
+    if output.coco is not None and output.coco.has_images:
+        output.coco.finish()
+    return code
+
+
+def _run_several(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
     failed = []
     for image, out in pairs:
         try:
@@ -187,29 +195,12 @@ def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
         with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
             result = drive(job, on_progress)
         written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
+        if output.coco is not None:
+            output.coco.add(image.name, Segments.of_table(result.labels, result.table))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if not output.is_quiet:
-        _report(image, result, written)
-
-
-def _report(image: Path, result: Result, written: Sequence[Path]) -> None:
-    for note in result.notes:
-        print(f"{image}: {note}", file=sys.stderr)
-    seconds = result.provenance.get("seconds")
-    took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
-    further = "".join(f", {path}" for path in written[1 : len(result.images)])
-    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}{further}")
-
-
-def count_in_words(image: LabelImage) -> str:
-    """Say how many objects or classes there are, or whose probabilities these are."""
-    if image.kind == "probabilities":
-        return f"probabilities of {image.name}"
-    found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
-    count = len(found)
-    singular, plural = WORDS[image.kind]
-    return f"{count} {singular if count == 1 else plural}"
+        report(image, result, written)
 
 
 def read_main(

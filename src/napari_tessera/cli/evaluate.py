@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.cli import options
+from napari_tessera.cli import options, panoptic_scores
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.errors import FileError, InputError
 from napari_tessera.io.open_files import is_zarr
@@ -67,22 +67,44 @@ class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
 
 def main(argv: list[str]) -> int:
     """Score label images and print the scores; return the exit code."""
-    from napari_tessera.metrics import evaluation_of_many
-
     arguments = options.parsed(evaluate_parser(), argv)
-    files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     if arguments.json is not None:
-        read = [path for pair in files for path in pair]
-        check_free([arguments.json], overwrite=arguments.overwrite, inputs=read)
-    with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
-        job = evaluation_of_many(LabelPairs(files), classes=arguments.classes)
-        scores = drive(job, on_progress)
-    names = [stem(truth) for truth, _ in files]
+        check_free([arguments.json], overwrite=arguments.overwrite, inputs=_files_in(arguments))
+    evaluate = _evaluate_panoptic if arguments.panoptic else _evaluate_labels
+    scores, names, table = evaluate(arguments)
     if not arguments.quiet:
-        print(as_table(scores, names, per_image=arguments.per_image, classes=arguments.classes))
+        print(table)
     if arguments.json is not None:
         _write_json(arguments.json, scores, names)
     return 0
+
+
+def _files_in(arguments: argparse.Namespace) -> list[Path]:
+    """List the files that are read."""
+    given = (arguments.truth, arguments.prediction)
+    return [file for path in given for file in (_by_name(path).values() if _is_folder(path) else [path])]
+
+
+def _evaluate_labels(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], str]:
+    from napari_tessera.metrics import evaluation_of_many
+
+    files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
+    with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
+        scores = drive(evaluation_of_many(LabelPairs(files), classes=arguments.classes), on_progress)
+    names = [stem(truth) for truth, _ in files]
+    return scores, names, as_table(scores, names, per_image=arguments.per_image, classes=arguments.classes)
+
+
+def _evaluate_panoptic(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], str]:
+    def matched(truths: Mapping[str, Any], predictions: Mapping[str, Any]) -> list[str]:
+        where = (arguments.truth, arguments.prediction)
+        return match_names(truths, predictions, *where, only_predicted=arguments.only_predicted)
+
+    pairs = panoptic_scores.pairs_of(arguments.truth, arguments.prediction, _by_name, matched)
+    with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
+        scores = drive(panoptic_scores.scoring(pairs), on_progress)
+    rows = panoptic_scores.rows_of(scores, pairs.names, per_image=arguments.per_image)
+    return scores, list(pairs.names), _lined_up(rows)
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
@@ -91,9 +113,16 @@ def evaluate_parser() -> argparse.ArgumentParser:
         prog="tessera evaluate", allow_abbrev=False,
         description="Score labels against the truth. Two folders are matched by the names of their files.",
     )  # fmt: skip
-    parser.add_argument("truth", type=Path, metavar="TRUTH", help="label image, or folder of them")
-    parser.add_argument("prediction", type=Path, metavar="PREDICTION", help="label image, or folder of them")
-    parser.add_argument("--classes", action="store_true", help="the labels are classes, not objects")
+    for name in ("truth", "prediction"):
+        what = "label image, or folder of them; with --panoptic also a COCO panoptic .json"
+        parser.add_argument(name, type=Path, metavar=name.upper(), help=what)
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--classes", action="store_true", help="the labels are classes, not objects")
+    kind.add_argument(
+        "--panoptic", action="store_true",
+        help="score things and stuff (PQ, SQ, RQ by class); beside each label image lies its .csv with the columns "
+        "label, class and kind, as `tessera panoptic` writes it, or an image of classes named NAME-classes",
+    )  # fmt: skip
     parser.add_argument("--per-image", action="store_true", help="print a line for each image too")
     parser.add_argument("--only-predicted", action="store_true", help="leave out truths that have no prediction")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")
@@ -115,6 +144,20 @@ def pair_files(truth: Path, prediction: Path, *, only_predicted: bool) -> list[t
     if not _is_folder(truth):
         return [(truth, prediction)]
     truths, predictions = _by_name(truth), _by_name(prediction)
+    names = match_names(truths, predictions, truth, prediction, only_predicted=only_predicted)
+    return [(truths[name], predictions[name]) for name in names]
+
+
+def match_names(
+    truths: Mapping[str, Any], predictions: Mapping[str, Any], truth: Path, prediction: Path, *, only_predicted: bool
+) -> list[str]:
+    """List the names that are in both.
+
+    Raises
+    ------
+    FileError
+        If there is none, or a truth has no prediction.
+    """
     missing = [name for name in truths if name not in predictions]
     if missing and not only_predicted:
         raise FileError(
@@ -123,10 +166,10 @@ def pair_files(truth: Path, prediction: Path, *, only_predicted: bool) -> list[t
         )
     if extra := [name for name in predictions if name not in truths]:
         print(f"tessera: {len(extra)} predictions have no truth and are left out.", file=sys.stderr)
-    pairs = [(truths[name], predictions[name]) for name in truths if name in predictions]
-    if not pairs:
+    names = [name for name in truths if name in predictions]
+    if not names:
         raise FileError(f"No label image in {truth} has the name of one in {prediction}.")
-    return pairs
+    return names
 
 
 def _is_folder(path: Path) -> bool:
@@ -155,8 +198,12 @@ def as_table(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool
     if not per_image:
         rows = [list(row) for row in zip(*rows, strict=True)]
         rows[0][0] = "score"
+    return _lined_up(rows)
+
+
+def _lined_up(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(_line(row, widths) for row in rows)
+    return "\n".join(_line(row, widths).rstrip() for row in rows)
 
 
 def _cells(scores: Mapping[str, Any], columns: Mapping[str, tuple[str, ...]]) -> list[str]:

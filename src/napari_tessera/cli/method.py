@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from napari_tessera.blocks import check_blocks, is_stored
 from napari_tessera.cli import batch, options
 from napari_tessera.cli.image_options import add_image_options, check_pixel_size_is_known, count
 from napari_tessera.errors import FileError, InputError, ParameterError
+from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.placement import with_pixel_size
 from napari_tessera.jobs import Job
@@ -29,9 +31,10 @@ def segment_images(method: Method, argv: list[str]) -> int:
     """Run a method on every image named; return the exit code."""
     arguments = options.parsed(method_parser(method), argv)
     settings = options.given_parameters(arguments, method)
-    checked = method.declaration.checked(_known_before_reading(settings, method, arguments.sizes_in))
-    check_models(method, checked)
     paths = _input_paths(arguments, method)
+    known = _known_before_reading(settings, method, arguments.sizes_in)
+    checked = method.declaration.checked({**known, **method.implied({**known, **paths})})
+    check_models(method, checked)
     for note in options.without_effect(method, {**settings, **paths}):
         print(f"tessera: {note}", file=sys.stderr)
     running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
@@ -40,6 +43,8 @@ def segment_images(method: Method, argv: list[str]) -> int:
     def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
         may_stay_on_disk = output.is_zarr and method.join is not None
         picture = _read_image(image, method, arguments, in_blocks=bool(running), to_zarr=may_stay_on_disk)
+        if output.coco is not None:
+            _check_is_plane(image, picture)
         inputs = {
             entry.name: read_input(entry, batch.matching_file(paths[entry.name], image))
             for entry in method.inputs[1:]
@@ -49,9 +54,19 @@ def segment_images(method: Method, argv: list[str]) -> int:
         options_of_run = {"sizes_in": arguments.sizes_in, **settings, **inputs, **running, **on_disk}
         return picture, start(method, picture, **options_of_run)
 
-    output = batch.output_of(arguments, list(paths.values()))
+    output = _output_of(arguments, list(paths.values()))
     pairs = batch.plan(arguments.images, output, batch.is_folder(arguments.out), method.kind_of(checked))
     return batch.run_all(pairs, output, make)
+
+
+def _output_of(arguments: argparse.Namespace, inputs: list[Path]) -> batch.Output:
+    """Say where results go; segments may go into COCO files as well."""
+    output = batch.output_of(arguments, inputs)
+    coco = vars(arguments).get("coco")
+    if coco is None:
+        return output
+    writer = CocoPanopticWriter(coco, overwrite=arguments.overwrite, inputs=[*arguments.images, *inputs])
+    return replace(output, coco=writer)
 
 
 def _read_image(
@@ -91,6 +106,11 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
     options.add_inputs(parser, method)
     options.add_parameters(parser, method)
     add_image_options(parser)
+    if method.kind == "segments":
+        parser.add_argument(
+            "--coco", type=Path, metavar="FILE.json",
+            help="write the segments as COCO panoptic, too: this file for all images, and a folder of PNG files",
+        )  # fmt: skip
     sizes = parser.add_argument_group("units")
     sizes.add_argument(
         "--sizes-in", choices=("px", "unit"), default="px",
@@ -100,6 +120,14 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
     large.add_argument("--workers", type=count(1), metavar="N", help="work in blocks, N at a time")
     large.add_argument("--scheduler", metavar="ADDRESS", help="work in blocks on a dask.distributed scheduler")
     return parser
+
+
+def _check_is_plane(path: Path, picture: Picture) -> None:
+    if set(picture.axes) - set("YXC"):
+        raise FileError(
+            f"{path} has the axes {picture.axes}, but COCO's panoptic format holds planes. Leave out --coco, or give "
+            "the planes as files of their own."
+        )
 
 
 def _known_before_reading(settings: dict[str, Any], method: Method, sizes_in: str) -> dict[str, Any]:

@@ -86,6 +86,11 @@ class CocoPanopticWriter:
         self._annotations.append({"image_id": number, "file_name": file.name, "segments_info": described})
         return file
 
+    @property
+    def has_images(self) -> bool:
+        """Whether there is anything to say in the JSON."""
+        return bool(self._images)
+
     def finish(self) -> list[Path]:
         """Write the JSON; return all files, the JSON first."""
         content = {

@@ -1,0 +1,106 @@
+"""Find and read the segments of images: from COCO panoptic files, or from label images with their classes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from napari_tessera.errors import FileError, InputError
+from napari_tessera.io.coco_panoptic_reading import read_coco_panoptic
+from napari_tessera.io.open_files import check_exists, is_zarr
+from napari_tessera.io.read import load, read_labels, stem
+from napari_tessera.segments import Segments
+
+CLASSES = "-classes"
+"""What the name of the image of classes ends in, beside that of the segments or objects."""
+
+Reader = Callable[[], Segments]
+
+
+def readers(path: Path, label_files: Callable[[Path], Mapping[str, Path]]) -> dict[str, Reader]:
+    """Say how to read the segments of each image, by the image's name.
+
+    Parameters
+    ----------
+    path : Path
+        A COCO panoptic .json, a label image, or a folder of label images.
+    label_files : callable (folder) -> dict of name to path
+        Lists the label images of a folder.
+
+    Raises
+    ------
+    FileError
+        If there is nothing to read.
+    """
+    if path.suffix.lower() == ".json":
+        coco = read_coco_panoptic(path)
+        return {name: partial(coco.__getitem__, number) for number, name in enumerate(coco.names)}
+    if path.is_dir() and not is_zarr(path):
+        found = label_files(path)
+        return {name: partial(read_segments, file) for name, file in found.items() if not name.endswith(CLASSES)}
+    check_exists(path, may_be_folder=True)
+    return {stem(path): partial(read_segments, path)}
+
+
+def read_segments(path: Path) -> Segments:
+    """Read a label image and what its labels are.
+
+    That is said either by a table of its name (.csv with the columns label, class and kind), as `tessera panoptic`
+    writes it, or by a label image of its name and "-classes": then the first holds objects, with 0 where there are
+    none, and the second classes.
+
+    Raises
+    ------
+    FileError
+        If there is neither, or they do not fit.
+    """
+    labels = load(read_labels(path)).data
+    table = path.with_name(f"{stem(path)}.csv")
+    classes = path.with_name(f"{stem(path)}{CLASSES}{path.name[len(stem(path)) :]}")
+    try:
+        if table.is_file() and "kind" in (columns := read_table(table)):
+            return Segments.of_table(labels, columns, str(path))
+        if classes.exists():
+            return _of_classes(labels, classes, str(path))
+    except InputError as error:
+        raise FileError(str(error)) from error
+    raise FileError(
+        f"Nothing says what the labels of {path} are. Panoptic quality needs beside it either {table.name} with the "
+        f"columns label, class and kind, or {classes.name} with the class of each pixel."
+    )
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    """Read the columns label, class, kind and score of a table, as far as there are any.
+
+    Raises
+    ------
+    FileError
+        If a label is no number, or the file is no text.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+        read = {name: np.array(columns[name], str) for name in ("class", "kind") if name in columns}
+        if "label" in columns:
+            read["label"] = np.array([int(value) for value in columns["label"]], np.int64)
+        if "score" in columns:
+            read["score"] = np.array([float(value or "nan") for value in columns["score"]])
+    except (ValueError, TypeError, csv.Error) as error:
+        raise FileError(f"{path} is no table of segments: {error}.") from error
+    return read
+
+
+def _of_classes(objects: np.ndarray, path: Path, name: str) -> Segments:
+    from napari_tessera.class_segments import segments_of_classes
+
+    table = path.with_name(f"{stem(path)}.csv")
+    columns = read_table(table) if table.is_file() else {}
+    is_named = "label" in columns and "class" in columns
+    names = dict(zip(columns["label"].tolist(), columns["class"].tolist(), strict=True)) if is_named else {}
+    return segments_of_classes(objects, load(read_labels(path)).data, names, name)
