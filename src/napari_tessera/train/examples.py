@@ -40,6 +40,8 @@ class Example:
     name : str
     anisotropy : float
         Distance of planes over that of pixels.
+    is_window : bool
+        It is a window around paint, of a larger image that goes on beyond it.
     """
 
     image: np.ndarray
@@ -51,6 +53,7 @@ class Example:
     group: str = ""
     name: str = ""
     anisotropy: float = 1.0
+    is_window: bool = False
 
     @property
     def is_coloured(self) -> bool:
@@ -100,17 +103,21 @@ def some_of_each(labels: np.ndarray) -> np.ndarray:
 
 
 def usual_diameter(labels: np.ndarray, anisotropy: float = 1.0) -> float | None:
-    """Return the diameter of a disc (in 3-D a ball) of the usual size, in pixels of x; None with no object.
+    """Return the diameter of a disc (in 3-D a ball) of the usual size, in pixels of x; None with no object."""
+    return diameter_of_sizes(np.bincount(labels.ravel())[1:], labels.ndim, anisotropy)
 
-    The usual size is the one above which half of the labelled area lies.
+
+def diameter_of_sizes(sizes: np.ndarray, ndim: int, anisotropy: float = 1.0) -> float | None:
+    """Return the diameter of a disc (in 3-D a ball) of the usual size, from the pixels of each object.
+
+    The usual size is the one above which half of the labelled area lies. Sizes of 0 are no objects.
     """
-    sizes = np.sort(np.bincount(labels.ravel())[1:])
-    sizes = sizes[sizes > 0]
+    sizes = np.sort(sizes[sizes > 0])
     if sizes.size == 0:
         return None
     share = np.cumsum(sizes) / sizes.sum()
     size = sizes[np.searchsorted(share, 0.5)]
-    return float(2 * np.sqrt(size / np.pi)) if labels.ndim == 2 else (6 * float(size) * anisotropy / math.pi) ** (1 / 3)
+    return float(2 * np.sqrt(size / np.pi)) if ndim == 2 else (6 * float(size) * anisotropy / math.pi) ** (1 / 3)
 
 
 def centres(labels: np.ndarray) -> np.ndarray:

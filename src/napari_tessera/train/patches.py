@@ -76,10 +76,13 @@ class Sampling:
 def image_weights(examples: Sequence[Example]) -> np.ndarray:
     """Return each image's chance to be drawn: a group has a share like the square root of its number of images.
 
-    Images drawn evenly would leave rare kinds out; groups drawn evenly would repeat their few images too often.
+    Images drawn evenly would leave rare kinds out; groups drawn evenly would repeat their few images too often. Windows
+    of one image are drawn by how many places they have.
     """
     groups = Counter(example.group for example in examples)
-    weights = np.array([groups[example.group] ** -0.5 for example in examples])
+    weights = np.array(
+        [len(example.places) if example.is_window else groups[example.group] ** -0.5 for example in examples]
+    )
     return weights / weights.sum()
 
 
@@ -108,7 +111,8 @@ def draw_patch(
     places = random_placement(whole, rng, factor, example.anisotropy)
     centre = draw_centre(example, np.array(sampling.shape) / factors, rng)
     places += centre.reshape(-1, *(1,) * len(whole))
-    is_outside = beyond(example.labels.shape, places) if sampling.is_dark_outside else None
+    is_ending = sampling.is_dark_outside and not example.is_window
+    is_outside = beyond(example.labels.shape, places) if is_ending else None
     labels = sample_labels(example.labels, places, NOT_PAINTED if is_outside is None else BACKGROUND)
     colours = sample_channels(example, places, factors)
     is_turned, has_own_channels = example.levels.inverted, example.levels.kind == "channels"
@@ -133,10 +137,13 @@ def draw_factor(example: Example, sampling: Sampling, rng: np.random.Generator) 
 
 
 def draw_centre(example: Example, sides_px: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw where the patch lies: usually near an object, and inside the image as far as it fits."""
+    """Draw where the patch lies: usually near an object, and inside the image as far as it fits.
+
+    In a window around paint, all patches lie near a place: elsewhere there is nothing to learn.
+    """
     shape = np.array(example.labels.shape)
     centre = rng.uniform(0, shape)
-    if len(example.places) and rng.random() < NEAR_A_PLACE:
+    if len(example.places) and (rng.random() < NEAR_A_PLACE or example.is_window):
         centre = rng.choice(example.places) + rng.uniform(-0.4, 0.4, len(shape)) * sides_px
     margin = np.minimum(sides_px / 2, shape / 2)
     return np.clip(centre, margin, shape - margin).astype(np.float32)
