@@ -1,4 +1,4 @@
-"""The same labels whatever the tile: `python tests/benchmarks/bench_tile_size.py [--data FOLDER]`.
+"""The same labels whatever the tile: `python tests/benchmarks/bench_tile_size.py [--data FOLDER] [--model NAME|PATH]`.
 
 Labels of one tile as large as the image against those of smaller tiles, and of float32 against what the processor is
 faster at: AP at IoU 0.5 and 0.9, goal 0.99 at 0.5. A seeded image of touching blobs; with `--data` (see docs/data.md)
@@ -17,15 +17,18 @@ import numpy as np
 from field import blob_field
 from PIL import Image
 
-import napari_tessera
+from napari_tessera.catalogue import find
 from napari_tessera.jobs import drive
+from napari_tessera.large.detected_volumes import Searching, find_objects
 from napari_tessera.large.instances import Wanted, objects_of
 from napari_tessera.large.predict import predict
+from napari_tessera.large.view import View
 from napari_tessera.metrics import evaluate
+from napari_tessera.nn.detected_objects import Acceptance
+from napari_tessera.nn.detecting import Detector, load_detector
 from napari_tessera.nn.forward import Network, load_network
-from napari_tessera.nn.intensity import measure_levels, network_channels
+from napari_tessera.nn.intensity import measure_levels
 
-MODEL = Path(napari_tessera.__file__).parent / "models" / "nuclei-unet.safetensors"
 GOAL = 0.99
 BLOBS = 6000
 
@@ -44,21 +47,26 @@ def images(size: int, data: Path | None) -> Iterator[tuple[str, np.ndarray]]:
         yield modality, (image[..., :3] if image.ndim == 3 else image)[:size, :size]
 
 
-def labels_of(network: Network, image: np.ndarray, tile_px: int) -> np.ndarray:
+def labels_of(network: Network | Detector, image: np.ndarray, tile_px: int) -> np.ndarray:
     """Segment an image at its own scale."""
-    levels, shape = measure_levels(image), (image.shape[0], image.shape[1])
-    job = predict(network, shape, lambda window: network_channels(image[window], levels), tile_px=tile_px)
-    return drive(objects_of(drive(job), network.header, Wanted(), shape))
+    view = View(image, measure_levels(image), image.ndim == 3, (1.0, 1.0))
+    if isinstance(network, Detector):
+        searching = Searching(tile_px=tile_px, factor=1.0)
+        return drive(find_objects(network, view, searching, Acceptance.of(network.header)))[0]
+    scores = drive(predict(network, view.shape, view.read, tile_px=tile_px))
+    return drive(objects_of(scores, network.header, Wanted(), view.shape))
 
 
 def main() -> None:
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--model", default="nuclei-unet")
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--tiles", type=int, nargs="+", default=[512, 256, 128])
     parser.add_argument("--data", type=Path, default=os.environ.get("TESSERA_DATA"))
     options = parser.parse_args()
-    network, exact = load_network(options.model, "cpu"), load_network(options.model, "cpu", is_exact=True)
+    entry = find(options.model)
+    load = load_detector if entry.kind == "mask_rcnn" else load_network
+    network, exact = load(entry.path, "cpu"), load(entry.path, "cpu", is_exact=True)
     lowest = 1.0
     for name, image in images(options.size, options.data and Path(options.data) / "nuclei"):
         whole = labels_of(network, image, max(image.shape))
