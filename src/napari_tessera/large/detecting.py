@@ -99,9 +99,8 @@ def _detect_and_join(network: Detector, grid: Grid, read: Read, side: int, lowes
     if not more:
         return joined
     found += yield from part_of(_detect_tiles(network, grid, read, more, lowest_score), 8.5, 1, 10)
-    return (
-        yield from part_of(in_background(partial(join, found, grid.size, threshold), "Joining tiles"), 9.5, 0.5, 10)
-    )
+    joining_again = in_background(partial(join, found, grid.size, threshold), "Joining tiles")
+    return (yield from part_of(joining_again, 9.5, 0.5, 10))
 
 
 def largest_tile(network: Detector, grid: Grid) -> int:

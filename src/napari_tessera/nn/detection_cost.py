@@ -26,10 +26,10 @@ BYTES_OF_HEADS = 300e6
 MASK_POINTS = (14**2, 28**2)
 """Points of a box on which the mask head convolves, and on which it predicts."""
 MASK_BYTES = 4 * 28**2
+PAINTING_BYTES = 28
+"""Memory for each pixel of a plane while masks become labels."""
 ALL_LEVELS = sum(1 / 4 ** (level + 2) for level in range(5))
 """Pixels of all levels of the pyramid together, for each pixel of the image."""
-
-
 COARSEST_STRIDE_PX = 64
 """Pixels of the image for each of the coarsest level of the pyramid."""
 DIAMETERS_SHARED = 4
@@ -67,7 +67,7 @@ def estimate(header: Mapping[str, Any], shape: Sequence[int], factor: float, dev
     seen = prod(side + shared * (ceil(side / own) - 1) for side in sides)
     planes = prod(shape[:-2])
     seconds = planes * seen * operations_per_pixel(architecture, usual_px) / (EFFICIENCY * convolution_rate(kind))
-    masks = MASK_BYTES * prod(sides) * objects_per_pixel(usual_px)
+    masks = MASK_BYTES * prod(sides) * objects_per_pixel(usual_px) + PAINTING_BYTES * prod(shape[-2:])
     tile = 0 if kind == "cuda" else BYTES_OF_HEADS + min(at_once, seen) * bytes_per_pixel(architecture)
     return Estimate(seconds, int(masks + tile))
 
