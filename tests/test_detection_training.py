@@ -1,7 +1,5 @@
 """Training a Mask R-CNN: truths of patches, what does not count, the loop, on scenes small enough to draw."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -16,6 +14,7 @@ from napari_tessera.nn.box_matching import share_inside
 from napari_tessera.nn.boxes import intersection_over_union
 from napari_tessera.nn.detection_losses import Criteria
 from napari_tessera.nn.image_batch import image_batch
+from napari_tessera.nn.intensity import network_channels
 from napari_tessera.train.checkpoint import Checkpoint
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.definite import plan_for
@@ -37,6 +36,8 @@ from napari_tessera.training import train as train_files
 from napari_tessera.validation import LEAST_SCORES
 
 TINY = Plan(network="mask-rcnn", steps=4, widths=(8, 8, 8, 8), diameter_px=12, patch_px=64, batch=1, mixed=False)
+ONE_LARGE_ONE_TINY = np.ones((5, 6), dtype=np.int32)
+ONE_LARGE_ONE_TINY[1:3, 2:5], ONE_LARGE_ONE_TINY[4, 0] = 7, 3
 PARTS = {"objectness", "proposal_box", "class", "box", "mask"}
 CRITERIA = criteria_of(class_loss("weighted-ce"), class_loss("combined"))
 
@@ -56,9 +57,7 @@ def short_run(checkpoint=None, plan=TINY, stop_after=None):
 
 
 def test_the_truth_has_a_box_to_the_outer_edges_of_each_object():
-    labels = np.ones((5, 6), dtype=np.int32)
-    labels[1:3, 2:5], labels[4, 0] = 7, 3
-    truth = truth_from(labels)
+    truth = truth_from(ONE_LARGE_ONE_TINY)
     assert truth.boxes.tolist() == [[0, 4, 1, 5], [2, 1, 5, 3]]
     assert truth.labels.tolist() == [1, 1]
     assert truth.instances[1, 2] == 2
@@ -66,9 +65,7 @@ def test_the_truth_has_a_box_to_the_outer_edges_of_each_object():
 
 
 def test_an_object_of_which_hardly_anything_is_seen_counts_as_not_painted():
-    labels = np.ones((5, 6), dtype=np.int32)
-    labels[1:3, 2:5], labels[4, 0] = 7, 3
-    truth = truth_from(labels, fewest_px=2)
+    truth = truth_from(ONE_LARGE_ONE_TINY, fewest_px=2)
     assert truth.boxes.tolist() == [[2, 1, 5, 3]]
     assert truth.ignore.nonzero().tolist() == [[4, 0]]
 
@@ -188,9 +185,8 @@ def test_training_finds_the_discs():
     schedule = Schedule(steps=120, peak_rate=5e-3, warm_steps=5, cool_steps=60, average=0.9)
     net = drive(train(new_network(plan), draw, loss_parts, schedule)).net
     example = scene(seed=9)
-    image = partial(np.repeat, np.float32(example.image[None] > 90), 5, axis=0)()
-    image[4] = 0
-    [found] = net.detect([torch.from_numpy(image)], lowest_score=0.5)
+    channels = network_channels(example.image, example.levels)
+    [found] = net.detect([torch.from_numpy(channels)], lowest_score=0.5)
     truth = truth_from(example.labels)
     overlaps = intersection_over_union(truth.boxes, found.boxes).amax(dim=1)
     assert (overlaps > 0.5).sum() >= 8

@@ -39,11 +39,8 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
     """
     ndim = settings.ndim
     widths = widths_for(settings)
-    is_unet = settings.network == "unet"
-    patch_px = patch_for(settings, 2 ** (len(widths) - 1) if is_unet else DETECTION_STEP_PX)
-    is_mixed = settings.precision == "mixed" or (
-        settings.precision == "auto" and low_precision(device) == torch.bfloat16
-    )
+    patch_px = patch_for(settings, 2 ** (len(widths) - 1) if settings.network == "unet" else DETECTION_STEP_PX)
+    is_faster_mixed = low_precision(device) == torch.bfloat16
     return Plan(
         network=settings.network,
         task=settings.task,
@@ -62,7 +59,7 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
         loss=settings.loss,
         mask_loss=settings.mask_loss,
         class_weights=class_weights(settings, data),
-        mixed=is_mixed,
+        mixed=is_faster_mixed if settings.precision == "auto" else settings.precision == "mixed",
         seed=settings.seed,
     )
 
