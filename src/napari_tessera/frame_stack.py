@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from napari_tessera.result import Other
 from napari_tessera.spec import Table
 
 NUMBERED_ON = ("objects", "segments")
+NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass
@@ -87,3 +89,18 @@ def joined(tables: list[Table], request: Request) -> Table:
         return {}
     names = [name for name in placed[0] if all(name in table for table in placed)]
     return {name: np.concatenate([table[name] for table in placed]) for name in names}
+
+
+def joined_notes(notes: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Tell once what was said of several frames; of sentences that differ in numbers only, the first stands for all.
+
+    Examples
+    --------
+    >>> joined_notes([("3 objects were dropped.",), (), ("5 objects were dropped.", "It is dark.")])
+    ('3 objects were dropped. (Said of 2 frames, each with its own numbers; these are of the first.)', 'It is dark.')
+    """
+    alike: dict[str, list[str]] = {}
+    for note in (note for said in notes for note in said):
+        alike.setdefault(NUMBER.sub("#", note), []).append(note)
+    more = " (Said of {} frames, each with its own numbers; these are of the first.)"
+    return tuple(same[0] + (more.format(len(same)) if set(same[1:]) - {same[0]} else "") for same in alike.values())
