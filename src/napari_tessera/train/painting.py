@@ -1,0 +1,203 @@
+"""Read the paint on images, wherever they are stored: in windows, with objects numbered without gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from napari_tessera.errors import InputError
+from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.nn.intensity import Levels
+from napari_tessera.overlapping import Stored
+from napari_tessera.train.examples import MOST_CLASSES, diameter_of_sizes
+from napari_tessera.train.held_out import Paint, Where
+from napari_tessera.train.paint_regions import (
+    Place,
+    Window,
+    cells,
+    painted_windows,
+    read_window,
+    shifted,
+    smallest_window,
+)
+from napari_tessera.train.targets import BACKGROUND, NOT_PAINTED
+
+CELL_PX = {2: (1024, 1024), 3: (64, 512, 512)}
+"""Larger windows around paint are cut into cells of these sides, of which only those that hold paint are kept."""
+
+
+@dataclass(frozen=True)
+class Painting:
+    """An image and the paint on it, in memory or stored.
+
+    Attributes
+    ----------
+    name : str
+    image : array, or what is read like one
+        (…, [Z,] Y, X), with channels last if there are any.
+    paint : integer array, or what is read like one
+        (…, [Z,] Y, X): 0 not painted, 1 background, 2… objects or classes.
+    measure : callable (place) -> Job of Levels
+        Measures the brightness of the image that a plane or volume is part of.
+    anisotropy : float
+        Distance of planes over that of pixels.
+    is_check : bool
+        All of its paint is there to validate on.
+    """
+
+    name: str
+    image: Stored
+    paint: Stored
+    measure: Callable[[Place], Job[Levels]]
+    anisotropy: float = 1.0
+    is_check: bool = False
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether the last axis of the image holds channels."""
+        return len(self.image.shape) > len(self.paint.shape)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What to look for in paint, and how.
+
+    Attributes
+    ----------
+    task : {"objects", "classes"}
+    ndim : {2, 3}
+    patch_px : int
+        Side of a patch, with what is seen around it.
+    diameter_px : float or None
+        Usual diameter of an object at which the network works; None for classes.
+    share : float
+        Of the paint, held back to validate on.
+    seed : int
+    ignore : int or None
+        A number that counts as not painted.
+    """
+
+    task: Literal["objects", "classes"]
+    ndim: int
+    patch_px: int
+    diameter_px: float | None = None
+    share: float = 0.15
+    seed: int = 0
+    ignore: int | None = None
+
+
+def check_painted(paints: Sequence[Paint]) -> None:
+    """Refuse images on which nothing but background is painted.
+
+    Raises
+    ------
+    InputError
+    """
+    if not any((paint.labels > BACKGROUND).any() for paint in paints):
+        said = "Only background (1) is painted" if paints else "Nothing is painted"
+        raise InputError(f"{said}. Paint background with 1, and classes or objects with 2 and above.")
+
+
+def read_paint(paintings: Sequence[Painting], lessons: Lessons) -> Job[tuple[list[Paint], dict[int, np.ndarray]]]:
+    """Read all paint; return it, and the numbers of the objects of each image in the order they have from then on.
+
+    Raises
+    ------
+    InputError
+        If a number is negative, or too high for a class.
+    """
+    paints: list[Paint] = []
+    for index, painting in enumerate(paintings):
+        finding = painted_windows(painting.paint, lessons.ndim)
+        windows = yield from part_of(finding, index, 0.5, len(paintings))
+        for done, (place, found) in enumerate(windows.items()):
+            yield Progress(
+                index + 0.5 + 0.5 * done / len(windows), len(paintings), f"Reading the paint on {painting.name}"
+            )
+            for window in found:
+                paints += read_cells(painting, (index, place), window, lessons)
+    numbers = {index: object_numbers(paints, index, lessons) for index in range(len(paintings))}
+    return [replace(paint, labels=renumbered(paint.labels, numbers[paint.where[0]])) for paint in paints], numbers
+
+
+def read_cells(painting: Painting, where: Where, window: Window, lessons: Lessons) -> list[Paint]:
+    """Read the paint in a window, cell by cell; only cells that hold paint remain."""
+    origin = tuple(part.start for part in window)
+    found = []
+    for cell in cells(window, CELL_PX[lessons.ndim]):
+        labels = checked_paint(read_window(painting.paint, where[1], cell), painting.name, lessons)
+        around = smallest_window(labels)
+        if around is not None:
+            found.append(Paint(where, origin, shifted(around, cell), labels[around], painting.anisotropy))
+    return found
+
+
+def checked_paint(labels: np.ndarray, name: str, lessons: Lessons) -> np.ndarray:
+    """Return paint as int64 without what is to be ignored.
+
+    Raises
+    ------
+    InputError
+        If a number is negative, or too high for a class.
+    """
+    labels = labels.astype(np.int64)
+    if lessons.ignore is not None:
+        labels[labels == lessons.ignore] = NOT_PAINTED
+    if labels.min(initial=0) < 0:
+        raise InputError(f"{name}: the paint holds the number {labels.min()}, but paint is 0 or more.")
+    if lessons.task == "classes" and labels.max(initial=0) > MOST_CLASSES:
+        raise InputError(
+            f"{name}: the paint holds the number {labels.max()}, which are too many classes. If each object has a "
+            'number of its own, train with the task "objects".'
+        )
+    return labels
+
+
+def object_numbers(paints: Sequence[Paint], index: int, lessons: Lessons) -> np.ndarray:
+    """List the numbers of the objects painted on an image, in order; none for classes, which keep theirs."""
+    if lessons.task == "classes":
+        return np.empty(0, np.int64)
+    own = [np.unique(paint.labels[paint.labels > BACKGROUND]) for paint in paints if paint.where[0] == index]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *own]))
+
+
+def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Give objects numbers from 2 on without gaps, int32.
+
+    Examples
+    --------
+    >>> renumbered(np.array([0, 1, 7, 900]), np.array([7, 900])).tolist()
+    [0, 1, 2, 3]
+    """
+    if not len(numbers):
+        return labels.astype(np.int32)
+    packed = np.searchsorted(numbers, labels) + BACKGROUND + 1
+    return np.where(labels > BACKGROUND, packed, labels).astype(np.int32)
+
+
+def sizes_of(paints: Sequence[Paint], lessons: Lessons) -> dict[Where, np.ndarray]:
+    """Count the pixels of each number in each plane or volume."""
+    highest = max(int(paint.labels.max(initial=0)) for paint in paints)
+    sizes: dict[Where, np.ndarray] = {}
+    for paint in paints:
+        counts = np.bincount(paint.labels.ravel(), minlength=highest + 1 if lessons.task == "classes" else 0)
+        before = sizes.get(paint.where, np.zeros(0, np.int64))
+        longer = max(len(before), len(counts))
+        sizes[paint.where] = np.pad(before, (0, longer - len(before))) + np.pad(counts, (0, longer - len(counts)))
+    return sizes
+
+
+def usual_diameters(paints: Sequence[Paint], lessons: Lessons) -> dict[int, float | None]:
+    """Return the usual diameter of the objects painted on each image."""
+    if lessons.task == "classes" or not paints:
+        return {}
+    found: dict[int, list[np.ndarray]] = {}
+    for (index, _), sizes in sizes_of(paints, lessons).items():
+        found.setdefault(index, []).append(sizes[BACKGROUND + 1 :])
+    lengths = {paint.where[0]: paint.anisotropy for paint in paints}
+    return {
+        index: diameter_of_sizes(np.concatenate(each), lessons.ndim, lengths[index]) for index, each in found.items()
+    }
