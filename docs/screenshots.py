@@ -100,6 +100,15 @@ def set_up(viewer: napari.Viewer, name: str) -> MethodWidget:
     return widget
 
 
+def point_at_largest(viewer: napari.Viewer) -> None:
+    """Move napari's cursor to the largest thing of the active layer, so that the status bar tells of it."""
+    layer = viewer.layers.selection.active
+    things = layer.features[layer.features["class"] == "nucleus"]
+    largest = things.loc[things["pixels"].idxmax()]
+    corners = [[largest[f"{axis} {end} (px)"] for axis in "yx"] for end in ("min", "max")]
+    viewer.cursor.position = layer.data_to_world(np.mean(corners, axis=0))
+
+
 def take(viewer: napari.Viewer, path: Path) -> None:
     """Write a picture of the whole window."""
     viewer.window.resize(*SIZE_PX)
@@ -119,6 +128,8 @@ def picture(name: str, folder: Path) -> None:
     if name == "mask_rcnn":
         widget.boxes.click()
         wait(30, lambda: widget.boxes.boxes is not None)
+    if name in ("mask_rcnn", "panoptic"):
+        point_at_largest(viewer)
     for layer in viewer.layers[1:-1]:
         layer.visible = layer.name == "seeds" or name in ("mask_rcnn", "panoptic")
     if name == "watershed":

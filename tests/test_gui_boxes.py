@@ -64,6 +64,12 @@ def test_many_texts_wait_until_they_are_asked_for():
     assert not boxes_layer(labels).text.visible
 
 
+def test_texts_on_many_planes_are_shown_where_each_has_few():
+    labels = labelled((150, 12, 16), "ZYX")
+    labels.features = labels.features.assign(box_z0=0.0, box_z1=150.0)
+    assert boxes_layer(labels).text.visible
+
+
 def test_classes_have_colours_of_their_own():
     first, second = boxes_layer(labelled()).edge_color
     assert not np.array_equal(first, second)

@@ -56,6 +56,14 @@ def test_layers_are_asked_for_where_they_matter_only(widget):
     assert widget.inputs.boxes["stuff"].native.isHidden()
 
 
+def test_a_layer_that_is_asked_for_is_taken_from_those_that_no_other_box_has(widget, viewer):
+    viewer.add_image(two_squares(), name="squares")
+    first, second = (viewer.add_labels(data, name=name) for name, data in {"a": CELLS, "b": TISSUE}.items())
+    widget.form.fields["things_from"].value = "layer"
+    widget.form.fields["stuff_from"].value = "layer"
+    assert {box.layer for name, box in widget.inputs.boxes.items() if name != "image"} == {first, second}
+
+
 def test_settings_of_a_network_are_shown_with_it_only(widget):
     assert not {"things_unet", "things_model", "least_score", "diameter"} & shown(widget)
     widget.form.fields["things_from"].value = "unet"

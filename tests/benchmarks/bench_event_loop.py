@@ -31,7 +31,7 @@ from scipy import ndimage
 from napari_tessera.gui.method_widget import MethodWidget
 from napari_tessera.registry import METHODS
 
-LARGEST_PX = {"unet": 1024}
+LARGEST_PX = {"unet": 1024, "mask_rcnn": 1024, "panoptic": 1024}
 """Side of the image where `--size` would take minutes a run."""
 TICK_MS = 5
 LATE_S = 0.1

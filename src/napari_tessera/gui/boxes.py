@@ -16,7 +16,7 @@ TO_CENTRE = -0.5
 """Boxes are counted from the edge of the first pixel, and a layer's coordinates from its centre."""
 SHARE_OF_SIDE, THINNEST_PX = 0.04, 0.5
 MOST_WITH_TEXT = 200
-"""More texts than this cannot be read, and take napari seconds to draw."""
+"""More texts than this in a plane cannot be read, and take napari seconds to draw."""
 CLASS_COLOURS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#d55e00")
 """Okabe & Ito, who chose colours that everybody can tell apart."""
 
@@ -36,10 +36,11 @@ def boxes_layer(layer: Labels) -> Shapes:
     for row, rectangle in _rectangles(features.to_dict("list"), axes_of(layer)):
         rows.append(row)
         corners.append(rectangle)
+    rectangles = np.array(corners)
     of_boxes = features.iloc[rows].reset_index(drop=True)
     sides = features[["box_y1", "box_x1"]].to_numpy() - features[["box_y0", "box_x0"]].to_numpy()
     return Shapes(
-        np.array(corners),
+        rectangles,
         shape_type="rectangle",
         name=f"{layer.name} · boxes",
         features=of_boxes,
@@ -47,7 +48,7 @@ def boxes_layer(layer: Labels) -> Shapes:
         edge_color="class" if "class" in of_boxes else CLASS_COLOURS[0],
         edge_color_cycle=list(CLASS_COLOURS),
         edge_width=max(SHARE_OF_SIDE * float(np.median(sides)), THINNEST_PX),
-        text=_text(of_boxes),
+        text=_text(of_boxes, _most_in_a_plane(rectangles)),
         **_place_of(layer),
     )
 
@@ -76,7 +77,13 @@ def _places(table: dict[str, list[Any]], axis: str, row: int) -> range:
     return range(place, place + 1)
 
 
-def _text(features: Any) -> dict[str, Any] | None:
+def _most_in_a_plane(rectangles: np.ndarray) -> int:
+    """Count the boxes of the fullest plane, from (N, 4, ndim) corners."""
+    _, counts = np.unique(rectangles[:, 0, :-2], axis=0, return_counts=True)
+    return int(counts.max())
+
+
+def _text(features: Any, most_in_a_plane: int) -> dict[str, Any] | None:
     if not {"class", "score"} <= set(features):
         return None
     return {
@@ -84,7 +91,7 @@ def _text(features: Any) -> dict[str, Any] | None:
         "size": 8,
         "color": "white",
         "anchor": "upper_left",
-        "visible": len(features) <= MOST_WITH_TEXT,
+        "visible": most_in_a_plane <= MOST_WITH_TEXT,
     }
 
 

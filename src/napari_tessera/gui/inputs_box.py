@@ -87,9 +87,13 @@ class InputsBox:
         self._callbacks.append(callback)
 
     def show_rows(self, values: Mapping[str, Any]) -> None:
-        """Show the boxes that matter with the settings as they are."""
+        """Show the boxes that matter with the settings as they are; one that is asked for takes what is there."""
         for entry in self.method.inputs:
-            self._rows.show_row(self.boxes[entry.name].native, entry.matters(values))
+            box = self.boxes[entry.name]
+            is_asked_for = entry.matters(values) and bool(entry.shown_if) and box.native.isHidden()
+            self._rows.show_row(box.native, entry.matters(values))
+            if is_asked_for and box.layer is None:
+                box.take_one([each.layer for each in self.boxes.values()])
         self._rows.show_row(self.axes_box.native, len(self.axes_box.choices) > 1)
 
     def refresh(self, *_: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from magicgui.widgets import ComboBox
@@ -78,13 +78,17 @@ class LayerBox:
             if isinstance(layer, self.types) and PREVIEW not in layer.metadata
         ]
 
-    def preselect(self, taken: tuple[Layer | None, ...] = ()) -> None:
+    def preselect(self, taken: Sequence[Layer | None] = ()) -> None:
+        """Choose the active layer if it fits; where one is needed, the topmost otherwise."""
+        self.take_one(taken, only_active=self.is_optional)
+
+    def take_one(self, taken: Sequence[Layer | None], only_active: bool = False) -> None:
         """Choose the active layer if it fits, or else the topmost that no other box has."""
         offered = [layer for layer in self.offered() if layer not in taken]
         active = self.viewer.layers.selection.active
         if active in offered:
             self.layer = active
-        elif offered and not self.is_optional:
+        elif offered and not only_active:
             self.layer = offered[0]
 
     def refresh(self) -> None:

@@ -132,7 +132,7 @@ class MethodWidget(Panel):
             self.viewer.add_layer(layer)
         self.boxes.offer(answer.layers)
         notes = (*self._notes, *answer.result.notes)
-        self.bar.say(" ".join((summary_of(answer.result), *notes)), is_warning=bool(notes))
+        self.bar.say("\n".join((summary_of(answer.result), *notes)), is_warning=bool(notes))
 
     def shut_down(self) -> None:
         """Stop everything; called when the widget goes."""

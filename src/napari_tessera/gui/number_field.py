@@ -18,6 +18,8 @@ from napari_tessera.spec import Parameter
 LARGEST = 1e12
 """Spin boxes need an end where the declaration gives none."""
 MOST_DECIMALS = 12
+FIRST_COUNT = 100
+"""Where a number of objects without an end starts."""
 
 
 class Number(Field):
@@ -155,4 +157,6 @@ def _first_guess(parameter: Parameter) -> float:
     if math.isfinite(low) and math.isfinite(high):
         # Sizes differ by factors: their middle is the geometric one.
         return parameter.kind(math.sqrt(low * high) if low > 0 else (low + high) / 2)
+    if parameter.kind is int and not parameter.range.unit:
+        return FIRST_COUNT
     return parameter.kind(low if math.isfinite(low) else 0)
