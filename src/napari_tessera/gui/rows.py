@@ -7,7 +7,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-LABEL_WIDTH_PX = 104
+LABEL_WIDTH_PX = 101
 LEAST_HEIGHT_PX = 40
 
 
