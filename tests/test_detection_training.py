@@ -17,7 +17,7 @@ from napari_tessera.nn.image_batch import image_batch
 from napari_tessera.nn.intensity import network_channels
 from napari_tessera.train.checkpoint import Checkpoint
 from napari_tessera.train.dataset import Dataset
-from napari_tessera.train.definite import plan_for
+from napari_tessera.train.definite import check_coarsest, plan_for
 from napari_tessera.train.detection import (
     DetectionBatch,
     criteria_of,
@@ -208,7 +208,6 @@ def data_of(example):
         ({"network": "unknown"}, "network", "mask-rcnn"),
         ({"network": "mask-rcnn", "widths": "8,16"}, "widths", "four levels|4 levels"),
         ({"network": "mask-rcnn", "patch": 100}, "patch", "multiple of 32"),
-        ({"network": "mask-rcnn", "patch": 32, "batch": 1}, "patch", "Choose 64"),
         ({"network": "mask-rcnn", "class_weights": "1,2,3"}, "class_weights", "2 classes"),
     ],
 )
@@ -216,6 +215,13 @@ def test_what_a_mask_rcnn_cannot_learn_is_refused(values, named, said):
     with pytest.raises(ParameterError, match=said) as refused:
         plan_for(checked_settings(values), data_of(scene()), "cpu")
     assert refused.value.parameter == named
+
+
+def test_a_single_pixel_at_the_coarsest_level_is_refused():
+    plan = Plan(**TINY.as_json() | {"patch_px": 32})
+    with pytest.raises(ParameterError, match="Choose 64, or a larger `batch`"):
+        check_coarsest(plan)
+    check_coarsest(Plan(**plan.as_json() | {"batch": 2}))
 
 
 def test_a_larger_patch_needs_more_memory():

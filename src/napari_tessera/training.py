@@ -150,7 +150,7 @@ def prepare(sources: Sequence[Source], settings: Training, saved: Path) -> Job[t
     """Read the data, decide what the settings leave open, and choose where to compute."""
     from napari_tessera.nn.device import choose
     from napari_tessera.train.dataset import read_dataset
-    from napari_tessera.train.definite import plan_for, with_steps_in
+    from napari_tessera.train.definite import check_coarsest, plan_for, with_steps_in
     from napari_tessera.train.machine import check_memory, use_threads
 
     device = choose(settings.device)
@@ -158,6 +158,7 @@ def prepare(sources: Sequence[Source], settings: Training, saved: Path) -> Job[t
     data = yield from read_dataset(sources, settings)
     plan = plan_for(settings, data, device)
     check_widths(plan)
+    check_coarsest(plan)
     check_memory(plan, device)
     if settings.minutes is not None:
         plan = yield from with_steps_in(settings.minutes, plan, data, device, saved)

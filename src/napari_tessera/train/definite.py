@@ -16,7 +16,7 @@ from napari_tessera.nn.device import low_precision
 from napari_tessera.train.checkpoint import read_checkpoint
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.plan import Plan, learn
-from napari_tessera.train.settings import BALANCED, Training, numbers
+from napari_tessera.train.settings import BALANCED, NetworkKind, Training, numbers
 
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
 DETECTION_WIDTHS = (32, 64, 128, 256)
@@ -39,7 +39,7 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
     """
     ndim = settings.ndim
     widths = widths_for(settings)
-    patch_px = patch_for(settings, 2 ** (len(widths) - 1) if settings.network == "unet" else DETECTION_STEP_PX)
+    patch_px = patch_for(settings, step_px(settings.network, widths))
     is_faster_mixed = low_precision(device) == torch.bfloat16
     return Plan(
         network=settings.network,
@@ -97,6 +97,27 @@ def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:
     return tuple(int(value) for value in found)
 
 
+def step_px(network: NetworkKind, widths: Sequence[int]) -> int:
+    """Return the pixels of a patch, along one side, for each of the network's coarsest level."""
+    return 2 ** (len(widths) - 1) if network == "unet" else DETECTION_STEP_PX
+
+
+def check_coarsest(plan: Plan) -> None:
+    """Refuse batches of which the coarsest level sees a single pixel: nothing there tells what is usual.
+
+    Raises
+    ------
+    ParameterError
+    """
+    step = step_px(plan.network, plan.widths)
+    if plan.patch_px == step and plan.batch == 1:
+        raise ParameterError(
+            f"Training: `patch` is {plan.patch_px}, a single pixel for the network's coarsest level, and there "
+            f"is one patch per step. Choose {2 * step}, or a larger `batch`.",
+            "patch",
+        )
+
+
 def patch_for(settings: Training, step: int) -> int:
     """Return the side of a patch, which the network must be able to halve at each level.
 
@@ -110,12 +131,6 @@ def patch_for(settings: Training, step: int) -> int:
         raise ParameterError(
             f"Training: `patch` is {patch_px}, but for this network it must be a multiple of {step}, such as "
             f"{nearest}.",
-            "patch",
-        )
-    if patch_px == step and settings.batch == 1:
-        raise ParameterError(
-            f"Training: `patch` is {patch_px}, of which the coarsest level sees a single pixel, and that of one patch "
-            f"alone: nothing to tell what is usual. Choose {2 * step}, or a larger `batch`.",
             "patch",
         )
     return patch_px
