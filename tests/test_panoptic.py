@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from tiny_models import save_bright
+from tiny_models import BrightDetector, save_bright, small_mask_rcnn
 
 import napari_tessera as tessera
 from napari_tessera import api
 from napari_tessera.errors import InputError
 from napari_tessera.io import read_labels, write_result
+from napari_tessera.nn.weights import save_model
 
 CELLS = np.array([[7, 7, 0, 0, 0, 4], [7, 7, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0]])
 TISSUE = np.array([[0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2]])
@@ -140,6 +141,28 @@ def test_classes_of_a_model_are_stuff_and_both_models_are_in_the_record(blob_mod
     assert set(result.provenance["models"]) == {"things_unet", "stuff_unet"}
     record = json.loads(json.dumps(result.provenance))
     np.testing.assert_array_equal(tessera.run(record, two_squares()).labels, result.labels)
+
+
+@pytest.fixture
+def detector(tmp_path, monkeypatch):
+    """A model file of small and large things, in whose place a detector of bright regions runs."""
+    path = tmp_path / "detector.safetensors"
+    header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}
+    save_model(path, small_mask_rcnn(5, num_classes=3), header)
+    monkeypatch.setattr("napari_tessera.nn.detecting.load_detector", lambda path, device: BrightDetector(14.0))
+    return str(path)
+
+
+def test_things_of_mask_rcnn_have_their_class_and_score(detector):
+    image = np.zeros((24, 40), np.uint8)
+    image[4:14, 4:14] = image[6:20, 22:36] = 200
+    options = {"things_from": "mask_rcnn", "things_model": detector, "diameter": 14.0}
+    result = tessera.segment("panoptic", image, **options)
+    assert result.table["class"].tolist()[:2] == ["small", "large"]
+    assert result.table["kind"].tolist()[:2] == ["thing", "thing"]
+    assert result.table["score"][:2].tolist() == pytest.approx([1, 1])
+    assert (result.images[1].data[5, 5], result.images[1].data[10, 25]) == (2, 3)
+    assert result.provenance["model"]["name"] == "detector"
 
 
 @pytest.mark.parametrize("name", ["things", "stuff"])
