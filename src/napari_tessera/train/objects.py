@@ -14,6 +14,9 @@ from napari_tessera.train.losses import ClassLoss, regression
 from napari_tessera.train.patches import MakeTargets
 from napari_tessera.train.targets import BACKGROUND, Targets, instance_targets
 
+DISTANCE_COUNTS, SIZE_COUNTS = 6.0, 0.25
+"""Weights of the losses beside that of the classes: the distance parts objects, the size only finds the scale."""
+
 
 @dataclass(frozen=True)
 class ObjectBatch:
@@ -58,6 +61,6 @@ def object_loss(net: nn.Module, batch: ObjectBatch, class_loss: ClassLoss) -> di
     is_object = (batch.classes > BACKGROUND).float()
     return {
         **class_loss(scores["classes"], batch.classes, batch.weight),
-        "distance": 3 * regression(scores["distance"], batch.distance, batch.weight),
-        "size": regression(scores["size"], batch.size, is_object),  # large objects count by their area
+        "distance": DISTANCE_COUNTS * regression(scores["distance"], batch.distance, batch.weight),
+        "size": SIZE_COUNTS * regression(scores["size"], batch.size, is_object),  # large objects count by their area
     }

@@ -35,6 +35,8 @@ from napari_tessera.train.settings import Loss, NetworkKind
 from napari_tessera.train.targets import HEADS
 
 PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
+FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25}
+"""Share of the patches of objects at scales far from the usual; see `Sampling.native_share`."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Plan:
             self.patch_px,
             self.diameter_px,
             self.depth_px,
+            native_share=FREE_SCALES[self.network],
             intensity_changes=self.intensity_changes,
             is_dark_outside=self.network == "mask-rcnn",
         )
