@@ -30,11 +30,8 @@ FILES_WRITTEN = "Files written: the labels, a .json record that `tessera run` re
 def segment_images(method: Method, argv: list[str]) -> int:
     """Run a method on every image named; return the exit code."""
     arguments = options.parsed(method_parser(method), argv)
-    settings = options.given_parameters(arguments, method)
-    paths = _input_paths(arguments, method)
-    known = _known_before_reading(settings, method, arguments.sizes_in)
-    checked = method.declaration.checked({**known, **method.implied({**known, **paths})})
-    check_models(method, checked)
+    settings, paths = options.given_parameters(arguments, method), _input_paths(arguments, method)
+    checked = _checked_before_reading({**settings, **paths}, method, arguments.sizes_in)
     for note in options.without_effect(method, {**settings, **paths}):
         print(f"tessera: {note}", file=sys.stderr)
     running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
@@ -130,10 +127,13 @@ def _check_is_plane(path: Path, picture: Picture) -> None:
         )
 
 
-def _known_before_reading(settings: dict[str, Any], method: Method, sizes_in: str) -> dict[str, Any]:
-    """Leave out the lengths and areas that only the pixel size of the image turns into pixels."""
-    in_unit = {parameter.name for parameter in method.parameters if sizes_in == "unit" and power_of(parameter, 2)}
-    return {name: value for name, value in settings.items() if name not in in_unit}
+def _checked_before_reading(given: dict[str, Any], method: Method, sizes_in: str) -> dict[str, Any]:
+    """Check the settings, but the lengths and areas that only the pixel size of the image turns into pixels."""
+    names = {parameter.name for parameter in method.parameters if sizes_in == "px" or not power_of(parameter, 2)}
+    known = {name: value for name, value in {**given, **method.implied(given)}.items() if name in names}
+    checked = method.declaration.checked(known)
+    check_models(method, checked)
+    return checked
 
 
 def _check_can_run_in_blocks(method: Method, running: dict[str, Any]) -> None:
