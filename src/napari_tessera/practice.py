@@ -1,11 +1,13 @@
 """Run a method on a tiny image, so that whatever its first call loads or compiles is ready before anybody waits for it.
 
-`python -m napari_tessera.practice METHOD DTYPE AXES SETTINGS` does so in all ways that the method can be set, in a
-process of its own: numba keeps what it compiles in files, from which every later process loads it. SETTINGS is JSON.
+`python -m napari_tessera.practice METHOD DTYPE AXES SETTINGS` does so in all ways that the method can be set (a network
+in one), in a process of its own: numba keeps what it compiles in files, from which every later process loads it.
+SETTINGS is JSON.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,12 +20,17 @@ from napari_tessera.registry import Method, method_named
 from napari_tessera.result import Result
 from napari_tessera.spec import Role
 
-SIDE_PX, PLANES = 16, 4
+SMALL = (4, 16, 16)
+WIDE = (2, 68, 4000)
+"""Of more pixels than are worked on at a time, so that it is cut; arrays cut across rows are compiled for anew."""
+DIAMETER_PX = 32.0
 SAME_EITHER_WAY = ("device",)
 """Settings that change nothing about what is compiled."""
 
 
-def practise(method: Method, dtype: Any, axes: str, settings: Mapping[str, Any]) -> Result:
+def practise(
+    method: Method, dtype: Any, axes: str, settings: Mapping[str, Any], shape: tuple[int, ...] = SMALL
+) -> Result:
     """Run a method once on a tiny image.
 
     Parameters
@@ -34,20 +41,27 @@ def practise(method: Method, dtype: Any, axes: str, settings: Mapping[str, Any])
     axes : "YX" or "ZYX"
     settings : mapping
         Parameters that are not to have their defaults.
+    shape : tuple of int
+        (Z, Y, X) of the image; Y and X are at least 16.
     """
     from napari_tessera import api
 
-    labels = np.zeros((PLANES, SIDE_PX, SIDE_PX)[-len(axes) :], np.int32)
+    labels = np.zeros(shape[-len(axes) :], np.int32)
     labels[..., 2:7, 2:7], labels[..., 9:14, 9:14] = 1, 2
     inputs: dict[str, Any] = {}
     for entry in method.inputs:
         if entry.roles[0] == Role.POINTS:
             inputs[entry.name] = np.array([[1.0, 4.0, 4.0], [1.0, 11.0, 11.0]])[:, -len(axes) :]
         else:
-            inputs[entry.name] = (labels * 50).astype(dtype) if entry.roles[0] == Role.IMAGE else labels
+            inputs[entry.name] = _bright(labels, dtype) if entry.roles[0] == Role.IMAGE else labels
     main = inputs.pop(method.inputs[0].name)
     needed = {entry.name: inputs[entry.name] for entry in method.inputs[1:] if not entry.is_optional}
     return api.segment(method.name, main, axes=axes, **needed, **settings)
+
+
+def _bright(labels: np.ndarray, dtype: Any) -> np.ndarray:
+    """Make the objects brighter than the ground, with noise, as images of few values are treated otherwise."""
+    return (50 * labels + np.random.default_rng(0).uniform(0, 20, labels.shape)).astype(dtype)
 
 
 def ways(method: Method, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -69,11 +83,14 @@ def ways(method: Method, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]
 
 
 def main(name: str, dtype: str, axes: str, settings: str) -> None:
-    """Practise a method in all ways; what cannot run on a tiny image is left out."""
-    method = method_named(name)
-    for each in ways(method, json.loads(settings)):
+    """Practise a method, on a tiny image and a wide one; what cannot run on them is left out."""
+    method, given = method_named(name), json.loads(settings)
+    is_network = any(parameter.model for parameter in method.parameters)
+    # A network takes its time, and longest where it has to find out how large objects are.
+    in_ways = [given | {"diameter": DIAMETER_PX}] if is_network else ways(method, given)
+    for each, shape in itertools.product(in_ways, (SMALL, WIDE)):
         try:
-            practise(method, dtype, axes, each)
+            practise(method, dtype, axes, each, shape)
         except TesseraError:
             continue
 
