@@ -38,7 +38,8 @@ def fill_from_nearest(numbers: np.ndarray, spacing: tuple[float, ...] | None = N
         yield from part_of(in_threads(spread, cut, "Filling from the nearest"), done, 1, len(steps))
 
 
-@numba.njit(nogil=True, cache=True)
+# Said beforehand, the types are compiled once for every axis and shape, not anew in the middle of a run.
+@numba.njit(numba.void(numba.int32[:, :, :], numba.float32[:, :, :], numba.float32), nogil=True, cache=True)
 def _spread(numbers: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
     """Let each number reach along its line as far as no other is nearer; `squares` are the distances squared."""
     length = numbers.shape[2]
