@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_tessera.train.held_out import GAP_PX, NEAR_PLANES, SIDE_PX, Paint, chosen_blocks, hold_out
+from napari_tessera.train.held_out import GAP_PX, NEAR_PLANES, SIDE_PX, chosen_blocks, hold_out
+from napari_tessera.train.paint import Paint
 
 SIDE = 6 * SIDE_PX
 

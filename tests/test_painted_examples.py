@@ -18,11 +18,11 @@ TINY = Plan(task="classes", n_classes=3, steps=3, widths=(4, 8), diameter_px=Non
 
 
 def painting(image, paint, **fields):
-    def measure(_) -> Job[Levels]:
+    def measure(_, __) -> Job[Levels]:
         yield from ()
         return Levels(0.0, 255.0)
 
-    return Painting("image", image, np.asarray(paint), measure, **fields)
+    return Painting("image", image, np.asarray(paint), image.dtype, measure, **fields)
 
 
 def strokes(side=96):

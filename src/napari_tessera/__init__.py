@@ -19,6 +19,7 @@ _PUBLIC = {
     "segment": "api",
     "evaluate": "metrics",
     "evaluate_many": "metrics",
+    "fine_tune": "fine_tuning",
     "evaluate_panoptic": "panoptic_quality",
     "models": "catalogue",
     "Progress": "jobs",

@@ -14,8 +14,10 @@ from napari_tessera.io.model_file import FIELDS
 from napari_tessera.io.open_files import check_exists, explain_damage
 from napari_tessera.io.together import write_whole
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.train.advice import advice_on_course
 from napari_tessera.train.report import Shown, report_page
 from napari_tessera.train.settings import Training, words
+from napari_tessera.train.sources import TRAIN
 from napari_tessera.validation import Where, segment_all
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
     from napari_tessera.nn.intensity import channel_names, normalisation
 
     is_objects = plan.task == "objects"
-    title = settings.title or f"{'Objects' if is_objects else 'Classes'} learnt from {len(data.learn)} images"
+    title = settings.title or f"{'Objects' if is_objects else 'Classes'} learnt from {len(data.names[TRAIN])} images"
     return {
         **checked_texts(
             name=settings.name or out.stem,
@@ -89,6 +91,8 @@ def decoding_of(plan: Plan) -> dict[str, float]:
     from napari_tessera.large.objects import Decoding
     from napari_tessera.nn.detected_objects import Acceptance
 
+    if plan.start and plan.start["task"] == plan.task and plan.start["decoding"]:
+        return dict(plan.start["decoding"])
     if plan.network == "mask-rcnn":
         return {name: value for name, value in asdict(Acceptance()).items() if value is not None}
     return asdict(Decoding()) if plan.task == "objects" else {}
@@ -142,6 +146,8 @@ def class_names(settings: Training, plan: Plan) -> list[str]:
             f"Training: `classes` has {len(given)} names, but there are {count} classes, background included.",
             "classes",
         )
+    if not given and plan.start and (plan.start["task"], len(plan.start["classes"])) == (plan.task, count):
+        return list(plan.start["classes"])
     if plan.task == "objects":
         return given or ["background", "object"]
     return given or ["background", *(f"class {number}" for number in range(1, count))]
@@ -170,7 +176,7 @@ def training_record(state: State, plan: Plan, data: Dataset, device: str) -> dic
         "device": device,
         "threads": threads(),
         "versions": provenance.versions(),
-        "warnings": list(data.doubts),
+        "warnings": [*data.doubts, *(each.text for each in advice_on_course(state.losses, state.history))],
     }
 
 
@@ -207,4 +213,5 @@ def write_model(
     shown = [Shown(each.name, each.image, each.labels, labels) for each, labels in zip(examples, found, strict=True)]
     page = report_page(full, state.losses, shown)
     write_whole(report_path(out), page.encode())
-    return Trained(out, report_path(out), full, state.step >= plan.steps)
+    is_finished = state.step >= plan.steps or state.has_settled(plan.patience)
+    return Trained(out, report_path(out), full, is_finished)

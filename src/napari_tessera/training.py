@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from napari_tessera.errors import ParameterError
 from napari_tessera.io.lock import locked
 from napari_tessera.io.model_file import ENDING
 from napari_tessera.io.together import check_free, make_folder
-from napari_tessera.jobs import Job, Progress, drive
+from napari_tessera.jobs import Job, Progress, drive, part_of
+from napari_tessera.live import Live
 from napari_tessera.nn.loading import load_torch
+from napari_tessera.painted_images import paintings_from
 from napari_tessera.train.settings import Training, checked_settings, words
 from napari_tessera.train.sources import Source, from_index, from_paths, with_validation
 from napari_tessera.trained_model import Trained, check_widths, describe, report_path, write_model
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from napari_tessera.nn.weights import Network
     from napari_tessera.train.dataset import Dataset
     from napari_tessera.train.plan import Plan
+    from napari_tessera.train.start_from import Start
 
 
 def train(
@@ -96,7 +100,12 @@ def find_sources(
     if validate_on is not None:
         check = from_paths(Path(validate_on[0]), Path(validate_on[1]), "val")
         return [replace(source, split="train") for source in found] + check
-    return with_validation(found, settings.validation)
+    # Of paint, a share is held back within each image.
+    return with_validation(found, 0 if settings.painted else settings.validation)
+
+
+Read = Callable[[Training, "Start | None"], Job["Dataset"]]
+"""Reads what there is to learn, by the settings and the model to start from."""
 
 
 def training(
@@ -109,25 +118,58 @@ def training(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Job[Trained]:
     """Do what `train` does, as a job; stopped early by `should_stop`, it writes the best model so far."""
+    read = partial(read_files, sources)
+    inputs = [path for source in sources for path in (source.image, source.labels)]
+    return training_on(read, inputs, out, settings, restart=restart, overwrite=overwrite, should_stop=should_stop)
+
+
+def training_on(
+    read: Read,
+    inputs: Sequence[Path],
+    out: Path,
+    settings: Training,
+    *,
+    restart: bool = False,
+    overwrite: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    live: Live | None = None,
+) -> Job[Trained]:
+    """Train on whatever `read` reads; `inputs` are the files that it reads, which must not be written over.
+
+    `live` is told what is learnt as soon as the first step begins.
+    """
     check_name(out)
     make_folder(out.parent)
     with locked(
         out.with_name(out.name + ".lock"),
         f"Another training is writing {out} at this moment. Wait for it or stop it, or choose another name.",
     ):
-        saved = prepare_files(sources, out, restart=restart, overwrite=overwrite)
-        return (yield from learnt_model(sources, out, settings, saved, should_stop))
+        saved = prepare_files(inputs, out, restart=restart, overwrite=overwrite)
+        return (yield from learnt_model(read, out, settings, saved, should_stop, live or Live()))
+
+
+def read_files(sources: Sequence[Source], settings: Training, start: Start | None) -> Job[Dataset]:
+    """Read images and labels from files: of paint the windows around it, otherwise all."""
+    from napari_tessera.train.dataset import read_dataset
+    from napari_tessera.train.painted_dataset import painted_dataset
+
+    if not settings.painted:
+        return (yield from read_dataset(sources, settings))
+    paintings = yield from part_of(paintings_from(sources, settings.ndim), 0, 1, 10)
+    return (yield from part_of(painted_dataset(paintings, settings, start), 1, 9, 10))
 
 
 def learnt_model(
-    sources: Sequence[Source], out: Path, settings: Training, saved: Path, should_stop: Callable[[], bool]
+    read: Read, out: Path, settings: Training, saved: Path, should_stop: Callable[[], bool], live: Live
 ) -> Job[Trained]:
     """Learn, from the checkpoint `saved` on if it is there, and write the model."""
     yield from load_torch()
     from napari_tessera.train.checkpoint import DATA, Checkpoint
     from napari_tessera.train.plan import learn
+    from napari_tessera.train.start_from import begin_with, read_start
 
-    data, plan, device = yield from prepare(sources, settings, saved)
+    start = read_start(settings)
+    data, plan, device = yield from prepare(read, settings, saved, start)
     header = describe(out, settings, plan, data)
     for doubt in data.doubts:
         yield Progress(1, 1, doubt, {"warning": doubt})
@@ -139,6 +181,8 @@ def learnt_model(
     state = yield from learn(
         data.learn, plan, checkpoint, validate if data.check else None,
         device=device, save_seconds=settings.save_every, should_stop=should_stop,
+        begin=partial(begin_with, start=start, task=plan.task, classes=words(settings.classes), seed=plan.seed),
+        watch=partial(live.begin, header=header),
     )  # fmt: skip
     trained = yield from write_model(out, header, state, plan, data, settings.device)
     if trained.is_finished:
@@ -146,23 +190,23 @@ def learnt_model(
     return trained
 
 
-def prepare(sources: Sequence[Source], settings: Training, saved: Path) -> Job[tuple[Dataset, Plan, str]]:
+def prepare(read: Read, settings: Training, saved: Path, start: Start | None) -> Job[tuple[Dataset, Plan, str]]:
     """Read the data, decide what the settings leave open, and choose where to compute."""
     from napari_tessera.nn.device import choose
-    from napari_tessera.train.dataset import read_dataset
-    from napari_tessera.train.definite import check_coarsest, plan_for, with_steps_in
+    from napari_tessera.train.budget import of_length
+    from napari_tessera.train.definite import check_coarsest, plan_for
     from napari_tessera.train.machine import check_memory, use_threads
+    from napari_tessera.train.start_from import check_images
 
     device = choose(settings.device)
     use_threads(settings.threads)
-    data = yield from read_dataset(sources, settings)
-    plan = plan_for(settings, data, device)
+    data = yield from read(settings, start)
+    check_images(start, data.kind, data.n_channels)
+    plan = plan_for(settings, data, device, start)
     check_widths(plan)
     check_coarsest(plan)
     check_memory(plan, device)
-    if settings.minutes is not None:
-        plan = yield from with_steps_in(settings.minutes, plan, data, device, saved)
-    return data, plan, device
+    return data, (yield from of_length(settings, plan, data, device, saved)), device
 
 
 def check_name(out: Path) -> None:
@@ -176,7 +220,7 @@ def check_name(out: Path) -> None:
         raise ParameterError(f"A model file ends in {ENDING}, but {out} does not. Name it {out.stem}{ENDING}.", "out")
 
 
-def prepare_files(sources: Sequence[Source], out: Path, *, restart: bool, overwrite: bool) -> Path:
+def prepare_files(inputs: Sequence[Path], out: Path, *, restart: bool, overwrite: bool) -> Path:
     """Make sure that the model can be written, and return where its checkpoint lies.
 
     Raises
@@ -185,8 +229,7 @@ def prepare_files(sources: Sequence[Source], out: Path, *, restart: bool, overwr
     """
     saved = out.with_name(out.name + ".checkpoint")
     goes_on = saved.exists() and not restart
-    read = [path for source in sources for path in (source.image, source.labels)]
-    check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=read)
+    check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=inputs)
     for name in (out.name, report_path(out).name):
         # Left by a training that was killed while it wrote.
         for part in out.parent.glob(f".{glob.escape(name)}.*.part"):

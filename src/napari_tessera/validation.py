@@ -105,7 +105,8 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
 
     view = View(example.image, example.levels, example.is_coloured, (1.0, 1.0))
     usual = Acceptance.of(network.header)
-    factor, _ = yield from part_of(find_scale(network, view, Searching(), usual), 0, 5, 10)
+    known = Searching(known_diameter(example))
+    factor, _ = yield from part_of(find_scale(network, view, known, usual), 0, 5, 10)
     detecting = detect(network, view.shape, view.read, factor, lowest_score=LEAST_SCORES[0])
     seen = yield from part_of(detecting, 5, 4, 10)
     labels = []
@@ -144,14 +145,37 @@ def segmented(model: str, task: Task, example: Example, device: Where) -> Job[np
     """Segment one image with the method that the model is made for."""
     channel_axis = example.image.ndim - 1 if example.is_coloured else None
     if catalogue.find(model).kind == "mask_rcnn":
-        found = yield from mask_rcnn(example.image, model=model, device=device, channel_axis=channel_axis)
+        found = yield from mask_rcnn(
+            example.image, model=model, diameter=known_diameter(example), device=device, channel_axis=channel_axis
+        )
         return found.labels
+    if example.is_window:
+        return (yield from segmented_window(model, task, example, device))
     spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
     return (
         yield from unet(
             example.image, model=model, output=task, device=device, spacing=spacing, channel_axis=channel_axis
         )
     )
+
+
+def known_diameter(example: Example) -> float | None:
+    """Return the diameter at which to look for objects: in a window too little may be seen to estimate it."""
+    return example.diameter_px if example.is_window else None
+
+
+def segmented_window(model: str, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
+    """Segment a window with a U-Net as it would be seen within its image."""
+    from napari_tessera.large.instances import Wanted
+    from napari_tessera.large.seeing import Looking
+    from napari_tessera.large.view import View
+    from napari_tessera.large.volumes import Stacking, segment
+    from napari_tessera.nn.forward import load_network
+
+    spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
+    view = View(example.image, example.levels, example.is_coloured, spacing)
+    looking, wanted = Looking(known_diameter(example)), Wanted(task, None, None)
+    return (yield from segment(load_network(Path(model), device), view, looking, wanted, Stacking()))
 
 
 def compared(labels: np.ndarray, paint: np.ndarray, is_classes: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,21 @@ class State:
     def best_step(self) -> int:
         """The step whose weights are kept: that of the best validation, or the last one without validation."""
         return int(max(self.history, key=lambda entry: entry["score"])["step"]) if self.history else self.step
+
+    def has_settled(self, patience: int | None) -> bool:
+        """Say whether the last `patience` validations were no better than one before; never so without patience."""
+        since = sum(entry["step"] > self.best_step for entry in self.history)
+        return patience is not None and since >= patience
+
+    @contextmanager
+    def averaged(self) -> Iterator[Network]:
+        """Give the network its averaged weights for a while, in eval mode."""
+        trained = tensors_of(self.net)
+        self.net.load_state_dict(self.average)
+        try:
+            yield self.net.eval()
+        finally:
+            self.net.load_state_dict(trained)
 
     @property
     def kept(self) -> dict[str, Tensor]:

@@ -48,8 +48,11 @@ class Dataset:
 
     @property
     def names(self) -> dict[str, list[str]]:
-        """Names of the images by split."""
-        return {TRAIN: [each.name for each in self.learn], VALIDATION: [each.name for each in self.check]}
+        """Names of the images by split, each once."""
+        return {
+            TRAIN: list(dict.fromkeys(each.name for each in self.learn)),
+            VALIDATION: list(dict.fromkeys(each.name for each in self.check)),
+        }
 
 
 def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:

@@ -1,35 +1,31 @@
-"""Make settings definite: what they leave open is decided by the data, the machine and the clock."""
+"""Make settings definite: what they leave open is decided by the data and the machine."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from napari_tessera.errors import ParameterError
-from napari_tessera.jobs import Job
 from napari_tessera.nn.device import low_precision
-from napari_tessera.train.checkpoint import read_checkpoint
 from napari_tessera.train.dataset import Dataset
-from napari_tessera.train.plan import Plan, learn
+from napari_tessera.train.plan import Plan
 from napari_tessera.train.settings import BALANCED, NetworkKind, Training, numbers
+from napari_tessera.train.start_from import Start
 
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
 DETECTION_WIDTHS = (32, 64, 128, 256)
 DETECTION_STEP_PX = 32
 """What the sides of the patches of a Mask R-CNN are multiples of."""
 PATCH_PX = {2: 160, 3: 64}
+WIDTHS_FOR_STROKES = {2: (16, 32, 64, 128), 3: (16, 32, 64)}
+PATCH_FOR_STROKES_PX = {2: 96, 3: 48}
+"""Of classes from paint: strokes are few and narrow, so that a small network on small patches learns soonest."""
 DIAMETER_PX = {2: 32.0, 3: 16.0}
-TIMED_STEPS = 5
-SHARE_OF_STEPS = 0.85
-"""Share of the time that goes into steps; the rest is reading and validation."""
 
 
-def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
+def plan_for(settings: Training, data: Dataset, device: str, start: Start | None = None) -> Plan:
     """Decide what the settings leave open, but for the number of steps that fit into a time.
 
     Raises
@@ -38,7 +34,7 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
         If a setting does not suit the others or the data.
     """
     ndim = settings.ndim
-    widths = widths_for(settings)
+    widths = widths_for(settings, start)
     patch_px = patch_for(settings, step_px(settings.network, widths))
     is_faster_mixed = low_precision(device) == torch.bfloat16
     return Plan(
@@ -50,7 +46,7 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
         kind=data.kind,
         n_channels=data.n_channels,
         widths=widths,
-        diameter_px=(settings.diameter or DIAMETER_PX[ndim]) if settings.task == "objects" else None,
+        diameter_px=diameter_for(settings, start),
         patch_px=patch_px,
         depth_px=patch_px if ndim == 3 else 0,
         batch=settings.batch,
@@ -61,17 +57,30 @@ def plan_for(settings: Training, data: Dataset, device: str) -> Plan:
         class_weights=class_weights(settings, data),
         mixed=is_faster_mixed if settings.precision == "auto" else settings.precision == "mixed",
         seed=settings.seed,
+        patience=settings.patience,
+        start=None if start is None else start.as_json(),
     )
 
 
-def widths_for(settings: Training) -> tuple[int, ...]:
+def diameter_for(settings: Training, start: Start | None = None) -> float | None:
+    """Return the usual diameter of an object at which the network works; None for classes."""
+    if settings.task == "classes":
+        return None
+    return (start and start.diameter_px) or settings.diameter or DIAMETER_PX[settings.ndim]
+
+
+def widths_for(settings: Training, start: Start | None = None) -> tuple[int, ...]:
     """Return the channels of the network at each level.
 
     Raises
     ------
     ParameterError
     """
+    if start is not None:
+        return tuple(start.architecture["widths"])
     is_unet = settings.network == "unet"
+    if settings.widths is None and is_strokes(settings):
+        return WIDTHS_FOR_STROKES[settings.ndim]
     if settings.widths is None:
         return WIDTHS[settings.ndim] if is_unet else DETECTION_WIDTHS
     widths = whole_numbers(settings.widths, "widths")
@@ -82,6 +91,11 @@ def widths_for(settings: Training) -> tuple[int, ...]:
             "widths",
         )
     return widths
+
+
+def is_strokes(settings: Training) -> bool:
+    """Say whether classes are learnt from paint."""
+    return settings.painted and settings.task == "classes"
 
 
 def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:
@@ -125,7 +139,8 @@ def patch_for(settings: Training, step: int) -> int:
     ------
     ParameterError
     """
-    patch_px = settings.patch or PATCH_PX[settings.ndim]
+    usual_px = PATCH_FOR_STROKES_PX if is_strokes(settings) else PATCH_PX
+    patch_px = settings.patch or usual_px[settings.ndim]
     if patch_px % step:
         nearest = max(step, round(patch_px / step) * step)
         raise ParameterError(
@@ -177,17 +192,3 @@ def balanced(sizes: Sequence[np.ndarray], n_classes: int) -> tuple[float, ...]:
         counts[: len(each) - 1] += each[1:]
     weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     return tuple(float(weight) for weight in np.where(counts > 0, weights, 1).round(4))
-
-
-def with_steps_in(minutes: float, plan: Plan, data: Dataset, device: str, checkpoint: Path) -> Job[Plan]:
-    """Set the number of steps to what fits into a time: what was found at the start of the run, or is measured now."""
-    if checkpoint.exists():
-        return replace(plan, steps=read_checkpoint(checkpoint)[1]["identity"]["steps"])
-    trial = learn(data.learn, replace(plan, steps=10**6), device=device)
-    yield next(trial)  # the first step is slower than the others
-    start = time.perf_counter()
-    for _ in range(TIMED_STEPS):
-        yield next(trial)
-    seconds = (time.perf_counter() - start) / TIMED_STEPS
-    trial.close()
-    return replace(plan, steps=max(10, int(60 * minutes * SHARE_OF_STEPS / seconds)))

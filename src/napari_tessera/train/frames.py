@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -45,6 +46,30 @@ class Frame:
     def channels(self) -> int:
         """How many channels the image has; 0 where it is grey."""
         return self.image.shape[-1] if self.image.ndim > self.labels.ndim else 0
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the image's values."""
+        return self.image.dtype
+
+
+class WithChannels(Protocol):
+    """An image of which it is known how many channels it has."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """How many channels it has; 0 where it is grey."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of its values."""
+        ...
 
 
 def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[Frame]]:
@@ -106,7 +131,7 @@ def check_shapes(source: Source, image: Picture, labels: Picture) -> None:
         )
 
 
-def kind_of_images(frames: Sequence[Frame]) -> tuple[Kind, int]:
+def kind_of_images(frames: Sequence[WithChannels]) -> tuple[Kind, int]:
     """Say whether the images are grey and RGB ("colours"), or have channels of another sort, and how many.
 
     Raises
@@ -115,7 +140,7 @@ def kind_of_images(frames: Sequence[Frame]) -> tuple[Kind, int]:
         If the images do not go together.
     """
     counts = {frame.channels for frame in frames}
-    is_rgb = all(frame.image.dtype == np.uint8 for frame in frames if frame.channels)
+    is_rgb = all(frame.dtype == np.uint8 for frame in frames if frame.channels)
     if counts <= {0, 3} and is_rgb:
         return "colours", 3
     if len(counts) > 1:

@@ -7,19 +7,16 @@ it is said why.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import find_objects
 
-from napari_tessera.train.paint_regions import Place, Window, clipped, grown, inside, shifted
+from napari_tessera.train.paint import Paint, Where, numbers_of, object_windows
+from napari_tessera.train.paint_regions import Place, Window, clipped, grown, inside
 from napari_tessera.train.targets import BACKGROUND, NOT_PAINTED
 
-Where = tuple[int, Place]
-"""Which image, and which plane or volume of it."""
 SIDE_PX = 64
 """Side of a block of paint that is held back."""
 GAP_PX = 8
@@ -32,39 +29,6 @@ LARGEST_SHARE = 2.5
 """How many times the share that is wanted of a class may be held back of it, where paint comes in large pieces."""
 ENOUGH = 0.75
 """Share of what is wanted that is enough."""
-
-
-@dataclass(frozen=True)
-class Paint:
-    """The paint of one window.
-
-    Attributes
-    ----------
-    where : Where
-    origin : tuple of int
-        Where blocks of paint begin to be counted, in pixels of the plane or volume.
-    window : Window
-        In pixels of the plane or volume.
-    labels : int32 array
-        0 not painted, 1 background, 2… classes or objects; an object has one number in all windows of an image.
-    anisotropy : float
-        Distance of planes over that of pixels.
-    """
-
-    where: Where
-    origin: Place
-    window: Window
-    labels: np.ndarray
-    anisotropy: float = 1.0
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Length of a pixel along each axis, in pixels of x."""
-        return np.array((self.anisotropy, 1.0, 1.0)[-self.labels.ndim :])
-
-    def pixels(self, length_px: float) -> tuple[int, ...]:
-        """Return a length as pixels along each axis, one at least."""
-        return tuple(int(max(1, round(length_px / each))) for each in self.lengths)
 
 
 @dataclass(frozen=True)
@@ -155,12 +119,8 @@ def hold_out(
     if task == "objects":
         return _objects_out(paints, share, rng, diameter_px or 0.0)
     held = _classes_out(paints, share, rng)
-    lost = _numbers(paints) - {number for paint in paints for number in np.unique(held.to_learn(paint)).tolist()}
+    lost = numbers_of(paints) - {number for paint in paints for number in np.unique(held.to_learn(paint)).tolist()}
     return HeldOut(task, reason=_too_little(min(lost), 1)) if lost else held
-
-
-def _numbers(paints: Sequence[Paint]) -> set[int]:
-    return {number for paint in paints for number in np.unique(paint.labels).tolist() if number != NOT_PAINTED}
 
 
 def _classes_out(paints: Sequence[Paint], share: float, rng: np.random.Generator) -> HeldOut:
@@ -190,7 +150,7 @@ Block = tuple[Where, Window]
 
 def blocks_of_paint(paints: Sequence[Paint]) -> tuple[list[Block], np.ndarray]:
     """Cut the paint into blocks, and count the pixels of each number in each: the blocks, and (blocks, numbers)."""
-    highest = max(_numbers(paints), default=0)
+    highest = max(numbers_of(paints), default=0)
     counts: dict[tuple[Where, Place], np.ndarray] = {}
     sides: dict[tuple[Where, Place], Place] = {}
     for paint in paints:
@@ -253,22 +213,3 @@ def _objects_out(paints: Sequence[Paint], share: float, rng: np.random.Generator
             margin = paint.pixels(max(GAP_PX, diameter_px / 2))
             zones.setdefault(paint.where, []).append(grown(window, margin))
     return HeldOut("objects", zones, held)
-
-
-def object_windows(paints: Sequence[Paint]) -> list[tuple[tuple[int, int], tuple[Paint, Window]]]:
-    """List each object as (image, number), with the paint it lies in and the window around it."""
-    return [
-        ((paint.where[0], number), (paint, shifted(window, paint.window)))
-        for paint in paints
-        for number, window in enumerate(find_objects(paint.labels), start=1)
-        if window is not None and number > BACKGROUND
-    ]
-
-
-def counted(paints: Sequence[Paint]) -> Counter[int]:
-    """Count the painted pixels of each number."""
-    total: Counter[int] = Counter()
-    for paint in paints:
-        numbers, counts = np.unique(paint.labels[paint.labels != NOT_PAINTED], return_counts=True)
-        total.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
-    return total

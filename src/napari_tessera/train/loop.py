@@ -37,6 +37,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     validate: Validate | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[State], None] = lambda _: None,
 ) -> Job[State]:
     """Train a network; resume from `checkpoint` if its file exists.
 
@@ -55,6 +56,8 @@ def train(
         Scores the averaged weights, more is better; the best are kept.
     should_stop : function () -> bool
         Asked after each step; if it says so, the run ends there, with the best weights so far.
+    watch : function (State)
+        Given the state before the first step; between steps it may be looked at.
 
     Returns
     -------
@@ -74,9 +77,10 @@ def train(
         If the loss grows beyond all bounds.
     """
     state = start(net, schedule, checkpoint)
+    watch(state)
     saved = time.monotonic()
     try:
-        while state.step < schedule.steps or validation_is_due(state, schedule, validate):
+        while is_under_way(state, schedule, validate):
             report = yield from advance(state, draw, loss_parts, schedule, checkpoint, validate)
             is_milestone = "score" in report or state.step == schedule.steps
             if is_milestone or time.monotonic() - saved >= schedule.save_seconds:
@@ -104,6 +108,13 @@ def start(net: Network, schedule: Schedule, checkpoint: Checkpoint | None) -> St
     if checkpoint is not None and checkpoint.path.exists():
         checkpoint.load(state)
     return state
+
+
+def is_under_way(state: State, schedule: Schedule, validate: Validate | None) -> bool:
+    """Say whether there is anything left to do."""
+    if state.has_settled(schedule.patience):
+        return False
+    return state.step < schedule.steps or validation_is_due(state, schedule, validate)
 
 
 def save(state: State, checkpoint: Checkpoint | None) -> None:
@@ -137,6 +148,8 @@ def advance(
 def take_step(state: State, draw: Draw, loss_parts: LossParts, schedule: Schedule) -> dict[str, float]:
     """Draw a batch, follow the gradient once, and let the averaged weights follow."""
     state.net.train()
+    if schedule.keeps_statistics:
+        keep_statistics(state.net)
     batch = draw(np.random.default_rng([schedule.seed, state.step]))
     rate = schedule.rate(state.step)
     for group in state.optimiser.param_groups:
@@ -155,6 +168,13 @@ def take_step(state: State, draw: Draw, loss_parts: LossParts, schedule: Schedul
     values = {"loss": float(loss.detach())} | {name: float(part.detach()) for name, part in parts.items()}
     remember(state, values, schedule.steps_per_mean)
     return {"step": state.step, "rate": rate, **values}
+
+
+def keep_statistics(net: nn.Module) -> None:
+    """Let batch normalisation go by the means and variances it has; its weights are learnt all the same."""
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
+            layer.eval()
 
 
 def check_loss(loss: float, step: int) -> None:
@@ -192,12 +212,8 @@ def remember(state: State, values: dict[str, float], steps_per_mean: int) -> Non
 
 def keep_best(state: State, validate: Validate) -> Job[dict[str, float]]:
     """Score the averaged weights, and keep them if they are the best so far."""
-    trained = tensors_of(state.net)
-    state.net.load_state_dict(state.average)
-    try:
-        scores = yield from validate(state.net.eval())
-    finally:
-        state.net.load_state_dict(trained)
+    with state.averaged() as net:
+        scores = yield from validate(net)
     report = {"step": state.step, **scores}
     state.history.append(report)
     if scores["score"] > state.best_score:

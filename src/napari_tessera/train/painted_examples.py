@@ -13,7 +13,8 @@ from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.nn.intensity import Levels
 from napari_tessera.train.examples import PLACES_PER_CLASS, Example, centres
-from napari_tessera.train.held_out import HeldOut, Paint, Where, counted, hold_out
+from napari_tessera.train.held_out import HeldOut, hold_out
+from napari_tessera.train.paint import Paint, Where, counted
 from napari_tessera.train.paint_regions import Window, clipped, grown, inside, read_window, shifted, smallest_window
 from napari_tessera.train.painting import (
     Lessons,
@@ -145,7 +146,7 @@ class Reader:
         index, place = paint.where
         painting = self.paintings[index]
         if paint.where not in self.levels:
-            self.levels[paint.where] = yield from painting.measure(place)
+            self.levels[paint.where] = yield from painting.measure(place, self.lessons.kind)
         image = read_window(painting.image, place, window)
         if not np.isfinite(image).all():
             raise InputError(f"{painting.name} holds NaN or infinity. Replace them, or leave the image out.")

@@ -10,10 +10,10 @@ import numpy as np
 
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress, part_of
-from napari_tessera.nn.intensity import Levels
+from napari_tessera.nn.intensity import Kind, Levels
 from napari_tessera.overlapping import Stored
 from napari_tessera.train.examples import MOST_CLASSES, diameter_of_sizes
-from napari_tessera.train.held_out import Paint, Where
+from napari_tessera.train.paint import Paint, Where
 from napari_tessera.train.paint_regions import (
     Place,
     Window,
@@ -40,8 +40,10 @@ class Painting:
         (…, [Z,] Y, X), with channels last if there are any.
     paint : integer array, or what is read like one
         (…, [Z,] Y, X): 0 not painted, 1 background, 2… objects or classes.
-    measure : callable (place) -> Job of Levels
-        Measures the brightness of the image that a plane or volume is part of.
+    dtype : numpy dtype
+        Of the image.
+    measure : callable (place, kind) -> Job of Levels
+        Measures the brightness of the image that a plane or volume is part of; see `nn.intensity` for kinds.
     anisotropy : float
         Distance of planes over that of pixels.
     is_check : bool
@@ -51,14 +53,15 @@ class Painting:
     name: str
     image: Stored
     paint: Stored
-    measure: Callable[[Place], Job[Levels]]
+    dtype: np.dtype
+    measure: Callable[[Place, Kind], Job[Levels]]
     anisotropy: float = 1.0
     is_check: bool = False
 
     @property
-    def has_channels(self) -> bool:
-        """Whether the last axis of the image holds channels."""
-        return len(self.image.shape) > len(self.paint.shape)
+    def channels(self) -> int:
+        """How many channels the image has; 0 where it is grey."""
+        return self.image.shape[-1] if len(self.image.shape) > len(self.paint.shape) else 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Lessons:
         Side of a patch, with what is seen around it.
     diameter_px : float or None
         Usual diameter of an object at which the network works; None for classes.
+    kind : {"colours", "channels"}
+        Of the images; see `nn.intensity`.
     share : float
         Of the paint, held back to validate on.
     seed : int
@@ -84,6 +89,7 @@ class Lessons:
     ndim: int
     patch_px: int
     diameter_px: float | None = None
+    kind: Kind = "colours"
     share: float = 0.15
     seed: int = 0
     ignore: int | None = None

@@ -37,6 +37,8 @@ from napari_tessera.train.targets import HEADS
 PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
 FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25}
 """Share of the patches of objects at scales far from the usual; see `Sampling.native_share`."""
+RATE_FROM_A_MODEL = 0.25
+"""Share of the rate at which a network learns that has learnt before."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class Plan:
     mixed : bool
         Compute in bfloat16 where that is sound.
     seed : int
+    patience : int or None
+        See `Schedule`.
+    start : mapping or None
+        The model whose weights are learnt further: see `Start.as_json`.
     """
 
     network: NetworkKind = "unet"
@@ -92,6 +98,8 @@ class Plan:
     class_weights: Sequence[float] | None = None
     mixed: bool = True
     seed: int = 0
+    patience: int | None = None
+    start: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Say it as plain JSON."""
@@ -101,6 +109,8 @@ class Plan:
     def architecture(self) -> Architecture | DetectionArchitecture:
         """Return the network that is trained."""
         channels = CHANNELS if self.kind == "colours" else self.n_channels
+        if self.network == "mask-rcnn" and self.start is not None:
+            return replace(DetectionArchitecture.from_json(self.start["architecture"]), num_classes=2)
         if self.network == "mask-rcnn":
             return detection_architecture(channels, self.diameter_px or 1.0, self.patch_px, self.widths)
         heads = HEADS if self.task == "objects" else {"classes": self.n_classes}
@@ -129,13 +139,15 @@ class Plan:
         """Cool down over the second half."""
         return Schedule(
             self.steps,
-            peak_rate=PEAK_RATES[self.network],
+            peak_rate=PEAK_RATES[self.network] * (RATE_FROM_A_MODEL if self.start else 1),
             warm_steps=min(200, self.steps // 10),
             cool_steps=self.steps // 2,
             validate_every=max(1, -(-self.steps // self.validations)),
             save_seconds=save_seconds,
             mixed=self.mixed,
             seed=self.seed,
+            keeps_statistics=self.start is not None,
+            patience=self.patience,
         )
 
 
@@ -148,11 +160,17 @@ def learn(
     device: str = "cpu",
     save_seconds: float = 60.0,
     should_stop: Callable[[], bool] = lambda: False,
+    begin: Callable[[Network], None] = lambda _: None,
+    watch: Callable[[State], None] = lambda _: None,
 ) -> Job[State]:
-    """Train a network as planned; see `loop.train` for what it yields and returns."""
+    """Train a network as planned; see `loop.train` for what it yields and returns.
+
+    `begin` may give the network other weights than random ones, before it learns.
+    """
     net = new_network(plan, device)
+    begin(net)
     draw, loss_parts = task_of(plan, examples, torch.device(device))
-    return train(net, draw, loss_parts, plan.schedule(save_seconds), checkpoint, validate, should_stop)
+    return train(net, draw, loss_parts, plan.schedule(save_seconds), checkpoint, validate, should_stop, watch)
 
 
 def new_network(plan: Plan, device: str = "cpu") -> Network:

@@ -28,6 +28,11 @@ class Schedule:
     seed : int
     mixed : bool
         Compute in bfloat16 where that is sound.
+    keeps_statistics : bool
+        Batch normalisation goes by the means and variances that the network came with, and leaves them as they are: a
+        few images of one kind say little about those of others.
+    patience : int or None
+        Validations without a better score after which the training ends.
     """
 
     steps: int
@@ -40,6 +45,8 @@ class Schedule:
     save_seconds: float = 60.0
     seed: int = 0
     mixed: bool = False
+    keeps_statistics: bool = False
+    patience: int | None = None
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""

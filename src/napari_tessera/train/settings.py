@@ -13,6 +13,7 @@ from napari_tessera.spec import Declaration, Range, ShownIf
 Loss = Literal["combined", "dice", "weighted-ce", "focal"]
 NetworkKind = Literal["unet", "mask-rcnn"]
 BALANCED = "balanced"
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +50,17 @@ class Training:
     class_weights : str
         How much a pixel (of a Mask R-CNN: a box) of each class counts, background first, such as 1,5,5; or "balanced":
         the rarer the more. Auto: all the same. The U-Net of objects has three classes: background, object, border.
+    start_from : str
+        Name or path of a model whose weights are learnt further; it says `widths` and `diameter`, too. "nothing" begins
+        with random weights.
     steps : int
         Batches to learn from.
+    epochs : float
+        Instead of `steps`: as many as it takes to see all that is labelled so many times.
     minutes : float
-        Instead of `steps`: as many steps as fit into this time, measured at the start.
+        Instead of `steps`: as many as fit into this time, measured at the start.
+    patience : int
+        Validations without a better score after which the training ends early. Auto: it does not.
     validations : int
         How often the network is scored on the images held back.
     patch : int
@@ -103,8 +111,11 @@ class Training:
     loss: Loss = "combined"
     mask_loss: Annotated[Loss, ShownIf("network", "mask-rcnn")] = "combined"
     class_weights: str | None = None
+    start_from: str = NOTHING
     steps: Annotated[int, Range(1, 10_000_000)] = 2000
+    epochs: Annotated[float | None, Range(0.01, 1_000_000)] = None
     minutes: Annotated[float | None, Range(0.1, unit="min")] = None
+    patience: Annotated[int | None, Range(1, 10_000)] = None
     validations: Annotated[int, Range(1, 10_000)] = 10
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
     batch: Annotated[int, Range(1, 1024)] = 4
@@ -138,6 +149,7 @@ def checked_settings(values: Mapping[str, Any]) -> Training:
     settings = Training(**DECLARATION.checked(values))
     check_network(settings)
     check_weights(settings)
+    check_budget(settings)
     check_threads(settings.threads)
     return settings
 
@@ -165,6 +177,14 @@ def check_network(settings: Training) -> None:
             "Training: `ndim` is 3, but a Mask R-CNN sees planes. Choose 2 (it then finds the objects of a volume "
             'plane by plane), or the network "unet".',
             "ndim",
+        )
+
+
+def check_budget(settings: Training) -> None:
+    """Refuse two lengths at once."""
+    if settings.epochs is not None and settings.minutes is not None:
+        raise ParameterError(
+            "Training: `epochs` and `minutes` both say how long to train. Give one of them.", "minutes"
         )
 
 

@@ -1,0 +1,88 @@
+"""See what a network in training would say of an image by now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_tessera.jobs import Job
+from napari_tessera.overlapping import Stored
+from napari_tessera.validation import Where, saved
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.intensity import Levels
+    from napari_tessera.train.checkpoint import State
+
+
+@dataclass
+class Live:
+    """A training under way; empty until its first step.
+
+    Attributes
+    ----------
+    state : State or None
+        What has been learnt.
+    header : mapping
+        Of the model file that it would be saved in.
+    """
+
+    state: State | None = None
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    def begin(self, state: State, header: Mapping[str, Any]) -> None:
+        """Take note of a training that begins."""
+        self.state, self.header = state, header
+
+
+def prediction(
+    live: Live,
+    image: np.ndarray | Stored,
+    levels: Levels,
+    *,
+    has_channels: bool = False,
+    spacing: Sequence[float] | None = None,
+    diameter_px: float | None = None,
+    output: Literal["objects", "classes", "probabilities"] | None = None,
+    device: Where = "auto",
+) -> Job[np.ndarray]:
+    """Segment an image, or a part of one, with the averaged weights of a U-Net in training.
+
+    To be run between two steps, in the thread that trains.
+
+    Parameters
+    ----------
+    live : Live
+        Of a training that has begun.
+    image : array, or what is read like one
+        ([Z,] Y, X), with channels last if `has_channels`.
+    levels : Levels
+        Of the whole image, of which this may be a part.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis.
+    diameter_px : float, optional
+        Usual diameter of the objects; estimated if not given.
+    output : {"objects", "classes", "probabilities"}, optional
+        As of `tessera.unet`; not given: what the network is trained for.
+    device : {"auto", "cpu", "cuda", "mps"}
+
+    Returns
+    -------
+    array
+        As `tessera.unet` returns it.
+    """
+    from napari_tessera.large.instances import Wanted
+    from napari_tessera.large.seeing import Looking
+    from napari_tessera.large.view import View
+    from napari_tessera.large.volumes import Stacking, segment
+    from napari_tessera.nn.forward import load_network
+
+    assert live.state is not None
+    ndim = len(image.shape) - has_channels
+    view = View(image, levels, has_channels, tuple(spacing or (1.0,) * ndim))
+    wanted = Wanted(output or live.header["task"], None, None)
+    with live.state.averaged() as net, saved(net, live.header) as path:
+        network = load_network(path, device)
+    return (yield from segment(network, view, Looking(diameter_px), wanted, Stacking()))

@@ -1,0 +1,172 @@
+"""Advice in plain words, from the paint and from the course of the losses: what is amiss, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_tessera.train.examples import Example
+from napari_tessera.train.targets import BACKGROUND
+
+FEWEST_PX = 100
+SMALLEST_SHARE = 0.01
+"""A class with fewer painted pixels, or less than this share of all paint, has hardly any."""
+LARGEST_FACTOR = 8.0
+"""How many times larger or smaller than objects are a network may have to see them."""
+SATURATED_SHARE = 0.02
+"""Share of the pixels with the highest value of an image from which on it is taken for saturated."""
+FEWEST_MEANS = 20
+"""Means of the loss from which on its course is judged."""
+FALLEN = 0.95
+"""A loss that is still above this share of what it was at first does not fall."""
+GROWN = 2.0
+"""A loss this many times the lowest one it had explodes."""
+LOST_SCORE = 0.05
+"""A score this much below the best one, while the loss falls, means that the paint is learnt by heart."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing that is amiss.
+
+    Attributes
+    ----------
+    about : str
+        "rare class", "no background", "nothing held back", "size", "saturated", "loss not falling", "loss exploding"
+        or "learnt by heart".
+    text : str
+        What it is, and what to do.
+    """
+
+    about: str
+    text: str
+
+
+def advice_on_paint(
+    pixels: Mapping[int, int], names: Sequence[str], examples: Sequence[Example], diameter_px: float | None, reason: str
+) -> list[Advice]:
+    """Look at the paint and at the images under it, before anything is learnt.
+
+    Parameters
+    ----------
+    pixels : mapping of int to int
+        Painted pixels of each number: 1 background, 2… classes or objects.
+    names : sequence of str
+        Names of the classes, background first, where they have any.
+    examples : sequence of Example
+        What is to be learnt.
+    diameter_px : float or None
+        Usual diameter of an object at which the network works; None for classes.
+    reason : str
+        Why nothing is held back to validate on; empty where something is.
+    """
+    found = list(_on_background(pixels))
+    if diameter_px is None:
+        found += _on_rare_classes(pixels, names)
+    else:
+        found += _on_sizes(examples, diameter_px)
+    found += _on_saturation(examples)
+    return [*found, Advice("nothing held back", reason)] if reason else found
+
+
+def _on_background(pixels: Mapping[int, int]) -> Iterator[Advice]:
+    if not pixels.get(BACKGROUND):
+        yield Advice(
+            "no background",
+            "No background is painted, so that the network cannot learn where nothing is, and will find things "
+            "everywhere. Paint some of it with 1, also close to what is to be found.",
+        )
+
+
+def _on_rare_classes(pixels: Mapping[int, int], names: Sequence[str]) -> Iterator[Advice]:
+    total = sum(pixels.values())
+    for number, count in sorted(pixels.items()):
+        if count >= FEWEST_PX and count >= SMALLEST_SHARE * total:
+            continue
+        name = names[number - 1] if number <= len(names) else f"class {number}"
+        yield Advice(
+            "rare class",
+            f"Hardly any pixels of {name} are painted: {count} of {total}. Paint more of it; if there is no more, "
+            'choose the Dice loss, or "balanced" class weights.',
+        )
+
+
+def _on_sizes(examples: Sequence[Example], diameter_px: float) -> Iterator[Advice]:
+    """Compare what is painted with what the network sees; each image once, whatever its number of windows."""
+    for name, usual in sorted({(example.name, example.diameter_px) for example in examples if example.diameter_px}):
+        factor = diameter_px / usual
+        if 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
+            continue
+        how = "smaller" if factor > 1 else "larger"
+        what = "Take an image of higher resolution" if factor > 1 else "Make the image smaller"
+        yield Advice(
+            "size",
+            f"The objects painted on {name} are usually {usual:.0f} px wide, much {how} than the {diameter_px:.0f} px "
+            f"at which the network sees them. {what}, or paint whole objects if these are parts of them.",
+        )
+
+
+def _on_saturation(examples: Sequence[Example]) -> Iterator[Advice]:
+    shares: dict[str, float] = {}
+    for example in examples:
+        if example.image.dtype.kind in "ui" and not example.levels.inverted:
+            share = float((example.image == example.image.max()).mean())
+            is_bright = int(example.image.max()) > 0 and len(np.unique(example.image[..., ::7])) > 2
+            shares[example.name] = max(shares.get(example.name, 0), share if is_bright else 0)
+    for name, share in shares.items():
+        if share > SATURATED_SHARE:
+            yield Advice(
+                "saturated",
+                f"{share:.0%} of the pixels of {name} have the highest value there is: it is saturated, and what lies "
+                "in these places cannot be told apart. Take it with less light or a shorter exposure, or leave it out.",
+            )
+
+
+def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Mapping[str, float]]) -> list[Advice]:
+    """Look at how a training goes, or went.
+
+    Parameters
+    ----------
+    losses : sequence of mapping
+        Means of the "loss" over equal numbers of steps, in order.
+    history : sequence of mapping
+        "score" of each validation, in order.
+    """
+    values = np.array([each["loss"] for each in losses])
+    if len(values) < FEWEST_MEANS:
+        return []
+    quarter = len(values) // 4
+    first, last, lowest = values[:quarter].mean(), values[-quarter:].mean(), _running(values, quarter).min()
+    if last > GROWN * lowest:
+        return [
+            Advice(
+                "loss exploding",
+                "The loss grows instead of falling: the network comes apart. Stop, look for paint that does not lie on "
+                "what it names, and train again with full precision, larger batches or another seed.",
+            )
+        ]
+    if last > FALLEN * first:
+        return [
+            Advice(
+                "loss not falling",
+                "The loss does not fall: nothing in the image tells the network why you painted as you did. Look for "
+                "paint in the wrong place or with the wrong number; if all is right, train longer, or start from "
+                "another model.",
+            )
+        ]
+    return list(_on_scores([entry["score"] for entry in history]))
+
+
+def _running(values: np.ndarray, width: int) -> np.ndarray:
+    return np.convolve(values, np.full(width, 1 / width), mode="valid")
+
+
+def _on_scores(scores: Sequence[float]) -> Iterator[Advice]:
+    if len(scores) > 2 and max(scores[-2:]) < max(scores) - LOST_SCORE:
+        yield Advice(
+            "learnt by heart",
+            "The loss falls, but the score on the paint held back does, too: the network learns the paint by heart. "
+            "Paint in more places; the best weights so far are kept.",
+        )

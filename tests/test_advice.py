@@ -1,0 +1,89 @@
+"""Advice: what is amiss with paint and losses, each once, and silence where nothing is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_tessera.nn.intensity import Levels
+from napari_tessera.train.advice import advice_on_course, advice_on_paint
+from napari_tessera.train.examples import Example
+
+NOISE = np.random.default_rng(0).integers(0, 100, (40, 40)).astype(np.uint8)
+SOUND = {1: 1000, 2: 500, 3: 400}
+
+
+def example(image=NOISE, diameter_px=None):
+    labels = np.ones(image.shape[:2], np.int32)
+    return Example(image, labels, Levels(0.0, 100.0), np.array([0, 1600]), np.zeros((1, 2)), diameter_px, name="cells")
+
+
+def about(pixels=SOUND, images=(NOISE,), diameter_px=None, painted_px=None, reason=""):
+    examples = [example(image, painted_px) for image in images]
+    return [each.about for each in advice_on_paint(pixels, ("background", "membrane"), examples, diameter_px, reason)]
+
+
+def course(*values, scores=()):
+    losses = [{"step": step, "loss": value} for step, value in enumerate(values)]
+    return [each.about for each in advice_on_course(losses, [{"score": score} for score in scores])]
+
+
+def test_sound_paint_needs_no_advice():
+    assert about() == []
+
+
+def test_no_background_is_said():
+    assert about({2: 500, 3: 400}) == ["no background"]
+
+
+@pytest.mark.parametrize("pixels", [{1: 1000, 2: 99}, {1: 100_000, 2: 900}])
+def test_a_class_with_hardly_any_paint_is_named(pixels):
+    (advice,) = advice_on_paint(pixels, ("background", "membrane"), [], None, "")
+    assert advice.text.startswith(f"Hardly any pixels of membrane are painted: {pixels[2]} of ")
+
+
+def test_small_objects_are_no_rare_classes():
+    assert about({1: 1000, 2: 20, 3: 20}, diameter_px=32, painted_px=20) == []
+
+
+@pytest.mark.parametrize(("painted_px", "how"), [(3, "much smaller"), (300, "much larger")])
+def test_objects_far_from_the_size_that_the_network_sees_are_said(painted_px, how):
+    (advice,) = advice_on_paint(SOUND, (), [example(diameter_px=painted_px)], 32, "")
+    assert (advice.about, how in advice.text) == ("size", True)
+
+
+def test_a_saturated_image_is_named_once():
+    image = NOISE.copy()
+    image[:4] = 255
+    assert about(images=(image, image)) == ["saturated"]
+
+
+def test_a_mask_and_a_bright_background_are_not_saturated():
+    assert about(images=(np.where(NOISE > 50, 255, 0).astype(np.uint8),)) == []
+    bright = replace(example(np.maximum(NOISE, 90)), levels=Levels(0.0, 100.0, inverted=True))
+    assert advice_on_paint(SOUND, (), [bright], None, "") == []
+
+
+def test_nothing_to_validate_on_is_said_as_it_was():
+    (advice,) = advice_on_paint(SOUND, (), [], None, "Too little.")
+    assert (advice.about, advice.text) == ("nothing held back", "Too little.")
+
+
+def test_a_falling_loss_needs_no_advice():
+    assert course(*np.linspace(2, 0.5, 40), scores=(0.3, 0.5, 0.6)) == []
+
+
+def test_a_loss_that_stays_is_said():
+    assert course(*np.full(40, 1.3)) == ["loss not falling"]
+
+
+def test_a_loss_that_grows_is_said():
+    assert course(*np.linspace(1, 0.5, 30), *np.linspace(2, 9, 20)) == ["loss exploding"]
+
+
+def test_a_score_that_falls_with_the_loss_is_said():
+    assert course(*np.linspace(2, 0.1, 40), scores=(0.5, 0.8, 0.7, 0.6)) == ["learnt by heart"]
+
+
+def test_a_few_steps_are_not_judged():
+    assert course(1, 2, 3) == []

@@ -1,0 +1,47 @@
+"""How long a training is: in epochs, and in what fits into a time."""
+
+import pytest
+from test_training import scene
+
+from napari_tessera.errors import ParameterError
+from napari_tessera.train.budget import patches_to_cover, steps_in, that_fits
+from napari_tessera.train.dataset import Dataset
+from napari_tessera.train.plan import Plan
+from napari_tessera.train.settings import checked_settings
+
+PLAN = Plan(task="classes", diameter_px=None, patch_px=24, batch=3, validations=10)
+
+
+def data(n_check=0):
+    return Dataset([scene()], [scene()] * n_check, "colours", 3, 2, "")
+
+
+def test_patches_side_by_side_cover_what_is_labelled():
+    assert patches_to_cover(scene(), PLAN) == 4
+
+
+def test_an_epoch_sees_all_that_is_labelled_once():
+    assert steps_in(3, [scene()], PLAN) == 4
+
+
+def test_small_objects_fill_fewer_patches_than_at_their_own_scale():
+    larger = Plan(diameter_px=4 * scene().diameter_px, patch_px=24, batch=3)
+    assert patches_to_cover(scene(), larger) == 64
+
+
+def test_time_goes_into_steps_where_nothing_is_validated():
+    assert that_fits(100, 0.1, PLAN, data()).steps == 850
+
+
+def test_validations_take_a_tenth_of_the_time_at_most():
+    fitting = that_fits(20, 1.0, PLAN, data(n_check=1))
+    assert (fitting.validations, fitting.steps) == (3, 15)
+
+
+def test_short_validations_are_made_as_often_as_planned():
+    assert that_fits(10_000, 1.0, PLAN, data(n_check=1)).validations == 10
+
+
+def test_two_lengths_at_once_are_refused():
+    with pytest.raises(ParameterError, match="Give one of them"):
+        checked_settings({"epochs": 3, "minutes": 1})

@@ -1,0 +1,89 @@
+"""Training on paint from Python and from the command line: one engine, one result."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_train_cli import same_weights
+from tiny_models import save_bright
+
+import napari_tessera as tessera
+from napari_tessera.cli import main
+from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.fine_tuning import fine_tuning, free_name, given_painting, paired
+from napari_tessera.jobs import drive
+from napari_tessera.train.settings import checked_settings
+
+QUICK = {"steps": 3, "patch": 32, "batch": 1, "validations": 2, "threads": 1}
+TINY = QUICK | {"widths": "4,8", "start_from": "nothing", "task": "classes"}
+
+
+@pytest.fixture
+def strokes():
+    """A dark and a bright half with a stroke in each."""
+    rng = np.random.default_rng(0)
+    image = np.clip(rng.normal(60, 9, (64, 80)) + 120 * (np.arange(80) > 40), 0, 255).astype(np.uint8)
+    paint = np.zeros(image.shape, np.uint8)
+    paint[30:33, 5:30], paint[30:33, 50:75] = 1, 2
+    return image, paint
+
+
+def test_the_command_gives_the_same_weights_as_python(strokes, tmp_path):
+    for name, array in zip(("image", "paint"), strokes, strict=True):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    tessera.fine_tune(*strokes, one, **TINY)
+    options = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    files = [str(tmp_path / f"{name}.png") for name in ("image", "paint")]
+    assert main(["train", *files, "-o", str(other), "--painted", "--quiet", *options]) == 0
+    assert same_weights(one, other)
+
+
+def test_objects_are_learnt_from_a_model_and_found(tmp_path):
+    image, paint = np.full((64, 64), 10, np.uint8), np.zeros((64, 64), np.int32)
+    for number in range(4):
+        y, x = 30 * (number // 2) + 6, 30 * (number % 2) + 6
+        paint[y - 4 : y + 20, x - 4 : x + 20] = 1
+        image[y : y + 16, x : x + 16], paint[y : y + 16, x : x + 16] = 200, 2 + number
+    start = save_bright(tmp_path / "start.safetensors", size=0.0, diameter_px=18.0,
+                        normalisation={"kind": "colours", "count": 3})  # fmt: skip
+    trained = tessera.fine_tune(image, paint, tmp_path / "tuned.safetensors", start_from=str(start), **QUICK)
+    assert trained.header["diameter_px"] == 18
+    assert len(trained.header["training"]["settings"]["start"]["sha256"]) == 64
+    assert tessera.unet(image, model=str(trained.path), diameter=18).max() == 4
+
+
+def test_what_was_advised_is_in_the_record(strokes, tmp_path):
+    trained = tessera.fine_tune(*strokes, tmp_path / "model.safetensors", **TINY)
+    assert any("too few to hold any back" in said for said in trained.header["training"]["warnings"])
+
+
+def test_a_training_stopped_at_once_writes_a_model_and_can_go_on(strokes, tmp_path):
+    out = tmp_path / "model.safetensors"
+    painting = given_painting(0, *strokes, 2)
+    stopped = drive(fine_tuning([painting], out, checked_settings(TINY | {"painted": True}), should_stop=lambda: True))
+    assert not stopped.is_finished
+    assert tessera.fine_tune(*strokes, out, **TINY).is_finished
+
+
+def test_more_images_than_paint_is_refused(strokes):
+    with pytest.raises(ParameterError, match="2 images, but 1 `painted`"):
+        paired([strokes[0]] * 2, [strokes[1]])
+
+
+def test_an_image_may_be_given_once_for_each_layer_of_its_paint(strokes):
+    image, paint = strokes
+    assert len(paired([image, image], [paint, paint])) == 2
+
+
+def test_nothing_painted_is_refused_before_anything_is_written(strokes, tmp_path):
+    with pytest.raises(InputError, match="Nothing is painted"):
+        tessera.fine_tune(strokes[0], np.zeros_like(strokes[1]), tmp_path / "model.safetensors", **TINY)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_models_without_a_path_get_a_free_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESSERA_MODELS", str(tmp_path))
+    assert free_name(checked_settings({})).name == "fine-tuned.safetensors"
+    (tmp_path / "fine-tuned.safetensors").touch()
+    assert free_name(checked_settings({})).name == "fine-tuned-2.safetensors"
+    assert free_name(checked_settings({"name": "glands"})).name == "glands.safetensors"

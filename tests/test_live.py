@@ -1,0 +1,49 @@
+"""What a network in training says of an image by now."""
+
+import numpy as np
+import torch
+from tiny_models import bright_net
+
+from napari_tessera.jobs import drive
+from napari_tessera.live import Live, prediction
+from napari_tessera.nn.intensity import Levels
+from napari_tessera.nn.weights import tensors_of
+from napari_tessera.train.checkpoint import State
+
+HEADER = {"task": "objects", "classes": ["background", "blob"], "normalisation": {"kind": "colours", "count": 3}}
+
+
+def under_way():
+    """A training whose averaged weights find what is bright, while those of this very step find nothing."""
+    net = bright_net()
+    average = tensors_of(net)
+    with torch.no_grad():
+        for each in net.parameters():
+            each.zero_()
+    live = Live()
+    live.begin(State(net.train(), average, None), HEADER)
+    return live
+
+
+def two_squares():
+    image = np.zeros((32, 32), np.uint8)
+    image[4:12, 4:12], image[20:28, 20:28] = 200, 200
+    return image
+
+
+def test_the_averaged_weights_are_looked_through():
+    labels = drive(prediction(under_way(), two_squares(), Levels(0.0, 200.0)))
+    assert labels.max() == 2
+    assert labels[8, 8] == 1
+
+
+def test_probabilities_say_how_sure_it_is():
+    (sure,) = drive(prediction(under_way(), two_squares(), Levels(0.0, 200.0), output="probabilities"))
+    assert sure[8, 8] > 0.9
+    assert sure[0, 31] < 0.1
+
+
+def test_the_training_goes_on_with_its_own_weights():
+    live = under_way()
+    drive(prediction(live, two_squares(), Levels(0.0, 200.0)))
+    assert not any(each.any() for each in live.state.net.parameters())

@@ -1,0 +1,106 @@
+"""Images with paint, as arrays or files: axes, brightness, and how little of a stored image is read."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from test_paint_regions import Watched
+
+from napari_tessera.errors import InputError
+from napari_tessera.io.tiff import write_tiff
+from napari_tessera.jobs import drive
+from napari_tessera.nn.intensity import measure_levels
+from napari_tessera.painted_images import Image, levels_in_pieces, painting_from, painting_of
+from napari_tessera.spatial import Spatial
+from napari_tessera.train.painted_examples import painted_examples
+from napari_tessera.train.painting import Lessons
+from napari_tessera.train.sources import Source
+
+NOISE = np.random.default_rng(0).integers(0, 4000, (2, 3, 40, 50)).astype(np.uint16)
+HALVES = [(slice(0, 20), slice(0, 50)), (slice(20, 40), slice(0, 50))]
+
+
+def painted(shape, *places):
+    paint = np.zeros(shape, np.uint8)
+    for number, place in enumerate(places, start=1):
+        paint[place] = number
+    return paint
+
+
+def examples_of(painting, task="classes"):
+    return drive(painted_examples([painting], Lessons(task, 2, patch_px=32, share=0))).learn
+
+
+@pytest.mark.parametrize("stored", [da.from_array, lambda array: da.from_array(array, chunks=7), zarr.array])
+def test_a_stored_image_gives_the_same_examples_as_one_in_memory(stored):
+    image, paint = NOISE[0, 0], painted((40, 50), (10, slice(0, 9)), (12, slice(0, 9)))
+    (one,) = examples_of(painting_of("a", image, paint, 2))
+    (other,) = examples_of(painting_of("a", stored(image), stored(paint), 2))
+    np.testing.assert_array_equal(one.image, other.image)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    assert one.levels == other.levels
+
+
+def test_brightness_in_pieces_is_that_of_the_whole():
+    assert drive(levels_in_pieces(NOISE[0, 0], HALVES, "colours")) == measure_levels(NOISE[0, 0])
+
+
+def test_brightness_of_channels_in_pieces_is_that_of_each():
+    image = np.moveaxis(NOISE[0], 0, -1)
+    assert drive(levels_in_pieces(image, HALVES, "channels")) == measure_levels(image, "channels")
+
+
+def test_a_stored_image_with_channels_is_measured_like_one_in_memory():
+    image = np.moveaxis(NOISE[:, 0], 0, -1)
+    stored = Image(zarr.array(image), "YX")
+    assert drive(stored.measure((), "channels")) == measure_levels(image, "channels")
+
+
+def test_planes_of_a_stack_have_its_brightness_and_times_their_own():
+    image = Image(NOISE, "TZYX")
+    assert drive(image.measure((1, 2), "colours")) == measure_levels(NOISE[1])
+
+
+def test_brightness_is_measured_once():
+    image = Image(Watched(NOISE), "TZYX")
+    image.data.dtype = NOISE.dtype
+    drive(image.measure((1, 2), "colours"))
+    before = image.data.read_px
+    drive(image.measure((1, 0), "colours"))
+    assert image.data.read_px == before
+
+
+def test_channels_may_be_first_if_the_axes_say_so():
+    paint = painted((40, 50), (10, 5), (12, 5))
+    (example,) = examples_of(painting_of("a", NOISE[0], paint, 2, axes="CYX"))
+    assert example.image.shape[-1] == 3
+
+
+def test_times_of_volumes_are_taken_one_at_a_time():
+    paint = painted(NOISE.shape, (1, 0, 10, 5), (1, 2, 12, 5))
+    painting = painting_of("a", NOISE, paint, 3, anisotropy=2)
+    (example,) = drive(painted_examples([painting], Lessons("classes", 3, patch_px=8, share=0))).learn
+    assert example.name == "a 1"
+    assert example.anisotropy == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "said"),
+    [((40, 51), None, "must have the shape"), ((3, 40, 50), "TYX", r"the axes Z, Y, X"), ((2, 3), None, "must have")],
+)
+def test_paint_that_does_not_fit_its_image_is_refused(shape, axes, said):
+    image = NOISE[0] if len(shape) == 3 else NOISE[0, 0]
+    with pytest.raises(InputError, match=said):
+        painting_of("a", image, np.zeros(shape, np.uint8), len(shape), axes=axes)
+
+
+def test_paint_of_fractions_is_refused():
+    with pytest.raises(InputError, match="whole numbers"):
+        painting_of("a", NOISE[0, 0], np.zeros((40, 50)), 2)
+
+
+def test_files_say_how_far_their_planes_are_apart(tmp_path):
+    spatial = Spatial("ZYX", (4.0, 1.0, 1.0), (0.0,) * 3, ("um",) * 3)
+    for name in ("image", "paint"):
+        write_tiff(tmp_path / f"{name}.tif", NOISE[0], spatial)
+    assert painting_from(Source("a", tmp_path / "image.tif", tmp_path / "paint.tif"), 3).anisotropy == 4
