@@ -27,7 +27,8 @@ app = QApplication([])
 from napari.components import ViewerModel
 before = set(sys.modules)
 from napari_tessera.gui import compare_widget, widgets
-opened = [getattr(widgets, name)(ViewerModel()) for name in vars(widgets) if name.endswith("Widget") and name[0] != "M"]
+names = [name for name in vars(widgets) if name.endswith("Widget") and name != "MethodWidget"]
+opened = [getattr(widgets, name)(ViewerModel()) for name in names]
 opened += [compare_widget.CompareWidget(ViewerModel())]
 print(len(opened), *{module.split(".")[0] for module in set(sys.modules) - before})
 """

@@ -49,7 +49,7 @@ class ModelField(Field):
         self.runner = Runner()
         self.runner.returned.connect(self._on_imported)
         self.runner.failed.connect(self._on_failed)
-        self.watcher = QFileSystemWatcher()
+        self.watcher = QFileSystemWatcher(self.native)  # so that it goes with the box
         self.watcher.directoryChanged.connect(lambda _: self.refresh())
         self.widget.changed.connect(self._on_chosen)
         self.refresh()
