@@ -23,7 +23,8 @@ from napari_tessera.spec import Role
 SMALL = (4, 16, 16)
 WIDE = (2, 68, 4000)
 """Of more pixels than are worked on at a time, so that it is cut; arrays cut across rows are compiled for anew."""
-DIAMETER_PX = 32.0
+DIAMETER_PX = 24.0
+"""Other than what the shipped models know, so that images are rescaled."""
 SAME_EITHER_WAY = ("device",)
 """Settings that change nothing about what is compiled."""
 

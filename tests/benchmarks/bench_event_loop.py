@@ -86,22 +86,32 @@ def blobs(size: int, count: int = 6000) -> np.ndarray:
 
 def prepare(viewer: napari.Viewer, method: str) -> MethodWidget:
     """Open the widget of a method with the layers it needs; the image named "blobs" is there already."""
+    chosen = add_inputs(viewer, method)
+    wait(1)  # until napari has drawn them
     title = next(entry.title for entry in METHODS if entry.name == method)
     _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
     widget.restore_defaults()
+    for name, layer in chosen.items():
+        widget.inputs.boxes[name].layer = viewer.layers[layer]
+    return widget
+
+
+def add_inputs(viewer: napari.Viewer, method: str) -> dict[str, str]:
+    """Add what a method needs beside the image; return which layer is which input."""
     image = viewer.layers["blobs"]
-    if method in ("refine", "compare"):
-        labels = ndimage.label(image.data > 12_000)[0].astype(np.int32)
-        viewer.add_labels(labels, name="labels")
-        if method == "compare":
-            viewer.add_labels(np.roll(labels, 3, axis=0), name="truth")
-            widget.inputs.boxes["truth"].layer = viewer.layers["truth"]
     if method == "region_growing":
         size = image.data.shape[0]
         points = np.random.default_rng(1).integers(0, size, (500, 2))
         viewer.add_points(points, name="seeds", visible=False)  # drawing them in software takes napari up to 0.3 s
-        widget.inputs.boxes["seeds"].layer = viewer.layers["seeds"]
-    return widget
+        return {"image": "blobs", "seeds": "seeds"}
+    if method not in ("refine", "compare"):
+        return {"image": "blobs"}
+    labels = ndimage.label(image.data > 12_000)[0].astype(np.int32)
+    viewer.add_labels(labels, name="labels")
+    if method == "refine":
+        return {"labels": "labels"}
+    viewer.add_labels(np.roll(labels, 3, axis=0), name="truth")
+    return {"truth": "truth", "prediction": "labels"}
 
 
 def get_ready(widget: MethodWidget, ticks: Ticks) -> float:
