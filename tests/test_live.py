@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from tiny_models import bright_net
+from tiny_models import bright_net, small_mask_rcnn
 
 from napari_tessera.jobs import drive
 from napari_tessera.live import Live, prediction
@@ -41,6 +41,14 @@ def test_probabilities_say_how_sure_it_is():
     (sure,) = drive(prediction(under_way(), two_squares(), Levels(0.0, 200.0), output="probabilities"))
     assert sure[8, 8] > 0.9
     assert sure[0, 31] < 0.1
+
+
+def test_a_mask_rcnn_is_looked_through_too():
+    net = small_mask_rcnn(channels=5)
+    live = Live()
+    live.begin(State(net, tensors_of(net), None), HEADER | {"diameter_px": 20.0})
+    labels = drive(prediction(live, two_squares(), Levels(0.0, 200.0), diameter_px=8))
+    assert labels.shape == (32, 32)
 
 
 def test_the_training_goes_on_with_its_own_weights():

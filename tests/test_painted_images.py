@@ -94,6 +94,12 @@ def test_paint_that_does_not_fit_its_image_is_refused(shape, axes, said):
         painting_of("a", image, np.zeros(shape, np.uint8), len(shape), axes=axes)
 
 
+def test_a_mask_is_an_image_like_any_other():
+    image, paint = NOISE[0, 0] > 2000, painted((40, 50), (10, 5), (12, 5))
+    (example,) = examples_of(painting_of("a", image, paint, 2))
+    assert example.image.dtype == np.uint8
+
+
 def test_paint_of_fractions_is_refused():
     with pytest.raises(InputError, match="whole numbers"):
         painting_of("a", NOISE[0, 0], np.zeros((40, 50)), 2)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_tessera.jobs import Job
+from napari_tessera.large.view import View
 from napari_tessera.overlapping import Stored
-from napari_tessera.validation import Where, saved
+from napari_tessera.validation import Where, saved, seen_by
 
 if TYPE_CHECKING:
     from napari_tessera.nn.intensity import Levels
@@ -48,7 +50,7 @@ def prediction(
     output: Literal["objects", "classes", "probabilities"] | None = None,
     device: Where = "auto",
 ) -> Job[np.ndarray]:
-    """Segment an image, or a part of one, with the averaged weights of a U-Net in training.
+    """Segment an image, or a part of one, with the averaged weights of a network in training.
 
     To be run between two steps, in the thread that trains.
 
@@ -65,24 +67,18 @@ def prediction(
     diameter_px : float, optional
         Usual diameter of the objects; estimated if not given.
     output : {"objects", "classes", "probabilities"}, optional
-        As of `tessera.unet`; not given: what the network is trained for.
+        As of `tessera.unet`; not given: what the network is trained for. A Mask R-CNN gives objects in any case.
     device : {"auto", "cpu", "cuda", "mps"}
 
     Returns
     -------
     array
-        As `tessera.unet` returns it.
+        As `tessera.unet` returns it: labels, or probabilities float32 (K, [Z,] Y, X).
     """
-    from napari_tessera.large.instances import Wanted
-    from napari_tessera.large.seeing import Looking
-    from napari_tessera.large.view import View
-    from napari_tessera.large.volumes import Stacking, segment
-    from napari_tessera.nn.forward import load_network
-
     assert live.state is not None
     ndim = len(image.shape) - has_channels
     view = View(image, levels, has_channels, tuple(spacing or (1.0,) * ndim))
-    wanted = Wanted(output or live.header["task"], None, None)
-    with live.state.averaged() as net, saved(net, live.header) as path:
-        network = load_network(path, device)
-    return (yield from segment(network, view, Looking(diameter_px), wanted, Stacking()))
+    with ExitStack() as files:
+        with live.state.averaged() as net:
+            path = files.enter_context(saved(net, live.header))
+        return (yield from seen_by(str(path), view, output or live.header["task"], diameter_px, device))

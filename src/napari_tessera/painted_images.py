@@ -144,6 +144,8 @@ def painting_of(
         raise InputError(
             f"{name}: the paint holds {paint.dtype} values, but paint is whole numbers. Give a label image."
         )
+    if np.dtype(image.dtype) == bool:
+        image = image.astype(np.uint8)
     order = "".join(axis for axis in plain if axis not in space) + space
     shown = Image(_arranged(image, letters, order + CHANNEL * (CHANNEL in letters)), order)
     scale = anisotropy if ndim == 3 else 1.0

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_tessera import catalogue
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.large.view import View
 from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.methods.unet import unet
 from napari_tessera.metrics import evaluation_of_many
@@ -100,7 +101,6 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     from napari_tessera.large.detected_volumes import Searching, find_scale
     from napari_tessera.large.detecting import detect
     from napari_tessera.large.found_objects import objects_of
-    from napari_tessera.large.view import View
     from napari_tessera.nn.detected_objects import Acceptance
 
     view = View(example.image, example.levels, example.is_coloured, (1.0, 1.0))
@@ -142,16 +142,15 @@ def saved(net: Network, header: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def segmented(model: str, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
-    """Segment one image with the method that the model is made for."""
+    """Segment one image with the method that the model is made for; of a window, as within its image."""
+    spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
+    if example.is_window:
+        view = View(example.image, example.levels, example.is_coloured, spacing)
+        return (yield from seen_by(model, view, task, known_diameter(example), device))
     channel_axis = example.image.ndim - 1 if example.is_coloured else None
     if catalogue.find(model).kind == "mask_rcnn":
-        found = yield from mask_rcnn(
-            example.image, model=model, diameter=known_diameter(example), device=device, channel_axis=channel_axis
-        )
+        found = yield from mask_rcnn(example.image, model=model, device=device, channel_axis=channel_axis)
         return found.labels
-    if example.is_window:
-        return (yield from segmented_window(model, task, example, device))
-    spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
     return (
         yield from unet(
             example.image, model=model, output=task, device=device, spacing=spacing, channel_axis=channel_axis
@@ -164,18 +163,29 @@ def known_diameter(example: Example) -> float | None:
     return example.diameter_px if example.is_window else None
 
 
-def segmented_window(model: str, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
-    """Segment a window with a U-Net as it would be seen within its image."""
+def seen_by(
+    model: str,
+    view: View,
+    output: Literal["objects", "classes", "probabilities"],
+    diameter_px: float | None,
+    device: Where,
+) -> Job[np.ndarray]:
+    """Segment with a model file what may be a part of an image, at the brightness of the whole."""
+    from napari_tessera.large.detected_volumes import Searching, find_objects
     from napari_tessera.large.instances import Wanted
     from napari_tessera.large.seeing import Looking
-    from napari_tessera.large.view import View
     from napari_tessera.large.volumes import Stacking, segment
+    from napari_tessera.nn.detected_objects import Acceptance
+    from napari_tessera.nn.detecting import load_detector
     from napari_tessera.nn.forward import load_network
 
-    spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
-    view = View(example.image, example.levels, example.is_coloured, spacing)
-    looking, wanted = Looking(known_diameter(example)), Wanted(task, None, None)
-    return (yield from segment(load_network(Path(model), device), view, looking, wanted, Stacking()))
+    if catalogue.find(model).kind == "mask_rcnn":
+        detector = load_detector(Path(model), device)
+        finding = find_objects(detector, view, Searching(diameter_px), Acceptance.of(detector.header))
+        labels, _, _ = yield from finding
+        return labels
+    network = load_network(Path(model), device)
+    return (yield from segment(network, view, Looking(diameter_px), Wanted(output, None, None), Stacking()))
 
 
 def compared(labels: np.ndarray, paint: np.ndarray, is_classes: bool) -> tuple[np.ndarray, np.ndarray]:
