@@ -9,10 +9,11 @@ import pytest
 
 from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.jobs import drive
+from napari_tessera.train.budget import with_steps_in
 from napari_tessera.train.checkpoint import Checkpoint
 from napari_tessera.train.curves import chart, logarithmic_ticks
 from napari_tessera.train.dataset import Dataset, example_of
-from napari_tessera.train.definite import balanced, plan_for, with_steps_in
+from napari_tessera.train.definite import balanced, plan_for
 from napari_tessera.train.examples import object_example
 from napari_tessera.train.frames import Frame
 from napari_tessera.train.plan import learn

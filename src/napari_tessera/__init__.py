@@ -29,7 +29,7 @@ _PUBLIC = {
     "TesseraError": "errors",
     "train": "training",
 }
-_METHODS = ("threshold", "region_growing", "watershed", "kmeans", "unet", "panoptic", "refine", "compare")
+_METHODS = ("threshold", "region_growing", "watershed", "kmeans", "unet", "mask_rcnn", "panoptic", "refine", "compare")
 
 __all__ = ["__version__", "methods", *_PUBLIC, *_METHODS]
 

@@ -42,7 +42,7 @@ def models() -> tuple[ModelEntry, ...]:
     --------
     >>> import napari_tessera as tessera
     >>> [model.name for model in tessera.models() if model.is_shipped]
-    ['nuclei-unet']
+    ['nuclei-mask-rcnn', 'nuclei-unet']
     """
     shipped = shipped_models()
     taken = {entry.name.casefold() for entry in shipped}

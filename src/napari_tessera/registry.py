@@ -153,6 +153,7 @@ METHODS: tuple[Method, ...] = (
     Method("watershed", "Watershed", join="overlap"),
     Method("kmeans", "K-means", kind="classes", join="touch"),
     Method("unet", "U-Net", join="overlap"),
+    Method("mask_rcnn", "Mask R-CNN", join="overlap"),
     Method("panoptic", "Panoptic", kind="segments"),
     Method("refine", "Refine labels"),
     Method("compare", "Compare with truth"),

@@ -60,13 +60,13 @@ class Decoding:
         `sure_level`: what the network is not sure of is rarely there.
     """
 
-    object_level: float = 0.61
+    object_level: float = 0.56
     smoothing_px: float = 2.5
     border_cost: float = 0.1
     heart_level: float = 0.3
     prominence: float = 0.2
-    smallest_share: float = 0.03
-    small_share: float = 0.3
+    smallest_share: float = 0.05
+    small_share: float = 0.4
     sure_level: float = 0.66
 
 
