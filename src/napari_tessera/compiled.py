@@ -87,15 +87,20 @@ def interpreter() -> Path | None:
     return None
 
 
+def _silent(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a process that shows no window, reads nothing and says nothing."""
+    nothing, windowless = subprocess.DEVNULL, getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, creationflags=windowless)
+
+
 def _in_child(arguments: list[str]) -> Job[bool]:
     """Run the child to its end; say whether it came to one. A job that is closed ends it."""
     python = interpreter()
     if python is None:
         return False
     command = [str(python), "-P", "-m", PRACTICE, *arguments]
-    silent = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     try:
-        child = subprocess.Popen(command, **silent, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))
+        child = _silent(command)
     except OSError:
         return False
     started = time.monotonic()

@@ -87,7 +87,7 @@ def evaluate_panoptic(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> dict
 
     Parameters
     ----------
-    truth, prediction : (labels, table), or Segments
+    truth, prediction : pair of array and dict, or Segments
         Labels with a table of the ``class`` and the ``kind`` ("thing" or "stuff") of each ``label``, as
         `tessera.panoptic` makes them (the first and the last array it returns); 0 is void. Or segments made with
         `class_segments.segments_of_classes` or read with `io.coco_panoptic`. Classes are matched by their name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class StuffSource:
     unet: str
     n_classes: int
     smoothing: float
-    device: str
+    device: Literal["auto", "cpu", "cuda", "mps"]
     settings: Mapping[str, Any]
 
 
