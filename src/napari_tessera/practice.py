@@ -71,7 +71,7 @@ def ways(method: Method, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]
     Examples
     --------
     >>> list(ways(method_named("threshold"), {}))[:3]
-    [{}, {'rule': 'li'}, {'rule': 'triangle'}]
+    [{}, {'rule': 'li'}, {'rule': 'yen'}]
     """
     yield dict(settings)
     for parameter in method.parameters:
