@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,11 +13,13 @@ import numpy as np
 from napari_tessera.jobs import Job
 from napari_tessera.large.view import View
 from napari_tessera.overlapping import Stored
-from napari_tessera.validation import Where, saved, seen_by
+from napari_tessera.validation import Where, saved, score_network, seen_by
 
 if TYPE_CHECKING:
     from napari_tessera.nn.intensity import Levels
+    from napari_tessera.nn.weights import Network
     from napari_tessera.train.checkpoint import State
+    from napari_tessera.train.dataset import Dataset
 
 
 @dataclass
@@ -29,14 +32,42 @@ class Live:
         What has been learnt.
     header : mapping
         Of the model file that it would be saved in.
+    data : Dataset or None
+        What is learnt, and what is held back to validate on.
+    keeps_first : bool
+        Whether `first_scores` will be asked for.
+    first : UNet, MaskRCNN or None
+        The network as it was before its first step; None for a training that goes on from a checkpoint.
     """
 
     state: State | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
+    data: Dataset | None = None
+    keeps_first: bool = False
+    first: Network | None = None
 
-    def begin(self, state: State, header: Mapping[str, Any]) -> None:
+    def begin(self, state: State, header: Mapping[str, Any], data: Dataset | None = None) -> None:
         """Take note of a training that begins."""
-        self.state, self.header = state, header
+        self.state, self.header, self.data = state, header, data
+        self.first = copy.deepcopy(state.net).eval() if self.keeps_first and not state.step else None
+
+    def diameter_px(self, name: str) -> float | None:
+        """Return the usual diameter of the objects painted on an image; None where there are none."""
+        of_image = [each.diameter_px for each in (self.data.learn if self.data else ()) if each.name.startswith(name)]
+        return next((each for each in of_image if each), None)
+
+
+def first_scores(live: Live, device: Where = "auto") -> Job[dict[str, float]]:
+    """Score the network as it was before its first step, on the paint held back.
+
+    Returns
+    -------
+    dict
+        As of `validation.score_network`; empty where nothing is held back, or the training had begun before.
+    """
+    if live.first is None or live.data is None or not live.data.check:
+        return {}
+    return (yield from score_network(live.first, live.header, live.data.check, device))
 
 
 def prediction(

@@ -182,7 +182,7 @@ def learnt_model(
         data.learn, plan, checkpoint, validate if data.check else None,
         device=device, save_seconds=settings.save_every, should_stop=should_stop,
         begin=partial(begin_with, start=start, task=plan.task, classes=words(settings.classes), seed=plan.seed),
-        watch=partial(live.begin, header=header),
+        watch=partial(live.begin, header=header, data=data),
     )  # fmt: skip
     trained = yield from write_model(out, header, state, plan, data, settings.device)
     if trained.is_finished:
