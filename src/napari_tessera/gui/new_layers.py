@@ -65,10 +65,15 @@ def feature_table(table: Table) -> Any:
 
 def _placed(image: LabelImage, placement: Placement) -> tuple[np.ndarray, dict[str, Any]]:
     """Return an array with the axes of the image it came from, and where napari is to put it."""
-    data, spatial = image.data, image.spatial
-    if placement.channel_size and placement.full.axes.index("C") > 0:
-        data, spatial = _with_channel_axis(data, placement)
-    return data, {
+    if has_channel_axis(placement):
+        axis = placement.full.axes.index("C")
+        return np.expand_dims(image.data, axis), placed_at(spanning_channels(placement))
+    return image.data, placed_at(image.spatial)
+
+
+def placed_at(spatial: Spatial) -> dict[str, Any]:
+    """Say in napari's arguments where an array lies."""
+    return {
         "scale": spatial.scale,
         "translate": spatial.translate,
         "rotate": _array(spatial.rotate),
@@ -79,19 +84,23 @@ def _placed(image: LabelImage, placement: Placement) -> tuple[np.ndarray, dict[s
     }
 
 
-def _with_channel_axis(data: np.ndarray, placement: Placement) -> tuple[np.ndarray, Spatial]:
-    """Put back an axis of channels that stands between others, of size one, and let it span all the channels.
+def has_channel_axis(placement: Placement) -> bool:
+    """Say whether labels keep an axis of size one for channels that stand between other axes.
 
     napari lines up the last axes of its layers, so that without it time would be shown on the channels' slider.
     """
+    return bool(placement.channel_size) and placement.full.axes.index("C") > 0
+
+
+def spanning_channels(placement: Placement) -> Spatial:
+    """Place labels with an axis of size one for the channels, which spans all of them."""
     place_of_channels = placement.full.axes.index("C")
     size = placement.channel_size
     step = placement.full.scale[place_of_channels]
     scale, translate = list(placement.full.scale), list(placement.full.translate)
     scale[place_of_channels] = step * size
     translate[place_of_channels] += step * (size - 1) / 2
-    spatial = replace(placement.full, scale=tuple(scale), translate=tuple(translate))
-    return np.expand_dims(data, place_of_channels), spatial
+    return replace(placement.full, scale=tuple(scale), translate=tuple(translate))
 
 
 def _array(matrix: Matrix | None) -> np.ndarray | None:

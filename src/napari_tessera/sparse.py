@@ -1,0 +1,165 @@
+"""An array of zeros of any size: only those blocks take memory that something was written to."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+BLOCK_PX = 256
+Window = tuple[slice, ...]
+
+
+class SparseArray:
+    """Zeros of which parts can be written, read like an array: by slices, indices, or arrays of indices.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+    blocks : tuple of int
+        Sides of a block: one along all axes but the last two.
+
+    Examples
+    --------
+    >>> huge = SparseArray((1000, 100_000, 100_000), np.uint8)
+    >>> huge[5, 70_000:70_002, 8:11] = 2
+    >>> huge[5, 70_001, 6:12].tolist()
+    [0, 0, 2, 2, 2, 0]
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: Any) -> None:
+        self.shape = tuple(map(int, shape))
+        self.dtype = np.dtype(dtype)
+        self.blocks = (1,) * (len(self.shape) - 2) + (BLOCK_PX,) * min(2, len(self.shape))
+        self._written: dict[tuple[int, ...], np.ndarray] = {}
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return math.prod(self.shape)
+
+    def written(self) -> list[Window]:
+        """List the blocks that something was written to."""
+        return [self._window(index) for index in list(self._written)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self._read(tuple(slice(0, length) for length in self.shape)).astype(dtype or self.dtype, copy=False)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if _is_fancy(key):
+            return self._picked(key)
+        window, within = _resolved(key, self.shape)
+        return self._read(window)[within]
+
+    def __setitem__(self, key: Any, values: Any) -> None:
+        if _is_fancy(key):
+            self._put(key, values)
+            return
+        window, within = _resolved(key, self.shape)
+        part = self._read(window)
+        part[within] = values
+        for index, inside, outside in self._parts(window):
+            self._block(index)[inside] = part[outside]
+
+    def _read(self, window: Window) -> np.ndarray:
+        part = np.zeros([each.stop - each.start for each in window], self.dtype)
+        for index, inside, outside in self._parts(window, only_written=True):
+            part[outside] = self._written[index][inside]
+        return part
+
+    def _parts(self, window: Window, only_written: bool = False) -> Iterator[tuple[tuple[int, ...], Window, Window]]:
+        """Yield the blocks that a window touches: which, and what they share in their and in its coordinates."""
+        if any(part.start >= part.stop for part in window):
+            return
+        spans = [
+            range(part.start // side, (part.stop - 1) // side + 1)
+            for part, side in zip(window, self.blocks, strict=True)
+        ]
+        touched: Iterator[tuple[int, ...]] = itertools.product(*spans)
+        if only_written:
+            touched = (
+                index
+                for index in list(self._written)
+                if all(each in span for each, span in zip(index, spans, strict=True))
+            )
+        for index in touched:
+            shared = [
+                (max(part.start, own.start), min(part.stop, own.stop), own.start, part.start)
+                for part, own in zip(window, self._window(index), strict=True)
+            ]
+            inside = tuple(slice(start - own, stop - own) for start, stop, own, _ in shared)
+            yield index, inside, tuple(slice(start - first, stop - first) for start, stop, _, first in shared)
+
+    def _window(self, index: tuple[int, ...]) -> Window:
+        return tuple(
+            slice(place * side, min((place + 1) * side, length))
+            for place, side, length in zip(index, self.blocks, self.shape, strict=True)
+        )
+
+    def _block(self, index: tuple[int, ...]) -> np.ndarray:
+        if index not in self._written:
+            sides = [part.stop - part.start for part in self._window(index)]
+            self._written[index] = np.zeros(sides, self.dtype)
+        return self._written[index]
+
+    def _picked(self, indices: Sequence[np.ndarray]) -> np.ndarray:
+        at = np.broadcast_arrays(*indices)
+        found = np.zeros(at[0].shape, self.dtype)
+        for index, within, chosen in self._by_block(at):
+            if index in self._written:
+                found[chosen] = self._written[index][within]
+        return found
+
+    def _put(self, indices: Sequence[np.ndarray], values: Any) -> None:
+        at = np.broadcast_arrays(*indices)
+        given = np.broadcast_to(np.asarray(values, self.dtype), at[0].shape)
+        for index, within, chosen in self._by_block(at):
+            self._block(index)[within] = given[chosen]
+
+    def _by_block(self, at: Sequence[np.ndarray]) -> Iterator[tuple[tuple[int, ...], tuple, np.ndarray]]:
+        """Yield the blocks that hold single pixels: which, the pixels in its coordinates, and which they are."""
+        blocks = np.stack([each // side for each, side in zip(at, self.blocks, strict=True)], axis=-1)  # (…, ndim)
+        which, inverse = np.unique(blocks.reshape(-1, self.ndim), axis=0, return_inverse=True)
+        for number, index in enumerate(which.tolist()):
+            chosen = (inverse == number).reshape(at[0].shape)
+            within = tuple(each[chosen] % side for each, side in zip(at, self.blocks, strict=True))
+            yield tuple(index), within, chosen
+
+
+def _is_fancy(key: Any) -> bool:
+    return isinstance(key, tuple) and len(key) > 0 and all(isinstance(each, np.ndarray) for each in key)
+
+
+def _resolved(key: Any, shape: Sequence[int]) -> tuple[Window, tuple[Any, ...]]:
+    """Return the window that a key reads from, and what of it the key means."""
+    given = list(key) if isinstance(key, tuple) else [key]
+    missing = len(shape) - sum(each is not Ellipsis for each in given)
+    if Ellipsis in given:
+        at = given.index(Ellipsis)
+        given[at : at + 1] = [slice(None)] * missing
+    else:
+        given += [slice(None)] * missing
+    window: list[slice] = []
+    within: list[slice | int] = []
+    for each, length in zip(given, shape, strict=True):
+        if isinstance(each, slice):
+            places = range(*each.indices(length))
+            low, high = (min(places), max(places) + 1) if places else (0, 0)
+            window.append(slice(low, high))
+            within.append(slice(None, None, places.step))
+        else:
+            place = int(each) + length * (int(each) < 0)
+            if not 0 <= place < length:
+                raise IndexError(f"There is no index {each} along an axis of length {length}.")
+            window.append(slice(place, place + 1))
+            within.append(0)
+    return tuple(window), tuple(within)
