@@ -17,13 +17,12 @@ from napari_tessera.jobs import Job, Progress, drive, part_of
 from napari_tessera.live import Live
 from napari_tessera.nn.loading import load_torch
 from napari_tessera.painted_images import paintings_from
+from napari_tessera.sitting import Sitting
 from napari_tessera.train.settings import Training, checked_settings, words
 from napari_tessera.train.sources import Source, from_index, from_paths, with_validation
 from napari_tessera.trained_model import Trained, check_widths, describe, report_path, write_model
-from napari_tessera.validation import score_network
 
 if TYPE_CHECKING:
-    from napari_tessera.nn.weights import Network
     from napari_tessera.train.dataset import Dataset
     from napari_tessera.train.plan import Plan
     from napari_tessera.train.start_from import Start
@@ -164,36 +163,27 @@ def learnt_model(
 ) -> Job[Trained]:
     """Learn, from the checkpoint `saved` on if it is there, and write the model."""
     yield from load_torch()
-    from napari_tessera.train.checkpoint import DATA, Checkpoint
-    from napari_tessera.train.plan import learn
-    from napari_tessera.train.start_from import begin_with, read_start
+    from napari_tessera.train.start_from import read_start
+    from napari_tessera.train.within_memory import on_smaller_patches
 
     start = read_start(settings)
-    data, plan, device = yield from prepare(read, settings, saved, start)
-    header = describe(out, settings, plan, data)
+    data, wanted, device = yield from prepare(read, settings, start)
+    header = describe(out, settings, wanted, data)
     for doubt in data.doubts:
         yield Progress(1, 1, doubt, {"warning": doubt})
-
-    def validate(net: Network) -> Job[dict[str, float]]:
-        return score_network(net, header, data.check, settings.device)
-
-    checkpoint = Checkpoint(saved, plan.as_json() | {DATA: data.digest})
-    state = yield from learn(
-        data.learn, plan, checkpoint, validate if data.check else None,
-        device=device, save_seconds=settings.save_every, should_stop=should_stop,
-        begin=partial(begin_with, start=start, task=plan.task, classes=words(settings.classes), seed=plan.seed),
-        watch=partial(live.begin, header=header, data=data),
-    )  # fmt: skip
+    sitting = Sitting(settings, data, start, header, saved, device, should_stop, live)
+    state, plan = yield from sitting.learn(wanted)
+    if plan.patch_px < wanted.patch_px:
+        data = replace(data, doubts=(*data.doubts, on_smaller_patches(plan, wanted)))
     trained = yield from write_model(out, header, state, plan, data, settings.device)
     if trained.is_finished:
         saved.unlink(missing_ok=True)
     return trained
 
 
-def prepare(read: Read, settings: Training, saved: Path, start: Start | None) -> Job[tuple[Dataset, Plan, str]]:
-    """Read the data, decide what the settings leave open, and choose where to compute."""
+def prepare(read: Read, settings: Training, start: Start | None) -> Job[tuple[Dataset, Plan, str]]:
+    """Read the data, decide what the settings leave open but for the length, and choose where to compute."""
     from napari_tessera.nn.device import choose
-    from napari_tessera.train.budget import of_length
     from napari_tessera.train.definite import check_coarsest, plan_for
     from napari_tessera.train.machine import check_memory, use_threads
     from napari_tessera.train.start_from import check_images
@@ -206,7 +196,7 @@ def prepare(read: Read, settings: Training, saved: Path, start: Start | None) ->
     check_widths(plan)
     check_coarsest(plan)
     check_memory(plan, device)
-    return data, (yield from of_length(settings, plan, data, device, saved)), device
+    return data, plan, device
 
 
 def check_name(out: Path) -> None:

@@ -126,16 +126,16 @@ def finished(name: str, scores: Tensor) -> np.ndarray:
 
 
 @contextmanager
-def in_plain_words(device: str) -> Iterator[None]:
-    """Turn what torch raises into errors that say what to do; `device` is in words."""
+def in_plain_words(device: str, instead: str = "choose a smaller `tile`") -> Iterator[None]:
+    """Turn what torch raises into errors that say what to do: `device` in words, and what needs less memory."""
     try:
         yield
     except MemoryError as error:
-        raise _too_little(device) from error
+        raise _too_little(device, instead) from error
     except RuntimeError as error:
         if any(sign in str(error).lower() for sign in SIGNS_OF_TOO_LITTLE_MEMORY):
             torch.cuda.empty_cache()  # does nothing without a card; with one, others need what torch held in reserve
-            raise _too_little(device) from error
+            raise _too_little(device, instead) from error
         what = str(error).strip().split("\n")[0]
         raise RunError(
             f"The network failed on {device} ({what}). Nothing was changed. Try `device` 'cpu'; if it fails there too, "
@@ -143,10 +143,10 @@ def in_plain_words(device: str) -> Iterator[None]:
         ) from error
 
 
-def _too_little(device: str) -> OutOfMemory:
+def _too_little(device: str, instead: str) -> OutOfMemory:
     return OutOfMemory(
-        f"There is too little memory on {device} for the network. Close other programs, choose a smaller `tile`, or "
-        "choose `device` 'cpu'."
+        f"There is too little memory on {device} for the network. Close other programs, {instead}, or choose `device` "
+        "'cpu'."
     )
 
 

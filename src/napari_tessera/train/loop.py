@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from napari_tessera.errors import RunError
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.nn.device import describe
+from napari_tessera.nn.forward import in_plain_words
 from napari_tessera.nn.weights import Network, tensors_of
 from napari_tessera.train.checkpoint import Checkpoint, State
 from napari_tessera.train.schedule import Schedule
@@ -73,8 +75,10 @@ def train(
     ------
     InputError
         If the checkpoint is of another run.
+    OutOfMemory
+        If a step needs more memory than the device has.
     RunError
-        If the loss grows beyond all bounds.
+        If the loss grows beyond all bounds, or torch fails.
     """
     state = start(net, schedule, checkpoint)
     watch(state)
@@ -140,7 +144,9 @@ def advance(
 ) -> Job[dict[str, float]]:
     """Validate if that is due, otherwise take a step; return what is to be told of it."""
     if validate is None or not validation_is_due(state, schedule, validate):
-        return take_step(state, draw, loss_parts, schedule)
+        device = describe(next(state.net.parameters()).device.type)
+        with in_plain_words(device.title, "choose a smaller `patch` or `batch`"):
+            return take_step(state, draw, loss_parts, schedule)
     save(state, checkpoint)
     return (yield from part_of(keep_best(state, validate), state.step, 0, schedule.steps))
 

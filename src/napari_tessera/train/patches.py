@@ -49,6 +49,8 @@ class Sampling:
     is_dark_outside : bool
         Beyond the image a patch is dark, and background, as for a network that sees images end there. Otherwise the
         image goes on mirrored, and nothing there is painted.
+    needs_margin : bool
+        Targets are made of what lies around a patch, too: of objects cut by its edge heart and centre are to be kept.
     """
 
     size_px: int = 160
@@ -60,6 +62,7 @@ class Sampling:
     dim_share: float = 0.25
     intensity_changes: float = 1.0
     is_dark_outside: bool = False
+    needs_margin: bool = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,7 +72,9 @@ class Sampling:
 
     @property
     def margin(self) -> tuple[int, ...]:
-        """Seen around a patch when its targets are made, so that objects cut by its edge keep heart and centre."""
+        """Pixels around a patch that are seen when its targets are made."""
+        if not self.needs_margin:
+            return (0,) * len(self.shape)
         return (8, 8, 8) if self.depth_px else (20, 20)
 
 
@@ -105,7 +110,7 @@ def draw_patch(
 ) -> tuple[np.ndarray, Any]:
     """Cut one patch from an image, rescaled, turned, and changed in brightness: its channels and its targets."""
     whole = tuple(side + 2 * margin for side, margin in zip(sampling.shape, sampling.margin, strict=True))
-    inner = tuple(slice(margin, -margin) for margin in sampling.margin)
+    inner = tuple(slice(margin, margin + side) for margin, side in zip(sampling.margin, sampling.shape, strict=True))
     factor = draw_factor(example, sampling, rng)
     factors = np.array((factor * example.anisotropy, factor, factor)[-len(whole) :])
     places = random_placement(whole, rng, factor, example.anisotropy)

@@ -133,7 +133,7 @@ class Plan:
         )
         if self.task == "objects":
             return common
-        return replace(common, diameter_px=None, size_spread=0.15, native_share=0, dim_share=0)
+        return replace(common, diameter_px=None, size_spread=0.15, native_share=0, dim_share=0, needs_margin=False)
 
     def schedule(self, save_seconds: float = 60.0) -> Schedule:
         """Cool down over the second half."""

@@ -1,0 +1,80 @@
+"""One sitting of a training: from its checkpoint, or from the beginning, to its end or a Stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_tessera.jobs import Job
+from napari_tessera.live import Live
+from napari_tessera.train.settings import Training, words
+from napari_tessera.validation import score_network
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.weights import Network
+    from napari_tessera.train.checkpoint import State
+    from napari_tessera.train.dataset import Dataset
+    from napari_tessera.train.plan import Plan
+    from napari_tessera.train.start_from import Start
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What it takes to learn, but for the plan.
+
+    Attributes
+    ----------
+    settings : Training
+    data : Dataset
+    start : Start or None
+        The model whose weights are learnt further.
+    header : mapping
+        Of the model file.
+    saved : Path
+        Where the checkpoint lies, or will.
+    device : str
+    should_stop, live
+        See `fine_tuning.fine_tuning`.
+    """
+
+    settings: Training
+    data: Dataset
+    start: Start | None
+    header: Mapping[str, Any]
+    saved: Path
+    device: str
+    should_stop: Callable[[], bool]
+    live: Live
+
+    def learn(self, wanted: Plan) -> Job[tuple[State, Plan]]:
+        """Learn as planned, if need be from smaller patches; return what was learnt, and the plan that came of it."""
+        from napari_tessera.train.within_memory import within_memory
+
+        return within_memory(partial(self.attempt, wanted), wanted)
+
+    def attempt(self, wanted: Plan, plan: Plan) -> Job[tuple[State, Plan]]:
+        """Learn by a plan whose patches may be smaller than those that were wanted."""
+        from napari_tessera.train.budget import of_length
+        from napari_tessera.train.checkpoint import DATA, Checkpoint
+        from napari_tessera.train.plan import learn
+        from napari_tessera.train.start_from import begin_with
+
+        plan = yield from of_length(self.settings, plan, self.data, self.device, self.saved)
+        # Whoever goes on with a training asks for the patches that were wanted, whatever fitted into memory then.
+        asked = replace(plan, patch_px=wanted.patch_px, depth_px=wanted.depth_px)
+        classes = words(self.settings.classes)
+        state = yield from learn(
+            self.data.learn, plan, Checkpoint(self.saved, asked.as_json() | {DATA: self.data.digest}),
+            self.validate if self.data.check else None,
+            device=self.device, save_seconds=self.settings.save_every, should_stop=self.should_stop,
+            begin=partial(begin_with, start=self.start, task=plan.task, classes=classes, seed=plan.seed),
+            watch=partial(self.live.begin, header=self.header, data=self.data),
+        )  # fmt: skip
+        return state, plan
+
+    def validate(self, net: Network) -> Job[dict[str, float]]:
+        """Score a network on what is held back."""
+        return score_network(net, self.header, self.data.check, self.settings.device)

@@ -1,0 +1,104 @@
+"""Too little memory for a step: patches become smaller, and what comes of it is as if they had been so all along."""
+
+import numpy as np
+import pytest
+import torch
+
+import napari_tessera as tessera
+from napari_tessera.errors import OutOfMemory
+from napari_tessera.fine_tuning import fine_tuning
+from napari_tessera.jobs import drive
+from napari_tessera.nn.unet import UNet
+from napari_tessera.nn.weights import load_unet
+from napari_tessera.painted_images import painting_of
+from napari_tessera.train.plan import Plan
+from napari_tessera.train.settings import checked_settings
+from napari_tessera.train.within_memory import with_smaller_patches
+
+TINY = {"task": "classes", "start_from": "nothing", "widths": "4,8", "batch": 2, "steps": 2, "device": "cpu"}
+NO_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory"),
+)
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """Let torch have too little memory for patches wider than so many pixels, from a step on."""
+
+    def limit(px, error=NO_MEMORY[0], first_step=0):
+        whole, steps = UNet.forward, []
+
+        def forward(net, images):
+            steps.append(images.shape)
+            if images.shape[-1] > px and len(steps) > first_step and net.training:
+                raise error
+            return whole(net, images)
+
+        monkeypatch.setattr(UNet, "forward", forward)
+
+    return limit
+
+
+def strokes():
+    image = np.random.default_rng(0).integers(0, 255, (80, 80)).astype(np.uint8)
+    paint = np.zeros((80, 80), np.uint8)
+    paint[30, 10:60], paint[40, 10:60] = 1, 2
+    return image, paint
+
+
+def trained(path, told=None, **settings):
+    on_progress = None if told is None else lambda progress: told.append(progress.data or {})
+    return tessera.fine_tune(*strokes(), path, on_progress=on_progress, **TINY | settings)
+
+
+def same_weights(one, other):
+    weights = [load_unet(each.path)[0].state_dict() for each in (one, other)]
+    return all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=["graphics card", "processor"])
+def test_patches_are_halved_and_the_weights_are_those_of_such_patches(tmp_path, small_memory, error):
+    wanted = trained(tmp_path / "wanted.safetensors", patch=32)
+    small_memory(32, error)
+    halved = trained(tmp_path / "halved.safetensors", patch=64)
+    assert halved.header["training"]["settings"]["patch_px"] == 32
+    assert same_weights(halved, wanted)
+
+
+def test_it_is_said_and_recorded(tmp_path, small_memory):
+    told = []
+    small_memory(32)
+    halved = trained(tmp_path / "halved.safetensors", told, patch=64)
+    assert any("so they are 32 px wide" in each.get("warning", "") for each in told)
+    assert any("so they are 32 px wide" in each for each in halved.header["training"]["warnings"])
+
+
+def test_a_length_in_minutes_is_measured_with_what_fits(tmp_path, small_memory):
+    small_memory(32)
+    settings = checked_settings(TINY | {"painted": True, "patch": 64, "minutes": 1})
+    painting = painting_of("strokes", *strokes(), 2)
+    halved = drive(fine_tuning([painting], tmp_path / "halved.safetensors", settings, should_stop=lambda: True))
+    assert halved.header["training"]["settings"]["patch_px"] == 32
+
+
+def test_memory_that_ends_later_goes_on_from_the_checkpoint(tmp_path, small_memory):
+    told = []
+    small_memory(32, first_step=2)
+    trained(tmp_path / "later.safetensors", told, patch=64, steps=4, save_every=0)
+    assert [each["step"] for each in told if "loss" in each] == [1, 2, 3, 4]
+
+
+def test_too_little_for_the_smallest_patches_says_what_to_do(tmp_path, small_memory):
+    small_memory(16)
+    with pytest.raises(OutOfMemory, match="smaller `patch` or `batch`"):
+        trained(tmp_path / "none.safetensors", patch=64)
+
+
+def test_patches_stay_what_the_network_can_halve():
+    assert with_smaller_patches(Plan(patch_px=160, widths=(4, 8, 16, 32, 64, 128))).patch_px == 64
+    assert with_smaller_patches(Plan(network="mask-rcnn", patch_px=96)).patch_px == 32
+
+
+def test_volumes_become_flatter_too():
+    assert with_smaller_patches(Plan(ndim=3, patch_px=64, depth_px=64)).depth_px == 32
