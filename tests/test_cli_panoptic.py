@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
 from panoptic_scene import PREDICTION, TRUTH
 
-from napari_tessera.cli import main
+from napari_tessera.cli import batch, main
 from napari_tessera.io import read_coco_panoptic, write_coco_panoptic
+from napari_tessera.jobs import drive
 
 CELLS = np.array([[7, 7, 0, 0, 0, 4], [7, 7, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0]], np.uint8)
 TISSUE = np.array([[0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2]], np.uint8)
@@ -63,6 +65,40 @@ def test_coco_file_that_exists_is_refused_before_any_work(folder, capsys):
     assert not (folder / "out.tif").exists()
 
 
+def test_coco_file_never_takes_the_name_of_a_record(folder, capsys):
+    assert main(["panoptic", "image.tif", "-o", "out.tif", "--coco", "out.json", *LAYERS]) == 2
+    assert "out.json would be written twice" in capsys.readouterr().err
+    assert not (folder / "out.json").exists()
+
+
+def test_segments_never_take_the_place_of_labels(folder, capsys):
+    assert main(["panoptic", "image.tif", "-o", "out/image.png", "--coco", "out.json", *LAYERS]) == 2
+    assert "image.png would be written twice" in capsys.readouterr().err
+
+
+def test_segments_that_would_replace_an_image_are_refused_before_any_work(folder, capsys):
+    (folder / "images").mkdir()
+    imageio.imwrite("images/a.png", np.zeros((3, 6), np.uint8))
+    command = ["panoptic", "images/a.png", "-o", "out.tif", "--coco", "images.json", "--overwrite", *LAYERS]
+    assert main(command) == 1
+    assert "a.png was read as input" in capsys.readouterr().err
+    assert not (folder / "out.tif").exists()
+
+
+def test_coco_file_describes_what_was_done_before_ctrl_c(folder, monkeypatch):
+    def drive_once(job, *rest):
+        monkeypatch.setattr(batch, "drive", interrupted)
+        return drive(job, *rest)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch, "drive", drive_once)
+    tifffile.imwrite("other.tif", np.zeros((3, 6), np.uint8))
+    assert main(["panoptic", "image.tif", "other.tif", "-o", "out/", "--coco", "scene.json", *LAYERS]) == 130
+    assert read_coco_panoptic("scene.json").names == ["image"]
+
+
 def test_volume_does_not_fit_into_coco_files(folder, capsys):
     for name in ("image", "cells", "tissue"):
         tifffile.imwrite(f"{name}.tif", np.stack([tifffile.imread(f"{name}.tif")] * 2))
@@ -99,6 +135,16 @@ def test_objects_with_an_image_of_classes_are_scored(folder, capsys):
     table = lines(capsys)
     assert table["class 1"][2:4] == ["thing", "1.0000"]
     assert table["image a"][-1] == "1.0000"
+
+
+def test_classes_that_differ_in_name_alone_get_a_word(folder, capsys):
+    main(["panoptic", "image.tif", "-o", "out.tif", *LAYERS])
+    main(["panoptic", "image.tif", "-o", "same.tif", *LAYERS])
+    table = folder / "same.csv"
+    table.write_text(table.read_text().replace("object", "cell"))
+    capsys.readouterr()
+    assert main(["evaluate", "out.tif", "same.tif", "--panoptic"]) == 0
+    assert "'object' is only in the truth, 'cell' is only in the prediction" in capsys.readouterr().err
 
 
 def test_labels_of_which_nothing_is_said_are_refused_with_advice(folder, capsys):

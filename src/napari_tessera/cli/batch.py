@@ -146,11 +146,15 @@ def is_folder(text: str) -> bool:
 
 
 def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
-    """Run every image; one that fails does not stop the others. Return the exit code."""
-    code = _run_only(*pairs[0], output, make) if len(pairs) == 1 else _run_several(pairs, output, make)
-    if output.coco is not None and output.coco.has_images:
-        output.coco.finish()
-    return code
+    """Run every image; one that fails does not stop the others. Return the exit code.
+
+    The COCO file holds the images that are done, even after Ctrl-C.
+    """
+    try:
+        return _run_only(*pairs[0], output, make) if len(pairs) == 1 else _run_several(pairs, output, make)
+    finally:
+        if output.coco is not None and output.coco.has_images:
+            output.coco.finish()
 
 
 def _run_several(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:

@@ -103,6 +103,8 @@ def _evaluate_panoptic(arguments: argparse.Namespace) -> tuple[dict[str, Any], l
     pairs = panoptic_scores.pairs_of(arguments.truth, arguments.prediction, _by_name, matched)
     with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
         scores = drive(panoptic_scores.scoring(pairs), on_progress)
+    if not arguments.quiet and (advice := panoptic_scores.advice_on_names(scores)):
+        print(f"tessera: {advice}", file=sys.stderr)
     rows = panoptic_scores.rows_of(scores, pairs.names, per_image=arguments.per_image)
     return scores, list(pairs.names), _lined_up(rows)
 

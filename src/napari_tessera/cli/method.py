@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.placement import with_pixel_size
+from napari_tessera.io.write import planned_files
 from napari_tessera.jobs import Job
 from napari_tessera.registry import Method
 from napari_tessera.result import Result
@@ -53,7 +55,21 @@ def segment_images(method: Method, argv: list[str]) -> int:
 
     output = _output_of(arguments, list(paths.values()))
     pairs = batch.plan(arguments.images, output, batch.is_folder(arguments.out), method.kind_of(checked))
+    if output.coco is not None:
+        _check_are_apart(pairs, output.coco)
     return batch.run_all(pairs, output, make)
+
+
+def _check_are_apart(pairs: Sequence[tuple[Path, Path]], coco: CocoPanopticWriter) -> None:
+    """Refuse COCO files that may not be written, or that would replace labels or their records, before any work."""
+    labels = {file.resolve() for _, out in pairs for file in planned_files(out)}
+    for file in coco.planned_files(image.name for image, _ in pairs):
+        if file.resolve() in labels:
+            raise ParameterError(
+                f"{file} would be written twice: -o writes labels, a table (.csv) and a record (.json) under one name. "
+                "Choose another name for --coco, such as one in a folder of its own.",
+                "coco",
+            )
 
 
 def _output_of(arguments: argparse.Namespace, inputs: list[Path]) -> batch.Output:

@@ -70,5 +70,29 @@ def rows_of(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool)
     return rows
 
 
+def advice_on_names(scores: Mapping[str, Any]) -> str | None:
+    """Say it where truth and prediction may call the same class by two names: then nothing of it matches.
+
+    Examples
+    --------
+    >>> missed, invented = {"tp": 0, "fp": 0, "fn": 9}, {"tp": 0, "fp": 9, "fn": 0}
+    >>> advice_on_names({"pooled": {"classes": {"cell": missed, "object": invented}}})[:63]
+    "Classes are matched by name: 'cell' is only in the truth, 'obje"
+    """
+    counts = scores["pooled"]["classes"].items()
+    missed = [name for name, each in counts if not each["tp"] + each["fp"]]
+    invented = [name for name, each in counts if not each["tp"] + each["fn"]]
+    if not (missed and invented):
+        return None
+    return (
+        f"Classes are matched by name: {_listed(missed)} only in the truth, {_listed(invented)} only in the "
+        "prediction. If they mean the same, give them the same name in the tables (.csv, column class)."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) + (" is" if len(names) == 1 else " are")
+
+
 def _three(scores: Mapping[str, Any]) -> list[str]:
     return ["-" if scores[key] is None else f"{scores[key]:.4f}" for key in ("pq", "sq", "rq")]

@@ -70,11 +70,26 @@ class CocoPanopticWriter:
         self._annotations: list[dict[str, Any]] = []
         check_free([self.path], overwrite=overwrite, inputs=self._inputs)
 
+    def planned_files(self, names: Iterable[str]) -> list[Path]:
+        """Return the files that will be written for images of these names, the JSON first.
+
+        Raises
+        ------
+        FileError
+            If one of them may not be written.
+        """
+        files = [self.path, *(self._png_of(name) for name in names)]
+        check_free(files, overwrite=self._overwrite, inputs=self._inputs)
+        return files
+
+    def _png_of(self, name: str) -> Path:
+        return self.folder / f"{Path(name).stem}.png"
+
     def add(self, name: str, segments: Segments) -> Path:
         """Write the PNG of one image; return its path."""
         _check_fits(name, segments)
         number = len(self._images) + 1
-        file = self.folder / f"{Path(name).stem}.png"
+        file = self._png_of(name)
         if any(each["file_name"] == file.name for each in self._annotations):
             raise FileError(f"Two images are named {file.stem}; their segments would overwrite each other.")
         check_free([file], overwrite=self._overwrite, inputs=self._inputs)
