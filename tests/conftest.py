@@ -38,6 +38,14 @@ def own_models(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_annotations(tmp_path, monkeypatch):
+    """Keep the annotations that a test paints out of the user's own folder; return the folder used instead."""
+    folder = tmp_path / "annotations"
+    monkeypatch.setenv("TESSERA_ANNOTATIONS", str(folder))
+    return folder
+
+
 @pytest.fixture
 def sound():
     """The bytes of a sound model file."""

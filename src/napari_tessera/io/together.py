@@ -87,8 +87,20 @@ def write_whole(path: Path, content: bytes) -> None:
     FileError
         If the folder is read-only, the disk is full, or the system refuses in another way.
     """
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     _sweep(path)
+    replace_whole(path, content)
+    bring_to_disk(path.parent)
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Do as `write_whole` for one of many files, after which the folder is brought to the disk once.
+
+    Raises
+    ------
+    FileError
+        If the folder is read-only, the disk is full, or the system refuses in another way.
+    """
+    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
     try:
         with part.open("xb") as file:
             file.write(content)
@@ -100,7 +112,6 @@ def write_whole(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):  # a file system that is read-only refuses even to delete what is not there
             part.unlink()
-    _bring_to_disk(path.parent)
 
 
 def _sweep(path: Path) -> None:
@@ -111,7 +122,8 @@ def _sweep(path: Path) -> None:
                 part.unlink()
 
 
-def _bring_to_disk(folder: Path) -> None:
+def bring_to_disk(folder: Path) -> None:
+    """Let a folder's list of files survive a power cut."""
     with suppress(OSError):  # Windows opens no folders, and some network drives bring none to the disk
         handle = os.open(folder, os.O_RDONLY)
         try:

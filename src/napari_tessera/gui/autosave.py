@@ -1,0 +1,148 @@
+"""Annotations saved in the background while they are painted, and offered back after a crash."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, Signal
+
+from napari_tessera.errors import FileError
+from napari_tessera.gui.annotation import ANNOTATION, empty_paint, set_class_names
+from napari_tessera.gui.autosave_copy import SAVED_IN, LayerCopy
+from napari_tessera.gui.autosave_thread import SavingThread
+from napari_tessera.io.saved_paint import Saved, annotations_folder, discard, read_blocks, saved_annotations
+from napari_tessera.jobs import Job, Progress, drive
+
+__all__ = ["Autosave", "Saved", "discard", "kept", "left_over", "restore", "restoring"]
+
+SECONDS_TO_CLOSE = 5.0
+BLOCKS_AT_A_TIME = 8
+
+
+class Autosave(QObject):
+    """Saves annotation layers of a viewer a second or two after each stroke.
+
+    Only blocks that have changed are written, each whole or not at all, in a thread of its own. The copy of a layer
+    that is closed is kept for 30 days; that of a session that did not end well until somebody discards it.
+
+    Signals
+    -------
+    failed : str
+        Why a layer could not be saved, such as a full disk. It is tried again.
+    """
+
+    failed = Signal(str)
+
+    def __init__(self, viewer: ViewerModel, folder: Path | None = None) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.folder = folder or annotations_folder()
+        self._thread = SavingThread(self.folder, _teller(self))
+        viewer.layers.events.removed.connect(self._on_removed)
+        # Also when Python ends without anybody having closed this.
+        self._end = weakref.finalize(self, self._thread.close, SECONDS_TO_CLOSE)
+
+    def watch(self, layer: Labels, image_layer: Layer) -> None:
+        """Save a layer from now on; a layer that is saved already is left alone."""
+        if self.is_watching(layer) or layer.multiscale:
+            return
+        self._thread.add(LayerCopy(layer, image_layer.name, self.viewer, self.folder))
+
+    def is_watching(self, layer: Layer) -> bool:
+        """Say whether a layer is being saved."""
+        return any(copy.layer is layer and not copy.is_closed for copy in self._thread.copies)
+
+    def save_now(self, seconds: float = SECONDS_TO_CLOSE) -> bool:
+        """Save what is not saved yet; say whether that was done in time."""
+        return not self._end.alive or not self._thread.copies or self._thread.settle(seconds)
+
+    def close(self) -> None:
+        """Save the rest and end; the layers count as closed."""
+        self._end()
+
+    def _on_removed(self, event: Any) -> None:
+        for copy in self._thread.copies:
+            if copy.layer is event.value:
+                copy.is_closed = True
+
+
+def _teller(autosave: Autosave) -> Callable[[str], None]:
+    """Return what emits `failed` while there is somebody to tell."""
+    known = weakref.ref(autosave)
+
+    def tell(why: str) -> None:
+        listening = known()
+        if listening is None:
+            return
+        try:
+            listening.failed.emit(why)
+        except RuntimeError:  # the window has gone, and Qt's half of it too
+            return
+
+    return tell
+
+
+def left_over(folder: Path | None = None) -> list[Saved]:
+    """List the annotations of sessions that did not end well, the latest first."""
+    return [saved for saved in kept(folder) if not saved.has_ended]
+
+
+def kept(folder: Path | None = None) -> list[Saved]:
+    """List all annotations that can be had back, also those of layers that were closed, the latest first."""
+    return [saved for saved in saved_annotations(folder) if saved.painted_px or saved.problem]
+
+
+def restore(viewer: ViewerModel, saved: Saved) -> Labels:
+    """Add an annotation that was saved to a viewer, as a new layer; watched, it goes on to be saved where it is.
+
+    Raises
+    ------
+    FileError
+        If what was saved cannot be read.
+    """
+    return viewer.add_layer(drive(restoring(saved)))
+
+
+def restoring(saved: Saved) -> Job[Labels]:
+    """Do what `restore` does up to the layer, which no viewer holds yet.
+
+    Raises
+    ------
+    FileError
+        If what was saved cannot be read.
+    """
+    if saved.problem:
+        raise FileError(saved.problem)
+    paint = empty_paint(saved.state["shape"], saved.state["dtype"])
+    damaged = count = 0
+    for count, (window, block) in enumerate(read_blocks(saved), 1):
+        if count % BLOCKS_AT_A_TIME == 0:
+            yield Progress(0, 1, f"Reading {saved.name}")
+        damaged += block is None
+        if block is not None:
+            paint[window] = block
+    layer = _layer(saved, paint)
+    if damaged:
+        show_warning(
+            f"{damaged} of {count} pieces of {saved.name!r} are damaged and cannot be read. Look for what is missing."
+        )
+    return layer
+
+
+def _layer(saved: Saved, paint: Any) -> Labels:
+    facts = dict(saved.state.get("facts", {}))
+    try:
+        layer = Labels(paint, name=saved.name, **saved.state["placed"])
+        if "classes" in facts:
+            layer.metadata[ANNOTATION] = facts
+            set_class_names(layer, [str(name) for name in facts["classes"]])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(f"The annotation saved in {saved.folder} does not say where it lies ({error}).") from error
+    layer.metadata[ANNOTATION] = {**layer.metadata.get(ANNOTATION, {}), SAVED_IN: str(saved.folder)}
+    return layer

@@ -1,0 +1,192 @@
+"""The saved copy of one layer, and what is written to it when the layer changes."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_tessera.errors import FileError
+from napari_tessera.gui.annotation import annotation_facts
+from napari_tessera.gui.autosave_changes import Changes, all_blocks
+from napari_tessera.io.paint_copy import PaintCopy
+from napari_tessera.io.saved_paint import Index, Saved, block_window, discard
+from napari_tessera.sparse import SparseArray
+
+SECONDS_AT_A_TIME = 0.2
+"""How long a layer is searched for changes that napari tells nothing of, before strokes are looked after again."""
+SHARE_OF_TIME = 0.2
+PAUSE_SECONDS = 2.0
+LARGEST_SEARCHED_BYTES = 2**30
+"""What is stored elsewhere is not searched if it is larger."""
+SAVED_IN = "saved in"
+
+
+class LayerCopy:
+    """Saves one layer; made in the window's thread, all else happens in the thread that saves.
+
+    Attributes
+    ----------
+    layer : napari.layers.Labels
+    image : str
+        Name of what is painted on.
+    is_closed : bool
+        The layer has gone.
+    """
+
+    def __init__(self, layer: Labels, image: str, viewer: ViewerModel, folder: Path) -> None:
+        self.layer, self.image, self.folder = layer, image, folder
+        self.is_closed = False
+        self.changes = Changes(layer, viewer)
+        self._dirty: set[Index] = set()
+        self._search = Search()
+        self._copy: PaintCopy | None = None
+        self._state: dict[str, Any] = {}
+
+    def save(self) -> None:
+        """Save what has changed since the last time.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written; nothing is forgotten, and the next time it is tried again.
+        """
+        data = self.layer.data
+        self._begin_anew_if_other(data)
+        self._dirty |= self.changes.blocks(data.shape)
+        if self.changes.was_shaken():
+            self._dirty |= self.changes.undoable()
+            self._search.is_wanted |= is_searched(data)
+        has_changed = self._save_blocks(data)
+        for index in self._search.blocks(data, self._copy.known() if self._copy else ()):
+            self._dirty.add(index)
+            has_changed |= self._save_blocks(data)
+        if self._copy is not None:
+            self._copy.say(self._state, has_changed=has_changed)
+
+    def end(self) -> None:
+        """Save the rest, and note that the layer was closed; what holds no paint is not kept."""
+        self.save()
+        while self.is_searching:
+            self.hurry()
+            self.save()
+        self._close(has_ended=True)
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether the layer may have changed where nobody has looked yet."""
+        return self._search.is_wanted or self._search.is_under_way
+
+    def hurry(self) -> None:
+        """Search the layer next time, without a pause."""
+        self._search.pause_until = 0.0
+
+    def _save_blocks(self, data: Any) -> bool:
+        has_changed = False
+        for index in sorted(self._dirty):
+            block = np.array(data[block_window(index, data.shape)])
+            if self._copy is None and block.any():
+                self._copy = self._open(data)
+            if self._copy is not None:
+                has_changed |= self._copy.update(index, block)
+            self._dirty.discard(index)
+        return has_changed
+
+    def _open(self, data: Any) -> PaintCopy:
+        """Go on with the copy that the layer was restored from, or begin one."""
+        earlier = annotation_facts(self.layer).get(SAVED_IN)
+        if earlier is not None and Path(earlier).is_dir():
+            with suppress(FileError):
+                return PaintCopy(Path(earlier), tuple(data.shape))
+        name = f"{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(4).hex()}"
+        return PaintCopy(self.folder / name, tuple(data.shape))
+
+    def _begin_anew_if_other(self, data: Any) -> None:
+        kind = {"shape": list(data.shape), "dtype": str(data.dtype)}
+        if self._state and kind != {key: self._state[key] for key in kind}:
+            self._close(has_ended=True)
+            self._dirty.clear()
+            self._search = Search()
+            self.changes.forget()
+        self._state = state_of(self.layer, self.image) | kind
+
+    def _close(self, *, has_ended: bool) -> None:
+        copy, self._copy = self._copy, None
+        if copy is None:
+            return
+        copy.say({**self._state, "has_ended": has_ended}, has_changed=False)
+        copy.close()
+        if not copy.known():
+            discard(Saved(copy.folder))
+
+
+class Search:
+    """Goes through a layer now and then, a fifth of the time at most.
+
+    Attributes
+    ----------
+    is_wanted : bool
+        Begin as soon as the pause is over.
+    pause_until : float
+        In seconds of the clock that only goes forwards.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.pause_until = 0.0
+        self._left: Iterator[Index] | None = None
+        self._spent_seconds = 0.0
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether part of the layer has been gone through."""
+        return self._left is not None
+
+    def blocks(self, data: Any, known: Collection[Index]) -> Iterator[Index]:
+        """Yield blocks of a layer, and those saved before, until it is time for a break."""
+        began = time.monotonic()
+        if self._left is None and self.is_wanted and began >= self.pause_until:
+            self.is_wanted, self._spent_seconds = False, 0.0
+            self._left = iter(dict.fromkeys((*all_blocks(data), *known)))
+        while self._left is not None and time.monotonic() < began + SECONDS_AT_A_TIME:
+            index = next(self._left, None)
+            if index is None:
+                self._left = None
+                spent = self._spent_seconds + time.monotonic() - began
+                self.pause_until = time.monotonic() + max(PAUSE_SECONDS, spent / SHARE_OF_TIME)
+                return
+            yield index
+        self._spent_seconds += time.monotonic() - began
+
+
+def is_searched(data: Any) -> bool:
+    """Say whether an array is at hand, so that going through it costs little."""
+    is_at_hand = isinstance(data, np.ndarray | SparseArray)
+    return is_at_hand or math.prod(data.shape) * np.dtype(data.dtype).itemsize <= LARGEST_SEARCHED_BYTES
+
+
+def state_of(layer: Labels, image: str) -> dict[str, Any]:
+    """Say in plain JSON what a layer is and where it lies."""
+    return {
+        "name": layer.name,
+        "image": image,
+        "facts": {key: value for key, value in annotation_facts(layer).items() if key != SAVED_IN},
+        "placed": {
+            "scale": layer.scale.tolist(),
+            "translate": layer.translate.tolist(),
+            "rotate": np.asarray(layer.rotate).tolist(),
+            "shear": np.asarray(layer.shear).tolist(),
+            "affine": layer.affine.affine_matrix.tolist(),
+            "units": [str(unit) for unit in layer.units],
+            "axis_labels": list(layer.axis_labels),
+        },
+    }

@@ -1,0 +1,199 @@
+"""Paint as it is saved while somebody paints: a folder of small files, each written whole or not at all.
+
+``annotation.json`` says what the layer is; ``block-Z-Y-X.npz`` holds one block of 1 × 256 × 256 pixels, unless nothing
+is painted in it. Killed at any moment, the folder can be read: only what was being written is missing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from napari_tessera.errors import FileError
+from napari_tessera.io.lock import locked
+from napari_tessera.io.strict_json import parse_json
+from napari_tessera.sparse import BLOCK_PX
+
+FORMAT = 1
+STATE, LOCK = "annotation.json", "in-use.lock"
+BLOCK_FILE = re.compile(r"block((?:-\d+)+)\.npz")
+ARRAY = "paint"
+MEMBER = f"{ARRAY}.npy"
+LONGEST_HEADER_BYTES = 4096
+FOLDER_VARIABLE = "TESSERA_ANNOTATIONS"
+DAYS_KEPT = 30
+LATEST_SECONDS = 2**36
+DAMAGED = (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged file raises."""
+
+Index = tuple[int, ...]
+Window = tuple[slice, ...]
+
+
+def annotations_folder() -> Path:
+    """Return where annotations are saved, which need not exist; TESSERA_ANNOTATIONS can name another folder."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    return platformdirs.user_data_path("napari-tessera", appauthor=False) / "annotations"
+
+
+def block_sides(ndim: int) -> Index:
+    """Return the sides of a block: planes are saved one by one."""
+    return (1,) * (ndim - 2) + (BLOCK_PX,) * min(ndim, 2)
+
+
+def block_window(index: Index, shape: Index) -> Window:
+    """Return the pixels of a block."""
+    return tuple(
+        slice(place * side, min((place + 1) * side, length))
+        for place, side, length in zip(index, block_sides(len(shape)), shape, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An annotation that was saved.
+
+    Attributes
+    ----------
+    folder : Path
+    state : mapping
+        What the layer is: shape, dtype, name, where it lies.
+    problem : str
+        Why it cannot be read; empty where it can.
+    """
+
+    folder: Path
+    state: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        return str(self.state.get("name", self.folder.name))
+
+    @property
+    def image(self) -> str:
+        """Name of the image that was painted on."""
+        return str(self.state.get("image", ""))
+
+    @property
+    def changed(self) -> datetime:
+        """When it was last saved."""
+        return datetime.fromtimestamp(float(self.state.get("changed", 0.0)), UTC).astimezone()
+
+    @property
+    def painted_px(self) -> int:
+        """How many pixels are painted."""
+        return int(self.state.get("painted_px", 0))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the layer was closed, rather than lost."""
+        return bool(self.state.get("has_ended", False))
+
+
+def block_files(folder: Path) -> Iterator[tuple[Index, Path]]:
+    """Yield the blocks that have a file."""
+    for path in sorted(folder.iterdir()):
+        if found := BLOCK_FILE.fullmatch(path.name):
+            yield tuple(map(int, found[1][1:].split("-"))), path
+
+
+def saved_annotations(folder: Path | None = None) -> list[Saved]:
+    """List what was saved by sessions that have ended, the latest first; what another one writes to is left out."""
+    folder = folder or annotations_folder()
+    if not folder.is_dir():
+        return []
+    found = [_opened(each) for each in folder.iterdir() if (each / STATE).is_file() and not is_in_use(each)]
+    return sorted(found, key=lambda saved: saved.changed, reverse=True)
+
+
+def is_in_use(folder: Path) -> bool:
+    """Say whether a session writes to a saved annotation."""
+    try:
+        with locked(folder / LOCK, "in use"):
+            return False
+    except FileError:
+        return True
+
+
+def _opened(folder: Path) -> Saved:
+    try:
+        state = parse_json((folder / STATE).read_text(encoding="utf-8"))
+        _check(state)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Saved(
+            folder,
+            problem=f"The annotation saved in {folder} cannot be read: {STATE} is damaged ({error}). The paint itself "
+            "is in the files beside it, which are kept.",
+        )
+    return Saved(folder, state)
+
+
+def _check(state: Any) -> None:
+    if not isinstance(state, dict) or state["format"] != FORMAT:
+        raise ValueError("it has another format")
+    lengths = state["shape"]
+    if len(lengths) < 2 or not all(isinstance(length, int) and length > 0 for length in lengths):
+        raise ValueError("it has no shape")
+    if np.dtype(state["dtype"]).kind not in "iu":
+        raise ValueError("it has no labels")
+    if not 0 <= float(state["changed"]) < LATEST_SECONDS or int(state["painted_px"]) < 0:
+        raise ValueError("it has no date, or no amount of paint")
+
+
+def read_blocks(saved: Saved) -> Iterator[tuple[Window, np.ndarray | None]]:
+    """Yield the blocks that have a file; None where a file is damaged."""
+    shape = tuple(saved.state["shape"])
+    for index, path in block_files(saved.folder):
+        if len(index) != len(shape) or any(
+            place * side >= length for place, side, length in zip(index, block_sides(len(shape)), shape, strict=True)
+        ):
+            continue
+        window = block_window(index, shape)
+        yield window, _block(path, window, np.dtype(saved.state["dtype"]))
+
+
+def _block(path: Path, window: Window, dtype: np.dtype) -> np.ndarray | None:
+    sides = tuple(part.stop - part.start for part in window)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(MEMBER).file_size > prod(sides) * dtype.itemsize + LONGEST_HEADER_BYTES:
+                return None
+            content = archive.read(MEMBER)  # as a whole: only then is its checksum looked at
+        block = np.load(io.BytesIO(content), allow_pickle=False)
+    except DAMAGED:
+        return None
+    return block if block.shape == sides and block.dtype == dtype else None
+
+
+def discard(saved: Saved) -> None:
+    """Delete what was saved, unless a session writes to it again."""
+    if not is_in_use(saved.folder):
+        with suppress(OSError):
+            (saved.folder / STATE).unlink()  # first of all: what is killed halfway is not offered any more
+        shutil.rmtree(saved.folder, ignore_errors=True)
+
+
+def discard_old(folder: Path | None = None) -> None:
+    """Delete what was closed longer ago than it is kept; what was lost is kept until somebody discards it."""
+    for saved in saved_annotations(folder):
+        if saved.has_ended and time.time() - saved.changed.timestamp() > DAYS_KEPT * 86400:
+            discard(saved)
