@@ -164,9 +164,10 @@ def learnt_model(
     """Learn, from the checkpoint `saved` on if it is there, and write the model."""
     yield from load_torch()
     from napari_tessera.train.start_from import read_start
+    from napari_tessera.train.start_from_coco import is_coco, read_coco_start
     from napari_tessera.train.within_memory import on_smaller_patches
 
-    start = read_start(settings)
+    start = read_coco_start(settings) if is_coco(settings.start_from) else read_start(settings)
     data, wanted, device = yield from prepare(read, settings, start)
     header = describe(out, settings, wanted, data)
     for doubt in data.doubts:

@@ -45,18 +45,34 @@ def _current(name: str) -> str:
 
 
 def read_coco_weights(path: str | Path | None = None) -> dict[str, Tensor]:
-    """Read the published weights.
+    """Read the published weights; only tensors are read, and no code in the file is run.
+
+    Parameters
+    ----------
+    path : path, optional
+        See `coco_file`.
+
+    Returns
+    -------
+    dict of str to Tensor
+        With today's names.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, is not the published one, or cannot be downloaded.
+    """
+    return with_current_names(torch.load(coco_file(path), map_location="cpu", weights_only=True))
+
+
+def coco_file(path: str | Path | None = None) -> Path:
+    """Return the file of the published weights, after making sure that it is that.
 
     Parameters
     ----------
     path : path, optional
         The file ``maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth``. Nothing given: it is downloaded once (170 MB) and kept
         in the user's cache folder.
-
-    Returns
-    -------
-    dict of str to Tensor
-        With today's names. Only tensors are read; no code in the file is run.
 
     Raises
     ------
@@ -67,12 +83,17 @@ def read_coco_weights(path: str | Path | None = None) -> dict[str, Tensor]:
     if not file.is_file():
         raise FileError(f"There is no file {file}. Download {ADDRESS}, and give the path of the file.")
     _check(file)
-    return with_current_names(torch.load(file, map_location="cpu", weights_only=True))
+    return file
+
+
+def digest_of(file: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _check(file: Path) -> None:
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
+    found = digest_of(file)
     if not found.startswith(HASH):
         raise FileError(
             f"{file} is not the published file: its SHA-256 begins with {found[:8]}, not with {HASH}. "
