@@ -1,0 +1,82 @@
+"""From a prediction to paint: what of it can be taken over where somebody agrees with it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+NOT_PAINTED, BACKGROUND = 0, 1
+UNKNOWN = -1
+"""In a prediction: nobody has looked there."""
+
+
+def paint_of_classes(classes: np.ndarray, paint: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return classes as paint, 0 where nothing is to be painted: paint that is there stays.
+
+    Parameters
+    ----------
+    classes : integer array
+        0 background, 1… classes; -1 where nobody has looked.
+    paint : integer array
+        0 not painted, 1 background, 2… classes.
+    inside : array of bool
+        Where somebody agrees.
+
+    Examples
+    --------
+    >>> paint_of_classes(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 0]), np.array([True, True, True, False])).tolist()
+    [1, 2, 0, 0]
+    """
+    return np.where(inside & (paint == NOT_PAINTED) & (classes != UNKNOWN), classes + 1, 0)
+
+
+def paint_of_objects(objects: np.ndarray, paint: np.ndarray, inside: np.ndarray, taken: dict[int, int]) -> np.ndarray:
+    """Return background and the objects taken over as paint, 0 where nothing is to be painted.
+
+    Parameters
+    ----------
+    objects, paint, inside
+        As in `paint_of_classes`.
+    taken : dict of int to int
+        Objects that are taken over, and their numbers as paint.
+
+    Examples
+    --------
+    >>> paint_of_objects(np.array([0, 4, 7]), np.zeros(3, int), np.ones(3, bool), {7: 12}).tolist()
+    [1, 0, 12]
+    """
+    numbers, place = np.unique(objects, return_inverse=True)
+    meant = np.array([BACKGROUND if number == 0 else taken.get(number, 0) for number in numbers.tolist()])
+    return np.where(inside & (paint == NOT_PAINTED), meant[place.reshape(objects.shape)], 0)
+
+
+def objects_cut(objects: np.ndarray, inside: np.ndarray) -> set[int]:
+    """List the objects that go on beyond where somebody agrees, or into what nobody has looked at.
+
+    Parameters
+    ----------
+    objects : integer array
+        One pixel wider on all sides of the plane than what is asked about.
+    inside : array of bool
+
+    Examples
+    --------
+    >>> inside = np.array([[False, True, True, False]])
+    >>> sorted(objects_cut(np.array([[3, 3, 5, 0]]), inside))
+    [3]
+    """
+    cut: set[int] = set()
+    for axis in range(objects.ndim):
+        before, after = (np.take(objects, range(*ends), axis) for ends in _neighbours(objects.shape[axis]))
+        is_in, goes_in = (np.take(inside, range(*ends), axis) for ends in _neighbours(objects.shape[axis]))
+        for one, other, leaves in ((before, after, is_in & ~goes_in), (after, before, goes_in & ~is_in)):
+            cut.update(one[leaves & ((one == other) | (other == UNKNOWN))].tolist())
+    return cut - {0, UNKNOWN}
+
+
+def _neighbours(length: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (0, length - 1), (1, length)
+
+
+def objects_met(objects: np.ndarray, paint: np.ndarray) -> set[int]:
+    """List the objects that lie on objects painted already: these were drawn by hand."""
+    return set(objects[(paint > BACKGROUND) & (objects > 0)].tolist())
