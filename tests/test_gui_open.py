@@ -17,6 +17,8 @@ from napari_tessera.registry import METHODS
 MANIFEST = PluginManifest.from_distribution("napari-tessera")
 
 SMALL_SCREEN_PX = 800
+TRAINING = {"train": "Train"}
+"""Widgets that are no method's, by command and title."""
 
 HEAVY = {"torch", "skimage", "sklearn", "dask"}
 
@@ -26,10 +28,10 @@ from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
 before = set(sys.modules)
-from napari_tessera.gui import compare_widget, widgets
+from napari_tessera.gui import compare_widget, train_widget, widgets
 names = [name for name in vars(widgets) if name.endswith("Widget") and name != "MethodWidget"]
 opened = [getattr(widgets, name)(ViewerModel()) for name in names]
-opened += [compare_widget.CompareWidget(ViewerModel())]
+opened += [compare_widget.CompareWidget(ViewerModel()), train_widget.TrainWidget(ViewerModel())]
 print(len(opened), *{module.split(".")[0] for module in set(sys.modules) - before})
 """
 
@@ -37,18 +39,18 @@ print(len(opened), *{module.split(".")[0] for module in set(sys.modules) - befor
 def test_opening_the_widgets_imports_nothing_heavy():
     found = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True, check=True)
     count, *imported = found.stdout.split()
-    assert int(count) == len(METHODS)
+    assert int(count) == len(METHODS) + len(TRAINING)
     assert not HEAVY & set(imported)
 
 
-def test_every_method_has_a_widget_in_the_plugins_menu():
+def test_every_method_and_training_have_a_widget_in_the_plugins_menu():
     titles = [widget.display_name for widget in MANIFEST.contributions.widgets]
-    assert titles == [method.title for method in METHODS]
+    assert titles == [*(method.title for method in METHODS), *TRAINING.values()]
 
 
-def test_every_method_stands_under_layers_segment():
+def test_every_method_and_training_stand_under_layers_segment():
     commands = [item.command for item in MANIFEST.contributions.menus["napari/layers/segment"]]
-    assert commands == [f"napari-tessera.{method.name}" for method in METHODS]
+    assert commands == [f"napari-tessera.{name}" for name in (*(method.name for method in METHODS), *TRAINING)]
 
 
 def test_everything_the_manifest_names_can_be_imported():
@@ -146,7 +148,8 @@ def test_latest_request_wins(qtbot):
 
 
 def test_all_widgets_at_once_fit_on_a_small_screen(viewer, open_widget):
-    assert sum(open_widget(method.title).minimumSizeHint().height() for method in METHODS) < SMALL_SCREEN_PX / 2
+    titles = [*(method.title for method in METHODS), *TRAINING.values()]
+    assert sum(open_widget(title).minimumSizeHint().height() for title in titles) < SMALL_SCREEN_PX / 2
 
 
 def test_run_stays_in_sight_where_room_is_short(qtbot):

@@ -18,6 +18,7 @@ from napari_tessera.io.together import written_together
 
 __all__ = [
     "ModelEntry",
+    "checked_name",
     "find",
     "import_model",
     "models",
@@ -102,7 +103,7 @@ def import_model(path: str | Path, name: str | None = None, *, overwrite: bool =
         If the folder cannot be written to.
     """
     _, header = read_weights(path)
-    name = _checked_name(header["name"] if name is None else name)
+    name = checked_name(header["name"] if name is None else name)
     for entry in models():
         if entry.name.casefold() != name.casefold():
             continue
@@ -203,7 +204,13 @@ def _named(name: str, entries: Iterable[ModelEntry]) -> ModelEntry | None:
     return next((entry for entry in entries if unicodedata.normalize("NFC", entry.name) == wanted), None)
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """Return what can be the name of a model, in the one way to write it.
+
+    Raises
+    ------
+    ParameterError
+    """
     name = unicodedata.normalize("NFC", name)
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
         raise ParameterError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.sparse import SparseArray
 
 if TYPE_CHECKING:
     from napari_tessera.train.painting import Painting
@@ -30,7 +31,7 @@ class Given:
     ----------
     name : str
     image, paint : array, or what is read like one
-        Paint that is in memory is copied, so that it may be painted on.
+        Paint that goes on being painted is to be copied first: see `holding_still`.
     axes : str
         One letter for each axis of the image, with C for channels.
     anisotropy : float
@@ -68,6 +69,14 @@ class Lesson:
     goes_on: bool = False
 
 
+def holding_still(lesson: Lesson) -> Job[Lesson]:
+    """Copy the paint, so that it can be painted on while the lesson is learnt."""
+    still = []
+    for each in lesson.given:
+        still.append(replace(each, paint=(yield from held_still(each.paint))))
+    return replace(lesson, given=tuple(still))
+
+
 def paintings_of(given: Sequence[Given], ndim: int) -> Job[tuple[list[Painting], int]]:
     """Pair images with their paint, and return the highest number painted, too.
 
@@ -80,8 +89,7 @@ def paintings_of(given: Sequence[Given], ndim: int) -> Job[tuple[list[Painting],
 
     paintings, highest = [], 0
     for each in given:
-        paint = yield from held_still(each.paint)
-        painting = painting_of(each.name, each.image, paint, ndim, axes=each.axes, anisotropy=each.anisotropy)
+        painting = painting_of(each.name, each.image, each.paint, ndim, axes=each.axes, anisotropy=each.anisotropy)
         paintings.append(painting)
         highest = max(highest, (yield from highest_of(painting.paint)))
     return paintings, highest
@@ -89,6 +97,8 @@ def paintings_of(given: Sequence[Given], ndim: int) -> Job[tuple[list[Painting],
 
 def held_still(array: Any) -> Job[Any]:
     """Copy an array in memory in small steps; one that is stored is read around its paint, when that is read."""
+    if isinstance(array, SparseArray):
+        return (yield from _sparse_copy(array))
     if not isinstance(array, np.ndarray) or not array.size:
         return array
     copy = np.empty_like(array)
@@ -99,12 +109,21 @@ def held_still(array: Any) -> Job[Any]:
     return copy
 
 
+def _sparse_copy(array: SparseArray) -> Job[SparseArray]:
+    still, windows = SparseArray(array.shape, array.dtype), array.written()
+    for done, window in enumerate(windows):
+        yield Progress(done, len(windows), "Copying the paint")
+        still[window] = array[window]
+    return still
+
+
 def highest_of(paint: Any) -> Job[int]:
     """Return the highest number in paint, read piece by piece."""
     from napari_tessera.bands import pieces
 
+    is_sparse = isinstance(paint, SparseArray)
     highest = 0
-    for piece in pieces(tuple(paint.shape), PAINT_PX_AT_ONCE):
+    for piece in paint.written() if is_sparse else pieces(tuple(paint.shape), PAINT_PX_AT_ONCE):
         yield Progress(0, 1, "Looking for paint")
         highest = max(highest, int(np.asarray(paint[piece]).max(initial=0)))
     return highest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,19 +56,20 @@ def learning(
     Yields
     ------
     Progress
-        With `data`: as in `train.loop.train`, or {"warning": text}, {"before": scores} or {"seen": Seen}.
+        With `data`: as in `train.loop.train`, or {"before": scores}, {"advice": texts} as it is by now, or
+        {"seen": Seen}.
     """
     from napari_tessera.nn.loading import load_torch
 
     yield from part_of(load_torch(), 0, 0, 1)
     from napari_tessera.fine_tuning import fine_tuning
     from napari_tessera.live import Live
-    from napari_tessera.train.settings import checked_settings
+    from napari_tessera.train.settings import NOTHING, checked_settings
 
     settings = checked_settings({**lesson.settings, "painted": True})
     paintings, highest = yield from part_of(paintings_of(lesson.given, settings.ndim), 0, 0, 1)
     settings = named(settings, lesson.names, highest)
-    live = Live(keeps_first=True)
+    live = Live(keeps_first=settings.start_from != NOTHING)
     looking = Looking(live, paintings, settings.device, sight, should_stop)
     job = fine_tuning(paintings, lesson.out, settings, restart=not lesson.goes_on, should_stop=should_stop, live=live)
     trained = yield from watched(job, looking)
@@ -109,15 +110,16 @@ class Looking:
     side_px: int = FIRST_SIDE_PX
     ended: float = 0.0
     took: float = 0.0
-    told: set[str] = field(default_factory=set)
+    told: tuple[str, ...] = ()
 
     def between_steps(self, step: Progress) -> Job[None]:
         """Do what is due."""
         if self.before is None:
-            self.before = yield from self.unless_stopped(self.score_first(), step) or {}
+            self.before = (yield from self.unless_stopped(self.score_first(), step)) or {}
             yield replace(step, data={"before": self.before})
-        for text in self.advice():
-            yield replace(step, text=text, data={"warning": text})
+        if (advice := self.advice()) != self.told:
+            self.told = advice
+            yield replace(step, data={"advice": advice})
         pause = max(FEWEST_SECONDS, self.took * (1 / SHARE_OF_LOOKING - 1))
         if time.monotonic() - self.ended >= pause and (sight := self.sight()) is not None:
             began = time.monotonic()
@@ -148,15 +150,12 @@ class Looking:
         self.live.first = None
         return scores
 
-    def advice(self) -> Iterator[str]:
-        """Tell what has become amiss, each thing once."""
+    def advice(self) -> tuple[str, ...]:
+        """Say what is amiss with the course by now."""
         from napari_tessera.train.advice import advice_on_course
 
         assert self.live.state is not None
-        for each in advice_on_course(self.live.state.losses, self.live.state.history):
-            if each.about not in self.told:
-                self.told.add(each.about)
-                yield each.text
+        return tuple(each.text for each in advice_on_course(self.live.state.losses, self.live.state.history))
 
     def look(self, sight: Sight) -> Job[Seen]:
         """Let the network in training say what it sees."""

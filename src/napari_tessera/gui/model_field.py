@@ -89,13 +89,18 @@ class ModelField(Field):
         if not self.runner.is_running:
             self.runner.start(_importing(Path(path)))
 
+    def other_choices(self) -> list[tuple[str, str]]:
+        """List what can be chosen instead of a model, as titles and values."""
+        return []
+
     def _choices(self, _: Any = None) -> list[tuple[str, str]]:
         self.entries: dict[str, ModelEntry] = {}
         for entry in filter(self._fits, self._models()):
             # The first of a name is the one that methods take.
             self.entries.setdefault(entry.name, entry)
         titles = [(_title_of(entry, self.entries), name) for name, entry in self.entries.items()]
-        if self._chosen not in self.entries:
+        titles += self.other_choices()
+        if self._chosen not in [value for _, value in titles]:
             titles.append((f"{self._chosen} (not found)", self._chosen))
         return [*titles, (IMPORT, NO_MODEL)]
 

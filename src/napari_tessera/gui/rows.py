@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy
 from superqt import QCollapsible
 
 LABEL_WIDTH_PX = 101
-LEAST_HEIGHT_PX = 40
+LEAST_HEIGHT_PX = 36
 
 
 class Rows(QWidget):

@@ -35,19 +35,26 @@ PLAIN_STYLE = "QLabel { padding: 2px; }"
 class RunBar(QWidget):
     """The foot of a widget, always in sight.
 
+    Parameters
+    ----------
+    title, busy_title : str
+        What the button says when it can be pressed, and while it works.
+
     Attributes
     ----------
     run_asked, cancel_asked : Signal
     menu : QMenu
         Everything that is needed rarely.
+    buttons : QHBoxLayout
     """
 
     run_asked = Signal()
     cancel_asked = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, title: str = "Run", busy_title: str = "Running …") -> None:
         super().__init__()
-        self.run_button = QPushButton("Run")
+        self._titles = (title, busy_title)
+        self.run_button = QPushButton(title)
         self.run_button.setStyleSheet(RUN_STYLE)
         self.run_button.clicked.connect(self.run_asked.emit)
         self.cancel_button = QPushButton("Cancel")
@@ -69,7 +76,7 @@ class RunBar(QWidget):
     def show_running(self, is_running: bool) -> None:
         """Switch between ready and running."""
         self.run_button.setEnabled(not is_running)
-        self.run_button.setText("Running …" if is_running else "Run")
+        self.run_button.setText(self._titles[is_running])
         self.cancel_button.setEnabled(is_running)
         self.progress_bar.setValue(0)
         self.progress_bar.setVisible(is_running)
@@ -126,13 +133,13 @@ class RunBar(QWidget):
         return message
 
     def _lay_out(self) -> None:
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run_button, 1)
-        buttons.addWidget(self.cancel_button)
-        buttons.addWidget(self.menu_button)
+        self.buttons = QHBoxLayout()
+        self.buttons.addWidget(self.run_button, 1)
+        self.buttons.addWidget(self.cancel_button)
+        self.buttons.addWidget(self.menu_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
-        layout.addLayout(buttons)
+        layout.addLayout(self.buttons)
         for widget in (self.progress_bar, self.message, self.details_button):
             layout.addWidget(widget)

@@ -12,6 +12,7 @@ import platformdirs
 
 from napari_tessera.errors import ParameterError
 from napari_tessera.registry import Method
+from napari_tessera.spec import Declaration
 
 
 def settings_path() -> Path:
@@ -19,7 +20,7 @@ def settings_path() -> Path:
     return Path(platformdirs.user_config_dir("napari-tessera", appauthor=False)) / "settings.json"
 
 
-def load(method: Method, path: Path | None = None) -> dict[str, Any]:
+def load(method: Method | Declaration, path: Path | None = None) -> dict[str, Any]:
     """Return the remembered settings of a method; those that no longer fit its declaration are left out.
 
     A missing or damaged file is the same as an empty one.
@@ -35,7 +36,7 @@ def load(method: Method, path: Path | None = None) -> dict[str, Any]:
     return found
 
 
-def save(method: Method, values: dict[str, Any], path: Path | None = None) -> bool:
+def save(method: Method | Declaration, values: dict[str, Any], path: Path | None = None) -> bool:
     """Remember the settings of a method; say whether they could be written.
 
     The file is replaced in one step, so that a crash leaves the old one or the new one, never half of one.

@@ -45,10 +45,16 @@ def title_of(name: str) -> str:
     return title if len(title) == 1 else title[:1].upper() + title[1:]
 
 
+CHOICES = {"combined": "Cross-entropy and Dice", "weighted-ce": "Weighted cross-entropy"}
+"""Titles of choices whose name alone says too little in a form."""
+
+
 def choice_title(value: Any) -> str:
     """Turn a choice such as "local-mean" into what the box shows, "Local mean"."""
     if not isinstance(value, str):
         return str(value)
+    if value in CHOICES:
+        return CHOICES[value]
     return PROPER[value] if value in PROPER else title_of(value.replace("-", "_"))
 
 

@@ -1,0 +1,52 @@
+"""Which model to learn further: a box of those that suit, and "nothing"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_tessera.gui.model_field import ModelField
+from napari_tessera.spec import Parameter
+from napari_tessera.train.settings import NOTHING
+
+if TYPE_CHECKING:
+    from napari_tessera.catalogue import ModelEntry
+
+KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
+"""Kinds of networks as the settings name them, and as model files do."""
+FROM_NOTHING = "Nothing (random weights)"
+ON_NOTHING = "Learns from your paint alone. That takes more paint and more time than to start from a model."
+
+
+class StartField(ModelField):
+    """The box of models to start from; it holds those that fit network, task and dimensions."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.network, self.task, self.ndim = "unet", "objects", 2
+        super().__init__(parameter)
+        self.follow(self.network, self.task, self.ndim)
+        self.value = self.first()
+
+    def follow(self, network: str, task: str, ndim: int) -> None:
+        """Offer what suits these settings; a model that does not is replaced by the first that does."""
+        self.network, self.task, self.ndim = network, task, ndim
+        self.refresh()
+        if self.value != NOTHING and self.value not in self.entries:
+            self.value = self.first()
+
+    def first(self) -> str:
+        """Return the first model that suits, or nothing."""
+        return next((name for name, entry in self.entries.items() if not entry.error), NOTHING)
+
+    def other_choices(self) -> list[tuple[str, str]]:
+        """Offer to start from nothing."""
+        return [(FROM_NOTHING, NOTHING)]
+
+    def _fits(self, entry: ModelEntry) -> bool:
+        is_of_kind = entry.kind == KINDS[self.network] and entry.ndim == self.ndim
+        return bool(entry.error) or (is_of_kind and (self.task == "classes" or entry.task == "objects"))
+
+    def _show_card(self) -> None:
+        if self.value == NOTHING:
+            self.below.say(ON_NOTHING)
+        else:
+            super()._show_card()

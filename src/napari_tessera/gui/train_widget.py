@@ -1,0 +1,222 @@
+"""The dock widget that trains: read the form, learn in a thread, show how it goes, offer what comes next."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import napari
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QEvent, QTimer
+
+from napari_tessera.errors import TesseraError
+from napari_tessera.gui import settings
+from napari_tessera.gui.latest import Latest
+from napari_tessera.gui.train_course import Course, noted
+from napari_tessera.gui.train_name import free_name, path_for
+from napari_tessera.gui.train_outcome import open_report, said_of
+from napari_tessera.gui.train_panel import TrainPanel
+from napari_tessera.gui.train_sight import LiveLayer
+from napari_tessera.gui.worker import Runner
+from napari_tessera.jobs import Job, Progress
+from napari_tessera.lesson import Lesson, holding_still
+from napari_tessera.looking_on import Learnt, learning
+from napari_tessera.sight import Seen, looking_at
+from napari_tessera.train.settings import DECLARATION
+
+SECONDS_TO_STOP = 1.0
+SAVE_AFTER_MS = 500
+WIDGETS = {"unet": "U-Net", "mask-rcnn": "Mask R-CNN"}
+PLUGIN = "napari-tessera"
+
+
+class TrainWidget(TrainPanel):
+    """Train on what is painted."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        # napari may hand over a proxy that hides private names; its layers would not be the viewer's own.
+        super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
+        self.runner = Runner()
+        self.live = LiveLayer(self.viewer)
+        self.latest = Latest()
+        self.course = Course()
+        self.learnt: Learnt | None = None
+        self.lesson: Lesson | None = None
+        self._stopping = threading.Event()
+        self.form.values = settings.load(DECLARATION)
+        self._save_timer = QTimer(self)
+        self._save_timer.setSingleShot(True)
+        self._save_timer.setInterval(SAVE_AFTER_MS)
+        self._save_timer.timeout.connect(lambda: settings.save(DECLARATION, self.form.values))
+        self._connect()
+
+    def train(self) -> None:
+        """Begin a training; while one is under way, nothing happens."""
+        if self.runner.is_running:
+            return
+        try:
+            lesson = Lesson(
+                self.pairs.given(),
+                path_for(self.name.value),
+                self.form.values | {"title": self.name.value.strip()},
+                self.classes.names,
+            )
+        except TesseraError as error:
+            self.bar.show_error(error)
+            return
+        self._start(lesson)
+
+    def go_on(self) -> None:
+        """Take up the training that was stopped or cancelled."""
+        if not self.runner.is_running and self.lesson is not None:
+            self._start(Lesson(self.lesson.given, self.lesson.out, self.lesson.settings, self.lesson.names, True))
+
+    def stop(self) -> None:
+        """End after this step, and save the best so far."""
+        if self.runner.is_running:
+            self._stopping.set()
+            self.bar.stop_button.setEnabled(False)
+            self.bar.say("Stopping after this step …")
+
+    def cancel(self) -> None:
+        """End now; nothing is saved but the checkpoint."""
+        if self.runner.is_running:
+            self.runner.cancel()
+            self.bar.say("Cancelling …")
+
+    def job(self, lesson: Lesson) -> Job[Learnt]:
+        """Everything that is done in the thread."""
+        self.lesson = yield from holding_still(lesson)
+        return (yield from learning(self.lesson, lambda: self.live.sight, self._stopping.is_set))
+
+    def open_model(self) -> None:
+        """Open the widget that runs the model, with the model chosen."""
+        if self.learnt is None:
+            return
+        window = getattr(self.viewer, "window", None)
+        if window is None:
+            show_warning("There is no window to open a widget in.")
+            return
+        _, widget = window.add_plugin_dock_widget(PLUGIN, WIDGETS[self._network()])
+        widget.form.fields["model"].value = self.learnt.trained.path.stem
+
+    def look(self) -> None:
+        """Show what the trained model says of the part in view."""
+        learnt, sight = self.learnt, self.live.sight
+        if learnt is None or sight is None or self.runner.is_running or sight.index >= len(learnt.paintings):
+            return
+        painting = learnt.paintings[sight.index]
+        job = looking_at(
+            learnt.trained.path, painting, sight, learnt.trained.header, learnt.diameters_px.get(painting.name)
+        )
+        self.latest.ask(None, job)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
+        self.pairs.refresh()
+
+    def shut_down(self) -> None:
+        """Stop everything; called when the widget goes."""
+        self.runner.cancel()
+        self.latest.stop()
+        self.runner.wait(SECONDS_TO_STOP)
+        self.live.close()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.shut_down()
+        return super().event(event)
+
+    def _start(self, lesson: Lesson) -> None:
+        self.latest.stop()
+        self._stopping = threading.Event()
+        self.learnt = None
+        self.course = Course()
+        self.live.take_away()
+        self.live.follow(self.shown())
+        self.show_training(True)
+        self.bar.say("Starting …")
+        self.runner.start(noted(self.job(lesson), self.course))
+
+    def _on_progress(self, step: Progress) -> None:
+        if not self.runner.is_running:
+            return
+        self.bar.progress_bar.setValue(round(100 * step.fraction))
+        if self.course.losses and not self._stopping.is_set():
+            self.bar.stop_button.setEnabled(True)
+        if not self._stopping.is_set():
+            self.bar.say(said_of(self.course))
+        self._show_course()
+
+    def _show_course(self) -> None:
+        self.course_view.show_course(self.course)
+        if self.course.seen is not None:
+            seen, self.course.seen = self.course.seen, None
+            self.live.show(seen)
+
+    def _on_returned(self, learnt: Learnt) -> None:
+        self._on_ended()
+        self._show_course()
+        self.learnt = learnt
+        name, network = learnt.trained.path.stem, self._network()
+        self.outcome.show_outcome(name, WIDGETS[network], learnt.scores_before, learnt.scores)
+        how = "Trained" if learnt.trained.is_finished else "Stopped: the best so far is saved"
+        record = learnt.trained.header["training"]
+        self.bar.say(f"{how}. The weights of step {record['best_step']} were kept, {record['seconds']} s of training.")
+        self.bar.offer_to_go_on(not learnt.trained.is_finished)
+        self.name.value = free_name()
+        self.look()
+
+    def _on_failed(self, error: BaseException) -> None:
+        self._on_ended()
+        self.live.take_away()
+        self.setup_section.open()
+        self.bar.show_error(error)
+
+    def _on_cancelled(self) -> None:
+        self._on_ended()
+        self.live.take_away()
+        has_learnt = bool(self.course.losses)
+        kept = ' What was learnt can be taken up again with "Go on".' if has_learnt else ""
+        self.bar.say(f"Cancelled. No layer and no model was changed.{kept}")
+        self.bar.offer_to_go_on(has_learnt)
+        self.setup_section.open()
+
+    def _on_ended(self) -> None:
+        self.show_training(False)
+
+    def _network(self) -> str:
+        return str(self.lesson.settings["network"]) if self.lesson is not None else "unet"
+
+    def _show_seen(self, _: Any, seen: Seen) -> None:
+        if not self.runner.is_running:
+            self.live.show(seen)
+
+    def _open_report(self) -> None:
+        if self.learnt is None:
+            self.bar.say("There is no report yet: it is written at the end of a training.")
+        else:
+            open_report(str(self.learnt.trained.report))
+
+    def _connect(self) -> None:
+        self.bar.run_asked.connect(self.train)
+        self.bar.go_on_asked.connect(self.go_on)
+        self.bar.stop_asked.connect(self.stop)
+        self.bar.cancel_asked.connect(self.cancel)
+        self.bar.menu.addAction("Restore defaults", self.form.restore_defaults)
+        self.bar.menu.addAction("Open the report of the training", self._open_report)
+        self.runner.progressed.connect(self._on_progress)
+        self.runner.returned.connect(self._on_returned)
+        self.runner.failed.connect(self._on_failed)
+        self.runner.cancelled.connect(self._on_cancelled)
+        self.outcome.open_asked.connect(self.open_model)
+        self.latest.ready.connect(self._show_seen)
+        self.latest.failed.connect(self.bar.show_error)
+        self.live.on_move(self.look)
+        self.form.on_change(self._save_timer.start)
+        self.form.start.on_failure(self.bar.show_error)
+        self.pairs.on_change(self.bar.clear_error)
+        runner, latest = self.runner, self.latest
+        self.destroyed.connect(lambda: runner.cancel())
+        self.destroyed.connect(lambda: latest.stop())
