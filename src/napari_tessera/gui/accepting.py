@@ -117,22 +117,20 @@ def accepting(prediction: Labels, annotation: Labels, where: Part, task: Task) -
     both = Overlaid(prediction.data, annotation.data, offset_of(prediction, annotation), where)
     yield Progress(0, 1, "Accepting")
     found, cut, met = yield from _numbers(both, task)
-    taken: dict[int, int] | None = None
-    if task == "objects":
-        first = (yield from _highest(annotation.data)) + 1
-        taken = {number: first + place for place, number in enumerate(sorted(found - cut - met))}
-    _check_fits(max(taken.values(), default=0) if taken is not None else max(found, default=0) + 1, annotation)
+    taken = np.array(sorted(found - cut - met) if task == "objects" else (), np.int64)
+    first = (yield from _highest(annotation.data)) + 1
+    _check_fits(first + len(taken) - 1 if task == "objects" else max(found, default=0) + 1, annotation)
     pixels = 0
     with annotation.block_history():
         for piece in both.pieces():
             yield Progress(0, 1, "Accepting")
             labels, paint, inside = both.read(piece)
-            if taken is None:
-                new = paint_of_classes(labels, paint, inside)
+            if task == "objects":
+                new = paint_of_objects(labels, paint, inside, taken, first)
             else:
-                new = paint_of_objects(labels, paint, inside, taken)
+                new = paint_of_classes(labels, paint, inside)
             pixels += _set(annotation, piece, new)
-    return Accepted(pixels, len(taken or ()), len(cut), len(met - cut))
+    return Accepted(pixels, len(taken), len(cut), len(met - cut))
 
 
 def _numbers(both: Overlaid, task: Task) -> Job[tuple[set[int], set[int], set[int]]]:
