@@ -12,7 +12,8 @@ from napari_tessera.jobs import drive
 from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.nn.box_matching import share_inside
 from napari_tessera.nn.boxes import intersection_over_union
-from napari_tessera.nn.detection_losses import Criteria
+from napari_tessera.nn.detection_losses import Criteria, draw_proposals
+from napari_tessera.nn.detection_settings import Settings
 from napari_tessera.nn.image_batch import image_batch
 from napari_tessera.nn.intensity import network_channels
 from napari_tessera.train.checkpoint import Checkpoint
@@ -39,6 +40,7 @@ TINY = Plan(network="mask-rcnn", steps=4, widths=(8, 8, 8, 8), diameter_px=12, p
 ONE_LARGE_ONE_TINY = np.ones((5, 6), dtype=np.int32)
 ONE_LARGE_ONE_TINY[1:3, 2:5], ONE_LARGE_ONE_TINY[4, 0] = 7, 3
 PARTS = {"objectness", "proposal_box", "class", "box", "mask"}
+LOSSES = ["combined", "dice", "weighted-ce", "focal"]
 CRITERIA = criteria_of(class_loss("weighted-ce"), class_loss("combined"))
 
 
@@ -99,7 +101,7 @@ def half_painted_batch(side=64):
     return DetectionBatch(image, [truth_from(labels)], seed=0)
 
 
-def watched_loss(batch):
+def watched_loss(batch, criteria=CRITERIA):
     """Compute the gradient of the loss; return the network, its scores of anchors, and scores and targets of masks."""
     net, seen = new_network(TINY).train(), {}
 
@@ -111,10 +113,10 @@ def watched_loss(batch):
     def watched_masks(scores, target):
         scores.retain_grad()
         seen["masks"] = (scores, target)
-        return CRITERIA.masks(scores, target)
+        return criteria.masks(scores, target)
 
     net.rpn.head.register_forward_hook(watch_anchors)
-    parts = detection_loss(net, batch, Criteria(CRITERIA.classes, watched_masks))
+    parts = detection_loss(net, batch, Criteria(criteria.classes, watched_masks))
     sum(parts.values()).backward()
     return net, seen["anchors"], *seen["masks"]
 
@@ -133,18 +135,29 @@ def test_an_anchor_where_nothing_was_painted_has_no_gradient():
     assert gradient[~is_unknown].any()
 
 
-def test_a_mask_has_no_gradient_where_nothing_was_painted():
-    _, _, scores, target = watched_loss(half_painted_batch())
+def test_a_proposal_where_nothing_was_painted_is_neither_right_nor_wrong():
+    [truth] = half_painted_batch().truths
+    unknown, background = torch.tensor([[40.0, 4, 60, 24], [36, 40, 60, 60]]), torch.tensor([[2.0, 44, 14, 56]])
+    drawn = draw_proposals(torch.cat([unknown, background]), truth, Settings(is_aligned=True))
+    assert torch.equal(drawn.boxes, torch.cat([truth.boxes, background]))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_mask_has_no_gradient_where_nothing_was_painted(loss):
+    criteria = criteria_of(class_loss(loss), class_loss(loss))
+    _, _, scores, target = watched_loss(half_painted_batch(), criteria)
     gradient = scores.grad[:, 0]
     assert (target == 0).any()
     assert not gradient[target == 0].any()
     assert gradient[target > 0].any()
 
 
-def test_nothing_is_learnt_from_a_patch_without_paint():
+@pytest.mark.parametrize("loss", LOSSES)
+def test_nothing_is_learnt_from_a_patch_without_paint(loss):
     batch = DetectionBatch(torch.rand(1, 5, 64, 64), [truth_from(np.zeros((64, 64), dtype=np.int32))], seed=0)
     net = new_network(TINY).train()
-    sum(detection_loss(net, batch, CRITERIA).values()).backward()
+    criteria = criteria_of(class_loss(loss), class_loss(loss))
+    sum(detection_loss(net, batch, criteria).values()).backward()
     assert all(each.grad is None or not each.grad.any() for each in net.parameters())
 
 

@@ -207,3 +207,9 @@ def test_weights_of_classes_count_where_each_target_stands_alone():
     scores = torch.tensor([[0.0, math.log(3)]]).expand(3, 2)
     (loss,) = class_loss("weighted-ce", torch.tensor([1.0, 3.0]))(scores, torch.tensor([1, 2, 2]), None).values()
     assert loss.item() == pytest.approx((-math.log(0.25) - 6 * math.log(0.75)) / 7)
+
+
+def test_gamma_and_alpha_reach_the_focal_loss():
+    scores, target = scores_of(0.7, 0.2), pixels(2, 1)
+    (chosen,) = class_loss("focal", gamma=0, alpha=0.5)(scores, target, None).values()
+    assert chosen.item() == pytest.approx(0.5 * weighted_cross_entropy(scores, target).item())

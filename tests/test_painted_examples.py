@@ -1,5 +1,7 @@
 """Examples from paint: what is read, what is learnt, and that nothing but the paint decides it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,10 @@ from napari_tessera.train.plan import Plan, learn
 CLASSES = Lessons("classes", 2, patch_px=32, share=0)
 OBJECTS = Lessons("objects", 2, patch_px=32, diameter_px=10, share=0)
 TINY = Plan(task="classes", n_classes=3, steps=3, widths=(4, 8), diameter_px=None, patch_px=32, batch=2, mixed=False)
+
+
+TINY_OBJECTS = replace(TINY, task="objects", diameter_px=10)
+TINY_MASK_RCNN = replace(TINY_OBJECTS, network="mask-rcnn", widths=(4, 4, 4, 4), steps=2)
 
 
 def painting(image, paint, **fields):
@@ -46,8 +52,8 @@ def found(image, paint, lessons=CLASSES, **fields):
     return drive(painted_examples([painting(image, paint, **fields)], lessons))
 
 
-def weights(examples):
-    return drive(learn(examples, TINY)).net.state_dict()
+def weights(examples, plan=TINY):
+    return drive(learn(examples, plan)).net.state_dict()
 
 
 def same(one, other):
@@ -60,10 +66,24 @@ def same(one, other):
 @pytest.mark.parametrize("at", [(0, 0), (1, 77), (130, 64)])
 def test_strokes_moved_with_their_image_give_the_same_weights(at):
     image, paint = strokes()
-    window = tuple(slice(start, start + 96) for start in at)
-    larger, moved = np.random.default_rng(1).integers(0, 256, (256, 256)), np.zeros((256, 256), np.uint8)
-    larger[window], moved[window] = image, paint
+    larger, moved = moved_to(at, image, paint)
     assert same(weights(found(image, paint).learn), weights(found(larger, moved).learn))
+
+
+@pytest.mark.parametrize("plan", [TINY_OBJECTS, TINY_MASK_RCNN], ids=["U-Net", "Mask R-CNN"])
+def test_painted_objects_moved_with_their_image_give_the_same_weights(plan):
+    image, paint = (np.pad(each, 60) for each in squares())
+    larger, moved = moved_to((64, 30), image + np.uint8(7) * (paint > 1), paint)
+    here, there = found(image + np.uint8(7) * (paint > 1), paint, OBJECTS), found(larger, moved, OBJECTS)
+    assert same(weights(here.learn, plan), weights(there.learn, plan))
+
+
+def moved_to(at, image, paint):
+    """Put an image and its paint into a larger image of noise on which nothing else is painted."""
+    window = tuple(slice(start, start + side) for start, side in zip(at, paint.shape, strict=True))
+    larger, moved = np.random.default_rng(1).integers(0, 256, (320, 320)), np.zeros((320, 320), paint.dtype)
+    larger[window], moved[window] = image, paint
+    return larger, moved
 
 
 def test_an_image_padded_with_its_mirror_image_gives_the_same_patches_though_painted_to_its_edge():

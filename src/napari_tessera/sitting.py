@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera.jobs import Job
 from napari_tessera.live import Live
-from napari_tessera.train.settings import Training, words
+from napari_tessera.train.lists import words
+from napari_tessera.train.settings import Training
 from napari_tessera.validation import score_network
 
 if TYPE_CHECKING:

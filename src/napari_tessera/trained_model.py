@@ -15,8 +15,9 @@ from napari_tessera.io.open_files import check_exists, explain_damage
 from napari_tessera.io.together import write_whole
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.train.advice import advice_on_course
+from napari_tessera.train.lists import words
 from napari_tessera.train.report import Shown, report_page
-from napari_tessera.train.settings import Training, words
+from napari_tessera.train.settings import Training
 from napari_tessera.train.sources import TRAIN
 from napari_tessera.validation import Where, segment_all
 

@@ -10,8 +10,9 @@ import torch
 from napari_tessera.errors import ParameterError
 from napari_tessera.nn.device import low_precision
 from napari_tessera.train.dataset import Dataset
+from napari_tessera.train.lists import numbers
 from napari_tessera.train.plan import Plan
-from napari_tessera.train.settings import BALANCED, NetworkKind, Training, numbers
+from napari_tessera.train.settings import BALANCED, NetworkKind, Training
 from napari_tessera.train.start_from import Start
 
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
@@ -22,6 +23,7 @@ PATCH_PX = {2: 160, 3: 64}
 WIDTHS_FOR_STROKES = {2: (16, 32, 64, 128), 3: (16, 32, 64)}
 PATCH_FOR_STROKES_PX = {2: 96, 3: 48}
 """Of classes from paint: strokes are few and narrow, so that a small network on small patches learns soonest."""
+INTENSITY_CHANGES_FOR_STROKES = 0.3
 DIAMETER_PX = {2: 32.0, 3: 16.0}
 
 
@@ -51,9 +53,11 @@ def plan_for(settings: Training, data: Dataset, device: str, start: Start | None
         depth_px=patch_px if ndim == 3 else 0,
         batch=settings.batch,
         validations=settings.validations,
-        intensity_changes=settings.intensity_changes,
+        intensity_changes=intensity_changes(settings),
         loss=settings.loss,
         mask_loss=settings.mask_loss,
+        gamma=settings.gamma,
+        alpha=settings.alpha,
         class_weights=class_weights(settings, data),
         mixed=is_faster_mixed if settings.precision == "auto" else settings.precision == "mixed",
         seed=settings.seed,
@@ -96,6 +100,13 @@ def widths_for(settings: Training, start: Start | None = None) -> tuple[int, ...
 def is_strokes(settings: Training) -> bool:
     """Say whether classes are learnt from paint."""
     return settings.painted and settings.task == "classes"
+
+
+def intensity_changes(settings: Training) -> float:
+    """Return how strongly brightness and the like are changed at random; little where images are of one kind."""
+    if settings.intensity_changes is None:
+        return INTENSITY_CHANGES_FOR_STROKES if is_strokes(settings) else 1.0
+    return settings.intensity_changes
 
 
 def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:

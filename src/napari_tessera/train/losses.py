@@ -20,7 +20,11 @@ TINY = 1e-6
 
 
 def class_loss(
-    name: Literal["combined", "dice", "weighted-ce", "focal"] = "combined", class_weights: Tensor | None = None
+    name: Literal["combined", "dice", "weighted-ce", "focal"] = "combined",
+    class_weights: Tensor | None = None,
+    *,
+    gamma: float = 2,
+    alpha: float = 0.25,
 ) -> ClassLoss:
     """Choose a loss of class scores.
 
@@ -31,6 +35,8 @@ def class_loss(
         like common ones.
     class_weights : Tensor (K,), optional
         How much a pixel of each class counts in the cross-entropy and the focal loss.
+    gamma, alpha : float
+        See `focal`.
     """
 
     def parts(scores: Tensor, target: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
@@ -40,7 +46,7 @@ def class_loss(
         if name == "dice":
             return {"dice": dice(scores, target)}
         if name == "focal":
-            return {"focal": focal(scores, target, weighted)}
+            return {"focal": focal(scores, target, weighted, gamma, alpha)}
         entropy = {"entropy": weighted_cross_entropy(scores, target, weighted)}
         return entropy if name == "weighted-ce" else entropy | {"dice": 0.5 * dice(scores, target)}
 

@@ -14,10 +14,11 @@ from napari_tessera.train.definite import diameter_for, patch_for, step_px, widt
 from napari_tessera.train.doubts import doubts
 from napari_tessera.train.examples import Example
 from napari_tessera.train.frames import Frame, kind_of_images
+from napari_tessera.train.lists import words
 from napari_tessera.train.painted_examples import FromPaint, painted_examples
 from napari_tessera.train.painting import Lessons, Painting
 from napari_tessera.train.patches import Sampling
-from napari_tessera.train.settings import Training, words
+from napari_tessera.train.settings import Training
 from napari_tessera.train.sources import TRAIN
 from napari_tessera.train.start_from import Start
 

@@ -70,6 +70,8 @@ class Plan:
         See `augment.random_intensity`.
     loss, mask_loss, class_weights
         See `losses.class_loss`; `mask_loss` is that of the masks of a Mask R-CNN, and not used for a U-Net.
+    gamma, alpha : float
+        See `losses.focal`.
     mixed : bool
         Compute in bfloat16 where that is sound.
     seed : int
@@ -96,6 +98,8 @@ class Plan:
     loss: Loss = "combined"
     mask_loss: Loss = "combined"
     class_weights: Sequence[float] | None = None
+    gamma: float = 2.0
+    alpha: float = 0.25
     mixed: bool = True
     seed: int = 0
     patience: int | None = None
@@ -103,7 +107,9 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Say it as plain JSON."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        is_focal = "focal" in (self.loss, self.mask_loss)
+        names = [each.name for each in fields(self) if is_focal or each.name not in ("gamma", "alpha")]
+        values = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def architecture(self) -> Architecture | DetectionArchitecture:
@@ -217,12 +223,14 @@ def task_of(plan: Plan, examples: Sequence[Example], device: torch.device) -> tu
 def lesson_of(plan: Plan, device: torch.device) -> Lesson:
     """Choose targets, batches and losses by network and task."""
     diameter_px = plan.diameter_px or 1.0
-    of_classes = class_loss(plan.loss, torch.tensor(plan.class_weights, device=device) if plan.class_weights else None)
+    weights = torch.tensor(plan.class_weights, device=device) if plan.class_weights else None
+    of_classes = class_loss(plan.loss, weights, gamma=plan.gamma, alpha=plan.alpha)
+    of_masks = class_loss(plan.mask_loss, gamma=plan.gamma, alpha=plan.alpha)
     if plan.network == "mask-rcnn":
         return Lesson(
             detection_targets(diameter_px),
             lambda patches, truths, rng: detection_batch(patches, truths, int(rng.integers(2**63)), device),
-            partial(detection_loss, criteria=criteria_of(of_classes, class_loss(plan.mask_loss))),
+            partial(detection_loss, criteria=criteria_of(of_classes, of_masks)),
         )
     if plan.task == "objects":
         return Lesson(

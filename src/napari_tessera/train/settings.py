@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from napari_tessera.errors import ParameterError
 from napari_tessera.spec import Declaration, Range, ShownIf
+from napari_tessera.train.lists import numbers
 
 Loss = Literal["combined", "dice", "weighted-ce", "focal"]
 NetworkKind = Literal["unet", "mask-rcnn"]
@@ -50,6 +51,9 @@ class Training:
     class_weights : str
         How much a pixel (of a Mask R-CNN: a box) of each class counts, background first, such as 1,5,5; or "balanced":
         the rarer the more. Auto: all the same. The U-Net of objects has three classes: background, object, border.
+    gamma, alpha : float
+        Of the focal loss: how little a pixel counts of which the network is sure already (0: as much as any other), and
+        the weight of all classes but the background, whose own is 1 − `alpha`.
     start_from : str
         Name or path of a model whose weights are learnt further; it says `widths` and `diameter`, too. "nothing" begins
         with random weights. For a Mask R-CNN, "coco" is the published one (downloaded, 170 MB), as is its file's path.
@@ -73,6 +77,7 @@ class Training:
     intensity_changes : float
         How strongly brightness, contrast, sharpness and noise of the patches are changed at random: more for images of
         many microscopes, less where outlines in the labels follow the glow around objects; 0 leaves them as they are.
+        Auto: 1, and 0.3 for painted classes, since what is painted on are mostly images of one kind.
     balance : str
         Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
         than their number alone would have it.
@@ -111,6 +116,8 @@ class Training:
     loss: Loss = "combined"
     mask_loss: Annotated[Loss, ShownIf("network", "mask-rcnn")] = "combined"
     class_weights: str | None = None
+    gamma: Annotated[float, Range(0, 10, step=0.5), ShownIf("loss", "focal")] = 2.0
+    alpha: Annotated[float, Range(0.01, 0.99, step=0.05), ShownIf("loss", "focal")] = 0.25
     start_from: str = NOTHING
     steps: Annotated[int, Range(1, 10_000_000)] = 2000
     epochs: Annotated[float | None, Range(0.01, 1_000_000)] = None
@@ -120,7 +127,7 @@ class Training:
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
     batch: Annotated[int, Range(1, 1024)] = 4
     widths: str | None = None
-    intensity_changes: Annotated[float, Range(0, 2, step=0.1)] = 1.0
+    intensity_changes: Annotated[float | None, Range(0, 2, step=0.1)] = None
     balance: str | None = None
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     precision: Literal["auto", "mixed", "full"] = "auto"
@@ -215,32 +222,3 @@ def check_weights(settings: Training) -> None:
         )
     if settings.class_weights != BALANCED:
         numbers(settings.class_weights, "class_weights")
-
-
-def numbers(text: str, parameter: str) -> tuple[float, ...]:
-    """Read numbers above 0 separated by commas.
-
-    Raises
-    ------
-    ParameterError
-
-    Examples
-    --------
-    >>> numbers("1, 2.5", "class_weights")
-    (1.0, 2.5)
-    """
-    try:
-        found = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or not all(0 < value < float("inf") for value in found):
-        raise ParameterError(
-            f"Training: `{parameter}` is {text!r}, but it must be numbers above 0 with commas between, such as 1,2,4.",
-            parameter,
-        )
-    return found
-
-
-def words(text: str | None) -> tuple[str, ...]:
-    """Read words separated by commas."""
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
