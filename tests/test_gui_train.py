@@ -1,14 +1,17 @@
 """Training, as a user does it: paint, press Train, watch, stop or cancel, use the model."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QPushButton
 from scenes_to_learn import halves, squares, strokes
 from test_train_cli import same_weights
 
 import napari_tessera as tessera
-from napari_tessera.gui.annotation import class_names
+from napari_tessera.gui.annotation import class_names, new_annotation
+from napari_tessera.gui.autosave import Autosave
 from napari_tessera.gui.layer_box import PREVIEW
 
 TINY = {"start_from": "nothing", "patch": 32, "batch": 1, "validations": 2, "threads": 1, "widths": "4,8"}
@@ -60,7 +63,7 @@ def own_layers(viewer):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_unet_of_classes_is_trained_saved_and_predicts(loss, widget, viewer, train, own_models):
     train(paint_halves(widget, viewer, loss=loss))
-    assert widget.learnt.trained.path == own_models / "fine-tuned.safetensors"
+    assert widget.after.learnt.trained.path == own_models / "fine-tuned.safetensors"
     labels = tessera.unet(halves(), model="fine-tuned", output="classes")
     assert labels.shape == halves().shape
 
@@ -73,7 +76,7 @@ def test_a_network_of_objects_is_trained_stopped_saved_and_predicts(network, los
     qtbot.waitUntil(widget.bar.stop_button.isEnabled, timeout=120_000)
     widget.bar.stop_button.click()
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
-    assert not widget.learnt.trained.is_finished
+    assert not widget.after.learnt.trained.is_finished
     found = tessera.segment(network.replace("-", "_"), squares()[0], model="fine-tuned")
     assert found.labels.shape == (64, 64)
 
@@ -84,12 +87,12 @@ def test_what_was_stopped_goes_on_to_its_end(widget, viewer, train, qtbot):
     qtbot.waitUntil(widget.bar.stop_button.isEnabled, timeout=120_000)
     widget.bar.stop_button.click()
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
-    stopped_at = widget.learnt.trained.header["training"]["steps"]
+    stopped_at = widget.after.learnt.trained.header["training"]["steps"]
     assert stopped_at < 200
     viewer.layers[-1].data = np.zeros_like(strokes())  # painting went on meanwhile
     widget.bar.go_on_button.click()
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
-    assert widget.learnt.trained.header["training"]["steps"] == 200
+    assert widget.after.learnt.trained.header["training"]["steps"] == 200
 
 
 def test_cancel_leaves_the_layers_and_no_model(widget, viewer, qtbot, own_models):
@@ -110,7 +113,7 @@ def test_the_weights_are_those_of_python(widget, viewer, train, tmp_path):
     train(paint_halves(widget, viewer, steps=4, seed=3))
     other = tmp_path / "other.safetensors"
     tessera.fine_tune(halves(), strokes(), other, **TINY, task="classes", steps=4, seed=3, classes="background,class 2")
-    assert same_weights(widget.learnt.trained.path, other)
+    assert same_weights(widget.after.learnt.trained.path, other)
 
 
 def test_classes_are_named_as_in_the_widget(widget, viewer, train):
@@ -119,7 +122,7 @@ def test_classes_are_named_as_in_the_widget(widget, viewer, train):
     widget.classes.rows[1].name.editingFinished.emit()
     assert class_names(viewer.layers[-1]) == ["background", "bright"]
     train(widget)
-    assert widget.learnt.trained.header["classes"] == ["background", "bright"]
+    assert widget.after.learnt.trained.header["classes"] == ["background", "bright"]
 
 
 def test_the_live_prediction_is_a_layer_of_its_own_that_is_never_offered(widget, viewer, qtbot):
@@ -187,7 +190,7 @@ def test_two_images_are_learnt_together(widget, viewer, train):
     pair.new_button.click()
     viewer.layers[-1].data = strokes()
     train(widget)
-    assert widget.learnt.trained.header["training"]["images"]["train"] == ["halves", "turned"]
+    assert widget.after.learnt.trained.header["training"]["images"]["train"] == ["halves", "turned"]
 
 
 def test_scores_before_and_after_are_shown(widget, viewer, train, tmp_path):
@@ -207,3 +210,90 @@ def test_closing_the_widget_ends_the_training(widget, viewer, qtbot):
     viewer.window.remove_dock_widget(widget)
     qtbot.waitUntil(lambda: not runner.is_running, timeout=10_000)
     assert not [layer for layer in viewer.layers if PREVIEW in layer.metadata]
+
+
+def test_the_prediction_becomes_paint_and_the_next_training_starts_from_it(widget, viewer, train, qtbot):
+    paint_halves(widget, viewer)
+    paint = viewer.layers[-1]
+    train(widget)
+    qtbot.waitUntil(lambda: widget.live.layer is not None, timeout=60_000)
+    widget.correct_box.button.click()
+    qtbot.waitUntil(lambda: "painted as predicted" in widget.bar.message.text(), timeout=30_000)
+    painted = strokes() > 0
+    np.testing.assert_array_equal(paint.data[painted], strokes()[painted])
+    assert (paint.data > 0).sum() > painted.sum()
+    assert widget.form.values["start_from"] == "fine-tuned"
+    paint.undo()
+    np.testing.assert_array_equal(paint.data, strokes())
+
+
+def test_a_click_accepts_what_is_under_it(widget, viewer, train, qtbot):
+    paint_halves(widget, viewer)
+    paint = viewer.layers[-1]
+    train(widget)
+    qtbot.waitUntil(lambda: widget.live.layer is not None, timeout=60_000)
+    widget.correct_box.where.value = "where I click"
+    widget.correct_box.button.click()
+    on_click = viewer.mouse_drag_callbacks[-1]
+
+    class Click:
+        position = (5.0, 70.0)
+
+    on_click(viewer, Click())
+    qtbot.waitUntil(lambda: paint.data[5, 70] > 0, timeout=30_000)
+
+
+def test_the_network_looks_at_the_plane_in_view(widget, viewer, qtbot):
+    stack = np.stack([halves()] * 4)
+    image = viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.5), translate=(1, 3, 5))
+    widget.form.values = TINY | {"task": "classes", "steps": 100_000}
+    widget.pairs.first.new_button.click()
+    paint = viewer.layers[-1]
+    paint.data = np.stack([strokes()] * 4)
+    viewer.dims.set_current_step(0, 2)
+    widget.bar.run_button.click()
+    qtbot.waitUntil(lambda: widget.live.layer is not None, timeout=120_000)
+    live = widget.live.layer
+    assert live.data.shape == (1, 64, 80)
+    np.testing.assert_array_equal(live.scale, image.scale)
+    np.testing.assert_array_equal(live.translate, (5, 3, 5))
+    assert viewer.layers.index(live) < viewer.layers.index(paint)
+    widget.bar.cancel_button.click()
+    qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
+
+
+def test_what_suits_the_network_is_offered_to_start_from(widget):
+    assert "coco" not in widget.form.start.combo.choices
+    widget.form.fields["network"].value = "mask-rcnn"
+    assert {"nuclei-mask-rcnn", "coco", "nothing"} <= set(widget.form.start.combo.choices)
+    assert "nuclei-unet" not in widget.form.start.combo.choices
+    assert widget.form.values["start_from"] == "nuclei-mask-rcnn"
+    assert widget.form.values["task"] == "objects"
+
+
+def test_settings_without_effect_are_not_shown(widget):
+    assert not widget.form.fields["class_weights"].native.isHidden()
+    widget.form.fields["loss"].value = "dice"
+    assert widget.form.fields["class_weights"].native.isHidden()
+    assert "class_weights" not in widget.form.values
+
+
+def test_paint_of_a_session_that_was_lost_is_offered_back(
+    viewer, open_widget, qtbot, own_annotations, tmp_path, monkeypatch
+):
+    image = viewer.add_image(halves(), name="halves")
+    saving = Autosave(viewer)
+    paint = new_annotation(viewer, image, "YX", ["background", "bright"])
+    saving.watch(paint, image)
+    paint.data_setitem((np.array([3, 3]), np.array([4, 5])), 2)
+    assert saving.save_now(30)
+    shutil.copytree(own_annotations, tmp_path / "crashed")  # as it lies on the disk at this moment
+    monkeypatch.setenv("TESSERA_ANNOTATIONS", str(tmp_path / "crashed"))
+    viewer.layers.remove(paint)
+    saving.close()
+    widget = open_widget("Train")
+    assert not widget.rescue.isHidden()
+    widget.rescue._lines[0].findChildren(QPushButton)[0].click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=30_000)
+    assert viewer.layers[-1].data[3, 4] == 2
+    assert widget.pairs.first.paint is viewer.layers[-1]

@@ -12,7 +12,7 @@ from napari_tessera.gui.fields import make_field
 from napari_tessera.gui.model_card import CARD_STYLE
 from napari_tessera.gui.rows import Rows
 from napari_tessera.gui.train_budget import BudgetBox
-from napari_tessera.gui.train_start import StartField
+from napari_tessera.gui.train_start import COCO, StartField
 from napari_tessera.spec import Parameter
 from napari_tessera.train.settings import DECLARATION, NOTHING
 
@@ -22,7 +22,7 @@ LENGTHS = ("minutes", "epochs", "steps")
 SAID_ELSEWHERE = (*LENGTHS, "painted", "classes", "name", "title")
 OF_FILES = ("ignore", "balance", "card", "summary", "licence", "cite", "save_every")
 """Settings for trainings on folders, or for models that are published."""
-FIXED_BY_MODEL = ("widths", "diameter")
+FIXED_BY_MODEL, FIXED_BY_COCO = ("widths", "diameter"), ("widths",)
 NOT_WITH_DICE = ("class_weights",)
 WHEN_TO_USE = {
     "combined": "Cross-entropy and half of Dice: steady, and fair to rare classes. Right for most images.",
@@ -127,7 +127,7 @@ class TrainForm:
         if not self._has_volumes:
             hidden.add("ndim")
         if values["start_from"] != NOTHING:
-            hidden.update(FIXED_BY_MODEL)
+            hidden.update(FIXED_BY_COCO if values["start_from"] == COCO else FIXED_BY_MODEL)
         if values["loss"] == "dice":
             hidden.update(NOT_WITH_DICE)
         matter = {name for name, field in self.fields.items() if field.parameter.matters(values)}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qtpy.QtCore import Qt, QUrl, Signal
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_tessera.forecast import in_time
@@ -17,10 +16,6 @@ from napari_tessera.gui.wording import tooltip
 LOSS_COLOUR, SCORE_COLOUR = "#e69f00", "#2f9ee0"
 ON_PAINT = "on the paint held back"
 OPEN_HELP = "Open the widget that runs this model, with the model chosen."
-CORRECT_HELP = (
-    "Turn the prediction in view into paint where nothing is painted yet, put right what is wrong, and train further "
-    "from this model. Ctrl-Z takes it back."
-)
 
 
 def wrapped(style: str = "") -> QLabel:
@@ -66,13 +61,12 @@ class Outcome(QWidget):
 
     Attributes
     ----------
-    open_asked, correct_asked : Signal
+    open_asked : Signal
     """
 
     open_asked = Signal()
-    correct_asked = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, next_step: QWidget) -> None:
         super().__init__()
         self.saved = wrapped()
         self.scores = QGridLayout()
@@ -80,14 +74,11 @@ class Outcome(QWidget):
         self.open_button = QPushButton("Use the model")
         self.open_button.setToolTip(tooltip(OPEN_HELP))
         self.open_button.clicked.connect(self.open_asked.emit)
-        self.correct_button = QPushButton("Correct and go on")
-        self.correct_button.setToolTip(tooltip(CORRECT_HELP))
-        self.correct_button.clicked.connect(self.correct_asked.emit)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.saved)
         layout.addLayout(self.scores)
-        layout.addWidget(self.correct_button)
+        layout.addWidget(next_step)
         layout.addWidget(self.open_button)
         self.hide()
 
@@ -115,8 +106,3 @@ def said_of(course: Course) -> str:
     if left is None or not course.steps:
         return f"{course.text} …" if course.text else "Starting …"
     return f"Step {course.step} of {course.steps}, {in_time(left)} left."
-
-
-def open_report(path: str) -> None:
-    """Open the page about a training."""
-    QDesktopServices.openUrl(QUrl.fromLocalFile(path))

@@ -13,10 +13,12 @@ from napari_tessera.gui.panel import WIDTH_PX
 from napari_tessera.gui.rows import AsTallAsContent, Rows, Shrinking, column_of
 from napari_tessera.gui.train_bar import TrainBar
 from napari_tessera.gui.train_classes import ClassBox
+from napari_tessera.gui.train_correct import CorrectBox
 from napari_tessera.gui.train_form import TrainForm
 from napari_tessera.gui.train_name import free_name
 from napari_tessera.gui.train_outcome import CourseView, Outcome, wrapped
 from napari_tessera.gui.train_pairs import PairBox, PairsBox
+from napari_tessera.gui.train_rescue import RescueBox
 from napari_tessera.gui.train_section import Section
 from napari_tessera.gui.train_sight import Shown
 from napari_tessera.gui.wording import tooltip
@@ -41,7 +43,9 @@ class TrainPanel(QWidget):
     name : magicgui line edit
     bar : TrainBar
     course_view : CourseView
+    correct_box : CorrectBox
     outcome : Outcome
+    rescue : RescueBox
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -55,7 +59,9 @@ class TrainPanel(QWidget):
         let_shrink(self.name.native)
         self.bar = TrainBar()
         self.course_view = CourseView()
-        self.outcome = Outcome()
+        self.correct_box = CorrectBox()
+        self.outcome = Outcome(self.correct_box)
+        self.rescue = RescueBox(viewer)
         self._lay_out()
         self.pairs.on_change(self.follow)
         self.pairs.new_asked.connect(self.add_annotation)
@@ -127,6 +133,7 @@ class TrainPanel(QWidget):
         layout = QVBoxLayout(content)
         layout.setContentsMargins(8, 6, 8, 8)
         layout.setSpacing(8)
+        layout.addWidget(self.rescue)
         layout.addWidget(self.summary)
         layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
         layout.addWidget(self.bar)

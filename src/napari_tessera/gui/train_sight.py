@@ -62,6 +62,8 @@ class LiveLayer(QObject):
     sight : Sight or None
         What is in view; read by the thread that trains.
     layer : napari.layers.Labels or None
+    of : Shown or None
+        The image that the layer is of.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -70,7 +72,7 @@ class LiveLayer(QObject):
         self.shown: Sequence[Shown] = ()
         self.sight: Sight | None = None
         self.layer: Labels | None = None
-        self.step = 0
+        self.of: Shown | None = None
         self._callbacks: list[Callable[[], Any]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -96,7 +98,7 @@ class LiveLayer(QObject):
         if of.paint not in self.viewer.layers:
             return
         labels, translate = laid_out(seen, of)
-        self.step = seen.step
+        self.of = of
         if self.layer is None or self.layer not in self.viewer.layers or self.layer.ndim != labels.ndim:
             self._add(of, labels, translate)
             return

@@ -1,4 +1,4 @@
-"""Which model to learn further: a box of those that suit, and "nothing"."""
+"""Which model to learn further: a box of those that suit, "nothing", and the published weights of a Mask R-CNN."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
 """Kinds of networks as the settings name them, and as model files do."""
 FROM_NOTHING = "Nothing (random weights)"
-ON_NOTHING = "Learns from your paint alone. That takes more paint and more time than to start from a model."
+COCO = "coco"
+FROM_COCO = "COCO (everyday things)"
+ON_OTHERS = {
+    NOTHING: "Learns from your paint alone. That takes more paint and more time than to start from a model.",
+    COCO: "The published network, which knows the things of everyday photographs: for objects that no model here "
+    "knows. It is large, and downloaded once (170 MB).",
+}
 
 
 class StartField(ModelField):
@@ -30,7 +36,7 @@ class StartField(ModelField):
         """Offer what suits these settings; a model that does not is replaced by the first that does."""
         self.network, self.task, self.ndim = network, task, ndim
         self.refresh()
-        if self.value != NOTHING and self.value not in self.entries:
+        if self.value not in (*self.entries, *(value for _, value in self.other_choices())):
             self.value = self.first()
 
     def first(self) -> str:
@@ -38,15 +44,16 @@ class StartField(ModelField):
         return next((name for name, entry in self.entries.items() if not entry.error), NOTHING)
 
     def other_choices(self) -> list[tuple[str, str]]:
-        """Offer to start from nothing."""
-        return [(FROM_NOTHING, NOTHING)]
+        """Offer to start from the published weights, or from nothing."""
+        published = [(FROM_COCO, COCO)] if self.network == "mask-rcnn" else []
+        return [*published, (FROM_NOTHING, NOTHING)]
 
     def _fits(self, entry: ModelEntry) -> bool:
         is_of_kind = entry.kind == KINDS[self.network] and entry.ndim == self.ndim
         return bool(entry.error) or (is_of_kind and (self.task == "classes" or entry.task == "objects"))
 
     def _show_card(self) -> None:
-        if self.value == NOTHING:
-            self.below.say(ON_NOTHING)
+        if self.value in ON_OTHERS:
+            self.below.say(ON_OTHERS[self.value])
         else:
             super()._show_card()

@@ -6,28 +6,27 @@ import threading
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_warning
+from napari.layers import Labels
 from qtpy.QtCore import QEvent, QTimer
 
 from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
-from napari_tessera.gui.latest import Latest
+from napari_tessera.gui.annotation import annotation_facts, is_annotation
+from napari_tessera.gui.autosave import Autosave
+from napari_tessera.gui.train_after import AfterTraining
 from napari_tessera.gui.train_course import Course, noted
 from napari_tessera.gui.train_name import free_name, path_for
-from napari_tessera.gui.train_outcome import open_report, said_of
+from napari_tessera.gui.train_outcome import said_of
 from napari_tessera.gui.train_panel import TrainPanel
 from napari_tessera.gui.train_sight import LiveLayer
 from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.lesson import Lesson, holding_still
 from napari_tessera.looking_on import Learnt, learning
-from napari_tessera.sight import Seen, looking_at
 from napari_tessera.train.settings import DECLARATION
 
 SECONDS_TO_STOP = 1.0
 SAVE_AFTER_MS = 500
-WIDGETS = {"unet": "U-Net", "mask-rcnn": "Mask R-CNN"}
-PLUGIN = "napari-tessera"
 
 
 class TrainWidget(TrainPanel):
@@ -38,9 +37,9 @@ class TrainWidget(TrainPanel):
         super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self.runner = Runner()
         self.live = LiveLayer(self.viewer)
-        self.latest = Latest()
+        self.after = AfterTraining(self, self.live)
+        self.autosave = Autosave(self.viewer)
         self.course = Course()
-        self.learnt: Learnt | None = None
         self.lesson: Lesson | None = None
         self._stopping = threading.Event()
         self.form.values = settings.load(DECLARATION)
@@ -49,6 +48,7 @@ class TrainWidget(TrainPanel):
         self._save_timer.setInterval(SAVE_AFTER_MS)
         self._save_timer.timeout.connect(lambda: settings.save(DECLARATION, self.form.values))
         self._connect()
+        self.save_paint()
 
     def train(self) -> None:
         """Begin a training; while one is under way, nothing happens."""
@@ -89,27 +89,11 @@ class TrainWidget(TrainPanel):
         self.lesson = yield from holding_still(lesson)
         return (yield from learning(self.lesson, lambda: self.live.sight, self._stopping.is_set))
 
-    def open_model(self) -> None:
-        """Open the widget that runs the model, with the model chosen."""
-        if self.learnt is None:
-            return
-        window = getattr(self.viewer, "window", None)
-        if window is None:
-            show_warning("There is no window to open a widget in.")
-            return
-        _, widget = window.add_plugin_dock_widget(PLUGIN, WIDGETS[self._network()])
-        widget.form.fields["model"].value = self.learnt.trained.path.stem
-
-    def look(self) -> None:
-        """Show what the trained model says of the part in view."""
-        learnt, sight = self.learnt, self.live.sight
-        if learnt is None or sight is None or self.runner.is_running or sight.index >= len(learnt.paintings):
-            return
-        painting = learnt.paintings[sight.index]
-        job = looking_at(
-            learnt.trained.path, painting, sight, learnt.trained.header, learnt.diameters_px.get(painting.name)
-        )
-        self.latest.ask(None, job)
+    def save_paint(self) -> None:
+        """Save the paint of all pairs in the background, from now on."""
+        for pair in self.pairs.pairs:
+            if pair.image is not None and pair.paint is not None and is_annotation(pair.paint):
+                self.autosave.watch(pair.paint, pair.image)
 
     def reset_choices(self, *_: Any) -> None:
         """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
@@ -118,9 +102,10 @@ class TrainWidget(TrainPanel):
     def shut_down(self) -> None:
         """Stop everything; called when the widget goes."""
         self.runner.cancel()
-        self.latest.stop()
+        self.after.forget()
         self.runner.wait(SECONDS_TO_STOP)
         self.live.close()
+        self.autosave.close()
 
     def event(self, event: QEvent | None) -> bool:
         """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
@@ -129,9 +114,8 @@ class TrainWidget(TrainPanel):
         return super().event(event)
 
     def _start(self, lesson: Lesson) -> None:
-        self.latest.stop()
+        self.after.forget()
         self._stopping = threading.Event()
-        self.learnt = None
         self.course = Course()
         self.live.take_away()
         self.live.follow(self.shown())
@@ -158,15 +142,12 @@ class TrainWidget(TrainPanel):
     def _on_returned(self, learnt: Learnt) -> None:
         self._on_ended()
         self._show_course()
-        self.learnt = learnt
-        name, network = learnt.trained.path.stem, self._network()
-        self.outcome.show_outcome(name, WIDGETS[network], learnt.scores_before, learnt.scores)
+        self.after.begin(learnt)
         how = "Trained" if learnt.trained.is_finished else "Stopped: the best so far is saved"
         record = learnt.trained.header["training"]
         self.bar.say(f"{how}. The weights of step {record['best_step']} were kept, {record['seconds']} s of training.")
         self.bar.offer_to_go_on(not learnt.trained.is_finished)
         self.name.value = free_name()
-        self.look()
 
     def _on_failed(self, error: BaseException) -> None:
         self._on_ended()
@@ -186,18 +167,19 @@ class TrainWidget(TrainPanel):
     def _on_ended(self) -> None:
         self.show_training(False)
 
-    def _network(self) -> str:
-        return str(self.lesson.settings["network"]) if self.lesson is not None else "unet"
+    def _on_restored(self, layer: Labels) -> None:
+        image = annotation_facts(layer).get("image", "")
+        said = "" if self._choose(layer) else f" Open the image {image!r} to go on with it."
+        self.bar.say(f"{layer.name!r} is back.{said}")
 
-    def _show_seen(self, _: Any, seen: Seen) -> None:
-        if not self.runner.is_running:
-            self.live.show(seen)
-
-    def _open_report(self) -> None:
-        if self.learnt is None:
-            self.bar.say("There is no report yet: it is written at the end of a training.")
-        else:
-            open_report(str(self.learnt.trained.report))
+    def _choose(self, layer: Labels) -> bool:
+        """Choose a layer of paint for the image that it was painted on; say whether there is one."""
+        self.pairs.refresh()
+        for pair in self.pairs.pairs:
+            if pair.image is not None and pair.fits(layer):
+                pair.paint = layer
+                return True
+        return False
 
     def _connect(self) -> None:
         self.bar.run_asked.connect(self.train)
@@ -205,18 +187,20 @@ class TrainWidget(TrainPanel):
         self.bar.stop_asked.connect(self.stop)
         self.bar.cancel_asked.connect(self.cancel)
         self.bar.menu.addAction("Restore defaults", self.form.restore_defaults)
-        self.bar.menu.addAction("Open the report of the training", self._open_report)
+        self.bar.menu.addAction("Open the report of the training", self.after.open_report)
         self.runner.progressed.connect(self._on_progress)
         self.runner.returned.connect(self._on_returned)
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(self._on_cancelled)
-        self.outcome.open_asked.connect(self.open_model)
-        self.latest.ready.connect(self._show_seen)
-        self.latest.failed.connect(self.bar.show_error)
-        self.live.on_move(self.look)
+        self.outcome.open_asked.connect(self.after.open_model)
+        self.correct_box.asked.connect(self.after.correct)
+        self.rescue.restored.connect(self._on_restored)
+        self.rescue.failed.connect(self.bar.show_error)
+        self.autosave.failed.connect(lambda why: self.bar.say(why, is_warning=True))
         self.form.on_change(self._save_timer.start)
         self.form.start.on_failure(self.bar.show_error)
         self.pairs.on_change(self.bar.clear_error)
-        runner, latest = self.runner, self.latest
+        self.pairs.on_change(self.save_paint)
+        runner, latest = self.runner, self.after.latest
         self.destroyed.connect(lambda: runner.cancel())
         self.destroyed.connect(lambda: latest.stop())

@@ -1,0 +1,106 @@
+"""What can be done with a model that was just trained: look through it, correct it, open it, read its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtCore import QObject, QUrl
+from qtpy.QtGui import QDesktopServices
+
+from napari_tessera.errors import InputError
+from napari_tessera.gui.accepting import Accepted
+from napari_tessera.gui.latest import Latest
+from napari_tessera.gui.train_correct import Correcting
+from napari_tessera.gui.train_panel import TrainPanel
+from napari_tessera.gui.train_sight import LiveLayer
+from napari_tessera.looking_on import Learnt
+from napari_tessera.sight import Seen, looking_at
+
+WIDGETS = {"unet": "U-Net", "mask-rcnn": "Mask R-CNN"}
+"""Widgets by the network that they run."""
+PLUGIN = "napari-tessera"
+CLICK = "Click on what is predicted rightly: it becomes paint. Then put the rest right, and train."
+THEN = "Put right what is wrong, then press Train: it starts from the model just trained."
+
+
+class AfterTraining(QObject):
+    """Holds the model that was trained last.
+
+    Attributes
+    ----------
+    learnt : Learnt or None
+    """
+
+    def __init__(self, panel: TrainPanel, live: LiveLayer) -> None:
+        super().__init__()
+        self.panel = panel
+        self.viewer: ViewerModel = panel.viewer
+        self.live = live
+        self.learnt: Learnt | None = None
+        self.latest = Latest()
+        self.latest.ready.connect(self._show)
+        self.latest.failed.connect(panel.bar.show_error)
+        self.correcting = Correcting(self.viewer, live)
+        self.correcting.ended.connect(self._on_accepted)
+        self.correcting.failed.connect(panel.bar.show_error)
+        live.on_move(self.look)
+
+    @property
+    def widget_title(self) -> str:
+        """The widget that runs the model."""
+        assert self.learnt is not None
+        return WIDGETS[self.learnt.trained.header["training"]["settings"]["network"]]
+
+    def begin(self, learnt: Learnt) -> None:
+        """Show what came of a training."""
+        self.learnt = learnt
+        name = learnt.trained.path.stem
+        self.panel.outcome.show_outcome(name, self.widget_title, learnt.scores_before, learnt.scores)
+        self.look()
+
+    def forget(self) -> None:
+        """Let go of the model: another one is to be trained."""
+        self.learnt = None
+        self.latest.stop()
+        self.correcting.click(False)
+
+    def look(self) -> None:
+        """Show what the model says of the part in view."""
+        learnt, sight = self.learnt, self.live.sight
+        if learnt is None or sight is None or sight.index >= len(learnt.paintings):
+            return
+        painting = learnt.paintings[sight.index]
+        diameter_px = learnt.diameters_px.get(painting.name)
+        trained = learnt.trained
+        self.latest.ask(None, looking_at(trained.path, painting, sight, trained.header, diameter_px))
+
+    def open_model(self) -> None:
+        """Open the widget that runs the model, with the model chosen."""
+        window = getattr(self.viewer, "window", None)
+        if window is not None and self.learnt is not None:
+            _, widget = window.add_plugin_dock_widget(PLUGIN, self.widget_title)
+            widget.form.fields["model"].value = self.learnt.trained.path.stem
+
+    def correct(self) -> None:
+        """Take the prediction over where the user agrees with it; the next training starts from this model."""
+        if self.learnt is None:
+            return
+        self.panel.form.start.value = self.learnt.trained.path.stem
+        self.correcting.take(self.panel.correct_box.where.value)
+        if self.correcting.is_clicking:
+            self.panel.bar.say(CLICK)
+
+    def open_report(self) -> None:
+        """Open the page about the training."""
+        if self.learnt is None:
+            self.panel.bar.show_error(InputError("There is no report yet: it is written at the end of a training."))
+        else:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.learnt.trained.report)))
+
+    def _show(self, _: Any, seen: Seen) -> None:
+        if self.learnt is not None:
+            self.live.show(seen)
+
+    def _on_accepted(self, accepted: Accepted) -> None:
+        self.panel.bar.say(f"{accepted} {THEN}")

@@ -1,0 +1,99 @@
+"""Paint of a session that did not end well, offered back; and the paint of this one, saved as it grows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Labels
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+
+from napari_tessera.errors import TesseraError
+from napari_tessera.gui.autosave import Saved, discard, left_over, restoring
+from napari_tessera.gui.run_bar import NOTE_STYLE
+from napari_tessera.gui.train_outcome import wrapped
+from napari_tessera.gui.worker import Runner
+
+MOST_SHOWN = 3
+
+
+class RescueBox(QWidget):
+    """A line for each annotation that was left over, with buttons to have it back or to let it go.
+
+    Attributes
+    ----------
+    restored, failed : Signal
+        With the new layer, or with the error.
+    """
+
+    restored = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.runner = Runner()
+        self.runner.returned.connect(self._on_restored)
+        self.runner.failed.connect(self.failed.emit)
+        self._lines: list[QWidget] = []
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what there is by now."""
+        for line in self._lines:
+            self._layout.removeWidget(line)
+            line.hide()
+            line.deleteLater()
+        try:
+            found = left_over()[:MOST_SHOWN]
+        except OSError:
+            found = []
+        self._lines = [self._line(saved) for saved in found]
+        for line in self._lines:
+            self._layout.addWidget(line)
+        self.setVisible(bool(found))
+
+    def restore(self, saved: Saved) -> None:
+        """Read an annotation in a thread, and add it as a new layer."""
+        if not self.runner.is_running:
+            self.runner.start(restoring(saved))
+
+    def discard(self, saved: Saved) -> None:
+        """Delete what was saved."""
+        try:
+            discard(saved)
+        except TesseraError as error:
+            self.failed.emit(error)
+        self.refresh()
+
+    def _line(self, saved: Saved) -> QWidget:
+        line = QWidget()
+        layout = QVBoxLayout(line)
+        layout.setContentsMargins(0, 0, 0, 0)
+        said = wrapped(NOTE_STYLE)
+        said.setText(
+            f"Kept from a session that did not end well: {saved.name!r}, {saved.painted_px:,} pixels, "
+            f"{saved.changed:%d %B, %H:%M}."
+        )
+        layout.addWidget(said)
+        buttons = QHBoxLayout()
+        actions: dict[str, Callable[[Saved], None]] = {"Restore": self.restore, "Discard": self.discard}
+        for title, action in actions.items():
+            button = QPushButton(title)
+            button.clicked.connect(partial(self._act, action, saved))
+            buttons.addWidget(button)
+        layout.addLayout(buttons)
+        return line
+
+    def _act(self, action: Callable[[Saved], None], saved: Saved, *_: Any) -> None:
+        action(saved)
+
+    def _on_restored(self, layer: Labels) -> None:
+        self.viewer.add_layer(layer)
+        self.restored.emit(layer)
+        self.refresh()
