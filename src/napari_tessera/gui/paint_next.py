@@ -1,0 +1,224 @@
+"""A small box that says where to paint next: it finds where a model is least sure, and goes from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer, Shapes
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_tessera.errors import InputError, TesseraError
+from napari_tessera.gui.layers import array_of, labels_of, place
+from napari_tessera.gui.paint_next_regions import go_to, regions_layer
+from napari_tessera.gui.wording import tooltip
+from napari_tessera.gui.worker import Runner
+from napari_tessera.jobs import Job, Progress
+from napari_tessera.lesson import Given
+from napari_tessera.sparse import SparseArray
+from napari_tessera.where_to_paint import where_to_paint
+
+if TYPE_CHECKING:
+    from napari_tessera.train.least_sure import Unsure
+
+FIND, CANCEL = "Where to paint next", "Cancel"
+HELP = "Look through the image for the places where the model is least sure: paint there teaches it most."
+NEXT_HELP = "Go to the next place, on whatever plane it is."
+SURE = "The model is sure of all that it looked at. Paint where you see that it is wrong."
+SECONDS_TO_STOP = 1.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to look through, and with which model.
+
+    Attributes
+    ----------
+    image : napari.layers.Layer
+    axes : str
+        One letter for each axis of the image's array.
+    model : Path
+    annotation : napari.layers.Labels or None
+        What is painted there is left out.
+    ndim : {2, 3}
+        How many of the last axes are seen together.
+    diameter_px : float or None
+        Usual diameter of the objects; None means estimated.
+    """
+
+    image: Layer
+    axes: str
+    model: Path
+    annotation: Labels | None = None
+    ndim: int = 2
+    diameter_px: float | None = None
+
+    def given(self) -> Given:
+        """Return the arrays."""
+        image = array_of(self.image)
+        spatial = place(self.image, self.axes).spatial
+        size = dict(zip(spatial.axes, spatial.scale, strict=True))
+        sides = [length for length, axis in zip(image.shape, self.axes, strict=True) if axis != "C"]
+        paint = SparseArray(sides, "uint8") if self.annotation is None else labels_of(self.annotation, self.axes)
+        return Given(self.image.name, image, paint, self.axes, abs(size.get("Z", size["X"]) / size["X"]))
+
+
+class PaintNext(QWidget):
+    """The button "Where to paint next", and the one to go on.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    asked : function () -> Asked
+        Says what to look through; it may raise a `TesseraError`, which is shown.
+
+    Attributes
+    ----------
+    layer : napari.layers.Shapes or None
+        The places, least sure first.
+    current : int
+        Which of them was gone to.
+    """
+
+    def __init__(self, viewer: ViewerModel, asked: Callable[[], Asked]) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.layer: Shapes | None = None
+        self.current = -1
+        self._ask = asked
+        self._asked: Asked | None = None
+        self.runner = Runner()
+        self.runner.progressed.connect(self._on_progress)
+        self.runner.returned.connect(self._on_found)
+        self.runner.failed.connect(self._on_failed)
+        self.runner.cancelled.connect(lambda: self._on_ended("Cancelled."))
+        self.find_button = QPushButton(FIND)
+        self.find_button.setToolTip(tooltip(HELP))
+        self.find_button.clicked.connect(self.press)
+        self.next_button = QPushButton("Next")
+        self.next_button.setToolTip(tooltip(NEXT_HELP))
+        self.next_button.clicked.connect(self.go_on)
+        self.progress_bar = QProgressBar()
+        self.message = QLabel()
+        self._lay_out()
+
+    def press(self) -> None:
+        """Find the places, or stop looking for them."""
+        if self.runner.is_running:
+            self.runner.cancel()
+            return
+        try:
+            self._asked = self._ask()
+            job = looking(self._asked)
+        except TesseraError as error:
+            self._say(str(error))
+            return
+        self.find_button.setText(CANCEL)
+        self.next_button.hide()
+        self.progress_bar.setValue(0)
+        self.progress_bar.show()
+        self._say("Looking where the model is least sure …")
+        self.runner.start(job)
+
+    def go_on(self) -> None:
+        """Go to the next place; after the last one comes the first."""
+        if self.layer is None or self.layer not in self.viewer.layers or not len(self.layer.data):
+            self.next_button.hide()
+            self._say("The places are gone. Look for them again.")
+            return
+        count = len(self.layer.data)
+        self.current = (self.current + 1) % count
+        go_to(self.viewer, self.layer, self.current)
+        unsure = self.layer.features["unsure"].iloc[self.current]
+        self._say(f"Place {self.current + 1} of {count} ({unsure:.0%} unsure). Paint what is right there.")
+        annotation = self._asked.annotation if self._asked is not None else None
+        if annotation is not None and annotation in self.viewer.layers:
+            self.viewer.layers.selection.active = annotation
+
+    def forget(self) -> None:
+        """Take the places away: another model, or another image, has others."""
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
+        self.layer, self.current = None, -1
+        self.next_button.hide()
+        self._say("")
+
+    def close_down(self) -> None:
+        """Stop looking; called when the widget goes."""
+        self.runner.cancel()
+        self.runner.wait(SECONDS_TO_STOP)
+
+    def _on_progress(self, step: Progress) -> None:
+        if self.runner.is_running:
+            self.progress_bar.setValue(round(100 * step.fraction))
+
+    def _on_found(self, regions: Sequence[Unsure]) -> None:
+        self.forget()
+        self._on_ended(SURE)
+        asked = self._asked
+        if not regions or asked is None or asked.image not in self.viewer.layers:
+            return
+        active = self.viewer.layers.selection.active
+        self.layer = self.viewer.add_layer(regions_layer(regions, asked.image, asked.axes, asked.ndim))
+        self.viewer.layers.selection.active = active
+        self.next_button.show()
+        self.go_on()
+
+    def _on_failed(self, error: BaseException) -> None:
+        kind = "" if isinstance(error, TesseraError) else f"This should not have happened ({type(error).__name__}). "
+        self._on_ended(f"{kind}{error}")
+
+    def _on_ended(self, text: str) -> None:
+        self.find_button.setText(FIND)
+        self.progress_bar.hide()
+        self._say(text)
+
+    def _say(self, text: str) -> None:
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+
+    def _lay_out(self) -> None:
+        self.message.setWordWrap(True)
+        self.message.setTextFormat(Qt.TextFormat.PlainText)
+        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.progress_bar.setTextVisible(False)
+        self.progress_bar.setFixedHeight(8)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.find_button, 1)
+        buttons.addWidget(self.next_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(buttons)
+        for widget in (self.progress_bar, self.message):
+            layout.addWidget(widget)
+            widget.hide()
+        self.next_button.hide()
+
+
+def looking(asked: Asked) -> Job[Sequence[Unsure]]:
+    """Everything that is done in the thread.
+
+    Raises
+    ------
+    InputError
+        If the model is gone.
+    """
+    if not asked.model.is_file():
+        raise InputError(f"There is no model {asked.model.name!r} any more. Train one, or choose another.")
+    return _looking(asked, asked.given())
+
+
+def _looking(asked: Asked, given: Given) -> Job[Sequence[Unsure]]:
+    from napari_tessera.nn.loading import load_torch
+
+    yield from load_torch()
+    from napari_tessera.painted_images import painting_of
+
+    painting = painting_of(
+        given.name, given.image, given.paint, asked.ndim, axes=given.axes, anisotropy=given.anisotropy
+    )
+    return (yield from where_to_paint(asked.model, painting, asked.ndim, diameter_px=asked.diameter_px))
