@@ -184,6 +184,23 @@ def test_the_scale_without_objects_is_that_of_the_image():
     assert drive(find_scale(BrightDetector(30.0), view_of(squares(10, high=0)), Searching(), HALF))[0] == 1
 
 
+def test_objects_that_are_seen_only_when_smaller_are_found():
+    class Shortsighted(BrightDetector):
+        def detect(self, image, lowest_score=0.0):
+            found = super().detect(image, lowest_score)
+            return found.chosen(torch.nonzero(found.boxes[:, 2] - found.boxes[:, 0] < 20)[:, 0])
+
+    large = np.pad(np.full((40, 40), 0.9, np.float32), 40)
+    factor, _ = drive(find_scale(Shortsighted(10.0), view_of(large), Searching(), HALF))
+    assert factor == pytest.approx(10 / (40 * 2 / np.sqrt(np.pi)), rel=0.15)
+
+
+def test_the_scale_does_not_depend_on_the_score_that_is_asked_for():
+    high, low = (Acceptance(score=score) for score in (0.95, 0.1))
+    scales = [drive(find_scale(BrightDetector(20.0), view_of(squares(10)), Searching(), how))[0] for how in (high, low)]
+    assert scales[0] == scales[1] > 1.5
+
+
 def test_objects_at_another_scale_keep_their_outlines():
     labels, _, _ = found_in(squares(20), Searching(diameter_px=20), diameter_px=10)
     assert labels.max() == 6

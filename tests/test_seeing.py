@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny_models import bright_net
 
-from napari_tessera.jobs import drive
+from napari_tessera.jobs import Progress, drive
 from napari_tessera.large import scale as scales
-from napari_tessera.large.scale import bounded, windows_to_look_at
+from napari_tessera.large.scale import Bounds, bounded, search_scale, windows_to_look_at
 from napari_tessera.large.seeing import Looking, find_scale, see
 from napari_tessera.large.view import View
 from napari_tessera.nn.forward import Network
@@ -83,6 +83,30 @@ def test_pixels_that_are_far_apart_are_magnified_along_their_axis():
     assert volume.factors(2.0) == (6, 2, 2)
     assert volume.plane(1, 0).factors(2.0) == (6, 2)
     assert volume.plane(2, 0).factors(2.0, along_x=1.0) == (6, 2)
+
+
+def scale_found(seen_at, others=()):
+    """The scale of an image in which objects of 5 network pixels are seen at the scales `seen_at`, and then of 10."""
+
+    def look(window, factor):
+        yield Progress(0, 1, "Looking")
+        return factor
+
+    def diameter(found, factor):
+        return (5.0 if factor == seen_at[0] else 10.0) if factor in seen_at else None
+
+    return drive(search_scale(view_of(bright_square((40, 40))), 2, 10.0, look, diameter, Bounds(others=others)))[0]
+
+
+def test_a_scale_at_which_nothing_is_seen_is_not_taken():
+    assert scale_found(seen_at=[1.0, 2.0]) == 2
+    assert scale_found(seen_at=[1.0]) == 1
+
+
+def test_where_there_is_nothing_at_scale_1_others_are_looked_at():
+    assert scale_found(seen_at=[0.25, 0.5], others=(0.25, 2.0)) == 0.5
+    assert scale_found(seen_at=[2.0], others=(0.25, 2.0)) == 2
+    assert scale_found(seen_at=[3.0], others=(0.25, 2.0)) == 1
 
 
 def test_a_huge_image_is_not_magnified():

@@ -14,13 +14,17 @@ from napari_tessera.labels import run_starts
 from napari_tessera.large.detecting import detect
 from napari_tessera.large.found_objects import Rows, objects_of
 from napari_tessera.large.planes import stitch_planes
-from napari_tessera.large.scale import search_scale
+from napari_tessera.large.scale import Bounds, search_scale
 from napari_tessera.large.view import View
-from napari_tessera.nn.detected_objects import Acceptance, LeftOut, seen_diameter
+from napari_tessera.nn.detected_objects import SURE, Acceptance, LeftOut, seen_diameter
 
 if TYPE_CHECKING:
     from napari_tessera.nn.detecting import Detector
     from napari_tessera.nn.detections import Detections
+
+BOUNDS = Bounds(most_px=4e6, others=(0.25,))
+"""A feature pyramid sees small objects well, so that they need not be magnified much; of much larger ones it sees
+nothing until they are made smaller. Where it sees nothing, magnifying makes objects of noise."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +93,21 @@ def find_scale(
     if how.diameter_px is not None:
         return usual_px / how.diameter_px, None
 
+    lowest = min(which.faintest, SURE)
+
     def look(window: View, factor: float) -> Job[Detections]:
-        return _detected(network, window, factor, how, which)
+        return _detected(network, window, factor, how, lowest)
 
     def diameter(found: Sequence[Detections], factor: float) -> float | None:
-        seen_px = seen_diameter(found, which)
+        seen_px = seen_diameter(found, which.mask_level)
         return None if seen_px is None else seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
 
-    return (yield from search_scale(view, network.ndim, usual_px, look, diameter))
+    return (yield from search_scale(view, network.ndim, usual_px, look, diameter, BOUNDS))
 
 
-def _detected(network: Detector, view: View, factor: float, how: Searching, which: Acceptance) -> Job[Detections]:
+def _detected(network: Detector, view: View, factor: float, how: Searching, lowest_score: float) -> Job[Detections]:
     factors = view.factors(factor)
-    return detect(network, view.shape, view.read, factors, lowest_score=which.faintest, tile_px=how.tile_px)
+    return detect(network, view.shape, view.read, factors, lowest_score=lowest_score, tile_px=how.tile_px)
 
 
 def _in_plane(
@@ -109,7 +115,7 @@ def _in_plane(
 ) -> Job[tuple[np.ndarray, Rows, LeftOut]]:
     """Find the objects of a plane, unless they have been seen already, and paint them."""
     if seen is None:
-        seen = yield from part_of(_detected(network, view, factor, how, which), 0, 8, 10)
+        seen = yield from part_of(_detected(network, view, factor, how, which.faintest), 0, 8, 10)
     is_aligned = network.settings.is_aligned
     return (yield from part_of(objects_of(seen, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
 

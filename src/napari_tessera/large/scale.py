@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -21,13 +22,45 @@ LOOKS = 3
 SAME_SCALE = 0.1
 """Change of the logarithm of the scale below which another look is not worth its time."""
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 4.0
-MOST_PIXELS = 10e6
-"""Largest image, in network pixels, to which small objects are magnified; beyond, they are magnified less."""
 WHOLE_PX = 2e6
 """Largest image, in network pixels, that is looked at as a whole to find the scale; of a larger one, some windows."""
 WINDOW_PX = {2: 512, 3: 96}
 WINDOWS = 4
 MOST_CANDIDATES = 256
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How far a search goes.
+
+    Attributes
+    ----------
+    most_px : float
+        Largest image, in network pixels, to which small objects are magnified; beyond, they are magnified less.
+    others : tuple of float
+        Scales to look at, one after the other, where there is nothing to see at 1.
+    """
+
+    most_px: float = 10e6
+    others: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look(Generic[Seen]):
+    """What there was at one scale.
+
+    Attributes
+    ----------
+    factor : float
+    whole : Seen or None
+        What was seen of the image, if it was looked at as a whole.
+    seen_px : float or None
+        Usual diameter of what was seen, in network pixels; None if there is hardly anything.
+    """
+
+    factor: float
+    whole: Seen | None
+    seen_px: float | None
 
 
 def search_scale(
@@ -36,8 +69,11 @@ def search_scale(
     usual_px: float,
     look: Callable[[View, float], Job[Seen]],
     seen_diameter: Callable[[Sequence[Seen], float], float | None],
+    bounds: Bounds = Bounds(),
 ) -> Job[tuple[float, Seen | None]]:
     """Look at an image up to three times, each time at the scale that the look before suggests.
+
+    A scale at which nothing is seen is not taken: the look that suggested it was misled, as by noise.
 
     Parameters
     ----------
@@ -51,27 +87,51 @@ def search_scale(
         Sees a window at a scale: network pixels per image pixel along X.
     seen_diameter : callable (what was seen of all windows, factor) -> float or None
         Usual diameter of what was seen, in network pixels; None if there is hardly anything.
+    bounds : Bounds
 
     Returns
     -------
     float
-        Network pixels per image pixel along X.
+        Network pixels per image pixel along X; 1 where nothing is seen at any scale.
     Seen or None
         Of the whole image at that scale, if it was looked at as a whole.
     """
-    factor = 1.0
-    for number in range(LOOKS):
+
+    def looking(factor: float) -> Job[Look[Seen]]:
         windows = windows_to_look_at(view, factor, ndim)
-        is_whole = windows[0].shape == view.shape
-        if number == LOOKS - 1 and not is_whole:
+        found = yield from _look_at(windows, factor, look)
+        return Look(factor, found[0] if _is_whole(windows, view) else None, seen_diameter(found, factor))
+
+    last = yield from part_of(_first_sight(looking, bounds.others), 0, 1, LOOKS)
+    for number in range(1, LOOKS):
+        if last.seen_px is None:
             break
-        found = yield from part_of(_look_at(windows, factor, look), number, 1, LOOKS)
-        seen_px = seen_diameter(found, factor)
-        better = factor if seen_px is None else bounded(factor * usual_px / seen_px, view.shape)
-        if number == LOOKS - 1 or abs(np.log(better / factor)) < SAME_SCALE:
-            return factor, found[0] if is_whole else None
-        factor = better
-    return factor, None
+        better = bounded(last.factor * usual_px / last.seen_px, view.shape, bounds.most_px)
+        if abs(np.log(better / last.factor)) < SAME_SCALE:
+            break
+        if number == LOOKS - 1 and not _is_whole(windows_to_look_at(view, better, ndim), view):
+            return better, None
+        now = yield from part_of(looking(better), number, 1, LOOKS)
+        if now.seen_px is None:
+            break
+        last = now
+    return last.factor, last.whole
+
+
+def _first_sight(looking: Callable[[float], Job[Look[Seen]]], others: Sequence[float]) -> Job[Look[Seen]]:
+    """Look at scale 1, and where there is nothing, at others; return the first look with something, else that at 1."""
+    first = yield from part_of(looking(1.0), 0, 1, 1 + len(others))
+    if first.seen_px is not None:
+        return first
+    for done, factor in enumerate(others, start=1):
+        other = yield from part_of(looking(factor), done, 1, 1 + len(others))
+        if other.seen_px is not None:
+            return other
+    return first
+
+
+def _is_whole(windows: Sequence[View], view: View) -> bool:
+    return windows[0].shape == view.shape
 
 
 def _look_at(windows: Sequence[View], factor: float, look: Callable[[View, float], Job[Seen]]) -> Job[list[Seen]]:
@@ -81,10 +141,10 @@ def _look_at(windows: Sequence[View], factor: float, look: Callable[[View, float
     return found
 
 
-def bounded(factor: float, shape: Sequence[int]) -> float:
+def bounded(factor: float, shape: Sequence[int], most_px: float = Bounds.most_px) -> float:
     """Keep an estimated scale where the network's image is neither tiny nor huge."""
     plane_px = float(np.prod(shape[-2:], dtype=np.float64))
-    most = max(1.0, np.sqrt(MOST_PIXELS / plane_px))
+    most = max(1.0, np.sqrt(most_px / plane_px))
     return float(np.clip(factor, SMALLEST_FACTOR, min(LARGEST_FACTOR, most)))
 
 

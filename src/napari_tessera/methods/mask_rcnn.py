@@ -52,8 +52,9 @@ def mask_rcnn(
         Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
     diameter : float, optional
         Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
-        model knows. Empty means estimated from the objects found, by looking up to three times; give it where objects
-        are missed or come out in pieces, or where one size must hold for many images.
+        model knows. Empty means estimated from the objects found, by looking up to three times, and where there is
+        nothing, once more at a smaller scale; give it where objects are missed or come out in pieces, or where one size
+        must hold for many images.
     objects : str
         Whether objects are brighter or darker than the background. "auto" takes them for dark where more than half of
         the image is bright; say it where objects fill most of the image. Without effect on a model for channels of its

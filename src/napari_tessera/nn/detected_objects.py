@@ -23,6 +23,10 @@ from napari_tessera.nn.mask_pasting import Painted, paint_labels
 JUST_BELOW = 0.1
 """Detections that score lower than asked for by no more than this are worth a word to the user."""
 
+SURE = 0.5
+"""Score from which on objects say how large objects are here. It is fixed, so that the scale is the same whatever score
+is asked for."""
+
 
 @dataclass(frozen=True)
 class Acceptance:
@@ -92,9 +96,9 @@ class LeftOut:
 
 def accepted(found: Detections, how: Acceptance) -> tuple[Detections, LeftOut]:
     """Keep the detections of sufficient score, and no more than the largest number; highest score first."""
-    strong = int((found.scores >= how.score).sum())
+    strong, seen = (int((found.scores >= least).sum()) for least in (how.score, how.faintest))
     kept = strong if how.most is None else min(strong, how.most)
-    left = LeftOut(unseen=found.left.proposals, faint=len(found.scores) - strong, surplus=strong - kept)
+    left = LeftOut(unseen=found.left.proposals, faint=seen - strong, surplus=strong - kept)
     return found.chosen(torch.arange(kept)), left
 
 
@@ -156,16 +160,17 @@ def _paint(found: Detections, shape: Sequence[int], how: Acceptance, is_aligned:
     return paint_labels(found.masks, found.boxes, shape, how.mask_level, is_aligned)
 
 
-def seen_diameter(found: Sequence[Detections], how: Acceptance) -> float | None:
+def seen_diameter(found: Sequence[Detections], mask_level: float) -> float | None:
     """Return the usual diameter of the objects, px: half of all object pixels are in larger ones; None if none is seen.
 
     Parameters
     ----------
     found : sequence of Detections
         Of some windows, all at one scale.
-    how : Acceptance
+    mask_level : float
+        Probability above which a pixel belongs to an object.
     """
-    sizes = torch.cat([_mask_areas(each, how.mask_level)[each.scores >= how.score] for each in found])
+    sizes = torch.cat([_mask_areas(each, mask_level)[each.scores >= SURE] for each in found])
     sizes = sizes[sizes > 0].sort().values
     if not len(sizes):
         return None
