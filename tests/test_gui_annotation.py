@@ -75,7 +75,7 @@ def test_classes_can_be_named_anew(viewer, stack):
     layer = new_annotation(viewer, stack, "TYX", NAMES, "classes")
     set_class_names(layer, [*NAMES, "vesicle"])
     assert class_names(layer) == [*NAMES, "vesicle"]
-    assert layer.features["class"].tolist() == [*NAMES, "vesicle"]
+    assert layer.features["class"].tolist() == ["not painted", *NAMES, "vesicle"]
 
 
 def test_a_layer_of_the_user_has_no_names(viewer):

@@ -94,7 +94,7 @@ def where_to_paint(
     for done, look in enumerate(looks):
         job = _doubt_in(doubt_of, painting, look)
         doubt = yield from part_of(job, 0.1 + 0.9 * done / len(looks), 0.9 / len(looks), 1)
-        for window, mean in unsure_regions(doubt, side_px, REGIONS_OF_A_LOOK):
+        for window, mean in unsure_regions(doubt, side_px, max(REGIONS_OF_A_LOOK, -(-most // len(looks)))):
             found.append(Unsure(look.place, _shifted(window, look.window), mean))
     return best_apart(found, most)
 

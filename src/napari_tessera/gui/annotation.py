@@ -21,6 +21,7 @@ ANNOTATION = "tessera annotation"
 """Key in a layer's metadata that holds what its paint means."""
 
 BACKGROUND = 1
+NOT_PAINTED = "not painted"
 BACKGROUND_COLOUR = "#6f7f95"
 CLASS_COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#56b4e9", "#0072b2")
 """Told apart also by those who see red and green alike (Okabe and Ito), the most different ones first."""
@@ -139,7 +140,7 @@ def set_class_names(layer: Labels, names: Sequence[str]) -> None:
     if len(named) > MOST_CLASSES:
         raise InputError(f"There are {len(named)} classes, and at most {MOST_CLASSES} can be told apart.")
     layer.metadata[ANNOTATION] = {**annotation_facts(layer), "classes": named}
-    layer.features = pd.DataFrame({"index": range(1, len(named) + 1), "class": named})
+    layer.features = pd.DataFrame({"index": range(len(named) + 1), "class": [NOT_PAINTED, *named]})
     layer.colormap = colours_of_objects() if annotation_facts(layer).get("task") == "objects" else colours_of_classes()
 
 

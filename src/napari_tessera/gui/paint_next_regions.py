@@ -19,7 +19,7 @@ COLOUR, COLOUR_HERE = "#56b4e9", "#f0e442"
 TO_EDGE = -0.5
 """Windows are counted from the edge of the first pixel, and a layer's coordinates from its centre."""
 SHARE_OF_SIDE, THINNEST_PX = 0.03, 0.5
-SMALLEST_SHOWN_PX, LARGEST_SHOWN_PX, SHOWN_PX = 120, 480, 260
+SMALLEST_SHOWN_PX, LARGEST_SHOWN_PX, SHOWN_PX = 80, 400, 180
 """Sides of a region on the screen: outside of these, the camera is moved nearer or farther."""
 
 
