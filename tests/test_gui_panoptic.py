@@ -64,6 +64,24 @@ def test_a_layer_that_is_asked_for_is_taken_from_those_that_no_other_box_has(wid
     assert {box.layer for name, box in widget.inputs.boxes.items() if name != "image"} == {first, second}
 
 
+def test_a_layer_that_comes_later_is_taken_where_one_is_asked_for(widget, viewer):
+    viewer.add_image(two_squares(), name="squares")
+    widget.form.fields["things_from"].value = "layer"
+    layer = viewer.add_labels(CELLS, name="things")
+    assert widget.inputs.boxes["things"].layer is layer
+
+
+def test_a_class_of_a_film_has_one_row_for_all_frames(widget, viewer, run):
+    viewer.add_image(two_squares(3), name="film")
+    widget.inputs.axes_box.value = "TYX"
+    run(widget)
+    classes = viewer.layers["film · panoptic · classes"].features
+    assert classes["index"].tolist() == [1, 2]
+    assert classes["pixels"].tolist() == [3 * (24 * 40 - 244), 3 * 244]
+    assert "t" not in classes
+    assert "6 things on 1 kind of stuff" in widget.bar.message.text()
+
+
 def test_settings_of_a_network_are_shown_with_it_only(widget):
     assert not {"things_unet", "things_model", "least_score", "diameter"} & shown(widget)
     widget.form.fields["things_from"].value = "unet"
@@ -136,11 +154,12 @@ def test_the_layers_that_were_fused_are_left_as_they_were(of_layers, viewer, run
     np.testing.assert_array_equal(viewer.layers["stuff"].data, TISSUE)
 
 
-def test_a_layer_that_is_missing_is_said_in_the_widget(widget, viewer, run):
+def test_a_layer_that_is_missing_is_said_at_once(widget, viewer):
     viewer.add_image(two_squares(), name="squares")
     widget.form.fields["things_from"].value = "layer"
-    run(widget)
-    assert "things" in widget.bar.message.text()
+    widget.run()
+    assert not widget.runner.is_running
+    assert widget.bar.message.text().startswith("Things is empty. Choose a labels layer there")
     assert widget.bar.details_button.isHidden()
     assert len(viewer.layers) == 1
 

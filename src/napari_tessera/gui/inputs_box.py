@@ -27,7 +27,7 @@ from napari_tessera.gui.layers import (
     record_of,
     short_unit,
 )
-from napari_tessera.gui.wording import tooltip
+from napari_tessera.gui.wording import title_of, tooltip
 from napari_tessera.registry import Method
 
 AXES_HELP = "What the sliders of this layer mean: planes of a volume, time points and so on, or channels."
@@ -92,8 +92,8 @@ class InputsBox:
             box = self.boxes[entry.name]
             is_asked_for = entry.matters(values) and bool(entry.shown_if) and box.native.isHidden()
             self._rows.show_row(box.native, entry.matters(values))
-            if is_asked_for and box.layer is None:
-                box.take_one([each.layer for each in self.boxes.values()])
+            if is_asked_for:
+                self._take_one_if_empty(box)
         self._rows.show_row(self.axes_box.native, len(self.axes_box.choices) > 1)
 
     def refresh(self, *_: Any) -> None:
@@ -103,6 +103,13 @@ class InputsBox:
             box.refresh()
         if had_none:
             self._preselect()
+        for entry in self.method.inputs:
+            if entry.shown_if and not self.boxes[entry.name].native.isHidden():
+                self._take_one_if_empty(self.boxes[entry.name])
+
+    def _take_one_if_empty(self, box: LayerBox) -> None:
+        if box.layer is None:
+            box.take_one([each.layer for each in self.boxes.values()])
 
     def main_layer(self) -> Layer:
         """Return the layer to work on.
@@ -123,12 +130,22 @@ class InputsBox:
         return place(self.main_layer(), self.axes)
 
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arrays of the further inputs that matter; those left empty are not among them."""
+        """Return the arrays of the further inputs that matter; those left empty are not among them.
+
+        Raises
+        ------
+        InputError
+            If one is left empty that a setting asks for.
+        """
         image = self.main_layer()
         found = {}
         for entry in self.method.inputs[1:]:
             layer = self.boxes[entry.name].layer
-            if layer is None or not entry.matters(values):
+            if not entry.matters(values):
+                continue
+            if layer is None and entry.shown_if:
+                raise InputError(_how_to_fill(self.boxes[entry.name].title, title_of(entry.shown_if[0].parameter)))
+            if layer is None:
                 continue
             if isinstance(layer, Points):
                 found[entry.name] = points_of(layer, image, self.axes, self._viewer.dims.point)
@@ -192,3 +209,10 @@ class InputsBox:
     def _tell(self) -> None:
         for callback in self._callbacks:
             callback()
+
+
+def _how_to_fill(title: str, asked_by: str) -> str:
+    return (
+        f"{title} is empty. Choose a labels layer there, or make one (the tag button above the list of layers) and "
+        f"paint; or choose something else for {asked_by}."
+    )

@@ -60,7 +60,21 @@ def feature_table(table: Table) -> Any:
     if not table:
         return None
     names = sorted(table, key=lambda name: TOLD_FIRST.index(name) if name in TOLD_FIRST else len(TOLD_FIRST))
-    return pd.DataFrame({"index" if name == "label" else name: table[name] for name in names})
+    features = pd.DataFrame({"index" if name == "label" else name: table[name] for name in names})
+    return features if features["index"].is_unique else one_row_per_label(features)
+
+
+def one_row_per_label(features: Any) -> Any:
+    """Put the rows of a label together, as those of a class that occurs in many frames: napari shows one of each.
+
+    Pixels are added up; of the rest, what is the same in all rows of a label stays.
+    """
+    by_label = features.groupby("index", sort=False)
+    alike = [name for name in features if name != "index" and by_label[name].nunique(dropna=False).max() == 1]
+    joined = by_label[alike].first()
+    if "pixels" in features:
+        joined["pixels"] = by_label["pixels"].sum()
+    return joined.reset_index()
 
 
 def _placed(image: LabelImage, placement: Placement) -> tuple[np.ndarray, dict[str, Any]]:

@@ -90,9 +90,10 @@ def summary_of(result: Result) -> str:
     if image.kind == "probabilities":
         return f"Probabilities of {', '.join(each.name for each in result.images)} in {took}."
     if image.kind == "segments" and image.table:
-        n_things = int((image.table["kind"] == "thing").sum())
+        is_thing = image.table["kind"] == "thing"
+        n_things, n_stuff = int(is_thing.sum()), len(set(image.table["class"][~is_thing]))
         what = "1 thing" if n_things == 1 else f"{n_things} things"
-        return f"{what} on {len(image.table['kind']) - n_things} kinds of stuff in {took}."
+        return f"{what} on {n_stuff} kind{'' if n_stuff == 1 else 's'} of stuff in {took}."
     count = len(image.table["label"]) if image.table else int(image.data.max())
     singular, plural = WORDS[image.kind]
     return f"{count} {singular if count == 1 else plural} in {took}."
