@@ -9,7 +9,7 @@ from tiny_models import save_bright
 import napari_tessera as tessera
 from napari_tessera.cli import main
 from napari_tessera.errors import InputError, ParameterError
-from napari_tessera.fine_tuning import fine_tuning, free_name, given_painting, paired
+from napari_tessera.fine_tuning import fine_tuning, free_name, given_painting, painted_settings, paired
 from napari_tessera.jobs import drive
 from napari_tessera.train.settings import checked_settings
 
@@ -87,3 +87,20 @@ def test_models_without_a_path_get_a_free_name(tmp_path, monkeypatch):
     (tmp_path / "fine-tuned.safetensors").touch()
     assert free_name(checked_settings({})).name == "fine-tuned-2.safetensors"
     assert free_name(checked_settings({"name": "glands"})).name == "glands.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("settings", "start"),
+    [
+        ({}, "nuclei-unet"),
+        ({"network": "mask-rcnn"}, "nuclei-mask-rcnn"),
+        ({"ndim": 3}, "nothing"),
+        ({"task": "classes"}, "nothing"),
+    ],
+)
+def test_objects_in_planes_are_learnt_from_the_shipped_model_and_all_else_from_nothing(settings, start):
+    assert painted_settings(None, settings).start_from == start
+
+
+def test_the_model_to_start_from_is_the_one_that_was_asked_for():
+    assert painted_settings("other", {"task": "classes"}).start_from == "other"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from napari_tessera.jobs import Job, Progress, drive
 from napari_tessera.live import Live
 from napari_tessera.painted_images import named, painting_from, painting_of
 from napari_tessera.train.painting import Painting
-from napari_tessera.train.settings import Training, checked_settings
+from napari_tessera.train.settings import NOTHING, Training, checked_settings
 from napari_tessera.train.sources import Source, from_paths
 from napari_tessera.trained_model import Trained
 from napari_tessera.training import training_on
 
 NAME = "fine-tuned"
+SHIPPED = {"unet": "nuclei-unet", "mask-rcnn": "nuclei-mask-rcnn"}
 Given = Any
 """An array, or the path of a file."""
 
@@ -32,7 +34,7 @@ def fine_tune(
     *,
     axes: str | None = None,
     spacing: Sequence[float] | None = None,
-    start_from: str = "nuclei-unet",
+    start_from: str | None = None,
     restart: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -55,8 +57,9 @@ def fine_tune(
         One letter for each axis of the arrays, with C for channels, such as "TYX". Files say it themselves.
     spacing : sequence of float, optional
         Size of a pixel along the axes in space, for volumes; files say it themselves.
-    start_from : str
-        Name or path of a model whose weights are learnt further, or "nothing".
+    start_from : str, optional
+        Name or path of a model whose weights are learnt further, "nothing", or "coco" for a Mask R-CNN. Not given: of
+        objects in planes the shipped model for nuclei, otherwise nothing, since classes are learnt sooner so.
     restart, overwrite : bool
         Begin anew although a training could go on; replace a model that is there already.
     on_progress : function (Progress), optional
@@ -95,7 +98,7 @@ def fine_tune(
     >>> trained.header["classes"]
     ['left', 'right']
     """
-    checked = checked_settings({**settings, "painted": True, "start_from": start_from})
+    checked = painted_settings(start_from, settings)
     pairs = paired(images, painted)
     paintings = [
         given_painting(index, *pair, checked.ndim, axes=axes, spacing=spacing) for index, pair in enumerate(pairs)
@@ -104,6 +107,18 @@ def fine_tune(
     target = free_name(checked) if out is None else Path(out)
     job = fine_tuning(paintings, target, checked, inputs=inputs, restart=restart, overwrite=overwrite)
     return drive(job, on_progress)
+
+
+def painted_settings(start_from: str | None, settings: Mapping[str, Any]) -> Training:
+    """Check the settings of a training on paint; without a model to start from, choose the usual one."""
+    checked = checked_settings({**settings, "painted": True, "start_from": start_from or NOTHING})
+    return checked if start_from else replace(checked, start_from=usual_start(checked))
+
+
+def usual_start(settings: Training) -> str:
+    """Return the shipped model that learns such objects soonest; "nothing" for all else."""
+    is_in_planes = settings.task == "objects" and settings.ndim == 2
+    return SHIPPED[settings.network] if is_in_planes else NOTHING
 
 
 def fine_tuning(

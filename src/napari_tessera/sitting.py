@@ -60,6 +60,7 @@ class Sitting:
         """Learn by a plan whose patches may be smaller than those that were wanted."""
         from napari_tessera.train.budget import of_length
         from napari_tessera.train.checkpoint import DATA, Checkpoint
+        from napari_tessera.train.class_shares import find_as_much_as_there_is
         from napari_tessera.train.plan import learn
         from napari_tessera.train.start_from import begin_with
 
@@ -74,8 +75,18 @@ class Sitting:
             begin=partial(begin_with, start=self.start, task=plan.task, classes=classes, seed=plan.seed),
             watch=partial(self.live.begin, header=self.header, data=self.data),
         )  # fmt: skip
+        if has_even_strokes(plan, self.settings):
+            yield from find_as_much_as_there_is(state.net, self.data.learn, plan.seed)
         return state, plan
 
     def validate(self, net: Network) -> Job[dict[str, float]]:
         """Score a network on what is held back."""
         return score_network(net, self.header, self.data.check, self.settings.device)
+
+
+def has_even_strokes(plan: Plan, settings: Training) -> bool:
+    """Say whether classes are learnt from strokes that say nothing of how much there is of each.
+
+    Whoever chooses class weights, or a loss that favours a class, wants more or less of it to be found.
+    """
+    return settings.painted and plan.task == "classes" and plan.loss == "combined" and plan.class_weights is None

@@ -20,10 +20,12 @@ DETECTION_WIDTHS = (32, 64, 128, 256)
 DETECTION_STEP_PX = 32
 """What the sides of the patches of a Mask R-CNN are multiples of."""
 PATCH_PX = {2: 160, 3: 64}
-WIDTHS_FOR_STROKES = {2: (16, 32, 64, 128), 3: (16, 32, 64)}
-PATCH_FOR_STROKES_PX = {2: 96, 3: 48}
-"""Of classes from paint: strokes are few and narrow, so that a small network on small patches learns soonest."""
-INTENSITY_CHANGES_FOR_STROKES = 0.3
+BATCH = 4
+WIDTHS_FOR_STROKES = (16, 32, 64)
+PATCH_FOR_STROKES_PX = 48
+BATCH_FOR_STROKES = {2: 8, 3: 4}
+INTENSITY_CHANGES_FOR_STROKES = 0.2
+"""Of classes from paint: strokes are few and narrow, so that a small network learns soonest on many small patches."""
 DIAMETER_PX = {2: 32.0, 3: 16.0}
 
 
@@ -51,7 +53,7 @@ def plan_for(settings: Training, data: Dataset, device: str, start: Start | None
         diameter_px=diameter_for(settings, start),
         patch_px=patch_px,
         depth_px=patch_px if ndim == 3 else 0,
-        batch=settings.batch,
+        batch=settings.batch or (BATCH_FOR_STROKES[ndim] if is_strokes(settings) else BATCH),
         validations=settings.validations,
         intensity_changes=intensity_changes(settings),
         loss=settings.loss,
@@ -84,7 +86,7 @@ def widths_for(settings: Training, start: Start | None = None) -> tuple[int, ...
         return tuple(start.architecture["widths"])
     is_unet = settings.network == "unet"
     if settings.widths is None and is_strokes(settings):
-        return WIDTHS_FOR_STROKES[settings.ndim]
+        return WIDTHS_FOR_STROKES
     if settings.widths is None:
         return WIDTHS[settings.ndim] if is_unet else DETECTION_WIDTHS
     widths = whole_numbers(settings.widths, "widths")
@@ -150,8 +152,8 @@ def patch_for(settings: Training, step: int) -> int:
     ------
     ParameterError
     """
-    usual_px = PATCH_FOR_STROKES_PX if is_strokes(settings) else PATCH_PX
-    patch_px = settings.patch or usual_px[settings.ndim]
+    usual_px = PATCH_FOR_STROKES_PX if is_strokes(settings) else PATCH_PX[settings.ndim]
+    patch_px = settings.patch or usual_px
     if patch_px % step:
         nearest = max(step, round(patch_px / step) * step)
         raise ParameterError(

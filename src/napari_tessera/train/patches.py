@@ -127,9 +127,13 @@ def draw_patch(
         colours, rng, sampling.intensity_changes, example.is_coloured, may_lose_colour=not has_own_channels
     )
     targets = make_targets(labels, example, factor, inner)
-    cut = colours[(slice(None), *inner)]
-    channels = clipped(cut) if has_own_channels else from_colours(cut, is_turned)
+    channels = finished(colours[(slice(None), *inner)], example)
     return channels if is_outside is None else np.where(is_outside[inner], np.float32(0), channels), targets
+
+
+def finished(colours: np.ndarray, example: Example) -> np.ndarray:
+    """Turn the three colours, or the channels, of an image into what a network sees."""
+    return clipped(colours) if example.levels.kind == "channels" else from_colours(colours, example.levels.inverted)
 
 
 def draw_factor(example: Example, sampling: Sampling, rng: np.random.Generator) -> float:

@@ -68,16 +68,17 @@ class Training:
     validations : int
         How often the network is scored on the images held back.
     patch : int
-        Side of the patches that are learnt from. Auto: 160 in 2-D, 64 in 3-D.
+        Side of the patches that are learnt from. Auto: 160 in 2-D, 64 in 3-D; of painted classes 48.
     batch : int
-        Patches per step.
+        Patches per step. Auto: 4; of painted classes in 2-D, whose patches are small, 8.
     widths : str
         Channels of the network at each level, from the finest down, with commas between. Auto: for a U-Net
-        24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D; for a Mask R-CNN, which has four levels, 32,64,128,256.
+        24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D, and of painted classes 16,32,64; for a Mask R-CNN, which has
+        four levels, 32,64,128,256.
     intensity_changes : float
         How strongly brightness, contrast, sharpness and noise of the patches are changed at random: more for images of
         many microscopes, less where outlines in the labels follow the glow around objects; 0 leaves them as they are.
-        Auto: 1, and 0.3 for painted classes, since what is painted on are mostly images of one kind.
+        Auto: 1, and 0.2 for painted classes, since what is painted on are mostly images of one kind.
     balance : str
         Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
         than their number alone would have it.
@@ -125,7 +126,7 @@ class Training:
     patience: Annotated[int | None, Range(1, 10_000)] = None
     validations: Annotated[int, Range(1, 10_000)] = 10
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
-    batch: Annotated[int, Range(1, 1024)] = 4
+    batch: Annotated[int | None, Range(1, 1024)] = None
     widths: str | None = None
     intensity_changes: Annotated[float | None, Range(0, 2, step=0.1)] = None
     balance: str | None = None
