@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_tessera.jobs import Job, Progress, part_of
-from napari_tessera.lesson import Lesson, named, paintings_of
+from napari_tessera.lesson import Given, Lesson, named, paintings_of
 from napari_tessera.sight import FIRST_SIDE_PX, Seen, Sight, fitted, levels_for, spacing_of
 
 if TYPE_CHECKING:
@@ -181,3 +185,23 @@ class Looking:
         now = max(part.stop - part.start for part in seen.sight.window[-2:])
         # A look at less than was allowed says little about more.
         self.side_px = int(min(max(SMALLEST_SIDE_PX, min(side, 2 * now)), LARGEST_SIDE_PX))
+
+
+def rehearse() -> Job[None]:
+    """Take one step on a tiny image, so that all that a training loads is there before anybody waits for it."""
+    from napari_tessera.nn.loading import load_torch
+
+    yield from load_torch()
+    diagonal = np.eye(SMALLEST_SIDE_PX, dtype=np.uint8)
+    given = Given("rehearsal", 99 * diagonal, diagonal + 1, "YX")
+    small = {
+        "task": "classes",
+        "steps": 1,
+        "patch": 32,
+        "batch": 1,
+        "widths": "4,8",
+        "validation": 0.0,
+        "device": "cpu",
+    }
+    with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
+        yield from learning(Lesson([given], Path(folder) / "rehearsal.safetensors", small), lambda: None)

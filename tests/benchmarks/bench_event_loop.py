@@ -10,7 +10,8 @@ with `--at-once` what it costs who presses Run as soon as the widget is open, be
 Columns, in ms: ready = from the opened widget until what a run needs has been loaded, in a thread; idle = nothing runs;
 first, second = from Run to the result; add = napari takes the new layer and draws
 it for the first time (its own work, software rendering under Xvfb); cancel = from the click on Cancel to the end of the
-thread, the median and the longest of several, at different times into the run.
+thread, the median and the longest of several, at different times into the run. The row `train` has columns of its
+own: see `training_loop_held.py`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Callable
 
 import napari
 import numpy as np
+import training_loop_held
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from scipy import ndimage
 
@@ -36,6 +38,7 @@ LARGEST_PX = {"unet": 1024, "mask_rcnn": 1024, "panoptic": 1024}
 TICK_MS = 5
 LATE_S = 0.1
 CANCELS = 5
+TRAIN = "train"
 LOADING = ("tessera warm-up", "tessera torch")
 """Threads that load what a run needs."""
 
@@ -158,7 +161,7 @@ def cancel(widget: MethodWidget, seconds: float) -> list[float]:
 def main() -> None:
     """Print one row per widget."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("methods", nargs="*", default=[method.name for method in METHODS])
+    parser.add_argument("methods", nargs="*", default=[*(method.name for method in METHODS), TRAIN])
     parser.add_argument("--size", type=int, default=4096)
     parser.add_argument("--at-once", action="store_true", help="press Run as soon as the widget is open")
     parser.add_argument("--where", action="store_true", help="print where every thread is when a tick is late")
@@ -167,12 +170,15 @@ def main() -> None:
     ticks = Ticks()
     wait(2)
     ticks.says_where = arguments.where
+    methods = [each for each in arguments.methods if each != TRAIN]
     print("uint16; longest time the event loop was held, ms")
     columns = ("ready", "idle", "first", "second", "add", "cancel", "worst", "run, s")
     print(f"{'method':16}{'side':>6}" + "".join(f"{column:>8}" for column in columns))
-    for method in arguments.methods:
+    for method in methods:
         side = min(arguments.size, LARGEST_PX.get(method, arguments.size))
         print(f"{method:16}{side:6}" + measure(viewer, ticks, method, side, arguments.at_once), flush=True)
+    if TRAIN in arguments.methods:
+        training_loop_held.rows(viewer, ticks, wait, blobs)
     viewer.close()
 
 

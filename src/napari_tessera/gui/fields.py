@@ -35,10 +35,20 @@ class Choice(Field):
 
 
 class Text(Field):
-    """A line of text."""
+    """A line of text; empty it stands for None, where that is allowed."""
 
     def __init__(self, parameter: Parameter) -> None:
         super().__init__(parameter, LineEdit(name=parameter.name, value=parameter.default or ""))
+
+    @property
+    def value(self) -> str | None:
+        """The text as the method wants it."""
+        text = str(self.widget.value)
+        return None if self.parameter.is_optional and not text else text
+
+    @value.setter
+    def value(self, value: str | None) -> None:
+        self.widget.value = value or ""
 
 
 def make_field(parameter: Parameter) -> Field:

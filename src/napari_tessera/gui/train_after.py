@@ -62,7 +62,7 @@ class AfterTraining(QObject):
     def forget(self) -> None:
         """Let go of the model: another one is to be trained."""
         self.learnt = None
-        self.latest.stop()
+        self.latest.stop(seconds=0)
         self.correcting.click(False)
 
     def look(self) -> None:

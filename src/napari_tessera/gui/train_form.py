@@ -75,8 +75,7 @@ class TrainForm:
         """The settings that matter, as `train.settings.Training` takes them."""
         shown = self._shown()
         values = {name: field.value for name, field in self.fields.items() if name in shown}
-        told = {name: value for name, value in values.items() if value != ""}
-        return told | self._forced() | self.budget.value
+        return values | self._forced() | self.budget.value
 
     @values.setter
     def values(self, values: Mapping[str, Any]) -> None:

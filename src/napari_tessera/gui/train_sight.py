@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
-from napari.utils import DirectLabelColormap
+from napari.utils import CyclicLabelColormap
 from qtpy.QtCore import QObject, QTimer
 
 from napari_tessera.errors import InputError
+from napari_tessera.gui.annotation import class_names
 from napari_tessera.gui.layer_box import PREVIEW
 from napari_tessera.gui.layers import camera_of, check_plane_shown, place, planes_shown
 from napari_tessera.gui.new_layers import placed_at
@@ -73,6 +74,7 @@ class LiveLayer(QObject):
         self.sight: Sight | None = None
         self.layer: Labels | None = None
         self.of: Shown | None = None
+        self._coloured = 0
         self._callbacks: list[Callable[[], Any]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -104,13 +106,15 @@ class LiveLayer(QObject):
             return
         self.layer.data = labels
         self.layer.translate = translate
-        self._colour(of, labels)
+        if (colours := self._colours(of, labels)) is not None:
+            self.layer.colormap = colours
 
     def take_away(self) -> None:
         """Remove the layer."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None
+        self._coloured = 0
 
     def close(self) -> None:
         """Stop following the view, and remove the layer."""
@@ -128,16 +132,20 @@ class LiveLayer(QObject):
             labels,
             name=f"{of.image.name} · live prediction",
             opacity=0.5,
+            colormap=self._colours(of, labels),
             metadata={PREVIEW: True},
             **placed_at(spatial),
         )
-        self._colour(of, labels)
         self.viewer.layers.insert(self.viewer.layers.index(of.paint), self.layer)
         self.viewer.layers.selection.active = active
 
-    def _colour(self, of: Shown, labels: np.ndarray) -> None:
-        if of.task == "classes" and self.layer is not None:
-            self.layer.colormap = colours_for(of.paint, int(labels.max(initial=0)))
+    def _colours(self, of: Shown, labels: np.ndarray) -> CyclicLabelColormap | None:
+        """Return the colours of classes, where they are not shown already: it takes napari a while to change them."""
+        highest = max(1, int(labels.max(initial=0)), len(class_names(of.paint) or ()) - 1)
+        if of.task != "classes" or highest <= self._coloured:
+            return None
+        self._coloured = highest
+        return colours_for(of.paint, highest)
 
     def _moves(self) -> tuple[Any, ...]:
         camera, dims = camera_of(self.viewer), self.viewer.dims
@@ -203,9 +211,12 @@ def laid_out(seen: Seen, of: Shown) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.linalg.solve(affine, np.append(np.asarray(corner), 1.0))[:-1]
 
 
-def colours_for(paint: Labels, highest: int) -> DirectLabelColormap:
-    """Give each class the colour that its paint has: class 1 is painted with 2."""
-    colours: dict[int | None, Any] = {None: "white", 0: "transparent"}
+def colours_for(paint: Labels, highest: int) -> CyclicLabelColormap:
+    """Give each class the colour that its paint has: class 1 is painted with 2.
+
+    A colormap that names colours one by one would have napari compile, for seconds, in the window's thread.
+    """
+    colours = np.zeros((highest + 1, 4))
     for number in range(1, highest + 1):
         colours[number] = paint.get_color(number + 1)
-    return DirectLabelColormap(color_dict=colours)
+    return CyclicLabelColormap(colors=colours)

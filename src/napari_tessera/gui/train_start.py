@@ -29,11 +29,12 @@ class StartField(ModelField):
     def __init__(self, parameter: Parameter) -> None:
         self.network, self.task, self.ndim = "unet", "objects", 2
         super().__init__(parameter)
-        self.follow(self.network, self.task, self.ndim)
         self.value = self.first()
 
     def follow(self, network: str, task: str, ndim: int) -> None:
         """Offer what suits these settings; a model that does not is replaced by the first that does."""
+        if (network, task, ndim) == (self.network, self.task, self.ndim):
+            return  # every model's file would be looked at again
         self.network, self.task, self.ndim = network, task, ndim
         self.refresh()
         if self.value not in (*self.entries, *(value for _, value in self.other_choices())):

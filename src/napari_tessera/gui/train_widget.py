@@ -13,12 +13,14 @@ from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
 from napari_tessera.gui.annotation import annotation_facts, is_annotation
 from napari_tessera.gui.autosave import Autosave
+from napari_tessera.gui.method_widget import WARM_UP_AFTER_MS
 from napari_tessera.gui.train_after import AfterTraining
 from napari_tessera.gui.train_course import Course, noted
 from napari_tessera.gui.train_name import free_name, path_for
 from napari_tessera.gui.train_outcome import said_of
 from napari_tessera.gui.train_panel import TrainPanel
 from napari_tessera.gui.train_sight import LiveLayer
+from napari_tessera.gui.train_warm_up import TrainWarmUp
 from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.lesson import Lesson, holding_still
@@ -42,6 +44,7 @@ class TrainWidget(TrainPanel):
         self.course = Course()
         self.lesson: Lesson | None = None
         self._stopping = threading.Event()
+        self._is_over = False
         self.form.values = settings.load(DECLARATION)
         self._save_timer = QTimer(self)
         self._save_timer.setSingleShot(True)
@@ -49,6 +52,8 @@ class TrainWidget(TrainPanel):
         self._save_timer.timeout.connect(lambda: settings.save(DECLARATION, self.form.values))
         self._connect()
         self.save_paint()
+        self.warm_up = TrainWarmUp()
+        QTimer.singleShot(WARM_UP_AFTER_MS, self.warm_up.begin)
 
     def train(self) -> None:
         """Begin a training; while one is under way, nothing happens."""
@@ -86,12 +91,13 @@ class TrainWidget(TrainPanel):
 
     def job(self, lesson: Lesson) -> Job[Learnt]:
         """Everything that is done in the thread."""
+        yield from self.warm_up.waiting()
         self.lesson = yield from holding_still(lesson)
         return (yield from learning(self.lesson, lambda: self.live.sight, self._stopping.is_set))
 
     def save_paint(self) -> None:
         """Save the paint of all pairs in the background, from now on."""
-        for pair in self.pairs.pairs:
+        for pair in self.pairs.pairs if not self._is_over else ():
             if pair.image is not None and pair.paint is not None and is_annotation(pair.paint):
                 self.autosave.watch(pair.paint, pair.image)
 
@@ -101,11 +107,15 @@ class TrainWidget(TrainPanel):
 
     def shut_down(self) -> None:
         """Stop everything; called when the widget goes."""
+        if self._is_over:
+            return
+        self._is_over = True
         self.runner.cancel()
         self.after.forget()
         self.runner.wait(SECONDS_TO_STOP)
         self.live.close()
-        self.autosave.close()
+        # The last strokes are saved even if napari is closed; the window does not wait for it.
+        threading.Thread(target=self.autosave.close, name="tessera autosave end").start()
 
     def event(self, event: QEvent | None) -> bool:
         """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
@@ -121,6 +131,7 @@ class TrainWidget(TrainPanel):
         self.live.follow(self.shown())
         self.show_training(True)
         self.bar.say("Starting …")
+        self.warm_up.begin()
         self.runner.start(noted(self.job(lesson), self.course))
 
     def _on_progress(self, step: Progress) -> None:

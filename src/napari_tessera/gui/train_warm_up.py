@@ -1,0 +1,32 @@
+"""Load what a training needs before the user presses Train, once in a process."""
+
+from __future__ import annotations
+
+import threading
+
+from napari_tessera.gui.warm_up import WarmUp, postponing_garbage_collection
+from napari_tessera.gui.worker import quick_switching
+from napari_tessera.jobs import drive
+from napari_tessera.looking_on import rehearse
+
+_threads: list[threading.Thread] = []
+"""The one that prepares, or has prepared, this process."""
+
+
+class TrainWarmUp(WarmUp):
+    """Takes a step on a tiny image, in a thread of its own."""
+
+    def begin(self) -> None:
+        """Start it, unless this process has been prepared."""
+        if not _threads:
+            _threads.append(threading.Thread(target=self._rehearse, name="tessera warm-up", daemon=True))
+            _threads[0].start()
+        self._thread = _threads[0]
+
+    def _rehearse(self) -> None:
+        try:
+            with quick_switching(), postponing_garbage_collection():
+                drive(rehearse())
+        except Exception:
+            # Nobody asked for this. If something is wrong, the training that the user starts will say so.
+            return
