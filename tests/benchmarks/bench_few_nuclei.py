@@ -74,11 +74,12 @@ def main():
     others = others[:: chosen.every]
     rng = np.random.default_rng(chosen.seed)
     pairs = [image_and_truth(chosen.data, row["name"]) for row in own[:PAINTED_IMAGES]]
+    length = {} if "steps" in settings else {"minutes": chosen.minutes}
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         trained = tessera.fine_tune(
             [image for image, _ in pairs], [paint(truth, rng) for _, truth in pairs],
-            Path(folder) / "tuned.safetensors", **{"minutes": chosen.minutes, "start_from": MODEL} | settings,
+            Path(folder) / "tuned.safetensors", **length | settings,
         )  # fmt: skip
         print(f"{trained.header['training']['steps']} steps, {time.perf_counter() - start:.0f} s")
         print("| AP@0.5 | images | before | after |\n| --- | --- | --- | --- |")
