@@ -57,6 +57,14 @@ def test_classes_are_background_then_things_then_stuff():
     assert found.class_table["pixels"].tolist() == [4, 8, 5, 1]
 
 
+def test_stuff_that_has_the_name_of_things_goes_to_the_nearest():
+    found = fused(stuff=Stuff(GROUND, ("lumen", "cell")))
+    assert found.class_table["class"].tolist() == ["background", "cell", "lumen"]
+    assert found.class_table["kind"].tolist() == ["stuff", "thing", "stuff"]
+    alone = fused(stuff=Stuff(np.ones_like(GROUND), ("cell",)))
+    assert (alone.segments > 0).all()
+
+
 def test_table_says_class_kind_score_and_area():
     table = fused(cells(scores=np.array([0.9, 0.6]))).table
     assert table["label"].tolist() == [1, 2, 3, 4, 5]

@@ -10,7 +10,7 @@ from tiny_models import BrightDetector, save_bright, small_mask_rcnn
 
 import napari_tessera as tessera
 from napari_tessera import api
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.io import read_labels, write_result
 from napari_tessera.nn.weights import save_model
 
@@ -109,6 +109,29 @@ def test_classes_of_kmeans_go_from_dark_to_bright():
     assert result.table["class"].tolist() == ["class 1", "class 2", "class 3"]
     assert result.labels[5, 5] == 3
     assert result.labels[10, 25] == 2
+
+
+def test_things_and_stuff_of_layers_have_the_names_that_are_given():
+    result = of_layers(things_name="cell", stuff_names="lumen, wall")
+    assert result.table["class"].tolist() == ["cell", "cell", "background", "wall"]
+
+
+@pytest.mark.parametrize("names", ["wall, wall", "background"])
+def test_names_of_stuff_that_are_not_their_own_are_refused(names):
+    with pytest.raises(ParameterError, match="every class needs a name of its own"):
+        of_layers(stuff_names=names)
+
+
+def test_notes_of_the_mask_rcnn_name_the_settings_of_panoptic(tmp_path, monkeypatch):
+    path = tmp_path / "bright.safetensors"
+    header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}
+    save_model(path, small_mask_rcnn(5, num_classes=3), header)
+    monkeypatch.setattr("napari_tessera.nn.detecting.load_detector", lambda path, device: BrightDetector(14.0))
+    options = {"things_from": "mask_rcnn", "things_model": str(path), "diameter": 14, "least_score": 0.9}
+    dim = two_squares()
+    dim[:, :20] //= 2
+    (note,) = tessera.segment("panoptic", dim, **options).notes
+    assert note.endswith("Lower `least_score` to have them.")
 
 
 def test_no_things_are_said():

@@ -59,7 +59,8 @@ def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] 
     """Lay things over stuff, so that every pixel is in exactly one segment.
 
     Things win over stuff. What is dropped by the rules leaves its pixels to the stuff there; if all stuff is too small,
-    the largest class stays.
+    the largest class stays. Stuff that has the name of a class of things is dropped, too: whether it is counted must be
+    the same for all of a class.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] 
     kept = _kept(things, rules)
     kinds = _kinds(things, kept, stuff)
     codes, pixels = yield from part_of(_lay_over(things, stuff, kept, kinds), 0, 1, 3)
-    dropped = _too_small(pixels, kinds, rules.smallest_stuff_px)
+    dropped = _dropped(pixels, kinds, rules.smallest_stuff_px, things.names)
     if dropped.any():
         pixels = yield from part_of(_give_to_nearest(codes, dropped, kinds, spacing), 1, 1, 3)
     segments, classes = yield from part_of(_numbered(codes, pixels, kinds), 2, 1, 3)
@@ -138,10 +139,14 @@ def _lay_over(things: Things, stuff: Stuff, kept: np.ndarray, kinds: _Kinds) -> 
     return codes.reshape(things.labels.shape), pixels
 
 
-def _too_small(pixels: np.ndarray, kinds: _Kinds, smallest_px: int) -> np.ndarray:
-    """Say which codes are dropped: those of stuff with few pixels, but not that of the largest."""
-    dropped = (kinds.kinds == STUFF) & (pixels > 0) & (pixels < smallest_px)
-    dropped[kinds.first_stuff + pixels[kinds.first_stuff :].argmax()] = False
+def _dropped(pixels: np.ndarray, kinds: _Kinds, smallest_px: int, thing_names: tuple[str, ...]) -> np.ndarray:
+    """Say which codes are dropped: stuff of few pixels or of the name of things; the largest of what is left stays."""
+    is_stuff = (kinds.kinds == STUFF) & (pixels > 0)
+    is_thing = is_stuff & np.isin(kinds.names, thing_names)
+    dropped = is_thing | (is_stuff & (pixels < smallest_px))
+    left = np.where(is_thing, 0, pixels)[kinds.first_stuff :]
+    left = left if left.any() else pixels[kinds.first_stuff :]
+    dropped[kinds.first_stuff + left.argmax()] = False
     return dropped
 
 

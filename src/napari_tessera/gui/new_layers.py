@@ -20,6 +20,8 @@ CLASS_COLOURMAPS = ("bop orange", "bop blue", "bop purple", "green", "yellow", "
 
 CONTOUR_PX = 2
 """Segments fill the image, so that only their outlines let the classes below be seen."""
+MOST_OUTLINED_PX = 2048 * 2048
+"""Planes of more pixels are shown filled: napari takes most of a second to outline one, and holds the window."""
 
 
 def result_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any], number: int = 0) -> Layer:
@@ -48,7 +50,7 @@ def labels_layer(image: LabelImage, placement: Placement, name: str, record: dic
     """Make a new Labels layer from a result, placed as the image it came from."""
     data, placed = _placed(image, placement)
     labels = Labels(data, name=name, features=feature_table(image.table), metadata={RECORD: record}, **placed)
-    if image.kind == "segments":
+    if image.kind == "segments" and np.prod(image.data.shape[-2:]) <= MOST_OUTLINED_PX:
         labels.contour = CONTOUR_PX
     return labels
 

@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 
 from napari_tessera.fusion import Rules, fuse
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.panoptic_sources import StuffSource, ThingSource, find_stuff, find_things, started
+from napari_tessera.methods.panoptic_sources import (
+    StuffSource,
+    ThingSource,
+    find_stuff,
+    find_things,
+    given_names,
+    started,
+)
 from napari_tessera.result import Found, Other
 from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 
@@ -23,11 +30,13 @@ def panoptic(
     things_unet: Annotated[str, ModelName("unet"), ShownIf("things_from", "unet")] = "nuclei-unet",
     diameter: Annotated[float | None, Range(1, 5000, unit="px"), ShownIf("things_from", *NETWORKS)] = None,
     objects: Annotated[Literal["auto", "bright", "dark"], ShownIf("things_from", *NETWORKS, "watershed")] = "auto",
+    things_name: Annotated[str, ShownIf("things_from", "layer", "watershed")] = "object",
     least_score: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("things_from", "mask_rcnn")] = None,
     least_remaining: Annotated[float, Range(0.5, 1, step=0.05), ShownIf("things_from", "mask_rcnn")] = 0.5,
     stuff_from: Literal["layer", "threshold", "kmeans", "unet"] = "threshold",
     stuff_unet: Annotated[str, ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
     stuff_classes: Annotated[int, Range(2, 20), ShownIf("stuff_from", "kmeans")] = 3,
+    stuff_names: Annotated[str, ShownIf("stuff_from", "layer", "threshold", "kmeans")] = "",
     smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")] = 1.0,
     smallest_stuff: Annotated[int, Range(0, unit="px²")] = 64,
     channel: Annotated[int, Range(0, 100)] = 0,
@@ -63,6 +72,8 @@ def panoptic(
     objects : str
         Whether things are brighter or darker than the background. "auto" lets a network decide; the watershed then
         takes them for bright.
+    things_name : str
+        Name of the class of the things.
     least_score : float, optional
         Least score of a thing, 0 to 1. Empty means the model's own.
     least_remaining : float
@@ -74,6 +85,9 @@ def panoptic(
         U-Net whose classes are the stuff: a name, or the path of a model file.
     stuff_classes : int
         Number of classes of stuff.
+    stuff_names : str
+        Names of the classes of stuff 1, 2, … with commas between, such as "cytoplasm, matrix". Of a threshold, 1 is the
+        foreground; of k-means, the darkest. Those without a name are called "class 1" and so on.
     smoothing : float
         Standard deviation of a Gaussian that is applied before the stuff is found; 0 is none.
     smallest_stuff : int
@@ -106,13 +120,14 @@ def panoptic(
     InputError
         If "layer" is chosen and none is given, if `stuff` holds too large numbers, or a model does not suit the image.
     ParameterError
-        If there is no such model or device, or the image does not have the channel.
+        If there is no such model or device, the image does not have the channel, or two classes have the same name.
 
     Notes
     -----
     Conflicts are resolved as in the paper. Of things that overlap, the one of the higher score has the pixels; a thing
     of which too little is left is dropped, and its pixels go to the stuff. Things win over stuff. Stuff of a small area
-    is dropped; other than in the paper its pixels get a class, the nearest. The scores of `tessera evaluate --panoptic`
+    is dropped, and so is stuff that has the name of a class of things, such as nuclei that only the model of stuff saw;
+    other than in the paper its pixels get a class, the nearest. The scores of `tessera evaluate --panoptic`
     are those of the paper, too.
 
     References
@@ -138,8 +153,12 @@ def panoptic(
     """
     seen = {"channel": channel, "spacing": spacing, "channel_axis": channel_axis}
     of_networks = {"diameter": diameter, "objects": objects, "device": device}
-    thing_source = ThingSource(things_from, things, things_model, things_unet, least_score, of_networks | seen)
-    stuff_source = StuffSource(stuff_from, stuff, stuff_unet, stuff_classes, smoothing, device, seen)
+    settings = of_networks | seen
+    thing_source = ThingSource(
+        things_from, things, things_name.strip(), things_model, things_unet, least_score, settings
+    )
+    names = given_names(stuff_names)
+    stuff_source = StuffSource(stuff_from, stuff, names, stuff_unet, stuff_classes, smoothing, device, seen)
     finding_things = started(find_things(image, thing_source))
     finding_stuff = started(find_stuff(image, stuff_source))
     found_things, notes = yield from part_of(finding_things, 0, 6, 10)

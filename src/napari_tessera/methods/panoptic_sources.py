@@ -9,14 +9,15 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_tessera import catalogue
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.jobs import Job, Progress, Result, part_of
 from napari_tessera.labels import chunks, renumbering
 from napari_tessera.result import Found
 from napari_tessera.things_and_stuff import Stuff, Things
 
 LARGEST_CLASS = 65_535
-UNNAMED = "object"
+OWN_WORDS = {"`score`": "`least_score`", "; the column `hidden` says how much of each": ""}
+"""What is called otherwise here than where the things come from."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ThingSource:
 
     kind: str
     layer: np.ndarray | None
+    name: str
     mask_rcnn: str
     unet: str
     score: float | None
@@ -37,11 +39,35 @@ class StuffSource:
 
     kind: str
     layer: np.ndarray | None
+    names: tuple[str, ...]
     unet: str
     n_classes: int
     smoothing: float
     device: Literal["auto", "cpu", "cuda", "mps"]
     settings: Mapping[str, Any]
+
+
+def given_names(text: str) -> tuple[str, ...]:
+    """Read names that have commas between them.
+
+    Raises
+    ------
+    ParameterError
+        If one comes twice, or is that of the background.
+
+    Examples
+    --------
+    >>> given_names("cytoplasm, matrix")
+    ('cytoplasm', 'matrix')
+    """
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if len({"background", *names}) <= len(names):
+        raise ParameterError(
+            f"panoptic: `stuff_names` is {text!r}, but every class needs a name of its own, other than 'background'. "
+            "Name the classes 1, 2, … with commas between.",
+            "stuff_names",
+        )
+    return names
 
 
 def started(job: Job[Result]) -> Job[Result]:
@@ -67,7 +93,7 @@ def find_things(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tup
 
 def _from_layer(_: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
     labels, old = yield from renumbering(_given(source.layer, "things", "each number one thing, 0 is none"))
-    return Things(labels, np.zeros(len(old), np.int64), (UNNAMED,)), ()
+    return Things(labels, np.zeros(len(old), np.int64), (source.name or "object",)), ()
 
 
 def _from_mask_rcnn(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
@@ -76,7 +102,15 @@ def _from_mask_rcnn(image: np.ndarray, source: ThingSource) -> Job[tuple[Things,
     found = yield from mask_rcnn(image, model=source.mask_rcnn, score=source.score, **source.settings)
     names = catalogue.find(source.mask_rcnn).classes[1:]
     classes = np.array([names.index(name) for name in found.table["class"].tolist()], np.int64)
-    return Things(found.labels, classes, names, found.table["score"], found.table["hidden"]), found.notes
+    return Things(found.labels, classes, names, found.table["score"], found.table["hidden"]), tuple(
+        _in_own_words(note) for note in found.notes
+    )
+
+
+def _in_own_words(note: str) -> str:
+    for word, own in OWN_WORDS.items():
+        note = note.replace(word, own)
+    return note
 
 
 def _from_unet(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
@@ -114,7 +148,7 @@ def _from_watershed(image: np.ndarray, source: ThingSource) -> Job[tuple[Things,
     seen = {name: source.settings[name] for name in ("channel", "spacing", "channel_axis")}
     is_dark = source.settings["objects"] == "dark"
     labels = yield from watershed(image, objects="dark" if is_dark else "bright", **seen)
-    return Things(labels, np.zeros(int(labels.max()), np.int64), (UNNAMED,)), ()
+    return Things(labels, np.zeros(int(labels.max()), np.int64), (source.name or "object",)), ()
 
 
 def find_stuff(image: np.ndarray, source: StuffSource) -> Job[Stuff]:
@@ -138,10 +172,11 @@ def find_stuff(image: np.ndarray, source: StuffSource) -> Job[Stuff]:
         from napari_tessera.methods.kmeans import kmeans
 
         seen = {name: value for name, value in source.settings.items() if name != "channel"}
-        return Stuff((yield from kmeans(image, k=source.n_classes, smoothing=source.smoothing, **seen)))
+        return Stuff((yield from kmeans(image, k=source.n_classes, smoothing=source.smoothing, **seen)), source.names)
     from napari_tessera.methods.threshold import threshold
 
-    return Stuff((yield from threshold(image, smoothing=source.smoothing, **source.settings)), ("foreground",))
+    names = source.names or ("foreground",)
+    return Stuff((yield from threshold(image, smoothing=source.smoothing, **source.settings)), names)
 
 
 def _stuff_from_layer(source: StuffSource) -> Job[Stuff]:
@@ -153,7 +188,7 @@ def _stuff_from_layer(source: StuffSource) -> Job[Stuff]:
             "objects, give it as `things`; otherwise number the classes 1, 2, …"
         )
     yield Progress(0, 1, "Finding classes")
-    return Stuff(layer)
+    return Stuff(layer, source.names)
 
 
 def _given(layer: np.ndarray | None, name: str, meaning: str) -> np.ndarray:
