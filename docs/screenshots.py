@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import first_model_pictures
 import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
@@ -23,7 +24,7 @@ from napari_tessera.gui.method_widget import MethodWidget
 from napari_tessera.registry import METHODS
 
 SIZE_PX = (1280, 800)
-DEMO = "demo"
+DEMO, TRAIN = "demo", "train"
 SAMPLES = {
     "threshold": "coins",
     "region_growing": "coins",
@@ -144,10 +145,12 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as kept:
         settings.settings_path = lambda: Path(kept) / "settings.json"
-        chosen = sys.argv[2:] or [*SAMPLES, DEMO]
+        chosen = sys.argv[2:] or [*SAMPLES, TRAIN, DEMO]
         for name in chosen:
-            if name != DEMO:
+            if name in SAMPLES:
                 picture(name, folder)
+        if TRAIN in chosen:
+            first_model_pictures.take_all(folder, Path(kept), take, wait)
         if DEMO in chosen:
             viewer = open_demo(block=False)
             wait(120, lambda: len(viewer.layers) > 1)

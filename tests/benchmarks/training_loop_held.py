@@ -1,9 +1,10 @@
 """The row `train` of `bench_event_loop.py`: is the window live while a network learns, and somebody paints meanwhile?
 
 Columns, in ms: ready = from the opened widget until what a training needs has been loaded, in a thread; quiet = while
-somebody paints and nothing learns (napari's own drawing); start = from Train to the first step; learn = while it
-learns; paint = while it learns and somebody paints; looks = live predictions shown in that time; step = a step, on
-average; stop = from the end of the step in which Stop was pressed to the whole model file, the median and the longest.
+somebody paints and nothing learns (napari's own drawing); start = from Train to the first step; add = napari takes the
+layer of the live prediction and draws it for the first time; learn = while it learns; paint = while it learns and
+somebody paints; looks = live predictions shown in that time; step = a step, on average; stop = from the end of the step
+in which Stop was pressed until nothing is learnt any more, median and longest; saved = until the model is written.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from qtpy.QtCore import QTimer
 from napari_tessera.gui.train_widget import TrainWidget
 
 NETWORKS = {"U-Net": "unet", "Mask R-CNN": "mask-rcnn"}
-COLUMNS = ("ready", "quiet", "start", "learn", "paint", "looks", "step", "stop", "longest")
+COLUMNS = ("ready", "quiet", "start", "add", "learn", "paint", "looks", "step", "stop", "longest", "saved")
+AFTER_LEARNING = ("Estimating", "Writing")
 SECONDS = 12.0
 STOPS = 5
 MOVES_EVERY_MS = 16
@@ -81,6 +83,8 @@ def measure(viewer: napari.Viewer, ticks, wait: Callable[..., None], image: np.n
     load = held(120, lambda: bool(widget.course.losses))
     if not widget.course.losses:
         raise SystemExit(widget.bar.message.text() + "\n" + widget.bar._details)
+    add = held(120, lambda: widget.live.layer is not None)
+    wait(1)
     learn = held(SECONDS)
     brush.timer.start(MOVES_EVERY_MS)
     shown = count_looks(widget)
@@ -91,7 +95,9 @@ def measure(viewer: napari.Viewer, ticks, wait: Callable[..., None], image: np.n
     stops = [stop(widget, wait) for _ in range(STOPS)]
     viewer.window.remove_dock_widget(widget)
     viewer.layers.clear()
-    numbers = (ready, quiet, load, learn, paint, len(shown), step, statistics.median(stops), max(stops))
+    ends, saved = zip(*stops, strict=True)
+    medians = (statistics.median(ends), max(ends), statistics.median(saved))
+    numbers = (ready, quiet, load, add, learn, paint, len(shown), step, *medians)
     return "".join(f"{each:8.0f}" for each in numbers)
 
 
@@ -122,8 +128,8 @@ def count_looks(widget: TrainWidget) -> list[object]:
     return shown
 
 
-def stop(widget: TrainWidget, wait: Callable[..., None]) -> float:
-    """Press Stop; return the ms from the end of the step to the model file, and go on with the training."""
+def stop(widget: TrainWidget, wait: Callable[..., None]) -> tuple[float, float]:
+    """Press Stop; return the ms from the end of the step until nothing is learnt, and until the model is written."""
     if not widget.runner.is_running:
         widget.bar.go_on_button.click()
     wait(120, widget.bar.stop_button.isEnabled)
@@ -131,8 +137,11 @@ def stop(widget: TrainWidget, wait: Callable[..., None]) -> float:
     out: Path = widget.lesson.out
     before = out.stat().st_mtime_ns if out.exists() else 0
     widget.bar.stop_button.click()
+    pressed = time.monotonic()
+    wait(120, lambda: widget.course.text.startswith(AFTER_LEARNING))
+    learnt = time.monotonic()
+    ended = max(pressed, widget.course._last[0])
     wait(120, lambda: out.exists() and out.stat().st_mtime_ns != before)
     written = time.monotonic()
-    ended = widget.course._last[0]
     wait(120, widget.bar.run_button.isEnabled)
-    return 1000 * (written - ended)
+    return 1000 * (learnt - ended), 1000 * (written - ended)

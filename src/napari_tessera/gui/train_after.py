@@ -11,6 +11,7 @@ from qtpy.QtGui import QDesktopServices
 from napari_tessera.errors import InputError
 from napari_tessera.gui.accepting import Accepted
 from napari_tessera.gui.latest import Latest
+from napari_tessera.gui.paint_next import Asked
 from napari_tessera.gui.train_correct import Correcting
 from napari_tessera.gui.train_panel import TrainPanel
 from napari_tessera.gui.train_sight import LiveLayer
@@ -90,6 +91,22 @@ class AfterTraining(QObject):
         self.correcting.take(self.panel.correct_box.where.value)
         if self.correcting.is_clicking:
             self.panel.bar.say(CLICK)
+
+    def unsure(self) -> Asked:
+        """Say what to look through for the places where the model is least sure.
+
+        Raises
+        ------
+        InputError
+            If there is no model, or its image is gone.
+        """
+        at = self.live.sight.index if self.live.sight is not None else 0
+        if self.learnt is None or at >= len(self.live.shown):
+            raise InputError("Train first: a model is needed that can be unsure.")
+        of, painting = self.live.shown[at], self.learnt.paintings[at]
+        axes = self.panel.pairs.axes_of(of.image)
+        diameter_px = self.learnt.diameters_px.get(painting.name)
+        return Asked(of.image, axes, self.learnt.trained.path, of.paint, of.ndim, diameter_px)
 
     def open_report(self) -> None:
         """Open the page about the training."""

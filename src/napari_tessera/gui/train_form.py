@@ -79,7 +79,8 @@ class TrainForm:
 
     @values.setter
     def values(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
+        # What to start from comes last: with another task or network, another model is chosen.
+        for name, value in sorted(values.items(), key=lambda each: each[0] == "start_from"):
             if name in self.fields:
                 self.fields[name].value = value
         lengths = {name: values[name] for name in LENGTHS if values.get(name) is not None}
@@ -100,7 +101,7 @@ class TrainForm:
     def restore_defaults(self) -> None:
         """Set every setting to what the declaration says, and start from the first model that suits."""
         self.values = {name: value for name, value in DECLARATION.defaults.items() if name not in LENGTHS}
-        self.start.value = self.start.first()
+        self.start.value = self.start.usual()
 
     def _rows_of(self, name: str) -> Rows:
         return self.first if name in ABOVE_CLASSES else self.main if name in FIRST else self.more

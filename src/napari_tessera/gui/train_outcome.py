@@ -62,11 +62,13 @@ class Outcome(QWidget):
     Attributes
     ----------
     open_asked : Signal
+    next_steps : QVBoxLayout
+        What can be done to get better.
     """
 
     open_asked = Signal()
 
-    def __init__(self, next_step: QWidget) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.saved = wrapped()
         self.scores = QGridLayout()
@@ -78,7 +80,8 @@ class Outcome(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.saved)
         layout.addLayout(self.scores)
-        layout.addWidget(next_step)
+        self.next_steps = QVBoxLayout()
+        layout.addLayout(self.next_steps)
         layout.addWidget(self.open_button)
         self.hide()
 

@@ -197,6 +197,19 @@ class PairsBox(QWidget):
             pair.inputs.refresh()
             pair.guess_paint()
 
+    def axes_of(self, image: Layer) -> str:
+        """Return the axes of an image that is among the pairs.
+
+        Raises
+        ------
+        InputError
+            If it is not any more.
+        """
+        found = next((pair.axes for pair in self.pairs if pair.image is image), None)
+        if found is None:
+            raise InputError(f"{image.name!r} is not among the images any more. Choose it again, or train again.")
+        return found
+
     def given(self) -> tuple[Given, ...]:
         """Return all images and their paint.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_tessera import catalogue
 from napari_tessera.gui.model_field import ModelField
 from napari_tessera.spec import Parameter
 from napari_tessera.train.settings import NOTHING
@@ -13,11 +14,12 @@ if TYPE_CHECKING:
 
 KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
 """Kinds of networks as the settings name them, and as model files do."""
+PLANE_NDIM = 2
 FROM_NOTHING = "Nothing (random weights)"
 COCO = "coco"
 FROM_COCO = "COCO (everyday things)"
 ON_OTHERS = {
-    NOTHING: "Learns from your paint alone. That takes more paint and more time than to start from a model.",
+    NOTHING: "Learns from your paint alone. Classes are learnt soonest so; objects take more paint and more time.",
     COCO: "The published network, which knows the things of everyday photographs: for objects that no model here "
     "knows. It is large, and downloaded once (170 MB).",
 }
@@ -29,20 +31,20 @@ class StartField(ModelField):
     def __init__(self, parameter: Parameter) -> None:
         self.network, self.task, self.ndim = "unet", "objects", 2
         super().__init__(parameter)
-        self.value = self.first()
+        self.value = self.usual()
 
     def follow(self, network: str, task: str, ndim: int) -> None:
-        """Offer what suits these settings; a model that does not is replaced by the first that does."""
+        """Offer what suits these settings, and choose what is usual with them."""
         if (network, task, ndim) == (self.network, self.task, self.ndim):
             return  # every model's file would be looked at again
         self.network, self.task, self.ndim = network, task, ndim
-        self.refresh()
-        if self.value not in (*self.entries, *(value for _, value in self.other_choices())):
-            self.value = self.first()
+        self.value = self.usual()
 
-    def first(self) -> str:
-        """Return the first model that suits, or nothing."""
-        return next((name for name, entry in self.entries.items() if not entry.error), NOTHING)
+    def usual(self) -> str:
+        """Return what teaches soonest: of objects in planes the first model that suits, of all else nothing."""
+        if self.task == "classes" or self.ndim != PLANE_NDIM:
+            return NOTHING
+        return next((entry.name for entry in catalogue.shipped_models() if self._fits(entry)), NOTHING)
 
     def other_choices(self) -> list[tuple[str, str]]:
         """Offer to start from the published weights, or from nothing."""

@@ -14,6 +14,7 @@ from napari_tessera.gui import settings
 from napari_tessera.gui.annotation import annotation_facts, is_annotation
 from napari_tessera.gui.autosave import Autosave
 from napari_tessera.gui.method_widget import WARM_UP_AFTER_MS
+from napari_tessera.gui.paint_next import PaintNext
 from napari_tessera.gui.train_after import AfterTraining
 from napari_tessera.gui.train_course import Course, noted
 from napari_tessera.gui.train_name import free_name, path_for
@@ -40,6 +41,8 @@ class TrainWidget(TrainPanel):
         self.runner = Runner()
         self.live = LiveLayer(self.viewer)
         self.after = AfterTraining(self, self.live)
+        self.paint_next = PaintNext(self.viewer, self.after.unsure)
+        self.outcome.next_steps.addWidget(self.paint_next)
         self.autosave = Autosave(self.viewer)
         self.course = Course()
         self.lesson: Lesson | None = None
@@ -112,6 +115,7 @@ class TrainWidget(TrainPanel):
         self._is_over = True
         self.runner.cancel()
         self.after.forget()
+        self.paint_next.close_down()
         self.runner.wait(SECONDS_TO_STOP)
         self.live.close()
         # The last strokes are saved even if napari is closed; the window does not wait for it.
@@ -125,6 +129,7 @@ class TrainWidget(TrainPanel):
 
     def _start(self, lesson: Lesson) -> None:
         self.after.forget()
+        self.paint_next.forget()
         self._stopping = threading.Event()
         self.course = Course()
         self.live.take_away()
@@ -140,8 +145,7 @@ class TrainWidget(TrainPanel):
         self.bar.progress_bar.setValue(round(100 * step.fraction))
         if self.course.losses and not self._stopping.is_set():
             self.bar.stop_button.setEnabled(True)
-        if not self._stopping.is_set():
-            self.bar.say(said_of(self.course))
+        self.bar.say(f"Stopping. {step.text} …" if self._stopping.is_set() else said_of(self.course))
         self._show_course()
 
     def _show_course(self) -> None:
