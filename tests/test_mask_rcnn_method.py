@@ -58,6 +58,11 @@ def test_what_the_number_and_the_score_cut_is_said(model):
     assert sure.notes[0].startswith("1 object scored just below the least score, 0.45 to 0.55, and was left out.")
 
 
+def test_what_is_too_small_is_said(model):
+    large = tessera.segment("mask_rcnn", two_squares(), model=model, diameter=14, min_size=150)
+    assert large.notes == ("1 object was dropped: fewer pixels than `min_size`.",)
+
+
 def test_notes_on_many_frames_are_told_once(model):
     result = tessera.segment("mask_rcnn", np.stack([two_squares()] * 3), axes="TYX", model=model, diameter=14, most=1)
     assert len(result.notes) == 1

@@ -82,7 +82,8 @@ def objects_of(
     yield from part_of(keep_largest_pieces(objects.labels, count), 4, 4, 10)
     labels = yield from part_of(numbered(objects.labels, np.arange(count + 1), min_size), 8, 1, 10)
     order = yield from part_of(former_numbers(objects.labels, labels), 9, 1, 10)
-    return labels, _rows(objects).chosen(order - 1), left + covered
+    small = LeftOut(small=count - len(order) if min_size else 0)
+    return labels, _rows(objects).chosen(order - 1), left + covered + small
 
 
 def _rows(objects: PaintedObjects) -> Rows:

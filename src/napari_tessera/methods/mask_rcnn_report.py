@@ -52,6 +52,7 @@ def notes_on(left: LeftOut, which: Acceptance) -> tuple[str, ...]:
         f"{_objects(left.hidden)} {_were(left.hidden)} dropped: more than {which.most_hidden:.0%} of the mask belongs "
         "to objects of higher scores.": left.hidden,
         f"{_objects(left.blank)} {_were(left.blank)} dropped: the mask has no pixel.": left.blank,
+        f"{_objects(left.small)} {_were(left.small)} dropped: fewer pixels than `min_size`.": left.small,
         f"{_objects(left.overlapping)} lost {left.shared_px} px to overlapping ones of higher scores; the column "
         "`hidden` says how much of each.": left.overlapping,
         f"{_objects(left.unseen)} that seemed likely {_were(left.unseen)} not looked at: there are too many in one "

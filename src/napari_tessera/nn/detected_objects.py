@@ -78,6 +78,8 @@ class LeftOut:
         Objects that lost most of their mask to others.
     blank : int
         Detections without a pixel that likely belongs to them.
+    small : int
+        Objects of fewer pixels than the least size.
     overlapping, shared_px : int
         Objects that lost some of their mask, but were kept, and how many pixels these lost together.
     """
@@ -87,6 +89,7 @@ class LeftOut:
     surplus: int = 0
     hidden: int = 0
     blank: int = 0
+    small: int = 0
     overlapping: int = 0
     shared_px: int = 0
 
