@@ -90,6 +90,11 @@ def test_what_is_left_open_depends_on_the_number_of_dimensions():
     assert (volume.patch_px, volume.depth_px, volume.diameter_px, len(volume.widths)) == (64, 64, 16, 4)
 
 
+def test_a_rare_class_counts_ten_times_as_much_as_the_commonest_at_most():
+    common, rare = balanced([np.array([0, 9900, 100])], 2)
+    assert rare / common == pytest.approx(10, rel=1e-3)
+
+
 def test_objects_need_no_balanced_weights():
     with pytest.raises(ParameterError, match="balanced already"):
         plan_for(checked_settings({"class_weights": "balanced"}), dataset(), "cpu")

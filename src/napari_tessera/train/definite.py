@@ -20,6 +20,7 @@ DETECTION_WIDTHS = (32, 64, 128, 256)
 DETECTION_STEP_PX = 32
 """What the sides of the patches of a Mask R-CNN are multiples of."""
 PATCH_PX = {2: 160, 3: 64}
+LARGEST_WEIGHT = 10.0
 BATCH = 4
 WIDTHS_FOR_STROKES = (16, 32, 64)
 PATCH_FOR_STROKES_PX = 48
@@ -195,13 +196,18 @@ def class_weights(settings: Training, data: Dataset) -> tuple[float, ...] | None
 def balanced(sizes: Sequence[np.ndarray], n_classes: int) -> tuple[float, ...]:
     """Weigh classes by the inverse of how often they are painted, so that a painted pixel counts 1 on average.
 
+    A class counts at most `LARGEST_WEIGHT` times as much as the commonest one: more makes it be found everywhere.
+
     Examples
     --------
     >>> balanced([np.array([9, 30, 10])], 2)  # 9 pixels are not painted, 30 are background
     (0.6667, 2.0)
+    >>> balanced([np.array([0, 9900, 100])], 2)
+    (0.9174, 9.1743)
     """
     counts = np.zeros(n_classes)
     for each in sizes:
         counts[: len(each) - 1] += each[1:]
-    weights = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    weights = np.minimum(counts.max() / np.maximum(counts, 1), LARGEST_WEIGHT)
+    weights *= counts.sum() / (weights * counts).sum()
     return tuple(float(weight) for weight in np.where(counts > 0, weights, 1).round(4))
