@@ -50,7 +50,8 @@ class Training:
         The loss of which pixels of a box belong to its object.
     class_weights : str
         How much a pixel (of a Mask R-CNN: a box) of each class counts, background first, such as 1,5,5; or "balanced":
-        the rarer the more, up to ten times. Auto: all the same. The U-Net of objects has three classes: background, object, border.
+        the rarer the more, up to ten times. Auto: all the same. The U-Net of objects has three classes: background,
+        object, border.
     gamma, alpha : float
         Of the focal loss: how little a pixel counts of which the network is sure already (0: as much as any other), and
         the weight of all classes but the background, whose own is 1 − `alpha`.
