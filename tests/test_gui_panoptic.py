@@ -129,6 +129,20 @@ def test_segments_are_outlines_so_that_the_classes_are_seen(of_layers, viewer, r
     assert viewer.layers[-2].visible
 
 
+def test_classes_have_calm_and_distinct_colours_through_which_the_image_is_seen(of_layers, viewer, run):
+    run(of_layers)
+    classes = viewer.layers[-2]
+    colours = [tuple(classes.get_color(number)) for number in (1, 2, 4)]
+    assert len(set(colours)) == 3
+    assert classes.opacity < 0.5
+
+
+def test_huge_planes_are_shown_filled_since_napari_outlines_them_slowly(of_layers, viewer, run, monkeypatch):
+    monkeypatch.setattr("napari_tessera.gui.new_layers.MOST_OUTLINED_PX", 100)
+    run(of_layers)
+    assert viewer.layers[-1].contour == 0
+
+
 def test_what_lies_under_the_mouse_says_class_and_kind(of_layers, viewer, run):
     run(of_layers)
     segments = viewer.layers.selection.active

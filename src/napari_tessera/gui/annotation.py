@@ -12,6 +12,7 @@ from napari.layers import Labels, Layer
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 
 from napari_tessera.errors import InputError
+from napari_tessera.gui.class_colours import BACKGROUND, BACKGROUND_COLOUR, MOST_CLASSES, colours_of_classes
 from napari_tessera.gui.layers import array_of, is_rgb, place
 from napari_tessera.gui.new_layers import has_channel_axis, placed_at, spanning_channels
 from napari_tessera.sparse import SparseArray
@@ -20,13 +21,7 @@ Task = Literal["objects", "classes"]
 ANNOTATION = "tessera annotation"
 """Key in a layer's metadata that holds what its paint means."""
 
-BACKGROUND = 1
 NOT_PAINTED = "not painted"
-BACKGROUND_COLOUR = "#6f7f95"
-CLASS_COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#56b4e9", "#0072b2")
-"""Told apart also by those who see red and green alike (Okabe and Ito), the most different ones first."""
-UNNAMED_COLOUR = "#ffffff"
-MOST_CLASSES = 50
 OBJECT_COLOURS = 253
 """With the background and what is not painted, colours for one byte: more would be slower to show."""
 
@@ -142,14 +137,6 @@ def set_class_names(layer: Labels, names: Sequence[str]) -> None:
     layer.metadata[ANNOTATION] = {**annotation_facts(layer), "classes": named}
     layer.features = pd.DataFrame({"index": range(len(named) + 1), "class": [NOT_PAINTED, *named]})
     layer.colormap = colours_of_objects() if annotation_facts(layer).get("task") == "objects" else colours_of_classes()
-
-
-def colours_of_classes() -> DirectLabelColormap:
-    """Return the colour of each class: the background calm, the others distinct."""
-    colours: dict[int | None, str] = {None: UNNAMED_COLOUR, 0: "transparent", BACKGROUND: BACKGROUND_COLOUR}
-    for number in range(MOST_CLASSES - 1):
-        colours[BACKGROUND + 1 + number] = CLASS_COLOURS[number % len(CLASS_COLOURS)]
-    return DirectLabelColormap(color_dict=colours)
 
 
 def colours_of_objects() -> CyclicLabelColormap:

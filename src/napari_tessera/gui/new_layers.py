@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
+from napari_tessera.gui.class_colours import colours_of_classes
 from napari_tessera.gui.layers import RECORD, Placement
 from napari_tessera.result import LabelImage
 from napari_tessera.spatial import Matrix, Spatial
@@ -20,6 +21,8 @@ CLASS_COLOURMAPS = ("bop orange", "bop blue", "bop purple", "green", "yellow", "
 
 CONTOUR_PX = 2
 """Segments fill the image, so that only their outlines let the classes below be seen."""
+CLASSES_OPACITY = 0.4
+"""They cover the whole image, which is to be seen below."""
 MOST_OUTLINED_PX = 2048 * 2048
 """Planes of more pixels are shown filled: napari takes most of a second to outline one, and holds the window."""
 
@@ -52,6 +55,8 @@ def labels_layer(image: LabelImage, placement: Placement, name: str, record: dic
     labels = Labels(data, name=name, features=feature_table(image.table), metadata={RECORD: record}, **placed)
     if image.kind == "segments" and np.prod(image.data.shape[-2:]) <= MOST_OUTLINED_PX:
         labels.contour = CONTOUR_PX
+    if image.kind == "classes" and "kind" in image.table:  # whose first class is the background
+        labels.colormap, labels.opacity = colours_of_classes(), CLASSES_OPACITY
     return labels
 
 
