@@ -61,6 +61,6 @@ def take_all(folder: Path, kept: Path, take: Callable[..., None], wait: Callable
     wait(300, widget.bar.run_button.isEnabled)
     wait(30, lambda: widget.after.latest._wanted is None)
     wait(3)
-    paint.opacity = 0
+    paint.visible = False
     take(viewer, folder / "train_done.png")
     viewer.close()

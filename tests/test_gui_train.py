@@ -297,3 +297,45 @@ def test_paint_of_a_session_that_was_lost_is_offered_back(
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=30_000)
     assert viewer.layers[-1].data[3, 4] == 2
     assert widget.pairs.first.paint is viewer.layers[-1]
+
+
+def see_and_cancel(widget, qtbot):
+    """Press Train, wait for the live prediction, and cancel; return what was seen."""
+    widget.bar.run_button.click()
+    qtbot.waitUntil(lambda: widget.live.layer is not None or not widget.runner.is_running, timeout=120_000)
+    assert widget.live.layer is not None, widget.bar.message.text()
+    live = widget.live.layer
+    widget.bar.cancel_button.click()
+    qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
+    return live
+
+
+def test_volumes_are_learnt_whole_if_asked_for(widget, viewer, qtbot):
+    viewer.add_image(np.stack([halves()[:32]] * 16), name="volume")
+    widget.form.values = TINY | {"task": "classes", "steps": 100_000, "patch": 16, "ndim": 3}
+    assert not widget.form.fields["ndim"].native.isHidden()
+    widget.pairs.first.new_button.click()
+    paint = viewer.layers[-1]
+    paint.data = np.stack([strokes()[8:40]] * 16)
+    live = see_and_cancel(widget, qtbot)
+    assert live.data.shape == (16, 32, 80)
+
+
+def test_channels_are_learnt_together(widget, viewer, qtbot):
+    viewer.add_image(np.stack([halves(), halves()[::-1]]), name="channels")
+    widget.pairs.first.inputs.axes_box.value = "CYX"
+    widget.form.values = TINY | {"task": "classes", "steps": 100_000}
+    widget.pairs.first.new_button.click()
+    paint = viewer.layers[-1]
+    paint.data = strokes().reshape(paint.data.shape)
+    live = see_and_cancel(widget, qtbot)
+    assert live.data.shape == (1, 64, 80)
+    np.testing.assert_array_equal(live.scale, paint.scale)
+
+
+def test_a_class_gets_another_colour(widget, viewer):
+    paint_halves(widget, viewer)
+    widget.classes.recolour(2, "#ff0000")
+    np.testing.assert_allclose(viewer.layers[-1].get_color(2), (1, 0, 0, 1))
+    widget.classes.rename(2, "bright")
+    np.testing.assert_allclose(viewer.layers[-1].get_color(2), (1, 0, 0, 1))

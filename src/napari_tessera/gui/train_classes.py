@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Labels
-from napari.utils import DirectLabelColormap
+from napari.utils import CyclicLabelColormap
+from napari.utils.colormaps.standardize_color import transform_color
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
 
@@ -115,10 +116,12 @@ class ClassBox(QWidget):
             if self.task == "classes" and self.colours:
                 layer.colormap = self.colormap()
 
-    def colormap(self) -> DirectLabelColormap:
+    def colormap(self) -> CyclicLabelColormap:
         """Return the colours of the classes as chosen."""
-        usual = colours_of_classes().color_dict
-        return DirectLabelColormap(color_dict={**usual, **self.colours})
+        colours = colours_of_classes().colors.copy()
+        for number, colour in self.colours.items():
+            colours[number] = transform_color(colour)[0]
+        return CyclicLabelColormap(colors=colours)
 
     def colour_of(self, number: int) -> str:
         """Return the colour of a class, such as "#e69f00"."""

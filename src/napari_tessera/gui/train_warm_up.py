@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
+from napari.layers import Labels
+
 from napari_tessera.gui.warm_up import WarmUp, postponing_garbage_collection
 from napari_tessera.gui.worker import quick_switching
 from napari_tessera.jobs import drive
@@ -27,6 +30,7 @@ class TrainWarmUp(WarmUp):
         try:
             with quick_switching(), postponing_garbage_collection():
                 drive(rehearse())
+                Labels(np.zeros((1, 1), np.uint8))  # napari compiles how it colours labels
         except Exception:
             # Nobody asked for this. If something is wrong, the training that the user starts will say so.
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import napari
@@ -29,6 +30,8 @@ from napari_tessera.looking_on import Learnt, learning
 from napari_tessera.train.settings import DECLARATION
 
 SECONDS_TO_STOP = 1.0
+SECONDS_BETWEEN_SHOWS = 0.4
+"""Whatever changes in the dock has the whole window drawn anew: a tenth of a second on a slow computer."""
 SAVE_AFTER_MS = 500
 
 
@@ -48,6 +51,7 @@ class TrainWidget(TrainPanel):
         self.lesson: Lesson | None = None
         self._stopping = threading.Event()
         self._is_over = False
+        self._shown_at = 0.0
         self.form.values = settings.load(DECLARATION)
         self._save_timer = QTimer(self)
         self._save_timer.setSingleShot(True)
@@ -140,8 +144,10 @@ class TrainWidget(TrainPanel):
         self.runner.start(noted(self.job(lesson), self.course))
 
     def _on_progress(self, step: Progress) -> None:
-        if not self.runner.is_running:
+        is_soon = time.monotonic() - self._shown_at < SECONDS_BETWEEN_SHOWS
+        if not self.runner.is_running or is_soon:
             return
+        self._shown_at = time.monotonic()
         self.bar.progress_bar.setValue(round(100 * step.fraction))
         if self.course.losses and not self._stopping.is_set():
             self.bar.stop_button.setEnabled(True)
