@@ -63,6 +63,7 @@ def seen_after_a_crash(folder, tmp_path, viewer):
 
 
 def test_a_stroke_is_saved_where_it_is(layer, autosave, folder):
+    assert autosave.save_now()
     layer.paint((0, 5, 6), 2)
     assert autosave.save_now()
     assert files(folder) == ["block-0-0-0.npz"]
@@ -103,6 +104,11 @@ def undo(layer):
     layer.undo()
 
 
+def redo(layer):
+    undo(layer)
+    layer.redo()
+
+
 def set_items(layer):
     layer.data_setitem((np.array([0, 2]), np.array([3, 500]), np.array([4, 500])), 1)
 
@@ -136,16 +142,8 @@ def test_every_way_to_change_paint_is_saved(change, layer, autosave, folder, tmp
     np.testing.assert_array_equal(seen_after_a_crash(folder, tmp_path, viewer).data, layer.data)
 
 
-def test_an_undone_stroke_done_again_is_saved(layer, autosave, folder, tmp_path, viewer):
-    layer.paint((0, 400, 400), 2)
-    layer.undo()
-    assert autosave.save_now()
-    layer.redo()
-    assert autosave.save_now()
-    np.testing.assert_array_equal(seen_after_a_crash(folder, tmp_path, viewer).data, layer.data)
-
-
 def test_a_stroke_under_way_is_saved_before_the_mouse_is_let_go(layer, autosave, folder, tmp_path, viewer):
+    assert autosave.save_now()  # afterwards nothing but the event of the stroke says that something has changed
     with layer.block_history():
         layer._draw(2, (0, 5, 5), (0, 5, 300))
         assert autosave.save_now()
