@@ -21,6 +21,7 @@ LOSSES = {
     "focal": {"loss": "focal"},
 }
 BACKGROUND, SPOT = 1, 2
+CORNER, LARGER, GAP_PX = (slice(0, 130), slice(60, 160)), 3, 6
 
 
 def spots(seed):
@@ -51,11 +52,14 @@ def learnt(settings, steps, seed, folder):
 
 
 def picture(image, truth, found):
-    """Draw the outlines of what is there (yellow) and what was found (pink)."""
+    """Draw the outlines of what is there (yellow) and what was found (pink), enlarged, with a gap to the next."""
+    image, truth, found = (
+        np.kron(each[CORNER], np.ones((LARGER, LARGER), each.dtype)) for each in (image, truth, found)
+    )
     colours = np.repeat(image[..., None], 3, axis=-1)
     colours[outlines(truth.astype(np.int32))] = 255, 210, 0
     colours[outlines(found.astype(np.int32))] = 255, 0, 200
-    return colours
+    return np.pad(colours, ((0, 0), (0, GAP_PX), (0, 0)), constant_values=255)
 
 
 def main():
@@ -71,7 +75,7 @@ def main():
         for name, settings in LOSSES.items():
             found = [learnt(settings, chosen.steps, seed, folder) for seed in range(chosen.seeds)]
             scores = [dice(*each[1:]) for each in found]
-            shown.append(picture(*found[0])[: SIDE_PX // 2, : SIDE_PX // 2])
+            shown.append(picture(*found[0]))
             print(f"| {name} | " + " | ".join(f"{each:.2f}" for each in [*scores, np.mean(scores)]) + " |", flush=True)
     if chosen.picture:
         imwrite(chosen.picture, np.concatenate(shown, axis=1))
