@@ -119,6 +119,7 @@ def segment_changed(**change):
         (lambda content: content["annotations"][0].update(file_name="other.png"), "There is no file"),
         (lambda content: content["categories"][0].pop("isthing"), "whether it is a thing"),
         (lambda content: content["categories"].append(content["categories"][0]), "there twice"),
+        (lambda content: [entry.update(name="cell") for entry in content["categories"]], "both things and stuff"),
         (segment_changed(category_id=9), "not among the categories"),
         (segment_changed(id=70_000), "no number of its own"),
         (segment_changed(id=0), "no number of its own"),

@@ -163,6 +163,12 @@ def found_in(image, how=None, which=HALF, diameter_px=None, spacing=None):
     return drive(find_objects(BrightDetector(diameter_px), view_of(image, spacing), how or Searching(), which))
 
 
+def test_a_trace_of_overlap_is_worth_no_word():
+    _, rows, left = objects_in(detections([0, 0, 8, 6], [7, 0, 31, 6]), shape=(6, 32))
+    assert rows.lost_px.tolist() == [0, 4]
+    assert left == LeftOut()
+
+
 def test_a_plane_is_painted_on_its_own_grid():
     labels, rows, _ = found_in(squares(10))
     np.testing.assert_array_equal(labels > 0, squares(10) > 0)

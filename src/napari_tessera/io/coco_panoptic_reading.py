@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def _checked_categories(content: Any) -> dict[int, dict[str, Any]]:
     entries = content.get("categories")
     if not isinstance(entries, list):
         raise FileError('It is no COCO panoptic file: it has no list "categories".')
-    categories = {}
+    categories: dict[int, dict[str, Any]] = {}
     for entry in entries:
         if not (isinstance(entry, dict) and isinstance(entry.get("id"), int) and "name" in entry):
             raise FileError(f"The category {_short(entry)} lacks a number (id) or a name.")
@@ -140,7 +140,17 @@ def _checked_categories(content: Any) -> dict[int, dict[str, Any]]:
         if entry["id"] in categories:
             raise FileError(f"The category {entry['id']} is there twice.")
         categories[entry["id"]] = entry
+    _check_kinds(categories.values())
     return categories
+
+
+def _check_kinds(categories: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a name that is both thing and stuff: classes go by their names."""
+    kinds: dict[str, int] = {}
+    for entry in categories:
+        name = str(entry["name"])
+        if kinds.setdefault(name, entry["isthing"]) != entry["isthing"]:
+            raise FileError(f"The categories named {name!r} are both things and stuff. Give them two names.")
 
 
 def _checked_annotation(entry: Any, categories: Mapping[int, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from napari_tessera.nn.mask_pasting import Painted, paint_labels
 JUST_BELOW = 0.1
 """Detections that score lower than asked for by no more than this are worth a word to the user."""
 
+TRACE = 0.05
+"""Share of a mask up to which overlap is the roughness of outlines, and worth no word."""
 SURE = 0.5
 """Score from which on objects say how large objects are here. It is fixed, so that the scale is the same whatever score
 is asked for."""
@@ -81,7 +83,7 @@ class LeftOut:
     small : int
         Objects of fewer pixels than the least size.
     overlapping, shared_px : int
-        Objects that lost some of their mask, but were kept, and how many pixels these lost together.
+        Objects that lost more than a trace of their mask, but were kept, and how many pixels these lost together.
     """
 
     unseen: int = 0
@@ -149,11 +151,12 @@ def painted(
     if bool((is_blank | is_hidden).any()):
         found = found.chosen((~is_blank & ~is_hidden).nonzero()[:, 0])
         whole = _paint(found, shape, how, is_aligned)  # what the dropped ones held goes to others
+    overlaps = whole.lost_px > TRACE * whole.claimed_px
     left = LeftOut(
         hidden=int(is_hidden.sum()),
         blank=int(is_blank.sum()),
-        overlapping=int((whole.lost_px > 0).sum()),
-        shared_px=int(whole.lost_px.sum()),
+        overlapping=int(overlaps.sum()),
+        shared_px=int(whole.lost_px[overlaps].sum()),
     )
     arrays = (found.labels, found.scores, found.boxes, whole.claimed_px, whole.lost_px)
     return PaintedObjects(whole.labels.int().numpy(), *(each.numpy() for each in arrays)), left
