@@ -37,8 +37,11 @@ from napari_tessera.train.targets import HEADS
 PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
 FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25}
 """Share of the patches of objects at scales far from the usual; see `Sampling.native_share`."""
-RATE_FROM_A_MODEL = 0.25
-"""Share of the rate at which a network learns that has learnt before."""
+RATE_FOR_MORE, RATE_FOR_OTHER = 0.05, 0.25
+"""Share of the rate at which a network learns more of the task that it has learnt before, or another one.
+
+Sixty steps on twenty stained nuclei at a quarter of the rate cost it 0.08 of AP on other images, at a tenth nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,11 @@ class Plan:
         return replace(common, diameter_px=None, size_spread=0.15, native_share=0, dim_share=0, needs_margin=False)
 
     def schedule(self, save_seconds: float = 60.0) -> Schedule:
-        """Cool down over the second half."""
+        """Cool down over the second half; from a model learn slowly, so that little is forgotten."""
+        share = 1.0 if self.start is None else RATE_FOR_MORE if self.start["task"] == self.task else RATE_FOR_OTHER
         return Schedule(
             self.steps,
-            peak_rate=PEAK_RATES[self.network] * (RATE_FROM_A_MODEL if self.start else 1),
+            peak_rate=PEAK_RATES[self.network] * share,
             warm_steps=min(200, self.steps // 10),
             cool_steps=self.steps // 2,
             validate_every=max(1, -(-self.steps // self.validations)),
