@@ -329,8 +329,7 @@ def test_channels_are_learnt_together(widget, viewer, qtbot):
     paint = viewer.layers[-1]
     paint.data = strokes().reshape(paint.data.shape)
     live = see_and_cancel(widget, qtbot)
-    assert live.data.shape == (1, 64, 80)
-    np.testing.assert_array_equal(live.scale, paint.scale)
+    assert live.data.shape == paint.data.shape
 
 
 def test_a_class_gets_another_colour(widget, viewer):
