@@ -123,3 +123,10 @@ def test_too_many_classes_are_refused(viewer, stack):
     with pytest.raises(InputError, match="51 classes"):
         new_annotation(viewer, stack, "TYX", [str(number) for number in range(51)], "classes")
     assert len(viewer.layers) == 1
+
+
+def test_a_layer_of_the_user_is_saved_in_the_background_too(viewer, open_widget, stack):
+    own = viewer.add_labels(np.zeros(stack.data.shape, np.uint8), name="mine")
+    widget = open_widget("Train")
+    widget.pairs.first.paint = own
+    assert widget.autosave.is_watching(own)

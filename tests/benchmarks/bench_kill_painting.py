@@ -30,13 +30,13 @@ COLUMNS = (
 )  # fmt: skip
 MOMENTS = ("random", "random", "random", "writing paint", "writing a checkpoint")
 SIDE_PX, CELL_PX = 504, 24
-TICK_MS, MOVES, LONG_MOVES = 15, 8, 120
+TICK_MS, MOVES, LONG_MOVES = 15, 8, 60
 LONG_EVERY, UNDO_EVERY = 10, 7
 STROKES_BEFORE_TRAINING = 4
 LEAST_SECONDS, MOST_SECONDS = 1.0, 8.0
 GOAL_SECONDS = 10.0
 SETTINGS = {"task": "classes", "start_from": "nothing", "widths": "4,8", "patch": 32, "batch": 1, "threads": 1}
-STEPS, SECONDS_BETWEEN_CHECKPOINTS = 60, 0.2
+STEPS, SECONDS_BETWEEN_CHECKPOINTS = 12, 0.2
 
 
 class Painter:

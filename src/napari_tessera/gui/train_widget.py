@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent, QTimer
 
 from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
-from napari_tessera.gui.annotation import annotation_facts, is_annotation
+from napari_tessera.gui.annotation import annotation_facts
 from napari_tessera.gui.autosave import Autosave
 from napari_tessera.gui.method_widget import WARM_UP_AFTER_MS
 from napari_tessera.gui.paint_next import PaintNext
@@ -105,7 +105,7 @@ class TrainWidget(TrainPanel):
     def save_paint(self) -> None:
         """Save the paint of all pairs in the background, from now on."""
         for pair in self.pairs.pairs if not self._is_over else ():
-            if pair.image is not None and pair.paint is not None and is_annotation(pair.paint):
+            if pair.image is not None and pair.paint is not None:
                 self.autosave.watch(pair.paint, pair.image)
 
     def reset_choices(self, *_: Any) -> None:
