@@ -54,7 +54,7 @@ def threshold_net(level):
 def found_share(net, example):
     channels, _ = next(straight_patches([example], 0))
     with torch.inference_mode():
-        found = net(torch.from_numpy(channels[None, :, :SIDE, :SIDE]))["classes"].argmax(1)
+        found = net(torch.from_numpy(channels[None, :, 24 : 24 + SIDE, 24 : 24 + SIDE]))["classes"].argmax(1)
     return float(found.float().mean())
 
 

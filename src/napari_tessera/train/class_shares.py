@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from napari_tessera.nn.weights import Network
 
 PATCHES = 20
-SIDE_PX = {2: 192, 3: 48}
-"""How many patches are looked at, and of which side."""
+SIDE_PX, MARGIN_PX = {2: 192, 3: 48}, {2: 24, 3: 8}
+"""How many patches are looked at, of which side, and what near their edges is not counted: there less is seen."""
 FEWEST_PX = 100
 """With fewer painted pixels of a class in them, its mistakes are not known."""
 LARGEST_UNPAINTED = 0.5
@@ -63,8 +63,10 @@ def find_as_much_as_there_is(net: Network, examples: Sequence[Example], seed: in
     scores, labels = [], []
     for done, (channels, paint) in enumerate(straight_patches(examples, seed)):
         yield Progress(done, PATCHES, "Estimating how much there is of each class")
-        scores.append(scores_of(net, channels)[:, paint.ravel() != OUTSIDE])
-        labels.append(paint[paint != OUTSIDE])
+        inner = (slice(MARGIN_PX[paint.ndim], -MARGIN_PX[paint.ndim]),) * paint.ndim
+        is_inside = paint[inner] != OUTSIDE
+        scores.append(scores_of(net, channels)[(slice(None), *inner)][:, is_inside])
+        labels.append(paint[inner][is_inside])
     together, painted = np.concatenate(scores, axis=1), np.concatenate(labels)
     shares = shares_of_classes(together, painted)
     if shares is not None:
@@ -90,8 +92,9 @@ def straight_patches(examples: Sequence[Example], seed: int) -> Iterator[tuple[n
         shape = (SIDE_PX[ndim],) * ndim
         factors = np.array((example.anisotropy, 1.0, 1.0)[-ndim:])
         steps = np.indices(shape, dtype=np.float32) / factors.reshape(-1, *(1,) * ndim).astype(np.float32)
-        room = np.maximum(0, np.array(example.labels.shape) - np.array(shape) / factors)
-        places = steps + np.floor(rng.uniform(0, room + 1)).astype(np.float32).reshape(-1, *(1,) * ndim)
+        margin = MARGIN_PX[ndim] / factors
+        room = np.maximum(0, np.array(example.labels.shape) + 2 * margin - np.array(shape) / factors)
+        places = steps + np.floor(rng.uniform(0, room + 1) - margin).astype(np.float32).reshape(-1, *(1,) * ndim)
         yield (
             finished(sample_channels(example, places, factors), example),
             sample_labels(example.labels, places, OUTSIDE),
@@ -99,11 +102,11 @@ def straight_patches(examples: Sequence[Example], seed: int) -> Iterator[tuple[n
 
 
 def scores_of(net: Network, channels: np.ndarray) -> np.ndarray:
-    """Return the scores of each class at each pixel: (K, pixels)."""
+    """Return the scores of each class at each pixel: (K, [Z,] Y, X)."""
     device = next(net.parameters()).device
     with torch.inference_mode():
         found = net(torch.from_numpy(channels[None]).to(device))["classes"][0]
-    return found.flatten(1).float().cpu().numpy()
+    return found.float().cpu().numpy()
 
 
 def shares_of_classes(scores: np.ndarray, painted: np.ndarray) -> np.ndarray | None:
