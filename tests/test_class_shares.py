@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from napari_tessera.jobs import drive
-from napari_tessera.nn.intensity import Levels
+from napari_tessera.live import Live
+from napari_tessera.nn.intensity import Levels, channel_names, normalisation
 from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.sitting import has_even_strokes
+from napari_tessera.nn.weights import tensors_of
+from napari_tessera.sitting import Sitting, has_even_strokes
+from napari_tessera.train.checkpoint import State
 from napari_tessera.train.class_shares import (
     bias_for,
     find_as_much_as_there_is,
@@ -15,6 +18,7 @@ from napari_tessera.train.class_shares import (
     straight_patches,
     without_mistakes,
 )
+from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.examples import Example
 from napari_tessera.train.plan import Plan
 from napari_tessera.train.settings import Training
@@ -124,3 +128,41 @@ def test_volumes_are_looked_at_with_their_planes_apart():
 )
 def test_only_strokes_without_weights_are_taken_for_even(plan, painted, is_even):
     assert has_even_strokes(Plan(**plan), Training(painted=painted)) == is_even
+
+
+def settled(check, start=None, score=1.0):
+    """The bias of the classes, by how much it was raised, after a training that scored so on `check`."""
+    net = threshold_net(0.2)
+    header = {
+        "title": "t",
+        "task": "classes",
+        "classes": ["dark", "bright"],
+        "channels": channel_names("colours", 3),
+        "normalisation": normalisation("colours", 3),
+        "diameter_px": None,
+        "decoding": {},
+    }
+    data = Dataset([noisy_half()], check, "colours", 3, 2, "")
+    sitting = Sitting(Training(painted=True, task="classes"), data, start, header, None, "cpu", lambda: False, Live())
+    state = State(net, tensors_of(net), None)
+    state.step, state.history = 5, [{"step": 5, "score": score}] if check else []
+    drive(sitting.settle_shares(state, Plan(task="classes", seed=3)))
+    return (net.heads["classes"].bias - torch.tensor([2.0, 0.0])).tolist(), state.history
+
+
+def test_scores_are_moved_after_learning_from_nothing_and_scored_anew():
+    moved, (record,) = settled([noisy_half()], score=0.0)
+    assert moved[0] > 0 > moved[1]
+    assert record["score"] > 0.5
+
+
+def test_scores_stay_where_the_paint_held_back_would_be_told_apart_worse():
+    assert settled([noisy_half()], score=2.0) == ([0.0, 0.0], [{"step": 5, "score": 2.0}])
+
+
+def test_scores_stay_where_a_model_is_learnt_further():
+    assert settled([], start="a model")[0] == [0.0, 0.0]
+
+
+def test_scores_are_moved_where_nothing_is_held_back():
+    assert settled([])[0][0] > 0

@@ -3,6 +3,7 @@
 import itertools
 import shutil
 
+import dask.array as da
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QPushButton
@@ -10,9 +11,12 @@ from scenes_to_learn import halves, squares, strokes
 from test_train_cli import same_weights
 
 import napari_tessera as tessera
+from napari_tessera.gui import settings
 from napari_tessera.gui.annotation import class_names, new_annotation
 from napari_tessera.gui.autosave import Autosave
 from napari_tessera.gui.layer_box import PREVIEW
+from napari_tessera.gui.train_widget import remembered
+from napari_tessera.train.settings import DECLARATION
 
 TINY = {"start_from": "nothing", "patch": 32, "batch": 1, "validations": 2, "threads": 1, "widths": "4,8"}
 TINY_DETECTOR = TINY | {"patch": 64, "widths": "8,8,8,8", "network": "mask-rcnn"}
@@ -112,7 +116,7 @@ def test_cancel_leaves_the_layers_and_no_model(widget, viewer, qtbot, own_models
 def test_the_weights_are_those_of_python(widget, viewer, train, tmp_path):
     train(paint_halves(widget, viewer, steps=4, seed=3))
     other = tmp_path / "other.safetensors"
-    tessera.fine_tune(halves(), strokes(), other, **TINY, task="classes", steps=4, seed=3, classes="background,class 2")
+    tessera.fine_tune(halves(), strokes(), other, **TINY, task="classes", steps=4, seed=3, classes="background,class 1")
     assert same_weights(widget.after.learnt.trained.path, other)
 
 
@@ -297,6 +301,7 @@ def test_paint_of_a_session_that_was_lost_is_offered_back(
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=30_000)
     assert viewer.layers[-1].data[3, 4] == 2
     assert widget.pairs.first.paint is viewer.layers[-1]
+    assert widget.rescue.isHidden()  # what was restored is not offered again
 
 
 def see_and_cancel(widget, qtbot):
@@ -338,3 +343,14 @@ def test_a_class_gets_another_colour(widget, viewer):
     np.testing.assert_allclose(viewer.layers[-1].get_color(2), (1, 0, 0, 1))
     widget.classes.rename(2, "bright")
     np.testing.assert_allclose(viewer.layers[-1].get_color(2), (1, 0, 0, 1))
+
+
+def test_images_of_dask_are_looked_at_while_they_are_learnt(widget, viewer, qtbot):
+    paint_halves(widget, viewer, steps=500)
+    viewer.layers["halves"].data = da.from_array(halves(), chunks=40)
+    assert see_and_cancel(widget, qtbot).data.shape == halves().shape
+
+
+def test_the_model_to_start_from_is_not_that_of_the_last_session():
+    settings.save(DECLARATION, {"start_from": "nuclei-unet", "steps": 7})
+    assert remembered() == {"steps": 7}

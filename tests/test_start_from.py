@@ -61,6 +61,19 @@ def test_the_rate_is_lower_and_statistics_are_kept(saved):
     assert plan.schedule().keeps_statistics
 
 
+@pytest.mark.parametrize(("steps", "share"), [(12, 1), (600, 0.5), (6000, 0.05), (None, 0.05)])
+def test_the_rate_is_the_lower_the_longer_the_model_has_learnt(saved, steps, share):
+    training = {} if steps is None else {"training": {"best_step": steps}}
+    plan, _ = plan_from(saved(**OBJECTS, **training))
+    assert plan.schedule().peak_rate == pytest.approx(share * 2e-3)
+    assert plan.schedule().keeps_statistics == (share < 1)
+
+
+def test_steps_of_the_model_before_count_too(saved):
+    before = {"best_step": 40, "settings": {"start": {"steps": 6000}}}
+    assert plan_from(saved(**OBJECTS, training=before))[1].steps == 6040
+
+
 def test_a_network_begins_with_all_weights_of_a_model_for_the_same(saved):
     plan, start = plan_from(saved(**OBJECTS))
     net = new_network(plan)

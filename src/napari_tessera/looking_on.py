@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.lesson import Given, Lesson, named, paintings_of
-from napari_tessera.sight import FIRST_SIDE_PX, Seen, Sight, fitted, levels_for, spacing_of
+from napari_tessera.sight import FIRST_SIDE_PX, Seen, Sight, fitted, levels_for, read, spacing_of
 
 if TYPE_CHECKING:
     from napari_tessera.live import Live
@@ -170,7 +170,7 @@ class Looking:
         levels = yield from levels_for(painting, sight, self.live.header)
         labels = yield from prediction(
             self.live,
-            painting.image[(*sight.place, *sight.window)],
+            read(painting, sight),
             levels,
             has_channels=painting.channels > 0,
             spacing=spacing_of(painting, sight),

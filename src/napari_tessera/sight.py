@@ -66,9 +66,13 @@ def looking_at(
 
     sight = fitted(sight, painting, SIDE_PX)
     levels = yield from levels_for(painting, sight, header)
-    image = painting.image[(*sight.place, *sight.window)]
-    view = View(image, levels, painting.channels > 0, spacing_of(painting, sight))
+    view = View(read(painting, sight), levels, painting.channels > 0, spacing_of(painting, sight))
     return Seen(sight, (yield from seen_by(str(model), view, header["task"], diameter_px, device)))
+
+
+def read(painting: Painting, sight: Sight) -> np.ndarray:
+    """Read a part of an image into memory, wherever it is stored."""
+    return np.asarray(painting.image[(*sight.place, *sight.window)])
 
 
 def levels_for(painting: Painting, sight: Sight, header: Mapping[str, Any]) -> Job[Levels]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from napari_tessera.train.plan import Plan
     from napari_tessera.train.start_from import Start
 
+LARGEST_LOSS_OF_SCORE = 0.05
+"""Held-back strokes are even, too, so that to find as much of each class as there is may cost a little on them."""
+
 
 @dataclass(frozen=True)
 class Sitting:
@@ -60,7 +63,6 @@ class Sitting:
         """Learn by a plan whose patches may be smaller than those that were wanted."""
         from napari_tessera.train.budget import of_length
         from napari_tessera.train.checkpoint import DATA, Checkpoint
-        from napari_tessera.train.class_shares import find_as_much_as_there_is
         from napari_tessera.train.plan import learn
         from napari_tessera.train.start_from import begin_with
 
@@ -75,9 +77,30 @@ class Sitting:
             begin=partial(begin_with, start=self.start, task=plan.task, classes=classes, seed=plan.seed),
             watch=partial(self.live.begin, header=self.header, data=self.data),
         )  # fmt: skip
-        if has_even_strokes(plan, self.settings):
-            yield from find_as_much_as_there_is(state.net, self.data.learn, plan.seed)
+        yield from self.settle_shares(state, plan)
         return state, plan
+
+    def settle_shares(self, state: State, plan: Plan) -> Job[None]:
+        """Let as much of each class be found as there is, unless that costs more on the paint held back than it may.
+
+        Only of a network that learns from nothing: paint that corrects a model lies where the model was wrong, and says
+        nothing of how often it is.
+        """
+        from napari_tessera.nn.weights import tensors_of
+        from napari_tessera.train.class_shares import find_as_much_as_there_is
+
+        if self.start is not None or not has_even_strokes(plan, self.settings):
+            return
+        before = tensors_of(state.net)
+        shares = yield from find_as_much_as_there_is(state.net, self.data.learn, plan.seed)
+        scored = next((entry for entry in state.history if entry["step"] == state.best_step), None)
+        if shares is None or scored is None:
+            return
+        scores = yield from self.validate(state.net)
+        if scores["score"] < scored["score"] - LARGEST_LOSS_OF_SCORE:
+            state.net.load_state_dict(before)
+        else:
+            scored.update(scores)
 
     def validate(self, net: Network) -> Job[dict[str, float]]:
         """Score a network on what is held back."""

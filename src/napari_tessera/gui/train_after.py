@@ -80,7 +80,7 @@ class AfterTraining(QObject):
         """Open the widget that runs the model, with the model chosen."""
         window = getattr(self.viewer, "window", None)
         if window is not None and self.learnt is not None:
-            _, widget = window.add_plugin_dock_widget(PLUGIN, self.widget_title)
+            _, widget = window.add_plugin_dock_widget(PLUGIN, self.widget_title, tabify=True)
             widget.form.fields["model"].value = self.learnt.trained.path.stem
 
     def correct(self) -> None:

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLineEdit, QPushButton, QT
 from napari_tessera.gui.annotation import MOST_CLASSES, class_names, colours_of_classes, set_class_names
 from napari_tessera.gui.wording import tooltip
 
-FIRST_NAMES = {"classes": ["background", "class 2"], "objects": ["background", "object"]}
+FIRST_NAMES = {"classes": ["background", "class 1"], "objects": ["background", "object"]}
 BRUSH_HELP = "Paint with this number."
 COLOUR_HELP = "Choose the colour of this class."
 COLOUR_WIDTH_PX = 22
@@ -88,13 +88,13 @@ class ClassBox(QWidget):
     def add(self) -> None:
         """Add a class."""
         if len(self.names) < MOST_CLASSES:
-            self._names[self.task].append(f"class {len(self.names) + 1}")
+            self._names[self.task].append(f"class {len(self.names)}")
             self._write()
             self._show()
 
     def rename(self, number: int, name: str) -> None:
         """Name a class; a comma would end the name in a list of names."""
-        self._names[self.task][number - 1] = name.replace(",", " ").strip() or f"class {number}"
+        self._names[self.task][number - 1] = name.replace(",", " ").strip() or f"class {number - 1}"
         self._write()
 
     def recolour(self, number: int, colour: str) -> None:

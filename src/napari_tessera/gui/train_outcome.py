@@ -15,6 +15,7 @@ from napari_tessera.gui.wording import tooltip
 
 LOSS_COLOUR, SCORE_COLOUR = "#e69f00", "#2f9ee0"
 ON_PAINT = "on the paint held back"
+NO_SCORE = " There is no score: nothing was held back, or it was stopped before the first one."
 OPEN_HELP = "Open the widget that runs this model, with the model chosen."
 
 
@@ -88,7 +89,7 @@ class Outcome(QWidget):
     def show_outcome(self, name: str, widget: str, before: Mapping[str, float], after: Mapping[str, float]) -> None:
         """Show the scores of the model to start from, and those of the one that was trained."""
         rows = list(headline(before, after))
-        scored = f" Scores {ON_PAINT}:" if rows else " Nothing was held back to score it on."
+        scored = f" Scores {ON_PAINT}:" if rows else NO_SCORE
         self.saved.setText(f'Saved as "{name}", and in the list of the {widget} widget.{scored}')
         self.open_button.setText(f"Open in {widget}")
         table: Sequence[tuple[str, str, str]] = [("", "before", "after"), *rows] if rows else []

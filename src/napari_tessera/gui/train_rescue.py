@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from napari.components import ViewerModel
@@ -12,7 +13,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_tessera.errors import TesseraError
+from napari_tessera.gui.annotation import annotation_facts
 from napari_tessera.gui.autosave import Saved, discard, left_over, restoring
+from napari_tessera.gui.autosave_copy import SAVED_IN
 from napari_tessera.gui.run_bar import NOTE_STYLE
 from napari_tessera.gui.train_outcome import wrapped
 from napari_tessera.gui.worker import Runner
@@ -39,6 +42,7 @@ class RescueBox(QWidget):
         self.runner.returned.connect(self._on_restored)
         self.runner.failed.connect(self.failed.emit)
         self._lines: list[QWidget] = []
+        self._in_use: set[Path] = set()
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self.refresh()
@@ -50,7 +54,7 @@ class RescueBox(QWidget):
             line.hide()
             line.deleteLater()
         try:
-            found = left_over()[:MOST_SHOWN]
+            found = [saved for saved in left_over() if saved.folder not in self._in_use][:MOST_SHOWN]
         except OSError:
             found = []
         self._lines = [self._line(saved) for saved in found]
@@ -94,6 +98,7 @@ class RescueBox(QWidget):
         action(saved)
 
     def _on_restored(self, layer: Labels) -> None:
+        self._in_use.add(Path(annotation_facts(layer)[SAVED_IN]))  # this session paints on it now
         self.viewer.add_layer(layer)
         self.restored.emit(layer)
         self.refresh()

@@ -33,6 +33,7 @@ SECONDS_TO_STOP = 1.0
 SECONDS_BETWEEN_SHOWS = 0.4
 """Whatever changes in the dock has the whole window drawn anew: a tenth of a second on a slow computer."""
 SAVE_AFTER_MS = 500
+START = "start_from"
 
 
 class TrainWidget(TrainPanel):
@@ -52,7 +53,7 @@ class TrainWidget(TrainPanel):
         self._stopping = threading.Event()
         self._is_over = False
         self._shown_at = 0.0
-        self.form.values = settings.load(DECLARATION)
+        self.form.values = remembered()
         self._save_timer = QTimer(self)
         self._save_timer.setSingleShot(True)
         self._save_timer.setInterval(SAVE_AFTER_MS)
@@ -225,3 +226,8 @@ class TrainWidget(TrainPanel):
         runner, latest = self.runner, self.after.latest
         self.destroyed.connect(lambda: runner.cancel())
         self.destroyed.connect(lambda: latest.stop())
+
+
+def remembered() -> dict[str, Any]:
+    """Return the settings of the last session, but for the model to start from, which suited what was painted then."""
+    return {name: value for name, value in settings.load(DECLARATION).items() if name != START}

@@ -30,18 +30,13 @@ from napari_tessera.train.loop import Draw, LossParts, Validate, train
 from napari_tessera.train.losses import class_loss
 from napari_tessera.train.objects import object_batch, object_loss, object_targets
 from napari_tessera.train.patches import MakeTargets, Sampling, draw_batch, image_weights
-from napari_tessera.train.schedule import Schedule
+from napari_tessera.train.schedule import Schedule, share_of_rate
 from napari_tessera.train.settings import Loss, NetworkKind
 from napari_tessera.train.targets import HEADS
 
 PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
 FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25}
 """Share of the patches of objects at scales far from the usual; see `Sampling.native_share`."""
-RATE_FOR_MORE, RATE_FOR_OTHER = 0.05, 0.25
-"""Share of the rate at which a network learns more of the task that it has learnt before, or another one.
-
-Sixty steps on twenty stained nuclei at a quarter of the rate cost it 0.08 of AP on other images, at a tenth nothing.
-"""
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,7 @@ class Plan:
 
     def schedule(self, save_seconds: float = 60.0) -> Schedule:
         """Cool down over the second half; from a model learn slowly, so that little is forgotten."""
-        share = 1.0 if self.start is None else RATE_FOR_MORE if self.start["task"] == self.task else RATE_FOR_OTHER
+        share = share_of_rate(self.start, self.task)
         return Schedule(
             self.steps,
             peak_rate=PEAK_RATES[self.network] * share,
@@ -156,7 +151,7 @@ class Plan:
             save_seconds=save_seconds,
             mixed=self.mixed,
             seed=self.seed,
-            keeps_statistics=self.start is not None,
+            keeps_statistics=share < 1,
             patience=self.patience,
         )
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+RATE_FOR_MORE, RATE_FOR_OTHER = 0.05, 0.25
+"""Share of the rate at which a network that has learnt much learns more of the same task, or another one.
+
+Sixty steps on twenty stained nuclei at a quarter of the rate cost it 0.08 of AP on other images, at a tenth nothing.
+"""
+STEPS_AT_FULL_RATE = 300
+"""A network that has learnt no longer goes on at the full rate; one that has, at a rate the lower the longer it has."""
 
 
 @dataclass(frozen=True)
@@ -58,3 +68,19 @@ class Schedule:
     def steps_per_mean(self) -> int:
         """Steps over which losses are averaged for the curves: some 200 points in all."""
         return max(1, self.steps // 200)
+
+
+def share_of_rate(start: Mapping[str, Any] | None, task: str) -> float:
+    """Return at which share of the usual rate a network learns: 1 from nothing, less after it has learnt for long.
+
+    Parameters
+    ----------
+    start : mapping or None
+        The model whose weights are learnt further, with its "task" and its "steps" (None if that is not known).
+    task : str
+        What is to be learnt.
+    """
+    if start is None:
+        return 1.0
+    least = RATE_FOR_MORE if start["task"] == task else RATE_FOR_OTHER
+    return least if start["steps"] is None else min(1.0, max(least, STEPS_AT_FULL_RATE / max(start["steps"], 1)))

@@ -58,7 +58,15 @@ class Start:
     def as_json(self) -> dict[str, Any]:
         """Say which model it is, and what of it the plan of a training needs, as plain JSON."""
         taken = ("architecture", "task", "classes", "diameter_px", "decoding")
-        return {"model": self.name, "sha256": self.sha256, **{name: self.header[name] for name in taken}}
+        known = {name: self.header[name] for name in taken}
+        return {"model": self.name, "sha256": self.sha256, "steps": self.steps, **known}
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps it has learnt, with those of the model before it; None if it is not said."""
+        record = self.header.get("training", {})
+        own, before = record.get("best_step"), record.get("settings", {}).get("start") or {}
+        return None if own is None else int(own) + int(before.get("steps") or 0)
 
     @property
     def kind(self) -> Kind:
