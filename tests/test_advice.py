@@ -42,6 +42,14 @@ def test_a_class_with_hardly_any_paint_is_named(pixels):
     assert advice.text.startswith(f"Hardly any pixels of membrane are painted: {pixels[2]} of ")
 
 
+def test_a_number_that_nothing_is_painted_with_is_named():
+    found = advice_on_paint({1: 1000, 4: 500}, (), [example()], None, "")
+    assert [each.text.split(" is painted")[0] for each in found] == [
+        "Nothing of the class painted with 2",
+        "Nothing of the class painted with 3",
+    ]
+
+
 def test_small_objects_are_no_rare_classes():
     assert about({1: 1000, 2: 20, 3: 20}, diameter_px=32, painted_px=20) == []
 

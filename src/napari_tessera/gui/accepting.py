@@ -48,9 +48,9 @@ class Accepted:
     def __str__(self) -> str:
         said = [f"{self.pixels:,} pixels were painted as predicted; Ctrl-Z takes them back."]
         if self.cut:
-            said.append(f"Left out: {self.cut} objects that go on beyond the part.")
+            said.append(f"Objects left out as they go on beyond the part: {self.cut}.")
         if self.met:
-            said.append(f"Left out: {self.met} objects where objects are painted already.")
+            said.append(f"Objects left out where others are painted already: {self.met}.")
         return " ".join(said) if self.pixels else " ".join(["Nothing is left to paint there.", *said[1:]])
 
 

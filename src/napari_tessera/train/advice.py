@@ -26,6 +26,8 @@ GROWN = 2.0
 LOST_SCORE = 0.05
 """A score this much below the best one, while the loss falls, means that the paint is learnt by heart."""
 
+USE_ALL_NUMBERS = "Paint some of it, or number the classes without gaps: 1 for background, then 2, 3 and so on."
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -82,10 +84,15 @@ def _on_background(pixels: Mapping[int, int]) -> Iterator[Advice]:
 
 def _on_rare_classes(pixels: Mapping[int, int], names: Sequence[str]) -> Iterator[Advice]:
     total = sum(pixels.values())
-    for number, count in sorted(pixels.items()):
+    for number in range(BACKGROUND, max(pixels, default=0) + 1):
+        count = pixels.get(number, 0)
         if count >= FEWEST_PX and count >= SMALLEST_SHARE * total:
             continue
-        name = names[number - 1] if number <= len(names) else f"class {number}"
+        name = names[number - 1] if number <= len(names) else f"the class painted with {number}"
+        if not count:
+            if number > BACKGROUND:
+                yield Advice("rare class", f"Nothing of {name} is painted: it will never be found. {USE_ALL_NUMBERS}")
+            continue
         yield Advice(
             "rare class",
             f"Hardly any pixels of {name} are painted: {count} of {total}. Paint more of it; if there is no more, "
