@@ -220,6 +220,15 @@ def test_empty_recipe_is_refused(folder, capsys):
     assert "at least one step" in capsys.readouterr().err
 
 
+@pytest.fixture
+def ctrl_c():
+    """Let Ctrl-C interrupt, also where a shell has started the tests in the background, with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_with_130_and_leaves_nothing(folder, monkeypatch):
     closed = []
 

@@ -194,6 +194,8 @@ def bad_values(parameter: Parameter) -> list[object]:
         return ["no such choice", 3.5]
     if parameter.kind is bool:
         return ["yes", 2]
+    if parameter.kind is str and parameter.model is None:  # any text is a name
+        return [3.5, True]
     bad: list[object] = ["many", float("nan"), True]
     allowed = parameter.range
     bad += [allowed.low - 1] if np.isfinite(allowed.low) else []
