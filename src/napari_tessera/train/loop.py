@@ -92,6 +92,7 @@ def train(
                 saved = time.monotonic()
             yield Progress(state.step, schedule.steps, in_words(report), report)
             if should_stop():
+                yield Progress(state.step, schedule.steps, "Writing the checkpoint")
                 save(state, checkpoint)
                 break
     except GeneratorExit:
