@@ -183,6 +183,7 @@ def test_the_model_is_in_the_list_of_a_widget_that_is_open(widget, viewer, open_
     qtbot.waitUntil(lambda: "fine-tuned" in unet.form.fields["model"].combo.choices, timeout=10_000)
     widget.outcome.open_button.click()
     assert unet.form.fields["model"].value == "fine-tuned"
+    assert unet.form.fields["output"].value == "classes"
 
 
 def test_two_images_are_learnt_together(widget, viewer, train):

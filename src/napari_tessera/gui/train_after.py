@@ -77,11 +77,14 @@ class AfterTraining(QObject):
         self.latest.ask(None, looking_at(trained.path, painting, sight, trained.header, diameter_px))
 
     def open_model(self) -> None:
-        """Open the widget that runs the model, with the model chosen."""
+        """Open the widget that runs the model, with the model chosen, and with the output that it was trained for."""
         window = getattr(self.viewer, "window", None)
         if window is not None and self.learnt is not None:
             _, widget = window.add_plugin_dock_widget(PLUGIN, self.widget_title, tabify=True)
-            widget.form.fields["model"].value = self.learnt.trained.path.stem
+            trained = self.learnt.trained
+            for name, value in {"model": trained.path.stem, "output": trained.header["task"]}.items():
+                if name in widget.form.fields:
+                    widget.form.fields[name].value = value
 
     def correct(self) -> None:
         """Take the prediction over where the user agrees with it; the next training starts from this model."""
