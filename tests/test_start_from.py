@@ -12,7 +12,7 @@ from napari_tessera.nn.weights import save_model
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.definite import plan_for
 from napari_tessera.train.loop import keep_statistics
-from napari_tessera.train.plan import learn, new_network
+from napari_tessera.train.plan import Plan, learn, new_network
 from napari_tessera.train.settings import checked_settings
 from napari_tessera.train.start_from import Row, adapted, begin_with, check_images, read_start, rows_for
 from napari_tessera.train.targets import HEADS
@@ -67,6 +67,17 @@ def test_the_rate_is_the_lower_the_longer_the_model_has_learnt(saved, steps, sha
     plan, _ = plan_from(saved(**OBJECTS, **training))
     assert plan.schedule().peak_rate == pytest.approx(share * 2e-3)
     assert plan.schedule().keeps_statistics == (share < 1)
+
+
+@pytest.mark.parametrize(("rate", "keeps"), [(2e-3, False), (1e-4, True)])
+def test_a_rate_that_is_given_goes_before_that_of_the_model(saved, rate, keeps):
+    plan, _ = plan_from(saved(**OBJECTS, training={"best_step": 6000}), learning_rate=rate)
+    assert plan.schedule().peak_rate == rate
+    assert plan.schedule().keeps_statistics == keeps
+
+
+def test_a_low_rate_from_nothing_learns_statistics_all_the_same():
+    assert not Plan(learning_rate=1e-4).schedule().keeps_statistics
 
 
 def test_steps_of_the_model_before_count_too(saved):

@@ -55,6 +55,7 @@ def plan_for(settings: Training, data: Dataset, device: str, start: Start | None
         patch_px=patch_px,
         depth_px=patch_px if ndim == 3 else 0,
         batch=settings.batch or (BATCH_FOR_STROKES[ndim] if is_strokes(settings) else BATCH),
+        learning_rate=settings.learning_rate,
         validations=settings.validations,
         intensity_changes=intensity_changes(settings),
         loss=settings.loss,

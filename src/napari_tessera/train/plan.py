@@ -62,6 +62,8 @@ class Plan:
         Side of a patch at the network's scale, and its planes (0 in 2-D).
     batch : int
         Patches per step.
+    learning_rate : float or None
+        See `Schedule.peak_rate`; None goes by the network, and by how long the model to start from has learnt.
     validations : int
         How often the network is scored on the validation images, evenly spread.
     intensity_changes : float
@@ -91,6 +93,7 @@ class Plan:
     patch_px: int = 160
     depth_px: int = 0
     batch: int = 4
+    learning_rate: float | None = None
     validations: int = 10
     intensity_changes: float = 1.0
     loss: Loss = "combined"
@@ -141,17 +144,18 @@ class Plan:
 
     def schedule(self, save_seconds: float = 60.0) -> Schedule:
         """Cool down over the second half; from a model learn slowly, so that little is forgotten."""
-        share = share_of_rate(self.start, self.task)
+        usual = PEAK_RATES[self.network]
+        rate = self.learning_rate or usual * share_of_rate(self.start, self.task)
         return Schedule(
             self.steps,
-            peak_rate=PEAK_RATES[self.network] * share,
+            peak_rate=rate,
             warm_steps=min(200, self.steps // 10),
             cool_steps=self.steps // 2,
             validate_every=max(1, -(-self.steps // self.validations)),
             save_seconds=save_seconds,
             mixed=self.mixed,
             seed=self.seed,
-            keeps_statistics=share < 1,
+            keeps_statistics=self.start is not None and rate < usual,
             patience=self.patience,
         )
 

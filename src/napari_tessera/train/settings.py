@@ -66,6 +66,10 @@ class Training:
         Instead of `steps`: as many as fit into this time, measured at the start.
     patience : int
         Validations without a better score after which the training ends early. Auto: it does not.
+    learning_rate : float
+        How far a step goes, between warming up and cooling down. Auto: 0.002 for a U-Net and 0.001 for a Mask R-CNN; of
+        that a quarter to a twentieth from a model that has learnt for long, whose batch normalisation is then left as
+        it is, so that it forgets little.
     validations : int
         How often the network is scored on the images held back.
     patch : int
@@ -125,6 +129,7 @@ class Training:
     epochs: Annotated[float | None, Range(0.01, 1_000_000)] = None
     minutes: Annotated[float | None, Range(0.1, unit="min")] = None
     patience: Annotated[int | None, Range(1, 10_000)] = None
+    learning_rate: Annotated[float | None, Range(1e-5, 0.1, step=0.0001)] = None
     validations: Annotated[int, Range(1, 10_000)] = 10
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
     batch: Annotated[int | None, Range(1, 1024)] = None
