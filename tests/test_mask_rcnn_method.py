@@ -41,6 +41,12 @@ def test_bright_squares_are_objects_with_class_score_and_box(model):
     assert table["hidden"].tolist() == [0, 0]
 
 
+def test_the_noise_of_an_empty_field_is_not_one_large_object():
+    noise = np.random.default_rng(0).normal(20, 3, (128, 128)).clip(0, 255).astype(np.uint8)
+    labels, _ = tessera.mask_rcnn(noise)
+    assert np.count_nonzero(labels) < 0.05 * noise.size
+
+
 def test_dark_squares_on_a_bright_ground_are_found_alike(model):
     dark = 250 - two_squares()
     assert tessera.mask_rcnn(dark, model=model, diameter=14)[0].max() == 2

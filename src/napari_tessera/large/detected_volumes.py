@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BOUNDS = Bounds(most_px=4e6, others=(0.25,))
 """A feature pyramid sees small objects well, so that they need not be magnified much; of much larger ones it sees
 nothing until they are made smaller. Where it sees nothing, magnifying makes objects of noise."""
+FILLING = 0.95
+"""What is as wide as this share of an image is the ground of an empty field, made smaller, rather than an object."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def find_scale(
 
     def diameter(found: Sequence[Detections], factor: float) -> float | None:
         seen_px = seen_diameter(found, which.mask_level)
-        return None if seen_px is None else seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
+        if seen_px is None or seen_px >= FILLING * min(view.shape[-2:]):
+            return None
+        return seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
 
     return (yield from search_scale(view, network.ndim, usual_px, look, diameter, BOUNDS))
 
