@@ -13,6 +13,7 @@ from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import run_starts
 from napari_tessera.large.detecting import detect
 from napari_tessera.large.found_objects import Rows, objects_of
+from napari_tessera.large.objects import usual_size
 from napari_tessera.large.planes import stitch_planes
 from napari_tessera.large.scale import Bounds, search_scale
 from napari_tessera.large.view import View
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 BOUNDS = Bounds(most_px=4e6, others=(0.25,))
 """A feature pyramid sees small objects well, so that they need not be magnified much; of much larger ones it sees
 nothing until they are made smaller. Where it sees nothing, magnifying makes objects of noise."""
-FILLING = 0.95
-"""What is as wide as this share of an image is the ground of an empty field, made smaller, rather than an object."""
+FILLING = 0.8
+"""What covers more of an image is the ground of an empty field, made smaller: a disc that fits in covers less."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def find_scale(
 
     def diameter(found: Sequence[Detections], factor: float) -> float | None:
         seen_px = seen_diameter(found, which.mask_level)
-        if seen_px is None or seen_px >= FILLING * min(view.shape[-2:]):
+        if seen_px is None or usual_size(seen_px, 2) > FILLING * math.prod(view.shape[-2:]):
             return None
         return seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
 
