@@ -12,6 +12,7 @@ from napari_tessera.nn.device import low_precision
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.lists import numbers
 from napari_tessera.train.plan import Plan
+from napari_tessera.train.rehearsal import rehearsal_for
 from napari_tessera.train.settings import BALANCED, NetworkKind, Training
 from napari_tessera.train.start_from import Start
 
@@ -56,6 +57,7 @@ def plan_for(settings: Training, data: Dataset, device: str, start: Start | None
         depth_px=patch_px if ndim == 3 else 0,
         batch=settings.batch or (BATCH_FOR_STROKES[ndim] if is_strokes(settings) else BATCH),
         learning_rate=settings.learning_rate,
+        rehearsal=rehearsal_for(settings, start),
         validations=settings.validations,
         intensity_changes=intensity_changes(settings),
         loss=settings.loss,

@@ -28,9 +28,11 @@ from napari_tessera.train.detection import (
 from napari_tessera.train.examples import Example
 from napari_tessera.train.loop import Draw, LossParts, Validate, train
 from napari_tessera.train.losses import class_loss
+from napari_tessera.train.novelty import share_of_rate_for
 from napari_tessera.train.objects import object_batch, object_loss, object_targets
 from napari_tessera.train.patches import MakeTargets, Sampling, draw_batch, image_weights
-from napari_tessera.train.schedule import Schedule, share_of_rate
+from napari_tessera.train.rehearsal import INTENSITY_CHANGES, parts_of_batch, shipped_examples, with_rehearsal
+from napari_tessera.train.schedule import RATE_FOR_KNOWN, Schedule, share_of_rate
 from napari_tessera.train.settings import Loss, NetworkKind
 from napari_tessera.train.targets import HEADS
 
@@ -64,6 +66,8 @@ class Plan:
         Patches per step.
     learning_rate : float or None
         See `Schedule.peak_rate`; None goes by the network, and by how long the model to start from has learnt.
+    rehearsal : float
+        Share of the patches that come from what the model to start from has learnt; see `rehearsal`.
     validations : int
         How often the network is scored on the validation images, evenly spread.
     intensity_changes : float
@@ -94,6 +98,7 @@ class Plan:
     depth_px: int = 0
     batch: int = 4
     learning_rate: float | None = None
+    rehearsal: float = 0.0
     validations: int = 10
     intensity_changes: float = 1.0
     loss: Loss = "combined"
@@ -145,7 +150,8 @@ class Plan:
     def schedule(self, save_seconds: float = 60.0) -> Schedule:
         """Cool down over the second half; from a model learn slowly, so that little is forgotten."""
         usual = PEAK_RATES[self.network]
-        rate = self.learning_rate or usual * share_of_rate(self.start, self.task)
+        slower = RATE_FOR_KNOWN if self.rehearsal else share_of_rate(self.start, self.task)
+        rate = self.learning_rate or usual * slower
         return Schedule(
             self.steps,
             peak_rate=rate,
@@ -155,7 +161,7 @@ class Plan:
             save_seconds=save_seconds,
             mixed=self.mixed,
             seed=self.seed,
-            keeps_statistics=self.start is not None and rate < usual,
+            keeps_statistics=self.start is not None and (rate < usual or self.rehearsal > 0),
             patience=self.patience,
         )
 
@@ -179,7 +185,11 @@ def learn(
     net = new_network(plan, device)
     begin(net)
     draw, loss_parts = task_of(plan, examples, torch.device(device))
-    return train(net, draw, loss_parts, plan.schedule(save_seconds), checkpoint, validate, should_stop, watch)
+    schedule = plan.schedule(save_seconds)
+    if plan.rehearsal and plan.learning_rate is None and plan.network == "unet":
+        share = yield from share_of_rate_for(net, draw, loss_parts, schedule, plan.rehearsal)
+        schedule = replace(schedule, peak_rate=PEAK_RATES[plan.network] * share)
+    return (yield from train(net, draw, loss_parts, schedule, checkpoint, validate, should_stop, watch))
 
 
 def new_network(plan: Plan, device: str = "cpu") -> Network:
@@ -213,14 +223,28 @@ class Lesson:
 
 def task_of(plan: Plan, examples: Sequence[Example], device: torch.device) -> tuple[Draw, LossParts]:
     """Return how to draw a batch for the task, and the parts of its loss."""
-    sampling, weights = plan.sampling(), image_weights(examples)
     lesson = lesson_of(plan, device)
+    if not plan.rehearsal:
+        return draw_from(examples, plan.sampling(), lesson, plan.batch), lesson.loss_parts
+    new, known = parts_of_batch(plan.batch, plan.rehearsal)
+    as_before = replace(plan.sampling(), intensity_changes=INTENSITY_CHANGES)
+    return with_rehearsal(
+        draw_from(examples, plan.sampling(), lesson, new),
+        draw_from(shipped_examples(), as_before, lesson, known),
+        lesson.loss_parts,
+        plan.rehearsal,
+    )
+
+
+def draw_from(examples: Sequence[Example], sampling: Sampling, lesson: Lesson, count: int) -> Draw:
+    """Return how to draw a batch of `count` patches."""
+    weights = image_weights(examples)
 
     def draw(rng: np.random.Generator) -> Any:
-        patches, targets = draw_batch(examples, weights, sampling, lesson.make_targets, plan.batch, rng)
+        patches, targets = draw_batch(examples, weights, sampling, lesson.make_targets, count, rng)
         return lesson.as_batch(patches, targets, rng)
 
-    return draw, lesson.loss_parts
+    return draw
 
 
 def lesson_of(plan: Plan, device: torch.device) -> Lesson:

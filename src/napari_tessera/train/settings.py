@@ -70,6 +70,9 @@ class Training:
         How far a step goes, between warming up and cooling down. Auto: 0.002 for a U-Net and 0.001 for a Mask R-CNN; of
         that a quarter to a twentieth from a model that has learnt for long, whose batch normalisation is then left as
         it is, so that it forgets little.
+    rehearsal : float
+        Share of the patches that come from what the shipped model to start from has learnt, so that it goes on finding
+        nuclei while it learns others. Auto: half of them where objects are learnt from paint, otherwise none.
     validations : int
         How often the network is scored on the images held back.
     patch : int
@@ -130,6 +133,7 @@ class Training:
     minutes: Annotated[float | None, Range(0.1, unit="min")] = None
     patience: Annotated[int | None, Range(1, 10_000)] = None
     learning_rate: Annotated[float | None, Range(1e-5, 0.1, step=0.0001)] = None
+    rehearsal: Annotated[float | None, Range(0, 0.9, step=0.1), ShownIf("task", "objects")] = None
     validations: Annotated[int, Range(1, 10_000)] = 10
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
     batch: Annotated[int | None, Range(1, 1024)] = None
