@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from napari_tessera.catalogue import shipped_folder, shipped_models
+from napari_tessera.catalogue import shipped_models
 from napari_tessera.errors import ParameterError
 from napari_tessera.nn.intensity import Levels
 from napari_tessera.train.examples import Example, centres
@@ -23,7 +23,7 @@ from napari_tessera.train.loop import Batch, Draw, LossParts
 from napari_tessera.train.settings import Training
 from napari_tessera.train.start_from import Start
 
-SHIPPED_EXAMPLES = shipped_folder() / "nuclei-examples.npz"
+SHIPPED_EXAMPLES = Path(__file__).with_name("nuclei_examples.npz")
 """Images that the shipped models have learnt, with their nuclei; `docs/models/make_rehearsal.py` writes it."""
 KNOWN = "rehearsal"
 """Name of the part of the loss that is of what is rehearsed."""
