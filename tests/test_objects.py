@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 
 from napari_tessera.jobs import drive
-from napari_tessera.large.objects import Decoding, PixelScores, find_objects, usual_size
+from napari_tessera.large.objects import Decoding, find_objects, usual_size
+from napari_tessera.large.pixel_scores import PixelScores
 
 
 def scores_of(labels):

@@ -19,6 +19,9 @@ HEADER = "tessera"
 TASKS = ("objects", "classes")
 LARGEST_DIAMETER_PX = 5000
 ENDING = ".safetensors"
+LARGEST_NUMBER = 1e9
+EVIDENCE = 16
+"""What is measured of an object to judge whether it is one; see `large.object_scores`."""
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     -------
     dict
         format, name, title, summary, card, task, architecture, classes, channels, normalisation, diameter_px, decoding,
-        training, licence, cite.
+        training, licence, cite, and maybe scoring.
 
     Raises
     ------
@@ -93,6 +96,8 @@ def check_header(header: Mapping[str, Any]) -> None:
     for name, (is_right, words) in FIELDS.items():
         if not is_right(header[name]):
             raise ValueError(f"`{name}` in its header must be {words}, not {header[name]!r:.80}")
+    if not is_scoring(header.get("scoring")):
+        raise ValueError("`scoring` in its header must hold numbers by which to judge objects")
     check_architecture(header["architecture"])
     if kind_of(header["architecture"]) == "unet":
         check_heads(header["task"], header["classes"], header["architecture"]["heads"])
@@ -147,6 +152,29 @@ def is_diameter(value: Any) -> bool:
 def are_numbers(value: Any) -> bool:
     """Say whether this is a JSON object whose values are numbers."""
     return isinstance(value, dict) and all(type(each) in (int, float) for each in value.values())
+
+
+def is_scoring(value: Any) -> bool:
+    """Say whether this judges objects by what is measured of them, or is None for a network that does not."""
+    if value is None:
+        return True
+    lengths = {"centre": EVIDENCE, "spread": EVIDENCE, "weights": 1 + EVIDENCE + EVIDENCE * (EVIDENCE + 1) // 2}
+    return (
+        isinstance(value, dict)
+        and all(type(value.get(name)) in (int, float) for name in ("least", "least_of_small", "small_share"))
+        and value["small_share"] > 0
+        and all(are_all_numbers(value.get(name), length) for name, length in lengths.items())
+        and min(value["spread"]) > 0
+    )
+
+
+def are_all_numbers(value: Any, length: int) -> bool:
+    """Say whether this is a list of so many numbers, none of them beyond all measure."""
+    return (
+        isinstance(value, list)
+        and len(value) == length
+        and all(type(each) in (int, float) and abs(each) < LARGEST_NUMBER for each in value)
+    )
 
 
 def is_object(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from math import prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels.numbering import numbered
 from napari_tessera.kernels.resampling import interpolated, outlined
 from napari_tessera.labels import connected_components
-from napari_tessera.large.objects import Decoding, PixelScores, find_objects, usual_size
+from napari_tessera.large.object_scores import Scoring
+from napari_tessera.large.objects import Decoding, find_objects, usual_size
+from napari_tessera.large.pixel_scores import PixelScores
 from napari_tessera.large.seeing import Scores
 from napari_tessera.result import Kind
 
@@ -73,17 +76,25 @@ def objects_of(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape:
     said = pixel_scores(scores)
     usual_px = usual_size(header.get("diameter_px") or 0, said.object.ndim)
     is_same_grid = said.object.shape == shape
-    if wanted.min_size is None:
+    scoring = scoring_of(header, usual_px, said, shape) if wanted.min_size is None else None
+    if wanted.min_size is None and scoring is None:
         smallest_px, small_px = how.smallest_share * usual_px, how.small_share * usual_px
     else:
-        smallest_px, small_px = wanted.min_size if is_same_grid else 0, 0.0  # counted on the image's grid
+        smallest_px, small_px = (wanted.min_size or 0) if is_same_grid else 0, 0.0  # counted on the image's grid
     objects = said.object
-    labels = yield from part_of(find_objects(said, how, smallest_px, small_px), 0, 8, 10)
+    labels = yield from part_of(find_objects(said, how, smallest_px, small_px, scoring), 0, 8, 10)
     if is_same_grid:
         return labels
     labels = yield from part_of(outlined(labels, objects, how.object_level, shape), 8, 1, 10)
     numbers = np.arange(int(labels.max(initial=0)) + 1)
     return (yield from part_of(numbered(labels, numbers, wanted.min_size or 0), 9, 1, 10))
+
+
+def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, shape: tuple[int, ...]) -> Scoring | None:
+    """Read from a model's header how likely objects are ones; None where it does not say, and in volumes."""
+    if len(shape) != 2 or said.size is None:
+        return None
+    return Scoring.of(header, usual_px, sqrt(said.object.size / prod(shape)))
 
 
 def decoding_of(header: Mapping[str, Any], level: float | None = None) -> Decoding:
@@ -96,10 +107,11 @@ def decoding_of(header: Mapping[str, Any], level: float | None = None) -> Decodi
 def pixel_scores(scores: Scores) -> PixelScores:
     """Name what an instance network says; `scores` is emptied."""
     classes, distance = scores.pop("classes"), scores.pop("distance")[0]
+    size = scores.pop("size")[0] if "size" in scores else None
     scores.clear()
     objects = np.subtract(1, classes[0], out=classes[0])
     border = classes[2] if len(classes) > 2 else np.zeros_like(distance)
-    return PixelScores(objects, border, distance)
+    return PixelScores(objects, border, distance, size)
 
 
 def probabilities_of(scores: Scores, header: Mapping[str, Any], shape: tuple[int, ...]) -> Job[np.ndarray]:

@@ -15,28 +15,11 @@ from napari_tessera.kernels.landscape import Ground, Hills, ground_of
 from napari_tessera.kernels.markers import find_peaks
 from napari_tessera.kernels.numbering import finished_labels
 from napari_tessera.kernels.smoothing import smoothed
+from napari_tessera.large.object_scores import Scoring, without_unlikely
+from napari_tessera.large.pixel_scores import PixelScores
 
 FACES = 1
 """Pixels of an object hang together across their faces."""
-
-
-@dataclass(frozen=True)
-class PixelScores:
-    """What an instance network says of each pixel, on its own grid.
-
-    Parameters
-    ----------
-    object : float32 array ([Z,] Y, X)
-        Probability that the pixel belongs to any object, borders between objects included.
-    border : float32 array ([Z,] Y, X)
-        Probability that two objects touch there.
-    distance : float32 array ([Z,] Y, X)
-        Distance to the edge of the object over the largest in it, 0…1.
-    """
-
-    object: np.ndarray
-    border: np.ndarray
-    distance: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -75,7 +58,13 @@ def usual_size(diameter_px: float, ndim: int) -> float:
     return float(np.pi / 4 * diameter_px**2 if ndim == 2 else np.pi / 6 * diameter_px**3)
 
 
-def find_objects(scores: PixelScores, how: Decoding, min_size: float = 0, small_size: float = 0) -> Job[np.ndarray]:
+def find_objects(
+    scores: PixelScores,
+    how: Decoding,
+    min_size: float = 0,
+    small_size: float = 0,
+    scoring: Scoring | None = None,
+) -> Job[np.ndarray]:
     """Find and number the objects: hearts are markers, flooded over the landscape within the object pixels.
 
     A small and dim object may have no heart; then the whole connected region is one object.
@@ -89,6 +78,8 @@ def find_objects(scores: PixelScores, how: Decoding, min_size: float = 0, small_
         Objects of fewer pixels are dropped.
     small_size : float
         Objects of fewer pixels are dropped unless they are sure.
+    scoring : Scoring, optional
+        Drops what is likely none; for planes.
 
     Returns
     -------
@@ -104,6 +95,8 @@ def find_objects(scores: PixelScores, how: Decoding, min_size: float = 0, small_
     del height
     owners = yield from part_of(_flood(ground, ground.flat_positions(summits), rises, how), 4, 4, 10)
     labels = yield from part_of(finished_labels(ground.labels, owners, int(np.ceil(min_size))), 8, 1, 10)
+    if scoring is not None:
+        return (yield from part_of(without_unlikely(labels, scores, scoring), 9, 1, 10))
     return (yield from part_of(without_unsure(labels, scores.distance, small_size, how.sure_level), 9, 1, 10))
 
 

@@ -68,8 +68,8 @@ def unet(
         Probability above which a pixel is no background: lower finds dimmer objects and wider outlines. Empty means the
         model's own, chosen on its validation images; in a model for classes the likeliest class.
     min_size : int, optional
-        Objects of fewer pixels are dropped, in 3-D of fewer voxels; 0 keeps all. Empty means the model's own share of
-        the usual area.
+        Objects of fewer pixels are dropped, in 3-D of fewer voxels; 0 keeps all. Empty means that the model drops what
+        is hardly an object: as it has learnt, or else by a share of the usual area.
     averaging : bool
         Predict mirror images as well and average: a little better, 4 times slower (8 times with a model for volumes).
     volume : str
@@ -115,7 +115,9 @@ def unet(
     A model for objects says of each pixel how likely it is an object, or a border between two that touch, and how far
     it lies from the outline of its object. Where that distance has a summit, an object has its heart; the objects are
     flooded from their hearts, and outlines lie where the probability crosses `level`. So touching objects are parted,
-    and a pixel belongs to one object at most.
+    and a pixel belongs to one object at most. Some models, the shipped one among them, have also learnt which of the
+    objects so found are none: by their size and outline, and by how sure of them their pixels are, and how well these
+    agree. Give `min_size` to see all.
 
     The estimate of the diameter fails where objects of very different sizes lie side by side, and where there are
     hardly any. On one computer, the same image and model give the same labels, bit for bit; other processors and

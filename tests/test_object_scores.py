@@ -1,0 +1,147 @@
+"""Objects judged by what is said of their pixels."""
+
+import numpy as np
+import pytest
+
+from napari_tessera.io.model_file import EVIDENCE, is_scoring
+from napari_tessera.jobs import drive
+from napari_tessera.large.instances import Wanted, make_output
+from napari_tessera.large.object_scores import FEATURES, Scoring, measured, without_unlikely
+from napari_tessera.large.pixel_scores import PixelScores
+
+LABELS = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 2]], np.int32)
+SAID = PixelScores(
+    object=np.where(LABELS == 1, 0.9, 0.4).astype(np.float32),
+    border=np.zeros(LABELS.shape, np.float32),
+    distance=np.array([[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0.5]], np.float32),
+    size=np.array([[0, 0, 0, 0], [0, 0, 0, 0], [3, 0, 0, 1]], np.float32),
+)
+
+
+def said_of_objects():
+    return [
+        dict(zip(FEATURES, each, strict=True)) for each in drive(measured(LABELS, SAID, usual_px=9, factor=2)).tolist()
+    ]
+
+
+def scoring_on(feature, weight, constant, **others):
+    """Judge by one feature alone."""
+    count = len(FEATURES)
+    weights = np.zeros(1 + count + count * (count + 1) // 2)
+    weights[0], weights[1 + FEATURES.index(feature)] = constant, weight
+    said = {"least": 0.5, "least_of_small": 0.5, "small_share": 0.5}
+    said |= {"centre": [0.0] * count, "spread": [1.0] * count, "weights": weights.tolist()}
+    return {"scoring": said | others}
+
+
+def kept(header):
+    return drive(without_unlikely(LABELS.copy(), SAID, Scoring.of(header, usual_px=9, factor=2)))
+
+
+def test_area_is_compared_with_the_usual_one():
+    large, small = said_of_objects()
+    assert large["log area"] == pytest.approx(0)
+    assert small["log area"] == pytest.approx(-np.log(9))
+
+
+def test_means_and_highest_values_are_of_the_object_s_own_pixels():
+    large, small = said_of_objects()
+    assert (large["object"], large["distance"], large["most distance"]) == pytest.approx((0.9, 1 / 9, 1))
+    assert (small["object"], small["distance"], small["most distance"]) == pytest.approx((0.4, 0.5, 0.5))
+
+
+def test_an_outline_is_where_other_labels_begin_and_not_where_the_image_ends():
+    assert said_of_objects()[0]["outline"] == pytest.approx(3 / 3)  # the right column, over the root of 9
+
+
+def test_a_disc_is_as_large_as_the_ellipse_with_its_moments_and_a_bay_makes_it_smaller():
+    y, x = np.mgrid[:41, :61]
+    disc = ((y - 20) ** 2 + ((x - 30) / 1.5) ** 2 < 19**2).astype(np.int32)
+    nothing = np.zeros(disc.shape, np.float32)
+    said = PixelScores(nothing, nothing, nothing, nothing)
+
+    def shape(labels):
+        [features] = drive(measured(labels, said, 1, 1))
+        return features[[FEATURES.index(name) for name in ("bulges", "elongation", "edge")]]
+
+    assert shape(disc) == pytest.approx((0, np.log(1.5), 0), abs=0.02)
+    assert shape(disc * ((y > 12) | (abs(x - 30) > 8)))[0] < -0.05
+    assert shape(disc[:20])[2] == pytest.approx(57 / np.sqrt(disc[:20].sum()))  # its lowest row is the edge
+
+
+def test_touching_is_the_share_of_the_outline_towards_other_objects():
+    large, small = said_of_objects()
+    assert large["touching"] == pytest.approx(1 / 3)
+    assert small["touching"] == pytest.approx(1 / 2)
+
+
+def test_the_error_of_size_is_how_far_the_area_is_from_what_the_pixels_speak_of():
+    large, small = said_of_objects()
+    assert large["size"] == pytest.approx(1 / 3)
+    assert large["error of size"] == pytest.approx(-1 / 3)
+    assert small["error of size"] == pytest.approx(-np.log(9) / 2 - 1)
+    assert large["spread of size"] == pytest.approx(np.std([3, *[0] * 8]))
+
+
+def test_what_is_unlikely_is_dropped_and_the_others_are_numbered_anew():
+    assert np.unique(kept(scoring_on("object", 10, -6))).tolist() == [0, 1]
+    only_small = kept(scoring_on("object", -10, 6))
+    assert (only_small == np.where(LABELS == 2, 1, 0)).all()
+
+
+def test_small_objects_must_be_likelier_than_large_ones():
+    alike = {"least": 0.2, "least_of_small": 0.6, "small_share": 0.5}  # and all have a probability of a half
+    assert (kept(scoring_on("object", 0, 0, **alike)) == np.where(LABELS == 1, 1, 0)).all()
+    assert (kept(scoring_on("object", 0, 0, **alike | {"small_share": 0.1})) == LABELS).all()
+
+
+def test_what_is_likely_stays_as_it_is():
+    assert (kept(scoring_on("object", 0, 1)) == LABELS).all()
+
+
+def test_nothing_found_is_nothing_judged():
+    nothing = np.zeros((4, 4), np.float32)
+    labels = nothing.astype(np.int32)
+    scoring = Scoring.of(scoring_on("object", 1, 0), 9, 1)
+    assert not drive(without_unlikely(labels, PixelScores(nothing, nothing, nothing, nothing), scoring)).any()
+
+
+def test_a_feature_far_from_all_that_was_learnt_counts_no_more_than_one_at_its_edge():
+    scoring = Scoring.of(scoring_on("log area", 1, 0), 9, 1)
+    far, farther = scoring.probabilities(np.array([[4.0] + [0] * 15, [400.0] + [0] * 15]))
+    assert far == farther
+
+
+def output(header, **wanted):
+    """What a model with this header makes of a disc of 9 pixels and one dim pixel."""
+    classes = np.stack([1 - SAID.object * (LABELS > 0) * 2, SAID.object * (LABELS > 0) * 2, SAID.border])
+    scores = {"classes": np.clip(classes, 0, 1), "distance": SAID.distance[None], "size": SAID.size[None]}
+    whole = {"task": "objects", "diameter_px": 3.4, "decoding": {"smoothing_px": 0.0}} | header
+    return drive(make_output(scores, whole, Wanted(**wanted), LABELS.shape))
+
+
+def test_a_model_that_judges_objects_keeps_what_it_finds_likely():
+    assert output(scoring_on("log scale", 0, 1)).max() >= 1
+    assert output(scoring_on("log scale", 0, -1)).max() == 0
+
+
+def test_who_gives_the_smallest_size_gets_all_objects_of_that_size():
+    assert output(scoring_on("log scale", 0, -1), min_size=1).max() >= 1
+
+
+def test_a_header_says_as_many_numbers_as_there_are_features():
+    assert len(FEATURES) == EVIDENCE
+    assert is_scoring(None)
+    assert is_scoring(scoring_on("object", 1, 0)["scoring"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"least": "low"}, {"small_share": 0}, {"least_of_small": None},
+        {"centre": [0.0]}, {"spread": [0.0] * 16}, {"spread": [True] * 16},
+        {"weights": [1e300] * 153}, {"weights": None},
+    ],
+)  # fmt: skip
+def test_other_headers_are_refused(wrong):
+    assert not is_scoring(scoring_on("object", 1, 0, **wrong)["scoring"])
