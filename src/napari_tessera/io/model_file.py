@@ -96,8 +96,9 @@ def check_header(header: Mapping[str, Any]) -> None:
     for name, (is_right, words) in FIELDS.items():
         if not is_right(header[name]):
             raise ValueError(f"`{name}` in its header must be {words}, not {header[name]!r:.80}")
-    if not is_scoring(header.get("scoring")):
-        raise ValueError("`scoring` in its header must hold numbers by which to judge objects")
+    scoring = header.get("scoring")
+    if not is_scoring(scoring):
+        raise ValueError(f"`scoring` in its header must be numbers by which objects are judged, not {scoring!r:.80}")
     check_architecture(header["architecture"])
     if kind_of(header["architecture"]) == "unet":
         check_heads(header["task"], header["classes"], header["architecture"]["heads"])

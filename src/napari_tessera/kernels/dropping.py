@@ -1,4 +1,4 @@
-"""Drop small objects that no pixel is sure of."""
+"""Drop objects: some, or small ones that no pixel is sure of."""
 
 from __future__ import annotations
 
@@ -34,16 +34,33 @@ def without_unsure(labels: np.ndarray, said: np.ndarray, small_px: float, level:
     for done, band in enumerate(cut):
         yield Progress(done, 2 * len(cut), "Dropping what is unsure")
         _count_and_compare(rows[band], values[band], pixels, highest)
-    is_kept = (pixels >= small_px) | (highest >= level)
-    is_kept[0] = False
+    return (yield from part_of(only(labels, (pixels >= small_px) | (highest >= level)), 1, 1, 2))
+
+
+def only(labels: np.ndarray, is_kept: np.ndarray) -> Job[np.ndarray]:
+    """Keep some objects.
+
+    Parameters
+    ----------
+    labels : array of int ([Z,] Y, X)
+        0 background, 1…N; changed in place.
+    is_kept : bool array (N + 1,)
+        By label number; what it says of 0 does not matter.
+
+    Returns
+    -------
+    array of int
+        `labels`, numbered 1…M in the order they had.
+    """
     if is_kept[1:].all():
         return labels
-    numbers = np.where(is_kept, np.cumsum(is_kept), 0).astype(labels.dtype)
+    numbers = np.append(0, np.where(is_kept[1:], np.cumsum(is_kept[1:]), 0)).astype(labels.dtype)
+    rows = labels.reshape(-1, labels.shape[-1])
 
     def write(band: slice) -> None:
         rows[band] = numbers[rows[band]]
 
-    yield from part_of(in_threads(write, cut, "Dropping what is unsure"), 1, 1, 2)
+    yield from in_threads(write, bands(len(rows), rows.shape[-1]), "Dropping what is unsure")
     return labels
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels import evidence
+from napari_tessera.kernels.dropping import only
 from napari_tessera.kernels.evidence import Evidence, gather
-from napari_tessera.kernels.numbering import numbered
 from napari_tessera.large.pixel_scores import PixelScores
 
 FEATURES = (
@@ -142,18 +142,14 @@ def shape_of(sums: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def without_unlikely(labels: np.ndarray, scores: PixelScores, scoring: Scoring) -> Job[np.ndarray]:
-    """Drop the objects of a plane that are hardly any, and number the others in raster order.
+    """Drop the objects of a plane that are hardly any, and number the others in the order they had.
 
     Parameters
     ----------
     labels : array of int (Y, X)
-        0 background, 1…N.
+        0 background, 1…N; changed in place.
     scores : PixelScores
     scoring : Scoring
     """
     features = yield from part_of(measured(labels, scores, scoring.usual_px, scoring.factor), 0, 1, 2)
-    is_kept = np.append(False, scoring.are_likely(features))
-    if is_kept[1:].all():
-        return labels
-    owners = np.where(is_kept, np.arange(len(is_kept)), 0)
-    return (yield from part_of(numbered(np.where(is_kept[labels], labels, 0), owners, 0), 1, 1, 2))
+    return (yield from part_of(only(labels, np.append(False, scoring.are_likely(features))), 1, 1, 2))
