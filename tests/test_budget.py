@@ -4,7 +4,9 @@ import pytest
 from test_training import scene
 
 from napari_tessera.errors import ParameterError
-from napari_tessera.train.budget import patches_to_cover, steps_in, that_fits
+from napari_tessera.jobs import Progress, drive
+from napari_tessera.train import budget
+from napari_tessera.train.budget import patches_to_cover, steps_in, that_fits, with_steps_in
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.plan import Plan
 from napari_tessera.train.settings import checked_settings
@@ -40,6 +42,22 @@ def test_validations_take_a_tenth_of_the_time_at_most():
 
 def test_short_validations_are_made_as_often_as_planned():
     assert that_fits(10_000, 1.0, PLAN, data(n_check=1)).validations == 10
+
+
+def test_what_is_looked_at_before_the_first_step_says_nothing_of_how_long_a_step_takes(monkeypatch, tmp_path):
+    clock = [0.0]
+
+    def learn(*_, **__):
+        for look in range(12):
+            clock[0] += 0.01
+            yield Progress(look, 12, "Looking at what is painted")
+        for step in range(100):
+            clock[0] += 1.0
+            yield Progress(step, 100, "", {"step": step, "loss": 1.0})
+
+    monkeypatch.setattr(budget, "learn", learn)
+    monkeypatch.setattr(budget.time, "perf_counter", lambda: clock[0])
+    assert drive(with_steps_in(10, PLAN, data(), "cpu", tmp_path / "none")).steps == 510
 
 
 def test_two_lengths_at_once_are_refused():

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,13 +54,22 @@ def with_steps_in(minutes: float, plan: Plan, data: Dataset, device: str, checkp
         then = read_checkpoint(checkpoint)[1]["identity"]
         return replace(plan, steps=then["steps"], validations=then["validations"])
     trial = learn(data.learn, replace(plan, steps=10**6), device=device)
-    yield next(trial)  # the first step is slower than the others
+    yield from to_next_step(trial)  # the first is slower than the others
     start = time.perf_counter()
     for _ in range(TIMED_STEPS):
-        yield next(trial)
+        yield from to_next_step(trial)
     seconds = (time.perf_counter() - start) / TIMED_STEPS
     trial.close()
     return that_fits(60 * minutes, seconds, plan, data)
+
+
+def to_next_step(trial: Job[Any]) -> Job[None]:
+    """Go on to the end of a step, past all that is looked at before the first."""
+    while True:
+        progress = next(trial)
+        yield progress
+        if "loss" in (progress.data or {}):
+            return
 
 
 def that_fits(seconds: float, of_step: float, plan: Plan, data: Dataset) -> Plan:
