@@ -91,8 +91,8 @@ def objects_of(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape:
 
 
 def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, shape: tuple[int, ...]) -> Scoring | None:
-    """Read from a model's header how likely objects are ones; None where it does not say, and in volumes."""
-    if len(shape) != 2 or said.size is None:
+    """Read from a model's header how likely objects are ones; None where it does not or cannot say, as in volumes."""
+    if len(shape) != 2 or said.size is None or not usual_px:
         return None
     return Scoring.of(header, usual_px, sqrt(said.object.size / prod(shape)))
 

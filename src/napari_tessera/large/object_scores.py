@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels import evidence
@@ -75,7 +76,7 @@ class Scoring:
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Say how likely each object is one, from its features (N, 16)."""
         terms = products(np.clip((features - self.centre) / self.spread, -FARTHEST, FARTHEST))
-        return 1 / (1 + np.exp(-(terms @ self.weights[1:] + self.weights[0])))
+        return expit(terms @ self.weights[1:] + self.weights[0])
 
     def are_likely(self, features: np.ndarray) -> np.ndarray:
         """Say which objects are to be kept, from their features (N, 16)."""
