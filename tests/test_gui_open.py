@@ -1,5 +1,6 @@
 """What opening a widget costs, and that every menu has it."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from npe2 import PluginManifest
 
 from napari_tessera.gui.latest import Latest
 from napari_tessera.gui.widgets import WatershedWidget
-from napari_tessera.gui.worker import Runner, quick_switching
+from napari_tessera.gui.worker import Runner, quick_switching, sparing_what_there_is
 from napari_tessera.jobs import Progress
 from napari_tessera.registry import METHODS
 
@@ -119,6 +120,26 @@ def test_usual_switching_comes_back():
     with quick_switching(), quick_switching():
         assert sys.getswitchinterval() < usual
     assert sys.getswitchinterval() == usual
+
+
+def test_what_there_was_before_a_run_is_looked_at_for_garbage_again_after_the_last():
+    with sparing_what_there_is():
+        with sparing_what_there_is():
+            assert gc.get_freeze_count() > 0
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_run_spares_what_there_was_before(qtbot):
+    runner, counts = Runner(), []
+
+    def job():
+        yield Progress(0, 1)
+        counts.append(gc.get_freeze_count())
+
+    with qtbot.waitSignal(runner.returned):
+        runner.start(job())
+    assert counts[0] > 0
 
 
 def test_latest_request_wins(qtbot):

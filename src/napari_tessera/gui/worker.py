@@ -6,6 +6,7 @@ never closes the generator.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -28,6 +29,8 @@ napari filters every event in Python; each of a burst of events would otherwise 
 _switching = threading.Lock()
 _switching_quickly: list[bool] = []
 _usual_seconds: list[float] = []
+_sparing = threading.Lock()
+_runs_sparing: list[bool] = []
 
 
 @contextmanager
@@ -45,6 +48,25 @@ def quick_switching() -> Iterator[None]:
             _switching_quickly.pop()
             if not _switching_quickly:
                 sys.setswitchinterval(_usual_seconds.pop())
+
+
+@contextmanager
+def sparing_what_there_is() -> Iterator[None]:
+    """Look for garbage among new objects alone, until the last of several has ended.
+
+    Among all objects of napari and torch, Python takes 0.4 s to look for it, and holds its lock meanwhile.
+    """
+    with _sparing:
+        if not _runs_sparing:
+            gc.freeze()
+        _runs_sparing.append(True)
+    try:
+        yield
+    finally:
+        with _sparing:
+            _runs_sparing.pop()
+            if not _runs_sparing:
+                gc.unfreeze()
 
 
 class Runner(QObject):
@@ -89,7 +111,7 @@ class Runner(QObject):
 
     def _drive(self, job: Job[Any], stop: threading.Event) -> None:
         try:
-            with quick_switching():
+            with quick_switching(), sparing_what_there_is():
                 result = self._steps(job, stop)
         except BaseException as error:
             self._send("failed", error)
