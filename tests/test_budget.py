@@ -57,7 +57,9 @@ def test_what_is_looked_at_before_the_first_step_says_nothing_of_how_long_a_step
 
     monkeypatch.setattr(budget, "learn", learn)
     monkeypatch.setattr(budget.time, "perf_counter", lambda: clock[0])
-    assert drive(with_steps_in(10, PLAN, data(), "cpu", tmp_path / "none")).steps == 510
+    told: list[Progress] = []
+    assert drive(with_steps_in(10, PLAN, data(), "cpu", tmp_path / "none"), told.append).steps == 510
+    assert not any(each.data for each in told)  # the steps of the trial are none of the training
 
 
 def test_two_lengths_at_once_are_refused():

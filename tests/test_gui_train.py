@@ -72,6 +72,14 @@ def test_a_unet_of_classes_is_trained_saved_and_predicts(loss, widget, viewer, t
     assert labels.shape == halves().shape
 
 
+def test_a_budget_in_minutes_is_measured_before_the_first_step(widget, viewer, train):
+    paint_halves(widget, viewer)
+    widget.form.budget.value = {"minutes": 0.1}
+    train(widget)
+    assert widget.bar.message.text().startswith("Trained.")
+    assert widget.after.learnt.trained.header["training"]["steps"] >= 10
+
+
 @pytest.mark.parametrize(("network", "loss"), list(itertools.product(("unet", "mask-rcnn"), LOSSES)))
 def test_a_network_of_objects_is_trained_stopped_saved_and_predicts(network, loss, widget, viewer, qtbot):
     tiny = TINY_DETECTOR | {"mask_loss": loss} if network == "mask-rcnn" else TINY

@@ -71,6 +71,7 @@ class BudgetBox(QWidget):
         allowed = next(each.range for each in DECLARATION.parameters if each.name == unit)
         with self.number.changed.blocked():
             self.number.native.setDecimals(0 if unit == "steps" else 1)
+            self.number.min = 0  # while the number is that of another unit
             self.number.max = min(allowed.high, LARGEST)
             self.number.value = self._numbers[unit]
             self.number.step = 1
