@@ -10,9 +10,11 @@ import napari_tessera as tessera
 from napari_tessera.cli import main
 from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.fine_tuning import fine_tuning, free_name, given_painting, painted_settings, paired
+from napari_tessera.io.model_file import EVIDENCE
 from napari_tessera.jobs import drive
 from napari_tessera.train.settings import checked_settings
 
+WEIGHTS = EVIDENCE + EVIDENCE * (EVIDENCE + 1) // 2
 QUICK = {"steps": 3, "patch": 32, "batch": 1, "validations": 2, "threads": 1}
 TINY = QUICK | {"widths": "4,8", "start_from": "nothing", "task": "classes"}
 
@@ -50,6 +52,20 @@ def test_objects_are_learnt_from_a_model_and_found(tmp_path):
     assert trained.header["diameter_px"] == 18
     assert len(trained.header["training"]["settings"]["start"]["sha256"]) == 64
     assert tessera.unet(image, model=str(trained.path), diameter=18).max() == 4
+
+
+def test_objects_are_judged_as_by_the_model_that_was_started_from(tmp_path):
+    image, paint = np.full((64, 64), 10, np.uint8), np.ones((64, 64), np.int32)
+    image[20:40, 20:40], paint[20:40, 20:40] = 200, 2
+    spread, scored = [1.0] * EVIDENCE, {"least": 0.1, "least_of_small": 0.5, "small_share": 0.2}
+    scoring = scored | {"centre": [0.0] * EVIDENCE, "spread": spread, "weights": [9.0] + [0.0] * WEIGHTS}
+    start = save_bright(tmp_path / "start.safetensors", size=0.0, diameter_px=18.0, scoring=scoring,
+                        normalisation={"kind": "colours", "count": 3})  # fmt: skip
+    tuned = [
+        tessera.fine_tune(image, each, tmp_path / f"{task}.safetensors", start_from=str(start), task=task, **QUICK)
+        for task, each in (("objects", paint), ("classes", np.minimum(paint, 2)))
+    ]
+    assert [each.header.get("scoring") for each in tuned] == [scoring, None]
 
 
 def test_what_was_advised_is_in_the_record(strokes, tmp_path):

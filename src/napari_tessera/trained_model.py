@@ -84,6 +84,7 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
         "normalisation": normalisation(plan.kind, plan.n_channels),
         "diameter_px": plan.diameter_px,
         "decoding": decoding_of(plan),
+        **scoring_of(plan),
     }
 
 
@@ -97,6 +98,13 @@ def decoding_of(plan: Plan) -> dict[str, float]:
     if plan.network == "mask-rcnn":
         return {name: value for name, value in asdict(Acceptance()).items() if value is not None}
     return asdict(Decoding()) if plan.task == "objects" else {}
+
+
+def scoring_of(plan: Plan) -> dict[str, Any]:
+    """Return how objects are judged: as by the model that was started from, if that knows objects and judges them."""
+    start = plan.start or {}
+    is_kept = plan.task == start.get("task") == "objects" and "scoring" in start
+    return {"scoring": start["scoring"]} if is_kept else {}
 
 
 def check_widths(plan: Plan) -> None:

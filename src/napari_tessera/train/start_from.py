@@ -57,8 +57,8 @@ class Start:
 
     def as_json(self) -> dict[str, Any]:
         """Say which model it is, and what of it the plan of a training needs, as plain JSON."""
-        taken = ("architecture", "task", "classes", "diameter_px", "decoding")
-        known = {name: self.header[name] for name in taken}
+        taken = ("architecture", "task", "classes", "diameter_px", "decoding", "scoring")
+        known = {name: self.header[name] for name in taken if name in self.header}
         return {"model": self.name, "sha256": self.sha256, "steps": self.steps, **known}
 
     @property
