@@ -1,7 +1,5 @@
 """Advice: what is amiss with paint and losses, each once, and silence where nothing is."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -58,18 +56,6 @@ def test_small_objects_are_no_rare_classes():
 def test_objects_far_from_the_size_that_the_network_sees_are_said(painted_px, how):
     (advice,) = advice_on_paint(SOUND, (), [example(diameter_px=painted_px)], 32, "")
     assert (advice.about, how in advice.text) == ("size", True)
-
-
-def test_a_saturated_image_is_named_once():
-    image = NOISE.copy()
-    image[:4] = 255
-    assert about(images=(image, image)) == ["saturated"]
-
-
-def test_a_mask_and_a_bright_background_are_not_saturated():
-    assert about(images=(np.where(NOISE > 50, 255, 0).astype(np.uint8),)) == []
-    bright = replace(example(np.maximum(NOISE, 90)), levels=Levels(0.0, 100.0, inverted=True))
-    assert advice_on_paint(SOUND, (), [bright], None, "") == []
 
 
 def test_nothing_to_validate_on_is_said_as_it_was():

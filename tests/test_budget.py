@@ -62,6 +62,14 @@ def test_what_is_looked_at_before_the_first_step_says_nothing_of_how_long_a_step
     assert not any(each.data for each in told)  # the steps of the trial are none of the training
 
 
-def test_two_lengths_at_once_are_refused():
+@pytest.mark.parametrize(
+    "lengths", [{"epochs": 3, "minutes": 1}, {"steps": 2, "minutes": 1}, {"steps": 2, "epochs": 3}]
+)
+def test_two_lengths_at_once_are_refused(lengths):
     with pytest.raises(ParameterError, match="Give one of them"):
-        checked_settings({"epochs": 3, "minutes": 1})
+        checked_settings(lengths)
+
+
+def test_a_length_left_to_its_default_is_not_given():
+    assert checked_settings({"steps": 2, "minutes": None}).steps == 2
+    assert checked_settings({"minutes": 1}).minutes == 1

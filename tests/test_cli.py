@@ -1,5 +1,6 @@
 """The command line: files in, files out, exit codes, and help that says what the declaration says."""
 
+import errno
 import json
 import os
 import signal
@@ -255,6 +256,30 @@ def test_ctrl_c_while_writing_leaves_nothing(folder, monkeypatch):
     before = sorted(folder.iterdir())
     assert main(["threshold", "squares.tif", "-o", "out.npy"]) == 130
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", [["methods"], ["--version"], ["nosuch"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_ends_quietly(command, unbuffered):
+    start = "import sys; from napari_tessera.cli import main; sys.exit(main())"
+    run = subprocess.Popen(
+        [sys.executable, "-c", start, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    run.stdout.close()
+    said = run.stderr.read()
+    run.wait()
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+
+
+def test_a_full_disk_is_no_reader_that_left(monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("napari_tessera.cli.methods.main", full)
+    with pytest.raises(OSError, match="No space left"):
+        main(["methods"])
 
 
 def test_version_is_printed(capsys):

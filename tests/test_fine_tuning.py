@@ -8,13 +8,14 @@ from tiny_models import save_bright
 
 import napari_tessera as tessera
 from napari_tessera.cli import main
-from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.errors import InputError, ParameterError, TesseraError
 from napari_tessera.fine_tuning import fine_tuning, free_name, given_painting, painted_settings, paired
-from napari_tessera.io.model_file import EVIDENCE
+from napari_tessera.io.model_file import EVIDENCE, read_header
 from napari_tessera.jobs import drive
 from napari_tessera.train.settings import checked_settings
 
-WEIGHTS = EVIDENCE + EVIDENCE * (EVIDENCE + 1) // 2
+N_FEATURES = EVIDENCE["unet"]
+N_WEIGHTS = 1 + N_FEATURES + N_FEATURES * (N_FEATURES + 1) // 2
 QUICK = {"steps": 3, "patch": 32, "batch": 1, "validations": 2, "threads": 1}
 TINY = QUICK | {"widths": "4,8", "start_from": "nothing", "task": "classes"}
 
@@ -57,8 +58,8 @@ def test_objects_are_learnt_from_a_model_and_found(tmp_path):
 def test_objects_are_judged_as_by_the_model_that_was_started_from(tmp_path):
     image, paint = np.full((64, 64), 10, np.uint8), np.ones((64, 64), np.int32)
     image[20:40, 20:40], paint[20:40, 20:40] = 200, 2
-    spread, scored = [1.0] * EVIDENCE, {"least": 0.1, "least_of_small": 0.5, "small_share": 0.2}
-    scoring = scored | {"centre": [0.0] * EVIDENCE, "spread": spread, "weights": [9.0] + [0.0] * WEIGHTS}
+    limits = {"least": 0.1, "least_of_small": 0.5, "small_share": 0.2}
+    scoring = limits | {"centre": [0.0] * N_FEATURES, "spread": [1.0] * N_FEATURES, "weights": [0.5] * N_WEIGHTS}
     start = save_bright(tmp_path / "start.safetensors", size=0.0, diameter_px=18.0, scoring=scoring,
                         normalisation={"kind": "colours", "count": 3})  # fmt: skip
     tuned = [
@@ -84,6 +85,42 @@ def test_a_training_stopped_at_once_writes_a_model_and_can_go_on(strokes, tmp_pa
 def test_more_images_than_paint_is_refused(strokes):
     with pytest.raises(ParameterError, match="2 images, but 1 `painted`"):
         paired([strokes[0]] * 2, [strokes[1]])
+
+
+def test_no_image_at_all_is_refused():
+    with pytest.raises(ParameterError, match="`images` is empty"):
+        tessera.fine_tune([], [])
+
+
+@pytest.mark.parametrize("image", [None, np.ones((64, 80)) * 1j, [[1, 2]]])
+def test_what_is_no_image_is_refused(strokes, image):
+    with pytest.raises(TesseraError, match=r"the image|1 images"):
+        tessera.fine_tune(image, strokes[1], **TINY)
+
+
+@pytest.mark.parametrize("spacing", [(), 0, "wide", (1, 2), (1, 0, 1)])
+def test_a_pixel_size_that_is_none_is_refused(strokes, spacing):
+    stacks = [np.stack([each] * 2) for each in strokes]
+    with pytest.raises(InputError, match="`spacing`"):
+        tessera.fine_tune(*stacks, spacing=spacing, **TINY | {"ndim": 3})
+
+
+def test_one_class_alone_has_no_score_and_it_is_said(tmp_path, capsys):
+    image = np.random.default_rng(0).integers(0, 200, (300, 300)).astype(np.uint8)
+    paint = np.zeros((300, 300), np.uint8)
+    paint[::16, ::3] = 2
+    for name, array in (("image", image), ("paint", paint)):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    out = tmp_path / "model.safetensors"
+    options = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    files = [str(tmp_path / f"{name}.png") for name in ("image", "paint")]
+    assert main(["train", *files, "-o", str(out), "--painted", *options]) == 0
+    said, record = capsys.readouterr(), read_header(out)["training"]
+    assert (record["scores"], record["validations"]) == ({}, [])
+    assert any("All paint is of one class" in each for each in record["warnings"])
+    assert "All paint is of one class" in said.err
+    assert "the weights of step 3, no score" in said.out
+    assert "No score" in (tmp_path / "model.report.html").read_text(encoding="utf-8")
 
 
 def test_an_image_may_be_given_once_for_each_layer_of_its_paint(strokes):

@@ -82,6 +82,13 @@ def test_a_class_in_too_few_places_leaves_nothing_held_back_and_says_which():
     assert (out.to_learn(painted(labels)) == labels).all()
 
 
+def test_of_one_class_alone_nothing_is_held_back_and_it_is_said():
+    labels = np.where(two_classes() == 2, 2, 0)
+    out = held(labels)
+    assert "All paint is of one class" in out.reason
+    assert not out.to_check(painted(labels)).any()
+
+
 def test_background_in_too_few_places_is_called_background():
     labels = two_classes()
     labels[labels == 1] = 0

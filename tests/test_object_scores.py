@@ -108,7 +108,7 @@ def test_nothing_found_is_nothing_judged():
 
 def test_a_feature_far_from_all_that_was_learnt_counts_no_more_than_one_at_its_edge():
     scoring = Scoring.of(scoring_on("log area", 1, 0), 9, 1)
-    far, farther = scoring.probabilities(np.array([[4.0] + [0] * 15, [400.0] + [0] * 15]))
+    far, farther = scoring.regression.probabilities(np.array([[4.0] + [0] * 15, [400.0] + [0] * 15]))
     assert far == farther
 
 
@@ -130,9 +130,9 @@ def test_who_gives_the_smallest_size_gets_all_objects_of_that_size():
 
 
 def test_a_header_says_as_many_numbers_as_there_are_features():
-    assert len(FEATURES) == EVIDENCE
-    assert is_scoring(None)
-    assert is_scoring(scoring_on("object", 1, 0)["scoring"])
+    assert len(FEATURES) == EVIDENCE["unet"]
+    assert is_scoring(None, "unet")
+    assert is_scoring(scoring_on("object", 1, 0)["scoring"], "unet")
 
 
 @pytest.mark.parametrize(
@@ -144,4 +144,8 @@ def test_a_header_says_as_many_numbers_as_there_are_features():
     ],
 )  # fmt: skip
 def test_other_headers_are_refused(wrong):
-    assert not is_scoring(scoring_on("object", 1, 0, **wrong)["scoring"])
+    assert not is_scoring(scoring_on("object", 1, 0, **wrong)["scoring"], "unet")
+
+
+def test_the_numbers_of_one_kind_of_network_do_not_suit_the_other():
+    assert not is_scoring(scoring_on("object", 1, 0)["scoring"], "mask_rcnn")

@@ -188,6 +188,17 @@ def test_with_too_little_paint_nothing_is_held_back_and_it_is_said():
     assert "too few" in result.reason
 
 
+@pytest.mark.parametrize(
+    ("lessons", "paint", "said"), [(CLASSES, 2, "all of one class"), (OBJECTS, 1, "is background")]
+)
+def test_an_image_to_validate_on_that_tells_nothing_is_left_out_and_it_is_said(lessons, paint, said):
+    image, learnt = strokes()
+    check = painting(image, np.where(learnt, paint, 0), is_check=True)
+    examples = drive(painted_examples([painting(image, learnt), check], lessons))
+    assert examples.check == []
+    assert said.removeprefix("all ") in examples.reason
+
+
 def test_an_image_to_validate_on_is_not_learnt():
     image, paint = strokes()
     both = [painting(image, paint), painting(image, paint, is_check=True)]

@@ -61,6 +61,15 @@ def test_planes_of_a_stack_have_its_brightness_and_times_their_own():
     assert drive(image.measure((1, 2), "colours")) == measure_levels(NOISE[1])
 
 
+@pytest.mark.parametrize(("mode", "is_same"), [("symmetric", True), ("wrap", True), ("constant", False)])
+def test_only_padding_as_bright_as_the_image_leaves_what_the_network_sees(mode, is_same):
+    image, paint = NOISE[0, 0] + 500, painted((40, 50), (10, 5), (12, 5))
+    sides = ((40, 40), (50, 50))
+    (one,) = examples_of(painting_of("a", image, paint, 2))
+    (other,) = examples_of(painting_of("a", np.pad(image, sides, mode=mode), np.pad(paint, sides), 2))
+    assert ((one.levels.low, one.levels.high) == pytest.approx((other.levels.low, other.levels.high))) == is_same
+
+
 def test_brightness_is_measured_once():
     image = Image(Watched(NOISE), "TZYX")
     image.data.dtype = NOISE.dtype
@@ -86,12 +95,41 @@ def test_times_of_volumes_are_taken_one_at_a_time():
 
 @pytest.mark.parametrize(
     ("shape", "axes", "said"),
-    [((40, 51), None, "must have the shape"), ((3, 40, 50), "TYX", r"the axes Z, Y, X"), ((2, 3), None, "must have")],
+    [
+        ((40, 51), None, r"\(40, 51\), but the image \(40, 50\) .*the paint that belongs to it\.$"),
+        ((3, 40, 50), "TYX", r"needs Z, Y, X, and has no Z\. .*--axes ZYX"),
+        ((2, 3), None, "must have the shape"),
+        ((40, 50), "YXC", "names 3 axes"),
+    ],
 )
 def test_paint_that_does_not_fit_its_image_is_refused(shape, axes, said):
     image = NOISE[0] if len(shape) == 3 else NOISE[0, 0]
     with pytest.raises(InputError, match=said):
         painting_of("a", image, np.zeros(shape, np.uint8), len(shape), axes=axes)
+
+
+def test_channels_that_come_first_are_asked_for():
+    with pytest.raises(InputError, match=r'axes="CYX" \(on the command line --axes CYX\)'):
+        painting_of("a", NOISE[0], np.zeros((40, 50), np.uint8), 2)
+
+
+@pytest.mark.parametrize("image", [None, "text", [[1, 2]], NOISE[0, 0] * 1j, NOISE[0, 0].astype(str), NOISE[0, :0]])
+def test_what_is_no_image_is_refused(image):
+    with pytest.raises(InputError, match="a: the image"):
+        painting_of("a", image, np.zeros((40, 50), np.uint8), 2)
+
+
+@pytest.mark.parametrize("paint", [None, 7, np.uint8(7), NOISE[0, 0] * 1j])
+def test_what_is_no_paint_is_refused(paint):
+    with pytest.raises(InputError, match="a: the paint"):
+        painting_of("a", NOISE[0, 0], paint, 2)
+
+
+def test_paint_of_more_axes_than_have_a_usual_order_needs_their_letters():
+    many = np.zeros((2, 1, 1, 8, 8), np.uint8)
+    with pytest.raises(InputError, match='axes="PTZYX"'):
+        painting_of("a", many, many, 2)
+    assert painting_of("a", many, many, 2, axes="PTZYX").paint.shape == many.shape
 
 
 def test_a_mask_is_an_image_like_any_other():

@@ -311,6 +311,53 @@ def test_two_channels_are_learnt(tmp_path):
     assert header["architecture"]["channels"] == 2
 
 
+def two_channels_in_npy(folder, side=48):
+    image, labels = discs(0, side)
+    np.save(folder / "image.npy", np.stack([image, 255 - image]).astype(np.uint16))
+    np.save(folder / "labels.npy", labels)
+    return ["train", str(folder / "image.npy"), str(folder / "labels.npy"), "-o", str(folder / "model.safetensors")]
+
+
+@pytest.mark.parametrize("painted", ["--painted", "--no-painted"])
+def test_axes_that_no_file_says_are_asked_for_and_given(tmp_path, capsys, painted):
+    command = [*two_channels_in_npy(tmp_path), *QUICK, painted]
+    assert main(command) == 1
+    assert "--axes CYX" in capsys.readouterr().err
+    assert main([*command, "--axes", "CYX"]) == 0
+    assert read_header(tmp_path / "model.safetensors")["architecture"]["channels"] == 2
+
+
+def test_python_takes_axes_too(tmp_path):
+    _, image, labels, _, out = two_channels_in_npy(tmp_path)
+    two = ["channel 1", "channel 2"]
+    quick = {"steps": 2, "widths": "4,8", "patch": 32, "batch": 1, "threads": 1}
+    assert tessera.train(image, labels, out, axes="CYX", **quick).header["channels"] == two
+    tuned = tessera.fine_tune(image, labels, tmp_path / "t.safetensors", axes="CYX", start_from="nothing", **quick)
+    assert tuned.header["channels"] == two
+
+
+def test_paint_without_saying_so_is_doubted(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    image, labels = discs(0)
+    paint = np.where(labels, labels + 1, 0).astype(np.uint16)
+    paint[::16] = 1
+    Image.fromarray(image).save(tmp_path / "images" / "a.png")
+    Image.fromarray(paint).save(tmp_path / "labels" / "a.png")
+    assert train(tmp_path) == 0
+    assert "add --painted" in capsys.readouterr().err
+
+
+def test_images_to_validate_on_without_objects_give_no_score(folder, capsys):
+    (folder / "blank").mkdir()
+    for path in (folder / "labels").iterdir():
+        Image.fromarray(np.zeros((48, 48), np.uint8)).save(folder / "blank" / path.name)
+    assert train(folder, "--validate-on", str(folder / "images"), str(folder / "blank")) == 0
+    said = capsys.readouterr()
+    assert "All that there is to validate on is background" in said.err
+    assert "no score" in said.out
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(folder):
     for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         assert train(folder, "--seed", seed, out=f"{out}.safetensors") == 0
@@ -429,6 +476,10 @@ def test_a_model_that_exists_is_not_overwritten_unless_allowed(folder, capsys):
         (["--widths", "8,", "16"], "with commas: --widths 8,16"),
         (["--class-weights", "1,2"], "3 classes"),
         (["--class-weights", "1,2,3", "--loss", "dice"], "class_weights"),
+        (["--gamma", "3"], "`gamma` has no effect"),
+        (["--alpha", "0.5", "--loss", "dice"], "`alpha` has no effect"),
+        (["--minutes", "1"], "`steps` and `minutes` both say how long"),
+        (["--axes", "CZ"], "it needs Y and X"),
         (["--classes", "one"], "2 classes"),
         (["--widths", "2,2,2,2,2,2,2,2,2", "--patch", "256"], "1 to 8 are possible"),
         (["--title", "two\nlines"], "`title` must be a line of text"),

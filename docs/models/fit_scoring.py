@@ -1,35 +1,46 @@
-"""Learn which objects of a U-Net are none: python fit_scoring.py --data FOLDER --model PATH [--card PATH] [-o PATH].
+"""Learn which objects that a model finds are none: python fit_scoring.py --data FOLDER --model PATH [-o PATH].
 
-FOLDER holds nuclei/ (see docs/data.md). The model segments the images of its split `train`, and keeps all it finds; a
-logistic regression learns which of these objects match a nucleus at IoU 0.5, and is written into the header of the
-model. The weights of the network stay as they are. Needs scikit-learn, which the extra `test` brings.
+FOLDER holds nuclei/ (see docs/data.md). The U-Net or Mask R-CNN segments the images of the split `train`, and keeps all
+it finds; a logistic regression learns which of these objects match a nucleus at IoU 0.5, and is written into the header
+of the model. The weights of the network stay as they are. Needs scikit-learn, which the extra `test` brings.
 """
 
 import argparse
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from imageio.v3 import imread
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from napari_tessera.jobs import drive
 from napari_tessera.kernels.resampling import outlined
+from napari_tessera.large.detected_volumes import Searching, find_scale
+from napari_tessera.large.detecting import detect
+from napari_tessera.large.detection_scores import features_of
+from napari_tessera.large.found_objects import objects_of
 from napari_tessera.large.instances import decoding_of, pixel_scores
-from napari_tessera.large.object_scores import FARTHEST, measured, products
+from napari_tessera.large.object_scores import measured
 from napari_tessera.large.objects import find_objects, usual_size
+from napari_tessera.large.regression import FARTHEST, products
 from napari_tessera.large.seeing import Looking, see
 from napari_tessera.large.view import View
+from napari_tessera.nn.detected_objects import Acceptance
+from napari_tessera.nn.detecting import load_detector
 from napari_tessera.nn.forward import load_network
 from napari_tessera.nn.intensity import measure_levels
 from napari_tessera.nn.weights import read_tensors, write_tensors
 from napari_tessera.overlaps import find_overlaps
 
 IOU = 0.5
-LEAST, LEAST_OF_SMALL, SMALL_SHARE = 0.1, 0.45, 0.2
+UNET_LIMITS = {"least": 0.1, "least_of_small": 0.45, "small_share": 0.2}
 """Probability from which on an object is kept. For TP / (TP + FP + FN) it is best at AP / (1 + AP), which holds for
 small ones; large ones are kept wherever they are possible, for images of kinds that nothing was learnt of."""
+LOWEST, LEAST_SCORE = 0.08, 0.45
+"""Score of a box from which on a detection is judged, and probability from which on it is kept."""
 STRENGTH = 0.1
 """The inverse of the weight of the regression's penalty, as scikit-learn counts it."""
 
@@ -41,36 +52,59 @@ def main():
     options.add_argument("--card", type=Path, help="a new card for the header")
     options.add_argument("-o", "--out", type=Path, help="by default the model itself")
     chosen = options.parse_args()
-    network = load_network(chosen.model)
-    network.header.pop("scoring", None)
-    found = [objects_of(network, *image_and_truth(chosen.data, name)) for name in names(chosen.data)]
-    features, is_nucleus, weights = (np.concatenate(each) for each in zip(*found, strict=True))
-    scoring = fitted(features, is_nucleus, weights / weights.mean())
     tensors, header = read_tensors(chosen.model)
-    header |= {"scoring": scoring} | ({"card": chosen.card.read_text()} if chosen.card else {})
+    is_unet = header["architecture"].get("kind", "unet") == "unet"
+    network = (load_network if is_unet else load_detector)(chosen.model)
+    network.header.pop("scoring", None)
+    look = seen_by_unet if is_unet else seen_by_mask_rcnn
+    found = [judged(*look(network, image), truth) for image, truth in images_and_truths(chosen.data)]
+    features, is_nucleus, weights = (np.concatenate(each) for each in zip(*found, strict=True))
+    limits = UNET_LIMITS if is_unet else {"lowest": LOWEST}
+    header |= {"scoring": limits | fitted(features, is_nucleus, weights / weights.mean())}
+    if not is_unet:
+        header["decoding"]["score"] = LEAST_SCORE
+    header |= {"card": chosen.card.read_text()} if chosen.card else {}
     write_tensors(chosen.out or chosen.model, tensors, header)
     print(f"{len(found)} images, {len(features)} objects, {is_nucleus.mean():.3f} of them nuclei")
 
 
-def names(data, split="train"):
+def images_and_truths(data, split="train"):
     with open(data / "nuclei" / "index.csv", newline="") as file:
-        return [row["name"] for row in csv.DictReader(file) if row["split"] == split]
+        names = [row["name"] for row in csv.DictReader(file) if row["split"] == split]
+    for name in names:
+        image = imread(data / "nuclei" / "images" / f"{name}.png")
+        yield image, imread(data / "nuclei" / "labels" / f"{name}.png").astype(np.int32)
 
 
-def image_and_truth(data, name):
-    image = imread(data / "nuclei" / "images" / f"{name}.png")
-    return image, imread(data / "nuclei" / "labels" / f"{name}.png").astype(np.int32)
+def view_of(image):
+    return View(image, measure_levels(image), image.ndim == 3, (1.0, 1.0))
 
 
-def objects_of(network, image, truth):
-    """Return the features of all objects that are found, which of them match a nucleus, and how much each counts."""
-    view = View(image, measure_levels(image), image.ndim == 3, (1.0, 1.0))
+def seen_by_unet(network, image):
+    """Return the features of all objects that are found, and their labels."""
+    view = view_of(image)
     scores, _ = drive(see(network, view, Looking()))
     said, how = pixel_scores(scores), decoding_of(network.header)
     labels = drive(find_objects(said, how))
-    factor = np.sqrt(labels.size / truth.size)
+    factor = np.sqrt(labels.size / np.prod(view.shape))
     features = drive(measured(labels, said, usual_size(network.header["diameter_px"], 2), factor))
-    overlaps = drive(find_overlaps(truth, drive(outlined(labels, said.object, how.object_level, truth.shape))))
+    return features, drive(outlined(labels, said.object, how.object_level, view.shape))
+
+
+def seen_by_mask_rcnn(network, image):
+    """Return the features of all detections that become objects, and the labels of these."""
+    view, which = view_of(image), Acceptance.of(network.header, score=0)
+    factor, _ = drive(find_scale(network, view, Searching(), which))
+    found = drive(detect(network, view.shape, view.read, factor, lowest_score=LOWEST))
+    by_number = replace(found, labels=torch.arange(len(found.labels)))
+    labels, rows, _ = drive(objects_of(by_number, view.shape, which, network.settings.is_aligned, 0))
+    features = features_of(found, usual_size(network.header["diameter_px"], 2), factor)
+    return features[rows.classes], labels
+
+
+def judged(features, labels, truth):
+    """Return the features of objects, which of them match a nucleus, and how much each counts."""
+    overlaps = drive(find_overlaps(truth, labels))
     matched = overlaps.prediction[overlaps.columns[overlaps.iou > IOU]]
     weights = np.full(len(features), max(1, overlaps.truth.size) ** -0.5)  # between images and objects counted alike
     return features, np.isin(np.arange(1, len(features) + 1), matched), weights
@@ -85,9 +119,6 @@ def fitted(features, is_nucleus, counts):
     weights = model.coef_[0] / scale.scale_
     constant = model.intercept_[0] - weights @ scale.mean_
     return {
-        "least": LEAST,
-        "least_of_small": LEAST_OF_SMALL,
-        "small_share": SMALL_SHARE,
         "centre": centre.tolist(),
         "spread": spread.tolist(),
         "weights": [float(constant), *weights.tolist()],

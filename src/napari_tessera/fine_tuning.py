@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_tessera.catalogue import user_folder
+from napari_tessera.door import Layout, check_spacing
 from napari_tessera.errors import ParameterError
 from napari_tessera.io.model_file import ENDING
 from napari_tessera.io.read import read_image, read_labels
@@ -46,7 +47,7 @@ def fine_tune(
     ----------
     images : array, path, or sequence of these
         (Y, X), (Z, Y, X) or (T, Z, Y, X), with channels last if there are any; NumPy, dask or zarr, of which only what
-        is around the paint is read into memory. Of two folders, files are matched by their names.
+        is around the paint is kept in memory. Of two folders, files are matched by their names.
     painted : integer array, path, or sequence of these
         For each image its paint, of the same shape without channels: 0 is not painted and never counts, 1 is
         background, 2… are classes, or objects. An image with several layers of paint is given once for each.
@@ -54,7 +55,8 @@ def fine_tune(
         The model file to write, ending in ``.safetensors``. Not given: a free name in the folder of the user's own
         models, so that every list of models has it.
     axes : str, optional
-        One letter for each axis of the arrays, with C for channels, such as "TYX". Files say it themselves.
+        One letter for each axis of the images, with C for channels, such as "TYX". Not given: as the files say, and
+        of arrays as the paint has them, with channels last.
     spacing : sequence of float, optional
         Size of a pixel along the axes in space, for volumes; files say it themselves.
     start_from : str, optional
@@ -168,14 +170,16 @@ def paired(images: Given | Sequence[Given], painted: Given | Sequence[Given]) ->
     Raises
     ------
     ParameterError
-        If there are more of the one than of the other.
+        If there are more of the one than of the other, or none.
     """
     if isinstance(images, str | Path) and isinstance(painted, str | Path):
         return [(source.image, source.labels) for source in from_paths(Path(images), Path(painted))]
     several = (list, tuple)
     ones = list(images) if isinstance(images, several) else [images]
     others = list(painted) if isinstance(painted, several) else [painted]
-    if len(ones) != len(others) or not ones:
+    if not ones:
+        raise ParameterError("fine_tune: `images` is empty. Give at least one image, and its paint.", "images")
+    if len(ones) != len(others):
         raise ParameterError(
             f"fine_tune: there are {len(ones)} images, but {len(others)} `painted`. Give the paint of each image.",
             "painted",
@@ -192,17 +196,34 @@ def given_painting(
     axes: str | None = None,
     spacing: Sequence[float] | None = None,
 ) -> Painting:
-    """Pair one image with its paint, each an array or the path of a file."""
+    """Pair one image with its paint, each an array or the path of a file.
+
+    Raises
+    ------
+    FileError, InputError
+        If a file cannot be opened, one is neither, or the two do not fit each other.
+    """
     name = named(image, index)
     if isinstance(image, str | Path) and isinstance(paint, str | Path):
-        return painting_from(Source(name, Path(image), Path(paint)), ndim)
+        return painting_from(Source(name, Path(image), Path(paint), axes=axes), ndim)
     if isinstance(image, str | Path):
-        picture = read_image(image)
+        picture = read_image(image, axes=axes)
         image, axes = picture.data, picture.axes
     if isinstance(paint, str | Path):
         paint = read_labels(paint).data
-    anisotropy = 1.0 if spacing is None else float(spacing[0]) / float(spacing[-1])
-    return painting_of(name, image, paint, ndim, axes=axes, anisotropy=anisotropy)
+    return painting_of(name, image, paint, ndim, axes=axes, anisotropy=anisotropy_of(spacing, ndim))
+
+
+def anisotropy_of(spacing: Any, ndim: int) -> float:
+    """Return the distance of planes over that of pixels; 1 where it is not given, and for planes.
+
+    Raises
+    ------
+    InputError
+        If there is not one positive number for each axis.
+    """
+    sizes = check_spacing(spacing, Layout("ZYX")) if ndim == 3 else None
+    return sizes[0] / sizes[-1] if sizes else 1.0
 
 
 def free_name(settings: Training) -> Path:

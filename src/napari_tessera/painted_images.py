@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.bands import in_background, pieces
+from napari_tessera.door import check_axes, check_stored
 from napari_tessera.errors import InputError
 from napari_tessera.io.read import read_image, read_labels, stem
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.methods.image_levels import counted, percentiles, rounds
 from napari_tessera.nn.intensity import HIGH_PERCENT, LOW_PERCENT, Kind, Levels, levels_between, measure_levels
+from napari_tessera.train.frames import hint_at_axes
 from napari_tessera.train.paint_regions import Place
 from napari_tessera.train.painting import Painting
 from napari_tessera.train.sources import VALIDATION, Source
@@ -128,22 +130,12 @@ def painting_of(
     Raises
     ------
     InputError
-        If image and paint do not fit each other, or the axes do not fit them.
+        If image and paint do not fit each other, or the axes do not fit them, or one of them holds no numbers.
     """
-    letters = axes or DEFAULT_AXES.get(paint.ndim, "") + CHANNEL * (image.ndim - paint.ndim)
+    check_pair(name, image, paint)
+    letters = checked_letters(name, image, paint, ndim, axes)
     plain = letters.replace(CHANNEL, "")
     space = "ZYX"[-ndim:]
-    shape = tuple(side for side, axis in zip(image.shape, letters, strict=False) if axis != CHANNEL)
-    if len(letters) != image.ndim or shape != tuple(paint.shape) or any(axis not in plain for axis in space):
-        raise InputError(
-            f"{name}: the paint has shape {tuple(paint.shape)} and the image {tuple(image.shape)}, axes "
-            f"{letters or 'unknown'}. Paint must have the shape of its image, channels left out, and the image the "
-            f"axes {', '.join(space)}; say which axis is which, such as axes='TYX'."
-        )
-    if np.dtype(paint.dtype).kind not in "bui":
-        raise InputError(
-            f"{name}: the paint holds {paint.dtype} values, but paint is whole numbers. Give a label image."
-        )
     if np.dtype(image.dtype) == bool:
         image = image.astype(np.uint8)
     order = "".join(axis for axis in plain if axis not in space) + space
@@ -151,6 +143,66 @@ def painting_of(
     scale = anisotropy if ndim == 3 else 1.0
     painted = _arranged(paint, plain, order)
     return Painting(name, shown.data, painted, np.dtype(image.dtype), shown.measure, scale, is_check)
+
+
+def check_pair(name: str, image: Any, paint: Any) -> None:
+    """Refuse what is no image, or no paint.
+
+    Raises
+    ------
+    InputError
+    """
+    for what, given in (("image", image), ("paint", paint)):
+        if not is_array(given):
+            said = f"of the type {type(given).__name__}, but an array is needed"
+            raise InputError(f"{name}: the {what} is {said} (NumPy, dask or zarr), or the path of a file.")
+        check_stored(given, f"{name}: the {what}")
+    if np.dtype(paint.dtype).kind not in "bui":
+        raise InputError(
+            f"{name}: the paint holds {paint.dtype} values, but paint is whole numbers. Give a label image."
+        )
+
+
+def is_array(given: Any) -> bool:
+    """Say whether something has a shape, and a type of values that NumPy knows."""
+    try:
+        np.dtype(given.dtype)
+    except (AttributeError, TypeError):
+        return False
+    return hasattr(given, "shape")
+
+
+def checked_letters(name: str, image: Any, paint: Any, ndim: int, axes: str | None) -> str:
+    """Return one letter for each axis of an image: as given, or else as the paint has them.
+
+    Raises
+    ------
+    InputError
+        If the image has not the shape of its paint then, or not the axes that are needed.
+    """
+    if axes is None and len(paint.shape) not in DEFAULT_AXES:
+        raise InputError(
+            f"{name}: the paint has {len(paint.shape)} axes (shape {tuple(paint.shape)}). Say which is which in the "
+            'image, such as axes="PTZYX", with C for channels.'
+        )
+    usual = DEFAULT_AXES.get(len(paint.shape), "") + CHANNEL * (len(image.shape) - len(paint.shape))
+    letters = check_axes(axes, image.shape, image.dtype).axes if axes is not None else usual
+    shape = tuple(side for side, axis in zip(image.shape, letters, strict=False) if axis != CHANNEL)
+    if len(letters) != len(image.shape) or shape != tuple(paint.shape):
+        otherwise = " Paint on this very image, or give the paint that belongs to it."
+        raise InputError(
+            f"{name}: the paint has shape {tuple(paint.shape)}, but the image {tuple(image.shape)} (axes "
+            f"{letters}). Paint must have the shape of its image, channels left out."
+            f"{hint_at_axes(image.shape, paint.shape) or otherwise}"
+        )
+    space = "ZYX"[-ndim:]
+    if missing := [axis for axis in space if axis not in letters]:
+        raise InputError(
+            f"{name}: the image has the axes {letters}, but with ndim {ndim} it needs {', '.join(space)}, and has no "
+            f'{missing[0]}. Say which axis is which, such as axes="{space}" (on the command line --axes {space}), or '
+            "learn from planes, with ndim 2."
+        )
+    return letters
 
 
 def _arranged(array: Any, axes: str, wanted: str) -> Any:
@@ -167,7 +219,7 @@ def painting_from(source: Source, ndim: int) -> Painting:
     FileError, InputError
         If a file cannot be opened, or the two do not fit each other.
     """
-    image, paint = read_image(source.image), read_labels(source.labels)
+    image, paint = read_image(source.image, axes=source.axes), read_labels(source.labels)
     size = dict(zip(image.spatial.axes, image.spatial.scale, strict=True))
     anisotropy = abs(size.get("Z", 1.0) / size["X"])
     return painting_of(

@@ -101,9 +101,12 @@ def decoding_of(plan: Plan) -> dict[str, float]:
 
 
 def scoring_of(plan: Plan) -> dict[str, Any]:
-    """Return how objects are judged: as by the model that was started from, if that knows objects and judges them."""
+    """Return how objects are judged: as by the U-Net that was started from, if that knows objects and judges them.
+
+    A Mask R-CNN gives new scores to what it learnt, by which its objects are kept.
+    """
     start = plan.start or {}
-    is_kept = plan.task == start.get("task") == "objects" and "scoring" in start
+    is_kept = plan.network == "unet" and plan.task == start.get("task") == "objects" and "scoring" in start
     return {"scoring": start["scoring"]} if is_kept else {}
 
 

@@ -35,6 +35,7 @@ def train(
     out: str | Path,
     *,
     validate_on: tuple[str | Path, str | Path] | None = None,
+    axes: str | None = None,
     restart: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -53,6 +54,8 @@ def train(
         the end a report.
     validate_on : pair of paths, optional
         Images and labels to choose the best weights by, instead of a share of `images`.
+    axes : str, optional
+        One letter for each axis of all images, with C for channels, such as "CYX". Not given: as the files say.
     restart : bool
         Begin anew although there is a checkpoint; otherwise the training goes on from there.
     overwrite : bool
@@ -80,7 +83,7 @@ def train(
     been. The model file is written whole or not at all.
     """
     checked = checked_settings(settings)
-    sources = find_sources(images, labels, checked, validate_on)
+    sources = find_sources(images, labels, checked, validate_on, axes)
     return drive(training(sources, Path(out), checked, restart=restart, overwrite=overwrite), on_progress)
 
 
@@ -89,6 +92,7 @@ def find_sources(
     labels: str | Path | None,
     settings: Training,
     validate_on: tuple[str | Path, str | Path] | None = None,
+    axes: str | None = None,
 ) -> list[Source]:
     """List the files to learn from and to validate on; see `train`."""
     if labels is None:
@@ -97,9 +101,10 @@ def find_sources(
         raise ParameterError("Training: `balance` names columns of an index, but folders are given.", "balance")
     else:
         found = from_paths(Path(images), Path(labels))
+    found = [replace(source, axes=axes) for source in found]
     if validate_on is not None:
         check = from_paths(Path(validate_on[0]), Path(validate_on[1]), "val")
-        return [replace(source, split="train") for source in found] + check
+        return [replace(source, split="train") for source in found] + [replace(source, axes=axes) for source in check]
     # Of paint, a share is held back within each image.
     return with_validation(found, 0 if settings.painted else settings.validation)
 

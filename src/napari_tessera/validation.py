@@ -100,6 +100,7 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     """Segment an image at each of `LEAST_SCORES`; its scale is found as the model's header says."""
     from napari_tessera.large.detected_volumes import Searching, find_scale
     from napari_tessera.large.detecting import detect
+    from napari_tessera.large.detection_scores import lowest_score, rescored
     from napari_tessera.large.found_objects import objects_of
     from napari_tessera.nn.detected_objects import Acceptance
 
@@ -107,12 +108,13 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     usual = Acceptance.of(network.header)
     known = Searching(known_diameter(example))
     factor, _ = yield from part_of(find_scale(network, view, known, usual), 0, 5, 10)
-    detecting = detect(network, view.shape, view.read, factor, lowest_score=LEAST_SCORES[0])
-    seen = yield from part_of(detecting, 5, 4, 10)
+    lowest = lowest_score(network.header, LEAST_SCORES[0])
+    seen = yield from part_of(detect(network, view.shape, view.read, factor, lowest_score=lowest), 5, 4, 10)
+    judged = rescored(seen, network.header, factor)
     labels = []
     for least in LEAST_SCORES:
         which = Acceptance.of(network.header, score=least)
-        painting = objects_of(seen, view.shape, which, network.settings.is_aligned, 0)
+        painting = objects_of(judged, view.shape, which, network.settings.is_aligned, 0)
         painted, _, _ = yield from part_of(painting, 9, 1, 10)
         labels.append(painted)
     return labels

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from napari_tessera import __version__
+from napari_tessera.cli.closed_output import flush, nobody_reads, print_nowhere
 from napari_tessera.errors import ParameterError, TesseraError
 
-DONE, FAILED, BAD_ARGUMENTS, STOPPED = 0, 1, 2, 130
+DONE, FAILED, BAD_ARGUMENTS, STOPPED, NOBODY_READS = 0, 1, 2, 130, 141
 COMMANDS = {
     "run": ("recipe", "run a recipe: the .json file beside earlier labels"),
     "evaluate": ("evaluate", "score labels against the truth"),
@@ -23,8 +24,23 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 bad arguments, 130 stopped by Ctrl-C."""
+    """Run one command and return its exit code.
+
+    0 done, 1 failed, 2 bad arguments, 130 stopped by Ctrl-C, 141 where nobody reads the output any more.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _exit_code(words)
+        flush()
+    except OSError as error:
+        if not nobody_reads(error):
+            raise
+        print_nowhere()
+        return NOBODY_READS
+    return code
+
+
+def _exit_code(words: list[str]) -> int:
     try:
         return _dispatch(words)
     except SystemExit as ending:
@@ -69,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     lines = ["methods:", *(f"  {method.name:<16} {method.title}" for method in METHODS)]
     lines += ["", "commands:", *(f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items())]
     lines += ["", "tessera METHOD --help lists a method's settings."]
-    lines += ["Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C."]
+    lines += ["Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C, 141 output no longer read."]
     parser = argparse.ArgumentParser(
         prog="tessera",
         usage="tessera METHOD IMAGE... -o OUT [settings]\n       tessera COMMAND ...",

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from napari_tessera.cli import options
+from napari_tessera.cli.image_options import axis_letters
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Progress, drive
 from napari_tessera.train.settings import DECLARATION, checked_settings
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
     images, labels = _inputs(arguments)
     from napari_tessera.training import find_sources, training
 
-    sources = find_sources(images, labels, settings, arguments.validate_on)
+    sources = find_sources(images, labels, settings, arguments.validate_on, arguments.axes)
     with stop_on_ctrl_c() as should_stop, shown_progress(is_quiet=arguments.quiet) as show:
         job = training(
             sources, arguments.out, settings,
@@ -47,8 +48,8 @@ def main(argv: list[str]) -> int:
         trained = drive(job, show)
     record = trained.header["training"]
     if not arguments.quiet:
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items())
-        print(f"{trained.path}: the weights of step {record['best_step']}{', ' if scores else ''}{scores}")
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items()) or "no score"
+        print(f"{trained.path}: the weights of step {record['best_step']}, {scores}")
         print(f"{trained.report}: curves, settings and examples")
     if not trained.is_finished:
         print(
@@ -79,6 +80,10 @@ def train_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--validate-on", nargs=2, type=Path, metavar=("IMAGES", "LABELS"),
         help="choose the best weights by these, instead of by a share of the images",
+    )  # fmt: skip
+    parser.add_argument(
+        "--axes", type=axis_letters,
+        help="one letter per axis of the images, such as YX, TYX or CYX [default: as the files say]",
     )  # fmt: skip
     parser.add_argument("--restart", action="store_true", help="begin anew, although a training could go on")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that exists already")

@@ -20,8 +20,11 @@ TASKS = ("objects", "classes")
 LARGEST_DIAMETER_PX = 5000
 ENDING = ".safetensors"
 LARGEST_NUMBER = 1e9
-EVIDENCE = 16
-"""What is measured of an object to judge whether it is one; see `large.object_scores`."""
+EVIDENCE = {"unet": 16, "mask_rcnn": 4}
+"""How much is measured of an object to judge whether it is one, by the kind of network; see `large.object_scores` and
+`large.detection_scores`."""
+LIMITS = {"unet": ("least", "least_of_small", "small_share"), "mask_rcnn": ("lowest",)}
+"""Numbers that say which objects are judged, and kept."""
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -96,11 +99,11 @@ def check_header(header: Mapping[str, Any]) -> None:
     for name, (is_right, words) in FIELDS.items():
         if not is_right(header[name]):
             raise ValueError(f"`{name}` in its header must be {words}, not {header[name]!r:.80}")
-    scoring = header.get("scoring")
-    if not is_scoring(scoring):
-        raise ValueError(f"`scoring` in its header must be numbers by which objects are judged, not {scoring!r:.80}")
     check_architecture(header["architecture"])
-    if kind_of(header["architecture"]) == "unet":
+    kind, scoring = kind_of(header["architecture"]), header.get("scoring")
+    if not is_scoring(scoring, kind):
+        raise ValueError(f"`scoring` in its header must be numbers by which objects are judged, not {scoring!r:.80}")
+    if kind == "unet":
         check_heads(header["task"], header["classes"], header["architecture"]["heads"])
     else:
         check_classes(header["task"], header["classes"], header["architecture"]["num_classes"])
@@ -155,15 +158,16 @@ def are_numbers(value: Any) -> bool:
     return isinstance(value, dict) and all(type(each) in (int, float) for each in value.values())
 
 
-def is_scoring(value: Any) -> bool:
+def is_scoring(value: Any, kind: str) -> bool:
     """Say whether this judges objects by what is measured of them, or is None for a network that does not."""
     if value is None:
         return True
-    lengths = {"centre": EVIDENCE, "spread": EVIDENCE, "weights": 1 + EVIDENCE + EVIDENCE * (EVIDENCE + 1) // 2}
+    count = EVIDENCE[kind]
+    lengths = {"centre": count, "spread": count, "weights": 1 + count + count * (count + 1) // 2}
     return (
         isinstance(value, dict)
-        and all(type(value.get(name)) in (int, float) for name in ("least", "least_of_small", "small_share"))
-        and value["small_share"] > 0
+        and all(type(value.get(name)) in (int, float) for name in LIMITS[kind])
+        and value.get("small_share", 1) > 0
         and all(are_all_numbers(value.get(name), length) for name, length in lengths.items())
         and min(value["spread"]) > 0
     )

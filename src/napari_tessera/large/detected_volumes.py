@@ -12,6 +12,7 @@ import numpy as np
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import run_starts
 from napari_tessera.large.detecting import detect
+from napari_tessera.large.detection_scores import lowest_score, rescored
 from napari_tessera.large.found_objects import Rows, objects_of
 from napari_tessera.large.objects import usual_size
 from napari_tessera.large.planes import stitch_planes
@@ -96,7 +97,7 @@ def find_scale(
     if how.diameter_px is not None:
         return usual_px / how.diameter_px, None
 
-    lowest = min(which.faintest, SURE)
+    lowest = min(lowest_score(network.header, which.faintest), SURE)
 
     def look(window: View, factor: float) -> Job[Detections]:
         return _detected(network, window, factor, how, lowest)
@@ -118,11 +119,13 @@ def _detected(network: Detector, view: View, factor: float, how: Searching, lowe
 def _in_plane(
     network: Detector, view: View, factor: float, how: Searching, which: Acceptance, seen: Detections | None = None
 ) -> Job[tuple[np.ndarray, Rows, LeftOut]]:
-    """Find the objects of a plane, unless they have been seen already, and paint them."""
+    """Find the objects of a plane, unless they have been seen already, judge them, and paint them."""
     if seen is None:
-        seen = yield from part_of(_detected(network, view, factor, how, which.faintest), 0, 8, 10)
+        lowest = lowest_score(network.header, which.faintest)
+        seen = yield from part_of(_detected(network, view, factor, how, lowest), 0, 8, 10)
+    judged = rescored(seen, network.header, math.sqrt(math.prod(view.factors(factor)[-2:])))
     is_aligned = network.settings.is_aligned
-    return (yield from part_of(objects_of(seen, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
+    return (yield from part_of(objects_of(judged, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
 
 
 def _plane_by_plane(

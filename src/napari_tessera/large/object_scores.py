@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels import evidence
 from napari_tessera.kernels.dropping import only
 from napari_tessera.kernels.evidence import Evidence, gather
 from napari_tessera.large.pixel_scores import PixelScores
+from napari_tessera.large.regression import Regression
 
 FEATURES = (
     "log area", "object", "most object", "object on outline", "most distance", "distance", "size", "spread of size",
@@ -28,14 +28,12 @@ the network says; how far its area is from the size that its pixels speak of; it
 natural logarithm of the network's pixels per pixel of the image (what is small in many pixels is no noise), of its area
 over that of the ellipse with its moments, and of the ratio of that ellipse's axes; the shares of its outline that
 touch other objects, and, over the root of its area, that lie at the edge of the image."""
-FARTHEST = 4.0
-"""Standard deviations beyond which a feature is taken for no farther: there nothing was learnt."""
 TINY = 1e-6
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """A logistic regression on the features of an object, their squares and products.
+    """Which objects are dropped, by a regression on their features.
 
     Parameters
     ----------
@@ -44,10 +42,8 @@ class Scoring:
         be of a kind that nothing was learnt of, and is dropped only where it is hardly any.
     small_share : float
         Share of the usual area below which an object is small.
-    centre, spread : float64 array (16,)
-        Mean and standard deviation of each feature.
-    weights : float64 array (153,)
-        Of a constant, of the 16 features, and of the 136 products of two, the first with itself and all others first.
+    regression : Regression
+        On the features of an object.
     usual_px : float
         Area of an object of the usual size.
     factor : float
@@ -57,9 +53,7 @@ class Scoring:
     least: float
     least_of_small: float
     small_share: float
-    centre: np.ndarray
-    spread: np.ndarray
-    weights: np.ndarray
+    regression: Regression
     usual_px: float
     factor: float
 
@@ -70,30 +64,12 @@ class Scoring:
         if not said:
             return None
         least, least_of_small, small_share = (said[name] for name in ("least", "least_of_small", "small_share"))
-        centre, spread, weights = (np.array(said[name], np.float64) for name in ("centre", "spread", "weights"))
-        return cls(least, least_of_small, small_share, centre, spread, weights, usual_px, factor)
-
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Say how likely each object is one, from its features (N, 16)."""
-        terms = products(np.clip((features - self.centre) / self.spread, -FARTHEST, FARTHEST))
-        return expit(terms @ self.weights[1:] + self.weights[0])
+        return cls(least, least_of_small, small_share, Regression.of(said), usual_px, factor)
 
     def are_likely(self, features: np.ndarray) -> np.ndarray:
         """Say which objects are to be kept, from their features (N, 16)."""
         is_small = features[:, FEATURES.index("log area")] < np.log(self.small_share)
-        return self.probabilities(features) >= np.where(is_small, self.least_of_small, self.least)
-
-
-def products(values: np.ndarray) -> np.ndarray:
-    """Return values (N, F), followed by all products of two of them: (N, F + F (F + 1) / 2).
-
-    Examples
-    --------
-    >>> products(np.array([[2.0, 3.0]])).tolist()
-    [[2.0, 3.0, 4.0, 6.0, 9.0]]
-    """
-    first, second = np.triu_indices(values.shape[1])
-    return np.concatenate([values, values[:, first] * values[:, second]], axis=1)
+        return self.regression.probabilities(features) >= np.where(is_small, self.least_of_small, self.least)
 
 
 def measured(labels: np.ndarray, scores: PixelScores, usual_px: float, factor: float) -> Job[np.ndarray]:

@@ -106,9 +106,12 @@ def mask_rcnn(
     Notes
     -----
     The network proposes boxes, says what is in each and how sure it is, and which pixels of the box belong to the
-    object. Masks may overlap, labels cannot: a pixel belongs to the object of the highest score. An object that loses
-    more than half of its mask is dropped, and of what is left of an object, the largest connected piece is kept. Notes
-    with the result say how many objects the score, the limit and the overlap took.
+    object. The shipped model judges each once more, by its size and by how sure the pixels of its mask are: its scores
+    are probabilities, on images like those that it learnt from.
+
+    Masks may overlap, labels cannot: a pixel belongs to the object of the highest score. An object that loses more than
+    half of its mask is dropped, and of what is left of an object, the largest connected piece is kept. Notes with the
+    result say how many objects the score, the limit and the overlap took.
 
     Large images are computed in tiles that overlap, and an object that one tile cuts is taken from the next. A volume
     is segmented plane by plane; objects of neighbouring planes are linked where they overlap, and have the class and
@@ -118,7 +121,8 @@ def mask_rcnn(
     References
     ----------
     He K. et al. (2017), Mask R-CNN, doi:10.1109/ICCV.2017.322. Overlapping masks: Kirillov A. et al. (2019),
-    doi:10.1109/CVPR.2019.00963.
+    doi:10.1109/CVPR.2019.00963. Scores that know of the mask: Huang Z. et al. (2019), Mask Scoring R-CNN,
+    doi:10.1109/CVPR.2019.00657.
 
     Examples
     --------

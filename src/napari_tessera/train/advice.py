@@ -15,8 +15,6 @@ SMALLEST_SHARE = 0.01
 """A class with fewer painted pixels, or less than this share of all paint, has hardly any."""
 LARGEST_FACTOR = 8.0
 """How many times larger or smaller than objects are a network may have to see them."""
-SATURATED_SHARE = 0.02
-"""Share of the pixels with the highest value of an image from which on it is taken for saturated."""
 FEWEST_MEANS = 20
 """Means of the loss from which on its course is judged."""
 FALLEN = 0.95
@@ -36,8 +34,8 @@ class Advice:
     Attributes
     ----------
     about : str
-        "rare class", "no background", "nothing held back", "size", "saturated", "loss not falling", "loss exploding"
-        or "learnt by heart".
+        "rare class", "no background", "nothing held back", "size", "constant", "saturated", "loss not falling", "loss
+        exploding" or "learnt by heart".
     text : str
         What it is, and what to do.
     """
@@ -49,7 +47,7 @@ class Advice:
 def advice_on_paint(
     pixels: Mapping[int, int], names: Sequence[str], examples: Sequence[Example], diameter_px: float | None, reason: str
 ) -> list[Advice]:
-    """Look at the paint and at the images under it, before anything is learnt.
+    """Look at the paint before anything is learnt; for the images under it see `exposure.advice_on_images`.
 
     Parameters
     ----------
@@ -69,7 +67,6 @@ def advice_on_paint(
         found += _on_rare_classes(pixels, names)
     else:
         found += _on_sizes(examples, diameter_px)
-    found += _on_saturation(examples)
     return [*found, Advice("nothing held back", reason)] if reason else found
 
 
@@ -113,22 +110,6 @@ def _on_sizes(examples: Sequence[Example], diameter_px: float) -> Iterator[Advic
             f"The objects painted on {name} are usually {usual:.0f} px wide, much {how} than the {diameter_px:.0f} px "
             f"at which the network sees them. {what}, or paint whole objects if these are parts of them.",
         )
-
-
-def _on_saturation(examples: Sequence[Example]) -> Iterator[Advice]:
-    shares: dict[str, float] = {}
-    for example in examples:
-        if example.image.dtype.kind in "ui" and not example.levels.inverted:
-            share = float((example.image == example.image.max()).mean())
-            is_bright = int(example.image.max()) > 0 and len(np.unique(example.image[..., ::7])) > 2
-            shares[example.name] = max(shares.get(example.name, 0), share if is_bright else 0)
-    for name, share in shares.items():
-        if share > SATURATED_SHARE:
-            yield Advice(
-                "saturated",
-                f"{share:.0%} of the pixels of {name} have the highest value there is: it is saturated, and what lies "
-                "in these places cannot be told apart. Take it with less light or a shorter exposure, or leave it out.",
-            )
 
 
 def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Mapping[str, float]]) -> list[Advice]:

@@ -14,10 +14,12 @@ from napari_tessera.nn.intensity import Kind
 from napari_tessera.provenance import described
 from napari_tessera.train.doubts import doubts
 from napari_tessera.train.examples import Example, as_paint, class_example, object_example
+from napari_tessera.train.exposure import advice_on_images
 from napari_tessera.train.frames import Frame, kind_of_images, read_frames
 from napari_tessera.train.settings import Training
 from napari_tessera.train.sources import TRAIN, VALIDATION, Source
 from napari_tessera.train.targets import BACKGROUND
+from napari_tessera.train.telling import says_nothing
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,11 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
             hashing.update(repr((frame.name, frame.split, frame.group, frame.anisotropy, *record.values())).encode())
     check_something_to_learn(by_split[TRAIN])
     highest = max(len(example.sizes) for examples in by_split.values() for example in examples) - 1
-    return Dataset(by_split[TRAIN], by_split[VALIDATION], kind, n_channels, highest, hashing.hexdigest(), doubted)
+    said = [*doubted, *(each.text for each in advice_on_images(by_split[TRAIN]))]
+    check = by_split[VALIDATION]
+    if reason := says_nothing(check, settings.task):
+        check, said = [], [*said, reason]
+    return Dataset(by_split[TRAIN], check, kind, n_channels, highest, hashing.hexdigest(), said)
 
 
 def example_of(frame: Frame, kind: Kind, settings: Training) -> Example:

@@ -1,4 +1,4 @@
-"""Likely mix-ups of what was given, found before hours of training: swapped folders, masks, the wrong task."""
+"""Likely mix-ups of what was given, found before hours of training: swapped folders, masks, paint, the wrong task."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy import ndimage
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.train.frames import Frame
+from napari_tessera.train.paint_like import Ones, doubt_of_paint, ones_in
 from napari_tessera.train.settings import Training
 from napari_tessera.train.targets import BACKGROUND
 
@@ -41,6 +42,8 @@ class Look:
         Connected pieces of all of them together.
     changes, image_changes : float
         Share of neighbours that differ, in labels and image.
+    ones : Ones
+        How what has the number 1 lies, where objects with numbers from 1 on are expected.
     """
 
     numbers: int
@@ -48,6 +51,7 @@ class Look:
     pieces: int
     changes: float
     image_changes: float
+    ones: Ones
 
 
 def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
@@ -67,6 +71,7 @@ def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
     if not used:
         return []
     found = [doubt_of_labels(used), doubt_of_objects(used) if settings.task == "objects" else doubt_of_classes(used)]
+    found.append(doubt_of_paint([look.ones for look in used]))
     return [doubt for doubt in found if doubt]
 
 
@@ -80,6 +85,8 @@ def look_at(frame: Frame, settings: Training) -> Look:
     if settings.ignore is not None:
         counted &= frame.labels != settings.ignore
     numbers = np.unique(frame.labels[counted])
+    is_full = settings.task == "objects" and not settings.painted
+    ones = ones_in(np.where(counted, frame.labels, 0)) if is_full else Ones()
     counted = counted[middle]
     return Look(
         len(numbers),
@@ -87,6 +94,7 @@ def look_at(frame: Frame, settings: Training) -> Look:
         int(ndimage.label(counted, np.ones((3,) * counted.ndim))[1]),
         changes(np.where(counted, labels, 0)),
         changes(image),
+        ones,
     )
 
 

@@ -83,7 +83,7 @@ def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[
     frames: list[Frame] = []
     for done, source in enumerate(sources):
         yield Progress(done, len(sources), f"Reading {source.name}")
-        image, labels = load(read_image(source.image)), load(read_labels(source.labels))
+        image, labels = load(read_image(source.image, axes=source.axes)), load(read_labels(source.labels))
         frames += frames_of(source, image, labels, ndim)
     if len(sources) == 1 and share > 0 and len(frames) > 1:
         first = len(frames) - max(1, round(share * len(frames)))
@@ -128,7 +128,27 @@ def check_shapes(source: Source, image: Picture, labels: Picture) -> None:
         raise InputError(
             f"{source.labels} has shape {tuple(labels.data.shape)}, but {source.image} has {shape} (axes "
             f"{image.axes.replace(CHANNEL, '')}). Labels must have the shape of their image."
+            f"{hint_at_axes(image.data.shape, labels.data.shape)}"
         )
+
+
+def hint_at_axes(shape: Sequence[int], labels_shape: Sequence[int]) -> str:
+    """Say how the axes of an image are given, where with one axis of channels it would fit its labels.
+
+    Examples
+    --------
+    >>> hint_at_axes((2, 64, 80), (64, 80))
+    ' If the axis of 2 pixels holds channels, say so: axes="CYX" (on the command line --axes CYX).'
+    >>> hint_at_axes((256, 320), (512, 512))
+    ''
+    """
+    plain = "TZYX"[-len(labels_shape) :]
+    for at in reversed(range(len(shape))):
+        if (*shape[:at], *shape[at + 1 :]) == tuple(labels_shape) and len(plain) == len(labels_shape):
+            axes = plain[:at] + CHANNEL + plain[at:]
+            said = f'axes="{axes}" (on the command line --axes {axes})'
+            return f" If the axis of {shape[at]} pixels holds channels, say so: {said}."
+    return ""
 
 
 def kind_of_images(frames: Sequence[WithChannels]) -> tuple[Kind, int]:

@@ -27,6 +27,10 @@ FEWEST_BLOCKS, FEWEST_OBJECTS = 4, 5
 """A class painted in fewer blocks, or fewer objects: nothing is held back."""
 LARGEST_SHARE = 2.5
 """How many times the share that is wanted of a class may be held back of it, where paint comes in large pieces."""
+ONE_CLASS = (
+    "All paint is of one class, so that a score would mean nothing: none is given, no paint is held back, and the last "
+    "weights are kept. Paint background with 1, and each class with a number of its own."
+)
 ENOUGH = 0.75
 """Share of what is wanted that is enough."""
 
@@ -118,6 +122,8 @@ def hold_out(
         return HeldOut(task, reason="No paint is held back to validate on, as was asked: the last weights are kept.")
     if task == "objects":
         return _objects_out(paints, share, rng, diameter_px or 0.0)
+    if len(numbers_of(paints)) == 1:
+        return HeldOut(task, reason=ONE_CLASS)
     held = _classes_out(paints, share, rng)
     lost = numbers_of(paints) - {number for paint in paints for number in np.unique(held.to_learn(paint)).tolist()}
     return HeldOut(task, reason=_too_little(min(lost), 1)) if lost else held

@@ -13,6 +13,7 @@ from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.definite import diameter_for, patch_for, step_px, widths_for
 from napari_tessera.train.doubts import doubts
 from napari_tessera.train.examples import Example
+from napari_tessera.train.exposure import advice_on_images
 from napari_tessera.train.frames import Frame, kind_of_images
 from napari_tessera.train.lists import words
 from napari_tessera.train.painted_examples import FromPaint, painted_examples
@@ -29,7 +30,7 @@ def painted_dataset(paintings: Sequence[Painting], settings: Training, start: St
     Raises
     ------
     InputError
-        If images do not go together, or there is nothing to learn.
+        If images do not go together, or there is nothing to learn, or nothing to learn it from.
     """
     kind, n_channels = kind_of_paintings(paintings, start)
     lessons = lessons_for(settings, kind, start)
@@ -38,6 +39,7 @@ def painted_dataset(paintings: Sequence[Painting], settings: Training, start: St
     doubted = yield from part_of(doubts(frames, settings), 0.8, 0.1, 1)
     digest = yield from part_of(digest_of(found), 0.9, 0.1, 1)
     advised = advice_on_paint(found.pixels, words(settings.classes), found.learn, lessons.diameter_px, found.reason)
+    advised += advice_on_images(found.learn)
     said = [*doubted, *(each.text for each in advised)]
     return Dataset(found.learn, found.check, kind, n_channels, max(found.pixels), digest, said)
 

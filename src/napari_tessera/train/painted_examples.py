@@ -27,6 +27,7 @@ from napari_tessera.train.painting import (
     usual_diameters,
 )
 from napari_tessera.train.targets import BACKGROUND, NOT_PAINTED
+from napari_tessera.train.telling import says_nothing
 
 PATCHES_AROUND = 0.75
 """What is read around paint, in sides of a patch: enough for a patch that is turned and has its edge at the paint."""
@@ -69,7 +70,10 @@ def painted_examples(paintings: Sequence[Painting], lessons: Lessons) -> Job[Fro
     reader = Reader(paintings, lessons, numbers, diameters, sizes_of(paints, lessons), held)
     learn = yield from part_of(reader.to_learn(of_learning), 1, 1, 3)
     check = yield from part_of(reader.to_check(paints), 2, 1, 3)
-    return FromPaint(learn, check, dict(counted(paints)), "" if check else held.reason)
+    pixels = dict(counted(paints))
+    if reason := says_nothing(check, lessons.task):
+        return FromPaint(learn, [], pixels, reason)
+    return FromPaint(learn, check, pixels, "" if check else held.reason)
 
 
 @dataclass(frozen=True)

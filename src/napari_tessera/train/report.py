@@ -18,6 +18,7 @@ from napari_tessera.train.curves import chart
 TRUTH_COLOUR, FOUND_COLOUR, BOTH_COLOUR = (255, 210, 0), (255, 0, 200), (255, 255, 255)
 LARGEST_PX = 640
 """Pictures are cut to this side."""
+NO_SCORE = "<p>No score: there was nothing to validate on, or it was stopped before the first validation.</p>"
 STYLE = """body{font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top}
 figure{display:inline-block;margin:0 1rem 1rem 0}img{width:18rem;image-rendering:pixelated}
@@ -61,7 +62,7 @@ def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]]
     parts = [
         f"<h1>{escape(header['name'])}</h1><p>{escape(header['title'])}</p><p>{best}</p>",
         *(f"<p><strong>Warning: {escape(doubt)}</strong></p>" for doubt in record.get("warnings", ())),
-        _table("Scores of the weights kept", record["scores"]) if record["scores"] else "<p>No validation images.</p>",
+        _table("Scores of the weights kept", record["scores"]) if record["scores"] else NO_SCORE,
         "<h2>Curves</h2>",
         chart("Loss and its parts, logarithmic", by_name(losses), is_logarithmic=True),
         chart("Scores on the validation images", by_name(record["validations"])),

@@ -13,6 +13,8 @@ from napari_tessera.train.lists import numbers
 
 Loss = Literal["combined", "dice", "weighted-ce", "focal"]
 NetworkKind = Literal["unet", "mask-rcnn"]
+LENGTHS = ("steps", "epochs", "minutes")
+OF_FOCAL = ("gamma", "alpha")
 BALANCED = "balanced"
 NOTHING = "nothing"
 
@@ -52,9 +54,10 @@ class Training:
         How much a pixel (of a Mask R-CNN: a box) of each class counts, background first, such as 1,5,5; or "balanced":
         the rarer the more, up to ten times. Auto: all the same. The U-Net of objects has three classes: background,
         object, border.
-    gamma, alpha : float
-        Of the focal loss: how little a pixel counts of which the network is sure already (0: as much as any other), and
-        the weight of all classes but the background, whose own is 1 − `alpha`.
+    gamma : float
+        Of the focal loss: how little a pixel counts of which the network is sure already; 0: as much as any other.
+    alpha : float
+        Of the focal loss: the weight of all classes but the background, whose own is 1 − `alpha`.
     start_from : str
         Name or path of a model whose weights are learnt further; it says `widths` and `diameter`, too. "nothing" begins
         with random weights. For a Mask R-CNN, "coco" is the published one (downloaded, 170 MB), as is its file's path.
@@ -167,7 +170,8 @@ def checked_settings(values: Mapping[str, Any]) -> Training:
     settings = Training(**DECLARATION.checked(values))
     check_network(settings)
     check_weights(settings)
-    check_budget(settings)
+    check_focal(settings, values)
+    check_budget(values)
     check_threads(settings.threads)
     return settings
 
@@ -198,11 +202,19 @@ def check_network(settings: Training) -> None:
         )
 
 
-def check_budget(settings: Training) -> None:
-    """Refuse two lengths at once."""
-    if settings.epochs is not None and settings.minutes is not None:
+def check_budget(given: Mapping[str, Any]) -> None:
+    """Refuse two lengths at once; the `steps` that a training has of itself are none that was given.
+
+    Raises
+    ------
+    ParameterError
+    """
+    lengths = [name for name in LENGTHS if given.get(name) is not None]
+    if len(lengths) > 1:
+        named = " and ".join(f"`{name}`" for name in lengths)
         raise ParameterError(
-            "Training: `epochs` and `minutes` both say how long to train. Give one of them.", "minutes"
+            f"Training: {named} {'both' if len(lengths) == 2 else 'all'} say how long to train. Give one of them.",
+            lengths[-1],
         )
 
 
@@ -218,6 +230,22 @@ def check_threads(count: int | None) -> None:
         raise ParameterError(
             f"Training: `threads` is {count}, but this computer has {cores} processor cores. Leave it out to use all.",
             "threads",
+        )
+
+
+def check_focal(settings: Training, given: Mapping[str, Any]) -> None:
+    """Refuse numbers of the focal loss where another loss is chosen.
+
+    Raises
+    ------
+    ParameterError
+    """
+    numbers_given = [name for name in OF_FOCAL if given.get(name) is not None]
+    if numbers_given and "focal" not in (settings.loss, settings.mask_loss):
+        raise ParameterError(
+            f'Training: `{numbers_given[0]}` has no effect on the loss "{settings.loss}": it is a number of the focal '
+            'loss. Leave it out, or choose the loss "focal".',
+            numbers_given[0],
         )
 
 

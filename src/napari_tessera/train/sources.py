@@ -32,6 +32,8 @@ class Source:
         "train" or "val"; empty where nobody has said yet.
     group : str
         Images of a kind, of which rare ones are shown more often.
+    axes : str or None
+        One letter for each axis of the image; None where the file says it.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Source:
     labels: Path
     split: str = ""
     group: str = ""
+    axes: str | None = None
 
 
 def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:

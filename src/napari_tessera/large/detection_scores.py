@@ -1,0 +1,92 @@
+"""How likely it is that a detection is an object: judged by its score and its mask, as learnt from known images.
+
+The score of a box says that something is in it, and is given before there is a mask. It says less of objects much
+smaller than usual than of others, and less of masks that the network is not sure of.
+
+References
+----------
+Huang et al. 2019, Mask Scoring R-CNN, doi:10.1109/CVPR.2019.00657, whose network learns how good a mask is; here a
+regression on few features does, so that a trained network need not be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_tessera.large.objects import usual_size
+from napari_tessera.large.regression import Regression
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.detections import Detections
+
+FEATURES = ("score", "log area", "log scale", "inside")
+"""What is known of a detection: the log odds of its score; the natural logarithms of the area of its mask over the
+usual one, and of the network's pixels per pixel of the image; the mean of what the network says within the mask."""
+MASK_LEVEL = 0.5
+"""Probability above which a point belongs to a mask that is judged; what is painted may go by another one."""
+TINY = 1e-4
+
+
+def lowest_score(header: Mapping[str, Any], faintest: float) -> float:
+    """Return the score from which on a network's detections are needed: to be judged, or if not, as they are."""
+    return float(header["scoring"]["lowest"]) if header.get("scoring") else faintest
+
+
+def rescored(found: Detections, header: Mapping[str, Any], scale: float) -> Detections:
+    """Give detections the probability of being an object as their score, if the model's header says how.
+
+    Parameters
+    ----------
+    found : Detections
+        In pixels of the image.
+    header : mapping
+        Of the model file.
+    scale : float
+        The network's pixels per pixel of the image.
+
+    Returns
+    -------
+    Detections
+        Highest score first.
+    """
+    import torch
+
+    if not header.get("scoring") or not header.get("diameter_px"):
+        return found
+    features = features_of(found, usual_size(header["diameter_px"], 2), scale)
+    chances = torch.from_numpy(Regression.of(header["scoring"]).probabilities(features)).to(found.scores.dtype)
+    order = torch.argsort(chances, descending=True, stable=True)
+    return replace(found.chosen(order), scores=chances[order])
+
+
+def features_of(found: Detections, usual_px: float, scale: float) -> np.ndarray:
+    """Measure N detections: float64 (N, 4), see `FEATURES`.
+
+    Parameters
+    ----------
+    found : Detections
+        In pixels of the image.
+    usual_px : float
+        Area of an object of the usual size, in the network's pixels.
+    scale : float
+        The network's pixels per pixel of the image.
+    """
+    is_inside = found.masks > MASK_LEVEL
+    points = is_inside.sum(dim=(1, 2)).clamp(min=1).double()
+    inside = (found.masks * is_inside).sum(dim=(1, 2)) / points
+    width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).double().clamp(min=0).unbind(1)
+    area = (points / is_inside[0].numel() if len(points) else points) * width * height * scale**2
+    scores = found.scores.double().numpy()
+    return np.stack(
+        [
+            np.log((scores + TINY) / (1 - scores + TINY)),
+            np.log(np.maximum(area.numpy(), 1) / usual_px),
+            np.full(len(scores), np.log(scale)),
+            inside.double().numpy(),
+        ],
+        axis=1,
+    )
