@@ -221,8 +221,8 @@ def test_closing_the_widget_ends_the_training(widget, viewer, qtbot):
     qtbot.waitUntil(lambda: bool(widget.course.losses), timeout=120_000)
     runner = widget.runner
     viewer.window.remove_dock_widget(widget)
-    qtbot.waitUntil(lambda: not runner.is_running, timeout=10_000)
     assert not [layer for layer in viewer.layers if PREVIEW in layer.metadata]
+    qtbot.waitUntil(lambda: not runner.is_running, timeout=60_000)
 
 
 def test_the_prediction_becomes_paint_and_the_next_training_starts_from_it(widget, viewer, train, qtbot):

@@ -196,13 +196,14 @@ def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     """Write a model card in Markdown: what it finds, what it learnt from, how well it does."""
     learnt, checked = record["images"].values()
     is_apart = not set(learnt) & set(checked)
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items()) or "none"
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items())
+    where = f"{len(checked)} other images" if is_apart else "paint held back"
     lines = [
         f"# {header['name']}",
         header["title"],
         f"- finds {header['task']}: {', '.join(header['classes'][1:])}",
         f"- learnt from {len(learnt)} images in {record['best_step']} steps, {record['seconds'] / 60:.0f} minutes",
-        f"- validated on {f'{len(checked)} other images' if is_apart else 'paint held back'}: {scores}",
+        f"- validated on {where}: {scores}" if scores else "- not validated",
     ]
     if header["diameter_px"]:
         lines.append(f"- works at an object diameter of {header['diameter_px']:g} px")

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from napari_tessera.train.least_sure import Unsure
 
 FIND, CANCEL = "Where to paint next", "Cancel"
-HELP = "Look through the image for the places where the model is least sure: paint there teaches it most."
+HELP = (
+    "Look through the image for the places where the model is least sure: paint there teaches it most. The next "
+    "training starts from this model."
+)
 NEXT_HELP = "Go to the next place, on whatever plane it is."
 SURE = "The model is sure of all that it looked at. Paint where you see that it is wrong."
 SECONDS_TO_STOP = 1.0

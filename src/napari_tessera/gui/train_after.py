@@ -15,6 +15,7 @@ from napari_tessera.gui.paint_next import Asked
 from napari_tessera.gui.train_correct import Correcting
 from napari_tessera.gui.train_panel import TrainPanel
 from napari_tessera.gui.train_sight import LiveLayer
+from napari_tessera.gui.train_since import ANYTHING, Since
 from napari_tessera.looking_on import Learnt
 from napari_tessera.sight import Seen, looking_at
 
@@ -23,6 +24,7 @@ WIDGETS = {"unet": "U-Net", "mask-rcnn": "Mask R-CNN"}
 PLUGIN = "napari-tessera"
 CLICK = "Click on what is predicted rightly: it becomes paint. Then put the rest right, and train."
 THEN = "Put right what is wrong, then press Train: it starts from the model just trained."
+PAINT_THERE = "Paint what is missing or wrong, then press Train: it starts from the model just trained."
 
 
 class AfterTraining(QObject):
@@ -45,6 +47,8 @@ class AfterTraining(QObject):
         self.correcting = Correcting(self.viewer, live)
         self.correcting.ended.connect(self._on_accepted)
         self.correcting.failed.connect(panel.bar.show_error)
+        self._accepted = ""
+        self._since_accepted = Since(ANYTHING, self._on_painted_on)
         live.on_move(self.look)
 
     @property
@@ -65,6 +69,7 @@ class AfterTraining(QObject):
         self.learnt = None
         self.latest.stop(seconds=0)
         self.correcting.click(False)
+        self._since_accepted.watch(())
 
     def look(self) -> None:
         """Show what the model says of the part in view."""
@@ -90,13 +95,13 @@ class AfterTraining(QObject):
         """Take the prediction over where the user agrees with it; the next training starts from this model."""
         if self.learnt is None:
             return
-        self.panel.form.start.value = self.learnt.trained.path.stem
+        self._start_from_it()
         self.correcting.take(self.panel.correct_box.where.value)
         if self.correcting.is_clicking:
             self.panel.bar.say(CLICK)
 
     def unsure(self) -> Asked:
-        """Say what to look through for the places where the model is least sure.
+        """Say what to look through for the places where the model is least sure; the next training starts from it.
 
         Raises
         ------
@@ -109,6 +114,8 @@ class AfterTraining(QObject):
         of, painting = self.live.shown[at], self.learnt.paintings[at]
         axes = self.panel.pairs.axes_of(of.image)
         diameter_px = self.learnt.diameters_px.get(painting.name)
+        self._start_from_it()
+        self.panel.bar.say(PAINT_THERE)
         return Asked(of.image, axes, self.learnt.trained.path, of.paint, of.ndim, diameter_px)
 
     def open_report(self) -> None:
@@ -122,5 +129,16 @@ class AfterTraining(QObject):
         if self.learnt is not None:
             self.live.show(seen)
 
+    def _start_from_it(self) -> None:
+        assert self.learnt is not None
+        self.panel.form.start.value = self.learnt.trained.path.stem
+
     def _on_accepted(self, accepted: Accepted) -> None:
-        self.panel.bar.say(f"{accepted} {THEN}")
+        self._accepted = f"{accepted} {THEN}"
+        self.panel.bar.say(self._accepted)
+        self._since_accepted.watch([self.live.of.paint] if self.live.of is not None else [])
+
+    def _on_painted_on(self) -> None:
+        """Say no longer that Ctrl-Z takes back what was accepted: it did, or it takes back what came after."""
+        if self.panel.bar.message.text() == self._accepted:
+            self.panel.bar.say(THEN)

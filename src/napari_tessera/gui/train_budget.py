@@ -21,6 +21,12 @@ HELP = (
 )
 
 
+NUMBER_STYLE = "QAbstractSpinBox { padding: 1px 2px; }"
+UNIT_STYLE = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 22px; }"
+"""Less room at the sides than elsewhere in napari, so that six digits can be read beside the unit."""
+SPACING_PX = 4
+
+
 class BudgetBox(QWidget):
     """The length of a training.
 
@@ -37,9 +43,12 @@ class BudgetBox(QWidget):
         self.unit = ComboBox(choices=list(FIRST), tooltip=tooltip(HELP))
         let_shrink(self.number.native)
         let_shrink(self.unit.native)
+        self.number.native.setStyleSheet(NUMBER_STYLE)
+        self.unit.native.setStyleSheet(UNIT_STYLE)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.number.native, 4)
+        row.setSpacing(SPACING_PX)
+        row.addWidget(self.number.native, 6)
         row.addWidget(self.unit.native, 5)
         self.unit.changed.connect(lambda _: self._show())
         self.number.changed.connect(self._keep)

@@ -12,6 +12,7 @@ from napari_tessera.gui.fields import make_field
 from napari_tessera.gui.model_card import CARD_STYLE
 from napari_tessera.gui.rows import Rows
 from napari_tessera.gui.train_budget import BudgetBox
+from napari_tessera.gui.train_lines import AsTallAsLines
 from napari_tessera.gui.train_start import COCO, StartField
 from napari_tessera.spec import Parameter
 from napari_tessera.train.settings import DECLARATION, NOTHING
@@ -60,6 +61,8 @@ class TrainForm:
             if name in known and name not in (*self.fields, *SAID_ELSEWHERE, *OF_FILES):
                 self._add(known[name])
         self.main.add("Train for", self.budget, self.budget.number.tooltip or "")
+        for label in (self.start.below, self.advice):
+            AsTallAsLines(label)
         self._hint_at_weights()
         self._follow()
 

@@ -9,15 +9,22 @@ from napari_tessera.errors import ParameterError
 from napari_tessera.io.model_file import ENDING
 
 FIRST_NAME = "fine-tuned"
+CHECKPOINT = ".checkpoint"
+"""What a training that was killed leaves behind is called as its model, with this at the end."""
 MOST_NAMES = 1000
 
 
 def free_name(wish: str = FIRST_NAME) -> str:
-    """Return the name wished for, or one like it that no model has."""
+    """Return the name wished for, or one like it that no model has, nor a training that was not ended."""
     taken = {entry.name.casefold() for entry in catalogue.shipped_models()}
     folder = catalogue.user_folder()
     names = [wish, *(f"{wish}-{number}" for number in range(2, MOST_NAMES))]
-    return next(name for name in names if name.casefold() not in taken and not (folder / (name + ENDING)).exists())
+    return next(name for name in names if name.casefold() not in taken and not is_on_disk(folder / (name + ENDING)))
+
+
+def is_on_disk(model: Path) -> bool:
+    """Say whether there is a model, or the checkpoint of a training that was to become it."""
+    return model.exists() or model.with_name(model.name + CHECKPOINT).exists()
 
 
 def path_for(name: str, may_exist: bool = False) -> Path:

@@ -10,11 +10,12 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from napari_tessera.gui.annotation import Task, new_annotation
 from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.panel import WIDTH_PX
-from napari_tessera.gui.rows import AsTallAsContent, Rows, Shrinking, column_of
+from napari_tessera.gui.rows import Rows, Shrinking, column_of
 from napari_tessera.gui.train_bar import TrainBar
 from napari_tessera.gui.train_classes import ClassBox
 from napari_tessera.gui.train_correct import CorrectBox
 from napari_tessera.gui.train_form import TrainForm
+from napari_tessera.gui.train_lines import Scrolling
 from napari_tessera.gui.train_name import free_name
 from napari_tessera.gui.train_outcome import CourseView, Outcome, wrapped
 from napari_tessera.gui.train_pairs import PairBox, PairsBox
@@ -123,9 +124,8 @@ class TrainPanel(QWidget):
         self.save_row = Rows()
         self.save_row.add("Save as", self.name.native, self.name.tooltip or "")
         self.more_settings = Section("More settings", self.form.more)
-        self.setup = column_of(
-            self.pairs, self.form.first, self.classes, self.form.main, self.more_settings, self.save_row, spacing=8
-        )
+        parts = (self.pairs, self.form.first, self.classes, self.form.main, self.more_settings, self.save_row)
+        self.setup = column_of(self.summary, *parts, spacing=8)
         self.setup_section = Section("Images, classes and settings", self.setup, is_open=True)
         return [self.setup_section, self.course_view, self.outcome]
 
@@ -135,8 +135,7 @@ class TrainPanel(QWidget):
         layout.setContentsMargins(8, 6, 8, 8)
         layout.setSpacing(8)
         layout.addWidget(self.rescue)
-        layout.addWidget(self.summary)
-        layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
+        layout.addWidget(Scrolling(column_of(*self.sections(), spacing=8)))
         layout.addWidget(self.bar)
         layout.addStretch(1)
         whole = QVBoxLayout(self)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import napari
@@ -17,13 +19,14 @@ from napari_tessera.gui.autosave import Autosave
 from napari_tessera.gui.method_widget import WARM_UP_AFTER_MS
 from napari_tessera.gui.paint_next import PaintNext
 from napari_tessera.gui.train_after import AfterTraining
-from napari_tessera.gui.train_course import Course, noted
+from napari_tessera.gui.train_course import Course
 from napari_tessera.gui.train_name import free_name, path_for
 from napari_tessera.gui.train_outcome import said_of
 from napari_tessera.gui.train_panel import TrainPanel
 from napari_tessera.gui.train_sight import LiveLayer
+from napari_tessera.gui.train_since import STROKES, Since
+from napari_tessera.gui.train_under_way import UnderWay
 from napari_tessera.gui.train_warm_up import TrainWarmUp
-from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.lesson import Lesson, holding_still
 from napari_tessera.looking_on import Learnt, learning
@@ -34,6 +37,7 @@ SECONDS_BETWEEN_SHOWS = 0.4
 """Whatever changes in the dock has the whole window drawn anew: a tenth of a second on a slow computer."""
 SAVE_AFTER_MS = 500
 START = "start_from"
+PAINTED_SINCE = " Strokes painted since the training began are not learnt with it; press Train for those."
 
 
 class TrainWidget(TrainPanel):
@@ -42,15 +46,16 @@ class TrainWidget(TrainPanel):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         # napari may hand over a proxy that hides private names; its layers would not be the viewer's own.
         super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
-        self.runner = Runner()
+        self.under_way = UnderWay()
+        self.runner = self.under_way.runner
         self.live = LiveLayer(self.viewer)
         self.after = AfterTraining(self, self.live)
         self.paint_next = PaintNext(self.viewer, self.after.unsure)
         self.outcome.next_steps.addWidget(self.paint_next)
         self.autosave = Autosave(self.viewer)
-        self.course = Course()
         self.lesson: Lesson | None = None
-        self._stopping = threading.Event()
+        self._since_begun = Since(STROKES)
+        self._aside = ""
         self._is_over = False
         self._shown_at = 0.0
         self.form.values = remembered()
@@ -62,6 +67,11 @@ class TrainWidget(TrainPanel):
         self.save_paint()
         self.warm_up = TrainWarmUp()
         QTimer.singleShot(WARM_UP_AFTER_MS, self.warm_up.begin)
+
+    @property
+    def course(self) -> Course:
+        """How the training goes."""
+        return self.under_way.course
 
     def train(self) -> None:
         """Begin a training; while one is under way, nothing happens."""
@@ -77,17 +87,18 @@ class TrainWidget(TrainPanel):
         except TesseraError as error:
             self.bar.show_error(error)
             return
+        self._since_begun.watch([of.paint for of in self.shown()])
         self._start(lesson)
 
     def go_on(self) -> None:
-        """Take up the training that was stopped or cancelled."""
+        """Take up the training that was stopped or cancelled, with the paint that it had."""
         if not self.runner.is_running and self.lesson is not None:
             self._start(Lesson(self.lesson.given, self.lesson.out, self.lesson.settings, self.lesson.names, True))
 
     def stop(self) -> None:
         """End after this step, and save the best so far."""
         if self.runner.is_running:
-            self._stopping.set()
+            self.under_way.stop()
             self.bar.stop_button.setEnabled(False)
             self.bar.say("Stopping after this step …")
 
@@ -97,11 +108,11 @@ class TrainWidget(TrainPanel):
             self.runner.cancel()
             self.bar.say("Cancelling …")
 
-    def job(self, lesson: Lesson) -> Job[Learnt]:
+    def job(self, lesson: Lesson, should_stop: Callable[[], bool]) -> Job[Learnt]:
         """Everything that is done in the thread."""
         yield from self.warm_up.waiting()
         self.lesson = yield from holding_still(lesson)
-        return (yield from learning(self.lesson, lambda: self.live.sight, self._stopping.is_set))
+        return (yield from learning(self.lesson, lambda: self.live.sight, should_stop))
 
     def save_paint(self) -> None:
         """Save the paint of all pairs in the background, from now on."""
@@ -114,14 +125,15 @@ class TrainWidget(TrainPanel):
         self.pairs.refresh()
 
     def shut_down(self) -> None:
-        """Stop everything; called when the widget goes."""
+        """Stop everything; called when the widget goes. What was learnt is saved, and the window does not wait."""
         if self._is_over:
             return
         self._is_over = True
-        self.runner.cancel()
+        is_saving = self.under_way.let_go()
         self.after.forget()
         self.paint_next.close_down()
-        self.runner.wait(SECONDS_TO_STOP)
+        if not is_saving:
+            self.runner.wait(SECONDS_TO_STOP)
         self.live.close()
         # The last strokes are saved even if napari is closed; the window does not wait for it.
         threading.Thread(target=self.autosave.close, name="tessera autosave end").start()
@@ -135,14 +147,13 @@ class TrainWidget(TrainPanel):
     def _start(self, lesson: Lesson) -> None:
         self.after.forget()
         self.paint_next.forget()
-        self._stopping = threading.Event()
-        self.course = Course()
+        self._aside = PAINTED_SINCE if lesson.goes_on and self._since_begun.has_changed else ""
         self.live.take_away()
         self.live.follow(self.shown())
         self.show_training(True)
-        self.bar.say("Starting …")
+        self.bar.say(f"Starting …{self._aside}")
         self.warm_up.begin()
-        self.runner.start(noted(self.job(lesson), self.course))
+        self.under_way.begin(lesson.out.stem, partial(self.job, lesson))
 
     def _on_progress(self, step: Progress) -> None:
         is_soon = time.monotonic() - self._shown_at < SECONDS_BETWEEN_SHOWS
@@ -150,9 +161,10 @@ class TrainWidget(TrainPanel):
             return
         self._shown_at = time.monotonic()
         self.bar.progress_bar.setValue(round(100 * step.fraction))
-        if self.course.losses and not self._stopping.is_set():
+        is_stopping = self.under_way.is_stopping
+        if self.course.losses and not is_stopping:
             self.bar.stop_button.setEnabled(True)
-        self.bar.say(f"Stopping. {step.text} …" if self._stopping.is_set() else said_of(self.course))
+        self.bar.say(f"Stopping. {step.text} …" if is_stopping else f"{said_of(self.course)}{self._aside}")
         self._show_course()
 
     def _show_course(self) -> None:
@@ -167,7 +179,8 @@ class TrainWidget(TrainPanel):
         self.after.begin(learnt)
         how = "Trained" if learnt.trained.is_finished else "Stopped: the best so far is saved"
         record = learnt.trained.header["training"]
-        self.bar.say(f"{how}. The weights of step {record['best_step']} were kept, {record['seconds']} s of training.")
+        kept = f"The weights of step {record['best_step']} were kept, {record['seconds']} s of training."
+        self.bar.say(f"{how}. {kept}{self._aside}")
         self.bar.offer_to_go_on(not learnt.trained.is_finished)
         self.name.value = free_name()
 
@@ -223,8 +236,8 @@ class TrainWidget(TrainPanel):
         self.form.start.on_failure(self.bar.show_error)
         self.pairs.on_change(self.bar.clear_error)
         self.pairs.on_change(self.save_paint)
-        runner, latest = self.runner, self.after.latest
-        self.destroyed.connect(lambda: runner.cancel())
+        under_way, latest = self.under_way, self.after.latest
+        self.destroyed.connect(lambda: under_way.let_go())
         self.destroyed.connect(lambda: latest.stop())
 
 

@@ -85,23 +85,39 @@ class Runner(QObject):
         super().__init__()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._is_left = False
 
     @property
     def is_running(self) -> bool:
         """Whether a job has not ended yet."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether no further step was asked for."""
+        return self._stop.is_set()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the job goes on though nobody listens."""
+        return self._is_left
+
     def start(self, job: Job[Any]) -> None:
         """Start a job; the one before must have ended."""
         if self.is_running:
             raise ValueError("A job is running already; cancel it or wait for it.")
         self._stop = threading.Event()
+        self._is_left = False
         self._thread = threading.Thread(target=self._drive, args=(job, self._stop), name="tessera run", daemon=True)
         self._thread.start()
 
     def cancel(self) -> None:
         """Ask for no further step. The job is closed in its own thread, and `cancelled` follows."""
         self._stop.set()
+
+    def leave(self) -> None:
+        """Let the job go on to its end though the window goes; of the signals, only `failed` still comes."""
+        self._is_left = True
 
     def wait(self, seconds: float) -> bool:
         """Wait for the thread to end; say whether it did."""
@@ -133,8 +149,11 @@ class Runner(QObject):
         return None
 
     def _send(self, signal: str, *values: Any) -> None:
+        if self._is_left and signal != "failed":
+            return
         try:
             getattr(self, signal).emit(*values)
         except RuntimeError:
             # The window has gone and taken Qt's half of this object along: nobody is left to tell.
-            self._stop.set()
+            if not self._is_left:
+                self._stop.set()

@@ -1,0 +1,107 @@
+"""Once more round: what is painted after a training, what the next one starts from, and what is said of it."""
+
+import numpy as np
+import pytest
+from scenes_to_learn import strokes
+from test_gui_train import paint_halves
+
+from napari_tessera.gui.train_name import free_name
+
+
+@pytest.fixture
+def widget(open_widget):
+    return open_widget("Train")
+
+
+@pytest.fixture
+def ready(qtbot):
+    """Wait until the widget is ready again."""
+
+    def wait_until_ready(widget):
+        qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
+        return widget
+
+    return wait_until_ready
+
+
+@pytest.fixture
+def trained(widget, viewer, qtbot, ready):
+    """The widget after a training, with its prediction in view."""
+    paint_halves(widget, viewer)
+    widget.bar.run_button.click()
+    ready(widget)
+    qtbot.waitUntil(lambda: widget.live.layer is not None, timeout=60_000)
+    return widget
+
+
+@pytest.fixture
+def stopped(widget, viewer, qtbot, ready):
+    """The widget after a training that was stopped."""
+    paint_halves(widget, viewer, steps=200)
+    widget.bar.run_button.click()
+    qtbot.waitUntil(widget.bar.stop_button.isEnabled, timeout=120_000)
+    widget.bar.stop_button.click()
+    return ready(widget)
+
+
+def paint_of(widget):
+    return widget.pairs.first.paint
+
+
+def paint_on(widget, number=2):
+    paint_of(widget).data_setitem((np.array([3, 3]), np.array([4, 5])), number)
+
+
+def accept(widget, qtbot):
+    widget.correct_box.button.click()
+    qtbot.waitUntil(lambda: "painted as predicted" in widget.bar.message.text(), timeout=30_000)
+
+
+def test_a_name_with_the_checkpoint_of_a_killed_training_is_not_offered(own_models):
+    own_models.mkdir()
+    (own_models / "fine-tuned.safetensors.checkpoint").write_bytes(b"half learnt")
+    assert free_name() == "fine-tuned-2"
+
+
+def test_the_next_training_starts_from_the_model_that_said_where_to_paint(trained, qtbot):
+    assert trained.form.values["start_from"] == "nothing"
+    trained.paint_next.find_button.click()
+    assert trained.form.values["start_from"] == "fine-tuned"
+    assert "starts from the model just trained" in trained.bar.message.text()
+    qtbot.waitUntil(lambda: not trained.paint_next.runner.is_running, timeout=60_000)
+
+
+def test_going_on_says_that_strokes_painted_since_are_not_learnt(stopped, ready):
+    paint_on(stopped)
+    stopped.bar.go_on_button.click()
+    assert "Strokes painted since" in stopped.bar.message.text()
+    ready(stopped)
+    assert "Strokes painted since" in stopped.bar.message.text()
+
+
+def test_going_on_with_the_same_paint_says_nothing_of_it(stopped, ready):
+    stopped.bar.go_on_button.click()
+    assert "Strokes" not in stopped.bar.message.text()
+    ready(stopped)
+
+
+def test_paint_that_was_taken_back_is_not_said_to_be_there(trained, qtbot):
+    accept(trained, qtbot)
+    paint_of(trained).undo()
+    np.testing.assert_array_equal(paint_of(trained).data, strokes())
+    assert "Ctrl-Z" not in trained.bar.message.text()
+
+
+def test_a_stroke_after_it_is_what_ctrl_z_takes_back(trained, qtbot):
+    accept(trained, qtbot)
+    qtbot.wait(300)
+    assert "Ctrl-Z" in trained.bar.message.text()
+    paint_on(trained, 0)
+    assert "Ctrl-Z" not in trained.bar.message.text()
+
+
+def test_looking_for_places_to_paint_ends_what_was_said_before(trained, qtbot):
+    accept(trained, qtbot)
+    trained.paint_next.find_button.click()
+    assert "painted as predicted" not in trained.bar.message.text()
+    qtbot.waitUntil(lambda: not trained.paint_next.runner.is_running, timeout=60_000)
