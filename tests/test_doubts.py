@@ -43,6 +43,12 @@ def test_a_mask_of_many_pieces_is_refused_as_objects():
         said_of(NOISE, np.where(SQUARES > 0, 255, 0))
 
 
+def test_paint_in_which_all_objects_have_one_number_is_refused_without_a_word_of_the_command_line():
+    with pytest.raises(InputError, match="key M takes the next") as refused:
+        said_of(NOISE, np.where(SQUARES > 0, 2, 1), painted=True)
+    assert "tessera" not in str(refused.value)
+
+
 def test_a_mask_of_two_pieces_is_doubted():
     (doubt,) = said_of(NOISE, np.where((SQUARES == 1) | (SQUARES == 9), 255, 0))
     assert "usually 2, " in doubt

@@ -25,7 +25,14 @@ CHANGES_OF_IMAGES, CHANGES_OF_LABELS = 0.4, 0.2
 """Neighbours with different values, of all neighbours above 0: images have more than the one, labels less than the
 other. Touching squares of 3×3 pixels have a third."""
 FEWEST_NUMBERS = 20
-COMPONENTS = "`tessera threshold MASK -o LABELS --rule manual --low 1 --output objects` numbers what does not touch."
+COMPONENTS = (
+    "`tessera threshold MASK -o LABELS --rule manual --low 1 --output objects` numbers what does not touch. For areas "
+    'instead of objects, train with the task "classes".'
+)
+PAINT_EACH = (
+    "Of paint, that is 2, 3, 4 and so on (in napari the key M takes the next). For areas instead of objects, take a "
+    'U-Net and the task "classes".'
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
     used = [look for look in looks if look.numbers]
     if not used:
         return []
-    found = [doubt_of_labels(used), doubt_of_objects(used) if settings.task == "objects" else doubt_of_classes(used)]
+    of_task = doubt_of_objects(used, settings.painted) if settings.task == "objects" else doubt_of_classes(used)
+    found = [doubt_of_labels(used), of_task]
     found.append(doubt_of_paint([look.ones for look in used]))
     return [doubt for doubt in found if doubt]
 
@@ -130,7 +138,7 @@ def doubt_of_labels(looks: Sequence[Look]) -> str:
     return f"{said} Give label images, in which all pixels of an object have one number."
 
 
-def doubt_of_objects(looks: Sequence[Look]) -> str:
+def doubt_of_objects(looks: Sequence[Look], is_painted: bool = False) -> str:
     """Say that objects have no numbers of their own.
 
     Raises
@@ -143,8 +151,8 @@ def doubt_of_objects(looks: Sequence[Look]) -> str:
         return ""
     said = (
         f"In each label image all pieces, usually {pieces}, have one number, such as {looks[0].highest}: they are one "
-        "object. Give each object a number of its own, also where objects touch. " + COMPONENTS + " For "
-        'areas instead of objects, train with the task "classes".'
+        "object. Give each object a number of its own, also where objects touch. "
+        f"{PAINT_EACH if is_painted else COMPONENTS}"
     )
     if pieces >= MOST_PIECES:
         raise InputError(said)
