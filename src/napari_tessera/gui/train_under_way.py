@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,7 @@ class UnderWay:
         application = QApplication.instance()
         assert application is not None
         application.aboutToQuit.connect(lambda: self.end())
+        atexit.register(self.end)  # a script may end without quitting Qt, with the widget open
 
     @property
     def is_stopping(self) -> bool:
