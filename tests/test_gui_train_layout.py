@@ -7,7 +7,7 @@ from scenes_to_learn import halves
 from test_gui_train import paint_halves
 
 from napari_tessera.gui.panel import WIDTH_PX
-from napari_tessera.gui.train_lines import Scrolling
+from napari_tessera.gui.rows import AsTallAsContent
 
 TEXT_MARGINS_PX = 6
 
@@ -51,7 +51,7 @@ def test_a_scroll_bar_goes_when_there_is_room_again(qtbot):
     text.setWordWrap(True)
     content = QWidget()
     QVBoxLayout(content).addWidget(text)
-    scrolling = Scrolling(content)
+    scrolling = AsTallAsContent(content)
     qtbot.addWidget(scrolling)
     scrolling.show()
     for width in range(200, 330):

@@ -44,7 +44,11 @@ class Rows(QWidget):
 
 
 class AsTallAsContent(QScrollArea):
-    """A scroll area that takes no more room than its content needs, so that what stands below stays near."""
+    """A scroll area that takes no more room than its content needs, so that what stands below stays near.
+
+    It asks for what its content needs beside a scroll bar, which breaks more lines: with less, a scroll bar that came
+    once would stay, as it makes the content too tall to do without it.
+    """
 
     def __init__(self, content: QWidget) -> None:
         super().__init__()
@@ -58,10 +62,10 @@ class AsTallAsContent(QScrollArea):
         content.installEventFilter(self)
 
     def sizeHint(self) -> QSize:
-        """Return the content's size, with its lines broken as the width demands."""
-        hint, layout = self._content.sizeHint(), self._content.layout()
-        if layout is not None and layout.hasHeightForWidth():
-            hint.setHeight(layout.totalHeightForWidth(self.width()))
+        """Return the content's size, with its lines broken as the width beside a scroll bar demands."""
+        hint, layout, bar = self._content.sizeHint(), self._content.layout(), self.verticalScrollBar()
+        if layout is not None and bar is not None and layout.hasHeightForWidth():
+            hint.setHeight(layout.totalHeightForWidth(self.width() - bar.sizeHint().width()))
         return hint
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:

@@ -1,11 +1,9 @@
-"""Lines of text, and parts that scroll, that get the height they need."""
+"""Lines of text that get the height they need."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize
+from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QLabel
-
-from napari_tessera.gui.rows import AsTallAsContent
 
 
 class AsTallAsLines(QObject):
@@ -26,17 +24,3 @@ class AsTallAsLines(QObject):
             if layout is not None and watched.height() < watched.heightForWidth(watched.width()):
                 layout.invalidate()
         return super().eventFilter(watched, event)
-
-
-class Scrolling(AsTallAsContent):
-    """Takes as much room as its content needs beside a scroll bar, which breaks more lines.
-
-    With less, a scroll bar that came once would stay: it makes the content too tall to do without it.
-    """
-
-    def sizeHint(self) -> QSize:
-        """Return the content's size, with its lines broken as a scroll bar demands."""
-        hint, layout, bar = super().sizeHint(), self._content.layout(), self.verticalScrollBar()
-        if layout is not None and bar is not None and layout.hasHeightForWidth():
-            hint.setHeight(layout.totalHeightForWidth(self.width() - bar.sizeHint().width()))
-        return hint

@@ -10,12 +10,11 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from napari_tessera.gui.annotation import Task, new_annotation
 from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.panel import WIDTH_PX
-from napari_tessera.gui.rows import Rows, Shrinking, column_of
+from napari_tessera.gui.rows import AsTallAsContent, Rows, Shrinking, column_of
 from napari_tessera.gui.train_bar import TrainBar
 from napari_tessera.gui.train_classes import ClassBox
 from napari_tessera.gui.train_correct import CorrectBox
 from napari_tessera.gui.train_form import TrainForm
-from napari_tessera.gui.train_lines import Scrolling
 from napari_tessera.gui.train_name import free_name
 from napari_tessera.gui.train_outcome import CourseView, Outcome, wrapped
 from napari_tessera.gui.train_pairs import PairBox, PairsBox
@@ -135,7 +134,7 @@ class TrainPanel(QWidget):
         layout.setContentsMargins(8, 6, 8, 8)
         layout.setSpacing(8)
         layout.addWidget(self.rescue)
-        layout.addWidget(Scrolling(column_of(*self.sections(), spacing=8)))
+        layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
         layout.addWidget(self.bar)
         layout.addStretch(1)
         whole = QVBoxLayout(self)
