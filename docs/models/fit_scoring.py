@@ -93,11 +93,12 @@ def seen_by_unet(network, image):
 
 def seen_by_mask_rcnn(network, image):
     """Return the features of all detections that become objects, and the labels of these."""
-    view, which = view_of(image), Acceptance.of(network.header, score=0)
-    factor, _ = drive(find_scale(network, view, Searching(), which))
+    view = view_of(image)
+    factor, _ = drive(find_scale(network, view, Searching(), Acceptance.of(network.header)))
     found = drive(detect(network, view.shape, view.read, factor, lowest_score=LOWEST))
     by_number = replace(found, labels=torch.arange(len(found.labels)))
-    labels, rows, _ = drive(objects_of(by_number, view.shape, which, network.settings.is_aligned, 0))
+    all_of_them = Acceptance.of(network.header, score=0)
+    labels, rows, _ = drive(objects_of(by_number, view.shape, all_of_them, network.settings.is_aligned, 0))
     features = features_of(found, usual_size(network.header["diameter_px"], 2), factor)
     return features[rows.classes], labels
 
