@@ -39,7 +39,7 @@ IOU = 0.5
 UNET_LIMITS = {"least": 0.1, "least_of_small": 0.45, "small_share": 0.2}
 """Probability from which on an object is kept. For TP / (TP + FP + FN) it is best at AP / (1 + AP), which holds for
 small ones; large ones are kept wherever they are possible, for images of kinds that nothing was learnt of."""
-LOWEST, LEAST_SCORE = 0.08, 0.45
+LOWEST, LEAST_SCORE = 0.08, 0.4
 """Score of a box from which on a detection is judged, and probability from which on it is kept."""
 STRENGTH = 0.1
 """The inverse of the weight of the regression's penalty, as scikit-learn counts it."""
