@@ -41,11 +41,13 @@ def test_a_class_with_hardly_any_paint_is_named(pixels):
 
 
 def test_a_number_that_nothing_is_painted_with_is_named():
-    found = advice_on_paint({1: 1000, 4: 500}, (), [example()], None, "")
-    assert [each.text.split(" is painted")[0] for each in found] == [
-        "Nothing of the class painted with 2",
-        "Nothing of the class painted with 3",
-    ]
+    (advice,) = advice_on_paint({1: 1000, 4: 500}, (), [example()], None, "")
+    assert advice.text.startswith("Nothing of the class painted with 2, the class painted with 3 is painted")
+
+
+def test_many_rare_classes_are_said_in_one_sentence():
+    (advice,) = advice_on_paint({1: 10_000} | dict.fromkeys(range(2, 33), 20), (), [], None, "")
+    assert "the class painted with 4 and 28 more are painted: 20, 20, 20 of 10620" in advice.text
 
 
 def test_small_objects_are_no_rare_classes():
@@ -69,6 +71,10 @@ def test_a_falling_loss_needs_no_advice():
 
 def test_a_loss_that_stays_is_said():
     assert course(*np.full(40, 1.3)) == ["loss not falling"]
+
+
+def test_a_loss_that_stays_is_no_trouble_where_the_network_knows_what_is_painted():
+    assert course(*np.full(40, 1.3), scores=(0.8, 0.81, 0.8)) == []
 
 
 def test_a_loss_that_grows_is_said():

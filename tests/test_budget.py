@@ -3,6 +3,7 @@
 import pytest
 from test_training import scene
 
+from napari_tessera import training
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Progress, drive
 from napari_tessera.train import budget
@@ -73,3 +74,14 @@ def test_two_lengths_at_once_are_refused(lengths):
 def test_a_length_left_to_its_default_is_not_given():
     assert checked_settings({"steps": 2, "minutes": None}).steps == 2
     assert checked_settings({"minutes": 1}).minutes == 1
+
+
+def test_a_training_ends_when_its_time_is_over(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
+    should_stop = training.in_time(2, lambda: False)
+    clock[0] = 119
+    assert not should_stop()
+    clock[0] = 121
+    assert should_stop()
+    assert training.in_time(None, lambda: True)()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scenes_to_learn import strokes
+from scenes_to_learn import halves, strokes
 from test_gui_train import paint_halves
 
 from napari_tessera.gui.train_name import free_name
@@ -105,3 +105,64 @@ def test_looking_for_places_to_paint_ends_what_was_said_before(trained, qtbot):
     trained.paint_next.find_button.click()
     assert "painted as predicted" not in trained.bar.message.text()
     qtbot.waitUntil(lambda: not trained.paint_next.runner.is_running, timeout=60_000)
+
+
+def test_a_reopened_widget_pairs_no_image_with_the_paint_of_another(open_widget, widget, viewer):
+    layers = {}
+    for name in ("A", "B"):
+        viewer.add_image(halves(), name=name)
+        pair = widget.pairs.first if name == "A" else widget.pairs.add()
+        pair.new_button.click()
+        layers[name] = viewer.layers[-1]
+    viewer.layers.move(viewer.layers.index(layers["A"]), len(viewer.layers))  # the topmost paint is that of A
+    viewer.window.remove_dock_widget(widget)
+    pair = open_widget("Train").pairs.first
+    assert (pair.image.name, pair.paint) == ("B", layers["B"])
+
+
+def test_paint_that_was_chosen_by_hand_stays_chosen_when_layers_come(widget, viewer):
+    for name in ("A", "B"):
+        viewer.add_image(halves(), name=name)
+    pair = widget.pairs.first
+    pair.inputs.main.layer = viewer.layers["A"]
+    pair.new_button.click()
+    paint = pair.paint
+    pair.inputs.main.layer = viewer.layers["B"]
+    assert pair.paint is None
+    pair.paint = paint
+    viewer.add_image(halves(), name="C")
+    assert pair.paint is paint
+
+
+def test_paint_of_an_image_that_is_not_open_comes_back_without_being_chosen(widget, viewer):
+    viewer.add_image(halves(), name="A")
+    widget.pairs.first.new_button.click()
+    paint = paint_of(widget)
+    viewer.layers.remove("A")
+    viewer.add_image(halves(), name="another")
+    widget._on_restored(paint)
+    assert widget.pairs.first.paint is not paint
+    assert "Open the image 'A'" in widget.bar.message.text()
+
+
+def test_the_model_just_trained_is_started_from_with_the_network_that_it_is(trained, qtbot):
+    trained.form.fields["network"].value = "mask-rcnn"
+    accept(trained, qtbot)
+    assert trained.form.values["network"] == "unet"
+    assert trained.form.values["task"] == "classes"
+    assert trained.form.start.value == trained.after.learnt.trained.path.stem
+
+
+def test_numbers_without_a_class_are_refused(widget, viewer, ready):
+    paint_halves(widget, viewer)
+    paint_on(widget, number=9)
+    widget.bar.run_button.click()
+    ready(widget)
+    assert "goes up to the number 9, but there are 2 classes" in widget.bar.message.text()
+
+
+def test_a_model_that_got_worse_is_said(widget):
+    widget.outcome.show_outcome("mine", "U-Net", {"score": 0.9, "iou": 0.9}, {"score": 0.5, "iou": 0.5})
+    assert "does worse there than the model it started from" in widget.outcome.saved.text()
+    widget.outcome.show_outcome("mine", "U-Net", {"score": 0.5, "iou": 0.5}, {"score": 0.9, "iou": 0.9})
+    assert "worse" not in widget.outcome.saved.text()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.sparse import SparseArray
 
@@ -127,6 +128,21 @@ def highest_of(paint: Any) -> Job[int]:
         yield Progress(0, 1, "Looking for paint")
         highest = max(highest, int(np.asarray(paint[piece]).max(initial=0)))
     return highest
+
+
+def check_named(settings: Training, names: Sequence[str], highest: int) -> None:
+    """Refuse paint of more classes than there are names, if there are any: most often it is paint of objects.
+
+    Raises
+    ------
+    InputError
+    """
+    if settings.task != OBJECTS and names and highest > len(names):
+        raise InputError(
+            f"The paint goes up to the number {highest}, but there are {len(names)} classes, background included. If "
+            'each number is an object, choose the task "Objects"; if it is a class, add it to the classes, or paint '
+            "with the numbers that are listed."
+        )
 
 
 def named(settings: Training, names: Sequence[str], highest: int) -> Training:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_tessera.jobs import Job, Progress, part_of
-from napari_tessera.lesson import Given, Lesson, named, paintings_of
+from napari_tessera.lesson import Given, Lesson, check_named, named, paintings_of
 from napari_tessera.sight import FIRST_SIDE_PX, Seen, Sight, fitted, levels_for, read, spacing_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def learning(
 
     settings = checked_settings({**lesson.settings, "painted": True})
     paintings, highest = yield from part_of(paintings_of(lesson.given, settings.ndim), 0, 0, 1)
+    check_named(settings, lesson.names, highest)
     settings = named(settings, lesson.names, highest)
     live = Live(keeps_first=settings.start_from != NOTHING)
     looking = Looking(live, paintings, settings.device, sight, should_stop)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -168,6 +170,7 @@ def learnt_model(
     read: Read, out: Path, settings: Training, saved: Path, should_stop: Callable[[], bool], live: Live
 ) -> Job[Trained]:
     """Learn, from the checkpoint `saved` on if it is there, and write the model."""
+    should_stop = in_time(settings.minutes, should_stop)
     yield from load_torch()
     from napari_tessera.train.start_from import read_start
     from napari_tessera.train.start_from_coco import is_coco, read_coco_start
@@ -186,6 +189,12 @@ def learnt_model(
     if trained.is_finished:
         saved.unlink(missing_ok=True)
     return trained
+
+
+def in_time(minutes: float | None, should_stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Return what asks to stop when the minutes are over, too: a step may take longer than when it was measured."""
+    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    return lambda: should_stop() or time.monotonic() > end
 
 
 def prepare(read: Read, settings: Training, start: Start | None) -> Job[tuple[Dataset, Plan, str]]:

@@ -131,7 +131,10 @@ class AfterTraining(QObject):
 
     def _start_from_it(self) -> None:
         assert self.learnt is not None
-        self.panel.form.start.value = self.learnt.trained.path.stem
+        header = self.learnt.trained.header
+        network = header["training"]["settings"]["network"]
+        start = self.learnt.trained.path.stem
+        self.panel.form.values = {"network": network, "task": header["task"], "start_from": start}
 
     def _on_accepted(self, accepted: Accepted) -> None:
         self._accepted = f"{accepted} {THEN}"

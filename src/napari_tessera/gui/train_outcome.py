@@ -12,9 +12,11 @@ from napari_tessera.gui.run_bar import NOTE_STYLE
 from napari_tessera.gui.train_course import SCORES, Course, headline
 from napari_tessera.gui.train_plot import Chart
 from napari_tessera.gui.wording import tooltip
+from napari_tessera.train.advice import LOST_SCORE
 
 LOSS_COLOUR, SCORE_COLOUR = "#e69f00", "#2f9ee0"
 ON_PAINT = "on the paint held back"
+WORSE = " It does worse there than the model it started from: stay with that one, or paint more and train again."
 NO_SCORE = " There is no score: nothing was held back, or it was stopped before the first one."
 OPEN_HELP = "Open the widget that runs this model, with the model chosen."
 
@@ -90,7 +92,8 @@ class Outcome(QWidget):
         """Show the scores of the model to start from, and those of the one that was trained."""
         rows = list(headline(before, after))
         scored = f" Scores {ON_PAINT}:" if rows else NO_SCORE
-        self.saved.setText(f'Saved as "{name}", and in the list of the {widget} widget.{scored}')
+        worse = WORSE if before and after and after["score"] < before["score"] - LOST_SCORE else ""
+        self.saved.setText(f'Saved as "{name}", and in the list of the {widget} widget.{scored}{worse}')
         self.open_button.setText(f"Open in {widget}")
         table: Sequence[tuple[str, str, str]] = [("", "before", "after"), *rows] if rows else []
         while (item := self.scores.takeAt(0)) is not None:

@@ -110,12 +110,25 @@ class PairBox(QWidget):
         return self.inputs.axes
 
     def guess_paint(self) -> None:
-        """Choose the layer that was made to be painted on over this image, unless one that fits is chosen."""
-        if self.image is None or (self.paint is not None and self.fits(self.paint)):
+        """Choose the layer that was made to be painted on over this image, unless one is chosen that may be that."""
+        if self.image is None or (self.paint is not None and self.may_belong(self.paint)):
             return
-        made = [each for each in self.inputs.boxes["paint"].offered() if is_annotation(each) and self.fits(each)]
-        own = [each for each in made if annotation_facts(each).get("image") == self.image.name]
+        own = [each for each in self.inputs.boxes["paint"].offered() if is_annotation(each) and self.may_belong(each)]
         self.inputs.boxes["paint"].combo.value = next(iter(own), None)
+
+    def follow_layers(self) -> None:
+        """Follow layers that came, went or were renamed; paint that somebody chose stays chosen."""
+        before = self.image, self.paint
+        self.inputs.refresh()
+        is_as_chosen = self.paint is not None and (self.image, self.paint) == before
+        if self.image is not None and not (is_as_chosen and self.fits(self.paint)):
+            self.guess_paint()
+
+    def may_belong(self, paint: Layer) -> bool:
+        """Say whether paint has the image's shape, and was not made to be painted on over an image of another name."""
+        assert self.image is not None
+        made_for = annotation_facts(paint).get("image") if is_annotation(paint) else None
+        return self.fits(paint) and made_for in (None, self.image.name)
 
     def fits(self, paint: Layer) -> bool:
         """Say whether paint has the image's shape."""
@@ -194,8 +207,7 @@ class PairsBox(QWidget):
     def refresh(self) -> None:
         """Follow layers that came, went or were renamed."""
         for pair in self.pairs:
-            pair.inputs.refresh()
-            pair.guess_paint()
+            pair.follow_layers()
 
     def axes_of(self, image: Layer) -> str:
         """Return the axes of an image that is among the pairs.

@@ -16,7 +16,7 @@ from napari_tessera.jobs import Job
 
 SECONDS_TO_SAVE = 60.0
 """How long the program waits for a model to be saved before it ends."""
-SAVING = 'The training stops, as its widget was closed. The best so far is saved as "{}".'
+SAVING = 'The training stops, as its widget was closed. The best so far is being saved as "{}".'
 NOT_SAVED = 'The best so far could not be saved as "{}": {}'
 
 

@@ -177,7 +177,8 @@ class TrainWidget(TrainPanel):
         self._on_ended()
         self._show_course()
         self.after.begin(learnt)
-        how = "Trained" if learnt.trained.is_finished else "Stopped: the best so far is saved"
+        why = "Stopped" if self.under_way.is_stopping else "The time is over"
+        how = "Trained" if learnt.trained.is_finished else f"{why}: the best so far is saved"
         record = learnt.trained.header["training"]
         kept = f"The weights of step {record['best_step']} were kept, {record['seconds']} s of training."
         self.bar.say(f"{how}. {kept}{self._aside}")
@@ -211,7 +212,7 @@ class TrainWidget(TrainPanel):
         """Choose a layer of paint for the image that it was painted on; say whether there is one."""
         self.pairs.refresh()
         for pair in self.pairs.pairs:
-            if pair.image is not None and pair.fits(layer):
+            if pair.image is not None and pair.may_belong(layer):
                 pair.paint = layer
                 return True
         return False

@@ -19,6 +19,8 @@ FEWEST_MEANS = 20
 """Means of the loss from which on its course is judged."""
 FALLEN = 0.95
 """A loss that is still above this share of what it was at first does not fall."""
+LEARNT = 0.7
+"""A score from which on the network knows what is painted, and its loss may stay where it is."""
 GROWN = 2.0
 """A loss this many times the lowest one it had explodes."""
 LOST_SCORE = 0.05
@@ -81,20 +83,36 @@ def _on_background(pixels: Mapping[int, int]) -> Iterator[Advice]:
 
 def _on_rare_classes(pixels: Mapping[int, int], names: Sequence[str]) -> Iterator[Advice]:
     total = sum(pixels.values())
+    missing, rare = [], []
     for number in range(BACKGROUND, max(pixels, default=0) + 1):
         count = pixels.get(number, 0)
-        if count >= FEWEST_PX and count >= SMALLEST_SHARE * total:
-            continue
         name = names[number - 1] if number <= len(names) else f"the class painted with {number}"
-        if not count:
-            if number > BACKGROUND:
-                yield Advice("rare class", f"Nothing of {name} is painted: it will never be found. {USE_ALL_NUMBERS}")
-            continue
+        if not count and number > BACKGROUND:
+            missing.append(name)
+        elif count and (count < FEWEST_PX or count < SMALLEST_SHARE * total):
+            rare.append((name, count))
+    if missing:
+        yield Advice(
+            "rare class", f"Nothing of {listed(missing)} is painted: it will never be found. {USE_ALL_NUMBERS}"
+        )
+    if rare:
+        counts = ", ".join(str(count) for _, count in rare[:3])
         yield Advice(
             "rare class",
-            f"Hardly any pixels of {name} are painted: {count} of {total}. Paint more of it; if there is no more, "
-            'choose the Dice loss, or "balanced" class weights.',
+            f"Hardly any pixels of {listed([name for name, _ in rare])} are painted: {counts} of {total}. Paint more; "
+            'if there is no more, choose the Dice loss, or "balanced" class weights.',
         )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name up to three.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c", "d"])
+    'a, b, c and 1 more'
+    """
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _on_sizes(examples: Sequence[Example], diameter_px: float) -> Iterator[Advice]:
@@ -135,7 +153,8 @@ def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Ma
                 "what it names, and train again with full precision, larger batches or another seed.",
             )
         ]
-    if last > FALLEN * first:
+    scores = [entry["score"] for entry in history]
+    if last > FALLEN * first and max(scores, default=0) < LEARNT:
         return [
             Advice(
                 "loss not falling",
@@ -144,7 +163,7 @@ def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Ma
                 "another model.",
             )
         ]
-    return list(_on_scores([entry["score"] for entry in history]))
+    return list(_on_scores(scores)) if last <= FALLEN * first else []
 
 
 def _running(values: np.ndarray, width: int) -> np.ndarray:

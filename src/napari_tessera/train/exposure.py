@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_tessera.errors import InputError
-from napari_tessera.train.advice import Advice
+from napari_tessera.train.advice import Advice, listed
 from napari_tessera.train.examples import Example
 from napari_tessera.train.targets import BACKGROUND
 
@@ -133,14 +133,3 @@ def _on_saturation(found: dict[str, Exposure]) -> Iterator[Advice]:
         "what lies in these places cannot be told apart. Take it with less light or a shorter exposure, or leave it "
         f"out.{but}",
     )
-
-
-def listed(names: Sequence[str]) -> str:
-    """Name up to three.
-
-    Examples
-    --------
-    >>> listed(["a", "b", "c", "d"])
-    'a, b, c and 1 more'
-    """
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
