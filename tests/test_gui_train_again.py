@@ -5,7 +5,9 @@ import pytest
 from scenes_to_learn import halves, strokes
 from test_gui_train import paint_halves
 
+from napari_tessera.gui.train_course import Course
 from napari_tessera.gui.train_name import free_name
+from napari_tessera.jobs import Progress
 
 
 @pytest.fixture
@@ -166,3 +168,25 @@ def test_a_model_that_got_worse_is_said(widget):
     assert "does worse there than the model it started from" in widget.outcome.saved.text()
     widget.outcome.show_outcome("mine", "U-Net", {"score": 0.5, "iou": 0.5}, {"score": 0.9, "iou": 0.9})
     assert "worse" not in widget.outcome.saved.text()
+
+
+def test_what_is_taken_up_again_keeps_its_curves_and_the_scores_before():
+    course = Course(before={"iou": 0.5})
+    for step in range(1, 5):
+        course.note(Progress(step, 9, "", {"step": step, "loss": 1.0}))
+    course.note(Progress(4, 9, "", {"step": 4, "score": 0.6, "iou": 0.6}))
+    again = course.continued()
+    again.note(Progress(3, 9, "", {"before": {}}))
+    again.note(Progress(3, 9, "", {"step": 3, "loss": 0.5}))  # the checkpoint was older than the last step
+    assert again.before == {"iou": 0.5}
+    assert again.losses == [(1, 1.0), (2, 1.0), (3, 0.5)]
+    assert again.validations == []
+
+
+def test_going_on_shows_the_whole_course(stopped, qtbot, ready):
+    learnt = len(stopped.course.losses)
+    stopped.bar.go_on_button.click()
+    ready(stopped)
+    steps = [step for step, _ in stopped.course.losses]
+    assert steps == list(range(1, 201))
+    assert learnt < 200

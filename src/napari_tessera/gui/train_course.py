@@ -44,6 +44,10 @@ class Course:
     _began: tuple[float, int] | None = None
     _last: tuple[float, int] | None = None
 
+    def continued(self) -> Course:
+        """Return the course of a training that is taken up again."""
+        return Course(list(self.losses), list(self.validations), self.before, list(self.warnings))
+
     def note(self, step: Progress) -> None:
         """Take note of a step."""
         self.text = step.text
@@ -55,10 +59,11 @@ class Course:
         elif "advice" in told:
             self.advice = told["advice"]
         elif "before" in told:
-            self.before = told["before"]
+            self.before = told["before"] or self.before  # of a training that is taken up again, nothing is told
         elif "seen" in told:
             self.seen = told["seen"]
         elif "loss" in told:
+            self._forget_from(told["step"])
             self.losses.append((told["step"], told["loss"]))
             self._clock(told["step"], int(step.total))
         elif "score" in told:
@@ -88,6 +93,12 @@ class Course:
         name = self.score_name
         first = [(0.0, self.before[name])] if name in self.before else []
         return first + [(told["step"], told[name]) for told in self.validations if name in told]
+
+    def _forget_from(self, step: int) -> None:
+        """Forget what comes again, where a training is taken up at an earlier step than it had reached."""
+        if self.losses and self.losses[-1][0] >= step:
+            self.losses = [told for told in self.losses if told[0] < step]
+            self.validations = [told for told in self.validations if told["step"] < step]
 
     def _clock(self, step: int, steps: int) -> None:
         now = (time.monotonic(), step)

@@ -46,9 +46,10 @@ class UnderWay:
         """Whether it was asked to end after the step under way."""
         return self._stopping.is_set()
 
-    def begin(self, name: str, job: Callable[[Callable[[], bool]], Job[Any]]) -> None:
-        """Start a training; `job` is given a function that says whether to stop."""
-        self.name, self.course, self._stopping = name, Course(), threading.Event()
+    def begin(self, name: str, job: Callable[[Callable[[], bool]], Job[Any]], goes_on: bool = False) -> None:
+        """Start a training, or take up the last one; `job` is given a function that says whether to stop."""
+        self.name, self._stopping = name, threading.Event()
+        self.course = self.course.continued() if goes_on else Course()
         self.runner.start(noted(job(self._stopping.is_set), self.course))
 
     def stop(self) -> None:

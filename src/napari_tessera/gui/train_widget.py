@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -153,7 +154,7 @@ class TrainWidget(TrainPanel):
         self.show_training(True)
         self.bar.say(f"Starting …{self._aside}")
         self.warm_up.begin()
-        self.under_way.begin(lesson.out.stem, partial(self.job, lesson))
+        self.under_way.begin(lesson.out.stem, partial(self.job, lesson), lesson.goes_on)
 
     def _on_progress(self, step: Progress) -> None:
         is_soon = time.monotonic() - self._shown_at < SECONDS_BETWEEN_SHOWS
@@ -176,7 +177,7 @@ class TrainWidget(TrainPanel):
     def _on_returned(self, learnt: Learnt) -> None:
         self._on_ended()
         self._show_course()
-        self.after.begin(learnt)
+        self.after.begin(replace(learnt, scores_before=self.course.before))
         why = "Stopped" if self.under_way.is_stopping else "The time is over"
         how = "Trained" if learnt.trained.is_finished else f"{why}: the best so far is saved"
         record = learnt.trained.header["training"]
