@@ -12,7 +12,6 @@ regression on few features does, so that a trained network need not be changed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,14 +52,10 @@ def rescored(found: Detections, header: Mapping[str, Any], scale: float) -> Dete
     Detections
         Highest score first.
     """
-    import torch
-
     if not header.get("scoring") or not header.get("diameter_px"):
         return found
     features = features_of(found, usual_size(header["diameter_px"], 2), scale)
-    chances = torch.from_numpy(Regression.of(header["scoring"]).probabilities(features)).to(found.scores.dtype)
-    order = torch.argsort(chances, descending=True, stable=True)
-    return replace(found.chosen(order), scores=chances[order])
+    return found.with_scores(Regression.of(header["scoring"]).probabilities(features))
 
 
 def features_of(found: Detections, usual_px: float, scale: float) -> np.ndarray:

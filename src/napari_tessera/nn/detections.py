@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,6 +83,12 @@ class Detections:
         return Detections(
             self.boxes.to(device), self.labels.to(device), self.scores.to(device), self.masks.to(device), self.left
         )
+
+    def with_scores(self, scores: np.ndarray) -> Detections:
+        """Return the same objects with other scores (N,), highest score first."""
+        others = torch.from_numpy(scores).to(self.scores)
+        order = torch.argsort(others, descending=True, stable=True)
+        return replace(self.chosen(order), scores=others[order])
 
     def chosen(self, which: Tensor) -> Detections:
         """Return the objects with these indices, in this order."""
