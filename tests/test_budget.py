@@ -76,12 +76,12 @@ def test_a_length_left_to_its_default_is_not_given():
     assert checked_settings({"minutes": 1}).minutes == 1
 
 
-def test_a_training_ends_when_its_time_is_over(monkeypatch):
+def test_minutes_are_over_when_they_have_passed(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
-    should_stop = training.in_time(2, lambda: False)
+    is_over, never = training.over_after(2), training.over_after(None)
     clock[0] = 119
-    assert not should_stop()
+    assert not is_over()
     clock[0] = 121
-    assert should_stop()
-    assert training.in_time(None, lambda: True)()
+    assert is_over()
+    assert not never()

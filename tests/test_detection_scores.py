@@ -94,4 +94,5 @@ def test_objects_are_kept_by_the_probability_that_comes_of_it():
 def test_a_header_says_as_many_numbers_as_there_are_features():
     assert len(FEATURES) == EVIDENCE["mask_rcnn"]
     assert is_scoring(scoring_on("score", 1.0)["scoring"], "mask_rcnn")
-    assert not is_scoring(scoring_on("score", 1.0, lowest=None)["scoring"], "mask_rcnn")
+    for lowest in (None, -1, 2.0, float("nan")):
+        assert not is_scoring(scoring_on("score", 1.0, lowest=lowest)["scoring"], "mask_rcnn")

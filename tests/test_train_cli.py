@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import napari_tessera as tessera
+from napari_tessera import training
 from napari_tessera.cli import main
 from napari_tessera.errors import FileError, InputError
 from napari_tessera.io.model_file import read_header
@@ -23,6 +26,7 @@ from napari_tessera.io.read import read_labels
 from napari_tessera.io.tiff import write_tiff
 from napari_tessera.jobs import drive
 from napari_tessera.spatial import Spatial
+from napari_tessera.train import budget
 from napari_tessera.train.frames import read_frames
 from napari_tessera.train.settings import checked_settings
 from napari_tessera.train.sources import from_index, from_paths, with_validation
@@ -404,6 +408,18 @@ def test_a_second_training_of_the_same_model_is_refused_while_the_first_runs(fol
         run.communicate()
     assert train(folder, "--restart") == 0
     assert not list(folder.glob("*.lock"))
+
+
+def test_a_training_whose_time_is_over_before_its_last_step_is_finished(folder, monkeypatch):
+    steps = itertools.count()
+    monkeypatch.setattr(budget, "that_fits", lambda seconds, of_step, plan, data: replace(plan, steps=10**6))
+    monkeypatch.setattr(training, "over_after", lambda minutes: lambda: next(steps) >= 3)
+    without_steps = QUICK[QUICK.index("--widths") :]
+    out = folder / "model.safetensors"
+    words = ["train", str(folder / "images"), str(folder / "labels"), "-o", str(out), *without_steps]
+    assert main([*words, "--minutes", "2", "--quiet"]) == 0
+    assert read_header(out)["training"]["steps"] == 4
+    assert not out.with_name("model.safetensors.checkpoint").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal for Ctrl-C that a test can send")

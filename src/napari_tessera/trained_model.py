@@ -41,7 +41,7 @@ class Trained:
     header : mapping
         What the model file says; ``header["training"]`` is the record of the training.
     is_finished : bool
-        False if the training was stopped before its last step; the same call goes on.
+        False if the training was stopped before its last step, and before its time was over; the same call goes on.
     """
 
     path: Path

@@ -169,8 +169,12 @@ def read_files(sources: Sequence[Source], settings: Training, start: Start | Non
 def learnt_model(
     read: Read, out: Path, settings: Training, saved: Path, should_stop: Callable[[], bool], live: Live
 ) -> Job[Trained]:
-    """Learn, from the checkpoint `saved` on if it is there, and write the model."""
-    should_stop = in_time(settings.minutes, should_stop)
+    """Learn, from the checkpoint `saved` on if it is there, and write the model.
+
+    With a length in minutes, a training whose time is over is finished: a step may take longer than when it was
+    measured.
+    """
+    is_over = over_after(settings.minutes)
     yield from load_torch()
     from napari_tessera.train.start_from import read_start
     from napari_tessera.train.start_from_coco import is_coco, read_coco_start
@@ -181,20 +185,22 @@ def learnt_model(
     header = describe(out, settings, wanted, data)
     for doubt in data.doubts:
         yield Progress(1, 1, doubt, {"warning": doubt})
-    sitting = Sitting(settings, data, start, header, saved, device, should_stop, live)
+    sitting = Sitting(settings, data, start, header, saved, device, lambda: should_stop() or is_over(), live)
     state, plan = yield from sitting.learn(wanted)
     if plan.patch_px < wanted.patch_px:
         data = replace(data, doubts=(*data.doubts, on_smaller_patches(plan, wanted)))
     trained = yield from write_model(out, header, state, plan, data, settings.device)
+    if is_over() and not should_stop():
+        trained = replace(trained, is_finished=True)
     if trained.is_finished:
         saved.unlink(missing_ok=True)
     return trained
 
 
-def in_time(minutes: float | None, should_stop: Callable[[], bool]) -> Callable[[], bool]:
-    """Return what asks to stop when the minutes are over, too: a step may take longer than when it was measured."""
+def over_after(minutes: float | None) -> Callable[[], bool]:
+    """Return what says whether so many minutes have passed since now; never without a number."""
     end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    return lambda: should_stop() or time.monotonic() > end
+    return lambda: time.monotonic() > end
 
 
 def prepare(read: Read, settings: Training, start: Start | None) -> Job[tuple[Dataset, Plan, str]]:

@@ -178,8 +178,7 @@ class TrainWidget(TrainPanel):
         self._on_ended()
         self._show_course()
         self.after.begin(replace(learnt, scores_before=self.course.before))
-        why = "Stopped" if self.under_way.is_stopping else "The time is over"
-        how = "Trained" if learnt.trained.is_finished else f"{why}: the best so far is saved"
+        how = "Trained" if learnt.trained.is_finished else "Stopped: the best so far is saved"
         record = learnt.trained.header["training"]
         kept = f"The weights of step {record['best_step']} were kept, {record['seconds']} s of training."
         self.bar.say(f"{how}. {kept}{self._aside}")

@@ -168,6 +168,7 @@ def is_scoring(value: Any, kind: str) -> bool:
         isinstance(value, dict)
         and all(type(value.get(name)) in (int, float) for name in LIMITS[kind])
         and value.get("small_share", 1) > 0
+        and 0 <= value.get("lowest", 0) <= 1
         and all(are_all_numbers(value.get(name), length) for name, length in lengths.items())
         and min(value["spread"]) > 0
     )

@@ -93,16 +93,16 @@ def look_at(frame: Frame, settings: Training) -> Look:
     if settings.ignore is not None:
         counted &= frame.labels != settings.ignore
     numbers = np.unique(frame.labels[counted])
-    is_full = settings.task == "objects" and not settings.painted
-    ones = ones_in(np.where(counted, frame.labels, 0)) if is_full else Ones()
     counted = counted[middle]
+    seen = np.where(counted, labels, 0)
+    is_full = settings.task == "objects" and not settings.painted
     return Look(
         len(numbers),
         int(numbers.max(initial=0)),
         int(ndimage.label(counted, np.ones((3,) * counted.ndim))[1]),
-        changes(np.where(counted, labels, 0)),
+        changes(seen),
         changes(image),
-        ones,
+        ones_in(seen) if is_full else Ones(),
     )
 
 
