@@ -70,8 +70,10 @@ class Sitting:
         # Whoever goes on with a training asks for the patches that were wanted, whatever fitted into memory then.
         asked = replace(plan, patch_px=wanted.patch_px, depth_px=wanted.depth_px)
         classes = words(self.settings.classes)
+        model = {"header": dict(self.header), "images": self.data.names, "doubts": list(self.data.doubts)}
+        checkpoint = Checkpoint(self.saved, asked.as_json() | {DATA: self.data.digest}, model)
         state = yield from learn(
-            self.data.learn, plan, Checkpoint(self.saved, asked.as_json() | {DATA: self.data.digest}),
+            self.data.learn, plan, checkpoint,
             self.validate if self.data.check else None,
             device=self.device, save_seconds=self.settings.save_every, should_stop=self.should_stop,
             begin=partial(begin_with, start=self.start, task=plan.task, classes=classes, seed=plan.seed),

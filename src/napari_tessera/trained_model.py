@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,14 +170,16 @@ def chosen_decoding(scores: Mapping[str, float]) -> dict[str, float]:
     return {"score": scores["least_score"]} if "least_score" in scores else {}
 
 
-def training_record(state: State, plan: Plan, data: Dataset, device: str) -> dict[str, Any]:
-    """Say how the model came about."""
+def training_record(
+    state: State, plan: Plan, images: Mapping[str, Sequence[str]], digest: str, doubts: Sequence[str], device: str
+) -> dict[str, Any]:
+    """Say how the model came about; see `dataset.Dataset` on images, digest and doubts."""
     from napari_tessera.train.machine import threads
 
     scores = next((entry for entry in state.history if entry["step"] == state.best_step), {})
     return {
-        "images": data.names,
-        "data_sha256": data.digest,
+        "images": images,
+        "data_sha256": digest,
         "settings": plan.as_json(),
         "steps": state.step,
         "best_step": state.best_step,
@@ -188,7 +190,7 @@ def training_record(state: State, plan: Plan, data: Dataset, device: str) -> dic
         "device": device,
         "threads": threads(),
         "versions": provenance.versions(),
-        "warnings": [*data.doubts, *(each.text for each in advice_on_course(state.losses, state.history))],
+        "warnings": [*doubts, *(each.text for each in advice_on_course(state.losses, state.history))],
     }
 
 
@@ -210,6 +212,13 @@ def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"
 
 
+def with_record(header: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a model's header by how it came about, and by what was chosen on the way."""
+    decoding = header["decoding"] | chosen_decoding(record["scores"])
+    chosen = {**header, "decoding": decoding, "training": record}
+    return {**chosen, "card": header["card"] or card(chosen, record)}
+
+
 def write_model(
     out: Path, header: dict[str, Any], state: State, plan: Plan, data: Dataset, device: Where
 ) -> Job[Trained]:
@@ -217,13 +226,12 @@ def write_model(
     from napari_tessera.nn.device import choose
     from napari_tessera.nn.weights import save_model
 
-    record = training_record(state, plan, data, choose(device))
-    header = header | {"decoding": header["decoding"] | chosen_decoding(record["scores"])}
-    full = {**header, "training": record, "card": header["card"] or card(header, record)}
+    record = training_record(state, plan, data.names, data.digest, data.doubts, choose(device))
+    full = with_record(header, record)
     save_model(out, state.net, full)
     yield Progress(plan.steps, plan.steps, "Writing the report")
     examples = (data.check or data.learn)[:SHOWN]
-    found = yield from segment_all(state.net, header, examples, device)
+    found = yield from segment_all(state.net, full, examples, device)
     shown = [Shown(each.name, each.image, each.labels, labels) for each, labels in zip(examples, found, strict=True)]
     page = report_page(full, state.losses, shown)
     write_whole(report_path(out), page.encode())

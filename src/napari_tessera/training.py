@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera.errors import ParameterError
 from napari_tessera.io.lock import locked
-from napari_tessera.io.model_file import ENDING
+from napari_tessera.io.model_file import CHECKPOINT, ENDING, LOCK
 from napari_tessera.io.together import check_free, make_folder
 from napari_tessera.jobs import Job, Progress, drive, part_of
 from napari_tessera.live import Live
@@ -148,7 +148,7 @@ def training_on(
     check_name(out)
     make_folder(out.parent)
     with locked(
-        out.with_name(out.name + ".lock"),
+        out.with_name(out.name + LOCK),
         f"Another training is writing {out} at this moment. Wait for it or stop it, or choose another name.",
     ):
         saved = prepare_files(inputs, out, restart=restart, overwrite=overwrite)
@@ -239,7 +239,7 @@ def prepare_files(inputs: Sequence[Path], out: Path, *, restart: bool, overwrite
     ------
     FileError
     """
-    saved = out.with_name(out.name + ".checkpoint")
+    saved = out.with_name(out.name + CHECKPOINT)
     goes_on = saved.exists() and not restart
     check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=inputs)
     for name in (out.name, report_path(out).name):

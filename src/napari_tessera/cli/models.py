@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import textwrap
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from napari_tessera.catalogue import ModelEntry, find, import_model, models, remove_model, user_folder
 from napari_tessera.cli import options
+from napari_tessera.interrupted import import_checkpoint, interrupted
+from napari_tessera.io.model_file import CHECKPOINT
+from napari_tessera.jobs import drive
 
 WIDEST = 110
 HEADINGS = ("model", "images", "size", "from", "finds")
@@ -37,7 +41,13 @@ def models_parser() -> argparse.ArgumentParser:
     show.set_defaults(do=print_card)
 
     bring = actions.add_parser("import", allow_abbrev=False, help="copy a model file to your own models")
-    bring.add_argument("file", type=Path, metavar="FILE", help="model file (.safetensors)")
+    bring.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="model file (.safetensors), or the checkpoint of a "
+        "training that was interrupted (.safetensors.checkpoint)",
+    )
     bring.add_argument("--name", help="name to give it [default: the one in the file]")
     bring.add_argument("--overwrite", action="store_true", help="replace a model of your own of that name")
     bring.set_defaults(do=bring_in)
@@ -56,6 +66,11 @@ def print_list(_: argparse.Namespace) -> None:
         start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
         print(filled(row[-1], WIDEST, start))
     print(f"\nYour own models: {user_folder()}")
+    for each in interrupted():
+        print(
+            f"\nThe training of {each.name} was interrupted at step {each.step} of {each.steps}. To have what it had "
+            f"learnt as a model:\n  tessera models import {shlex.quote(str(each.path))}"
+        )
 
 
 def _row(entry: ModelEntry) -> tuple[str, ...]:
@@ -109,8 +124,12 @@ def filled(text: str, width: int, start: str = "") -> str:
 
 
 def bring_in(arguments: argparse.Namespace) -> None:
-    """Import a model file."""
-    entry = import_model(arguments.file, arguments.name, overwrite=arguments.overwrite)
+    """Import a model file, or what is in a checkpoint."""
+    file, name, overwrite = arguments.file, arguments.name, arguments.overwrite
+    if file.name.endswith(CHECKPOINT):
+        entry = drive(import_checkpoint(file, name, overwrite=overwrite))
+    else:
+        entry = import_model(file, name, overwrite=overwrite)
     print(f"Imported {entry.name}: {entry.path}")
 
 

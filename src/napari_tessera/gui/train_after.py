@@ -131,10 +131,7 @@ class AfterTraining(QObject):
 
     def _start_from_it(self) -> None:
         assert self.learnt is not None
-        header = self.learnt.trained.header
-        network = header["training"]["settings"]["network"]
-        start = self.learnt.trained.path.stem
-        self.panel.form.values = {"network": network, "task": header["task"], "start_from": start}
+        self.panel.form.start_from(self.learnt.trained.header, self.learnt.trained.path.stem)
 
     def _on_accepted(self, accepted: Accepted) -> None:
         self._accepted = f"{accepted} {THEN}"

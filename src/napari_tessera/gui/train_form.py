@@ -90,6 +90,11 @@ class TrainForm:
         if len(lengths) == 1:
             self.budget.value = lengths
 
+    def start_from(self, header: Mapping[str, Any], name: str) -> None:
+        """Choose a model that was trained here to start from, with its network and its task."""
+        network = header["training"]["settings"]["network"]
+        self.values = {"network": network, "task": header["task"], "start_from": name}
+
     def on_change(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever any setting changes."""
         self.budget.on_change(callback)

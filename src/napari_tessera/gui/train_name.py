@@ -6,11 +6,9 @@ from pathlib import Path
 
 from napari_tessera import catalogue
 from napari_tessera.errors import ParameterError
-from napari_tessera.io.model_file import ENDING
+from napari_tessera.io.model_file import CHECKPOINT, ENDING
 
 FIRST_NAME = "fine-tuned"
-CHECKPOINT = ".checkpoint"
-"""What a training that was killed leaves behind is called as its model, with this at the end."""
 MOST_NAMES = 1000
 
 

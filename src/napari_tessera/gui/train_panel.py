@@ -15,6 +15,7 @@ from napari_tessera.gui.train_bar import TrainBar
 from napari_tessera.gui.train_classes import ClassBox
 from napari_tessera.gui.train_correct import CorrectBox
 from napari_tessera.gui.train_form import TrainForm
+from napari_tessera.gui.train_lost import LostBox
 from napari_tessera.gui.train_name import free_name
 from napari_tessera.gui.train_outcome import CourseView, Outcome, wrapped
 from napari_tessera.gui.train_pairs import PairBox, PairsBox
@@ -46,6 +47,7 @@ class TrainPanel(QWidget):
     correct_box : CorrectBox
     outcome : Outcome
     rescue : RescueBox
+    lost : LostBox
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -63,6 +65,7 @@ class TrainPanel(QWidget):
         self.outcome = Outcome()
         self.outcome.next_steps.addWidget(self.correct_box)
         self.rescue = RescueBox(viewer)
+        self.lost = LostBox()
         self._lay_out()
         self.pairs.on_change(self.follow)
         self.pairs.new_asked.connect(self.add_annotation)
@@ -134,6 +137,7 @@ class TrainPanel(QWidget):
         layout.setContentsMargins(8, 6, 8, 8)
         layout.setSpacing(8)
         layout.addWidget(self.rescue)
+        layout.addWidget(self.lost)
         layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
         layout.addWidget(self.bar)
         layout.addStretch(1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Labels
@@ -76,29 +75,35 @@ class RescueBox(QWidget):
         self.refresh()
 
     def _line(self, saved: Saved) -> QWidget:
-        line = QWidget()
-        layout = QVBoxLayout(line)
-        layout.setContentsMargins(0, 0, 0, 0)
-        said = wrapped(NOTE_STYLE)
-        said.setText(
+        return offer(
             f"Kept from a session that did not end well: {saved.name!r}, {saved.painted_px:,} pixels, "
-            f"{saved.changed:%d %B, %H:%M}."
+            f"{saved.changed:%d %B, %H:%M}.",
+            {"Restore": partial(self.restore, saved), "Discard": partial(self.discard, saved)},
         )
-        layout.addWidget(said)
-        buttons = QHBoxLayout()
-        actions: dict[str, Callable[[Saved], None]] = {"Restore": self.restore, "Discard": self.discard}
-        for title, action in actions.items():
-            button = QPushButton(title)
-            button.clicked.connect(partial(self._act, action, saved))
-            buttons.addWidget(button)
-        layout.addLayout(buttons)
-        return line
-
-    def _act(self, action: Callable[[Saved], None], saved: Saved, *_: Any) -> None:
-        action(saved)
 
     def _on_restored(self, layer: Labels) -> None:
         self._in_use.add(Path(annotation_facts(layer)[SAVED_IN]))  # this session paints on it now
         self.viewer.add_layer(layer)
         self.restored.emit(layer)
         self.refresh()
+
+
+def offer(text: str, actions: Mapping[str, Callable[[], None]]) -> QWidget:
+    """Make a line that says what there is, with a button for each thing to do with it."""
+    line = QWidget()
+    layout = QVBoxLayout(line)
+    layout.setContentsMargins(0, 0, 0, 0)
+    said = wrapped(NOTE_STYLE)
+    said.setText(text)
+    layout.addWidget(said)
+    buttons = QHBoxLayout()
+    for title, action in actions.items():
+        button = QPushButton(title)
+        button.clicked.connect(partial(_do, action))
+        buttons.addWidget(button)
+    layout.addLayout(buttons)
+    return line
+
+
+def _do(action: Callable[[], None], *_: object) -> None:
+    action()

@@ -28,6 +28,8 @@ from napari_tessera.gui.train_sight import LiveLayer
 from napari_tessera.gui.train_since import STROKES, Since
 from napari_tessera.gui.train_under_way import UnderWay
 from napari_tessera.gui.train_warm_up import TrainWarmUp
+from napari_tessera.interrupted import forget
+from napari_tessera.io.model_entry import ModelEntry
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.lesson import Lesson, holding_still
 from napari_tessera.looking_on import Learnt, learning
@@ -89,6 +91,7 @@ class TrainWidget(TrainPanel):
             self.bar.show_error(error)
             return
         self._since_begun.watch([of.paint for of in self.shown()])
+        self._forget_the_last()
         self._start(lesson)
 
     def go_on(self) -> None:
@@ -113,7 +116,10 @@ class TrainWidget(TrainPanel):
         """Everything that is done in the thread."""
         yield from self.warm_up.waiting()
         self.lesson = yield from holding_still(lesson)
-        return (yield from learning(self.lesson, lambda: self.live.sight, should_stop))
+        learnt = yield from learning(self.lesson, lambda: self.live.sight, should_stop)
+        if self._is_over:
+            forget(lesson.out)
+        return learnt
 
     def save_paint(self) -> None:
         """Save the paint of all pairs in the background, from now on."""
@@ -131,6 +137,8 @@ class TrainWidget(TrainPanel):
             return
         self._is_over = True
         is_saving = self.under_way.let_go()
+        if not is_saving:
+            self._forget_the_last()
         self.after.forget()
         self.paint_next.close_down()
         if not is_saving:
@@ -144,6 +152,11 @@ class TrainWidget(TrainPanel):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.shut_down()
         return super().event(event)
+
+    def _forget_the_last(self) -> None:
+        """Delete the checkpoint of a training that was stopped: its model is there, and "Go on" is not any more."""
+        if self.lesson is not None:
+            forget(self.lesson.out)
 
     def _start(self, lesson: Lesson) -> None:
         self.after.forget()
@@ -208,6 +221,13 @@ class TrainWidget(TrainPanel):
         said = "" if self._choose(layer) else f" Open the image {image!r} to go on with it."
         self.bar.say(f"{layer.name!r} is back.{said}")
 
+    def _on_saved(self, entry: ModelEntry) -> None:
+        self.form.start_from(entry.header, entry.name)
+        self.name.value = free_name()
+        self.bar.say(
+            f"What was learnt is the model {entry.name!r} now. Press Train to go on from it, on the same paint."
+        )
+
     def _choose(self, layer: Labels) -> bool:
         """Choose a layer of paint for the image that it was painted on; say whether there is one."""
         self.pairs.refresh()
@@ -232,6 +252,8 @@ class TrainWidget(TrainPanel):
         self.correct_box.asked.connect(self.after.correct)
         self.rescue.restored.connect(self._on_restored)
         self.rescue.failed.connect(self.bar.show_error)
+        self.lost.saved.connect(self._on_saved)
+        self.lost.failed.connect(self.bar.show_error)
         self.autosave.failed.connect(lambda why: self.bar.say(why, is_warning=True))
         self.form.on_change(self._save_timer.start)
         self.form.start.on_failure(self.bar.show_error)

@@ -19,6 +19,8 @@ HEADER = "tessera"
 TASKS = ("objects", "classes")
 LARGEST_DIAMETER_PX = 5000
 ENDING = ".safetensors"
+CHECKPOINT, LOCK = ".checkpoint", ".lock"
+"""What a training leaves beside its model while it lasts is called as the model file, with these at the end."""
 LARGEST_NUMBER = 1e9
 EVIDENCE = {"unet": 16, "mask_rcnn": 4}
 """How much is measured of an object to judge whether it is one, by the kind of network; see `large.object_scores` and
@@ -80,7 +82,8 @@ def header_of(file: TensorFile, path: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or "format" not in header:
         raise ModelError(
             f"{path} holds tensors, but no finished model. If it is the checkpoint of a training run, let "
-            "`tessera train` finish that run; it then writes the model."
+            "`tessera train` finish that run, which then writes the model, or have what was learnt with `tessera "
+            "models import`."
         )
     if type(header["format"]) is int and header["format"] > FORMAT:
         raise ModelError(

@@ -94,10 +94,13 @@ class Checkpoint:
     path : Path
     identity : mapping
         Plain JSON: settings and data. A run goes on only under the same identity.
+    model : mapping
+        Plain JSON: what the model is to say of itself, so that it can be had although the run never goes on.
     """
 
     path: Path
     identity: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, state: State) -> None:
         """Write everything that is needed to go on; a reader sees the old file or the whole new one."""
@@ -115,6 +118,7 @@ class Checkpoint:
             "recent": state.recent,
             "seconds": state.seconds_in_all,
             "identity": dict(self.identity),
+            "model": dict(self.model),
         }
         write_tensors(self.path, tensors, header)
 

@@ -1,0 +1,195 @@
+"""Trainings that were interrupted, by a power cut or by Cancel: what they had learnt, as a model."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_tessera.catalogue import import_model, user_folder
+from napari_tessera.errors import FileError, InputError, ModelError
+from napari_tessera.io.lock import locked
+from napari_tessera.io.model_entry import ModelEntry
+from napari_tessera.io.model_file import CHECKPOINT, ENDING, HEADER, LOCK, read_header
+from napari_tessera.io.tensor_file import open_tensors
+from napari_tessera.jobs import Job, Progress
+
+if TYPE_CHECKING:
+    from napari_tessera.train.checkpoint import State
+    from napari_tessera.train.plan import Plan
+
+# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+
+CUT_SHORT = "The training was interrupted at step {} of {}: this is what it had learnt by its last checkpoint."
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A training that did not end, and is not under way.
+
+    Attributes
+    ----------
+    path : Path
+        Its checkpoint.
+    step, steps : int
+        How far it came, of how many.
+    when : datetime
+        When the checkpoint was written.
+    """
+
+    path: Path
+    step: int
+    steps: int
+    when: datetime
+
+    @property
+    def name(self) -> str:
+        """The name that the model was to have."""
+        return self.path.name.removesuffix(ENDING + CHECKPOINT)
+
+
+def interrupted(folder: Path | None = None) -> list[Interrupted]:
+    """List the trainings that learnt what no model has, the latest first.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where the models were to be; by default among the user's own.
+    """
+    folder = user_folder() if folder is None else folder
+    paths = folder.glob(f"*{ENDING}{CHECKPOINT}") if folder.is_dir() else ()
+    found = [each for path in paths if (each := _look_at(path)) is not None and _is_lost(each)]
+    return sorted(found, key=lambda each: each.when, reverse=True)
+
+
+def forget(out: Path) -> None:
+    """Delete the checkpoint of a model that has all that was learnt, as nobody will go on with the training.
+
+    Parameters
+    ----------
+    out : Path
+        The model file.
+    """
+    left = _look_at(out.with_name(out.name + CHECKPOINT))
+    if left is not None and _steps_of(out) >= left.step and not _is_under_way(out):
+        with suppress(OSError):
+            left.path.unlink()
+
+
+def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> Job[ModelEntry]:
+    """Save what an interrupted training had learnt as a model of the user's own; the checkpoint stays where it is.
+
+    The weights are the best by validation; without a validation, the averaged ones.
+
+    Parameters
+    ----------
+    path : path
+        The checkpoint, ``NAME.safetensors.checkpoint``.
+    name : str, optional
+        Name of the model; None takes the one that it was to have.
+    overwrite : bool
+        Replace a model of the user's own of this name.
+
+    Returns
+    -------
+    ModelEntry
+
+    Raises
+    ------
+    InputError
+        If this is no checkpoint, damaged, or written by an earlier Tessera.
+    ModelError, ParameterError, FileError
+        As `catalogue.import_model`.
+    """
+    from napari_tessera.nn.loading import load_torch
+
+    yield from load_torch()
+    from napari_tessera.nn.weights import save_model
+    from napari_tessera.trained_model import training_record, with_record
+
+    yield Progress(0, 1, "Reading the checkpoint")
+    path = Path(path)
+    with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
+        model = Path(folder) / f"model{ENDING}"
+        with _foreign_refused(path):
+            state, plan, told = _state_at(path)
+            doubts = [*told["model"]["doubts"], CUT_SHORT.format(state.step, plan.steps)]
+            record = training_record(state, plan, told["model"]["images"], told["identity"]["data"], doubts, "cpu")
+            save_model(model, state.net, with_record(told["model"]["header"], record))
+        return import_model(model, name, overwrite=overwrite)
+
+
+def _look_at(path: Path) -> Interrupted | None:
+    """Return the training of a checkpoint; None where there is none, or none that says what its model is."""
+    try:
+        with open_tensors(path) as file:
+            told = json.loads(file.texts[HEADER])
+        step, steps = int(told["step"]), int(told["identity"]["steps"])
+        when = datetime.fromtimestamp(path.stat().st_mtime)
+        says_what = "header" in told["model"]
+    except (ModelError, OSError, LookupError, TypeError, ValueError):
+        return None
+    return Interrupted(path, step, steps, when) if says_what and step else None
+
+
+def _is_lost(left: Interrupted) -> bool:
+    """Say whether a training is not under way, and learnt more than its model has, if there is one."""
+    out = left.path.with_name(left.path.name.removesuffix(CHECKPOINT))
+    return left.step > _steps_of(out) and not _is_under_way(out)
+
+
+def _steps_of(model: Path) -> int:
+    try:
+        return int(read_header(model)["training"].get("steps", 0))
+    except ModelError:
+        return 0
+
+
+def _is_under_way(out: Path) -> bool:
+    lock = out.with_name(out.name + LOCK)
+    if not lock.exists():
+        return False
+    try:
+        with locked(lock, "It is under way."):
+            return False
+    except FileError:
+        return True
+
+
+def _state_at(path: Path) -> tuple[State, Plan, Mapping[str, Any]]:
+    """Read all of a checkpoint: the network with the weights to keep, the plan of the training, and what is told."""
+    from napari_tessera.train.checkpoint import DATA, Checkpoint, read_checkpoint
+    from napari_tessera.train.loop import start
+    from napari_tessera.train.plan import Plan, new_network
+    from napari_tessera.trained_model import check_widths
+
+    _, told = read_checkpoint(path)
+    if not told.get("model"):
+        raise InputError(
+            f"{path} was written by an earlier Tessera, and does not say what its model is. Go on with the training "
+            "that wrote it: `tessera train` with the same images and settings."
+        )
+    plan = Plan(**{name: value for name, value in told["identity"].items() if name != DATA})
+    check_widths(plan)
+    state = start(new_network(plan), plan.schedule(), Checkpoint(path, told["identity"]))
+    state.net.load_state_dict(state.kept)
+    return state, plan, told
+
+
+@contextmanager
+def _foreign_refused(path: Path) -> Iterator[None]:
+    """Say plainly of a file that says of itself to be a checkpoint, but holds what none does."""
+    try:
+        yield
+    except ModelError as error:  # of the model that would be written; its path means nothing to anybody
+        reason = str(error).split(" was not written: ")[-1]
+        raise InputError(f"{path} holds nothing that can be a model: {reason}") from error
+    except (FileError, InputError):
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged, or no checkpoint that Tessera wrote: {error}.") from error
