@@ -24,7 +24,7 @@ def press(box, title):
 def test_what_was_learnt_is_saved_and_chosen_to_start_from(left, own_models, open_widget, qtbot):
     widget = open_widget("Train")
     assert not widget.lost.isHidden()
-    assert any("'halves' was interrupted at step 12 of 20" in each for each in said_by(widget.lost))
+    assert any("'halves' was interrupted at step 12 of 40" in each for each in said_by(widget.lost))
     with qtbot.waitSignal(widget.lost.saved, timeout=60_000):
         press(widget.lost, "Save as a model")
     assert read_header(own_models / "halves.safetensors")["training"]["steps"] == 12

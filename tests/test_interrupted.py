@@ -37,7 +37,7 @@ def training(out, **settings):
     image, paint = halves()
     if settings.get("network") == "mask-rcnn":
         paint = np.where(paint == 2, 2 + np.arange(len(paint))[:, None] // 12, paint)
-    checked = painted_settings("nothing", {"steps": 20, "validations": 4, "threads": 1, "device": "cpu", **settings})
+    checked = painted_settings("nothing", {"steps": 40, "validations": 4, "threads": 1, "device": "cpu", **settings})
     return fine_tuning([given_painting(0, image, paint, 2)], out, checked)
 
 
@@ -53,13 +53,13 @@ def cut_short(out, at, **settings):
 
 @pytest.fixture
 def left(own_models):
-    """The checkpoint of a training that was cancelled after step 12 of 20, with validations at steps 5 and 10."""
+    """The checkpoint of a training that was cancelled after step 12 of 40, with validations at steps 5 and 10."""
     return cut_short(own_models / "halves.safetensors", 12, **UNET)
 
 
 def test_what_was_learnt_becomes_a_model(left, own_models):
     (found,) = interrupted()
-    assert (found.name, found.step, found.steps, found.path) == ("halves", 12, 20, left)
+    assert (found.name, found.step, found.steps, found.path) == ("halves", 12, 40, left)
     entry = drive(import_checkpoint(left))
     assert entry.path == own_models / "halves.safetensors"
     tensors, told = read_tensors(left)
@@ -69,7 +69,7 @@ def test_what_was_learnt_becomes_a_model(left, own_models):
         assert torch.equal(value, halved(tensors[f"best/{name}"], name).to(value.dtype))
     assert header["classes"] == ["dark", "bright"]
     assert header["training"]["steps"] == 12
-    assert any("interrupted at step 12 of 20" in each for each in header["training"]["warnings"])
+    assert any("interrupted at step 12 of 40" in each for each in header["training"]["warnings"])
     labels = tessera.unet(halves()[0], model="halves", output="classes")
     assert labels.shape == (160, 160)
 
@@ -128,7 +128,7 @@ def test_a_model_with_less_is_not_all_of_it(left, own_models):
 def test_the_training_goes_on_after_a_model_was_made_of_it(left, own_models):
     drive(import_checkpoint(left, "by then"))
     trained = drive(training(own_models / "halves.safetensors", **UNET))
-    assert trained.header["training"]["steps"] == 20
+    assert trained.header["training"]["steps"] == 40
     assert not left.exists()
 
 
@@ -188,7 +188,7 @@ def test_what_is_no_checkpoint_is_refused(own_models):
 def test_the_command_line_lists_and_imports(left, own_models, capsys):
     assert main(["models"]) == 0
     said = capsys.readouterr().out
-    assert "The training of halves was interrupted at step 12 of 20" in said
+    assert "The training of halves was interrupted at step 12 of 40" in said
     assert f"tessera models import {left}" in said
     assert main(["models", "import", str(left)]) == 0
     assert "Imported halves" in capsys.readouterr().out

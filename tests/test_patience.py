@@ -7,7 +7,7 @@ from napari_tessera.train.checkpoint import State
 
 def history(*scores):
     entries = [{"step": 10 * (index + 1), "score": score} for index, score in enumerate(scores)]
-    return State(None, {}, None, step=10 * len(scores), history=entries)
+    return State(None, {}, None, step=10 * len(scores), history=entries, best={} if entries else None)
 
 
 @pytest.mark.parametrize(

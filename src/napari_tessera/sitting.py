@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_tessera.nn.weights import Network
     from napari_tessera.train.checkpoint import State
     from napari_tessera.train.dataset import Dataset
+    from napari_tessera.train.examples import Example
     from napari_tessera.train.plan import Plan
     from napari_tessera.train.start_from import Start
 
@@ -77,7 +78,7 @@ class Sitting:
             self.validate if self.data.check else None,
             device=self.device, save_seconds=self.settings.save_every, should_stop=self.should_stop,
             begin=partial(begin_with, start=self.start, task=plan.task, classes=classes, seed=plan.seed),
-            watch=partial(self.live.begin, header=self.header, data=self.data),
+            watch=partial(self.live.begin, header=self.header, data=self.data), everything=self.everything,
         )  # fmt: skip
         yield from self.settle_shares(state, plan)
         return state, plan
@@ -93,16 +94,28 @@ class Sitting:
 
         if self.start is not None or not has_even_strokes(plan, self.settings):
             return
-        before = tensors_of(state.net)
-        shares = yield from find_as_much_as_there_is(state.net, self.data.learn, plan.seed)
-        scored = next((entry for entry in state.history if entry["step"] == state.best_step), None)
-        if shares is None or scored is None:
+        before, scored = tensors_of(state.net), state.scores
+        learns_all = bool(scored) and scored["step"] < state.best_step
+        if learns_all:
+            scored = yield from self.validate(state.net)
+        examples = self.everything if learns_all else self.data.learn
+        shares = yield from find_as_much_as_there_is(state.net, examples, plan.seed)
+        if shares is None or not scored:
             return
         scores = yield from self.validate(state.net)
         if scores["score"] < scored["score"] - LARGEST_LOSS_OF_SCORE:
             state.net.load_state_dict(before)
-        else:
+        elif not learns_all:
             scored.update(scores)
+
+    @property
+    def everything(self) -> Sequence[Example]:
+        """What is learnt in the end, paint that was held back among it: in strokes on few images all of it counts.
+
+        A model that is learnt further is held to what it does on paint that it has not learnt, to the end, and so is
+        a training that ends when that gets no better.
+        """
+        return () if self.start is not None or self.settings.patience is not None else self.data.everything
 
     def validate(self, net: Network) -> Job[dict[str, float]]:
         """Score a network on what is held back."""

@@ -17,6 +17,7 @@ from napari_tessera.jobs import Job, Progress
 from napari_tessera.train.advice import advice_on_course
 from napari_tessera.train.lists import words
 from napari_tessera.train.report import Shown, report_page
+from napari_tessera.train.scored import scored_in_words
 from napari_tessera.train.settings import Training
 from napari_tessera.train.sources import TRAIN
 from napari_tessera.validation import Where, segment_all
@@ -176,14 +177,14 @@ def training_record(
     """Say how the model came about; see `dataset.Dataset` on images, digest and doubts."""
     from napari_tessera.train.machine import threads
 
-    scores = next((entry for entry in state.history if entry["step"] == state.best_step), {})
     return {
         "images": images,
         "data_sha256": digest,
         "settings": plan.as_json(),
         "steps": state.step,
         "best_step": state.best_step,
-        "scores": {name: round(value, 4) for name, value in scores.items() if name != "step"},
+        "scores": {name: round(value, 4) for name, value in state.scores.items() if name != "step"},
+        "scored_step": state.scores.get("step"),
         "validations": state.history,
         "seconds": round(state.seconds_in_all),
         "finished": provenance.now(),
@@ -207,6 +208,8 @@ def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         f"- learnt from {len(learnt)} images in {record['best_step']} steps, {record['seconds'] / 60:.0f} minutes",
         f"- validated on {where}: {scores}" if scores else "- not validated",
     ]
+    if said := scored_in_words(record):
+        lines[-1] += f". {said}"
     if header["diameter_px"]:
         lines.append(f"- works at an object diameter of {header['diameter_px']:g} px")
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"

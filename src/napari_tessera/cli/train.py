@@ -18,6 +18,7 @@ from napari_tessera.cli import options
 from napari_tessera.cli.image_options import axis_letters
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Progress, drive
+from napari_tessera.train.scored import scored_in_words
 from napari_tessera.train.settings import DECLARATION, checked_settings
 
 STOPPED = 130
@@ -50,6 +51,8 @@ def main(argv: list[str]) -> int:
     if not arguments.quiet:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items()) or "no score"
         print(f"{trained.path}: the weights of step {record['best_step']}, {scores}")
+        if said := scored_in_words(record):
+            print(said)
         print(f"{trained.report}: curves, settings and examples")
     if not trained.is_finished:
         print(

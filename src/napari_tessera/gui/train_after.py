@@ -18,6 +18,7 @@ from napari_tessera.gui.train_sight import LiveLayer
 from napari_tessera.gui.train_since import ANYTHING, Since
 from napari_tessera.looking_on import Learnt
 from napari_tessera.sight import Seen, looking_at
+from napari_tessera.train.scored import scored_in_words
 
 WIDGETS = {"unet": "U-Net", "mask-rcnn": "Mask R-CNN"}
 """Widgets by the network that they run."""
@@ -61,7 +62,8 @@ class AfterTraining(QObject):
         """Show what came of a training."""
         self.learnt = learnt
         name = learnt.trained.path.stem
-        self.panel.outcome.show_outcome(name, self.widget_title, learnt.scores_before, learnt.scores)
+        said = scored_in_words(learnt.trained.header["training"])
+        self.panel.outcome.show_outcome(name, self.widget_title, learnt.scores_before, learnt.scores, said)
         self.look()
 
     def forget(self) -> None:

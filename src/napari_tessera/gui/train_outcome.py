@@ -88,10 +88,12 @@ class Outcome(QWidget):
         layout.addWidget(self.open_button)
         self.hide()
 
-    def show_outcome(self, name: str, widget: str, before: Mapping[str, float], after: Mapping[str, float]) -> None:
-        """Show the scores of the model to start from, and those of the one that was trained."""
+    def show_outcome(
+        self, name: str, widget: str, before: Mapping[str, float], after: Mapping[str, float], said: str = ""
+    ) -> None:
+        """Show the scores of the model to start from, and those of the one that was trained, of which `said` tells."""
         rows = list(headline(before, after))
-        scored = f" Scores {ON_PAINT}:" if rows else NO_SCORE
+        scored = f" {said} Scores {ON_PAINT}:".replace("  ", " ") if rows else NO_SCORE
         worse = WORSE if before and after and after["score"] < before["score"] - LOST_SCORE else ""
         self.saved.setText(f'Saved as "{name}", and in the list of the {widget} widget.{scored}{worse}')
         self.open_button.setText(f"Open in {widget}")

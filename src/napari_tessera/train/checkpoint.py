@@ -61,8 +61,14 @@ class State:
 
     @property
     def best_step(self) -> int:
-        """The step whose weights are kept: that of the best validation, or the last one without validation."""
-        return int(max(self.history, key=lambda entry: entry["score"])["step"]) if self.history else self.step
+        """The step whose weights are kept: that of the best validation, or the last one, see `kept`."""
+        return self.step if self.best is None else int(max(self.history, key=lambda entry: entry["score"])["step"])
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores, with their step, of the weights that are kept, or of those that went on to learn all there is."""
+        of_step = max((entry["step"] for entry in self.history if entry["step"] <= self.best_step), default=None)
+        return next((entry for entry in self.history if entry["step"] == of_step), {})
 
     def has_settled(self, patience: int | None) -> bool:
         """Say whether the last `patience` validations were no better than one before; never so without patience."""
@@ -81,7 +87,7 @@ class State:
 
     @property
     def kept(self) -> dict[str, Tensor]:
-        """The weights that are kept."""
+        """The weights that are kept: the best by validation; without one, and after learning all, the averaged ones."""
         return self.average if self.best is None else self.best
 
 

@@ -38,6 +38,8 @@ class Dataset:
         SHA-256 over names, splits, pixels and labels.
     doubts : sequence of str
         What is probably not meant; see `doubts`.
+    everything : list of Example
+        Of painted classes, what is to learn and what is held back together; empty where nothing is held back.
     """
 
     learn: list[Example]
@@ -47,6 +49,7 @@ class Dataset:
     n_classes: int
     digest: str
     doubts: Sequence[str] = ()
+    everything: Sequence[Example] = ()
 
     @property
     def names(self) -> dict[str, list[str]]:

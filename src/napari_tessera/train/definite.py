@@ -26,7 +26,7 @@ BATCH = 4
 WIDTHS_FOR_STROKES = (16, 32, 64)
 PATCH_FOR_STROKES_PX = 48
 BATCH_FOR_STROKES = {2: 8, 3: 4}
-INTENSITY_CHANGES_FOR_STROKES = 0.2
+INTENSITY_CHANGES_FOR_STROKES = 0.6
 """Of classes from paint: strokes are few and narrow, so that a small network learns soonest on many small patches."""
 DIAMETER_PX = {2: 32.0, 3: 16.0}
 

@@ -40,6 +40,7 @@ def train(
     validate: Validate | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     watch: Callable[[State], None] = lambda _: None,
+    draw_of_all: Draw | None = None,
 ) -> Job[State]:
     """Train a network; resume from `checkpoint` if its file exists.
 
@@ -60,11 +61,14 @@ def train(
         Asked after each step; if it says so, the run ends there, with the best weights so far.
     watch : function (State)
         Given the state before the first step; between steps it may be looked at.
+    draw_of_all : function (numpy Generator) -> batch, optional
+        Draws from `Schedule.all_from` on, also from what was held back to validate on.
 
     Returns
     -------
     State
-        Its `net`, in eval mode, has the best averaged weights (the last ones without `validate`).
+        Its `net`, in eval mode, has the best averaged weights; the last ones without `validate`, and where all is
+        learnt in the end.
 
     Yields
     ------
@@ -85,7 +89,7 @@ def train(
     saved = time.monotonic()
     try:
         while is_under_way(state, schedule, validate):
-            report = yield from advance(state, draw, loss_parts, schedule, checkpoint, validate)
+            report = yield from advance(state, draw, loss_parts, schedule, checkpoint, validate, draw_of_all)
             is_milestone = "score" in report or state.step == schedule.steps
             if is_milestone or time.monotonic() - saved >= schedule.save_seconds:
                 save(state, checkpoint)
@@ -130,7 +134,8 @@ def save(state: State, checkpoint: Checkpoint | None) -> None:
 
 def validation_is_due(state: State, schedule: Schedule, validate: Validate | None) -> bool:
     """Say whether the weights of this very step are to be scored and have not been."""
-    is_time = state.step > 0 and (state.step % schedule.validate_every == 0 or state.step == schedule.steps)
+    last = schedule.steps if schedule.all_from is None else schedule.all_from
+    is_time = 0 < state.step <= last and (state.step % schedule.validate_every == 0 or state.step == last)
     is_done = bool(state.history) and state.history[-1]["step"] == state.step
     return validate is not None and is_time and not is_done
 
@@ -142,9 +147,12 @@ def advance(
     schedule: Schedule,
     checkpoint: Checkpoint | None,
     validate: Validate | None,
+    draw_of_all: Draw | None = None,
 ) -> Job[dict[str, float]]:
     """Validate if that is due, otherwise take a step; return what is to be told of it."""
     if validate is None or not validation_is_due(state, schedule, validate):
+        if draw_of_all is not None and schedule.all_from is not None and state.step >= schedule.all_from:
+            draw, state.best = draw_of_all, None
         device = describe(next(state.net.parameters()).device.type)
         with in_plain_words(device.title, "choose a smaller `patch` or `batch`"):
             return take_step(state, draw, loss_parts, schedule)

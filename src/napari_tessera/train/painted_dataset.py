@@ -41,7 +41,7 @@ def painted_dataset(paintings: Sequence[Painting], settings: Training, start: St
     advised = advice_on_paint(found.pixels, words(settings.classes), found.learn, lessons.diameter_px, found.reason)
     advised += advice_on_images(found.learn)
     said = [*doubted, *(each.text for each in advised)]
-    return Dataset(found.learn, found.check, kind, n_channels, max(found.pixels), digest, said)
+    return Dataset(found.learn, found.check, kind, n_channels, max(found.pixels), digest, said, found.everything)
 
 
 def kind_of_paintings(paintings: Sequence[Painting], start: Start | None) -> tuple[Kind, int]:

@@ -44,12 +44,15 @@ class FromPaint:
         Painted pixels of each number, in all images together.
     reason : str
         Why nothing is held back to validate on; empty where something is.
+    everything : list of Example
+        See `dataset.Dataset`.
     """
 
     learn: list[Example]
     check: list[Example]
     pixels: Mapping[int, int]
     reason: str = ""
+    everything: Sequence[Example] = ()
 
 
 def painted_examples(paintings: Sequence[Painting], lessons: Lessons) -> Job[FromPaint]:
@@ -73,12 +76,16 @@ def painted_examples(paintings: Sequence[Painting], lessons: Lessons) -> Job[Fro
     pixels = dict(counted(paints))
     if reason := says_nothing(check, lessons.task):
         return FromPaint(learn, [], pixels, reason)
-    return FromPaint(learn, check, pixels, "" if check else held.reason)
+    everything: list[Example] = []
+    if held.zones and lessons.task == "classes":
+        whole = replace(reader, held=HeldOut("classes"))
+        everything = yield from part_of(whole.to_learn(of_learning), 3, 0, 3)
+    return FromPaint(learn, check, pixels, "" if check else held.reason, everything)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the windows of images around their paint."""
+    """Reads the windows of images around their paint; each window once."""
 
     paintings: Sequence[Painting]
     lessons: Lessons
@@ -87,6 +94,7 @@ class Reader:
     sizes: Mapping[Where, np.ndarray]
     held: HeldOut
     levels: dict[Where, Levels] = field(default_factory=dict)
+    images: dict[str, np.ndarray] = field(default_factory=dict)
 
     def to_learn(self, paints: Sequence[Paint]) -> Job[list[Example]]:
         """Return windows with what is to be learnt, and the places where patches are drawn."""
@@ -151,11 +159,14 @@ class Reader:
         painting = self.paintings[index]
         if paint.where not in self.levels:
             self.levels[paint.where] = yield from painting.measure(place, self.lessons.kind)
-        image = read_window(painting.image, place, window)
-        if not np.isfinite(image).all():
-            raise InputError(f"{painting.name} holds NaN or infinity. Replace them, or leave the image out.")
+        key = f"{paint.where} {window}"
+        if key not in self.images:
+            image = read_window(painting.image, place, window)
+            if not np.isfinite(image).all():
+                raise InputError(f"{painting.name} holds NaN or infinity. Replace them, or leave the image out.")
+            self.images[key] = image.astype(np.float32) if image.dtype == np.float16 else image
         return Example(
-            image.astype(np.float32) if image.dtype == np.float16 else image,
+            self.images[key],
             labels,
             self.levels[paint.where],
             sizes * paint.anisotropy,

@@ -39,6 +39,8 @@ from napari_tessera.train.targets import HEADS
 PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
 FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25}
 """Share of the patches of objects at scales far from the usual; see `Sampling.native_share`."""
+ALL_FROM = 0.5
+"""Share of the steps after which strokes that were held back are learnt, too."""
 
 
 @dataclass(frozen=True)
@@ -147,22 +149,27 @@ class Plan:
             return common
         return replace(common, diameter_px=None, size_spread=0.15, native_share=0, dim_share=0, needs_margin=False)
 
-    def schedule(self, save_seconds: float = 60.0) -> Schedule:
-        """Cool down over the second half; from a model learn slowly, so that little is forgotten."""
+    def schedule(self, save_seconds: float = 60.0, *, learns_all: bool = False) -> Schedule:
+        """Cool down over the second half; from a model learn slowly, so that little is forgotten.
+
+        `learns_all` says whether what was held back is learnt, too, in the end.
+        """
         usual = PEAK_RATES[self.network]
         slower = RATE_FOR_KNOWN if self.rehearsal else share_of_rate(self.start, self.task)
         rate = self.learning_rate or usual * slower
+        all_from = max(1, round(ALL_FROM * self.steps)) if learns_all else None
         return Schedule(
             self.steps,
             peak_rate=rate,
             warm_steps=min(200, self.steps // 10),
             cool_steps=self.steps // 2,
-            validate_every=max(1, -(-self.steps // self.validations)),
+            validate_every=max(1, -(-(all_from or self.steps) // self.validations)),
             save_seconds=save_seconds,
             mixed=self.mixed,
             seed=self.seed,
             keeps_statistics=self.start is not None and (rate < usual or self.rehearsal > 0),
             patience=self.patience,
+            all_from=all_from,
         )
 
 
@@ -177,19 +184,22 @@ def learn(
     should_stop: Callable[[], bool] = lambda: False,
     begin: Callable[[Network], None] = lambda _: None,
     watch: Callable[[State], None] = lambda _: None,
+    everything: Sequence[Example] = (),
 ) -> Job[State]:
     """Train a network as planned; see `loop.train` for what it yields and returns.
 
-    `begin` may give the network other weights than random ones, before it learns.
+    `begin` may give the network other weights than random ones, before it learns. `everything` is learnt in the end,
+    with what was held back until then.
     """
     net = new_network(plan, device)
     begin(net)
     draw, loss_parts = task_of(plan, examples, torch.device(device))
-    schedule = plan.schedule(save_seconds)
+    schedule = plan.schedule(save_seconds, learns_all=bool(everything))
     if plan.rehearsal and plan.learning_rate is None and plan.network == "unet":
         share = yield from share_of_rate_for(net, draw, loss_parts, schedule, plan.rehearsal)
         schedule = replace(schedule, peak_rate=PEAK_RATES[plan.network] * share)
-    return (yield from train(net, draw, loss_parts, schedule, checkpoint, validate, should_stop, watch))
+    draw_of_all = task_of(plan, everything, torch.device(device))[0] if everything else None
+    return (yield from train(net, draw, loss_parts, schedule, checkpoint, validate, should_stop, watch, draw_of_all))
 
 
 def new_network(plan: Plan, device: str = "cpu") -> Network:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from napari_tessera.overlay import outlines
 from napari_tessera.train.curves import chart
+from napari_tessera.train.scored import scored_in_words
 
 TRUTH_COLOUR, FOUND_COLOUR, BOTH_COLOUR = (255, 210, 0), (255, 0, 200), (255, 255, 255)
 LARGEST_PX = 640
@@ -59,6 +60,7 @@ def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]]
     """
     record = header["training"]
     best = f"The weights of step {record['best_step']} of {record['settings']['steps']} were kept."
+    best = f"{best} {scored_in_words(record)}".rstrip()
     parts = [
         f"<h1>{escape(header['name'])}</h1><p>{escape(header['title'])}</p><p>{best}</p>",
         *(f"<p><strong>Warning: {escape(doubt)}</strong></p>" for doubt in record.get("warnings", ())),

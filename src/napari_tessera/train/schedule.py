@@ -46,6 +46,9 @@ class Schedule:
         few images of one kind say little about those of others.
     patience : int or None
         Validations without a better score after which the training ends.
+    all_from : int or None
+        Step from which what was held back is learnt, too; then nothing is validated any more, and the last weights are
+        kept. None: it is held back to the end.
     """
 
     steps: int
@@ -60,6 +63,7 @@ class Schedule:
     mixed: bool = False
     keeps_statistics: bool = False
     patience: int | None = None
+    all_from: int | None = None
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""

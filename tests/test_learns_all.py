@@ -1,0 +1,106 @@
+"""Strokes that are held back are learnt in the end, too; what is said of the scores stays true."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_interrupted import UNET, halves, training
+
+from napari_tessera.jobs import drive
+from napari_tessera.nn.weights import load_model
+from napari_tessera.painted_images import painting_of
+from napari_tessera.train.painted_examples import painted_examples
+from napari_tessera.train.painting import Lessons
+from napari_tessera.train.scored import scored_in_words
+
+
+def examples(task="classes", share=0.15, paint=None):
+    image, strokes = halves()
+    lessons = Lessons(task, 2, 64, 32.0 if task == "objects" else None, "channels", share, 0, None)
+    return drive(painted_examples([painting_of("halves", image, strokes if paint is None else paint, 2)], lessons))
+
+
+def painted_px(examples):
+    return sum(np.count_nonzero(each.labels) for each in examples)
+
+
+def test_everything_is_all_paint():
+    found = examples()
+    assert painted_px(found.learn) < painted_px(found.everything) == np.count_nonzero(halves()[1])
+    assert painted_px(found.check) > 0
+    shown = np.concatenate([each.labels.ravel() for each in found.everything])
+    assert set(np.unique(shown)) == {0, 1, 2}
+
+
+def test_an_image_is_held_in_memory_once():
+    found = examples()
+    assert found.everything[0].image is found.learn[0].image
+
+
+def test_places_to_draw_from_are_those_of_all_paint():
+    found = examples()
+    assert len(found.everything[0].places) >= len(found.learn[0].places)
+    labels = found.everything[0].labels
+    assert all(labels[tuple(place.astype(int))] > 0 for place in found.everything[0].places)
+
+
+@pytest.mark.parametrize(("task", "share"), [("classes", 0.0), ("objects", 0.15)])
+def test_there_is_no_more_than_what_is_learnt_where_strokes_are_not_held_back(task, share):
+    paint = np.where(halves()[1] > 1, 2 + np.arange(160)[:, None] // 12, halves()[1])
+    assert not examples(task, share, paint if task == "objects" else None).everything
+
+
+@pytest.fixture
+def trained(tmp_path):
+    return drive(training(tmp_path / "a.safetensors", **UNET))
+
+
+def test_it_is_said_which_step_was_scored(trained):
+    record = trained.header["training"]
+    assert (record["best_step"], record["scored_step"]) == (40, 20)
+    assert max(each["step"] for each in record["validations"]) == 20
+    assert "those of step 20" in scored_in_words(record)
+    assert "those of step 20" in trained.report.read_text()
+    assert "those of step 20" in trained.header["card"]
+
+
+def test_with_patience_the_best_by_validation_is_kept(tmp_path):
+    record = drive(training(tmp_path / "a.safetensors", patience=50, **UNET)).header["training"]
+    assert record["validations"][-1]["step"] == 40
+    assert record["best_step"] == record["scored_step"]
+    assert not scored_in_words(record)
+
+
+def test_what_was_held_back_makes_a_difference(trained, tmp_path):
+    other = drive(training(tmp_path / "b.safetensors", patience=50, **UNET))
+    ours, theirs = (load_model(each.path)[0].state_dict() for each in (trained, other))
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("at", [13, 20, 21, 33])
+def test_a_training_that_was_interrupted_ends_with_the_same_weights(trained, tmp_path, at):
+    out = tmp_path / "b.safetensors"
+    job = training(out, **UNET)
+    for step in job:
+        if isinstance(step.data, dict) and "loss" in step.data and step.data["step"] == at:
+            break
+    job.close()
+    again = drive(training(out, **UNET))
+    ours, theirs = (load_model(each.path)[0].state_dict() for each in (trained, again))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert again.header["training"]["scores"] == trained.header["training"]["scores"]
+
+
+def test_stopped_after_all_is_learnt_the_last_weights_are_kept(tmp_path):
+    image, paint = halves()
+    from napari_tessera.fine_tuning import fine_tuning, given_painting, painted_settings
+
+    settings = painted_settings("nothing", {"steps": 40, "validations": 4, "threads": 1, "device": "cpu", **UNET})
+    asked = iter(range(10**6))
+    job = fine_tuning([given_painting(0, image, paint, 2)], tmp_path / "a.safetensors", settings,
+                      should_stop=lambda: next(asked) >= 28)  # fmt: skip
+    record = drive(job).header["training"]
+    assert 20 < record["steps"] < 40
+    assert record["best_step"] == record["steps"]
+    assert record["scored_step"] == 20
