@@ -104,3 +104,10 @@ def test_stopped_after_all_is_learnt_the_last_weights_are_kept(tmp_path):
     assert 20 < record["steps"] < 40
     assert record["best_step"] == record["steps"]
     assert record["scored_step"] == 20
+
+
+def test_of_images_that_are_painted_fully_enough_is_left_to_be_held_back_to_the_end():
+    paint = np.where(np.arange(160) < 80, 1, 2) * np.ones((160, 1), np.uint8)
+    found = examples(paint=paint.astype(np.uint8))
+    assert found.check
+    assert not found.everything

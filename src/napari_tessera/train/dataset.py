@@ -39,7 +39,8 @@ class Dataset:
     doubts : sequence of str
         What is probably not meant; see `doubts`.
     everything : list of Example
-        Of painted classes, what is to learn and what is held back together; empty where nothing is held back.
+        Of classes painted by a few strokes, what is to learn and what is held back together; empty where nothing is
+        held back.
     """
 
     learn: list[Example]

@@ -10,6 +10,7 @@ import torch
 from napari_tessera.errors import ParameterError
 from napari_tessera.nn.device import low_precision
 from napari_tessera.train.dataset import Dataset
+from napari_tessera.train.examples import has_few_strokes
 from napari_tessera.train.lists import numbers
 from napari_tessera.train.plan import Plan
 from napari_tessera.train.rehearsal import rehearsal_for
@@ -26,7 +27,7 @@ BATCH = 4
 WIDTHS_FOR_STROKES = (16, 32, 64)
 PATCH_FOR_STROKES_PX = 48
 BATCH_FOR_STROKES = {2: 8, 3: 4}
-INTENSITY_CHANGES_FOR_STROKES = 0.6
+INTENSITY_CHANGES_FOR_STROKES, INTENSITY_CHANGES_FOR_PAINT = 0.6, 0.2
 """Of classes from paint: strokes are few and narrow, so that a small network learns soonest on many small patches."""
 DIAMETER_PX = {2: 32.0, 3: 16.0}
 
@@ -59,7 +60,7 @@ def plan_for(settings: Training, data: Dataset, device: str, start: Start | None
         learning_rate=settings.learning_rate,
         rehearsal=rehearsal_for(settings, start),
         validations=settings.validations,
-        intensity_changes=intensity_changes(settings),
+        intensity_changes=intensity_changes(settings, data),
         loss=settings.loss,
         mask_loss=settings.mask_loss,
         gamma=settings.gamma,
@@ -108,11 +109,16 @@ def is_strokes(settings: Training) -> bool:
     return settings.painted and settings.task == "classes"
 
 
-def intensity_changes(settings: Training) -> float:
-    """Return how strongly brightness and the like are changed at random; little where images are of one kind."""
-    if settings.intensity_changes is None:
-        return INTENSITY_CHANGES_FOR_STROKES if is_strokes(settings) else 1.0
-    return settings.intensity_changes
+def intensity_changes(settings: Training, data: Dataset) -> float:
+    """Return how strongly brightness and the like are changed at random.
+
+    Little where images are of one kind; more where a few strokes would be learnt by heart.
+    """
+    if settings.intensity_changes is not None:
+        return settings.intensity_changes
+    if not is_strokes(settings):
+        return 1.0
+    return INTENSITY_CHANGES_FOR_STROKES if has_few_strokes(data.learn) else INTENSITY_CHANGES_FOR_PAINT
 
 
 def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,8 @@ ENCLOSED_SHARE = 0.2
 """An object that encloses others of more than this share of its own area is an outline, not an object."""
 MOST_CLASSES = 50
 PLACES_PER_CLASS = 500
+MOST_OF_STROKES = 0.25
+"""Share of what is read around paint that is painted, above which it is more than a few strokes."""
 
 
 @dataclass(frozen=True)
@@ -194,3 +197,9 @@ def painted_objects(labels: np.ndarray) -> np.ndarray:
         if (labels[window][hole] > 0).sum() > ENCLOSED_SHARE * own.sum():
             painted[window][own] = NOT_PAINTED
     return painted
+
+
+def has_few_strokes(examples: Sequence[Example]) -> bool:
+    """Say whether so little is painted that a network learns it by heart long before it knows the image."""
+    painted = sum(int(np.count_nonzero(each.labels)) for each in examples)
+    return painted < MOST_OF_STROKES * sum(each.labels.size for each in examples)

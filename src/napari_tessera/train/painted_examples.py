@@ -12,7 +12,7 @@ import numpy as np
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.nn.intensity import Levels
-from napari_tessera.train.examples import PLACES_PER_CLASS, Example, centres
+from napari_tessera.train.examples import PLACES_PER_CLASS, Example, centres, has_few_strokes
 from napari_tessera.train.held_out import HeldOut, hold_out
 from napari_tessera.train.paint import Paint, Where, counted
 from napari_tessera.train.paint_regions import Window, clipped, grown, inside, read_window, shifted, smallest_window
@@ -77,7 +77,7 @@ def painted_examples(paintings: Sequence[Painting], lessons: Lessons) -> Job[Fro
     if reason := says_nothing(check, lessons.task):
         return FromPaint(learn, [], pixels, reason)
     everything: list[Example] = []
-    if held.zones and lessons.task == "classes":
+    if held.zones and lessons.task == "classes" and has_few_strokes(learn):
         whole = replace(reader, held=HeldOut("classes"))
         everything = yield from part_of(whole.to_learn(of_learning), 3, 0, 3)
     return FromPaint(learn, check, pixels, "" if check else held.reason, everything)

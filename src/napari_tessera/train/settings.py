@@ -89,7 +89,8 @@ class Training:
     intensity_changes : float
         How strongly brightness, contrast, sharpness and noise of the patches are changed at random: more for images of
         many microscopes, less where outlines in the labels follow the glow around objects; 0 leaves them as they are.
-        Auto: 1, and 0.6 for painted classes, since what is painted on are mostly images of one kind.
+        Auto: 1; of painted classes, since what is painted on are mostly images of one kind, 0.2, and 0.6 for strokes
+        on less than a quarter of it, so that they are not learnt by heart.
     balance : str
         Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
         than their number alone would have it.
