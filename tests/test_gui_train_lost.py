@@ -5,6 +5,7 @@ from qtpy.QtWidgets import QLabel, QPushButton
 from test_gui_train import paint_halves
 from test_interrupted import UNET, cut_short
 
+from napari_tessera.interrupted import interrupted
 from napari_tessera.io.model_file import read_header
 
 
@@ -32,7 +33,7 @@ def test_what_was_learnt_is_saved_and_chosen_to_start_from(left, own_models, ope
     assert widget.lost.isHidden()
     values = widget.form.values
     assert (values["start_from"], values["task"], values["network"]) == ("halves", "classes", "unet")
-    assert "the model 'halves' now" in widget.bar.message.text()
+    assert "step 5 are the model 'halves' now" in widget.bar.message.text()
 
 
 def test_a_model_of_that_name_is_not_replaced(left, own_models, open_widget, qtbot):
@@ -60,8 +61,17 @@ def test_what_cannot_be_saved_says_why_and_stays(left, open_widget, qtbot):
     left.write_bytes(left.read_bytes()[:-100])
     with qtbot.waitSignal(widget.lost.failed, timeout=60_000):
         press(widget.lost, "Save as a model")
-    assert "cannot be read" in widget.bar.message.text()
+    assert "damaged" in widget.bar.message.text()
     assert left.exists()
+
+
+def test_what_another_window_dealt_with_is_offered_no_longer(left, open_widget, qtbot):
+    widget = open_widget("Train")
+    left.unlink()
+    with qtbot.waitSignal(widget.lost.failed):
+        press(widget.lost, "Save as a model")
+    assert "not there any more" in widget.bar.message.text()
+    assert widget.lost.isHidden()
 
 
 def test_a_training_that_was_stopped_leaves_no_checkpoint_when_its_widget_closes(
@@ -75,6 +85,7 @@ def test_a_training_that_was_stopped_leaves_no_checkpoint_when_its_widget_closes
         widget.stop()
     left = own_models / "fine-tuned.safetensors.checkpoint"
     assert left.exists()
+    assert not interrupted()
     viewer.window.remove_dock_widget(widget)
     assert not left.exists()
     assert (own_models / "fine-tuned.safetensors").exists()

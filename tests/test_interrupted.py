@@ -180,8 +180,10 @@ def test_what_is_no_checkpoint_is_refused(own_models):
     own_models.mkdir(exist_ok=True)
     path = own_models / f"x.safetensors{CHECKPOINT}"
     path.write_bytes(b"\x80\x04K\x01." * 100)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(ModelError, match="never opens these"):
         drive(import_checkpoint(path))
+    with pytest.raises(ModelError, match="There is no file"):
+        drive(import_checkpoint(own_models / "y.safetensors.checkpoint"))
     assert not interrupted()
 
 

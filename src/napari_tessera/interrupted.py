@@ -102,18 +102,21 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
     Raises
     ------
     InputError
-        If this is no checkpoint, damaged, or written by an earlier Tessera.
-    ModelError, ParameterError, FileError
+        If this is no checkpoint, or written by an earlier Tessera.
+    ModelError
+        If it is missing or damaged, or the name is taken.
+    ParameterError, FileError
         As `catalogue.import_model`.
     """
     from napari_tessera.nn.loading import load_torch
 
     yield from load_torch()
-    from napari_tessera.nn.weights import save_model
+    from napari_tessera.nn.weights import read_tensors, save_model
     from napari_tessera.trained_model import training_record, with_record
 
     yield Progress(0, 1, "Reading the checkpoint")
     path = Path(path)
+    read_tensors(path)
     with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
         model = Path(folder) / f"model{ENDING}"
         with _foreign_refused(path):

@@ -128,6 +128,8 @@ def bring_in(arguments: argparse.Namespace) -> None:
     file, name, overwrite = arguments.file, arguments.name, arguments.overwrite
     if file.name.endswith(CHECKPOINT):
         entry = drive(import_checkpoint(file, name, overwrite=overwrite))
+        step = entry.header["training"]["best_step"]
+        print(f"The weights of step {step}. {file} is not needed any more, unless the training is to go on.")
     else:
         entry = import_model(file, name, overwrite=overwrite)
     print(f"Imported {entry.name}: {entry.path}")

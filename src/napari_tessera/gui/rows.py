@@ -65,7 +65,9 @@ class AsTallAsContent(QScrollArea):
         """Return the content's size, with its lines broken as the width beside a scroll bar demands."""
         hint, layout, bar = self._content.sizeHint(), self._content.layout(), self.verticalScrollBar()
         if layout is not None and bar is not None and layout.hasHeightForWidth():
-            hint.setHeight(layout.totalHeightForWidth(self.width() - bar.sizeHint().width()))
+            needed = layout.totalHeightForWidth(self.width() - bar.sizeHint().width())
+            # Qt makes the content no less tall than this, which it works out for lines broken at another width.
+            hint.setHeight(max(needed, self._content.minimumSizeHint().height()))
         return hint
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:

@@ -18,6 +18,7 @@ from napari_tessera.io.model_file import ENDING
 from napari_tessera.jobs import Job
 
 MOST_SHOWN = 3
+GONE = "What the training of {!r} had learnt is not there any more: another window saved, discarded or finished it."
 
 
 class LostBox(QWidget):
@@ -59,7 +60,10 @@ class LostBox(QWidget):
 
     def save(self, lost: Interrupted) -> None:
         """Save what a training had learnt as a model, in a thread; its checkpoint is not needed any more."""
-        if not self.runner.is_running:
+        if not lost.path.exists():
+            self.failed.emit(FileError(GONE.format(lost.name)))
+            self.refresh()
+        elif not self.runner.is_running:
             self.runner.start(_saving(lost))
 
     def discard(self, lost: Interrupted) -> None:

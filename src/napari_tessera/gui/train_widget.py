@@ -191,8 +191,10 @@ class TrainWidget(TrainPanel):
         self._on_ended()
         self._show_course()
         self.after.begin(replace(learnt, scores_before=self.course.before))
-        how = "Trained" if learnt.trained.is_finished else "Stopped: the best so far is saved"
         record = learnt.trained.header["training"]
+        is_last = record["best_step"] == record["steps"]
+        stopped = f"Stopped: {'what was learnt' if is_last else 'the best so far'} is saved"
+        how = "Trained" if learnt.trained.is_finished else stopped
         kept = f"The weights of step {record['best_step']} were kept, {record['seconds']} s of training."
         self.bar.say(f"{how}. {kept}{self._aside}")
         self.bar.offer_to_go_on(not learnt.trained.is_finished)
@@ -225,7 +227,8 @@ class TrainWidget(TrainPanel):
         self.form.start_from(entry.header, entry.name)
         self.name.value = free_name()
         self.bar.say(
-            f"What was learnt is the model {entry.name!r} now. Press Train to go on from it, on the same paint."
+            f"The weights of step {entry.header['training']['best_step']} are the model {entry.name!r} now, and chosen "
+            "to start from. To go on, choose an image and its paint, and press Train."
         )
 
     def _choose(self, layer: Labels) -> bool:

@@ -175,5 +175,5 @@ def _on_scores(scores: Sequence[float]) -> Iterator[Advice]:
         yield Advice(
             "learnt by heart",
             "The loss falls, but the score on the paint held back does, too: the network learns the paint by heart. "
-            "Paint in more places; the best weights so far are kept.",
+            "Paint in more places, or train for less long.",
         )
