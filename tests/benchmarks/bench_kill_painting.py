@@ -115,7 +115,7 @@ def paint_and_train(folder):
     widget.pairs.first.new_button.click()
     often = {"save_every": SECONDS_BETWEEN_CHECKPOINTS}
     job = widget.job
-    widget.job = lambda lesson: job(replace(lesson, settings={**lesson.settings, **often}))
+    widget.job = lambda lesson, should_stop: job(replace(lesson, settings={**lesson.settings, **often}), should_stop)
     layer = widget.pairs.first.paint
     layer.brush_size = 3
     with (folder / "notes.jsonl").open("w") as notes:
