@@ -116,11 +116,11 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
 
     yield Progress(0, 1, "Reading the checkpoint")
     path = Path(path)
-    read_tensors(path)
+    _, told = read_tensors(path)
     with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
         model = Path(folder) / f"model{ENDING}"
         with _foreign_refused(path):
-            state, plan, told = _state_at(path)
+            state, plan = _state_of(path, told)
             doubts = [*told["model"]["doubts"], CUT_SHORT.format(state.step, plan.steps)]
             record = training_record(state, plan, told["model"]["images"], told["identity"]["data"], doubts, "cpu")
             save_model(model, state.net, with_record(told["model"]["header"], record))
@@ -164,14 +164,13 @@ def _is_under_way(out: Path) -> bool:
         return True
 
 
-def _state_at(path: Path) -> tuple[State, Plan, Mapping[str, Any]]:
-    """Read all of a checkpoint: the network with the weights to keep, the plan of the training, and what is told."""
-    from napari_tessera.train.checkpoint import DATA, Checkpoint, read_checkpoint
+def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, Plan]:
+    """Return what a checkpoint tells of: the network with the weights to keep, and the plan of the training."""
+    from napari_tessera.train.checkpoint import DATA, Checkpoint
     from napari_tessera.train.loop import start
     from napari_tessera.train.plan import Plan, new_network
     from napari_tessera.trained_model import check_widths
 
-    _, told = read_checkpoint(path)
     if not told.get("model"):
         raise InputError(
             f"{path} was written by an earlier Tessera, and does not say what its model is. Go on with the training "
@@ -181,7 +180,7 @@ def _state_at(path: Path) -> tuple[State, Plan, Mapping[str, Any]]:
     check_widths(plan)
     state = start(new_network(plan), plan.schedule(), Checkpoint(path, told["identity"]))
     state.net.load_state_dict(state.kept)
-    return state, plan, told
+    return state, plan
 
 
 @contextmanager
