@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_tessera.catalogue import shipped_models
 from napari_tessera.errors import FileError
 from napari_tessera.gui.train_name import free_name
-from napari_tessera.gui.train_rescue import offer
+from napari_tessera.gui.train_rescue import exchanged, offer
 from napari_tessera.gui.worker import Runner
 from napari_tessera.interrupted import Interrupted, import_checkpoint, interrupted
 from napari_tessera.io.model_entry import ModelEntry
@@ -45,17 +45,11 @@ class LostBox(QWidget):
 
     def refresh(self) -> None:
         """Show what there is by now."""
-        for line in self._lines:
-            self._layout.removeWidget(line)
-            line.hide()
-            line.deleteLater()
         try:
             found = interrupted()[:MOST_SHOWN]
         except OSError:
             found = []
-        self._lines = [self._line(lost) for lost in found]
-        for line in self._lines:
-            self._layout.addWidget(line)
+        self._lines = exchanged(self._layout, self._lines, [self._line(lost) for lost in found])
         self.setVisible(bool(found))
 
     def save(self, lost: Interrupted) -> None:

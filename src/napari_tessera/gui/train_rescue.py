@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -48,17 +48,11 @@ class RescueBox(QWidget):
 
     def refresh(self) -> None:
         """Show what there is by now."""
-        for line in self._lines:
-            self._layout.removeWidget(line)
-            line.hide()
-            line.deleteLater()
         try:
             found = [saved for saved in left_over() if saved.folder not in self._in_use][:MOST_SHOWN]
         except OSError:
             found = []
-        self._lines = [self._line(saved) for saved in found]
-        for line in self._lines:
-            self._layout.addWidget(line)
+        self._lines = exchanged(self._layout, self._lines, [self._line(saved) for saved in found])
         self.setVisible(bool(found))
 
     def restore(self, saved: Saved) -> None:
@@ -107,3 +101,14 @@ def offer(text: str, actions: Mapping[str, Callable[[], None]]) -> QWidget:
 
 def _do(action: Callable[[], None], *_: object) -> None:
     action()
+
+
+def exchanged(layout: QVBoxLayout, old: Sequence[QWidget], new: list[QWidget]) -> list[QWidget]:
+    """Put new lines where old ones were, and return them."""
+    for line in old:
+        layout.removeWidget(line)
+        line.hide()
+        line.deleteLater()
+    for line in new:
+        layout.addWidget(line)
+    return new
