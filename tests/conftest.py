@@ -22,6 +22,15 @@ except ImportError as error:
     pytest.exit(f"Qt cannot start ({error}). This helps (system packages by their names in Debian):\n  {advice}", 1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def settings_after_a_test(tmp_path_factory):
+    """Keep settings out of the user's own file that a widget remembers after its test has ended."""
+    path = tmp_path_factory.mktemp("settings") / "settings.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_tessera.gui.settings.settings_path", lambda: path)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def settings_file(tmp_path, monkeypatch):
     """Keep the settings that a test remembers out of the user's own file."""

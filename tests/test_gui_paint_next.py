@@ -136,9 +136,16 @@ def test_a_damaged_model_is_a_kind_sentence(box, find, model):
     assert "should not have happened" not in box.message.text()
 
 
+def test_a_double_click_looks_and_does_not_cancel(box, qtbot, viewer):
+    box.find_button.click()
+    box.find_button.click()
+    qtbot.waitUntil(lambda: not box.runner.is_running, timeout=60_000)
+    assert box.message.text() != "Cancelled."
+
+
 def test_looking_can_be_cancelled(box, qtbot, viewer):
     box.find_button.click()
-    box.find_button.click()
+    box.press()
     qtbot.waitUntil(lambda: box.message.text() == "Cancelled.", timeout=30_000)
     assert [layer.name for layer in viewer.layers] == ["cells", "cells · paint"]
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import test_interrupted
 from scenes_to_learn import halves, strokes
-from test_gui_train import paint_halves
+from test_gui_train import TINY, paint_halves
 
 from napari_tessera.gui.train_course import Course
 from napari_tessera.gui.train_name import free_name
@@ -181,6 +182,33 @@ def test_what_is_taken_up_again_keeps_its_curves_and_the_scores_before():
     assert again.before == {"iou": 0.5}
     assert again.losses == [(1, 1.0), (2, 1.0), (3, 0.5)]
     assert again.validations == []
+
+
+def test_going_on_keeps_the_name(stopped, ready, own_models):
+    stopped.name.value = "another"
+    stopped.bar.go_on_button.click()
+    assert stopped.name.value == "fine-tuned"
+    ready(stopped)
+    assert not (own_models / "another.safetensors").exists()
+
+
+def test_the_chart_of_scores_says_from_where_on_there_is_none(widget, viewer, ready):
+    image, paint = test_interrupted.halves()
+    viewer.add_image(image, name="halves")
+    widget.form.values = TINY | {"task": "classes", "steps": 4, "validation": 0.15}
+    widget.pairs.first.new_button.click()
+    viewer.layers[-1].data = paint
+    widget.bar.run_button.click()
+    ready(widget)
+    assert (widget.course.all_from, widget.course_view.score.last) == (2, 2)
+    assert max(step for step, _ in widget.course.scores()) == 2
+
+
+def test_a_double_click_adds_one_layer_to_paint_on(widget, viewer):
+    viewer.add_image(halves(), name="halves")
+    for _ in range(2):
+        widget.pairs.first.new_button.click()
+    assert [layer.name for layer in viewer.layers] == ["halves", "halves · paint"]
 
 
 def test_going_on_shows_the_whole_course(stopped, qtbot, ready):

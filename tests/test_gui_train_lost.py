@@ -1,7 +1,7 @@
 """Trainings that were interrupted are offered as models when the widget opens."""
 
 import pytest
-from qtpy.QtWidgets import QLabel, QPushButton
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 from test_gui_train import paint_halves
 from test_interrupted import UNET, cut_short
 
@@ -20,6 +20,12 @@ def said_by(box):
 
 def press(box, title):
     next(button for button in box.findChildren(QPushButton) if button.text() == title).click()
+
+
+def discard(box, qtbot):
+    press(box, "Discard")
+    qtbot.wait(QApplication.doubleClickInterval() + 50)
+    press(box, "Discard for good?")
 
 
 def test_what_was_learnt_is_saved_and_chosen_to_start_from(left, own_models, open_widget, qtbot):
@@ -45,11 +51,18 @@ def test_a_model_of_that_name_is_not_replaced(left, own_models, open_widget, qtb
     assert (own_models / "halves.safetensors").read_bytes() == b"mine"
 
 
-def test_what_is_discarded_is_gone(left, open_widget):
+def test_what_is_discarded_is_gone(left, open_widget, qtbot):
     widget = open_widget("Train")
-    press(widget.lost, "Discard")
+    discard(widget.lost, qtbot)
     assert not left.exists()
     assert widget.lost.isHidden()
+
+
+def test_a_double_click_discards_nothing(left, open_widget):
+    widget = open_widget("Train")
+    press(widget.lost, "Discard")
+    press(widget.lost, "Discard for good?")
+    assert left.exists()
 
 
 def test_nothing_is_offered_where_nothing_was_interrupted(open_widget):

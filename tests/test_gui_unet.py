@@ -7,6 +7,7 @@ from scenes import blobs, two_boxes
 from tiny_models import save_bright
 
 from napari_tessera import api
+from napari_tessera.gui.annotation import empty_annotation
 from napari_tessera.gui.layers import RECORD
 
 
@@ -34,6 +35,16 @@ def test_run_adds_the_objects_that_python_gives(widget, viewer, run):
     assert labels.data.max() == 2
     assert labels.name == "blobs · u-net"
     np.testing.assert_array_equal(labels.scale, (0.5, 0.5))
+
+
+def test_classes_have_the_colours_and_the_names_that_they_were_painted_with(widget, viewer, run):
+    image = viewer.add_image(blobs(), name="blobs")
+    paint = empty_annotation(image, "YX", ["background", "blob"], "classes")
+    widget.form.fields["output"].value = "classes"
+    run(widget)
+    classes = viewer.layers[-1]
+    np.testing.assert_array_equal(classes.get_color(1), paint.get_color(2))
+    assert classes.features.set_index("index").loc[1, "class"] == "blob"
 
 
 def test_record_names_the_model(widget, viewer, run):

@@ -74,6 +74,13 @@ def test_what_was_learnt_becomes_a_model(left, own_models):
     assert labels.shape == (160, 160)
 
 
+@pytest.mark.parametrize(("title", "becomes"), [("halves", "other"), ("Halves of cells", "Halves of cells")])
+def test_a_title_that_was_but_the_name_follows_it(title, becomes, own_models):
+    left = cut_short(own_models / "halves.safetensors", 2, title=title, **UNET)
+    entry = drive(import_checkpoint(left, "other"))
+    assert (entry.name, entry.title) == ("other", becomes)
+
+
 def test_a_mask_rcnn_too(own_models):
     left = cut_short(own_models / "boxes.safetensors", 2, **MASK_RCNN)
     entry = drive(import_checkpoint(left))

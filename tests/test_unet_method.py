@@ -95,6 +95,12 @@ def test_classes_are_background_and_object(model):
     np.testing.assert_array_equal(tessera.unet(two_squares(), model=model, output="classes"), two_squares() // 200)
 
 
+def test_classes_have_their_names_in_the_table(model):
+    table = tessera.segment("unet", two_squares(), model=model, output="classes").table
+    assert (table["label"].tolist(), table["class"].tolist()) == ([1], ["blob"])
+    assert "class" not in tessera.segment("unet", two_squares(), model=model).table
+
+
 def test_probabilities_are_one_image_for_each_class_but_the_background(model):
     result = tessera.segment("unet", two_squares(), model=model, output="probabilities")
     assert [image.name for image in result.images] == ["blob"]

@@ -123,8 +123,15 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
             state, plan = _state_of(path, told)
             doubts = [*told["model"]["doubts"], CUT_SHORT.format(state.step, plan.steps)]
             record = training_record(state, plan, told["model"]["images"], told["identity"]["data"], doubts, "cpu")
-            save_model(model, state.net, with_record(told["model"]["header"], record))
+            save_model(model, state.net, with_record(renamed(told["model"]["header"], name), record))
         return import_model(model, name, overwrite=overwrite)
+
+
+def renamed(header: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    """Return the header under another name; a title that was nothing but the name follows it."""
+    if name is None or header["title"] != header["name"]:
+        return header
+    return {**header, "title": name}
 
 
 def _look_at(path: Path) -> Interrupted | None:

@@ -89,7 +89,7 @@ class Method:
         return {rule.parameter: rule.values[0] for rule in rules if rule.parameter not in given}
 
     def class_names(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-        """Name the classes 1…K whose probabilities the method gives; empty where it gives none."""
+        """Name the classes 1…K that the labels or the probabilities speak of; empty where nobody has named them."""
         names = getattr(self.module, "class_names", None)
         return () if names is None else names(parameters)
 

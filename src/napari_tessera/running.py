@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_tessera.frames import run_region
 from napari_tessera.jobs import Job, Progress, forward, part_of
 from napari_tessera.request import Request
 from napari_tessera.result import Found, LabelImage, Result
+from napari_tessera.spec import Table
 
 Models = dict[str, dict[str, str]]
 """Name and SHA-256 of a model file, by the parameter that names it."""
@@ -23,6 +25,8 @@ def job(request: Request) -> Job[Result]:
     started, clock = provenance.now(), time.perf_counter()
     yield Progress(0, 100, "Starting")
     models = _models(request)
+    # Read now: the model may be gone when the run ends.
+    names = request.method.class_names(request.parameters) if request.kind in ("classes", "probabilities") else ()
     try:
         found = yield from part_of(forward(run_region(request)), 0, 95, 100)
     except MemoryError as error:
@@ -33,18 +37,26 @@ def job(request: Request) -> Job[Result]:
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
     record = yield from part_of(_record(request, models, started, seconds), 95, 5, 100)
-    images = _images(request, found)
+    images = _images(request, found, names)
     return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], models)))
 
 
-def _images(request: Request, found: Found) -> tuple[LabelImage, ...]:
+def _images(request: Request, found: Found, names: Sequence[str]) -> tuple[LabelImage, ...]:
     """Name what was found: the labels, or the probabilities of each class, and further images after them."""
     placed = request.spatial
     others = tuple(LabelImage(each.name, each.data, placed, each.kind, each.table) for each in found.others)
     if request.kind != "probabilities":
-        return (LabelImage(request.method.name, found.labels, placed, request.kind, found.table), *others)
-    named = zip(request.method.class_names(request.parameters), found.labels, strict=True)
+        table = with_class_names(found.table, names)
+        return (LabelImage(request.method.name, found.labels, placed, request.kind, table), *others)
+    named = zip(names, found.labels, strict=True)
     return (*(LabelImage(name, data, placed, request.kind, {}) for name, data in named), *others)
+
+
+def with_class_names(table: Table, names: Sequence[str]) -> Table:
+    """Say in a table of classes 1…K how each is called, if it is one of classes that have names."""
+    if not table or not names:
+        return table
+    return {"label": table["label"], "class": np.array(names)[table["label"] - 1], **table}
 
 
 def _record(request: Request, models: Models, started: str, seconds: float) -> Job[dict[str, Any]]:

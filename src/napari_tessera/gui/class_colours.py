@@ -11,10 +11,14 @@ CLASS_COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#56b4e9
 MOST_CLASSES = 50
 
 
-def colours_of_classes() -> CyclicLabelColormap:
+def colours_of_classes(has_background: bool = True) -> CyclicLabelColormap:
     """Return the colour of each class: the background calm, the others distinct.
+
+    The first class is the background, as in paint; with `has_background` False it is the one painted with 2, and the
+    background is 0.
 
     A map that names numbers one by one would have napari compile for seconds, while the window stands still.
     """
     of_classes = [CLASS_COLOURS[number % len(CLASS_COLOURS)] for number in range(MOST_CLASSES - 1)]
-    return CyclicLabelColormap(colors=["transparent", BACKGROUND_COLOUR, *of_classes])
+    background = [BACKGROUND_COLOUR] if has_background else []
+    return CyclicLabelColormap(colors=["transparent", *background, *of_classes])

@@ -57,6 +57,8 @@ def labels_layer(image: LabelImage, placement: Placement, name: str, record: dic
         labels.contour = CONTOUR_PX
     if image.kind == "classes" and "kind" in image.table:  # whose first class is the background
         labels.colormap, labels.opacity = colours_of_classes(), CLASSES_OPACITY
+    elif image.kind == "classes" and "class" in image.table:
+        labels.colormap = colours_of_classes(has_background=False)
     return labels
 
 

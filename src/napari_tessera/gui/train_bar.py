@@ -11,8 +11,8 @@ from napari_tessera.gui.wording import tooltip
 STOP_HELP = "End after this step and save the best that was learnt so far. It can go on later."
 CANCEL_HELP = "End now. No layer and no model is changed; what was learnt so far can be taken up again."
 GO_ON_HELP = (
-    "Take up the training that was stopped or cancelled, with the paint and the settings that it had. Strokes painted "
-    "since are not learnt; press Train for those."
+    "Take up the training that was stopped or cancelled, with the paint, the settings and the name that it had. "
+    "Strokes painted since are not learnt; press Train for those."
 )
 
 

@@ -31,6 +31,8 @@ class Course:
         What is amiss with the paint, and with the course by now.
     seen : Seen or None
         What the network said last of what is in view.
+    all_from : int or None
+        Step from which what was held back is learnt, too, so that there is no score any more.
     """
 
     losses: list[tuple[float, float]] = field(default_factory=list)
@@ -39,6 +41,7 @@ class Course:
     warnings: list[str] = field(default_factory=list)
     advice: Sequence[str] = ()
     seen: Seen | None = None
+    all_from: int | None = None
     steps: int = 0
     text: str = ""
     _began: tuple[float, int] | None = None
@@ -58,6 +61,8 @@ class Course:
             self.warnings += [told["warning"]] * (told["warning"] not in self.warnings)
         elif "advice" in told:
             self.advice = told["advice"]
+        elif "all_from" in told:
+            self.all_from = told["all_from"]
         elif "before" in told:
             self.before = told["before"] or self.before  # of a training that is taken up again, nothing is told
         elif "seen" in told:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_tessera.catalogue import shipped_models
 from napari_tessera.errors import FileError
 from napari_tessera.gui.train_name import free_name
-from napari_tessera.gui.train_rescue import exchanged, offer
+from napari_tessera.gui.train_rescue import DISCARD, exchanged, offer
 from napari_tessera.gui.worker import Runner
 from napari_tessera.interrupted import Interrupted, import_checkpoint, interrupted
 from napari_tessera.io.model_entry import ModelEntry
@@ -72,7 +72,7 @@ class LostBox(QWidget):
         return offer(
             f"The training of {lost.name!r} was interrupted at step {lost.step:,} of {lost.steps:,}, "
             f"{lost.when:%d %B, %H:%M}.",
-            {"Save as a model": partial(self.save, lost), "Discard": partial(self.discard, lost)},
+            {"Save as a model": partial(self.save, lost), DISCARD: partial(self.discard, lost)},
         )
 
     def _on_saved(self, entry: ModelEntry) -> None:

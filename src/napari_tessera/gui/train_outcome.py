@@ -50,7 +50,7 @@ class CourseView(QWidget):
         """Show how it goes."""
         self.loss.show_points(list(course.losses), course.steps)
         scores = course.scores()
-        self.score.show_points(scores, course.steps, f"{SCORES[course.score_name]} {ON_PAINT}")
+        self.score.show_points(scores, course.steps, f"{SCORES[course.score_name]} {ON_PAINT}", course.all_from)
         self.score.setVisible(bool(scores) or not course.losses)
         said = "\n".join(f"• {each}" for each in (*course.warnings, *course.advice))
         if said != self.warnings.text():

@@ -14,6 +14,7 @@ LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 40, 8, 18, 6
 MOST_POINTS = 300
 """More are joined to means: a chart is no wider."""
 DOT_PX = 2.5
+NO_MORE = "From here on this is learnt, too: no score"
 Point = tuple[float, float]
 
 
@@ -33,6 +34,7 @@ class Chart(QWidget):
         self.title, self.colour, self.is_logarithmic = title, QColor(colour), is_logarithmic
         self.points: list[Point] = []
         self.steps = 1
+        self.last: int | None = None
         self.setFixedHeight(HEIGHT_PX)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
@@ -40,9 +42,11 @@ class Chart(QWidget):
         """Return a width that any dock has."""
         return QSize(200, HEIGHT_PX)
 
-    def show_points(self, points: Sequence[Point], steps: int, title: str | None = None) -> None:
-        """Draw these from now on; `steps` is where the axis ends."""
-        self.points, self.steps = thinned(points), max(steps, 1)
+    def show_points(
+        self, points: Sequence[Point], steps: int, title: str | None = None, last: int | None = None
+    ) -> None:
+        """Draw these from now on; `steps` is where the axis ends, and `last` the step after which no point comes."""
+        self.points, self.steps, self.last = thinned(points), max(steps, 1), last
         self.title = self.title if title is None else title
         self.update()
 
@@ -53,6 +57,8 @@ class Chart(QWidget):
         frame = QRectF(LEFT_PX, TOP_PX, self.width() - LEFT_PX - RIGHT_PX, self.height() - TOP_PX - BOTTOM_PX)
         low, high = self.limits()
         self._draw_frame(painter, frame, low, high)
+        if self.last is not None:
+            self._draw_end(painter, frame, self.last)
         places = [self._place(point, frame, low, high) for point in self.points]
         painter.setPen(QPen(self.colour, 2))
         painter.drawPolyline(QPolygonF(places))
@@ -84,6 +90,17 @@ class Chart(QWidget):
         text.setAlpha(90)
         painter.setPen(text)
         painter.drawRect(frame)
+
+    def _draw_end(self, painter: QPainter, frame: QRectF, last: int) -> None:
+        """Say why no point comes after `last`, with a shade as wide as the text is to be."""
+        shade = self.palette().color(self.foregroundRole())
+        rest = frame.adjusted(frame.width() * min(last / self.steps, 1), 0, 0, 0)
+        shade.setAlpha(25)
+        painter.fillRect(rest, shade)
+        shade.setAlpha(160)
+        painter.setPen(shade)
+        flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+        painter.drawText(rest.adjusted(3, 0, -3, 0), int(flags), NO_MORE)
 
     def _place(self, point: Point, frame: QRectF, low: float, high: float) -> QPointF:
         step, value = point

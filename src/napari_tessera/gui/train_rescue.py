@@ -15,11 +15,13 @@ from napari_tessera.errors import TesseraError
 from napari_tessera.gui.annotation import annotation_facts
 from napari_tessera.gui.autosave import Saved, discard, left_over, restoring
 from napari_tessera.gui.autosave_copy import SAVED_IN
+from napari_tessera.gui.clicks import AskingButton
 from napari_tessera.gui.run_bar import NOTE_STYLE
 from napari_tessera.gui.train_outcome import wrapped
 from napari_tessera.gui.worker import Runner
 
 MOST_SHOWN = 3
+DISCARD, DISCARD_FOR_GOOD = "Discard", "Discard for good?"
 
 
 class RescueBox(QWidget):
@@ -72,7 +74,7 @@ class RescueBox(QWidget):
         return offer(
             f"Kept from a session that did not end well: {saved.name!r}, {saved.painted_px:,} pixels, "
             f"{saved.changed:%d %B, %H:%M}.",
-            {"Restore": partial(self.restore, saved), "Discard": partial(self.discard, saved)},
+            {"Restore": partial(self.restore, saved), DISCARD: partial(self.discard, saved)},
         )
 
     def _on_restored(self, layer: Labels) -> None:
@@ -83,7 +85,7 @@ class RescueBox(QWidget):
 
 
 def offer(text: str, actions: Mapping[str, Callable[[], None]]) -> QWidget:
-    """Make a line that says what there is, with a button for each thing to do with it."""
+    """Make a line that says what there is, with a button for each thing to do with it; "Discard" asks first."""
     line = QWidget()
     layout = QVBoxLayout(line)
     layout.setContentsMargins(0, 0, 0, 0)
@@ -92,8 +94,9 @@ def offer(text: str, actions: Mapping[str, Callable[[], None]]) -> QWidget:
     layout.addWidget(said)
     buttons = QHBoxLayout()
     for title, action in actions.items():
-        button = QPushButton(title)
-        button.clicked.connect(partial(_do, action))
+        button = AskingButton(title, DISCARD_FOR_GOOD) if title == DISCARD else QPushButton(title)
+        pressed = button.confirmed if isinstance(button, AskingButton) else button.clicked
+        pressed.connect(partial(_do, action))
         buttons.addWidget(button)
     layout.addLayout(buttons)
     return line

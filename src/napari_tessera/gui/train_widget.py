@@ -97,6 +97,7 @@ class TrainWidget(TrainPanel):
     def go_on(self) -> None:
         """Take up the training that was stopped or cancelled, with the paint that it had."""
         if not self.runner.is_running and self.lesson is not None:
+            self.name.value = self.lesson.out.stem
             self._start(Lesson(self.lesson.given, self.lesson.out, self.lesson.settings, self.lesson.names, True))
 
     def stop(self) -> None:

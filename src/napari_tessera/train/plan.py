@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from napari_tessera.jobs import Job
+from napari_tessera.jobs import Job, Progress
 from napari_tessera.nn.detection_settings import Architecture as DetectionArchitecture
 from napari_tessera.nn.detector import MaskRCNN
 from napari_tessera.nn.intensity import CHANNELS, Kind
@@ -189,7 +189,7 @@ def learn(
     """Train a network as planned; see `loop.train` for what it yields and returns.
 
     `begin` may give the network other weights than random ones, before it learns. `everything` is learnt in the end,
-    with what was held back until then.
+    with what was held back until then; before the first step, the one from which it is learnt is told as "all_from".
     """
     net = new_network(plan, device)
     begin(net)
@@ -199,6 +199,8 @@ def learn(
         share = yield from share_of_rate_for(net, draw, loss_parts, schedule, plan.rehearsal)
         schedule = replace(schedule, peak_rate=PEAK_RATES[plan.network] * share)
     draw_of_all = task_of(plan, everything, torch.device(device))[0] if everything else None
+    if schedule.all_from is not None:
+        yield Progress(0, schedule.steps, "Learning", {"all_from": schedule.all_from})
     return (yield from train(net, draw, loss_parts, schedule, checkpoint, validate, should_stop, watch, draw_of_all))
 
 
