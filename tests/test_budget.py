@@ -8,9 +8,9 @@ from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Progress, drive
 from napari_tessera.train import budget
 from napari_tessera.train.budget import patches_to_cover, steps_in, that_fits, with_steps_in
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.plan import Plan
-from napari_tessera.train.settings import checked_settings
 
 PLAN = Plan(task="classes", diameter_px=None, patch_px=24, batch=3, validations=10)
 

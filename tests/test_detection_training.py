@@ -16,6 +16,7 @@ from napari_tessera.nn.detection_losses import Criteria, draw_proposals
 from napari_tessera.nn.detection_settings import Settings
 from napari_tessera.nn.image_batch import image_batch
 from napari_tessera.nn.intensity import network_channels
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.checkpoint import Checkpoint
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.definite import check_coarsest, plan_for
@@ -26,13 +27,13 @@ from napari_tessera.train.detection import (
     detection_targets,
     truth_from,
 )
+from napari_tessera.train.learn import learn, new_network, task_of
 from napari_tessera.train.loop import train
 from napari_tessera.train.losses import class_loss
 from napari_tessera.train.machine import least_bytes
 from napari_tessera.train.patches import Sampling, draw_patch
-from napari_tessera.train.plan import Plan, learn, new_network, task_of
+from napari_tessera.train.plan import Plan
 from napari_tessera.train.schedule import Schedule
-from napari_tessera.train.settings import checked_settings
 from napari_tessera.training import train as train_files
 from napari_tessera.validation import LEAST_SCORES
 

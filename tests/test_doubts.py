@@ -7,10 +7,10 @@ import pytest
 
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import drive
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.doubts import doubts
 from napari_tessera.train.examples import as_paint
 from napari_tessera.train.frames import Frame
-from napari_tessera.train.settings import checked_settings
 
 NOISE = np.random.default_rng(0).integers(50, 200, (40, 40)).astype(np.uint8)
 SQUARES = np.kron(np.arange(1, 26).reshape(5, 5), np.pad(np.ones((6, 6), int), 1))

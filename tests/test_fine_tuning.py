@@ -12,7 +12,7 @@ from napari_tessera.errors import InputError, ParameterError, TesseraError
 from napari_tessera.fine_tuning import fine_tuning, free_name, given_painting, painted_settings, paired
 from napari_tessera.io.model_file import EVIDENCE, read_header
 from napari_tessera.jobs import drive
-from napari_tessera.train.settings import checked_settings
+from napari_tessera.train.checked import checked_settings
 
 N_FEATURES = EVIDENCE["unet"]
 N_WEIGHTS = 1 + N_FEATURES + N_FEATURES * (N_FEATURES + 1) // 2

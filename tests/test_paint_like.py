@@ -6,10 +6,10 @@ from scenes_to_learn import squares
 from test_doubts import NOISE, SQUARES, TOUCHING, said_of
 
 from napari_tessera.jobs import drive
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.doubts import doubts
 from napari_tessera.train.frames import Frame
 from napari_tessera.train.paint_like import ones_in
-from napari_tessera.train.settings import checked_settings
 
 APART = np.where(SQUARES > 0, SQUARES + 1, 0)
 

@@ -9,10 +9,11 @@ from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, drive
 from napari_tessera.nn.intensity import Levels
 from napari_tessera.train.classes import class_targets
+from napari_tessera.train.learn import learn
 from napari_tessera.train.painted_examples import painted_examples
 from napari_tessera.train.painting import Lessons, Painting, renumbered
 from napari_tessera.train.patches import draw_batch, image_weights
-from napari_tessera.train.plan import Plan, learn
+from napari_tessera.train.plan import Plan
 
 CLASSES = Lessons("classes", 2, patch_px=32, share=0)
 OBJECTS = Lessons("objects", 2, patch_px=32, diameter_px=10, share=0)

@@ -8,11 +8,12 @@ from torch import nn
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import drive
 from napari_tessera.train import rehearsal
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.definite import plan_for
 from napari_tessera.train.examples import object_example
+from napari_tessera.train.learn import new_network, task_of
 from napari_tessera.train.novelty import share_of_rate_for
-from napari_tessera.train.plan import new_network, task_of
 from napari_tessera.train.rehearsal import (
     KNOWN,
     knows_nuclei,
@@ -24,7 +25,6 @@ from napari_tessera.train.rehearsal import (
     write_examples,
 )
 from napari_tessera.train.schedule import RATE_FOR_KNOWN, RATE_FOR_NEW, Schedule
-from napari_tessera.train.settings import checked_settings
 from napari_tessera.train.start_from import begin_with, read_start
 
 SHIPPED = ("nuclei-unet", "nuclei-mask-rcnn")

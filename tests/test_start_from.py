@@ -9,11 +9,12 @@ from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.jobs import drive
 from napari_tessera.nn.unet import Architecture, UNet
 from napari_tessera.nn.weights import save_model
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.definite import plan_for
+from napari_tessera.train.learn import learn, new_network
 from napari_tessera.train.loop import keep_statistics
-from napari_tessera.train.plan import Plan, learn, new_network
-from napari_tessera.train.settings import checked_settings
+from napari_tessera.train.plan import Plan
 from napari_tessera.train.start_from import Row, adapted, begin_with, check_images, read_start, rows_for
 from napari_tessera.train.targets import HEADS
 

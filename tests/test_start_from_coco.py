@@ -13,10 +13,10 @@ from torch.nn.functional import conv2d
 from napari_tessera.errors import FileError, ParameterError
 from napari_tessera.jobs import drive
 from napari_tessera.nn import coco_weights
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.definite import plan_for
-from napari_tessera.train.plan import learn, new_network
-from napari_tessera.train.settings import checked_settings
+from napari_tessera.train.learn import learn, new_network
 from napari_tessera.train.start_from import begin_with
 from napari_tessera.train.start_from_coco import COCO, coco_architecture, read_coco_start, with_own_channels
 

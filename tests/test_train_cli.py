@@ -27,8 +27,8 @@ from napari_tessera.io.tiff import write_tiff
 from napari_tessera.jobs import drive
 from napari_tessera.spatial import Spatial
 from napari_tessera.train import budget
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.frames import read_frames
-from napari_tessera.train.settings import checked_settings
 from napari_tessera.train.sources import from_index, from_paths, with_validation
 from napari_tessera.validation import compared
 

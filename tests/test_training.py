@@ -12,10 +12,11 @@ from napari_tessera.train.augment import random_intensity
 from napari_tessera.train.checkpoint import Checkpoint
 from napari_tessera.train.classes import class_targets
 from napari_tessera.train.examples import as_paint, class_example, object_example, usual_diameter
+from napari_tessera.train.learn import learn, new_network, task_of
 from napari_tessera.train.loop import check_loss, train
 from napari_tessera.train.objects import object_targets
 from napari_tessera.train.patches import Sampling, draw_patch, image_weights
-from napari_tessera.train.plan import Plan, learn, new_network, task_of
+from napari_tessera.train.plan import Plan
 from napari_tessera.train.schedule import Schedule
 from napari_tessera.train.targets import instance_targets, normalised_distance, touching
 

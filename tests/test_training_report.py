@@ -10,15 +10,15 @@ import pytest
 from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.jobs import drive
 from napari_tessera.train.budget import with_steps_in
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.checkpoint import Checkpoint
 from napari_tessera.train.curves import chart, logarithmic_ticks
 from napari_tessera.train.dataset import Dataset, example_of
 from napari_tessera.train.definite import balanced, plan_for
 from napari_tessera.train.examples import object_example
 from napari_tessera.train.frames import Frame
-from napari_tessera.train.plan import learn
+from napari_tessera.train.learn import learn
 from napari_tessera.train.report import BOTH_COLOUR, FOUND_COLOUR, TRUTH_COLOUR, Shown, picture_of, report_page
-from napari_tessera.train.settings import checked_settings
 
 SQUARE = np.zeros((9, 9), np.int32)
 SQUARE[3:6, 3:6] = 1

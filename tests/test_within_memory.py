@@ -10,8 +10,8 @@ from napari_tessera.fine_tuning import fine_tuning
 from napari_tessera.jobs import drive
 from napari_tessera.nn.unet import UNet
 from napari_tessera.painted_images import painting_of
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.plan import Plan
-from napari_tessera.train.settings import checked_settings
 from napari_tessera.train.within_memory import with_smaller_patches
 
 TINY = {"task": "classes", "start_from": "nothing", "widths": "4,8", "batch": 2, "steps": 2, "device": "cpu"}

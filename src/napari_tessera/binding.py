@@ -11,18 +11,9 @@ import numpy as np
 
 from napari_tessera import catalogue
 from napari_tessera.blocks import Blocks, check_blocks, fits_in_memory, is_stored
-from napari_tessera.door import (
-    Layout,
-    check_axes,
-    check_image,
-    check_inputs,
-    check_labels,
-    check_spacing,
-    check_stored,
-    is_labels,
-    note_on_colours,
-)
+from napari_tessera.door import check_image, check_inputs, check_labels, check_stored, is_labels
 from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.layout import Layout, check_axes, check_spacing, note_on_colours
 from napari_tessera.region import Region
 from napari_tessera.registry import Method, method_named
 from napari_tessera.request import Request

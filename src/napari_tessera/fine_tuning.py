@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from napari_tessera.catalogue import user_folder
-from napari_tessera.door import Layout, check_spacing
 from napari_tessera.errors import ParameterError
 from napari_tessera.io.model_file import ENDING
 from napari_tessera.io.read import read_image, read_labels
 from napari_tessera.jobs import Job, Progress, drive
+from napari_tessera.layout import Layout, check_spacing
 from napari_tessera.live import Live
 from napari_tessera.painted_images import named, painting_from, painting_of
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.painting import Painting
-from napari_tessera.train.settings import NOTHING, Training, checked_settings
+from napari_tessera.train.settings import NOTHING, Training
 from napari_tessera.train.sources import Source, from_paths
 from napari_tessera.trained_model import Trained
 from napari_tessera.training import training_on

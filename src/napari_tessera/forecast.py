@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_tessera.catalogue import find
-from napari_tessera.door import Layout
+from napari_tessera.layout import Layout
 from napari_tessera.region import Region
 from napari_tessera.registry import Method
 

@@ -174,8 +174,9 @@ def _is_under_way(out: Path) -> bool:
 def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, Plan]:
     """Return what a checkpoint tells of: the network with the weights to keep, and the plan of the training."""
     from napari_tessera.train.checkpoint import DATA, Checkpoint
+    from napari_tessera.train.learn import new_network
     from napari_tessera.train.loop import start
-    from napari_tessera.train.plan import Plan, new_network
+    from napari_tessera.train.plan import Plan
     from napari_tessera.trained_model import check_widths
 
     if not told.get("model"):

@@ -68,7 +68,8 @@ def learning(
     yield from part_of(load_torch(), 0, 0, 1)
     from napari_tessera.fine_tuning import fine_tuning
     from napari_tessera.live import Live
-    from napari_tessera.train.settings import NOTHING, checked_settings
+    from napari_tessera.train.checked import checked_settings
+    from napari_tessera.train.settings import NOTHING
 
     settings = checked_settings({**lesson.settings, "painted": True})
     paintings, highest = yield from part_of(paintings_of(lesson.given, settings.ndim), 0, 0, 1)

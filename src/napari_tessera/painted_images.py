@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.bands import in_background, pieces
-from napari_tessera.door import check_axes, check_stored
+from napari_tessera.door import check_stored
 from napari_tessera.errors import InputError
 from napari_tessera.io.read import read_image, read_labels, stem
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.layout import check_axes
 from napari_tessera.methods.image_levels import counted, percentiles, rounds
 from napari_tessera.nn.intensity import HIGH_PERCENT, LOW_PERCENT, Kind, Levels, levels_between, measure_levels
 from napari_tessera.train.frames import hint_at_axes

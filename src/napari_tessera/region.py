@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.door import Layout
 from napari_tessera.errors import InputError
+from napari_tessera.layout import Layout
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.blocks import Blocks
-from napari_tessera.door import Layout, check_image, check_labels
+from napari_tessera.door import check_image, check_labels
+from napari_tessera.layout import Layout
 from napari_tessera.region import Crop, Region, resolve
 from napari_tessera.registry import Method
 from napari_tessera.result import Kind

@@ -64,7 +64,7 @@ class Sitting:
         """Learn by a plan whose patches may be smaller than those that were wanted."""
         from napari_tessera.train.budget import of_length
         from napari_tessera.train.checkpoint import DATA, Checkpoint
-        from napari_tessera.train.plan import learn
+        from napari_tessera.train.learn import learn
         from napari_tessera.train.start_from import begin_with
 
         plan = yield from of_length(self.settings, plan, self.data, self.device, self.saved)

@@ -20,8 +20,9 @@ from napari_tessera.live import Live
 from napari_tessera.nn.loading import load_torch
 from napari_tessera.painted_images import paintings_from
 from napari_tessera.sitting import Sitting
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.lists import words
-from napari_tessera.train.settings import Training, checked_settings
+from napari_tessera.train.settings import Training
 from napari_tessera.train.sources import Source, from_index, from_paths, with_validation
 from napari_tessera.trained_model import Trained, check_widths, describe, report_path, write_model
 

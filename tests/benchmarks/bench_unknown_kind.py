@@ -18,7 +18,7 @@ from bench_membrane_scribbles import as_value
 from nuclei import add_folder_option, image_and_truth
 
 import napari_tessera as tessera
-from napari_tessera.train import plan, rehearsal
+from napari_tessera.train import learn, rehearsal
 
 KIND = "stained"
 LEARNING = {
@@ -45,7 +45,7 @@ def rehearse_without(kind):
     """Let any model rehearse, but no image of this kind."""
     known = [example for example in rehearsal.shipped_examples() if not example.group.startswith(kind)]
     rehearsal.knows_nuclei = lambda start: True
-    plan.shipped_examples = lambda: known
+    learn.shipped_examples = lambda: known
     print(f"rehearsed: {len(known)} images of other kinds")
 
 

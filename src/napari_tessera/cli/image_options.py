@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.door import check_axes
 from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.layout import check_axes
 from napari_tessera.spatial import PIXEL, SPATIAL_AXES, Spatial
 
 

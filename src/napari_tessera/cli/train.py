@@ -18,8 +18,9 @@ from napari_tessera.cli import options
 from napari_tessera.cli.image_options import axis_letters
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Progress, drive
+from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.scored import scored_in_words
-from napari_tessera.train.settings import DECLARATION, checked_settings
+from napari_tessera.train.settings import DECLARATION
 
 STOPPED = 130
 LISTS_OF_NUMBERS = ("--widths", "--class-weights")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from napari_tessera.ending import start_thread
 from napari_tessera.errors import TesseraError
 from napari_tessera.gui.autosave_copy import LayerCopy
 from napari_tessera.gui.worker import quick_switching
@@ -33,13 +34,13 @@ class SavingThread:
         self._turns = threading.Condition()
         self._begun = self._done = 0
         self._is_over = False
-        self._thread = threading.Thread(target=self._serve, name="tessera autosave", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def add(self, copy: LayerCopy) -> None:
         """Save one more layer."""
         self.copies.append(copy)
-        if not self._thread.is_alive():
-            self._thread.start()
+        if self._thread is None:
+            self._thread = start_thread(self._serve, "tessera autosave", stop=self._end)
 
     def settle(self, seconds: float) -> bool:
         """Save everything now; say whether that was done in time."""
@@ -52,10 +53,13 @@ class SavingThread:
 
     def close(self, seconds: float) -> None:
         """Save everything and end."""
+        self._end()
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _end(self) -> None:
         self._is_over = True
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
 
     def _is_searching(self) -> bool:
         for copy in self.copies:

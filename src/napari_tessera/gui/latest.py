@@ -7,6 +7,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_tessera.ending import start_thread
 from napari_tessera.gui.worker import quick_switching
 from napari_tessera.jobs import Job
 
@@ -34,8 +35,7 @@ class Latest(QObject):
             self._is_over = False
             self._changed.notify()
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._serve, name="tessera preview", daemon=True)
-            self._thread.start()
+            self._thread = start_thread(self._serve, "tessera preview", stop=self.stop)
 
     def stop(self, seconds: float = 1.0) -> None:
         """Let go of everything and end the thread."""

@@ -7,9 +7,9 @@ import threading
 import numpy as np
 from napari.layers import Labels
 
+from napari_tessera.ending import is_ending, start_thread
 from napari_tessera.gui.warm_up import WarmUp, postponing_garbage_collection
 from napari_tessera.gui.worker import quick_switching
-from napari_tessera.jobs import drive
 from napari_tessera.looking_on import rehearse
 
 _threads: list[threading.Thread] = []
@@ -22,14 +22,15 @@ class TrainWarmUp(WarmUp):
     def begin(self) -> None:
         """Start it, unless this process has been prepared."""
         if not _threads:
-            _threads.append(threading.Thread(target=self._rehearse, name="tessera warm-up", daemon=True))
-            _threads[0].start()
+            _threads.append(start_thread(self._rehearse, "tessera warm-up"))
         self._thread = _threads[0]
 
     def _rehearse(self) -> None:
         try:
             with quick_switching(), postponing_garbage_collection():
-                drive(rehearse())
+                for _ in rehearse():
+                    if is_ending.is_set():
+                        return
                 Labels(np.zeros((1, 1), np.uint8))  # napari compiles how it colours labels
         except Exception:
             # Nobody asked for this. If something is wrong, the training that the user starts will say so.

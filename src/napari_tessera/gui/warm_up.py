@@ -16,6 +16,7 @@ from typing import Any
 from napari.layers import Labels
 
 from napari_tessera import compiled
+from napari_tessera.ending import is_ending, start_thread
 from napari_tessera.gui.worker import quick_switching
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.registry import Method
@@ -48,9 +49,7 @@ class WarmUp:
             The models that the method is to load, and where to.
         """
         if self._thread is None:
-            arguments = (method, dtype, axes, dict(settings))
-            self._thread = threading.Thread(target=self._prepare, args=arguments, name="tessera warm-up", daemon=True)
-            self._thread.start()
+            self._thread = start_thread(self._prepare, "tessera warm-up", method, dtype, axes, dict(settings))
 
     def waiting(self) -> Job[None]:
         """Wait until it is over: a run would load the same things at the same time, and less smoothly."""
@@ -62,6 +61,8 @@ class WarmUp:
         try:
             for step in compiled.ahead(method, dtype, axes, settings):
                 self._text = step.text
+                if is_ending.is_set():
+                    return
             self._text = STARTING
             with quick_switching(), postponing_garbage_collection():
                 from napari_tessera.practice import practise

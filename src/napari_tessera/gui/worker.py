@@ -16,6 +16,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_tessera.ending import start_thread
 from napari_tessera.jobs import Job, Progress
 
 SECONDS_BETWEEN_REPORTS = 0.1
@@ -108,8 +109,7 @@ class Runner(QObject):
             raise ValueError("A job is running already; cancel it or wait for it.")
         self._stop = threading.Event()
         self._is_left = False
-        self._thread = threading.Thread(target=self._drive, args=(job, self._stop), name="tessera run", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._drive, "tessera run", job, self._stop, stop=self._stop.set)
 
     def cancel(self) -> None:
         """Ask for no further step. The job is closed in its own thread, and `cancelled` follows."""

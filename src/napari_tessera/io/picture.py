@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.door import CHANNEL, check_axes, guess_axes
 from napari_tessera.errors import InputError
+from napari_tessera.layout import CHANNEL, check_axes, guess_axes
 from napari_tessera.spatial import PIXEL, SPATIAL_AXES, Spatial
 
 

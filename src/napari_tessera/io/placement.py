@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from napari_tessera.door import Layout, check_spacing
 from napari_tessera.io.picture import Picture, Place, Reading, finish
 from napari_tessera.io.units import unit_name
+from napari_tessera.layout import Layout, check_spacing
 from napari_tessera.spatial import SPATIAL_AXES
 
 

@@ -53,9 +53,10 @@ def unet(
     model : str
         Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
     output : str
-        "objects": each object has a number of its own. "classes": each pixel has the number of its class; for a model
-        that finds objects, 1 is object. "probabilities": one image per class but the background, with the probability
-        of each pixel, 0 to 1. A model that tells classes apart gives as "objects" the connected regions of each class.
+        "objects": each object has a number of its own. "classes": each pixel has the number of its class, which the
+        table names; for a model that finds objects, 1 is object. "probabilities": one image per class but the
+        background, with the probability of each pixel, 0 to 1. A model that tells classes apart gives as "objects" the
+        connected regions of each class.
     diameter : float, optional
         Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
         model knows. Empty means estimated from the image, by looking up to three times; give it where objects come out

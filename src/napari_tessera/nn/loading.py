@@ -12,9 +12,9 @@ import importlib
 import importlib.util
 import os
 import sys
-import threading
 from pathlib import Path
 
+from napari_tessera.ending import start_thread
 from napari_tessera.errors import RunError
 from napari_tessera.jobs import Job, Progress
 
@@ -40,8 +40,7 @@ def load_torch() -> Job[None]:
     if is_loaded():
         return
     failures: list[Exception] = []
-    thread = threading.Thread(target=_load, args=(failures,), name="tessera torch", daemon=True)
-    thread.start()
+    thread = start_thread(_load, "tessera torch", failures)
     while thread.is_alive():
         yield Progress(0, 1, "Loading PyTorch")
         thread.join(SECONDS_BETWEEN_LOOKS)

@@ -15,7 +15,8 @@ from napari_tessera.jobs import Job, Progress
 from napari_tessera.train.checkpoint import read_checkpoint
 from napari_tessera.train.dataset import Dataset
 from napari_tessera.train.examples import Example
-from napari_tessera.train.plan import Plan, learn
+from napari_tessera.train.learn import learn
+from napari_tessera.train.plan import Plan
 from napari_tessera.train.settings import Training
 from napari_tessera.train.targets import NOT_PAINTED
 

@@ -1,0 +1,47 @@
+"""Threads of ours are told to stop, and waited for, when the program ends: inside of torch its end would abort it."""
+
+import subprocess
+import sys
+
+IN_TORCH = """
+import sys, threading, time
+from napari_tessera.ending import start_thread
+import torch
+over = threading.Event()
+def work():
+    while not over.is_set():
+        torch.nn.functional.conv2d(torch.zeros(1, 8, 256, 256), torch.zeros(8, 8, 3, 3))
+    time.sleep(0.2)
+    print("ended", flush=True)
+start_thread(work, "work", stop=over.set)
+time.sleep(0.2)
+"""
+LOADING = """
+import sys
+from napari_tessera.nn.loading import load_torch
+next(load_torch())
+"""
+FOR_EVER = """
+import threading
+from napari_tessera import ending
+ending.SECONDS_TO_END = 0.3
+ending.start_thread(threading.Event().wait, "for ever")
+"""
+
+
+def ended(script):
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+
+
+def test_a_thread_in_torch_ends_before_the_program():
+    done = ended(IN_TORCH)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+def test_the_end_waits_for_torch_to_be_loaded():
+    done = ended(LOADING)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_thread_that_does_not_end_keeps_the_program_for_a_while_only():
+    assert ended(FOR_EVER).returncode == 0
