@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from napari_tessera.jobs import drive
 from napari_tessera.nn.intensity import Levels, measure_levels, network_channels
+from napari_tessera.painted_images import levels_in_pieces
 
 
 def test_dark_objects_on_a_bright_background_are_turned():
@@ -45,3 +47,58 @@ def test_types_that_models_were_trained_on_are_scaled_in_float32(dtype):
     np.testing.assert_array_equal(
         network_channels(image, Levels(low, high))[0], np.clip(expected, -0.5, 2).astype(np.float32)
     )
+
+
+def sparse_field(dtype=np.float64, background=50.0, noise=3.0, height=60.0, kind="normal"):
+    """A field with one object, 14 pixels wide, that fills 0.03 % of it."""
+    rng = np.random.default_rng(0)
+    field = rng.normal(background, noise, (800, 800)) if kind == "normal" else np.full((800, 800), background)
+    field[300:314, 400:414] += height
+    return field.astype(dtype)
+
+
+@pytest.mark.parametrize("kind", ["normal", "constant"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.int64])
+def test_an_object_that_fills_less_than_a_white_percentile_is_bright(dtype, kind):
+    image = sparse_field(dtype, kind=kind)
+    levels = measure_levels(image)
+    assert not levels.inverted
+    assert 100 < levels.high < 120
+    channels = network_channels(image, levels)
+    assert channels[0, 306, 406] == pytest.approx(1, abs=0.15)
+    assert abs(np.median(channels[0])) < 0.2
+
+
+@pytest.mark.parametrize("height", [-40.0, 40.0])
+def test_a_sparse_object_says_whether_objects_are_dark(height):
+    image = sparse_field(height=height, noise=2.0)
+    levels = measure_levels(image)
+    assert levels.inverted == (height < 0)
+    assert network_channels(image, levels)[0, 306, 406] == pytest.approx(1, abs=0.2)
+
+
+def test_noise_alone_and_dust_on_a_full_image_leave_the_usual_percentiles():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(50, 3, (800, 800))
+    full = np.where(rng.random((100, 100)).repeat(8, 0).repeat(8, 1) < 0.1, 200.0, noise)
+    full[rng.random(full.shape) < 1e-4] = 5000
+    for image in (noise, full):
+        levels = measure_levels(image)
+        assert (levels.low, levels.high) == tuple(np.percentile(image, [0.5, 99.8]))
+
+
+def test_a_channel_with_sparse_objects_has_a_white_of_its_own():
+    image = np.stack([sparse_field(), sparse_field(height=0)], axis=-1)
+    levels = measure_levels(image, "channels")
+    assert levels.high[0] > 100
+    assert levels.high[1] == np.percentile(image[..., 1], 99.8)
+
+
+@pytest.mark.parametrize("kind", ["normal", "constant"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
+def test_sparse_objects_are_seen_piece_by_piece_as_in_the_whole(dtype, kind):
+    image = sparse_field(dtype, kind=kind)
+    halves = [(slice(0, 400), slice(None)), (slice(400, 800), slice(None))]
+    ours, whole = drive(levels_in_pieces(image, halves, "colours")), measure_levels(image)
+    assert (ours.low, ours.high) == pytest.approx((whole.low, whole.high), rel=2e-3)
+    assert ours.inverted == whole.inverted

@@ -18,7 +18,7 @@ from napari_tessera.io.read import read_image, read_labels, stem
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.layout import check_axes
 from napari_tessera.methods.image_levels import counted, percentiles, rounds
-from napari_tessera.nn.intensity import HIGH_PERCENT, LOW_PERCENT, Kind, Levels, levels_between, measure_levels
+from napari_tessera.nn.intensity import PERCENTS, Kind, Levels, levels_between, levels_of_channels, measure_levels
 from napari_tessera.train.frames import hint_at_axes
 from napari_tessera.train.paint_regions import Place
 from napari_tessera.train.painting import Painting
@@ -94,11 +94,8 @@ def levels_in_pieces(image: Any, windows: Sequence[tuple[slice, ...]], kind: Kin
                 for index, part in enumerate(parts)
             ]
             measures = here if measures is None else [one + other for one, other in zip(measures, here, strict=True)]
-    found = [percentiles(each, (LOW_PERCENT, 50, HIGH_PERCENT)) for each in measures or ()]
-    if kind == "colours":
-        return levels_between(*found[0])
-    low, _, high = zip(*found, strict=True)
-    return Levels(low, high)
+    found = [percentiles(each, PERCENTS) for each in measures or ()]
+    return levels_between(found[0]) if kind == "colours" else levels_of_channels(found)
 
 
 def painting_of(

@@ -21,7 +21,7 @@ ABOVE_CLASSES = ("task",)
 FIRST = ("network", "start_from", "ndim", "loss", "mask_loss", "class_weights", "gamma", "alpha")
 LENGTHS = ("minutes", "epochs", "steps")
 SAID_ELSEWHERE = (*LENGTHS, "painted", "classes", "name", "title")
-OF_FILES = ("ignore", "balance", "card", "summary", "licence", "cite", "save_every")
+OF_FILES = ("ignore", "noise", "inversion", "balance", "card", "summary", "licence", "cite", "save_every")
 """Settings for trainings on folders, or for models that are published."""
 FIXED_BY_MODEL, FIXED_BY_COCO = ("widths", "diameter"), ("widths",)
 NOT_WITH_DICE = ("class_weights",)

@@ -5,7 +5,8 @@ A grid is fixed by the dtype and the range of the values, so histograms of parts
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from operator import add
 
@@ -132,14 +133,17 @@ class Measure:
         Of the range of the values, or for 8- and 16-bit integers of all that the dtype can hold.
     counts : (B,) int64 array or None
         Pixels on each step of the grid; None after the first of two rounds.
+    tails : mapping of float to float
+        Percentiles that lie beyond the grid, where the values were clipped to it.
     """
 
     grid: Grid
     counts: np.ndarray | None
+    tails: Mapping[float, float] = field(default_factory=dict)
 
     def __add__(self, other: Measure) -> Measure:
         if self.counts is not None and other.counts is not None:
-            return Measure(self.grid, self.counts + other.counts)
+            return replace(self, counts=self.counts + other.counts)
         low, high = min(self.grid.low, other.grid.low), max(self.grid.high, other.grid.high)
         return Measure(replace(self.grid, low=low, high=high), None)
 

@@ -12,7 +12,14 @@ from napari_tessera.jobs import Job
 from napari_tessera.methods.histogram import Histogram, Measure, measure_block, rounds_for
 from napari_tessera.methods.network_input import channels_for
 from napari_tessera.methods.threshold_passes import THRESHOLD
-from napari_tessera.nn.intensity import HIGH_PERCENT, LOW_PERCENT, Levels, kind_of, levels_between
+from napari_tessera.nn.intensity import (
+    HIGH_PERCENT,
+    LOW_PERCENT,
+    PERCENTS,
+    kind_of,
+    levels_between,
+    levels_of_channels,
+)
 from napari_tessera.nn.wide import EXACT, offset_by
 
 Measures = tuple[Measure, ...]
@@ -28,6 +35,11 @@ def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
     percents : tuple of float
         0 to 100.
     """
+    if measure.tails:
+        inner = percentiles(replace(measure, tails={}), percents)
+        ends = float(measure.grid.low), float(measure.grid.high)
+        outer = [measure.tails.get(percent, value) for percent, value in zip(percents, inner, strict=True)]
+        return [a if ends[0] <= b <= ends[1] else b for a, b in zip(inner, outer, strict=True)]
     grid = measure.grid
     if grid.is_integer and grid.low and max(abs(grid.low), abs(grid.high)) >= EXACT:
         above = Measure(replace(grid, low=0, high=grid.high - grid.low), measure.counts)
@@ -51,16 +63,19 @@ def counted(values: np.ndarray, earlier: Measure | None) -> Measure:
     """Measure a block: first the range, then the values, then once more the values between the outer percentiles.
 
     The last round is there for a few pixels that lie far out: without it, they would leave all others on a few steps of
-    the grid. For 8- and 16-bit integers, one round is exact.
+    the grid. What lies beyond the outer percentiles is known from the round before. For 8- and 16-bit integers, one
+    round is exact.
     """
     if earlier is None or earlier.counts is None:
         return measure_block(values, earlier)
-    low, high = percentiles(earlier, (LOW_PERCENT, HIGH_PERCENT))
+    tails = dict(zip(PERCENTS, percentiles(earlier, PERCENTS), strict=True))
+    low, high = tails[LOW_PERCENT], tails[HIGH_PERCENT]
     old = earlier.grid
     step = int(old.step) if old.is_integer else old.step
     ends = max(old.low, low - step), min(old.high, high + step)
     low, high = (int(end) for end in ends) if old.is_integer else ends
-    return measure_block(np.clip(values, low, high), Measure(replace(old, low=low, high=high), None))
+    found = measure_block(np.clip(values, low, high), Measure(replace(old, low=low, high=high), None))
+    return replace(found, tails=tails)
 
 
 def rounds(prepared: np.ndarray, **_: Any) -> int:
@@ -91,11 +106,9 @@ def _merge(one: Measures, other: Measures) -> Measures:
 
 def _fit(measures: Measures, *, entry: ModelEntry, **_: Any) -> Job[dict[str, Any]]:
     yield from ()
-    found = [percentiles(each, (LOW_PERCENT, 50, HIGH_PERCENT)) for each in measures]
-    if kind_of(entry.header) == "colours":
-        return {"levels": levels_between(*found[0])}
-    low, _middle, high = zip(*found, strict=True)
-    return {"levels": Levels(low, high)}
+    found = [percentiles(each, PERCENTS) for each in measures]
+    is_together = kind_of(entry.header) == "colours"
+    return {"levels": levels_between(found[0]) if is_together else levels_of_channels(found)}
 
 
 LEVELS = replace(

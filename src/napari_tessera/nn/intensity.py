@@ -8,8 +8,9 @@ takes a fixed number of channels, such as two stains, each with levels of its ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,17 @@ Level = float | tuple[float, ...]
 CHANNELS = 5
 """Channels that an image of the kind "colours" is turned into."""
 LOW_PERCENT, HIGH_PERCENT = 0.5, 99.8
+RARE = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+"""Shares of an image, %, that sparse objects may fill; they lie beyond the percentiles that are black and white."""
+BULK = (5, 16, 50, 84, 95)
+PERCENTS = (*reversed(RARE), LOW_PERCENT, *BULK, HIGH_PERCENT, *(100 - rare for rare in RARE))
+"""Percentiles that are measured, in rising order."""
+LONGEST_TAIL = 10
+"""Times the spread of the background that its own noise goes to either side, at most."""
+FARTHEST = 2.5
+"""Times as far as the noise goes that sparse objects stand out, at least."""
+INTO_OBJECTS = 2
+"""Steps in `RARE` from the first percentile that lies on objects to one well inside of them."""
 BRIGHT_BACKGROUND = 0.4
 """A median above this share of the way from low to high means dark objects on a bright background."""
 DIM = 0.05
@@ -34,8 +46,8 @@ class Levels:
     Parameters
     ----------
     low, high : float, or tuple of float
-        Percentiles 0.5 and 99.8 of the intensities: of all channels together for the kind "colours", of each channel
-        for the kind "channels".
+        Percentiles 0.5 and 99.8 of the intensities, or further out where objects fill less than that: of all channels
+        together for the kind "colours", of each channel for the kind "channels".
     inverted : bool
         Objects are dark on a bright background, as in stained sections and in brightfield; never for "channels".
     """
@@ -80,20 +92,68 @@ def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
     Returns
     -------
     Levels
-        `inverted` where the median lies nearer to the bright end: background fills most of most images.
+        `inverted` where the median lies nearer to the bright end: background fills most of most images. Where objects
+        are sparse, they say themselves whether they are bright or dark.
     """
     if kind == "channels":
-        each = (
-            exact_percentiles(image[..., channel], [LOW_PERCENT, HIGH_PERCENT]) for channel in range(image.shape[-1])
-        )
-        low, high = zip(*each, strict=True)
-        return Levels(low, high)
-    return levels_between(*exact_percentiles(image, [LOW_PERCENT, 50, HIGH_PERCENT]))
+        channels = np.moveaxis(image, -1, 0)
+        return levels_of_channels([exact_percentiles(channel, list(PERCENTS)) for channel in channels])
+    return levels_between(exact_percentiles(image, list(PERCENTS)))
 
 
-def levels_between(low: float, middle: float, high: float) -> Levels:
-    """Make levels of percentiles 0.5, 50 and 99.8 of all channels together."""
+def levels_between(percentiles: Sequence[float]) -> Levels:
+    """Make levels of the percentiles `PERCENTS` of all channels together."""
+    low, middle, high = (percentiles[PERCENTS.index(percent)] for percent in (LOW_PERCENT, 50, HIGH_PERCENT))
+    dark, bright = sparse_objects(percentiles)
+    if bright is not None and (dark is None or bright - middle >= middle - dark):
+        return Levels(low, bright)
+    if dark is not None:
+        return Levels(dark, high, inverted=True)
     return Levels(low, high, middle - low > BRIGHT_BACKGROUND * (high - low))
+
+
+def levels_of_channels(percentiles: Iterable[Sequence[float]]) -> Levels:
+    """Make levels of the percentiles `PERCENTS` of each channel, in which objects are bright."""
+    low, high = [], []
+    for each in percentiles:
+        _, bright = sparse_objects(each)
+        low.append(each[PERCENTS.index(LOW_PERCENT)])
+        high.append(each[PERCENTS.index(HIGH_PERCENT)] if bright is None else bright)
+    return Levels(tuple(low), tuple(high))
+
+
+def sparse_objects(percentiles: Sequence[float]) -> tuple[float | None, float | None]:
+    """Look for objects that fill so little of an image that the usual percentiles are those of its noise.
+
+    Parameters
+    ----------
+    percentiles : sequence of float
+        As many as `PERCENTS`.
+
+    Returns
+    -------
+    float or None, float or None
+        Where the darkest and the brightest of them lie. None where there are none, and in any image with enough
+        objects for the usual percentiles.
+    """
+    known = dict(zip(PERCENTS, percentiles, strict=True))
+    middle = known[50]
+    below, above = middle - known[LOW_PERCENT], known[HIGH_PERCENT] - middle
+    usual = [known[percent] for percent in (LOW_PERCENT, *BULK)]
+    spread = min((b - a for a, b in pairwise(usual) if b > a), default=0.0)
+    if max(below, above) > LONGEST_TAIL * spread:
+        return None, None
+    dark = [known[rare] - middle for rare in RARE]
+    bright = [known[100 - rare] - middle for rare in RARE]
+    lowest = _well_inside([-way for way in dark], max(LONGEST_TAIL * spread, FARTHEST * below))
+    highest = _well_inside(bright, max(LONGEST_TAIL * spread, FARTHEST * above))
+    return None if lowest is None else middle - lowest, None if highest is None else middle + highest
+
+
+def _well_inside(ways: Sequence[float], farthest: float) -> float | None:
+    """Return how far objects stand out, of rising distances from the middle; None where none is beyond the noise."""
+    first = next((index for index, way in enumerate(ways) if way > farthest), None)
+    return None if first is None else ways[min(first + INTO_OBJECTS, len(ways) - 1)]
 
 
 def turned(levels: Levels, objects: str) -> Levels:

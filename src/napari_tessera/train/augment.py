@@ -79,6 +79,18 @@ def random_intensity(
     return np.asarray(colours, dtype=np.float32)
 
 
+def random_noise(channels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Add noise to the pixels of (C, …) channels, everywhere alike or more where it is bright.
+
+    That of a camera's electronics is alike everywhere; that of counted photons grows like the root of their number.
+    """
+    spread = np.exp(rng.uniform(np.log(0.01), np.log(0.15)))
+    noise = rng.normal(0, spread, channels.shape)
+    if rng.random() < 0.5:
+        noise *= np.sqrt(np.clip(channels, 0.02, 2))
+    return (channels + noise).astype(np.float32)
+
+
 def dim_some_objects(colours: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Make about a third of the objects dimmer, down to a tenth, as nuclei in and out of focus or cycle are."""
     numbers = np.unique(labels)

@@ -96,7 +96,7 @@ def straight_patches(examples: Sequence[Example], seed: int) -> Iterator[tuple[n
         room = np.maximum(0, np.array(example.labels.shape) + 2 * margin - np.array(shape) / factors)
         places = steps + np.floor(rng.uniform(0, room + 1) - margin).astype(np.float32).reshape(-1, *(1,) * ndim)
         yield (
-            finished(sample_channels(example, places, factors), example),
+            finished(sample_channels(example, places, factors), example, example.levels.inverted),
             sample_labels(example.labels, places, OUTSIDE),
         )
 

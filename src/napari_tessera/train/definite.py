@@ -61,6 +61,8 @@ def plan_for(settings: Training, data: Dataset, device: str, start: Start | None
         rehearsal=rehearsal_for(settings, start),
         validations=settings.validations,
         intensity_changes=intensity_changes(settings, data),
+        noise=settings.noise,
+        inversion=settings.inversion,
         loss=settings.loss,
         mask_loss=settings.mask_loss,
         gamma=settings.gamma,

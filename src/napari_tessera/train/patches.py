@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from napari_tessera.nn.intensity import clipped, from_colours, network_channels
-from napari_tessera.train.augment import dim_some_objects, random_intensity, random_placement
+from napari_tessera.train.augment import dim_some_objects, random_intensity, random_noise, random_placement
 from napari_tessera.train.examples import Example
 from napari_tessera.train.targets import BACKGROUND, NOT_PAINTED
 
@@ -46,6 +47,10 @@ class Sampling:
         Share of the patches of bright objects in which some are made dimmer.
     intensity_changes : float
         See `augment.random_intensity`.
+    noise_share : float
+        Share of the patches whose image gets noise in its own pixels; see `augment.random_noise`.
+    inverted_share : float
+        Share of the patches of bright objects of which the network is told that they were dark.
     is_dark_outside : bool
         Beyond the image a patch is dark, and background, as for a network that sees images end there. Otherwise the
         image goes on mirrored, and nothing there is painted.
@@ -61,6 +66,8 @@ class Sampling:
     native_spread: float = 0.65
     dim_share: float = 0.25
     intensity_changes: float = 1.0
+    noise_share: float = 0.0
+    inverted_share: float = 0.0
     is_dark_outside: bool = False
     needs_margin: bool = True
 
@@ -119,7 +126,8 @@ def draw_patch(
     is_ending = sampling.is_dark_outside and not example.is_window
     is_outside = beyond(example.labels.shape, places) if is_ending else None
     labels = sample_labels(example.labels, places, NOT_PAINTED if is_outside is None else BACKGROUND)
-    colours = sample_channels(example, places, factors)
+    is_noisy = sampling.noise_share > 0 and rng.random() < sampling.noise_share
+    colours = sample_channels(example, places, factors, partial(random_noise, rng=rng) if is_noisy else None)
     is_turned, has_own_channels = example.levels.inverted, example.levels.kind == "channels"
     if not is_turned and rng.random() < sampling.dim_share:
         colours = dim_some_objects(colours, labels, rng)
@@ -127,13 +135,14 @@ def draw_patch(
         colours, rng, sampling.intensity_changes, example.is_coloured, may_lose_colour=not has_own_channels
     )
     targets = make_targets(labels, example, factor, inner)
-    channels = finished(colours[(slice(None), *inner)], example)
+    is_inverted = sampling.inverted_share > 0 and not is_turned and rng.random() < sampling.inverted_share
+    channels = finished(colours[(slice(None), *inner)], example, is_turned or is_inverted)
     return channels if is_outside is None else np.where(is_outside[inner], np.float32(0), channels), targets
 
 
-def finished(colours: np.ndarray, example: Example) -> np.ndarray:
+def finished(colours: np.ndarray, example: Example, is_turned: bool) -> np.ndarray:
     """Turn the three colours, or the channels, of an image into what a network sees."""
-    return clipped(colours) if example.levels.kind == "channels" else from_colours(colours, example.levels.inverted)
+    return clipped(colours) if example.levels.kind == "channels" else from_colours(colours, is_turned)
 
 
 def draw_factor(example: Example, sampling: Sampling, rng: np.random.Generator) -> float:
@@ -171,10 +180,13 @@ def sample_labels(labels: np.ndarray, places: np.ndarray, outside: int = NOT_PAI
     return np.where(is_outside, outside, labels[tuple(at)])
 
 
-def sample_channels(example: Example, places: np.ndarray, factors: np.ndarray) -> np.ndarray:
+def sample_channels(
+    example: Example, places: np.ndarray, factors: np.ndarray, change: Callable[[np.ndarray], np.ndarray] | None = None
+) -> np.ndarray:
     """Interpolate the normalised channels (C, [Z,] Y, X) at `places`, averaging first where the patch is much coarser.
 
-    There are three colours, also of a grey image, or as many channels as the image has.
+    There are three colours, also of a grey image, or as many channels as the image has. `change` is applied to the
+    pixels of the image before that.
     """
     space = tuple(range(1, places.ndim))
     shape = np.array(example.labels.shape)
@@ -184,6 +196,8 @@ def sample_channels(example: Example, places: np.ndarray, factors: np.ndarray) -
     channels = network_channels(window, example.levels, is_coloured=example.is_coloured)
     if example.levels.kind == "colours":
         channels = channels[:3] if example.is_coloured else channels[:1]
+    if change is not None:
+        channels = change(channels)
     if (factors < COARSER).any():
         channels = gaussian_filter(channels, (0, *np.where(factors < COARSER, 0.4 / factors, 0)))
     moved = places - low.reshape(-1, *(1,) * len(space)).astype(np.float32)

@@ -55,6 +55,8 @@ class Plan:
         How often the network is scored on the validation images, evenly spread.
     intensity_changes : float
         See `augment.random_intensity`.
+    noise, inversion : float
+        See `Sampling`.
     loss, mask_loss, class_weights
         See `losses.class_loss`; `mask_loss` is that of the masks of a Mask R-CNN, and not used for a U-Net.
     gamma, alpha : float
@@ -84,6 +86,8 @@ class Plan:
     rehearsal: float = 0.0
     validations: int = 10
     intensity_changes: float = 1.0
+    noise: float = 0.0
+    inversion: float = 0.0
     loss: Loss = "combined"
     mask_loss: Loss = "combined"
     class_weights: Sequence[float] | None = None
@@ -97,8 +101,9 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """Say it as plain JSON."""
         is_focal = "focal" in (self.loss, self.mask_loss)
-        names = [each.name for each in fields(self) if is_focal or each.name not in ("gamma", "alpha")]
-        values = {name: getattr(self, name) for name in names}
+        unused: tuple[str, ...] = () if is_focal else ("gamma", "alpha")
+        unused += tuple(name for name in ("noise", "inversion") if not getattr(self, name))
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in unused}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def architecture(self) -> Architecture | DetectionArchitecture:
@@ -124,6 +129,8 @@ class Plan:
             self.depth_px,
             native_share=FREE_SCALES[self.network],
             intensity_changes=self.intensity_changes,
+            noise_share=self.noise,
+            inverted_share=self.inversion,
             is_dark_outside=self.network == "mask-rcnn",
         )
         if self.task == "objects":

@@ -87,6 +87,12 @@ class Training:
         many microscopes, less where outlines in the labels follow the glow around objects; 0 leaves them as they are.
         Auto: 1; of painted classes, since what is painted on are mostly images of one kind, 0.2, and 0.6 for strokes
         on less than a quarter of it, so that they are not learnt by heart.
+    noise : float
+        Share of the patches to which noise is added as a camera makes it, pixel by pixel of the image, for images that
+        are noisier than those with labels.
+    inversion : float
+        Share of the patches of bright objects that are shown as if the image had been dark on bright, for images whose
+        brightness was inverted.
     balance : str
         Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
         than their number alone would have it.
@@ -139,6 +145,8 @@ class Training:
     batch: Annotated[int | None, Range(1, 1024)] = None
     widths: str | None = None
     intensity_changes: Annotated[float | None, Range(0, 2, step=0.1)] = None
+    noise: Annotated[float, Range(0, 1, step=0.1)] = 0.0
+    inversion: Annotated[float, Range(0, 1, step=0.1)] = 0.0
     balance: str | None = None
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     precision: Literal["auto", "mixed", "full"] = "auto"
