@@ -121,6 +121,33 @@ def test_nothing_outside_the_image_counts():
     assert (targets.weight == 0).mean() > 0.5
 
 
+def patches_with(**sampling):
+    """The channels of a dozen patches."""
+    how = Sampling(size_px=32, diameter_px=12, dim_share=0, intensity_changes=0, **sampling)
+    return np.stack([draw_patch(scene(), how, object_targets(12), np.random.default_rng(n))[0] for n in range(12)])
+
+
+def roughness(patches):
+    """How much neighbouring pixels of the first channel differ, usually."""
+    return np.median(np.abs(np.diff(patches[:, 0], axis=-1)))
+
+
+def test_noise_is_added_to_some_patches():
+    assert roughness(patches_with(noise_share=1.0)) > 2 * roughness(patches_with())
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_bright_objects_are_shown_as_if_an_image_had_been_turned(share):
+    told = patches_with(inverted_share=share)
+    assert set(np.unique(told[:, 4])) == {share}
+    np.testing.assert_array_equal(told[:, :4], patches_with()[:, :4])
+
+
+def test_a_checkpoint_from_before_there_was_noise_suits_a_training_without_it():
+    assert not {"noise", "inversion"} & set(Plan().as_json())
+    assert Plan(noise=0.3).as_json()["noise"] == 0.3
+
+
 def test_a_patch_of_a_volume_has_planes():
     sampling = Sampling(size_px=32, diameter_px=12, depth_px=8)
     channels, targets = draw_patch(scene(depth=10), sampling, object_targets(12), np.random.default_rng(0))
