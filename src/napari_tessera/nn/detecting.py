@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from napari_tessera.nn import device as devices
+from napari_tessera.nn.contrast import contrasts
 from napari_tessera.nn.detection_cost import COARSEST_STRIDE_PX, overlap_px, pixels_at_once
 from napari_tessera.nn.detections import Detections
 from napari_tessera.nn.detector import MaskRCNN
@@ -111,9 +112,10 @@ class Detector:
             If torch fails otherwise.
         """
         with in_plain_words(self.device.title), torch.inference_mode():
-            pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)).to(self.device.kind)
-            [found] = self._net.detect([pixels], lowest_score)
-            return found.to("cpu")
+            pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+            [found] = self._net.detect([pixels.to(self.device.kind)], lowest_score)
+            found = found.to("cpu")
+            return replace(found, contrast=contrasts(pixels, found.boxes, found.masks))
 
 
 def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False) -> Detector:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,6 +62,8 @@ class Detections:
     masks : Tensor (N, m, m)
         Probability that a point of the box belongs to the object; the m×m points tile the box.
     left : Left
+    contrast : Tensor (N,), optional
+        See `contrast.contrasts`.
     """
 
     boxes: Tensor
@@ -69,6 +71,7 @@ class Detections:
     scores: Tensor
     masks: Tensor
     left: Left = Left()
+    contrast: Tensor | None = None
 
     def scaled(self, down: float, right: float) -> Detections:
         """Return the same objects in an image whose pixels are `down` and `right` times as many along y and x."""
@@ -80,9 +83,7 @@ class Detections:
 
     def to(self, device: str) -> Detections:
         """Return the same on another device."""
-        return Detections(
-            self.boxes.to(device), self.labels.to(device), self.scores.to(device), self.masks.to(device), self.left
-        )
+        return self._with_each(lambda each: each.to(device))
 
     def with_scores(self, scores: np.ndarray) -> Detections:
         """Return the same objects with other scores (N,), highest score first."""
@@ -92,7 +93,12 @@ class Detections:
 
     def chosen(self, which: Tensor) -> Detections:
         """Return the objects with these indices, in this order."""
-        return Detections(self.boxes[which], self.labels[which], self.scores[which], self.masks[which], self.left)
+        return self._with_each(lambda each: each[which])
+
+    def _with_each(self, change: Callable[[Tensor], Tensor]) -> Detections:
+        boxes, labels, scores, masks = (change(each) for each in (self.boxes, self.labels, self.scores, self.masks))
+        contrast = None if self.contrast is None else change(self.contrast)
+        return replace(self, boxes=boxes, labels=labels, scores=scores, masks=masks, contrast=contrast)
 
 
 def detect(

@@ -107,12 +107,14 @@ def _own_and_deepest(
 
 def beside_each_other(parts: Sequence[Detections]) -> Detections:
     """Return all objects of all parts, which are in pixels of the same image."""
+    contrast = [each.contrast for each in parts if each.contrast is not None]
     return Detections(
         torch.cat([each.boxes for each in parts]),
         torch.cat([each.labels for each in parts]),
         torch.cat([each.scores for each in parts]),
         torch.cat([each.masks for each in parts]),
         sum((each.left for each in parts), start=Left()),
+        torch.cat(contrast) if len(contrast) == len(parts) else None,
     )
 
 
