@@ -1,5 +1,7 @@
 """Once more round: what is painted after a training, what the next one starts from, and what is said of it."""
 
+import time
+
 import numpy as np
 import pytest
 import test_interrupted
@@ -182,6 +184,15 @@ def test_what_is_taken_up_again_keeps_its_curves_and_the_scores_before():
     assert again.before == {"iou": 0.5}
     assert again.losses == [(1, 1.0), (2, 1.0), (3, 0.5)]
     assert again.validations == []
+
+
+def test_the_time_left_is_no_longer_than_what_was_given():
+    course = Course()
+    course.note(Progress(0, 1, "", {"seconds": 5.0}))
+    for step in range(1, 7):
+        course.note(Progress(step, 10**9, "", {"step": step, "loss": 0.5}))
+        time.sleep(0.01)
+    assert 4 < course.seconds_left < 5
 
 
 def test_going_on_keeps_the_name(stopped, ready, own_models):

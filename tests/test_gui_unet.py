@@ -8,6 +8,7 @@ from tiny_models import save_bright
 
 from napari_tessera import api
 from napari_tessera.gui.annotation import empty_annotation
+from napari_tessera.gui.class_colours import colours_of_classes
 from napari_tessera.gui.layers import RECORD
 
 
@@ -44,7 +45,7 @@ def test_classes_have_the_colours_and_the_names_that_they_were_painted_with(widg
     run(widget)
     classes = viewer.layers[-1]
     np.testing.assert_array_equal(classes.get_color(1), paint.get_color(2))
-    assert classes.features.set_index("index").loc[1, "class"] == "blob"
+    assert classes.features.set_index("index")["class"].tolist() == ["background", "blob"]
 
 
 def test_record_names_the_model(widget, viewer, run):
@@ -61,6 +62,7 @@ def test_probabilities_become_an_image_in_the_same_place(widget, viewer, run):
     assert isinstance(image, Image)
     assert image.name == "blobs · u-net · blob"
     assert tuple(image.contrast_limits) == (0, 1)
+    np.testing.assert_allclose(image.colormap.colors[-1], colours_of_classes().map(2), atol=0.01)
     np.testing.assert_array_equal(image.translate, (3, 4))
     np.testing.assert_array_equal(image.data > 0.5, two_boxes() > 0)
     assert widget.bar.message.text().startswith("Probabilities of blob in ")

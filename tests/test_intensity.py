@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.jobs import drive
-from napari_tessera.nn.intensity import Levels, measure_levels, network_channels
+from napari_tessera.nn.intensity import Levels, measure_levels, network_channels, normalisation, turned
 from napari_tessera.painted_images import levels_in_pieces
 
 
@@ -102,3 +102,29 @@ def test_sparse_objects_are_seen_piece_by_piece_as_in_the_whole(dtype, kind):
     ours, whole = drive(levels_in_pieces(image, halves, "colours")), measure_levels(image)
     assert (ours.low, ours.high) == pytest.approx((whole.low, whole.high), rel=2e-3)
     assert ours.inverted == whole.inverted
+
+
+GREY_ONLY = {"normalisation": normalisation("colours", 5, knows_bright_colours=False)}
+
+
+def test_a_model_of_grey_images_sees_the_brightest_colour_of_bright_objects():
+    blue = np.zeros((20, 20, 3), np.uint8)
+    blue[5:9, 5:9] = (0, 20, 200)
+    channels = network_channels(blue, turned(measure_levels(blue), "auto", GREY_ONLY))
+    assert channels[:, 6, 6].tolist() == pytest.approx([1, 1, 1, 1, 0])
+    as_it_is = network_channels(blue, turned(measure_levels(blue), "auto", {}))
+    assert as_it_is[:3, 6, 6].tolist() == pytest.approx([0, 0.1, 1])
+
+
+def test_dark_objects_keep_their_colours():
+    stained = np.full((20, 20, 3), 220, np.uint8)
+    stained[5:9, 5:9] = (120, 40, 160)
+    levels = measure_levels(stained)
+    assert levels.inverted
+    assert turned(levels, "auto", GREY_ONLY) == levels
+    assert turned(levels, "bright", GREY_ONLY).shows_brightest
+
+
+def test_channels_of_their_own_are_never_put_together():
+    levels = measure_levels(np.zeros((4, 4, 3), np.uint8), "channels")
+    assert turned(levels, "dark", GREY_ONLY) is levels

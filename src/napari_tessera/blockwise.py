@@ -106,7 +106,8 @@ def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool)
         labels, np.asarray(image), channel_axis=channel_axis, spacing=request.spacing, unit=request.spatial.unit
     )
     measured = yield from part_of(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1)
-    return {**measured, **table}, notes
+    own = {name: column for name, column in table.items() if name not in measured}
+    return {"label": measured["label"], **own, **measured}, notes
 
 
 def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[tuple[Table, tuple[str, ...]]]:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_tessera import provenance
 from napari_tessera.errors import ParameterError
 from napari_tessera.io.architecture import check_architecture
@@ -82,11 +84,19 @@ def describe(out: Path, settings: Training, plan: Plan, data: Dataset) -> dict[s
         ),
         "task": plan.task,
         "channels": channel_names(plan.kind, plan.n_channels),
-        "normalisation": normalisation(plan.kind, plan.n_channels),
+        "normalisation": normalisation(plan.kind, plan.n_channels, knows_bright_colours(plan, data)),
         "diameter_px": plan.diameter_px,
         "decoding": decoding_of(plan),
         **scoring_of(plan),
     }
+
+
+def knows_bright_colours(plan: Plan, data: Dataset) -> bool:
+    """Say whether bright objects in colour are among what is learnt, if it is images in colour or in grey."""
+    if plan.kind != "colours":
+        return True
+    bright = (each for each in data.learn if each.is_coloured and not each.levels.inverted)
+    return any(bool(np.ptp(each.image[..., :3], axis=-1).any()) for each in bright)
 
 
 def decoding_of(plan: Plan) -> dict[str, float]:

@@ -176,6 +176,8 @@ def learnt_model(
     measured.
     """
     is_over = over_after(settings.minutes)
+    if settings.minutes is not None:
+        yield Progress(0, 1, "Starting", {"seconds": 60 * settings.minutes})
     yield from load_torch()
     from napari_tessera.train.start_from import read_start
     from napari_tessera.train.start_from_coco import is_coco, read_coco_start

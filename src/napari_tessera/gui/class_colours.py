@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari.utils.colormaps import CyclicLabelColormap
+from napari.utils.colormaps import Colormap, CyclicLabelColormap
 
 BACKGROUND = 1
 BACKGROUND_COLOUR = "#6f7f95"
@@ -22,3 +22,9 @@ def colours_of_classes(has_background: bool = True) -> CyclicLabelColormap:
     of_classes = [CLASS_COLOURS[number % len(CLASS_COLOURS)] for number in range(MOST_CLASSES - 1)]
     background = [BACKGROUND_COLOUR] if has_background else []
     return CyclicLabelColormap(colors=["transparent", *background, *of_classes])
+
+
+def colours_of_probability(number: int) -> Colormap:
+    """Return the colours of the probability of a class, 0 for the first after the background: from black to its own."""
+    colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
+    return Colormap(["#000000", colour], name=f"class {colour}")

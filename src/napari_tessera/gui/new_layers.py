@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_tessera.gui.class_colours import colours_of_classes
+from napari_tessera.gui.class_colours import colours_of_classes, colours_of_probability
 from napari_tessera.gui.layers import RECORD, Placement
 from napari_tessera.result import LabelImage
 from napari_tessera.spatial import Matrix, Spatial
@@ -16,9 +16,6 @@ from napari_tessera.spec import Table
 
 TOLD_FIRST = ("label", "class", "kind", "score")
 """What matters most of an object under the mouse: napari's status bar has room for a few columns only."""
-CLASS_COLOURMAPS = ("bop orange", "bop blue", "bop purple", "green", "yellow", "gray")
-
-
 CONTOUR_PX = 2
 """Segments fill the image, so that only their outlines let the classes below be seen."""
 CLASSES_OPACITY = 0.4
@@ -41,7 +38,7 @@ def result_layer(image: LabelImage, placement: Placement, name: str, record: dic
     return Image(
         data,
         name=f"{name} · {image.name}",
-        colormap=CLASS_COLOURMAPS[number % len(CLASS_COLOURMAPS)],
+        colormap=colours_of_probability(number),
         blending="additive",
         contrast_limits=(0, 1),
         metadata={RECORD: record},
@@ -59,7 +56,15 @@ def labels_layer(image: LabelImage, placement: Placement, name: str, record: dic
         labels.colormap, labels.opacity = colours_of_classes(), CLASSES_OPACITY
     elif image.kind == "classes" and "class" in image.table:
         labels.colormap = colours_of_classes(has_background=False)
+        labels.features = with_background(labels.features)
     return labels
+
+
+def with_background(features: Any) -> Any:
+    """Add what is said of 0 under the mouse."""
+    import pandas as pd
+
+    return pd.concat([pd.DataFrame({"index": [0], "class": ["background"]}), features], ignore_index=True)
 
 
 def feature_table(table: Table) -> Any:

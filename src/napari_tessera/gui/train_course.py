@@ -31,6 +31,8 @@ class Course:
         What is amiss with the paint, and with the course by now.
     seen : Seen or None
         What the network said last of what is in view.
+    ends_at : float or None
+        When the time that was given is over, on the clock of `time.monotonic`.
     all_from : int or None
         Step from which what was held back is learnt, too, so that there is no score any more.
     """
@@ -44,6 +46,7 @@ class Course:
     all_from: int | None = None
     steps: int = 0
     text: str = ""
+    ends_at: float | None = None
     _began: tuple[float, int] | None = None
     _last: tuple[float, int] | None = None
 
@@ -61,6 +64,8 @@ class Course:
             self.warnings += [told["warning"]] * (told["warning"] not in self.warnings)
         elif "advice" in told:
             self.advice = told["advice"]
+        elif "seconds" in told:
+            self.ends_at = time.monotonic() + told["seconds"]
         elif "all_from" in told:
             self.all_from = told["all_from"]
         elif "before" in told:
@@ -85,7 +90,8 @@ class Course:
         if self._began is None or self._last is None or self._last[1] - self._began[1] < FEWEST_STEPS:
             return None
         of_step = (self._last[0] - self._began[0]) / (self._last[1] - self._began[1])
-        return of_step * (self.steps - self.step)
+        left = of_step * (self.steps - self.step)
+        return left if self.ends_at is None else min(left, max(0.0, self.ends_at - self._last[0]))
 
     @property
     def score_name(self) -> str:

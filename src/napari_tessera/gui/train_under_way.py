@@ -20,6 +20,12 @@ SAVING = 'The training stops, as its widget was closed. The best so far is being
 NOT_SAVED = 'The best so far could not be saved as "{}": {}'
 
 
+def before_pools_close(action: Callable[[], None]) -> None:
+    """Call `action` when the program ends, while its thread pools, which saving a model needs, still take work."""
+    # Python's own pools are closed by the same function, last registered first; `atexit` comes only after them.
+    getattr(threading, "_register_atexit", atexit.register)(action)
+
+
 class UnderWay:
     """What is known of a training without its widget, whose half in Qt goes first when napari is closed.
 
@@ -39,7 +45,7 @@ class UnderWay:
         application = QApplication.instance()
         assert application is not None
         application.aboutToQuit.connect(lambda: self.end())
-        atexit.register(self.end)  # a script may end without quitting Qt, with the widget open
+        before_pools_close(self.end)  # a script may end without quitting Qt, with the widget open
 
     @property
     def is_stopping(self) -> bool:

@@ -118,7 +118,7 @@ class TrainWidget(TrainPanel):
         yield from self.warm_up.waiting()
         self.lesson = yield from holding_still(lesson)
         learnt = yield from learning(self.lesson, lambda: self.live.sight, should_stop)
-        if self._is_over:
+        if self._is_over or self.runner.is_left:
             forget(lesson.out)
         return learnt
 

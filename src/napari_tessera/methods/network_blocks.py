@@ -67,7 +67,7 @@ def view_of(entry: ModelEntry, image: Stored, levels: Levels, settings: Settings
     check_diameter(entry, settings["diameter"], image.shape[:n_space], method)
     shown = Shown(image, entry, settings["channel_axis"], settings["channel"], method)
     spacing = settings["spacing"] or (1.0,) * n_space
-    return View(shown, turned(levels, settings["objects"]), len(shown.shape) > n_space, spacing)
+    return View(shown, turned(levels, settings["objects"], entry.header), len(shown.shape) > n_space, spacing)
 
 
 def sight_over(view: View, factor: float, beyond_px: float, step: int, is_plane_by_plane: bool) -> Sight:

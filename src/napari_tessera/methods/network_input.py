@@ -160,4 +160,4 @@ def viewed(
 
     measure = partial(measure_levels, image, kind_of(entry.header))
     levels = yield from in_background(measure, "Measuring brightness")
-    return View(image, turned(levels, objects), has_channels, spacing)
+    return View(image, turned(levels, objects, entry.header), has_channels, spacing)

@@ -33,6 +33,8 @@ FARTHEST = 2.5
 """Times as far as the noise goes that sparse objects stand out, at least."""
 INTO_OBJECTS = 2
 """Steps in `RARE` from the first percentile that lies on objects to one well inside of them."""
+BRIGHT_COLOURS, BRIGHTEST = "bright colours", "brightest"
+"""What a header's normalisation says where coloured pixels of bright objects are shown as grey."""
 BRIGHT_BACKGROUND = 0.4
 """A median above this share of the way from low to high means dark objects on a bright background."""
 DIM = 0.05
@@ -50,11 +52,14 @@ class Levels:
         together for the kind "colours", of each channel for the kind "channels".
     inverted : bool
         Objects are dark on a bright background, as in stained sections and in brightfield; never for "channels".
+    shows_brightest : bool
+        Of a coloured pixel only the brightest colour is shown, as grey.
     """
 
     low: Level
     high: Level
     inverted: bool = False
+    shows_brightest: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -62,9 +67,19 @@ class Levels:
         return "channels" if isinstance(self.low, tuple) else "colours"
 
 
-def normalisation(kind: Kind, count: int) -> dict[str, Any]:
-    """Describe for the header of a model how images become network channels; `count` is the number of channels."""
-    return {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
+def normalisation(kind: Kind, count: int, knows_bright_colours: bool = True) -> dict[str, Any]:
+    """Describe for the header of a model how images become network channels.
+
+    Parameters
+    ----------
+    kind : {"colours", "channels"}
+    count : int
+        Number of channels.
+    knows_bright_colours : bool
+        Whether there were bright objects in colour among the images that were learnt.
+    """
+    said = {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
+    return said if knows_bright_colours else {**said, BRIGHT_COLOURS: BRIGHTEST}
 
 
 def kind_of(header: Mapping[str, Any]) -> Kind:
@@ -156,9 +171,24 @@ def _well_inside(ways: Sequence[float], farthest: float) -> float | None:
     return None if first is None else ways[min(first + INTO_OBJECTS, len(ways) - 1)]
 
 
-def turned(levels: Levels, objects: str) -> Levels:
-    """Return the levels of an image whose objects are said to be "bright" or "dark"; "auto" leaves what was found."""
-    return levels if objects == "auto" or levels.kind == "channels" else replace(levels, inverted=objects == "dark")
+def turned(levels: Levels, objects: str, header: Mapping[str, Any]) -> Levels:
+    """Return the levels of an image as a model is to see it.
+
+    Parameters
+    ----------
+    levels : Levels
+        As measured.
+    objects : {"auto", "bright", "dark"}
+        "auto" leaves what was found.
+    header : mapping
+        Of the model: whoever has seen bright objects in grey alone is shown grey, since a nucleus that is nothing but
+        blue would be unlike all that was learnt.
+    """
+    if levels.kind == "channels":
+        return levels
+    inverted = levels.inverted if objects == "auto" else objects == "dark"
+    is_grey = header.get("normalisation", {}).get(BRIGHT_COLOURS) == BRIGHTEST and not inverted
+    return replace(levels, inverted=inverted, shows_brightest=is_grey)
 
 
 def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | None = None) -> np.ndarray:
@@ -186,6 +216,8 @@ def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | N
         return _own_channels(image, levels)
     if is_coloured is None:
         is_coloured = image.ndim > 2
+    if is_coloured and levels.shows_brightest:
+        image, is_coloured = image[..., :3].max(-1), False
     colours = np.moveaxis(image[..., :3], -1, 0) if is_coloured else np.broadcast_to(image[None], (3, *image.shape))
     linear = _linear(colours, low, high)
     return from_colours(1 - linear if levels.inverted else linear, levels.inverted)
