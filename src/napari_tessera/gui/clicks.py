@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QApplication, QPushButton
@@ -12,27 +10,29 @@ from qtpy.QtWidgets import QApplication, QPushButton
 ASKED_FOR_MS = 5000
 
 
-class Once:
-    """Calls a function at a click, and not again at the second half of a double click.
+class OnceButton(QPushButton):
+    """A button whose double click counts once.
 
-    Parameters
+    Attributes
     ----------
-    action : function ()
+    pressed_once : Signal
     """
 
-    def __init__(self, action: Callable[[], Any]) -> None:
-        self._action = action
-        self._clicked_at = float("-inf")
+    pressed_once = Signal()
 
-    def __call__(self, *_: object) -> None:
-        """Take note of a click."""
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self._clicked_at = float("-inf")
+        self.clicked.connect(self._note_click)
+
+    def _note_click(self) -> None:
         since_ms = 1000 * (time.monotonic() - self._clicked_at)
         self._clicked_at = time.monotonic()
         if since_ms > QApplication.doubleClickInterval():
-            self._action()
+            self.pressed_once.emit()
 
 
-class AskingButton(QPushButton):
+class AskingButton(OnceButton):
     """A button for what cannot be undone: the first click asks, the second one does it.
 
     Attributes
@@ -45,13 +45,16 @@ class AskingButton(QPushButton):
     def __init__(self, title: str, question: str) -> None:
         super().__init__(title)
         self._title, self._question = title, question
-        self.clicked.connect(Once(self._on_click))
+        self.pressed_once.connect(self._ask)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(ASKED_FOR_MS)
-        self._timer.timeout.connect(lambda: self.setText(self._title))
+        self._timer.timeout.connect(self._ask_no_longer)
 
-    def _on_click(self) -> None:
+    def _ask_no_longer(self) -> None:
+        self.setText(self._title)
+
+    def _ask(self) -> None:
         if self._timer.isActive():
             self._timer.stop()
             self.confirmed.emit()

@@ -13,7 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_tessera.errors import InputError, TesseraError
-from napari_tessera.gui.clicks import Once
+from napari_tessera.gui.clicks import OnceButton
 from napari_tessera.gui.layers import array_of, labels_of, place
 from napari_tessera.gui.paint_next_regions import go_to, regions_layer
 from napari_tessera.gui.wording import tooltip
@@ -100,9 +100,9 @@ class PaintNext(QWidget):
         self.runner.returned.connect(self._on_found)
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(lambda: self._on_ended("Cancelled."))
-        self.find_button = QPushButton(FIND)
+        self.find_button = OnceButton(FIND)
         self.find_button.setToolTip(tooltip(HELP))
-        self.find_button.clicked.connect(Once(self.press))
+        self.find_button.pressed_once.connect(self.press)
         self.next_button = QPushButton("Next")
         self.next_button.setToolTip(tooltip(NEXT_HELP))
         self.next_button.clicked.connect(self.go_on)

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_tessera.errors import InputError
 from napari_tessera.gui.annotation import annotation_facts, is_annotation
-from napari_tessera.gui.clicks import Once
+from napari_tessera.gui.clicks import OnceButton
 from napari_tessera.gui.inputs_box import InputsBox
 from napari_tessera.gui.layers import array_of, labels_of
 from napari_tessera.gui.rows import Rows
@@ -73,9 +73,9 @@ class PairBox(QWidget):
         self.viewer = viewer
         rows = Rows()
         self.inputs = InputsBox(viewer, PAIR, rows)
-        self.new_button = QPushButton("New annotation layer")
+        self.new_button = OnceButton("New annotation layer")
         self.new_button.setToolTip(tooltip(NEW_HELP))
-        self.new_button.clicked.connect(Once(self.new_asked.emit))
+        self.new_button.pressed_once.connect(self.new_asked.emit)
         self.remove_button = QPushButton("Remove")
         self.remove_button.setToolTip(tooltip("Learn without this image. Its layers stay."))
         self.remove_button.clicked.connect(self.removed.emit)
