@@ -18,7 +18,9 @@ from napari_tessera.train.definite import balanced, plan_for
 from napari_tessera.train.examples import object_example
 from napari_tessera.train.frames import Frame
 from napari_tessera.train.learn import learn
+from napari_tessera.train.plan import Plan
 from napari_tessera.train.report import BOTH_COLOUR, FOUND_COLOUR, TRUTH_COLOUR, Shown, picture_of, report_page
+from napari_tessera.trained_model import knows_bright_colours
 
 SQUARE = np.zeros((9, 9), np.int32)
 SQUARE[3:6, 3:6] = 1
@@ -36,6 +38,23 @@ def dataset(**more):
     example = object_example(np.arange(81, dtype=np.uint8).reshape(9, 9), SQUARE + 1)
     return Dataset(**{"learn": [example], "check": [], "kind": "colours", "n_channels": 3, "n_classes": 2,
                       "digest": "", **more})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("colour", "background", "knows"),
+    [((9, 9, 9), 0, False), ((0, 0, 9), 0, True), ((0, 0, 90), 90, False)],
+    ids=["grey as RGB", "blue on black", "blue on white"],
+)
+def test_a_model_says_whether_it_knows_bright_objects_in_colour(colour, background, knows):
+    image = np.full((9, 9, 3), background, np.uint8)
+    image[SQUARE > 0] = colour
+    data = dataset(learn=[object_example(image, SQUARE + 1)])
+    assert knows_bright_colours(Plan(), data) == knows
+
+
+def test_channels_of_their_own_are_known_as_they_are():
+    assert knows_bright_colours(Plan(kind="channels"), dataset())
+    assert not knows_bright_colours(Plan(), dataset())
 
 
 def test_a_chart_is_an_svg_with_a_line_for_each_name():
