@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.large.detection_scores import FEATURES, features_of
 from napari_tessera.large.noise import noise_of, without_noise
 from napari_tessera.large.view import View
-from napari_tessera.nn.contrast import contrasts, usual_contrast
+from napari_tessera.nn.contrast import contrasts
 from napari_tessera.nn.detections import Detections
 from napari_tessera.nn.intensity import measure_levels
 from napari_tessera.nn.joined_detections import beside_each_other
-
-CONTRAST = FEATURES.index("log contrast")
 
 
 def discs(side=96, ground=0.1):
@@ -54,22 +51,6 @@ def test_a_box_at_the_edge_and_a_mask_that_fills_or_leaves_its_box_are_measured(
 def test_nothing_found_has_no_contrast():
     image, boxes, masks = discs()
     assert len(contrasts(image, boxes[:0], masks[:0])) == 0
-
-
-def test_what_is_usual_is_said_by_sure_detections_alone():
-    contrast = torch.tensor([0.8, 0.2])
-    assert usual_contrast(detections(contrast)) == pytest.approx(0.5)
-    assert usual_contrast(detections(contrast, scores=(0.9, 0.3))) == pytest.approx(0.8)
-    assert usual_contrast(detections(contrast, scores=(0.1, 0.3))) is None
-    assert usual_contrast(detections(None)) is None
-
-
-def test_a_detection_is_compared_with_what_is_usual_in_its_image():
-    contrast = torch.tensor([0.8, 0.2])
-    assert np.exp(features_of(detections(contrast), 100.0, 1.0)[:, CONTRAST]) == pytest.approx([1.6, 0.4])
-    told = features_of(detections(contrast), 100.0, 1.0, usual=0.2)[:, CONTRAST]
-    assert np.exp(told) == pytest.approx([4, 1])
-    assert features_of(detections(None), 100.0, 1.0)[:, CONTRAST].tolist() == [0, 0]
 
 
 def test_parts_of_an_image_keep_their_contrast():

@@ -22,7 +22,7 @@ ENDING = ".safetensors"
 CHECKPOINT, LOCK = ".checkpoint", ".lock"
 """What a training leaves beside its model while it lasts is called as the model file, with these at the end."""
 LARGEST_NUMBER = 1e9
-EVIDENCE = {"unet": 16, "mask_rcnn": 5}
+EVIDENCE = {"unet": 16, "mask_rcnn": 4}
 """How much is measured of an object to judge whether it is one, by the kind of network; see `large.object_scores` and
 `large.detection_scores`."""
 LIMITS = {"unet": ("least", "least_of_small", "small_share"), "mask_rcnn": ("lowest",)}

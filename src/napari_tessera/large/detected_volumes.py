@@ -19,11 +19,9 @@ from napari_tessera.large.found_objects import Rows, objects_of
 from napari_tessera.large.noise import noise_of, without_noise
 from napari_tessera.large.objects import usual_size
 from napari_tessera.large.planes import stitch_planes
-from napari_tessera.large.scale import Bounds, search_scale, windows_to_look_at
+from napari_tessera.large.scale import Bounds, search_scale
 from napari_tessera.large.view import View
-from napari_tessera.nn.contrast import usual_contrast
 from napari_tessera.nn.detected_objects import SURE, Acceptance, LeftOut, seen_diameter
-from napari_tessera.nn.joined_detections import beside_each_other
 
 if TYPE_CHECKING:
     from napari_tessera.nn.detecting import Detector
@@ -52,8 +50,6 @@ class Searching:
         Intersection over union from which on objects of neighbouring planes are linked.
     factor : float or None
         Network pixels per image pixel along X, where it is known already.
-    contrast : float or None
-        How much objects usually stand out from the ground, where it is known already; see `detection_scores`.
     """
 
     diameter_px: float | None = None
@@ -61,7 +57,6 @@ class Searching:
     min_size: int = 0
     least_overlap: float = 0.25
     factor: float | None = None
-    contrast: float | None = None
 
 
 def find_objects(
@@ -119,16 +114,6 @@ def find_scale(
     return (yield from search_scale(view, network.ndim, usual_px, look, diameter, BOUNDS))
 
 
-def find_contrast(network: Detector, view: View, factor: float, how: Searching) -> Job[float | None]:
-    """Find how much objects usually stand out, from windows spread over an image; None where nothing is seen."""
-    if not network.header.get("scoring"):
-        return None
-    windows, found = windows_to_look_at(view, factor, network.ndim), []
-    for done, window in enumerate(windows):
-        found.append((yield from part_of(_detected(network, window, factor, how, SURE), done, 1, len(windows))))
-    return usual_contrast(beside_each_other(found))
-
-
 def _detected(network: Detector, view: View, factor: float, how: Searching, lowest_score: float) -> Job[Detections]:
     """Detect what is in a plane; where detections are judged, what is no more than noise is left out."""
     factors = view.factors(factor)
@@ -147,7 +132,7 @@ def _in_plane(
     if seen is None:
         lowest = lowest_score(network.header, which.faintest)
         seen = yield from part_of(_detected(network, view, factor, how, lowest), 0, 8, 10)
-    judged = rescored(seen, network.header, math.sqrt(math.prod(view.factors(factor)[-2:])), how.contrast)
+    judged = rescored(seen, network.header, math.sqrt(math.prod(view.factors(factor)[-2:])))
     is_aligned = network.settings.is_aligned
     return (yield from part_of(objects_of(judged, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
 

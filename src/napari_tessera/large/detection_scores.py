@@ -18,15 +18,14 @@ import numpy as np
 
 from napari_tessera.large.objects import usual_size
 from napari_tessera.large.regression import Regression
-from napari_tessera.nn.contrast import LEAST, MASK_LEVEL, mask_areas, usual_contrast
+from napari_tessera.nn.contrast import MASK_LEVEL, mask_areas
 
 if TYPE_CHECKING:
     from napari_tessera.nn.detections import Detections
 
-FEATURES = ("score", "log area", "log scale", "inside", "log contrast")
+FEATURES = ("score", "log area", "log scale", "inside")
 """What is known of a detection: the log odds of its score; the natural logarithms of the area of its mask over the
-usual one, and of the network's pixels per pixel of the image; the mean of what the network says within the mask; the
-natural logarithm of how much it stands out from the ground around it over how much objects of the image usually do."""
+usual one, and of the network's pixels per pixel of the image; the mean of what the network says within the mask."""
 TINY = 1e-4
 
 
@@ -35,7 +34,7 @@ def lowest_score(header: Mapping[str, Any], faintest: float) -> float:
     return float(header["scoring"]["lowest"]) if header.get("scoring") else faintest
 
 
-def rescored(found: Detections, header: Mapping[str, Any], scale: float, usual: float | None = None) -> Detections:
+def rescored(found: Detections, header: Mapping[str, Any], scale: float) -> Detections:
     """Give detections the probability of being an object as their score, if the model's header says how.
 
     Parameters
@@ -46,8 +45,6 @@ def rescored(found: Detections, header: Mapping[str, Any], scale: float, usual: 
         Of the model file.
     scale : float
         The network's pixels per pixel of the image.
-    usual : float, optional
-        How much objects of the image usually stand out; not given: as the detections say.
 
     Returns
     -------
@@ -56,12 +53,12 @@ def rescored(found: Detections, header: Mapping[str, Any], scale: float, usual: 
     """
     if not header.get("scoring") or not header.get("diameter_px"):
         return found
-    features = features_of(found, usual_size(header["diameter_px"], 2), scale, usual)
+    features = features_of(found, usual_size(header["diameter_px"], 2), scale)
     return found.with_scores(Regression.of(header["scoring"]).probabilities(features))
 
 
-def features_of(found: Detections, usual_px: float, scale: float, usual: float | None = None) -> np.ndarray:
-    """Measure N detections: float64 (N, 5), see `FEATURES`.
+def features_of(found: Detections, usual_px: float, scale: float) -> np.ndarray:
+    """Measure N detections: float64 (N, 4), see `FEATURES`.
 
     Parameters
     ----------
@@ -71,8 +68,6 @@ def features_of(found: Detections, usual_px: float, scale: float, usual: float |
         Area of an object of the usual size, in the network's pixels.
     scale : float
         The network's pixels per pixel of the image.
-    usual : float, optional
-        See `rescored`.
     """
     is_inside = found.masks > MASK_LEVEL
     points = is_inside.sum(dim=(1, 2)).clamp(min=1).double()
@@ -84,14 +79,6 @@ def features_of(found: Detections, usual_px: float, scale: float, usual: float |
             np.log(np.maximum(mask_areas(found).numpy() * scale**2, 1) / usual_px),
             np.full(len(scores), np.log(scale)),
             inside.double().numpy(),
-            _log_contrast(found, usual),
         ],
         axis=1,
     )
-
-
-def _log_contrast(found: Detections, usual: float | None) -> np.ndarray:
-    usual = usual_contrast(found) if usual is None else usual
-    if found.contrast is None or usual is None:
-        return np.zeros(len(found.scores))
-    return np.log(np.maximum(found.contrast.double().numpy(), LEAST) / usual)

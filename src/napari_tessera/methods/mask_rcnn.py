@@ -106,9 +106,9 @@ def mask_rcnn(
     Notes
     -----
     The network proposes boxes, says what is in each and how sure it is, and which pixels of the box belong to the
-    object. The shipped model judges each once more, by its size, by how sure the pixels of its mask are, and by how
-    much it stands out from the ground, compared with what is usual in the image: its scores are probabilities, on
-    images like those that it learnt from. What stands out no more than the noise of the pixels is left out.
+    object. The shipped model judges each once more, by its size and by how sure the pixels of its mask are: its scores
+    are probabilities, on images like those that it learnt from. What stands out no more than the noise of the pixels
+    is left out.
 
     Masks may overlap, labels cannot: a pixel belongs to the object of the highest score. An object that loses more than
     half of its mask is dropped, and of what is left of an object, the largest connected piece is kept. Notes with the

@@ -59,25 +59,21 @@ def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
 
 
 def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
-    """Find scale and usual contrast from windows spread over the image, and plan the blocks."""
-    from napari_tessera.large.detected_volumes import Searching, find_contrast, find_scale
+    """Find the scale from windows spread over the image, and plan the blocks."""
+    from napari_tessera.large.detected_volumes import Searching, find_scale
     from napari_tessera.nn.detected_objects import Acceptance
 
     view = view_of(entry, image, fitted["levels"], settings, "mask_rcnn")
     network = yield from part_of(loaded_detector(entry, settings["device"]), 0, 1, 4)
     which = Acceptance.of(entry.header, settings["score"])
     searching = Searching(settings["diameter"], settings["tile"])
-    factor, _ = yield from part_of(find_scale(network, view, searching, which), 1, 2, 4)
-    contrast = yield from part_of(find_contrast(network, view, factor, searching), 3, 1, 4)
+    factor, _ = yield from part_of(find_scale(network, view, searching, which), 1, 3, 4)
     sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
     fixed = {**settings, "spacing": sight.factors}
-    label = partial(label_block, entry=entry, levels=view.levels, contrast=contrast, **fixed)
-    return plan_of(label, sight, settings["min_size"])
+    return plan_of(partial(label_block, entry=entry, levels=view.levels, **fixed), sight, settings["min_size"])
 
 
-def label_block(
-    block: np.ndarray, *, entry: ModelEntry, levels: Levels, contrast: float | None, **settings: Any
-) -> Job[Found]:
+def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[Found]:
     """Find the objects of one block, as a part of the image that has these levels, at the scale of the whole."""
     from napari_tessera.large.detected_volumes import Searching, find_objects
     from napari_tessera.large.view import View
@@ -87,7 +83,7 @@ def label_block(
     shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "mask_rcnn")
     network = yield from part_of(loaded_detector(entry, settings["device"]), 0, 1, 20)
     which = Acceptance.of(entry.header, settings["score"])
-    how = Searching(tile_px=settings["tile"], least_overlap=settings["overlap"], factor=factors[-1], contrast=contrast)
+    how = Searching(tile_px=settings["tile"], least_overlap=settings["overlap"], factor=factors[-1])
     finding = find_objects(network, View(shown, levels, has_channels, factors), how, which)
     labels, rows, left = yield from part_of(finding, 1, 19, 20)
     return Found(labels, table_of(rows, entry.classes), notes_on_blocks(left, which))

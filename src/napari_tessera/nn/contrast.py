@@ -1,4 +1,4 @@
-"""How much detections stand out from the ground around them: dim glow and debris stand out less than what is known."""
+"""How much detections stand out from the ground around them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ GROUND = 0.25
 """Share of the points around an object that are darker than its ground: the others may be of objects beside it."""
 AT_ONCE = 1024
 """Detections measured at a time, which bounds the memory."""
-SURE = 0.5
-"""Score from which on detections say how much objects usually stand out."""
-LEAST = 1e-3
 
 
 def contrasts(image: Tensor, boxes: Tensor, masks: Tensor) -> Tensor:
@@ -52,15 +49,6 @@ def mask_areas(found: Detections) -> Tensor:
     points = is_inside.sum(dim=(1, 2)).clamp(min=1).double()
     width, height = (found.boxes[:, 2:] - found.boxes[:, :2]).double().clamp(min=0).unbind(1)
     return (points / is_inside[0].numel() if len(points) else points) * width * height
-
-
-def usual_contrast(found: Detections) -> float | None:
-    """Return the mean contrast of what is surely an object, by area; None where nothing is, or nobody measured it."""
-    if found.contrast is None:
-        return None
-    weights = mask_areas(found) * (found.scores > SURE)
-    total = float(weights.sum())
-    return max(LEAST, float((found.contrast.double() * weights).sum()) / total) if total > 0 else None
 
 
 def _contrasts(brightness: Tensor, boxes: Tensor, masks: Tensor) -> Tensor:
