@@ -221,7 +221,7 @@ def test_points_without_z_seed_the_current_plane(seeded, viewer, run):
 def test_every_image_of_a_result_becomes_a_layer_named_after_what_it_shows():
     spatial = Spatial.with_spacing("YX", (0.5, 0.5), "micrometer")
     placement = Placement("YX", spatial, spatial)
-    table = {"label": np.array([1]), "class": np.array(["sky"])}
+    table = {"label": np.array([1]), "class": np.array(["sky"]), "kind": np.array(["stuff"])}
     classes = LabelImage("classes", np.ones((2, 3), np.int32), spatial, "classes", table)
     layer = result_layer(classes, placement, "cells · panoptic", {"tessera": 1}, 1)
     assert layer.name == "cells · panoptic · classes"
