@@ -79,3 +79,9 @@ def test_what_is_no_brighter_than_noise_may_be_is_left_out():
     assert found.scores.tolist() == pytest.approx([0.9])
     assert len(without_noise(detections(contrast), noise=0.005).scores) == 2
     assert len(without_noise(detections(None), noise=0.05).scores) == 2
+
+
+def test_a_dim_object_among_bright_ones_is_kept():
+    found = without_noise(detections(torch.tensor([-0.4, -0.01])), noise=0.05)
+    assert found.scores.tolist() == pytest.approx([0.9])
+    assert len(without_noise(detections(torch.tensor([-0.4, 0.0])), noise=0.0).scores) == 2

@@ -38,8 +38,11 @@ def noise_of(view: View) -> float:
 
 
 def without_noise(found: Detections, noise: float) -> Detections:
-    """Leave out the detections, in pixels of the image, whose contrast is no more than its noise may have."""
+    """Leave out the detections, in pixels of the image, whose contrast is no more than its noise may have.
+
+    What is much darker than the ground is kept: there, the ground is bright objects all around.
+    """
     if found.contrast is None:
         return found
-    is_seen = found.contrast.double() * mask_areas(found).sqrt() >= LEAST * noise
+    is_seen = found.contrast.double().abs() * mask_areas(found).sqrt() >= LEAST * noise
     return found if bool(is_seen.all()) else found.chosen(is_seen.nonzero()[:, 0])
