@@ -239,3 +239,17 @@ def test_image_taken_for_colours_gets_no_note():
     image = np.zeros((6, 8, 3), np.uint8)
     image[2:4] = 9
     assert tessera.segment("threshold", image, smoothing=0).notes == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_direct_call_takes_what_looks_like_colours_for_them(dtype):
+    image = np.zeros((40, 50, 3), dtype)
+    image[5:20, 5:20, 1] = 200
+    labels = tessera.threshold(image)
+    np.testing.assert_array_equal(labels, tessera.threshold(image, channel_axis=-1))
+    assert labels.shape == (40, 50)
+    assert tessera.threshold(image, channel_axis=None).shape == (40, 50, 3)
+
+
+def test_direct_call_takes_a_thin_volume_for_a_volume():
+    assert tessera.threshold(np.zeros((40, 8, 3))).shape == (40, 8, 3)

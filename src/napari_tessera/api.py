@@ -13,6 +13,7 @@ from napari_tessera.binding import bind
 from napari_tessera.errors import InputError
 from napari_tessera.frames import frame_arguments
 from napari_tessera.jobs import drive
+from napari_tessera.layout import CHANNEL, guess_axes
 from napari_tessera.recipes import replay
 from napari_tessera.registry import Method
 from napari_tessera.result import Found, Result
@@ -114,9 +115,8 @@ def plain(method: Method) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         arguments = inspect.signature(function).bind(*args, **kwargs).arguments
         image = arguments.pop(method.inputs[0].name)
-        channel_axis = arguments.pop("channel_axis", None)
-        ndim = np.ndim(image)
-        axes = _axes_of(ndim, channel_axis)
+        is_guessed = "channel_axis" in method.declaration.context and "channel_axis" not in arguments
+        axes = _axes_of(image, arguments.pop("channel_axis", None), is_guessed)
         request = bind(method.name, image, axes=axes, **arguments)
         if request.blocks is not None:
             from napari_tessera.blockwise import run_in_blocks
@@ -135,7 +135,12 @@ def as_arrays(found: Any) -> Any:
     return (found.labels, *(other.data for other in found.others), found.table)
 
 
-def _axes_of(ndim: int, channel_axis: int | None) -> str:
+def _axes_of(image: Any, channel_axis: int | None, is_guessed: bool) -> str:
+    """Name the axes of an array in space, whose channels are where they are said to be, or in what looks like colours."""
+    ndim = np.ndim(image)
+    if is_guessed and ndim in (3, 4):
+        guessed = guess_axes(np.shape(image), np.dtype(getattr(image, "dtype", object)))
+        channel_axis = ndim - 1 if guessed.endswith(CHANNEL) else None
     n_space = ndim if channel_axis is None else ndim - 1
     if n_space not in (2, 3):
         raise InputError(

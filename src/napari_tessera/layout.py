@@ -14,6 +14,8 @@ from napari_tessera.spatial import SPATIAL_AXES
 
 CHANNEL = "C"
 LARGEST_RGB_CHANNELS = 4
+LEAST_SIDE_OF_COLOURS = 31
+"""Pixels from which on an image of any dtype is taken for colours, as in napari; 8-bit images are at any size."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class Layout:
 
 
 def guess_axes(shape: Sequence[int], dtype: np.dtype) -> str:
-    """Name the axes of an image nobody described: YX, YXC for 8-bit colour, ZYX, ZYXC for 8-bit colour, TZYX."""
-    is_colour = dtype == np.uint8 and shape[-1] in (3, LARGEST_RGB_CHANNELS)
+    """Name the axes of an image nobody described: YX, ZYX or TZYX, in colour YXC or ZYXC."""
+    is_large = min(shape[-3:-1], default=0) >= LEAST_SIDE_OF_COLOURS
+    is_colour = shape[-1:] in ((3,), (LARGEST_RGB_CHANNELS,)) and (dtype == np.uint8 or is_large)
     by_ndim = {2: "YX", 3: "YXC" if is_colour else "ZYX", 4: "ZYXC" if is_colour else "TZYX"}
     if len(shape) not in by_ndim:
         raise InputError(

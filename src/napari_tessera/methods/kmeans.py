@@ -50,7 +50,8 @@ def kmeans(
     spacing : tuple of float, optional
         Size of a pixel along each spatial axis.
     channel_axis : int, optional
-        Axis that holds channels; None for a grey image.
+        Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
+        length 3 or 4, in an image that is 8-bit or larger than 30×30.
 
     Returns
     -------

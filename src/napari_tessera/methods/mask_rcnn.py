@@ -83,7 +83,8 @@ def mask_rcnn(
     spacing : tuple of float, optional
         Size of a pixel along each axis. Where they differ, the image is rescaled so that the model sees all axes alike.
     channel_axis : int, optional
-        Axis of `image` that holds channels.
+        Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
+        length 3 or 4, in an image that is 8-bit or larger than 30×30.
 
     Returns
     -------

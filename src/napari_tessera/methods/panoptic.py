@@ -101,7 +101,8 @@ def panoptic(
     spacing : tuple of float, optional
         Size of a pixel along each axis.
     channel_axis : int, optional
-        Axis of `image` that holds channels.
+        Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
+        length 3 or 4, in an image that is 8-bit or larger than 30×30.
 
     Returns
     -------
