@@ -136,7 +136,7 @@ def as_arrays(found: Any) -> Any:
 
 
 def _axes_of(image: Any, channel_axis: int | None, is_guessed: bool) -> str:
-    """Name the axes of an array in space, whose channels are where they are said to be, or in what looks like colours."""
+    """Name the axes of an array; channels are where they are said to be, or, if guessed, in what looks like colours."""
     ndim = np.ndim(image)
     if is_guessed and ndim in (3, 4):
         guessed = guess_axes(np.shape(image), np.dtype(getattr(image, "dtype", object)))

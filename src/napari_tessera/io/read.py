@@ -44,7 +44,7 @@ def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> 
 
     Notes
     -----
-    Without metadata, axes are guessed from the shape: YX, ZYX, TZYX, and colours last where three or four entries are. A
+    Without metadata, axes are guessed from the shape: YX, ZYX, TZYX, and colours last where there are three or four. A
     camera's EXIF rotation is ignored, opacity is left out, and pixels per inch are not taken for a pixel size.
     """
     return _read(Path(path), level, axes, as_labels=False)
