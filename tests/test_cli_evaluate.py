@@ -83,3 +83,13 @@ def test_existing_json_is_kept_unless_allowed(folders, capsys):
     assert main(["evaluate", "truth", "found", "--json", "scores.json"]) == 1
     assert (folders / "scores.json").read_text() == "mine"
     assert main(["evaluate", "truth", "found", "--json", "scores.json", "--overwrite"]) == 0
+
+
+def test_image_given_for_labels_is_named(folders, capsys):
+    np.save("grey.npy", np.random.default_rng(0).integers(0, 250, (30, 40), np.uint8))
+    np.save("labels.npy", np.repeat(np.arange(40) // 4, 30).reshape(40, 30).T)
+    main(["evaluate", "labels.npy", "grey.npy"])
+    assert "grey.npy looks like an image" in (said := capsys.readouterr().err)
+    assert "labels.npy" not in said
+    main(["evaluate", "labels.npy", "grey.npy", "--quiet"])
+    assert capsys.readouterr().err == ""

@@ -71,3 +71,17 @@ def test_plugin_that_crashes_is_a_kind_error(tmp_path):
         (tmp_path / "a.broken").write_bytes(b"x")
         with pytest.raises(FileError, match="the plugin is broken"):
             read_image(tmp_path / "a.broken")
+
+
+@pytest.mark.parametrize("name", ["a.py", "a.PY", "a.pyw"])
+def test_program_is_refused_and_never_run(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(FileError, match="is a program"):
+        read_image(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_file_without_layers_is_said(read_as):
+    with pytest.raises(FileError, match="no layer with an image"):
+        read_image(read_as((None,)))

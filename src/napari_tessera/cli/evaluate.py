@@ -18,6 +18,7 @@ from napari_tessera.io.open_files import is_zarr
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
 from napari_tessera.io.together import check_free, written_together
 from napari_tessera.jobs import drive
+from napari_tessera.labels import CHANGES_OF_IMAGES, changes
 
 LABEL_ENDINGS = (*TIFF_ENDINGS, ".png", ".bmp", ".gif", ".npy", ".npz", ".zarr")
 OBJECT_SCORES = {
@@ -46,10 +47,11 @@ CLASS_SCORES = {
 
 
 class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
-    """Truth and prediction of each image, read when asked for."""
+    """Truth and prediction of each image, read when asked for; `doubtful` are files that look like images."""
 
     def __init__(self, files: Sequence[tuple[Path, Path]]) -> None:
         self.files = files
+        self.doubtful: list[Path] = []
 
     def __len__(self) -> int:
         return len(self.files)
@@ -62,7 +64,17 @@ class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
                 f"{truth_path} has shape {truth.shape}, but {prediction_path} has {prediction.shape}. "
                 "They must be of the same image."
             )
+        labels = {truth_path: truth, prediction_path: prediction}
+        self.doubtful += [path for path, data in labels.items() if changes(data) > CHANGES_OF_IMAGES]
         return truth, prediction
+
+    def doubts(self) -> list[str]:
+        """Say which files, as far as they were read, are probably no labels."""
+        return [
+            f"{path} looks like an image: most pixels have another value than the next. Give label images, in which "
+            "all pixels of an object have one number."
+            for path in dict.fromkeys(self.doubtful)
+        ]
 
 
 def main(argv: list[str]) -> int:
@@ -89,8 +101,12 @@ def _evaluate_labels(arguments: argparse.Namespace) -> tuple[dict[str, Any], lis
     from napari_tessera.metrics import evaluation_of_many
 
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
+    pairs = LabelPairs(files)
     with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
-        scores = drive(evaluation_of_many(LabelPairs(files), classes=arguments.classes), on_progress)
+        scores = drive(evaluation_of_many(pairs, classes=arguments.classes), on_progress)
+    if not arguments.quiet:
+        for doubt in pairs.doubts():
+            print(f"tessera: {doubt}", file=sys.stderr)
     names = [stem(truth) for truth, _ in files]
     return scores, names, as_table(scores, names, per_image=arguments.per_image, classes=arguments.classes)
 

@@ -14,10 +14,22 @@ from napari_tessera.io.units import unit_name
 
 FORMATS = "TIFF, OME-TIFF, ImageJ TIFF, LSM, PNG, JPEG, BMP, GIF, NumPy (.npy, .npz), OME-Zarr and Zarr"
 
+PROGRAMS = (".py", ".pyw")
+
 
 def read_with_plugin(path: Path, *, as_labels: bool = False) -> Reading:
-    """Read the first image (or label) layer that an installed reader plugin makes of a file."""
+    """Read the first image (or label) layer that an installed reader plugin makes of a file.
+
+    Raises
+    ------
+    FileError
+        If no plugin reads such files or finds a layer in it; if it is a program, which napari's own reader would run.
+    """
+    if path.suffix.lower() in PROGRAMS:
+        raise FileError(f"A file ending in {path.suffix} is a program. Give an image, such as {FORMATS}.")
     for data, settings, kind in _layers(path):
+        if data is None:  # what napari's own reader gives for a file without layers
+            continue
         if kind == "labels" or (kind == "image" and not as_labels):
             return _reading(data[0] if settings.get("multiscale") else data, settings)
     wanted = "labels" if as_labels else "an image"

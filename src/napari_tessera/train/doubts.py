@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.labels import CHANGES_OF_IMAGES, changes
 from napari_tessera.train.frames import Frame
 from napari_tessera.train.paint_like import Ones, doubt_of_paint, ones_in
 from napari_tessera.train.settings import Training
@@ -21,9 +22,8 @@ LARGEST_SIDE_PX = 1024
 USUAL_CLASSES = 20
 MOST_PIECES = 5
 """Pieces with one number from which on they are taken for objects without numbers of their own."""
-CHANGES_OF_IMAGES, CHANGES_OF_LABELS = 0.4, 0.2
-"""Neighbours with different values, of all neighbours above 0: images have more than the one, labels less than the
-other. Touching squares of 3×3 pixels have a third."""
+CHANGES_OF_LABELS = 0.2
+"""Neighbours with different values, of all neighbours above 0, of which labels have less than images have."""
 FEWEST_NUMBERS = 20
 COMPONENTS = (
     "`tessera threshold MASK -o LABELS --rule manual --low 1 --output objects` numbers what does not touch. For areas "
@@ -104,21 +104,6 @@ def look_at(frame: Frame, settings: Training) -> Look:
         changes(image),
         ones_in(seen) if is_full else Ones(),
     )
-
-
-def changes(values: np.ndarray) -> float:
-    """Return the share of neighbours along the last axis that differ, of those above 0; 0 where few are.
-
-    Examples
-    --------
-    >>> changes(np.array([[0, 1, 1, 1, 2, 2, 0]])), changes(np.array([[1, 0, 1, 0]]))
-    (0.25, 0.0)
-    """
-    left, right = values[..., :-1], values[..., 1:]
-    both = (left > 0) & (right > 0)
-    if both.sum() < np.count_nonzero(values) / 2:
-        return 0.0
-    return float((left != right)[both].mean()) if both.any() else 0.0
 
 
 def doubt_of_labels(looks: Sequence[Look]) -> str:
