@@ -30,6 +30,15 @@ def test_sentence_says_which_objects_the_time_is_for():
     assert "about 12 s if objects are about 32 px wide" in Forecast(CPU, 12.2, 550_000_000, 10**10, 32).sentence
 
 
+@pytest.mark.parametrize(("side", "times"), [(512, 2.0), (4096, 1 + 1 / 16)])
+def test_looking_for_the_size_of_objects_takes_time(model, side, times):
+    known, unknown = (
+        forecast(UNET, "YX", (side, side), None, DEFAULTS | {"model": model, "diameter": diameter})
+        for diameter in (16, None)
+    )
+    assert unknown.seconds == pytest.approx(times * known.seconds)
+
+
 def test_too_little_memory_is_said_with_advice():
     found = Forecast(CPU, 12.2, 9_000_000_000, 5_200_000_000)
     assert found.is_too_large

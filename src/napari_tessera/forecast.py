@@ -22,6 +22,8 @@ LABEL_BYTES = 4
 BESIDE_SECONDS_PER_PIXEL = 1e-6
 """What brightness, resampling and decoding take for a pixel of the network's grid, measured on one core."""
 ORIENTATIONS, SIDES_SEEN = "orientations", 3
+LOOKS_FOR_SIZE = 1
+"""Looks, beside the last one, that it mostly takes to find how large the objects are."""
 SHARE_OF_FREE_MEMORY = 0.9
 """A run that needs more than this share of the free memory is likely to fail, or to slow everything down."""
 
@@ -144,7 +146,12 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
         each = cost.estimate(header, sides, factor, kind, parameters.get("averaging", False))
     grid_px = math.prod(sides) * factor ** (len(sides) if is_seen_thrice else n_axes)
     seconds = each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px
-    return replace(each, seconds=seconds * (SIDES_SEEN if is_seen_thrice else 1))
+    times = SIDES_SEEN if is_seen_thrice else 1
+    if header.get("diameter_px") and parameters.get("diameter") is None:
+        from napari_tessera.large.scale import looked_at_px
+
+        times += LOOKS_FOR_SIZE * looked_at_px(sides, n_axes) / math.prod(sides)
+    return replace(each, seconds=seconds * times)
 
 
 def factor_of(header: Mapping[str, Any], diameter_px: float | None) -> float:

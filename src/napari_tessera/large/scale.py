@@ -173,6 +173,20 @@ def windows_to_look_at(view: View, factor: float, ndim: int) -> list[View]:
     return [part.plane(0, 0) for part in parts] if ndim < view.ndim else parts
 
 
+def looked_at_px(shape: Sequence[int], ndim: int) -> int:
+    """Return how many pixels of an image of `shape` a network of `ndim` axes looks at to find the scale, at scale 1.
+
+    Examples
+    --------
+    >>> looked_at_px((1000, 1000), 2), looked_at_px((20_000, 20_000), 2)
+    (1000000, 1048576)
+    """
+    whole = int(np.prod(shape, dtype=np.int64))
+    if len(shape) == ndim and whole <= WHOLE_PX:
+        return whole
+    return min(whole, WINDOWS * WINDOW_PX[ndim] ** ndim)
+
+
 def _content(part: View) -> float:
     """Say how much there is to see, from every eighth pixel."""
     values = part.image[..., ::8, ::8, :] if part.has_channels else part.image[..., ::8, ::8]
