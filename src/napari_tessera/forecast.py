@@ -146,7 +146,7 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
         each = cost.estimate(header, sides, factor, kind, parameters.get("averaging", False))
     grid_px = math.prod(sides) * factor ** (len(sides) if is_seen_thrice else n_axes)
     seconds = each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px
-    times = SIDES_SEEN if is_seen_thrice else 1
+    times = float(SIDES_SEEN if is_seen_thrice else 1)
     if header.get("diameter_px") and parameters.get("diameter") is None:
         from napari_tessera.large.scale import looked_at_px
 
