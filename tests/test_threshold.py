@@ -149,7 +149,7 @@ def test_even_ground_away_from_objects_is_background(rule, objects):
     ).filter(lambda image: np.isfinite(image).all())
 )
 def test_a_brighter_pixel_is_never_in_a_lower_class(rule, image):
-    labels = tessera.threshold(image, rule=rule, radius=2)
+    labels = tessera.threshold(image, rule=rule, radius=2, channel_axis=None)
     if not rule.startswith("local") and rule not in ("sauvola", "niblack", "hysteresis"):
         order = np.argsort(image, axis=None)
         assert (np.diff(labels.reshape(-1)[order]) >= 0).all()

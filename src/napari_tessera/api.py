@@ -122,8 +122,9 @@ def plain(method: Method) -> Callable[..., Any]:
             from napari_tessera.blockwise import run_in_blocks
 
             found = drive(run_in_blocks(request))
-            return as_arrays(found if method.declaration.has_more_than_labels else found.labels)
-        return as_arrays(drive(function(**frame_arguments(request))))
+        else:
+            found = drive(function(**frame_arguments(request)))
+        return as_arrays(found) if method.declaration.has_more_than_labels else Found.of(found).labels
 
     return call
 

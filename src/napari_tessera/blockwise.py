@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_tessera.blocks import make_output, may_be_measured
 from napari_tessera.errors import InputError
-from napari_tessera.frame_stack import joined
+from napari_tessera.frame_stack import joined, joined_chosen
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.labels import label_dtype
 from napari_tessera.large import chunked, passes
@@ -22,7 +22,7 @@ from napari_tessera.large.tiles import Slices, Tile
 from napari_tessera.measure import measure_objects
 from napari_tessera.overlapping import BlockPlan
 from napari_tessera.request import Request
-from napari_tessera.result import Found
+from napari_tessera.result import Chosen, Found
 from napari_tessera.spec import Table
 
 SHARE_OF_LABELLING = 0.9
@@ -45,6 +45,15 @@ class Part:
         self.whole[(*self.frame, *index)] = values
 
 
+@dataclass(frozen=True)
+class Said:
+    """What there is to say of the labels of one frame; see `Found`."""
+
+    table: Table
+    notes: tuple[str, ...]
+    chosen: Chosen
+
+
 def run_in_blocks(request: Request) -> Job[Found]:
     """Label every frame in blocks; a folder of labels that does not get finished is removed.
 
@@ -65,65 +74,66 @@ def run_in_blocks(request: Request) -> Job[Found]:
     dtype = np.int32 if request.kind == "classes" else label_dtype(int(np.prod(shape, dtype=np.int64)))
     output = make_output(blocks.out, shape, blocks.size, dtype)
     try:
-        tables, notes = yield from _run_frames(request, image, output)
+        said = yield from _run_frames(request, image, output)
     except BaseException:
         if blocks.out is not None:
             shutil.rmtree(blocks.out, ignore_errors=True)
         raise
     labels = output if blocks.out else np.ascontiguousarray(layout.from_working(output))
-    return Found(labels, joined(tables, request), notes)
+    notes = tuple(dict.fromkeys(note for each in said for note in each.notes))
+    table = joined([each.table for each in said], request)
+    return Found(labels, table, notes, chosen=joined_chosen([each.chosen for each in said], request))
 
 
-def _run_frames(request: Request, image: Any, output: Any) -> Job[tuple[list[Table], tuple[str, ...]]]:
-    """Label frame after frame into `output`; a note is told once."""
+def _run_frames(request: Request, image: Any, output: Any) -> Job[list[Said]]:
+    """Label frame after frame into `output`."""
     assert request.blocks is not None
-    tables: list[Table] = []
-    notes: dict[str, None] = {}
+    said: list[Said] = []
     frames = list(np.ndindex(image.shape[: len(request.layout.loops)]))
     with chunked.pool(request.blocks.workers, request.blocks.scheduler) as at:
         for done, index in enumerate(frames):
-            found = sum(len(table["label"]) for table in tables) if request.kind == "objects" else 0
+            found = sum(len(each.table["label"]) for each in said) if request.kind == "objects" else 0
             job = _run_frame(request, image[index], Part(output, index), found, at)
-            table, said = yield from part_of(job, done, 1, len(frames))
-            tables.append(table)
-            notes |= dict.fromkeys(said)
-    return tables, tuple(notes)
+            said.append((yield from part_of(job, done, 1, len(frames))))
+    return said
 
 
-def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool) -> Job[tuple[Table, tuple[str, ...]]]:
+def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool) -> Job[Said]:
     """Label one frame; objects are numbered on from `found`."""
     assert request.blocks is not None
     channel_axis = len(request.layout.space) if request.layout.has_channels else None
     settings = {**request.parameters, "spacing": request.spacing, "channel_axis": channel_axis}
     name = f"{request.method.name}: `{request.main_name}`"
     frame = Frame(image, output, request.blocks.size, settings, name, found)
-    table, notes = yield from part_of(_label(request, frame, output.frame, at), 0, SHARE_OF_LABELLING, 1)
+    said = yield from part_of(_label(request, frame, output.frame, at), 0, SHARE_OF_LABELLING, 1)
     whole = (slice(None),) * len(request.layout.space)
     if not request.measure or not may_be_measured(image, request.blocks.out):
-        return table, notes
+        return said
     labels = np.asarray(output[whole])
     measuring = measure_objects(
         labels, np.asarray(image), channel_axis=channel_axis, spacing=request.spacing, unit=request.spatial.unit
     )
     measured = yield from part_of(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1)
-    own = {name: column for name, column in table.items() if name not in measured}
-    return {"label": measured["label"], **own, **measured}, notes
+    own = {name: column for name, column in said.table.items() if name not in measured}
+    return replace(said, table={"label": measured["label"], **own, **measured})
 
 
-def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[tuple[Table, tuple[str, ...]]]:
+def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[Said]:
     """Run the method's two passes, or the method itself on overlapping blocks."""
     own: Table = {}
     notes: tuple[str, ...] = ()
     if request.method.two_pass is not None:
-        sizes = yield from passes.label_two_pass(request.method.two_pass, frame, at)
+        sizes, chosen = yield from passes.label_two_pass(request.method.two_pass, frame, at)
     else:
         plan = yield from part_of(_plan(request, frame, at), 0, SHARE_OF_MEASURING, 1)
         extra = partial(_cut_to_tile, request, index)
         labelling = passes.label_overlapping(plan, extra, request.kind == "objects", frame, at)
         sizes, own, notes = yield from part_of(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
+        chosen = plan.chosen
     if sizes is None:
-        return {}, notes
-    return {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:], **own}, notes
+        return Said({}, notes, chosen)
+    table = {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:], **own}
+    return Said(table, notes, chosen)
 
 
 def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_tessera import labels as label_arrays
 from napari_tessera.request import Request
-from napari_tessera.result import Other
+from napari_tessera.result import Chosen, Other
 from napari_tessera.spec import Table
 
 NUMBERED_ON = ("objects", "segments")
@@ -89,6 +89,14 @@ def joined(tables: list[Table], request: Request) -> Table:
         return {}
     names = [name for name in placed[0] if all(name in table for table in placed)]
     return {name: np.concatenate([table[name] for table in placed]) for name in names}
+
+
+def joined_chosen(chosen: list[Chosen], request: Request) -> Chosen:
+    """Put what was chosen for each frame into lists, in raster order of the frames; what was for one frame stays."""
+    if not request.layout.loops:
+        return chosen[0] if chosen else {}
+    names = dict.fromkeys(name for each in chosen for name in each)
+    return {name: [each.get(name) for each in chosen] for name in names}
 
 
 def joined_notes(notes: list[tuple[str, ...]]) -> tuple[str, ...]:

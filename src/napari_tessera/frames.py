@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_tessera import labels as label_arrays
-from napari_tessera.frame_stack import NUMBERED_ON, Stack, joined_notes
+from napari_tessera.frame_stack import NUMBERED_ON, Stack, joined_chosen, joined_notes
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.measure import measure_objects
 from napari_tessera.places import in_whole_image
@@ -59,7 +59,7 @@ def run_frames(request: Request, inside: np.ndarray | None) -> Job[Found]:
     """Run frame after frame, and put each image of all frames together; a note is told once."""
     frames = list(np.ndindex(request.loop_shape))
     stacks: list[Stack] = []
-    notes = []
+    notes, chosen = [], []
     for done, frame in enumerate(frames):
         found = yield from part_of(run_frame(request, frame, inside), done, 1, len(frames))
         images = (Other(request.method.name, request.kind, found.labels, found.table), *found.others)
@@ -67,8 +67,9 @@ def run_frames(request: Request, inside: np.ndarray | None) -> Job[Found]:
         for stack, image in zip(stacks, images, strict=True):
             stack.add(image, frame)
         notes.append(found.notes)
+        chosen.append(found.chosen)
     main, *others = [stack.whole() for stack in stacks]
-    return Found(main.data, main.table, joined_notes(notes), tuple(others))
+    return Found(main.data, main.table, joined_notes(notes), tuple(others), joined_chosen(chosen, request))
 
 
 def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | None) -> Job[Found]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from napari_tessera.jobs import Job
+from napari_tessera.result import Chosen
 from napari_tessera.two_pass import Settings, TwoPass
 
 
@@ -45,6 +46,8 @@ class BlockPlan:
         Whether a block keeps all processors busy by itself, so that one at a time is enough.
     smallest_px : int
         Objects of fewer pixels are dropped when they have been joined.
+    chosen : dict
+        What was found out about the whole image and is worth to be told; see `Found`.
     """
 
     label: Callable[..., Any]
@@ -53,6 +56,7 @@ class BlockPlan:
     aligned: Callable[[Any], Any] | None = None
     is_threaded: bool = False
     smallest_px: int = 0
+    chosen: Chosen = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

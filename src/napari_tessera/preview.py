@@ -15,6 +15,7 @@ import numpy as np
 
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.registry import Method, method_named
+from napari_tessera.result import Found
 from napari_tessera.sizes import power_of
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def preview(sketch: Sketch, memory: Memory) -> Job[np.ndarray]:
         fitted = yield from _fitted(two_pass, sketch, memory, method)
         settings = {**settings, **fix(fitted)}
     found = yield from part_of(method.function(image, **settings), 2, 2, 4)
-    return found[0] if isinstance(found, tuple) else found
+    return Found.of(found).labels
 
 
 def scaled(parameters: Mapping[str, Any], method: Method, step: int) -> dict[str, Any]:

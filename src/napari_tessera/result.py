@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +14,9 @@ from napari_tessera.spec import Table
 Kind = Literal["objects", "segments", "classes", "probabilities"]
 """What an image says of a pixel. Objects and segments have a number each, and those of the next frame are numbered on;
 objects are numbered in raster order, segments in an order of their own. Classes keep their number."""
+
+Chosen = Mapping[str, Any]
+"""What a method worked with where the settings left it open, by name."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,16 @@ class Found:
         Plain sentences that the user should read.
     others : tuple of Other
         Further images; for every image the same ones in the same order.
+    chosen : dict
+        What the method worked with where the settings left it open, as plain JSON: such as the levels that a rule
+        found, or the usual diameter that a network saw. For several frames a list each, with an entry per frame.
     """
 
     labels: np.ndarray
     table: Table = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     others: tuple[Other, ...] = ()
+    chosen: Chosen = field(default_factory=dict)
 
     @classmethod
     def of(cls, found: Any) -> Found:
@@ -99,8 +107,8 @@ class Result:
         The labels, and what else the method shows; for probabilities one per class but the background, in the order of
         the classes.
     provenance : dict
-        Plain JSON: method, parameters, axes, spacing, inputs, versions, seconds. `tessera.run(provenance, image)`
-        gives the same labels again.
+        Plain JSON: method, parameters, axes, spacing, inputs, versions, seconds, and under ``chosen`` what came out
+        where the settings left it open. `tessera.run(provenance, image)` gives the same labels again.
     notes : tuple of str
         Plain sentences the user should read (nothing was found, something was cut).
     """

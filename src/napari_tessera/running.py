@@ -13,7 +13,7 @@ from napari_tessera.errors import ModelError, ParameterError, RunError
 from napari_tessera.frames import run_region
 from napari_tessera.jobs import Job, Progress, forward, part_of
 from napari_tessera.request import Request
-from napari_tessera.result import Found, LabelImage, Result
+from napari_tessera.result import Chosen, Found, LabelImage, Result
 from napari_tessera.spec import Table
 
 Models = dict[str, dict[str, str]]
@@ -36,7 +36,7 @@ def job(request: Request) -> Job[Result]:
         ) from error
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
-    record = yield from part_of(_record(request, models, started, seconds), 95, 5, 100)
+    record = yield from part_of(_record(request, models, found.chosen, started, seconds), 95, 5, 100)
     images = _images(request, found, names)
     return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], models)))
 
@@ -59,7 +59,7 @@ def with_class_names(table: Table, names: Sequence[str]) -> Table:
     return {"label": table["label"], "class": np.array(names)[table["label"] - 1], **table}
 
 
-def _record(request: Request, models: Models, started: str, seconds: float) -> Job[dict[str, Any]]:
+def _record(request: Request, models: Models, chosen: Chosen, started: str, seconds: float) -> Job[dict[str, Any]]:
     main = yield from provenance.described(request.main)
     inputs: dict[str, Any] = {request.main_name: {"name": request.name, **main}}
     for name, array in request.inputs.items():
@@ -79,6 +79,7 @@ def _record(request: Request, models: Models, started: str, seconds: float) -> J
         blocks=request.blocks and request.blocks.to_json(),
         model=next(iter(models.values()), None),
         **({"models": models} if len(models) > 1 else {}),
+        **({"chosen": dict(chosen)} if chosen else {}),
         started=started,
         seconds=seconds,
     )

@@ -15,6 +15,7 @@ import numpy as np
 from napari_tessera.bands import Piece, in_threads, pieces, widened
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import connected_components, renumber
+from napari_tessera.result import Chosen, Found
 
 MEASURED_PX = 2**21
 """Pixels that are summarised at once."""
@@ -37,6 +38,11 @@ class Touching:
 
     regions: Callable[..., np.ndarray]
     numbers: Callable[..., np.ndarray]
+
+
+def nothing_chosen(fitted: dict[str, Any], **_: Any) -> Chosen:
+    """Tell nothing."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class TwoPass:
         How classes become objects; None where the classes are the labels.
     piece_px : callable (spatial axes, **settings) -> int
         How many pixels can be labelled within about 50 ms.
+    chosen : callable (fitted, **settings) -> dict
+        What of it is worth to be told; see `Found`.
     """
 
     reach: Callable[..., int]
@@ -76,9 +84,10 @@ class TwoPass:
     apply: Callable[..., np.ndarray]
     touching: Callable[..., Touching | None]
     piece_px: Callable[..., int]
+    chosen: Callable[..., Chosen] = nothing_chosen
 
 
-def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[np.ndarray]:
+def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Found]:
     """Run a method on an image held in memory.
 
     Parameters
@@ -90,17 +99,17 @@ def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[np.
 
     Returns
     -------
-    int32 array with the image's spatial shape
-        int64 where there are more than 2³¹ objects.
+    Found
+        Labels are int32 with the image's spatial shape; int64 where there are more than 2³¹ objects.
     """
     ndim = image.ndim - (settings["channel_axis"] is not None)
     prepared = yield from part_of(method.prepare(image, **settings), 0, 1, 4)
     fitted = yield from part_of(fit_whole(method, prepared, ndim, **settings), 1, 1, 4)
     classes = yield from part_of(apply_whole(method, prepared, ndim, fitted, **settings), 2, 1, 4)
     touching = method.touching(**settings)
-    if touching is None:
-        return (yield from _as_labels(classes))
-    return (yield from part_of(join_whole(touching, classes, **settings), 3, 1, 4))
+    making = _as_labels(classes) if touching is None else join_whole(touching, classes, **settings)
+    labels = yield from part_of(making, 3, 1, 4)
+    return Found(labels, chosen=method.chosen(fitted, **settings))
 
 
 def fit_whole(method: TwoPass, prepared: np.ndarray, ndim: int, /, **settings: Any) -> Job[dict[str, Any]]:

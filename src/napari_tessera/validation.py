@@ -16,6 +16,7 @@ from napari_tessera.large.view import View
 from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.methods.unet import unet
 from napari_tessera.metrics import evaluation_of_many
+from napari_tessera.result import Found
 
 if TYPE_CHECKING:
     from napari_tessera.nn.detecting import Detector
@@ -153,11 +154,8 @@ def segmented(model: str, task: Task, example: Example, device: Where) -> Job[np
     if catalogue.find(model).kind == "mask_rcnn":
         found = yield from mask_rcnn(example.image, model=model, device=device, channel_axis=channel_axis)
         return found.labels
-    return (
-        yield from unet(
-            example.image, model=model, output=task, device=device, spacing=spacing, channel_axis=channel_axis
-        )
-    )
+    seeing = unet(example.image, model=model, output=task, device=device, spacing=spacing, channel_axis=channel_axis)
+    return Found.of((yield from seeing)).labels
 
 
 def known_diameter(example: Example) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_tessera.chosen import chosen_in_words
 from napari_tessera.result import LabelImage, Result
 
 WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
@@ -20,7 +21,8 @@ def report(image: Path, result: Result, written: Sequence[Path]) -> None:
     seconds = result.provenance.get("seconds")
     took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
     further = "".join(f", {path}" for path in written[1 : len(result.images)])
-    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}{further}")
+    chosen = chosen_in_words(result)
+    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}{further}{chosen and f' ({chosen[:-1]})'}")
 
 
 def count_in_words(image: LabelImage) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from napari_tessera.chosen import chosen_in_words
 from napari_tessera.result import Result
 from napari_tessera.spec import Parameter
 
@@ -83,7 +84,12 @@ def tooltip(text: str) -> str:
 
 
 def summary_of(result: Result) -> str:
-    """Say what a run found, and how long it took."""
+    """Say what a run found, how long it took, and what it worked with where the form left it open."""
+    chosen = chosen_in_words(result)
+    return f"{_found_in_words(result)} {chosen}".rstrip()
+
+
+def _found_in_words(result: Result) -> str:
     image = result.images[0]
     seconds = result.provenance["seconds"]
     took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"

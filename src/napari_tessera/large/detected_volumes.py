@@ -72,10 +72,17 @@ def find_objects(
     left : LeftOut
         Added up over the planes.
     """
-    factor, seen = yield from part_of(find_scale(network, view, how, which), 0, 1, 10)
+    sight = yield from part_of(find_scale(network, view, how, which), 0, 1, 4)
+    return (yield from part_of(objects_at(*sight, network, view, how, which), 1, 3, 4))
+
+
+def objects_at(
+    factor: float, seen: Detections | None, network: Detector, view: View, how: Searching, which: Acceptance
+) -> Job[tuple[np.ndarray, Rows, LeftOut]]:
+    """Find the objects at a scale, and from what was seen at it, both as `find_scale` says."""
     if view.ndim == network.ndim:
-        return (yield from part_of(_in_plane(network, view, factor, how, which, seen), 1, 9, 10))
-    planes, rows, left = yield from part_of(_plane_by_plane(network, view, factor, how, which), 1, 8, 10)
+        return (yield from _in_plane(network, view, factor, how, which, seen))
+    planes, rows, left = yield from part_of(_plane_by_plane(network, view, factor, how, which), 0, 9, 10)
     labels, joined = yield from part_of(linked(planes, rows, how.least_overlap, how.min_size), 9, 1, 10)
     return labels, joined, left
 

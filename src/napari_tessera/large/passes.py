@@ -17,7 +17,7 @@ from napari_tessera.large.joined_tables import join_tables
 from napari_tessera.large.joining import Numbering, Piece
 from napari_tessera.large.tiles import Tile, tiles
 from napari_tessera.overlapping import BlockPlan
-from napari_tessera.result import Found
+from napari_tessera.result import Chosen, Found
 from napari_tessera.spec import Table
 from napari_tessera.two_pass import Touching, TwoPass, components_of_equal
 
@@ -46,13 +46,15 @@ def _start(tile: Tile) -> tuple[int, ...]:
     return tuple(part.start for part in tile.write)
 
 
-def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[np.ndarray | None]:
+def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndarray | None, Chosen]]:
     """Measure the image, then label every block.
 
     Returns
     -------
-    (N + 1,) array or None
+    sizes : (N + 1,) array or None
         Pixels of each object, after an unused entry 0; None where the labels are classes.
+    chosen : dict
+        What of the measures is worth to be told; see `Found`.
     """
     fitted = yield from part_of(measure(method, frame, at), 0, 0.3, 1)
     settings, output = frame.settings, frame.output
@@ -71,10 +73,11 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[np.ndarray | 
 
     grid = frame.grid(method.reach(**settings))
     pieces = yield from part_of(over(frame, grid, label, at, "Labelling blocks"), 0.3, 0.5, 1)
+    chosen = method.chosen(fitted, **settings)
     if touching is None:
-        return None
+        return None, chosen
     sizes = yield from part_of(_join_by_touch(touching, pieces, grid, frame, at), 0.8, 0.2, 1)
-    return sizes if settings.get("output") == "objects" else None
+    return (sizes if settings.get("output") == "objects" else None), chosen
 
 
 def label_overlapping(

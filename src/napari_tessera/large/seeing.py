@@ -51,10 +51,15 @@ def see(network: Network, view: View, how: Looking) -> Job[tuple[Scores, float]]
     float
         Network pixels per image pixel along X.
     """
-    factor, scores = yield from part_of(find_scale(network, view, how), 0, 1, 3)
-    if scores is None or how.averaging:
-        scores = yield from part_of(predicted(network, view, factor, how), 1, 2, 3)
-    return scores, factor
+    factor, seen = yield from part_of(find_scale(network, view, how), 0, 1, 3)
+    return (yield from part_of(seen_at(factor, seen, network, view, how), 1, 2, 3)), factor
+
+
+def seen_at(factor: float, seen: Scores | None, network: Network, view: View, how: Looking) -> Job[Scores]:
+    """Predict at a scale, if that was not done while it was looked for: `factor` and `seen` are from `find_scale`."""
+    if seen is None or how.averaging:
+        return (yield from predicted(network, view, factor, how))
+    return seen
 
 
 def predicted(network: Network, view: View, factor: float, how: Looking) -> Job[Scores]:

@@ -11,7 +11,7 @@ from napari_tessera.jobs import Job, part_of
 from napari_tessera.large.instances import Wanted, make_output
 from napari_tessera.large.orientations import see_three_ways
 from napari_tessera.large.planes import stitch_planes
-from napari_tessera.large.seeing import Looking, find_scale, predicted, see
+from napari_tessera.large.seeing import Looking, Scores, find_scale, predicted, seen_at
 from napari_tessera.large.view import View
 
 if TYPE_CHECKING:
@@ -36,10 +36,23 @@ class Stacking:
 
 def segment(network: Network, view: View, how: Looking, wanted: Wanted, stacking: Stacking) -> Job[np.ndarray]:
     """Find the scale, predict, and make what is wanted; see `make_output` for what that is."""
+    sight = yield from part_of(find_scale(network, view, how), 0, 1, 4)
+    return (yield from part_of(segment_at(*sight, network, view, how, wanted, stacking), 1, 3, 4))
+
+
+def segment_at(
+    factor: float,
+    seen: Scores | None,
+    network: Network,
+    view: View,
+    how: Looking,
+    wanted: Wanted,
+    stacking: Stacking,
+) -> Job[np.ndarray]:
+    """Make what is wanted at a scale, and from what was seen at it, both as `find_scale` says."""
     if network.ndim == view.ndim:
-        scores, _ = yield from part_of(see(network, view, how), 0, 8, 10)
-        return (yield from part_of(make_output(scores, network.header, wanted, view.shape), 8, 2, 10))
-    factor, _ = yield from part_of(find_scale(network, view, how), 0, 1, 10)
+        scores = yield from part_of(seen_at(factor, seen, network, view, how), 0, 7, 10)
+        return (yield from part_of(make_output(scores, network.header, wanted, view.shape), 7, 3, 10))
     if stacking.is_three_ways:
         scores = yield from part_of(see_three_ways(network, view, factor, how), 1, 7, 10)
         return (yield from part_of(make_output(scores, network.header, wanted, view.shape), 8, 2, 10))

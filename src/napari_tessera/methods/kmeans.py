@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from napari_tessera.jobs import Job
 from napari_tessera.methods.kmeans_passes import KMEANS
+from napari_tessera.result import Found
 from napari_tessera.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
 from napari_tessera.two_pass import run_whole
 
@@ -22,7 +23,7 @@ def kmeans(
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
-) -> Job[Labels]:
+) -> Job[Labels | Found]:
     """Sort pixels into k classes of like intensity or colour.
 
     Parameters

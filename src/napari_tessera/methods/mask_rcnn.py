@@ -12,6 +12,7 @@ from napari_tessera.methods.network_input import (
     channels_for,
     check_diameter,
     check_dimensions,
+    chosen_diameter,
     loaded_detector,
     viewed,
 )
@@ -143,11 +144,13 @@ def mask_rcnn(
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "mask_rcnn")
     network = yield from part_of(loaded_detector(entry, device), 0, 1, 20)
 
-    from napari_tessera.large.detected_volumes import Searching, find_objects
+    from napari_tessera.large.detected_volumes import Searching, find_scale, objects_at
     from napari_tessera.nn.detected_objects import Acceptance
 
     view = yield from part_of(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
     which = Acceptance.of(entry.header, score, most)
-    searching = find_objects(network, view, Searching(diameter, tile, min_size, overlap), which)
-    labels, rows, left = yield from part_of(searching, 2, 18, 20)
-    return Found(labels, table_of(rows, entry.classes), notes_on(left, which))
+    how = Searching(diameter, tile, min_size, overlap)
+    factor, seen = yield from part_of(find_scale(network, view, how, which), 2, 6, 20)
+    labels, rows, left = yield from part_of(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
+    chosen = chosen_diameter(entry, factor, diameter)
+    return Found(labels, table_of(rows, entry.classes), notes_on(left, which), chosen=chosen)

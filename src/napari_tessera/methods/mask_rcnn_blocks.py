@@ -19,7 +19,7 @@ from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.mask_rcnn_report import notes_on_blocks, table_of
 from napari_tessera.methods.network_blocks import plan_of, sight_over, view_of
-from napari_tessera.methods.network_input import channels_for, loaded_detector
+from napari_tessera.methods.network_input import channels_for, chosen_diameter, loaded_detector
 from napari_tessera.overlapping import BlockPlan, Overlapping, Stored
 from napari_tessera.result import Found
 from napari_tessera.two_pass import Settings
@@ -70,7 +70,9 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     factor, _ = yield from part_of(find_scale(network, view, searching, which), 1, 3, 4)
     sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
     fixed = {**settings, "spacing": sight.factors}
-    return plan_of(partial(label_block, entry=entry, levels=view.levels, **fixed), sight, settings["min_size"])
+    label = partial(label_block, entry=entry, levels=view.levels, **fixed)
+    chosen = chosen_diameter(entry, factor, settings["diameter"])
+    return plan_of(label, sight, settings["min_size"], chosen)
 
 
 def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[Found]:

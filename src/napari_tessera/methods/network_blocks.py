@@ -12,6 +12,7 @@ import numpy as np
 from napari_tessera.catalogue import ModelEntry
 from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions
 from napari_tessera.overlapping import BlockPlan, Stored
+from napari_tessera.result import Chosen
 from napari_tessera.two_pass import Settings
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def sight_over(view: View, factor: float, beyond_px: float, step: int, is_plane_
     return Sight(view.shape, factors, beyond_px, step, is_plane_by_plane)
 
 
-def plan_of(label: Callable[..., Any], sight: Sight, smallest_px: int) -> BlockPlan:
+def plan_of(label: Callable[..., Any], sight: Sight, smallest_px: int, chosen: Chosen) -> BlockPlan:
     """Plan blocks that are seen as far as a network needs."""
     return BlockPlan(
         label=label,
@@ -89,4 +90,5 @@ def plan_of(label: Callable[..., Any], sight: Sight, smallest_px: int) -> BlockP
         aligned=sight.aligned,
         is_threaded=True,
         smallest_px=smallest_px,
+        chosen=chosen,
     )

@@ -172,11 +172,13 @@ def find_stuff(image: np.ndarray, source: StuffSource) -> Job[Stuff]:
         from napari_tessera.methods.kmeans import kmeans
 
         seen = {name: value for name, value in source.settings.items() if name != "channel"}
-        return Stuff((yield from kmeans(image, k=source.n_classes, smoothing=source.smoothing, **seen)), source.names)
+        clustering = kmeans(image, k=source.n_classes, smoothing=source.smoothing, **seen)
+        return Stuff(Found.of((yield from clustering)).labels, source.names)
     from napari_tessera.methods.threshold import threshold
 
     names = source.names or ("foreground",)
-    return Stuff((yield from threshold(image, smoothing=source.smoothing, **source.settings)), names)
+    thresholding = threshold(image, smoothing=source.smoothing, **source.settings)
+    return Stuff(Found.of((yield from thresholding)).labels, names)
 
 
 def _stuff_from_layer(source: StuffSource) -> Job[Stuff]:

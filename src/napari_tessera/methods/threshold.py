@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from napari_tessera.jobs import Job
 from napari_tessera.methods.local_levels import LOCAL_RULES
 from napari_tessera.methods.threshold_passes import THRESHOLD
+from napari_tessera.result import Found
 from napari_tessera.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
 from napari_tessera.two_pass import run_whole
 
@@ -49,7 +50,7 @@ def threshold(
     min_size: Annotated[int, Range(0, unit="px²"), ShownIf("output", "objects")] = 0,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
-) -> Job[Labels]:
+) -> Job[Labels | Found]:
     """Label the pixels that are brighter or darker than a level.
 
     Parameters

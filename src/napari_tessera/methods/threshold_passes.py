@@ -15,6 +15,7 @@ from napari_tessera.methods.grey import to_grey
 from napari_tessera.methods.histogram import Grid, Measure, measure_block, rounds_for
 from napari_tessera.methods.local_levels import LOCAL_RULES, local_reach, stands_out
 from napari_tessera.methods.threshold_rules import RULES, otsu_levels
+from napari_tessera.result import Chosen
 from napari_tessera.spec import Spacing
 from napari_tessera.two_pass import Touching, TwoPass
 
@@ -135,6 +136,10 @@ def _piece_px(ndim: int, *, rule: str, radius: int, **_: Any) -> int:
     return 2 * PIECE_PX if rule in ("local-mean", "sauvola", "niblack") else PIECE_PX
 
 
+def _chosen(fitted: dict[str, Any], *, rule: str, **_: Any) -> Chosen:
+    return {} if rule in ("manual", *LOCAL_RULES) else {"levels": [float(level) for level in fitted["levels"]]}
+
+
 THRESHOLD = TwoPass(
     reach=_reach,
     prepare=_prepare,
@@ -145,4 +150,5 @@ THRESHOLD = TwoPass(
     apply=_apply,
     touching=_touching,
     piece_px=_piece_px,
+    chosen=_chosen,
 )

@@ -7,8 +7,16 @@ from typing import Annotated, Any, Literal
 
 from napari_tessera import catalogue
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.network_input import channels_for, check_diameter, check_dimensions, loaded, viewed
+from napari_tessera.methods.network_input import (
+    channels_for,
+    check_diameter,
+    check_dimensions,
+    chosen_diameter,
+    loaded,
+    viewed,
+)
 from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX, is_better_in_blocks, overlapping
+from napari_tessera.result import Found
 from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 
 __all__ = [
@@ -42,7 +50,7 @@ def unet(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
-) -> Job[Labels]:
+) -> Job[Labels | Found]:
     """Find objects or classes with a trained U-Net.
 
     Parameters
@@ -147,13 +155,15 @@ def unet(
     network = yield from part_of(loaded(entry, device), 0, 1, 20)
 
     from napari_tessera.large.instances import Wanted
-    from napari_tessera.large.seeing import Looking
-    from napari_tessera.large.volumes import Stacking, segment
+    from napari_tessera.large.seeing import Looking, find_scale
+    from napari_tessera.large.volumes import Stacking, segment_at
 
     view = yield from part_of(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
     looking, wanted = Looking(diameter, averaging, tile), Wanted(output, level, min_size)
     stacking = Stacking(volume == "orientations", overlap)
-    return (yield from part_of(segment(network, view, looking, wanted, stacking), 2, 18, 20))
+    factor, seen = yield from part_of(find_scale(network, view, looking), 2, 6, 20)
+    labels = yield from part_of(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
+    return Found(labels, chosen=chosen_diameter(entry, factor, diameter))
 
 
 def class_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:

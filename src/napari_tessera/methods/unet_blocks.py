@@ -17,7 +17,7 @@ from napari_tessera import catalogue
 from napari_tessera.catalogue import ModelEntry
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.network_blocks import plan_of, sight_over, view_of
-from napari_tessera.methods.network_input import channels_for, loaded
+from napari_tessera.methods.network_input import channels_for, chosen_diameter, loaded
 from napari_tessera.overlapping import BlockPlan, Overlapping, Stored
 from napari_tessera.two_pass import Settings
 
@@ -67,7 +67,8 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     # Pixel size and diameter that give each block the very scale that the whole image's grid has.
     fixed = {**settings, "spacing": sight.factors, "diameter": usual_px and usual_px / sight.factors[-1]}
     label = partial(label_block, entry=entry, levels=view.levels, **fixed)
-    return plan_of(label, sight, settings["min_size"] or 0)
+    chosen = chosen_diameter(entry, factor, settings["diameter"])
+    return plan_of(label, sight, settings["min_size"] or 0, chosen)
 
 
 def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[np.ndarray]:
