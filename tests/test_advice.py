@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.nn.intensity import Levels
-from napari_tessera.train.advice import advice_on_course, advice_on_paint
+from napari_tessera.train.advice import advice_on_course, advice_on_end, advice_on_paint
 from napari_tessera.train.examples import Example
 
 NOISE = np.random.default_rng(0).integers(0, 100, (40, 40)).astype(np.uint8)
@@ -87,3 +87,20 @@ def test_a_score_that_falls_with_the_loss_is_said():
 
 def test_a_few_steps_are_not_judged():
     assert course(1, 2, 3) == []
+
+
+def in_the_end(*scores):
+    return [each.about for each in advice_on_end([], [{"step": 1, "score": score} for score in scores])]
+
+
+def test_a_training_that_found_nothing_to_its_end_is_said():
+    assert in_the_end(0.0, 0.0) == ["nothing found"]
+
+
+@pytest.mark.parametrize("scores", [(), (0.0, 0.01), (0.01, 0.0)])
+def test_nothing_is_said_where_something_was_found_or_nothing_held_back(scores):
+    assert in_the_end(*scores) == []
+
+
+def test_nothing_found_is_no_trouble_as_long_as_it_goes_on():
+    assert course(*np.linspace(2, 0.5, 40), scores=(0, 0, 0)) == []

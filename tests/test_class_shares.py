@@ -145,8 +145,9 @@ def settled(check, start=None, score=1.0):
     data = Dataset([noisy_half()], check, "colours", 3, 2, "")
     sitting = Sitting(Training(painted=True, task="classes"), data, start, header, None, "cpu", lambda: False, Live())
     state = State(net, tensors_of(net), None)
-    state.step, state.history = 5, [{"step": 5, "score": score}] if check else []
-    state.best = {} if check else None
+    state.step = 5
+    if check:
+        state.judge({"step": 5, "score": score})
     drive(sitting.settle_shares(state, Plan(task="classes", seed=3)))
     return (net.heads["classes"].bias - torch.tensor([2.0, 0.0])).tolist(), state.history
 

@@ -78,6 +78,28 @@ def test_several_images_go_into_a_folder(folder):
     assert (folder / "labels" / "more.png").exists()
 
 
+@pytest.mark.parametrize(("out", "chosen"), [("x.png", "npy"), ("x.ome.tif", "tif"), ("x", "npy")])
+def test_format_other_than_the_ending_of_the_one_file_is_refused(folder, capsys, out, chosen):
+    assert main(["threshold", "squares.tif", "-o", out, "--format", chosen]) == 2
+    assert f"--format is {chosen}, but -o {out} ends otherwise" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["squares.tif"]
+
+
+@pytest.mark.parametrize(
+    ("out", "chosen"), [("x.png", "png"), ("x.tiff", "tif"), ("x.zarr", "ome.zarr"), ("folder/", "npy")]
+)
+def test_format_that_agrees_with_the_output_is_taken(folder, out, chosen):
+    assert main(["threshold", "squares.tif", "-o", out, "--format", chosen, "--quiet"]) == 0
+    assert (folder / ("folder/squares.npy" if out == "folder/" else out)).exists()
+
+
+def test_setting_that_cannot_be_with_the_only_image_ends_with_2(folder, capsys):
+    np.save("colours.npy", np.zeros((40, 40, 3), np.uint8))
+    command = ["threshold", "--channel", "4", "-o"]
+    assert main([*command, "out.tif", "colours.npy"]) == 2
+    assert main([*command, "out/", "colours.npy", "squares.tif"]) == 1
+
+
 def test_one_failing_image_does_not_stop_the_others(folder, capsys):
     (folder / "broken.tif").write_text("no image")
     assert main(["threshold", "broken.tif", "squares.tif", "-o", "labels"]) == 1

@@ -7,7 +7,7 @@ from napari.layers import Image, Shapes
 from scenes import blobs, two_boxes
 
 from napari_tessera import api
-from napari_tessera.gui.layers import Placement, labels_of, outlines_of, place, planes_shown
+from napari_tessera.gui.layers import RECORD, Placement, labels_of, outlines_of, place, planes_shown
 from napari_tessera.gui.new_layers import result_layer
 from napari_tessera.result import LabelImage
 from napari_tessera.spatial import Spatial
@@ -228,3 +228,10 @@ def test_every_image_of_a_result_becomes_a_layer_named_after_what_it_shows():
     assert layer.scale.tolist() == [0.5, 0.5]
     assert layer.features["class"].tolist() == ["sky"]
     assert layer.metadata["tessera"]["taken"] == "classes"
+
+
+def test_an_image_comes_before_what_was_made_of_it(viewer, open_widget):
+    image = viewer.add_image(blobs(), name="blobs")
+    viewer.add_image(blobs() / 255, name="blobs · u-net · nucleus", metadata={RECORD: {}})
+    viewer.layers.selection.clear()
+    assert open_widget("Threshold").inputs.main.layer is image

@@ -76,7 +76,7 @@ def test_what_the_score_cut_is_said_with_the_number_of_objects(widget, viewer, r
     widget.form.fields["score"].value = 0.55
     run(widget)
     text = widget.bar.message.text()
-    assert text.startswith("1 object in ")
+    assert text.startswith("squares: 1 object in ")
     assert "1 object scored just below the least score" in text
 
 

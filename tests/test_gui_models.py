@@ -80,7 +80,7 @@ def test_two_models_of_one_title_are_told_apart_by_name(field, models_folder):
 def test_damaged_model_cannot_be_chosen_and_says_why(field, models_folder):
     (models_folder / "torn.safetensors").write_bytes(b"torn")
     field.refresh()
-    number = titles(field).index("torn (damaged)")
+    number = titles(field).index("torn (cannot be used)")
     item = field.native.model().item(number)
     assert not item.isEnabled()
     assert "torn.safetensors" in item.toolTip()

@@ -159,7 +159,7 @@ def test_classes_under_the_mouse_say_their_names(of_layers, viewer, run):
 
 def test_it_is_said_how_many_things_there_are(of_layers, run):
     run(of_layers)
-    assert of_layers.bar.message.text().startswith("2 things on 2 kinds of stuff in ")
+    assert "2 things on 2 kinds of stuff in " in of_layers.bar.message.text()
 
 
 def test_the_layers_that_were_fused_are_left_as_they_were(of_layers, viewer, run):

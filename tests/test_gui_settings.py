@@ -23,6 +23,20 @@ def test_settings_come_back_in_the_next_session(open_widget, viewer, settings_fi
     assert open_widget("Threshold").form.fields["rule"].value == "li"
 
 
+def test_what_is_not_by_default_is_said_and_set_back(open_widget, viewer, settings_file, qtbot):
+    settings.save(THRESHOLD, {"rule": "li", "smoothing": 2.5})
+    widget = open_widget("Threshold")
+    assert widget.bar.message.text() == "As last time, not by default: Rule Li, Smoothing 2.5."
+    widget.bar.offer_button.click()
+    assert widget.form.values == THRESHOLD.declaration.defaults
+    assert not widget.bar.offer_button.isVisible()
+
+
+def test_defaults_are_not_worth_a_word(open_widget):
+    settings.save(THRESHOLD, THRESHOLD.declaration.defaults | {"k": 0.5})  # which the rule has no use for
+    assert open_widget("Threshold").bar.message.text() == ""
+
+
 def test_damaged_settings_are_the_same_as_none(open_widget, settings_file):
     settings_file.parent.mkdir(parents=True)
     settings_file.write_text('{"threshold": {"rule": "l')

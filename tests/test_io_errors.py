@@ -164,8 +164,8 @@ def test_damaged_zarr_chunk_is_said_when_it_is_loaded(tmp_path):
 
 
 def test_labels_must_be_whole_numbers(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((2, 2), np.float32))
-    with pytest.raises(FileError, match="float32 values, but labels are whole numbers"):
+    np.save(tmp_path / "a.npy", np.full((2, 2), 0.5, np.float32))
+    with pytest.raises(FileError, match=r"a\.npy holds 0\.5, but labels are whole numbers"):
         read_labels(tmp_path / "a.npy")
 
 

@@ -167,7 +167,7 @@ def test_images_of_different_shape_are_refused_with_both_shapes():
 
 
 def test_fractions_are_no_labels():
-    with pytest.raises(InputError, match="float64"):
+    with pytest.raises(InputError, match=r"`prediction` holds 2\.5, but labels are whole numbers"):
         evaluate(TRUTH, PREDICTION * 0.5)
 
 

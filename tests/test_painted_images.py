@@ -139,8 +139,12 @@ def test_a_mask_is_an_image_like_any_other():
 
 
 def test_paint_of_fractions_is_refused():
-    with pytest.raises(InputError, match="whole numbers"):
-        painting_of("a", NOISE[0, 0], np.zeros((40, 50)), 2)
+    with pytest.raises(InputError, match=r"the paint holds 0\.5, but labels are whole numbers"):
+        painting_of("a", NOISE[0, 0], np.full((40, 50), 0.5), 2)
+
+
+def test_paint_of_whole_floating_numbers_is_paint():
+    assert painting_of("a", NOISE[0, 0], np.ones((40, 50)), 2).paint.dtype == np.int32
 
 
 def test_files_say_how_far_their_planes_are_apart(tmp_path):

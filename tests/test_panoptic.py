@@ -122,6 +122,17 @@ def test_names_of_stuff_that_are_not_their_own_are_refused(names):
         of_layers(stuff_names=names)
 
 
+@pytest.mark.parametrize(("stuff_from", "names"), [("threshold", "a, b, c"), ("kmeans", "a, b, c, d")])
+def test_more_names_than_the_stuff_has_classes_are_refused(stuff_from, names):
+    with pytest.raises(ParameterError, match=rf"{names}\), but stuff from '{stuff_from}' needs at most (1|3):"):
+        tessera.segment("panoptic", two_squares(), stuff_from=stuff_from, stuff_names=names)
+
+
+def test_layer_of_stuff_may_lack_some_of_the_classes_that_have_names():
+    result = of_layers(stuff_names="lumen, wall, vessel")
+    assert result.table["class"].tolist() == ["object", "object", "background", "wall"]
+
+
 def test_notes_of_the_mask_rcnn_name_the_settings_of_panoptic(tmp_path, monkeypatch):
     path = tmp_path / "bright.safetensors"
     header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}

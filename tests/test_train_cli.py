@@ -21,6 +21,7 @@ import napari_tessera as tessera
 from napari_tessera import training
 from napari_tessera.cli import main
 from napari_tessera.errors import FileError, InputError
+from napari_tessera.gui.train_course import Course
 from napari_tessera.io.model_file import read_header
 from napari_tessera.io.read import read_labels
 from napari_tessera.io.tiff import write_tiff
@@ -288,6 +289,26 @@ def test_doubts_are_told_on_the_terminal_and_in_the_report(folder, capsys):
     assert train(folder, "--task", "classes") == 0
     assert "Warning: The labels go up to number 36" in capsys.readouterr().err
     assert "Warning: The labels go up to number 36" in (folder / "model.report.html").read_text(encoding="utf-8")
+
+
+def test_a_training_that_found_nothing_says_so_and_keeps_what_learnt_most(folder, capsys):
+    assert train(folder, "--learning-rate", "1e-5") == 0
+    said = capsys.readouterr()
+    assert "the weights of step 4, score 0.000" in said.out
+    assert said.err.count("Warning: Nothing of what was held back to validate on was found") == 1
+    assert "Warning: Nothing of what was held back" in (folder / "model.report.html").read_text(encoding="utf-8")
+    assert train(folder, "--learning-rate", "1e-5", "--quiet", out="other.safetensors") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_widget_is_told_in_the_end_what_the_record_says(folder):
+    course = Course(advice=["This is told as it goes on."])
+    quick = {"steps": 2, "widths": "4,8", "patch": 32, "batch": 1, "threads": 1, "learning_rate": 1e-5}
+    trained = tessera.train(
+        folder / "images", folder / "labels", folder / "a.safetensors", on_progress=course.note, **quick
+    )
+    assert list(course.advice) == trained.header["training"]["warnings"]
+    assert len(course.advice) == 1
 
 
 def test_volumes_are_learnt(tmp_path):

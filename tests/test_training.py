@@ -227,6 +227,18 @@ def test_the_best_validated_weights_are_kept():
     assert same(short_run(validate=validate), seen[1])
 
 
+def test_of_weights_that_find_nothing_the_last_are_kept():
+    validate, seen = scoring(0.0, 0.0, 0.0)
+    assert same(short_run(validate=validate), seen[2])
+
+
+@pytest.mark.parametrize("stop_after", range(3, 9))
+def test_the_last_of_equal_weights_is_kept_after_a_stop_too(tmp_path, stop_after):
+    whole = short_run(validate=scoring(*[0.5] * 3)[0])
+    short_run(tmp_path / "run.checkpoint", stop_after=stop_after, validate=scoring(*[0.5] * 4)[0])
+    assert same(short_run(tmp_path / "run.checkpoint", validate=scoring(*[0.5] * 4)[0]), whole)
+
+
 @pytest.mark.parametrize("stop_after", range(3, 9))
 def test_the_best_weights_survive_a_stop(tmp_path, stop_after):
     validate, seen = scoring(3.0, 2.0, 1.0, 0.0)

@@ -14,6 +14,7 @@ from napari_tessera.cli import main
 from napari_tessera.errors import InputError, ModelError, ParameterError
 from napari_tessera.jobs import drive
 from napari_tessera.registry import method_named
+from napari_tessera.samples import nuclei_2d
 
 
 def two_squares(ndim=2, high=200):
@@ -173,6 +174,28 @@ def test_colours_are_shown_together_and_a_channel_alone(model):
     assert tessera.unet(red, model=model, channel_axis=0, channel=2).tolist() == (red[1] // 200).tolist()
 
 
+@pytest.mark.parametrize("blocks", [None, 32])
+def test_stains_shown_all_together_are_worth_a_word(model, blocks):
+    stains = np.zeros((24, 40, 3), np.uint8)
+    stains[..., 0], stains[4:8, :, 1] = two_squares(), 90
+
+    def notes(image, **settings):
+        return tessera.segment("unet", image, axes="YXC", model=model, diameter=10, blocks=blocks, **settings).notes
+
+    assert "the mean of 2 channels" in notes(stains[..., :2])[0]
+    assert notes(stains[..., :2], channel=1) == ()
+    assert notes(stains) == ()  # the model knows colours
+
+
+def test_bright_colours_are_worth_a_word_where_the_model_sees_the_brightest():
+    image = nuclei_2d()[0][:100, :100]
+    colours = np.stack([image // 3, image // 4, image], axis=-1)
+    for method in ("unet", "mask_rcnn"):
+        assert "the brightest of red, green and blue" in tessera.segment(method, colours, axes="YXC").notes[0]
+        assert not tessera.segment(method, colours, axes="YXC", channel=3).notes
+        assert not tessera.segment(method, np.stack([image] * 3, axis=-1), axes="YXC").notes
+
+
 def test_channels_that_are_no_colours_are_shown_as_their_mean(model):
     both = np.zeros((24, 40, 2), np.uint8)
     both[..., 0], both[..., 1] = two_squares(), two_squares()
@@ -273,7 +296,7 @@ def test_command_line_names_the_nearest_model(image_file, tmp_path, capsys):
 
 def test_nothing_found_names_settings_that_the_method_has(model):
     (note,) = tessera.segment("unet", np.zeros((24, 40), np.uint8), model=model).notes
-    assert note == "Nothing was found: every label is 0. Look at `diameter`, `level`, `objects`, `model` and `channel`."
+    assert note == "Nothing was found: every label is 0. Look at `diameter`, `level`, `objects` and `model`."
 
 
 def test_record_names_the_model_that_was_there_at_the_start(model, tmp_path):

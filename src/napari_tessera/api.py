@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.binding import bind
-from napari_tessera.errors import InputError
+from napari_tessera.door import READERS, refuse_file_name
+from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.frames import frame_arguments
 from napari_tessera.jobs import drive
 from napari_tessera.layout import CHANNEL, guess_axes
@@ -109,12 +110,12 @@ def run(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **i
 
 def plain(method: Method) -> Callable[..., Any]:
     """Make the function a user calls by the method's own name: arrays in, array(s) out, checked and drained."""
-    function = method.function
+    function, signature = method.function, inspect.signature(method.function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        arguments = inspect.signature(function).bind(*args, **kwargs).arguments
-        image = arguments.pop(method.inputs[0].name)
+        arguments = _arguments_of(method, signature, args, kwargs)
+        image = _main_among(arguments, method)
         is_guessed = "channel_axis" in method.declaration.context and "channel_axis" not in arguments
         axes = _axes_of(image, arguments.pop("channel_axis", None), is_guessed)
         request = bind(method.name, image, axes=axes, **arguments)
@@ -126,7 +127,41 @@ def plain(method: Method) -> Callable[..., Any]:
             found = drive(function(**frame_arguments(request)))
         return as_arrays(found) if method.declaration.has_more_than_labels else Found.of(found).labels
 
+    returned = tuple if method.declaration.has_more_than_labels else np.ndarray
+    vars(call)["__signature__"] = signature.replace(return_annotation=returned)
     return call
+
+
+def _arguments_of(
+    method: Method, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give each argument its name; those left out are missing."""
+    for name in kwargs:
+        if name in signature.parameters:
+            continue
+        error = method.declaration.unknown(name)
+        if name not in inspect.getfullargspec(bind).kwonlyargs:
+            raise error
+        raise ParameterError(f'{error} Give `{name}` to tessera.segment("{method.name}", …).', name)
+    try:
+        return dict(signature.bind_partial(*args, **kwargs).arguments)
+    except TypeError as error:
+        arrays = ", ".join(f"`{entry.name}`" for entry in method.inputs)
+        raise InputError(
+            f"{method.name}: {error}. Only the arrays may be given without a name ({arrays}), each once; settings are "
+            "given by name."
+        ) from error
+
+
+def _main_among(arguments: dict[str, Any], method: Method) -> Any:
+    """Take the image, or the labels, out of the arguments."""
+    main = method.inputs[0]
+    name = f"{method.name}: `{main.name}`"
+    image = arguments.pop(main.name, None)
+    if image is None:
+        raise InputError(f"{name} is missing. Give an array.")
+    refuse_file_name(image, name, READERS[main.roles[0]])
+    return image
 
 
 def as_arrays(found: Any) -> Any:

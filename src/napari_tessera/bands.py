@@ -22,8 +22,12 @@ BEAT_SECONDS = 0.05
 
 
 def worker_count() -> int:
-    """Return how many threads work at once: one per processor."""
-    return os.cpu_count() or 1
+    """Return how many threads work at once: one per processor core that this process may use.
+
+    A cluster, or `taskset`, may give it fewer than the computer has.
+    """
+    given = getattr(os, "sched_getaffinity", None)  # which there is on Linux alone
+    return len(given(0)) if given else os.cpu_count() or 1
 
 
 def pieces(shape: tuple[int, ...], piece_px: int = PIECE_PX) -> list[Piece]:

@@ -79,7 +79,7 @@ def _main_input(
         raise InputError(f"{name} is missing. Choose a layer or give an array.")
     if not is_stored(image):
         image = check_image(image, name) if method.takes_image else check_labels(image, name)
-    check_stored(image, name)
+    check_stored(image, name, as_labels=not method.takes_image)
     layout = check_axes(axes, image.shape, image.dtype)
     if layout.has_channels and "channel_axis" not in method.declaration.context:
         raise InputError(f"{method.name} takes no channels, but the axes are {layout.axes}.")

@@ -129,7 +129,7 @@ def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> 
         extra = partial(_cut_to_tile, request, index)
         labelling = passes.label_overlapping(plan, extra, request.kind == "objects", frame, at)
         sizes, own, notes = yield from part_of(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
-        chosen = plan.chosen
+        notes, chosen = (*plan.notes, *notes), plan.chosen
     if sizes is None:
         return Said({}, notes, chosen)
     table = {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:], **own}

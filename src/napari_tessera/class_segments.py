@@ -10,6 +10,7 @@ from napari_tessera.errors import InputError
 from napari_tessera.labels import Mapping as NumberMapping
 from napari_tessera.overlaps import count_pairs
 from napari_tessera.segments import Segments
+from napari_tessera.whole_numbers import whole_numbers
 
 
 def segments_of_classes(
@@ -35,6 +36,7 @@ def segments_of_classes(
     InputError
         If the shapes differ, or a class has objects here and none there.
     """
+    objects, classes = whole_numbers(objects, f"{name}: objects"), whole_numbers(classes, f"{name}: classes")
     if objects.shape != classes.shape:
         raise InputError(f"{name}: objects have shape {objects.shape} but their classes have {classes.shape}.")
     flat_objects, flat_classes = objects.reshape(-1), classes.reshape(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ import numpy as np
 from napari_tessera.errors import InputError
 from napari_tessera.layout import Layout
 from napari_tessera.spec import Declaration, Input, Role
+from napari_tessera.whole_numbers import refuse_unread_floats, whole_numbers
+
+READERS = {Role.IMAGE: "read_image", Role.LABELS: "read_labels", Role.POINTS: "read_points"}
+"""What in `napari_tessera.io` reads a file of each kind."""
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
@@ -21,6 +26,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
     InputError
         If it is no array of numbers, is empty, or does not fit into memory.
     """
+    refuse_file_name(values, name)
     if np.ma.is_masked(values):
         raise InputError(f"{name} has a mask, which would be ignored. Fill it first, for example with image.filled(0).")
     try:
@@ -36,6 +42,22 @@ def as_array(values: Any, name: str) -> np.ndarray:
     if array.size == 0:
         raise InputError(f"{name} is empty: its shape is {array.shape}.")
     return array
+
+
+def refuse_file_name(values: Any, name: str, reader: str = "read_image") -> None:
+    """Refuse the name of a file where an array is needed, and say how it is read.
+
+    Raises
+    ------
+    InputError
+    """
+    if isinstance(values, str | PathLike):
+        path = str(values)
+        data = f"{reader}({path!r})" + (".data" if reader != "read_points" else "")
+        raise InputError(
+            f"{name} is {path!r}, the name of a file, but an array is needed. Read the file first, with "
+            f"napari_tessera.io.{data}, or use the command line, which takes files."
+        )
 
 
 def canonical_dtype(dtype: np.dtype) -> np.dtype:
@@ -68,14 +90,17 @@ def check_image(values: Any, name: str) -> np.ndarray:
     return array
 
 
-def check_stored(array: Any, name: str) -> None:
+def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
     """Refuse an array by its shape and dtype alone, without reading a pixel.
 
     Raises
     ------
     InputError
-        If it is empty, has fewer than two axes or holds no real numbers.
+        If it is empty, has fewer than two axes or holds no real numbers, or what is needed are labels and it is read
+        piece by piece and of a floating-point type.
     """
+    if as_labels:
+        refuse_unread_floats(array, name)
     if np.dtype(array.dtype).kind not in "buif":
         raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
     if len(array.shape) < 2:
@@ -85,16 +110,16 @@ def check_stored(array: Any, name: str) -> None:
 
 
 def check_labels(values: Any, name: str) -> np.ndarray:
-    """Return labels as int32 (or int64 where the numbers are larger).
+    """Return labels as int32 (or int64 where the numbers are larger), also where they come as floating-point numbers.
 
     Raises
     ------
     InputError
         If they are negative or not whole numbers.
     """
-    array = as_array(values, name)
-    if array.dtype.kind == "f":
-        raise InputError(f"{name} holds {array.dtype} values, but labels are whole numbers. Use a Labels layer.")
+    refuse_file_name(values, name, "read_labels")
+    refuse_unread_floats(values, name)
+    array = whole_numbers(as_array(values, name), name)
     largest, smallest = int(array.max()), int(array.min())
     if smallest < 0:
         raise InputError(f"{name} holds the number {smallest}, but labels are 0 (background) or more.")
@@ -160,6 +185,7 @@ def check_inputs(
 
 def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Sequence[int]) -> np.ndarray:
     wanted = layout.label_shape(shape)
+    refuse_file_name(values, name, READERS[entry.roles[0]])
     if Role.POINTS in entry.roles and not (Role.LABELS in entry.roles and _is_painted(values, wanted)):
         return _some(check_points(values, name, layout.label_axes, wanted), entry, name)
     array = check_labels(values, name) if Role.LABELS in entry.roles else check_image(values, name)
@@ -172,10 +198,11 @@ def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Se
 
 
 def _is_painted(values: Any, shape: Sequence[int]) -> bool:
-    """Say whether these are labels, of the image's shape or of another that no list of points has."""
+    """Say whether these are labels, of the image's shape or, if integers, of another that no list of points has."""
     given = np.shape(values)
-    looks_like_points = len(given) == 2 and given[1] == len(shape)
-    return is_labels(values, shape) or (is_labels(values, given) and len(given) > 1 and not looks_like_points)
+    if len(given) == 2 and given[1] == len(shape):
+        return is_labels(values, shape)
+    return given == tuple(shape) or (is_labels(values, given) and len(given) > 1)
 
 
 def _some(array: np.ndarray, entry: Input, name: str) -> np.ndarray:

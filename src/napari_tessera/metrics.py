@@ -27,7 +27,8 @@ def evaluate(
     Parameters
     ----------
     truth, prediction : array
-        Integer label images of one shape, in any number of dimensions; 0 is background. Objects may have any numbers.
+        Label images of one shape, whole numbers of any type, in any number of dimensions; 0 is background. Objects may
+        have any numbers.
     thresholds : sequence of float
         IoU from which on a pair of objects may match, each above 0 and at most 1.
     classes : bool

@@ -46,6 +46,8 @@ class BlockPlan:
         Whether a block keeps all processors busy by itself, so that one at a time is enough.
     smallest_px : int
         Objects of fewer pixels are dropped when they have been joined.
+    notes : tuple of str
+        Plain sentences about the whole image.
     chosen : dict
         What was found out about the whole image and is worth to be told; see `Found`.
     """
@@ -56,6 +58,7 @@ class BlockPlan:
     aligned: Callable[[Any], Any] | None = None
     is_threaded: bool = False
     smallest_px: int = 0
+    notes: tuple[str, ...] = ()
     chosen: Chosen = field(default_factory=dict)
 
 

@@ -7,9 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
+from napari_tessera.door import refuse_file_name
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.labels import chunks, run_starts
+from napari_tessera.whole_numbers import refuse_unread_floats, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def find_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Job[Overlaps]:
     Parameters
     ----------
     truth, prediction : array
-        Integer label images of one shape; 0 is background.
+        Label images of one shape, whole numbers of any type; 0 is background.
 
     Raises
     ------
@@ -79,6 +81,9 @@ def find_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Job[Overlaps]:
 
 def checked_pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both label images as contiguous integers, or raise an `InputError`."""
+    for name, given in (("`truth`", truth), ("`prediction`", prediction)):
+        refuse_file_name(given, name, "read_labels")
+        refuse_unread_floats(given, name)
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
         raise InputError(
@@ -89,8 +94,7 @@ def checked_pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray,
 
 
 def _as_labels(labels: np.ndarray, name: str) -> np.ndarray:
-    if labels.dtype.kind not in "biu":
-        raise InputError(f"`{name}` is {labels.dtype}, but labels are whole numbers. Give an integer array.")
+    labels = whole_numbers(labels, f"`{name}`")
     if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
         raise InputError(f"`{name}` holds {labels.min()}, but labels are 0 (background) or more.")
     labels = np.ascontiguousarray(labels)

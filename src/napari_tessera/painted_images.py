@@ -23,6 +23,7 @@ from napari_tessera.train.frames import hint_at_axes
 from napari_tessera.train.paint_regions import Place
 from napari_tessera.train.painting import Painting
 from napari_tessera.train.sources import VALIDATION, Source
+from napari_tessera.whole_numbers import whole_numbers
 
 CHANNEL, PLANES = "C", "Z"
 LARGEST_AT_ONCE_PX = 2**26
@@ -115,7 +116,7 @@ def painting_of(
     name : str
     image : array, or what is read like one
         With channels last, if it has any and `axes` does not say otherwise.
-    paint : integer array, or what is read like one
+    paint : array of whole numbers, or what is read like one
         Of the image's shape, without channels.
     ndim : {2, 3}
     axes : str, optional
@@ -131,6 +132,7 @@ def painting_of(
         If image and paint do not fit each other, or the axes do not fit them, or one of them holds no numbers.
     """
     check_pair(name, image, paint)
+    paint = whole_numbers(paint, f"{name}: the paint")
     letters = checked_letters(name, image, paint, ndim, axes)
     plain = letters.replace(CHANNEL, "")
     space = "ZYX"[-ndim:]
@@ -155,10 +157,6 @@ def check_pair(name: str, image: Any, paint: Any) -> None:
             said = f"of the type {type(given).__name__}, but an array is needed"
             raise InputError(f"{name}: the {what} is {said} (NumPy, dask or zarr), or the path of a file.")
         check_stored(given, f"{name}: the {what}")
-    if np.dtype(paint.dtype).kind not in "bui":
-        raise InputError(
-            f"{name}: the paint holds {paint.dtype} values, but paint is whole numbers. Give a label image."
-        )
 
 
 def is_array(given: Any) -> bool:

@@ -96,6 +96,12 @@ class LabelImage:
     kind: Kind
     table: Table
 
+    def __repr__(self) -> str:
+        """Say what it is in one line; `count` is how many objects (or classes) its table lists."""
+        count = f", count={len(self.table['label'])}" if "label" in self.table else ""
+        shape = tuple(self.data.shape)
+        return f"LabelImage(name={self.name!r}, kind={self.kind!r}{count}, shape={shape}, dtype={self.data.dtype})"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -116,6 +122,10 @@ class Result:
     images: tuple[LabelImage, ...]
     provenance: dict[str, Any]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Say what was found in a few words, without tables and record."""
+        return f"Result(images={self.images!r}, notes={self.notes!r})"
 
     @property
     def labels(self) -> np.ndarray:

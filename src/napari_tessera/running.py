@@ -16,6 +16,7 @@ from napari_tessera.request import Request
 from napari_tessera.result import Chosen, Found, LabelImage, Result
 from napari_tessera.spec import Table
 
+CHANNEL = "channel"
 Models = dict[str, dict[str, str]]
 """Name and SHA-256 of a model file, by the parameter that names it."""
 
@@ -118,6 +119,7 @@ def _are_still_there(request: Request, models: Models) -> bool:
 def _hint(request: Request) -> str:
     """Say which settings to try, from those that the method has and that matter with the others."""
     names = [parameter.name for parameter in request.method.parameters if parameter.matters(request.parameters)]
+    names = [name for name in names if name != CHANNEL or request.layout.has_channels]
     decisive = [f"`{name}`" for name in request.method.decisive if name in names]
     if decisive:
         return f"Look at {', '.join(decisive[:-1])} and {decisive[-1]}." if decisive[1:] else f"Look at {decisive[0]}."

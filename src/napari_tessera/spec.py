@@ -139,6 +139,11 @@ class Declaration:
         """Default of each parameter."""
         return {parameter.name: parameter.default for parameter in self.parameters}
 
+    def unknown(self, name: str) -> ParameterError:
+        """Make the error for a parameter that there is not."""
+        known = ", ".join(self.defaults)
+        return ParameterError(f"{self.name}: there is no parameter `{name}`. It has: {known}.", name)
+
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Fill in defaults and check every value.
 
@@ -150,7 +155,7 @@ class Declaration:
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in values:
             if name not in known:
-                raise ParameterError(f"{self.name}: there is no parameter `{name}`. It has: {', '.join(known)}.", name)
+                raise self.unknown(name)
         return {
             name: parameter.checked(values.get(name, parameter.default), self.name) for name, parameter in known.items()
         }

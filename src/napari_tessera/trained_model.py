@@ -16,7 +16,7 @@ from napari_tessera.io.model_file import FIELDS
 from napari_tessera.io.open_files import check_exists, explain_damage
 from napari_tessera.io.together import write_whole
 from napari_tessera.jobs import Job, Progress
-from napari_tessera.train.advice import advice_on_course
+from napari_tessera.train.advice import advice_on_end
 from napari_tessera.train.lists import words
 from napari_tessera.train.report import Shown, report_page
 from napari_tessera.train.scored import scored_in_words
@@ -201,7 +201,7 @@ def training_record(
         "device": device,
         "threads": threads(),
         "versions": provenance.versions(),
-        "warnings": [*doubts, *(each.text for each in advice_on_course(state.losses, state.history))],
+        "warnings": [*doubts, *(each.text for each in advice_on_end(state.losses, state.history))],
     }
 
 
@@ -240,13 +240,13 @@ def write_model(
     from napari_tessera.nn.weights import save_model
 
     record = training_record(state, plan, data.names, data.digest, data.doubts, choose(device))
+    yield Progress(plan.steps, plan.steps, "Writing the model", {"advice": record["warnings"][len(data.doubts) :]})
     full = with_record(header, record)
     save_model(out, state.net, full)
     yield Progress(plan.steps, plan.steps, "Writing the report")
     examples = (data.check or data.learn)[:SHOWN]
     found = yield from segment_all(state.net, full, examples, device)
     shown = [Shown(each.name, each.image, each.labels, labels) for each, labels in zip(examples, found, strict=True)]
-    page = report_page(full, state.losses, shown)
-    write_whole(report_path(out), page.encode())
+    write_whole(report_path(out), report_page(full, state.losses, shown).encode())
     is_finished = state.step >= plan.steps or state.has_settled(plan.patience)
     return Trained(out, report_path(out), full, is_finished)

@@ -7,11 +7,12 @@ import glob
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_tessera.blocks import fits_in_memory, is_large
+from napari_tessera.cli.guessed_axes import Make, telling_guessed_axes
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.cli.report import report
 from napari_tessera.errors import FileError, ParameterError, TesseraError
@@ -20,17 +21,13 @@ from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.io.together import check_free
-from napari_tessera.io.write import FORMATS, check_can_hold, check_format, planned_files, write_result
-from napari_tessera.jobs import Job, drive
-from napari_tessera.result import Kind, Result
+from napari_tessera.io.write import FORMATS, check_can_hold, check_format, is_of_format, planned_files, write_result
+from napari_tessera.jobs import drive
+from napari_tessera.result import Kind
 from napari_tessera.segments import Segments
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
 PATTERN_SIGNS = frozenset("*?[")
-
-
-Make = Callable[[Path, Path], tuple[Picture, Job[Result]]]
-"""Reads an image and returns the job on it; the second path is free for what must not be held in memory."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +69,29 @@ def add_output_options(parser: argparse.ArgumentParser, what: str = "image") -> 
     )  # fmt: skip
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--format", choices=FOLDER_FORMATS, default=FOLDER_FORMATS[0],
-        help="ending of the files in a folder [default: %(default)s]",
+        "--format", choices=FOLDER_FORMATS, help=f"ending of the files in a folder [default: {FOLDER_FORMATS[0]}]"
     )  # fmt: skip
     group.add_argument("--overwrite", action="store_true", help="replace files that exist already; never an input")
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 
 def output_of(arguments: argparse.Namespace, inputs: Sequence[Path] = ()) -> Output:
-    """Return where the results go; a trailing slash or an existing folder means a folder for one image too."""
-    return Output(Path(arguments.out), arguments.format, arguments.overwrite, arguments.quiet, tuple(inputs))
+    """Return where the results go; a trailing slash or an existing folder means a folder for one image too.
+
+    Raises
+    ------
+    ParameterError
+        If the one file is to have another ending than the format that was asked for.
+    """
+    out, ending = Path(arguments.out), arguments.format
+    is_file = len(arguments.images) == 1 and not is_folder(arguments.out)
+    if is_file and ending is not None and not is_of_format(out, ending):
+        raise ParameterError(
+            f"--format is {ending}, but -o {out} ends otherwise. For one file leave out --format: the ending of -o "
+            f"chooses the format. For a folder write -o {out.parent / stem(out)}/.",
+            "format",
+        )
+    return Output(out, ending or FOLDER_FORMATS[0], arguments.overwrite, arguments.quiet, tuple(inputs))
 
 
 def plan(images: Sequence[Path], output: Output, is_folder: bool, kind: Kind = "objects") -> list[tuple[Path, Path]]:
@@ -151,7 +161,8 @@ def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> i
     The COCO file holds the images that are done, even after Ctrl-C.
     """
     try:
-        return _run_only(*pairs[0], output, make) if len(pairs) == 1 else _run_several(pairs, output, make)
+        with telling_guessed_axes(make, is_quiet=output.is_quiet) as make:
+            return _run_only(*pairs[0], output, make) if len(pairs) == 1 else _run_several(pairs, output, make)
     finally:
         if output.coco is not None and output.coco.has_images:
             output.coco.finish()

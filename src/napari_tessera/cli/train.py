@@ -160,13 +160,21 @@ def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
             left = clock.left(progress)
             bar.set_postfix_str(f"{progress.text}{left}", refresh=False)
             bar.update(progress.fraction - bar.n)
-            if not is_quiet and isinstance(progress.data, dict) and "warning" in progress.data:
-                tqdm.write(f"Warning: {progress.data['warning']}", file=sys.stderr)
+            for warning in [] if is_quiet else warnings_in(progress):
+                tqdm.write(f"Warning: {warning}", file=sys.stderr)
             if not is_quiet and (line := as_line(progress, is_terminal)):
                 tqdm.write(f"{line}{left}", file=sys.stdout)
                 sys.stdout.flush()
 
         yield show
+
+
+def warnings_in(progress: Progress) -> list[str]:
+    """Return what is said to be amiss: with what is to be learnt, or in the end with how it went."""
+    said: Any = progress.data
+    if not isinstance(said, dict):
+        return []
+    return [*([said["warning"]] if "warning" in said else []), *said.get("advice", [])]
 
 
 @dataclass

@@ -51,7 +51,7 @@ class CompareWidget(MethodWidget):
             if image.data.max() <= np.iinfo(np.uint16).max:
                 layer.data = image.data.astype(np.uint16)
             layer.colormap = colour_states(image.table)
-        return Comparison(answer.result, answer.layers, scores)
+        return Comparison(answer.image_name, answer.result, answer.layers, scores)
 
     def show_answer(self, answer: Answer) -> None:
         """Add the layer, make its objects clickable, and fill the table."""

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
 from napari_tessera.gui.field import let_shrink
+from napari_tessera.gui.layers import RECORD
 from napari_tessera.gui.wording import NO_LAYER, title_of, tooltip
 from napari_tessera.spec import Input, Role
 
@@ -84,7 +85,7 @@ class LayerBox:
 
     def take_one(self, taken: Sequence[Layer | None], only_active: bool = False) -> None:
         """Choose the active layer if it fits, or else the topmost that no other box has."""
-        offered = [layer for layer in self.offered() if layer not in taken]
+        offered = sorted((layer for layer in self.offered() if layer not in taken), key=_is_made_image)
         active = self.viewer.layers.selection.active
         if active in offered:
             self.layer = active
@@ -108,3 +109,8 @@ class LayerBox:
     def _tell(self) -> None:
         for callback in self._callbacks:
             callback()
+
+
+def _is_made_image(layer: Layer) -> bool:
+    """Say whether a layer is an image that Tessera made, such as probabilities: hardly what comes next."""
+    return isinstance(layer, Image) and RECORD in layer.metadata

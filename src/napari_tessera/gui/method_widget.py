@@ -20,7 +20,7 @@ from napari_tessera.gui.new_layers import result_layer
 from napari_tessera.gui.panel import Panel
 from napari_tessera.gui.recipe_menu import RecipeMenu
 from napari_tessera.gui.warm_up import WarmUp
-from napari_tessera.gui.wording import summary_of
+from napari_tessera.gui.wording import as_last_time, summary_of
 from napari_tessera.gui.worker import Runner
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.registry import method_named
@@ -38,6 +38,7 @@ DEVICE = "device"
 class Answer:
     """A result, and the layers made from it that no viewer holds yet."""
 
+    image_name: str
     result: Result
     layers: tuple[Layer, ...]
 
@@ -122,7 +123,7 @@ class MethodWidget(Panel):
             result_layer(image, placement, name, result.provenance, number)
             for number, image in enumerate(result.images)
         ]
-        return Answer(result, tuple(made))
+        return Answer(question.name, result, tuple(made))
 
     def show_answer(self, answer: Answer) -> None:
         """Add the new layers to the viewer in the place of the preview, and say what was found."""
@@ -132,7 +133,8 @@ class MethodWidget(Panel):
             self.viewer.add_layer(layer)
         self.boxes.offer(answer.layers)
         notes = (*self._notes, *answer.result.notes)
-        self.bar.say("\n".join((summary_of(answer.result), *notes)), is_warning=bool(notes))
+        summary = f"{answer.image_name}: {summary_of(answer.result)}"
+        self.bar.say("\n".join((summary, *notes)), is_warning=bool(notes))
 
     def shut_down(self) -> None:
         """Stop everything; called when the widget goes."""
@@ -217,6 +219,8 @@ class MethodWidget(Panel):
 
     def _remember(self) -> None:
         self.form.values = settings.load(self.method)
+        if changed := as_last_time(self.method, self.form.values):
+            self.bar.offer(changed, "Restore defaults", self.restore_defaults)
         self._save_timer = QTimer(self)
         self._save_timer.setSingleShot(True)
         self._save_timer.setInterval(SAVE_AFTER_MS)
@@ -236,6 +240,7 @@ class MethodWidget(Panel):
         for on_change in (self.form.on_change, self.inputs.on_change, self.region.on_change):
             on_change(self.forecast.update_soon)
         self.inputs.on_change(self.bar.clear_error)
+        self.form.on_change(self.bar.clear_error)
         self.region.on_change(self.bar.clear_error)
         self.preview_switch.changed.connect(self.preview.switch)
         # Qt cuts a widget's own methods off before it says that the widget is destroyed.

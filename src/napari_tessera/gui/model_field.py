@@ -173,6 +173,6 @@ def _importing(path: Path) -> Job[ModelEntry]:
 def _title_of(entry: ModelEntry, entries: dict[str, ModelEntry]) -> str:
     """Title of a model, with its name where two have the same title."""
     if entry.error:
-        return f"{entry.name} (damaged)"
+        return f"{entry.name} (cannot be used)"
     is_alone = sum(other.title == entry.title for other in entries.values()) == 1
     return entry.title if is_alone else f"{entry.title} – {entry.name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -29,6 +30,7 @@ QPushButton:disabled { background-color: #5a6570; color: #aab2ba; }
 """
 ERROR_STYLE = "QLabel { background-color: #6b2b2b; color: #ffecec; border-radius: 4px; padding: 6px; }"
 NOTE_STYLE = "QLabel { background-color: #6a5620; color: #fff6df; border-radius: 4px; padding: 6px; }"
+OFFER_STYLE = "QLabel { background-color: #2f4558; color: #e8f2fb; border-radius: 4px; padding: 6px; }"
 PLAIN_STYLE = "QLabel { padding: 2px; }"
 
 
@@ -68,7 +70,10 @@ class RunBar(QWidget):
         self.message = self._make_message()
         self.details_button = QPushButton("Copy details")
         self.details_button.clicked.connect(self._copy_details)
+        self.offer_button = QPushButton()
+        self.offer_button.clicked.connect(lambda: self._action())
         self._details = ""
+        self._action: Callable[[], object] = lambda: None
         self._lay_out()
         self.show_running(False)
         self.say("")
@@ -100,6 +105,13 @@ class RunBar(QWidget):
         text = f"This should not have happened ({what}). No layer was changed. Please report it with the details."
         self._show(text, ERROR_STYLE, details)
 
+    def offer(self, text: str, title: str, action: Callable[[], object]) -> None:
+        """Show a sentence, and a button that does something about it."""
+        self._show(text, OFFER_STYLE)
+        self._action = action
+        self.offer_button.setText(title)
+        self.offer_button.setVisible(True)
+
     def clear_error(self) -> None:
         """Take an error away that was about something which has changed since."""
         if self.message.styleSheet() == ERROR_STYLE:
@@ -111,6 +123,7 @@ class RunBar(QWidget):
         self.message.setVisible(bool(text))
         self._details = details
         self.details_button.setVisible(bool(details))
+        self.offer_button.setVisible(False)
 
     def _copy_details(self) -> None:
         clipboard.copy(self._details)
@@ -141,5 +154,5 @@ class RunBar(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addLayout(self.buttons)
-        for widget in (self.progress_bar, self.message, self.details_button):
+        for widget in (self.progress_bar, self.message, self.offer_button, self.details_button):
             layout.addWidget(widget)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from napari_tessera.chosen import chosen_in_words
+from napari_tessera.registry import Method
 from napari_tessera.result import Result
 from napari_tessera.spec import Parameter
 
@@ -81,6 +83,31 @@ def tooltip(text: str) -> str:
     """Wrap a help text as rich text, so that Qt breaks its lines."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("``", "").replace("`", "")
     return f"<qt>{plain}</qt>" if plain else ""
+
+
+def as_last_time(method: Method, values: Mapping[str, Any]) -> str:
+    """Say which settings in sight are as they were left the last time, not as by default; empty if none is."""
+    changed = [
+        f"{title_of(each.name)} {shown(values[each.name])}"
+        for each in method.parameters
+        if each.matters(values) and values[each.name] != each.default
+    ]
+    return f"As last time, not by default: {', '.join(changed)}." if changed else ""
+
+
+def shown(value: Any) -> str:
+    """Write a value as the form shows it.
+
+    Examples
+    --------
+    >>> shown(18.0), shown("local-mean"), shown(True), shown(None)
+    ('18', 'Local mean', 'on', 'auto')
+    """
+    if value is None:
+        return AUTOMATIC
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else choice_title(value)
 
 
 def summary_of(result: Result) -> str:

@@ -31,6 +31,8 @@ class Picture:
         One letter per axis of `data`, with "C" where there are channels.
     path : Path or None
         Where it was read from.
+    has_guessed_axes : bool
+        Whether nobody said what the axes are, neither the file nor who read it.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Picture:
     spatial: Spatial
     axes: str
     path: Path | None = None
+    has_guessed_axes: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,11 @@ def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
 def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> Picture:
     """Name the axes (as `axes` says, else as the file says, else by guessing) and drop those of length one."""
     data, letters, places = reading.data, reading.axes, dict(reading.places)
+    is_unsaid = letters is None or bool(set(letters) & set("QI"))
     if axes is not None and len(axes) == data.ndim:
         places = _renamed(places, letters or axes, axes.upper())
         letters = check_axes(axes, data.shape, data.dtype).axes
-    elif letters is None or set(letters) & set("QI"):
+    elif letters is None or is_unsaid:
         data, letters = _guessed(data)
     else:
         data, letters = _channels_in_one(data, letters.replace("S", CHANNEL) if CHANNEL not in letters else letters)
@@ -90,7 +94,8 @@ def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> 
     if axes is not None and letters != axes.upper():
         places = _renamed(places, letters, axes.upper()) if len(axes) == len(letters) else places
         letters = check_axes(axes, data.shape, data.dtype).axes
-    return Picture(name, data, _spatial(letters.replace(CHANNEL, ""), places), letters, path)
+    spatial = _spatial(letters.replace(CHANNEL, ""), places)
+    return Picture(name, data, spatial, letters, path, has_guessed_axes=axes is None and is_unsaid)
 
 
 def _renamed(places: Mapping[str, Place], old: str, new: str) -> dict[str, Place]:

@@ -38,7 +38,7 @@ def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str
 def with_axes(picture: Picture, axes: str) -> Picture:
     """Return the picture with its axes renamed; an axis that becomes one of another kind loses its size."""
     if axes == picture.axes:
-        return picture
+        return replace(picture, has_guessed_axes=False)
     spatial = picture.spatial
     entries = zip(spatial.axes, spatial.scale, spatial.translate, spatial.units, strict=True)
     places = {axis: Place(size, offset, unit) for axis, size, offset, unit in entries}

@@ -11,6 +11,7 @@ from napari_tessera.errors import FileError
 from napari_tessera.io.open_files import check_exists, explain_damage, is_zarr
 from napari_tessera.io.picture import Picture, Reading, finish
 from napari_tessera.io.sidecar import recorded_places
+from napari_tessera.whole_numbers import whole_numbers
 
 TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
 DOUBLE_ENDINGS = (".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr")
@@ -54,20 +55,19 @@ def read_labels(path: str | Path, *, level: int = 0, axes: str | None = None) ->
     """Read a label image; arguments and result as `read_image`.
 
     Of an OME-Zarr image that holds exactly one label image, that one is read; palette pictures give their numbers.
+    Whole numbers stored as floating-point ones, as ImageJ does, become int32 or int64.
 
     Raises
     ------
     FileError
-        As `read_image`, and if the values are not whole numbers or there are channels.
+        As `read_image`, and if the values are not whole numbers, floating-point ones are not in memory, or there are
+        channels.
     """
     picture = _read(Path(path), level, axes, as_labels=True)
-    dtype = np.dtype(picture.data.dtype)
-    if dtype.kind not in "bui":
-        raise FileError(f"{path} holds {dtype} values, but labels are whole numbers. Give a label image.")
     if "C" in picture.axes:
         shape = tuple(picture.data.shape)
         raise FileError(f"{path} has channels (axes {picture.axes}, shape {shape}), but a label image has none.")
-    return picture
+    return replace(picture, data=whole_numbers(picture.data, str(path), FileError))
 
 
 def load(picture: Picture) -> Picture:

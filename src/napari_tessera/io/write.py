@@ -92,6 +92,18 @@ def check_format(path: Path) -> str:
     raise FileError(f"{path} does not say a format that can be written. End its name in one of {', '.join(FORMATS)}.")
 
 
+def is_of_format(path: Path, ending: str) -> bool:
+    """Say whether a file's name ends so; .tiff is .tif, and .zarr is written as .ome.zarr is.
+
+    Examples
+    --------
+    >>> [is_of_format(Path("cells.ome.tiff"), ending) for ending in ("ome.tif", "tif")]
+    [True, False]
+    """
+    said = next((each for each in FORMATS if path.name.lower().endswith(each)), "")
+    return said.replace(".tiff", ".tif").replace(".ome.zarr", ".zarr") == f".{ending}".replace(".ome.zarr", ".zarr")
+
+
 def check_can_hold(path: Path, kind: Kind) -> None:
     """Refuse probabilities in a format that holds whole numbers.
 

@@ -7,7 +7,6 @@ large as the image is ever held.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import dask
 import dask.array as da
 import numpy as np
 
+from napari_tessera.bands import worker_count
 from napari_tessera.errors import RunError
 from napari_tessera.jobs import Job, Progress, drive
 from napari_tessera.large.watching import BETWEEN_LOOKS_S, THREADS, Watch, watched
@@ -127,7 +127,7 @@ def _driven(task: Task, *arguments: Any) -> Any:
 def pool(workers: int | None, scheduler: str | None) -> Iterator[Pool]:
     """Open the place where tasks run: `workers` threads, or the dask.distributed scheduler at an address."""
     if scheduler is None:
-        yield Threads(workers or os.cpu_count() or 1, is_wish=workers is not None)
+        yield Threads(workers or worker_count(), is_wish=workers is not None)
         return
     with _client(scheduler) as client:
         yield Cluster(client)

@@ -12,10 +12,10 @@ from napari_tessera.methods.network_input import (
     channels_for,
     check_diameter,
     check_dimensions,
-    chosen_diameter,
     loaded_detector,
     viewed,
 )
+from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels
 from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX
 from napari_tessera.result import Found
 from napari_tessera.spec import ChannelAxis, Image, ModelName, Range, Spacing
@@ -152,5 +152,7 @@ def mask_rcnn(
     how = Searching(diameter, tile, min_size, overlap)
     factor, seen = yield from part_of(find_scale(network, view, how, which), 2, 6, 20)
     labels, rows, left = yield from part_of(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
+    n_channels = 1 if channel_axis is None else image.shape[channel_axis]
+    notes = (*notes_on_channels(view, n_channels, channel), *notes_on(left, which))
     chosen = chosen_diameter(entry, factor, diameter)
-    return Found(labels, table_of(rows, entry.classes), notes_on(left, which), chosen=chosen)
+    return Found(labels, table_of(rows, entry.classes), notes, chosen=chosen)

@@ -81,7 +81,9 @@ def sight_over(view: View, factor: float, beyond_px: float, step: int, is_plane_
     return Sight(view.shape, factors, beyond_px, step, is_plane_by_plane)
 
 
-def plan_of(label: Callable[..., Any], sight: Sight, smallest_px: int, chosen: Chosen) -> BlockPlan:
+def plan_of(
+    label: Callable[..., Any], sight: Sight, smallest_px: int, notes: tuple[str, ...], chosen: Chosen
+) -> BlockPlan:
     """Plan blocks that are seen as far as a network needs."""
     return BlockPlan(
         label=label,
@@ -90,5 +92,6 @@ def plan_of(label: Callable[..., Any], sight: Sight, smallest_px: int, chosen: C
         aligned=sight.aligned,
         is_threaded=True,
         smallest_px=smallest_px,
+        notes=notes,
         chosen=chosen,
     )

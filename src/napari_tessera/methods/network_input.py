@@ -15,7 +15,6 @@ from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.grey import RGB_TO_LUMINANCE, to_grey
 from napari_tessera.nn.intensity import kind_of
-from napari_tessera.result import Chosen
 
 if TYPE_CHECKING:
     from napari_tessera.large.view import View
@@ -150,12 +149,6 @@ def _load_detector(entry: ModelEntry, device: str) -> Detector:
 
     import_module("napari_tessera.large.detected_volumes")
     return load_detector(entry.path, device)
-
-
-def chosen_diameter(entry: ModelEntry, factor: float, diameter: float | None) -> Chosen:
-    """Say which usual diameter was worked with where nobody gave one: of a model that knows one, at a scale along X."""
-    usual_px = entry.diameter_px
-    return {"diameter_px": round(usual_px / factor, 2)} if usual_px and diameter is None else {}
 
 
 def viewed(

@@ -9,6 +9,7 @@ from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.panoptic_sources import (
     StuffSource,
     ThingSource,
+    check_names_fit,
     find_stuff,
     find_things,
     given_names,
@@ -87,7 +88,8 @@ def panoptic(
         Number of classes of stuff.
     stuff_names : str
         Names of the classes of stuff 1, 2, … with commas between, such as "cytoplasm, matrix". Of a threshold, 1 is the
-        foreground; of k-means, the darkest. Those without a name are called "class 1" and so on.
+        foreground; of k-means, the darkest. Those without a name are called "class 1" and so on. A threshold has one
+        class, k-means `stuff_classes`; more names are refused.
     smoothing : float
         Standard deviation of a Gaussian that is applied before the stuff is found; 0 is none.
     smallest_stuff : int
@@ -121,7 +123,8 @@ def panoptic(
     InputError
         If "layer" is chosen and none is given, if `stuff` holds too large numbers, or a model does not suit the image.
     ParameterError
-        If there is no such model or device, the image does not have the channel, or two classes have the same name.
+        If there is no such model or device, the image does not have the channel, two classes have the same name, or
+        there are more names than classes.
 
     Notes
     -----
@@ -160,6 +163,7 @@ def panoptic(
     )
     names = given_names(stuff_names)
     stuff_source = StuffSource(stuff_from, stuff, names, stuff_unet, stuff_classes, smoothing, device, seen)
+    check_names_fit(stuff_source)
     finding_things = started(find_things(image, thing_source))
     finding_stuff = started(find_stuff(image, stuff_source))
     found_things, notes = yield from part_of(finding_things, 0, 6, 10)

@@ -70,6 +70,23 @@ def given_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def check_names_fit(source: StuffSource) -> None:
+    """Refuse more names than there are classes of stuff, where their number is known; a layer may lack some.
+
+    Raises
+    ------
+    ParameterError
+    """
+    needed = {"threshold": 1, "kmeans": source.n_classes}.get(source.kind)
+    if needed is not None and len(source.names) > needed:
+        raise ParameterError(
+            f"panoptic: `stuff_names` has {len(source.names)} names ({', '.join(source.names)}), but stuff from "
+            f"{source.kind!r} needs at most {needed}: one for each class. Leave out the others, or choose another "
+            "`stuff_from`.",
+            "stuff_names",
+        )
+
+
 def started(job: Job[Result]) -> Job[Result]:
     """Run a job up to its first step, before which it checks what it was given, and return it."""
     next(job)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psutil
 import torch
 
+from napari_tessera.bands import worker_count
 from napari_tessera.errors import ParameterError
 
 KINDS = {"cuda": "an NVIDIA graphics card (CUDA)", "mps": "an Apple graphics processor (MPS)", "cpu": "the processor"}
@@ -79,7 +79,7 @@ def describe(kind: str) -> Device:
     if kind == "cuda":
         card = torch.cuda.get_device_properties(0)
         return Device(kind, f"{card.name}, {_in_gigabytes(card.total_memory)}", card.total_memory)
-    cores = os.cpu_count() or 1
+    cores = worker_count()
     n_bytes = psutil.virtual_memory().total
     if kind == "mps":
         return Device(kind, f"the Apple graphics processor, sharing {_in_gigabytes(n_bytes)}", n_bytes)

@@ -37,7 +37,7 @@ class Advice:
     ----------
     about : str
         "rare class", "no background", "nothing held back", "size", "constant", "saturated", "loss not falling", "loss
-        exploding" or "learnt by heart".
+        exploding", "learnt by heart" or "nothing found".
     text : str
         What it is, and what to do.
     """
@@ -131,7 +131,7 @@ def _on_sizes(examples: Sequence[Example], diameter_px: float) -> Iterator[Advic
 
 
 def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Mapping[str, float]]) -> list[Advice]:
-    """Look at how a training goes, or went.
+    """Look at how a training goes.
 
     Parameters
     ----------
@@ -164,6 +164,21 @@ def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Ma
             )
         ]
     return list(_on_scores(scores)) if last <= FALLEN * first else []
+
+
+def advice_on_end(losses: Sequence[Mapping[str, float]], history: Sequence[Mapping[str, float]]) -> list[Advice]:
+    """Look at how a training went; for `losses` and `history` see `advice_on_course`."""
+    return [*advice_on_course(losses, history), *_on_nothing_found(history)]
+
+
+def _on_nothing_found(history: Sequence[Mapping[str, float]]) -> Iterator[Advice]:
+    if history and max(entry["score"] for entry in history) == 0:
+        yield Advice(
+            "nothing found",
+            "Nothing of what was held back to validate on was found: the best score is 0. Train for more steps. If it "
+            "stays 0, look at the images and labels held back, and at those that are learnt: whether they show the "
+            "same kind of thing, and whether the labels lie on it.",
+        )
 
 
 def _running(values: np.ndarray, width: int) -> np.ndarray:

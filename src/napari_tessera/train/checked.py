@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from napari_tessera.bands import worker_count
 from napari_tessera.errors import ParameterError
 from napari_tessera.train.lists import numbers
 from napari_tessera.train.settings import BALANCED, DECLARATION, LENGTHS, OF_FOCAL, Training
@@ -77,10 +77,10 @@ def check_threads(count: int | None) -> None:
     ------
     ParameterError
     """
-    cores = os.cpu_count() or 1
+    cores = worker_count()
     if count is not None and count > cores:
         raise ParameterError(
-            f"Training: `threads` is {count}, but this computer has {cores} processor cores. Leave it out to use all.",
+            f"Training: `threads` is {count}, but there are {cores} processor cores to use. Leave it out to use all.",
             "threads",
         )
 

@@ -32,8 +32,11 @@ class State:
     optimiser : Optimizer
     step : int
         Steps done.
-    best, best_score
-        The averaged weights of the best validation, and its score.
+    best, best_score, best_at
+        The averaged weights of the best validation, its score and its step; of equal ones, those of the last, which
+        have learnt most.
+    better_at : int
+        The step of the first of these: no validation since has been better.
     history : list of dict
         Step and scores of each validation.
     losses, recent : list of dict
@@ -47,6 +50,8 @@ class State:
     optimiser: torch.optim.Optimizer
     step: int = 0
     best_score: float = -math.inf
+    best_at: int = 0
+    better_at: int = 0
     best: dict[str, Tensor] | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     losses: list[dict[str, float]] = field(default_factory=list)
@@ -62,7 +67,16 @@ class State:
     @property
     def best_step(self) -> int:
         """The step whose weights are kept: that of the best validation, or the last one, see `kept`."""
-        return self.step if self.best is None else int(max(self.history, key=lambda entry: entry["score"])["step"])
+        return self.step if self.best is None else self.best_at
+
+    def judge(self, report: dict[str, float]) -> None:
+        """Take note of the validation of this step, and keep the averaged weights if none before was better."""
+        self.history.append(report)
+        if report["score"] > self.best_score:
+            self.better_at = self.step
+        if report["score"] >= self.best_score:
+            self.best_score, self.best_at = report["score"], self.step
+            self.best = {name: value.clone() for name, value in self.average.items()}
 
     @property
     def scores(self) -> dict[str, float]:
@@ -72,8 +86,8 @@ class State:
 
     def has_settled(self, patience: int | None) -> bool:
         """Say whether the last `patience` validations were no better than one before; never so without patience."""
-        since = sum(entry["step"] > self.best_step for entry in self.history)
-        return patience is not None and since >= patience
+        since = sum(entry["step"] > self.better_at for entry in self.history)
+        return patience is not None and self.best is not None and since >= patience
 
     @contextmanager
     def averaged(self) -> Iterator[Network]:
@@ -119,6 +133,8 @@ class Checkpoint:
         header = {
             "step": state.step,
             "best_score": state.best_score if math.isfinite(state.best_score) else None,
+            "best_at": state.best_at,
+            "better_at": state.better_at,
             "history": state.history,
             "losses": state.losses,
             "recent": state.recent,
@@ -149,6 +165,15 @@ class Checkpoint:
         state.step, state.history, state.seconds = header["step"], header["history"], header["seconds"]
         state.losses, state.recent = header["losses"], header["recent"]
         state.best_score = -math.inf if header["best_score"] is None else header["best_score"]
+        state.best_at, state.better_at = steps_of_best(header)
+
+
+def steps_of_best(header: Mapping[str, Any]) -> tuple[int, int]:
+    """Read `best_at` and `better_at`; an earlier Tessera wrote neither, and kept the first of equal validations."""
+    if {"best_at", "better_at"} <= header.keys():
+        return header["best_at"], header["better_at"]
+    first = max(header["history"], key=lambda entry: entry["score"], default={"step": 0})["step"]
+    return first, first
 
 
 def load_moments(optimiser: torch.optim.Optimizer, groups: Mapping[str, Mapping[str, Tensor]]) -> None:

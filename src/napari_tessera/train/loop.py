@@ -56,7 +56,7 @@ def train(
     checkpoint : Checkpoint, optional
         Written every `save_seconds`, around validations, and when the job is closed.
     validate : function (net) -> job that returns a dict with "score", optional
-        Scores the averaged weights, more is better; the best are kept.
+        Scores the averaged weights, more is better; the best are kept, of equal ones the last.
     should_stop : function () -> bool
         Asked after each step; if it says so, the run ends there, with the best weights so far.
     watch : function (State)
@@ -226,14 +226,11 @@ def remember(state: State, values: dict[str, float], steps_per_mean: int) -> Non
 
 
 def keep_best(state: State, validate: Validate) -> Job[dict[str, float]]:
-    """Score the averaged weights, and keep them if they are the best so far."""
+    """Score the averaged weights, and keep them if none before were better."""
     with state.averaged() as net:
         scores = yield from validate(net)
     report = {"step": state.step, **scores}
-    state.history.append(report)
-    if scores["score"] > state.best_score:
-        state.best_score = scores["score"]
-        state.best = {name: value.clone() for name, value in state.average.items()}
+    state.judge(report)
     return report
 
 

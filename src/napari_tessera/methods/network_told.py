@@ -1,0 +1,62 @@
+"""What is told of a run of a network beside its labels: what was left open, and what may not have been meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_tessera.catalogue import ModelEntry
+from napari_tessera.overlapping import Stored
+from napari_tessera.result import Chosen
+from napari_tessera.two_pass import Settings
+
+if TYPE_CHECKING:
+    from napari_tessera.large.view import View
+
+SEEN_PX = 512
+"""Side of the part of an image by which it is told whether it is in colour."""
+
+
+def notes_on_channels(view: View, n_channels: int, channel: int) -> tuple[str, ...]:
+    """Say what a model was shown of several channels where nobody chose one, and bright objects are likely stains.
+
+    Parameters
+    ----------
+    view : View
+        What the model sees.
+    n_channels : int
+        Of the image; 1 where it has no such axis.
+    channel : int
+        The one that was chosen; 0 for all.
+    """
+    if n_channels == 1 or channel or view.levels.kind == "channels":
+        return ()
+    choose = "If each channel is a stain, choose the one of what you look for with `channel`"
+    if not view.has_channels:
+        return (f"The model was shown the mean of {n_channels} channels. {choose}, 1 to {n_channels}.",)
+    if not view.levels.shows_brightest or not _is_in_colour(view):
+        return ()
+    return (f"The model was shown the brightest of red, green and blue. {choose}: 1, 2 or 3.",)
+
+
+def notes_on_stored(view: View, image: Stored, settings: Settings) -> tuple[str, ...]:
+    """Say the same of an image that is read piece by piece, whose channels are last."""
+    n_channels = 1 if settings["channel_axis"] is None else image.shape[-1]
+    return notes_on_channels(view, n_channels, settings["channel"])
+
+
+def _is_in_colour(view: View) -> bool:
+    """Say whether the channels differ in the middle of an image, or are grey three times."""
+    sides = (*(1 for _ in view.shape[:-2]), SEEN_PX, SEEN_PX)
+    middle = tuple(
+        slice(max(0, (n - side) // 2), (n + side + 1) // 2) for n, side in zip(view.shape, sides, strict=True)
+    )
+    part = np.asarray(view.image[middle])
+    return bool((part != part[..., :1]).any())
+
+
+def chosen_diameter(entry: ModelEntry, factor: float, diameter: float | None) -> Chosen:
+    """Say which usual diameter was worked with where nobody gave one: of a model that knows one, at a scale along X."""
+    usual_px = entry.diameter_px
+    return {"diameter_px": round(usual_px / factor, 2)} if usual_px and diameter is None else {}
