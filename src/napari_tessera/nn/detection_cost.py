@@ -9,10 +9,14 @@ from typing import Any
 
 from napari_tessera.io.architecture import tensor_shapes
 from napari_tessera.nn import device as devices
-from napari_tessera.nn.cost import EFFICIENCY, SHARE_OF_FREE_MEMORY, Estimate, convolution_rate
+from napari_tessera.nn.cost import SHARE_OF_FREE_MEMORY, Estimate, convolution_rate
 from napari_tessera.nn.detection_settings import Architecture, Settings
 from napari_tessera.nn.proposals import limits
 
+EFFICIENCY = 0.45
+"""Speed of a whole network over that of its convolutions alone: the heads look into many small boxes."""
+SECONDS_PER_PLANE = 0.08
+"""What choosing boxes and painting masks takes of a plane, however small it is."""
 OPERATIONS_AT_ONCE = {"cpu": 200e9, "mps": 800e9, "cuda": 4000e9}
 """Work in a tile: a second or a few on a slow device of each kind. Fixed, so that a run can be repeated."""
 OBJECTS_APART = 1.5
@@ -66,7 +70,8 @@ def estimate(header: Mapping[str, Any], shape: Sequence[int], factor: float, dev
     own = max(1, int(at_once**0.5) - shared)
     seen = prod(side + shared * (ceil(side / own) - 1) for side in sides)
     planes = prod(shape[:-2])
-    seconds = planes * seen * operations_per_pixel(architecture, usual_px) / (EFFICIENCY * convolution_rate(kind))
+    per_plane = seen * operations_per_pixel(architecture, usual_px) / (EFFICIENCY * convolution_rate(kind))
+    seconds = planes * (per_plane + SECONDS_PER_PLANE)
     masks = MASK_BYTES * prod(sides) * objects_per_pixel(usual_px) + PAINTING_BYTES * prod(shape[-2:])
     tile = 0 if kind == "cuda" else BYTES_OF_HEADS + min(at_once, seen) * bytes_per_pixel(architecture)
     return Estimate(seconds, int(masks + tile))
