@@ -14,6 +14,7 @@ from qtpy.QtCore import QEvent, QTimer
 from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
 from napari_tessera.gui.asking import Question, answering, compiling, in_space, needs_network
+from napari_tessera.gui.docking import Placing
 from napari_tessera.gui.layers import Placement, array_of
 from napari_tessera.gui.live_preview import LivePreview
 from napari_tessera.gui.new_layers import result_layer
@@ -59,6 +60,7 @@ class MethodWidget(Panel):
         self._notes: tuple[str, ...] = ()
         self._remember()
         self._connect()
+        self.placing = Placing(self)
         self.warm_up = WarmUp()
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
         if needs_network(self.method):
