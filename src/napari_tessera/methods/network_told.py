@@ -32,12 +32,12 @@ def notes_on_channels(view: View, n_channels: int, channel: int) -> tuple[str, .
     """
     if n_channels == 1 or channel or view.levels.kind == "channels":
         return ()
-    choose = "If each channel is a stain, choose the one of what you look for with `channel`"
+    choose = f"If each channel is a stain, choose the one of what you look for with `channel`, 1 to {n_channels}."
     if not view.has_channels:
-        return (f"The model was shown the mean of {n_channels} channels. {choose}, 1 to {n_channels}.",)
+        return (f"The model was shown the mean of {n_channels} channels. {choose}",)
     if not view.levels.shows_brightest or not _is_in_colour(view):
         return ()
-    return (f"The model was shown the brightest of red, green and blue. {choose}: 1, 2 or 3.",)
+    return (f"The model was shown the brightest of red, green and blue. {choose}",)
 
 
 def notes_on_stored(view: View, image: Stored, settings: Settings) -> tuple[str, ...]:
