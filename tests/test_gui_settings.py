@@ -32,6 +32,18 @@ def test_what_is_not_by_default_is_said_and_set_back(open_widget, viewer, settin
     assert not widget.bar.offer_button.isVisible()
 
 
+def test_it_is_said_until_a_setting_changes(open_widget, viewer, settings_file):
+    settings.save(THRESHOLD, {"rule": "li"})
+    image = viewer.add_image(blobs(), name="blobs", scale=(0.5, 0.5), units=("um", "um"))
+    widget = open_widget("Threshold")
+    image.scale = (0.25, 0.25)
+    viewer.add_image(blobs(), name="other")
+    widget.inputs.main.layer = viewer.layers["other"]
+    assert "Rule Li" in widget.bar.message.text()
+    widget.form.fields["rule"].value = "otsu"
+    assert widget.bar.message.text() == ""
+
+
 def test_defaults_are_not_worth_a_word(open_widget):
     settings.save(THRESHOLD, THRESHOLD.declaration.defaults | {"k": 0.5})  # which the rule has no use for
     assert open_widget("Threshold").bar.message.text() == ""

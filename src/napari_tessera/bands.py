@@ -40,6 +40,20 @@ def pieces(shape: tuple[int, ...], piece_px: int = PIECE_PX) -> list[Piece]:
     return [(*everything[:axis], cut, *everything[axis + 1 :]) for cut in cuts]
 
 
+def middle(shape: tuple[int, ...], sides: tuple[int, ...]) -> Piece:
+    """Return the middle of an array, of these sides or less.
+
+    Examples
+    --------
+    >>> middle((9, 4), (3, 6))
+    (slice(3, 6, None), slice(0, 4, None))
+    """
+    starts = (max(0, (length - side) // 2) for length, side in zip(shape, sides, strict=True))
+    return tuple(
+        slice(start, min(length, start + side)) for start, length, side in zip(starts, shape, sides, strict=True)
+    )
+
+
 def bands(length: int, index_px: int) -> list[slice]:
     """Cut an axis of `length` into slices of about `PIECE_PX` pixels, where one index holds `index_px` of them."""
     return [band for (band,) in pieces((length,), max(1, PIECE_PX // max(1, index_px)))]

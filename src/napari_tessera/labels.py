@@ -10,10 +10,12 @@ from collections.abc import Iterator
 import fastremap
 import numpy as np
 
+from napari_tessera.bands import middle
 from napari_tessera.jobs import Job, Progress
 
 CHUNK_PX = 1 << 20
 """Pixels worked on between two steps of a job: a few milliseconds of NumPy."""
+LOOKED_AT_PX = 1024
 CHANGES_OF_IMAGES = 0.4
 """Neighbours with different values, of all neighbours above 0, of which an image has more than labels have. Touching
 squares of 3×3 pixels have a third."""
@@ -148,6 +150,11 @@ def numbered_on(labels: np.ndarray, largest: int) -> np.ndarray:
     """Add `largest` to every number but the background; the result is int32, or int64 past 2³¹."""
     dtype = label_dtype(largest + int(labels.max(initial=0)))
     return np.where(labels > 0, labels.astype(dtype) + dtype(largest), dtype(0))
+
+
+def looks_like_an_image(labels: np.ndarray) -> bool:
+    """Say whether most pixels in the middle of a label image have another number than the next."""
+    return changes(labels[middle(labels.shape, (LOOKED_AT_PX,) * labels.ndim)]) > CHANGES_OF_IMAGES
 
 
 def changes(values: np.ndarray) -> float:

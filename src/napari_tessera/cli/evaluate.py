@@ -18,7 +18,7 @@ from napari_tessera.io.open_files import is_zarr
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
 from napari_tessera.io.together import check_free, written_together
 from napari_tessera.jobs import drive
-from napari_tessera.labels import CHANGES_OF_IMAGES, changes
+from napari_tessera.labels import looks_like_an_image
 
 LABEL_ENDINGS = (*TIFF_ENDINGS, ".png", ".bmp", ".gif", ".npy", ".npz", ".zarr")
 OBJECT_SCORES = {
@@ -65,7 +65,7 @@ class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
                 "They must be of the same image."
             )
         labels = {truth_path: truth, prediction_path: prediction}
-        self.doubtful += [path for path, data in labels.items() if changes(data) > CHANGES_OF_IMAGES]
+        self.doubtful += [path for path, data in labels.items() if looks_like_an_image(data)]
         return truth, prediction
 
     def doubts(self) -> list[str]:

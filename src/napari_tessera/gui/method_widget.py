@@ -14,7 +14,6 @@ from qtpy.QtCore import QEvent, QTimer
 from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
 from napari_tessera.gui.asking import Question, answering, compiling, in_space, needs_network
-from napari_tessera.gui.docking import Placing
 from napari_tessera.gui.layers import Placement, array_of
 from napari_tessera.gui.live_preview import LivePreview
 from napari_tessera.gui.new_layers import result_layer
@@ -60,7 +59,6 @@ class MethodWidget(Panel):
         self._notes: tuple[str, ...] = ()
         self._remember()
         self._connect()
-        self.placing = Placing(self)
         self.warm_up = WarmUp()
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
         if needs_network(self.method):
@@ -242,7 +240,7 @@ class MethodWidget(Panel):
         for on_change in (self.form.on_change, self.inputs.on_change, self.region.on_change):
             on_change(self.forecast.update_soon)
         self.inputs.on_change(self.bar.clear_error)
-        self.form.on_change(self.bar.clear_error)
+        self.form.on_change(self.bar.clear_offer)
         self.region.on_change(self.bar.clear_error)
         self.preview_switch.changed.connect(self.preview.switch)
         # Qt cuts a widget's own methods off before it says that the widget is destroyed.

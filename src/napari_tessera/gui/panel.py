@@ -9,6 +9,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_tessera.gui.boxes_button import BoxesButton
+from napari_tessera.gui.docking import Placing
 from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.forecast_line import ForecastLine
 from napari_tessera.gui.form import Form
@@ -62,6 +63,7 @@ class Panel(QWidget):
         self.bar = RunBar()
         self.boxes = BoxesButton(viewer)
         self._lay_out()
+        self.placing = Placing(self)
         self.inputs.on_change(self.follow_layer)
         self.form.on_change(self._show_rows)
         self.sizes.changed.connect(lambda *_: self._show_sizes())

@@ -112,6 +112,11 @@ class RunBar(QWidget):
         self.offer_button.setText(title)
         self.offer_button.setVisible(True)
 
+    def clear_offer(self) -> None:
+        """Take an offer away, or an error, that was about settings which have changed since."""
+        if self.message.styleSheet() in (OFFER_STYLE, ERROR_STYLE):
+            self.say("")
+
     def clear_error(self) -> None:
         """Take an error away that was about something which has changed since."""
         if self.message.styleSheet() == ERROR_STYLE:

@@ -8,6 +8,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_tessera.gui.annotation import Task, new_annotation
+from napari_tessera.gui.docking import Placing
 from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.panel import WIDTH_PX
 from napari_tessera.gui.rows import AsTallAsContent, Rows, Shrinking, column_of
@@ -67,6 +68,7 @@ class TrainPanel(QWidget):
         self.rescue = RescueBox(viewer)
         self.lost = LostBox()
         self._lay_out()
+        self.placing = Placing(self)
         self.pairs.on_change(self.follow)
         self.pairs.new_asked.connect(self.add_annotation)
         self.form.on_change(self.follow)

@@ -17,7 +17,6 @@ from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
 from napari_tessera.gui.annotation import annotation_facts
 from napari_tessera.gui.autosave import Autosave
-from napari_tessera.gui.docking import Placing
 from napari_tessera.gui.method_widget import WARM_UP_AFTER_MS
 from napari_tessera.gui.paint_next import PaintNext
 from napari_tessera.gui.train_after import AfterTraining
@@ -68,7 +67,6 @@ class TrainWidget(TrainPanel):
         self._save_timer.setInterval(SAVE_AFTER_MS)
         self._save_timer.timeout.connect(lambda: settings.save(DECLARATION, self.form.values))
         self._connect()
-        self.placing = Placing(self)
         self.save_paint()
         self.warm_up = TrainWarmUp()
         QTimer.singleShot(WARM_UP_AFTER_MS, self.warm_up.begin)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_tessera.bands import middle
 from napari_tessera.catalogue import ModelEntry
 from napari_tessera.overlapping import Stored
 from napari_tessera.result import Chosen
@@ -49,10 +50,7 @@ def notes_on_stored(view: View, image: Stored, settings: Settings) -> tuple[str,
 def _is_in_colour(view: View) -> bool:
     """Say whether the channels differ in the middle of an image, or are grey three times."""
     sides = (*(1 for _ in view.shape[:-2]), SEEN_PX, SEEN_PX)
-    middle = tuple(
-        slice(max(0, (n - side) // 2), (n + side + 1) // 2) for n, side in zip(view.shape, sides, strict=True)
-    )
-    part = np.asarray(view.image[middle])
+    part = np.asarray(view.image[middle(view.shape, sides)])
     return bool((part != part[..., :1]).any())
 
 

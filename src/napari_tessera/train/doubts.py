@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from napari_tessera.bands import middle
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.labels import CHANGES_OF_IMAGES, changes
@@ -85,15 +86,13 @@ def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
 
 def look_at(frame: Frame, settings: Training) -> Look:
     """Look at the middle of a frame."""
-    middle = tuple(
-        slice(max(0, (side - LARGEST_SIDE_PX) // 2), (side + LARGEST_SIDE_PX) // 2) for side in frame.labels.shape
-    )
-    labels, image = frame.labels[middle], (frame.image[..., 0] if frame.channels else frame.image)[middle]
+    part = middle(frame.labels.shape, (LARGEST_SIDE_PX,) * frame.labels.ndim)
+    labels, image = frame.labels[part], (frame.image[..., 0] if frame.channels else frame.image)[part]
     counted = frame.labels > (BACKGROUND if settings.painted else 0)
     if settings.ignore is not None:
         counted &= frame.labels != settings.ignore
     numbers = np.unique(frame.labels[counted])
-    counted = counted[middle]
+    counted = counted[part]
     seen = np.where(counted, labels, 0)
     is_full = settings.task == "objects" and not settings.painted
     return Look(
