@@ -400,3 +400,10 @@ def test_recipe_names_its_inputs(folder, capsys):
     main(["threshold", "squares.tif", "-o", "out.tif", *SETTINGS])
     assert main(["run", "out.json", "squares.tif", "-o", "again.tif", "--input", "seeds=a.csv"]) == 2
     assert "the recipe's inputs are: none" in capsys.readouterr().err
+
+
+def test_a_class_of_a_film_is_counted_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("film.npy", np.stack([np.pad(np.full((5, 6), 200, np.uint8), 5)] * 3))
+    assert main(["threshold", "film.npy", "--axes", "TYX", "-o", "labels.tif"]) == 0
+    assert "film.npy: 1 class in" in capsys.readouterr().out

@@ -196,3 +196,11 @@ def test_an_unexpected_error_is_shown_with_details_to_copy(viewer, open_widget, 
     assert "RuntimeError: a library failed" in widget.bar.message.text()
     assert "in _broken" in widget.bar._details
     assert not widget.bar.details_button.isHidden()
+
+
+def test_a_class_of_a_film_is_counted_once(viewer, open_widget, run):
+    viewer.add_image(np.stack([blobs()] * 3), name="film", axis_labels=("t", "y", "x"))
+    widget = open_widget("Threshold")
+    widget.inputs.axes_box.value = "TYX"
+    run(widget)
+    assert widget.bar.message.text().startswith("film: 1 class in ")

@@ -30,6 +30,6 @@ def count_in_words(image: LabelImage) -> str:
     if image.kind == "probabilities":
         return f"probabilities of {image.name}"
     found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
-    count = len(found)
+    count = len(np.unique(found))  # a class of a film has a row in each frame
     singular, plural = WORDS[image.kind]
     return f"{count} {singular if count == 1 else plural}"

@@ -127,6 +127,7 @@ def _found_in_words(result: Result) -> str:
         n_things, n_stuff = int(is_thing.sum()), len(set(image.table["class"][~is_thing]))
         what = "1 thing" if n_things == 1 else f"{n_things} things"
         return f"{what} on {n_stuff} kind{'' if n_stuff == 1 else 's'} of stuff in {took}."
-    count = len(image.table["label"]) if image.table else int(image.data.max())
+    # A class of a film has a row in each frame.
+    count = len(set(image.table["label"].tolist())) if image.table else int(image.data.max())
     singular, plural = WORDS[image.kind]
     return f"{count} {singular if count == 1 else plural} in {took}."
