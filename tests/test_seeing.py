@@ -8,7 +8,7 @@ from tiny_models import bright_net
 
 from napari_tessera.jobs import Progress, drive
 from napari_tessera.large import scale as scales
-from napari_tessera.large.scale import Bounds, bounded, search_scale, windows_to_look_at
+from napari_tessera.large.scale import bounded, search_scale, windows_to_look_at
 from napari_tessera.large.seeing import Looking, find_scale, see
 from napari_tessera.large.view import View
 from napari_tessera.nn.forward import Network
@@ -95,7 +95,7 @@ def scale_found(seen_at, others=()):
     def diameter(found, factor):
         return (5.0 if factor == seen_at[0] else 10.0) if factor in seen_at else None
 
-    return drive(search_scale(view_of(bright_square((40, 40))), 2, 10.0, look, diameter, Bounds(others=others)))[0]
+    return drive(search_scale(view_of(bright_square((40, 40))), 2, 10.0, look, diameter, others))[0]
 
 
 def test_a_scale_at_which_nothing_is_seen_is_not_taken():

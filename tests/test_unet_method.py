@@ -190,10 +190,26 @@ def test_stains_shown_all_together_are_worth_a_word(model, blocks):
 def test_bright_colours_are_worth_a_word_where_the_model_sees_the_brightest():
     image = nuclei_2d()[0][:100, :100]
     colours = np.stack([image // 3, image // 4, image], axis=-1)
+    grey = np.stack([image] * 3, axis=-1)
     for method in ("unet", "mask_rcnn"):
         assert "the brightest of red, green and blue" in tessera.segment(method, colours, axes="YXC").notes[0]
-        assert not tessera.segment(method, colours, axes="YXC", channel=3).notes
-        assert not tessera.segment(method, np.stack([image] * 3, axis=-1), axes="YXC").notes
+        for result in (
+            tessera.segment(method, colours, axes="YXC", channel=3),
+            tessera.segment(method, grey, axes="YXC"),
+        ):
+            assert not any("the brightest" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("blocks", [None, 32])
+def test_a_volume_that_looks_alike_from_all_sides_is_worth_a_word(model, volume_model, blocks):
+    def notes(n_planes=12, depth=1.0, **settings):
+        stack = np.repeat(two_squares()[None], n_planes, axis=0)
+        given = {"model": model, "diameter": 10, "blocks": blocks, "spacing": (depth, 1.0, 1.0)} | settings
+        return tessera.segment("unet", stack, axes="ZYX", **given).notes
+
+    assert "`volume` orientations" in notes()[0]
+    assert notes(n_planes=11) == notes(depth=2.0) == notes(output="classes") == notes(volume="orientations") == ()
+    assert notes(model=volume_model) == ()
 
 
 def test_channels_that_are_no_colours_are_shown_as_their_mean(model):

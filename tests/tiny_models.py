@@ -66,7 +66,7 @@ class BrightDetector:
     Objects of more than 150 pixels are of class 2, the others of class 1.
     """
 
-    ndim, step, overlap_px = 2, 16, 32
+    ndim, step, overlap_px, second = 2, 16, 32, None
     settings = Settings(is_aligned=True)
     device = Device("cpu", "the processor", 0)
 

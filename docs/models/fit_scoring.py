@@ -2,12 +2,14 @@
 
 FOLDER holds nuclei/ (see docs/data.md). The U-Net or Mask R-CNN segments the images of the split `train`, and keeps all
 it finds; a logistic regression learns which of these objects match a nucleus at IoU 0.5, and is written into the header
-of the model. The weights of the network stay as they are. Needs scikit-learn, which the extra `test` brings.
+of the model. With --second NAME, another regression also knows what that U-Net sees where a Mask R-CNN detects
+something. The weights of the networks stay as they are. Needs scikit-learn, which the extra `test` brings.
 """
 
 import argparse
 import csv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,9 @@ from imageio.v3 import imread
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from napari_tessera import catalogue
+from napari_tessera.io.architecture import kind_of
+from napari_tessera.io.model_file import EVIDENCE
 from napari_tessera.jobs import drive
 from napari_tessera.kernels.resampling import outlined
 from napari_tessera.large.detected_volumes import Searching, find_scale
@@ -26,6 +31,7 @@ from napari_tessera.large.instances import decoding_of, pixel_scores
 from napari_tessera.large.object_scores import measured
 from napari_tessera.large.objects import find_objects, usual_size
 from napari_tessera.large.regression import FARTHEST, products
+from napari_tessera.large.second_opinion import opinions_on
 from napari_tessera.large.seeing import Looking, see
 from napari_tessera.large.view import View
 from napari_tessera.nn.detected_objects import Acceptance
@@ -49,18 +55,28 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path, required=True)
     options.add_argument("--model", type=Path, required=True)
+    options.add_argument("--second", help="name of a U-Net that judges what a Mask R-CNN detects")
     options.add_argument("--card", type=Path, help="a new card for the header")
     options.add_argument("-o", "--out", type=Path, help="by default the model itself")
     chosen = options.parse_args()
     tensors, header = read_tensors(chosen.model)
-    is_unet = header["architecture"].get("kind", "unet") == "unet"
+    is_unet = kind_of(header["architecture"]) == "unet"
     network = (load_network if is_unet else load_detector)(chosen.model)
     network.header.pop("scoring", None)
-    look = seen_by_unet if is_unet else seen_by_mask_rcnn
+    second = catalogue.find(chosen.second) if chosen.second else None
+    look = seen_by_unet if is_unet else partial(seen_by_mask_rcnn, second and load_network(second.path))
     found = [judged(*look(network, image), truth) for image, truth in images_and_truths(chosen.data)]
     features, is_nucleus, weights = (np.concatenate(each) for each in zip(*found, strict=True))
-    limits = UNET_LIMITS if is_unet else {"lowest": LOWEST}
-    header |= {"scoring": limits | fitted(features, is_nucleus, weights / weights.mean())}
+    weights /= weights.mean()
+    limits, own = (
+        (UNET_LIMITS if is_unet else {"lowest": LOWEST}),
+        features[:, : EVIDENCE[kind_of(header["architecture"])]],
+    )
+    header |= {"scoring": limits | fitted(own, is_nucleus, weights)}
+    header.pop("second_opinion", None)
+    if second:
+        named = {"model": second.name, "sha256": second.sha256()}
+        header |= {"second_opinion": named | fitted(features, is_nucleus, weights)}
     if not is_unet:
         header["decoding"]["score"] = LEAST_SCORE
     header |= {"card": chosen.card.read_text()} if chosen.card else {}
@@ -91,8 +107,8 @@ def seen_by_unet(network, image):
     return features, drive(outlined(labels, said.object, how.object_level, view.shape))
 
 
-def seen_by_mask_rcnn(network, image):
-    """Return the features of all detections that become objects, and the labels of these."""
+def seen_by_mask_rcnn(second, network, image):
+    """Return the features of all detections that become objects, with those by a U-Net if given, and their labels."""
     view = view_of(image)
     factor, _ = drive(find_scale(network, view, Searching(), Acceptance.of(network.header)))
     found = drive(detect(network, view.shape, view.read, factor, lowest_score=LOWEST))
@@ -100,6 +116,8 @@ def seen_by_mask_rcnn(network, image):
     all_of_them = Acceptance.of(network.header, score=0)
     labels, rows, _ = drive(objects_of(by_number, view.shape, all_of_them, network.settings.is_aligned, 0))
     features = features_of(found, usual_size(network.header["diameter_px"], 2), factor)
+    if second:
+        features = np.concatenate([features, drive(opinions_on(found, view, second, factor))], axis=1)
     return features[rows.classes], labels
 
 

@@ -19,6 +19,7 @@ from napari_tessera.io.together import written_together
 __all__ = [
     "ModelEntry",
     "checked_name",
+    "exactly",
     "find",
     "import_model",
     "models",
@@ -75,6 +76,15 @@ def find(name_or_path: str | Path) -> ModelEntry:
     if entry.error:
         raise ModelError(entry.error)
     return entry
+
+
+def exactly(name: str, sha256: str) -> ModelEntry | None:
+    """Find a model by its name, if its file is the one that has this SHA-256; None otherwise."""
+    try:
+        entry = find(name)
+        return entry if entry.sha256() == sha256 else None
+    except (ModelError, ParameterError):
+        return None
 
 
 def import_model(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> ModelEntry:

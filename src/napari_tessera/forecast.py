@@ -136,10 +136,12 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
     factor = factor_of(header, parameters.get("diameter"))
     n_axes = header["architecture"].get("ndim", 2)
     is_seen_thrice = parameters.get("volume") == ORIENTATIONS and len(sides) > n_axes
+    second_seconds = 0.0
     if header["architecture"].get("kind") == "mask_rcnn":
         from napari_tessera.nn import detection_cost
 
         each = detection_cost.estimate(header, sides, factor, kind)
+        second_seconds = second_look(header, sides, factor, kind)
     else:
         from napari_tessera.nn import cost
 
@@ -151,7 +153,19 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
         from napari_tessera.large.scale import looked_at_px
 
         times += LOOKS_FOR_SIZE * looked_at_px(sides, n_axes) / math.prod(sides)
-    return replace(each, seconds=seconds * times)
+    return replace(each, seconds=seconds * times + second_seconds)
+
+
+def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float, kind: str) -> float:
+    """Estimate the seconds that a second network takes, once and at the same scale; 0 where there is none."""
+    from napari_tessera.nn import cost
+    from napari_tessera.nn.detecting import second_model
+
+    second = second_model(header)
+    if second is None:
+        return 0.0
+    grid_px = math.prod(sides) * factor**second.ndim
+    return cost.estimate(second.header, sides, factor, kind).seconds + BESIDE_SECONDS_PER_PIXEL * grid_px
 
 
 def factor_of(header: Mapping[str, Any], diameter_px: float | None) -> float:

@@ -89,11 +89,28 @@ def main(name: str, dtype: str, axes: str, settings: str) -> None:
     is_network = any(parameter.model for parameter in method.parameters)
     # A network takes its time, and longest where it has to find out how large objects are.
     in_ways = [given | {"diameter": DIAMETER_PX}] if is_network else ways(method, given)
-    for each, shape in itertools.product(in_ways, (SMALL, WIDE)):
+    runs = [(method, axes, each) for each in in_ways]
+    if is_network:
+        seconds = (second_network(model) for model in given.values())
+        unet = method_named("unet")
+        runs += [(unet, "YX", {"model": second, "diameter": DIAMETER_PX}) for second in seconds if second]
+    for (chosen, seen_axes, each), shape in itertools.product(runs, (SMALL, WIDE)):
         try:
-            practise(method, dtype, axes, each, shape)
+            practise(chosen, dtype, seen_axes, each, shape)
         except TesseraError:
             continue
+
+
+def second_network(model: str) -> str | None:
+    """Name the U-Net whose opinion a model asks for, which it does only where it sees something; None without one."""
+    from napari_tessera import catalogue
+    from napari_tessera.nn.detecting import second_model
+
+    try:
+        second = second_model(catalogue.find(model).header)
+    except TesseraError:
+        return None
+    return None if second is None else str(second.path)
 
 
 if __name__ == "__main__":

@@ -101,8 +101,9 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     """Segment an image at each of `LEAST_SCORES`; its scale is found as the model's header says."""
     from napari_tessera.large.detected_volumes import Searching, find_scale
     from napari_tessera.large.detecting import detect
-    from napari_tessera.large.detection_scores import lowest_score, rescored
+    from napari_tessera.large.detection_scores import lowest_score
     from napari_tessera.large.found_objects import objects_of
+    from napari_tessera.large.second_opinion import judged
     from napari_tessera.nn.detected_objects import Acceptance
 
     view = View(example.image, example.levels, example.is_coloured, (1.0, 1.0))
@@ -110,12 +111,12 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     known = Searching(known_diameter(example))
     factor, _ = yield from part_of(find_scale(network, view, known, usual), 0, 5, 10)
     lowest = lowest_score(network.header, LEAST_SCORES[0])
-    seen = yield from part_of(detect(network, view.shape, view.read, factor, lowest_score=lowest), 5, 4, 10)
-    judged = rescored(seen, network.header, factor)
+    seen = yield from part_of(detect(network, view.shape, view.read, factor, lowest_score=lowest), 5, 3, 10)
+    likely = yield from part_of(judged(network, view, seen, factor), 8, 1, 10)
     labels = []
     for least in LEAST_SCORES:
         which = Acceptance.of(network.header, score=least)
-        painting = objects_of(judged, view.shape, which, network.settings.is_aligned, 0)
+        painting = objects_of(likely, view.shape, which, network.settings.is_aligned, 0)
         painted, _, _ = yield from part_of(painting, 9, 1, 10)
         labels.append(painted)
     return labels

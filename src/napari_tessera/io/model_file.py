@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,9 +23,12 @@ ENDING = ".safetensors"
 CHECKPOINT, LOCK = ".checkpoint", ".lock"
 """What a training leaves beside its model while it lasts is called as the model file, with these at the end."""
 LARGEST_NUMBER = 1e9
+SHA256 = re.compile("[0-9a-f]{64}")
 EVIDENCE = {"unet": 16, "mask_rcnn": 4}
 """How much is measured of an object to judge whether it is one, by the kind of network; see `large.object_scores` and
 `large.detection_scores`."""
+OPINIONS = 2
+"""How much a second network says of an object; see `large.second_opinion`."""
 LIMITS = {"unet": ("least", "least_of_small", "small_share"), "mask_rcnn": ("lowest",)}
 """Numbers that say which objects are judged, and kept."""
 
@@ -41,7 +45,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     -------
     dict
         format, name, title, summary, card, task, architecture, classes, channels, normalisation, diameter_px, decoding,
-        training, licence, cite, and maybe scoring.
+        training, licence, cite, and maybe scoring and second_opinion.
 
     Raises
     ------
@@ -106,6 +110,11 @@ def check_header(header: Mapping[str, Any]) -> None:
     kind, scoring = kind_of(header["architecture"]), header.get("scoring")
     if not is_scoring(scoring, kind):
         raise ValueError(f"`scoring` in its header must be numbers by which objects are judged, not {scoring!r:.80}")
+    if not is_second_opinion(header.get("second_opinion"), header, kind):
+        raise ValueError(
+            "`second_opinion` in its header must be a model and numbers by which objects are judged, not "
+            f"{header['second_opinion']!r:.80}"
+        )
     if kind == "unet":
         check_heads(header["task"], header["classes"], header["architecture"]["heads"])
     else:
@@ -165,15 +174,39 @@ def is_scoring(value: Any, kind: str) -> bool:
     """Say whether this judges objects by what is measured of them, or is None for a network that does not."""
     if value is None:
         return True
-    count = EVIDENCE[kind]
-    lengths = {"centre": count, "spread": count, "weights": 1 + count + count * (count + 1) // 2}
     return (
         isinstance(value, dict)
         and all(type(value.get(name)) in (int, float) for name in LIMITS[kind])
         and value.get("small_share", 1) > 0
         and 0 <= value.get("lowest", 0) <= 1
-        and all(are_all_numbers(value.get(name), length) for name, length in lengths.items())
-        and min(value["spread"]) > 0
+        and is_regression(value, EVIDENCE[kind])
+    )
+
+
+def is_second_opinion(value: Any, header: Mapping[str, Any], kind: str) -> bool:
+    """Say whether this names another model, and judges objects by what both measure, or is None.
+
+    Only a Mask R-CNN that knows a size has one, and judges by its own words where the other model is not there.
+    """
+    if value is None:
+        return True
+    return (
+        kind == "mask_rcnn"
+        and isinstance(value, dict)
+        and is_name(value.get("model"))
+        and isinstance(value.get("sha256"), str)
+        and SHA256.fullmatch(value["sha256"]) is not None
+        and is_regression(value, EVIDENCE[kind] + OPINIONS)
+        and header.get("scoring") is not None
+        and header["diameter_px"] is not None
+    )
+
+
+def is_regression(value: Mapping[str, Any], count: int) -> bool:
+    """Say whether this holds the numbers of a regression on so many features; see `large.regression`."""
+    lengths = {"centre": count, "spread": count, "weights": 1 + count + count * (count + 1) // 2}
+    return (
+        all(are_all_numbers(value.get(name), length) for name, length in lengths.items()) and min(value["spread"]) > 0
     )
 
 

@@ -14,12 +14,13 @@ from napari_tessera.bands import in_background
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import run_starts
 from napari_tessera.large.detecting import detect
-from napari_tessera.large.detection_scores import lowest_score, rescored
+from napari_tessera.large.detection_scores import lowest_score
 from napari_tessera.large.found_objects import Rows, objects_of
 from napari_tessera.large.noise import noise_of, without_noise
 from napari_tessera.large.objects import usual_size
 from napari_tessera.large.planes import stitch_planes
-from napari_tessera.large.scale import Bounds, search_scale
+from napari_tessera.large.scale import search_scale
+from napari_tessera.large.second_opinion import judged
 from napari_tessera.large.view import View
 from napari_tessera.nn.detected_objects import SURE, Acceptance, LeftOut, seen_diameter
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from napari_tessera.nn.detecting import Detector
     from napari_tessera.nn.detections import Detections
 
-BOUNDS = Bounds(most_px=4e6, others=(0.25,))
-"""A feature pyramid sees small objects well, so that they need not be magnified much; of much larger ones it sees
-nothing until they are made smaller. Where it sees nothing, magnifying makes objects of noise."""
+OTHERS = (0.25,)
+"""Scales to look at where there is nothing at 1: of much larger objects a feature pyramid sees nothing until they are
+made smaller, while magnifying makes objects of noise."""
 FILLING = 0.8
 """What covers more of an image is the ground of an empty field, made smaller: a disc that fits in covers less."""
 
@@ -118,7 +119,7 @@ def find_scale(
             return None
         return seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
 
-    return (yield from search_scale(view, network.ndim, usual_px, look, diameter, BOUNDS))
+    return (yield from search_scale(view, network.ndim, usual_px, look, diameter, OTHERS))
 
 
 def _detected(network: Detector, view: View, factor: float, how: Searching, lowest_score: float) -> Job[Detections]:
@@ -138,10 +139,10 @@ def _in_plane(
     """Find the objects of a plane, unless they have been seen already, judge them, and paint them."""
     if seen is None:
         lowest = lowest_score(network.header, which.faintest)
-        seen = yield from part_of(_detected(network, view, factor, how, lowest), 0, 8, 10)
-    judged = rescored(seen, network.header, math.sqrt(math.prod(view.factors(factor)[-2:])))
+        seen = yield from part_of(_detected(network, view, factor, how, lowest), 0, 5, 10)
+    likely = yield from part_of(judged(network, view, seen, factor), 5, 3, 10)
     is_aligned = network.settings.is_aligned
-    return (yield from part_of(objects_of(judged, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
+    return (yield from part_of(objects_of(likely, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
 
 
 def _plane_by_plane(

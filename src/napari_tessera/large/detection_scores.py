@@ -72,13 +72,23 @@ def features_of(found: Detections, usual_px: float, scale: float) -> np.ndarray:
     is_inside = found.masks > MASK_LEVEL
     points = is_inside.sum(dim=(1, 2)).clamp(min=1).double()
     inside = (found.masks * is_inside).sum(dim=(1, 2)) / points
-    scores = found.scores.double().numpy()
     return np.stack(
         [
-            np.log((scores + TINY) / (1 - scores + TINY)),
+            log_odds(found.scores.double().numpy()),
             np.log(np.maximum(mask_areas(found).numpy() * scale**2, 1) / usual_px),
-            np.full(len(scores), np.log(scale)),
+            np.full(len(found.scores), np.log(scale)),
             inside.double().numpy(),
         ],
         axis=1,
     )
+
+
+def log_odds(likely: np.ndarray | float) -> np.ndarray:
+    """Return the log odds of probabilities; those of 0 and 1 are finite.
+
+    Examples
+    --------
+    >>> log_odds(np.array([0.0, 0.5, 1.0])).round(2).tolist()
+    [-9.21, 0.0, 9.21]
+    """
+    return np.log((likely + TINY) / (1 - likely + TINY))

@@ -27,22 +27,8 @@ WHOLE_PX = 2e6
 WINDOW_PX = {2: 512, 3: 96}
 WINDOWS = 4
 MOST_CANDIDATES = 256
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How far a search goes.
-
-    Attributes
-    ----------
-    most_px : float
-        Largest image, in network pixels, to which small objects are magnified; beyond, they are magnified less.
-    others : tuple of float
-        Scales to look at, one after the other, where there is nothing to see at 1.
-    """
-
-    most_px: float = 10e6
-    others: tuple[float, ...] = ()
+MOST_PX = 10e6
+"""Largest image, in network pixels, to which small objects are magnified; beyond, they are magnified less."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +55,7 @@ def search_scale(
     usual_px: float,
     look: Callable[[View, float], Job[Seen]],
     seen_diameter: Callable[[Sequence[Seen], float], float | None],
-    bounds: Bounds = Bounds(),
+    others: Sequence[float] = (),
 ) -> Job[tuple[float, Seen | None]]:
     """Look at an image up to three times, each time at the scale that the look before suggests.
 
@@ -87,7 +73,8 @@ def search_scale(
         Sees a window at a scale: network pixels per image pixel along X.
     seen_diameter : callable (what was seen of all windows, factor) -> float or None
         Usual diameter of what was seen, in network pixels; None if there is hardly anything.
-    bounds : Bounds
+    others : sequence of float
+        Scales to look at, one after the other, where there is nothing to see at 1.
 
     Returns
     -------
@@ -102,11 +89,11 @@ def search_scale(
         found = yield from _look_at(windows, factor, look)
         return Look(factor, found[0] if _is_whole(windows, view) else None, seen_diameter(found, factor))
 
-    last = yield from part_of(_first_sight(looking, bounds.others), 0, 1, LOOKS)
+    last = yield from part_of(_first_sight(looking, others), 0, 1, LOOKS)
     for number in range(1, LOOKS):
         if last.seen_px is None:
             break
-        better = bounded(last.factor * usual_px / last.seen_px, view.shape, bounds.most_px)
+        better = bounded(last.factor * usual_px / last.seen_px, view.shape)
         if abs(np.log(better / last.factor)) < SAME_SCALE:
             break
         if number == LOOKS - 1 and not _is_whole(windows_to_look_at(view, better, ndim), view):
@@ -141,10 +128,10 @@ def _look_at(windows: Sequence[View], factor: float, look: Callable[[View, float
     return found
 
 
-def bounded(factor: float, shape: Sequence[int], most_px: float = Bounds.most_px) -> float:
+def bounded(factor: float, shape: Sequence[int]) -> float:
     """Keep an estimated scale where the network's image is neither tiny nor huge."""
     plane_px = float(np.prod(shape[-2:], dtype=np.float64))
-    most = max(1.0, np.sqrt(most_px / plane_px))
+    most = max(1.0, np.sqrt(MOST_PX / plane_px))
     return float(np.clip(factor, SMALLEST_FACTOR, min(LARGEST_FACTOR, most)))
 
 

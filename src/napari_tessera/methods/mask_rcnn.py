@@ -15,7 +15,7 @@ from napari_tessera.methods.network_input import (
     loaded_detector,
     viewed,
 )
-from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels
+from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels, notes_on_second
 from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX
 from napari_tessera.result import Found
 from napari_tessera.spec import ChannelAxis, Image, ModelName, Range, Spacing
@@ -108,9 +108,9 @@ def mask_rcnn(
     Notes
     -----
     The network proposes boxes, says what is in each and how sure it is, and which pixels of the box belong to the
-    object. The shipped model judges each once more, by its size and by how sure the pixels of its mask are: its scores
-    are probabilities, on images like those that it learnt from. What stands out no more than the noise of the pixels
-    is left out.
+    object. The shipped model judges each once more, by its size, by how sure the pixels of its mask are, and by what
+    the shipped U-Net sees in its place: its scores are probabilities, on images like those that it learnt from. What
+    stands out no more than the noise of the pixels is left out.
 
     Masks may overlap, labels cannot: a pixel belongs to the object of the highest score. An object that loses more than
     half of its mask is dropped, and of what is left of an object, the largest connected piece is kept. Notes with the
@@ -153,6 +153,6 @@ def mask_rcnn(
     factor, seen = yield from part_of(find_scale(network, view, how, which), 2, 6, 20)
     labels, rows, left = yield from part_of(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
-    notes = (*notes_on_channels(view, n_channels, channel), *notes_on(left, which))
+    told = (*notes_on_channels(view, n_channels, channel), *notes_on_second(entry, network))
     chosen = chosen_diameter(entry, factor, diameter)
-    return Found(labels, table_of(rows, entry.classes), notes, chosen=chosen)
+    return Found(labels, table_of(rows, entry.classes), (*told, *notes_on(left, which)), chosen=chosen)

@@ -18,7 +18,7 @@ from napari_tessera.catalogue import ModelEntry
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.network_blocks import plan_of, sight_over, view_of
 from napari_tessera.methods.network_input import channels_for, loaded
-from napari_tessera.methods.network_told import chosen_diameter, notes_on_stored
+from napari_tessera.methods.network_told import chosen_diameter, notes_on_stored, notes_on_volume
 from napari_tessera.overlapping import BlockPlan, Overlapping, Stored
 from napari_tessera.two_pass import Settings
 
@@ -69,7 +69,9 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     fixed = {**settings, "spacing": sight.factors, "diameter": usual_px and usual_px / sight.factors[-1]}
     label = partial(label_block, entry=entry, levels=view.levels, **fixed)
     chosen = chosen_diameter(entry, factor, settings["diameter"])
-    return plan_of(label, sight, settings["min_size"] or 0, notes_on_stored(view, image, settings), chosen)
+    on_volume = notes_on_volume(entry, view, settings["volume"], settings["output"])
+    notes = (*notes_on_stored(view, image, settings), *on_volume)
+    return plan_of(label, sight, settings["min_size"] or 0, notes, chosen)
 
 
 def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[np.ndarray]:

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_tessera import catalogue
+from napari_tessera.catalogue import ModelEntry
 from napari_tessera.nn import device as devices
 from napari_tessera.nn.contrast import contrasts
 from napari_tessera.nn.detection_cost import COARSEST_STRIDE_PX, overlap_px, pixels_at_once
 from napari_tessera.nn.detections import Detections
 from napari_tessera.nn.detector import MaskRCNN
 from napari_tessera.nn.folding import folded
-from napari_tessera.nn.forward import in_plain_words
+from napari_tessera.nn.forward import Network, in_plain_words, load_network
 from napari_tessera.nn.image_batch import scale_factor
 from napari_tessera.nn.weights import load_mask_rcnn
 
@@ -45,6 +47,8 @@ class Detector:
         "auto", "cuda", "mps" or "cpu".
     is_exact : bool
         Compute everything in float32, also where the device has something faster.
+    second : Network, optional
+        A U-Net that says what it sees where this network detects something; see `large.second_opinion`.
 
     Attributes
     ----------
@@ -54,6 +58,7 @@ class Detector:
         What it runs on.
     dtype : torch.dtype
         Number type of its backbone.
+    second : Network or None
     overlap_px : int
         How far tiles should overlap, so that hardly an object is whole in none of them.
 
@@ -67,9 +72,15 @@ class Detector:
     step = COARSEST_STRIDE_PX
 
     def __init__(
-        self, net: MaskRCNN, header: Mapping[str, Any] | None = None, device: str = "auto", is_exact: bool = False
+        self,
+        net: MaskRCNN,
+        header: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        is_exact: bool = False,
+        second: Network | None = None,
     ) -> None:
         kind = devices.choose(device)
+        self.second = second
         self.architecture = net.architecture
         self.header = {**(header or {}), "architecture": net.architecture.as_json()}
         self.device = devices.describe(kind)
@@ -144,4 +155,22 @@ def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False
 @lru_cache(maxsize=3)
 def _loaded(path: Path, changed_ns: int, device: str, is_exact: bool) -> Detector:
     """Load a file as it was at one time; the time is there to tell its versions apart."""
-    return Detector(*load_mask_rcnn(path), device, is_exact)
+    net, header = load_mask_rcnn(path)
+    return Detector(net, header, device, is_exact, second_network(header, device, is_exact))
+
+
+def second_network(header: Mapping[str, Any], device: str, is_exact: bool = False) -> Network | None:
+    """Load the U-Net that a model's header names for a second opinion; None where it names none, or it is not here."""
+    entry = second_model(header)
+    return None if entry is None else load_network(entry.path, device, is_exact)
+
+
+def second_model(header: Mapping[str, Any]) -> ModelEntry | None:
+    """Find the U-Net that a model's header names, if it is here, the same file, and sees the same channels."""
+    said = header.get("second_opinion")
+    entry = catalogue.exactly(said["model"], said["sha256"]) if said else None
+    if entry is None or entry.kind != "unet" or entry.task != "objects" or entry.ndim != 2:
+        return None
+    knows = entry.diameter_px and entry.header.get("scoring") and "size" in entry.header["architecture"]["heads"]
+    is_alike = entry.header["architecture"]["channels"] == header["architecture"]["channels"]
+    return entry if knows and is_alike else None

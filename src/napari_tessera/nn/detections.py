@@ -91,7 +91,7 @@ class Detections:
         order = torch.argsort(others, descending=True, stable=True)
         return replace(self.chosen(order), scores=others[order])
 
-    def chosen(self, which: Tensor) -> Detections:
+    def chosen(self, which: Tensor | np.ndarray) -> Detections:
         """Return the objects with these indices, in this order."""
         return self._with_each(lambda each: each[which])
 

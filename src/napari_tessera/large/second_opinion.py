@@ -1,0 +1,158 @@
+"""What a U-Net says of the detections of a Mask R-CNN: whether it sees the same objects, and how likely these are.
+
+The one network looks into boxes, the other at pixels, so that they are not mistaken in the same places.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import ceil, prod, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_tessera.bands import in_background
+from napari_tessera.jobs import Job, part_of
+from napari_tessera.large.detection_scores import features_of, log_odds, rescored
+from napari_tessera.large.instances import decoding_of, pixel_scores, scoring_of
+from napari_tessera.large.object_scores import measured
+from napari_tessera.large.objects import find_objects, usual_size
+from napari_tessera.large.regression import Regression
+from napari_tessera.large.seeing import Looking, predicted
+from napari_tessera.large.tiles import tiles
+from napari_tessera.large.view import View
+from napari_tessera.nn.contrast import MASK_LEVEL
+
+if TYPE_CHECKING:
+    from napari_tessera.nn.detecting import Detector
+    from napari_tessera.nn.detections import Detections
+    from napari_tessera.nn.forward import Network
+
+FEATURES = ("overlap", "likely")
+"""What a U-Net says of a detection: the intersection over union with the object that shares most with it, and the log
+odds of that object being one. Where it sees none, both are those of nothing."""
+OWN_PX, MARGIN_PX = 1792, 128
+"""Side of the part of the U-Net's grid whose detections are compared at a time, and what is seen around it."""
+AT_ONCE = 256
+"""Detections compared at a time, which bounds the memory."""
+
+
+def judged(network: Detector, view: View, found: Detections, factor: float) -> Job[Detections]:
+    """Give the detections of a plane the probability of being an object as their score, if the model's header says how.
+
+    Parameters
+    ----------
+    network : Detector
+        Judges by its own words alone where it has no second network.
+    view : View
+        The plane.
+    found : Detections
+        In pixels of the plane.
+    factor : float
+        The network's pixels per pixel of the plane along X.
+
+    Returns
+    -------
+    Detections
+        Highest score first.
+    """
+    scale = sqrt(prod(view.factors(factor)))
+    if network.second is None or not len(found.labels):
+        return rescored(found, network.header, scale)
+    known = features_of(found, usual_size(network.header["diameter_px"], 2), scale)
+    ratio = network.second.header["diameter_px"] / network.header["diameter_px"]
+    said = yield from opinions_on(found, view, network.second, ratio * factor)
+    regression = Regression.of(network.header["second_opinion"])
+    return found.with_scores(regression.probabilities(np.concatenate([known, said], axis=1)))
+
+
+def opinions_on(found: Detections, view: View, network: Network, factor: float) -> Job[np.ndarray]:
+    """Say of each of N detections what a U-Net sees in its place: float64 (N, 2), see `FEATURES`.
+
+    Parameters
+    ----------
+    found : Detections
+        In pixels of the plane.
+    view : View
+        The plane.
+    network : Network
+        Finds objects, and judges them.
+    factor : float
+        The U-Net's pixels per pixel of the plane along X.
+    """
+    said = np.tile([0.0, log_odds(0.0)], (len(found.labels), 1))
+    boxes = found.boxes.double().numpy()
+    x, y = ((boxes[:, axis] + boxes[:, 2 + axis]) / 2 for axis in (0, 1))
+    factors = view.factors(factor)
+    sides, margins = ([max(1, ceil(length / each)) for each in factors] for length in (OWN_PX, MARGIN_PX))
+    parts = list(tiles(view.shape, sides, margins))
+    for done, part in enumerate(parts):
+        own = np.flatnonzero(_lie_in(y, part.write[0], view.shape[0]) & _lie_in(x, part.write[1], view.shape[1]))
+        if own.size:
+            there = found.chosen(own).moved(-part.read[0].start, -part.read[1].start)
+            looking = _seen_there(there, view.cut(part.read), network, factor)
+            said[own] = yield from part_of(looking, done, 1, len(parts))
+    return said
+
+
+def _lie_in(places: np.ndarray, part: slice, length: int) -> np.ndarray:
+    places = places.clip(0, length - 1)
+    return (places >= part.start) & (places < part.stop)
+
+
+def _seen_there(found: Detections, view: View, network: Network, factor: float) -> Job[np.ndarray]:
+    """Find the U-Net's objects, all of them, and compare the detections with them."""
+    scores = yield from part_of(predicted(network, view, factor, Looking()), 0, 16, 20)
+    said = pixel_scores(scores)
+    labels = yield from part_of(find_objects(said, decoding_of(network.header)), 16, 2, 20)
+    scoring = scoring_of(network.header, usual_size(network.header["diameter_px"], 2), said, view.shape)
+    if scoring is None:
+        raise ValueError("the second network does not judge objects")
+    features = yield from part_of(measured(labels, said, scoring.usual_px, scoring.factor), 18, 1, 20)
+    likely = scoring.regression.probabilities(features)
+    down, right = (side / length for side, length in zip(labels.shape, view.shape, strict=True))
+    comparing = partial(compared, found.scaled(down, right), labels, likely)
+    return (yield from part_of(in_background(comparing, "Comparing"), 19, 1, 20))
+
+
+def compared(found: Detections, labels: np.ndarray, likely: np.ndarray) -> np.ndarray:
+    """Compare N detections with objects, each with the one that shares most with it: float64 (N, 2), see `FEATURES`.
+
+    Parameters
+    ----------
+    found : Detections
+        In pixels of `labels`.
+    labels : integer array (Y, X)
+        0 background, 1…K.
+    likely : (K,) array
+        How likely each object is one.
+    """
+    sizes = np.bincount(labels.reshape(-1), minlength=len(likely) + 1)
+    odds = log_odds(np.append(0.0, likely))
+    said = [
+        _compared(boxes.double().numpy(), (masks > MASK_LEVEL).numpy(), labels, sizes)
+        for boxes, masks in zip(found.boxes.split(AT_ONCE), found.masks.split(AT_ONCE), strict=True)
+    ]
+    overlaps, numbers = (np.concatenate(each) for each in zip(*said, strict=True))
+    return np.stack([overlaps, odds[numbers]], axis=1)
+
+
+def _compared(
+    boxes: np.ndarray, is_inside: np.ndarray, labels: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the overlap with the object that shares most with each mask, and the number of that object; 0 for none."""
+    count, points = len(boxes), is_inside.shape[-1]
+    steps = (np.arange(points) + 0.5) / points
+    across, down = (boxes[:, axis, None] + (boxes[:, 2 + axis] - boxes[:, axis])[:, None] * steps for axis in (0, 1))
+    rows, columns = (at.astype(int).clip(0, side - 1) for at, side in zip((down, across), labels.shape, strict=True))
+    there = np.where(is_inside, labels[rows[:, :, None], columns[:, None, :]], 0)
+    pairs = (np.arange(count)[:, None, None] * len(sizes) + there)[there > 0]
+    kinds, shared = np.unique(pairs, return_counts=True)
+    owners, numbers = np.divmod(kinds, len(sizes))
+    order = np.lexsort((-numbers, shared, owners))  # what shares most comes last, of equals the first object
+    most, largest = np.zeros(count, int), np.zeros(count, int)
+    most[owners[order]], largest[owners[order]] = shared[order], numbers[order]
+    point_px = np.prod((boxes[:, 2:] - boxes[:, :2]).clip(0), axis=1) / points**2
+    mask_px, shared_px = is_inside.sum((1, 2)) * point_px, most * point_px
+    together = mask_px + np.where(most > 0, np.take(sizes, largest), 0) - shared_px
+    return shared_px / np.maximum(together, 1), largest
