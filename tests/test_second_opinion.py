@@ -9,7 +9,7 @@ from tiny_models import BrightDetector, save_bright
 
 import napari_tessera as tessera
 from napari_tessera import catalogue
-from napari_tessera.forecast import second_look
+from napari_tessera.forecast import estimate, second_look
 from napari_tessera.io.model_file import EVIDENCE, OPINIONS, is_second_opinion
 from napari_tessera.jobs import drive
 from napari_tessera.large import second_opinion
@@ -161,10 +161,22 @@ def test_the_shipped_model_asks_the_shipped_unet():
     assert second_network("no such model") is None
 
 
-def test_a_second_look_takes_time():
+def test_a_second_look_takes_time_and_memory_for_a_part():
     header = catalogue.find("nuclei-mask-rcnn").header
-    assert second_look(header, (512, 512), 1.0, "cpu") > 0
-    assert second_look(header | {"second_opinion": None}, (512, 512), 1.0, "cpu") == 0
+    small, large, stack = (
+        second_look(header, sides, 1.0, "cpu") for sides in ((512, 512), (8192, 8192), (9, 512, 512))
+    )
+    assert large.seconds > 100 * small.seconds > 0
+    assert small.n_bytes < large.n_bytes < 10 * small.n_bytes
+    assert stack.seconds == pytest.approx(9 * small.seconds)
+    assert stack.n_bytes == small.n_bytes
+    assert second_look(header | {"second_opinion": None}, (512, 512), 1.0, "cpu") is None
+
+
+def test_a_run_is_foreseen_with_its_second_look():
+    known = catalogue.find("nuclei-mask-rcnn").header
+    alone, both = (estimate(header, (512, 512), "cpu", {}) for header in (known | {"second_opinion": None}, known))
+    assert alone.seconds < both.seconds < 2 * alone.seconds
 
 
 def asking(header, unet_path, **changes):

@@ -136,12 +136,12 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
     factor = factor_of(header, parameters.get("diameter"))
     n_axes = header["architecture"].get("ndim", 2)
     is_seen_thrice = parameters.get("volume") == ORIENTATIONS and len(sides) > n_axes
-    second_seconds = 0.0
+    second = None
     if header["architecture"].get("kind") == "mask_rcnn":
         from napari_tessera.nn import detection_cost
 
         each = detection_cost.estimate(header, sides, factor, kind)
-        second_seconds = second_look(header, sides, factor, kind)
+        second = second_look(header, sides, factor, kind)
     else:
         from napari_tessera.nn import cost
 
@@ -153,19 +153,25 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
         from napari_tessera.large.scale import looked_at_px
 
         times += LOOKS_FOR_SIZE * looked_at_px(sides, n_axes) / math.prod(sides)
-    return replace(each, seconds=seconds * times + second_seconds)
+    if second is None:
+        return replace(each, seconds=seconds * times)
+    return replace(each, seconds=seconds * times + second.seconds, n_bytes=max(each.n_bytes, second.n_bytes))
 
 
-def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float, kind: str) -> float:
-    """Estimate the seconds that a second network takes, once and at the same scale; 0 where there is none."""
+def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float, kind: str) -> Estimate | None:
+    """Estimate what a second network costs, which sees the image once and part by part; None where there is none."""
+    from napari_tessera.large.second_opinion import MARGIN_PX, OWN_PX
     from napari_tessera.nn import cost
     from napari_tessera.nn.detecting import second_model
 
     second = second_model(header)
     if second is None:
-        return 0.0
-    grid_px = math.prod(sides) * factor**second.ndim
-    return cost.estimate(second.header, sides, factor, kind).seconds + BESIDE_SECONDS_PER_PIXEL * grid_px
+        return None
+    most = math.ceil((OWN_PX + 2 * MARGIN_PX) / factor)
+    part = cost.estimate(second.header, tuple(min(side, most) for side in sides[-second.ndim :]), factor, kind)
+    seconds = cost.estimate(second.header, sides, factor, kind).seconds
+    beside = BESIDE_SECONDS_PER_PIXEL * math.prod(sides) * factor**second.ndim
+    return replace(part, seconds=seconds + beside)
 
 
 def factor_of(header: Mapping[str, Any], diameter_px: float | None) -> float:

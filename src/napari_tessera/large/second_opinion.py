@@ -1,6 +1,6 @@
 """What a U-Net says of the detections of a Mask R-CNN: whether it sees the same objects, and how likely these are.
 
-The one network looks into boxes, the other at pixels, so that they are not mistaken in the same places.
+The one network looks into boxes, the other at pixels: where they agree, they are more often right.
 """
 
 from __future__ import annotations
