@@ -253,3 +253,12 @@ def test_direct_call_takes_what_looks_like_colours_for_them(dtype):
 
 def test_direct_call_takes_a_thin_volume_for_a_volume():
     assert tessera.threshold(np.zeros((40, 8, 3))).shape == (40, 8, 3)
+
+
+@pytest.mark.parametrize("method", ["threshold", "kmeans", "watershed"])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i2", "u4"])
+def test_the_order_of_bytes_does_not_matter(method, dtype):
+    image = np.kron([[0, 1], [1, 0]], np.ones((8, 8))) * (0.5 if dtype == "f2" else 200)
+    little, big = (tessera.segment(method, image.astype(order + dtype)).labels for order in "<>")
+    assert little.any()
+    np.testing.assert_array_equal(little, big)

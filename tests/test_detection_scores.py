@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny_models import BrightDetector
 
-from napari_tessera.io.model_file import EVIDENCE, is_scoring
+from napari_tessera.io.header_fields import EVIDENCE, is_scoring
 from napari_tessera.jobs import drive
 from napari_tessera.large.detected_volumes import Searching, find_objects
 from napari_tessera.large.detection_scores import FEATURES, features_of, lowest_score, rescored

@@ -10,7 +10,8 @@ import napari_tessera as tessera
 from napari_tessera.cli import main
 from napari_tessera.errors import InputError, ParameterError, TesseraError
 from napari_tessera.fine_tuning import fine_tuning, free_name, given_painting, painted_settings, paired
-from napari_tessera.io.model_file import EVIDENCE, read_header
+from napari_tessera.io.header_fields import EVIDENCE
+from napari_tessera.io.model_file import read_header
 from napari_tessera.jobs import drive
 from napari_tessera.train.checked import checked_settings
 

@@ -104,6 +104,26 @@ def test_the_highest_scores_stay_where_their_number_is_limited():
     assert left == LeftOut(surplus=1)
 
 
+def test_what_is_dropped_for_another_reason_takes_no_place_among_the_most():
+    found = detections([0, 0, 6, 4], [1, 0, 6, 4], [7, 0, 8, 1], [8, 0, 12, 4], [0, 4, 4, 6])
+    labels, rows, left = objects_in(found, which=replace(HALF, most=2), min_size=2)
+    assert rows.scores.tolist() == pytest.approx([0.9, 0.87])
+    assert (labels[0] == [1] * 6 + [0] * 2 + [2] * 4).all()
+    assert left == LeftOut(hidden=1, small=1, surplus=1)
+
+
+def test_overlap_of_what_was_left_out_is_not_told():
+    _, rows, left = objects_in(detections([0, 0, 5, 4], [4, 0, 8, 4]), which=replace(HALF, most=1))
+    assert rows.lost_px.tolist() == [0]
+    assert left == LeftOut(surplus=1)
+
+
+def test_of_equal_scores_the_first_objects_stay():
+    boxes = [[4 * number, 0, 4 * number + 3, 3] for number in range(3)]
+    labels, _, _ = objects_in(detections(*boxes, scores=[0.8] * 3), which=replace(HALF, most=2))
+    assert labels[0].tolist() == [1, 1, 1, 0, 2, 2, 2, 0, 0, 0, 0, 0]
+
+
 def test_no_detections_give_no_objects():
     labels, rows, left = objects_in(detections(masks=torch.empty(0, 28, 28)))
     assert not labels.any()
@@ -205,6 +225,14 @@ def test_the_scale_does_not_depend_on_the_score_that_is_asked_for():
     high, low = (Acceptance(score=score) for score in (0.95, 0.1))
     scales = [drive(find_scale(BrightDetector(20.0), view_of(squares(10)), Searching(), how))[0] for how in (high, low)]
     assert scales[0] == scales[1] > 1.5
+
+
+def test_the_scale_does_not_depend_on_the_tiles():
+    def looked_at(tile_px):
+        return drive(find_scale(BrightDetector(20.0, tile_px=300), view_of(scene), Searching(tile_px=tile_px), HALF))[0]
+
+    scene = np.kron(np.random.default_rng(0).random((12, 12)) > 0.7, np.ones((18, 18))).astype(np.float32) * 0.9
+    assert looked_at(None) == looked_at(32) == looked_at(100)
 
 
 def test_objects_at_another_scale_keep_their_outlines():

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def a_result(shape=(4, 5), largest=2):
     labels[..., 1] = largest
     spatial = Spatial.plain("ZYX"[-len(shape) :])
     return Result((LabelImage("threshold", labels, spatial, "objects", {"label": np.array([1])}),), {"tessera": 1})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows lets not every user make links")
+def test_a_link_to_nowhere_is_called_one(tmp_path):
+    (tmp_path / "cells.tif").symlink_to(tmp_path / "gone.tif")
+    with pytest.raises(FileError, match=r"cells\.tif is a link to .*gone\.tif, which is not there"):
+        read_image(tmp_path / "cells.tif")
 
 
 def test_missing_file_names_the_nearest(tmp_path):

@@ -5,11 +5,12 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from coco_model import coco_shapes, drawn_weights
 
-from napari_tessera.errors import FileError
+from napari_tessera.errors import FileError, InputError
 from napari_tessera.nn import coco_weights
 from napari_tessera.nn.anchors import cell_anchors, grid_anchors
 from napari_tessera.nn.boxes import decode, encode
@@ -120,6 +121,25 @@ def test_another_file_is_refused(tmp_path):
 def test_missing_weights_file_says_where_to_get_it(tmp_path):
     with pytest.raises(FileError, match="Download https"):
         read_coco_weights(tmp_path / "nothing.pth")
+
+
+def test_no_images_give_no_results():
+    assert small_model().eval()([]) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((1, 32, 32), np.float32), "is a ndarray, but a tensor"),
+        (torch.zeros(3, 32, 32), r"shape \(3, 32, 32\), but the network needs \(1, Y, X\)"),
+        (torch.zeros(32, 32), "channels first"),
+        (torch.zeros(1, 0, 32), "at least one pixel"),
+        (torch.zeros(1, 32, 32, dtype=torch.uint8), "of type torch.uint8, but floats from 0 to 1"),
+    ],
+)
+def test_what_is_no_image_is_refused(image, words):
+    with pytest.raises(InputError, match=f"Image 1 .*{words}"):
+        small_model().eval()([torch.zeros(1, 32, 32), image])
 
 
 def test_weights_for_colours_fit_a_network_for_one_channel():

@@ -157,7 +157,9 @@ def test_missing_field_is_named(path, sound, name):
         ("architecture", []), ("classes", "nucleus"), ("classes", []), ("classes", [1]), ("channels", {}),
         ("normalisation", None), ("diameter_px", 0), ("diameter_px", -3), ("diameter_px", True), ("diameter_px", "32"),
         ("diameter_px", 1e9), ("decoding", []), ("training", "long"), ("licence", 0), ("cite", None),
-        ("scoring", []), ("scoring", {"least": 0.5}), ("second_opinion", []), ("second_opinion", {"model": "other"}),
+        ("diameter_px", 1e-9), ("decoding", {"object_level": 1.1}), ("decoding", {"most_hidden": -0.1}),
+        ("decoding", {"mask_level": "high"}), ("decoding", {"smoothing_px": 1e6}), ("decoding", {"prominence": 1e300}),
+        ("scoring", []), ("scoring", {"least": 0.5}),
     ],
 )  # fmt: skip
 def test_wrong_field_is_named(path, sound, name, value):

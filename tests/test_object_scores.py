@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_tessera.io.model_file import EVIDENCE, is_scoring
+from napari_tessera.io.header_fields import EVIDENCE, is_scoring
 from napari_tessera.jobs import drive
 from napari_tessera.large.instances import Wanted, make_output
 from napari_tessera.large.object_scores import FEATURES, Scoring, measured, without_unlikely

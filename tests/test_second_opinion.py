@@ -1,5 +1,6 @@
 """Detections that a second network has an opinion on."""
 
+import json
 import math
 
 import numpy as np
@@ -9,8 +10,9 @@ from tiny_models import BrightDetector, save_bright
 
 import napari_tessera as tessera
 from napari_tessera import catalogue
+from napari_tessera.errors import ModelError
 from napari_tessera.forecast import estimate, second_look
-from napari_tessera.io.model_file import EVIDENCE, OPINIONS, is_second_opinion
+from napari_tessera.io.header_fields import EVIDENCE, OPINIONS, check_second_opinion
 from napari_tessera.jobs import drive
 from napari_tessera.large import second_opinion
 from napari_tessera.large.detected_volumes import Searching, find_objects
@@ -18,7 +20,7 @@ from napari_tessera.large.detection_scores import FEATURES, log_odds
 from napari_tessera.large.second_opinion import compared, judged, opinions_on
 from napari_tessera.large.view import View
 from napari_tessera.nn.detected_objects import Acceptance
-from napari_tessera.nn.detecting import load_detector, second_model
+from napari_tessera.nn.detecting import load_detector
 from napari_tessera.nn.detections import Detections
 from napari_tessera.nn.forward import load_network
 from napari_tessera.nn.intensity import measure_levels
@@ -78,6 +80,23 @@ def test_of_objects_that_share_as_much_the_first_counts():
     labels = np.zeros((8, 8), int)
     labels[:, :4], labels[:, 4:] = 1, 2
     assert compared(boxes_with_full_masks([0, 0, 8, 8]), labels, np.array([0.5, 0.9]))[0, 1] == pytest.approx(0)
+
+
+def test_an_object_speaks_for_the_detection_that_overlaps_it_most():
+    labels = np.zeros((20, 20), int)
+    labels[0:8, 0:8], labels[10:18, 0:8] = 1, 2
+    found = boxes_with_full_masks([0, 0, 8, 6], [0, 0, 8, 8], [0, 0, 8, 8], [0, 10, 8, 18])
+    said = compared(found, labels, np.array([0.9, 0.75]))
+    assert said[:, 0].tolist() == pytest.approx([0.75, 1, 1, 1])
+    assert said[:, 1].tolist() == pytest.approx([NOTHING, np.log(9), NOTHING, np.log(3)], abs=1e-2)
+
+
+def test_detections_on_both_sides_of_where_parts_meet_do_not_share_an_object(unet_path, two_squares, monkeypatch):
+    monkeypatch.setattr(second_opinion, "OWN_PX", 30)
+    monkeypatch.setattr(second_opinion, "MARGIN_PX", 24)
+    found = boxes_with_full_masks([20, 20, 39, 40], [22, 20, 40, 40])
+    said = drive(opinions_on(found, two_squares, load_network(unet_path), 1.0))
+    assert said[:, 1].tolist() == pytest.approx([np.log(3), NOTHING], abs=1e-3)
 
 
 def test_only_points_of_the_mask_count():
@@ -153,7 +172,7 @@ def test_a_volume_has_opinions_plane_by_plane(unet_path, two_squares):
 
 def test_the_shipped_model_asks_the_shipped_unet():
     header = catalogue.find("nuclei-mask-rcnn").header
-    asked = second_model(header)
+    asked = catalogue.second_of(header)
     assert asked == catalogue.find("nuclei-unet")
     assert load_detector(catalogue.find("nuclei-mask-rcnn").path).second is not None
     assert second_network("nuclei-mask-rcnn") == str(asked.path)
@@ -184,47 +203,114 @@ def asking(header, unet_path, **changes):
 
 
 def test_another_file_of_the_same_name_is_not_asked(unet_path):
-    header = {"architecture": {"kind": "mask_rcnn", "channels": 5}}
-    assert second_model(asking(header, unet_path)).path == unet_path
-    assert second_model(asking(header, unet_path, sha256="0" * 64)) is None
-    assert second_model(asking(header, unet_path, model="nobody")) is None
-    assert second_model(header) is None
+    header = {"architecture": {"kind": "mask_rcnn", "channels": 5}, "diameter_px": USUAL_PX}
+    assert catalogue.second_of(asking(header, unet_path)).path == unet_path
+    assert catalogue.second_of(asking(header, unet_path, sha256="0" * 64)) is None
+    assert catalogue.second_of(asking(header, unet_path, model="nobody")) is None
+    assert catalogue.second_of(header) is None
 
 
-@pytest.mark.parametrize("changes", [{"size": None}, {"n_channels": 2}, {"ndim": 3}, {"scoring": None}])
+@pytest.mark.parametrize(
+    "changes", [{"size": None}, {"n_channels": 2}, {"ndim": 3}, {"scoring": None}, {"diameter_px": 40}]
+)
 def test_a_network_that_cannot_judge_the_same_is_not_asked(tmp_path, unet_path, changes):
     known = {"size": 0.0, "diameter_px": USUAL_PX, "scoring": catalogue.find(unet_path).header["scoring"]}
     other = save_bright(tmp_path / "other.safetensors", **known | changes)
-    header = {"architecture": {"kind": "mask_rcnn", "channels": 5}}
-    assert second_model(asking(header, other)) is None
+    header = {"architecture": {"kind": "mask_rcnn", "channels": 5}, "diameter_px": USUAL_PX}
+    assert catalogue.second_of(asking(header, other)) is None
 
 
-def test_objects_judged_without_the_second_network_are_told_so(tmp_path):
+def test_objects_judged_with_the_second_network_are_told_nothing():
+    assert not is_judged_alone(tessera.segment("mask_rcnn", np.zeros((64, 64), np.uint8), diameter=20.0))
+
+
+def model_asking(path, unet_path, **changes):
+    """Save the shipped Mask R-CNN, as one that asks another network."""
     tensors, header = read_tensors(catalogue.find("nuclei-mask-rcnn").path)
-    header["second_opinion"]["sha256"] = "0" * 64
-    write_tensors(tmp_path / "alone.safetensors", tensors, header)
+    header["second_opinion"] |= {"model": "second", "sha256": catalogue.find(unet_path).sha256()} | changes
+    write_tensors(path, tensors, header)
+    return str(path)
+
+
+@pytest.fixture
+def importable(tmp_path):
+    """Return a U-Net that can give the shipped Mask R-CNN a second opinion, but is not among the models yet."""
+    tensors, header = read_tensors(catalogue.find("nuclei-unet").path)
+    path = tmp_path / "second.safetensors"
+    write_tensors(path, tensors, header | {"name": "second", "card": "Other text, so that it is another file."})
+    return path
+
+
+def is_judged_alone(result):
+    return any("It judged them alone" in note for note in result.notes)
+
+
+def test_the_second_network_may_come_and_go_while_the_program_runs(tmp_path, importable):
+    model = model_asking(tmp_path / "asking.safetensors", importable)
     image = np.zeros((64, 64), np.uint8)
-    result = tessera.segment("mask_rcnn", image, model=str(tmp_path / "alone.safetensors"), diameter=20.0)
-    assert any("It judged them alone" in note for note in result.notes)
-    result = tessera.segment("mask_rcnn", image, diameter=20.0)
-    assert not any("judged" in note for note in result.notes)
+
+    def run():
+        return tessera.segment("mask_rcnn", image, model=model, diameter=20.0)
+
+    assert is_judged_alone(run())
+    assert load_detector(model).second is None
+    catalogue.import_model(importable)
+    assert not is_judged_alone(run())
+    assert load_detector(model).second is not None
+    catalogue.remove_model("second")
+    assert is_judged_alone(run())
+
+
+def test_a_record_says_which_second_network_there_was_and_a_replay_needs_the_same(tmp_path, importable):
+    model = model_asking(tmp_path / "asking.safetensors", importable)
+    image = np.zeros((64, 64), np.uint8)
+    alone = tessera.segment("mask_rcnn", image, model=model, diameter=20.0).provenance
+    assert alone["model"]["second"] is None
+    tessera.run(alone, image)
+    catalogue.import_model(importable)
+    both = tessera.segment("mask_rcnn", image, model=model, diameter=20.0).provenance
+    assert both["model"]["second"] == {"name": "second", "sha256": catalogue.find("second").sha256()}
+    tessera.run(json.loads(json.dumps(both)), image)
+    with pytest.raises(ModelError, match=r"without the second opinion of 'second'.*which is here now. Remove it"):
+        tessera.run(alone, image)
+    catalogue.remove_model("second")
+    with pytest.raises(ModelError, match=r"with the second opinion of 'second'.*not here now. Import its original"):
+        tessera.run(both, image)
+    del both["model"]["second"]
+    assert is_judged_alone(tessera.run(both, image))
+
+
+def test_a_model_that_asks_nobody_has_no_second_network_in_its_record():
+    made = tessera.segment("unet", np.zeros((64, 64), np.uint8), diameter=20.0).provenance
+    assert "second" not in made["model"]
 
 
 WRONG = [
-    {"model": "../elsewhere"}, {"model": 3}, {"sha256": "0" * 63}, {"sha256": "G" * 64}, {"sha256": 0},
-    {"centre": [0.0]}, {"spread": [0.0] * len(ALL)}, {"weights": [float("nan")]},
+    ({"model": "../elsewhere"}, "name of a `model`"), ({"model": 3}, "name of a `model`"),
+    ({"sha256": "0" * 63}, "`sha256`"), ({"sha256": "G" * 64}, "`sha256`"), ({"sha256": 0}, "`sha256`"),
+    ({"centre": [0.0]}, "6 features"), ({"spread": [1e-320] * len(ALL)}, "6 features"),
+    ({"weights": [float("nan")]}, "6 features"),
 ]  # fmt: skip
 
 
-def test_a_header_says_as_many_numbers_as_both_networks_say(unet_path):
-    header = {"scoring": {}, "diameter_px": 20}
-    said = second_of(unet_path, model="second")
+@pytest.mark.parametrize(("changes", "words"), WRONG)
+def test_a_second_opinion_that_cannot_be_is_refused_with_what_is_needed(unet_path, changes, words):
+    with pytest.raises(ValueError, match=f"`second_opinion` in its header needs.*{words}"):
+        check_second_opinion(
+            second_of(unet_path, model="second") | changes, {"scoring": {}, "diameter_px": 20}, "mask_rcnn"
+        )
+
+
+def test_only_a_mask_rcnn_that_judges_and_knows_a_size_has_a_second_opinion(unet_path):
+    header, said = {"scoring": {}, "diameter_px": 20}, second_of(unet_path, model="second")
     assert len(second_opinion.FEATURES) == OPINIONS
-    assert is_second_opinion(None, {}, "unet")
-    assert is_second_opinion(said, header, "mask_rcnn")
-    assert not is_second_opinion(said, header, "unet")
-    assert not is_second_opinion(said, header | {"scoring": None}, "mask_rcnn")
-    assert not is_second_opinion(said, header | {"diameter_px": None}, "mask_rcnn")
-    assert not is_second_opinion([], header, "mask_rcnn")
-    for changes in WRONG:
-        assert not is_second_opinion(said | changes, header, "mask_rcnn")
+    check_second_opinion(None, {}, "unet")
+    check_second_opinion(said, header, "mask_rcnn")
+    for value, kind, changes, words in (
+        (said, "unet", {}, "Mask R-CNN only"),
+        (said, "mask_rcnn", {"scoring": None}, "needs `scoring`"),
+        (said, "mask_rcnn", {"diameter_px": None}, "needs `diameter_px`"),
+        ([], "mask_rcnn", {}, "JSON object"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_second_opinion(value, header | changes, kind)

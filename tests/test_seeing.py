@@ -8,6 +8,7 @@ from tiny_models import bright_net
 
 from napari_tessera.jobs import Progress, drive
 from napari_tessera.large import scale as scales
+from napari_tessera.large import seeing
 from napari_tessera.large.scale import bounded, search_scale, windows_to_look_at
 from napari_tessera.large.seeing import Looking, find_scale, see
 from napari_tessera.large.view import View
@@ -65,6 +66,20 @@ def test_a_large_image_is_looked_at_in_windows(monkeypatch):
     view = view_of(np.tile(bright_square(), (3, 3)))
     assert [window.shape for window in windows_to_look_at(view, 1.0, 2)] == [(40, 40)] * 4
     assert scale(network(size=math.log(0.5)), view) == pytest.approx(4, rel=0.02)
+
+
+def test_the_scale_is_found_with_the_same_tiles_whatever_is_asked_for(monkeypatch):
+    sides, predict = [], seeing.predict
+
+    def seen(*given, **how):
+        sides.append(how["tile_px"])
+        return predict(*given, **how)
+
+    monkeypatch.setattr(seeing, "predict", seen)
+    drive(find_scale(network(size=math.log(0.8)), view_of(bright_square()), Looking(tile_px=16)))
+    assert set(sides) == {None}
+    drive(see(network(size=0.0), view_of(bright_square()), Looking(diameter_px=20, tile_px=16)))
+    assert sides[-1] == 16
 
 
 def test_planes_of_a_volume_are_looked_at_by_a_network_for_planes():

@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_tessera import bands
+from napari_tessera.errors import InputError
 from napari_tessera.jobs import drive
 from napari_tessera.kernels.smoothing import smoothed, value_scale
 
@@ -50,3 +51,8 @@ def test_small_contrast_on_a_large_offset_survives():
 def test_whole_range_of_float64_does_not_overflow():
     image = np.array([[-1.7e308, 1.7e308]])
     assert np.isfinite(drive(smoothed(image, 1.0, scale=drive(value_scale(image))))).all()
+
+
+def test_values_that_float32_cannot_hold_are_refused():
+    with pytest.raises(InputError, match=r"up to 1e\+184 in size.*Divide it by a constant"):
+        drive(smoothed(np.array([[0.0, -1e184]]), 1.0))

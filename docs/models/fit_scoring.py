@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from napari_tessera import catalogue
 from napari_tessera.io.architecture import kind_of
-from napari_tessera.io.model_file import EVIDENCE
+from napari_tessera.io.header_fields import EVIDENCE
 from napari_tessera.jobs import drive
 from napari_tessera.kernels.resampling import outlined
 from napari_tessera.large.detected_volumes import Searching, find_scale

@@ -6,8 +6,9 @@ import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -19,11 +20,11 @@ from napari_tessera.io.together import written_together
 __all__ = [
     "ModelEntry",
     "checked_name",
-    "exactly",
     "find",
     "import_model",
     "models",
     "remove_model",
+    "second_of",
     "shipped_folder",
     "shipped_models",
     "user_folder",
@@ -78,13 +79,27 @@ def find(name_or_path: str | Path) -> ModelEntry:
     return entry
 
 
-def exactly(name: str, sha256: str) -> ModelEntry | None:
-    """Find a model by its name, if its file is the one that has this SHA-256; None otherwise."""
+def second_of(header: Mapping[str, Any]) -> ModelEntry | None:
+    """Find the U-Net that a model's header asks for a second opinion.
+
+    Returns
+    -------
+    ModelEntry or None
+        None where it asks for none, or the very file that it names is not here, or sees other channels or objects of
+        another size.
+    """
+    said = header.get("second_opinion")
     try:
-        entry = find(name)
-        return entry if entry.sha256() == sha256 else None
+        entry = find(said["model"]) if said else None
+        if said is None or entry is None or entry.sha256() != said["sha256"]:
+            return None
     except (ModelError, ParameterError):
         return None
+    if entry.kind != "unet" or entry.task != "objects" or entry.ndim != 2:
+        return None
+    judges = entry.header.get("scoring") and "size" in entry.header["architecture"]["heads"]
+    is_alike = entry.header["architecture"]["channels"] == header["architecture"]["channels"]
+    return entry if judges and is_alike and entry.diameter_px == header["diameter_px"] else None
 
 
 def import_model(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> ModelEntry:

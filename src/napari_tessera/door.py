@@ -64,7 +64,8 @@ def canonical_dtype(dtype: np.dtype) -> np.dtype:
     """Native byte order; bool becomes uint8 and float16 float32."""
     if dtype == np.bool_:
         return np.dtype(np.uint8)
-    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
+    native = dtype.newbyteorder("=")
+    return np.dtype(np.float32) if native == np.float16 else native
 
 
 def check_image(values: Any, name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera.catalogue import find
+from napari_tessera.catalogue import find, second_of
 from napari_tessera.layout import Layout
 from napari_tessera.region import Region
 from napari_tessera.registry import Method
@@ -162,9 +162,8 @@ def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float
     """Estimate what a second network costs, which sees the image once and part by part; None where there is none."""
     from napari_tessera.large.second_opinion import MARGIN_PX, OWN_PX
     from napari_tessera.nn import cost
-    from napari_tessera.nn.detecting import second_model
 
-    second = second_model(header)
+    second = second_of(header)
     if second is None:
         return None
     most = math.ceil((OWN_PX + 2 * MARGIN_PX) / factor)

@@ -104,10 +104,9 @@ def main(name: str, dtype: str, axes: str, settings: str) -> None:
 def second_network(model: str) -> str | None:
     """Name the U-Net whose opinion a model asks for, which it does only where it sees something; None without one."""
     from napari_tessera import catalogue
-    from napari_tessera.nn.detecting import second_model
 
     try:
-        second = second_model(catalogue.find(model).header)
+        second = catalogue.second_of(catalogue.find(model).header)
     except TesseraError:
         return None
     return None if second is None else str(second.path)

@@ -96,6 +96,8 @@ def _same_models(record: Mapping[str, Any], method: Method, parameters: Mapping[
     recorded = record.get("models") or dict.fromkeys(used[:1], record.get("model"))
     known = {name: model for name, model in recorded.items() if name in used and model}
     renamed = {name: _name_now(parameters[name], model) for name, model in known.items()}
+    for name, now in renamed.items():
+        _check_second(now, known[name])
     return {name: now for name, now in renamed.items() if now != parameters[name]}
 
 
@@ -112,6 +114,26 @@ def _name_now(asked: str, recorded: Mapping[str, Any]) -> str:
         f'{asked!r} is another file now, or none. Import the original file, or take the entry "model" out of the '
         "recipe to run it with whatever has this name."
     )
+
+
+def _check_second(name: str, recorded: Mapping[str, Any]) -> None:
+    """Refuse to run without the network that gave a second opinion then, or with one that was not there then.
+
+    Raises
+    ------
+    ModelError
+    """
+    said = catalogue.find(name).header.get("second_opinion")
+    if "second" not in recorded or not said:
+        return
+    was, is_now = bool(recorded["second"]), catalogue.second_of(catalogue.find(name).header) is not None
+    if was != is_now:
+        there, otherwise = ("with", "Import its original file") if was else ("without", "Remove it from the models")
+        raise ModelError(
+            f"The recipe was made with the model {recorded.get('name')!r} {there} the second opinion of "
+            f"{said['model']!r} (SHA-256 {said['sha256'][:12]}…), which is {'here' if is_now else 'not here'} now. "
+            f'{otherwise}, or take the entry "second" out of the recipe to run it as things are.'
+        )
 
 
 def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:

@@ -17,8 +17,8 @@ from napari_tessera.result import Chosen, Found, LabelImage, Result
 from napari_tessera.spec import Table
 
 CHANNEL = "channel"
-Models = dict[str, dict[str, str]]
-"""Name and SHA-256 of a model file, by the parameter that names it."""
+Models = dict[str, dict[str, Any]]
+"""Name and SHA-256 of a model file, and of the one it asks for a second opinion, by the parameter that names it."""
 
 
 def job(request: Request) -> Job[Result]:
@@ -92,8 +92,16 @@ def _models(request: Request) -> Models:
     for parameter in request.method.parameters:
         if parameter.model is not None and parameter.matters(request.parameters):
             entry = catalogue.find(request.parameters[parameter.name])
-            used[parameter.name] = {"name": entry.name, "sha256": entry.sha256()}
+            used[parameter.name] = {"name": entry.name, "sha256": entry.sha256(), **_second(entry)}
     return used
+
+
+def _second(entry: catalogue.ModelEntry) -> dict[str, Any]:
+    """Say which network a model asks for a second opinion, if it asks for one; None where that is not there."""
+    if not entry.header.get("second_opinion"):
+        return {}
+    second = catalogue.second_of(entry.header)
+    return {"second": second and {"name": second.name, "sha256": second.sha256()}}
 
 
 def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ...]:

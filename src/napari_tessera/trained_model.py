@@ -12,7 +12,7 @@ import numpy as np
 from napari_tessera import provenance
 from napari_tessera.errors import ParameterError
 from napari_tessera.io.architecture import check_architecture
-from napari_tessera.io.model_file import FIELDS
+from napari_tessera.io.header_fields import FIELDS
 from napari_tessera.io.open_files import check_exists, explain_damage
 from napari_tessera.io.together import write_whole
 from napari_tessera.jobs import Job, Progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -38,6 +39,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_nowhere()
         return NOBODY_READS
     return code
+
+
+def script() -> None:
+    """Run the command that was typed, and end the process with its exit code.
+
+    After Ctrl-C it ends at once: Python would wait for threads that compute what nobody needs any more, and a library
+    that is being loaded does not survive its end.
+    """
+    try:
+        code = main()
+    except KeyboardInterrupt:  # a second one
+        code = STOPPED
+    if code == STOPPED:
+        os._exit(code)
+    sys.exit(code)
 
 
 def _exit_code(words: list[str]) -> int:

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_tessera.errors import ModelError
-from napari_tessera.io.architecture import COUNTER, VARIANCE, check_architecture, kind_of, tensor_shapes
+from napari_tessera.io.architecture import COUNTER, VARIANCE, tensor_shapes
+from napari_tessera.io.header_fields import FORMAT, check_header
 from napari_tessera.io.strict_json import parse_json
 from napari_tessera.io.tensor_file import StoredTensor, TensorFile, open_tensors
 
-FORMAT = 1
 HEADER = "tessera"
-TASKS = ("objects", "classes")
-LARGEST_DIAMETER_PX = 5000
 ENDING = ".safetensors"
 CHECKPOINT, LOCK = ".checkpoint", ".lock"
 """What a training leaves beside its model while it lasts is called as the model file, with these at the end."""
-LARGEST_NUMBER = 1e9
-SHA256 = re.compile("[0-9a-f]{64}")
-EVIDENCE = {"unet": 16, "mask_rcnn": 4}
-"""How much is measured of an object to judge whether it is one, by the kind of network; see `large.object_scores` and
-`large.detection_scores`."""
-OPINIONS = 2
-"""How much a second network says of an object; see `large.second_opinion`."""
-LIMITS = {"unet": ("least", "least_of_small", "small_share"), "mask_rcnn": ("lowest",)}
-"""Numbers that say which objects are judged, and kept."""
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -97,150 +84,6 @@ def header_of(file: TensorFile, path: Path) -> dict[str, Any]:
     check_header(header)
     check_tensors(file.tensors, header["architecture"])
     return header
-
-
-def check_header(header: Mapping[str, Any]) -> None:
-    """Raise a `ValueError` that names the first field that is missing or cannot be."""
-    if missing := [name for name in FIELDS if name not in header]:
-        raise ValueError(f"its header has no `{missing[0]}`")
-    for name, (is_right, words) in FIELDS.items():
-        if not is_right(header[name]):
-            raise ValueError(f"`{name}` in its header must be {words}, not {header[name]!r:.80}")
-    check_architecture(header["architecture"])
-    kind, scoring = kind_of(header["architecture"]), header.get("scoring")
-    if not is_scoring(scoring, kind):
-        raise ValueError(f"`scoring` in its header must be numbers by which objects are judged, not {scoring!r:.80}")
-    if not is_second_opinion(header.get("second_opinion"), header, kind):
-        raise ValueError(
-            "`second_opinion` in its header must be a model and numbers by which objects are judged, not "
-            f"{header['second_opinion']!r:.80}"
-        )
-    if kind == "unet":
-        check_heads(header["task"], header["classes"], header["architecture"]["heads"])
-    else:
-        check_classes(header["task"], header["classes"], header["architecture"]["num_classes"])
-
-
-def check_heads(task: str, classes: list[str], heads: Mapping[str, int]) -> None:
-    """Raise a `ValueError` unless a U-Net has the outputs that its task needs."""
-    needed = ("classes", "distance") if task == "objects" else ("classes",)
-    if missing := [name for name in needed if name not in heads]:
-        raise ValueError(f"a network that finds {task} needs the output `{missing[0]}`, which this one has not")
-    if task == "classes" and len(classes) != heads["classes"]:
-        raise ValueError(f"it names {len(classes)} classes, but its network tells {heads['classes']} apart")
-
-
-def check_classes(task: str, classes: list[str], count: int) -> None:
-    """Raise a `ValueError` unless a Mask R-CNN finds objects, and each of its classes has a name."""
-    if task != "objects":
-        raise ValueError(f"a Mask R-CNN finds objects, not {task}")
-    if len(classes) != count:
-        raise ValueError(f"it names {len(classes)} classes, but its network tells {count} apart")
-
-
-def is_text(value: Any) -> bool:
-    """Say whether this is text that a terminal can show: no control characters, nothing that UTF-8 cannot write."""
-    return isinstance(value, str) and not any(
-        unicodedata.category(each) in ("Cc", "Cs") and each not in "\n\t" for each in value
-    )
-
-
-def is_line(value: Any) -> bool:
-    """Say whether this is one line of text, and not an empty one."""
-    return is_text(value) and bool(value.strip()) and "\n" not in value and len(value) <= 500
-
-
-def is_name(value: Any) -> bool:
-    """Say whether this is one line of text that could be the name of a file, but leads into no other folder."""
-    return is_line(value) and not any(each in value for each in "/\\")
-
-
-def are_lines(value: Any) -> bool:
-    """Say whether this is a list of lines of text."""
-    return isinstance(value, list) and len(value) > 0 and all(map(is_line, value))
-
-
-def is_diameter(value: Any) -> bool:
-    """Say whether this is a number of pixels, or None for a network that knows no usual size."""
-    return value is None or (type(value) in (int, float) and 0 < value <= LARGEST_DIAMETER_PX)
-
-
-def are_numbers(value: Any) -> bool:
-    """Say whether this is a JSON object whose values are numbers."""
-    return isinstance(value, dict) and all(type(each) in (int, float) for each in value.values())
-
-
-def is_scoring(value: Any, kind: str) -> bool:
-    """Say whether this judges objects by what is measured of them, or is None for a network that does not."""
-    if value is None:
-        return True
-    return (
-        isinstance(value, dict)
-        and all(type(value.get(name)) in (int, float) for name in LIMITS[kind])
-        and value.get("small_share", 1) > 0
-        and 0 <= value.get("lowest", 0) <= 1
-        and is_regression(value, EVIDENCE[kind])
-    )
-
-
-def is_second_opinion(value: Any, header: Mapping[str, Any], kind: str) -> bool:
-    """Say whether this names another model, and judges objects by what both measure, or is None.
-
-    Only a Mask R-CNN that knows a size has one, and judges by its own words where the other model is not there.
-    """
-    if value is None:
-        return True
-    return (
-        kind == "mask_rcnn"
-        and isinstance(value, dict)
-        and is_name(value.get("model"))
-        and isinstance(value.get("sha256"), str)
-        and SHA256.fullmatch(value["sha256"]) is not None
-        and is_regression(value, EVIDENCE[kind] + OPINIONS)
-        and header.get("scoring") is not None
-        and header["diameter_px"] is not None
-    )
-
-
-def is_regression(value: Mapping[str, Any], count: int) -> bool:
-    """Say whether this holds the numbers of a regression on so many features; see `large.regression`."""
-    lengths = {"centre": count, "spread": count, "weights": 1 + count + count * (count + 1) // 2}
-    return (
-        all(are_all_numbers(value.get(name), length) for name, length in lengths.items()) and min(value["spread"]) > 0
-    )
-
-
-def are_all_numbers(value: Any, length: int) -> bool:
-    """Say whether this is a list of so many numbers, none of them beyond all measure."""
-    return (
-        isinstance(value, list)
-        and len(value) == length
-        and all(type(each) in (int, float) and abs(each) < LARGEST_NUMBER for each in value)
-    )
-
-
-def is_object(value: Any) -> bool:
-    """Say whether this is a JSON object."""
-    return isinstance(value, dict)
-
-
-FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "format": (lambda value: type(value) is int and value == FORMAT, str(FORMAT)),
-    "name": (is_name, "a line of text without slashes"),
-    "title": (is_line, "a line of text"),
-    "summary": (is_line, "a line of text"),
-    "card": (is_text, "text without control characters"),
-    "task": (lambda value: value in TASKS, " or ".join(TASKS)),
-    "architecture": (is_object, "a JSON object"),
-    "classes": (are_lines, "a list of names"),
-    "channels": (are_lines, "a list of names"),
-    "normalisation": (is_object, "a JSON object"),
-    "diameter_px": (is_diameter, f"null or a number up to {LARGEST_DIAMETER_PX}"),
-    "decoding": (are_numbers, "a JSON object of numbers"),
-    "training": (is_object, "a JSON object"),
-    "licence": (is_text, "text without control characters"),
-    "cite": (is_text, "text without control characters"),
-}
 
 
 def check_tensors(tensors: Mapping[str, StoredTensor], architecture: Mapping[str, Any]) -> None:

@@ -26,6 +26,10 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str =
     """
     path = Path(path)
     try:
+        if path.is_symlink() and not path.exists():
+            raise FileError(
+                f"{path} is a link to {path.readlink()}, which is not there. Put it back, or remove the link."
+            )
         if not path.exists():
             raise FileError(f"There is no {sought} {path}. {_near(path)}".rstrip())
         if path.is_dir() and not may_be_folder:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
+from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, part_of
 
 
@@ -52,6 +53,11 @@ def smoothed(
     Returns
     -------
     array of float32
+
+    Raises
+    ------
+    InputError
+        If float32 cannot hold the values.
     """
     from napari_tessera.kernels.gaussian import smooth_columns, smooth_rows, weights_of
 
@@ -78,4 +84,11 @@ def smoothed(
 
 def _convert(image: np.ndarray, result: np.ndarray, scale: tuple[float, float], band: slice) -> None:
     origin, unit = scale
-    result[band] = image[band] if scale == (0.0, 1.0) else image[band] / unit - origin / unit
+    try:
+        with np.errstate(over="raise"):
+            result[band] = image[band] if scale == (0.0, 1.0) else image[band] / unit - origin / unit
+    except FloatingPointError:
+        raise InputError(
+            f"The image has values of up to {float(np.abs(image[band]).max()):.3g} in size, but what is smoothed may "
+            f"have {np.finfo(np.float32).max:.3g} at most. Divide it by a constant first, or set `smoothing` to 0."
+        ) from None

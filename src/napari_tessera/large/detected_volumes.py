@@ -111,7 +111,7 @@ def find_scale(
     lowest = min(lowest_score(network.header, which.faintest), SURE)
 
     def look(window: View, factor: float) -> Job[Detections]:
-        return _detected(network, window, factor, how, lowest)
+        return _detected(network, window, factor, replace(how, tile_px=None), lowest)  # the same whatever the tiles
 
     def diameter(found: Sequence[Detections], factor: float) -> float | None:
         seen_px = seen_diameter(found, which.mask_level)

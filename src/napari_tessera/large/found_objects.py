@@ -11,8 +11,9 @@ import numpy as np
 
 from napari_tessera.bands import Piece, in_background, in_threads, pieces
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.dropping import only
 from napari_tessera.kernels.numbering import numbered
-from napari_tessera.nn.detected_objects import Acceptance, LeftOut, PaintedObjects, accepted, painted
+from napari_tessera.nn.detected_objects import TRACE, Acceptance, LeftOut, PaintedObjects, accepted, painted
 
 if TYPE_CHECKING:
     from napari_tessera.nn.detections import Detections
@@ -81,9 +82,37 @@ def objects_of(
     count = len(objects.scores)
     yield from part_of(keep_largest_pieces(objects.labels, count), 4, 4, 10)
     labels = yield from part_of(numbered(objects.labels, np.arange(count + 1), min_size), 8, 1, 10)
-    order = yield from part_of(former_numbers(objects.labels, labels), 9, 1, 10)
+    order = yield from part_of(former_numbers(objects.labels, labels), 9, 0.5, 10)
     small = LeftOut(small=count - len(order) if min_size else 0)
-    return labels, _rows(objects).chosen(order - 1), left + covered + small
+    labels, rows = yield from part_of(best_of(labels, _rows(objects).chosen(order - 1), how.most), 9.5, 0.5, 10)
+    overlaps = rows.lost_px > TRACE * rows.claimed_px
+    told = LeftOut(
+        surplus=len(order) - len(rows.scores),
+        overlapping=int(overlaps.sum()),
+        shared_px=int(rows.lost_px[overlaps].sum()),
+    )
+    return labels, rows, left + covered + small + told
+
+
+def best_of(labels: np.ndarray, rows: Rows, most: int | None) -> Job[tuple[np.ndarray, Rows]]:
+    """Keep the objects of the highest scores; of equal ones, the first.
+
+    They are chosen last of all: what was dropped for another reason does not take the place of an object, and no pixel
+    of theirs ever belonged to an object of a lower score.
+
+    Parameters
+    ----------
+    labels : int32 array (Y, X)
+        0 background, 1…N; changed in place.
+    rows : Rows
+    most : int or None
+    """
+    if most is None or len(rows.scores) <= most:
+        return labels, rows
+    kept = np.sort(np.argsort(-rows.scores, kind="stable")[:most])
+    is_kept = np.zeros(1 + len(rows.scores), bool)
+    is_kept[1 + kept] = True
+    return (yield from only(labels, is_kept)), rows.chosen(kept)
 
 
 def _rows(objects: PaintedObjects) -> Rows:

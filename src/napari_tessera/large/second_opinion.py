@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 FEATURES = ("overlap", "likely")
 """What a U-Net says of a detection: the intersection over union with the object that shares most with it, and the log
-odds of that object being one. Where it sees none, both are those of nothing."""
+odds of that object being one. It speaks for one detection only, the one that overlaps it most; for others of the same
+object, and where it sees none, the odds are those of nothing."""
 OWN_PX, MARGIN_PX = 1792, 128
 """Side of the part of the U-Net's grid whose detections are compared at a time, and what is seen around it."""
 AT_ONCE = 256
@@ -60,8 +61,7 @@ def judged(network: Detector, view: View, found: Detections, factor: float) -> J
     if network.second is None or not len(found.labels):
         return rescored(found, network.header, scale)
     known = features_of(found, usual_size(network.header["diameter_px"], 2), scale)
-    ratio = network.second.header["diameter_px"] / network.header["diameter_px"]
-    said = yield from opinions_on(found, view, network.second, ratio * factor)
+    said = yield from opinions_on(found, view, network.second, factor)
     regression = Regression.of(network.header["second_opinion"])
     return found.with_scores(regression.probabilities(np.concatenate([known, said], axis=1)))
 
@@ -78,7 +78,7 @@ def opinions_on(found: Detections, view: View, network: Network, factor: float) 
     network : Network
         Finds objects, and judges them.
     factor : float
-        The U-Net's pixels per pixel of the plane along X.
+        Its pixels per pixel of the plane along X.
     """
     said = np.tile([0.0, log_odds(0.0)], (len(found.labels), 1))
     boxes = found.boxes.double().numpy()
@@ -87,11 +87,15 @@ def opinions_on(found: Detections, view: View, network: Network, factor: float) 
     sides, margins = ([max(1, ceil(length / each)) for each in factors] for length in (OWN_PX, MARGIN_PX))
     parts = list(tiles(view.shape, sides, margins))
     for done, part in enumerate(parts):
-        own = np.flatnonzero(_lie_in(y, part.write[0], view.shape[0]) & _lie_in(x, part.write[1], view.shape[1]))
-        if own.size:
-            there = found.chosen(own).moved(-part.read[0].start, -part.read[1].start)
+        is_near, is_own = (
+            _lie_in(y, across[0], view.shape[0]) & _lie_in(x, across[1], view.shape[1])
+            for across in (part.read, part.write)
+        )
+        if is_own.any():
+            there = found.chosen(np.flatnonzero(is_near)).moved(-part.read[0].start, -part.read[1].start)
             looking = _seen_there(there, view.cut(part.read), network, factor)
-            said[own] = yield from part_of(looking, done, 1, len(parts))
+            near = yield from part_of(looking, done, 1, len(parts))
+            said[is_own] = near[is_own[is_near]]
     return said
 
 
@@ -134,7 +138,16 @@ def compared(found: Detections, labels: np.ndarray, likely: np.ndarray) -> np.nd
         for boxes, masks in zip(found.boxes.split(AT_ONCE), found.masks.split(AT_ONCE), strict=True)
     ]
     overlaps, numbers = (np.concatenate(each) for each in zip(*said, strict=True))
-    return np.stack([overlaps, odds[numbers]], axis=1)
+    return np.stack([overlaps, odds[np.where(_overlap_most(overlaps, numbers), numbers, 0)]], axis=1)
+
+
+def _overlap_most(overlaps: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Say of each detection whether no other overlaps the same object more; of equal ones, the first does."""
+    order = np.lexsort((-overlaps, numbers))
+    is_first = np.append(True, np.diff(numbers[order]) != 0)
+    is_most = np.empty(len(order), bool)
+    is_most[order] = is_first
+    return is_most
 
 
 def _compared(

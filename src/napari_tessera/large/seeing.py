@@ -85,7 +85,7 @@ def find_scale(network: Network, view: View, how: Looking) -> Job[tuple[float, S
         return 1.0, None
 
     def look(window: View, factor: float) -> Job[Scores]:
-        return predicted(network, window, factor, Looking(tile_px=how.tile_px))
+        return predicted(network, window, factor, Looking())  # the scale is the same whatever the tiles
 
     def diameter(found: Sequence[Scores], factor: float) -> float | None:
         return seen_diameter(found, usual_px)

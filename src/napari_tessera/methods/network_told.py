@@ -77,7 +77,7 @@ def notes_on_second(entry: ModelEntry, network: Detector) -> tuple[str, ...]:
         return ()
     return (
         f"The model {entry.name!r} judges objects together with {said['model']!r}, but the file it was made with is "
-        "not among the models. It judged them alone, which is a little worse.",
+        "not among the models, or cannot judge. It judged them alone, which is a little worse.",
     )
 
 

@@ -100,11 +100,9 @@ class LeftOut:
 
 
 def accepted(found: Detections, how: Acceptance) -> tuple[Detections, LeftOut]:
-    """Keep the detections of sufficient score, and no more than the largest number; highest score first."""
+    """Keep the detections of sufficient score; highest score first."""
     strong, seen = (int((found.scores >= least).sum()) for least in (how.score, how.faintest))
-    kept = strong if how.most is None else min(strong, how.most)
-    left = LeftOut(unseen=found.left.proposals, faint=seen - strong, surplus=strong - kept)
-    return found.chosen(torch.arange(kept)), left
+    return found.chosen(torch.arange(strong)), LeftOut(unseen=found.left.proposals, faint=seen - strong)
 
 
 @dataclass(frozen=True)
@@ -151,13 +149,7 @@ def painted(
     if bool((is_blank | is_hidden).any()):
         found = found.chosen((~is_blank & ~is_hidden).nonzero()[:, 0])
         whole = _paint(found, shape, how, is_aligned)  # what the dropped ones held goes to others
-    overlaps = whole.lost_px > TRACE * whole.claimed_px
-    left = LeftOut(
-        hidden=int(is_hidden.sum()),
-        blank=int(is_blank.sum()),
-        overlapping=int(overlaps.sum()),
-        shared_px=int(whole.lost_px[overlaps].sum()),
-    )
+    left = LeftOut(hidden=int(is_hidden.sum()), blank=int(is_blank.sum()))
     arrays = (found.labels, found.scores, found.boxes, whole.claimed_px, whole.lost_px)
     return PaintedObjects(whole.labels.int().numpy(), *(each.numpy() for each in arrays)), left
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from napari_tessera import catalogue
-from napari_tessera.catalogue import ModelEntry
+from napari_tessera.io.model_file import read_header
 from napari_tessera.nn import device as devices
 from napari_tessera.nn.contrast import contrasts
 from napari_tessera.nn.detection_cost import COARSEST_STRIDE_PX, overlap_px, pixels_at_once
@@ -149,28 +149,13 @@ def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False
     """
     whole = Path(path).resolve()
     changed = whole.stat().st_mtime_ns if whole.exists() else 0
-    return _loaded(whole, changed, devices.choose(device), is_exact)
+    kind = devices.choose(device)
+    # Another U-Net may be there, or none, although the file is as before.
+    second = catalogue.second_of(read_header(whole))
+    return _loaded(whole, changed, kind, is_exact, second and load_network(second.path, kind, is_exact))
 
 
 @lru_cache(maxsize=3)
-def _loaded(path: Path, changed_ns: int, device: str, is_exact: bool) -> Detector:
+def _loaded(path: Path, changed_ns: int, device: str, is_exact: bool, second: Network | None) -> Detector:
     """Load a file as it was at one time; the time is there to tell its versions apart."""
-    net, header = load_mask_rcnn(path)
-    return Detector(net, header, device, is_exact, second_network(header, device, is_exact))
-
-
-def second_network(header: Mapping[str, Any], device: str, is_exact: bool = False) -> Network | None:
-    """Load the U-Net that a model's header names for a second opinion; None where it names none, or it is not here."""
-    entry = second_model(header)
-    return None if entry is None else load_network(entry.path, device, is_exact)
-
-
-def second_model(header: Mapping[str, Any]) -> ModelEntry | None:
-    """Find the U-Net that a model's header names, if it is here, the same file, and sees the same channels."""
-    said = header.get("second_opinion")
-    entry = catalogue.exactly(said["model"], said["sha256"]) if said else None
-    if entry is None or entry.kind != "unet" or entry.task != "objects" or entry.ndim != 2:
-        return None
-    knows = entry.diameter_px and entry.header.get("scoring") and "size" in entry.header["architecture"]["heads"]
-    is_alike = entry.header["architecture"]["channels"] == header["architecture"]["channels"]
-    return entry if knows and is_alike else None
+    return Detector(*load_mask_rcnn(path), device, is_exact, second)

@@ -20,7 +20,7 @@ from napari_tessera.nn.detection_heads import ProposalHead, RegionHeads
 from napari_tessera.nn.detection_losses import STRIDES, Criteria, draw_proposals, proposal_losses, region_losses
 from napari_tessera.nn.detection_settings import Architecture, Settings
 from napari_tessera.nn.detections import Detections, detect
-from napari_tessera.nn.image_batch import ImageBatch, image_batch, plane_shape
+from napari_tessera.nn.image_batch import ImageBatch, check_images, image_batch, plane_shape
 from napari_tessera.nn.mask_pasting import paste_masks
 from napari_tessera.nn.proposals import Proposals, limits, propose
 from napari_tessera.nn.pyramid import Backbone
@@ -78,6 +78,11 @@ class MaskRCNN(nn.Module):
         list of dict
             Per image, highest score first: ``boxes`` (N, 4) as x0, y0, x1, y1 in pixels of the image, ``labels`` (N,)
             from 1, ``scores`` (N,), and ``masks`` (N, 1, Y, X), the probability that a pixel belongs to the object.
+
+        Raises
+        ------
+        InputError
+            If something is no such tensor.
         """
         found = zip(self.detect(images), images, strict=True)
         return [
@@ -105,7 +110,15 @@ class MaskRCNN(nn.Module):
         -------
         list of Detections
             Boxes in pixels of the images as given.
+
+        Raises
+        ------
+        InputError
+            If something is no such tensor.
         """
+        check_images(images, self.architecture.channels)
+        if not len(images):
+            return []
         batch = image_batch(images, self.settings)
         levels = self.features(batch)
         found = []

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_tessera.errors import InputError
 from napari_tessera.nn.detection_settings import Settings
 
 STEP_PX = 32
@@ -39,8 +40,29 @@ class ImageBatch:
         return height / old_height, width / old_width
 
 
+def check_images(images: Sequence[Tensor], n_channels: int) -> None:
+    """Refuse what a detection network cannot look at.
+
+    Raises
+    ------
+    InputError
+    """
+    for number, image in enumerate(images):
+        if not isinstance(image, Tensor):
+            raise InputError(
+                f"Image {number} is a {type(image).__name__}, but a tensor is needed: torch.from_numpy(image).float()."
+            )
+        if image.ndim != 3 or image.shape[0] != n_channels or 0 in image.shape:
+            raise InputError(
+                f"Image {number} has shape {tuple(image.shape)}, but the network needs ({n_channels}, Y, X): channels "
+                "first, no batch axis, and at least one pixel."
+            )
+        if not image.is_floating_point():
+            raise InputError(f"Image {number} is of type {image.dtype}, but floats from 0 to 1 are needed.")
+
+
 def image_batch(images: Sequence[Tensor], settings: Settings) -> ImageBatch:
-    """Normalise, scale and pad images, each (C, Y, X)."""
+    """Normalise, scale and pad images, one or more, each (C, Y, X)."""
     scaled = [scale(normalise(image, settings), settings) for image in images]
     height, width = (max(image.shape[axis] for image in scaled) for axis in (-2, -1))
     shape = (height + -height % STEP_PX, width + -width % STEP_PX)

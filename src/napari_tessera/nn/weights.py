@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from napari_tessera.errors import ModelError
 from napari_tessera.io.architecture import VARIANCE, kind_of
-from napari_tessera.io.model_file import FORMAT, HEADER, check_header, read_weights
+from napari_tessera.io.header_fields import FORMAT, check_header
+from napari_tessera.io.model_file import HEADER, read_weights
 from napari_tessera.io.strict_json import without_nan
 from napari_tessera.io.tensor_file import DIGEST, LENGTH_BYTES, LONGEST_HEADER, digest_of, open_tensors
 from napari_tessera.io.together import write_whole

@@ -17,7 +17,7 @@ INTEGER_BITS = 16
 
 def is_wide(dtype: np.dtype) -> bool:
     """Say whether float32 may not hold the differences between values of a type."""
-    return dtype == np.float64 or (dtype.kind in "iu" and 8 * dtype.itemsize > INTEGER_BITS)
+    return dtype.newbyteorder("=") == np.float64 or (dtype.kind in "iu" and 8 * dtype.itemsize > INTEGER_BITS)
 
 
 def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:

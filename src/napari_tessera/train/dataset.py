@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_tessera.door import canonical_dtype
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.nn.intensity import Kind
@@ -99,7 +100,7 @@ def example_of(frame: Frame, kind: Kind, settings: Training) -> Example:
     except InputError as error:
         raise InputError(f"{frame.name}: {error}") from error
     make = object_example if settings.task == "objects" else class_example
-    image = frame.image.astype(np.float32) if frame.image.dtype == np.float16 else frame.image
+    image = frame.image.astype(canonical_dtype(frame.image.dtype), copy=False)
     return make(image, paint, frame.group, frame.name, kind=kind, anisotropy=frame.anisotropy)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from napari_tessera.door import canonical_dtype
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.nn.intensity import Levels
@@ -164,7 +165,7 @@ class Reader:
             image = read_window(painting.image, place, window)
             if not np.isfinite(image).all():
                 raise InputError(f"{painting.name} holds NaN or infinity. Replace them, or leave the image out.")
-            self.images[key] = image.astype(np.float32) if image.dtype == np.float16 else image
+            self.images[key] = image.astype(canonical_dtype(image.dtype), copy=False)
         return Example(
             self.images[key],
             labels,
