@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from napari_tessera.errors import OutOfMemory
 from napari_tessera.jobs import drive
 from napari_tessera.large.detecting import detect, tiles_over
+from napari_tessera.large.rescale import network_grid
 from napari_tessera.nn.detecting import Detector, load_detector
 from napari_tessera.nn.detection_cost import (
     SECONDS_PER_PLANE,
@@ -42,7 +43,7 @@ def reader(image):
 
 
 def found_in(network, image, factor=1.0, **settings):
-    return drive(detect(network, image.shape[1:], reader(image), factor, **settings))
+    return drive(detect(network, network_grid(image.shape[1:], factor), reader(image), **settings))
 
 
 def sorted_boxes(found):
@@ -129,14 +130,14 @@ class Slow(BrightDetector):
 def test_progress_comes_while_a_tile_is_computed_and_names_the_tile():
     steps = []
     image = squares((60, 150), 10)
-    drive(detect(Slow(), (60, 150), reader(image), tile_px=64), steps.append)
+    drive(detect(Slow(), network_grid((60, 150)), reader(image), tile_px=64), steps.append)
     assert len(steps) >= 8
     assert [step.fraction for step in steps] == sorted(step.fraction for step in steps)
     assert any(step.text == "Tile 2 of 2 on the processor" for step in steps)
 
 
 def test_closing_the_job_stops_it():
-    job = detect(Slow(), (60, 150), reader(squares((60, 150), 10)), tile_px=64)
+    job = detect(Slow(), network_grid((60, 150)), reader(squares((60, 150), 10)), tile_px=64)
     next(job)
     job.close()
     with pytest.raises(StopIteration):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.jobs import drive
+from napari_tessera.kernels.grid import Grid
 from napari_tessera.large.instances import Wanted, classes_of, components_of, decoding_of, make_output
 
 OBJECTS = {"task": "objects", "diameter_px": 4.0, "decoding": {"object_level": 0.6, "smoothing_px": 0.5}}
@@ -18,7 +19,8 @@ def square_scores(probability=0.9, side=10):
 
 
 def made(header, scores, shape=(10, 10), **wanted):
-    return drive(make_output(scores, header, Wanted(**wanted), shape))
+    size = scores["classes"].shape[1:]
+    return drive(make_output(scores, header, Wanted(**wanted), Grid.over(shape, size)))
 
 
 def class_scores():

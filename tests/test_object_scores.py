@@ -5,6 +5,7 @@ import pytest
 
 from napari_tessera.io.header_fields import EVIDENCE, is_scoring
 from napari_tessera.jobs import drive
+from napari_tessera.kernels.grid import Grid
 from napari_tessera.large.instances import Wanted, make_output
 from napari_tessera.large.object_scores import FEATURES, Scoring, measured, without_unlikely
 from napari_tessera.large.pixel_scores import PixelScores
@@ -117,7 +118,7 @@ def output(header, **wanted):
     classes = np.stack([1 - SAID.object * (LABELS > 0) * 2, SAID.object * (LABELS > 0) * 2, SAID.border])
     scores = {"classes": np.clip(classes, 0, 1), "distance": SAID.distance[None], "size": SAID.size[None]}
     whole = {"task": "objects", "diameter_px": 3.4, "decoding": {"smoothing_px": 0.0}} | header
-    return drive(make_output(scores, whole, Wanted(**wanted), LABELS.shape))
+    return drive(make_output(scores, whole, Wanted(**wanted), Grid.over(LABELS.shape, LABELS.shape)))
 
 
 def test_a_model_that_judges_objects_keeps_what_it_finds_likely():

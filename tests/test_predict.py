@@ -39,7 +39,7 @@ def reader(image):
 
 
 def scores_of(net, image, factor=1.0, **settings):
-    return drive(predict(net, image.shape[1:], reader(image), factor, **settings))
+    return drive(predict(net, network_grid(image.shape[1:], factor), reader(image), **settings))
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.6, 1.7])
@@ -87,7 +87,7 @@ def test_only_the_window_needed_is_read():
         asked.append([part.stop - part.start for part in window])
         return image[(slice(None), *window)]
 
-    drive(predict(network(), (400, 400), read, tile_px=64))
+    drive(predict(network(), network_grid((400, 400)), read, tile_px=64))
     assert np.max(asked) < 140
 
 
@@ -98,7 +98,7 @@ def test_windows_of_a_huge_image_that_is_shrunk_stay_modest():
         asked.append(np.prod([part.stop - part.start for part in window]))
         return np.broadcast_to(np.float32(0), (2, *(part.stop - part.start for part in window)))
 
-    assert drive(predict(network(), (9000, 4000), read, 0.02))["distance"].shape == (1, 180, 80)
+    assert drive(predict(network(), network_grid((9000, 4000), 0.02), read))["distance"].shape == (1, 180, 80)
     assert len(asked) > 2
     assert max(asked) < 10e6
 
@@ -146,7 +146,7 @@ class Slow(SmallMemory):
 
 def test_progress_comes_while_a_tile_is_computed_and_names_the_tile():
     steps = []
-    drive(predict(Slow(network(), 0), (60, 40), reader(noise(60, 40)), tile_px=32), steps.append)
+    drive(predict(Slow(network(), 0), network_grid((60, 40)), reader(noise(60, 40)), tile_px=32), steps.append)
     assert len(steps) >= 12
     assert [step.fraction for step in steps] == sorted(step.fraction for step in steps)
     assert steps[-1].text.startswith("Tile 4 of 4 on the processor")
@@ -174,7 +174,7 @@ def test_an_error_while_reading_reaches_the_caller():
         raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
-        drive(predict(network(), (50, 50), read))
+        drive(predict(network(), network_grid((50, 50)), read))
 
 
 def test_a_wrong_number_of_channels_is_named():
@@ -184,7 +184,7 @@ def test_a_wrong_number_of_channels_is_named():
 
 def test_closing_the_job_stops_it():
     slow = Slow(network(), 0)
-    job = predict(slow, (60, 40), reader(noise(60, 40)), tile_px=32)
+    job = predict(slow, network_grid((60, 40)), reader(noise(60, 40)), tile_px=32)
     next(job)
     job.close()
     with pytest.raises(StopIteration):
@@ -212,7 +212,7 @@ def test_windows_fit_together_as_cut_from_one_rescaled_image(factor):
 
 
 def test_resampling_to_half_the_size_averages():
-    weights, first = resampling((1, 3), 8, 4)
+    weights, first = resampling(np.array([2.5, 4.5]), 8, 2.0)
     assert first == 1
     assert weights.toarray().tolist() == [[0.125, 0.375, 0.375, 0.125, 0, 0], [0, 0, 0.125, 0.375, 0.375, 0.125]]
 

@@ -97,7 +97,6 @@ def test_pixels_that_are_far_apart_are_magnified_along_their_axis():
     volume = view_of(bright_square((4, 40, 40)), (3.0, 1.0, 1.0))
     assert volume.factors(2.0) == (6, 2, 2)
     assert volume.plane(1, 0).factors(2.0) == (6, 2)
-    assert volume.plane(2, 0).factors(2.0, along_x=1.0) == (6, 2)
 
 
 def scale_found(seen_at, others=()):

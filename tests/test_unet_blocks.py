@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ import napari_tessera as tessera
 from napari_tessera import api, samples
 from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.large import sight
+from napari_tessera.large.rescale import network_grid, read_window
 from napari_tessera.large.sight import Sight
-from napari_tessera.large.tiles import Tile
+from napari_tessera.large.tiles import tiles
 from napari_tessera.methods import unet_blocks
 from napari_tessera.methods.histogram import measure_block
 from napari_tessera.methods.image_levels import counted, percentiles, rounds
@@ -122,15 +125,38 @@ def test_magnified_blocks_are_cut_in_parts_with_the_same_labels(sized, nuclei, m
     options = {"model": sized, "diameter": 8, "blocks": 128}
     blocks = tessera.segment("unet", nuclei, **options).labels
     monkeypatch.setattr(sight, "LARGEST_PART_PX", {2: 30_000, 3: 30_000})
-    assert max(Sight((128, 128), (2.0, 2.0), 26, 2).parts((128, 128))) > 1
+    assert max(Sight(network_grid((128, 128), 2.0), 26, 2).parts((128, 128))) > 1
     assert agreement(blocks, tessera.segment("unet", nuclei, **options).labels) >= 0.99
 
 
-def test_blocks_are_read_from_where_the_network_begins_a_step():
-    tile = Tile((1,), (slice(40, 80),), (slice(30, 90),))
-    assert Sight((120,), (4 / 3,), 10, 4).aligned(tile).read == (slice(30, 90),)  # 30 · 4/3 = 40
-    assert Sight((120,), (1.0,), 10, 16).aligned(tile).read == (slice(16, 90),)
-    assert Sight((120,), (0.5,), 10, 2).aligned(tile).read == (slice(28, 90),)
+@pytest.mark.parametrize("factor", [0.37, 0.5, 1.0, 4 / 3, 2.6])
+@pytest.mark.parametrize("step", [1, 4, 16])
+def test_what_a_network_sees_of_a_block_is_what_it_sees_there_of_the_whole(factor, step):
+    image = np.random.default_rng(0).random((1, 120, 90), dtype=np.float32)
+    whole = network_grid((120, 90), factor)
+    seen = read_window(partial(cut, image), whole, [(0, side) for side in whole.size])
+    sight = Sight(whole, 10, step)
+    for tile in tiles((120, 90), (40, 50), sight.margins):
+        read, grid = sight.aligned(tile).read, sight.over(tile)
+        block = image[(slice(None), *read)]
+        of_block = read_window(partial(cut, block), grid, [(0, side) for side in grid.size])
+        first = [
+            round((along.start + origin) / scale)
+            for along, origin, scale in zip(read, grid.origin, whole.scale, strict=True)
+        ]
+        assert all(each % step == 0 for each in first)
+        there = tuple(slice(each, each + side) for each, side in zip(first, grid.size, strict=True))
+        np.testing.assert_allclose(of_block, seen[(slice(None), *there)], atol=1e-6)
+        for axis in (0, 1):
+            places = whole.own_places(axis)[read[axis]] - first[axis]
+            np.testing.assert_allclose(grid.own_places(axis), places, atol=1e-9)
+            inside = places[tile.inner[axis]]
+            assert inside.min() > -0.5 - 1e-9
+            assert inside.max() < grid.size[axis] - 0.5 + 1e-9
+
+
+def cut(image, window):
+    return image[(slice(None), *window)]
 
 
 def test_probabilities_in_blocks_are_refused_with_advice(bright, nuclei):

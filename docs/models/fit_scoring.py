@@ -99,19 +99,19 @@ def view_of(image):
 def seen_by_unet(network, image):
     """Return the features of all objects that are found, and their labels."""
     view = view_of(image)
-    scores, _ = drive(see(network, view, Looking()))
+    scores, scale = drive(see(network, view, Looking()))
+    grid = view.laid(scale)
     said, how = pixel_scores(scores), decoding_of(network.header)
     labels = drive(find_objects(said, how))
-    factor = np.sqrt(labels.size / np.prod(view.shape))
-    features = drive(measured(labels, said, usual_size(network.header["diameter_px"], 2), factor))
-    return features, drive(outlined(labels, said.object, how.object_level, view.shape))
+    features = drive(measured(labels, said, usual_size(network.header["diameter_px"], 2), np.sqrt(grid.share)))
+    return features, drive(outlined(labels, said.object, how.object_level, grid))
 
 
 def seen_by_mask_rcnn(second, network, image):
     """Return the features of all detections that become objects, with those by a U-Net if given, and their labels."""
     view = view_of(image)
     factor, _ = drive(find_scale(network, view, Searching(), Acceptance.of(network.header)))
-    found = drive(detect(network, view.shape, view.read, factor, lowest_score=LOWEST))
+    found = drive(detect(network, view.laid(factor), view.read, lowest_score=LOWEST))
     by_number = replace(found, labels=torch.arange(len(found.labels)))
     all_of_them = Acceptance.of(network.header, score=0)
     labels, rows, _ = drive(objects_of(by_number, view.shape, all_of_them, network.settings.is_aligned, 0))

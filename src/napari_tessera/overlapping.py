@@ -42,6 +42,8 @@ class BlockPlan:
         Into how many parts a block of these sides is cut along each axis, where it would take too much memory at once.
     aligned : callable (Tile) -> Tile, optional
         Widens what a tile of the image reads, where not every pixel is a good one to begin or end at.
+    told : callable (Tile) -> dict, optional
+        What else `label` is told of a tile.
     is_threaded : bool
         Whether a block keeps all processors busy by itself, so that one at a time is enough.
     smallest_px : int
@@ -56,6 +58,7 @@ class BlockPlan:
     reach: tuple[int, ...]
     parts: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
     aligned: Callable[[Any], Any] | None = None
+    told: Callable[[Any], Mapping[str, Any]] | None = None
     is_threaded: bool = False
     smallest_px: int = 0
     notes: tuple[str, ...] = ()

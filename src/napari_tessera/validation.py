@@ -111,7 +111,7 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     known = Searching(known_diameter(example))
     factor, _ = yield from part_of(find_scale(network, view, known, usual), 0, 5, 10)
     lowest = lowest_score(network.header, LEAST_SCORES[0])
-    seen = yield from part_of(detect(network, view.shape, view.read, factor, lowest_score=lowest), 5, 3, 10)
+    seen = yield from part_of(detect(network, view.laid(factor), view.read, lowest_score=lowest), 5, 3, 10)
     likely = yield from part_of(judged(network, view, seen, factor), 8, 1, 10)
     labels = []
     for least in LEAST_SCORES:

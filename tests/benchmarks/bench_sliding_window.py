@@ -24,6 +24,7 @@ import napari_tessera
 from napari_tessera.jobs import drive
 from napari_tessera.large.instances import Wanted, objects_of
 from napari_tessera.large.predict import predict
+from napari_tessera.large.rescale import network_grid
 from napari_tessera.metrics import evaluate
 from napari_tessera.nn.cost import estimate, operations_per_pixel
 from napari_tessera.nn.forward import Network
@@ -73,7 +74,7 @@ def tiled_by_monai(net: UNet, channels: np.ndarray, roi: int, batch: int) -> Sco
 
 def tiled_by_us(network: Network, channels: np.ndarray) -> Scores:
     """Predict with `predict`."""
-    return drive(predict(network, channels.shape[1:], lambda window: channels[(slice(None), *window)]))
+    return drive(predict(network, network_grid(channels.shape[1:]), lambda window: channels[(slice(None), *window)]))
 
 
 def in_turns(runs: Mapping[str, Callable[[], Scores]], repeats: int) -> tuple[dict[str, Scores], dict[str, float]]:
@@ -127,7 +128,9 @@ def main() -> None:
     net, header = load_unet(options.model)
     print(f"{options.size}×{options.size}, {options.threads} threads, {options.model.stem}:")
     scores = compare(net, header, channels, options)
-    labels = {name: drive(objects_of(each, header, Wanted(), image.shape)) for name, each in scores.items()}
+    labels = {
+        name: drive(objects_of(each, header, Wanted(), network_grid(image.shape))) for name, each in scores.items()
+    }
     for name in ("ours", "ours, float32"):
         same = evaluate(labels["MONAI"], labels[name])["ap"]
         print(f"  labels of {name} against MONAI's {labels['MONAI'].max()}: AP@0.5 {same['0.50']:.4f}", flush=True)

@@ -53,8 +53,8 @@ def labels_of(network: Network | Detector, image: np.ndarray, tile_px: int) -> n
     if isinstance(network, Detector):
         searching = Searching(tile_px=tile_px, factor=1.0)
         return drive(find_objects(network, view, searching, Acceptance.of(network.header)))[0]
-    scores = drive(predict(network, view.shape, view.read, tile_px=tile_px))
-    return drive(objects_of(scores, network.header, Wanted(), view.shape))
+    scores = drive(predict(network, view.laid(1.0), view.read, tile_px=tile_px))
+    return drive(objects_of(scores, network.header, Wanted(), view.laid(1.0)))
 
 
 def main() -> None:

@@ -1,10 +1,8 @@
-"""Bring what a network says from its own grid to the image's: scores between pixels, labels with smooth outlines.
-
-Pixel i of one grid lies at (i + 0.5) · (n / m) − 0.5 of the other, where the sides have m and n pixels.
-"""
+"""Bring what a network says from its own grid to the image's: scores between pixels, labels with smooth outlines."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numba
@@ -12,6 +10,7 @@ import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job
+from napari_tessera.kernels.grid import Grid
 from napari_tessera.kernels.markers import offsets_within
 
 SEARCH_PX = 2.0
@@ -34,19 +33,24 @@ class Places(NamedTuple):
     share: np.ndarray
 
 
-def places(wanted: int, given: int) -> Places:
-    """Place `wanted` pixels along an axis of `given` pixels."""
-    exact = np.clip((np.arange(wanted) + 0.5) * (given / wanted) - 0.5, 0, given - 1)
+def places(exact: np.ndarray, given: int) -> Places:
+    """Place pixels along an axis of `given` pixels; those beyond its ends are brought there."""
+    exact = np.clip(exact, 0, given - 1)
     low = exact.astype(np.int64)
     return Places(low, np.minimum(low + 1, given - 1), (exact - low).astype(np.float32))
 
 
-def interpolated(scores: np.ndarray, shape: tuple[int, ...]) -> Job[np.ndarray]:
-    """Interpolate float32 scores, (Y, X) or (Z, Y, X), linearly to `shape`."""
-    if scores.shape == shape:
+def on_image(scores: np.ndarray, grid: Grid) -> Job[np.ndarray]:
+    """Interpolate float32 scores from a network's grid, (Y, X) or (Z, Y, X), linearly to the image's pixels."""
+    if grid.is_image:
         return scores
-    volume = _as_volume(scores)
-    along_z, along_y, along_x = _axes(shape, scores.shape)
+    return (yield from interpolated(scores, [grid.own_places(axis) for axis in range(scores.ndim)]))
+
+
+def interpolated(scores: np.ndarray, at: Sequence[np.ndarray]) -> Job[np.ndarray]:
+    """Interpolate float32 scores, (Y, X) or (Z, Y, X), linearly at places along each axis, in pixels of the scores."""
+    volume, shape = _as_volume(scores), tuple(map(len, at))
+    along_z, along_y, along_x = _axes(at, scores.shape)
     result = np.empty(_shape_3d(shape), np.float32)
 
     def interpolate(rows: slice) -> None:
@@ -56,30 +60,29 @@ def interpolated(scores: np.ndarray, shape: tuple[int, ...]) -> Job[np.ndarray]:
     return result.reshape(shape)
 
 
-def outlined(labels: np.ndarray, scores: np.ndarray, level: float, shape: tuple[int, ...]) -> Job[np.ndarray]:
-    """Bring labels to `shape`, with the outline where the interpolated score crosses `level`.
+def outlined(labels: np.ndarray, scores: np.ndarray, level: float, grid: Grid) -> Job[np.ndarray]:
+    """Bring labels to the image's pixels, with the outline where the interpolated score crosses `level`.
 
     Parameters
     ----------
     labels : array of int
-        (Y, X) or (Z, Y, X); 0 is background.
+        On the network's grid, (Y, X) or (Z, Y, X); 0 is background.
     scores : float32 array
         Of the shape of `labels`.
     level : float
-    shape : tuple of int
-        Of the image.
+    grid : Grid
 
     Returns
     -------
     array of the dtype of `labels`
         A pixel of a score above `level` gets the nearest label within `SEARCH_PX`, the others get 0.
     """
-    if labels.shape == shape:
+    if grid.is_image:
         return labels
     found, likely, cut_at = _as_volume(labels), _as_volume(scores), np.float32(level)
-    along_z, along_y, along_x = _axes(shape, labels.shape)
+    along_z, along_y, along_x = _axes([grid.own_places(axis) for axis in range(labels.ndim)], labels.shape)
     offsets = np.concatenate([np.zeros((1, 3), np.int64), offsets_within(SEARCH_PX, labels.ndim, None)])
-    result = np.zeros(_shape_3d(shape), labels.dtype)
+    result = np.zeros(_shape_3d(grid.shape), labels.dtype)
 
     def outline(rows: slice) -> None:
         _outline_rows(
@@ -87,7 +90,7 @@ def outlined(labels: np.ndarray, scores: np.ndarray, level: float, shape: tuple[
         )  # fmt: skip
 
     yield from in_threads(outline, bands(result.shape[0] * result.shape[1], result.shape[2]), "Outlining")
-    return result.reshape(shape)
+    return result.reshape(grid.shape)
 
 
 def _shape_3d(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -99,8 +102,9 @@ def _as_volume(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(_shape_3d(array.shape))
 
 
-def _axes(wanted: tuple[int, ...], given: tuple[int, ...]) -> tuple[Places, Places, Places]:
-    z, y, x = (places(m, n) for m, n in zip(_shape_3d(wanted), _shape_3d(given), strict=True))
+def _axes(at: Sequence[np.ndarray], given: tuple[int, ...]) -> tuple[Places, Places, Places]:
+    everywhere = [np.zeros(1)] * (3 - len(at)) + list(at)
+    z, y, x = (places(exact, side) for exact, side in zip(everywhere, _shape_3d(given), strict=True))
     return z, y, x
 
 

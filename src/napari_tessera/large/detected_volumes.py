@@ -124,8 +124,7 @@ def find_scale(
 
 def _detected(network: Detector, view: View, factor: float, how: Searching, lowest_score: float) -> Job[Detections]:
     """Detect what is in a plane; where detections are judged, what is no more than noise is left out."""
-    factors = view.factors(factor)
-    looking = detect(network, view.shape, view.read, factors, lowest_score=lowest_score, tile_px=how.tile_px)
+    looking = detect(network, view.laid(factor), view.read, lowest_score=lowest_score, tile_px=how.tile_px)
     found = yield from part_of(looking, 0, 19, 20)
     if not network.header.get("scoring"):
         return found

@@ -18,8 +18,9 @@ import numpy as np
 from napari_tessera.bands import in_background
 from napari_tessera.errors import OutOfMemory
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.grid import Grid
 from napari_tessera.large.predict import MOST_READ_PX, reader_and_worker, waited_for
-from napari_tessera.large.rescale import Grid, Read, network_grid, read_window
+from napari_tessera.large.rescale import Read, read_window
 from napari_tessera.nn.joined_detections import Tile, join, join_marked
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ SMALLEST_TILE_PX = 64
 
 def detect(
     network: Detector,
-    shape: Sequence[int],
+    grid: Grid,
     read: Read,
-    factor: float | Sequence[float] = 1.0,
     *,
     lowest_score: float = 0.0,
     tile_px: int | None = None,
@@ -44,13 +44,11 @@ def detect(
     Parameters
     ----------
     network : Detector
-    shape : (Y, X)
-        Of the image.
+    grid : Grid
+        The network's pixels over the image.
     read : callable
         Gives the network's channels of a window of the image, float32 (C, Y, X); it is called from one other thread,
         for one window at a time.
-    factor : float, or one per axis
-        Network pixels per image pixel.
     lowest_score : float
         Detections below it are left out.
     tile_px : int, optional
@@ -73,7 +71,6 @@ def detect(
     -----
     Closing the job returns at once; a tile that is being computed is finished in the background and forgotten.
     """
-    grid = network_grid(shape, factor)
     side = largest_tile(network, grid) if tile_px is None else min(tile_px, max(grid.size))
     while True:
         try:
@@ -84,8 +81,7 @@ def detect(
                 raise
         gc.collect()  # the error's traceback may hold what the tile had taken
         side = max(SMALLEST_TILE_PX, side // 2)
-    down, right = (length / size for length, size in zip(grid.shape, grid.size, strict=True))
-    return found.scaled(down, right)
+    return found.scaled(*grid.scale).moved(*grid.origin)
 
 
 def _detect_and_join(network: Detector, grid: Grid, read: Read, side: int, lowest_score: float) -> Job[Detections]:

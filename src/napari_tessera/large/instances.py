@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from math import prod, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
 
 from napari_tessera.bands import Piece, in_background, in_threads, pieces
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.grid import Grid
 from napari_tessera.kernels.numbering import numbered
-from napari_tessera.kernels.resampling import interpolated, outlined
+from napari_tessera.kernels.resampling import on_image, outlined
 from napari_tessera.labels import connected_components
 from napari_tessera.large.object_scores import Scoring
 from napari_tessera.large.objects import Decoding, find_objects, usual_size
@@ -40,7 +41,7 @@ class Wanted:
     min_size: int | None = None
 
 
-def make_output(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape: tuple[int, ...]) -> Job[np.ndarray]:
+def make_output(scores: Scores, header: Mapping[str, Any], wanted: Wanted, grid: Grid) -> Job[np.ndarray]:
     """Turn scores into what is wanted, on the image's grid.
 
     Parameters
@@ -50,17 +51,16 @@ def make_output(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape
     header : mapping
         Of the model file.
     wanted : Wanted
-    shape : tuple of int
-        Of the image, without channels.
+    grid : Grid
 
     Returns
     -------
     array
-        Labels of `shape`; for probabilities float32 (K, *shape), one image per class but the background.
+        Labels of the image's shape; for probabilities float32 (K, *shape), one image per class but the background.
     """
     if header["task"] == "objects" and wanted.output == "objects":
-        return (yield from objects_of(scores, header, wanted, shape))
-    probabilities = yield from part_of(probabilities_of(scores, header, shape), 0, 1, 2)
+        return (yield from objects_of(scores, header, wanted, grid))
+    probabilities = yield from part_of(probabilities_of(scores, header, grid), 0, 1, 2)
     if wanted.output == "probabilities":
         return probabilities
     level = _own_level(header) if wanted.level is None else wanted.level
@@ -70,31 +70,30 @@ def make_output(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape
     return (yield from part_of(components_of(classes, wanted.min_size or 0), 1.5, 0.5, 2))
 
 
-def objects_of(scores: Scores, header: Mapping[str, Any], wanted: Wanted, shape: tuple[int, ...]) -> Job[np.ndarray]:
+def objects_of(scores: Scores, header: Mapping[str, Any], wanted: Wanted, grid: Grid) -> Job[np.ndarray]:
     """Decode objects on the network's grid, and bring them to the image's."""
     how = decoding_of(header, wanted.level)
     said = pixel_scores(scores)
     usual_px = usual_size(header.get("diameter_px") or 0, said.object.ndim)
-    is_same_grid = said.object.shape == shape
-    scoring = scoring_of(header, usual_px, said, shape) if wanted.min_size is None else None
+    scoring = scoring_of(header, usual_px, said, grid) if wanted.min_size is None else None
     if wanted.min_size is None and scoring is None:
         smallest_px, small_px = how.smallest_share * usual_px, how.small_share * usual_px
     else:
-        smallest_px, small_px = (wanted.min_size or 0) if is_same_grid else 0, 0.0  # counted on the image's grid
+        smallest_px, small_px = (wanted.min_size or 0) if grid.is_image else 0, 0.0  # counted on the image's grid
     objects = said.object
     labels = yield from part_of(find_objects(said, how, smallest_px, small_px, scoring), 0, 8, 10)
-    if is_same_grid:
+    if grid.is_image:
         return labels
-    labels = yield from part_of(outlined(labels, objects, how.object_level, shape), 8, 1, 10)
+    labels = yield from part_of(outlined(labels, objects, how.object_level, grid), 8, 1, 10)
     numbers = np.arange(int(labels.max(initial=0)) + 1)
     return (yield from part_of(numbered(labels, numbers, wanted.min_size or 0), 9, 1, 10))
 
 
-def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, shape: tuple[int, ...]) -> Scoring | None:
+def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, grid: Grid) -> Scoring | None:
     """Read from a model's header how likely objects are ones; None where it does not or cannot say, as in volumes."""
-    if len(shape) != 2 or said.size is None or not usual_px:
+    if len(grid.shape) != 2 or said.size is None or not usual_px:
         return None
-    return Scoring.of(header, usual_px, sqrt(said.object.size / prod(shape)))
+    return Scoring.of(header, usual_px, sqrt(grid.share))
 
 
 def decoding_of(header: Mapping[str, Any], level: float | None = None) -> Decoding:
@@ -114,7 +113,7 @@ def pixel_scores(scores: Scores) -> PixelScores:
     return PixelScores(objects, border, distance, size)
 
 
-def probabilities_of(scores: Scores, header: Mapping[str, Any], shape: tuple[int, ...]) -> Job[np.ndarray]:
+def probabilities_of(scores: Scores, header: Mapping[str, Any], grid: Grid) -> Job[np.ndarray]:
     """Return the probability of each class but the background, float32 (K, *shape).
 
     A network for objects says "background", "object" and "border between objects"; the latter two are one class.
@@ -122,9 +121,9 @@ def probabilities_of(scores: Scores, header: Mapping[str, Any], shape: tuple[int
     classes = scores.pop("classes")
     scores.clear()
     said = [np.subtract(1, classes[0], out=classes[0])] if header["task"] == "objects" else classes[1:]
-    result = np.empty((len(said), *shape), np.float32)
+    result = np.empty((len(said), *grid.shape), np.float32)
     for number, each in enumerate(said):
-        result[number] = yield from part_of(interpolated(each, shape), number, 1, len(said))
+        result[number] = yield from part_of(on_image(each, grid), number, 1, len(said))
     return result
 
 

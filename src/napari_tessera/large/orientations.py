@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.grid import Grid
 from napari_tessera.kernels.resampling import interpolated
 from napari_tessera.large.predict import predict
-from napari_tessera.large.rescale import network_grid
 from napari_tessera.large.seeing import Looking, Scores
 from napari_tessera.large.view import View
 
@@ -39,32 +39,31 @@ def see_three_ways(network: Network, view: View, factor: float, how: Looking) ->
     dict of str to float32 array (K, Z', Y', X')
         On a grid whose voxels have equal sides.
     """
-    size = network_grid(view.shape, view.factors(factor)).size
+    grid = view.laid(factor)
     total: Scores = {}
     for axis in AXES:
-        job = _add_planes(network, view, axis, factor, how, size, total)
+        job = _add_planes(network, view, grid, axis, how, total)
         yield from part_of(job, axis, 1, len(AXES))
     return total
 
 
-def _add_planes(
-    network: Network, view: View, axis: int, factor: float, how: Looking, size: tuple[int, ...], total: Scores
-) -> Job[None]:
-    """Add a third of what is said of the planes across `axis`."""
-    depth = view.shape[axis]
-    count = min(depth, size[axis])
-    shown = np.round((np.arange(count) + 0.5) * (depth / count) - 0.5).astype(int)
+def _add_planes(network: Network, view: View, grid: Grid, axis: int, how: Looking, total: Scores) -> Job[None]:
+    """Add a third of what is said of the planes across `axis`: those of the grid, or of the image if it has fewer."""
+    depth, count = view.shape[axis], min(view.shape[axis], grid.size[axis])
+    wanted, shown = grid.image_places(axis), np.arange(depth)
+    if count < depth:
+        wanted, shown = np.arange(count), np.round(wanted).astype(int).clip(0, depth - 1)
     found: Scores = {}
     for done, index in enumerate(shown.tolist()):
         plane = view.plane(axis, index)
-        factors = plane.factors(factor, view.spacing[-1])
-        job = predict(network, plane.shape, plane.read, factors, tile_px=how.tile_px, averaging=how.averaging)
-        scores = yield from part_of(job, done, 0.9, len(shown))
+        seeing = predict(network, grid.across(axis), plane.read, tile_px=how.tile_px, averaging=how.averaging)
+        scores = yield from part_of(seeing, done, 0.9, count)
         for name in set(AVERAGED) & set(scores):
             empty = np.empty((len(scores[name]), count, *scores[name].shape[1:]), np.float32)
             found.setdefault(name, empty)[:, done] = scores[name]
     for name, values in found.items():
-        whole = total.setdefault(name, np.zeros((len(values), *size), np.float32))
+        whole = total.setdefault(name, np.zeros((len(values), *grid.size), np.float32))
         for number, each in enumerate(values):
             turned = np.moveaxis(whole[number], axis, 0)  # a view
-            turned += (yield from interpolated(each, turned.shape)) / np.float32(len(AXES))
+            at = [wanted, *map(np.arange, turned.shape[1:])]
+            turned += (yield from interpolated(each, at)) / np.float32(len(AXES))

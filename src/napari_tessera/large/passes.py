@@ -106,7 +106,8 @@ def label_overlapping(
     output, shape = frame.output, frame.shape
 
     def label(block: np.ndarray, tile: Tile) -> Job[tuple[Piece | None, Table, tuple[str, ...]]]:
-        found = Found.of((yield from plan.label(block, **extra(tile))))
+        told = plan.told(tile) if plan.told else {}
+        found = Found.of((yield from plan.label(block, **extra(tile), **told)))
         output[tile.write] = found.labels[tile.inner]
         piece = joining.describe_piece(found.labels, tile, shape, with_faces=True) if is_joined else None
         return piece, found.table, found.notes

@@ -17,7 +17,8 @@ import numpy as np
 
 from napari_tessera.errors import OutOfMemory
 from napari_tessera.jobs import Job, Progress
-from napari_tessera.large.rescale import Grid, Read, network_grid, read_window
+from napari_tessera.kernels.grid import Grid
+from napari_tessera.large.rescale import Read, read_window
 from napari_tessera.nn.windows import SMALLEST_SIDE_PX, Span, largest_side, spans
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ Done = TypeVar("Done")
 
 def predict(
     network: Network,
-    shape: Sequence[int],
+    grid: Grid,
     read: Read,
-    factor: float | Sequence[float] = 1.0,
     *,
     tile_px: int | None = None,
     averaging: bool = False,
@@ -50,13 +50,11 @@ def predict(
     Parameters
     ----------
     network : Network
-    shape : sequence of int
-        ([Z,] Y, X) of the image, as many axes as the network has.
+    grid : Grid
+        The network's pixels over the image, along as many axes as the network has.
     read : callable
         Gives the network's channels of a window of the image, float32 (C, [Z,] Y, X); it is called from one other
         thread, for one window at a time.
-    factor : float, or one per axis
-        Network pixels per image pixel.
     tile_px : int, optional
         Side of what a window decides, in network pixels; by default as large as time and memory allow. After an
         out-of-memory error it is halved.
@@ -68,7 +66,7 @@ def predict(
     Returns
     -------
     dict of str to float32 array (K, [Z,] Y', X')
-        Scores by head, on the network's grid: max(1, round(side·factor)) pixels along each axis.
+        Scores by head, on the network's grid.
 
     Raises
     ------
@@ -81,7 +79,7 @@ def predict(
     -----
     Closing the job returns at once; a window that is being computed is finished in the background and forgotten.
     """
-    grid, step = network_grid(shape, factor), network.step
+    step = network.step
     halo = -(-(network.halo_px if halo_px is None else halo_px) // step) * step
     at_once = int(min(network.pixels_at_once(), MOST_READ_PX * grid.share))
     # A tile larger than the image is no larger than the image: halving it must make a difference.

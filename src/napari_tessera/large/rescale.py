@@ -1,48 +1,29 @@
 """Read any window of an image on the network's grid: rescaled, and mirrored beyond the edge.
 
-Pixel i of the grid lies at image coordinate (i + 0.5)·(side/size) − 0.5 along each axis, wherever the window begins, so
-that windows read apart fit together as if they had been cut from one rescaled image.
+Where a pixel of the grid lies in the image does not depend on where the window begins, so that windows read apart fit
+together as if they had been cut from one rescaled image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 from scipy import sparse
+
+from napari_tessera.kernels.grid import Grid
 
 Read = Callable[[tuple[slice, ...]], np.ndarray]
 """From a window of the image to its float32 channels (C, [Z,] Y, X)."""
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The network's grid over an image.
+def network_grid(shape: Sequence[int], factor: float | Sequence[float] = 1.0) -> Grid:
+    """Lay a grid of `factor` network pixels per image pixel (one number, or one per axis) over an image.
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the image, without channels.
-    size : tuple of int
-        Of the grid: pixels of the network along each axis.
+    It has max(1, round(side·factor)) pixels along each axis.
     """
-
-    shape: tuple[int, ...]
-    size: tuple[int, ...]
-
-    @property
-    def share(self) -> float:
-        """Pixels of the grid for each pixel of the image."""
-        return prod(self.size) / prod(self.shape)
-
-
-def network_grid(shape: Sequence[int], factor: float | Sequence[float]) -> Grid:
-    """Lay a grid of `factor` network pixels per image pixel (one number, or one per axis) over an image."""
     factors = np.broadcast_to(factor, len(shape))
-    size = (max(1, round(side * each)) for side, each in zip(shape, factors.tolist(), strict=True))
-    return Grid(tuple(shape), tuple(size))
+    return Grid.over(shape, [max(1, round(side * each)) for side, each in zip(shape, factors.tolist(), strict=True)])
 
 
 def read_window(read: Read, grid: Grid, window: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -62,7 +43,10 @@ def read_window(read: Read, grid: Grid, window: Sequence[tuple[int, int]]) -> np
     """
     wanted = [mirrored(np.arange(*part), size) for part, size in zip(window, grid.size, strict=True)]
     inside = [(int(index.min()), int(index.max()) + 1) for index in wanted]
-    weights = [resampling(*each) for each in zip(inside, grid.shape, grid.size, strict=True)]
+    weights = [
+        resampling(grid.image_places(axis)[slice(*part)], grid.shape[axis], grid.scale[axis])
+        for axis, part in enumerate(inside)
+    ]
     image = read(tuple(slice(first, first + matrix.shape[1]) for matrix, first in weights))
     for axis, (matrix, _) in enumerate(weights, start=1):
         image = _along(image, matrix, axis)
@@ -84,10 +68,19 @@ def mirrored(index: np.ndarray, size: int) -> np.ndarray:
     return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
 
 
-def resampling(part: tuple[int, int], side: int, size: int) -> tuple[sparse.csr_array, int]:
-    """Weights that give pixels `part` of the grid from pixels of the image along one axis.
+def resampling(centre: np.ndarray, side: int, scale: float) -> tuple[sparse.csr_array, int]:
+    """Weights that give pixels of the grid from pixels of the image along one axis.
 
     Bilinear: a tent as wide as a pixel of the image or of the grid, whichever is larger (so that shrinking averages).
+
+    Parameters
+    ----------
+    centre : (N,) array
+        Where pixels of the grid lie, in pixels of the image.
+    side : int
+        Of the image.
+    scale : float
+        Width of a pixel of the grid, in pixels of the image.
 
     Returns
     -------
@@ -96,9 +89,7 @@ def resampling(part: tuple[int, int], side: int, size: int) -> tuple[sparse.csr_
     int
         First pixel of the image that is needed.
     """
-    scale = side / size
     reach = max(scale, 1.0)
-    centre = (np.arange(*part) + 0.5) * scale - 0.5
     taps = np.floor(centre - reach).astype(int)[:, None] + np.arange(int(2 * reach) + 3)
     weight = np.maximum(1 - np.abs(taps - centre[:, None]) / reach, 0)
     weight[(taps < 0) | (taps >= side)] = 0

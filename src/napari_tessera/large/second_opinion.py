@@ -13,12 +13,13 @@ import numpy as np
 
 from napari_tessera.bands import in_background
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.grid import Grid
 from napari_tessera.large.detection_scores import features_of, log_odds, rescored
 from napari_tessera.large.instances import decoding_of, pixel_scores, scoring_of
 from napari_tessera.large.object_scores import measured
 from napari_tessera.large.objects import find_objects, usual_size
+from napari_tessera.large.predict import predict
 from napari_tessera.large.regression import Regression
-from napari_tessera.large.seeing import Looking, predicted
 from napari_tessera.large.tiles import tiles
 from napari_tessera.large.view import View
 from napari_tessera.nn.contrast import MASK_LEVEL
@@ -83,17 +84,17 @@ def opinions_on(found: Detections, view: View, network: Network, factor: float) 
     said = np.tile([0.0, log_odds(0.0)], (len(found.labels), 1))
     boxes = found.boxes.double().numpy()
     x, y = ((boxes[:, axis] + boxes[:, 2 + axis]) / 2 for axis in (0, 1))
-    factors = view.factors(factor)
-    sides, margins = ([max(1, ceil(length / each)) for each in factors] for length in (OWN_PX, MARGIN_PX))
+    whole = view.laid(factor)
+    sides, margins = ([max(1, ceil(length * each)) for each in whole.scale] for length in (OWN_PX, MARGIN_PX))
     parts = list(tiles(view.shape, sides, margins))
     for done, part in enumerate(parts):
+        read, grid = whole.cut(part.read, (network.step,) * view.ndim)
         is_near, is_own = (
-            _lie_in(y, across[0], view.shape[0]) & _lie_in(x, across[1], view.shape[1])
-            for across in (part.read, part.write)
+            _lie_in(y, across[0], view.shape[0]) & _lie_in(x, across[1], view.shape[1]) for across in (read, part.write)
         )
         if is_own.any():
-            there = found.chosen(np.flatnonzero(is_near)).moved(-part.read[0].start, -part.read[1].start)
-            looking = _seen_there(there, view.cut(part.read), network, factor)
+            there = found.chosen(np.flatnonzero(is_near)).moved(*(-along.start for along in read))
+            looking = _seen_there(there, view.cut(read), network, grid)
             near = yield from part_of(looking, done, 1, len(parts))
             said[is_own] = near[is_own[is_near]]
     return said
@@ -104,18 +105,18 @@ def _lie_in(places: np.ndarray, part: slice, length: int) -> np.ndarray:
     return (places >= part.start) & (places < part.stop)
 
 
-def _seen_there(found: Detections, view: View, network: Network, factor: float) -> Job[np.ndarray]:
+def _seen_there(found: Detections, view: View, network: Network, grid: Grid) -> Job[np.ndarray]:
     """Find the U-Net's objects, all of them, and compare the detections with them."""
-    scores = yield from part_of(predicted(network, view, factor, Looking()), 0, 16, 20)
+    scores = yield from part_of(predict(network, grid, view.read), 0, 16, 20)
     said = pixel_scores(scores)
     labels = yield from part_of(find_objects(said, decoding_of(network.header)), 16, 2, 20)
-    scoring = scoring_of(network.header, usual_size(network.header["diameter_px"], 2), said, view.shape)
+    scoring = scoring_of(network.header, usual_size(network.header["diameter_px"], 2), said, grid)
     if scoring is None:
         raise ValueError("the second network does not judge objects")
     features = yield from part_of(measured(labels, said, scoring.usual_px, scoring.factor), 18, 1, 20)
     likely = scoring.regression.probabilities(features)
-    down, right = (side / length for side, length in zip(labels.shape, view.shape, strict=True))
-    comparing = partial(compared, found.scaled(down, right), labels, likely)
+    on_grid = found.moved(*(-begin for begin in grid.origin)).scaled(*(1 / each for each in grid.scale))
+    comparing = partial(compared, on_grid, labels, likely)
     return (yield from part_of(in_background(comparing, "Comparing"), 19, 1, 20))
 
 

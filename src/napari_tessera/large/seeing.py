@@ -63,9 +63,8 @@ def seen_at(factor: float, seen: Scores | None, network: Network, view: View, ho
 
 
 def predicted(network: Network, view: View, factor: float, how: Looking) -> Job[Scores]:
-    """Predict at a given scale along X; pixels of the network's grid are as far apart along all axes."""
-    factors = view.factors(factor)
-    return predict(network, view.shape, view.read, factors, tile_px=how.tile_px, averaging=how.averaging)
+    """Predict at a given scale along X."""
+    return predict(network, view.laid(factor), view.read, tile_px=how.tile_px, averaging=how.averaging)
 
 
 def find_scale(network: Network, view: View, how: Looking) -> Job[tuple[float, Scores | None]]:

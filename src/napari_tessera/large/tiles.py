@@ -55,11 +55,15 @@ def tiles(
     rows = [_cuts(*along) for along in zip(shape, size, parts or (1,) * len(shape), strict=True)]
     for place in itertools.product(*(range(len(cuts)) for cuts in rows)):
         write = tuple(cuts[index] for cuts, index in zip(rows, place, strict=True))
-        read = tuple(
-            slice(max(0, part.start - margin), min(length, part.stop + margin))
-            for part, margin, length in zip(write, halo, shape, strict=True)
-        )
-        yield Tile(place, write, read)
+        yield Tile(place, write, widened(write, halo, shape))
+
+
+def widened(part: Slices, halo: Sequence[int], shape: Sequence[int]) -> Slices:
+    """Return a part of an image with `halo` pixels around it, as far as the image goes."""
+    return tuple(
+        slice(max(0, along.start - margin), min(length, along.stop + margin))
+        for along, margin, length in zip(part, halo, shape, strict=True)
+    )
 
 
 def _cuts(length: int, size: int, parts: int) -> list[slice]:

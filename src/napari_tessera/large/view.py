@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_tessera.large.tiles import Slices
+from napari_tessera.kernels.grid import Grid, Slices
+from napari_tessera.large.rescale import network_grid
 from napari_tessera.nn.intensity import Levels, network_channels
 from napari_tessera.overlapping import Stored
 
@@ -25,12 +26,15 @@ class View:
         Whether the last axis holds channels.
     spacing : tuple of float
         Size of a pixel along each axis; only ratios matter.
+    grid : Grid or None
+        The network's pixels, where they are given: those of the whole image, of which this is a part.
     """
 
     image: np.ndarray | Stored
     levels: Levels
     has_channels: bool
     spacing: tuple[float, ...]
+    grid: Grid | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,21 +52,27 @@ class View:
 
     def cut(self, window: Slices) -> View:
         """Return a part of the image, with the levels of the whole."""
-        return replace(self, image=self.image[window])
+        return replace(self, image=self.image[window], grid=None)
+
+    def laid(self, factor: float) -> Grid:
+        """Return the network's grid: the one that is given, or one of `factor` network pixels per image pixel along X.
+
+        Pixels of the network are as far apart along all axes.
+        """
+        return self.grid or network_grid(self.shape, self.factors(factor))
 
     def plane(self, axis: int, index: int) -> View:
         """Return one plane of a volume, across `axis`."""
         spacing = tuple(size for other, size in enumerate(self.spacing) if other != axis)
-        return replace(self, image=self.image[(slice(None),) * axis + (index,)], spacing=spacing)
+        grid = self.grid and self.grid.across(axis)
+        return replace(self, image=self.image[(slice(None),) * axis + (index,)], spacing=spacing, grid=grid)
 
-    def factors(self, factor: float, along_x: float | None = None) -> tuple[float, ...]:
+    def factors(self, factor: float) -> tuple[float, ...]:
         """Return the network pixels per image pixel along each axis, so that they are as far apart along all.
 
         Parameters
         ----------
         factor : float
-            Along X.
-        along_x : float, optional
-            Size of a pixel along X, where X is not the last axis.
+            Along X, the last axis.
         """
-        return tuple(factor * size / (along_x or self.spacing[-1]) for size in self.spacing)
+        return tuple(factor * size / self.spacing[-1] for size in self.spacing)

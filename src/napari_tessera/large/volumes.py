@@ -52,10 +52,10 @@ def segment_at(
     """Make what is wanted at a scale, and from what was seen at it, both as `find_scale` says."""
     if network.ndim == view.ndim:
         scores = yield from part_of(seen_at(factor, seen, network, view, how), 0, 7, 10)
-        return (yield from part_of(make_output(scores, network.header, wanted, view.shape), 7, 3, 10))
+        return (yield from part_of(make_output(scores, network.header, wanted, view.laid(factor)), 7, 3, 10))
     if stacking.is_three_ways:
         scores = yield from part_of(see_three_ways(network, view, factor, how), 1, 7, 10)
-        return (yield from part_of(make_output(scores, network.header, wanted, view.shape), 8, 2, 10))
+        return (yield from part_of(make_output(scores, network.header, wanted, view.laid(factor)), 8, 2, 10))
     planes = yield from part_of(_plane_by_plane(network, view, factor, how, wanted), 1, 8, 10)
     if wanted.output != "objects":
         return planes
@@ -69,7 +69,7 @@ def _plane_by_plane(network: Network, view: View, factor: float, how: Looking, w
     for z in range(view.shape[0]):
         plane = view.plane(0, z)
         scores = yield from part_of(predicted(network, plane, factor, how), z, 0.8, view.shape[0])
-        making = make_output(scores, network.header, in_plane, plane.shape)
+        making = make_output(scores, network.header, in_plane, plane.laid(factor))
         made = yield from part_of(making, z + 0.8, 0.2, view.shape[0])
         if z == 0:
             result = np.empty((*made.shape[:-2], view.shape[0], *made.shape[-2:]), made.dtype)

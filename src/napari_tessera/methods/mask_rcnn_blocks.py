@@ -26,6 +26,7 @@ from napari_tessera.result import Found
 from napari_tessera.two_pass import Settings
 
 if TYPE_CHECKING:
+    from napari_tessera.kernels.grid import Grid
     from napari_tessera.nn.intensity import Levels
 
 LARGEST_WHOLE_PX = 16e6
@@ -70,14 +71,14 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     searching = Searching(settings["diameter"], settings["tile"])
     factor, _ = yield from part_of(find_scale(network, view, searching, which), 1, 3, 4)
     sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
-    fixed = {**settings, "spacing": sight.factors}
+    fixed = {**settings, "spacing": tuple(1 / scale for scale in sight.grid.scale)}
     label = partial(label_block, entry=entry, levels=view.levels, **fixed)
     chosen = chosen_diameter(entry, factor, settings["diameter"])
     notes = (*notes_on_stored(view, image, settings), *notes_on_second(entry, network))
     return plan_of(label, sight, settings["min_size"], notes, chosen)
 
 
-def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[Found]:
+def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: Grid, **settings: Any) -> Job[Found]:
     """Find the objects of one block, as a part of the image that has these levels, at the scale of the whole."""
     from napari_tessera.large.detected_volumes import Searching, find_objects
     from napari_tessera.large.view import View
@@ -88,6 +89,6 @@ def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **setti
     network = yield from part_of(loaded_detector(entry, settings["device"]), 0, 1, 20)
     which = Acceptance.of(entry.header, settings["score"])
     how = Searching(tile_px=settings["tile"], least_overlap=settings["overlap"], factor=factors[-1])
-    finding = find_objects(network, View(shown, levels, has_channels, factors), how, which)
+    finding = find_objects(network, View(shown, levels, has_channels, factors, grid), how, which)
     labels, rows, left = yield from part_of(finding, 1, 19, 20)
     return Found(labels, table_of(rows, entry.classes), notes_on_blocks(left, which))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from napari_tessera.result import Chosen
 from napari_tessera.two_pass import Settings
 
 if TYPE_CHECKING:
+    from napari_tessera.kernels.grid import Grid
     from napari_tessera.large.sight import Sight
     from napari_tessera.large.view import View
     from napari_tessera.nn.intensity import Levels
@@ -73,12 +74,17 @@ def view_of(entry: ModelEntry, image: Stored, levels: Levels, settings: Settings
 
 def sight_over(view: View, factor: float, beyond_px: float, step: int, is_plane_by_plane: bool) -> Sight:
     """Say how far around its blocks a network must see, on the grid of the whole image."""
-    from napari_tessera.large.rescale import network_grid
+    from napari_tessera.kernels.grid import Grid
     from napari_tessera.large.sight import Sight
 
-    grid = network_grid(view.shape, view.factors(factor))
-    factors = tuple(size / side for size, side in zip(grid.size, grid.shape, strict=True))
-    return Sight(view.shape, factors, beyond_px, step, is_plane_by_plane)
+    grid = view.laid(factor)
+    if is_plane_by_plane:
+        grid = Grid.over(grid.shape, (grid.shape[0], *grid.size[1:]))
+    return Sight(grid, beyond_px, step, is_plane_by_plane)
+
+
+def _told(sight: Sight, tile: Any) -> dict[str, Grid]:
+    return {"grid": sight.over(tile)}
 
 
 def plan_of(
@@ -90,6 +96,7 @@ def plan_of(
         reach=sight.margins,
         parts=sight.parts,
         aligned=sight.aligned,
+        told=partial(_told, sight),
         is_threaded=True,
         smallest_px=smallest_px,
         notes=notes,

@@ -23,6 +23,7 @@ from napari_tessera.overlapping import BlockPlan, Overlapping, Stored
 from napari_tessera.two_pass import Settings
 
 if TYPE_CHECKING:
+    from napari_tessera.kernels.grid import Grid
     from napari_tessera.nn.intensity import Levels
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
@@ -66,7 +67,8 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     is_plane_by_plane = network.ndim < view.ndim and settings["volume"] == "planes"
     sight = sight_over(view, factor, beyond_px, network.step, is_plane_by_plane)
     # Pixel size and diameter that give each block the very scale that the whole image's grid has.
-    fixed = {**settings, "spacing": sight.factors, "diameter": usual_px and usual_px / sight.factors[-1]}
+    factors = tuple(1 / scale for scale in sight.grid.scale)
+    fixed = {**settings, "spacing": factors, "diameter": usual_px and usual_px / factors[-1]}
     label = partial(label_block, entry=entry, levels=view.levels, **fixed)
     chosen = chosen_diameter(entry, factor, settings["diameter"])
     on_volume = notes_on_volume(entry, view, settings["volume"], settings["output"])
@@ -74,7 +76,9 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     return plan_of(label, sight, settings["min_size"] or 0, notes, chosen)
 
 
-def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **settings: Any) -> Job[np.ndarray]:
+def label_block(
+    block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: Grid, **settings: Any
+) -> Job[np.ndarray]:
     """Segment one block as a part of the image that has these levels; small objects stay until blocks are joined."""
     from napari_tessera.large.instances import Wanted
     from napari_tessera.large.seeing import Looking
@@ -87,5 +91,6 @@ def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, **setti
     looking = Looking(settings["diameter"], settings["averaging"], settings["tile"])
     wanted = Wanted(settings["output"], settings["level"], None if settings["min_size"] is None else 0)
     stacking = Stacking(settings["volume"] == "orientations", settings["overlap"])
-    segmenting = segment(network, View(shown, levels, has_channels, settings["spacing"]), looking, wanted, stacking)
+    view = View(shown, levels, has_channels, settings["spacing"], grid)
+    segmenting = segment(network, view, looking, wanted, stacking)
     return (yield from part_of(segmenting, 1, 19, 20))
