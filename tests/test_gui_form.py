@@ -102,6 +102,16 @@ def test_optional_number_is_none_until_auto_is_switched_off(field):
     assert level.value == 500
 
 
+def test_a_number_that_is_found_automatically_is_not_shown(field):
+    level = field("level")
+    level.show_intensities(0, 1000)
+    assert level.spin_box.native.text().strip() == ""
+    level.automatic.value = False
+    assert level.spin_box.native.text().startswith("500")
+    level.value = level.parameter.range.low if np.isfinite(level.parameter.range.low) else 0
+    assert level.spin_box.native.text().strip() != ""
+
+
 def test_switching_auto_on_again_gives_none(field):
     level = field("level")
     level.automatic.value = False

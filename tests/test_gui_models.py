@@ -154,6 +154,14 @@ def test_diameter_starts_from_that_of_the_model(models_folder, open_widget):
     assert form.values["diameter"] == 8
 
 
+@pytest.mark.parametrize(("title", "setting", "start"), [("U-Net", "level", 0.56), ("Mask R-CNN", "score", 0.4)])
+def test_what_is_left_to_the_model_starts_from_what_it_takes(open_widget, title, setting, start):
+    form = open_widget(title).form
+    assert form.values[setting] is None
+    form.fields[setting].automatic.value = False
+    assert form.values[setting] == start
+
+
 def test_form_opens_with_the_shipped_models_where_the_own_folder_cannot_be_read(tmp_path, monkeypatch, qtbot):
     folder = tmp_path / "models"
     folder.write_bytes(b"a file where a folder should be")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from magicgui.widgets.bases import ValueWidget
@@ -50,9 +50,9 @@ class Field:
         self.widget.changed.connect(lambda *_: callback())
 
     @property
-    def diameter_px(self) -> float | None:
-        """Usual diameter of objects, where the setting implies one."""
-        return None
+    def starts(self) -> Mapping[str, float]:
+        """Where other settings, by name, start when "auto" is switched off, if this one implies it."""
+        return {}
 
     def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
         """Call `callback` with the error when something that the field does fails; most fields do nothing that can."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,6 @@ from napari_tessera.spec import Parameter
 SETTINGS_SHOWN_FIRST = 6
 """So many settings are shown at once; the rest wait under "More settings"."""
 RARELY_CHANGED = ("connectivity", "seed", "tile", "device")
-DIAMETER = "diameter"
 OF_VOLUMES = ("volume", "overlap")
 """Settings without effect on a plane."""
 
@@ -94,12 +94,12 @@ class Form:
                 field.below.setVisible(is_shown)
 
     def _follow_model(self) -> None:
-        """Let the diameter start from the one that the chosen model knows, of several the first that matters."""
+        """Let settings start from what the chosen model takes by itself, of several the first that matters."""
         values = self.values
-        known = [field.diameter_px for field in self.fields.values() if field.parameter.matters(values)]
-        diameter_px = next((each for each in known if each is not None), None)
-        if diameter_px is not None and DIAMETER in self.fields:
-            self.fields[DIAMETER].start_from(diameter_px)
+        known = [field.starts for field in self.fields.values() if field.parameter.matters(values)]
+        for name, start in ChainMap(*map(dict, known)).items():
+            if name in self.fields:
+                self.fields[name].start_from(start)
 
     def _add(self, parameter: Parameter, rows: Rows) -> None:
         field = make_field(parameter)

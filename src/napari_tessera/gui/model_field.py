@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 IMPORT, NO_MODEL = "Import a model file …", ""
 FILES = "Models of Tessera (*.safetensors)"
+DECODED = {"score": "score", "least_score": "score", "level": "object_level"}
+"""Settings that are left to the model unless given, and what its header calls them."""
 
 
 class ModelField(Field):
@@ -66,10 +68,14 @@ class ModelField(Field):
         self.widget.changed.emit(name)
 
     @property
-    def diameter_px(self) -> float | None:
-        """Diameter at which the chosen model works."""
+    def starts(self) -> Mapping[str, float]:
+        """Diameter at which the chosen model works, and the least score or probability that it takes."""
         entry = self.entries.get(self._chosen)
-        return None if entry is None else entry.diameter_px
+        if entry is None or entry.error:
+            return {}
+        decoding = entry.header["decoding"]
+        own = {name: decoding.get(of_model) for name, of_model in DECODED.items()}
+        return {name: start for name, start in (own | {"diameter": entry.diameter_px}).items() if start is not None}
 
     def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
         """Call `callback` with the error if a file cannot be imported."""

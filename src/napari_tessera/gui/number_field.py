@@ -18,6 +18,8 @@ from napari_tessera.spec import Parameter
 LARGEST = 1e12
 """Spin boxes need an end where the declaration gives none."""
 MOST_DECIMALS = 12
+BLANK = " "
+"""What a box shows while its number is found automatically: any number there would look like the one that is found."""
 FIRST_COUNT = 100
 """Where a number of objects without an end starts."""
 
@@ -115,7 +117,9 @@ class Number(Field):
             self.spin_box.min = max(low * self._pixel, -LARGEST)
             self.spin_box.max = min(high * self._pixel, LARGEST)
             self._set_step()
-            self.spin_box.value = number * self._pixel
+            is_automatic = self._number is None
+            self.spin_box.native.setSpecialValueText(BLANK if is_automatic else "")  # shown at the lowest value
+            self.spin_box.value = self.spin_box.min if is_automatic else number * self._pixel
         if self.automatic is not None:
             with self.automatic.changed.blocked():
                 self.automatic.value = self._number is None
