@@ -151,6 +151,13 @@ def test_a_note_for_each_reason_says_how_many_and_what_to_do():
     assert "1 object that seemed likely was not looked at" in unseen
 
 
+def test_notes_on_a_volume_say_that_planes_were_counted():
+    assert notes_on(LeftOut(surplus=3), Acceptance(most=10), is_volume=True)[1].startswith(
+        "Objects were counted in each"
+    )
+    assert notes_on(LeftOut(), HALF, is_volume=True) == ()
+
+
 def test_notes_on_blocks_give_no_numbers_so_that_each_is_told_once():
     first, second = (notes_on_blocks(LeftOut(faint=n, hidden=n, overlapping=n, unseen=n), HALF) for n in (2, 9))
     assert first == second

@@ -10,7 +10,7 @@ import pytest
 import torch
 from coco_model import coco_shapes, drawn_weights
 
-from napari_tessera.errors import FileError, InputError
+from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.nn import coco_weights
 from napari_tessera.nn.anchors import cell_anchors, grid_anchors
 from napari_tessera.nn.boxes import decode, encode
@@ -140,6 +140,27 @@ def test_no_images_give_no_results():
 def test_what_is_no_image_is_refused(image, words):
     with pytest.raises(InputError, match=f"Image 1 .*{words}"):
         small_model().eval()([torch.zeros(1, 32, 32), image])
+
+
+def test_a_list_of_images_is_needed():
+    with pytest.raises(InputError, match="A list of images is needed"):
+        small_model().eval()(None)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "settings", "words"),
+    [
+        (-1, {}, "`num_classes` must be a whole number"), (2.5, {}, "`num_classes` must be"), (None, {}, "must be"),
+        (10**9, {}, "`num_classes` must be"), (1, {}, "the background counts, too"),
+        (2, {"bogus": 1}, "has 'bogus', which is unknown"), (2, {"min_size": -5}, "`min_size` in `settings` cannot"),
+        (2, {"image_std": [0, 0, 0]}, "`image_std` in `settings`"), (2, {"image_mean": [0, 0]}, "one number for each"),
+        (2, {"box_score_thresh": 2}, "`box_score_thresh` in"), (2, {"box_nms_thresh": math.nan}, "`box_nms_thresh` in"),
+        (2, {"box_detections_per_img": 10.5}, "`box_detections_per_img` in"), (2, {"channels": 0}, "`channels` must"),
+    ],
+)  # fmt: skip
+def test_a_network_that_cannot_be_is_refused_before_it_is_built(num_classes, settings, words):
+    with pytest.raises(ParameterError, match=words):
+        mask_rcnn_resnet50_fpn(num_classes, **settings)
 
 
 def test_weights_for_colours_fit_a_network_for_one_channel():

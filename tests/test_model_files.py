@@ -159,6 +159,8 @@ def test_missing_field_is_named(path, sound, name):
         ("diameter_px", 1e9), ("decoding", []), ("training", "long"), ("licence", 0), ("cite", None),
         ("diameter_px", 1e-9), ("decoding", {"object_level": 1.1}), ("decoding", {"most_hidden": -0.1}),
         ("decoding", {"mask_level": "high"}), ("decoding", {"smoothing_px": 1e6}), ("decoding", {"prominence": 1e300}),
+        ("decoding", {"prominence": 2}), ("decoding", {"border_cost": -1}), ("normalisation", {"kind": "x"}),
+        ("normalisation", {"low_percent": 1}), ("normalisation", {"count": 0}), ("normalisation", {"gamma": 2}),
         ("scoring", []), ("scoring", {"least": 0.5}),
     ],
 )  # fmt: skip

@@ -10,7 +10,7 @@ from tiny_models import BrightDetector, save_bright
 
 import napari_tessera as tessera
 from napari_tessera import catalogue
-from napari_tessera.errors import ModelError
+from napari_tessera.errors import InputError, ModelError
 from napari_tessera.forecast import estimate, second_look
 from napari_tessera.io.header_fields import EVIDENCE, OPINIONS, check_second_opinion
 from napari_tessera.jobs import drive
@@ -278,6 +278,36 @@ def test_a_record_says_which_second_network_there_was_and_a_replay_needs_the_sam
         tessera.run(both, image)
     del both["model"]["second"]
     assert is_judged_alone(tessera.run(both, image))
+
+
+def test_the_second_network_is_known_by_its_file_whatever_its_name(tmp_path, importable):
+    model = model_asking(tmp_path / "asking.safetensors", importable)
+    image = np.zeros((64, 64), np.uint8)
+    catalogue.import_model(importable, "other name")
+    made = tessera.segment("mask_rcnn", image, model=model, diameter=20.0)
+    assert not is_judged_alone(made)
+    assert made.provenance["model"]["second"]["name"] == "other name"
+    catalogue.remove_model("other name")
+    catalogue.import_model(importable)
+    tessera.run(made.provenance, image)
+
+
+@pytest.mark.parametrize("second", [{}, [1], "second", {"name": "second", "sha256": "0" * 64}])
+def test_a_record_of_another_second_network_is_called_damaged(tmp_path, importable, second):
+    catalogue.import_model(importable)
+    model = model_asking(tmp_path / "asking.safetensors", importable)
+    image = np.zeros((64, 64), np.uint8)
+    made = tessera.segment("mask_rcnn", image, model=model, diameter=20.0).provenance
+    made["model"]["second"] = second
+    with pytest.raises(InputError, match="The recipe is damaged: its `second`"):
+        tessera.run(made, image)
+
+
+def test_a_second_network_that_is_there_but_cannot_judge_is_told(tmp_path, unet_path):
+    model = model_asking(tmp_path / "asking.safetensors", unet_path, model=unet_path.stem)
+    catalogue.import_model(unet_path)
+    result = tessera.segment("mask_rcnn", np.zeros((64, 64), np.uint8), model=model, diameter=20.0)
+    assert any("cannot: it sees other channels or sizes" in note for note in result.notes)
 
 
 def test_a_model_that_asks_nobody_has_no_second_network_in_its_record():

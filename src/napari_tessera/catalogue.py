@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ __all__ = [
     "shipped_folder",
     "shipped_models",
     "user_folder",
+    "with_sha256",
 ]
 
 FOLDER_VARIABLE = "TESSERA_MODELS"
@@ -89,17 +91,23 @@ def second_of(header: Mapping[str, Any]) -> ModelEntry | None:
         another size.
     """
     said = header.get("second_opinion")
-    try:
-        entry = find(said["model"]) if said else None
-        if said is None or entry is None or entry.sha256() != said["sha256"]:
-            return None
-    except (ModelError, ParameterError):
-        return None
-    if entry.kind != "unet" or entry.task != "objects" or entry.ndim != 2:
+    entry = said and with_sha256(said["sha256"], said["model"])
+    if not entry or entry.kind != "unet" or entry.task != "objects" or entry.ndim != 2:
         return None
     judges = entry.header.get("scoring") and "size" in entry.header["architecture"]["heads"]
     is_alike = entry.header["architecture"]["channels"] == header["architecture"]["channels"]
     return entry if judges and is_alike and entry.diameter_px == header["diameter_px"] else None
+
+
+def with_sha256(sha256: str, name: str) -> ModelEntry | None:
+    """Find the model whose file has this SHA-256, most likely by this name; None if there is none."""
+    with suppress(ParameterError, ModelError):
+        entry = find(name)
+        if entry.sha256() == sha256:
+            return entry
+    with suppress(ModelError):
+        return next((entry for entry in models() if not entry.error and entry.sha256() == sha256), None)
+    return None
 
 
 def import_model(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> ModelEntry:

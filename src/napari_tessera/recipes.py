@@ -106,9 +106,9 @@ def _name_now(asked: str, recorded: Mapping[str, Any]) -> str:
     with suppress(ParameterError, ModelError):
         if catalogue.find(asked).sha256() == sha256:
             return asked
-    for entry in catalogue.models():
-        if not entry.error and entry.sha256() == sha256:
-            return entry.name
+    entry = catalogue.with_sha256(sha256, asked)
+    if entry is not None:
+        return entry.name
     raise ModelError(
         f"The recipe was made with the model {recorded.get('name')!r} (SHA-256 {sha256[:12]}…), which is not here; "
         f'{asked!r} is another file now, or none. Import the original file, or take the entry "model" out of the '
@@ -121,12 +121,21 @@ def _check_second(name: str, recorded: Mapping[str, Any]) -> None:
 
     Raises
     ------
+    InputError
+        If the record says what cannot be.
     ModelError
     """
-    said = catalogue.find(name).header.get("second_opinion")
+    header = catalogue.find(name).header
+    said = header.get("second_opinion")
     if "second" not in recorded or not said:
         return
-    was, is_now = bool(recorded["second"]), catalogue.second_of(catalogue.find(name).header) is not None
+    second = recorded["second"]
+    if second is not None and (not isinstance(second, dict) or second.get("sha256") != said["sha256"]):
+        raise InputError(
+            f"The recipe is damaged: its `second` is {second!r:.80}, but the model {recorded.get('name')!r} is made "
+            f"for the second opinion of a file with SHA-256 {said['sha256'][:12]}…. Take the original record."
+        )
+    was, is_now = second is not None, catalogue.second_of(header) is not None
     if was != is_now:
         there, otherwise = ("with", "Import its original file") if was else ("without", "Remove it from the models")
         raise ModelError(

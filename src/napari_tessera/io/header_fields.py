@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from napari_tessera.io.architecture import check_architecture, kind_of
+from napari_tessera.io.tensor_names import MOST_CHANNELS, is_count
 
 FORMAT = 1
 TASKS = ("objects", "classes")
@@ -15,8 +16,18 @@ SMALLEST_DIAMETER_PX, LARGEST_DIAMETER_PX = 1, 5000
 LARGEST_SMOOTHING_PX = 100
 LARGEST_NUMBER = 1e9
 SMALLEST_SPREAD = 1e-9
-SHARES = ("score", "mask_level", "most_hidden", "object_level")
+SHARES = (
+    "score", "mask_level", "most_hidden", "object_level", "heart_level", "prominence", "smallest_share", "small_share",
+    "sure_level",
+)  # fmt: skip
 """Numbers of the decoding that are probabilities or shares."""
+NORMALISATION: Mapping[str, tuple[Any, ...]] = {
+    "kind": ("colours", "channels"),
+    "low_percent": (0.5,),
+    "high_percent": (99.8,),
+    "bright colours": ("brightest",),
+}
+"""What a header can say of how images become channels, beside their `count`; see `nn.intensity.normalisation`."""
 SHA256 = re.compile("[0-9a-f]{64}")
 EVIDENCE = {"unet": 16, "mask_rcnn": 4}
 """How much is measured of an object to judge whether it is one, by the kind of network; see `large.object_scores` and
@@ -50,6 +61,8 @@ def check_heads(task: str, classes: list[str], heads: Mapping[str, int]) -> None
     needed = ("classes", "distance") if task == "objects" else ("classes",)
     if missing := [name for name in needed if name not in heads]:
         raise ValueError(f"a network that finds {task} needs the output `{missing[0]}`, which this one has not")
+    if len(classes) < 2:
+        raise ValueError("it names no class but the background")
     if task == "classes" and len(classes) != heads["classes"]:
         raise ValueError(f"it names {len(classes)} classes, but its network tells {heads['classes']} apart")
 
@@ -125,6 +138,16 @@ def is_decoding(value: Any) -> bool:
         and are_all_numbers(list(value.values()), len(value))
         and all(0 <= value.get(name, 0) <= 1 for name in SHARES)
         and 0 <= value.get("smoothing_px", 0) <= LARGEST_SMOOTHING_PX
+        and value.get("border_cost", 0) >= 0
+    )
+
+
+def is_normalisation(value: Any) -> bool:
+    """Say whether this is how this Tessera makes channels of an image."""
+    return (
+        isinstance(value, dict)
+        and is_count(value.get("count", 1), MOST_CHANNELS)
+        and all(name == "count" or said in NORMALISATION.get(name, ()) for name, said in value.items())
     )
 
 
@@ -139,9 +162,8 @@ def is_scoring(value: Any, kind: str) -> bool:
         return True
     return (
         isinstance(value, dict)
-        and all(type(value.get(name)) in (int, float) for name in LIMITS[kind])
+        and all(type(value.get(name)) in (int, float) and 0 <= value[name] <= 1 for name in LIMITS[kind])
         and value.get("small_share", 1) > 0
-        and 0 <= value.get("lowest", 0) <= 1
         and is_regression(value, EVIDENCE[kind])
     )
 
@@ -179,7 +201,7 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "architecture": (is_object, "a JSON object"),
     "classes": (are_lines, "a list of names"),
     "channels": (are_lines, "a list of names"),
-    "normalisation": (is_object, "a JSON object"),
+    "normalisation": (is_normalisation, "one that this Tessera knows; a newer one may know it"),
     "diameter_px": (is_diameter, f"null or a number from {SMALLEST_DIAMETER_PX} to {LARGEST_DIAMETER_PX}"),
     "decoding": (is_decoding, f"a JSON object of numbers; {', '.join(SHARES)} from 0 to 1"),
     "training": (is_object, "a JSON object"),

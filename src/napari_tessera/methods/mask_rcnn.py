@@ -64,8 +64,8 @@ def mask_rcnn(
         Least score of an object, 0 to 1: lower finds more objects, and more that are none. Empty means the model's own,
         chosen on its validation images.
     most : int, optional
-        Largest number of objects in an image, in a volume in each plane: those of the highest scores are kept. Empty
-        means no limit.
+        Largest number of objects in an image, in a volume in each plane before the planes are linked: those of the
+        highest scores are kept. Empty means no limit.
     min_size : int
         Objects of fewer pixels are dropped, in 3-D of fewer voxels; 0 keeps all.
     overlap : float
@@ -155,4 +155,4 @@ def mask_rcnn(
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
     told = (*notes_on_channels(view, n_channels, channel), *notes_on_second(entry, network))
     chosen = chosen_diameter(entry, factor, diameter)
-    return Found(labels, table_of(rows, entry.classes), (*told, *notes_on(left, which)), chosen=chosen)
+    return Found(labels, table_of(rows, entry.classes), (*told, *notes_on(left, which, view.ndim == 3)), chosen=chosen)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from napari_tessera.large.found_objects import Rows
     from napari_tessera.nn.detected_objects import Acceptance, LeftOut
 
+OF_PLANES = "Objects were counted in each plane, before planes were linked."
+
 
 def table_of(rows: Rows, classes: Sequence[str]) -> Table:
     """Make the table of the objects 1…N: class by name, score, box, and which share of the mask is hidden.
@@ -35,8 +37,10 @@ def table_of(rows: Rows, classes: Sequence[str]) -> Table:
     }
 
 
-def notes_on(left: LeftOut, which: Acceptance) -> tuple[str, ...]:
+def notes_on(left: LeftOut, which: Acceptance, is_volume: bool = False) -> tuple[str, ...]:
     """Say in plain sentences what was left out and why, and how much objects overlap; nothing where nothing was.
+
+    In a volume, an object counts in each of its planes.
 
     Examples
     --------
@@ -58,7 +62,8 @@ def notes_on(left: LeftOut, which: Acceptance) -> tuple[str, ...]:
         f"{_objects(left.unseen)} that seemed likely {_were(left.unseen)} not looked at: there are too many in one "
         "tile. A smaller `tile` finds more of them.": left.unseen,
     }
-    return tuple(sentence for sentence, count in said.items() if count)
+    sentences = tuple(sentence for sentence, count in said.items() if count)
+    return (*sentences, OF_PLANES) if sentences and is_volume else sentences
 
 
 def notes_on_blocks(left: LeftOut, which: Acceptance) -> tuple[str, ...]:

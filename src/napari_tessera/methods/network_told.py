@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_tessera import catalogue
 from napari_tessera.bands import middle
 from napari_tessera.catalogue import ModelEntry
 from napari_tessera.overlapping import Stored
@@ -75,9 +76,11 @@ def notes_on_second(entry: ModelEntry, network: Detector) -> tuple[str, ...]:
     said = entry.header.get("second_opinion")
     if not said or network.second is not None:
         return ()
+    is_there = catalogue.with_sha256(said["sha256"], said["model"]) is not None
+    why = "cannot: it sees other channels or sizes, or judges nothing" if is_there else "is not among the models"
     return (
-        f"The model {entry.name!r} judges objects together with {said['model']!r}, but the file it was made with is "
-        "not among the models, or cannot judge. It judged them alone, which is a little worse.",
+        f"The model {entry.name!r} judges objects together with {said['model']!r}, but the file it was made with "
+        f"(SHA-256 {said['sha256'][:12]}…) {why}. It judged them alone, which is a little worse.",
     )
 
 

@@ -47,6 +47,8 @@ def check_images(images: Sequence[Tensor], n_channels: int) -> None:
     ------
     InputError
     """
+    if not isinstance(images, Sequence | Tensor):
+        raise InputError(f"A list of images is needed, each a tensor (C, Y, X), not a {type(images).__name__}.")
     for number, image in enumerate(images):
         if not isinstance(image, Tensor):
             raise InputError(

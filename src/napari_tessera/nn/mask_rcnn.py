@@ -7,9 +7,12 @@ He et al. 2017, doi:10.1109/ICCV.2017.322
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from napari_tessera.errors import ParameterError
+from napari_tessera.io.architecture import check_architecture
 from napari_tessera.nn.anchors import sides_for
 from napari_tessera.nn.coco_classes import COCO_CLASSES
 from napari_tessera.nn.coco_weights import read_coco_weights
@@ -43,6 +46,8 @@ def mask_rcnn_resnet50_fpn(
 
     Raises
     ------
+    ParameterError
+        If there is no such setting, or it cannot have this value.
     FileError
         If the weights cannot be had.
 
@@ -60,7 +65,16 @@ def mask_rcnn_resnet50_fpn(
     """
     if channels != 3:
         settings = as_they_are(channels) | settings
-    model = MaskRCNN(Architecture(num_classes, channels, epsilon=epsilon, settings=settings))
+    architecture = Architecture(num_classes, channels, epsilon=epsilon, settings=settings)
+    try:
+        if num_classes == 1:
+            raise ValueError("`num_classes` is 1, but the background counts, too: give 2 for one class of objects")
+        check_architecture({"kind": "mask_rcnn", **asdict(architecture), "widths": list(architecture.widths)})
+    except ValueError as error:
+        raise ParameterError(
+            f"mask_rcnn_resnet50_fpn: {error}. See `detection_settings.Settings`.", "settings"
+        ) from None
+    model = MaskRCNN(architecture)
     if weights is not None:
         model.load_state_dict(read_coco_weights(None if weights == "coco" else weights))
     return model.eval()
