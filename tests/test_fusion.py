@@ -170,3 +170,10 @@ def test_without_scores_the_smallest_takes_its_pixels_first():
 def test_numbers_of_stuff_may_have_gaps(largest):
     ground = np.where(GROUND == 2, largest, GROUND)
     assert fused(stuff=Stuff(ground)).segments[2, 2] == 5
+
+
+def test_what_is_left_of_stuff_that_things_cover_is_told():
+    ground = np.array([[0, 1, 1, 1, 0, 0], [0, 1, 1, 0, 2, 0], [0, 0, 0, 0, 2, 2]], np.int32)
+    assert fused(stuff=Stuff(ground, ("lumen", "wall"))).rims == {"lumen": 1}  # all of the wall is covered
+    assert fused().rims == {}
+    assert fused(stuff=Stuff(ground, ("lumen", "wall")), smallest_stuff_px=2).rims == {}

@@ -219,3 +219,17 @@ def test_every_image_and_table_is_written(tmp_path):
         "cells.png", "cells-classes.png", "cells.json", "cells.csv", "cells-classes.csv",
     }  # fmt: skip
     assert np.asarray(read_labels(tmp_path / "cells-classes.png").data).tolist() == CLASSES
+
+
+def test_rims_of_things_are_told_and_how_to_be_rid_of_them():
+    image = np.zeros((60, 60))
+    image[20:40, 20:40] = 100
+    things = np.zeros((60, 60), np.int32)
+    things[21:39, 21:39] = 1
+    settings = {"things": things, "things_from": "layer", "stuff_from": "threshold", "smoothing": 0.0}
+    result = tessera.segment("panoptic", image, **settings)
+    assert any('cover most of the stuff "foreground"; the 76 px' in note for note in result.notes)
+    assert "foreground" in result.images[1].table["class"]
+    without = tessera.segment("panoptic", image, **settings, smallest_stuff=77)
+    assert "foreground" not in without.images[1].table["class"]
+    assert not any("rims" in note for note in without.notes)

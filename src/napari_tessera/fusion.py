@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,10 @@ class Rules:
     smallest_stuff_px: int = 0
 
 
+MOSTLY_COVERED = 0.8
+"""Share of a class of stuff from which on, if things cover it, what is left of it is most likely their rims."""
+
+
 @dataclass(frozen=True)
 class Fused:
     """Every pixel in one segment.
@@ -47,12 +52,15 @@ class Fused:
         number in every image of one kind.
     class_table : dict
         ``label``, ``class``, ``kind`` and ``pixels`` of each class that occurs.
+    rims : dict of str to int
+        Pixels that are left of each class of stuff, by name, most of which things cover.
     """
 
     segments: np.ndarray
     table: Table
     classes: np.ndarray
     class_table: Table
+    rims: Mapping[str, int]
 
 
 def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] | None = None) -> Job[Fused]:
@@ -77,12 +85,13 @@ def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] 
     """
     kept = _kept(things, rules)
     kinds = _kinds(things, kept, stuff)
-    codes, pixels = yield from part_of(_lay_over(things, stuff, kept, kinds), 0, 1, 3)
+    codes, pixels, covered = yield from part_of(_lay_over(things, stuff, kept, kinds), 0, 1, 3)
     dropped = _dropped(pixels, kinds, rules.smallest_stuff_px, things.names)
     if dropped.any():
         pixels = yield from part_of(_give_to_nearest(codes, dropped, kinds, spacing), 1, 1, 3)
     segments, classes = yield from part_of(_numbered(codes, pixels, kinds), 2, 1, 3)
-    return Fused(segments, _segment_table(pixels, kinds), classes, _class_table(pixels, kinds))
+    rims = _rims(pixels, covered, kinds)
+    return Fused(segments, _segment_table(pixels, kinds), classes, _class_table(pixels, kinds), rims)
 
 
 @dataclass(frozen=True)
@@ -124,19 +133,29 @@ def _kinds(things: Things, kept: np.ndarray, stuff: Stuff) -> _Kinds:
     )
 
 
-def _lay_over(things: Things, stuff: Stuff, kept: np.ndarray, kinds: _Kinds) -> Job[tuple[np.ndarray, np.ndarray]]:
-    """Put things over stuff; return the code of each pixel, and the pixels of each code."""
+def _lay_over(
+    things: Things, stuff: Stuff, kept: np.ndarray, kinds: _Kinds
+) -> Job[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Put things over stuff; return the code of each pixel, the pixels of each code, and how many things cover."""
     dtype = label_dtype(len(kinds.classes))
     numbers = np.append(0, np.where(kept, np.cumsum(kept), 0)).astype(dtype)
     over, under = things.labels.reshape(-1), stuff.classes.reshape(-1)
     codes = np.empty(over.shape, dtype)
-    pixels = np.zeros(len(kinds.classes), np.int64)
+    pixels, covered = np.zeros((2, len(kinds.classes)), np.int64)
     for part in chunks(over.size):
         yield Progress(part.start, over.size, "Laying things over stuff")
-        here = numbers[over[part]]
-        codes[part] = np.where(here > 0, here, kinds.first_stuff + under[part])
+        here, below = numbers[over[part]], kinds.first_stuff + under[part]
+        codes[part] = np.where(here > 0, here, below)
         pixels += np.bincount(codes[part], minlength=len(pixels))
-    return codes.reshape(things.labels.shape), pixels
+        covered += np.bincount(below[here > 0], minlength=len(pixels))
+    return codes.reshape(things.labels.shape), pixels, covered
+
+
+def _rims(pixels: np.ndarray, covered: np.ndarray, kinds: _Kinds) -> dict[str, int]:
+    """Say what is left of each class of stuff, but the background, most of which things cover."""
+    stuff = np.arange(kinds.first_stuff + 1, len(pixels))
+    is_rim = (pixels[stuff] > 0) & (covered[stuff] >= MOSTLY_COVERED * (covered[stuff] + pixels[stuff]))
+    return {str(kinds.names[each]): int(pixels[each]) for each in stuff[is_rim]}
 
 
 def _dropped(pixels: np.ndarray, kinds: _Kinds, smallest_px: int, thing_names: tuple[str, ...]) -> np.ndarray:

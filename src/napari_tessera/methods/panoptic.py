@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from napari_tessera.fusion import Rules, fuse
@@ -171,4 +172,21 @@ def panoptic(
     rules = Rules(least_remaining=least_remaining, smallest_stuff_px=smallest_stuff)
     fused = yield from part_of(fuse(found_things, found_stuff, rules, spacing), 8, 2, 10)
     others = (Other("classes", "classes", fused.classes, fused.class_table),)
+    if stuff_from != "layer":
+        notes = (*notes, *notes_on_rims(fused.rims))
     return Found(fused.segments, fused.table, notes, others)
+
+
+def notes_on_rims(rims: Mapping[str, int]) -> tuple[str, ...]:
+    """Say of which stuff little more is left than the rims of things, and how to be rid of it.
+
+    Examples
+    --------
+    >>> notes_on_rims({"foreground": 256})[0].partition("; ")[2].partition(". ")[0]
+    'the 256 px left are mostly their rims'
+    """
+    return tuple(
+        f'Things cover most of the stuff "{name}"; the {pixels} px left are mostly their rims. To give them to the '
+        f"nearest stuff, set `smallest_stuff` to {pixels + 1} or more."
+        for name, pixels in rims.items()
+    )
