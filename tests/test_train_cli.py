@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -20,6 +22,7 @@ from PIL import Image
 import napari_tessera as tessera
 from napari_tessera import training
 from napari_tessera.cli import main
+from napari_tessera.cli.train import stop_on_ctrl_c
 from napari_tessera.errors import FileError, InputError
 from napari_tessera.gui.train_course import Course
 from napari_tessera.io.model_file import read_header
@@ -452,6 +455,18 @@ def test_ctrl_c_writes_the_best_so_far_and_keeps_the_checkpoint(folder):
     assert "The same command goes on" in said
     assert saved.exists()
     assert read_header(folder / "model.safetensors")["training"]["steps"] < 2000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal for Ctrl-C that a test can send")
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_ctrl_c_before_the_first_step_ends_at_once(is_begun):
+    begun = threading.Event()
+    if is_begun:
+        begun.set()
+    with stop_on_ctrl_c(begun) as should_stop:
+        with contextlib.nullcontext() if is_begun else pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert should_stop() == is_begun
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import argparse
 import itertools
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,12 +43,19 @@ def main(argv: list[str]) -> int:
     from napari_tessera.training import find_sources, training
 
     sources = find_sources(images, labels, settings, arguments.validate_on, arguments.axes)
-    with stop_on_ctrl_c() as should_stop, shown_progress(is_quiet=arguments.quiet) as show:
+    begun = threading.Event()
+    with stop_on_ctrl_c(begun) as should_stop, shown_progress(is_quiet=arguments.quiet) as show:
+
+        def follow(progress: Progress) -> None:
+            if is_step(progress):
+                begun.set()
+            show(progress)
+
         job = training(
             sources, arguments.out, settings,
             restart=arguments.restart, overwrite=arguments.overwrite, should_stop=should_stop,
         )  # fmt: skip
-        trained = drive(job, show)
+        trained = drive(job, follow)
     record = trained.header["training"]
     if not arguments.quiet:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items()) or "no score"
@@ -131,11 +139,13 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
 
 
 @contextmanager
-def stop_on_ctrl_c() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether Ctrl-C was pressed; a second Ctrl-C stops at once."""
+def stop_on_ctrl_c(begun: threading.Event) -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether Ctrl-C was pressed; twice, or before the first step, it stops at once."""
     pressed: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        if not begun.is_set():
+            raise KeyboardInterrupt
         pressed.append(number)
         signal.signal(signal.SIGINT, before)
         print("\nStopping after this step, keeping the best so far … (Ctrl-C again: at once)", file=sys.stderr)
@@ -177,6 +187,11 @@ def warnings_in(progress: Progress) -> list[str]:
     return [*([said["warning"]] if "warning" in said else []), *said.get("advice", [])]
 
 
+def is_step(progress: Progress) -> bool:
+    """Say whether the network has just learnt from a batch."""
+    return isinstance(progress.data, dict) and "loss" in progress.data
+
+
 @dataclass
 class Clock:
     """How long the steps that are left will take, from those done since the start of this process."""
@@ -185,7 +200,7 @@ class Clock:
 
     def left(self, progress: Progress) -> str:
         """Say how much time is left, in words; nothing as long as that is not known."""
-        if not isinstance(progress.data, dict) or "loss" not in progress.data:
+        if not is_step(progress):
             return ""
         now = (time.monotonic(), progress.done)
         first = self.begin = self.begin or now
@@ -214,9 +229,8 @@ def as_line(progress: Progress, is_terminal: bool) -> str:
     said: Any = progress.data
     if not isinstance(said, dict) or "step" not in said:
         return ""
-    is_step = "loss" in said
     step = said["step"]
-    if is_step and (is_terminal or (step > 3 and step % LINES_EVERY)):
+    if is_step(progress) and (is_terminal or (step > 3 and step % LINES_EVERY)):
         return ""
     values = "  ".join(f"{name} {value:.6g}" for name, value in said.items() if name != "step")
-    return f"step {step}  {'' if is_step else 'validation: '}{values}"
+    return f"step {step}  {'' if is_step(progress) else 'validation: '}{values}"
