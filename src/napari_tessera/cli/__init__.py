@@ -45,13 +45,13 @@ def script() -> None:
     """Run the command that was typed, and end the process with its exit code.
 
     After Ctrl-C it ends at once: Python would wait for threads that compute what nobody needs any more, and a library
-    that is being loaded does not survive its end.
+    that is being loaded does not survive its end. Only napari is left to close as ever, which may have paint to save.
     """
     try:
         code = main()
     except KeyboardInterrupt:  # a second one
         code = STOPPED
-    if code == STOPPED:
+    if code == STOPPED and "napari" not in sys.modules:
         os._exit(code)
     sys.exit(code)
 
