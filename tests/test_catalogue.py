@@ -178,3 +178,9 @@ def test_model_goes_before_a_file_of_its_name(tmp_path, monkeypatch):
 def test_shipped_model_is_found_where_the_own_folder_cannot_be_read(own_models):
     own_models.write_bytes(b"a file where a folder should be")
     assert find("cells").is_shipped
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "X.SafeTensors", "auto", "coco", "Nothing"])
+def test_a_name_that_means_something_else_is_refused(name):
+    with pytest.raises(ParameterError, match="cannot be the name of a model"):
+        catalogue.checked_name(name)

@@ -233,3 +233,8 @@ def test_rims_of_things_are_told_and_how_to_be_rid_of_them():
     without = tessera.segment("panoptic", image, **settings, smallest_stuff=77)
     assert "foreground" not in without.images[1].table["class"]
     assert not any("rims" in note for note in without.notes)
+
+
+def test_things_cannot_be_called_background():
+    with pytest.raises(ParameterError, match="`things_name` is 'background'"):
+        tessera.segment("panoptic", np.zeros((9, 9)), things_from="watershed", things_name=" background")

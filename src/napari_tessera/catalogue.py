@@ -34,8 +34,8 @@ __all__ = [
 
 FOLDER_VARIABLE = "TESSERA_MODELS"
 NAME = re.compile(r"[^\W_]([\w. -]{0,62}[\w.-])?")
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices."""
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|auto|coco|nothing|.*\.safetensors", re.IGNORECASE)
+"""Names that Windows keeps for devices, words that stand for something else on the command line, and file names."""
 
 
 def models() -> tuple[ModelEntry, ...]:
@@ -248,7 +248,8 @@ def checked_name(name: str) -> str:
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
         raise ParameterError(
             f"{name!r} cannot be the name of a model. Use up to 64 letters, digits, spaces, dots, hyphens and "
-            "underscores, with a letter or digit first and no space last.",
+            "underscores, with a letter or digit first and no space last, without the ending .safetensors, and not the "
+            "words auto, coco and nothing.",
             "name",
         )
     return name

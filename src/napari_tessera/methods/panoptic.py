@@ -15,6 +15,7 @@ from napari_tessera.methods.panoptic_sources import (
     find_things,
     given_names,
     started,
+    thing_name,
 )
 from napari_tessera.result import Found, Other
 from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
@@ -160,7 +161,7 @@ def panoptic(
     of_networks = {"diameter": diameter, "objects": objects, "device": device}
     settings = of_networks | seen
     thing_source = ThingSource(
-        things_from, things, things_name.strip(), things_model, things_unet, least_score, settings
+        things_from, things, thing_name(things_name), things_model, things_unet, least_score, settings
     )
     names = given_names(stuff_names)
     stuff_source = StuffSource(stuff_from, stuff, names, stuff_unet, stuff_classes, smoothing, device, seen)

@@ -70,6 +70,23 @@ def given_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def thing_name(text: str) -> str:
+    """Read the name of the class of things; an empty one is left to the source of the things.
+
+    Raises
+    ------
+    ParameterError
+        If it is that of the background.
+    """
+    if text.strip() == "background":
+        raise ParameterError(
+            "panoptic: `things_name` is 'background', which is the class of what is neither thing nor stuff. Give the "
+            "things another name.",
+            "things_name",
+        )
+    return text.strip()
+
+
 def check_names_fit(source: StuffSource) -> None:
     """Refuse more names than there are classes of stuff, where their number is known; a layer may lack some.
 
