@@ -9,7 +9,7 @@ from tiny_models import bright_net
 from napari_tessera.jobs import Progress, drive
 from napari_tessera.large import scale as scales
 from napari_tessera.large import seeing
-from napari_tessera.large.scale import bounded, search_scale, windows_to_look_at
+from napari_tessera.large.scale import bounded, may_be_held_back, search_scale, windows_to_look_at
 from napari_tessera.large.seeing import Looking, find_scale, see
 from napari_tessera.large.view import View
 from napari_tessera.nn.forward import Network
@@ -125,4 +125,8 @@ def test_where_there_is_nothing_at_scale_1_others_are_looked_at():
 
 def test_a_huge_image_is_not_magnified():
     assert bounded(4.0, (5000, 5000)) == 1
+    assert may_be_held_back(1.0, (5000, 5000))
+    assert not may_be_held_back(0.9, (5000, 5000))
+    assert may_be_held_back(bounded(4.0, (2000, 2000)), (2000, 2000))
+    assert not may_be_held_back(4.0, (500, 500))
     assert bounded(4.0, (7, 500, 500)) == 4

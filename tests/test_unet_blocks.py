@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import dask.array as da
@@ -14,7 +15,7 @@ from tiny_models import save_bright
 import napari_tessera as tessera
 from napari_tessera import api, samples
 from napari_tessera.errors import InputError, ParameterError
-from napari_tessera.large import sight
+from napari_tessera.large import scale, sight
 from napari_tessera.large.rescale import network_grid, read_window
 from napari_tessera.large.sight import Sight
 from napari_tessera.large.tiles import tiles
@@ -157,6 +158,20 @@ def test_what_a_network_sees_of_a_block_is_what_it_sees_there_of_the_whole(facto
 
 def cut(image, window):
     return image[(slice(None), *window)]
+
+
+def test_objects_that_were_not_magnified_for_the_size_of_the_image_are_told(monkeypatch, tmp_path, nuclei):
+    model = str(save_bright(tmp_path / "small.safetensors", size=math.log(0.5), diameter_px=16.0))
+    settings = {"model": model, "min_size": 0}
+    for blocks in (False, 64):
+        told = tessera.segment("unet", nuclei, blocks=blocks, **settings).notes
+        assert not any("not magnified" in note for note in told)
+    monkeypatch.setattr(scale, "MOST_PX", 10_000)
+    for blocks in (False, 64):
+        told = tessera.segment("unet", nuclei, blocks=blocks, **settings).notes
+        assert any("not magnified any further" in note and "16 px" in note for note in told)
+        told = tessera.segment("unet", nuclei, blocks=blocks, diameter=8, **settings).notes
+        assert not any("not magnified" in note for note in told)
 
 
 def test_probabilities_in_blocks_are_refused_with_advice(bright, nuclei):

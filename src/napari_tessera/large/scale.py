@@ -135,6 +135,12 @@ def bounded(factor: float, shape: Sequence[int]) -> float:
     return float(np.clip(factor, SMALLEST_FACTOR, min(LARGEST_FACTOR, most)))
 
 
+def may_be_held_back(factor: float, shape: Sequence[int]) -> bool:
+    """Say whether an image is so large that a scale that was estimated might have been larger otherwise."""
+    most = bounded(LARGEST_FACTOR, shape)
+    return most < LARGEST_FACTOR and factor >= most
+
+
 def windows_to_look_at(view: View, factor: float, ndim: int) -> list[View]:
     """Choose what the scale is found from: all of a small image, of a large one some windows with much in them.
 

@@ -15,7 +15,7 @@ from napari_tessera.methods.network_input import (
     loaded_detector,
     viewed,
 )
-from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels, notes_on_second
+from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels, notes_on_scale, notes_on_second
 from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX
 from napari_tessera.result import Found
 from napari_tessera.spec import ChannelAxis, Image, ModelName, Range, Spacing
@@ -153,6 +153,7 @@ def mask_rcnn(
     factor, seen = yield from part_of(find_scale(network, view, how, which), 2, 6, 20)
     labels, rows, left = yield from part_of(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
-    told = (*notes_on_channels(view, n_channels, channel), *notes_on_second(entry, network))
+    on_scale = notes_on_scale(entry, view, factor, diameter)
+    told = (*notes_on_channels(view, n_channels, channel), *notes_on_second(entry, network), *on_scale)
     chosen = chosen_diameter(entry, factor, diameter)
     return Found(labels, table_of(rows, entry.classes), (*told, *notes_on(left, which, view.ndim == 3)), chosen=chosen)

@@ -20,7 +20,7 @@ from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.mask_rcnn_report import notes_on_blocks, table_of
 from napari_tessera.methods.network_blocks import plan_of, sight_over, view_of
 from napari_tessera.methods.network_input import channels_for, loaded_detector
-from napari_tessera.methods.network_told import chosen_diameter, notes_on_second, notes_on_stored
+from napari_tessera.methods.network_told import chosen_diameter, notes_on_scale, notes_on_second, notes_on_stored
 from napari_tessera.overlapping import BlockPlan, Overlapping, Stored
 from napari_tessera.result import Found
 from napari_tessera.two_pass import Settings
@@ -74,7 +74,8 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     fixed = {**settings, "spacing": tuple(1 / scale for scale in sight.grid.scale)}
     label = partial(label_block, entry=entry, levels=view.levels, **fixed)
     chosen = chosen_diameter(entry, factor, settings["diameter"])
-    notes = (*notes_on_stored(view, image, settings), *notes_on_second(entry, network))
+    on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
+    notes = (*notes_on_stored(view, image, settings), *notes_on_second(entry, network), *on_scale)
     return plan_of(label, sight, settings["min_size"], notes, chosen)
 
 

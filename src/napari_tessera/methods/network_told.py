@@ -71,6 +71,19 @@ def notes_on_volume(entry: ModelEntry, view: View, volume: str, output: str) -> 
     )
 
 
+def notes_on_scale(entry: ModelEntry, view: View, factor: float, diameter: float | None) -> tuple[str, ...]:
+    """Say that small objects were not magnified as far as they are in smaller images, where this may be so."""
+    from napari_tessera.large.scale import may_be_held_back
+
+    is_estimated = diameter is None and (entry.kind == "mask_rcnn" or "size" in entry.header["architecture"]["heads"])
+    if not entry.diameter_px or not is_estimated or not may_be_held_back(factor, view.shape):
+        return ()
+    return (
+        "The image is so large that objects were not magnified any further, which would take long. If many are smaller "
+        f"than {entry.diameter_px / factor:.3g} px, give `diameter`: more of them are found. A crop tells it.",
+    )
+
+
 def notes_on_second(entry: ModelEntry, network: Detector) -> tuple[str, ...]:
     """Say that the second network is missing by which a model's objects are to be judged, too."""
     said = entry.header.get("second_opinion")

@@ -14,7 +14,7 @@ from napari_tessera.methods.network_input import (
     loaded,
     viewed,
 )
-from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels, notes_on_volume
+from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels, notes_on_scale, notes_on_volume
 from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX, is_better_in_blocks, overlapping
 from napari_tessera.result import Found
 from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
@@ -164,7 +164,9 @@ def unet(
     factor, seen = yield from part_of(find_scale(network, view, looking), 2, 6, 20)
     labels = yield from part_of(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
-    notes = (*notes_on_channels(view, n_channels, channel), *notes_on_volume(entry, view, volume, output))
+    on_volume = notes_on_volume(entry, view, volume, output)
+    on_scale = notes_on_scale(entry, view, factor, diameter)
+    notes = (*notes_on_channels(view, n_channels, channel), *on_volume, *on_scale)
     return Found(labels, notes=notes, chosen=chosen_diameter(entry, factor, diameter))
 
 

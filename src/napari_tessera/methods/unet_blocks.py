@@ -18,7 +18,7 @@ from napari_tessera.catalogue import ModelEntry
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.network_blocks import plan_of, sight_over, view_of
 from napari_tessera.methods.network_input import channels_for, loaded
-from napari_tessera.methods.network_told import chosen_diameter, notes_on_stored, notes_on_volume
+from napari_tessera.methods.network_told import chosen_diameter, notes_on_scale, notes_on_stored, notes_on_volume
 from napari_tessera.overlapping import BlockPlan, Overlapping, Stored
 from napari_tessera.two_pass import Settings
 
@@ -72,7 +72,8 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     label = partial(label_block, entry=entry, levels=view.levels, **fixed)
     chosen = chosen_diameter(entry, factor, settings["diameter"])
     on_volume = notes_on_volume(entry, view, settings["volume"], settings["output"])
-    notes = (*notes_on_stored(view, image, settings), *on_volume)
+    on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
+    notes = (*notes_on_stored(view, image, settings), *on_volume, *on_scale)
     return plan_of(label, sight, settings["min_size"] or 0, notes, chosen)
 
 
