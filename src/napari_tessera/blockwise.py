@@ -14,11 +14,12 @@ from napari_tessera.blocks import make_output, may_be_measured
 from napari_tessera.errors import InputError
 from napari_tessera.frame_stack import joined, joined_chosen
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.grid import Slices
 from napari_tessera.labels import label_dtype
 from napari_tessera.large import chunked, passes
 from napari_tessera.large.chunked import Pool
 from napari_tessera.large.frame import Frame, Windows
-from napari_tessera.large.tiles import Slices, Tile
+from napari_tessera.large.tiles import Tile
 from napari_tessera.measure import measure_objects
 from napari_tessera.overlapping import BlockPlan
 from napari_tessera.request import Request

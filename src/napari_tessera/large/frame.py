@@ -11,9 +11,10 @@ import numpy as np
 
 from napari_tessera.door import check_image
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.grid import Slices
 from napari_tessera.large.chunked import Pool, read
 from napari_tessera.large.memory import give_back
-from napari_tessera.large.tiles import Slices, Tile, block_of, tiles
+from napari_tessera.large.tiles import Tile, block_of, tiles
 
 Work = Callable[[np.ndarray, Tile], Job[Any]]
 """What is done with a tile's part of the image."""

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from napari_tessera.large.tiles import Slices, Tile
+from napari_tessera.kernels.grid import Slices
+from napari_tessera.large.tiles import Tile
 
 SAME_OBJECT = 0.5
 """Share of the smaller of two cross-sections that two tiles must agree on to have seen one object."""

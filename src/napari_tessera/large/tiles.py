@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-Slices = tuple[slice, ...]
+from napari_tessera.kernels.grid import Slices
 
 
 @dataclass(frozen=True)
