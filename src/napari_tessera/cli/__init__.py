@@ -11,6 +11,7 @@ from importlib import import_module
 
 from napari_tessera import __version__
 from napari_tessera.cli.closed_output import flush, nobody_reads, print_nowhere
+from napari_tessera.cli.progress import telling
 from napari_tessera.errors import ParameterError, TesseraError
 
 DONE, FAILED, BAD_ARGUMENTS, STOPPED, NOBODY_READS = 0, 1, 2, 130, 141
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _exit_code(words)
+        with telling():
+            code = _exit_code(words)
         flush()
     except OSError as error:
         if not nobody_reads(error):

@@ -1,7 +1,8 @@
-"""A bar that shows how far a job has come."""
+"""What is said on the terminal while a job runs: a bar that shows how far it has come, and what it tells of itself."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,3 +25,30 @@ def progress_bar(title: str, *, is_quiet: bool) -> Iterator[Callable[[Progress],
             bar.update(progress.fraction - bar.n)
 
         yield show
+
+
+class Telling(logging.Handler):
+    """Prints what Tessera tells of itself; that nothing is wrong and only takes its time, a terminal alone is told."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO if sys.stderr is not None and sys.stderr.isatty() else logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line above the bar."""
+        from tqdm import tqdm
+
+        tqdm.write(f"tessera: {record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Print what Tessera tells of itself meanwhile."""
+    logger, handler = logging.getLogger("napari_tessera"), Telling()
+    before = logger.level
+    logger.setLevel(handler.level)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

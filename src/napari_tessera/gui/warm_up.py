@@ -7,6 +7,7 @@ up the window for a moment. That moment is better spent while the user still loo
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from napari.layers import Labels
+from napari.utils.notifications import show_warning
 
 from napari_tessera import compiled
 from napari_tessera.ending import is_ending, start_thread
@@ -23,6 +25,17 @@ from napari_tessera.registry import Method
 
 SECONDS_BETWEEN_LOOKS = 0.02
 STARTING = "Getting ready"
+
+
+class Telling(logging.Handler):
+    """Shows in the window what Tessera warns of while it gets ready."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a sentence in napari's corner, from whichever thread it comes."""
+        show_warning(record.getMessage())
+
+
+logging.getLogger("napari_tessera").addHandler(Telling(logging.WARNING))
 
 
 class WarmUp:

@@ -6,11 +6,11 @@ alone, and needs no morphological reconstruction, by far the slowest step where 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job
+from napari_tessera.kernels.jit import njit
 
 
 def merged_basins(
@@ -53,7 +53,7 @@ def merged_basins(
     return _merge(low[order], high[order], level[order], peak_levels, depths)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _passes(labels, levels, ahead, start, stop):
     """List pairs of neighbouring basins and the level at which they meet, once for every pair of pixels."""
     count = 0
@@ -75,7 +75,7 @@ def _passes(labels, levels, ahead, start, stop):
     return low, high, level
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _merge(low, high, level, peak_levels, depths):
     """Merge over the highest passes first; `parent` leads to the basin with the highest peak."""
     parent = np.arange(len(peak_levels))
@@ -92,7 +92,7 @@ def _merge(low, high, level, peak_levels, depths):
     return parent
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _root(parent, basin):
     while parent[basin] != basin:
         parent[basin] = parent[parent[basin]]

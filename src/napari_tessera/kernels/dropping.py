@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.jit import njit
 
 
 def without_unsure(labels: np.ndarray, said: np.ndarray, small_px: float, level: float) -> Job[np.ndarray]:
@@ -64,7 +64,7 @@ def only(labels: np.ndarray, is_kept: np.ndarray) -> Job[np.ndarray]:
     return labels
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _count_and_compare(rows: np.ndarray, values: np.ndarray, pixels: np.ndarray, highest: np.ndarray) -> None:
     """Add the pixels of each object, and raise its highest value to what is found."""
     for row in range(rows.shape[0]):

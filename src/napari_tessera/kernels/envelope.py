@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from napari_tessera.kernels.jit import njit
 
 FAR = np.float32(1e18)
 """Squared distance of a pixel that has seen no other yet; its sums stay finite in float32."""
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def lower_envelope(column: np.ndarray, length: int, step: np.float32, vertices: np.ndarray, bounds: np.ndarray) -> None:
     """Find which pixels' parabolas form the lower envelope, and from where on each of them is the lowest.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.kernels.jit import njit
 
 PIXELS, OUTLINE, OBJECT, OBJECT_OUTLINE, DISTANCE, SIZE, SIZE_SQUARED = range(7)
 """Columns of `Evidence.sums`: pixels; pixels on the outline; sums of what is said over the ones or the others."""
@@ -60,7 +60,7 @@ def gather(
     return found
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _gather_rows(labels, object_, border, distance, size, sums, most, start, stop):
     for y in range(start, stop):
         for x in range(labels.shape[1]):
@@ -82,7 +82,7 @@ def _gather_rows(labels, object_, border, distance, size, sums, most, start, sto
             most[label, MOST_BORDER] = max(most[label, MOST_BORDER], border[y, x])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _add_place(own, y, x):
     own[Y] += y
     own[X] += x
@@ -91,7 +91,7 @@ def _add_place(own, y, x):
     own[XX] += x * x
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _look_around(labels, y, x, own):
     """Count the faces towards other labels, and say whether there are any; beyond the image there are none."""
     height, width = labels.shape
@@ -109,7 +109,7 @@ def _look_around(labels, y, x, own):
     return own[FACES] > before
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _count_face(label, other, own):
     if other != label:
         own[FACES] += 1

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import worker_count
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.kernels.jit import njit
 
 PIXELS_PER_SLICE = 1 << 18
 LEVELS_PER_CROWD = 256
@@ -171,7 +171,7 @@ def take_turns(floods: Iterator[Part], go_on: Callable[[Part], bool], total: int
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _flood_slice(
     labels, levels, following, steps, queued, watershed_line, seeds, regions, first, last, crowds, state, budget
 ):  # fmt: skip
@@ -208,7 +208,7 @@ def _flood_slice(
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _append(first, last, crowds, following, level, pixel):
     crowds[level // LEVELS_PER_CROWD] += 1
     following[pixel] = -1
@@ -219,7 +219,7 @@ def _append(first, last, crowds, following, level, pixel):
     last[level] = pixel
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def meets_other(labels, steps, pixel, label):
     """Say whether another object than `label` lies next to a pixel."""
     found = False

@@ -5,8 +5,9 @@ Each result depends on its neighbours alone and is summed in the same order wher
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from napari_tessera.kernels.jit import njit
 
 TRUNCATE = 4.0
 """Standard deviations after which the weights are 0."""
@@ -20,7 +21,7 @@ def weights_of(sigma: float) -> np.ndarray:
     return (weights / (2 * weights.sum() - 1)).astype(np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def smooth_rows(values: np.ndarray, weights: np.ndarray) -> None:
     """Smooth each row of a (Y, X) float32 array along X, in place; rows are continued by their end pixels."""
     height, width = values.shape
@@ -33,7 +34,7 @@ def smooth_rows(values: np.ndarray, weights: np.ndarray) -> None:
         _weigh(row, weights, reach, values[y])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _weigh(row: np.ndarray, weights: np.ndarray, reach: int, result: np.ndarray) -> None:
     width = len(result)
     _start_sum(result, row[reach : reach + width], weights[0])
@@ -42,7 +43,7 @@ def _weigh(row: np.ndarray, weights: np.ndarray, reach: int, result: np.ndarray)
         _add_pair(result, before, after, weights[step])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def smooth_columns(values: np.ndarray, weights: np.ndarray) -> None:
     """Smooth each column of a (Y, X) float32 array along Y, in place; columns are continued by their end pixels."""
     height, width = values.shape
@@ -61,13 +62,13 @@ def smooth_columns(values: np.ndarray, weights: np.ndarray) -> None:
 
 
 # Plain loops over whole rows, which the compiler turns into vector instructions.
-@numba.njit(nogil=True, cache=True)
+@njit
 def _start_sum(result: np.ndarray, values: np.ndarray, weight: np.float32) -> None:
     for x in range(len(result)):
         result[x] = weight * values[x]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _add_pair(result: np.ndarray, before: np.ndarray, after: np.ndarray, weight: np.float32) -> None:
     for x in range(len(result)):
         result[x] += weight * (before[x] + after[x])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job
+from napari_tessera.kernels.jit import njit
 
 
 def offsets_within(radius: float, ndim: int, spacing: tuple[float, ...] | None) -> np.ndarray:
@@ -51,7 +51,7 @@ def find_peaks(
     return np.concatenate(found)[:, 3 - ndim :]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _peaks(height, regions, offsets, start, stop):
     """Find peaks in the rows from `start` to `stop`, counted through all planes."""
     rows, columns = height.shape[1:]
@@ -67,7 +67,7 @@ def _peaks(height, regions, offsets, start, stop):
     return positions
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _is_peak(height, regions, offsets, z, y, x):
     depth, rows, columns = height.shape
     here = height[z, y, x]

@@ -8,6 +8,7 @@ import numpy as np
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels.envelope import FAR, lower_envelope
+from napari_tessera.kernels.jit import njit
 
 
 def fill_from_nearest(numbers: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[None]:
@@ -39,7 +40,7 @@ def fill_from_nearest(numbers: np.ndarray, spacing: tuple[float, ...] | None = N
 
 
 # Said beforehand, the types are compiled once for every axis and shape, not anew in the middle of a run.
-@numba.njit(numba.void(numba.int32[:, :, :], numba.float32[:, :, :], numba.float32), nogil=True, cache=True)
+@njit(signature=numba.void(numba.int32[:, :, :], numba.float32[:, :, :], numba.float32))
 def _spread(numbers: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
     """Let each number reach along its line as far as no other is nearer; `squares` are the distances squared."""
     length = numbers.shape[2]

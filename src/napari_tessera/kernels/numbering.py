@@ -6,11 +6,11 @@ belongs to. Rows are counted through all planes.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, Progress, part_of
+from napari_tessera.kernels.jit import njit
 from napari_tessera.kernels.landscape import without_frame
 from napari_tessera.labels import label_dtype
 
@@ -64,7 +64,7 @@ def _row_bands(volume: np.ndarray) -> list[slice]:
     return bands(depth * height, width)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _count_pixels(volume: np.ndarray, owners: np.ndarray, pixels: np.ndarray, start: int, stop: int) -> None:
     """Add the pixels of each object in the rows from `start` to `stop` to `pixels`."""
     height = volume.shape[1]
@@ -74,7 +74,7 @@ def _count_pixels(volume: np.ndarray, owners: np.ndarray, pixels: np.ndarray, st
                 pixels[owners[basin]] += 1
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _number_seen(volume: np.ndarray, owners: np.ndarray, numbers: np.ndarray, count: int, start: int, stop: int) -> int:
     """Give each object whose number is 0 the next one when it is first met; return how many are numbered by now."""
     rows = volume.shape[1]
@@ -86,7 +86,7 @@ def _number_seen(volume: np.ndarray, owners: np.ndarray, numbers: np.ndarray, co
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _write_numbers(volume: np.ndarray, numbers: np.ndarray, result: np.ndarray, start: int, stop: int) -> None:
     """Write the number of each basin, 0 for the background."""
     rows, columns = volume.shape[1:]

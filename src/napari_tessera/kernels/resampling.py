@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job
 from napari_tessera.kernels.grid import Grid
+from napari_tessera.kernels.jit import njit
 from napari_tessera.kernels.markers import offsets_within
 
 SEARCH_PX = 2.0
@@ -108,7 +108,7 @@ def _axes(at: Sequence[np.ndarray], given: tuple[int, ...]) -> tuple[Places, Pla
     return z, y, x
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _interpolate_rows(volume, along_z, along_y, along_x, result, start, stop):
     """Interpolate the rows from `start` to `stop`, counted through all planes."""
     height, width = result.shape[1:]
@@ -120,7 +120,7 @@ def _interpolate_rows(volume, along_z, along_y, along_x, result, start, stop):
             result[z, y, x] = _between(line, along_x, x)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _outline_rows(labels, scores, level, along_z, along_y, along_x, offsets, result, start, stop):
     """Find the labels of the rows from `start` to `stop`, counted through all planes."""
     height, width = result.shape[1:]
@@ -134,7 +134,7 @@ def _outline_rows(labels, scores, level, along_z, along_y, along_x, offsets, res
                 result[z, y, x] = _nearest_label(labels, offsets, near_z, near_y, _nearest(along_x, x))
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _blend_rows(volume, along_z, along_y, z, y, line):
     """Interpolate a whole row along Y and Z, so that only X is left."""
     share_y, share_z = along_y.share[y], along_z.share[z]
@@ -149,18 +149,18 @@ def _blend_rows(volume, along_z, along_y, z, y, line):
             line[x] += weight * (upper[x] + share_y * (lower[x] - upper[x]))
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _between(line, along_x, x):
     left, right = line[along_x.low[x]], line[along_x.high[x]]
     return left + along_x.share[x] * (right - left)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _nearest(along, index):
     return along.low[index] if along.share[index] < 0.5 else along.high[index]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _nearest_label(labels, offsets, z, y, x):
     depth, height, width = labels.shape
     for index in range(len(offsets)):

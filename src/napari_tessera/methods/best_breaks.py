@@ -7,8 +7,9 @@ arXiv:1701.07204): O(classes · values · log values), instead of trying all cut
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from napari_tessera.kernels.jit import njit
 
 
 def best_breaks(counts: np.ndarray, values: np.ndarray, classes: int) -> np.ndarray:
@@ -54,7 +55,7 @@ def class_means(counts: np.ndarray, values: np.ndarray, breaks: np.ndarray) -> n
     return values[0] + np.add.reduceat(counts * offset, starts) / np.add.reduceat(counts, starts)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _last_cuts(pixels: np.ndarray, sums: np.ndarray, classes: int) -> np.ndarray:
     """Where the class before ends in the best cut of values 0…j into c + 1 classes, (classes, B)."""
     size = len(pixels) - 1
@@ -67,7 +68,7 @@ def _last_cuts(pixels: np.ndarray, sums: np.ndarray, classes: int) -> np.ndarray
     return lasts
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _fill_row(
     pixels: np.ndarray, sums: np.ndarray, number: int, before: np.ndarray, row: np.ndarray, last: np.ndarray
 ) -> None:

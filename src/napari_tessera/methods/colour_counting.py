@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from napari_tessera.kernels.jit import njit
 
 PAGE_BITS = 10
 """Keys are looked through in pages of 1,024; a picture leaves most of them empty."""
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def count(values: np.ndarray, spread: np.ndarray, pixels: np.ndarray, is_used: np.ndarray) -> None:
     """Count each colour in `pixels` and mark its page in `is_used`; `spread` turns three bytes into parts of a key."""
     last = values.shape[1] - 1
@@ -19,7 +20,7 @@ def count(values: np.ndarray, spread: np.ndarray, pixels: np.ndarray, is_used: n
         is_used[key >> np.uint32(PAGE_BITS)] = True
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def collect(pixels: np.ndarray, is_used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the keys that were counted, ascending, and their counts."""
     pages = np.flatnonzero(is_used)
@@ -37,7 +38,7 @@ def collect(pixels: np.ndarray, is_used: np.ndarray) -> tuple[np.ndarray, np.nda
     return keys, counts
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def merge(
     keys: np.ndarray, counts: np.ndarray, other_keys: np.ndarray, other_counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +57,7 @@ def merge(
     return merged[:found].copy(), total[:found].copy()
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def split(keys: np.ndarray, colours: np.ndarray) -> None:
     """Write the bytes that each key was made of into its row of `colours`."""
     for row in range(len(keys)):

@@ -16,6 +16,7 @@ import numpy as np
 from napari_tessera.bands import worker_count
 from napari_tessera.jobs import Job
 from napari_tessera.kernels.flooding import Seeds, meets_other, steps_to_neighbours, take_turns
+from napari_tessera.kernels.jit import njit
 
 PIXELS_PER_SLICE = 1 << 16
 WAITING = numba.types.Tuple((numba.float32, numba.int64, numba.int64, numba.int64))
@@ -70,7 +71,7 @@ def flood_compactly(
     yield from take_turns((_CompactFlood(part) for part in seeds.in_portions(8 * worker_count())), go_on, len(seeds))
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _flood_slice(
     labels, levels, cheapest, steps, strides, sizes, compactness, watershed_line, seeds, regions, heap, state, budget
 ):  # fmt: skip
@@ -104,7 +105,7 @@ def _flood_slice(
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _distance(pixel, other, strides, sizes):
     """Measure between two flat positions, in pixels along X."""
     square = 0.0

@@ -6,12 +6,12 @@ one is exact as they are, releases the lock, works on all processors and stops b
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels.envelope import FAR, lower_envelope
+from napari_tessera.kernels.jit import njit
 
 
 def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[np.ndarray]:
@@ -70,7 +70,7 @@ def _distance_to_edge(mask: np.ndarray, spacing: tuple[float, ...] | None) -> Jo
     return np.ascontiguousarray(distance[(slice(1, -1),) * mask.ndim])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _measure_rows(mask: np.ndarray, squares: np.ndarray) -> None:
     """Write the squared distance to the nearest background pixel of the same row."""
     height, width = mask.shape
@@ -86,7 +86,7 @@ def _measure_rows(mask: np.ndarray, squares: np.ndarray) -> None:
             squares[y, x] = nearest * nearest if nearest < FAR else FAR
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _measure_columns(squares: np.ndarray, step: np.float32) -> None:
     """Let each column's squared distances reach along it, one run of foreground after the other, in place.
 
@@ -113,7 +113,7 @@ def _measure_columns(squares: np.ndarray, step: np.float32) -> None:
             y = stop
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _fill_run(
     squares: np.ndarray,
     x: int,

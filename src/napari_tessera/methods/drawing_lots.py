@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from napari_tessera.kernels.jit import njit
 
-@numba.njit(nogil=True, cache=True)
+
+@njit
 def draw_lots(
     shape: tuple[int, int, int], start: tuple[int, int, int], salt: np.uint64, highest: np.uint64
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +35,7 @@ def draw_lots(
     return places[:found].copy(), numbers[:found].copy()
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _mixed(number: np.uint64) -> np.uint64:
     number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

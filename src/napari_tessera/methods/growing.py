@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.kernels.jit import njit
 from napari_tessera.methods.regions import Regions
 
 FREE, FRAME = 0, -1
@@ -103,7 +103,7 @@ def grow(labels: np.ndarray, values: np.ndarray, seeds: np.ndarray, steps: np.nd
         )
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _grow_slice(labels, values, seeds, next_seed, steps, regions, queue, levels_per_unit, budget):
     """Deal with up to `budget` pixels; return the next seed pixel to begin with, or -1 if no pixel waits any more."""
     for _ in range(budget):
@@ -128,7 +128,7 @@ def _grow_slice(labels, values, seeds, next_seed, steps, regions, queue, levels_
     return next_seed
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _offer(labels, values, pixel, region, regions, queue, levels_per_unit):
     """Let a pixel wait for a region, if that accepts it and is more similar than the one it waits for already."""
     holder = labels[pixel]
@@ -142,7 +142,7 @@ def _offer(labels, values, pixel, region, regions, queue, levels_per_unit):
         _append(queue, min(LEVELS - 1, int(away * levels_per_unit)), pixel)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _difference(values, pixel, means, region):
     """Return the root mean square over the channels of how far a pixel is from a region's mean."""
     channels = values.shape[1]
@@ -155,7 +155,7 @@ def _difference(values, pixel, means, region):
     return np.sqrt(total / channels)
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _choose_region(labels, values, steps, pixel, regions):
     """Return the region next to a waiting pixel that accepts it and is nearest to its value, or `FREE`."""
     waited_for = FRAME - labels[pixel]
@@ -171,7 +171,7 @@ def _choose_region(labels, values, steps, pixel, regions):
     return nearest
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _take_in(values, pixel, region, regions):
     regions.sizes[region] += 1
     for channel in range(values.shape[1]):
@@ -182,7 +182,7 @@ def _take_in(values, pixel, region, regions):
             regions.means[region, channel] = regions.sums[region, channel] / regions.sizes[region]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _append(queue, level, pixel):
     entry = queue.unused[0]
     queue.unused[0] = queue.following[entry]
@@ -196,7 +196,7 @@ def _append(queue, level, pixel):
     queue.last[level] = entry
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _take_first(queue):
     """Remove and return the first pixel at the lowest level, or return -1."""
     for block in range(len(queue.waiting)):
@@ -213,7 +213,7 @@ def _take_first(queue):
     return -1
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def find_rivals(labels, values, steps, means, limits, start, stop):
     """Return for each pixel from `start` to `stop` the other region next to it that would accept it, or 0.
 

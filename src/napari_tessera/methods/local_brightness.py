@@ -8,11 +8,11 @@ the gaps in a crowd). It changes slowly, so it is worked out on a coarse grid.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.jit import njit
 from napari_tessera.kernels.smoothing import smoothed
 
 FLOOR = 0.5
@@ -93,7 +93,7 @@ def _between(length: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
     return before, (position - before).astype(np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _average_blocks(
     volume: np.ndarray,
     factors: np.ndarray,
@@ -128,7 +128,7 @@ def _average_blocks(
             averages[2, z, y, x] = count / pixels
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _compare(
     volume: np.ndarray,
     levels: np.ndarray,

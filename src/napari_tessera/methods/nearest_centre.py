@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from napari_tessera.kernels.jit import njit
 
 TILE = 32
 BATCH = 512
@@ -35,7 +36,7 @@ class Tiles(NamedTuple):
     weights: np.ndarray
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def tiles_of(points: np.ndarray, weights: np.ndarray) -> Tiles:
     """Cut (N, F) points, in an order that keeps neighbours together, into tiles of 32."""
     count, features = (len(points) + TILE - 1) // TILE, points.shape[1]
@@ -52,7 +53,7 @@ def tiles_of(points: np.ndarray, weights: np.ndarray) -> Tiles:
     return Tiles(low, high, sums, shares)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def assign_and_sum(
     points: np.ndarray, weights: np.ndarray, tiles: Tiles, centres: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -78,7 +79,7 @@ def assign_and_sum(
     return sums, shares
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def squared_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Squared distance of each point to its nearest centre, (N,)."""
     distances = np.full(len(points), np.inf)
@@ -88,7 +89,7 @@ def squared_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return distances
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def nearest_centre(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Position of the nearest centre of each point, the first of equals, (N,) uint8.
 
@@ -114,21 +115,21 @@ def nearest_centre(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return nearest
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _set_squares(values: np.ndarray, centre: float, distances: np.ndarray) -> None:
     for at in range(BATCH):
         difference = values[at] - centre
         distances[at] = difference * difference
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _add_squares(values: np.ndarray, centre: float, distances: np.ndarray) -> None:
     for at in range(BATCH):
         difference = values[at] - centre
         distances[at] += difference * difference
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _keep_nearer(centre: np.int32, distances: np.ndarray, winners: np.ndarray, least: np.ndarray) -> None:
     for at in range(BATCH):
         distance, least_yet = distances[at], least[at]
@@ -137,7 +138,7 @@ def _keep_nearer(centre: np.int32, distances: np.ndarray, winners: np.ndarray, l
         winners[at] = centre if is_nearer else winners[at]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@njit(inline="always")
 def _squared_distance(points: np.ndarray, point: int, centres: np.ndarray, centre: int) -> float:
     distance = 0.0
     for feature in range(centres.shape[1]):
@@ -146,7 +147,7 @@ def _squared_distance(points: np.ndarray, point: int, centres: np.ndarray, centr
     return distance
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _candidates(low: np.ndarray, high: np.ndarray, tile: int, centres: np.ndarray, candidates: np.ndarray) -> int:
     """Write down the centres that may be nearest somewhere in a tile's box, in order; return how many."""
     middle = _nearest_to_middle(low, high, tile, centres)
@@ -164,7 +165,7 @@ def _candidates(low: np.ndarray, high: np.ndarray, tile: int, centres: np.ndarra
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _nearest_to_middle(low: np.ndarray, high: np.ndarray, tile: int, centres: np.ndarray) -> int:
     nearest, least = 0, np.inf
     for centre in range(len(centres)):

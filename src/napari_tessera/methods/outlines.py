@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.kernels.jit import njit
 from napari_tessera.kernels.markers import offsets_within
 from napari_tessera.methods.selection import count_pixels
 
@@ -57,7 +57,7 @@ def _restore_lost(before: np.ndarray, after: np.ndarray) -> Job[None]:
         yield from in_threads(restore, bands(before.shape[1], before[:, 0].size), "Smoothing outlines")
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _smooth_rows(volume, offsets, result, start, stop):
     """Smooth the rows from `start` to `stop`, counted through all planes."""
     depth, rows, columns = volume.shape

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import Piece
+from napari_tessera.kernels.jit import njit
 
 
 def sliding_median(values: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
@@ -43,7 +43,7 @@ def sliding_median(values: np.ndarray, radii: Sequence[int], core: Piece) -> np.
     return medians.reshape(medians.shape[-values.ndim :])
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _slide(by_column: np.ndarray, medians: np.ndarray, radius_z: int, radius_y: int, radius_x: int) -> None:
     width_z, width_y, width_x = 2 * radius_z + 1, 2 * radius_y + 1, 2 * radius_x + 1
     half = width_z * width_y * width_x // 2
@@ -67,7 +67,7 @@ def _slide(by_column: np.ndarray, medians: np.ndarray, radius_z: int, radius_y: 
                 below += _count_column(window, x, -1, counts, median)
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _count_column(window: np.ndarray, x: int, change: int, counts: np.ndarray, median: int) -> int:
     """Add a column to the counts or take it away; return by how much the count below the median changes."""
     below = 0

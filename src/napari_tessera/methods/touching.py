@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import Piece, in_threads, pieces
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.kernels.basins import merged_basins
 from napari_tessera.kernels.flooding import flood, seeds_from, steps_to_neighbours
+from napari_tessera.kernels.jit import njit
 from napari_tessera.kernels.landscape import Ground, Hills, ground_of
 from napari_tessera.kernels.markers import find_peaks
 from napari_tessera.labels import label_dtype
@@ -114,7 +114,7 @@ def _spread_into_rims(ground: Ground, rims: np.ndarray, labels: np.ndarray, obje
         waiting = waiting[~is_reached]
 
 
-@numba.njit(nogil=True, cache=True)
+@njit
 def _find_parts(flat, objects, steps, waiting):
     """Return for each waiting pixel the first part of its own object among its neighbours, or 0."""
     parts = np.zeros(len(waiting), flat.dtype)
