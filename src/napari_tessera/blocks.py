@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import psutil
 
 from napari_tessera.errors import FileError, InputError
+from napari_tessera.io.together import NEW, explain_full_disk, explain_refusal, move_together, working_folder
 from napari_tessera.registry import Method
 
 BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
@@ -61,6 +64,8 @@ def check_blocks(
     ------
     InputError
         If the method needs the whole image, or a number makes no sense.
+    FileError
+        If `out` holds something already.
     """
     if (blocks is None or blocks is False) and workers is None and scheduler is None and out is None:
         return None
@@ -71,6 +76,8 @@ def check_blocks(
         )
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise InputError(f"`workers` is {workers!r}, but it must be a whole number of threads, 1 or more.")
+    if out is not None:
+        check_is_new(Path(out))
     return Blocks(_size(blocks, ndim, method), workers, scheduler, None if out is None else str(out))
 
 
@@ -111,22 +118,52 @@ def is_large(image: Any) -> bool:
     return int(np.prod([int(side) for side in image.shape], dtype=np.int64)) > LARGE_PX
 
 
-def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Any:
-    """Make the array that the labels are written to: zeros in memory, or a new zarr array whose chunks fit the blocks.
+def check_is_new(out: Path) -> None:
+    """Refuse a folder for the labels that holds anything, and a file.
 
     Raises
     ------
     FileError
-        If the folder exists already or cannot be written.
+    """
+    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise FileError(f"`out` is {out}, but there is something already, which stays as it is. Choose a new folder.")
+
+
+@contextmanager
+def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Iterator[Any]:
+    """Make the array that the labels are written to: zeros in memory, or a zarr array whose chunks fit the blocks.
+
+    The zarr array is in `out` when the `with` block has ended; if that fails, there is nothing.
+
+    Raises
+    ------
+    FileError
+        If `out` holds something already, cannot be written or the disk is full.
     """
     if out is None:
-        return np.zeros(shape, dtype)
+        yield np.zeros(shape, dtype)
+        return
+    path = Path(out).absolute()
+    check_is_new(path)
+    with working_folder(path.parent, path) as work, explain_full_disk(path.parent):
+        yield _new_zarr(work / NEW / path.name, shape, block, dtype)
+        with suppress(OSError):
+            path.rmdir()  # an empty folder
+        move_together(work, [path], overwrite=False)
+
+
+def open_output(out: str) -> Any:
+    """Open the zarr array that was written to a folder."""
+    import zarr
+
+    return zarr.open_array(out, mode="r+")
+
+
+def _new_zarr(path: Path, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Any:
     import zarr
 
     chunks = (1,) * (len(shape) - len(block)) + tuple(
         min(side, length) for side, length in zip(block, shape[-len(block) :], strict=True)
     )
-    try:
-        return zarr.create_array(out, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, overwrite=False)
-    except (OSError, ValueError) as error:
-        raise FileError(f"The labels cannot be written to {out} ({error}). Choose a new folder.") from error
+    with explain_refusal(path.parent):
+        return zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, overwrite=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.blocks import make_output, may_be_measured
+from napari_tessera.blocks import make_output, may_be_measured, open_output
 from napari_tessera.errors import InputError
 from napari_tessera.frame_stack import joined, joined_chosen
 from napari_tessera.jobs import Job, part_of
@@ -73,14 +72,9 @@ def run_in_blocks(request: Request) -> Job[Found]:
     n_loops = len(layout.loops)
     shape = image.shape[: n_loops + len(layout.space)]
     dtype = np.int32 if request.kind == "classes" else label_dtype(int(np.prod(shape, dtype=np.int64)))
-    output = make_output(blocks.out, shape, blocks.size, dtype)
-    try:
+    with make_output(blocks.out, shape, blocks.size, dtype) as output:
         said = yield from _run_frames(request, image, output)
-    except BaseException:
-        if blocks.out is not None:
-            shutil.rmtree(blocks.out, ignore_errors=True)
-        raise
-    labels = output if blocks.out else np.ascontiguousarray(layout.from_working(output))
+    labels = open_output(blocks.out) if blocks.out else np.ascontiguousarray(layout.from_working(output))
     notes = tuple(dict.fromkeys(note for each in said for note in each.notes))
     table = joined([each.table for each in said], request)
     return Found(labels, table, notes, chosen=joined_chosen([each.chosen for each in said], request))

@@ -16,7 +16,7 @@ import platformdirs
 from napari_tessera.errors import ModelError, ParameterError
 from napari_tessera.io.model_entry import ModelEntry, entry_of
 from napari_tessera.io.model_file import ENDING, read_weights
-from napari_tessera.io.together import written_together
+from napari_tessera.io.together import check_free, written_together
 
 __all__ = [
     "ModelEntry",
@@ -137,6 +137,17 @@ def import_model(path: str | Path, name: str | None = None, *, overwrite: bool =
     """
     _, header = read_weights(path)
     name = checked_name(header["name"] if name is None else name)
+    target = user_folder() / (name + ENDING)
+    with written_together([target], overwrite=overwrite, is_claimed=True) as (part,):
+        _check_name_is_free(name, overwrite=overwrite)
+        check_free([target], overwrite=overwrite, inputs=[Path(path)])
+        part.write_bytes(Path(path).read_bytes())
+        read_weights(part)
+    return entry_of(target, is_shipped=False)
+
+
+def _check_name_is_free(name: str, *, overwrite: bool) -> None:
+    """Refuse the name of a model that comes with Tessera, and of one of the user's own that may not be replaced."""
     for entry in models():
         if entry.name.casefold() != name.casefold():
             continue
@@ -147,11 +158,6 @@ def import_model(path: str | Path, name: str | None = None, *, overwrite: bool =
                 f"There is a model {name!r} already. Give another name, or allow it to be replaced (overwrite=True, "
                 "or --overwrite on the command line)."
             )
-    target = user_folder() / (name + ENDING)
-    with written_together([target]) as (part,):
-        part.write_bytes(Path(path).read_bytes())
-        read_weights(part)
-    return entry_of(target, is_shipped=False)
 
 
 def remove_model(name: str) -> Path:

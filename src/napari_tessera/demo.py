@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from napari_tessera.io.together import written_together
 from napari_tessera.io.write import write_result
 from napari_tessera.jobs import drive
 from napari_tessera.overlay import draw_overlay
@@ -52,7 +53,8 @@ def write_demo(folder: Path) -> list[Path]:
     result = segment_sample(sample)
     paths = write_result(result, folder / f"{IMAGE}-labels.tif", overwrite=True)
     picture = folder / f"{IMAGE}-overlay.png"
-    Image.fromarray(draw_overlay(sample.image, result.labels)).save(picture)
+    with written_together([picture], overwrite=True) as (part,):
+        Image.fromarray(draw_overlay(sample.image, result.labels)).save(part)
     shape = " × ".join(map(str, sample.image.shape))
     print(f"{METHOD} on {IMAGE} ({shape}): {int(result.labels.max())} objects")
     for path in (*paths, picture):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera.catalogue import import_model, user_folder
 from napari_tessera.errors import FileError, InputError, ModelError
-from napari_tessera.io.lock import locked
+from napari_tessera.io.lock import is_locked
 from napari_tessera.io.model_entry import ModelEntry
 from napari_tessera.io.model_file import CHECKPOINT, ENDING, HEADER, LOCK, read_header
 from napari_tessera.io.tensor_file import open_tensors
@@ -162,13 +162,7 @@ def _steps_of(model: Path) -> int:
 
 def _is_under_way(out: Path) -> bool:
     lock = out.with_name(out.name + LOCK)
-    if not lock.exists():
-        return False
-    try:
-        with locked(lock, "It is under way."):
-            return False
-    except FileError:
-        return True
+    return lock.exists() and is_locked(lock)
 
 
 def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, Plan]:

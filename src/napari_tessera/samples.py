@@ -206,17 +206,19 @@ def sample_named(name: str) -> Sample:
 def write_samples(folder: Path) -> list[Path]:
     """Write every synthetic sample as <name>.tif and <name>_truth.tif, with pixel size, as ImageJ reads them."""
     from napari_tessera.io.tiff import write_tiff
+    from napari_tessera.io.together import written_together
 
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for entry in SAMPLES:
         if entry.is_real:
             continue
         image, truth, spatial, axes = entry.load()
         assert truth is not None
-        written += [folder / f"{entry.name}.tif", folder / f"{entry.name}_truth.tif"]
-        write_tiff(written[-2], image, spatial, axes=axes)
-        write_tiff(written[-1], truth, spatial, axes=spatial.axes)
+        paths = [folder / f"{entry.name}.tif", folder / f"{entry.name}_truth.tif"]
+        with written_together(paths, overwrite=True) as (image_part, truth_part):
+            write_tiff(image_part, image, spatial, axes=axes)
+            write_tiff(truth_part, truth, spatial, axes=spatial.axes)
+        written += paths
     return written
 
 

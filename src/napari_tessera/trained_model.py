@@ -14,7 +14,7 @@ from napari_tessera.errors import ParameterError
 from napari_tessera.io.architecture import check_architecture
 from napari_tessera.io.header_fields import FIELDS
 from napari_tessera.io.open_files import check_exists, explain_damage
-from napari_tessera.io.together import write_whole
+from napari_tessera.io.together import bring_to_disk, write_to_disk, write_whole, written_together
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.train.advice import advice_on_end
 from napari_tessera.train.lists import words
@@ -233,16 +233,26 @@ def with_record(header: Mapping[str, Any], record: Mapping[str, Any]) -> dict[st
 
 
 def write_model(
-    out: Path, header: dict[str, Any], state: State, plan: Plan, data: Dataset, device: Where
+    out: Path,
+    header: dict[str, Any],
+    state: State,
+    plan: Plan,
+    data: Dataset,
+    device: Where,
+    *,
+    overwrite: bool,
 ) -> Job[Trained]:
-    """Write the model, then the report, each whole or not at all."""
+    """Write the model and its report, both or neither; then the report again, with examples."""
     from napari_tessera.nn.device import choose
     from napari_tessera.nn.weights import save_model
 
     record = training_record(state, plan, data.names, data.digest, data.doubts, choose(device))
     yield Progress(plan.steps, plan.steps, "Writing the model", {"advice": record["warnings"][len(data.doubts) :]})
     full = with_record(header, record)
-    save_model(out, state.net, full)
+    with written_together([out, report_path(out)], overwrite=overwrite) as (model, report):
+        save_model(model, state.net, full)
+        write_to_disk(report, report_page(full, state.losses, []).encode())
+    bring_to_disk(out.parent)
     yield Progress(plan.steps, plan.steps, "Writing the report")
     examples = (data.check or data.learn)[:SHOWN]
     found = yield from segment_all(state.net, full, examples, device)

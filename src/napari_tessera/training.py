@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_tessera.errors import ParameterError
+from napari_tessera.catalogue import find
+from napari_tessera.errors import ModelError, ParameterError
 from napari_tessera.io.lock import locked
 from napari_tessera.io.model_file import CHECKPOINT, ENDING, LOCK
-from napari_tessera.io.together import check_free, make_folder
+from napari_tessera.io.together import check_free, clear_up, make_folder
 from napari_tessera.jobs import Job, Progress, drive, part_of
 from napari_tessera.live import Live
 from napari_tessera.nn.loading import load_torch
@@ -152,8 +153,13 @@ def training_on(
         out.with_name(out.name + LOCK),
         f"Another training is writing {out} at this moment. Wait for it or stop it, or choose another name.",
     ):
-        saved = prepare_files(inputs, out, restart=restart, overwrite=overwrite)
-        return (yield from learnt_model(read, out, settings, saved, should_stop, live or Live()))
+        saved = out.with_name(out.name + CHECKPOINT)
+        overwrite |= saved.exists() and not restart
+        check_free([out, report_path(out)], overwrite=overwrite, inputs=[*inputs, *files_named_in(settings)])
+        clear_up(out.parent)
+        if restart:
+            saved.unlink(missing_ok=True)
+        return (yield from learnt_model(read, out, settings, saved, should_stop, live or Live(), overwrite))
 
 
 def read_files(sources: Sequence[Source], settings: Training, start: Start | None) -> Job[Dataset]:
@@ -168,7 +174,13 @@ def read_files(sources: Sequence[Source], settings: Training, start: Start | Non
 
 
 def learnt_model(
-    read: Read, out: Path, settings: Training, saved: Path, should_stop: Callable[[], bool], live: Live
+    read: Read,
+    out: Path,
+    settings: Training,
+    saved: Path,
+    should_stop: Callable[[], bool],
+    live: Live,
+    overwrite: bool,
 ) -> Job[Trained]:
     """Learn, from the checkpoint `saved` on if it is there, and write the model.
 
@@ -192,7 +204,7 @@ def learnt_model(
     state, plan = yield from sitting.learn(wanted)
     if plan.patch_px < wanted.patch_px:
         data = replace(data, doubts=(*data.doubts, on_smaller_patches(plan, wanted)))
-    trained = yield from write_model(out, header, state, plan, data, settings.device)
+    trained = yield from write_model(out, header, state, plan, data, settings.device, overwrite=overwrite)
     if is_over() and not should_stop():
         trained = replace(trained, is_finished=True)
     if trained.is_finished:
@@ -235,20 +247,9 @@ def check_name(out: Path) -> None:
         raise ParameterError(f"A model file ends in {ENDING}, but {out} does not. Name it {out.stem}{ENDING}.", "out")
 
 
-def prepare_files(inputs: Sequence[Path], out: Path, *, restart: bool, overwrite: bool) -> Path:
-    """Make sure that the model can be written, and return where its checkpoint lies.
-
-    Raises
-    ------
-    FileError
-    """
-    saved = out.with_name(out.name + CHECKPOINT)
-    goes_on = saved.exists() and not restart
-    check_free([out, report_path(out)], overwrite=overwrite or goes_on, inputs=inputs)
-    for name in (out.name, report_path(out).name):
-        # Left by a training that was killed while it wrote.
-        for part in out.parent.glob(f".{glob.escape(name)}.*.part"):
-            part.unlink(missing_ok=True)
-    if restart:
-        saved.unlink(missing_ok=True)
-    return saved
+def files_named_in(settings: Training) -> list[Path]:
+    """List the files that are read because a setting names them: the card, and the model to start from."""
+    files = [Path(settings.card)] if settings.card else []
+    with suppress(ParameterError, ModelError):  # what is no model is refused where it is read
+        files.append(find(settings.start_from).path)
+    return files

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import glob
-import os
-import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
-from napari_tessera.io.together import check_free
+from napari_tessera.io.sidecar import with_records
+from napari_tessera.io.together import check_free, working_folder
 from napari_tessera.io.write import FORMATS, check_can_hold, check_format, is_of_format, planned_files, write_result
 from napari_tessera.jobs import drive
 from napari_tessera.result import Kind
@@ -160,12 +160,8 @@ def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> i
 
     The COCO file holds the images that are done, even after Ctrl-C.
     """
-    try:
-        with telling_guessed_axes(make, is_quiet=output.is_quiet) as make:
-            return _run_only(*pairs[0], output, make) if len(pairs) == 1 else _run_several(pairs, output, make)
-    finally:
-        if output.coco is not None and output.coco.has_images:
-            output.coco.finish()
+    with output.coco or nullcontext(), telling_guessed_axes(make, is_quiet=output.is_quiet) as make:
+        return _run_only(*pairs[0], output, make) if len(pairs) == 1 else _run_several(pairs, output, make)
 
 
 def _run_several(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
@@ -202,18 +198,15 @@ def naming(image: Path, error: TesseraError) -> str:
 
 def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
     check_is_one_image(image)
-    files = [image, *output.inputs]
-    check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
-    scratch = out.with_name(f".tessera-{os.getpid()}-{out.name}")
-    try:
-        picture, job = make(image, scratch)
+    files = with_records([image, *output.inputs])
+    with working_folder(out.parent, out) as work:
+        check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
+        picture, job = make(image, work / "labels")
         with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
             result = drive(job, on_progress)
         written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
         if output.coco is not None:
             output.coco.add(image.name, Segments.of_table(result.labels, result.table))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     if not output.is_quiet:
         report(image, result, written)
 

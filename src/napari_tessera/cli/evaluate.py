@@ -13,9 +13,11 @@ import numpy as np
 
 from napari_tessera.cli import options, panoptic_scores
 from napari_tessera.cli.progress import progress_bar
+from napari_tessera.cli.segment_files import files_beside
 from napari_tessera.errors import FileError, InputError
 from napari_tessera.io.open_files import is_zarr
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
+from napari_tessera.io.sidecar import with_records
 from napari_tessera.io.together import check_free, written_together
 from napari_tessera.jobs import drive
 from napari_tessera.labels import looks_like_an_image
@@ -87,14 +89,15 @@ def main(argv: list[str]) -> int:
     if not arguments.quiet:
         print(table)
     if arguments.json is not None:
-        _write_json(arguments.json, scores, names)
+        _write_json(arguments.json, scores, names, overwrite=arguments.overwrite)
     return 0
 
 
 def _files_in(arguments: argparse.Namespace) -> list[Path]:
-    """List the files that are read."""
+    """List the files that are read, and what belongs to them."""
     given = (arguments.truth, arguments.prediction)
-    return [file for path in given for file in (_by_name(path).values() if _is_folder(path) else [path])]
+    files = [file for path in given for file in (_by_name(path).values() if _is_folder(path) else [path])]
+    return [*with_records(files), *(beside for file in files for beside in files_beside(file))]
 
 
 def _evaluate_labels(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], str]:
@@ -242,7 +245,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     )
 
 
-def _write_json(path: Path, scores: Mapping[str, Any], names: Sequence[str]) -> None:
+def _write_json(path: Path, scores: Mapping[str, Any], names: Sequence[str], *, overwrite: bool) -> None:
     images = [{"name": name, **image} for name, image in zip(names, scores["images"], strict=True)]
-    with written_together([path]) as (part,):
+    with written_together([path], overwrite=overwrite) as (part,):
         part.write_text(json.dumps({**scores, "images": images}, indent=2) + "\n", encoding="utf-8")

@@ -46,6 +46,19 @@ def readers(path: Path, label_files: Callable[[Path], Mapping[str, Path]]) -> di
     return {stem(path): partial(read_segments, path)}
 
 
+def files_beside(path: Path) -> list[Path]:
+    """List the files that may say what the labels of an image are, and those that a COCO file names."""
+    if path.suffix.lower() == ".json":
+        coco = read_coco_panoptic(path)
+        return [coco.folder / annotation["file_name"] for annotation in coco.annotations]
+    classes = _classes_of(path)
+    return [path.with_name(f"{stem(path)}.csv"), classes, classes.with_name(f"{stem(classes)}.csv")]
+
+
+def _classes_of(path: Path) -> Path:
+    return path.with_name(f"{stem(path)}{CLASSES}{path.name[len(stem(path)) :]}")
+
+
 def read_segments(path: Path) -> Segments:
     """Read a label image and what its labels are.
 
@@ -60,7 +73,7 @@ def read_segments(path: Path) -> Segments:
     """
     labels = load(read_labels(path)).data
     table = path.with_name(f"{stem(path)}.csv")
-    classes = path.with_name(f"{stem(path)}{CLASSES}{path.name[len(stem(path)) :]}")
+    classes = _classes_of(path)
     try:
         if table.is_file() and "kind" in (columns := read_table(table)):
             return Segments.of_table(labels, columns, str(path))

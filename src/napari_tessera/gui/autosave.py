@@ -95,7 +95,7 @@ def left_over(folder: Path | None = None) -> list[Saved]:
 
 def kept(folder: Path | None = None) -> list[Saved]:
     """List all annotations that can be had back, also those of layers that were closed, the latest first."""
-    return [saved for saved in saved_annotations(folder) if saved.painted_px or saved.problem]
+    return [saved for saved in saved_annotations(folder) if saved.has_paint or saved.problem]
 
 
 def restore(viewer: ViewerModel, saved: Saved) -> Labels:

@@ -108,7 +108,9 @@ class LayerCopy:
             with suppress(FileError):
                 return PaintCopy(Path(earlier), tuple(data.shape))
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(4).hex()}"
-        return PaintCopy(self.folder / name, tuple(data.shape))
+        copy = PaintCopy(self.folder / name, tuple(data.shape))
+        copy.say(self._state, has_changed=True)  # first of all: without it nothing would say whose paint it is
+        return copy
 
     def _begin_anew_if_other(self, data: Any) -> None:
         kind = {"shape": list(data.shape), "dtype": str(data.dtype)}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from napari_tessera.errors import ParameterError
+from napari_tessera.errors import FileError, ParameterError
+from napari_tessera.io.lock import locked
+from napari_tessera.io.together import make_folder, written_together
 from napari_tessera.registry import Method
 from napari_tessera.spec import Declaration
+
+LONGEST_WAIT_SECONDS = 1.0
+"""For another window that saves its settings."""
 
 
 def settings_path() -> Path:
@@ -39,17 +42,17 @@ def load(method: Method | Declaration, path: Path | None = None) -> dict[str, An
 def save(method: Method | Declaration, values: dict[str, Any], path: Path | None = None) -> bool:
     """Remember the settings of a method; say whether they could be written.
 
-    The file is replaced in one step, so that a crash leaves the old one or the new one, never half of one.
+    The file is replaced in one step, so that a crash leaves the old one or the new one, never half of one; what
+    another window remembers at the same moment is kept.
     """
     path = path or settings_path()
-    everything = {**_read(path), method.name: values}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, written = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(everything, file, indent=1)
-        os.replace(written, path)
-    except OSError:
+        make_folder(path.parent)
+        with locked(path.with_name(path.name + ".lock"), "", wait_seconds=LONGEST_WAIT_SECONDS):
+            everything = {**_read(path), method.name: values}
+            with written_together([path], overwrite=True) as (part,):
+                part.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+    except FileError:
         return False
     return True
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import fastremap
 import numpy as np
 from PIL import Image
 
 from napari_tessera.errors import FileError
-from napari_tessera.io.together import check_free, make_folder, write_whole
+from napari_tessera.io.together import NEW, check_free, explain_refusal, move_together, working_folder
 from napari_tessera.segments import Segments
 
 LARGEST_NUMBER = 2**24 - 1
@@ -50,14 +51,17 @@ def write_coco_panoptic(
     FileError
         If an image is no plane or has too many segments, or the files cannot be written.
     """
-    writer = CocoPanopticWriter(path, overwrite=overwrite, inputs=inputs)
-    for name, segments in images:
-        writer.add(name, segments)
-    return writer.finish()
+    with CocoPanopticWriter(path, overwrite=overwrite, inputs=inputs) as writer:
+        for name, segments in images:
+            writer.add(name, segments)
+        return writer.finish()
 
 
 class CocoPanopticWriter:
-    """Writes the PNG of one image after the other, and the JSON at the end."""
+    """Writes the PNG of one image after the other, and at the end of a `with` block moves all into place with the JSON.
+
+    Meanwhile no other process writes the same. All that was added is kept, even if the block fails.
+    """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
         self.path = Path(path)
@@ -68,7 +72,18 @@ class CocoPanopticWriter:
         self._categories: dict[str, dict[str, Any]] = {}
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
+        self._work = Path()
+        self._at_end = ExitStack()
         check_free([self.path], overwrite=overwrite, inputs=self._inputs)
+
+    def __enter__(self) -> Self:
+        self._work = self._at_end.enter_context(working_folder(self.path.parent, self.path))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._at_end:
+            if self._images:
+                self.finish()
 
     def planned_files(self, names: Iterable[str]) -> list[Path]:
         """Return the files that will be written for images of these names, the JSON first.
@@ -86,7 +101,7 @@ class CocoPanopticWriter:
         return self.folder / f"{Path(name).stem}.png"
 
     def add(self, name: str, segments: Segments) -> Path:
-        """Write the PNG of one image; return its path."""
+        """Write the PNG of one image; return where it will lie."""
         _check_fits(name, segments)
         number = len(self._images) + 1
         file = self._png_of(name)
@@ -94,29 +109,29 @@ class CocoPanopticWriter:
             raise FileError(f"Two images are named {file.stem}; their segments would overwrite each other.")
         check_free([file], overwrite=self._overwrite, inputs=self._inputs)
         described = self._described(segments)
-        make_folder(self.folder)
-        write_whole(file, _as_png(segments.labels))
+        part = self._work / NEW / file.relative_to(self.path.parent)
+        with explain_refusal(self.path.parent):
+            part.parent.mkdir(exist_ok=True)
+            part.write_bytes(_as_png(segments.labels))
         height, width = segments.labels.shape
         self._images.append({"id": number, "file_name": name, "width": width, "height": height})
         self._annotations.append({"image_id": number, "file_name": file.name, "segments_info": described})
         return file
 
-    @property
-    def has_images(self) -> bool:
-        """Whether there is anything to say in the JSON."""
-        return bool(self._images)
-
     def finish(self) -> list[Path]:
-        """Write the JSON; return all files, the JSON first."""
+        """Write the JSON, and move all into place; return the files, the JSON first."""
         content = {
             "info": {"description": "Panoptic segmentation by Tessera"},
             "images": self._images,
             "annotations": self._annotations,
             "categories": list(self._categories.values()),
         }
-        make_folder(self.path.parent)
-        write_whole(self.path, (json.dumps(content, indent=1) + "\n").encode())
-        return [self.path, *(self.folder / each["file_name"] for each in self._annotations)]
+        files = [self.path, *(self.folder / each["file_name"] for each in self._annotations)]
+        with explain_refusal(self.path.parent):
+            (self._work / NEW / self.path.name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        move_together(self._work, files, overwrite=self._overwrite)
+        self._images = []
+        return files
 
     def _described(self, segments: Segments) -> list[dict[str, Any]]:
         """Describe the segments that have pixels."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 import time
 import zipfile
 import zlib
@@ -25,8 +24,9 @@ import numpy as np
 import platformdirs
 
 from napari_tessera.errors import FileError
-from napari_tessera.io.lock import locked
+from napari_tessera.io.lock import is_locked
 from napari_tessera.io.strict_json import parse_json
+from napari_tessera.io.together import clear_up, working_folder
 from napari_tessera.sparse import BLOCK_PX
 
 FORMAT = 1
@@ -104,6 +104,11 @@ class Saved:
         return int(self.state.get("painted_px", 0))
 
     @property
+    def has_paint(self) -> bool:
+        """Whether there is a file with paint."""
+        return any(True for _ in block_files(self.folder))
+
+    @property
     def has_ended(self) -> bool:
         """Whether the layer was closed, rather than lost."""
         return bool(self.state.get("has_ended", False))
@@ -121,17 +126,8 @@ def saved_annotations(folder: Path | None = None) -> list[Saved]:
     folder = folder or annotations_folder()
     if not folder.is_dir():
         return []
-    found = [_opened(each) for each in folder.iterdir() if (each / STATE).is_file() and not is_in_use(each)]
+    found = [_opened(each) for each in folder.iterdir() if (each / STATE).is_file() and not is_locked(each / LOCK)]
     return sorted(found, key=lambda saved: saved.changed, reverse=True)
-
-
-def is_in_use(folder: Path) -> bool:
-    """Say whether a session writes to a saved annotation."""
-    try:
-        with locked(folder / LOCK, "in use"):
-            return False
-    except FileError:
-        return True
 
 
 def _opened(folder: Path) -> Saved:
@@ -186,14 +182,23 @@ def _block(path: Path, window: Window, dtype: np.dtype) -> np.ndarray | None:
 
 def discard(saved: Saved) -> None:
     """Delete what was saved, unless a session writes to it again."""
-    if not is_in_use(saved.folder):
-        with suppress(OSError):
-            (saved.folder / STATE).unlink()  # first of all: what is killed halfway is not offered any more
-        shutil.rmtree(saved.folder, ignore_errors=True)
+    if not is_locked(saved.folder / LOCK):
+        with suppress(OSError, FileError), working_folder(saved.folder.parent) as work:
+            saved.folder.rename(work / saved.folder.name)  # from here on it is not offered any more
 
 
 def discard_old(folder: Path | None = None) -> None:
-    """Delete what was closed longer ago than it is kept; what was lost is kept until somebody discards it."""
+    """Delete what was closed longer ago than it is kept; what was lost is kept until the user discards it.
+
+    What a session that was killed left while it began or discarded an annotation is deleted, too.
+    """
+    folder = folder or annotations_folder()
+    clear_up(folder)
+    for begun in folder.iterdir() if folder.is_dir() else ():
+        if begun.is_dir() and not is_locked(begun / LOCK):
+            with suppress(OSError):
+                begun.rmdir()  # unless it holds something
     for saved in saved_annotations(folder):
-        if saved.has_ended and time.time() - saved.changed.timestamp() > DAYS_KEPT * 86400:
+        is_old = saved.has_ended and time.time() - saved.changed.timestamp() > DAYS_KEPT * 86400
+        if is_old or not (saved.problem or saved.has_paint):
             discard(saved)

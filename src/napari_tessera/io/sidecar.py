@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,12 @@ def recorded_places(path: Path, reading: Reading) -> Reading:
         return reading
     entries = zip(spatial.axes, spatial.scale, spatial.units, spatial.translate, strict=True)
     return Reading(reading.data, spatial.axes, {axis: sized(size, unit, start) for axis, size, unit, start in entries})
+
+
+def with_records(paths: Sequence[Path]) -> list[Path]:
+    """Add to files that are read the records beside them that are read with them."""
+    beside = [path.with_suffix(".json") for path in paths if _recorded_spatial(path) is not None]
+    return [*paths, *beside]
 
 
 def _recorded_spatial(path: Path) -> Spatial | None:

@@ -1,21 +1,37 @@
-"""Files written whole or not at all, and several of them together or none."""
+"""Files written whole or not at all, and several of them together or not at all, however the writer ends.
+
+A writer works in a folder of its own, on the disk of its files, until it moves them into place:
+
+    .tessera/lock              held while a writer begins, moves its files, or clears up after another
+    .tessera/8c2f….lock        held as long as the writer lives
+    .tessera/8c2f…/new         what is to be moved in
+    .tessera/8c2f…/old         what was there under these names
+    .tessera/8c2f…/moves.json  which files are being moved, while they are
+
+Names that exist are moved away first, so that nothing old ever lies beside anything new. The next writer in the same
+folder undoes the moves of one that was killed, and deletes what it left.
+"""
 
 from __future__ import annotations
 
 import errno
-import glob
+import hashlib
+import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from napari_tessera.errors import FileError
+from napari_tessera.io.lock import is_locked, locked
 from napari_tessera.io.open_files import is_zarr
 
-ABANDONED_SECONDS = 600
+HIDDEN, LOCK, NEW, OLD, MOVES = ".tessera", "lock", "new", "old", "moves.json"
+LONGEST_WAIT_SECONDS = 60
+"""For other writers in the same folder; each moves its files in milliseconds."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
@@ -25,15 +41,25 @@ def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path]
     ------
     FileError
     """
-    read = {Path(path).resolve() for path in inputs}
+    read = {Path(os.path.realpath(path)) for path in inputs}
+    around = {folder for path in read for folder in path.parents}
+    same = {mark for path in read if (mark := _file_number(path))}
     for path in paths:
-        where = path.resolve()
-        if any(where == file or where in file.parents or file in where.parents for file in read):
+        where = Path(os.path.realpath(path))
+        if where in around or not read.isdisjoint((where, *where.parents)) or _file_number(path) in same:
             raise FileError(f"{path} was read as input and is never overwritten. Choose another name for the output.")
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise FileError(f"{path} exists already. Choose another name, or allow it to be replaced (--overwrite).")
         if path.is_dir() and not is_zarr(path):
             raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
+
+
+def _file_number(path: Path) -> tuple[int, int] | None:
+    """Return what is the same for two spellings of a file's name; None where there is no file."""
+    with suppress(OSError):
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
+    return None
 
 
 def make_folder(folder: Path) -> None:
@@ -44,50 +70,52 @@ def make_folder(folder: Path) -> None:
     FileError
         If it is read-only, or something else has its name.
     """
-    try:
+    with explain_refusal(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, "read-only")
-    except OSError as error:
-        raise FileError(_reason(folder, error)) from error
 
 
 @contextmanager
-def written_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Give a temporary path for each of `paths` (in one folder); at the end all of them are moved into place.
+def written_together(
+    paths: Sequence[Path], *, overwrite: bool = False, is_claimed: bool = False
+) -> Iterator[list[Path]]:
+    """Give a temporary path for each of `paths`; at the end all of them are moved into place.
 
     If anything fails on the way, nothing is left behind and older files stay as they were.
 
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files or Zarr folders; the first lies in a folder, and the others in the same or in folders below it.
+    overwrite : bool
+        Replace what is there.
+    is_claimed : bool
+        Meanwhile no other process can claim the first of them.
+
     Raises
     ------
     FileError
-        If the folder is read-only, the disk is full, or the system refuses in another way.
+        If the folder is read-only, the disk is full, or the system refuses in another way; or if there is something of
+        one of the names, and it may not be replaced.
     """
     folder = paths[0].parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".tessera-", dir=folder, ignore_cleanup_errors=True) as temporary:
-            new, old = Path(temporary) / "new", Path(temporary) / "old"
-            new.mkdir()
-            old.mkdir()
-            parts = [new / path.name for path in paths]
-            yield parts
-            _move_in(parts, paths, old)
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(_reason(folder, error)) from error
+    with explain_refusal(folder), working_folder(folder, paths[0] if is_claimed else None) as work:
+        parts = [work / NEW / path.relative_to(folder) for path in paths]
+        for part in parts:
+            part.parent.mkdir(parents=True, exist_ok=True)
+        yield parts
+        move_together(work, paths, overwrite=overwrite)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write one file; a reader, even after a power cut, sees the old one or the whole new one.
+    """Write one file; a reader, even after a power cut, sees the old one or the whole new one. Its folder must exist.
 
     Raises
     ------
     FileError
-        If the folder is read-only, the disk is full, or the system refuses in another way.
+        If the folder is missing or read-only, the disk is full, or the system refuses in another way.
     """
-    _sweep(path)
     replace_whole(path, content)
     bring_to_disk(path.parent)
 
@@ -98,28 +126,20 @@ def replace_whole(path: Path, content: bytes) -> None:
     Raises
     ------
     FileError
-        If the folder is read-only, the disk is full, or the system refuses in another way.
+        If the folder is missing or read-only, the disk is full, or the system refuses in another way.
     """
-    part = path.with_name(f".{path.name}.{os.urandom(4).hex()}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        raise FileError(_reason(path.parent, error)) from error
-    finally:
-        with suppress(OSError):  # a file system that is read-only refuses even to delete what is not there
-            part.unlink()
+    with explain_refusal(path.parent):
+        os.stat(path.parent)
+    with written_together([path], overwrite=True) as (part,):
+        write_to_disk(part, content)
 
 
-def _sweep(path: Path) -> None:
-    """Delete what writers of this file left that were killed; younger parts may be another's, at work right now."""
-    with suppress(OSError):
-        for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
-                part.unlink()
+def write_to_disk(path: Path, content: bytes) -> None:
+    """Write a file, and wait until it would survive a power cut."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def bring_to_disk(folder: Path) -> None:
@@ -132,24 +152,225 @@ def bring_to_disk(folder: Path) -> None:
             os.close(handle)
 
 
-def _move_in(parts: Sequence[Path], paths: Sequence[Path], old: Path) -> None:
-    replaced: list[Path] = []
+@contextmanager
+def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
+    """Give a folder in `folder`, which is made if it is missing; what was made here is removed at the end.
+
+    If this process is killed, the next writer in `folder` removes it.
+
+    Parameters
+    ----------
+    folder : Path
+    output : Path, optional
+        What is to be written: meanwhile no other process can claim it.
+
+    Raises
+    ------
+    FileError
+        If the folder cannot be made, or another process has claimed the output.
+    """
+    hidden = folder / HIDDEN
+    work = hidden / os.urandom(4).hex()
+    with ExitStack() as at_end:
+        at_end.callback(_remove_empty, [hidden, *_missing(folder)])
+        at_end.callback(_remove_unless_moving, work)
+        with explain_refusal(folder), _alone_in(hidden):
+            _clear_up(hidden)
+            at_end.enter_context(locked(hidden / f"{work.name}.{LOCK}", ""))
+            if output is not None:
+                at_end.enter_context(locked(_claim(output), f"{output} is being written by another run. Wait for it."))
+            (work / NEW).mkdir(parents=True)
+        yield work
+
+
+def move_together(work: Path, paths: Sequence[Path], *, overwrite: bool) -> None:
+    """Move what lies in the folder "new" of a working folder into place: all of it or, if the system refuses, nothing.
+
+    Parameters
+    ----------
+    work : Path
+        See `working_folder`.
+    paths : sequence of Path
+        Where to; each lies in "new" as it will lie in the folder that was worked in.
+    overwrite : bool
+        Replace what is there.
+
+    Raises
+    ------
+    FileError
+        If there is something already, and it may not be replaced, or the system refuses.
+    """
+    folder = work.parent.parent
+    with explain_refusal(folder), _alone_in(work.parent):
+        check_free(paths, overwrite=overwrite)
+        names = [str(path.relative_to(folder)) for path in paths]
+        with _explain_open_file(folder):
+            if len(paths) == 1 and overwrite and not (paths[0].is_dir() or (work / NEW / names[0]).is_dir()):
+                os.replace(work / NEW / names[0], paths[0])
+                return
+            try:
+                _move_noted(work, names, [path for path in paths if os.path.lexists(path)])
+            except BaseException:
+                _undo(work)
+                raise
+
+
+def clear_up(folder: Path) -> None:
+    """Undo and delete what killed writers left in a folder; nothing happens where it cannot be written to."""
+    if (folder / HIDDEN).is_dir():
+        with suppress(OSError, FileError), _alone_in(folder / HIDDEN):
+            _clear_up(folder / HIDDEN)
+
+
+@contextmanager
+def explain_refusal(folder: Path) -> Iterator[None]:
+    """Turn what the system says into a `FileError` that says what to do."""
     try:
-        for part, path in zip(parts, paths, strict=True):
-            if path.is_dir():
-                shutil.move(path, old / path.name)
-                replaced.append(path)
-            os.replace(part, path)
-    except BaseException:
-        for path in replaced:
-            if not path.exists():
-                shutil.move(old / path.name, path)
+        yield
+    except FileError:
         raise
+    except OSError as error:
+        raise FileError(_reason(folder, error)) from error
+
+
+@contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn a full disk, and nothing else, into a `FileError`: for work that reads as well as writes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise FileError(_reason(folder, error)) from error
+
+
+@contextmanager
+def _explain_open_file(folder: Path) -> Iterator[None]:
+    """Name the file that the system does not let go of in a folder that can be written to."""
+    try:
+        yield
+    except PermissionError as error:
+        if not os.access(folder, os.W_OK):
+            raise
+        name = Path(error.filename2 or error.filename or folder).name
+        raise FileError(
+            f"{folder / name} cannot be replaced; it may be open in another program. Close it there. Nothing was changed."
+        ) from error
+
+
+@contextmanager
+def _alone_in(hidden: Path) -> Iterator[None]:
+    """Hold the lock of the hidden folder, which is made if it is missing and removed if it is empty at the end."""
+    refusal = f"Another run has been moving files in {hidden.parent} for a long time. Wait until it has ended."
+    hidden.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(hidden / LOCK, refusal, wait_seconds=LONGEST_WAIT_SECONDS, makes_folder=True):
+            yield
+    finally:
+        _remove_empty([hidden])
+
+
+def _clear_up(hidden: Path) -> None:
+    """Undo the moves of writers that are dead, and delete what they left."""
+    left = {entry.stem for entry in hidden.iterdir()} - {LOCK}
+    if left and not is_locked(hidden / LOCK):
+        return  # On a network drive without locks, the dead cannot be told from the living.
+    for name in left:
+        if not is_locked(hidden / f"{name}.{LOCK}"):
+            _undo(hidden / name)
+            _remove_unless_moving(hidden / name)
+
+
+def _claim(output: Path) -> Path:
+    """Return the lock that stands for an output, however long its name is and whatever the case of its letters."""
+    digest = hashlib.blake2b(os.fsencode(output.name.casefold()), digest_size=8).hexdigest()
+    return output.parent / HIDDEN / f"{digest}.{LOCK}"
+
+
+def _missing(folder: Path) -> list[Path]:
+    """List the folders that would have to be made for this one, the innermost first."""
+    return [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # it holds something, or is gone
+            folder.rmdir()
+
+
+def _remove_unless_moving(work: Path) -> None:
+    """Delete a working folder, unless it holds what was moved away and could not be put back."""
+    if not (work / MOVES).exists():
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _move_noted(work: Path, names: Sequence[str], replaced: Sequence[Path]) -> None:
+    """Move old files away and new ones in, with a note on the disk of how to undo it until all is done."""
+    folder = work.parent.parent
+    made = list(dict.fromkeys(each for name in names for each in _missing((folder / name).parent)))
+    moves = {name: _mark(work / NEW / name) for name in names}
+    note = {"moves": moves, "folders": [str(each.relative_to(folder)) for each in made]}
+    (work / OLD).mkdir()
+    write_to_disk(work / f"{MOVES}.part", json.dumps(note).encode())
+    os.replace(work / f"{MOVES}.part", work / MOVES)
+    for path in replaced:
+        old = work / OLD / path.relative_to(folder)
+        old.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(path, old)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        _move_to_free_name(work / NEW / name, folder / name)
+    os.unlink(work / MOVES)
+
+
+def _move_to_free_name(part: Path, path: Path) -> None:
+    """Move a file or folder; if another program has just made one of the name, that stays."""
+    if part.is_dir():
+        os.rename(part, path)  # replaces no file, and no folder that holds anything
+        return
+    try:
+        os.link(part, path)
+    except OSError as error:  # a file system on which a file has one name, or another program was quicker
+        if os.path.lexists(path):
+            raise FileError(f"{path} was written by another program just now. Choose another name.") from error
+        os.rename(part, path)
+    else:
+        os.unlink(part)
+
+
+def _undo(work: Path) -> None:
+    """Put back what was there before moves that did not come to their end."""
+    if not (work / MOVES).exists():
+        return
+    folder = work.parent.parent
+    note = json.loads((work / MOVES).read_bytes())
+    for name, mark in note["moves"].items():
+        path, new, old = folder / name, work / NEW / name, work / OLD / name
+        if os.path.lexists(path) and _is_moved(path, new, mark):
+            if new.exists():
+                os.unlink(path)  # a second name of the new file
+            else:
+                os.rename(path, new)
+        if os.path.lexists(old) and not os.path.lexists(path):
+            os.rename(old, path)
+    _remove_empty([folder / each for each in note["folders"]])
+    os.unlink(work / MOVES)
+
+
+def _mark(path: Path) -> Any:
+    """Return what tells a file from one that is written later; None for a folder."""
+    status = os.stat(path)
+    return None if path.is_dir() else [status.st_mtime_ns, status.st_size]
+
+
+def _is_moved(path: Path, new: Path, mark: Any) -> bool:
+    """Return whether what has the name is what was to be moved there, and not what another program wrote since."""
+    return not new.exists() if mark is None else path.is_file() and _mark(path) == mark
 
 
 def _reason(folder: Path, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{folder} may not be written to. Choose another folder for the output."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return f"The disk that holds {folder} is full. Free some space; nothing was written."
     return f"Nothing could be written to {folder}: {error}."

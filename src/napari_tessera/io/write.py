@@ -68,7 +68,7 @@ def write_result(
     tables = [(out_path.with_name(f"{name}.csv"), image.table) for name, image in named_tables(names, result)]
     paths = [*files, out_path.with_name(f"{base}.json"), *(path for path, _ in tables)]
     check_free(paths, overwrite=overwrite, inputs=read)
-    with written_together(paths) as parts:
+    with written_together(paths, overwrite=overwrite) as parts:
         for part, image in zip(parts, result.images, strict=False):
             _write_labels(part, ending, image)
         outputs = zip((file.name for file in files), result.images, strict=True)

@@ -14,6 +14,7 @@ from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from napari_tessera.errors import FileError
+from napari_tessera.io.together import written_together
 
 ADDRESS = "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth"
 HASH = "bf2d0c1e"
@@ -105,18 +106,15 @@ def _downloaded() -> Path:
     file = user_cache_path("napari-tessera") / ADDRESS.rsplit("/", 1)[-1]
     if file.is_file():
         return file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    try:
-        urlretrieve(ADDRESS, part)
-    except (URLError, OSError) as error:
-        part.unlink(missing_ok=True)
-        raise FileError(
-            f"The weights could not be downloaded ({error}). "
-            f"Download {ADDRESS} with a browser, and give the path of the file."
-        ) from error
-    _check(part)
-    part.replace(file)
+    with written_together([file], overwrite=True) as (part,):
+        try:
+            urlretrieve(ADDRESS, part)
+        except (URLError, OSError) as error:
+            raise FileError(
+                f"The weights could not be downloaded ({error}). "
+                f"Download {ADDRESS} with a browser, and give the path of the file."
+            ) from error
+        _check(part)
     return file
 
 
