@@ -90,6 +90,20 @@ class Spatial:
             _drop(self.axis_labels, gone),
         )
 
+    def reordered(self, axes: str) -> Spatial:
+        """Bring the same axes in another order."""
+        order = [self.axes.index(axis) for axis in axes]
+        return Spatial(
+            axes,
+            _pick(self.scale, order),
+            _pick(self.translate, order),
+            _pick(self.units, order),
+            _pick_both(self.rotate, order),
+            _pick_both(self.shear, order),
+            _pick_both(self.affine, [*order, len(order)]),
+            _pick(self.axis_labels, order) if self.axis_labels else (),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and numbers."""
         return {field.name: _listed(getattr(self, field.name)) for field in fields(self)}
@@ -118,6 +132,14 @@ def _drop_both(matrix: Matrix | None, gone: int) -> Matrix | None:
     if matrix is None:
         return None
     return as_matrix(np.delete(np.delete(np.asarray(matrix), gone, 0), gone, 1))
+
+
+def _pick(values: tuple[Any, ...], order: Sequence[int]) -> tuple[Any, ...]:
+    return tuple(values[place] for place in order)
+
+
+def _pick_both(matrix: Matrix | None, order: Sequence[int]) -> Matrix | None:
+    return None if matrix is None else as_matrix(np.asarray(matrix)[np.ix_(order, order)])
 
 
 def _listed(value: Any) -> Any:

@@ -7,7 +7,7 @@ import glob
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_tessera.blocks import fits_in_memory, is_large
@@ -21,8 +21,18 @@ from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.io.sidecar import with_records
 from napari_tessera.io.together import check_free, working_folder
-from napari_tessera.io.write import FORMATS, check_can_hold, check_format, is_of_format, planned_files, write_result
+from napari_tessera.io.write import (
+    FORMATS,
+    check_axes,
+    check_can_hold,
+    check_format,
+    is_of_format,
+    note_on_axes,
+    planned_files,
+    write_result,
+)
 from napari_tessera.jobs import drive
+from napari_tessera.layout import CHANNEL
 from napari_tessera.result import Kind
 from napari_tessera.segments import Segments
 
@@ -202,13 +212,15 @@ def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
     with working_folder(out.parent, out) as work:
         check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
         picture, job = make(image, work / "labels")
+        check_axes(out, picture.axes.replace(CHANNEL, ""))
         with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
             result = drive(job, on_progress)
         written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
         if output.coco is not None:
             output.coco.add(image.name, Segments.of_table(result.labels, result.table))
     if not output.is_quiet:
-        report(image, result, written)
+        notes = note_on_axes(out, result.images[0])
+        report(image, replace(result, notes=(*result.notes, *notes)), written)
 
 
 def read_main(

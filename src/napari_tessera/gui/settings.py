@@ -9,13 +9,9 @@ from typing import Any
 import platformdirs
 
 from napari_tessera.errors import FileError, ParameterError
-from napari_tessera.io.lock import locked
-from napari_tessera.io.together import make_folder, written_together
+from napari_tessera.io.together import written_together
 from napari_tessera.registry import Method
 from napari_tessera.spec import Declaration
-
-LONGEST_WAIT_SECONDS = 1.0
-"""For another window that saves its settings."""
 
 
 def settings_path() -> Path:
@@ -47,11 +43,9 @@ def save(method: Method | Declaration, values: dict[str, Any], path: Path | None
     """
     path = path or settings_path()
     try:
-        make_folder(path.parent)
-        with locked(path.with_name(path.name + ".lock"), "", wait_seconds=LONGEST_WAIT_SECONDS):
+        with written_together([path], overwrite=True, is_claimed=True) as (part,):
             everything = {**_read(path), method.name: values}
-            with written_together([path], overwrite=True) as (part,):
-                part.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+            part.write_text(json.dumps(everything, indent=1), encoding="utf-8")
     except FileError:
         return False
     return True

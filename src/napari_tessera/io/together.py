@@ -31,6 +31,8 @@ from napari_tessera.io.open_files import is_zarr
 HIDDEN, LOCK, NEW, OLD, MOVES = ".tessera", "lock", "new", "old", "moves.json"
 LONGEST_WAIT_SECONDS = 60
 """For other writers in the same folder; each moves its files in milliseconds."""
+CLAIM_SECONDS = 1.0
+"""To wait for another run that is writing the same."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -177,9 +179,10 @@ def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
         with explain_refusal(folder), _alone_in(hidden):
             _clear_up(hidden)
             at_end.enter_context(locked(hidden / f"{work.name}.{LOCK}", ""))
-            if output is not None:
-                at_end.enter_context(locked(_claim(output), f"{output} is being written by another run. Wait for it."))
             (work / NEW).mkdir(parents=True)
+        if output is not None:
+            refusal = f"Another run is writing {output} at this moment. Wait for it or stop it, or choose another name."
+            at_end.enter_context(locked(_claim(output), refusal, wait_seconds=CLAIM_SECONDS))
         yield work
 
 
@@ -254,7 +257,7 @@ def _explain_open_file(folder: Path) -> Iterator[None]:
             raise
         name = Path(error.filename2 or error.filename or folder).name
         raise FileError(
-            f"{folder / name} cannot be replaced; it may be open in another program. Close it there. Nothing was changed."
+            f"{folder / name} cannot be replaced: another program may have it open. Close it; nothing was changed."
         ) from error
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from napari_tessera.errors import FileError
 from napari_tessera.io.picture import Picture
-from napari_tessera.io.read import stem
+from napari_tessera.io.read import TIFF_ENDINGS, stem
 from napari_tessera.io.sidecar import record_text
 from napari_tessera.io.together import check_free, written_together
 from napari_tessera.result import Kind, LabelImage, Result
@@ -19,6 +20,8 @@ from napari_tessera.spec import Table
 
 OUTSIDE_NAMES = re.compile(r"[^\w .-]")
 """What a class may be called, but a file may not everywhere."""
+TIFF_AXES = "TZCYXAEHPR"
+"""Axes that are the same when a TIFF is read again."""
 FORMATS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".png", ".npy")
 
 
@@ -39,7 +42,7 @@ def write_result(
     out_path : str or Path
         Its ending chooses the format: .tif (as ImageJ reads it, where it can be), .ome.tif, .zarr or .ome.zarr
         (OME-Zarr 0.4), .png (one plane, labels up to 65,535, no probabilities) or .npy. The folder is made if it is
-        missing.
+        missing. In a TIFF, Y and X become the last axes.
     picture : Picture, optional
         What was segmented; it is never overwritten.
     overwrite : bool
@@ -55,12 +58,14 @@ def write_result(
     Raises
     ------
     FileError
-        If the format is unknown or cannot hold the labels, something is there already, the folder is read-only or the
-        disk full.
+        If the format is unknown or cannot hold the labels or their axes, something is there already, the folder is
+        read-only or the disk full.
     """
     out_path = Path(out_path)
     ending = check_format(out_path)
     check_can_hold(out_path, result.images[0].kind)
+    check_axes(out_path, result.images[0].spatial.axes)
+    images = [in_order_of(out_path, image) for image in result.images]
     read = [*inputs, *([picture.path] if picture is not None and picture.path is not None else [])]
     base = stem(out_path)
     names = [base, *(f"{base}-{OUTSIDE_NAMES.sub('_', image.name)}" for image in result.images[1:])]
@@ -69,9 +74,9 @@ def write_result(
     paths = [*files, out_path.with_name(f"{base}.json"), *(path for path, _ in tables)]
     check_free(paths, overwrite=overwrite, inputs=read)
     with written_together(paths, overwrite=overwrite) as parts:
-        for part, image in zip(parts, result.images, strict=False):
+        for part, image in zip(parts, images, strict=False):
             _write_labels(part, ending, image)
-        outputs = zip((file.name for file in files), result.images, strict=True)
+        outputs = zip((file.name for file in files), images, strict=True)
         parts[len(files)].write_text(record_text(result.provenance, outputs), encoding="utf-8")
         for part, (_, table) in zip(parts[len(files) + 1 :], tables, strict=True):
             _write_table(part, table)
@@ -113,6 +118,42 @@ def check_can_hold(path: Path, kind: Kind) -> None:
     """
     if kind == "probabilities" and path.name.lower().endswith(".png"):
         raise FileError(f"{path}: PNG holds whole numbers, not probabilities. Write .tif, .ome.zarr or .npy instead.")
+
+
+def check_axes(path: Path, axes: str) -> None:
+    """Refuse axes of a label image that the format has no place for.
+
+    Raises
+    ------
+    FileError
+    """
+    name = path.name.lower()
+    if name.endswith(".png") and len(axes) > 2:
+        raise FileError(
+            f"{path}: PNG holds one plane, but the labels have the axes {axes}. Write .tif, .ome.zarr or .npy instead."
+        )
+    strange = [axis for axis in axes if axis not in TIFF_AXES]
+    if name.endswith(TIFF_ENDINGS) and strange:
+        raise FileError(
+            f"{path}: TIFF knows no axis {', '.join(strange)}, but the labels have the axes {axes}. Give it another "
+            f"letter, such as T or P (--axes), or write .ome.zarr or .npy instead."
+        )
+
+
+def in_order_of(path: Path, image: LabelImage) -> LabelImage:
+    """Return a label image with its axes in the order that the format needs: Y and X are the last ones in a TIFF."""
+    axes = image.spatial.axes
+    wanted = "".join(axis for axis in axes if axis not in "YX") + "YX"
+    if wanted == axes or not path.name.lower().endswith(TIFF_ENDINGS):
+        return image
+    data = np.asarray(image.data).transpose([axes.index(axis) for axis in wanted])
+    return replace(image, data=data, spatial=image.spatial.reordered(wanted))
+
+
+def note_on_axes(path: Path, image: LabelImage) -> tuple[str, ...]:
+    """Say it where the axes were moved."""
+    axes, written = image.spatial.axes, in_order_of(path, image).spatial.axes
+    return () if axes == written else (f"The labels have the axes {axes}; they are written as {written}, for TIFF.",)
 
 
 def planned_files(out_path: Path) -> list[Path]:
