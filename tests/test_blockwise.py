@@ -9,7 +9,8 @@ import zarr
 from scipy import ndimage
 
 import napari_tessera as tessera
-from napari_tessera.errors import FileError, InputError
+from napari_tessera import api
+from napari_tessera.errors import FileError, InputError, ParameterError
 
 
 def noise(shape, seed=0):
@@ -100,6 +101,56 @@ def test_existing_output_is_not_overwritten(tmp_path):
     in_one_piece(noise((8, 8)), out=tmp_path / "labels.zarr")
     with pytest.raises(FileError, match="new folder"):
         in_one_piece(noise((8, 8)), out=tmp_path / "labels.zarr")
+
+
+@pytest.fixture
+def full_folder(tmp_path):
+    """A folder that holds a file of the user's."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("weeks of work")
+    return folder
+
+
+def test_output_is_never_a_folder_that_holds_something(full_folder):
+    with pytest.raises(FileError, match="there is something already, which stays as it is"):
+        in_one_piece(noise((8, 8)), blocks=4, out=full_folder)
+    assert [path.name for path in full_folder.iterdir()] == ["notes.txt"]
+
+
+def test_wrong_setting_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ParameterError):
+        in_one_piece(noise((8, 8)), blocks=4, out=tmp_path / "labels", smoothing=-1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_may_be_an_empty_folder(tmp_path):
+    out = tmp_path / "empty"
+    out.mkdir()
+    labels = in_one_piece(noise((8, 8)), blocks=4, out=out).labels
+    np.testing.assert_array_equal(zarr.open_array(out)[:], labels[:])
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_run_that_is_cancelled_leaves_the_output_as_it_was(tmp_path, is_there):
+    out = tmp_path / "labels"
+    if is_there:
+        out.mkdir()
+    job = api.job(api.bind("threshold", noise((40, 40)), blocks=10, out=out))
+    while next(job).fraction < 0.5:
+        pass
+    job.close()
+    assert out.exists() == is_there
+    assert sum(1 for _ in tmp_path.rglob("*")) == is_there
+
+
+def test_folder_made_for_the_output_is_removed_with_it(tmp_path):
+    job = api.job(api.bind("threshold", noise((40, 40)), blocks=10, out=tmp_path / "new" / "labels"))
+    while next(job).fraction < 0.5:
+        pass
+    assert (tmp_path / "new").exists()
+    job.close()
+    assert not (tmp_path / "new").exists()
 
 
 def test_method_that_needs_the_whole_image_says_so():

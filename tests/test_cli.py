@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from napari_tessera import api
-from napari_tessera.cli import main
+from napari_tessera.cli import batch, main
 from napari_tessera.cli.method import method_parser
 from napari_tessera.cli.options import flag, shown
 from napari_tessera.io import read_labels
@@ -407,3 +407,40 @@ def test_a_class_of_a_film_is_counted_once(tmp_path, capsys, monkeypatch):
     np.save("film.npy", np.stack([np.pad(np.full((5, 6), 200, np.uint8), 5)] * 3))
     assert main(["threshold", "film.npy", "--axes", "TYX", "-o", "labels.tif"]) == 0
     assert "film.npy: 1 class in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("out", ["out.tif", "out/"])
+def test_axes_that_tiff_has_in_another_order_are_moved_and_that_is_said(folder, capsys, out):
+    np.save("volume.npy", np.random.default_rng(0).random((12, 16, 3)))
+    assert main(["threshold", "volume.npy", "-o", out, "--axes", "YXZ", "--smoothing", "0"]) == 0
+    assert "The labels have the axes YXZ; they are written as ZYX" in capsys.readouterr().err
+    assert read_labels(folder / ("out.tif" if out == "out.tif" else "out/volume.tif")).axes == "ZYX"
+
+
+def test_recipe_moves_axes_as_the_method_does(folder, capsys):
+    np.save("volume.npy", np.random.default_rng(0).random((12, 16, 3)))
+    assert main(["threshold", "volume.npy", "-o", "first.npy", "--axes", "YXZ", "--smoothing", "0"]) == 0
+    assert main(["run", "first.json", "volume.npy", "-o", "out.tif", "--axes", "YXZ"]) == 0
+    assert "they are written as ZYX" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load("first.npy").transpose(2, 0, 1), read_labels(folder / "out.tif").data)
+
+
+@pytest.mark.parametrize(
+    ("axes", "out", "message"),
+    [("MYX", "out.tif", "TIFF knows no axis M"), ("ZYX", "out.png", "PNG holds one plane")],
+)
+def test_axes_that_a_format_lacks_are_refused_before_the_run(folder, capsys, monkeypatch, axes, out, message):
+    np.save("volume.npy", np.zeros((3, 12, 16)))
+    monkeypatch.setattr(batch, "drive", None)  # so that a run would fail
+    before = sorted(folder.iterdir())
+    assert main(["threshold", "volume.npy", "-o", out, "--axes", axes]) == 1
+    assert message in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_record_that_says_where_an_image_lies_is_not_written_over(folder, capsys):
+    assert main(["threshold", "squares.tif", "-o", "labels.png", *SETTINGS]) == 0
+    before = (folder / "labels.json").read_bytes()
+    assert main(["refine", "labels.png", "-o", "labels.tif", "--overwrite"]) == 1
+    assert "labels.json was read as input" in capsys.readouterr().err
+    assert (folder / "labels.json").read_bytes() == before

@@ -93,3 +93,24 @@ def test_image_given_for_labels_is_named(folders, capsys):
     assert "labels.npy" not in said
     main(["evaluate", "labels.npy", "grey.npy", "--quiet"])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("panoptic", [[], ["--panoptic"]])
+@pytest.mark.parametrize("name", ["a.tif", "a.csv", "a-classes.tif", "a-classes.csv"])
+def test_scores_never_take_the_place_of_what_belongs_to_the_labels(folders, capsys, name, panoptic):
+    before = b"label,class,kind\n1,cell,thing\n2,cell,thing\n"
+    if not (path := folders / "truth" / name).exists():
+        path.write_bytes(before)
+    before = path.read_bytes()
+    words = ["evaluate", "truth/a.tif", "found/a.npy", *panoptic, "--json", f"truth/{name}", "--overwrite"]
+    assert main(words) == 1
+    assert "was read as input and is never overwritten" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_scores_never_take_the_place_of_a_record_that_is_read(folders, capsys):
+    assert main(["threshold", "truth/a.tif", "-o", "labels.png", "--smoothing", "0", "--quiet"]) == 0
+    before = (folders / "labels.json").read_bytes()
+    assert main(["evaluate", "labels.png", "found/a.npy", "--json", "labels.json", "--overwrite"]) == 1
+    assert "labels.json was read as input" in capsys.readouterr().err
+    assert (folders / "labels.json").read_bytes() == before

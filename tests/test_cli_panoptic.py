@@ -156,3 +156,19 @@ def test_images_of_different_shape_are_refused(folder, capsys):
     main(["panoptic", "image.tif", "-o", "out.tif", *LAYERS])
     assert main(["evaluate", "out.tif", "truth.json", "--panoptic"]) == 1
     assert "must be of the same image" in capsys.readouterr().err
+
+
+def test_scores_never_take_the_place_of_a_png_that_a_coco_file_names(folder, capsys):
+    before = (folder / "truth" / "scene.png").read_bytes()
+    words = ["evaluate", "--panoptic", "truth.json", "found.json", "--json", "truth/scene.png", "--overwrite"]
+    assert main(words) == 1
+    assert "truth/scene.png was read as input" in capsys.readouterr().err
+    assert (folder / "truth" / "scene.png").read_bytes() == before
+
+
+def test_coco_files_of_a_run_that_fails_are_not_there(folder):
+    tifffile.imwrite("cells.tif", np.zeros((9, 9), np.uint8))
+    assert main(["panoptic", "image.tif", "-o", "out.tif", "--coco", "scene.json", *LAYERS]) == 1
+    assert not (folder / "scene.json").exists()
+    assert not (folder / "scene").exists()
+    assert not list(folder.glob(".tessera*"))

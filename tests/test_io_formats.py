@@ -1,11 +1,14 @@
 """Each format keeps pixels, axes, pixel size and units."""
 
+import json
+
 import numpy as np
 import pytest
 import tifffile
 import zarr
 from PIL import Image
 
+from napari_tessera.errors import FileError
 from napari_tessera.io import read_image, read_labels, read_points, write_result
 from napari_tessera.result import LabelImage, Result
 from napari_tessera.spatial import Spatial
@@ -293,3 +296,39 @@ def test_ome_zarr_keeps_to_the_specification(tmp_path):
     path, *_ = write_result(labelled(MICROMETRES_3D), tmp_path / "cells.zarr")
     image = models.ImageLabel.from_zarr(zarr.open_group(path, mode="r"))
     assert [axis.name for axis in image.attributes.multiscales[0].axes] == ["z", "y", "x"]
+
+
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif"])
+@pytest.mark.parametrize(("axes", "written"), [("XY", "YX"), ("YXZ", "ZYX"), ("XTY", "TYX")])
+def test_y_and_x_become_the_last_axes_of_a_tiff(tmp_path, ending, axes, written):
+    size = {"Y": 3, "X": 4, "Z": 2, "T": 2}
+    labels = np.arange(int(np.prod([size[axis] for axis in axes])), dtype=np.int32).reshape([size[a] for a in axes])
+    spatial = Spatial.with_spacing(axes, [{"Y": 0.2, "X": 0.25, "Z": 0.5}[a] for a in axes if a != "T"], "micrometer")
+    result = Result((LabelImage("threshold", labels, spatial, "objects", {}),), {})
+    path, record, *_ = write_result(result, tmp_path / f"cells{ending}")
+    picture = read_labels(path)
+    assert picture.axes == written
+    np.testing.assert_array_equal(picture.data, labels.transpose([axes.index(axis) for axis in written]))
+    expected = {"Y": 0.2, "X": 0.25, "Z": 0.5, "T": 1}
+    np.testing.assert_allclose(picture.spatial.scale, [expected[axis] for axis in written], rtol=1e-6)
+    assert json.loads(record.read_text())["outputs"][0]["spatial"]["axes"] == written
+
+
+def of_further_axis(axis):
+    labels = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
+    return Result((LabelImage("threshold", labels, Spatial.plain(f"{axis}YX"), "objects", {}),), {})
+
+
+@pytest.mark.parametrize("axis", "TZAEHPR")
+def test_a_further_axis_is_the_same_when_a_tiff_is_read(tmp_path, axis):
+    result = of_further_axis(axis)
+    path, *_ = write_result(result, tmp_path / "cells.tif")
+    assert read_labels(path).axes == f"{axis}YX"
+    np.testing.assert_array_equal(read_labels(path).data, result.labels)
+
+
+@pytest.mark.parametrize("axis", "BDFGIJKLMNOQSUVW")
+def test_an_axis_that_tiff_does_not_know_is_refused(tmp_path, axis):
+    with pytest.raises(FileError, match=f"TIFF knows no axis {axis}"):
+        write_result(of_further_axis(axis), tmp_path / "cells.tif")
+    assert not list(tmp_path.iterdir())

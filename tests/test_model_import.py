@@ -127,3 +127,9 @@ def test_taken_name_says_how_to_replace_the_model(yeast_file):
     import_model(yeast_file)
     with pytest.raises(ModelError, match="--overwrite"):
         import_model(yeast_file)
+
+
+def test_model_is_not_imported_over_itself(yeast_file):
+    entry = import_model(yeast_file)
+    with pytest.raises(FileError, match="was read as input"):
+        import_model(entry.path, overwrite=True)

@@ -559,3 +559,14 @@ def test_help_loads_no_torch():
         "import sys; from napari_tessera.cli import main; main(['train', '--help']); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--start-from", "--card"])
+def test_a_file_that_a_setting_names_is_not_written_over(folder, capsys, option):
+    assert train(folder) == 0
+    out = folder / "model.safetensors"
+    before = out.read_bytes()
+    card = folder / "model.report.html"
+    assert train(folder, option, str(out if option == "--start-from" else card), "--overwrite") == 1
+    assert "was read as input and is never overwritten" in capsys.readouterr().err
+    assert out.read_bytes() == before

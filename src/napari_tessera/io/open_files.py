@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,10 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str =
         needed, or if it is an empty file.
     """
     path = Path(path)
+    if not os.path.lexists(path):
+        from napari_tessera.io.together import clear_up  # which imports this module
+
+        clear_up(path.parent)
     try:
         if path.is_symlink() and not path.exists():
             raise FileError(

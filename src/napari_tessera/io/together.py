@@ -220,7 +220,7 @@ def move_together(work: Path, paths: Sequence[Path], *, overwrite: bool) -> None
 
 def clear_up(folder: Path) -> None:
     """Undo and delete what killed writers left in a folder; nothing happens where it cannot be written to."""
-    if (folder / HIDDEN).is_dir():
+    if os.path.isdir(folder / HIDDEN):
         with suppress(OSError, FileError), _alone_in(folder / HIDDEN):
             _clear_up(folder / HIDDEN)
 
