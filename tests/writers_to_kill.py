@@ -18,6 +18,7 @@ from pathlib import Path
 import dask
 import numpy as np
 
+from napari_tessera.io.saved_paint import STATE, discard_old
 from napari_tessera.io.together import HIDDEN, write_whole
 from napari_tessera.io.write import write_result
 from napari_tessera.result import LabelImage, Result
@@ -75,6 +76,10 @@ def contents(folder):
 def content_of(path):
     """Return what a file holds, so that it can be compared."""
     content = path.read_bytes()
+    if path.suffix == ".npz":
+        return int(np.load(path)["paint"].max())
+    if path.name == "annotation.json":
+        return {name: value for name, value in json.loads(content).items() if name != "changed"}
     if ".safetensors" not in path.name:
         return content
     from safetensors.numpy import load
@@ -163,6 +168,18 @@ def remembered(folder, value, overwrite):
     settings.save(method_named("threshold"), {"smoothing": float(value)}, folder / "settings.json")
 
 
+def annotation(folder, value, overwrite):
+    """Save two blocks of paint, as a session does that begins an annotation or goes on with it."""
+    from napari_tessera.io.paint_copy import PaintCopy
+
+    copy = PaintCopy(folder / "one", (256, 512))
+    state = {"dtype": "uint8", "name": str(value)}
+    copy.say(state, has_changed=True)
+    has_changed = [copy.update((0, place), np.full((256, 256), value, np.uint8)) for place in range(2)]
+    copy.say(state, has_changed=any(has_changed))
+    copy.close()
+
+
 def blocks(folder, value, overwrite):
     """Segment in blocks into a zarr array."""
     from napari_tessera.blocks import make_output
@@ -174,7 +191,7 @@ def blocks(folder, value, overwrite):
 WRITERS = {
     **{ending: results(ending) for ending in (".tif", ".ome.tif", ".ome.zarr", ".png", ".npy")},
     "model": model, "checkpoint": checkpoint, "import": imported, "coco": coco, "evaluate": scores,
-    "settings": remembered, "blocks": blocks,
+    "settings": remembered, "blocks": blocks, "annotation": annotation,
 }  # fmt: skip
 ONLY_NEW = ("blocks",)
 ONLY_OVER = ("checkpoint", "settings")
@@ -196,6 +213,14 @@ def learnt(value):
     return start(net, Plan().schedule(), None)
 
 
+def file_by_file(found, allowed):
+    """Return whether each file of paint is the old or the new one, and no old one is missing."""
+    old, new = allowed
+    return old.keys() <= found.keys() and all(
+        content in (old.get(name), new.get(name)) or Path(name).name == STATE for name, content in found.items()
+    )
+
+
 def faults_of(write, overwrite, every):
     """Kill a writer before each (or every so manieth) operation; return how often, and what was wrong after which."""
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if os.path.isdir(IN_MEMORY) else None) as name:
@@ -212,11 +237,12 @@ def faults_of(write, overwrite, every):
             shutil.copytree(before, tried)
             has_ended = in_child(lambda: write(tried, 2, overwrite), kill_at=number)
             write_whole(tried / OTHER, b"of the next run")
+            discard_old(tried)  # as at the start of the next session
             found = contents(tried)
             del found[OTHER]
-            if found not in allowed:
+            if not (file_by_file(found, allowed) if write is annotation else found in allowed):
                 faults.append(f"killed at {number}: {sorted(found)}")
-            if (tried / HIDDEN).exists():
+            if list(tried.rglob(HIDDEN)):
                 faults.append(f"killed at {number}: {HIDDEN} is left")
             shutil.rmtree(tried)
             number += every

@@ -196,6 +196,7 @@ def discard_old(folder: Path | None = None) -> None:
     clear_up(folder)
     for begun in folder.iterdir() if folder.is_dir() else ():
         if begun.is_dir() and not is_locked(begun / LOCK):
+            clear_up(begun)
             with suppress(OSError):
                 begun.rmdir()  # unless it holds something
     for saved in saved_annotations(folder):
