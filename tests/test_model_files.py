@@ -99,16 +99,6 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(path, sound, mon
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_parts_that_killed_writers_left_are_swept(path):
-    old, young, other = (path.with_name(f".{name}.part") for name in (f"{path.name}.0a", f"{path.name}.0b", "b.0c"))
-    for part in (old, young, other):
-        part.write_bytes(b"half")
-    for part in (old, other):
-        os.utime(part, (0, 0))
-    save_model(path, small_net(), {})
-    assert set(os.listdir(path.parent)) == {path.name, young.name, other.name}
-
-
 def test_score_that_is_no_number_is_saved_as_unknown(path):
     save_model(path, small_net(), {"training": {"scores": [0.5, float("nan"), float("inf")]}})
     assert read_header(path)["training"] == {"scores": [0.5, None, None]}

@@ -7,7 +7,6 @@ file there is must be complete; in the end the weights must be those of a traini
 
 import argparse
 import multiprocessing
-import re
 import signal
 import sys
 import tempfile
@@ -58,8 +57,12 @@ def state_of(path):
 
 def is_writing(folder, name, seen):
     """Say whether there is a half-written file that is to become `name`, and was not there before."""
-    parts = set(folder.glob(".*.part")) - seen
-    return any(re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]+\.part", part.name) for part in parts)
+    return bool(parts_in(folder, name) - seen)
+
+
+def parts_in(folder, name="*"):
+    """Return the files that are being written, or were when their writer was killed."""
+    return {part for part in folder.glob(f".tessera/**/new/{name}") if part.is_file()}
 
 
 def wait_for(moment, child, saved, seen, seconds, rng):
@@ -128,7 +131,7 @@ def kill_again_and_again(folder, out, chosen, seconds, rng):
         if child.exitcode != -signal.SIGKILL:
             print(f"It ended before kill {kill} with exit code {child.exitcode}; give more --steps.")
             return False
-        parts = set(out.parent.glob(".*.part"))
+        parts = parts_in(out.parent)
         is_half_written, seen = bool(parts - seen), seen | parts
         half_written += is_half_written
         step, has_model = check_files(out.parent)

@@ -144,7 +144,10 @@ def wait_for(moment, folder, child, rng):
     while child.is_alive() and not list(folder.glob("models/*.checkpoint")) and time.monotonic() < until:
         time.sleep(0.02)
     time.sleep(rng.uniform(LEAST_SECONDS, MOST_SECONDS))
-    pattern = {"writing paint": "annotations/*/.*.part", "writing a checkpoint": "models/.*.part"}.get(moment)
+    pattern = {
+        "writing paint": "annotations/*/.tessera/*/new/*",
+        "writing a checkpoint": "models/.tessera/*/new/*",
+    }.get(moment)
     seen, until = set(folder.glob(pattern)) if pattern else set(), time.monotonic() + 10
     while pattern and child.is_alive() and not set(folder.glob(pattern)) - seen and time.monotonic() < until:
         pass
@@ -205,7 +208,7 @@ def turn(number, moment, folder, rng):
         sys.exit(f"It ended before kill {number}, with exit code {child.exitcode}.")
     with ProcessPoolExecutor(1, forking) as pool:  # threads that OpenMP began here would not outlive the next fork
         lost, painted, damaged, models, step = pool.submit(checked, folder, killed).result()
-    notes, half_written = notes_of(folder), len(list(folder.glob("**/.*.part")))
+    notes, half_written = notes_of(folder), len(list(folder.glob("**/.tessera/*/new/*")))
     seconds = f"{killed - notes[0][0]:.1f} s"
     said = (number, moment, seconds, notes[-1][1], painted, f"{lost:.2f} s", half_written, damaged, models, step)
     print("| " + " | ".join(map(str, said)) + " |", flush=True)

@@ -57,10 +57,10 @@ def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path]
 
 
 def _file_number(path: Path) -> tuple[int, int] | None:
-    """Return what is the same for two spellings of a file's name; None where there is no file."""
+    """Return what is the same for two spellings of a file's name; None where there is no file, or no such number."""
     with suppress(OSError):
         status = os.stat(path)
-        return status.st_dev, status.st_ino
+        return (status.st_dev, status.st_ino) if status.st_ino else None
     return None
 
 
