@@ -17,6 +17,7 @@ from pathlib import Path
 
 import dask
 import numpy as np
+import tifffile
 
 from napari_tessera.io.saved_paint import STATE, discard_old
 from napari_tessera.io.together import HIDDEN, write_whole
@@ -76,6 +77,8 @@ def contents(folder):
 def content_of(path):
     """Return what a file holds, so that it can be compared."""
     content = path.read_bytes()
+    if path.name.endswith(".ome.tif"):
+        return tifffile.imread(path).tolist()  # each file has an identifier of its own
     if path.suffix == ".npz":
         return int(np.load(path)["paint"].max())
     if path.name == "annotation.json":

@@ -43,17 +43,26 @@ def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path]
     ------
     FileError
     """
-    read = {Path(os.path.realpath(path)) for path in inputs}
+    paths = list(paths)
+    for path in _also_read(paths, {Path(os.path.realpath(path)) for path in inputs}):
+        raise FileError(f"{path} was read as input and is never overwritten. Choose another name for the output.")
+    for path in paths:
+        if os.path.lexists(path) and not overwrite:
+            raise FileError(f"{path} exists already. Choose another name, or allow it to be replaced (--overwrite).")
+        if path.is_dir() and not is_zarr(path):
+            raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
+
+
+def _also_read(paths: Iterable[Path], read: set[Path]) -> Iterator[Path]:
+    """Yield the paths that are, hold or lie in one of those that are read, by whatever name."""
+    if not read:
+        return
     around = {folder for path in read for folder in path.parents}
     same = {mark for path in read if (mark := _file_number(path))}
     for path in paths:
         where = Path(os.path.realpath(path))
         if where in around or not read.isdisjoint((where, *where.parents)) or _file_number(path) in same:
-            raise FileError(f"{path} was read as input and is never overwritten. Choose another name for the output.")
-        if os.path.lexists(path) and not overwrite:
-            raise FileError(f"{path} exists already. Choose another name, or allow it to be replaced (--overwrite).")
-        if path.is_dir() and not is_zarr(path):
-            raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
+            yield path
 
 
 def _file_number(path: Path) -> tuple[int, int] | None:
@@ -310,7 +319,8 @@ def _remove_unless_moving(work: Path) -> None:
 def _move_noted(work: Path, names: Sequence[str], replaced: Sequence[Path]) -> None:
     """Move old files away and new ones in, with a note on the disk of how to undo it until all is done."""
     folder = work.parent.parent
-    made = list(dict.fromkeys(each for name in names for each in _missing((folder / name).parent)))
+    homes = {(folder / name).parent for name in names}
+    made = list(dict.fromkeys(each for home in homes for each in _missing(home)))
     moves = {name: _mark(work / NEW / name) for name in names}
     note = {"moves": moves, "folders": [str(each.relative_to(folder)) for each in made]}
     (work / OLD).mkdir()
