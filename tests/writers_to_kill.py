@@ -83,7 +83,7 @@ def content_of(path):
         return int(np.load(path)["paint"].max())
     if path.name == "annotation.json":
         return {name: value for name, value in json.loads(content).items() if name != "changed"}
-    if ".safetensors" not in path.name:
+    if not path.name.startswith("model.safetensors"):
         return content
     from safetensors.numpy import load
 
