@@ -59,6 +59,19 @@ def test_with_one_file_open_elsewhere_all_old_files_stay(tmp_path, monkeypatch, 
     assert sorted(os.listdir(tmp_path)) == ["cells.csv", "cells.json", "cells.tif"]
 
 
+def test_what_cannot_be_put_back_at_once_is_put_back_by_the_next_run(tmp_path):
+    write_result(small_result(1), tmp_path / "cells.tif")
+    before = contents(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        for function in ("rename", "link"):
+            patch.setattr(os, function, refusing(getattr(os, function), "cells.csv", PermissionError, "new"))
+        patch.setattr(os, "rename", refusing(os.rename, "cells.json", PermissionError, "old"))
+        with pytest.raises(FileError, match="could not be put back as it was"):
+            write_result(small_result(2), tmp_path / "cells.tif", overwrite=True)
+    write_whole(tmp_path / "other", b"")
+    assert contents(tmp_path) == {**before, "other": b""}
+
+
 def test_on_a_full_disk_nothing_is_written(tmp_path, monkeypatch):
     write_result(small_result(1), tmp_path / "cells.tif")
     before = contents(tmp_path)

@@ -352,9 +352,18 @@ def _move_to_free_name(part: Path, path: Path) -> None:
 
 
 def _undo(work: Path) -> None:
-    """Put back what was there before moves that did not come to their end."""
-    if not (work / MOVES).exists():
-        return
+    """Put back what was there before moves that did not come to their end, if there are any."""
+    try:
+        if (work / MOVES).exists():
+            _move_back(work)
+    except OSError as error:
+        raise FileError(
+            f"{work.parent.parent} could not be put back as it was: {error}. What was there is kept in {work / OLD}; "
+            "the next run that writes to this folder puts it back."
+        ) from error
+
+
+def _move_back(work: Path) -> None:
     folder = work.parent.parent
     note = json.loads((work / MOVES).read_bytes())
     for name, mark in note["moves"].items():
