@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageSequence
 
 from napari_tessera.errors import FileError
+from napari_tessera.io.open_files import check_can_hold
 from napari_tessera.io.picture import Reading
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
+"""What Pillow may take a file for: of others, some run a program to draw them."""
+NETPBM_WHITE = (255, 65535)
 
 
 def read_bitmap(path: Path, *, as_labels: bool = False) -> Reading:
     """Read the first frame: (Y, X) grey or (Y, X, 3) colour, 8 or 16 bits a channel.
 
     Opacity is left out, and a rotation noted in a camera's EXIF data is ignored: pixels are taken as stored. A palette
-    is turned into colours, except for labels, which are the numbers in the palette.
+    is turned into colours, except for labels, which are the numbers in the palette; CMYK becomes RGB.
     """
-    with Image.open(path) as picture:
+    with _opened(path) as picture:
+        check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
         frame = next(iter(ImageSequence.Iterator(picture)))
         if frame.mode in ("RGB", "RGBA", "LA") and _has_16_bits(frame):
             return _reading(_decode_16_bits(path))
-        if as_labels and frame.mode == "P":
-            return _reading(np.asarray(frame))
+        if frame.format == "JPEG2000" and frame.mode not in ("L", "P"):
+            return _reading(_decode_jpeg_2000(path, frame))
+        if frame.format == "PPM" and (numbers := _netpbm_numbers(path, frame)) is not None:
+            return _reading(numbers)
+        if as_labels and frame.mode in ("P", "PA"):
+            return _reading(np.asarray(frame)[..., 0] if frame.mode == "PA" else np.asarray(frame))
         return _reading(np.asarray(_plain(frame)))
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise FileError(
+            f"It has more than the {most:.0f} million pixels that are read of a file of this format. Save it as TIFF."
+        ) from None
 
 
 def _plain(frame: Image.Image) -> Image.Image:
     if frame.mode in ("LA", "La"):
         return frame.convert("L")
-    if frame.mode == "P":
+    if frame.mode in ("P", "PA"):
         rgb = frame.convert("RGB")
         return frame.convert("L") if _is_grey(rgb) else rgb
-    return frame.convert("RGB") if frame.mode in ("RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV") else frame
+    return frame.convert("RGB") if frame.mode in ("RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV") else frame
 
 
 def _is_grey(rgb: Image.Image) -> bool:
@@ -48,14 +68,38 @@ def _has_16_bits(frame: Image.Image) -> bool:
 
 def _decode_16_bits(path: Path) -> np.ndarray:
     """Pillow keeps only 8 of the 16 bits of a colour picture."""
-    try:
-        import imagecodecs
-    except ImportError:
-        raise FileError(
-            "It has 16 bits a colour, which needs the package imagecodecs (pip install imagecodecs). "
-            "Or save it as TIFF."
-        ) from None
-    return np.asarray(imagecodecs.imread(path))
+    import imagecodecs
+
+    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+
+
+def _decode_jpeg_2000(path: Path, frame: Image.Image) -> np.ndarray:
+    """Pillow keeps 8 bits of a colour, and spreads 9 to 15 bits of grey over 16."""
+    import imagecodecs
+
+    stored = np.asarray(imagecodecs.jpeg2k_decode(path.read_bytes()))
+    return stored if stored.dtype.itemsize > 1 else np.asarray(_plain(frame))
+
+
+def _netpbm_numbers(path: Path, frame: Image.Image) -> np.ndarray | None:
+    """Return the numbers as stored, which Pillow spreads up to 255 or 65535; None where it does not."""
+    decoder, _, start, arguments = getattr(frame, "tile", [(None, None, 0, None)])[0]
+    white = arguments[-1] if isinstance(arguments, tuple) else None
+    if (
+        frame.mode not in ("L", "I", "RGB")
+        or not isinstance(white, int)
+        or (white in NETPBM_WHITE and frame.mode == "L")
+    ):
+        return None
+    bands = 3 if frame.mode == "RGB" else 1
+    shape = (frame.height, frame.width, 3) if bands == 3 else (frame.height, frame.width)
+    content = path.read_bytes()[start:]
+    dtype = np.dtype("u1" if white <= NETPBM_WHITE[0] else ">u2")
+    count = frame.height * frame.width * bands
+    if decoder == "ppm_plain":
+        words = re.sub(rb"#[^\n]*", b"", content).split()[:count]
+        return np.array([int(word) for word in words]).astype(dtype).reshape(shape)
+    return np.frombuffer(content, dtype, count).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 def _reading(data: np.ndarray) -> Reading:

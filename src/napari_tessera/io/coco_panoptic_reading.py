@@ -12,11 +12,20 @@ from PIL import Image
 
 from napari_tessera.errors import FileError
 from napari_tessera.io.coco_panoptic import LARGEST_NUMBER
-from napari_tessera.io.open_files import check_exists, explain_damage
+from napari_tessera.io.open_files import (
+    check_can_hold,
+    check_exists,
+    check_name,
+    explain_damage,
+    named_file,
+    read_text,
+)
 from napari_tessera.io.strict_json import parse_json
 from napari_tessera.segments import Segments
 
 WORD_SIZE = 256
+LARGEST_JSON_BYTES = 2**31
+"""That of COCO's 118,287 training images has a fifth of it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class CocoPanoptic(Sequence[Segments]):
         return [Path(annotation["file_name"]).stem for annotation in self.annotations]
 
     def _segments(self, annotation: Mapping[str, Any]) -> Segments:
-        file = self.folder / annotation["file_name"]
+        with explain_damage(self.path, "a COCO panoptic file"):
+            file = named_file(self.folder, annotation["file_name"])
         labels = read_numbers(file)
         entries = annotation["segments_info"]
         numbers = np.array([entry["id"] for entry in entries], np.int64)
@@ -90,7 +100,7 @@ def read_coco_panoptic(path: str | Path, folder: str | Path | None = None) -> Co
     """
     path = check_exists(path)
     with explain_damage(path, "a COCO panoptic file"):
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path, largest_bytes=LARGEST_JSON_BYTES))
         categories = _checked_categories(content)
         annotations = [_checked_annotation(entry, categories) for entry in content["annotations"]]
     beside = path.with_suffix("")
@@ -106,7 +116,8 @@ def read_numbers(path: Path) -> np.ndarray:
         If it is missing, damaged or no 8-bit colour picture.
     """
     check_exists(path)
-    with explain_damage(path, "a COCO panoptic PNG"), Image.open(path) as picture:
+    with explain_damage(path, "a COCO panoptic PNG"), Image.open(path, formats=("PNG",)) as picture:
+        check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
         if picture.mode not in ("RGB", "RGBA"):
             raise FileError(
                 f"It is a picture of mode {picture.mode}, but segments are written in colours: number = R + 256 G + "
@@ -157,8 +168,7 @@ def _checked_annotation(entry: Any, categories: Mapping[int, Any]) -> dict[str, 
     if not (isinstance(entry, dict) and isinstance(entry.get("file_name"), str)):
         raise FileError(f'The annotation {_short(entry)} names no PNG file ("file_name").')
     name, segments = entry["file_name"], entry.get("segments_info")
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise FileError(f"The annotation names the file {name!r}, which lies outside the folder of the PNG files.")
+    check_name(name)
     if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
         raise FileError(f'The annotation of {name} has no list "segments_info".')
     seen: set[int] = set()

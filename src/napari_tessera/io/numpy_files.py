@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX, open_memmap
 
 from napari_tessera.errors import FileError
+from napari_tessera.io.open_files import check_can_hold, check_fits
 from napari_tessera.io.picture import Reading
 
 
 def read_npy(path: Path) -> Reading:
-    """Read one array."""
-    return Reading(np.load(path, allow_pickle=False))
+    """Read one array, if the file is as long as its header says."""
+    with path.open("rb") as file:
+        if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+            raise ValueError("it does not begin like a NumPy file")
+    mapped = open_memmap(path, mode="r")
+    check_fits(mapped.nbytes)
+    return Reading(np.array(mapped, order="K"))
 
 
 def read_npz(path: Path) -> Reading:
@@ -30,6 +37,9 @@ def read_npz(path: Path) -> Reading:
                 f"It holds {len(arrays.files)} arrays ({', '.join(arrays.files)}), but one is needed. "
                 "Save that one as .npy."
             )
+        member = arrays.zip.infolist()[0]
+        check_can_hold(member.compress_size, member.file_size)
+        check_fits(member.file_size)
         return Reading(arrays[arrays.files[0]])
 
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import LocalStore
 
 from napari_tessera.errors import FileError
+from napari_tessera.io.open_files import check_fits, check_regular, named_file
 from napari_tessera.io.picture import Reading, sized
 from napari_tessera.io.units import unit_name
 
+CHUNK_NAME = re.compile(r"(c[/.])?\d+([/.]\d+)*")
+MOST_CHUNKS = 10**7
+LARGEST_METADATA_BYTES = 2**27
+LEAST_LIMIT_BYTES = 2**20
+LARGEST_ENCODED = 8
+"""Times a chunk's pixels; a filter may store them as longer numbers."""
 _LETTERS = {"time": "T", "channel": "C"}
 _OLD_AXES = "TCZYX"
 
@@ -22,15 +33,40 @@ def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
 
     With `as_labels`, an image that holds exactly one label image gives that one.
     """
-    node = zarr.open(path, mode="r")
+    node = zarr.open(_RegularFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
         return _read_array(node)
     said = _metadata(node)
     if as_labels and "image-label" not in said and (names := _label_names(node)):
-        return read_zarr(path / "labels" / _only(names), level)
+        return read_zarr(named_file(path / "labels", _only(names)), level)
     if "multiscales" in said:
-        return _read_level(node, said["multiscales"][0], level)
+        return _read_level(path, node, said["multiscales"][0], level)
     raise FileError(_what_it_is(node, said))
+
+
+class _RegularFiles(LocalStore):
+    """A Zarr folder of which only regular files are read, and none that is longer than what it holds can be.
+
+    A pipe or a device in place of a chunk would never end.
+    """
+
+    largest_bytes = LARGEST_METADATA_BYTES
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        self._check(key, byte_range)
+        return await super().get(key, prototype, byte_range)
+
+    def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
+        self._check(key, byte_range)
+        return super().get_sync(key, prototype=prototype, byte_range=byte_range)
+
+    def _check(self, key: str, byte_range: Any) -> None:
+        try:
+            size = check_regular(f"{self.root}/{key}")
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        if byte_range is None and size > self.largest_bytes:
+            raise FileError(f"{self.root}/{key} has {size / 1e6:,.0f} MB, which is more than it can hold.")
 
 
 def _metadata(group: zarr.Group) -> Mapping[str, Any]:
@@ -43,8 +79,8 @@ def _metadata(group: zarr.Group) -> Mapping[str, Any]:
 def _label_names(group: zarr.Group) -> list[str]:
     if "labels" not in group or not isinstance(group["labels"], zarr.Group):
         return []
-    names: list[str] = _metadata(group["labels"]).get("labels", [])
-    return list(names)
+    names = _metadata(group["labels"]).get("labels")
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _only(names: list[str]) -> str:
@@ -59,26 +95,53 @@ def _what_it_is(group: zarr.Group, said: Mapping[str, Any]) -> str:
     if "plate" in said or "well" in said:
         return f"It is a plate or well of many images. Add one field to the path, such as /A/1/0. {example}"
     if "labels" in said:
-        return f"It holds the label images {', '.join(said['labels'])}. Add the name of one to the path."
+        return f"It holds the label images {', '.join(map(str, said['labels']))}. Add the name of one to the path."
     return f"It is a Zarr group without OME-Zarr metadata; it holds {', '.join(members) or 'nothing'}. {example}"
 
 
 def _read_array(array: zarr.Array) -> Reading:
-    import dask.array
-
     names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
     letters = "".join(_letter({"name": str(name or "")}) for name in names)
     is_clear = len(set(letters)) == array.ndim and {"Y", "X"} <= set(letters)
-    return Reading(dask.array.from_zarr(array), letters if is_clear else None)
+    return Reading(_lazily(array), letters if is_clear else None)
 
 
-def _read_level(group: zarr.Group, image: Mapping[str, Any], level: int) -> Reading:
+def _lazily(array: zarr.Array) -> Any:
+    """Return a dask array, unless a damaged shape gives it more chunks than can be listed."""
     import dask.array
 
+    pieces = array.shards or array.chunks
+    if (
+        count := prod(-(-side // max(1, piece)) for side, piece in zip(array.shape, pieces, strict=True))
+    ) > MOST_CHUNKS:
+        raise ValueError(f"its shape {array.shape} makes {count:,} chunks of {pieces}")
+    piece_bytes = prod(pieces) * array.dtype.itemsize
+    check_fits(piece_bytes)
+    if isinstance(array.store, _RegularFiles):
+        _check_chunk_names(array, array.store.root / array.path)
+        array.store.largest_bytes = max(LEAST_LIMIT_BYTES, LARGEST_ENCODED * piece_bytes)
+    return dask.array.from_zarr(array)
+
+
+def _check_chunk_names(array: zarr.Array, folder: Path) -> None:
+    """Refuse chunks that are named in another way than the metadata say: none would be found, and all be zero."""
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            key = (Path(inner) / name).relative_to(folder).as_posix()
+            if CHUNK_NAME.fullmatch(key) is None:
+                continue
+            place = tuple(int(number) for number in re.findall(r"\d+", key))
+            if len(place) != array.ndim or array.metadata.encode_chunk_key(place) != key:
+                raise ValueError(f"its chunk {key} is not named as its metadata say")
+            return
+
+
+def _read_level(path: Path, group: zarr.Group, image: Mapping[str, Any], level: int) -> Reading:
     levels = image["datasets"]
     if not 0 <= level < len(levels):
         raise FileError(f"It has the resolution levels 0 to {len(levels) - 1}, but level {level} was asked for.")
-    array = group[levels[level]["path"]]
+    named_file(path, name := str(levels[level]["path"]))
+    array = group[name]
     if not isinstance(array, zarr.Array):
         raise FileError(f"Its level {level} is no array.")
     axes = _axes(image, array.ndim)
@@ -90,7 +153,7 @@ def _read_level(group: zarr.Group, image: Mapping[str, Any], level: int) -> Read
         letter: sized(size, unit_name(axis.get("unit")), start)
         for letter, axis, size, start in zip(letters, axes, scale, offset, strict=True)
     }
-    return Reading(dask.array.from_zarr(array), letters, places)
+    return Reading(_lazily(array), letters, places)
 
 
 def _axes(image: Mapping[str, Any], ndim: int) -> list[Mapping[str, Any]]:

@@ -1,19 +1,35 @@
-"""The errors around opening any file: missing, a folder, empty, damaged."""
+"""The errors around opening any file: missing, no regular file, empty, elsewhere, too large, damaged."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+
+import psutil
 
 from napari_tessera.errors import FileError, TesseraError
 
+HARMLESS_BYTES = 2**28
+"""Pixels that take no more are believed without looking at the size of their file."""
+LARGEST_COMPRESSION = 100_000
+"""Times; the decoders read here reach 32,000 (Zstandard), and 80,000 on the white pages of a fax."""
+LARGEST_TEXT_BYTES = 2**27
+KINDS_OF_SPECIAL_FILES = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 
 def is_zarr(path: Path) -> bool:
-    """Say whether a folder is a Zarr array or group."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+    """Return whether a folder is a Zarr array or group."""
+    return any(os.path.isfile(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
 def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str = "file") -> Path:
@@ -23,7 +39,7 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str =
     ------
     FileError
         If there is nothing there (naming what is there under nearly that name), if it is a folder where a file is
-        needed, or if it is an empty file.
+        needed, if it is a pipe, a device or a socket, which may never end, or if it is an empty file.
     """
     path = Path(path)
     if not os.path.lexists(path):
@@ -31,29 +47,158 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str =
 
         clear_up(path.parent)
     try:
-        if path.is_symlink() and not path.exists():
-            raise FileError(
-                f"{path} is a link to {path.readlink()}, which is not there. Put it back, or remove the link."
-            )
-        if not path.exists():
-            raise FileError(f"There is no {sought} {path}. {_near(path)}".rstrip())
-        if path.is_dir() and not may_be_folder:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileError(_missing(path, sought)) from None
+    except (OSError, ValueError) as error:
+        raise FileError(_unreachable(path, error)) from error
+    if stat.S_ISDIR(found.st_mode):
+        if not may_be_folder:
             raise FileError(
                 f"{path} is a folder, but a file is needed. Name the files in it, for example {path}/*.tif."
             )
-        if path.is_file() and path.stat().st_size == 0:
-            raise FileError(f"{path} is empty (0 bytes). Copy or save it again.")
-    except (PermissionError, ValueError) as error:
-        raise FileError(f"{path} cannot be opened: {error}.") from error
+        return path
+    check_regular(path, found)
+    if found.st_size == 0:
+        raise FileError(f"{path} is empty (0 bytes). Copy or save it again.")
     return path
+
+
+def check_regular(path: Path | str, found: os.stat_result | None = None) -> int:
+    """Return the size of a file in bytes, before it is opened: opening a pipe or a device may never end.
+
+    Raises
+    ------
+    FileError
+        If it is a pipe, a device or a socket.
+    OSError
+        If it is not there, or cannot be looked at.
+    """
+    found = os.stat(path) if found is None else found
+    if (kind := stat.S_IFMT(found.st_mode)) in KINDS_OF_SPECIAL_FILES:
+        special = KINDS_OF_SPECIAL_FILES[kind]
+        raise FileError(f"{path} is {special}, but a file is needed. Save what it gives in a file, and name that.")
+    return found.st_size
+
+
+def _missing(path: Path, sought: str) -> str:
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which is not there. Put it back, or remove the link."
+    return f"There is no {sought} {path}. {_near(path)}".rstrip()
+
+
+def _unreachable(path: Path, error: OSError | ValueError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ELOOP:
+        return f"{path} is a link that leads back to itself. Remove it, and name the file itself."
+    if number == errno.ENAMETOOLONG:
+        return f"The name {path.name[:40]}… is longer than this system allows. Give a shorter one."
+    if number == errno.EACCES:
+        return f"{path} cannot be reached: you have no permission for a folder on the way. Ask its owner."
+    return f"{path} cannot be opened: {error}."
 
 
 def _near(path: Path) -> str:
     folder = path.parent
-    if not folder.is_dir():
-        return f"There is no folder {folder} either."
-    names = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=3)
+    try:
+        if not folder.is_dir():
+            return f"There is no folder {folder} either."
+        names = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=3)
+    except OSError:
+        return ""
     return f"Did you mean {' or '.join(names)}?" if names else ""
+
+
+def named_file(folder: Path, name: str) -> Path:
+    """Return the path of a file that another file names; it need not exist.
+
+    Raises
+    ------
+    FileError
+        If it lies outside the folder, also by a link: who made a file does not choose what else is read.
+    """
+    check_name(name)
+    path = folder / name
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:
+        raise FileError(f"It names the file {_short(name)}, which cannot be reached ({error}).") from error
+    if not is_inside:
+        raise FileError(
+            f"It names the file {_short(name)}, which is a link to a place outside the folder. Put the file there."
+        )
+    return path
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a file in another folder, as any system writes it.
+
+    Raises
+    ------
+    FileError
+    """
+    parts = PureWindowsPath(name)  # knows both kinds of slashes
+    if parts.anchor or ".." in parts.parts or "\0" in name:
+        raise FileError(f"It names the file {_short(name)}, which lies outside the folder. Put it there.")
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:79]}…")
+
+
+def read_text(path: Path, *, largest_bytes: int = LARGEST_TEXT_BYTES, encoding: str = "utf-8") -> str:
+    """Read a text file of a bounded size.
+
+    Raises
+    ------
+    FileError
+        If it is larger, or no regular file.
+    OSError, UnicodeDecodeError
+        If it cannot be read, or is no text.
+    """
+    size = check_regular(path)
+    if size > largest_bytes:
+        raise FileError(f"It has {size / 1e6:,.0f} MB, but such a text has at most {largest_bytes / 1e6:,.0f} MB.")
+    return path.read_text(encoding=encoding)
+
+
+def check_can_hold(stored_bytes: int, pixel_bytes: int) -> None:
+    """Refuse pixels before memory is taken for them, if so few bytes cannot hold them.
+
+    Raises
+    ------
+    ValueError
+    """
+    if pixel_bytes > max(HARMLESS_BYTES, LARGEST_COMPRESSION * stored_bytes):
+        raise ValueError(f"it says that it holds {pixel_bytes / 1e6:,.0f} MB of pixels, which cannot be in it")
+
+
+def check_fits(pixel_bytes: int) -> None:
+    """Refuse pixels that do not fit into the free memory, before it is taken.
+
+    Raises
+    ------
+    MemoryError
+    """
+    if pixel_bytes > HARMLESS_BYTES and pixel_bytes > psutil.virtual_memory().available:
+        raise MemoryError
+
+
+def stored_bytes(path: Path, *, enough: int) -> int:
+    """Return the size of a file, or of the files in a folder; of these, no more are counted once there is `enough`."""
+    if not path.is_dir():
+        return path.stat().st_size
+    total = 0
+    for file in files_in(path):
+        total += os.stat(file, follow_symlinks=False).st_size
+        if total >= enough:
+            break
+    return total
+
+
+def files_in(folder: Path) -> Iterator[str]:
+    """Yield what is in a folder and those in it, other than folders."""
+    return (os.path.join(inner, name) for inner, _, names in os.walk(folder) for name in names)
 
 
 @contextmanager
@@ -70,6 +215,10 @@ def explain_damage(path: Path, what: str) -> Iterator[None]:
         raise FileError(f"{path} does not fit into memory. Convert it to OME-Zarr, or read a smaller level.") from error
     except PermissionError as error:
         raise FileError(f"{path} may not be read: you have no permission for it.") from error
+    except NotImplementedError as error:
+        raise FileError(
+            f"{path} is stored in a way that is not read here ({error}). Save it as a plain TIFF."
+        ) from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileError(f"{path} cannot be read as {what}. It may be damaged or cut off ({reason}).") from error
+        raise FileError(f"{path} cannot be read as {what}. It may be damaged or cut off ({reason:.300}).") from error

@@ -14,6 +14,9 @@ from napari_tessera.errors import InputError
 from napari_tessera.layout import CHANNEL, check_axes, guess_axes
 from napari_tessera.spatial import PIXEL, SPATIAL_AXES, Spatial
 
+NUMBERS = "buif"
+"""Kinds of values that are real numbers, as NumPy names them."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -33,6 +36,8 @@ class Picture:
         Where it was read from.
     has_guessed_axes : bool
         Whether nobody said what the axes are, neither the file nor who read it.
+    notes : tuple of str
+        What was done to the pixels because of how they were stored.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Picture:
     axes: str
     path: Path | None = None
     has_guessed_axes: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,14 @@ class Reading:
         One letter per axis; "Q" and "I" are axes whose meaning the file does not tell. None where it tells nothing.
     places : dict of str to Place
         By axis letter; axes that are missing have pixels of size 1.
+    notes : tuple of str
+        What was done to the pixels because of how they were stored.
     """
 
     data: Any
     axes: str | None = None
     places: Mapping[str, Place] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
@@ -82,6 +91,8 @@ def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
 def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> Picture:
     """Name the axes (as `axes` says, else as the file says, else by guessing) and drop those of length one."""
     data, letters, places = reading.data, reading.axes, dict(reading.places)
+    if np.dtype(data.dtype).kind not in NUMBERS:
+        raise InputError(f"It holds {data.dtype} values, but an image holds real numbers (integers or floats).")
     is_unsaid = letters is None or bool(set(letters) & set("QI"))
     if axes is not None and len(axes) == data.ndim:
         places = _renamed(places, letters or axes, axes.upper())
@@ -95,7 +106,7 @@ def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> 
         places = _renamed(places, letters, axes.upper()) if len(axes) == len(letters) else places
         letters = check_axes(axes, data.shape, data.dtype).axes
     spatial = _spatial(letters.replace(CHANNEL, ""), places)
-    return Picture(name, data, spatial, letters, path, has_guessed_axes=axes is None and is_unsaid)
+    return Picture(name, data, spatial, letters, path, axes is None and is_unsaid, reading.notes)
 
 
 def _renamed(places: Mapping[str, Place], old: str, new: str) -> dict[str, Place]:

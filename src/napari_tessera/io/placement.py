@@ -42,4 +42,4 @@ def with_axes(picture: Picture, axes: str) -> Picture:
     spatial = picture.spatial
     entries = zip(spatial.axes, spatial.scale, spatial.translate, spatial.units, strict=True)
     places = {axis: Place(size, offset, unit) for axis, size, offset, unit in entries}
-    return finish(Reading(picture.data, picture.axes, places), picture.name, picture.path, axes)
+    return finish(Reading(picture.data, picture.axes, places, picture.notes), picture.name, picture.path, axes)

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from napari_tessera.errors import FileError
-from napari_tessera.io.open_files import check_exists, explain_damage
+from napari_tessera.io.open_files import check_exists, explain_damage, read_text
+
+LARGEST_TABLE_BYTES = 2**28
+"""Some six million points."""
 
 
 def read_points(path: str | Path) -> np.ndarray:
@@ -51,7 +54,7 @@ def read_points(path: str | Path) -> np.ndarray:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path, largest_bytes=LARGEST_TABLE_BYTES, encoding="utf-8-sig")
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
     return [row for row in csv.reader(text.splitlines(), delimiter=separator) if any(cell.strip() for cell in row)]

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_tessera.errors import FileError
-from napari_tessera.io.open_files import check_exists, explain_damage, is_zarr
+from napari_tessera.io.open_files import (
+    LARGEST_COMPRESSION,
+    check_can_hold,
+    check_exists,
+    check_fits,
+    explain_damage,
+    files_in,
+    is_zarr,
+    stored_bytes,
+)
 from napari_tessera.io.picture import Picture, Reading, finish
 from napari_tessera.io.sidecar import recorded_places
 from napari_tessera.whole_numbers import whole_numbers
 
 TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
+MANY_CHUNKS = 20_000
+MOST_LEFT_OUT = 1000
+"""Times the chunks that are there, of an image of many chunks."""
 DOUBLE_ENDINGS = (".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr")
 
 
@@ -41,12 +55,15 @@ def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> 
     Raises
     ------
     FileError
-        If the file is missing, empty, damaged, or of an unknown format.
+        If the file is missing, empty, damaged, or of an unknown format; if planes, parts or files that it names are not
+        there, or lie outside its folder; if it is no regular file.
 
     Notes
     -----
     Without metadata, axes are guessed from the shape: YX, ZYX, TZYX, and colours last where there are three or four. A
-    camera's EXIF rotation is ignored, opacity is left out, and pixels per inch are not taken for a pixel size.
+    camera's EXIF rotation is ignored, opacity is left out, and pixels per inch are not taken for a pixel size. Grey
+    that is stored with bright as small numbers is turned round, and palettes, CMYK and YCbCr become RGB; the palettes
+    of ImageJ and of microscopes only say how intensities are shown, and are left out. What was done is in `notes`.
     """
     return _read(Path(path), level, axes, as_labels=False)
 
@@ -78,8 +95,25 @@ def load(picture: Picture) -> Picture:
     FileError
         If a part of the file is damaged, or it does not fit.
     """
-    with explain_damage(picture.path or Path(picture.name), "an image"):
-        return replace(picture, data=np.asarray(picture.data))
+    path, data = picture.path or Path(picture.name), picture.data
+    with explain_damage(path, "an image"):
+        if not isinstance(data, np.ndarray):
+            _check_believable(path, data)
+        return replace(picture, data=np.asarray(data))
+
+
+def _check_believable(path: Path, data: Any) -> None:
+    """Refuse a stored image of which nearly nothing is there, or that does not fit, before memory is taken for it.
+
+    A Zarr may leave chunks out, so that a damaged shape looks like an image that is empty nearly everywhere.
+    """
+    if path.exists():
+        check_can_hold(stored_bytes(path, enough=data.nbytes // LARGEST_COMPRESSION + 1), data.nbytes)
+    if path.is_dir() and data.npartitions > MANY_CHUNKS:
+        enough = data.npartitions // MOST_LEFT_OUT + 1
+        if (files := sum(1 for _ in islice(files_in(path), enough))) < enough:
+            raise ValueError(f"of its {data.npartitions:,} chunks no more than {files} are there")
+    check_fits(data.nbytes)
 
 
 def stem(path: str | Path) -> str:
@@ -112,7 +146,7 @@ def _reading(path: Path, level: int, as_labels: bool) -> Reading:
     if ending in TIFF_ENDINGS:
         from napari_tessera.io.tiff import read_tiff
 
-        return read_tiff(path, level)
+        return read_tiff(path, level, as_labels=as_labels)
     if level:
         raise FileError(f"It has only resolution level 0, but level {level} was asked for.")
     return _read_flat(path, ending, as_labels)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from napari_tessera.io.open_files import read_text
 from napari_tessera.io.picture import Reading, sized
 from napari_tessera.result import LabelImage
 from napari_tessera.spatial import Spatial
+
+LARGEST_RECORD_BYTES = 2**24
 
 
 def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:
@@ -27,7 +31,8 @@ def recorded_places(path: Path, reading: Reading) -> Reading:
     if spatial is None or len(spatial.axes) != reading.data.ndim:
         return reading
     entries = zip(spatial.axes, spatial.scale, spatial.units, spatial.translate, strict=True)
-    return Reading(reading.data, spatial.axes, {axis: sized(size, unit, start) for axis, size, unit, start in entries})
+    places = {axis: sized(size, unit, start) for axis, size, unit, start in entries}
+    return replace(reading, axes=spatial.axes, places=places)
 
 
 def with_records(paths: Sequence[Path]) -> list[Path]:
@@ -39,10 +44,10 @@ def with_records(paths: Sequence[Path]) -> list[Path]:
 def _recorded_spatial(path: Path) -> Spatial | None:
     """Return what the record says; any other .json file beside an image is passed over."""
     try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        record = json.loads(read_text(path.with_suffix(".json"), largest_bytes=LARGEST_RECORD_BYTES))
         for entry in record["outputs"]:
             if entry["file"] == path.name:
                 return Spatial.from_json(entry["spatial"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return None

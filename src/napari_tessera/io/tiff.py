@@ -8,47 +8,113 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
 
 from napari_tessera.errors import FileError
+from napari_tessera.io.ome_xml import (
+    check_complete,
+    check_counts,
+    check_plain,
+    companion_text,
+    ome_places,
+    other_files,
+    parse_xml,
+)
+from napari_tessera.io.open_files import check_exists, check_fits, check_regular, named_file
 from napari_tessera.io.picture import Place, Reading, sized
+from napari_tessera.io.tiff_colours import as_meant
+from napari_tessera.io.tiff_directories import check_stored, planes_by_offset
 from napari_tessera.io.units import imagej_unit, ome_symbol, unit_name
 from napari_tessera.spatial import PIXEL, Spatial
 
 LAZY_FROM_BYTES = 2**30
 LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
-LARGEST_COMPRESSION = 10_000
 CENTIMETRE = 3
-SIGNS_OF_MISSING_PAGES = ("invalid page offset", "failed to reshape", "invalid or corrupted")
+XMP = 700
+NDTIFF_INDEX = "NDTiff.index"
+SIGNS_OF_MISSING_PAGES = ("failed to reshape", "invalid or corrupted")
 
 
-def read_tiff(path: Path, level: int) -> Reading:
+def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
     """Read the first image of a TIFF file; one of a gigabyte or more comes as a dask array.
 
     The pixel size comes from OME-XML, from ImageJ's description, from Zeiss LSM, or from resolution tags in
-    pixels per centimetre. Pixels per inch are a printer's setting and are ignored.
+    pixels per centimetre. Pixels per inch are a printer's setting and are ignored. Colours are those of `as_meant`.
     """
-    with _noticing_missing_pages(), tifffile.TiffFile(path) as file:
+    planes = {path.resolve(): planes_by_offset(path)}
+    with _noticing_missing_pages(), _opened(path) as (file, root):
+        others = _others(path, file, root)
+        planes |= {each.resolve(): planes_by_offset(each) for each in others if each.exists() and check_regular(each)}
         series = file.series[0]
-        if not 0 <= level < len(series.levels):
-            raise FileError(
-                f"It has the resolution levels 0 to {len(series.levels) - 1}, but level {level} was asked for."
-            )
-        chosen = series.levels[level]
-        if chosen.nbytes > LARGEST_COMPRESSION * path.stat().st_size:
-            raise ValueError(f"it says that it holds {chosen.nbytes / 1e6:.0f} MB of pixels, which cannot be in it")
-        shrunk = {axis: full / small for axis, full, small in zip(series.axes, series.shape, chosen.shape, strict=True)}
-        places = {
-            axis: Place(place.size * shrunk.get(axis, 1.0), place.offset, place.unit)
-            for axis, place in _places(file).items()
-        }
-        axes = chosen.axes
+        chosen = _level(series, level)
+        pages = [] if chosen.dataoffset is not None else list(chosen)
+        check_complete(pages, chosen.axes, chosen.shape, others)
+        check_stored(chosen, pages, planes)
         if chosen.nbytes < LAZY_FROM_BYTES:
-            return Reading(_checked(chosen.asarray(), chosen.shape), axes, places)
-    return Reading(_open_lazily(path, level), axes, places)
+            check_fits(chosen.nbytes)
+            data = _checked(chosen.asarray(), chosen.shape)
+        else:
+            data = _lazily(series, level)
+        reading = Reading(data, chosen.axes, _places_of(chosen, series, _places(file, root)))
+        has_display_colours = bool(file.is_imagej or file.is_ome or file.is_lsm)
+        return as_meant(reading, chosen.keyframe, as_labels=as_labels, has_display_colours=has_display_colours)
+
+
+def _level(series: tifffile.TiffPageSeries, level: int) -> tifffile.TiffPageSeries:
+    if not 0 <= level < len(series.levels):
+        raise FileError(f"It has the resolution levels 0 to {len(series.levels) - 1}, but level {level} was asked for.")
+    return series.levels[level]
+
+
+def _places_of(
+    chosen: tifffile.TiffPageSeries, full: tifffile.TiffPageSeries, places: Mapping[str, Place]
+) -> dict[str, Place]:
+    """Return the places of a level, of which the pixels are larger than those of the image in full size."""
+    larger = {axis: whole / small for axis, whole, small in zip(full.axes, full.shape, chosen.shape, strict=True)}
+    return {axis: Place(place.size * larger.get(axis, 1.0), place.offset, place.unit) for axis, place in places.items()}
+
+
+def _others(path: Path, file: tifffile.TiffFile, root: Element | None) -> list[Path]:
+    """Return the files that hold more planes of the image, as OME-XML or Micro-Manager's index names them."""
+    if root is not None:
+        return other_files(path, root)
+    if not file.is_ndtiff:
+        return []
+    index = check_exists(path.with_name(NDTIFF_INDEX))
+    names = {str(entry[1]) for entry in tifffile.read_ndtiff_index(index)} - {path.name}
+    return [named_file(path.parent, name) for name in sorted(names)]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Element | None]]:
+    """Open a file; give its OME-XML, if there is any, in it or in its companion file."""
+    with tifffile.TiffFile(path) as file:
+        root = _ome(file)
+        companion = None if root is None else companion_text(path, root)
+        if companion is None:
+            yield file, root
+            return
+    root = parse_xml(companion)
+    check_counts(root)
+    with tifffile.TiffFile(path, omexml=companion) as file:
+        yield file, root
+
+
+def _ome(file: tifffile.TiffFile) -> Element | None:
+    """Return the OME-XML of a file, after a look at all XML that tifffile reads."""
+    if not file.pages:
+        raise ValueError("it has no planes")
+    page = file.pages.first
+    for text in (page.description, page.description1, str(page.tags.valueof(XMP, ""))):
+        check_plain(text)
+    if not file.is_ome:
+        return None
+    root = parse_xml(page.description)
+    check_counts(root)
+    return root
 
 
 class _Complaints(logging.Handler):
@@ -85,32 +151,23 @@ def _checked(data: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return data
 
 
-def _open_lazily(path: Path, level: int) -> Any:
+def _lazily(series: tifffile.TiffPageSeries, level: int) -> Any:
+    """Return a dask array, which opens the file anew when it is asked for."""
     import dask.array
     import zarr
 
-    return dask.array.from_zarr(zarr.open_array(tifffile.imread(path, aszarr=True, level=level), mode="r"))
+    return dask.array.from_zarr(zarr.open_array(series.aszarr(level=level), mode="r"))
 
 
-def _places(file: tifffile.TiffFile) -> dict[str, Place]:
-    if file.is_ome and file.ome_metadata:
-        return _ome_places(file.ome_metadata)
+def _places(file: tifffile.TiffFile, root: Element | None) -> dict[str, Place]:
+    if root is not None:
+        return ome_places(root)
     if file.is_lsm and file.lsm_metadata:
         voxel = file.lsm_metadata
         return {axis: sized(voxel.get(f"VoxelSize{axis}", 0) * 1e6, "micrometer") for axis in "ZYX"}
     if file.imagej_metadata and "unit" in file.imagej_metadata:
         return _imagej_places(file)
     return _resolution_places(file)
-
-
-def _ome_places(xml: str) -> dict[str, Place]:
-    pixels = ElementTree.fromstring(xml).find(".//{*}Image/{*}Pixels")
-    said = {} if pixels is None else pixels.attrib
-    places = {
-        axis: sized(said.get(f"PhysicalSize{axis}"), unit_name(said.get(f"PhysicalSize{axis}Unit", "µm")))
-        for axis in "ZYX"
-    }
-    return places | {"T": sized(said.get("TimeIncrement"), unit_name(said.get("TimeIncrementUnit", "s")))}
 
 
 def _imagej_places(file: tifffile.TiffFile) -> dict[str, Place]:
