@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from model_bytes import joined
 
 import napari_tessera as tessera
 from napari_tessera.cli import main
@@ -174,6 +175,52 @@ def test_a_file_that_says_what_no_checkpoint_does_is_refused(left, own_models, c
         drive(import_checkpoint(left))
     assert [each.name for each in own_models.iterdir()] == [left.name]
     interrupted()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"step": Infinity}', "it holds the number Infinity"),
+        ('{"step": 1e999}', "it holds the number 1e999"),
+        ('{"step": "many"}', "step is 'many', but it should be a valid integer"),
+        ('{"step": -1}', "step is -1, but it should be greater than or equal to 0"),
+        ("[" * 40 + "]" * 40, "it is nested too deeply"),
+        ("[]", "it is [], but it should be a dictionary"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_models_are_listed(own_models, capsys, text, sentence):
+    own_models.mkdir(exist_ok=True)
+    path = own_models / f"broken.safetensors{CHECKPOINT}"
+    path.write_bytes(joined({"__metadata__": {"tessera": text}}))
+    assert not interrupted()
+    assert main(["models"]) == 0
+    said = capsys.readouterr().out
+    assert "nuclei-unet" in said
+    assert f"{path} is damaged, or was not written by Tessera: {sentence}" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda told: told.update(history=[{"step": 5}]), "history → 0 is .* should have a step and a score"),
+        (lambda told: told.update(seconds="long"), "seconds is 'long', but it should be a valid number"),
+        (lambda told: told["identity"].update(steps=[40]), r"identity → steps is \[40\], but it should be"),
+        (lambda told: told.pop("losses"), "losses is missing"),
+    ],
+)
+def test_a_training_does_not_go_on_from_a_damaged_checkpoint(left, change, sentence):
+    rewritten(left, change)
+    with pytest.raises(InputError, match=f"halves.safetensors.checkpoint is damaged: {sentence}"):
+        drive(training(left.with_name("halves.safetensors"), **UNET))
+
+
+@pytest.mark.parametrize("group", ["net", "average", "best", "optimiser.0"])
+def test_a_training_does_not_go_on_with_weights_that_are_missing(left, group):
+    tensors, told = read_tensors(left)
+    first = next(name for name in tensors if name.startswith(f"{group}/"))
+    write_tensors(left, {name: each for name, each in tensors.items() if name != first}, told)
+    with pytest.raises(InputError, match=r"halves.safetensors.checkpoint is damaged: .*Add --restart"):
+        drive(training(left.with_name("halves.safetensors"), **UNET))
 
 
 def test_a_checkpoint_of_an_earlier_tessera_says_how_to_go_on(left):

@@ -143,7 +143,7 @@ def test_missing_field_is_named(path, sound, name):
     ("name", "value"),
     [
         ("format", "1"), ("format", True), ("format", 0), ("name", 3), ("name", ""), ("title", "two\nlines"),
-        ("title", "\x1b[2Jcleared"), ("card", "\ud800"), ("card", None), ("task", "magic"), ("task", []),
+        ("title", "\x1b[2Jcleared"), ("card", None), ("task", "magic"), ("task", []),
         ("architecture", []), ("classes", "nucleus"), ("classes", []), ("classes", [1]), ("channels", {}),
         ("normalisation", None), ("diameter_px", 0), ("diameter_px", -3), ("diameter_px", True), ("diameter_px", "32"),
         ("diameter_px", 1e9), ("decoding", []), ("training", "long"), ("licence", 0), ("cite", None),

@@ -1,5 +1,7 @@
 """Training ends early where validations get no better any more; of equal validations the last one is kept."""
 
+import math
+
 import pytest
 import torch
 
@@ -54,6 +56,15 @@ def test_a_checkpoint_remembers_which_validation_is_kept_and_since_when_none_was
     assert (state.best_step, state.kept["weight"].item()) == (30, 30)
     assert state.has_settled(2)
     assert not state.has_settled(3)
+
+
+def test_a_loss_that_is_no_number_stays_so_in_a_checkpoint(tmp_path):
+    state = history(0.0, 0.5)
+    state.losses.append({"step": 20, "loss": float("nan")})
+    Checkpoint(tmp_path / "a").save(state)
+    (loss,) = loaded(tmp_path / "a").losses
+    assert loss["step"] == 20
+    assert math.isnan(loss["loss"])
 
 
 def test_a_checkpoint_from_before_kept_the_first_of_equal_validations(tmp_path):

@@ -6,6 +6,28 @@ swallows those.
 
 from __future__ import annotations
 
+import reprlib
+
+LONGEST_SHOWN = 80
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST_SHOWN
+
+
+def short(value: object) -> str:
+    """Write any value in one line of at most 80 characters, as errors show it: hostile ones are long, or deep.
+
+    Examples
+    --------
+    >>> short([[["a" * 1000]]])[:20], short(10**5000)
+    ("[[['aaaaaaaaaaaaaaaa", 'a number of about 5000 digits')
+    """
+    try:
+        text = " ".join(_REPR.repr(value).split())
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        digits = value.bit_length() * 0.30103 if isinstance(value, int) else 4300
+        return f"a number of about {digits:.0f} digits"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
 
 class TesseraError(Exception):
     """Something the user can put right; the message says how."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from napari_tessera.errors import FileError, InputError, ModelError
 from napari_tessera.io.lock import is_locked
 from napari_tessera.io.model_entry import ModelEntry
 from napari_tessera.io.model_file import CHECKPOINT, ENDING, HEADER, LOCK, read_header
+from napari_tessera.io.strict_json import parse_json
 from napari_tessera.io.tensor_file import open_tensors
 from napari_tessera.jobs import Job, Progress
 
@@ -61,10 +61,19 @@ def interrupted(folder: Path | None = None) -> list[Interrupted]:
     folder : Path, optional
         Where the models were to be; by default among the user's own.
     """
-    folder = user_folder() if folder is None else folder
-    paths = folder.glob(f"*{ENDING}{CHECKPOINT}") if folder.is_dir() else ()
-    found = [each for path in paths if (each := _look_at(path)) is not None and _is_lost(each)]
+    found = [each for path in _checkpoints(folder) if (each := _look_at(path)) is not None and _is_lost(each)]
     return sorted(found, key=lambda each: each.when, reverse=True)
+
+
+def unreadable(folder: Path | None = None) -> list[str]:
+    """Name the checkpoints that cannot be read, each with the reason; `folder` as for `interrupted`."""
+    reasons = []
+    for path in _checkpoints(folder):
+        try:
+            _read_told(path)
+        except ModelError as error:
+            reasons.append(str(error))
+    return reasons
 
 
 def forget(out: Path) -> None:
@@ -134,17 +143,36 @@ def renamed(header: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
     return {**header, "title": name}
 
 
+def _checkpoints(folder: Path | None) -> list[Path]:
+    folder = user_folder() if folder is None else folder
+    return sorted(folder.glob(f"*{ENDING}{CHECKPOINT}")) if folder.is_dir() else []
+
+
 def _look_at(path: Path) -> Interrupted | None:
     """Return the training of a checkpoint; None where there is none, or none that says what its model is."""
     try:
-        with open_tensors(path) as file:
-            told = json.loads(file.texts[HEADER])
-        step, steps = int(told["step"]), int(told["identity"]["steps"])
-        when = datetime.fromtimestamp(path.stat().st_mtime)
-        says_what = "header" in told["model"]
-    except (ModelError, OSError, LookupError, TypeError, ValueError):
+        told, when = _read_told(path), datetime.fromtimestamp(path.stat().st_mtime)
+    except (ModelError, OSError):
         return None
-    return Interrupted(path, step, steps, when) if says_what and step else None
+    step, steps = told["step"], told["identity"].get("steps")
+    return Interrupted(path, step, steps, when) if step and steps and "header" in told.get("model", {}) else None
+
+
+def _read_told(path: Path) -> dict[str, Any]:
+    """Read the header of a checkpoint; its tensors are not read.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, damaged or no checkpoint.
+    """
+    from napari_tessera.io.checkpoint_header import CheckpointHeader
+    from napari_tessera.schema import check_fields
+
+    with open_tensors(path) as file:
+        told: dict[str, Any] = parse_json(file.texts.get(HEADER, "{}"))
+        check_fields(CheckpointHeader, told)
+    return told
 
 
 def _is_lost(left: Interrupted) -> bool:
@@ -155,7 +183,7 @@ def _is_lost(left: Interrupted) -> bool:
 
 def _steps_of(model: Path) -> int:
     try:
-        return int(read_header(model)["training"].get("steps", 0))
+        return int(read_header(model)["training"].get("steps") or 0)
     except ModelError:
         return 0
 
@@ -173,7 +201,7 @@ def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, Plan]:
     from napari_tessera.train.plan import Plan
     from napari_tessera.trained_model import check_widths
 
-    if not told.get("model"):
+    if not isinstance(told, dict) or not told.get("model"):
         raise InputError(
             f"{path} was written by an earlier Tessera, and does not say what its model is. Go on with the training "
             "that wrote it: `tessera train` with the same images and settings."
@@ -195,5 +223,5 @@ def _foreign_refused(path: Path) -> Iterator[None]:
         raise InputError(f"{path} holds nothing that can be a model: {reason}") from error
     except (FileError, InputError):
         raise
-    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is damaged, or no checkpoint that Tessera wrote: {error}.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import platform
 import zlib
 from collections.abc import Iterator, Mapping
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.errors import FileError, InputError
+from napari_tessera.errors import FileError
 from napari_tessera.jobs import Job, Progress
 
 FORMAT = 1
 LARGEST_EMBEDDED_BYTES = 1_000_000
+DEEPEST = 300
+"""Levels of JSON in which a record may be nested: an input made by a run on an input made by a run takes three."""
 PART_BYTES = 2**22
 ZLIB_LEVEL = 3
 CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "fastremap", "torch")
@@ -75,18 +78,23 @@ def _little_endian_parts(array: np.ndarray) -> Iterator[memoryview]:
 
 
 def embedded(record: Mapping[str, Any]) -> np.ndarray | None:
-    """Return the array kept in a record by `embed`, or None if it was too large to keep."""
+    """Return the array kept by `embed` in the record of an input, or None if it was too large to keep.
+
+    Raises
+    ------
+    FileError
+        If it is not the array that was kept, or does not fit into memory.
+    """
     if "zlib" not in record:
         return None
     try:
         dtype = np.dtype(record["dtype"]).newbyteorder("<")
-        shape = tuple(int(size) for size in record["shape"])
-        if dtype.hasobject:
-            raise ValueError("object arrays are not data")
-        size = int(np.prod(shape)) * dtype.itemsize
-        unpacked = zlib.decompressobj().decompress(base64.b64decode(record["zlib"]), size + 1)
-        return np.frombuffer(unpacked, dtype).reshape(shape).astype(dtype.newbyteorder("="))
-    except (ValueError, TypeError, zlib.error) as error:
+        size = math.prod(record["shape"]) * dtype.itemsize
+        unpacked = zlib.decompressobj().decompress(base64.b64decode(record["zlib"], validate=True), size + 1)
+        if record.get("sha256") not in (None, hashlib.sha256(unpacked).hexdigest()):
+            raise ValueError("its SHA-256 differs")
+        return np.frombuffer(unpacked, dtype).reshape(record["shape"]).astype(dtype.newbyteorder("="))
+    except (ValueError, MemoryError, zlib.error) as error:
         raise FileError(f"The record's embedded array is damaged ({error}). Give the array itself.") from error
 
 
@@ -109,30 +117,3 @@ def make_record(
         **more,
         "versions": versions(),
     }
-
-
-def check_record(record: Any) -> dict[str, Any]:
-    """Return `record` if it is one that this version can replay.
-
-    Raises
-    ------
-    InputError
-        Saying what is missing, or that the record is newer than this version.
-    """
-    if not isinstance(record, Mapping):
-        raise InputError(f"A recipe is a dictionary (or a list of them), but this is a {type(record).__name__}.")
-    missing = [key for key in ("tessera", "method", "parameters", "axes") if key not in record]
-    if missing:
-        raise InputError(f"This is not a Tessera recipe: it has no {', '.join(map(repr, missing))}.")
-    if not isinstance(record["tessera"], int):
-        raise InputError(f"The recipe is damaged: its format is {record['tessera']!r}, but it should be a number.")
-    if record["tessera"] > FORMAT:
-        raise InputError(
-            f"The recipe has format {record['tessera']}; this version reads up to {FORMAT}. Update napari-tessera."
-        )
-    for key in ("parameters", "inputs", "region", "blocks", "model", "models"):
-        if not isinstance(record.get(key) or {}, Mapping):
-            raise InputError(f"The recipe is damaged: its {key!r} should be a dictionary, but is {record[key]!r}.")
-    if not all(isinstance(described or {}, Mapping) for described in (record.get("inputs") or {}).values()):
-        raise InputError("The recipe is damaged: each of its inputs should be described by a dictionary.")
-    return dict(record)

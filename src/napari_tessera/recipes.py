@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,15 +19,27 @@ from napari_tessera.request import Request
 from napari_tessera.result import Result
 from napari_tessera.running import job
 
+MOST_POINTS = 2**22
+"""Values that the inputs in a record may have, however small the image is."""
+
 
 def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **inputs: Any) -> Job[Result]:
     """Replay a record, or a list of them one after the other, as a job; see `tessera.run`."""
-    steps = list(recipe) if isinstance(recipe, (list, tuple)) else [recipe]
-    if not steps:
-        raise InputError("The recipe is an empty list, but it needs at least one step.")
+    from napari_tessera.record_schema import check_recipe  # pydantic takes a quarter of a second to load
+
+    try:
+        return (yield from _replayed(check_recipe(recipe), image, inputs))
+    except RecursionError as error:
+        raise InputError(
+            "The recipe cannot be replayed: its input was made by too many runs, one on the labels of another. Save "
+            "the labels of an early one, and run the recipe's last steps on them."
+        ) from error
+
+
+def _replayed(steps: Sequence[dict[str, Any]], image: Any, inputs: dict[str, Any]) -> Job[Result]:
+    """Replay steps that have been checked, of which there is at least one."""
     result: Result | None = None
-    for done, step in enumerate(steps):
-        record = provenance.check_record(step)
+    for done, record in enumerate(steps):
         takes_labels = not method_named(record["method"]).takes_image
         main = result_taken(result, steps[done - 1]) if takes_labels and result is not None else image
         request = yield from part_of(_bound_again(record, main, image, inputs), done, 0.1, len(steps))
@@ -44,7 +57,8 @@ def result_taken(result: Result, recipe: Mapping[str, Any] | Sequence[Mapping[st
 
 def _made_again(recipe: Any, image: Any) -> Job[np.ndarray]:
     """Replay how an input was made."""
-    return result_taken((yield from replay(recipe, image)), recipe)
+    steps = [recipe] if isinstance(recipe, dict) else recipe
+    return result_taken((yield from _replayed(steps, image, {})), recipe)
 
 
 def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str, Any]) -> Job[Request]:
@@ -157,6 +171,11 @@ def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.
     """Make an input as it was made, or take it from the record."""
     if "made_by" in described:
         return (yield from _made_again(described["made_by"], image))
+    shape = tuple(described["shape"])
+    if math.prod(shape) > max(MOST_POINTS, math.prod(np.shape(image))):  # little text can unpack to gigabytes
+        raise InputError(
+            f"The recipe's `{name}` has shape {shape}, but the image has {np.shape(image)}. Give it as {name}=array."
+        )
     array = provenance.embedded(described)
     if array is None:
         raise InputError(f"The recipe was made with a large `{name}` that it does not hold. Give it as {name}=array.")

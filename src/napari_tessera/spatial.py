@@ -108,11 +108,6 @@ class Spatial:
         """Return plain lists and numbers."""
         return {field.name: _listed(getattr(self, field.name)) for field in fields(self)}
 
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> Spatial:
-        """Read what `to_json` wrote."""
-        return cls(**{name: _tupled(value) for name, value in record.items()})
-
 
 def spatial_axes(axes: str) -> str:
     """Return the letters of `axes` that are space, in their order."""
@@ -144,7 +139,3 @@ def _pick_both(matrix: Matrix | None, order: Sequence[int]) -> Matrix | None:
 
 def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(_tupled(item) for item in value) if isinstance(value, list) else value

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from napari_tessera.catalogue import ModelEntry, find, import_model, models, remove_model, user_folder
 from napari_tessera.cli import options
-from napari_tessera.interrupted import import_checkpoint, interrupted
+from napari_tessera.interrupted import import_checkpoint, interrupted, unreadable
 from napari_tessera.io.model_file import CHECKPOINT
 from napari_tessera.jobs import drive
 
@@ -71,6 +71,8 @@ def print_list(_: argparse.Namespace) -> None:
             f"\nThe training of {each.name} was interrupted at step {each.step} of {each.steps}. To have what it had "
             f"learnt as a model:\n  tessera models import {shlex.quote(str(each.path))}"
         )
+    for reason in unreadable():
+        print(f"\n{reason}")
 
 
 def _row(entry: ModelEntry) -> tuple[str, ...]:

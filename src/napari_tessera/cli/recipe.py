@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from napari_tessera.cli import batch, options
 from napari_tessera.cli.image_options import add_image_options, says_nothing
 from napari_tessera.cli.method import read_input
 from napari_tessera.errors import FileError, InputError, ParameterError
-from napari_tessera.io.open_files import check_exists
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.placement import with_axes, with_pixel_size
+from napari_tessera.io.strict_json import read_json
 from napari_tessera.jobs import Job, drive
-from napari_tessera.provenance import check_record, described
+from napari_tessera.provenance import DEEPEST, described
+from napari_tessera.record_schema import check_recipe
 from napari_tessera.registry import Method, method_named
 from napari_tessera.result import Result
 from napari_tessera.spec import Input
@@ -92,14 +92,11 @@ def read_recipe(path: Path) -> list[dict[str, Any]]:
         If it is no recipe.
     """
     try:
-        recipe = json.loads(check_exists(path).read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        if isinstance(error, FileError):
-            raise
+        return check_recipe(read_json(path, DEEPEST))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{path}: {error}") from error
         raise FileError(f"{path} is no recipe: it cannot be read as JSON ({error}).") from error
-    if recipe == []:
-        raise InputError(f"{path} is an empty list; a recipe needs at least one step.")
-    return [check_record(step) for step in (recipe if isinstance(recipe, list) else [recipe])]
 
 
 def _placed(picture: Picture, record: Mapping[str, Any], method: Method, arguments: argparse.Namespace) -> Picture:

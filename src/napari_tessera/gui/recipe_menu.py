@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from napari_tessera.errors import InputError, TesseraError
 from napari_tessera.gui import clipboard, code
 from napari_tessera.gui.layers import record_of
-from napari_tessera.provenance import check_record
+from napari_tessera.io.strict_json import parse_json
+from napari_tessera.provenance import DEEPEST
+from napari_tessera.record_schema import check_recipe
 
 if TYPE_CHECKING:
     from napari_tessera.gui.method_widget import MethodWidget
@@ -38,7 +40,7 @@ class RecipeMenu:
 
     def apply_recipe(self, recipe: Mapping[str, Any] | None = None) -> None:
         """Fill the form with a recipe's settings, by default those of the one on the clipboard."""
-        record = check_record(recipe if recipe is not None else self._copied())
+        record, *_ = check_recipe(recipe if recipe is not None else self._copied())
         if record["method"] != self.widget.method.name:
             raise InputError(f"The recipe is one of {record['method']}; open that widget to apply it.")
         self.widget.form.values = self.widget.method.declaration.checked(record["parameters"])
@@ -61,7 +63,7 @@ class RecipeMenu:
 
     def _copied(self) -> Any:
         try:
-            copied = json.loads(clipboard.paste())
+            copied = parse_json(clipboard.paste(), DEEPEST)
         except ValueError:
             copied = None
         if copied is None:

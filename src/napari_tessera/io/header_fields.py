@@ -191,6 +191,15 @@ def is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def is_training(value: Any) -> bool:
+    """Say whether this is a JSON object, with whole numbers of steps where it tells any, and settings that are one."""
+    if not isinstance(value, dict) or not isinstance(settings := value.get("settings") or {}, dict):
+        return False
+    start = settings.get("start") or {}
+    steps = (value.get("steps"), value.get("best_step"), start.get("steps") if isinstance(start, dict) else start)
+    return all(each is None or (type(each) is int and each >= 0) for each in steps)
+
+
 FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "format": (lambda value: type(value) is int and value == FORMAT, str(FORMAT)),
     "name": (is_name, "a line of text without slashes"),
@@ -204,7 +213,7 @@ FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "normalisation": (is_normalisation, "one that this Tessera knows; a newer one may know it"),
     "diameter_px": (is_diameter, f"null or a number from {SMALLEST_DIAMETER_PX} to {LARGEST_DIAMETER_PX}"),
     "decoding": (is_decoding, f"a JSON object of numbers; {', '.join(SHARES)} from 0 to 1"),
-    "training": (is_object, "a JSON object"),
+    "training": (is_training, "a JSON object, with whole numbers of steps"),
     "licence": (is_text, "text without control characters"),
     "cite": (is_text, "text without control characters"),
 }

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_tessera.io.open_files import read_text
+from napari_tessera.errors import FileError
 from napari_tessera.io.picture import Reading, sized
+from napari_tessera.io.strict_json import read_json
+from napari_tessera.provenance import DEEPEST
 from napari_tessera.result import LabelImage
-from napari_tessera.spatial import Spatial
-
-LARGEST_RECORD_BYTES = 2**24
 
 
 def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:
@@ -26,13 +25,19 @@ def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, Labe
 
 
 def recorded_places(path: Path, reading: Reading) -> Reading:
-    """Add the axes and pixel size that the record beside `path` gives for it, if there is one and it fits."""
+    """Add the axes and pixel size that the record beside `path` gives for it, if there is one and it fits.
+
+    Raises
+    ------
+    FileError
+        If there is a record of Tessera, but a damaged one.
+    """
     spatial = _recorded_spatial(path)
-    if spatial is None or len(spatial.axes) != reading.data.ndim:
+    if spatial is None or len(spatial["axes"]) != reading.data.ndim:
         return reading
-    entries = zip(spatial.axes, spatial.scale, spatial.units, spatial.translate, strict=True)
+    entries = zip(spatial["axes"], spatial["scale"], spatial["units"], spatial["translate"], strict=True)
     places = {axis: sized(size, unit, start) for axis, size, unit, start in entries}
-    return replace(reading, axes=spatial.axes, places=places)
+    return replace(reading, axes=spatial["axes"], places=places)
 
 
 def with_records(paths: Sequence[Path]) -> list[Path]:
@@ -41,13 +46,20 @@ def with_records(paths: Sequence[Path]) -> list[Path]:
     return [*paths, *beside]
 
 
-def _recorded_spatial(path: Path) -> Spatial | None:
+def _recorded_spatial(path: Path) -> dict[str, Any] | None:
     """Return what the record says; any other .json file beside an image is passed over."""
+    beside = path.with_suffix(".json")
     try:
-        record = json.loads(read_text(path.with_suffix(".json"), largest_bytes=LARGEST_RECORD_BYTES))
-        for entry in record["outputs"]:
-            if entry["file"] == path.name:
-                return Spatial.from_json(entry["spatial"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        record = read_json(beside, DEEPEST)
+    except (FileError, ValueError):
         return None
-    return None
+    if not (isinstance(record, dict) and {"tessera", "outputs"} <= record.keys()):
+        return None
+    from napari_tessera.record_schema import Sidecar
+    from napari_tessera.schema import check_fields
+
+    try:
+        check_fields(Sidecar, record)
+    except ValueError as error:
+        raise FileError(f"The record {beside} is damaged: {error}. Put the original back, or remove it.") from error
+    return next((entry["spatial"] for entry in record["outputs"] if entry["file"] == path.name), None)

@@ -16,7 +16,7 @@ from napari_tessera.errors import ModelError
 from napari_tessera.io.architecture import VARIANCE, kind_of
 from napari_tessera.io.header_fields import FORMAT, check_header
 from napari_tessera.io.model_file import HEADER, read_weights
-from napari_tessera.io.strict_json import without_nan
+from napari_tessera.io.strict_json import parse_json, without_nan
 from napari_tessera.io.tensor_file import DIGEST, LENGTH_BYTES, LONGEST_HEADER, digest_of, open_tensors
 from napari_tessera.io.together import write_whole
 from napari_tessera.nn import detection_settings, unet
@@ -43,7 +43,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
         If the file cannot be written.
     """
     together = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    texts = {HEADER: json.dumps(header)}
+    texts = {HEADER: json.dumps(header, allow_nan=False)}
     plain = save(together, texts)
     length = int.from_bytes(plain[:LENGTH_BYTES], "little")
     whole = save(together, texts | {DIGEST: digest_of(texts, plain[LENGTH_BYTES + length :])})
@@ -61,7 +61,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         If the file is missing, damaged or of another kind.
     """
     with open_tensors(path) as file:
-        header = json.loads(file.texts.get(HEADER, "{}"))
+        header = parse_json(file.texts.get(HEADER, "{}"))
         arrays = file.read_arrays()
     return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, header
 

@@ -53,7 +53,8 @@ def with_steps_in(minutes: float, plan: Plan, data: Dataset, device: str, checkp
     """Set steps and validations to what fits into a time: as found at the start of the run, or measured now."""
     if checkpoint.exists():
         then = read_checkpoint(checkpoint)[1]["identity"]
-        return replace(plan, steps=then["steps"], validations=then["validations"])
+        known = {name: then[name] for name in ("steps", "validations") if then.get(name) is not None}
+        return replace(plan, **known)
     trial = learn(data.learn, replace(plan, steps=10**6), device=device)
     yield from to_next_step(trial)  # the first is slower than the others
     start = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_tessera.errors import InputError, ModelError
+from napari_tessera.errors import InputError, ModelError, short
+from napari_tessera.io.checkpoint_header import CheckpointHeader
+from napari_tessera.io.strict_json import without_nan
 from napari_tessera.nn.weights import Network, read_tensors, tensors_of, write_tensors
+from napari_tessera.schema import check_fields
 
 DATA = "data"
 """Name in the identity of a run of the digest of its images and labels."""
@@ -142,7 +145,7 @@ class Checkpoint:
             "identity": dict(self.identity),
             "model": dict(self.model),
         }
-        write_tensors(self.path, tensors, header)
+        write_tensors(self.path, tensors, without_nan(header))
 
     def load(self, state: State) -> None:
         """Read into `state` what `save` wrote.
@@ -154,43 +157,81 @@ class Checkpoint:
         """
         tensors, header = read_checkpoint(self.path)
         check_identity(self.path, header["identity"], self.identity)
-        groups: dict[str, dict[str, Tensor]] = {}
+        groups: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}}
         device = next(state.net.parameters()).device
         for key, value in tensors.items():
-            group, name = key.split("/", 1)
+            group, _, name = key.partition("/")
             groups.setdefault(group, {})[name] = value if group.startswith("optimiser.") else value.to(device)
-        state.net.load_state_dict(groups["net"])
+        try:
+            for name in [*({"best"} & groups.keys()), "average", "net"]:  # the last are those that stay
+                load_weights(state.net, groups[name], name)
+            load_moments(state.optimiser, groups)
+        except (LookupError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path} is damaged: {reason:.300}. Add --restart to begin anew.") from error
         state.average, state.best = groups["average"], groups.get("best")
-        load_moments(state.optimiser, groups)
-        state.step, state.history, state.seconds = header["step"], header["history"], header["seconds"]
-        state.losses, state.recent = header["losses"], header["recent"]
+        state.step, state.seconds = header["step"], header["seconds"]
+        state.history, state.losses, state.recent = (
+            _with_nan(header[name]) for name in ("history", "losses", "recent")
+        )
         state.best_score = -math.inf if header["best_score"] is None else header["best_score"]
         state.best_at, state.better_at = steps_of_best(header)
 
 
+def _with_nan(entries: Sequence[Mapping[str, float | None]]) -> list[dict[str, float]]:
+    """Return entries with NaN where JSON has null."""
+    return [{name: math.nan if value is None else value for name, value in entry.items()} for entry in entries]
+
+
 def steps_of_best(header: Mapping[str, Any]) -> tuple[int, int]:
     """Read `best_at` and `better_at`; an earlier Tessera wrote neither, and kept the first of equal validations."""
-    if {"best_at", "better_at"} <= header.keys():
+    if header.get("best_at") is not None and header.get("better_at") is not None:
         return header["best_at"], header["better_at"]
     first = max(header["history"], key=lambda entry: entry["score"], default={"step": 0})["step"]
     return first, first
+
+
+def load_weights(net: Network, weights: Mapping[str, Tensor], group: str) -> None:
+    """Give a network its weights.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        If there are others than it has, or of another shape.
+    """
+    # What torch takes for weights of an earlier version may lack the counters of batches.
+    if wrong := sorted(weights.keys() ^ net.state_dict().keys()):
+        raise ValueError(f"its weights {group!r} lack, or have too much, {short(wrong[0])}")
+    net.load_state_dict(weights)
 
 
 def load_moments(optimiser: torch.optim.Optimizer, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Give the optimiser back what it remembers of each parameter.
 
     A fused optimiser walks through memory as it lies, so the moments must be laid out exactly as their parameter.
+
+    Raises
+    ------
+    ValueError
+        If something is missing, or of another shape.
     """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    stored = {index: groups[f"optimiser.{index}"] for index in range(len(parameters)) if f"optimiser.{index}" in groups}
+    if len({frozenset(moments) for moments in stored.values()}) > 1:
+        raise ValueError("the optimiser remembers less of some parameters than of others")
     moments = {
-        index: {
-            name: value if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
-            for name, value in groups[f"optimiser.{index}"].items()
-        }
-        for index, parameter in enumerate(parameters)
-        if f"optimiser.{index}" in groups
+        index: {name: _laid_out(value, parameters[index]) for name, value in moments.items()}
+        for index, moments in stored.items()
     }
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    if moment.ndim == 0:
+        return moment
+    if moment.shape != parameter.shape:
+        raise ValueError(f"the optimiser remembers {tuple(moment.shape)} of a parameter of {tuple(parameter.shape)}")
+    return torch.empty_like(parameter).copy_(moment)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -205,8 +246,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, header = read_tensors(path)
     except ModelError as error:
         raise InputError(f"{path} cannot be read ({error}). Add --restart to begin anew.") from error
-    if "identity" not in header:
+    if not isinstance(header, dict) or "identity" not in header:
         raise InputError(f"{path} is no checkpoint of a training. Move it, or add --restart to write over it.")
+    try:
+        check_fields(CheckpointHeader, header)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}. Add --restart to begin anew.") from error
     return tensors, header
 
 
@@ -221,7 +266,7 @@ def check_identity(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) 
     names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if not names:
         return
-    said = [f"{name} was {then.get(name)!r} and is {now.get(name)!r}" for name in names if name != DATA]
+    said = [f"{name} was {short(then.get(name))} and is {short(now.get(name))}" for name in names if name != DATA]
     if DATA in names:
         said.append("the images, labels or their split have changed")
     raise InputError(

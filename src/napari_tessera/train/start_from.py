@@ -65,7 +65,7 @@ class Start:
     def steps(self) -> int | None:
         """How many steps it has learnt, with those of the model before it; None if it is not said."""
         record = self.header.get("training", {})
-        own, before = record.get("best_step"), record.get("settings", {}).get("start") or {}
+        own, before = record.get("best_step"), (record.get("settings") or {}).get("start") or {}
         return None if own is None else int(own) + int(before.get("steps") or 0)
 
     @property
