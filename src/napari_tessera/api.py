@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.binding import bind
-from napari_tessera.door import READERS, refuse_file_name
-from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.blocks import is_stored
+from napari_tessera.door import READERS, as_array, refuse_file_name
+from napari_tessera.errors import InputError, ParameterError, short
 from napari_tessera.frames import frame_arguments
 from napari_tessera.jobs import drive
 from napari_tessera.layout import CHANNEL, guess_axes
@@ -161,7 +162,7 @@ def _main_among(arguments: dict[str, Any], method: Method) -> Any:
     if image is None:
         raise InputError(f"{name} is missing. Give an array.")
     refuse_file_name(image, name, READERS[main.roles[0]])
-    return image
+    return image if is_stored(image) else as_array(image, name)
 
 
 def as_arrays(found: Any) -> Any:
@@ -175,8 +176,10 @@ def _axes_of(image: Any, channel_axis: int | None, is_guessed: bool) -> str:
     """Name the axes of an array; channels are where they are said to be, or, if guessed, in what looks like colours."""
     ndim = np.ndim(image)
     if is_guessed and ndim in (3, 4):
-        guessed = guess_axes(np.shape(image), np.dtype(getattr(image, "dtype", object)))
+        guessed = guess_axes(np.shape(image), np.dtype(image.dtype))
         channel_axis = ndim - 1 if guessed.endswith(CHANNEL) else None
+    if channel_axis is not None and (isinstance(channel_axis, bool) or not isinstance(channel_axis, int | np.integer)):
+        raise InputError(f"`channel_axis` is {short(channel_axis)}, but it must be a whole number, or None.")
     n_space = ndim if channel_axis is None else ndim - 1
     if n_space not in (2, 3):
         raise InputError(
@@ -187,6 +190,6 @@ def _axes_of(image: Any, channel_axis: int | None, is_guessed: bool) -> str:
     if channel_axis is None:
         return axes
     if not -ndim <= channel_axis < ndim:
-        raise InputError(f"`channel_axis` is {channel_axis}, but the image has {ndim} axes.")
+        raise InputError(f"`channel_axis` is {short(channel_axis)}, but the image has {ndim} axes.")
     place = channel_axis % ndim
     return f"{axes[:place]}C{axes[place:]}"

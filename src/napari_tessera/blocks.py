@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from napari_tessera.errors import FileError, InputError
+from napari_tessera.errors import FileError, InputError, short
 from napari_tessera.io.together import NEW, explain_full_disk, explain_refusal, move_together, working_folder
 from napari_tessera.registry import Method
 
 BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
+MOST_WORKERS = 1024
 SHARE_OF_MEMORY = 0.25
 """An array larger than this share of the free memory is left where it lies and worked on in blocks."""
 LARGE_PX = 2**24
@@ -74,8 +75,10 @@ def check_blocks(
             f"{method.name} needs the whole image at once and cannot run in blocks. Leave out `blocks`, `workers`, "
             "`scheduler` and `out`, or segment a region."
         )
-    if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise InputError(f"`workers` is {workers!r}, but it must be a whole number of threads, 1 or more.")
+    if workers is not None and (type(workers) is not int or not 1 <= workers <= MOST_WORKERS):
+        raise InputError(
+            f"`workers` is {short(workers)}, but it must be a whole number of threads, 1 to {MOST_WORKERS}."
+        )
     if out is not None:
         check_is_new(Path(out))
     return Blocks(_size(blocks, ndim, method), workers, scheduler, None if out is None else str(out))
@@ -86,13 +89,14 @@ def _size(blocks: int | Sequence[int] | bool | None, ndim: int, method: Method) 
         return (method.block_px or BLOCK_PX)[ndim]
     size = tuple(blocks) if isinstance(blocks, Sequence) else (blocks,) * ndim
     if len(size) != ndim or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
-        raise InputError(f"`blocks` is {blocks!r}, but it needs one side in pixels, or {ndim} (along z, y, x).")
+        raise InputError(f"`blocks` is {short(blocks)}, but it needs one side in pixels, or {ndim} (along z, y, x).")
     smallest = method.smallest_block_px.get(ndim, (1,) * ndim)
     if any(side < least for side, least in zip(size, smallest, strict=True)):
         sides = " × ".join(map(str, reversed(smallest)))
         raise InputError(
-            f"`blocks` is {blocks!r}, but each block of {method.name} is seen with its surroundings, so that small "
-            f"ones take very long. The smallest is {sides} px (x first); the usual ones, with blocks=True, are best."
+            f"`blocks` is {short(blocks)}, but each block of {method.name} is seen with its surroundings, so that "
+            f"small ones take very long. The smallest is {sides} px (x first); the usual ones, with blocks=True, are "
+            "best."
         )
     return tuple(int(side) for side in size)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import platformdirs
 
-from napari_tessera.errors import ModelError, ParameterError
+from napari_tessera.errors import LONGEST_SHOWN, ModelError, ParameterError, short
 from napari_tessera.io.model_entry import ModelEntry, entry_of
 from napari_tessera.io.model_file import ENDING, read_weights
 from napari_tessera.io.together import check_free, written_together
@@ -233,9 +233,9 @@ def _entry_named(name: str, *, or_file: bool = False) -> ModelEntry:
     if or_file and os.path.isfile(name):
         return _entry_at(Path(name))
     names = [entry.name for entry in entries]
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name[:LONGEST_SHOWN], names, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names) or 'none'}."
-    raise ParameterError(f"There is no model {name!r}. {hint} A file is named by its path.", "model")
+    raise ParameterError(f"There is no model {short(name)}. {hint} A file is named by its path.", "model")
 
 
 def _named(name: str, entries: Iterable[ModelEntry]) -> ModelEntry | None:

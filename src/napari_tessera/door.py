@@ -26,22 +26,44 @@ def as_array(values: Any, name: str) -> np.ndarray:
     InputError
         If it is no array of numbers, is empty, or does not fit into memory.
     """
+    array = _numbers(values, name)
+    if array.size == 0:
+        raise InputError(f"{name} is empty: its shape is {array.shape}.")
+    return array
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    """Return an array of real numbers, maybe an empty one."""
     refuse_file_name(values, name)
+    refuse_unknown_lengths(values, name)
     if np.ma.is_masked(values):
         raise InputError(f"{name} has a mask, which would be ignored. Fill it first, for example with image.filled(0).")
     try:
         array = np.asarray(values)
     except MemoryError as error:
         raise InputError(f"{name} does not fit into memory. Segment a region, or run it in blocks.") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch raises the last of tensors
         raise InputError(f"{name} is not an array of numbers: {error}") from error
     if array.dtype.kind not in "buif":
         raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    if array.size == 0:
-        raise InputError(f"{name} is empty: its shape is {array.shape}.")
     return array
+
+
+def refuse_unknown_lengths(values: Any, name: str) -> None:
+    """Refuse a dask array some of whose chunks have a length that is not known before they are computed.
+
+    Raises
+    ------
+    InputError
+    """
+    shape = getattr(values, "shape", ())
+    if hasattr(values, "chunks") and not all(float(length).is_integer() for length in shape):
+        raise InputError(
+            f"{name} has the shape {shape}: the lengths of some of its chunks are not known. Find them first, with "
+            "compute_chunk_sizes()."
+        )
 
 
 def refuse_file_name(values: Any, name: str, reader: str = "read_image") -> None:
@@ -52,10 +74,10 @@ def refuse_file_name(values: Any, name: str, reader: str = "read_image") -> None
     InputError
     """
     if isinstance(values, str | PathLike):
-        path = str(values)
-        data = f"{reader}({path!r})" + (".data" if reader != "read_points" else "")
+        path = f"{str(values)!r:.300}"
+        data = f"{reader}({path})" + (".data" if reader != "read_points" else "")
         raise InputError(
-            f"{name} is {path!r}, the name of a file, but an array is needed. Read the file first, with "
+            f"{name} is {path}, the name of a file, but an array is needed. Read the file first, with "
             f"napari_tessera.io.{data}, or use the command line, which takes files."
         )
 
@@ -100,6 +122,7 @@ def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
         If it is empty, has fewer than two axes or holds no real numbers, or what is needed are labels and it is read
         piece by piece and of a floating-point type.
     """
+    refuse_unknown_lengths(array, name)
     if as_labels:
         refuse_unread_floats(array, name)
     if np.dtype(array.dtype).kind not in "buif":
@@ -138,7 +161,8 @@ def check_points(values: Any, name: str, axes: str, shape: Sequence[int]) -> np.
     InputError
         If the columns do not fit the axes, or a point lies outside the image.
     """
-    points = np.asarray(values, np.float64) if np.size(values) else np.empty((0, len(shape)))
+    points = _numbers(values, name).astype(np.float64)
+    points = points if points.size else np.empty((0, len(shape)))
     order = ", ".join(axis.lower() for axis in axes)
     if points.ndim != 2 or points.shape[1] != len(shape):
         raise InputError(
@@ -187,6 +211,7 @@ def check_inputs(
 def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Sequence[int]) -> np.ndarray:
     wanted = layout.label_shape(shape)
     refuse_file_name(values, name, READERS[entry.roles[0]])
+    values = values if hasattr(values, "shape") else _numbers(values, name)
     if Role.POINTS in entry.roles and not (Role.LABELS in entry.roles and _is_painted(values, wanted)):
         return _some(check_points(values, name, layout.label_axes, wanted), entry, name)
     array = check_labels(values, name) if Role.LABELS in entry.roles else check_image(values, name)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, short
 from napari_tessera.spatial import SPATIAL_AXES
 
 CHANNEL = "C"
 LARGEST_RGB_CHANNELS = 4
 LEAST_SIDE_OF_COLOURS = 31
 """Pixels from which on an image of any dtype is taken for colours, as in napari; 8-bit images are at any size."""
+
+SMALLEST_PIXEL, LARGEST_PIXEL = 1e-15, 1e15
+"""Sizes of a pixel, in any unit."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +99,26 @@ def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layou
         return Layout(guess_axes(shape, dtype))
     example = 'Write one letter per axis, for example "YX", "ZYX", "TYX" or "YXC".'
     if not isinstance(axes, str) or not axes.isalpha():
-        raise InputError(f"`axes` is {axes!r}. {example}")
+        raise InputError(f"`axes` is {short(axes)}. {example}")
     axes = axes.upper()
     if len(axes) != len(shape):
         raise InputError(
-            f"`axes` is {axes!r}, which names {len(axes)} axes, but the image has {len(shape)} (shape {tuple(shape)})."
-            f" {example}"
+            f"`axes` is {short(axes)}, which names {len(axes)} axes, but the image has {len(shape)} (shape "
+            f"{tuple(shape)}). {example}"
         )
     if len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
-        raise InputError(f"`axes` is {axes!r}, but it needs Y and X, and each letter once. {example}")
+        raise InputError(f"`axes` is {short(axes)}, but it needs Y and X, and each letter once. {example}")
     return Layout(axes)
 
 
 def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
-    """Return one positive pixel size per spatial axis in the order z, y, x; one number serves for all axes."""
+    """Return one positive pixel size per spatial axis in the order z, y, x; one number serves for all axes.
+
+    Raises
+    ------
+    InputError
+        If it is none, or so small or large that areas and volumes cannot be told apart from 0 or infinity.
+    """
     if spacing is None:
         return None
     space = layout.space
@@ -120,11 +128,11 @@ def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
         spacing = [spacing] * len(space)
     try:
         sizes = tuple(float(size) for size in spacing)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         sizes = ()
-    if len(sizes) != len(space) or not all(math.isfinite(size) and size > 0 for size in sizes):
+    if len(sizes) != len(space) or not all(SMALLEST_PIXEL <= size <= LARGEST_PIXEL for size in sizes):
         raise InputError(
-            f"`spacing` is {spacing!r}, but it needs one positive number for each of the axes {', '.join(space)} "
-            "(the size of a pixel), or one number for all."
+            f"`spacing` is {short(spacing)}, but it needs one positive number for each of the axes {', '.join(space)} "
+            f"(the size of a pixel), or one number for all, from {SMALLEST_PIXEL:g} to {LARGEST_PIXEL:g}."
         )
     return sizes

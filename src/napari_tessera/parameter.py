@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from napari_tessera.errors import ParameterError
+from napari_tessera.errors import ParameterError, short
+
+LARGEST_WHOLE = 2**53
+"""Up to here floating-point numbers hold whole numbers exactly."""
+LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,10 @@ class Parameter:
         is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
         if not is_number or (self.kind is int and value != value // 1):
             raise self._error(method, value, "a whole number" if self.kind is int else "a number")
-        if not self.range.low <= value <= self.range.high or math.isinf(value):
-            raise self._error(method, value, self.describe_range())
+        largest = min(self.range.high, LARGEST_WHOLE if self.kind is int else LARGEST)
+        if not max(self.range.low, -largest) <= value <= largest:
+            most = f", at most {largest:.4g}" if math.isinf(self.range.high) else ""
+            raise self._error(method, value, self.describe_range() + most)
         return self.kind(value)
 
     def describe_range(self) -> str:
@@ -139,4 +146,4 @@ class Parameter:
 
     def _error(self, method: str, value: Any, needed: str) -> ParameterError:
         none = " (or None)" if self.is_optional else ""
-        return ParameterError(f"{method}: `{self.name}` is {value!r}, but it must be {needed}{none}.", self.name)
+        return ParameterError(f"{method}: `{self.name}` is {short(value)}, but it must be {needed}{none}.", self.name)

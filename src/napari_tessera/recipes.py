@@ -11,6 +11,8 @@ import numpy as np
 
 from napari_tessera import catalogue, provenance
 from napari_tessera.binding import bind
+from napari_tessera.blocks import is_stored
+from napari_tessera.door import as_array
 from napari_tessera.errors import InputError, ModelError, ParameterError
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.region import Region
@@ -28,7 +30,9 @@ def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, 
     from napari_tessera.record_schema import check_recipe  # pydantic takes a quarter of a second to load
 
     try:
-        return (yield from _replayed(check_recipe(recipe), image, inputs))
+        steps = check_recipe(recipe)
+        image = image if is_stored(image) else as_array(image, "The image")
+        return (yield from _replayed(steps, image, inputs))
     except RecursionError as error:
         raise InputError(
             "The recipe cannot be replayed: its input was made by too many runs, one on the labels of another. Save "

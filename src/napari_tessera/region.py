@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, short
 from napari_tessera.layout import Layout
+
+FARTHEST_PX = 2**40
+"""Vertices farther from the image are as good as there."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,23 @@ class Region:
 
     planes: Mapping[str, int] = field(default_factory=dict)
     polygons: tuple[np.ndarray, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the types; whether the image has such planes is known when it is there.
+
+        Raises
+        ------
+        InputError
+        """
+        is_index = isinstance(self.planes, Mapping) and all(
+            isinstance(axis, str) and isinstance(index, (int, np.integer)) for axis, index in self.planes.items()
+        )
+        if not is_index:
+            raise InputError(f"The `planes` of a region are {short(self.planes)}, but they must be such as {{'T': 3}}.")
+        if not isinstance(self.polygons, Sequence) or isinstance(self.polygons, str):
+            raise InputError(
+                f"The `polygons` of a region are {short(self.polygons)}, but they must be a tuple of arrays."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and numbers."""
@@ -111,7 +131,13 @@ def draw_outlines(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.
 
     inside = np.zeros(shape, bool)
     for outline in polygons:
-        vertices = np.asarray(outline, float)
+        try:
+            vertices = np.asarray(outline, float)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"An outline is {short(outline)}, but it needs rows of y, x.") from error
+        if not np.isfinite(vertices).all():
+            raise InputError("An outline has a vertex that is NaN or infinite. Draw it again.")
+        vertices = np.clip(vertices, -FARTHEST_PX, FARTHEST_PX)
         if vertices.ndim != 2 or vertices.shape[1] != 2 or len(vertices) < 3:
             raise InputError(f"An outline has shape {vertices.shape}, but it needs at least 3 rows of y, x.")
         inside[polygon(vertices[:, 0], vertices[:, 1], shape)] = True

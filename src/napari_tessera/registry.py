@@ -10,7 +10,7 @@ from functools import cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from napari_tessera.errors import ParameterError
+from napari_tessera.errors import ParameterError, short
 from napari_tessera.result import Kind
 from napari_tessera.spec import Declaration, Input, Parameter, Role
 
@@ -171,6 +171,6 @@ def method_named(name: str) -> Method:
     by_name = {method.name: method for method in METHODS}
     if isinstance(name, str) and (asked := name.replace("-", "_")) in by_name:
         return by_name[asked]
-    near = difflib.get_close_matches(str(name), by_name, n=1)
+    near = difflib.get_close_matches(short(name).strip("'"), by_name, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(by_name)}."
-    raise ParameterError(f"There is no method named {name!r}. {hint}", "method")
+    raise ParameterError(f"There is no method named {short(name)}. {hint}", "method")

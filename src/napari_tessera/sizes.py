@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from math import isfinite
 from typing import Any
 
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, short
 from napari_tessera.registry import Method
 from napari_tessera.spec import Parameter
 
@@ -44,10 +46,10 @@ def in_pixels(
     InputError
         If the pixel size is not known, or `sizes_in` is neither "px" nor "unit".
     """
+    if not isinstance(sizes_in, str) or sizes_in not in ("px", "unit"):
+        raise InputError(f'`sizes_in` is {short(sizes_in)}, but it must be "px" or "unit".')
     if sizes_in == "px":
         return dict(settings)
-    if sizes_in != "unit":
-        raise InputError(f'`sizes_in` is {sizes_in!r}, but it must be "px" or "unit".')
     if spacing is None:
         raise InputError("Sizes are given in the image's unit, but its pixel size is not known. Give `spacing`.")
     converted = dict(settings)
@@ -55,6 +57,7 @@ def in_pixels(
         power = power_of(parameter, ndim)
         value = settings.get(parameter.name)
         if power and isinstance(value, (int, float)) and not isinstance(value, bool):
-            pixels = value / pixel_volume(spacing, power)
-            converted[parameter.name] = round(pixels) if parameter.kind is int else pixels
+            with suppress(OverflowError):  # a number that is refused as it is
+                pixels = value / pixel_volume(spacing, power)
+                converted[parameter.name] = round(pixels) if parameter.kind is int and isfinite(pixels) else pixels
     return converted

@@ -37,18 +37,25 @@ def bright_pixels(
     if rule != "local":
         return (yield from part_of(_above(values, level), 1, 2, 3))
     background = median_below(histogram, level)
+    level = within(level, np.float32)
     return (yield from part_of(above_local_level(values, level, background, radius, spacing), 1, 2, 3))
 
 
 def median_below(histogram: Histogram, level: float) -> float:
     """Return the median of the values up to `level`; without any, the level itself."""
-    last = np.floor((level - histogram.origin) / histogram.step)
-    counts = np.cumsum(histogram.counts[: max(0, int(last) + 1)])
+    last = np.clip(np.floor((level - histogram.origin) / histogram.step), -1, len(histogram.counts))
+    counts = np.cumsum(histogram.counts[: int(last) + 1])
     return histogram.value_at(int(np.searchsorted(counts, counts[-1] / 2))) if len(counts) else level
+
+
+def within(level: float, dtype: np.typing.DTypeLike) -> float:
+    """Return a level as a finite number of a floating-point type: no image is brighter than its largest."""
+    return float(np.clip(level, np.finfo(dtype).min, np.finfo(dtype).max))
 
 
 def _above(values: np.ndarray, level: float) -> Job[np.ndarray]:
     mask = np.empty(values.shape, bool)
+    level = within(level, values.dtype) if values.dtype.kind == "f" else level
 
     def compare(piece: Piece) -> None:
         np.greater(values[piece], level, out=mask[piece])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_tessera.errors import ParameterError
+from napari_tessera.errors import ParameterError, short
 
 
 def numbers(text: str, parameter: str) -> tuple[float, ...]:
@@ -23,7 +23,8 @@ def numbers(text: str, parameter: str) -> tuple[float, ...]:
         found = ()
     if not found or not all(0 < value < float("inf") for value in found):
         raise ParameterError(
-            f"Training: `{parameter}` is {text!r}, but it must be numbers above 0 with commas between, such as 1,2,4.",
+            f"Training: `{parameter}` is {short(text)}, but it must be numbers above 0 with commas between, such as "
+            "1,2,4.",
             parameter,
         )
     return found
