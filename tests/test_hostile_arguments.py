@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import napari_tessera as tessera
+import napari_tessera.io
 from napari_tessera.binding import bind
+from napari_tessera.catalogue import import_model
 from napari_tessera.errors import InputError, ParameterError, TesseraError, short
 from napari_tessera.registry import METHODS
 from napari_tessera.train.settings import DECLARATION
@@ -98,6 +100,35 @@ def test_any_setting_of_a_training_is_taken_or_refused(name):
 
     for value in HOSTILE:
         taken_or_refused(lambda value: checked_settings({name: value}), value, name)
+
+
+CALLS = {
+    "evaluate": (tessera.evaluate, {"truth": LABELS, "prediction": LABELS}, ("thresholds", "classes")),
+    "evaluate_many": (tessera.evaluate_many, {"pairs": [(LABELS, LABELS)]}, ("pairs", "thresholds", "classes")),
+    "evaluate_panoptic": (tessera.evaluate_panoptic, {"truth": None, "prediction": None}, ("truth",)),
+    "train": (
+        tessera.train,
+        {"images": "nowhere", "labels": "nowhere", "out": "model.safetensors"},
+        ("images", "labels", "out", "validate_on", "axes", "restart", "overwrite"),
+    ),
+    "fine_tune": (
+        tessera.fine_tune,
+        {"images": IMAGE, "painted": np.zeros((3, 3), int), "out": "model.safetensors"},
+        ("images", "painted", "out", "axes", "start_from", "restart", "overwrite"),
+    ),
+    "read_image": (tessera.io.read_image, {}, ("path",)),
+    "read_labels": (tessera.io.read_labels, {}, ("path",)),
+    "read_points": (tessera.io.read_points, {}, ("path",)),
+    "import_model": (import_model, {}, ("path",)),
+}
+ARGUMENTS = [(call, name) for call, (_, _, names) in CALLS.items() for name in names]
+
+
+@pytest.mark.parametrize(("call", "name"), ARGUMENTS, ids=["-".join(each) for each in ARGUMENTS])
+def test_any_argument_of_other_functions_is_taken_or_refused(call, name):
+    function, given, _ = CALLS[call]
+    for value in HOSTILE:
+        taken_or_refused(lambda value: function(**{**given, name: value}), value, "")
 
 
 @pytest.mark.parametrize("spacing", [1e300, 1e-320, 1e16, [1e300, 1e-300], 10**400])

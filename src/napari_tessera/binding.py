@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
-from types import UnionType
 from typing import Any
 
 import numpy as np
 
 from napari_tessera import catalogue
 from napari_tessera.blocks import Blocks, check_blocks, fits_in_memory, is_stored
-from napari_tessera.door import check_image, check_inputs, check_labels, check_stored, is_labels
-from napari_tessera.errors import InputError, ParameterError, short
+from napari_tessera.door import (
+    FLAG,
+    PATH_OR_NONE,
+    Types,
+    check_image,
+    check_inputs,
+    check_labels,
+    check_stored,
+    check_types,
+    is_labels,
+)
+from napari_tessera.errors import InputError, ParameterError
 from napari_tessera.layout import Layout, check_axes, check_spacing, note_on_colours
 from napari_tessera.region import Region
 from napari_tessera.registry import Method, method_named
@@ -45,7 +53,7 @@ def bind(
 ) -> Request:
     """Check everything before any work starts; arguments as for `tessera.segment`."""
     given = {"unit": unit, "spatial": spatial, "region": region, "measure": measure, "name": name, "made_by": made_by}
-    check_types({**given, "scheduler": scheduler, "out": out})
+    check_types({**given, "scheduler": scheduler, "out": out}, TYPES)
     chosen = method_named(method)
     inputs_and_parameters |= chosen.implied(inputs_and_parameters)
     asked = {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
@@ -74,30 +82,17 @@ def bind(
     )
 
 
-TYPES: Mapping[str, tuple[type | UnionType, str]] = {
+TYPES: Types = {
     "unit": (str, 'a text, such as "µm"'),
     "spatial": (Spatial | None, "a tessera.Spatial"),
     "region": (Region | None, "a tessera.Region"),
-    "measure": (bool | np.bool_, "True or False"),
+    "measure": FLAG,
     "name": (str, "a text"),
     "made_by": (Mapping | None, "a dictionary of records"),
     "scheduler": (str | None, "the address of a scheduler"),
-    "out": (str | PathLike | None, "the path of a folder"),
+    "out": PATH_OR_NONE,
 }
 """What of the arguments that all methods have in common is of a type that is not checked elsewhere."""
-
-
-def check_types(given: Mapping[str, Any]) -> None:
-    """Refuse arguments of another type.
-
-    Raises
-    ------
-    ParameterError
-    """
-    for name, value in given.items():
-        kind, words = TYPES[name]
-        if not isinstance(value, kind):
-            raise ParameterError(f"`{name}` is {short(value)}, but it must be {words}.", name)
 
 
 def _main_input(

@@ -5,17 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from types import UnionType
 from typing import Any
 
 import numpy as np
 
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, ParameterError, short
 from napari_tessera.layout import Layout
 from napari_tessera.spec import Declaration, Input, Role
 from napari_tessera.whole_numbers import refuse_unread_floats, whole_numbers
 
 READERS = {Role.IMAGE: "read_image", Role.LABELS: "read_labels", Role.POINTS: "read_points"}
 """What in `napari_tessera.io` reads a file of each kind."""
+
+
+Types = Mapping[str, tuple[type | UnionType, str]]
+"""What the value of an argument may be, and how to say it."""
+FLAG = (bool | np.bool_, "True or False")
+PATH = (str | PathLike, "a path")
+PATH_OR_NONE = (str | PathLike | None, "a path, or None")
+TEXT_OR_NONE = (str | None, "a text, or None")
+
+
+def check_types(given: Mapping[str, Any], types: Types) -> None:
+    """Refuse arguments of another type.
+
+    Raises
+    ------
+    ParameterError
+    """
+    for name, (kind, words) in types.items():
+        if not isinstance(given[name], kind):
+            raise ParameterError(f"`{name}` is {short(given[name])}, but it must be {words}.", name)
 
 
 def as_array(values: Any, name: str) -> np.ndarray:

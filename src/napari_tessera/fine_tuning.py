@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_tessera.catalogue import user_folder
+from napari_tessera.door import FLAG, PATH_OR_NONE, TEXT_OR_NONE, Types, check_types
 from napari_tessera.errors import ParameterError
 from napari_tessera.io.model_file import ENDING
 from napari_tessera.io.read import read_image, read_labels
@@ -101,6 +102,8 @@ def fine_tune(
     >>> trained.header["classes"]
     ['left', 'right']
     """
+    given = {"out": out, "axes": axes, "start_from": start_from, "restart": restart, "overwrite": overwrite}
+    check_types(given, TYPES)
     checked = painted_settings(start_from, settings)
     pairs = paired(images, painted)
     paintings = [
@@ -110,6 +113,15 @@ def fine_tune(
     target = free_name(checked) if out is None else Path(out)
     job = fine_tuning(paintings, target, checked, inputs=inputs, restart=restart, overwrite=overwrite)
     return drive(job, on_progress)
+
+
+TYPES: Types = {
+    "out": PATH_OR_NONE,
+    "axes": TEXT_OR_NONE,
+    "start_from": TEXT_OR_NONE,
+    "restart": FLAG,
+    "overwrite": FLAG,
+}
 
 
 def painted_settings(start_from: str | None, settings: Mapping[str, Any]) -> Training:

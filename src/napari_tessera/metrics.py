@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.counts import ClassCounts, ObjectCounts, count_classes, count_objects
-from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.door import FLAG, check_types
+from napari_tessera.errors import InputError, ParameterError, short
 from napari_tessera.jobs import Job, Progress, drive, part_of
 from napari_tessera.overlaps import find_overlaps
 
@@ -137,8 +138,15 @@ def evaluation_of_many(
     """Do what `evaluate_many` does, as a job in small steps."""
     thresholds = _checked(thresholds)
     total = float(len(pairs)) if isinstance(pairs, Sequence) else 0.0
+    try:
+        one_by_one = iter(pairs)
+    except TypeError as error:
+        raise InputError(
+            f"evaluate: `pairs` is {short(pairs)}, but it must be pairs of truth and prediction."
+        ) from error
     counts: list[Any] = []
-    for done, (truth, prediction) in enumerate(pairs):
+    for done, pair in enumerate(one_by_one):
+        truth, prediction = checked_pair(pair)
         counts.append((yield from part_of(_counting(truth, prediction, thresholds, classes), done, 1, total)))
     if not counts:
         raise InputError("evaluate: there are no images to score. Give at least one pair of truth and prediction.")
@@ -152,6 +160,7 @@ def evaluation_of_many(
 def _counting(
     truth: np.ndarray, prediction: np.ndarray, thresholds: tuple[float, ...], classes: bool
 ) -> Job[ObjectCounts | ClassCounts]:
+    check_types({"classes": classes}, {"classes": FLAG})
     overlaps = yield from find_overlaps(truth, prediction)
     yield Progress(1, 1, "Matching objects")
     if classes:
@@ -159,11 +168,29 @@ def _counting(
     return count_objects(overlaps, thresholds)
 
 
+def checked_pair(pair: Any) -> tuple[Any, Any]:
+    """Return a truth and a prediction, or refuse what is no pair.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        truth, prediction = pair
+    except (TypeError, ValueError) as error:
+        raise InputError(f"evaluate: in `pairs` is {short(pair)}, but each is a truth and a prediction.") from error
+    return truth, prediction
+
+
 def _checked(thresholds: Sequence[float]) -> tuple[float, ...]:
-    values = tuple(float(value) for value in thresholds)
+    try:
+        values = tuple(float(value) for value in thresholds)
+    except (TypeError, ValueError, OverflowError):
+        values = ()
     if not values or not all(0 < value <= 1 for value in values):
         raise ParameterError(
-            f"evaluate: `thresholds` is {thresholds!r}, but each must be above 0 and at most 1, as in (0.5, 0.75).",
+            f"evaluate: `thresholds` is {short(thresholds)}, but each must be above 0 and at most 1, as in (0.5, "
+            "0.75).",
             "thresholds",
         )
     return values

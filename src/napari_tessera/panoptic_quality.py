@@ -5,13 +5,13 @@ Every score is made from sums, so that many images are pooled by adding their su
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, short
 from napari_tessera.jobs import Job, Progress, drive, part_of
 from napari_tessera.overlaps import Overlaps, find_overlaps
 from napari_tessera.segments import Segments
@@ -151,11 +151,18 @@ def panoptic_evaluation_of_many(pairs: Iterable[tuple[SegmentsOrPair, SegmentsOr
 
 
 def _counting(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> Job[PanopticSums]:
-    true = truth if isinstance(truth, Segments) else Segments.of_table(*truth, name="`truth`")
-    found = prediction if isinstance(prediction, Segments) else Segments.of_table(*prediction, name="`prediction`")
+    true, found = _segments(truth, "`truth`"), _segments(prediction, "`prediction`")
     overlaps = yield from find_overlaps(true.labels, found.labels)
     yield Progress(1, 1, "Matching segments")
     return count_segments(true, found, overlaps)
+
+
+def _segments(value: SegmentsOrPair, name: str) -> Segments:
+    if isinstance(value, Segments):
+        return value
+    if not isinstance(value, tuple | list) or len(value) != 2 or not isinstance(value[1], Mapping):
+        raise InputError(f"{name} is {short(value)}, but it must be labels and their table, or Segments.")
+    return Segments.of_table(*value, name=name)
 
 
 def count_segments(true: Segments, found: Segments, overlaps: Overlaps) -> PanopticSums:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_tessera.catalogue import find
-from napari_tessera.errors import ModelError, ParameterError
+from napari_tessera.door import FLAG, PATH, PATH_OR_NONE, TEXT_OR_NONE, Types, check_types
+from napari_tessera.errors import ModelError, ParameterError, short
 from napari_tessera.io.lock import locked
 from napari_tessera.io.model_file import CHECKPOINT, ENDING, LOCK
 from napari_tessera.io.together import check_free, clear_up, make_folder
@@ -86,6 +87,8 @@ def train(
     A training that was killed at any moment goes on with the same call, and gives the same weights as if it had not
     been. The model file is written whole or not at all.
     """
+    given = {"images": images, "labels": labels, "out": out, "axes": axes, "restart": restart, "overwrite": overwrite}
+    check_types(given, TYPES)
     checked = checked_settings(settings)
     sources = find_sources(images, labels, checked, validate_on, axes)
     return drive(training(sources, Path(out), checked, restart=restart, overwrite=overwrite), on_progress)
@@ -107,11 +110,25 @@ def find_sources(
         found = from_paths(Path(images), Path(labels))
     found = [replace(source, axes=axes) for source in found]
     if validate_on is not None:
+        if not isinstance(validate_on, tuple | list) or [isinstance(each, PATH[0]) for each in validate_on] != [
+            True,
+            True,
+        ]:
+            raise ParameterError(f"`validate_on` is {short(validate_on)}, but it must be two paths.", "validate_on")
         check = from_paths(Path(validate_on[0]), Path(validate_on[1]), "val")
         return [replace(source, split="train") for source in found] + [replace(source, axes=axes) for source in check]
     # Of paint, a share is held back within each image.
     return with_validation(found, 0 if settings.painted else settings.validation)
 
+
+TYPES: Types = {
+    "images": PATH,
+    "labels": PATH_OR_NONE,
+    "out": PATH,
+    "axes": TEXT_OR_NONE,
+    "restart": FLAG,
+    "overwrite": FLAG,
+}
 
 Read = Callable[[Training, "Start | None"], Job["Dataset"]]
 """Reads what there is to learn, by the settings and the model to start from."""

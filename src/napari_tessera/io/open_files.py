@@ -8,11 +8,12 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path, PureWindowsPath
 
 import psutil
 
-from napari_tessera.errors import FileError, TesseraError
+from napari_tessera.errors import FileError, TesseraError, short
 
 HARMLESS_BYTES = 2**28
 """Pixels that take no more are believed without looking at the size of their file."""
@@ -41,6 +42,8 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str =
         If there is nothing there (naming what is there under nearly that name), if it is a folder where a file is
         needed, if it is a pipe, a device or a socket, which may never end, or if it is an empty file.
     """
+    if not isinstance(path, str | PathLike):
+        raise FileError(f"{short(path)} is no path, but the path of a {sought} is needed.")
     path = Path(path)
     if not os.path.lexists(path):
         from napari_tessera.io.together import clear_up  # which imports this module

@@ -65,7 +65,7 @@ def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> 
     that is stored with bright as small numbers is turned round, and palettes, CMYK and YCbCr become RGB; the palettes
     of ImageJ and of microscopes only say how intensities are shown, and are left out. What was done is in `notes`.
     """
-    return _read(Path(path), level, axes, as_labels=False)
+    return _read(path, level, axes, as_labels=False)
 
 
 def read_labels(path: str | Path, *, level: int = 0, axes: str | None = None) -> Picture:
@@ -80,7 +80,7 @@ def read_labels(path: str | Path, *, level: int = 0, axes: str | None = None) ->
         As `read_image`, and if the values are not whole numbers, floating-point ones are not in memory, or there are
         channels.
     """
-    picture = _read(Path(path), level, axes, as_labels=True)
+    picture = _read(path, level, axes, as_labels=True)
     if "C" in picture.axes:
         shape = tuple(picture.data.shape)
         raise FileError(f"{path} has channels (axes {picture.axes}, shape {shape}), but a label image has none.")
@@ -131,8 +131,9 @@ def stem(path: str | Path) -> str:
     return Path(name).stem
 
 
-def _read(path: Path, level: int, axes: str | None, *, as_labels: bool) -> Picture:
-    path = check_exists(path, may_be_folder=is_zarr(path))
+def _read(path: str | Path, level: int, axes: str | None, *, as_labels: bool) -> Picture:
+    path = check_exists(path, may_be_folder=True)
+    check_exists(path, may_be_folder=is_zarr(path))
     with explain_damage(path, "a label image" if as_labels else "an image"):
         return finish(_reading(path, level, as_labels), stem(path), path, axes)
 

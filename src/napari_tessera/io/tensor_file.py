@@ -115,9 +115,8 @@ def open_tensors(path: str | Path) -> Iterator[TensorFile]:
 
 def checked_path(path: str | Path) -> Path:
     """Return the path of an ordinary file."""
-    path = Path(path)
     try:
-        check_exists(path, may_be_folder=True)
+        path = check_exists(path, may_be_folder=True)
     except FileError as error:
         raise ModelError(str(error)) from error
     if not path.is_file():

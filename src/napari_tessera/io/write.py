@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_tessera.door import PATH, check_types
 from napari_tessera.errors import FileError
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import TIFF_ENDINGS, stem
@@ -61,6 +62,7 @@ def write_result(
         If the format is unknown or cannot hold the labels or their axes, something is there already, the folder is
         read-only or the disk full.
     """
+    check_types({"out_path": out_path}, {"out_path": PATH})
     out_path = Path(out_path)
     ending = check_format(out_path)
     check_can_hold(out_path, result.images[0].kind)
