@@ -110,10 +110,8 @@ def find_sources(
         found = from_paths(Path(images), Path(labels))
     found = [replace(source, axes=axes) for source in found]
     if validate_on is not None:
-        if not isinstance(validate_on, tuple | list) or [isinstance(each, PATH[0]) for each in validate_on] != [
-            True,
-            True,
-        ]:
+        are_paths = isinstance(validate_on, tuple | list) and all(isinstance(each, PATH[0]) for each in validate_on)
+        if not are_paths or len(validate_on) != 2:
             raise ParameterError(f"`validate_on` is {short(validate_on)}, but it must be two paths.", "validate_on")
         check = from_paths(Path(validate_on[0]), Path(validate_on[1]), "val")
         return [replace(source, split="train") for source in found] + [replace(source, axes=axes) for source in check]

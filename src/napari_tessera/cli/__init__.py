@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from napari_tessera import __version__
-from napari_tessera.cli.closed_output import flush, nobody_reads, print_nowhere
 from napari_tessera.cli.progress import telling
+from napari_tessera.cli.terminal import flush, nobody_reads, open_streams, print_nowhere, say
 from napari_tessera.errors import ParameterError, TesseraError
 
 DONE, FAILED, BAD_ARGUMENTS, STOPPED, NOBODY_READS = 0, 1, 2, 130, 141
@@ -36,10 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _exit_code(words)
         flush()
     except OSError as error:
-        if not nobody_reads(error):
-            raise
+        is_unread = nobody_reads(error)
+        if not is_unread:
+            what = "What there is to say" if error.filename is None else error.filename
+            _complain(f"{what} cannot be written: {error.strerror}.")
         print_nowhere()
-        return NOBODY_READS
+        return NOBODY_READS if is_unread else FAILED
     return code
 
 
@@ -50,6 +52,7 @@ def script() -> None:
     that is being loaded does not survive its end. Only napari is left to close as ever, which may have paint to save.
     """
     try:
+        open_streams()
         code = main()
     except KeyboardInterrupt:  # a second one
         code = STOPPED
@@ -116,4 +119,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _complain(message: object) -> None:
-    print(f"tessera: {message}", file=sys.stderr)
+    say(f"tessera: {message}", is_error=True)

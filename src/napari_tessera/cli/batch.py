@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import glob
 import sys
+import os
+import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -14,6 +16,7 @@ from napari_tessera.blocks import fits_in_memory, is_large
 from napari_tessera.cli.guessed_axes import Make, telling_guessed_axes
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.cli.report import report
+from napari_tessera.cli.terminal import say
 from napari_tessera.errors import FileError, ParameterError, TesseraError
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.open_files import check_exists, is_zarr
@@ -181,13 +184,13 @@ def _run_several(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make)
             _run_one(image, out, output, make)
         except TesseraError as error:
             failed.append(image)
-            print(f"tessera: {naming(image, error)}", file=sys.stderr)
+            say(f"tessera: {naming(image, error)}", is_error=True)
         except Exception as error:
             failed.append(image)
-            print(f"tessera: {image}: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+            say(f"tessera: {image}: unexpected {type(error).__name__}: {error}", is_error=True)
     if failed:
         names = ", ".join(str(image) for image in failed)
-        print(f"tessera: {len(failed)} of {len(pairs)} images failed: {names}", file=sys.stderr)
+        say(f"tessera: {len(failed)} of {len(pairs)} images failed: {names}", is_error=True)
     return 1 if failed else 0
 
 
@@ -196,7 +199,7 @@ def _run_only(image: Path, out: Path, output: Output, make: Make) -> int:
     try:
         _run_one(image, out, output, make)
     except TesseraError as error:
-        print(f"tessera: {naming(image, error)}", file=sys.stderr)
+        say(f"tessera: {naming(image, error)}", is_error=True)
         return 2 if isinstance(error, ParameterError) else 1
     return 0
 

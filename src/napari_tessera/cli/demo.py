@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from napari_tessera.cli.terminal import say
+
 
 def main(argv: list[str]) -> int:
     """Show a result on a real image, in a window or, where none can open, as files; return the exit code."""
@@ -28,6 +30,6 @@ def main(argv: list[str]) -> int:
         return 0
     if folder is None:
         folder = demo.FOLDER
-        print(f"No window can be opened ({reason}); writing files to {folder} instead.")
+        say(f"No window can be opened ({reason}); writing files to {folder} instead.")
     demo.write_demo(folder)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from napari_tessera.cli import options, panoptic_scores
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.cli.segment_files import files_beside
+from napari_tessera.cli.terminal import say
 from napari_tessera.errors import FileError, InputError
 from napari_tessera.io.open_files import is_zarr
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
     evaluate = _evaluate_panoptic if arguments.panoptic else _evaluate_labels
     scores, names, table = evaluate(arguments)
     if not arguments.quiet:
-        print(table)
+        say(table)
     if arguments.json is not None:
         _write_json(arguments.json, scores, names, overwrite=arguments.overwrite)
     return 0
@@ -109,7 +109,7 @@ def _evaluate_labels(arguments: argparse.Namespace) -> tuple[dict[str, Any], lis
         scores = drive(evaluation_of_many(pairs, classes=arguments.classes), on_progress)
     if not arguments.quiet:
         for doubt in pairs.doubts():
-            print(f"tessera: {doubt}", file=sys.stderr)
+            say(f"tessera: {doubt}", is_error=True)
     names = [stem(truth) for truth, _ in files]
     return scores, names, as_table(scores, names, per_image=arguments.per_image, classes=arguments.classes)
 
@@ -123,7 +123,7 @@ def _evaluate_panoptic(arguments: argparse.Namespace) -> tuple[dict[str, Any], l
     with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
         scores = drive(panoptic_scores.scoring(pairs), on_progress)
     if not arguments.quiet and (advice := panoptic_scores.advice_on_names(scores)):
-        print(f"tessera: {advice}", file=sys.stderr)
+        say(f"tessera: {advice}", is_error=True)
     rows = panoptic_scores.rows_of(scores, pairs.names, per_image=arguments.per_image)
     return scores, list(pairs.names), _lined_up(rows)
 
@@ -186,7 +186,7 @@ def match_names(
             f"{', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}. Add --only-predicted to leave them out."
         )
     if extra := [name for name in predictions if name not in truths]:
-        print(f"tessera: {len(extra)} predictions have no truth and are left out.", file=sys.stderr)
+        say(f"tessera: {len(extra)} predictions have no truth and are left out.", is_error=True)
     names = [name for name in truths if name in predictions]
     if not names:
         raise FileError(f"No label image in {truth} has the name of one in {prediction}.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from napari_tessera.cli.terminal import say
 from napari_tessera.io.picture import Picture
 from napari_tessera.jobs import Job
 from napari_tessera.result import Result
@@ -35,14 +35,14 @@ def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
             print(f"{image}: {note}", file=sys.stderr)
         if picture.has_guessed_axes and picture.axes in MEANINGS:
             if not (guessed or is_quiet):
-                print(f"{image}: {guess_in_words(picture.axes, picture.data.shape)}", file=sys.stderr)
+                say(f"{image}: {guess_in_words(picture.axes, picture.data.shape)}", is_error=True)
             guessed.append(image)
         return picture, job
 
     yield make_and_tell
     if (more := len(guessed) - 1) > 0 and not is_quiet:
         what = "one more image" if more == 1 else f"{more} more images"
-        print(f"tessera: the axes of {what} were guessed, too.", file=sys.stderr)
+        say(f"tessera: the axes of {what} were guessed, too.", is_error=True)
 
 
 def guess_in_words(axes: str, shape: Sequence[int]) -> str:

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.errors import InputError, ParameterError, short
+from napari_tessera.escaping import visible
 from napari_tessera.layout import check_axes
 from napari_tessera.spatial import PIXEL, SPATIAL_AXES, Spatial
+
+LONGEST_UNIT = 80
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +27,7 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         "--spacing", type=pixel_size, nargs="+", action=AtMostThree, metavar="SIZE",
         help="pixel size along z, y, x, or one for all [default: as the file says]",
     )  # fmt: skip
-    group.add_argument("--unit", help="unit of the pixel size, such as µm [default: as the file says]")
+    group.add_argument("--unit", type=unit_text, help="unit of the pixel size, such as µm [default: as the file says]")
     group.add_argument(
         "--resolution-level",
         type=count(0),
@@ -67,6 +70,13 @@ def pixel_size(text: str) -> float:
     if not (math.isfinite(size) and size > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no pixel size; it must be a positive number")
     return size
+
+
+def unit_text(text: str) -> str:
+    """Return a text that can be shown."""
+    if visible(text) != text or len(text) > LONGEST_UNIT:
+        raise argparse.ArgumentTypeError(f"{short(text)} is no unit; it must be a short text, such as µm")
+    return text
 
 
 def count(smallest: int) -> Callable[[str], int]:

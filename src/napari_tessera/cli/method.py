@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from napari_tessera.binding import check_models
 from napari_tessera.blocks import check_blocks, is_stored
 from napari_tessera.cli import batch, options
 from napari_tessera.cli.image_options import add_image_options, check_pixel_size_is_known, count
+from napari_tessera.cli.terminal import say
 from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.picture import Picture
@@ -35,7 +35,7 @@ def segment_images(method: Method, argv: list[str]) -> int:
     settings, paths = options.given_parameters(arguments, method), _input_paths(arguments, method)
     checked = _checked_before_reading({**settings, **paths}, method, arguments.sizes_in)
     for note in options.without_effect(method, {**settings, **paths}):
-        print(f"tessera: {note}", file=sys.stderr)
+        say(f"tessera: {note}", is_error=True)
     running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
     _check_can_run_in_blocks(method, running)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import textwrap
 
+from napari_tessera.cli.terminal import say
+
 
 def main(argv: list[str]) -> int:
     """Print each method's name and what it does."""
@@ -13,7 +15,7 @@ def main(argv: list[str]) -> int:
     argparse.ArgumentParser(prog="tessera methods", description="List the methods.").parse_args(argv)
     width = max(len(method.name) for method in METHODS)
     for method in METHODS:
-        print(
+        say(
             textwrap.fill(
                 method.summary, 110, initial_indent=f"{method.name:<{width}}  ", subsequent_indent=" " * (width + 2)
             )

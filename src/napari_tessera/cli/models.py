@@ -11,6 +11,7 @@ from pathlib import Path
 
 from napari_tessera.catalogue import ModelEntry, find, import_model, models, remove_model, user_folder
 from napari_tessera.cli import options
+from napari_tessera.cli.terminal import say
 from napari_tessera.interrupted import import_checkpoint, interrupted, unreadable
 from napari_tessera.io.model_file import CHECKPOINT
 from napari_tessera.jobs import drive
@@ -64,15 +65,15 @@ def print_list(_: argparse.Namespace) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     for row in rows:
         start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
-        print(filled(row[-1], WIDEST, start))
-    print(f"\nYour own models: {user_folder()}")
+        say(filled(row[-1], WIDEST, start))
+    say(f"\nYour own models: {user_folder()}")
     for each in interrupted():
-        print(
+        say(
             f"\nThe training of {each.name} was interrupted at step {each.step} of {each.steps}. To have what it had "
             f"learnt as a model:\n  tessera models import {shlex.quote(str(each.path))}"
         )
     for reason in unreadable():
-        print(f"\n{reason}")
+        say(f"\n{reason}")
 
 
 def _row(entry: ModelEntry) -> tuple[str, ...]:
@@ -104,11 +105,11 @@ def print_card(arguments: argparse.Namespace) -> None:
         "SHA-256": entry.sha256(),
     }
     width = min(WIDEST, shutil.get_terminal_size().columns)
-    print(f"{entry.title}\n{'=' * len(entry.title)}")
+    say(f"{entry.title}\n{'=' * len(entry.title)}")
     for name, said in facts.items():
-        print(filled(said, width, f"{name:<10}"))
+        say(filled(said, width, f"{name:<10}"))
     if entry.card:
-        print(f"\n{wrapped(entry.card, width)}")
+        say(f"\n{wrapped(entry.card, width)}")
 
 
 def wrapped(markdown: str, width: int) -> str:
@@ -131,12 +132,12 @@ def bring_in(arguments: argparse.Namespace) -> None:
     if file.name.endswith(CHECKPOINT):
         entry = drive(import_checkpoint(file, name, overwrite=overwrite))
         step = entry.header["training"]["best_step"]
-        print(f"The weights of step {step}. {file} is not needed any more, unless the training is to go on.")
+        say(f"The weights of step {step}. {file} is not needed any more, unless the training is to go on.")
     else:
         entry = import_model(file, name, overwrite=overwrite)
-    print(f"Imported {entry.name}: {entry.path}")
+    say(f"Imported {entry.name}: {entry.path}")
 
 
 def take_out(arguments: argparse.Namespace) -> None:
     """Remove a model of the user's own."""
-    print(f"Removed {remove_model(arguments.name)}")
+    say(f"Removed {remove_model(arguments.name)}")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from napari_tessera.escaping import visible
 from napari_tessera.jobs import Progress
 
 BAR = "{desc}: {percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
@@ -17,8 +18,8 @@ def progress_bar(title: str, *, is_quiet: bool) -> Iterator[Callable[[Progress],
     """Show a bar on stderr, if that is a terminal."""
     from tqdm import tqdm
 
-    hidden = is_quiet or not sys.stderr.isatty()
-    with tqdm(total=1.0, desc=title, bar_format=BAR, disable=hidden, leave=False, file=sys.stderr) as bar:
+    hidden = is_quiet or sys.stderr is None or not sys.stderr.isatty()
+    with tqdm(total=1.0, desc=visible(title), bar_format=BAR, disable=hidden, leave=False, file=sys.stderr) as bar:
 
         def show(progress: Progress) -> None:
             bar.set_postfix_str(progress.text, refresh=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from napari_tessera.chosen import chosen_in_words
+from napari_tessera.cli.terminal import say
 from napari_tessera.result import LabelImage, Result
 
 WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
@@ -17,12 +17,12 @@ WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), 
 def report(image: Path, result: Result, written: Sequence[Path]) -> None:
     """Print the notes, how much was found, and which files hold it."""
     for note in result.notes:
-        print(f"{image}: {note}", file=sys.stderr)
+        say(f"{image}: {note}", is_error=True)
     seconds = result.provenance.get("seconds")
     took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
     further = "".join(f", {path}" for path in written[1 : len(result.images)])
     chosen = chosen_in_words(result)
-    print(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}{further}{chosen and f' ({chosen[:-1]})'}")
+    say(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}{further}{chosen and f' ({chosen[:-1]})'}")
 
 
 def count_in_words(image: LabelImage) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_tessera.errors import FileError, InputError
+from napari_tessera.escaping import from_cell
 from napari_tessera.io.coco_panoptic_reading import read_coco_panoptic
 from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.read import load, read_labels, stem
@@ -99,7 +100,11 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
-        read = {name: np.array(columns[name], str) for name in ("class", "kind") if name in columns}
+        read = {
+            name: np.array([from_cell(text) for text in columns[name]], str)
+            for name in ("class", "kind")
+            if name in columns
+        }
         if "label" in columns:
             read["label"] = np.array([int(value) for value in columns["label"]], np.int64)
         if "score" in columns:

@@ -17,6 +17,7 @@ from typing import Any
 
 from napari_tessera.cli import options
 from napari_tessera.cli.image_options import axis_letters
+from napari_tessera.cli.terminal import say
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Progress, drive
 from napari_tessera.train.checked import checked_settings
@@ -59,15 +60,15 @@ def main(argv: list[str]) -> int:
     record = trained.header["training"]
     if not arguments.quiet:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items()) or "no score"
-        print(f"{trained.path}: the weights of step {record['best_step']}, {scores}")
+        say(f"{trained.path}: the weights of step {record['best_step']}, {scores}")
         if said := scored_in_words(record):
-            print(said)
-        print(f"{trained.report}: curves, settings and examples")
+            say(said)
+        say(f"{trained.report}: curves, settings and examples")
     if not trained.is_finished:
-        print(
+        say(
             f"Stopped at step {record['steps']} of {record['settings']['steps']}; the model is the best so far. "
             "The same command goes on from here.",
-            file=sys.stderr,
+            is_error=True,
         )
     return 0 if trained.is_finished else STOPPED
 
@@ -148,7 +149,7 @@ def stop_on_ctrl_c(begun: threading.Event) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         pressed.append(number)
         signal.signal(signal.SIGINT, before)
-        print("\nStopping after this step, keeping the best so far … (Ctrl-C again: at once)", file=sys.stderr)
+        say("\nStopping after this step, keeping the best so far … (Ctrl-C again: at once)", is_error=True)
 
     before = signal.signal(signal.SIGINT, note)
     try:
@@ -163,7 +164,7 @@ def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
     from tqdm import tqdm
 
     is_terminal = sys.stderr.isatty()
-    with tqdm(total=1.0, bar_format=BAR, disable=is_quiet or not is_terminal, leave=False, file=sys.stderr) as bar:
+    with tqdm(total=1.0, bar_format=BAR, disable=is_quiet or not is_terminal, leave=False, is_error=True) as bar:
         clock = Clock()
 
         def show(progress: Progress) -> None:
@@ -171,7 +172,7 @@ def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
             bar.set_postfix_str(f"{progress.text}{left}", refresh=False)
             bar.update(progress.fraction - bar.n)
             for warning in [] if is_quiet else warnings_in(progress):
-                tqdm.write(f"Warning: {warning}", file=sys.stderr)
+                tqdm.write(f"Warning: {warning}", is_error=True)
             if not is_quiet and (line := as_line(progress, is_terminal)):
                 tqdm.write(f"{line}{left}", file=sys.stdout)
                 sys.stdout.flush()

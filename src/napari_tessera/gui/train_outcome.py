@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_tessera.escaping import as_html
 from napari_tessera.forecast import in_time
 from napari_tessera.gui.run_bar import NOTE_STYLE
 from napari_tessera.gui.train_course import SCORES, Course, headline
@@ -104,7 +105,8 @@ class Outcome(QWidget):
                 old.deleteLater()
         for row, cells in enumerate(table):
             for column, text in enumerate(cells):
-                label = QLabel(f"<b>{text}</b>" if column == 2 and row else text)
+                label = QLabel(f"<b>{as_html(text)}</b>" if column == 2 and row else as_html(text))
+                label.setTextFormat(Qt.TextFormat.RichText)
                 self.scores.addWidget(label, row, column, Qt.AlignmentFlag.AlignLeft)
         self.show()
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from napari_tessera.errors import FileError
+from napari_tessera.escaping import visible
 from napari_tessera.io.coco_panoptic import LARGEST_NUMBER
 from napari_tessera.io.open_files import (
     check_can_hold,
@@ -72,7 +73,7 @@ class CocoPanoptic(Sequence[Segments]):
         return Segments(
             labels=labels,
             numbers=numbers,
-            classes=np.array([str(category["name"]) for category in categories], str),
+            classes=np.array([visible(str(category["name"])) for category in categories], str),
             is_thing=np.array([bool(category["isthing"]) for category in categories], bool),
             is_crowd=np.array([bool(entry.get("iscrowd", 0)) for entry in entries], bool),
             scores=np.array([float(entry.get("score", np.nan)) for entry in entries], float),

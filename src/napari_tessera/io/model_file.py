@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.errors import ModelError
+from napari_tessera.escaping import visible
 from napari_tessera.io.architecture import COUNTER, VARIANCE, tensor_shapes
 from napari_tessera.io.header_fields import FORMAT, check_header
 from napari_tessera.io.strict_json import parse_json
@@ -16,6 +17,8 @@ from napari_tessera.io.tensor_file import StoredTensor, TensorFile, open_tensors
 
 HEADER = "tessera"
 ENDING = ".safetensors"
+TEXTS = frozenset({"name", "title", "summary", "card", "classes", "channels", "licence", "cite"})
+"""Fields of the header that are shown."""
 CHECKPOINT, LOCK = ".checkpoint", ".lock"
 """What a training leaves beside its model while it lasts is called as the model file, with these at the end."""
 
@@ -83,7 +86,12 @@ def header_of(file: TensorFile, path: Path) -> dict[str, Any]:
         )
     check_header(header)
     check_tensors(file.tensors, header["architecture"])
-    return header
+    return {name: _shown(value) if name in TEXTS else value for name, value in header.items()}
+
+
+def _shown(value: str | list[str]) -> str | list[str]:
+    """Return a text, or each of several, without what turns the direction of the text around it."""
+    return visible(value) if isinstance(value, str) else [visible(each) for each in value]
 
 
 def check_tensors(tensors: Mapping[str, StoredTensor], architecture: Mapping[str, Any]) -> None:

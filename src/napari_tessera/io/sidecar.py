@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from napari_tessera.errors import FileError
+from napari_tessera.escaping import visible
 from napari_tessera.io.picture import Reading, sized
-from napari_tessera.io.strict_json import read_json
+from napari_tessera.io.strict_json import read_json, without_nan
 from napari_tessera.provenance import DEEPEST
 from napari_tessera.result import LabelImage
+
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:
     """Return the record as JSON, with a list of the files written and where each lies."""
     written = [
-        {"file": file, "name": image.name, "kind": image.kind, "spatial": image.spatial.to_json()}
+        {"file": visible(file), "name": image.name, "kind": image.kind, "spatial": image.spatial.to_json()}
         for file, image in outputs
     ]
-    return json.dumps({**provenance, "outputs": written}, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(without_nan({**provenance, "outputs": written}), indent=2, ensure_ascii=False, allow_nan=False)
+    # Half a character, as of a name that is not UTF-8, is written as it is shown.
+    return HALF_CHARACTER.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def recorded_places(path: Path, reading: Reading) -> Reading:
@@ -62,4 +68,4 @@ def _recorded_spatial(path: Path) -> dict[str, Any] | None:
         check_fields(Sidecar, record)
     except ValueError as error:
         raise FileError(f"The record {beside} is damaged: {error}. Put the original back, or remove it.") from error
-    return next((entry["spatial"] for entry in record["outputs"] if entry["file"] == path.name), None)
+    return next((entry["spatial"] for entry in record["outputs"] if entry["file"] == visible(path.name)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_tessera.escaping import visible
 from napari_tessera.spatial import PIXEL
 
 _SPELLINGS = {
@@ -37,7 +38,7 @@ def unit_name(text: str | None) -> str:
     ('micrometer', 'micrometer', 'pixel')
     """
     text = (text or "").strip().strip("\0")
-    return _NAMES.get(text.lower(), text)
+    return _NAMES.get(text.lower(), visible(text))
 
 
 def ome_symbol(unit: str) -> str | None:

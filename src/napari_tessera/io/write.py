@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from napari_tessera.door import PATH, check_types
 from napari_tessera.errors import FileError
+from napari_tessera.escaping import cell
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.read import TIFF_ENDINGS, stem
 from napari_tessera.io.sidecar import record_text
@@ -194,5 +196,11 @@ def _write_labels(path: Path, ending: str, image: LabelImage) -> None:
 def _write_table(path: Path, table: Table) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        rows.writerow(table)
-        rows.writerows(zip(*(np.asarray(column).tolist() for column in table.values()), strict=True))
+        rows.writerow(map(cell, table))
+        rows.writerows(zip(*(_cells(column) for column in table.values()), strict=True))
+
+
+def _cells(column: np.ndarray) -> list[Any]:
+    """Return the values of a column, numbers as they are."""
+    values: list[Any] = np.asarray(column).tolist()
+    return [cell(value) if isinstance(value, str) else value for value in values]

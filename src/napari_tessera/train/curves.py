@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+
+from napari_tessera.escaping import as_html
 
 Points = Sequence[tuple[float, float]]
 COLOURS = ("#2066a8", "#c44601", "#3a923a", "#8b5fbf", "#8c6d31", "#555555")
@@ -111,4 +112,4 @@ def _line(name: str, at: Points, number: int) -> str:
 
 def _text(x: float, y: float, words: str, anchor: str, weight: str = "normal") -> str:
     style = f'font-family="sans-serif" font-size="12" text-anchor="{anchor}" font-weight="{weight}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{as_html(words)}</text>'

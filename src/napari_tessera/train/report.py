@@ -6,12 +6,12 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from napari_tessera.escaping import as_html
 from napari_tessera.overlay import outlines
 from napari_tessera.train.curves import chart
 from napari_tessera.train.scored import scored_in_words
@@ -62,8 +62,8 @@ def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]]
     best = f"The weights of step {record['best_step']} of {record['settings']['steps']} were kept."
     best = f"{best} {scored_in_words(record)}".rstrip()
     parts = [
-        f"<h1>{escape(header['name'])}</h1><p>{escape(header['title'])}</p><p>{best}</p>",
-        *(f"<p><strong>Warning: {escape(doubt)}</strong></p>" for doubt in record.get("warnings", ())),
+        f"<h1>{as_html(header['name'])}</h1><p>{as_html(header['title'])}</p><p>{best}</p>",
+        *(f"<p><strong>Warning: {as_html(doubt)}</strong></p>" for doubt in record.get("warnings", ())),
         _table("Scores of the weights kept", record["scores"]) if record["scores"] else NO_SCORE,
         "<h2>Curves</h2>",
         chart("Loss and its parts, logarithmic", by_name(losses), is_logarithmic=True),
@@ -76,7 +76,7 @@ def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]]
         _table("Machine", {"device": record["device"], "threads": record["threads"],
                            "minutes": round(record["seconds"] / 60, 1), **record["versions"]}),
     ]  # fmt: skip
-    head = f'<meta charset="utf-8"><title>{escape(header["name"])}</title><style>{STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{as_html(header["name"])}</title><style>{STYLE}</style>'
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
@@ -112,7 +112,7 @@ def _figure(shown: Shown) -> str:
     file = io.BytesIO()
     Image.fromarray(picture_of(shown)).save(file, "PNG", optimize=True)
     source = base64.b64encode(file.getvalue()).decode("ascii")
-    caption = escape(shown.name)
+    caption = as_html(shown.name)
     return (
         f'<figure><img alt="{caption}" src="data:image/png;base64,{source}"><figcaption>{caption}</figcaption></figure>'
     )
@@ -120,6 +120,6 @@ def _figure(shown: Shown) -> str:
 
 def _table(title: str, values: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in values.items()
+        f"<tr><th>{as_html(str(name))}</th><td>{as_html(str(value))}</td></tr>" for name, value in values.items()
     )
-    return f"<h2>{escape(title)}</h2><table>{rows}</table>"
+    return f"<h2>{as_html(title)}</h2><table>{rows}</table>"
