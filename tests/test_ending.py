@@ -33,7 +33,7 @@ ending.start_thread(threading.Event().wait, "for ever")
 
 STOPPED = """
 import os, signal, threading
-from napari_tessera import cli
+from napari_tessera.cli import command as cli, script
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def press(*_):
     os.kill(os.getpid(), signal.SIGINT)
@@ -44,7 +44,7 @@ def work(words):
     press()
 cli._dispatch = work
 {more}
-cli.script()
+script()
 """
 
 

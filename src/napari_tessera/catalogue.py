@@ -218,7 +218,7 @@ def _is_path(name_or_path: str | Path) -> bool:
 
 
 def _entry_at(path: Path) -> ModelEntry:
-    return entry_of(path, is_shipped=path.resolve().parent == shipped_folder().resolve())
+    return entry_of(path, is_shipped=os.path.realpath(path.parent) == os.path.realpath(shipped_folder()))
 
 
 def _entry_named(name: str, *, or_file: bool = False) -> ModelEntry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,9 +63,9 @@ def segment_images(method: Method, argv: list[str]) -> int:
 
 def _check_are_apart(pairs: Sequence[tuple[Path, Path]], coco: CocoPanopticWriter) -> None:
     """Refuse COCO files that may not be written, or that would replace labels or their records, before any work."""
-    labels = {file.resolve() for _, out in pairs for file in planned_files(out)}
+    labels = {os.path.realpath(file) for _, out in pairs for file in planned_files(out)}
     for file in coco.planned_files(image.name for image, _ in pairs):
-        if file.resolve() in labels:
+        if os.path.realpath(file) in labels:
             raise ParameterError(
                 f"{file} would be written twice: -o writes labels, a table (.csv) and a record (.json) under one name. "
                 "Choose another name for --coco, such as one in a folder of its own.",

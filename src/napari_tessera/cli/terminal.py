@@ -18,6 +18,12 @@ def say(text: object = "", *, is_error: bool = False) -> None:
         print(visible(str(text)), file=stream)
 
 
+def in_words(error: OSError) -> str:
+    """Say what the system refuses, and of which file; without a file it is what is printed."""
+    what = "What there is to say" if error.filename is None else str(error.filename)
+    return f"{what} cannot be {'written' if error.filename is None else 'read or written'}: {error.strerror or error}."
+
+
 def open_streams() -> None:
     """Give the process an output where it was started without one (``2>&-``), and any name a way to be printed.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from napari_tessera.escaping import visible
 from napari_tessera.spatial import PIXEL
 
@@ -28,6 +30,8 @@ _OME_SYMBOLS = {
     "inch": "in", "millisecond": "ms", "second": "s", "minute": "min", "hour": "h", PIXEL: "pixel",
 }  # fmt: skip
 
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+
 
 def unit_name(text: str | None) -> str:
     r"""Return the full English name ("micrometer"), as OME-Zarr and napari write it; unknown units stay as they are.
@@ -37,7 +41,7 @@ def unit_name(text: str | None) -> str:
     >>> unit_name("µm"), unit_name("micron"), unit_name(None)
     ('micrometer', 'micrometer', 'pixel')
     """
-    text = (text or "").strip().strip("\0")
+    text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), (text or "").strip().strip("\0"))
     return _NAMES.get(text.lower(), visible(text))
 
 
@@ -47,6 +51,7 @@ def ome_symbol(unit: str) -> str | None:
 
 
 def imagej_unit(unit: str) -> str:
-    """Return the unit as ImageJ writes it, in ASCII."""
+    """Return the unit as ImageJ writes it, in ASCII, with other letters as in Java."""
     symbol = {"micrometer": "um", "angstrom": "angstrom", "inch": "inch", "second": "sec"}
-    return symbol.get(unit) or ome_symbol(unit) or unit
+    text = symbol.get(unit) or ome_symbol(unit) or unit
+    return "".join(each if each.isascii() else f"\\u{ord(each):04x}" for each in text)

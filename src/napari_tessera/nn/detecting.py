@@ -6,6 +6,7 @@ the device is faster at it; the heads always run in float32. Nothing limits how 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -147,7 +148,7 @@ def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False
     ParameterError
         If this computer has no such device.
     """
-    whole = Path(path).resolve()
+    whole = Path(os.path.realpath(path))
     changed = whole.stat().st_mtime_ns if whole.exists() else 0
     kind = devices.choose(device)
     # Another U-Net may be there, or none, although the file is as before.

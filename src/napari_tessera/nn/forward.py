@@ -6,6 +6,7 @@ the device is faster at it; the heads always run in float32.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -168,7 +169,7 @@ def load_network(path: str | Path, device: str = "auto", is_exact: bool = False)
     ParameterError
         If this computer has no such device.
     """
-    whole = Path(path).resolve()
+    whole = Path(os.path.realpath(path))
     changed = whole.stat().st_mtime_ns if whole.exists() else 0
     return _loaded(whole, changed, devices.choose(device), is_exact)
 

@@ -1,0 +1,102 @@
+"""The commands of `tessera`: everything they know of a method they read from the method's declaration."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from napari_tessera import __version__
+from napari_tessera.cli import STOPPED
+from napari_tessera.cli.progress import telling
+from napari_tessera.cli.terminal import flush, in_words, nobody_reads, print_nowhere, say
+from napari_tessera.errors import ParameterError, TesseraError
+
+DONE, FAILED, BAD_ARGUMENTS, NOBODY_READS = 0, 1, 2, 141
+COMMANDS = {
+    "run": ("recipe", "run a recipe: the .json file beside earlier labels"),
+    "evaluate": ("evaluate", "score labels against the truth"),
+    "train": ("train", "train a network on labelled images"),
+    "methods": ("methods", "list the methods and what they do"),
+    "models": ("models", "list the models of networks; show, import or remove one"),
+    "demo": ("demo", "open napari on a real image with a result; --headless DIR writes files instead"),
+}
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; see `cli.main`."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        with telling():
+            code = _exit_code(words)
+        flush()
+    except OSError as error:
+        is_unread = nobody_reads(error)
+        if not is_unread:
+            _complain(in_words(error))
+        print_nowhere()
+        return NOBODY_READS if is_unread else FAILED
+    return code
+
+
+def _exit_code(words: list[str]) -> int:
+    try:
+        return _dispatch(words)
+    except SystemExit as ending:
+        return int(ending.code or DONE)
+    except KeyboardInterrupt:
+        _complain("Stopped. Nothing was left half-written.")
+        return STOPPED
+    except ParameterError as error:
+        _complain(error)
+        return BAD_ARGUMENTS
+    except TesseraError as error:
+        _complain(error)
+        return FAILED
+
+
+def _dispatch(words: list[str]) -> int:
+    parser = _parser()
+    if not words or words[0].startswith("-"):
+        parser.parse_args(words)
+        parser.print_help()
+        return BAD_ARGUMENTS
+    command, rest = words[0], words[1:]
+    if command in COMMANDS:
+        run: Callable[[list[str]], int] = import_module(f"napari_tessera.cli.{COMMANDS[command][0]}").main
+        return run(rest)
+    from napari_tessera.registry import METHODS, method_named
+
+    names = [method.name for method in METHODS]
+    if command.replace("-", "_") not in names:
+        near = difflib.get_close_matches(command, [*COMMANDS, *names], n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join([*names, *COMMANDS])}."
+        parser.error(f"there is no method or command {command!r}. {hint}")
+    from napari_tessera.cli.method import segment_images
+
+    return segment_images(method_named(command), rest)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Help without importing a method."""
+    from napari_tessera.registry import METHODS
+
+    lines = ["methods:", *(f"  {method.name:<16} {method.title}" for method in METHODS)]
+    lines += ["", "commands:", *(f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items())]
+    lines += ["", "tessera METHOD --help lists a method's settings."]
+    lines += ["Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C, 141 output no longer read."]
+    parser = argparse.ArgumentParser(
+        prog="tessera",
+        usage="tessera METHOD IMAGE... -o OUT [settings]\n       tessera COMMAND ...",
+        description="Turn images into labels.",
+        epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tessera {__version__}")
+    return parser
+
+
+def _complain(message: object) -> None:
+    say(f"tessera: {message}", is_error=True)
