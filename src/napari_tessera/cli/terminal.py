@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 from napari_tessera.escaping import visible
@@ -56,7 +57,8 @@ def print_nowhere() -> None:
     """Let go of all that is still to be printed, which Python would otherwise try, and complain of, when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in _streams():
-        os.dup2(nowhere, stream.fileno())
+        with suppress(io.UnsupportedOperation):  # a stream that another program has put there
+            os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 

@@ -250,11 +250,15 @@ def _write_imagej(path: Path, labels: np.ndarray, spatial: Spatial, axes: str) -
     )  # fmt: skip
 
 
+UNKNOWN_LENGTH = "reference frame"
+"""What OME calls a length that is none of its own; the record names the unit."""
+
+
 def _write_ome(path: Path, labels: np.ndarray, spatial: Spatial, axes: str) -> None:
     metadata: dict[str, Any] = {"axes": axes}
     for axis, (size, unit) in _by_axis(spatial).items():
         key = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"
-        symbol = ome_symbol(unit)
+        symbol = ome_symbol(unit) or (None if axis == "T" else UNKNOWN_LENGTH)
         if axis in "TZYX" and symbol and (axis != "T" or unit != PIXEL):
             metadata |= {key: size, f"{key}Unit": symbol}
     tiles = (512, 512) if min(labels.shape[-2:]) >= 1024 else None
