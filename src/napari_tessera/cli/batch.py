@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import glob
-import sys
-import os
-import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace

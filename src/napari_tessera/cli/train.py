@@ -163,7 +163,7 @@ def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Show a bar on a terminal, and lines elsewhere; the scores of each validation are lines in both."""
     from tqdm import tqdm
 
-    is_terminal = sys.stderr.isatty()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
     with tqdm(total=1.0, bar_format=BAR, disable=is_quiet or not is_terminal, leave=False, is_error=True) as bar:
         clock = Clock()
 
