@@ -73,9 +73,9 @@ def test_a_unit_that_cannot_be_shown_is_refused(image, capsys, unit):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["threshold", "loop.npy", "-o", "out.npy"], "loop.npy is a link to loop.npy, which is not there"),
+        (["threshold", "loop.npy", "-o", "out.npy"], "loop.npy is a link that leads back to itself"),
         (["threshold", "a.npy", "-o", "loop.npy"], "loop.npy exists already"),
-        (["run", "loop.npy", "a.npy", "-o", "out.npy"], "loop.npy is a link to loop.npy, which is not there"),
+        (["run", "loop.npy", "a.npy", "-o", "out.npy"], "loop.npy is a link that leads back to itself"),
     ],
 )
 def test_a_link_to_itself_is_called_one(image, capsys, words, sentence):

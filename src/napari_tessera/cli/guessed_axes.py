@@ -32,7 +32,7 @@ def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
     def make_and_tell(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
         picture, job = make(image, scratch)
         for note in () if is_quiet else picture.notes:
-            print(f"{image}: {note}", file=sys.stderr)
+            say(f"{image}: {note}", is_error=True)
         if picture.has_guessed_axes and picture.axes in MEANINGS:
             if not (guessed or is_quiet):
                 say(f"{image}: {guess_in_words(picture.axes, picture.data.shape)}", is_error=True)
