@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from napari_tessera.forked import watch_forks
+
 TYPE_CHECKING = False  # that of `typing`, which takes longer to load than all else here
 if TYPE_CHECKING:
     from typing import Any
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+watch_forks()
 import_module("napari_tessera.methods")  # loaded first, so that `methods()` below keeps its name from then on
 import_module("napari_tessera.train")  # the same for the function `train`, which is imported when first asked for
 del globals()["train"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -13,11 +17,10 @@ from napari_tessera.blocks import make_output, may_be_measured, open_output
 from napari_tessera.errors import InputError
 from napari_tessera.frame_stack import joined, joined_chosen
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.kernels.grid import Slices
 from napari_tessera.labels import label_dtype
 from napari_tessera.large import chunked, passes
 from napari_tessera.large.chunked import Pool
-from napari_tessera.large.frame import Frame, Windows
+from napari_tessera.large.frame import Frame, Inputs, Output, Windows
 from napari_tessera.large.tiles import Tile
 from napari_tessera.measure import measure_objects
 from napari_tessera.overlapping import BlockPlan
@@ -27,22 +30,6 @@ from napari_tessera.spec import Table
 
 SHARE_OF_LABELLING = 0.9
 SHARE_OF_MEASURING = 0.1
-
-
-@dataclass(frozen=True)
-class Part:
-    """One frame of a larger array, written and read in place; zarr arrays have no views of their own."""
-
-    whole: Any
-    frame: tuple[int, ...]
-
-    def __getitem__(self, index: Slices) -> Any:
-        """Read some pixels of the frame."""
-        return self.whole[(*self.frame, *index)]
-
-    def __setitem__(self, index: Slices, values: Any) -> None:
-        """Write some pixels of the frame."""
-        self.whole[(*self.frame, *index)] = values
 
 
 @dataclass(frozen=True)
@@ -74,10 +61,18 @@ def run_in_blocks(request: Request) -> Job[Found]:
     dtype = np.int32 if request.kind == "classes" else label_dtype(int(np.prod(shape, dtype=np.int64)))
     with make_output(blocks.out, shape, blocks.size, dtype) as output:
         said = yield from _run_frames(request, image, output)
+        if blocks.out is not None and blocks.scheduler is not None:
+            _remove_unfinished(Path(output.store.root))
     labels = open_output(blocks.out) if blocks.out else np.ascontiguousarray(layout.from_working(output))
     notes = tuple(dict.fromkeys(note for each in said for note in each.notes))
     table = joined([each.table for each in said], request)
     return Found(labels, table, notes, chosen=joined_chosen([each.chosen for each in said], request))
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what workers left of chunks that they were writing when they were lost; others have written them since."""
+    for part in folder.rglob("*.partial"):
+        part.unlink(missing_ok=True)
 
 
 def _run_frames(request: Request, image: Any, output: Any) -> Job[list[Said]]:
@@ -85,35 +80,67 @@ def _run_frames(request: Request, image: Any, output: Any) -> Job[list[Said]]:
     assert request.blocks is not None
     said: list[Said] = []
     frames = list(np.ndindex(image.shape[: len(request.layout.loops)]))
-    with chunked.pool(request.blocks.workers, request.blocks.scheduler) as at:
+    place = (request.blocks.workers, request.blocks.scheduler)
+    with chunked.pool(*place) as at, _draft(request, output) as draft:
         for done, index in enumerate(frames):
             found = sum(len(each.table["label"]) for each in said) if request.kind == "objects" else 0
-            job = _run_frame(request, image[index], Part(output, index), found, at)
-            said.append((yield from part_of(job, done, 1, len(frames))))
+            labels = Output(output, index), Output(draft, index)
+            frame = Frame(image[index], *labels, request.blocks.size, _settings(request), _name(request), found)
+            said.append((yield from part_of(_run_frame(request, frame, at), done, 1, len(frames))))
     return said
 
 
-def _run_frame(request: Request, image: Any, output: Part, found: int, at: Pool) -> Job[Said]:
-    """Label one frame; objects are numbered on from `found`."""
-    assert request.blocks is not None
+def _name(request: Request) -> str:
+    return f"{request.method.name}: `{request.main_name}`"
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    """Return the method's keyword arguments for one frame."""
     channel_axis = len(request.layout.space) if request.layout.has_channels else None
-    settings = {**request.parameters, "spacing": request.spacing, "channel_axis": channel_axis}
-    name = f"{request.method.name}: `{request.main_name}`"
-    frame = Frame(image, output, request.blocks.size, settings, name, found)
-    said = yield from part_of(_label(request, frame, output.frame, at), 0, SHARE_OF_LABELLING, 1)
-    whole = (slice(None),) * len(request.layout.space)
-    if not request.measure or not may_be_measured(image, request.blocks.out):
+    return {**request.parameters, "spacing": request.spacing, "channel_axis": channel_axis}
+
+
+@contextmanager
+def _draft(request: Request, output: Any) -> Iterator[Any]:
+    """Make the array for labels that get their final numbers later: beside labels in a folder, another one."""
+    assert request.blocks is not None
+    if request.blocks.out is None or not _is_numbered_later(request):
+        yield output
+        return
+    import zarr
+
+    folder = Path(output.store.root).with_name(f"draft-{uuid4().hex}")
+    like: dict[str, Any] = {name: getattr(output, name) for name in ("shape", "chunks", "dtype")}
+    try:
+        yield zarr.create_array(folder, **like, fill_value=0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_numbered_later(request: Request) -> bool:
+    two_pass = request.method.two_pass
+    return request.kind == "objects" if two_pass is None else two_pass.touching(**_settings(request)) is not None
+
+
+def _run_frame(request: Request, frame: Frame, at: Pool) -> Job[Said]:
+    """Label one frame, and measure its objects."""
+    assert request.blocks is not None
+    said = yield from part_of(_label(request, frame, at), 0, SHARE_OF_LABELLING, 1)
+    if not request.measure or not may_be_measured(frame.image, request.blocks.out):
         return said
-    labels = np.asarray(output[whole])
     measuring = measure_objects(
-        labels, np.asarray(image), channel_axis=channel_axis, spacing=request.spacing, unit=request.spatial.unit
+        np.asarray(frame.output[(slice(None),) * len(request.layout.space)]),
+        np.asarray(frame.image),
+        channel_axis=frame.settings["channel_axis"],
+        spacing=request.spacing,
+        unit=request.spatial.unit,
     )
     measured = yield from part_of(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1)
     own = {name: column for name, column in said.table.items() if name not in measured}
     return replace(said, table={"label": measured["label"], **own, **measured})
 
 
-def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> Job[Said]:
+def _label(request: Request, frame: Frame, at: Pool) -> Job[Said]:
     """Run the method's two passes, or the method itself on overlapping blocks."""
     own: Table = {}
     notes: tuple[str, ...] = ()
@@ -121,8 +148,8 @@ def _label(request: Request, frame: Frame, index: tuple[int, ...], at: Pool) -> 
         sizes, chosen = yield from passes.label_two_pass(request.method.two_pass, frame, at)
     else:
         plan = yield from part_of(_plan(request, frame, at), 0, SHARE_OF_MEASURING, 1)
-        extra = partial(_cut_to_tile, request, index)
-        labelling = passes.label_overlapping(plan, extra, request.kind == "objects", frame, at)
+        inputs = partial(_cut_to_tile, request, frame.output.frame)
+        labelling = passes.label_overlapping(plan, inputs, request.kind == "objects", frame, at)
         sizes, own, notes = yield from part_of(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
         notes, chosen = (*plan.notes, *notes), plan.chosen
     if sizes is None:
@@ -143,7 +170,7 @@ def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:
     return plan
 
 
-def _cut_to_tile(request: Request, index: tuple[int, ...], tile: Tile) -> Mapping[str, np.ndarray | None]:
+def _cut_to_tile(request: Request, index: tuple[int, ...], tile: Tile) -> Inputs:
     """Cut the method's other inputs to one tile of one frame; points are counted from the tile's first pixel."""
     cut: dict[str, np.ndarray | None] = {}
     for name, array in request.inputs.items():
@@ -154,11 +181,11 @@ def _cut_to_tile(request: Request, index: tuple[int, ...], tile: Tile) -> Mappin
         elif name in request.points:
             cut[name] = _points_in_tile(array, tile)
         else:
-            cut[name] = np.ascontiguousarray(request.layout.to_working(array)[index][tile.read])
+            cut[name] = request.layout.to_working(array)[index][tile.read]
     return cut
 
 
 def _points_in_tile(points: np.ndarray, tile: Tile) -> np.ndarray:
     local = points - [part.start for part in tile.read]
     size = np.array([part.stop - part.start for part in tile.read])
-    return np.ascontiguousarray(local[np.all((np.rint(local) >= 0) & (np.rint(local) < size), axis=1)])
+    return local[np.all((np.rint(local) >= 0) & (np.rint(local) < size), axis=1)]

@@ -46,6 +46,10 @@ class ParameterError(TesseraError, ValueError):
         super().__init__(message)
         self.parameter = parameter
 
+    def __reduce__(self) -> tuple[type[ParameterError], tuple[str, str]]:
+        """Go to another process and back, as from a worker, with the name of the parameter."""
+        return type(self), (str(self), self.parameter)
+
 
 class InputError(TesseraError, ValueError):
     """An image, label image or point list cannot be used as it is."""

@@ -156,7 +156,11 @@ def _lazily(series: tifffile.TiffPageSeries, level: int) -> Any:
     import dask.array
     import zarr
 
-    return dask.array.from_zarr(zarr.open_array(series.aszarr(level=level), mode="r"))
+    from napari_tessera.io.stored_tiff import StoredTiff
+
+    array: Any = zarr.open_array(series.aszarr(level=level), mode="r")
+    path = Path(series.keyframe.parent.filehandle.path).absolute()
+    return dask.array.from_array(StoredTiff(path, level, array), chunks=array.chunks)
 
 
 def _places(file: tifffile.TiffFile, root: Element | None) -> dict[str, Place]:

@@ -1,42 +1,75 @@
-"""Where blocks are worked on, with dask: threads on this computer, or any dask.distributed scheduler.
+"""Where blocks are worked on: threads on this computer, or the workers of a dask.distributed scheduler.
 
-This is the only file that knows dask. A task reads its blocks, works on them and returns a few numbers; nothing as
-large as the image is ever held.
+A task reads its blocks, works on them and returns a few numbers; nothing as large as the image is ever held.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dask
 import dask.array as da
 import numpy as np
 
 from napari_tessera.bands import worker_count
-from napari_tessera.errors import RunError
-from napari_tessera.jobs import Job, Progress, drive
-from napari_tessera.large.watching import BETWEEN_LOOKS_S, THREADS, Watch, watched
+from napari_tessera.jobs import Job
+from napari_tessera.large.watching import THREADS, Watch, watched
+
+if TYPE_CHECKING:
+    from napari_tessera.large.frame import Output
 
 Task = Callable[..., Any]
 """Takes arrays and whatever else it needs, and returns a job or an outcome. Lazy arrays it brings in by `read`."""
-TASKS_PER_THREAD = 2
-"""Tasks that a scheduler elsewhere is given at a time."""
+Arguments = Sequence[tuple[Any, ...]]
+"""The arguments of each task."""
+Receive = Callable[[Any], Any]
+"""Takes an outcome as soon as it is there, in the process that runs the job, and returns what to keep of it."""
+
+
+@dataclass(frozen=True)
+class Made(Sequence[tuple[Any, ...]]):
+    """Arguments that are made when the turn comes to their task, in the process that runs the job.
+
+    Attributes
+    ----------
+    make : callable (item) -> tuple
+    items : sequence
+    """
+
+    make: Callable[[Any], tuple[Any, ...]]
+    items: Sequence[Any]
+
+    def __len__(self) -> int:
+        """Return the number of tasks."""
+        return len(self.items)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Make the arguments of one task."""
+        return self.make(self.items[number])
+
+
+def unchanged(outcome: Any) -> Any:
+    """Keep an outcome as it is."""
+    return outcome
 
 
 class Pool(Protocol):
-    """Where tasks run."""
+    """Where tasks run. A task may be run again where a worker is lost: it must not matter how often."""
 
-    def run(self, task: Task, arguments: Sequence[tuple[Any, ...]], text: str) -> Job[list[Any]]:
-        """Do `task` with each of the arguments, and return the outcomes in their order.
+    def run(self, task: Task, arguments: Arguments, text: str, receive: Receive = unchanged) -> Job[list[Any]]:
+        """Do `task` with each of the arguments, and return the outcomes, as received, in the order of the arguments.
 
         Closing the job stops the tasks under way.
         """
+        ...
+
+    def reaches(self, output: Output) -> bool:
+        """Return whether tasks can write to these labels, and read them, themselves."""
         ...
 
     def narrowed(self) -> Pool:
@@ -59,12 +92,12 @@ class Threads:
     count: int
     is_wish: bool = False
 
-    def run(self, task: Task, arguments: Sequence[tuple[Any, ...]], text: str) -> Job[list[Any]]:
+    def run(self, task: Task, arguments: Arguments, text: str, receive: Receive = unchanged) -> Job[list[Any]]:
         """Run the tasks in threads; progress is told within tasks too."""
         watch = Watch(len(arguments))
 
         def work(number: int) -> Any:
-            return watch.drive(number, task(*arguments[number]))
+            return receive(watch.drive(number, task(*arguments[number])))
 
         def compute() -> list[Any]:
             with ThreadPoolExecutor(self.count, THREADS) as executor:
@@ -76,6 +109,10 @@ class Threads:
 
         return (yield from watched(compute, watch, text))
 
+    def reaches(self, output: Output) -> bool:
+        """Return True: threads share the memory of this process."""
+        return True
+
     def narrowed(self) -> Threads:
         """Return one thread, unless the user asked for more."""
         return self if self.is_wish else Threads(1)
@@ -86,69 +123,21 @@ def _task(work: Callable[[int], Any], number: int) -> Any:
     return dask.delayed(partial(work, number), pure=False)(dask_key_name=f"task-{number:09d}")
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A dask.distributed scheduler and its workers, maybe on other computers.
-
-    Attributes
-    ----------
-    client : distributed.Client
-    """
-
-    client: Any
-
-    def run(self, task: Task, arguments: Sequence[tuple[Any, ...]], text: str) -> Job[list[Any]]:
-        """Run the tasks some at a time; a task already begun when the job is closed goes on to its end, unheard."""
-        delayed = dask.delayed(partial(_driven, task), pure=False)
-        batch = TASKS_PER_THREAD * max(1, sum(self.client.nthreads().values()))
-        outcomes: list[Any] = []
-        for start in range(0, len(arguments), batch):
-            futures = self.client.compute([delayed(*each) for each in arguments[start : start + batch]])
-            try:
-                while not all(future.done() for future in futures):
-                    finished = sum(future.done() for future in futures)
-                    yield Progress(start + finished, len(arguments), text)
-                    time.sleep(BETWEEN_LOOKS_S)
-                outcomes += self.client.gather(futures)
-            finally:
-                self.client.cancel(futures)
-        return outcomes
-
-    def narrowed(self) -> Cluster:
-        """Return the same workers: how many threads each has was decided when they were started."""
-        return self
-
-
-def _driven(task: Task, *arguments: Any) -> Any:
-    return drive(task(*arguments))
-
-
 @contextlib.contextmanager
 def pool(workers: int | None, scheduler: str | None) -> Iterator[Pool]:
     """Open the place where tasks run: `workers` threads, or the dask.distributed scheduler at an address."""
     if scheduler is None:
         yield Threads(workers or worker_count(), is_wish=workers is not None)
         return
-    with _client(scheduler) as client:
-        yield Cluster(client)
+    from napari_tessera.large.cluster import cluster
+
+    with cluster(scheduler) as elsewhere:
+        yield elsewhere
 
 
-def _client(scheduler: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise RunError('A scheduler needs dask.distributed: pip install "dask[distributed]".') from error
-    try:
-        return Client(scheduler, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise RunError(
-            f"No dask scheduler answers at {scheduler!r} ({error}). Start one with `dask scheduler`."
-        ) from error
-
-
-def lazy(array: Any) -> da.Array:
-    """Wrap a NumPy, zarr or dask array so that only what is asked for is read."""
-    return da.asarray(array)
+def lazy(array: Any) -> Any:
+    """Wrap a zarr or dask array so that only what is asked for is read; a NumPy array is there already."""
+    return array if isinstance(array, np.ndarray) else da.asarray(array)
 
 
 def read(array: Any) -> np.ndarray:

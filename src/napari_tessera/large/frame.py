@@ -5,19 +5,78 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_tessera.door import check_image
+from napari_tessera.errors import FileError
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.kernels.grid import Slices
-from napari_tessera.large.chunked import Pool, read
+from napari_tessera.large.chunked import Made, Pool, read, unchanged
 from napari_tessera.large.memory import give_back
 from napari_tessera.large.tiles import Tile, block_of, tiles
 
-Work = Callable[[np.ndarray, Tile], Job[Any]]
-"""What is done with a tile's part of the image."""
+Work = Callable[..., Job[Any]]
+"""What is done with a tile's part of the image: takes that, the tile, and the other inputs by name."""
+Inputs = Mapping[str, np.ndarray | None]
+"""Other inputs than the image, by name."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Labels of one frame within a larger array, written and read in place; zarr arrays have no views of their own.
+
+    Attributes
+    ----------
+    whole : array
+        NumPy, in the memory of this process; or zarr, which workers open themselves.
+    frame : tuple of int
+    """
+
+    whole: Any
+    frame: tuple[int, ...] = ()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the labels lie in this process's memory, which workers elsewhere do not share."""
+        return isinstance(self.whole, np.ndarray)
+
+    def __getitem__(self, index: Slices) -> Any:
+        """Read some pixels of the frame."""
+        return self.whole[(*self.frame, *index)]
+
+    def __setitem__(self, index: Slices, values: Any) -> None:
+        """Write some pixels of the frame.
+
+        Raises
+        ------
+        FileError
+            If the folder is gone, as when the run has been cancelled: zarr would make it anew, with nothing else in it.
+        """
+        if not self.is_held and not Path(self.whole.store.root, self.whole.path).is_dir():
+            raise FileError(f"The folder for the labels, {self.whole.store.root}, was removed during the run.")
+        self.whole[(*self.frame, *index)] = values
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a task found in a tile.
+
+    Attributes
+    ----------
+    tile : Tile
+    labels : array
+        Of the pixels that the tile decides.
+    told : object
+        Whatever else there is to say of them: small.
+    """
+
+    tile: Tile
+    labels: np.ndarray
+    told: Any
 
 
 @dataclass(frozen=True)
@@ -26,10 +85,13 @@ class Frame:
 
     Attributes
     ----------
-    image : dask array
+    image : NumPy or dask array
         Spatial axes first, then channels if there are any.
-    output : array-like
-        Integers of the frame's spatial shape, written in place: NumPy, or zarr for workers elsewhere.
+    output : Output
+        Where the final labels go.
+    draft : Output
+        Where labels go that get their final numbers later. In memory it is `output`; labels in a folder are numbered
+        from one array into the other, so that no number is changed twice where a block is numbered twice.
     block : tuple of int
         Pixels of a block along each spatial axis.
     settings : dict
@@ -41,7 +103,8 @@ class Frame:
     """
 
     image: Any
-    output: Any
+    output: Output
+    draft: Output
     block: tuple[int, ...]
     settings: Mapping[str, Any]
     name: str
@@ -77,32 +140,67 @@ class Windows:
         return check_image(read(self.frame.image[window]), self.frame.name)
 
 
-def over(frame: Frame, grid: Sequence[Tile], work: Work, at: Pool, text: str) -> Job[list[Any]]:
+def over(
+    frame: Frame,
+    grid: Sequence[Tile],
+    work: Work,
+    at: Pool,
+    text: str,
+    into: Output | None = None,
+    inputs: Callable[[Tile], Inputs] | None = None,
+) -> Job[list[Any]]:
     """Work on every tile's part of the image, and return the outcomes in the order of the tiles.
 
     The tiles of one block are one task, one after the other: no two tasks ever write to the same chunk of a zarr array.
+
+    Parameters
+    ----------
+    frame, grid, work, at, text
+    into : Output, optional
+        Where the labels go that `work` returns, as `Labelled`; the outcome is then what it tells. Workers write them
+        there themselves, or send them where they cannot reach it.
+    inputs : callable (tile) -> dict, optional
+        The other inputs, cut to a tile.
     """
-    name = frame.name
     together = list(by_block(frame, grid))
 
-    def over_tiles(some: list[Tile], *parts: Any) -> Job[list[Any]]:
-        outcomes = []
-        for done, (tile, part) in enumerate(zip(some, parts, strict=True)):
-            yield Progress(done, len(some), text)
-            block = check_image(read(part), name)
-            outcomes.append((yield from part_of(work(block, tile), done, 1, len(some))))
-            del block
-            give_back()
-        return outcomes
+    def given(some: list[Tile]) -> tuple[Any, ...]:
+        return ([(tile, frame.image[tile.read], inputs(tile) if inputs else {}) for tile in some],)
 
-    arguments = [(some, *(frame.image[tile.read] for tile in some)) for some in together]
-    outcomes = yield from at.run(over_tiles, arguments, text)
+    def receive(found: list[Labelled]) -> list[Any]:
+        return [_written(into, each) for each in found]
+
+    is_reached = into is None or at.reaches(into)
+    task = partial(_over_tiles, work, into if is_reached else None, frame.name, text)
+    outcomes = yield from at.run(task, Made(given, together), text, unchanged if is_reached else receive)
     by_place = {
         tile.place: outcome
         for some, found in zip(together, outcomes, strict=True)
         for tile, outcome in zip(some, found, strict=True)
     }
     return [by_place[tile.place] for tile in grid]
+
+
+def _over_tiles(
+    work: Work, into: Output | None, name: str, text: str, parts: list[tuple[Tile, Any, Inputs]]
+) -> Job[list[Any]]:
+    """Work on the tiles of one block, and write the labels if there is where to; what it needs is all it holds."""
+    outcomes = []
+    for done, (tile, part, others) in enumerate(parts):
+        yield Progress(done, len(parts), text)
+        block = check_image(read(part), name)
+        own = {key: array if array is None else np.ascontiguousarray(array) for key, array in others.items()}
+        found = yield from part_of(work(block, tile, **own), done, 1, len(parts))
+        outcomes.append(found if into is None else _written(into, found))
+        del block
+        give_back()
+    return outcomes
+
+
+def _written(into: Output | None, found: Labelled) -> Any:
+    assert into is not None
+    into[found.tile.write] = found.labels
+    return found.told
 
 
 def by_block(frame: Frame, grid: Sequence[Tile]) -> Iterator[list[Tile]]:

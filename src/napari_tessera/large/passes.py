@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from napari_tessera.bands import worker_count
 from napari_tessera.door import check_image
 from napari_tessera.jobs import Job, Progress, drive, part_of
 from napari_tessera.large import joining
-from napari_tessera.large.chunked import Pool
-from napari_tessera.large.frame import Frame, by_block, over
+from napari_tessera.large.chunked import Pool, Threads
+from napari_tessera.large.frame import Frame, Inputs, Labelled, by_block, over
 from napari_tessera.large.joined_tables import join_tables
 from napari_tessera.large.joining import Numbering, Piece
 from napari_tessera.large.tiles import Tile, tiles
@@ -57,22 +58,22 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndar
         What of the measures is worth to be told; see `Found`.
     """
     fitted = yield from part_of(measure(method, frame, at), 0, 0.3, 1)
-    settings, output = frame.settings, frame.output
+    settings, shape = frame.settings, frame.shape
     touching = method.touching(**settings)
 
-    def label(block: np.ndarray, tile: Tile) -> Job[Piece | None]:
+    def label(block: np.ndarray, tile: Tile) -> Job[Labelled]:
         prepared = yield from method.prepare(block, **settings)
         classes = method.apply(prepared, tile.inner, _start(tile), fitted, **settings)
         if touching is None:
-            output[tile.write] = classes
-            return None
+            return Labelled(tile, classes, None)
         regions = touching.regions(classes, **settings)
         labels = yield from components_of_equal(regions, settings["connectivity"])
-        output[tile.write] = labels
-        return joining.describe_piece(labels, Tile(tile.place, tile.write, tile.write), frame.shape, classes)
+        own = Tile(tile.place, tile.write, tile.write)
+        return Labelled(tile, labels, joining.describe_piece(labels, own, shape, classes))
 
     grid = frame.grid(method.reach(**settings))
-    pieces = yield from part_of(over(frame, grid, label, at, "Labelling blocks"), 0.3, 0.5, 1)
+    labelling = over(frame, grid, label, at, "Labelling blocks", frame.draft)
+    pieces = yield from part_of(labelling, 0.3, 0.5, 1)
     chosen = method.chosen(fitted, **settings)
     if touching is None:
         return None, chosen
@@ -81,14 +82,14 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndar
 
 
 def label_overlapping(
-    plan: BlockPlan, extra: Callable[[Tile], Mapping[str, Any]], is_joined: bool, frame: Frame, at: Pool
+    plan: BlockPlan, inputs: Callable[[Tile], Inputs], is_joined: bool, frame: Frame, at: Pool
 ) -> Job[tuple[np.ndarray | None, Table, tuple[str, ...]]]:
     """Label every block with a margin; objects that two blocks both saw at their border are one.
 
     Parameters
     ----------
     plan : BlockPlan
-    extra : callable (tile) -> dict
+    inputs : callable (tile) -> dict
         The method's other inputs, cut to the tile.
     is_joined : bool
         Whether labels are objects; classes are written as they are.
@@ -103,18 +104,18 @@ def label_overlapping(
     notes : tuple of str
         What the method had to say of any block, each sentence once.
     """
-    output, shape = frame.output, frame.shape
+    shape = frame.shape
 
-    def label(block: np.ndarray, tile: Tile) -> Job[tuple[Piece | None, Table, tuple[str, ...]]]:
+    def label(block: np.ndarray, tile: Tile, **others: Any) -> Job[Labelled]:
         told = plan.told(tile) if plan.told else {}
-        found = Found.of((yield from plan.label(block, **extra(tile), **told)))
-        output[tile.write] = found.labels[tile.inner]
+        found = Found.of((yield from plan.label(block, **others, **told)))
         piece = joining.describe_piece(found.labels, tile, shape, with_faces=True) if is_joined else None
-        return piece, found.table, found.notes
+        return Labelled(tile, found.labels[tile.inner], (piece, found.table, found.notes))
 
     grid = _planned_grid(plan, frame)
     place = at.narrowed() if plan.is_threaded else at
-    outcomes = yield from part_of(over(frame, grid, label, place, "Labelling blocks"), 0, 0.95, 1)
+    labelling = over(frame, grid, label, place, "Labelling blocks", frame.draft, inputs)
+    outcomes = yield from part_of(labelling, 0, 0.95, 1)
     notes = tuple(dict.fromkeys(note for _, _, some in outcomes for note in some))
     if not is_joined:
         return None, {}, notes
@@ -164,7 +165,7 @@ def _unique_numbers(
     """Read the two planes at a border, and make the tiles' own numbers unique."""
     index = [slice(None)] * len(frame.shape)
     index[axis] = slice(border - 1, border + 1)
-    slab = np.asarray(frame.output[tuple(index)]).astype(np.int64)
+    slab = np.asarray(frame.draft[tuple(index)]).astype(np.int64)
     for tile in grid:
         part = tile.write[axis]
         if part.start <= border <= part.stop:
@@ -178,8 +179,8 @@ def _unique_numbers(
 def _renumber(
     numbering: Numbering, final: np.ndarray, pieces: list[Piece], grid: list[Tile], frame: Frame, at: Pool
 ) -> Job[None]:
-    """Give every block its objects' final numbers."""
-    output = frame.output
+    """Give every block its objects' final numbers, where the labels are."""
+    output, draft = frame.output, frame.draft
     tables: dict[tuple[int, ...], np.ndarray] = {}
     for piece in pieces:
         start = numbering.offsets[piece.place]
@@ -188,7 +189,8 @@ def _renumber(
 
     def number(some: list[tuple[Tile, np.ndarray]]) -> None:
         for tile, table in some:
-            output[tile.write] = table[np.asarray(output[tile.write])]
+            output[tile.write] = table[np.asarray(draft[tile.write])]
 
     arguments = [([(tile, tables[tile.place]) for tile in some],) for some in by_block(frame, grid)]
-    yield from at.run(number, arguments, "Numbering objects")
+    place = at if at.reaches(output) else Threads(worker_count())
+    yield from place.run(number, arguments, "Numbering objects")

@@ -15,7 +15,7 @@ import numpy as np
 
 from napari_tessera import catalogue
 from napari_tessera.catalogue import ModelEntry
-from napari_tessera.errors import ParameterError
+from napari_tessera.errors import ModelError, ParameterError
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.methods.mask_rcnn_report import notes_on_blocks, table_of
 from napari_tessera.methods.network_blocks import plan_of, sight_over, view_of
@@ -72,15 +72,23 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     factor, _ = yield from part_of(find_scale(network, view, searching, which), 1, 3, 4)
     sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
     fixed = {**settings, "spacing": tuple(1 / scale for scale in sight.grid.scale)}
-    label = partial(label_block, entry=entry, levels=view.levels, **fixed)
+    label = partial(label_block, entry=entry, levels=view.levels, has_second=network.second is not None, **fixed)
     chosen = chosen_diameter(entry, factor, settings["diameter"])
     on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
     notes = (*notes_on_stored(view, image, settings), *notes_on_second(entry, network), *on_scale)
     return plan_of(label, sight, settings["min_size"], notes, chosen)
 
 
-def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: Grid, **settings: Any) -> Job[Found]:
-    """Find the objects of one block, as a part of the image that has these levels, at the scale of the whole."""
+def label_block(
+    block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: Grid, has_second: bool, **settings: Any
+) -> Job[Found]:
+    """Find the objects of one block, as a part of the image that has these levels, at the scale of the whole.
+
+    Raises
+    ------
+    ModelError
+        If the network that is asked for a second opinion is not where this block is worked on.
+    """
     from napari_tessera.large.detected_volumes import Searching, find_objects
     from napari_tessera.large.view import View
     from napari_tessera.nn.detected_objects import Acceptance
@@ -88,6 +96,11 @@ def label_block(block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: G
     channel_axis, factors = settings["channel_axis"], settings["spacing"]
     shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "mask_rcnn")
     network = yield from part_of(loaded_detector(entry, settings["device"]), 0, 1, 20)
+    if (network.second is not None) != has_second:
+        raise ModelError(
+            f"The network that {entry.name!r} asks for a second opinion is not on all computers that work on this "
+            "image. Put it there, or run without `scheduler`."
+        )
     which = Acceptance.of(entry.header, settings["score"])
     how = Searching(tile_px=settings["tile"], least_overlap=settings["overlap"], factor=factors[-1])
     finding = find_objects(network, View(shown, levels, has_channels, factors, grid), how, which)
