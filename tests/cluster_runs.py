@@ -113,7 +113,7 @@ class Workers:
             started = subprocess.Popen([*command, "--nthreads", "1"], cwd=self.folder, stderr=subprocess.DEVNULL)
             self.processes.append(started)
         with Client(self.cluster) as client:
-            client.wait_for_workers(count, timeout=120)
+            client.wait_for_workers(count, timeout=300)
 
     def kill_one(self) -> None:
         """End a worker wherever it is."""
