@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -141,6 +141,7 @@ def test_even_ground_away_from_objects_is_background(rule, objects):
 
 
 @pytest.mark.parametrize("rule", FINDS_ITS_LEVEL)
+@settings(deadline=None)
 @given(
     image=arrays.arrays(
         st.sampled_from([np.uint8, np.int16, np.uint32, np.int64, np.float32, np.float64]),

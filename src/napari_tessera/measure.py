@@ -14,9 +14,12 @@ import numpy as np
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.labels import Mapping, chunks, first_seen, run_starts
 from napari_tessera.spec import Table
+from napari_tessera.value_range import Scale, scale_of, scaled
 
 AXES = "zyx"
 SHORT_UNITS = {"micrometer": "µm", "micron": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm", "pixel": "px"}
+HUGE = 1e150
+"""Half of a range beyond which squares, or sums over many pixels, are too large for float64."""
 MEASURES = ("mean", "min", "max", "sd")
 
 
@@ -58,7 +61,7 @@ def measure_objects(
     channels = _flat_channels(labels, image, channel_axis)
     numbers = yield from _find_numbers(labels)
     shapes = _ShapeSums.zeros(len(numbers), labels.ndim)
-    sums = [_IntensitySums.zeros(len(numbers), _middle(values)) for values in channels]
+    sums = [_IntensitySums.zeros(len(numbers), _usual(values)) for values in channels]
     row_of = Mapping(np.append(0, numbers), np.arange(-1, len(numbers)))
     flat = np.ascontiguousarray(labels).reshape(-1)
     for part in chunks(flat.size):
@@ -164,22 +167,22 @@ class _ShapeSums:
 
 @dataclass(frozen=True)
 class _IntensitySums:
-    """Sums over each object's intensities, counted from `middle` so that large values lose no digits."""
+    """Sums over each object's intensities, counted from a usual one so that large values lose no digits."""
 
-    middle: float
+    scale: Scale
     first: np.ndarray
     second: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
     @classmethod
-    def zeros(cls, count: int, middle: float) -> _IntensitySums:
-        return cls(middle, np.zeros(count), np.zeros(count), np.full(count, np.inf), np.full(count, -np.inf))
+    def zeros(cls, count: int, scale: Scale) -> _IntensitySums:
+        return cls(scale, np.zeros(count), np.zeros(count), np.full(count, np.inf), np.full(count, -np.inf))
 
     def add(self, runs: _Runs, values: np.ndarray) -> None:
         if not len(runs.rows):
             return
-        difference = values.astype(np.float64) - self.middle
+        difference = scaled(values.astype(np.float64) if values.dtype.kind == "f" else values, self.scale)
 
         def per_run(summary: np.ufunc, of: np.ndarray) -> np.ndarray:
             return summary.reduceat(of, runs.starts)[runs.is_object]
@@ -191,10 +194,12 @@ class _IntensitySums:
         np.maximum.at(self.high, runs.rows, per_run(np.maximum, values))
 
     def table(self, pixels: np.ndarray, channel: str) -> Table:
+        origin, unit = self.scale.origin, self.scale.unit
         mean = self.first / pixels
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = np.sqrt(np.maximum(self.second / pixels - mean**2, 0))
-        columns = (mean + self.middle, self.low, self.high, deviation)
+            deviation *= unit  # where that of the whole range of float64 is twice its largest number
+        columns = ((mean + origin / unit) * unit, self.low, self.high, deviation)
         return {f"{name} intensity{channel}": column for name, column in zip(MEASURES, columns, strict=True)}
 
 
@@ -226,9 +231,11 @@ def _flat_channels(labels: np.ndarray, image: np.ndarray | None, channel_axis: i
     return [channel.reshape(-1) for channel in channels]
 
 
-def _middle(values: np.ndarray) -> float:
-    """Return a typical value: the mean of a few pixels spread over the image."""
-    return float(values[:: max(1, values.size // 1000)].astype(np.float64).mean())
+def _usual(values: np.ndarray) -> Scale:
+    """Return a usual value, the median of a few pixels spread over the image, and a unit whose sums do not overflow."""
+    few = np.sort(values[:: max(1, values.size // 1000)])
+    half = scale_of(few[0].item(), few[-1].item()).unit
+    return Scale(few[len(few) // 2].item(), half if half > HUGE else 1.0)
 
 
 def _length_unit(spacing: tuple[float, ...] | None, unit: str) -> str:

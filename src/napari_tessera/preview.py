@@ -181,7 +181,7 @@ def _fitted(two_pass: TwoPass, sketch: Sketch, memory: Memory, method: Method | 
     """Measure the sample of the whole plane, unless that was done for the same settings already."""
     yield Progress(1, 4, "Measuring the plane")
     from napari_tessera.frames import frame_arguments
-    from napari_tessera.two_pass import fit_whole
+    from napari_tessera.two_pass import fit_whole, scale_whole
 
     sample = _sample(sketch, memory)
     wanted = (memory.sample_of, sketch.method, repr(sorted(sketch.parameters.items(), key=lambda item: item[0])))
@@ -193,8 +193,10 @@ def _fitted(two_pass: TwoPass, sketch: Sketch, memory: Memory, method: Method | 
     measured = None if method is None else method.measured_over_whole(settings)
     if measured is not None:
         settings = measured[1]
+    settings["scale"] = yield from scale_whole(two_pass, image, **settings)
     prepared = yield from part_of(two_pass.prepare(image, **settings), 1, 0.5, 4)
-    memory.fitted = yield from part_of(fit_whole(two_pass, prepared, PLANE_NDIM, **settings), 1.5, 0.5, 4)
+    fitted = yield from part_of(fit_whole(two_pass, prepared, PLANE_NDIM, **settings), 1.5, 0.5, 4)
+    memory.fitted = {**fitted, "scale": settings["scale"]}
     memory.fitted_for = wanted
     return memory.fitted
 
@@ -202,6 +204,7 @@ def _fitted(two_pass: TwoPass, sketch: Sketch, memory: Memory, method: Method | 
 def _label(two_pass: TwoPass, image: np.ndarray, fitted: dict[str, Any], settings: dict[str, Any]) -> Job[np.ndarray]:
     from napari_tessera.two_pass import apply_whole, join_whole
 
+    settings = {**settings, "scale": fitted["scale"]}
     prepared = yield from two_pass.prepare(image, **settings)
     classes = yield from apply_whole(two_pass, prepared, PLANE_NDIM, fitted, **settings)
     touching = two_pass.touching(**settings)

@@ -16,6 +16,7 @@ from napari_tessera.bands import Piece, in_threads, pieces, widened
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.labels import connected_components, renumber
 from napari_tessera.result import Chosen, Found
+from napari_tessera.value_range import UNSCALED, Scale, scale_of, value_range
 
 MEASURED_PX = 2**21
 """Pixels that are summarised at once."""
@@ -38,6 +39,11 @@ class Touching:
 
     regions: Callable[..., np.ndarray]
     numbers: Callable[..., np.ndarray]
+
+
+def never(dtype: np.dtype, **_: Any) -> bool:
+    """Return False."""
+    return False
 
 
 def nothing_chosen(fitted: dict[str, Any], **_: Any) -> Chosen:
@@ -73,6 +79,9 @@ class TwoPass:
         How many pixels can be labelled within about 50 ms.
     chosen : callable (fitted, **settings) -> dict
         What of it is worth to be told; see `Found`.
+    needs_scale : callable (dtype, **settings) -> bool
+        Whether the range of all values must be known before anything else, for a dtype whose values float32 does not
+        hold. All parts get what follows from it as the setting `scale`: an origin and a unit for float32.
     """
 
     reach: Callable[..., int]
@@ -85,6 +94,7 @@ class TwoPass:
     touching: Callable[..., Touching | None]
     piece_px: Callable[..., int]
     chosen: Callable[..., Chosen] = nothing_chosen
+    needs_scale: Callable[..., bool] = never
 
 
 def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Found]:
@@ -103,6 +113,7 @@ def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Fou
         Labels are int32 with the image's spatial shape; int64 where there are more than 2³¹ objects.
     """
     ndim = image.ndim - (settings["channel_axis"] is not None)
+    settings["scale"] = yield from scale_whole(method, image, **settings)
     prepared = yield from part_of(method.prepare(image, **settings), 0, 1, 4)
     fitted = yield from part_of(fit_whole(method, prepared, ndim, **settings), 1, 1, 4)
     classes = yield from part_of(apply_whole(method, prepared, ndim, fitted, **settings), 2, 1, 4)
@@ -110,6 +121,13 @@ def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Fou
     making = _as_labels(classes) if touching is None else join_whole(touching, classes, **settings)
     labels = yield from part_of(making, 3, 1, 4)
     return Found(labels, chosen=method.chosen(fitted, **settings))
+
+
+def scale_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Scale]:
+    """Return the origin and the unit in which the image is worked on."""
+    if not method.needs_scale(image.dtype, **settings):
+        return UNSCALED
+    return scale_of(*(yield from value_range(image)))
 
 
 def fit_whole(method: TwoPass, prepared: np.ndarray, ndim: int, /, **settings: Any) -> Job[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, part_of
+from napari_tessera.value_range import UNSCALED, Scale, scale_of, scaled, value_range
 
 
 def sigmas_px(sigma: float, ndim: int, spacing: tuple[float, ...] | None) -> tuple[float, ...]:
@@ -18,24 +19,24 @@ def sigmas_px(sigma: float, ndim: int, spacing: tuple[float, ...] | None) -> tup
     return tuple(sigma * spacing[-1] / step for step in spacing)
 
 
-def value_scale(image: np.ndarray) -> Job[tuple[float, float]]:
+def value_scale(image: np.ndarray) -> Job[Scale]:
     """Return an origin and a unit in which float32 holds the image's values without overflow or loss of contrast.
 
     That is 0 and 1 for 8- and 16-bit integers, otherwise the lowest value and half of the range.
     """
-    if image.dtype.itemsize <= 2:
-        return 0.0, 1.0
-    parts = bands(len(image), image[0].size)
-    ranges = yield from in_threads(lambda part: (image[part].min(), image[part].max()), parts, "Finding range")
-    low, high = float(min(low for low, _ in ranges)), float(max(high for _, high in ranges))
-    return low, (high / 2 - low / 2) or 1.0  # halves do not overflow
+    return UNSCALED if is_held(image.dtype) else scale_of(*(yield from value_range(image)))
+
+
+def is_held(dtype: np.dtype) -> bool:
+    """Return whether float32 holds all values of a type and their differences, as of 8- and 16-bit integers."""
+    return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 def smoothed(
     image: np.ndarray,
     sigma: float,
     spacing: tuple[float, ...] | None = None,
-    scale: tuple[float, float] = (0.0, 1.0),
+    scale: Scale = UNSCALED,
 ) -> Job[np.ndarray]:
     """Smooth with a Gaussian; the image is continued by its edge pixels.
 
@@ -47,7 +48,7 @@ def smoothed(
         Standard deviation in pixels along X; 0 only converts to float32.
     spacing : tuple of float, optional
         Size of a pixel along each axis.
-    scale : tuple of float
+    scale : tuple of two numbers
         Origin and unit of the result's values; see `value_scale`.
 
     Returns
@@ -82,11 +83,10 @@ def smoothed(
     return result
 
 
-def _convert(image: np.ndarray, result: np.ndarray, scale: tuple[float, float], band: slice) -> None:
-    origin, unit = scale
+def _convert(image: np.ndarray, result: np.ndarray, scale: Scale, band: slice) -> None:
     try:
         with np.errstate(over="raise"):
-            result[band] = image[band] if scale == (0.0, 1.0) else image[band] / unit - origin / unit
+            result[band] = image[band] if scale == UNSCALED else scaled(image[band], scale)
     except FloatingPointError:
         raise InputError(
             f"The image has values of up to {float(np.abs(image[band]).max()):.3g} in size, but what is smoothed may "

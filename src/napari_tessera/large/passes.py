@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.bands import worker_count
-from napari_tessera.door import check_image
+from napari_tessera.door import canonical_dtype, check_image
 from napari_tessera.jobs import Job, Progress, drive, part_of
 from napari_tessera.large import joining
 from napari_tessera.large.chunked import Pool, Threads
@@ -21,11 +21,13 @@ from napari_tessera.overlapping import BlockPlan
 from napari_tessera.result import Chosen, Found
 from napari_tessera.spec import Table
 from napari_tessera.two_pass import Touching, TwoPass, components_of_equal
+from napari_tessera.value_range import UNSCALED, Number, Scale, scale_of
 
 
 def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
     """Do the first pass: what the whole image says, from exact sums over its blocks."""
-    settings = frame.settings
+    scale = yield from _scale(method, frame, at)
+    settings = {**frame.settings, "scale": scale}
     grid = frame.grid(method.reach(**settings))
     tiny = np.zeros((1,) * len(frame.block) + frame.image.shape[len(frame.block) :], frame.image.dtype)
     prepared = drive(method.prepare(check_image(tiny, ""), **settings))
@@ -40,7 +42,20 @@ def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
         measuring = over(frame, grid, summarise, at, "Measuring blocks")
         summaries = yield from part_of(measuring, done, 1, rounds)
         summary = reduce(method.merge, summaries)
-    return (yield from method.fit(summary, **settings))
+    return {**(yield from method.fit(summary, **settings)), "scale": scale}
+
+
+def _scale(method: TwoPass, frame: Frame, at: Pool) -> Job[Scale]:
+    """Return the origin and the unit in which all blocks are worked on."""
+    if not method.needs_scale(canonical_dtype(frame.image.dtype), **frame.settings):
+        return UNSCALED
+
+    def range_in(block: np.ndarray, _: Tile) -> Job[tuple[Number, Number]]:
+        yield from ()
+        return block.min().item(), block.max().item()
+
+    ranges = yield from over(frame, frame.grid(0), range_in, at, "Measuring blocks")
+    return scale_of(min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
 def _start(tile: Tile) -> tuple[int, ...]:
@@ -58,7 +73,7 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndar
         What of the measures is worth to be told; see `Found`.
     """
     fitted = yield from part_of(measure(method, frame, at), 0, 0.3, 1)
-    settings, shape = frame.settings, frame.shape
+    settings, shape = {**frame.settings, "scale": fitted["scale"]}, frame.shape
     touching = method.touching(**settings)
 
     def label(block: np.ndarray, tile: Tile) -> Job[Labelled]:

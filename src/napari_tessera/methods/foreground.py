@@ -43,8 +43,7 @@ def bright_pixels(
 
 def median_below(histogram: Histogram, level: float) -> float:
     """Return the median of the values up to `level`; without any, the level itself."""
-    last = np.clip(np.floor((level - histogram.origin) / histogram.step), -1, len(histogram.counts))
-    counts = np.cumsum(histogram.counts[: int(last) + 1])
+    counts = np.cumsum(histogram.counts[: histogram.step_of(level) + 1])
     return histogram.value_at(int(np.searchsorted(counts, counts[-1] / 2))) if len(counts) else level
 
 

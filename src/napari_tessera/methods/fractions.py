@@ -7,6 +7,7 @@ import numpy as np
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.kernels.smoothing import smoothed
 from napari_tessera.methods.grey import RGB_TO_LUMINANCE, to_grey
+from napari_tessera.value_range import Number, share_of_range
 
 OPACITY = len(RGB_TO_LUMINANCE)
 
@@ -40,8 +41,8 @@ def framed_fractions(
     framed = np.zeros((*(size + 2 for size in shape), len(channels)), np.float32)
     unframed = framed[(slice(1, -1),) * len(shape)]
     yield Progress(0, len(channels), "Reading intensities")
-    low = min(float(channel.min()) for channel in channels)
-    high = max(float(channel.max()) for channel in channels)
+    low = min(channel.min().item() for channel in channels)
+    high = max(channel.max().item() for channel in channels)
     for index, channel in enumerate(channels):
         fractions = yield from part_of(_fractions(channel, low, high), index, 0.3, len(channels))
         if smoothing:
@@ -50,16 +51,14 @@ def framed_fractions(
     return framed
 
 
-def _fractions(channel: np.ndarray, low: float, high: float) -> Job[np.ndarray]:
+def _fractions(channel: np.ndarray, low: Number, high: Number) -> Job[np.ndarray]:
     """Scale low…high to 0…1, plane by plane or row by row; a constant image is 0 everywhere."""
     fractions = np.zeros(channel.shape, np.float32)
-    # Halves, because the range of float64 does not fit into float64.
-    span = high / 2 - low / 2
-    if span == 0:
+    if low == high:
         return fractions
     rows_at_once = max(1, (1 << 18) * len(channel) // channel.size)
     for start in range(0, len(channel), rows_at_once):
         yield Progress(start, len(channel), "Reading intensities")
         rows = slice(start, start + rows_at_once)
-        fractions[rows] = (channel[rows].astype(np.float64) / 2 - low / 2) / span
+        fractions[rows] = share_of_range(channel[rows], low, high)
     return fractions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from napari_tessera.catalogue import ModelEntry
 from napari_tessera.jobs import Job
-from napari_tessera.methods.histogram import Histogram, Measure, measure_block, rounds_for
+from napari_tessera.methods.histogram import COUNTED_STEPS, Measure, measure_block, rounds_for
 from napari_tessera.methods.network_input import channels_for
 from napari_tessera.methods.threshold_passes import THRESHOLD
 from napari_tessera.nn.intensity import (
@@ -20,14 +21,16 @@ from napari_tessera.nn.intensity import (
     levels_between,
     levels_of_channels,
 )
-from napari_tessera.nn.wide import EXACT, offset_by
+from napari_tessera.nn.wide import offset_by
+from napari_tessera.two_pass import never
+from napari_tessera.value_range import Number
 
 Measures = tuple[Measure, ...]
 """One for all channels together, or one for each channel, as the model's kind of image wants it."""
 
 
 def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
-    """Return what `np.percentile` would, of all the values that were counted; exact for 8- and 16-bit integers.
+    """Return what `np.percentile` would, of all the values that were counted; exact where each step is one value.
 
     Parameters
     ----------
@@ -35,47 +38,46 @@ def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
     percents : tuple of float
         0 to 100.
     """
-    if measure.tails:
-        inner = percentiles(replace(measure, tails={}), percents)
-        ends = float(measure.grid.low), float(measure.grid.high)
-        outer = [measure.tails.get(percent, value) for percent, value in zip(percents, inner, strict=True)]
-        return [a if ends[0] <= b <= ends[1] else b for a, b in zip(inner, outer, strict=True)]
-    grid = measure.grid
-    if grid.is_integer and grid.low and max(abs(grid.low), abs(grid.high)) >= EXACT:
-        above = Measure(replace(grid, low=0, high=grid.high - grid.low), measure.counts)
-        return [offset_by(int(grid.low), value) for value in percentiles(above, percents)]
-    if measure.histogram is None:
-        return [float(measure.value_grid.low)] * len(percents)
-    return [_percentile(measure.histogram, percent) for percent in percents]
+    inner = [_percentile(measure, percent) for percent in percents]
+    outer = [measure.tails.get(percent, value) for percent, value in zip(percents, inner, strict=True)]
+    return [a if measure.low <= b <= measure.high else b for a, b in zip(inner, outer, strict=True)]
 
 
-def _percentile(histogram: Histogram, percent: float) -> float:
+def _percentile(measure: Measure, percent: float) -> float:
     """Interpolate between the two values around a rank."""
-    upto = np.cumsum(histogram.counts)
+    counts, values = measure.occupied
+    upto = np.cumsum(counts)
     rank = percent / 100 * (int(upto[-1]) - 1)
     below = int(rank)
-    steps = np.searchsorted(upto, [below, min(below + 1, int(upto[-1]) - 1)], side="right")
-    low, high = (histogram.value_at(step) for step in steps.tolist())
-    return low + (rank - below) * (high - low)
+    at = np.searchsorted(upto, [below, min(below + 1, int(upto[-1]) - 1)], side="right")
+    low, high = values[at].tolist()
+    if isinstance(low, int):
+        return offset_by(low, (rank - below) * (high - low))
+    return low * (1 - (rank - below)) + high * (rank - below)  # a difference might overflow
 
 
 def counted(values: np.ndarray, earlier: Measure | None) -> Measure:
     """Measure a block: first the range, then the values, then once more the values between the outer percentiles.
 
     The last round is there for a few pixels that lie far out: without it, they would leave all others on a few steps of
-    the grid. What lies beyond the outer percentiles is known from the round before. For 8- and 16-bit integers, one
+    the range. What lies beyond the outer percentiles is known from the round before. For 8- and 16-bit integers, one
     round is exact.
     """
     if earlier is None or earlier.counts is None:
         return measure_block(values, earlier)
     tails = dict(zip(PERCENTS, percentiles(earlier, PERCENTS), strict=True))
-    low, high = tails[LOW_PERCENT], tails[HIGH_PERCENT]
-    old = earlier.grid
-    step = int(old.step) if old.is_integer else old.step
-    ends = max(old.low, low - step), min(old.high, high + step)
-    low, high = (int(end) for end in ends) if old.is_integer else ends
-    found = measure_block(np.clip(values, low, high), Measure(replace(old, low=low, high=high), None))
-    return replace(found, tails=tails)
+    low, high = _widened(tails[LOW_PERCENT], tails[HIGH_PERCENT], earlier, values.dtype)
+    return replace(measure_block(np.clip(values, low, high), Measure(low, high)), tails=tails)
+
+
+def _widened(low: float, high: float, earlier: Measure, dtype: np.dtype) -> tuple[Number, Number]:
+    """Move both ends one step outwards, within the range that was counted, to values of the dtype."""
+    step = (earlier.high / 2 - earlier.low / 2) / (COUNTED_STEPS / 2)
+    if dtype.kind == "f":
+        ends = max(earlier.low, low - step), min(earlier.high, high + step)
+        return dtype.type(ends[0]).item(), dtype.type(ends[1]).item()
+    margin = math.ceil(step)
+    return max(int(earlier.low), math.floor(low) - margin), min(int(earlier.high), math.ceil(high) + margin)
 
 
 def rounds(prepared: np.ndarray, **_: Any) -> int:
@@ -119,5 +121,6 @@ LEVELS = replace(
     summarise=_summarise,
     merge=_merge,
     fit=_fit,
+    needs_scale=never,
 )
 """The measuring half of a method in two passes, with a setting `entry`, the model: it finds the `levels`."""

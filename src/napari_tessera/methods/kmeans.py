@@ -68,10 +68,10 @@ def kmeans(
     Notes
     -----
     One grey value: the classes with the least variance within them, exactly, on the counts of all values (of 65,536
-    steps for what is not 8- or 16-bit integer). 8-bit images of two or three channels: Lloyd's algorithm on the
-    different colours with their counts, which is exact. Others, and all with `position_weight`: the centres are fitted
-    to at most 131,072 pixels drawn by `seed`, and every pixel goes to its nearest centre. Whether two classes could be
-    better still cannot be known for more than one feature; see `restarts`.
+    steps where these do not lie on as many equal steps). 8-bit images of two or three channels: Lloyd's algorithm on
+    the different colours with their counts, which is exact. Others, and all with `position_weight`: the centres are
+    fitted to at most 131,072 pixels drawn by `seed`, and every pixel goes to its nearest centre. Whether two classes
+    could be better still cannot be known for more than one feature; see `restarts`.
 
     References
     ----------

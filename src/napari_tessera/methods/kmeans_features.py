@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from napari_tessera.methods.cielab import to_cielab
 from napari_tessera.methods.grey import RGB_TO_LUMINANCE
+from napari_tessera.value_range import Number, Scale, scale_of, scaled
 
 BITS_PER_FEATURE = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where values lie: points count from there, so that neither an offset nor a unit changes what is alike.
+
+    Attributes
+    ----------
+    origins : tuple of number
+        Value of each channel that is 0.
+    unit : float
+        Intensity that is 1, for all channels.
+    """
+
+    origins: tuple[Number, ...]
+    unit: float
+
+    def points(self, values: np.ndarray) -> np.ndarray:
+        """Turn (N, C) values into points, float64."""
+        wide = values.astype(np.float64) if values.dtype.kind == "f" else values
+        columns = [scaled(wide[:, at], Scale(origin, self.unit)) for at, origin in enumerate(self.origins)]
+        return np.stack(columns, axis=1)
 
 
 def feature_points(
     values: np.ndarray,
     positions: np.ndarray | None,
-    scale: float,
+    place: Place,
     *,
     features: str,
     position_weight: float,
@@ -30,8 +54,8 @@ def feature_points(
     values : (N, C) array
     positions : (N, D) array or None
         z, y, x or y, x in pixels; None where position does not matter.
-    scale : float
-        Factor for values and positions, see `fitting_scale`.
+    place : Place
+        Where the values lie.
     features : str
         "cielab" takes the values as sRGB.
     position_weight : float
@@ -42,18 +66,20 @@ def feature_points(
     -------
     (N, C) or (N, C + D) float64 array
     """
-    points = to_cielab(values) if features == "cielab" else values.astype(np.float64) * scale
+    points = to_cielab(values) if features == "cielab" else place.points(values)
     if positions is None or position_weight == 0:
         return points
     steps = np.array(spacing) / spacing[-1] if spacing else np.ones(positions.shape[1])
-    return np.concatenate([points, positions * (steps * (position_weight * scale))], axis=1)
+    return np.concatenate([points, positions * (steps * (position_weight / place.unit))], axis=1)
 
 
-def fitting_scale(values: np.ndarray, features: str) -> float:
-    """Return a factor that keeps squares of very large and very small values within floating point; 1 for most."""
-    largest = float(np.abs(values.astype(np.float64)).max())
-    is_usual = features == "cielab" or largest == 0 or 1e-6 < largest < 1e12
-    return 1.0 if is_usual else 1 / largest
+def place_of(values: np.ndarray, features: str) -> Place:
+    """Return the lowest value of each channel and the widest channel's range; of colours 0 and 1."""
+    if features == "cielab":
+        return Place((0,) * values.shape[1], 1.0)
+    ends = [(channel.min().item(), channel.max().item()) for channel in values.T]
+    halves = [scale_of(low, high).unit for low, high in ends if low != high]
+    return Place(tuple(low for low, _ in ends), max(halves, default=1.0))
 
 
 def positions_in(shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from operator import add
 from typing import Any, Literal
 
@@ -10,16 +11,17 @@ import numpy as np
 from napari_tessera.bands import PIECE_PX, Piece, in_threads, pieces
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job
-from napari_tessera.kernels.smoothing import sigmas_px, smoothed
+from napari_tessera.kernels.smoothing import is_held, sigmas_px, smoothed
 from napari_tessera.methods.cielab import white
-from napari_tessera.methods.colours import ColourCounts, count_colours
+from napari_tessera.methods.colours import ColourCounts, StepColours, count_colours
 from napari_tessera.methods.grey import to_grey
 from napari_tessera.methods.histogram import Histogram, Measure, measure_block, rounds_for
 from napari_tessera.methods.kmeans_features import (
+    Place,
     brightness,
     feature_points,
-    fitting_scale,
     neighbour_order,
+    place_of,
     positions_in,
 )
 from napari_tessera.methods.pixel_sample import PixelSample, sample_block
@@ -35,8 +37,9 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     if settings["smoothing"] == 0:
         return channels
     prepared = np.empty(channels.shape, np.float32)
+    how = settings["smoothing"], settings["spacing"], settings["scale"]
     for number in range(channels.shape[-1]):
-        values = yield from smoothed(channels[..., number], settings["smoothing"], settings["spacing"])
+        values = yield from smoothed(channels[..., number], *how)
         prepared[..., number] = values
         if settings["features"] == "cielab":
             prepared[..., number] /= white(image.dtype)
@@ -63,6 +66,10 @@ def _used_channels(image: np.ndarray, *, features: str, channel: int, channel_ax
             'Divide it by its white, or use `features` "channels".'
         )
     return channels[..., :3]
+
+
+def _needs_scale(dtype: np.dtype, *, smoothing: float, features: str, **_: Any) -> bool:
+    return smoothing > 0 and features != "cielab" and not is_held(dtype)
 
 
 def _reach(*, smoothing: float, spacing: Spacing, **_: Any) -> int:
@@ -109,27 +116,45 @@ def _fit(summary: Summary, *, k: int, restarts: int, seed: int, **settings: Any)
 
     if isinstance(summary, Measure):
         return {"levels": _levels(summary.histogram, k)}
-    points, weights, scale = yield from _points(summary, **settings)
+    settings = _in_units(settings)
+    points, weights, place = yield from _points(summary, **settings)
     centres = yield from fit_centres(points, weights, k, restarts, seed)
-    channels = centres.shape[1] if isinstance(summary, ColourCounts) else summary.values.shape[1]
+    channels = len(place.origins)
     order = np.argsort(brightness(centres, channels, settings["features"]), kind="stable")
-    return {"centres": centres[order].tolist(), "scale": scale}
+    return {"centres": centres[order].tolist(), "place": asdict(place)}
 
 
-def _points(summary: ColourCounts | PixelSample, **settings: Any) -> Job[tuple[np.ndarray, np.ndarray, float]]:
-    """Return the points to fit, neighbours together, their weights and the scale they are in."""
+def _in_units(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the weight of positions in the unit that the image was brought to."""
+    return {**settings, "position_weight": settings["position_weight"] / settings["scale"].unit}
+
+
+def _points(summary: ColourCounts | PixelSample, **settings: Any) -> Job[tuple[np.ndarray, np.ndarray, Place]]:
+    """Return the points to fit, neighbours together, their weights and where they lie."""
     if isinstance(summary, ColourCounts):
-        colours = summary.colours
-        points = np.empty(colours.shape)
+        return (yield from _points_of_colours(summary, **settings))
+    if settings["features"] != "cielab" and settings["position_weight"] == 0:
+        stepped = StepColours.of_values(summary.values)
+        if stepped is not None:
+            return stepped.colours.astype(np.float64), stepped.counts.astype(np.float64), stepped.place
+    place = place_of(summary.values, settings["features"])
+    points = feature_points(summary.values, summary.positions, place, **settings)
+    return points[neighbour_order(points)], np.ones(len(points)), place
 
-        def convert(piece: Piece) -> None:
-            points[piece] = feature_points(colours[piece], None, 1.0, **settings)
 
-        yield from in_threads(convert, pieces((len(colours),)), "Converting colours")
-        return points, summary.counts.astype(np.float64), 1.0
-    scale = fitting_scale(summary.values, settings["features"])
-    points = feature_points(summary.values, summary.positions, scale, **settings)
-    return points[neighbour_order(points)], np.ones(len(points)), scale
+def _points_of_colours(summary: ColourCounts, **settings: Any) -> Job[tuple[np.ndarray, np.ndarray, Place]]:
+    if settings["features"] != "cielab":
+        stepped = StepColours.of_counts(summary)
+        return stepped.colours.astype(np.float64), stepped.counts.astype(np.float64), stepped.place
+    colours = summary.colours
+    place = place_of(colours, "cielab")
+    points = np.empty(colours.shape)
+
+    def convert(piece: Piece) -> None:
+        points[piece] = feature_points(colours[piece], None, place, **settings)
+
+    yield from in_threads(convert, pieces((len(colours),)), "Converting colours")
+    return points, summary.counts.astype(np.float64), place
 
 
 def _levels(histogram: Histogram | None, k: int) -> list[float]:
@@ -158,10 +183,12 @@ def _apply(
             classes += pixels[..., 0] > level
         return classes
     points, centres = pixels.reshape(-1, pixels.shape[-1]), np.array(fitted["centres"])
+    place = Place(**fitted["place"])
     if _way(prepared, settings["position_weight"]) == "colours" and settings["features"] != "cielab":
+        centres = centres * place.unit + np.array(place.origins)
         return nearest_centre(points, centres.astype(np.float32)).reshape(shape) + np.uint8(1)
     positions = positions_in(shape, start) if settings["position_weight"] > 0 else None
-    points = feature_points(points, positions, fitted["scale"], **settings)
+    points = feature_points(points, positions, place, **_in_units(settings))
     return nearest_centre(points, centres).reshape(shape) + np.uint8(1)
 
 
@@ -183,4 +210,5 @@ KMEANS = TwoPass(
     apply=_apply,
     touching=_touching,
     piece_px=_piece_px,
+    needs_scale=_needs_scale,
 )

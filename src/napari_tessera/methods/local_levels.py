@@ -14,6 +14,7 @@ import numpy as np
 from napari_tessera.bands import Piece
 from napari_tessera.kernels.smoothing import sigmas_px
 from napari_tessera.methods.histogram import Grid
+from napari_tessera.value_range import UNSCALED, Scale
 
 LOCAL_RULES = ("local-mean", "local-gaussian", "local-median", "sauvola", "niblack")
 
@@ -30,6 +31,7 @@ def stands_out(
     k: float = 0.2,
     contrast: float | None = None,
     spacing: Sequence[float] | None = None,
+    scale: Scale = UNSCALED,
 ) -> np.ndarray:
     """Say which pixels are darker (or brighter) than the level of their surroundings.
 
@@ -53,6 +55,8 @@ def stands_out(
     contrast : float, optional
         Standard deviation of a high-contrast window (Sauvola's R); None is half the image's range.
     spacing : sequence of float, optional
+    scale : tuple of two numbers
+        Origin and unit of the image's values; `offset` and `contrast` are in intensity itself.
 
     Returns
     -------
@@ -60,18 +64,18 @@ def stands_out(
     """
     if grid.is_constant:
         return np.zeros(image[core].shape, bool)
-    steps = grid.index(np.ascontiguousarray(image)).astype(np.int64)
+    steps = grid.index(image)
     if objects == "bright":
         steps = grid.size - 1 - steps
     radii = radii_px(radius, image.ndim, spacing)
     if rule in CENTRES:
-        return steps[core] < CENTRES[rule](steps, radii, core) - offset / grid.step
+        return steps[core] < CENTRES[rule](steps, radii, core) - offset / scale.unit / grid.step
     mean, deviation = mean_and_deviation(steps, radii, core)
     if rule == "niblack":
         return steps[core] < mean - k * deviation
-    contrast = contrast or (grid.high / 2 - grid.low / 2)
-    intensity = grid.origin / grid.step + mean  # Sauvola's rule counts from black, not from the darkest pixel
-    return steps[core] < mean + intensity * k * (deviation * (grid.step / contrast) - 1)
+    full = contrast / scale.unit / grid.step if contrast else (grid.size - grid.is_exact) / 2
+    intensity = grid.steps_above_black(scale) + mean  # Sauvola's rule counts from black, not from the darkest pixel
+    return steps[core] < mean + intensity * k * (deviation / full - 1)
 
 
 def local_mean(steps: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:

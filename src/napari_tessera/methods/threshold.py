@@ -114,8 +114,13 @@ def threshold(
     -----
     A pixel is foreground if it is strictly brighter than the level; with dark objects, if it is not, but for the local
     rules, where it must be strictly darker. Sauvola's and Niblack's rules were made for dark objects; for bright ones
-    they work on the inverted image. A constant image is all background. Levels of 8- and 16-bit images are exact;
-    others are found on 65,536 steps of their range, or 256 for the rules that look at the histogram's shape.
+    they work on the inverted image. A constant image is all background.
+
+    Levels are exact where the values lie on at most 65,536 equal steps, as those of 8- and 16-bit images do in any
+    unit; others are found on 65,536 steps of their range, or 256 for the rules that look at the histogram's shape. So
+    an image that is multiplied, or to which an offset is added, keeps its labels. Sauvola's rule is the exception: it
+    counts from black, so subtract an offset first. Of floating-point images, and of integers of over 16 bits, a level
+    that is found is a value of the image: the largest of the background.
 
     References
     ----------

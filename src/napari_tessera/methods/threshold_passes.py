@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from operator import add
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from napari_tessera.bands import PIECE_PX, Piece
 from napari_tessera.errors import ParameterError
 from napari_tessera.jobs import Job
-from napari_tessera.kernels.smoothing import sigmas_px, smoothed
+from napari_tessera.kernels.smoothing import is_held, sigmas_px, smoothed
 from napari_tessera.methods.grey import to_grey
 from napari_tessera.methods.histogram import Grid, Measure, measure_block, rounds_for
 from napari_tessera.methods.local_levels import LOCAL_RULES, local_reach, stands_out
@@ -18,6 +19,7 @@ from napari_tessera.methods.threshold_rules import RULES, otsu_levels
 from napari_tessera.result import Chosen
 from napari_tessera.spec import Spacing
 from napari_tessera.two_pass import Touching, TwoPass
+from napari_tessera.value_range import Scale, scaled_number, unscaled_number
 
 
 def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
@@ -26,7 +28,11 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     grey = to_grey(image, settings["channel_axis"], settings["channel"], "threshold")
     if settings["smoothing"] == 0:
         return grey
-    return (yield from smoothed(grey, settings["smoothing"], settings["spacing"]))
+    return (yield from smoothed(grey, settings["smoothing"], settings["spacing"], settings["scale"]))
+
+
+def _needs_scale(dtype: np.dtype, *, smoothing: float, **_: Any) -> bool:
+    return smoothing > 0 and not is_held(dtype)
 
 
 def _check(rule: str, low: float | None, high: float | None, contrast: float | None) -> None:
@@ -50,20 +56,27 @@ def _reach(*, rule: str, radius: int, smoothing: float, spacing: Spacing, **_: A
 def _rounds(prepared: np.ndarray, *, rule: str, low: float | None, high: float | None, **_: Any) -> int:
     if rule == "manual" or (rule == "hysteresis" and low is not None and high is not None):
         return 0
-    return 1 if rule in LOCAL_RULES else rounds_for(prepared.dtype)
+    return rounds_for(prepared.dtype)
 
 
-def _summarise(prepared: np.ndarray, start: tuple[int, ...], earlier: Measure | None, **_: Any) -> Measure:
+def _summarise(
+    prepared: np.ndarray, start: tuple[int, ...], earlier: Measure | None, *, rule: str, **_: Any
+) -> Measure:
+    if rule in LOCAL_RULES and earlier is not None and earlier.is_uneven:
+        return earlier  # they need no counts, but the steps that values lie on
     return measure_block(prepared, earlier)
 
 
-def _fit(measure: Measure | None, *, rule: str, classes: int, low: Any, high: Any, **_: Any) -> Job[dict[str, Any]]:
-    """Find the levels, or for local rules the range."""
+def _fit(
+    measure: Measure | None, *, rule: str, classes: int, low: Any, high: Any, scale: Scale, **_: Any
+) -> Job[dict[str, Any]]:
+    """Find the levels in the unit of `scale`, or for local rules the grid."""
     yield from ()
+    low, high = (None if level is None else scaled_number(level, scale) for level in (low, high))
     if measure is None:
         return {"levels": [low, high]}
     if rule in LOCAL_RULES:
-        return {"low": measure.value_grid.low, "high": measure.value_grid.high}
+        return {"grid": asdict(measure.value_grid)}
     histogram = measure.histogram
     if histogram is None:
         return {"levels": []}
@@ -86,8 +99,8 @@ def _apply(
 ) -> np.ndarray:
     """Return the class of each pixel; with hysteresis 1 is weak and 2 strong."""
     if rule in LOCAL_RULES:
-        grid = Grid.of(prepared.dtype, fitted["low"], fitted["high"])
-        local = {name: settings[name] for name in ("radius", "offset", "k", "contrast", "spacing")}
+        grid = Grid(**fitted["grid"])
+        local = {name: settings[name] for name in ("radius", "offset", "k", "contrast", "spacing", "scale")}
         return stands_out(prepared, core, grid, rule, objects=objects, **local).astype(np.uint8)
     values = prepared[core]
     if rule == "manual":
@@ -136,8 +149,10 @@ def _piece_px(ndim: int, *, rule: str, radius: int, **_: Any) -> int:
     return 2 * PIECE_PX if rule in ("local-mean", "sauvola", "niblack") else PIECE_PX
 
 
-def _chosen(fitted: dict[str, Any], *, rule: str, **_: Any) -> Chosen:
-    return {} if rule in ("manual", *LOCAL_RULES) else {"levels": [float(level) for level in fitted["levels"]]}
+def _chosen(fitted: dict[str, Any], *, rule: str, scale: Scale, **_: Any) -> Chosen:
+    if rule in ("manual", *LOCAL_RULES):
+        return {}
+    return {"levels": [unscaled_number(level, scale) for level in fitted["levels"]]}
 
 
 THRESHOLD = TwoPass(
@@ -151,4 +166,5 @@ THRESHOLD = TwoPass(
     touching=_touching,
     piece_px=_piece_px,
     chosen=_chosen,
+    needs_scale=_needs_scale,
 )

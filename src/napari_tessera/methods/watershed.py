@@ -8,11 +8,13 @@ import numpy as np
 
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, part_of
-from napari_tessera.kernels.smoothing import smoothed, value_scale
+from napari_tessera.kernels.smoothing import is_held, smoothed
 from napari_tessera.methods.foreground import bright_pixels
 from napari_tessera.methods.foreground import fill_holes as filled
 from napari_tessera.methods.grey import to_grey
+from napari_tessera.methods.histogram import step_scale
 from napari_tessera.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
+from napari_tessera.value_range import UNSCALED, scaled_number
 
 RULES = ("local", "otsu", "li", "isodata", "triangle")
 """Ways to find the foreground from the intensities."""
@@ -117,6 +119,11 @@ def watershed(
     highest pass first, which gives what flooding from the h-maxima would. A foreground without any background takes the
     image's edge for it.
 
+    The height of a given marker does not count: all markers begin to flood at once, wherever they lie (Meyer). Markers
+    on the tops of hills give what scikit-image gives (100.0 % of the pixels of ten random landscapes), markers anywhere
+    86 %: there, a marker on a slope waits until the flood from the top has come down to it. Seeds painted on the slopes
+    of one hill thus share it here, while in scikit-image the highest of them takes most of it.
+
     The level of "local" is the highest of three, all counted from the median of the background: half of the level for
     the whole image, 60 % of the brightness of the objects near by, and 85 % of the mean of the surroundings. These
     shares and the defaults were found on the training images of BBBC038 (nuclei of 8 to 40 px); for much larger
@@ -144,9 +151,9 @@ def watershed(
 
     grey = to_grey(image, channel_axis, channel, "watershed")
     _check(foreground, mask)
-    scale = yield from part_of(value_scale(grey), 0, 0.1, 8)
+    scale = UNSCALED if is_held(image.dtype) else (yield from part_of(step_scale(grey), 0, 0.1, 8))
     values = yield from part_of(smoothed(grey, smoothing, spacing, scale), 0.1, 0.9, 8)
-    level = None if level is None else (level - scale[0]) / scale[1]
+    level = None if level is None else scaled_number(level, scale)
     if objects == "dark":
         np.negative(values, out=values)
         level = None if level is None else -level

@@ -37,6 +37,8 @@ BRIGHT_COLOURS, BRIGHTEST = "bright colours", "brightest"
 """What a header's normalisation says where coloured pixels of bright objects are shown as grey."""
 BRIGHT_BACKGROUND = 0.4
 """A median above this share of the way from low to high means dark objects on a bright background."""
+LARGEST_HALF = float(np.finfo(np.float32).max) / 4
+"""Half of a range that float32 holds for certain."""
 DIM = 0.05
 """Brightness, as a share of the range, below which the compressed channel is linear and above which logarithmic."""
 
@@ -243,7 +245,7 @@ def clipped(channels: np.ndarray) -> np.ndarray:
 
 def _linear(image: np.ndarray, low: float, high: float) -> np.ndarray:
     """Say how far each value lies on the way from low to high, float32."""
-    if is_wide(image.dtype):
+    if is_wide(image.dtype) or high / 2 - low / 2 > LARGEST_HALF:
         return share_of_way(image, low, high)
     return (image.astype(np.float32) - np.float32(low)) / span_of(low, high)
 

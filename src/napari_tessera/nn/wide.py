@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-EXACT = 2**53
-"""Whole numbers up to here are exact as float64."""
+from napari_tessera.value_range import EXACT, above
+
 INTEGER_BITS = 16
 """Integers of up to so many bits are exact as float32."""
 
@@ -32,12 +32,12 @@ def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:
     if not is_wide(image.dtype) or image.dtype.kind == "f":
         return np.percentile(image, percents).tolist()
     lowest = image.min()
-    return [offset_by(int(lowest), above) for above in np.percentile(_above(image, lowest), percents).tolist()]
+    return [offset_by(int(lowest), away) for away in np.percentile(above(image, lowest), percents).tolist()]
 
 
-def offset_by(lowest: int, above: float) -> float:
+def offset_by(lowest: int, away: float) -> float:
     """Add what lies above the lowest value to it, as a whole number where float64 would lose digits."""
-    return lowest + above if abs(lowest) + above < EXACT else lowest + round(above)
+    return lowest + away if abs(lowest) + away < EXACT else lowest + round(away)
 
 
 def share_of_way(image: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -63,12 +63,4 @@ def share_of_way(image: np.ndarray, low: float, high: float) -> np.ndarray:
     start = max(int(limits.min), math.floor(low) - math.ceil(way))
     stop = min(int(limits.max), math.ceil(high) + math.ceil(way))
     first = image.dtype.type(start)
-    return ((_above(np.clip(image, first, image.dtype.type(stop)), first) - float(low - start)) / way).astype(
-        np.float32
-    )
-
-
-def _above(image: np.ndarray, lowest: np.generic) -> np.ndarray:
-    """Subtract the lowest value; as unsigned numbers the differences are right whatever the range."""
-    unsigned = np.dtype(f"u{image.dtype.itemsize}")
-    return np.ascontiguousarray(image).view(unsigned) - np.asarray(lowest).view(unsigned)
+    return ((above(np.clip(image, first, image.dtype.type(stop)), first) - float(low - start)) / way).astype(np.float32)

@@ -1,0 +1,78 @@
+"""Find out whether the values of an image lie on equal steps, as those of an integer image do in any unit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+MOST_STEPS = 2**16 - 1
+PROBES = 64
+CLEAR = 0.25
+"""A value that may be this part of a step away from where it belongs could belong to the next step as well."""
+SLACKS = (0.5, 2.0)
+"""Units in the last place by which values may be off: rounded once, and where they went through several operations."""
+PRECISIONS = (np.float64, np.float32, np.float16)
+
+
+def equal_steps(values: np.ndarray) -> int | None:
+    """Return the smallest number of equal steps from the first to the last value that all others fall on.
+
+    Parameters
+    ----------
+    values : (N,) array
+        Ascending and different, two or more; integers, or floating-point numbers that may be rounded.
+
+    Returns
+    -------
+    int or None
+        65,535 at most; None where there is no such number.
+
+    Examples
+    --------
+    >>> equal_steps(np.array([7, 9, 13]))
+    3
+    >>> equal_steps(np.array([0, 1, 4, 255]) / 255)
+    255
+    >>> equal_steps(np.array([0, 0.5, np.pi])) is None
+    True
+    """
+    if len(values) > MOST_STEPS + 1:
+        return None
+    if values.dtype.kind in "iu":
+        above = values.astype(np.uint64) - values.astype(np.uint64)[0]  # wraps around, which is right for int64 too
+        steps = int(above[-1]) // int(np.gcd.reduce(above))
+        return steps if steps <= MOST_STEPS else None
+    for precision in PRECISIONS[PRECISIONS.index(values.dtype.type) :]:
+        with np.errstate(over="ignore"):
+            rounded = values.astype(precision)
+        if not np.array_equal(rounded, values):  # the values were not computed in this precision
+            return None
+        rounding = 2 * np.spacing(np.abs(rounded) / 2).astype(np.float64)  # that of the largest number is not finite
+        for errors in SLACKS:
+            found = _steps_of_rounded(values.astype(np.float64), errors * rounding)
+            if found is not None:
+                return found
+    return None
+
+
+def _steps_of_rounded(values: np.ndarray, errors: np.ndarray) -> int | None:
+    """Return the smallest number of steps on which all values lie, each but for its error."""
+    half = values[-1] / 2 - values[0] / 2  # halves do not overflow
+    if not half:
+        return None
+    share = (values / 2 - values[0] / 2) / half
+    error = (errors + errors[0] + share * (errors[0] + errors[-1])) / 2 / half
+    most = min(MOST_STEPS, int(CLEAR / error.max())) if error.max() * MOST_STEPS > CLEAR else MOST_STEPS
+    steps = np.arange(len(values) - 1, most + 1, dtype=np.float64)
+    for probe in np.unique(np.linspace(0, len(values) - 1, PROBES).astype(int)):
+        steps = steps[_is_on_step(share[probe], error[probe], steps)]
+    while len(steps):
+        wrong = np.flatnonzero(~_is_on_step(share, error, steps[0]))
+        if not len(wrong):
+            return int(steps[0])
+        steps = steps[_is_on_step(share[wrong[0]], error[wrong[0]], steps)]
+    return None
+
+
+def _is_on_step(share: np.ndarray, error: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    position = share * steps
+    return np.abs(position - np.rint(position)) <= error * steps
