@@ -13,6 +13,7 @@ import pytest
 
 import napari_tessera
 from napari_tessera.kernels import jit
+from napari_tessera.telling import say_once
 
 KERNEL = """
 from napari_tessera.kernels.jit import njit
@@ -31,7 +32,7 @@ def folder(tmp_path, monkeypatch, caplog):
     (tmp_path / "kernel.py").write_text(KERNEL)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    jit.say_once.cache_clear()
+    say_once.cache_clear()
     caplog.set_level(logging.INFO, "napari_tessera")
     return tmp_path
 
@@ -44,7 +45,7 @@ def half(folder, caplog):
         spec = importlib.util.spec_from_file_location("kernel", folder / "kernel.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        jit.say_once.cache_clear()
+        say_once.cache_clear()
         caplog.clear()
         return module.half(number), [record.getMessage() for record in caplog.records]
 
@@ -152,8 +153,8 @@ def test_every_kernel_is_compiled_here():
 
 def said_to(stderr):
     program = (
-        "import logging; from napari_tessera.kernels.jit import *; from napari_tessera.cli.progress import telling\n"
-        "with telling(): say_once('Compiling', logging.INFO), say_once('Not kept', logging.WARNING)"
+        "from napari_tessera.telling import *; from napari_tessera.cli.progress import telling\n"
+        "with telling(): say_once('Compiling', INFO), say_once('Not kept', WARNING)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, stderr=stderr)
 

@@ -22,7 +22,7 @@ from napari_tessera.door import (
     check_types,
     is_labels,
 )
-from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.errors import InputError, ParameterError, explaining_lack_of_memory
 from napari_tessera.layout import Layout, check_axes, check_spacing, note_on_colours
 from napari_tessera.region import Region
 from napari_tessera.registry import Method, method_named
@@ -57,7 +57,8 @@ def bind(
     chosen = method_named(method)
     inputs_and_parameters |= chosen.implied(inputs_and_parameters)
     asked = {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
-    main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
+    with explaining_lack_of_memory(method, np.shape(image)):
+        main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
     parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), sizes_in)
     if in_blocks is not None:

@@ -6,7 +6,10 @@ swallows those.
 
 from __future__ import annotations
 
+import re
 import reprlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 LONGEST_SHOWN = 80
 _REPR = reprlib.Repr()
@@ -27,6 +30,15 @@ def short(value: object) -> str:
         digits = value.bit_length() * 0.30103 if isinstance(value, int) else 4300
         return f"a number of about {digits:.0f} digits"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+TOO_LITTLE_MEMORY = re.compile(
+    r"out of memory|not enough memory|bad.alloc|alloc_failed|can(no|')t allocate memory|unable to allocate"
+    r"|could not create a primitive(?! descriptor)|can't start new thread"
+    r"|failed to map segment from shared object(?!: operation not permitted)",
+    re.IGNORECASE,
+)
+"""What torch, its libraries, NumPy and Python say when memory does not suffice, in whatever kind of error."""
 
 
 class TesseraError(Exception):
@@ -69,3 +81,49 @@ class OutOfMemory(RunError):
 
 class ModelError(TesseraError):
     """A model file is missing, damaged, foreign or newer, or is in the way; nothing in it was run."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory does not suffice, of whichever kind it is."""
+    if isinstance(error, OutOfMemory | MemoryError):
+        return True
+    return not isinstance(error, TesseraError) and TOO_LITTLE_MEMORY.search(str(error)) is not None
+
+
+@contextmanager
+def explaining_lack_of_memory(method: str, shape: Sequence[int]) -> Iterator[None]:
+    """Turn a lack of memory on an image of a shape into an error that says what to do.
+
+    Raises
+    ------
+    RunError
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TesseraError) or not lacks_memory(error):
+            raise
+        raise RunError(
+            f"{method} ran out of memory on an image of shape {tuple(shape)} ({first_line(error)}). Segment a region "
+            "or one plane, or close other programs."
+        ) from error
+
+
+def in_words(error: BaseException) -> str | None:
+    """Return what the user is told of an error; None where it is none that anyone but us can put right."""
+    if isinstance(error, TesseraError):
+        return str(error)
+    if lacks_memory(error):
+        return (
+            f"There is too little memory ({first_line(error)}). Nothing was changed. Close other programs, or work on "
+            "a smaller part of the image."
+        )
+    if isinstance(error, OSError) and error.strerror:
+        where = f" {error.filename}" if error.filename else ""
+        return f"A file cannot be read or written:{where} ({error.strerror}). Nothing was changed."
+    return None
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, without the lines for whoever wrote the library."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

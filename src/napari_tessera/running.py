@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_tessera import catalogue, provenance
-from napari_tessera.errors import ModelError, ParameterError, RunError
+from napari_tessera.errors import ModelError, ParameterError, explaining_lack_of_memory
 from napari_tessera.frames import run_region
 from napari_tessera.jobs import Job, Progress, forward, part_of
 from napari_tessera.request import Request
@@ -22,19 +22,24 @@ Models = dict[str, dict[str, Any]]
 
 
 def job(request: Request) -> Job[Result]:
-    """Run a request: yields `Progress`, returns the `Result`."""
+    """Run a request: yields `Progress`, returns the `Result`.
+
+    Raises
+    ------
+    RunError
+        If memory does not suffice.
+    """
+    with explaining_lack_of_memory(request.method.name, request.main.shape):
+        return (yield from _recorded_run(request))
+
+
+def _recorded_run(request: Request) -> Job[Result]:
     started, clock = provenance.now(), time.perf_counter()
     yield Progress(0, 100, "Starting")
     models = _models(request)
     # Read now: the model may be gone when the run ends.
     names = request.method.class_names(request.parameters) if request.kind in ("classes", "probabilities") else ()
-    try:
-        found = yield from part_of(forward(run_region(request)), 0, 95, 100)
-    except MemoryError as error:
-        raise RunError(
-            f"{request.method.name} ran out of memory on an image of shape {request.main.shape}. "
-            "Segment a region or one plane, or close other programs."
-        ) from error
+    found = yield from part_of(forward(run_region(request)), 0, 95, 100)
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
     record = yield from part_of(_record(request, models, found.chosen, started, seconds), 95, 5, 100)

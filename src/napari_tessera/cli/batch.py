@@ -13,8 +13,8 @@ from napari_tessera.blocks import fits_in_memory, is_large
 from napari_tessera.cli.guessed_axes import Make, telling_guessed_axes
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.cli.report import report
-from napari_tessera.cli.terminal import in_words, say
-from napari_tessera.errors import FileError, ParameterError, TesseraError
+from napari_tessera.cli.terminal import say
+from napari_tessera.errors import FileError, ParameterError, TesseraError, in_words
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
@@ -182,12 +182,10 @@ def _run_several(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make)
         except TesseraError as error:
             failed.append(image)
             say(f"tessera: {naming(image, error)}", is_error=True)
-        except OSError as error:
-            failed.append(image)
-            say(f"tessera: {image}: {in_words(error)}", is_error=True)
         except Exception as error:
             failed.append(image)
-            say(f"tessera: {image}: unexpected {type(error).__name__}: {error}", is_error=True)
+            why = in_words(error) or f"unexpected {type(error).__name__}: {error}"
+            say(f"tessera: {image}: {why}", is_error=True)
     if failed:
         names = ", ".join(str(image) for image in failed)
         say(f"tessera: {len(failed)} of {len(pairs)} images failed: {names}", is_error=True)

@@ -11,8 +11,8 @@ from importlib import import_module
 from napari_tessera import __version__
 from napari_tessera.cli import STOPPED
 from napari_tessera.cli.progress import telling
-from napari_tessera.cli.terminal import flush, in_words, nobody_reads, print_nowhere, say
-from napari_tessera.errors import ParameterError, TesseraError
+from napari_tessera.cli.terminal import flush, nobody_reads, print_nowhere, refusal, say
+from napari_tessera.errors import ParameterError, TesseraError, in_words, lacks_memory
 
 DONE, FAILED, BAD_ARGUMENTS, NOBODY_READS = 0, 1, 2, 141
 COMMANDS = {
@@ -35,7 +35,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         is_unread = nobody_reads(error)
         if not is_unread:
-            _complain(in_words(error))
+            _complain(refusal(error))
         print_nowhere()
         return NOBODY_READS if is_unread else FAILED
     return code
@@ -54,6 +54,11 @@ def _exit_code(words: list[str]) -> int:
         return BAD_ARGUMENTS
     except TesseraError as error:
         _complain(error)
+        return FAILED
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+        _complain(in_words(error))
         return FAILED
 
 

@@ -24,10 +24,13 @@ def main(argv: list[str]) -> int:
     )
     folder = parser.parse_args(argv).headless
     if folder is None and (reason := demo.why_no_window()) is None:
-        from napari_tessera.gui.demo import open_demo
-
-        open_demo()
-        return 0
+        try:
+            from napari_tessera.gui.demo import open_demo
+        except RuntimeError as error:  # napari compiles, too, and does not start where it cannot keep the code
+            reason = f"napari does not start: {error}; set NUMBA_CACHE_DIR to a folder that can be written to"
+        else:
+            open_demo()
+            return 0
     if folder is None:
         folder = demo.FOLDER
         say(f"No window can be opened ({reason}); writing files to {folder} instead.")

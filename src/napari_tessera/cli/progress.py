@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from napari_tessera.escaping import visible
 from napari_tessera.jobs import Progress
+from napari_tessera.telling import INFO, LOGGER, WARNING
 
 BAR = "{desc}: {percentage:3.0f}%|{bar:30}| {elapsed} {postfix}"
 
@@ -32,24 +33,23 @@ class Telling(logging.Handler):
     """Prints what Tessera tells of itself; that nothing is wrong and only takes its time, a terminal alone is told."""
 
     def __init__(self) -> None:
-        super().__init__(logging.INFO if sys.stderr is not None and sys.stderr.isatty() else logging.WARNING)
+        super().__init__(INFO if sys.stderr is not None and sys.stderr.isatty() else WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a line above the bar."""
         from tqdm import tqdm
 
-        tqdm.write(f"tessera: {record.getMessage()}", file=sys.stderr)
+        tqdm.write(visible(f"tessera: {record.getMessage()}"), file=sys.stderr)
 
 
 @contextmanager
 def telling() -> Iterator[None]:
     """Print what Tessera tells of itself meanwhile."""
-    logger, handler = logging.getLogger("napari_tessera"), Telling()
-    before = logger.level
-    logger.setLevel(handler.level)
-    logger.addHandler(handler)
+    handler, before = Telling(), LOGGER.level
+    LOGGER.setLevel(handler.level)
+    LOGGER.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(before)

@@ -19,8 +19,8 @@ def say(text: object = "", *, is_error: bool = False) -> None:
         print(visible(str(text)), file=stream)
 
 
-def in_words(error: OSError) -> str:
-    """Say what the system refuses, and of which file; without a file it is what is printed."""
+def refusal(error: OSError) -> str:
+    """Return what the system refuses, and of which file; without a file it is what is printed."""
     what = "What there is to say" if error.filename is None else str(error.filename)
     return f"{what} cannot be {'written' if error.filename is None else 'read or written'}: {error.strerror or error}."
 

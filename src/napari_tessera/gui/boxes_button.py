@@ -29,6 +29,7 @@ class BoxesButton(QPushButton):
         self._labels: Labels | None = None
         self.runner = Runner()
         self.runner.returned.connect(self._add)
+        self.runner.failed.connect(lambda _: self.setEnabled(True))
         self.clicked.connect(self.press)
         self.hide()
 

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
-from napari_tessera.errors import TesseraError
+from napari_tessera.gui.failing import shown_by
 from napari_tessera.gui.latest import Latest
 from napari_tessera.gui.layer_box import PREVIEW
 from napari_tessera.gui.layers import array_of, camera_of
@@ -81,14 +81,10 @@ class LivePreview:
         if image is None or self.viewer.dims.ndisplay != 2 or not self.is_on:
             self._take_away()
             return
-        try:
+        with shown_by(self._on_failed):
             sketch = self._sketch(image)
-        except TesseraError as error:
-            self._take_away()
-            self._say(error)
-            return
-        self._is_awaited = True
-        self.latest.ask((sketch, image), preview(sketch, self._memory))
+            self._is_awaited = True
+            self.latest.ask((sketch, image), preview(sketch, self._memory))
 
     def _sketch(self, image: Layer) -> Sketch:
         axes, values = self.widget.inputs.axes, self.widget.form.values
@@ -106,14 +102,17 @@ class LivePreview:
         sketch, image = about
         if not self._is_awaited or image not in self.viewer.layers:
             return
-        affine = view_to_world(image, sketch)
+        with shown_by(self._on_failed):
+            self._lay(image, labels, view_to_world(image, sketch))
+            self.widget.bar.say("")
+
+    def _lay(self, image: Layer, labels: np.ndarray, affine: np.ndarray) -> None:
         if self.layer is None or self.layer not in self.viewer.layers:
             self._add(image, labels, affine)
         else:
             if not np.array_equal(self.layer.affine.affine_matrix, affine):
                 self.layer.affine = affine
             self.layer.data = labels
-        self.widget.bar.say("")
 
     def _add(self, image: Layer, labels: np.ndarray, affine: np.ndarray) -> None:
         active = self.viewer.layers.selection.active
@@ -134,6 +133,10 @@ class LivePreview:
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer = None
+
+    def _on_failed(self, error: Exception) -> None:
+        self._take_away()
+        self._say(error)
 
     def _say(self, error: Exception) -> None:
         if self.is_on:

@@ -11,9 +11,9 @@ import napari.utils
 from napari.layers import Layer
 from qtpy.QtCore import QEvent, QTimer
 
-from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
 from napari_tessera.gui.asking import Question, answering, compiling, in_space, needs_network
+from napari_tessera.gui.failing import shown_by
 from napari_tessera.gui.layers import Placement, array_of
 from napari_tessera.gui.live_preview import LivePreview
 from napari_tessera.gui.new_layers import result_layer
@@ -91,20 +91,8 @@ class MethodWidget(Panel):
         """Start a run; while one is running, nothing happens."""
         if self.runner.is_running or self._activity is not None:
             return
-        try:
-            question = self.question(recipe)
-            job = self.job(question, self.inputs.placement())
-        except TesseraError as error:
-            self.bar.show_error(error)
-            return
-        self._notes = self.inputs.notes(question.parameters) if recipe is None else ()
-        self.bar.show_running(True)
-        self.bar.say("Starting …")
-        # napari lets other events through while it makes the bar; the end of a run must not be among them yet.
-        self._activity = napari.utils.cancelable_progress(total=100, desc=self.method.title)
-        self.runner.start(job)
-        # The window is drawn anew first: loading would hold it up.
-        QTimer.singleShot(WARM_UP_AFTER_PRESSING_MS, self._warm_up)
+        with shown_by(self._on_failed):
+            self._start(recipe)
 
     def cancel(self) -> None:
         """Stop the run; it ends within half a second."""
@@ -169,6 +157,18 @@ class MethodWidget(Panel):
             self.shut_down()
         return super().event(event)
 
+    def _start(self, recipe: Any) -> None:
+        question = self.question(recipe)
+        job = self.job(question, self.inputs.placement())
+        self._notes = self.inputs.notes(question.parameters) if recipe is None else ()
+        self.bar.show_running(True)
+        self.bar.say("Starting …")
+        # napari lets other events through while it makes the bar; the end of a run must not be among them yet.
+        self._activity = napari.utils.cancelable_progress(total=100, desc=self.method.title)
+        self.runner.start(job)
+        # The window is drawn anew first: loading would hold it up.
+        QTimer.singleShot(WARM_UP_AFTER_PRESSING_MS, self._warm_up)
+
     def _on_progress(self, step: Progress) -> None:
         activity = self._activity
         if activity is None or not self.runner.is_running:
@@ -188,7 +188,8 @@ class MethodWidget(Panel):
 
     def _on_returned(self, answer: Answer) -> None:
         self._on_ended()
-        self.show_answer(answer)
+        with shown_by(self.bar.show_error):
+            self.show_answer(answer)
 
     def _on_failed(self, error: BaseException) -> None:
         self._on_ended()
@@ -233,6 +234,7 @@ class MethodWidget(Panel):
         self.runner.returned.connect(self._on_returned)
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(self._on_cancelled)
+        self.boxes.runner.failed.connect(self.bar.show_error)
         self.form.on_change(self._save_timer.start)
         self.form.on_failure(self.bar.show_error)
         self.form.on_change(self.preview.update)

@@ -12,8 +12,9 @@ from napari.layers import Labels, Layer, Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_tessera.errors import InputError, TesseraError
+from napari_tessera.errors import InputError, in_words
 from napari_tessera.gui.clicks import OnceButton
+from napari_tessera.gui.failing import shown_by
 from napari_tessera.gui.layers import array_of, labels_of, place
 from napari_tessera.gui.paint_next_regions import go_to, regions_layer
 from napari_tessera.gui.wording import tooltip
@@ -115,12 +116,12 @@ class PaintNext(QWidget):
         if self.runner.is_running:
             self.runner.cancel()
             return
-        try:
-            self._asked = self._ask()
-            job = looking(self._asked)
-        except TesseraError as error:
-            self._say(str(error))
-            return
+        with shown_by(self._on_failed):
+            self._begin()
+
+    def _begin(self) -> None:
+        self._asked = self._ask()
+        job = looking(self._asked)
         self.find_button.setText(CANCEL)
         self.next_button.hide()
         self.progress_bar.setValue(0)
@@ -161,6 +162,10 @@ class PaintNext(QWidget):
             self.progress_bar.setValue(round(100 * step.fraction))
 
     def _on_found(self, regions: Sequence[Unsure]) -> None:
+        with shown_by(self._on_failed):
+            self._show(regions)
+
+    def _show(self, regions: Sequence[Unsure]) -> None:
         self.forget()
         self._on_ended(SURE)
         asked = self._asked
@@ -173,8 +178,7 @@ class PaintNext(QWidget):
         self.go_on()
 
     def _on_failed(self, error: BaseException) -> None:
-        kind = "" if isinstance(error, TesseraError) else f"This should not have happened ({type(error).__name__}). "
-        self._on_ended(f"{kind}{error}")
+        self._on_ended(in_words(error) or f"This should not have happened ({type(error).__name__}). {error}")
 
     def _on_ended(self, text: str) -> None:
         self.find_button.setText(FIND)

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from napari_tessera.errors import InputError, TesseraError
+from napari_tessera.errors import InputError
 from napari_tessera.gui import clipboard, code
+from napari_tessera.gui.failing import shown_by
 from napari_tessera.gui.layers import record_of
 from napari_tessera.io.strict_json import parse_json
 from napari_tessera.provenance import DEEPEST
@@ -75,7 +76,5 @@ class RecipeMenu:
         self.widget.bar.say(f"{what} copied to the clipboard.")
 
     def _try(self, action: Any) -> None:
-        try:
+        with shown_by(self.widget.bar.show_error):
             action()
-        except TesseraError as error:
-            self.widget.bar.show_error(error)

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_tessera.errors import TesseraError
+from napari_tessera.errors import in_words
 from napari_tessera.gui import clipboard
 from napari_tessera.jobs import Progress
 
@@ -97,8 +97,9 @@ class RunBar(QWidget):
 
     def show_error(self, error: BaseException) -> None:
         """Show an error: one that the user can put right in its own words, any other kindly and with its details."""
-        if isinstance(error, TesseraError):
-            self._show(str(error), ERROR_STYLE)
+        known = in_words(error)
+        if known is not None:
+            self._show(known, ERROR_STYLE)
             return
         details = "".join(traceback.format_exception(error))
         what = f"{type(error).__name__}: {error}"

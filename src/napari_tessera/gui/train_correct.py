@@ -10,9 +10,10 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from napari_tessera.errors import InputError, TesseraError
+from napari_tessera.errors import InputError
 from napari_tessera.gui.accepting import Accepting, Part, accept, clicked, in_outlines, in_view
 from napari_tessera.gui.annotation import Task
+from napari_tessera.gui.failing import shown_by
 from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.train_sight import LiveLayer, Shown
 from napari_tessera.gui.wording import tooltip
@@ -66,11 +67,9 @@ class Correcting(QObject):
         self.click(where == CLICKS)
         if where == CLICKS:
             return
-        try:
+        with shown_by(self.failed.emit):
             prediction, of = self._layers()
             self._accept(prediction, of, in_view(self.viewer, of.paint) if where == VIEW else self._outlined(of))
-        except TesseraError as error:
-            self.failed.emit(error)
 
     def click(self, is_on: bool) -> None:
         """Begin or end to take over what is clicked."""
@@ -84,11 +83,9 @@ class Correcting(QObject):
             self.live.layer.mode = "pan_zoom"
 
     def _on_click(self, viewer: ViewerModel, event: Any) -> None:
-        try:
+        with shown_by(self.failed.emit):
             prediction, of = self._layers()
             self._accept(prediction, of, clicked(self.viewer, prediction, of.paint, event.position, _task(of)))
-        except TesseraError as error:
-            self.failed.emit(error)
 
     def _accept(self, prediction: Labels, of: Shown, part: Part) -> None:
         self._painting = accept(prediction, of.paint, part, _task(of))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF, QTextOption
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 HEIGHT_PX = 92
@@ -83,10 +83,11 @@ class Chart(QWidget):
         metrics = QFontMetricsF(painter.font())
         painter.drawText(QPointF(LEFT_PX, TOP_PX - 5), self.title)
         painter.drawText(QPointF(frame.right() - metrics.horizontalAdvance(latest), TOP_PX - 5), latest)
-        beside = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        beside = QTextOption(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        beside.setWrapMode(QTextOption.WrapMode.NoWrap)
         for value, y in ((high, frame.top()), (low, frame.bottom())):
             at = y + (5 if value == high else -5)
-            painter.drawText(QRectF(0, at - 8, LEFT_PX - 5, 16), int(beside.value), f"{value:.2g}")
+            painter.drawText(QRectF(0, at - 8, LEFT_PX - 5, 16), f"{value:.2g}", beside)
         text.setAlpha(90)
         painter.setPen(text)
         painter.drawRect(frame)
@@ -99,8 +100,7 @@ class Chart(QWidget):
         painter.fillRect(rest, shade)
         shade.setAlpha(160)
         painter.setPen(shade)
-        flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-        painter.drawText(rest.adjusted(3, 0, -3, 0), int(flags), NO_MORE)
+        painter.drawText(rest.adjusted(3, 0, -3, 0), NO_MORE, QTextOption(Qt.AlignmentFlag.AlignCenter))
 
     def _place(self, point: Point, frame: QRectF, low: float, high: float) -> QPointF:
         step, value = point

@@ -11,11 +11,11 @@ from napari.layers import Labels
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_tessera.errors import TesseraError
 from napari_tessera.gui.annotation import annotation_facts
 from napari_tessera.gui.autosave import Saved, discard, left_over, restoring
 from napari_tessera.gui.autosave_copy import SAVED_IN
 from napari_tessera.gui.clicks import AskingButton
+from napari_tessera.gui.failing import shown_by
 from napari_tessera.gui.run_bar import NOTE_STYLE
 from napari_tessera.gui.train_outcome import wrapped
 from napari_tessera.gui.worker import Runner
@@ -64,10 +64,8 @@ class RescueBox(QWidget):
 
     def discard(self, saved: Saved) -> None:
         """Delete what was saved."""
-        try:
+        with shown_by(self.failed.emit):
             discard(saved)
-        except TesseraError as error:
-            self.failed.emit(error)
         self.refresh()
 
     def _line(self, saved: Saved) -> QWidget:
@@ -78,9 +76,10 @@ class RescueBox(QWidget):
         )
 
     def _on_restored(self, layer: Labels) -> None:
-        self._in_use.add(Path(annotation_facts(layer)[SAVED_IN]))  # this session paints on it now
-        self.viewer.add_layer(layer)
-        self.restored.emit(layer)
+        with shown_by(self.failed.emit):
+            self.viewer.add_layer(layer)
+            self._in_use.add(Path(annotation_facts(layer)[SAVED_IN]))  # this session paints on it now
+            self.restored.emit(layer)
         self.refresh()
 
 

@@ -13,10 +13,10 @@ import napari
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QTimer
 
-from napari_tessera.errors import TesseraError
 from napari_tessera.gui import settings
 from napari_tessera.gui.annotation import annotation_facts
 from napari_tessera.gui.autosave import Autosave
+from napari_tessera.gui.failing import shown_by
 from napari_tessera.gui.method_widget import WARM_UP_AFTER_MS
 from napari_tessera.gui.paint_next import PaintNext
 from napari_tessera.gui.train_after import AfterTraining
@@ -80,19 +80,16 @@ class TrainWidget(TrainPanel):
         """Begin a training; while one is under way, nothing happens."""
         if self.runner.is_running:
             return
-        try:
+        with shown_by(self.bar.show_error):
             lesson = Lesson(
                 self.pairs.given(),
                 path_for(self.name.value),
                 self.form.values | {"title": self.name.value.strip()},
                 self.classes.names,
             )
-        except TesseraError as error:
-            self.bar.show_error(error)
-            return
-        self._since_begun.watch([of.paint for of in self.shown()])
-        self._forget_the_last()
-        self._start(lesson)
+            self._since_begun.watch([of.paint for of in self.shown()])
+            self._forget_the_last()
+            self._start(lesson)
 
     def go_on(self) -> None:
         """Take up the training that was stopped or cancelled, with the paint that it had."""
@@ -164,11 +161,12 @@ class TrainWidget(TrainPanel):
         self.paint_next.forget()
         self._aside = PAINTED_SINCE if lesson.goes_on and self._since_begun.has_changed else ""
         self.live.take_away()
-        self.live.follow(self.shown())
-        self.show_training(True)
-        self.bar.say(f"Starting …{self._aside}")
-        self.warm_up.begin()
-        self.under_way.begin(lesson.out.stem, partial(self.job, lesson), lesson.goes_on)
+        with shown_by(self._on_failed):
+            self.live.follow(self.shown())
+            self.show_training(True)
+            self.bar.say(f"Starting …{self._aside}")
+            self.warm_up.begin()
+            self.under_way.begin(lesson.out.stem, partial(self.job, lesson), lesson.goes_on)
 
     def _on_progress(self, step: Progress) -> None:
         is_soon = time.monotonic() - self._shown_at < SECONDS_BETWEEN_SHOWS
@@ -190,6 +188,10 @@ class TrainWidget(TrainPanel):
 
     def _on_returned(self, learnt: Learnt) -> None:
         self._on_ended()
+        with shown_by(self.bar.show_error):
+            self._show_learnt(learnt)
+
+    def _show_learnt(self, learnt: Learnt) -> None:
         self._show_course()
         self.after.begin(replace(learnt, scores_before=self.course.before))
         record = learnt.trained.header["training"]

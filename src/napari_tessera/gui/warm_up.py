@@ -22,20 +22,21 @@ from napari_tessera.ending import is_ending, start_thread
 from napari_tessera.gui.worker import quick_switching
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.registry import Method
+from napari_tessera.telling import LOGGER, WARNING
 
 SECONDS_BETWEEN_LOOKS = 0.02
 STARTING = "Getting ready"
 
 
 class Telling(logging.Handler):
-    """Shows in the window what Tessera warns of while it gets ready."""
+    """Shows in the window what Tessera warns of on its way."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a sentence in napari's corner, from whichever thread it comes."""
         show_warning(record.getMessage())
 
 
-logging.getLogger("napari_tessera").addHandler(Telling(logging.WARNING))
+LOGGER.addHandler(Telling(WARNING))
 
 
 class WarmUp:

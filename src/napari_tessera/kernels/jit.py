@@ -7,19 +7,20 @@ Here, what cannot be kept is only compiled again.
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numba
 from numba.core.caching import FunctionCache, NullCache
 from numba.core.sigutils import normalize_signature
+
+from napari_tessera.telling import INFO, WARNING, say_once
 
 COMPILING = "Compiling, once after installing or updating and for each new kind of image; this may take a minute."
 IN_EVERY_RUN = (
@@ -62,7 +63,7 @@ def njit(function: Callable[..., Any] | None = None, *, signature: Any = None, *
     if function is None:
         return partial(njit, signature=signature, **options)
     kernel = numba.njit(nogil=True, **options)(function)
-    if numba.config.DISABLE_JIT:
+    if kernel is function:  # NUMBA_DISABLE_JIT is set
         return kernel
     kernel._cache = _cache_of(function)
     if signature is not None:
@@ -86,7 +87,7 @@ class Kept(FunctionCache):
         If no folder can be written to.
     """
 
-    def __init__(self, function: Callable[..., Any], said: str = COMPILING, level: int = logging.INFO) -> None:
+    def __init__(self, function: Callable[..., Any], said: str = COMPILING, level: int = INFO) -> None:
         super().__init__(function)
         self._said, self._level = said, level
 
@@ -111,7 +112,7 @@ class Kept(FunctionCache):
                 self.flush()
                 super().save_overload(sig, data)
             except OSError as error:
-                say_once(NOT_KEPT.format(error=error.strerror or error), logging.WARNING)
+                say_once(NOT_KEPT.format(error=error.strerror or error), WARNING)
 
 
 class Forgotten(NullCache):
@@ -119,13 +120,7 @@ class Forgotten(NullCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
         """Say that the function is compiled in every run."""
-        say_once(IN_EVERY_RUN, logging.WARNING)
-
-
-@cache
-def say_once(text: str, level: int) -> None:
-    """Say something to whoever runs this process, the first time only."""
-    logging.getLogger("napari_tessera").log(level, text)
+        say_once(IN_EVERY_RUN, WARNING)
 
 
 def private_folder() -> Path | None:
@@ -154,7 +149,7 @@ def _cache_of(function: Callable[..., Any]) -> Kept | Forgotten:
         return Forgotten()
     try:
         with _keeping_in(folder):
-            return Kept(function, FOR_A_WHILE.format(folder=folder), logging.WARNING)
+            return Kept(function, FOR_A_WHILE.format(folder=folder), WARNING)
     except (RuntimeError, OSError):
         return Forgotten()
 

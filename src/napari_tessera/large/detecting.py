@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_tessera.bands import in_background
-from napari_tessera.errors import OutOfMemory
+from napari_tessera.errors import lacks_memory
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.kernels.grid import Grid
-from napari_tessera.large.predict import MOST_READ_PX, reader_and_worker, waited_for
+from napari_tessera.large.predict import MOST_READ_PX, SMALLER_TILES, reader_and_worker, waited_for
 from napari_tessera.large.rescale import Read, read_window
 from napari_tessera.nn.joined_detections import Tile, join, join_marked
+from napari_tessera.telling import WARNING, say_once
 
 if TYPE_CHECKING:
     from napari_tessera.nn.detecting import Detector
@@ -76,11 +77,12 @@ def detect(
         try:
             found = yield from _detect_and_join(network, grid, read, side, lowest_score)
             break
-        except (OutOfMemory, MemoryError):
-            if side <= SMALLEST_TILE_PX:
+        except Exception as error:
+            if side <= SMALLEST_TILE_PX or not lacks_memory(error):
                 raise
         gc.collect()  # the error's traceback may hold what the tile had taken
-        side = max(SMALLEST_TILE_PX, side // 2)
+        wanted, side = side, max(SMALLEST_TILE_PX, side // 2)
+        say_once(SMALLER_TILES.format(wanted=wanted, side=side), WARNING)
     return found.scaled(*grid.scale).moved(*grid.origin)
 
 

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from napari_tessera.errors import OutOfMemory
+from napari_tessera.errors import lacks_memory
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.kernels.grid import Grid
 from napari_tessera.large.rescale import Read, read_window
 from napari_tessera.nn.windows import SMALLEST_SIDE_PX, Span, largest_side, spans
+from napari_tessera.telling import WARNING, say_once
 
 if TYPE_CHECKING:
     from napari_tessera.nn.forward import Network
@@ -29,6 +30,11 @@ BEAT_SECONDS = 0.05
 
 MOST_READ_PX = 8e6
 """Most pixels of the image to read for one window, where a large image is shrunk a lot."""
+
+SMALLER_TILES = (
+    "Memory did not suffice for tiles of {wanted} px, so they are {side} px wide: that takes longer, and labels may "
+    "differ a little where tiles meet. Close other programs, or choose a smaller `tile` from the start."
+)
 
 Scores = dict[str, np.ndarray]
 Window = tuple[Span, ...]
@@ -88,11 +94,12 @@ def predict(
         windows = list(itertools.product(*(spans(size, side, step, halo) for size in grid.size)))
         try:
             return (yield from _predict_windows(network, grid, read, windows, averaging))
-        except (OutOfMemory, MemoryError):
-            if side <= SMALLEST_SIDE_PX:
+        except Exception as error:
+            if side <= SMALLEST_SIDE_PX or not lacks_memory(error):
                 raise
         gc.collect()  # the error's traceback may hold what the window had taken
-        side = max(SMALLEST_SIDE_PX, side // 2)
+        wanted, side = side, max(SMALLEST_SIDE_PX, side // 2)
+        say_once(SMALLER_TILES.format(wanted=wanted, side=side), WARNING)
 
 
 def _predict_windows(network: Network, grid: Grid, read: Read, windows: list[Window], averaging: bool) -> Job[Scores]:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from napari_tessera import catalogue
 from napari_tessera.io.model_file import read_header
 from napari_tessera.nn import device as devices
 from napari_tessera.nn.contrast import contrasts
-from napari_tessera.nn.detection_cost import COARSEST_STRIDE_PX, overlap_px, pixels_at_once
+from napari_tessera.nn.detection_cost import COARSEST_STRIDE_PX, overlap_px, pixels_at_once, tile_bytes
 from napari_tessera.nn.detections import Detections
 from napari_tessera.nn.detector import MaskRCNN
 from napari_tessera.nn.folding import folded
-from napari_tessera.nn.forward import Network, in_plain_words, load_network
+from napari_tessera.nn.forward import Network, in_plain_words, load_network, tile_in_words
 from napari_tessera.nn.image_batch import scale_factor
 from napari_tessera.nn.weights import load_mask_rcnn
 
@@ -123,7 +124,8 @@ class Detector:
         RunError
             If torch fails otherwise.
         """
-        with in_plain_words(self.device.title), torch.inference_mode():
+        what = tile_in_words(image.shape[1:], tile_bytes(self.architecture, prod(image.shape[1:])))
+        with in_plain_words(self.device.title, what), torch.inference_mode():
             pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
             [found] = self._net.detect([pixels.to(self.device.kind)], lowest_score)
             found = found.to("cpu")

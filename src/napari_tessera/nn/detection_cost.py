@@ -73,7 +73,7 @@ def estimate(header: Mapping[str, Any], shape: Sequence[int], factor: float, dev
     per_plane = seen * operations_per_pixel(architecture, usual_px) / (EFFICIENCY * convolution_rate(kind))
     seconds = planes * (per_plane + SECONDS_PER_PLANE)
     masks = MASK_BYTES * prod(sides) * objects_per_pixel(usual_px) + PAINTING_BYTES * prod(shape[-2:])
-    tile = 0 if kind == "cuda" else BYTES_OF_HEADS + min(at_once, seen) * bytes_per_pixel(architecture)
+    tile = 0 if kind == "cuda" else tile_bytes(architecture, min(at_once, seen))
     return Estimate(seconds, int(masks + tile))
 
 
@@ -103,6 +103,11 @@ def bytes_per_pixel(architecture: Architecture) -> float:
     """Estimate the memory that the backbone needs while it runs, per pixel of its input."""
     first = 64 if architecture.backbone == "resnet50" else architecture.widths[0]
     return 4 * (architecture.channels + LIVE_FEATURES * first / 4 + 2 * ALL_LEVELS * architecture.width)
+
+
+def tile_bytes(architecture: Architecture, n_pixels: float) -> float:
+    """Estimate the memory that the network needs for a tile of so many pixels."""
+    return BYTES_OF_HEADS + n_pixels * bytes_per_pixel(architecture)
 
 
 def operations_per_pixel(architecture: Architecture, usual_px: float) -> float:

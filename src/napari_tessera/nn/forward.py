@@ -7,9 +7,10 @@ the device is faster at it; the heads always run in float32.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_tessera.errors import OutOfMemory, RunError
+from napari_tessera.errors import OutOfMemory, RunError, first_line, lacks_memory
 from napari_tessera.nn import device as devices
-from napari_tessera.nn.cost import WINDOWS_AT_ONCE, halo_px, pixels_at_once
+from napari_tessera.nn.cost import WINDOWS_AT_ONCE, bytes_per_pixel, halo_px, pixels_at_once
 from napari_tessera.nn.unet import Architecture, UNet, fold_normalisation
 from napari_tessera.nn.weights import load_unet
 
-SIGNS_OF_TOO_LITTLE_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "alloc_failed")
-"""What torch says, in small letters, when a graphics card or the computer has too little memory."""
+ON_THE_PROCESSOR = "the processor"
+"""How the title of the device begins that needs no advice to try it instead."""
 
 
 class Network:
@@ -110,7 +111,9 @@ class Network:
         RunError
             If torch fails otherwise.
         """
-        with in_plain_words(self.device.title), torch.inference_mode():
+        n_bytes = len(batch) * prod(batch.shape[2:]) * bytes_per_pixel(self.architecture, self.dtype)
+        what = tile_in_words(batch.shape[2:], n_bytes)
+        with in_plain_words(self.device.title, what), torch.inference_mode():
             images = torch.from_numpy(np.ascontiguousarray(batch, dtype=np.float32)).to(self.device.kind)
             images = images.to(self.dtype, memory_format=self._layout)
             features = self._net.features(images).float()
@@ -126,29 +129,54 @@ def finished(name: str, scores: Tensor) -> np.ndarray:
     return scores.contiguous().cpu().numpy()
 
 
+def tile_in_words(shape: Sequence[int], n_bytes: float) -> str:
+    """Name a tile by its size and by the memory that it takes.
+
+    Examples
+    --------
+    >>> tile_in_words((512, 256), 2.1e9)
+    'a tile of 512 × 256 pixels, which takes about 2,100 MB'
+    """
+    return f"a tile of {' × '.join(map(str, shape))} pixels, which takes about {max(1, round(n_bytes / 1e6)):,} MB"
+
+
 @contextmanager
-def in_plain_words(device: str, instead: str = "choose a smaller `tile`") -> Iterator[None]:
-    """Turn what torch raises into errors that say what to do: `device` in words, and what needs less memory."""
+def in_plain_words(
+    device: str, what: str = "the network", instead: str = "segment a part of the image"
+) -> Iterator[None]:
+    """Turn what torch raises into errors that say what to do.
+
+    Parameters
+    ----------
+    device : str
+        In words.
+    what : str
+        What memory is needed for.
+    instead : str
+        What takes less of it.
+
+    Raises
+    ------
+    OutOfMemory
+        If memory does not suffice.
+    RunError
+        If torch fails otherwise.
+    """
     try:
         yield
-    except MemoryError as error:
-        raise _too_little(device, instead) from error
-    except RuntimeError as error:
-        if any(sign in str(error).lower() for sign in SIGNS_OF_TOO_LITTLE_MEMORY):
+    except (MemoryError, RuntimeError) as error:
+        is_slow = device.startswith(ON_THE_PROCESSOR)
+        if lacks_memory(error):
             torch.cuda.empty_cache()  # does nothing without a card; with one, others need what torch held in reserve
-            raise _too_little(device, instead) from error
-        what = str(error).strip().split("\n")[0]
+            advice = f"or {instead}" if is_slow else f"{instead}, or choose `device` 'cpu'"
+            raise OutOfMemory(
+                f"There is too little memory on {device} for {what} ({first_line(error)}). Close other programs, "
+                f"{advice}."
+            ) from error
+        advice = "Please report it." if is_slow else "Try `device` 'cpu'; if it fails there too, please report it."
         raise RunError(
-            f"The network failed on {device} ({what}). Nothing was changed. Try `device` 'cpu'; if it fails there too, "
-            "please report it."
+            f"The network failed on {device} ({first_line(error)}). Nothing was changed. {advice}"
         ) from error
-
-
-def _too_little(device: str, instead: str) -> OutOfMemory:
-    return OutOfMemory(
-        f"There is too little memory on {device} for the network. Close other programs, {instead}, or choose `device` "
-        "'cpu'."
-    )
 
 
 def load_network(path: str | Path, device: str = "auto", is_exact: bool = False) -> Network:

@@ -15,12 +15,14 @@ import sys
 from pathlib import Path
 
 from napari_tessera.ending import start_thread
-from napari_tessera.errors import RunError
+from napari_tessera.errors import RunError, first_line, lacks_memory
 from napari_tessera.jobs import Job, Progress
 
 SECONDS_BETWEEN_LOOKS = 0.05
 LIBRARIES = ("torch_global_deps", "torch_cpu", "torch_cuda", "torch_python")
 """In the order in which torch wants them; each brings along what it needs itself."""
+_failures: list[Exception] = []
+"""Why torch was not imported: once begun, it cannot be imported a second time in one process."""
 
 
 def is_loaded() -> bool:
@@ -35,27 +37,40 @@ def load_torch() -> Job[None]:
     Raises
     ------
     RunError
-        If torch is damaged or does not suit this machine.
+        If torch is damaged or does not suit this machine, or if memory does not suffice.
     """
     if is_loaded():
         return
-    failures: list[Exception] = []
-    thread = start_thread(_load, "tessera torch", failures)
+    thread = start_thread(_load, "tessera torch")
     while thread.is_alive():
         yield Progress(0, 1, "Loading PyTorch")
         thread.join(SECONDS_BETWEEN_LOOKS)
-    if failures:
-        raise RunError(
-            f"PyTorch, which runs the networks, cannot be loaded ({failures[0]}). Install it anew: pip install torch."
-        ) from failures[0]
+    if _failures:
+        raise _in_plain_words(_failures[0]) from _failures[0]
 
 
-def _load(failures: list[Exception]) -> None:
+def _load() -> None:
+    if _failures:
+        return
     try:
         preload_libraries()
         importlib.import_module("torch")
     except Exception as error:
-        failures.append(error)
+        _failures.append(error)
+
+
+def _in_plain_words(error: Exception) -> RunError:
+    what = "PyTorch, which runs the networks, cannot be loaded"
+    if lacks_memory(error):
+        return RunError(
+            f"{what}: memory does not suffice ({first_line(error)}). Close other programs, and start this one anew."
+        )
+    if isinstance(error, ImportError | OSError):
+        return RunError(f"{what} ({first_line(error)}). Install it anew: pip install torch.")
+    return RunError(
+        f"{what} ({type(error).__name__}: {first_line(error)}). Start the program anew; if it fails again, "
+        "please report it."
+    )
 
 
 def preload_libraries() -> None:

@@ -154,7 +154,7 @@ def advance(
         if draw_of_all is not None and schedule.all_from is not None and state.step >= schedule.all_from:
             draw, state.best = draw_of_all, None
         device = describe(next(state.net.parameters()).device.type)
-        with in_plain_words(device.title, "choose a smaller `patch` or `batch`"):
+        with in_plain_words(device.title, instead="choose a smaller `patch` or `batch`"):
             return take_step(state, draw, loss_parts, schedule)
     save(state, checkpoint)
     return (yield from part_of(keep_best(state, validate), state.step, 0, schedule.steps))

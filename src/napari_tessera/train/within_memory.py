@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from napari_tessera.errors import OutOfMemory
+from napari_tessera.errors import lacks_memory
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.train.definite import step_px
 from napari_tessera.train.plan import Plan
@@ -33,9 +33,9 @@ def within_memory(attempt: Callable[[Plan], Job[Done]], plan: Plan) -> Job[Done]
     while True:
         try:
             return (yield from attempt(plan))
-        except (OutOfMemory, MemoryError):
+        except Exception as error:
             smaller = with_smaller_patches(plan)
-            if smaller.patch_px == plan.patch_px:
+            if smaller.patch_px == plan.patch_px or not lacks_memory(error):
                 raise
         gc.collect()  # the error's traceback may hold what the step had taken
         said = on_smaller_patches(smaller, plan)
