@@ -11,6 +11,8 @@ import reprlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from napari_tessera.escaping import visible
+
 LONGEST_SHOWN = 80
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST_SHOWN
@@ -41,8 +43,31 @@ TOO_LITTLE_MEMORY = re.compile(
 """What torch, its libraries, NumPy and Python say when memory does not suffice, in whatever kind of error."""
 
 
+LONGEST_SENTENCE = 2000
+ADDRESS = re.compile(r" object at 0x[0-9a-fA-F]+")
+
+
+def printable(text: str) -> str:
+    r"""Return a text in one line that any terminal can show: errors quote what a stranger's file says of itself.
+
+    Objects stand without their address in memory; of a very long text the middle is left out.
+
+    Examples
+    --------
+    >>> printable("no class \x1b[31mred")
+    'no class \\x1b[31mred'
+    """
+    text = ADDRESS.sub("", text)
+    if len(text) > LONGEST_SENTENCE:
+        text = f"{text[: LONGEST_SENTENCE // 2]} … {text[-LONGEST_SENTENCE // 2 :]}"
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 class TesseraError(Exception):
     """Something the user can put right; the message says how."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ParameterError(TesseraError, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -118,7 +119,7 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool, kind: Kind = "
     if not (len(images) > 1 or is_folder):
         check_is_one_image(images[0])
         return [(images[0], _writable(output.path, kind))]
-    if output.path.name.lower().endswith(FORMATS) and not output.path.is_dir():
+    if output.path.name.lower().endswith(FORMATS) and not os.path.isdir(output.path):
         raise ParameterError(f"There are {len(images)} images, so -o must be a folder, not {output.path}.", "out")
     names = [stem(image) for image in images]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -139,9 +140,9 @@ def check_is_one_image(path: Path) -> None:
     ------
     FileError
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         check_exists(path, may_be_folder=is_zarr(path))
-    elif PATTERN_SIGNS & set(str(path)) and not path.exists():
+    elif PATTERN_SIGNS & set(str(path)) and not os.path.exists(path):
         found = len(glob.glob(str(path)))
         if not found:
             raise FileError(f"There is no file {path}, and no file fits it as a pattern.")
@@ -162,7 +163,7 @@ def _writable(path: Path, kind: Kind) -> Path:
 
 def is_folder(text: str) -> bool:
     """Say whether -o names a folder."""
-    return text.endswith(("/", "\\")) or (Path(text).is_dir() and not Path(text).name.lower().endswith(".zarr"))
+    return text.endswith(("/", "\\")) or (os.path.isdir(text) and not Path(text).name.lower().endswith(".zarr"))
 
 
 def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
@@ -247,7 +248,7 @@ def matching_file(path: Path, image: Path) -> Path:
     FileError
         If the folder holds none, or several.
     """
-    if not path.is_dir() or is_zarr(path):
+    if not os.path.isdir(path) or is_zarr(path):
         return path
     found = [entry for entry in sorted(path.iterdir()) if stem(entry) == stem(image) and entry.suffix != ".json"]
     if len(found) != 1:

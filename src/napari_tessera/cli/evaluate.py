@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,7 @@ def match_names(
 
 
 def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not is_zarr(path)
+    return os.path.isdir(path) and not is_zarr(path)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ def readers(path: Path, label_files: Callable[[Path], Mapping[str, Path]]) -> di
     if path.suffix.lower() == ".json":
         coco = read_coco_panoptic(path)
         return {name: partial(coco.__getitem__, number) for number, name in enumerate(coco.names)}
-    if path.is_dir() and not is_zarr(path):
+    if os.path.isdir(path) and not is_zarr(path):
         found = label_files(path)
         return {name: partial(read_segments, file) for name, file in found.items() if not name.endswith(CLASSES)}
     check_exists(path, may_be_folder=True)
@@ -76,9 +77,9 @@ def read_segments(path: Path) -> Segments:
     table = path.with_name(f"{stem(path)}.csv")
     classes = _classes_of(path)
     try:
-        if table.is_file() and "kind" in (columns := read_table(table)):
+        if os.path.isfile(table) and "kind" in (columns := read_table(table)):
             return Segments.of_table(labels, columns, str(path))
-        if classes.exists():
+        if os.path.exists(classes):
             return _of_classes(labels, classes, str(path))
     except InputError as error:
         raise FileError(str(error)) from error
@@ -118,7 +119,7 @@ def _of_classes(objects: np.ndarray, path: Path, name: str) -> Segments:
     from napari_tessera.class_segments import segments_of_classes
 
     table = path.with_name(f"{stem(path)}.csv")
-    columns = read_table(table) if table.is_file() else {}
+    columns = read_table(table) if os.path.isfile(table) else {}
     is_named = "label" in columns and "class" in columns
     names = dict(zip(columns["label"].tolist(), columns["class"].tolist(), strict=True)) if is_named else {}
     return segments_of_classes(objects, load(read_labels(path)).data, names, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -105,7 +106,7 @@ def entry_of(path: Path, *, is_shipped: bool) -> ModelEntry:
         header, reason = read_header(path), None
     except ModelError as error:
         header, reason = {}, str(error)
-    n_bytes = path.stat().st_size if path.is_file() else 0
+    n_bytes = path.stat().st_size if os.path.isfile(path) else 0
     return ModelEntry(path.stem, path, is_shipped, n_bytes, header, reason)
 
 

@@ -14,6 +14,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from napari_tessera.errors import FileError
+from napari_tessera.io.blosc_chunks import refuse_damaged_chunks
 from napari_tessera.io.open_files import check_fits, check_regular, named_file
 from napari_tessera.io.picture import Reading, sized
 from napari_tessera.io.units import unit_name
@@ -26,6 +27,8 @@ LARGEST_ENCODED = 8
 """Times a chunk's pixels; a filter may store them as longer numbers."""
 _LETTERS = {"time": "T", "channel": "C"}
 _OLD_AXES = "TCZYX"
+
+refuse_damaged_chunks()
 
 
 def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:

@@ -169,6 +169,8 @@ def read_blocks(saved: Saved) -> Iterator[tuple[Window, np.ndarray | None]]:
 
 def _block(path: Path, window: Window, dtype: np.dtype) -> np.ndarray | None:
     sides = tuple(part.stop - part.start for part in window)
+    if not path.is_file():  # opening a pipe or a device may never end
+        return None
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(MEMBER).file_size > prod(sides) * dtype.itemsize + LONGEST_HEADER_BYTES:

@@ -49,7 +49,7 @@ def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path]
     for path in paths:
         if os.path.lexists(path) and not overwrite:
             raise FileError(f"{path} exists already. Choose another name, or allow it to be replaced (--overwrite).")
-        if path.is_dir() and not is_zarr(path):
+        if os.path.isdir(path) and not is_zarr(path):
             raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
 
 

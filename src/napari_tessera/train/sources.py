@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,7 +159,11 @@ def files_by_name(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(check_exists(folder, may_be_folder=True).iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() in OTHER_FILES or (path.is_dir() and not is_zarr(path)):
+        if (
+            path.name.startswith(".")
+            or path.suffix.lower() in OTHER_FILES
+            or (os.path.isdir(path) and not is_zarr(path))
+        ):
             continue
         if stem(path) in found:
             raise FileError(f"{folder} holds both {found[stem(path)].name} and {path.name}. Keep one of them.")
@@ -183,4 +188,4 @@ def _hash(name: str) -> str:
 
 
 def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not is_zarr(path)
+    return os.path.isdir(path) and not is_zarr(path)
