@@ -6,9 +6,10 @@ import re
 from html import escape
 
 UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
 )
-"""What moves the cursor, turns the direction of the text, or is half of a character."""
+"""What moves the cursor, turns the direction of the text, cannot be seen, or is half of a character."""
 FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")
 """What a spreadsheet takes for the start of a formula, or a text that was told apart from one by us."""
 

@@ -132,7 +132,8 @@ def unkind(text: str) -> str:
 def _unprintable(text: str) -> str:
     if said := NEVER_PRINTED.search(text):
         return f"it says {said[0]!r}"
-    is_clean = not any(unicodedata.category(each) in ("Cc", "Cf", "Cs") for each in text)
+    joins = "\u200c\u200d"  # which letters of Persian and of Indian languages, and emoji, are written with
+    is_clean = not any(unicodedata.category(each) in ("Cc", "Cf", "Cs") and each not in joins for each in text)
     return "" if is_clean else "it holds control characters"
 
 
