@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 LARGEST_TEXTURE_PX = 16384
 COMPILING_MS = 240_000
 """As long as Tessera itself waits for the process that compiles, and a minute to load what it left."""
+
+settings.register_profile("unhurried", settings.default, deadline=None)  # a first call may compile for seconds
+settings.load_profile("unhurried")
 
 if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")

@@ -86,7 +86,8 @@ def test_any_number_of_workers_gives_the_same_labels():
 
 
 def test_a_dask_scheduler_gives_the_same_labels(tmp_path):
-    distributed = pytest.importorskip("distributed")
+    import distributed
+
     image = noise((40, 50))
     whole = in_one_piece(image, output="objects").labels
     with distributed.LocalCluster(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
 from panoptic_scene import PREDICTION, TRUTH
+from PIL import Image
 
 from napari_tessera.cli import batch, main
 from napari_tessera.io import read_coco_panoptic, write_coco_panoptic
@@ -78,7 +78,7 @@ def test_segments_never_take_the_place_of_labels(folder, capsys):
 
 def test_segments_that_would_replace_an_image_are_refused_before_any_work(folder, capsys):
     (folder / "images").mkdir()
-    imageio.imwrite("images/a.png", np.zeros((3, 6), np.uint8))
+    Image.fromarray(np.zeros((3, 6), np.uint8)).save("images/a.png")
     command = ["panoptic", "images/a.png", "-o", "out.tif", "--coco", "images.json", "--overwrite", *LAYERS]
     assert main(command) == 1
     assert "a.png was read as input" in capsys.readouterr().err

@@ -108,7 +108,8 @@ def test_blocks_get_the_labels_of_the_whole(dtype, options):
 
 
 def test_inertia_is_no_worse_than_that_of_scikit_learn():
-    cluster = pytest.importorskip("sklearn.cluster")
+    from sklearn import cluster
+
     pixels = TISSUE.reshape(-1, 3).astype(np.float64)
     theirs = cluster.KMeans(5, random_state=0).fit(pixels).inertia_
     labels = tessera.kmeans(TISSUE, k=5, channel_axis=2)

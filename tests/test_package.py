@@ -15,7 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "napari_tessera"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 
 
 def _text_behind(link: Path) -> str:
@@ -67,13 +69,13 @@ def test_wheel_holds_nothing_but_the_package(wheel_names):
     }
 
 
-def _imported_packages() -> set[str]:
+def _imported_packages(files: list[Path]) -> set[str]:
     names: set[str] = set()
-    for path in PACKAGE.rglob("*.py"):
+    for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.split(".")[0])
     return names - set(sys.stdlib_module_names) - {"napari_tessera"}
 
@@ -82,22 +84,40 @@ def _plain(name: str) -> str:
     return re.split(r"[^\w.-]", name.lower().replace("_", "-"))[0]
 
 
+def _distributions(imported: set[str]) -> dict[str, set[str]]:
+    """Which distributions bring each imported package; a package that is not installed stands for itself."""
+    installed = packages_distributions()
+    return {name: {_plain(known) for known in installed.get(name, [name])} for name in imported}
+
+
+BY_THE_PACKAGE = _distributions(_imported_packages(list(PACKAGE.rglob("*.py"))))
+
+
+def _imported_by_the_tests() -> dict[str, set[str]]:
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if "benchmarks" not in path.parts]
+    own = {name for folder in ("tests", "docs") for path in (ROOT / folder).rglob("*.py") for name in path.parts}
+    return _distributions(_imported_packages(tests) - {Path(name).stem for name in own})
+
+
 def test_every_imported_package_is_a_declared_dependency():
-    optional = PROJECT["optional-dependencies"]["distributed"]
-    declared = {_plain(requirement) for requirement in PROJECT["dependencies"] + optional}
-    distributions = packages_distributions()
-    undeclared = {
-        name
-        for name in _imported_packages()
-        if not declared & {_plain(known) for known in distributions.get(name, [name])}
-    }
-    assert undeclared == set()
+    declared = {_plain(requirement) for requirement in PROJECT["dependencies"] + EXTRAS["distributed"]}
+    assert {name for name, known in BY_THE_PACKAGE.items() if not known & declared} == set()
 
 
 def test_every_dependency_is_imported_somewhere():
-    distributions = packages_distributions()
-    used = {_plain(known) for name in _imported_packages() for known in distributions.get(name, [])}
-    assert {_plain(requirement) for requirement in PROJECT["dependencies"]} - used == set()
+    declared = {_plain(requirement) for requirement in PROJECT["dependencies"]}
+    assert declared - set().union(*BY_THE_PACKAGE.values()) == set()
+
+
+def test_every_package_that_the_tests_import_comes_with_their_extra():
+    declared = {_plain(requirement) for requirement in PROJECT["dependencies"] + EXTRAS["test"]}
+    assert {name for name, known in _imported_by_the_tests().items() if not known & declared} == set()
+
+
+def test_every_package_of_the_tests_is_imported_by_them_or_run():
+    declared = {_plain(requirement) for requirement in EXTRAS["test"]}
+    run = {"hatchling", "pytest-qt"}
+    assert declared - set().union(*_imported_by_the_tests().values()) == run
 
 
 def test_plugin_forces_no_qt_binding():
@@ -106,11 +126,23 @@ def test_plugin_forces_no_qt_binding():
 
 
 def test_no_dependency_has_an_upper_limit():
-    extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
+    extras = [line for lines in EXTRAS.values() for line in lines]
     assert [line for line in PROJECT["dependencies"] + extras if "<" in line or "==" in line] == []
 
 
+def _pinned(constraints: str) -> dict[str, str]:
+    lines = (ROOT / ".ci" / constraints).read_text(encoding="utf-8").splitlines()
+    return {_plain(name): version for name, found, version in (line.partition("==") for line in lines) if found}
+
+
 def test_tested_versions_are_pinned_for_every_dependency():
-    pinned = {_plain(line) for line in (ROOT / ".ci" / "constraints.txt").read_text().splitlines() if "==" in line}
-    extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
+    pinned = _pinned("constraints.txt").keys()
+    extras = [line for lines in EXTRAS.values() for line in lines]
     assert {_plain(line) for line in PROJECT["dependencies"] + extras} - {"napari-tessera"} <= pinned
+
+
+def test_lowest_versions_that_are_tested_are_the_lowest_that_are_allowed():
+    lines = PYPROJECT["build-system"]["requires"] + PROJECT["dependencies"] + EXTRAS["app"] + EXTRAS["test"]
+    allowed = {(_plain(line), line.split(">=")[1]) for line in lines}
+    tested = {name: re.sub(r"(\.0)+$", "", version) for name, version in _pinned("lowest.txt").items()}
+    assert {(name, re.sub(r"(\.0)+$", "", version)) for name, version in allowed} - tested.items() == set()

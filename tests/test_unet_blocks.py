@@ -225,7 +225,8 @@ def test_percentiles_of_a_constant_image():
 
 
 def test_a_dask_scheduler_gives_the_same_labels(bright, nuclei, tmp_path):
-    distributed = pytest.importorskip("distributed")
+    import distributed
+
     here = tessera.segment("unet", nuclei, model=bright, blocks=100).labels
     cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
     with cluster:
