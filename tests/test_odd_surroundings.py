@@ -100,7 +100,8 @@ LONG = "a" * 300 + ".npy"
 )
 def test_a_name_that_is_too_long_is_called_so(image, capsys, words):
     assert main(words) == 1
-    assert "too long" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "too long" in said or "longer than this system allows" in said
 
 
 @POSIX
@@ -141,7 +142,7 @@ def test_a_folder_that_may_not_be_entered_gets_a_sentence(image, capfd, words):
     capfd.readouterr()
     assert code_of_nobody(words) == 1
     said = capfd.readouterr().err
-    assert "Permission denied" in said
+    assert "ermission" in said
     assert "Traceback" not in said
 
 
