@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -138,6 +139,44 @@ def test_what_another_program_wrote_since_a_kill_is_kept(tmp_path):
 def test_a_file_that_is_missing_after_a_kill_is_put_back_when_it_is_read(tmp_path):
     killed_between_moves(tmp_path)
     assert check_exists(tmp_path / "two").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["../precious", "/{folder}/precious", "link/precious"])
+def test_a_note_of_moves_that_leads_out_of_its_folder_moves_nothing(tmp_path, name):
+    (tmp_path / "precious").write_text("mine")
+    folder = tmp_path / "of_a_stranger"
+    work = folder / ".tessera" / "0a1b2c3d"
+    (work / "new").mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path)
+    note = {"moves": {name.format(folder=tmp_path): None}, "folders": []}
+    (work / "moves.json").write_text(json.dumps(note))
+    write_whole(folder / "one", b"1")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b"[" * 100_000, b'{"moves": 3}'])
+def test_a_damaged_note_of_moves_keeps_no_run_from_writing(tmp_path, note):
+    work = tmp_path / ".tessera" / "0a1b2c3d"
+    work.mkdir(parents=True)
+    (work / "moves.json").write_bytes(note)
+    write_whole(tmp_path / "one", b"1")
+    assert (tmp_path / "one").read_bytes() == b"1"
+
+
+def test_what_lies_in_a_hidden_folder_of_the_same_name_is_not_ours_to_delete(tmp_path):
+    (tmp_path / ".tessera" / "notes").mkdir(parents=True)
+    (tmp_path / ".tessera" / "notes" / "diary.txt").write_text("mine")
+    write_whole(tmp_path / "one", b"1")
+    assert (tmp_path / ".tessera" / "notes" / "diary.txt").read_text() == "mine"
+
+
+def test_a_hidden_folder_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "elsewhere" / "0a1b2c3d").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / ".tessera").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileError, match="is a link"):
+        write_whole(tmp_path / "here" / "one", b"1")
+    assert (tmp_path / "elsewhere" / "0a1b2c3d").is_dir()
 
 
 def test_what_a_run_at_work_has_written_so_far_is_left_alone(tmp_path):

@@ -18,6 +18,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,9 +27,12 @@ from typing import Any
 
 from napari_tessera.errors import FileError
 from napari_tessera.io.lock import is_locked, locked
-from napari_tessera.io.open_files import is_zarr
+from napari_tessera.io.open_files import is_zarr, named_file
+from napari_tessera.io.strict_json import read_json
 
 HIDDEN, LOCK, NEW, OLD, MOVES = ".tessera", "lock", "new", "old", "moves.json"
+WORK = re.compile("[0-9a-f]{8}")
+"""Name of a working folder; whatever else lies in the hidden folder is not ours."""
 LONGEST_WAIT_SECONDS = 60
 """For other writers in the same folder; each moves its files in milliseconds."""
 CLAIM_SECONDS = 1.0
@@ -274,6 +278,8 @@ def _explain_open_file(folder: Path) -> Iterator[None]:
 def _alone_in(hidden: Path) -> Iterator[None]:
     """Hold the lock of the hidden folder, which is made if it is missing and removed if it is empty at the end."""
     refusal = f"Another run has been moving files in {hidden.parent} for a long time. Wait until it has ended."
+    if hidden.is_symlink():
+        raise FileError(f"{hidden} is a link, but files that are being written lie in it. Remove it.")
     hidden.mkdir(parents=True, exist_ok=True)
     try:
         with locked(hidden / LOCK, refusal, wait_seconds=LONGEST_WAIT_SECONDS, makes_folder=True):
@@ -284,7 +290,7 @@ def _alone_in(hidden: Path) -> Iterator[None]:
 
 def _clear_up(hidden: Path) -> None:
     """Undo the moves of writers that are dead, and delete what they left."""
-    left = {entry.stem for entry in hidden.iterdir()} - {LOCK}
+    left = {entry.stem for entry in hidden.iterdir() if WORK.fullmatch(entry.stem)}
     if left and not is_locked(hidden / LOCK):
         return  # On a network drive without locks, the dead cannot be told from the living.
     for name in left:
@@ -312,7 +318,7 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 
 def _remove_unless_moving(work: Path) -> None:
     """Delete a working folder, unless it holds what was moved away and could not be put back."""
-    if not (work / MOVES).exists():
+    if not os.path.lexists(work / MOVES):
         shutil.rmtree(work, ignore_errors=True)
 
 
@@ -354,8 +360,9 @@ def _move_to_free_name(part: Path, path: Path) -> None:
 def _undo(work: Path) -> None:
     """Put back what was there before moves that did not come to their end, if there are any."""
     try:
-        if (work / MOVES).exists():
-            _move_back(work)
+        note = _noted_moves(work)
+        if note is not None:
+            _move_back(work, note)
     except OSError as error:
         raise FileError(
             f"{work.parent.parent} could not be put back as it was: {error}. What was there is kept in {work / OLD}; "
@@ -363,9 +370,24 @@ def _undo(work: Path) -> None:
         ) from error
 
 
-def _move_back(work: Path) -> None:
+def _noted_moves(work: Path) -> dict[str, Any] | None:
+    """Read which files were being moved; None if there is no such note, or one that leads out of the folder.
+
+    Whoever made a folder chooses what its notes say, but not which other files are moved and deleted.
+    """
+    if not os.path.lexists(work / MOVES):
+        return None
+    try:
+        note = read_json(work / MOVES)
+        for name in (*note["moves"], *note["folders"]):
+            named_file(work.parent.parent, name)
+    except (FileError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return dict(note)
+
+
+def _move_back(work: Path, note: dict[str, Any]) -> None:
     folder = work.parent.parent
-    note = json.loads((work / MOVES).read_bytes())
     for name, mark in note["moves"].items():
         path, new, old = folder / name, work / NEW / name, work / OLD / name
         if os.path.lexists(path) and _is_moved(path, new, mark):
