@@ -19,6 +19,7 @@ from napari_tessera.cli import options
 from napari_tessera.cli.image_options import axis_letters
 from napari_tessera.cli.terminal import say
 from napari_tessera.errors import ParameterError
+from napari_tessera.escaping import visible
 from napari_tessera.jobs import Progress, drive
 from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.scored import scored_in_words
@@ -164,7 +165,7 @@ def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
     from tqdm import tqdm
 
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    with tqdm(total=1.0, bar_format=BAR, disable=is_quiet or not is_terminal, leave=False, is_error=True) as bar:
+    with tqdm(total=1.0, bar_format=BAR, disable=is_quiet or not is_terminal, leave=False, file=sys.stderr) as bar:
         clock = Clock()
 
         def show(progress: Progress) -> None:
@@ -172,7 +173,7 @@ def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
             bar.set_postfix_str(f"{progress.text}{left}", refresh=False)
             bar.update(progress.fraction - bar.n)
             for warning in [] if is_quiet else warnings_in(progress):
-                tqdm.write(f"Warning: {warning}", is_error=True)
+                tqdm.write(visible(f"Warning: {warning}"), file=sys.stderr)
             if not is_quiet and (line := as_line(progress, is_terminal)):
                 tqdm.write(f"{line}{left}", file=sys.stdout)
                 sys.stdout.flush()
