@@ -31,8 +31,8 @@ from napari_tessera.io.open_files import is_zarr, named_file
 from napari_tessera.io.strict_json import read_json
 
 HIDDEN, LOCK, NEW, OLD, MOVES = ".tessera", "lock", "new", "old", "moves.json"
-WORK = re.compile("[0-9a-f]{8}")
-"""Name of a working folder; whatever else lies in the hidden folder is not ours."""
+OURS = re.compile("([0-9a-f]{8}){1,2}")
+"""Name of a working folder, or of the claim of an output; whatever else lies in the hidden folder is not ours."""
 LONGEST_WAIT_SECONDS = 60
 """For other writers in the same folder; each moves its files in milliseconds."""
 CLAIM_SECONDS = 1.0
@@ -290,7 +290,7 @@ def _alone_in(hidden: Path) -> Iterator[None]:
 
 def _clear_up(hidden: Path) -> None:
     """Undo the moves of writers that are dead, and delete what they left."""
-    left = {entry.stem for entry in hidden.iterdir() if WORK.fullmatch(entry.stem)}
+    left = {entry.stem for entry in hidden.iterdir() if OURS.fullmatch(entry.stem)}
     if left and not is_locked(hidden / LOCK):
         return  # On a network drive without locks, the dead cannot be told from the living.
     for name in left:
