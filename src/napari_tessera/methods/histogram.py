@@ -266,7 +266,8 @@ def step_scale(image: np.ndarray) -> Job[Scale]:
     if len(few) > 1 and equal_steps(few) is None:
         return scale_of(*(yield from value_range(image)))
     grid = (yield from measure(image)).value_grid
-    return Scale(grid.low, grid.step, True) if grid.size > 1 and grid.is_exact else scale_of(grid.low, grid.high)
+    is_stepped = grid.size > 1 and grid.is_exact and np.isfinite(grid.step)  # one step may be all of float64's range
+    return Scale(grid.low, grid.step, True) if is_stepped else scale_of(grid.low, grid.high)
 
 
 def _measure_piece(image: np.ndarray, earlier: Measure | None, piece: Piece) -> Measure:
