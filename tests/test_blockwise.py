@@ -119,6 +119,17 @@ def test_output_is_never_a_folder_that_holds_something(full_folder):
     assert [path.name for path in full_folder.iterdir()] == ["notes.txt"]
 
 
+def test_output_inside_a_zarr_array_is_refused(tmp_path):
+    zarr.create_array(tmp_path / "image.zarr", data=np.eye(32))
+    with pytest.raises(FileError, match="inside a Zarr array"):
+        tessera.segment("threshold", np.eye(32), blocks=16, out=tmp_path / "image.zarr" / "labels")
+
+
+def test_output_with_a_zero_character_is_refused():
+    with pytest.raises(FileError, match="no path has the character"):
+        tessera.segment("threshold", np.eye(32), blocks=16, out="x\0y")
+
+
 def test_wrong_setting_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(ParameterError):
         in_one_piece(noise((8, 8)), blocks=4, out=tmp_path / "labels", smoothing=-1)

@@ -427,7 +427,11 @@ def test_recipe_moves_axes_as_the_method_does(folder, capsys):
 
 @pytest.mark.parametrize(
     ("axes", "out", "message"),
-    [("MYX", "out.tif", "TIFF knows no axis M"), ("ZYX", "out.png", "PNG holds one plane")],
+    [
+        ("MYX", "out.tif", "TIFF knows no axis M"),
+        ("QYX", "out.ome.zarr", "what the axes Q are"),
+        ("ZYX", "out.png", "PNG holds one plane"),
+    ],
 )
 def test_axes_that_a_format_lacks_are_refused_before_the_run(folder, capsys, monkeypatch, axes, out, message):
     np.save("volume.npy", np.zeros((3, 12, 16)))

@@ -121,6 +121,12 @@ def test_seeds_that_are_not_those_that_were_kept_are_refused(damage):
         tessera.run({**STEP, "method": "region_growing", "inputs": {"seeds": seeds}}, blobs())
 
 
+def test_seeds_of_null_are_asked_for():
+    seeds = packed(np.ones((20, 24), np.int32), zlib=None)
+    with pytest.raises(InputError, match="Give it as seeds=array"):
+        tessera.run({**STEP, "method": "region_growing", "inputs": {"seeds": seeds}}, blobs())
+
+
 JUNK = {
     "deep": "[" * 100_000,
     "nested": "[" * (DEEPEST + 1) + "]" * (DEEPEST + 1),

@@ -195,3 +195,25 @@ def test_a_file_that_was_read_is_not_written_over_whatever_its_name(tmp_path, na
     os.link(tmp_path / "image.tif", tmp_path / "other.tif")  # as a name in other letters, where case does not count
     with pytest.raises(FileError, match="was read as input"):
         check_free([tmp_path / name], overwrite=True, inputs=[tmp_path / "image.tif"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes")
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileError, match="a pipe or a device"):
+        check_free([tmp_path / "pipe"], overwrite=True)
+
+
+def test_a_link_is_not_replaced_by_a_file(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(FileError, match="is a link"):
+        check_free([tmp_path / "link"], overwrite=True)
+
+
+def test_one_file_is_written_to_where_a_link_leads(tmp_path):
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_whole(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_bytes() == b"new"

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 
 from napari_tessera.errors import FileError, InputError, short
+from napari_tessera.io.strict_json import read_json
 from napari_tessera.io.together import NEW, explain_full_disk, explain_refusal, move_together, working_folder
 from napari_tessera.registry import Method
 
@@ -122,6 +123,15 @@ def is_large(image: Any) -> bool:
     return int(np.prod([int(side) for side in image.shape], dtype=np.int64)) > LARGE_PX
 
 
+def _is_zarr_array(folder: Path) -> bool:
+    if not os.path.isfile(folder / "zarr.json"):
+        return os.path.isfile(folder / ".zarray")
+    try:
+        return bool(read_json(folder / "zarr.json")["node_type"] == "array")
+    except (FileError, ValueError, LookupError, TypeError):
+        return False
+
+
 def check_is_new(out: Path) -> None:
     """Refuse a folder for the labels that holds anything, and a file.
 
@@ -129,6 +139,10 @@ def check_is_new(out: Path) -> None:
     ------
     FileError
     """
+    if "\0" in str(out):
+        raise FileError(f"`out` is {str(out)!r}, but no path has the character \\0 in it. Choose another folder.")
+    if any(_is_zarr_array(folder) for folder in out.absolute().parents):
+        raise FileError(f"`out` is {out}, but that lies inside a Zarr array. Choose a folder outside of it.")
     if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
         raise FileError(f"`out` is {out}, but there is something already, which stays as it is. Choose a new folder.")
 

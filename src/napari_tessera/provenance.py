@@ -85,7 +85,7 @@ def embedded(record: Mapping[str, Any]) -> np.ndarray | None:
     FileError
         If it is not the array that was kept, or does not fit into memory.
     """
-    if "zlib" not in record:
+    if record.get("zlib") is None:
         return None
     try:
         dtype = np.dtype(record["dtype"]).newbyteorder("<")

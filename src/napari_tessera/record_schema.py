@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, model_va
 from napari_tessera.errors import InputError, short
 from napari_tessera.provenance import FORMAT, LARGEST_EMBEDDED_BYTES
 from napari_tessera.schema import LARGEST_INT, Count, Fields, Number, Scalar, Text, check_fields
+from napari_tessera.spatial import LONGEST_UNIT
 
 LONGEST_TEXT = 4 * (LARGEST_EMBEDDED_BYTES // 3 + 1)
 """Characters of an embedded array: base64 takes four for three bytes."""
@@ -109,7 +110,7 @@ class Record(Fields):
     parameters: dict[Text, Scalar]
     axes: Annotated[Text, Field(max_length=MOST_AXES), AfterValidator(_letters)]
     spacing: Annotated[list[Size], Field(max_length=MOST_AXES)] | None = None
-    unit: Text = "pixel"
+    unit: Annotated[Text, Field(max_length=LONGEST_UNIT)] = "pixel"
     inputs: dict[Text, InputRecord | None] | None = None
     region: RegionRecord | None = None
     blocks: BlocksRecord | None = None

@@ -11,6 +11,8 @@ import numpy as np
 Matrix = tuple[tuple[float, ...], ...]
 
 SPATIAL_AXES = "ZYX"
+LONGEST_UNIT = 80
+"""Characters."""
 PIXEL = "pixel"
 
 

@@ -15,7 +15,7 @@ from napari_tessera.cli import options, panoptic_scores
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.cli.segment_files import files_beside
 from napari_tessera.cli.terminal import say
-from napari_tessera.errors import FileError, InputError
+from napari_tessera.errors import FileError, InputError, printable
 from napari_tessera.io.open_files import is_zarr
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
 from napari_tessera.io.sidecar import with_records
@@ -224,6 +224,7 @@ def as_table(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool
 
 
 def _lined_up(rows: Sequence[Sequence[str]]) -> str:
+    rows = [[printable(cell) for cell in row] for row in rows]  # names of files may hold new lines
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(_line(row, widths).rstrip() for row in rows)
 

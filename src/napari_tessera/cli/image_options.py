@@ -12,9 +12,7 @@ import numpy as np
 from napari_tessera.errors import InputError, ParameterError, short
 from napari_tessera.escaping import visible
 from napari_tessera.layout import check_axes
-from napari_tessera.spatial import PIXEL, SPATIAL_AXES, Spatial
-
-LONGEST_UNIT = 80
+from napari_tessera.spatial import LONGEST_UNIT, PIXEL, SPATIAL_AXES, Spatial
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:

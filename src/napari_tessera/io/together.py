@@ -53,6 +53,10 @@ def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path]
     for path in paths:
         if os.path.lexists(path) and not overwrite:
             raise FileError(f"{path} exists already. Choose another name, or allow it to be replaced (--overwrite).")
+        if os.path.islink(path):
+            raise FileError(f"{path} is a link, which would be replaced by a file. Name the file that it leads to.")
+        if os.path.lexists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise FileError(f"{path} is no file but a pipe or a device, which cannot be replaced. Name a file.")
         if os.path.isdir(path) and not is_zarr(path):
             raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
 
@@ -143,6 +147,7 @@ def replace_whole(path: Path, content: bytes) -> None:
     FileError
         If the folder is missing or read-only, the disk is full, or the system refuses in another way.
     """
+    path = Path(os.path.realpath(path))  # a link stays, and leads to what is written
     with explain_refusal(path.parent):
         os.stat(path.parent)
     with written_together([path], overwrite=True) as (part,):

@@ -25,6 +25,8 @@ OUTSIDE_NAMES = re.compile(r"[^\w .-]")
 """What a class may be called, but a file may not everywhere."""
 TIFF_AXES = "TZCYXAEHPR"
 """Axes that are the same when a TIFF is read again."""
+UNSAID_AXES = "QIS"
+"""Axes that readers take for unknown ones, or for channels."""
 FORMATS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".png", ".npy")
 
 
@@ -135,6 +137,12 @@ def check_axes(path: Path, axes: str) -> None:
     if name.endswith(".png") and len(axes) > 2:
         raise FileError(
             f"{path}: PNG holds one plane, but the labels have the axes {axes}. Write .tif, .ome.zarr or .npy instead."
+        )
+    strange = [axis for axis in axes if axis in UNSAID_AXES]
+    if name.endswith(".zarr") and strange:
+        raise FileError(
+            f"{path}: an OME-Zarr would not say what the axes {', '.join(strange)} are when it is read again. Name them "
+            "by other letters with `axes`, or write .npy instead."
         )
     strange = [axis for axis in axes if axis not in TIFF_AXES]
     if name.endswith(TIFF_ENDINGS) and strange:
