@@ -141,8 +141,8 @@ def check_axes(path: Path, axes: str) -> None:
     strange = [axis for axis in axes if axis in UNSAID_AXES]
     if name.endswith(".zarr") and strange:
         raise FileError(
-            f"{path}: an OME-Zarr would not say what the axes {', '.join(strange)} are when it is read again. Name them "
-            "by other letters with `axes`, or write .npy instead."
+            f"{path}: an OME-Zarr would not say what the axes {', '.join(strange)} are when it is read again. Name "
+            "them by other letters with `axes`, or write .npy instead."
         )
     strange = [axis for axis in axes if axis not in TIFF_AXES]
     if name.endswith(TIFF_ENDINGS) and strange:
