@@ -12,7 +12,9 @@ from tiny_models import save_bright
 import napari_tessera as tessera
 from napari_tessera.door import check_image
 from napari_tessera.errors import InputError
+from napari_tessera.methods.equal_steps import equal_steps
 from napari_tessera.methods.threshold import ALL_BUT_MANUAL
+from napari_tessera.methods.threshold_rules import RULES, find_level
 from napari_tessera.nn.intensity import measure_levels, network_channels
 
 
@@ -88,11 +90,15 @@ SEEDS = np.array([[14, 14], [17, 27], [46, 20], [3, 60]])
 
 @cache
 def found(method, blocks, settings):
-    return tessera.segment(method, cells(), blocks=blocks, **dict(settings)).labels
+    return labels_of(method, cells(), blocks=blocks, **dict(settings))
+
+
+def labels_of(method, image, **settings):
+    return tessera.segment(method, image, measure=False, **settings).labels
 
 
 def assert_same(method, change, blocks, settings):
-    labels = tessera.segment(method, change(cells()), blocks=blocks, **settings).labels
+    labels = labels_of(method, change(cells()), blocks=blocks, **settings)
     expected = found(method, blocks, tuple(settings.items()))
     np.testing.assert_array_equal(labels, expected)
     assert labels.max() > 0
@@ -121,16 +127,16 @@ def test_regions_of_a_scaled_image_are_the_same(rule, change):
 @whole_and_blocks
 def test_colours_of_a_scaled_image_are_in_the_same_classes(change, blocks):
     options = {"axes": "YXC", "blocks": blocks}
-    labels = tessera.segment("kmeans", change(colours()), **options).labels
-    np.testing.assert_array_equal(labels, tessera.segment("kmeans", colours(), **options).labels)
+    labels = labels_of("kmeans", change(colours()), **options)
+    np.testing.assert_array_equal(labels, labels_of("kmeans", colours(), **options))
 
 
 @few_cases
 @whole_and_blocks
 def test_a_network_gives_a_scaled_image_the_same_labels(change, blocks, bright):
     settings = {"model": bright, "diameter": 14.0}
-    labels = tessera.segment("unet", change(cells()), blocks=blocks, **settings).labels
-    expected = tessera.segment("unet", cells(), blocks=blocks, **settings).labels
+    labels = labels_of("unet", change(cells()), blocks=blocks, **settings)
+    expected = labels_of("unet", cells(), blocks=blocks, **settings)
     np.testing.assert_array_equal(labels > 0, expected > 0)
 
 
@@ -152,8 +158,8 @@ def test_networks_are_given_the_same_channels(change):
 @few_cases
 def test_things_and_stuff_of_a_scaled_image_are_the_same(change):
     settings = {"things_from": "watershed", "stuff_from": "threshold"}
-    labels = tessera.segment("panoptic", change(cells()), **settings).labels
-    np.testing.assert_array_equal(labels, tessera.segment("panoptic", cells(), **settings).labels)
+    labels = labels_of("panoptic", change(cells()), **settings)
+    np.testing.assert_array_equal(labels, labels_of("panoptic", cells(), **settings))
 
 
 @pytest.mark.parametrize("rule", [rule for rule in ALL_BUT_MANUAL if rule != "minimum"])
@@ -161,9 +167,9 @@ def test_things_and_stuff_of_a_scaled_image_are_the_same(change):
 def test_yes_and_no_has_the_labels_of_0_and_1(rule, blocks):
     is_bright = cells() > 40
     options = {"rule": rule, "radius": 6, "blocks": blocks}
-    expected = tessera.segment("threshold", is_bright.astype(np.uint8), **options).labels
+    expected = labels_of("threshold", is_bright.astype(np.uint8), **options)
     for image in (is_bright, is_bright * 0.7 + (0 if rule in COUNTS_FROM_BLACK else 1e6)):
-        np.testing.assert_array_equal(tessera.segment("threshold", image, **options).labels, expected)
+        np.testing.assert_array_equal(labels_of("threshold", image, **options), expected)
 
 
 @pytest.mark.parametrize("factor", [1 / 255, 3.0, 1e-310, 1e300])
@@ -182,6 +188,57 @@ def test_a_tenth_and_one_are_classes_of_their_own():
 def test_channels_of_huge_whole_numbers_are_not_combined(method, change):
     with pytest.raises(InputError, match=r"Subtract the lowest value first"):
         tessera.segment(method, change(colours()), axes="YXC")
+
+
+@cache
+def many_levels():
+    """A bright and a dark class of 825 equal steps, some of them empty, as a 16-bit camera gives them."""
+    rng = np.random.default_rng(0)
+    image = np.where(rng.random((64, 64)) < 0.7, rng.normal(300, 60, (64, 64)), rng.normal(700, 60, (64, 64)))
+    image = np.clip(image, 93, 918).astype(np.uint16)
+    image[0, :2] = 93, 918
+    return image
+
+
+@cache
+def on_no_steps():
+    """Values between which the 256 bins of the range begin, and a few others."""
+    rng = np.random.default_rng(0)
+    image = np.where(rng.random((96, 96)) < 0.7, rng.normal(250, 60, (96, 96)), rng.normal(700, 80, (96, 96)))
+    image = np.clip(image.round(), 0, 1024)
+    image[0, :4] = 0, 1024, 100 * np.pi, 50 * np.e
+    return image
+
+
+UNITS = [(1 / 255, 0), (1 / 65535, 0), (1 / 3, 0), (0.1, 0.3), (np.pi, 1000), (0.01, 100), (0.7, 1e6)]
+each_unit = pytest.mark.parametrize(("unit", "offset"), UNITS)
+
+
+@each_unit
+def test_equal_steps_are_as_many_in_any_unit(unit, offset):
+    values = np.unique(many_levels())
+    assert equal_steps(values * unit + offset) == equal_steps(values) == 825
+
+
+@each_unit
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("image", [many_levels, on_no_steps])
+def test_a_level_of_many_values_is_the_same_in_any_unit(image, rule, unit, offset):
+    is_above = image() * unit + offset > find_level(image() * unit + offset, rule)
+    np.testing.assert_array_equal(is_above, image() > find_level(image(), rule))
+
+
+@whole_and_blocks
+@each_setting
+def test_a_range_too_small_for_steps_is_refused(method, settings, blocks):
+    image = cells() * 1.5e-323
+    with pytest.raises(InputError, match=r"differ by 1\.78e-321 at most.* Multiply the image by 1e300 first\."):
+        labels_of(method, image, blocks=blocks, **settings)
+
+
+def test_a_channel_of_tiny_values_is_as_good_as_a_constant_one():
+    empty, tiny = colours() * [1.0, 0, 1], colours() * [1.0, 1e-322, 1]
+    np.testing.assert_array_equal(labels_of("kmeans", tiny, axes="YXC"), labels_of("kmeans", empty, axes="YXC"))
 
 
 def test_the_level_that_is_told_is_a_value_of_the_image():

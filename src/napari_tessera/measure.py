@@ -14,7 +14,7 @@ import numpy as np
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.labels import Mapping, chunks, first_seen, run_starts
 from napari_tessera.spec import Table
-from napari_tessera.value_range import Scale, scale_of, scaled
+from napari_tessera.value_range import Scale, scaled
 
 AXES = "zyx"
 SHORT_UNITS = {"micrometer": "µm", "micron": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm", "pixel": "px"}
@@ -234,7 +234,7 @@ def _flat_channels(labels: np.ndarray, image: np.ndarray | None, channel_axis: i
 def _usual(values: np.ndarray) -> Scale:
     """Return a usual value, the median of a few pixels spread over the image, and a unit whose sums do not overflow."""
     few = np.sort(values[:: max(1, values.size // 1000)])
-    half = scale_of(few[0].item(), few[-1].item()).unit
+    half = few[-1].item() / 2 - few[0].item() / 2
     return Scale(few[len(few) // 2].item(), half if half > HUGE else 1.0)
 
 

@@ -9,6 +9,7 @@ import platform
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -24,6 +25,8 @@ DEEPEST = 300
 PART_BYTES = 2**22
 ZLIB_LEVEL = 3
 CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "fastremap", "torch")
+_version = cache(version)
+"""Reading the files of a package takes milliseconds; one that is missing is looked for again."""
 
 
 def versions() -> dict[str, str]:
@@ -31,7 +34,7 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     for package in CORE_PACKAGES:
         try:
-            found[package] = version(package)
+            found[package] = _version(package)
         except PackageNotFoundError:
             continue
     return found

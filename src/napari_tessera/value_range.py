@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
+from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job
 
 Number = int | float
@@ -34,6 +35,8 @@ class Scale(NamedTuple):
 UNSCALED = Scale(0, 1.0)
 TINY = 1e-290
 """Half of a range of which steps per unit of intensity would overflow."""
+LEAST = 2.0**-1038
+"""Range below which float64 rounds the 65,536th part of it by more than a millionth."""
 SMALL = 1e-30
 """Units above it are exact as float32."""
 FAR = 10**30
@@ -45,6 +48,20 @@ def value_range(image: np.ndarray) -> Job[tuple[Number, Number]]:
     parts = bands(len(image), image[0].size)
     ranges = yield from in_threads(lambda part: (image[part].min(), image[part].max()), parts, "Finding range")
     return min(low.item() for low, _ in ranges), max(high.item() for _, high in ranges)
+
+
+def refuse_tiny(low: Number, high: Number) -> None:
+    """Refuse a range that float64 cannot divide into steps.
+
+    Raises
+    ------
+    InputError
+    """
+    if 0 < high - low < LEAST:
+        raise InputError(
+            f"The image's values differ by {high - low:.3g} at most, which is too little to divide into steps. "
+            "Multiply the image by 1e300 first."
+        )
 
 
 def above(values: np.ndarray, low: Number) -> np.ndarray:
@@ -59,7 +76,7 @@ def reducing(low: Number, high: Number) -> float:
         return 1.0
     if high / 2 - low / 2 < TINY:
         return 2.0**600
-    return 1.0 if np.isfinite(high - low) else 0.5
+    return 1.0 if np.isfinite(2 * (high - low)) else 0.25
 
 
 def share_of_range(values: np.ndarray, low: Number, high: Number) -> np.ndarray:
@@ -76,7 +93,14 @@ def share_of_range(values: np.ndarray, low: Number, high: Number) -> np.ndarray:
 
 
 def scale_of(low: Number, high: Number) -> Scale:
-    """Return the lowest value and half of the range, in which no contrast is lost and nothing overflows."""
+    """Return the lowest value and half of the range, in which no contrast is lost and nothing overflows.
+
+    Raises
+    ------
+    InputError
+        If the range is too small to divide.
+    """
+    refuse_tiny(low, high)
     half = (high - low) / 2 if isinstance(low, int) else high / 2 - low / 2
     return Scale(low, half or 1.0)
 

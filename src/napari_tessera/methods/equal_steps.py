@@ -10,6 +10,8 @@ CLEAR = 0.25
 """A value that may be this part of a step away from where it belongs could belong to the next step as well."""
 SLACKS = (0.5, 2.0)
 """Units in the last place by which values may be off: rounded once, and where they went through several operations."""
+COMPUTING = 4 * np.finfo(np.float64).eps
+"""Part by which a share of the range may be off where it is computed: two differences, a quotient and a product."""
 PRECISIONS = (np.float64, np.float32, np.float16)
 
 
@@ -60,7 +62,7 @@ def _steps_of_rounded(values: np.ndarray, errors: np.ndarray) -> int | None:
     if not half:
         return None
     share = (values / 2 - values[0] / 2) / half
-    error = (errors + errors[0] + share * (errors[0] + errors[-1])) / 2 / half
+    error = (errors + errors[0] + share * (errors[0] + errors[-1])) / 2 / half + share * COMPUTING
     most = min(MOST_STEPS, int(CLEAR / error.max())) if error.max() * MOST_STEPS > CLEAR else MOST_STEPS
     steps = np.arange(len(values) - 1, most + 1, dtype=np.float64)
     for probe in np.unique(np.linspace(0, len(values) - 1, PROBES).astype(int)):
@@ -68,9 +70,14 @@ def _steps_of_rounded(values: np.ndarray, errors: np.ndarray) -> int | None:
     while len(steps):
         wrong = np.flatnonzero(~_is_on_step(share, error, steps[0]))
         if not len(wrong):
-            return int(steps[0])
+            return _reduced(share, int(steps[0]))
         steps = steps[_is_on_step(share[wrong[0]], error[wrong[0]], steps)]
     return None
+
+
+def _reduced(share: np.ndarray, steps: int) -> int:
+    """Return the smallest part of a number of steps that will do: a multiple of it may have passed by its rounding."""
+    return steps // int(np.gcd.reduce(np.rint(share * steps).astype(np.int64)))
 
 
 def _is_on_step(share: np.ndarray, error: np.ndarray, steps: np.ndarray) -> np.ndarray:

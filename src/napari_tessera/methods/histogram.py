@@ -22,6 +22,7 @@ from napari_tessera.value_range import (
     Scale,
     above,
     reducing,
+    refuse_tiny,
     scale_of,
     share_of_range,
     value_range,
@@ -33,6 +34,9 @@ PROBED_PX = 1000
 FEW = 64
 COUNTED_STEPS = 2 * STEPS
 """So many that values on up to 65,536 equal steps are never counted together, although they are rounded."""
+EDGE = 0.1
+"""How far before its place, in counted steps, a step begins: an image's values tend to lie on simple fractions of their
+range, and where a step began on one of those, their rounding would move pixels from step to step."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Grid:
         share *= self.size - self.is_exact
         if self.is_exact:
             return np.rint(share, out=share).astype(np.int64)
+        share += EDGE * self.size / COUNTED_STEPS
         steps = share.astype(np.int64)
         return np.minimum(steps, self.size - 1, out=steps)
 
@@ -192,7 +197,8 @@ class Measure:
 
     @cached_property
     def value_grid(self) -> Grid:
-        """Steps from the lowest to the highest value there is."""
+        """Steps from the lowest to the highest value there is; for too small a range, an `InputError`."""
+        refuse_tiny(self.low, self.high)
         if self.counts is None:
             return Grid(self.low, self.high, STEPS, is_exact=False)
         _, values = self.occupied
@@ -296,7 +302,8 @@ def _counted(flat: np.ndarray, low: float, span: float, factor: float) -> tuple[
     limits = np.finfo(flat.dtype) if flat.dtype.kind == "f" else np.iinfo(flat.dtype)
     counts = np.zeros(COUNTED_STEPS, np.uint32)
     lowest, highest = np.full(COUNTED_STEPS, limits.max, flat.dtype), np.full(COUNTED_STEPS, limits.min, flat.dtype)
-    count_values(flat, low, COUNTED_STEPS / span, factor, counts, lowest, highest)
+    begin = low - EDGE * (span / COUNTED_STEPS)
+    count_values(flat, begin, COUNTED_STEPS / span, factor, counts, lowest, highest)
     return counts, highest, lowest < highest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,8 @@ def place_of(values: np.ndarray, features: str) -> Place:
     if features == "cielab":
         return Place((0,) * values.shape[1], 1.0)
     ends = [(channel.min().item(), channel.max().item()) for channel in values.T]
-    halves = [scale_of(low, high).unit for low, high in ends if low != high]
-    return Place(tuple(low for low, _ in ends), max(halves, default=1.0))
+    widest = max(ends, key=lambda each: Fraction(each[1]) - Fraction(each[0]))
+    return Place(tuple(low for low, _ in ends), scale_of(*widest).unit)
 
 
 def positions_in(shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:
