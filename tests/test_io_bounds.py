@@ -4,6 +4,7 @@ import io
 import json
 import os
 import struct
+import tracemalloc
 import zipfile
 import zlib
 
@@ -214,6 +215,27 @@ def test_npz_that_says_it_unpacks_to_more_than_it_can_is_refused(tmp_path):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(FileError, match="2,147 MB of pixels, which cannot be in it"):
         read_image(tmp_path / "a.npz")
+
+
+def test_npz_shorter_than_its_header_says_is_refused_before_it_is_unpacked(tmp_path):
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (60000, 60000), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        array = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(2**24)
+        archive.writestr("a.npy", array)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError, match="says that it holds 3,600,000,128 bytes, but it has 16,777,344"):
+            read_image(tmp_path / "a.npz")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("descr", ["<f8", "<u2"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npz_is_read(tmp_path, descr, order):
+    np.savez_compressed(tmp_path / "a.npz", a=np.asarray(IMAGE, descr, order=order))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.npz").data, IMAGE)
 
 
 def test_zarr_of_absurd_shape_is_not_loaded(tmp_path):

@@ -6,6 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 
 from napari_tessera.cli import main
@@ -249,3 +250,68 @@ def test_values_that_are_no_real_numbers_are_refused(tmp_path, dtype):
     np.save(tmp_path / "a.npy", np.zeros((4, 5), dtype))
     with pytest.raises(FileError, match="an image holds real numbers"):
         read_image(tmp_path / "a.npy")
+
+
+# --- several images in one file -----------------------------------------------------------------------------------
+
+OTHERS = "It holds 2 images; the first was read."
+
+
+def tiff_of(path, *images, **how):
+    with tifffile.TiffWriter(path, ome=how.pop("ome", False)) as file:
+        for image, settings in images:
+            file.write(image, **{"metadata": None, **settings})
+    return read_image(path)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [(GREY[:8], {}), (GREY.astype(np.uint16), {}), (COLOUR, {"photometric": "rgb"})],
+    ids=["size", "type", "colours"],
+)
+def test_pages_of_another_kind_that_are_not_read_are_noted(tmp_path, other):
+    picture = tiff_of(tmp_path / "a.tif", (GREY, {}), other)
+    np.testing.assert_array_equal(picture.data, GREY)
+    assert picture.notes == (OTHERS,)
+
+
+def test_pages_that_are_copies_or_masks_are_not_noted(tmp_path):
+    picture = tiff_of(
+        tmp_path / "a.tif", (GREY, {}), (GREY[::3, ::3], {"subfiletype": 1}), (GREY > 9, {"subfiletype": 4})
+    )
+    assert picture.notes == ()
+
+
+@pytest.mark.parametrize(("name", "notes"), [("Label image", ()), ("macro", ()), ("nuclei", (OTHERS,))])
+def test_images_of_an_ome_tiff_other_than_of_a_slide_itself_are_noted(tmp_path, name, notes):
+    images = (GREY, {"metadata": {"Name": "cells"}}), (GREY[:8], {"metadata": {"Name": name}})
+    assert tiff_of(tmp_path / "a.ome.tif", *images, ome=True).notes == notes
+
+
+def test_levels_of_a_pyramid_are_not_noted(tmp_path):
+    images = (np.kron(GREY, np.ones((8, 8), np.uint8)), {"subifds": 1}), (np.kron(GREY, np.ones((4, 4), np.uint8)), {})
+    assert tiff_of(tmp_path / "a.tif", *images).notes == ()
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "webp"])
+def test_frames_that_are_not_read_are_noted(tmp_path, ending):
+    first, second = Image.fromarray(GREY), Image.fromarray(255 - GREY)
+    first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second], lossless=True)
+    picture = read_image(tmp_path / f"a.{ending}")
+    np.testing.assert_array_equal(picture.data if picture.data.ndim == 2 else picture.data[..., 0], GREY)
+    assert picture.notes == (OTHERS,)
+    first.save(tmp_path / f"b.{ending}")
+    assert read_image(tmp_path / f"b.{ending}").notes == ()
+
+
+def test_multiscale_images_of_an_ome_zarr_that_are_not_read_are_noted(tmp_path):
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    group.create_array("0", data=GREY)
+    group.attrs["multiscales"] = [{"datasets": [{"path": "0"}], "axes": ["y", "x"]}] * 2
+    assert read_image(tmp_path / "a.zarr").notes == (OTHERS,)
+
+
+def test_command_line_says_that_others_were_not_read(tmp_path, capsys):
+    tiff_of(tmp_path / "a.tif", (GREY, {}), (GREY[:8], {}))
+    assert main(["threshold", str(tmp_path / "a.tif"), "-o", str(tmp_path / "out.tif")]) == 0
+    assert f"a.tif: {OTHERS}" in capsys.readouterr().err

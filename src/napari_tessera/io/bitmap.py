@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image, ImageSequence
 
 from napari_tessera.errors import FileError
 from napari_tessera.io.open_files import check_can_hold
-from napari_tessera.io.picture import Reading
+from napari_tessera.io.picture import Reading, note_of_others
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
@@ -26,16 +27,21 @@ def read_bitmap(path: Path, *, as_labels: bool = False) -> Reading:
     """
     with _opened(path) as picture:
         check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
+        notes = note_of_others(getattr(picture, "n_frames", 1))
         frame = next(iter(ImageSequence.Iterator(picture)))
-        if frame.mode in ("RGB", "RGBA", "LA") and _has_16_bits(frame):
-            return _reading(_decode_16_bits(path))
-        if frame.format == "JPEG2000" and frame.mode not in ("L", "P"):
-            return _reading(_decode_jpeg_2000(path, frame))
-        if frame.format == "PPM" and (numbers := _netpbm_numbers(path, frame)) is not None:
-            return _reading(numbers)
-        if as_labels and frame.mode in ("P", "PA"):
-            return _reading(np.asarray(frame)[..., 0] if frame.mode == "PA" else np.asarray(frame))
-        return _reading(np.asarray(_plain(frame)))
+        return replace(_first(path, frame, as_labels), notes=notes)
+
+
+def _first(path: Path, frame: Image.Image, as_labels: bool) -> Reading:
+    if frame.mode in ("RGB", "RGBA", "LA") and _has_16_bits(frame):
+        return _reading(_decode_16_bits(path))
+    if frame.format == "JPEG2000" and frame.mode not in ("L", "P"):
+        return _reading(_decode_jpeg_2000(path, frame))
+    if frame.format == "PPM" and (numbers := _netpbm_numbers(path, frame)) is not None:
+        return _reading(numbers)
+    if as_labels and frame.mode in ("P", "PA"):
+        return _reading(np.asarray(frame)[..., 0] if frame.mode == "PA" else np.asarray(frame))
+    return _reading(np.asarray(_plain(frame)))
 
 
 def _opened(path: Path) -> Image.Image:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
-from numpy.lib.format import MAGIC_PREFIX, open_memmap
+from numpy.lib.format import MAGIC_PREFIX, open_memmap, read_array_header_1_0, read_array_header_2_0, read_magic
 
 from napari_tessera.errors import FileError
-from napari_tessera.io.open_files import check_can_hold, check_fits
+from napari_tessera.io.open_files import LARGEST_COMPRESSION, check_can_hold, check_fits
 from napari_tessera.io.picture import Reading
+
+LARGEST_DEFLATION = 1032
+"""Times; a packed bit stands for 129 bytes at most."""
 
 
 def read_npy(path: Path) -> Reading:
@@ -38,9 +43,21 @@ def read_npz(path: Path) -> Reading:
                 "Save that one as .npy."
             )
         member = arrays.zip.infolist()[0]
-        check_can_hold(member.compress_size, member.file_size)
+        times = LARGEST_DEFLATION if member.compress_type == ZIP_DEFLATED else LARGEST_COMPRESSION
+        check_can_hold(member.compress_size, member.file_size, times=times)
         check_fits(member.file_size)
+        _check_length(arrays.zip, member)
         return Reading(arrays[arrays.files[0]])
+
+
+def _check_length(archive: ZipFile, member: ZipInfo) -> None:
+    """Refuse an array that is not as long as its header says, before it is unpacked."""
+    with archive.open(member) as file:
+        read_header = read_array_header_1_0 if read_magic(file) == (1, 0) else read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        said = file.tell() + prod(shape) * dtype.itemsize
+    if said != member.file_size and not dtype.hasobject:
+        raise ValueError(f"it says that it holds {said:,} bytes, but it has {member.file_size:,}")
 
 
 def write_npy(path: Path, labels: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import zarr
 from zarr.storage import LocalStore
 
 from napari_tessera.errors import FileError
-from napari_tessera.io.blosc_chunks import refuse_damaged_chunks
 from napari_tessera.io.open_files import check_fits, check_regular, named_file
-from napari_tessera.io.picture import Reading, sized
+from napari_tessera.io.picture import Reading, note_of_others, sized
 from napari_tessera.io.units import unit_name
+from napari_tessera.io.zarr_chunks import bound_chunks, refuse_larger_chunks
 
 CHUNK_NAME = re.compile(r"(c[/.])?\d+([/.]\d+)*")
 MOST_CHUNKS = 10**7
@@ -28,7 +29,7 @@ LARGEST_ENCODED = 8
 _LETTERS = {"time": "T", "channel": "C"}
 _OLD_AXES = "TCZYX"
 
-refuse_damaged_chunks()
+refuse_larger_chunks()
 
 
 def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
@@ -43,7 +44,8 @@ def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
     if as_labels and "image-label" not in said and (names := _label_names(node)):
         return read_zarr(named_file(path / "labels", _only(names)), level)
     if "multiscales" in said:
-        return _read_level(path, node, said["multiscales"][0], level)
+        reading = _read_level(path, node, said["multiscales"][0], level)
+        return replace(reading, notes=note_of_others(len(said["multiscales"])))
     raise FileError(_what_it_is(node, said))
 
 
@@ -120,6 +122,7 @@ def _lazily(array: zarr.Array) -> Any:
         raise ValueError(f"its shape {array.shape} makes {count:,} chunks of {pieces}")
     piece_bytes = prod(pieces) * array.dtype.itemsize
     check_fits(piece_bytes)
+    bound_chunks(array, piece_bytes)
     if isinstance(array.store, _RegularFiles):
         _check_chunk_names(array, array.store.root / array.path)
         array.store.largest_bytes = max(LEAST_LIMIT_BYTES, LARGEST_ENCODED * piece_bytes)

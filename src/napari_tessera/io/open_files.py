@@ -165,14 +165,14 @@ def read_text(path: Path, *, largest_bytes: int = LARGEST_TEXT_BYTES, encoding: 
     return path.read_text(encoding=encoding)
 
 
-def check_can_hold(stored_bytes: int, pixel_bytes: int) -> None:
+def check_can_hold(stored_bytes: int, pixel_bytes: int, *, times: int = LARGEST_COMPRESSION) -> None:
     """Refuse pixels before memory is taken for them, if so few bytes cannot hold them.
 
     Raises
     ------
     ValueError
     """
-    if pixel_bytes > max(HARMLESS_BYTES, LARGEST_COMPRESSION * stored_bytes):
+    if pixel_bytes > max(HARMLESS_BYTES, times * stored_bytes):
         raise ValueError(f"it says that it holds {pixel_bytes / 1e6:,.0f} MB of pixels, which cannot be in it")
 
 

@@ -37,7 +37,7 @@ class Picture:
     has_guessed_axes : bool
         Whether nobody said what the axes are, neither the file nor who read it.
     notes : tuple of str
-        What was done to the pixels because of how they were stored.
+        What was done to the pixels because of how they were stored, and what was left unread.
     """
 
     name: str
@@ -70,13 +70,18 @@ class Reading:
     places : dict of str to Place
         By axis letter; axes that are missing have pixels of size 1.
     notes : tuple of str
-        What was done to the pixels because of how they were stored.
+        What was done to the pixels because of how they were stored, and what was left unread.
     """
 
     data: Any
     axes: str | None = None
     places: Mapping[str, Place] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def note_of_others(count: int) -> tuple[str, ...]:
+    """Return the note that a file holds `count` images, if the first is not the only one."""
+    return (f"It holds {count:,} images; the first was read.",) if count > 1 else ()
 
 
 def sized(size: Any, unit: str, offset: float = 0.0) -> Place:

@@ -38,8 +38,8 @@ def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> 
     ----------
     path : str or Path
         TIFF, OME-TIFF, ImageJ TIFF, PNG, JPEG, NumPy or (OME-)Zarr; any other format if a napari reader plugin for it
-        is installed. Of a file with several images, the first. For OME-Zarr a part may be named too, such as
-        "plate.zarr/A/1/0" or "image.zarr/labels/nuclei".
+        is installed. Of a file with several images, the first, and `notes` says so. For OME-Zarr a part may be named
+        too, such as "plate.zarr/A/1/0" or "image.zarr/labels/nuclei".
     level : int
         Resolution level, 0 is full size; formats without levels have only 0.
     axes : str, optional

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -24,7 +25,7 @@ from napari_tessera.io.ome_xml import (
     parse_xml,
 )
 from napari_tessera.io.open_files import check_exists, check_fits, check_regular, named_file
-from napari_tessera.io.picture import Place, Reading, sized
+from napari_tessera.io.picture import Place, Reading, note_of_others, sized
 from napari_tessera.io.tiff_colours import as_meant
 from napari_tessera.io.tiff_directories import check_stored, planes_by_offset
 from napari_tessera.io.units import imagej_unit, ome_symbol, unit_name
@@ -35,6 +36,8 @@ LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
 CENTIMETRE = 3
 XMP = 700
 NDTIFF_INDEX = "NDTiff.index"
+SIDE_IMAGES = ("thumbnail", "label", "macro", "map", "overview")
+"""What a slide scanner stores beside the image, as tifffile and OME-XML name it."""
 SIGNS_OF_MISSING_PAGES = ("failed to reshape", "invalid or corrupted")
 
 
@@ -60,13 +63,22 @@ def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
             data = _lazily(series, level)
         reading = Reading(data, chosen.axes, _places_of(chosen, series, _places(file, root)))
         has_display_colours = bool(file.is_imagej or file.is_ome or file.is_lsm)
-        return as_meant(reading, chosen.keyframe, as_labels=as_labels, has_display_colours=has_display_colours)
+        reading = as_meant(reading, chosen.keyframe, as_labels=as_labels, has_display_colours=has_display_colours)
+        count = 1 + sum(_is_image(other) for other in file.series[1:])
+        return replace(reading, notes=(*reading.notes, *note_of_others(count)))
 
 
 def _level(series: tifffile.TiffPageSeries, level: int) -> tifffile.TiffPageSeries:
     if not 0 <= level < len(series.levels):
         raise FileError(f"It has the resolution levels 0 to {len(series.levels) - 1}, but level {level} was asked for.")
     return series.levels[level]
+
+
+def _is_image(series: tifffile.TiffPageSeries) -> bool:
+    """Return whether pages are an image of their own, rather than a smaller copy, a mask, or a slide's label."""
+    page = series.keyframe
+    is_copy = page.is_reduced or page.is_mask or page.is_subifd
+    return not is_copy and series.name.lower().removesuffix(" image") not in SIDE_IMAGES
 
 
 def _places_of(
