@@ -70,10 +70,12 @@ def bound_chunks(array: zarr.Array, chunk_bytes: int) -> None:
 class _Bounded(Codec):
     """A codec as Zarr 2 names it, which unpacks no chunk to more than `allow` was told."""
 
+    _chunk_bytes = 0
     _most: int | None = None
 
     def allow(self, chunk_bytes: int) -> None:
         """Set the bytes of a chunk; it may also hold what was packed before, and grew by that."""
+        self._chunk_bytes = chunk_bytes
         self._most = 2 * chunk_bytes + ROOM_BYTES
 
     def decode(self, buf: Any, out: Any = None) -> Any:
@@ -132,6 +134,8 @@ class BoundedZstd(_Bounded, numcodecs.Zstd):
     """Zstandard, unpacked into memory of a given size, since it need not say how much it holds."""
 
     def _unpacked(self, packed: bytes, most: int) -> bytes:
+        with suppress(imagecodecs.ZstdError):
+            return bytes(imagecodecs.zstd_decode(packed, out=self._chunk_bytes))  # usual, and spares a copy
         try:
             return bytes(imagecodecs.zstd_decode(packed, out=most))
         except imagecodecs.ZstdError as error:
