@@ -146,7 +146,7 @@ class Worker:
 def endings(cases: Iterator[Case], processes: int, source: str = "fuzz.targets") -> Iterator[Ended]:
     """Run cases as they come, and yield how each ended; the files of a case are there until the next is asked for."""
     with tempfile.TemporaryDirectory(prefix="tessera-fuzz-", ignore_cleanup_errors=True) as workplace:
-        os.environ.setdefault("TESSERA_FUZZ_SEEDS", tempfile.mkdtemp(prefix="seeds-", dir=workplace))
+        os.environ["TESSERA_FUZZ_SEEDS"] = tempfile.mkdtemp(prefix="seeds-", dir=workplace)
         workers = [Worker(Path(workplace), source) for _ in range(processes)]
         try:
             yield from _run(workers, cases)
