@@ -226,7 +226,7 @@ def cluster(address: str) -> Iterator[Cluster]:
     except ImportError as error:
         raise RunError('A scheduler needs dask.distributed: pip install "dask[distributed]".') from error
     try:
-        client = Client(address, timeout="10s")
+        client = Client(address, timeout="10s", set_as_default=False)  # what is read here is computed here
     except (OSError, TimeoutError, ValueError) as error:
         raise RunError(
             f"No dask scheduler answers at {address!r} ({error}). Start one with `dask scheduler`."
