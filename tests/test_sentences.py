@@ -1,7 +1,11 @@
 """What an error quotes from a stranger's file can be printed anywhere."""
 
+from pathlib import Path
+
 import pytest
 
+from napari_tessera.cli.batch import naming
+from napari_tessera.cli.segment_files import read_table
 from napari_tessera.errors import FileError, InputError, ParameterError, RunError
 from napari_tessera.io import read_points
 
@@ -34,3 +38,14 @@ def test_a_table_cannot_colour_the_terminal(tmp_path):
     with pytest.raises(FileError) as caught:
         read_points(tmp_path / "a.csv")
     assert str(caught.value).isprintable()
+
+
+def test_a_tab_in_the_name_of_an_image_is_written_out():
+    assert naming(Path("a\tb.tif"), InputError("Give an image.")) == "a\\tb.tif: Give an image."
+
+
+@pytest.mark.parametrize("row", ["1,nuclei,thing,more", "1,nuclei"])
+def test_a_row_with_another_number_of_cells_is_refused(tmp_path, row):
+    (tmp_path / "a.csv").write_text(f"label,class,kind\n{row}\n")
+    with pytest.raises(FileError, match="more or fewer cells"):
+        read_table(tmp_path / "a.csv")

@@ -15,7 +15,7 @@ from napari_tessera.cli.guessed_axes import Make, telling_guessed_axes
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.cli.report import report
 from napari_tessera.cli.terminal import say
-from napari_tessera.errors import FileError, ParameterError, TesseraError, in_words
+from napari_tessera.errors import FileError, ParameterError, TesseraError, in_words, printable
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.open_files import check_exists, is_zarr
 from napari_tessera.io.picture import Picture
@@ -205,7 +205,8 @@ def _run_only(image: Path, out: Path, output: Output, make: Make) -> int:
 
 def naming(image: Path, error: TesseraError) -> str:
     """Return the error's message, with the image's file in front unless the message names it already."""
-    return str(error) if str(image) in str(error) else f"{image}: {error}"
+    name = printable(str(image))
+    return str(error) if name in str(error) else f"{name}: {error}"
 
 
 def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:

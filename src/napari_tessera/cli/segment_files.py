@@ -100,6 +100,8 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
+        if any(None in row or None in row.values() for row in rows):
+            raise ValueError("a row has more or fewer cells than the first")
         columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
         read = {
             name: np.array([from_cell(text) for text in columns[name]], str)
