@@ -11,7 +11,7 @@ from importlib import import_module
 from napari_tessera import __version__
 from napari_tessera.cli import STOPPED
 from napari_tessera.cli.progress import telling
-from napari_tessera.cli.terminal import flush, nobody_reads, print_nowhere, refusal, say
+from napari_tessera.cli.terminal import Parser, flush, nobody_reads, print_nowhere, refusal, say
 from napari_tessera.errors import ParameterError, TesseraError, in_words, lacks_memory
 
 DONE, FAILED, BAD_ARGUMENTS, NOBODY_READS = 0, 1, 2, 141
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     lines += ["", "commands:", *(f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items())]
     lines += ["", "tessera METHOD --help lists a method's settings."]
     lines += ["Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C, 141 output no longer read."]
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tessera",
         usage="tessera METHOD IMAGE... -o OUT [settings]\n       tessera COMMAND ...",
         description="Turn images into labels.",

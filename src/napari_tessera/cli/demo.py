@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from napari_tessera.cli.terminal import say
+from napari_tessera.cli.terminal import Parser, say
 
 
 def main(argv: list[str]) -> int:
     """Show a result on a real image, in a window or, where none can open, as files; return the exit code."""
     from napari_tessera import demo
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tessera demo",
         description="Open napari on a real image with a result and the widget beside it. Nothing is downloaded.",
     )

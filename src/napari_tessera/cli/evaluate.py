@@ -14,7 +14,7 @@ import numpy as np
 from napari_tessera.cli import options, panoptic_scores
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.cli.segment_files import files_beside
-from napari_tessera.cli.terminal import say
+from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.errors import FileError, InputError, printable
 from napari_tessera.io.open_files import is_zarr
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
@@ -131,7 +131,7 @@ def _evaluate_panoptic(arguments: argparse.Namespace) -> tuple[dict[str, Any], l
 
 def evaluate_parser() -> argparse.ArgumentParser:
     """Make the parser of `tessera evaluate`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tessera evaluate", allow_abbrev=False,
         description="Score labels against the truth. Two folders are matched by the names of their files.",
     )  # fmt: skip

@@ -15,7 +15,7 @@ from napari_tessera.binding import check_models
 from napari_tessera.blocks import check_blocks, is_stored
 from napari_tessera.cli import batch, options
 from napari_tessera.cli.image_options import add_image_options, check_pixel_size_is_known, count
-from napari_tessera.cli.terminal import say
+from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.picture import Picture
@@ -110,7 +110,7 @@ def start(method: Method, picture: Picture, **rest: Any) -> Job[Result]:
 
 def method_parser(method: Method) -> argparse.ArgumentParser:
     """Make the parser of a method from its declaration."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"tessera {method.name}", usage="%(prog)s IMAGE... -o OUT [settings]", description=method.summary,
         allow_abbrev=False,
         epilog=FILES_WRITTEN + options.sources(method),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import textwrap
 
-from napari_tessera.cli.terminal import say
+from napari_tessera.cli.terminal import Parser, say
 
 
 def main(argv: list[str]) -> int:
     """Print each method's name and what it does."""
     from napari_tessera.registry import METHODS
 
-    argparse.ArgumentParser(prog="tessera methods", description="List the methods.").parse_args(argv)
+    Parser(prog="tessera methods", description="List the methods.").parse_args(argv)
     width = max(len(method.name) for method in METHODS)
     for method in METHODS:
         say(

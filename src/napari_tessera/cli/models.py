@@ -11,7 +11,7 @@ from pathlib import Path
 
 from napari_tessera.catalogue import ModelEntry, find, import_model, models, remove_model, user_folder
 from napari_tessera.cli import options
-from napari_tessera.cli.terminal import say
+from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.interrupted import import_checkpoint, interrupted, unreadable
 from napari_tessera.io.model_file import CHECKPOINT
 from napari_tessera.jobs import drive
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
 
 def models_parser() -> argparse.ArgumentParser:
     """Make the parser of `tessera models`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tessera models", allow_abbrev=False, usage="%(prog)s [show MODEL | import FILE | remove NAME]",
         description="List the models, or show, import or remove one. Works without a network connection.",
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 from napari_tessera.cli import batch, options
 from napari_tessera.cli.image_options import add_image_options, says_nothing
 from napari_tessera.cli.method import read_input
+from napari_tessera.cli.terminal import Parser
 from napari_tessera.errors import FileError, InputError, ParameterError
 from napari_tessera.io.picture import Picture
 from napari_tessera.io.placement import with_axes, with_pixel_size
@@ -67,7 +68,7 @@ def _named_paths(texts: Sequence[str], recipe: Sequence[Mapping[str, Any]]) -> d
 
 def recipe_parser() -> argparse.ArgumentParser:
     """Make the parser of `tessera run`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tessera run", usage="%(prog)s RECIPE IMAGE... -o OUT [settings]", allow_abbrev=False,
         description="Run a recipe: the .json record beside earlier labels, or a list of such records.",
     )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import os
 import sys
 from contextlib import suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 from napari_tessera.escaping import visible
 
@@ -17,6 +18,16 @@ def say(text: object = "", *, is_error: bool = False) -> None:
     stream = sys.stderr if is_error else sys.stdout
     if stream is not None:  # print would take the other one
         print(visible(str(text)), file=stream)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help fails where it cannot be written; that of Python is silent then."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is None or file is not sys.stdout:
+            super()._print_message(message, file)
+        else:
+            file.write(message)
 
 
 def refusal(error: OSError) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from napari_tessera.cli import options
 from napari_tessera.cli.image_options import axis_letters
-from napari_tessera.cli.terminal import say
+from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.errors import ParameterError
 from napari_tessera.escaping import visible
 from napari_tessera.jobs import Progress, drive
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
 
 def train_parser() -> argparse.ArgumentParser:
     """Make the parser of `tessera train` from the declared settings."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tessera train", allow_abbrev=False,
         usage="%(prog)s IMAGES LABELS -o MODEL [settings]\n       %(prog)s --index TABLE -o MODEL [settings]",
         description="Train a network on labelled images. Two folders are matched by the names of their files. A "

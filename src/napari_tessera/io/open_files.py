@@ -95,10 +95,16 @@ def _unreachable(path: Path, error: OSError | ValueError) -> str:
     if number == errno.ELOOP:
         return f"{path} is a link that leads back to itself. Remove it, and name the file itself."
     if number == errno.ENAMETOOLONG:
-        return f"The name {path.name[:40]}… is longer than this system allows. Give a shorter one."
+        return too_long(path)
     if number == errno.EACCES:
         return f"{path} cannot be reached: you have no permission for a folder on the way. Ask its owner."
     return f"{path} cannot be opened: {error}."
+
+
+def too_long(path: Path) -> str:
+    """Return what to say where the system refuses a path for its length."""
+    longest = max(path.parts, key=lambda part: len(os.fsencode(part)))
+    return f"The name {longest[:40]}… is longer than this system allows. Give a shorter one."
 
 
 def _near(path: Path) -> str:

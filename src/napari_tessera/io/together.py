@@ -27,7 +27,7 @@ from typing import Any
 
 from napari_tessera.errors import FileError
 from napari_tessera.io.lock import is_locked, locked
-from napari_tessera.io.open_files import is_zarr, named_file
+from napari_tessera.io.open_files import is_zarr, named_file, too_long
 from napari_tessera.io.strict_json import read_json
 
 HIDDEN, LOCK, NEW, OLD, MOVES = ".tessera", "lock", "new", "old", "moves.json"
@@ -420,6 +420,8 @@ def _is_moved(path: Path, new: Path, mark: Any) -> bool:
 def _reason(folder: Path, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{folder} may not be written to. Choose another folder for the output."
+    if error.errno == errno.ENAMETOOLONG and error.filename is not None:
+        return too_long(Path(error.filename))
     if error.errno in FULL:
         return f"The disk that holds {folder} is full. Free some space; nothing was written."
     return f"Nothing could be written to {folder}: {error}."
