@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from napari_tessera.errors import FileError, InputError, ModelError
 from napari_tessera.io.lock import is_locked
 from napari_tessera.io.model_entry import ModelEntry
 from napari_tessera.io.model_file import CHECKPOINT, ENDING, HEADER, LOCK, read_header
+from napari_tessera.io.short_lived import short_lived_folder
 from napari_tessera.io.strict_json import parse_json
 from napari_tessera.io.tensor_file import open_tensors
 from napari_tessera.jobs import Job, Progress
@@ -126,8 +126,8 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
     yield Progress(0, 1, "Reading the checkpoint")
     path = Path(path)
     _, told = read_tensors(path)
-    with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
-        model = Path(folder) / f"model{ENDING}"
+    with short_lived_folder() as folder:
+        model = folder / f"model{ENDING}"
         with _foreign_refused(path):
             state, plan = _state_of(path, told)
             doubts = [*told["model"]["doubts"], CUT_SHORT.format(state.step, plan.steps)]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_tessera.io.short_lived import short_lived_folder
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.lesson import Given, Lesson, check_named, named, paintings_of
 from napari_tessera.sight import FIRST_SIDE_PX, Seen, Sight, fitted, levels_for, read, spacing_of
@@ -205,5 +204,5 @@ def rehearse() -> Job[None]:
         "validation": 0.0,
         "device": "cpu",
     }
-    with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
-        yield from learning(Lesson([given], Path(folder) / "rehearsal.safetensors", small), lambda: None)
+    with short_lived_folder() as folder:
+        yield from learning(Lesson([given], folder / "rehearsal.safetensors", small), lambda: None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_tessera import catalogue
+from napari_tessera.io.short_lived import short_lived_folder
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.large.view import View
 from napari_tessera.methods.mask_rcnn import mask_rcnn
@@ -139,8 +139,8 @@ def saved(net: Network, header: Mapping[str, Any]) -> Iterator[Path]:
     """Save a network as a model for a while."""
     from napari_tessera.nn.weights import save_model
 
-    with tempfile.TemporaryDirectory(prefix="tessera-") as folder:
-        path = Path(folder) / "trained.safetensors"
+    with short_lived_folder() as folder:
+        path = folder / "trained.safetensors"
         save_model(path, net, header)
         yield path
 
