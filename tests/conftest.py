@@ -1,5 +1,6 @@
 """Shared by all tests: Qt without a display, and what to do where Qt cannot start at all."""
 
+import gc
 import importlib
 import os
 import re
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 LARGEST_TEXTURE_PX = 16384
+MANY_OBJECTS = 100_000
 COMPILING_MS = 240_000
 """As long as Tessera itself waits for the process that compiles, and a minute to load what it left."""
 
@@ -92,7 +94,15 @@ def yeast_file(tmp_path):
 
 
 @pytest.fixture
-def make_napari_viewer(make_napari_viewer, monkeypatch):
+def settled():
+    """Let collections of garbage, of which each viewer of napari makes some, pass over libraries that are loaded."""
+    if len(gc.get_objects()) > MANY_OBJECTS:
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture
+def make_napari_viewer(settled, make_napari_viewer, monkeypatch):
     """Let napari's viewer open where Qt has no OpenGL: it then draws nothing, and all else is real."""
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         from vispy.gloo import gl
