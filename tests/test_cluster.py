@@ -88,9 +88,9 @@ def test_command_line(form, ending, workers, tmp_path, capsys):
 
 @pytest.mark.parametrize(("at", "into"), [("Labelling blocks", "memory"), ("Numbering objects", "zarr")])
 def test_labels_are_the_same_if_a_worker_is_killed(at, into, workers, tmp_path):
+    workers.start()  # anew, if one was killed before
     killer = Killer(workers, at)
     check(OBJECTS, "zarr", into, tmp_path, workers, killer)
-    workers.start()
     assert killer.killed
 
 
