@@ -1,5 +1,6 @@
 """The command line: files in, files out, exit codes, and help that says what the declaration says."""
 
+import ctypes
 import errno
 import json
 import os
@@ -268,6 +269,28 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(folder, monkeypatch):
     assert main(["threshold", "squares.tif", "-o", "out.tif"]) == 130
     assert sorted(folder.iterdir()) == before
     assert closed == [True]
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.skipif(os.name == "nt", reason="Windows ends a process that gets such a signal")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_signal_to_stop_ends_a_run_though_c_code_passes_over_it(folder, monkeypatch, capsys, number, code, is_lost):
+    def stop():
+        os.kill(os.getpid(), number)
+
+    def stopped(request):
+        yield Progress(0, 2, "Starting")
+        ctypes.CFUNCTYPE(None)(stop)() if is_lost else stop()
+        yield Progress(1, 2, "Compiled")
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(api, "job", stopped)
+    before, met = sorted(folder.iterdir()), signal.getsignal(number)
+    assert main(["threshold", "squares.tif", "-o", "out.tif"]) == code
+    assert sorted(folder.iterdir()) == before
+    assert capsys.readouterr().err == "tessera: Stopped. Nothing was left half-written.\n"
+    assert signal.getsignal(number) is met
 
 
 def test_ctrl_c_while_writing_leaves_nothing(folder, monkeypatch):

@@ -55,10 +55,56 @@ def test_torch_that_finds_no_room_need_not_be_installed_anew():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
+@pytest.mark.parametrize(
+    ("megabytes", "method", "what"),
+    [
+        (70, "threshold", "SciPy, which the methods are made of,"),
+        (250, "watershed", "The compiler that this method needs"),
+        (700, "unet", "PyTorch, which runs the networks,"),
+    ],
+)
+def test_a_library_without_room_is_not_loaded(megabytes, method, what):
+    """OpenBLAS would wait for ever, LLVM and OpenMP end the process."""
+    image = "image = np.arange(4096, dtype=np.uint16).reshape(64, 64)\n"
+    said = said_by(f"{image}allow({megabytes})\nsaid(lambda: tessera.segment({method!r}, image))")
+    assert said.startswith(f"RunError {what} cannot be loaded: memory does not suffice. It takes about ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
+@pytest.mark.parametrize(
+    ("megabytes", "command"),
+    [
+        (1000, ["unet", "image.npy", "-o", "out.tif"]),
+        (1000, ["train", "image.npy", "image.npy", "-o", "out.safetensors"]),
+        (500, ["watershed", "image.npy", "-o", "out.zarr"]),
+        (250, ["evaluate", "image.npy", "image.npy"]),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else None,
+)
+def test_a_command_without_room_ends_with_one_sentence(tmp_path, megabytes, command):
+    np.save(tmp_path / "image.npy", np.arange(4096, dtype=np.uint16).reshape(64, 64))
+    ended = subprocess.run(
+        [sys.executable, "-c", "from napari_tessera.cli import script; script()", *command],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20, -1)),
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "2"}, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert re.fullmatch(r"tessera: .*cannot be loaded: memory does not suffice\..*\n", ended.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["image.npy"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
 def test_an_array_too_large_is_our_own_error():
     program = "image = np.zeros((4000, 4000), np.uint8)\ntessera.threshold(image[:99, :99], smoothing=1)\nallow(50)\n"
     said = said_by(program + "said(lambda: tessera.segment('threshold', image, smoothing=1))")
     assert re.match(r"RunError threshold ran out of memory on an image of shape \(4000, 4000\) \(.+\). Segment", said)
+
+
+def test_what_a_library_says_of_a_file_that_lacks_memory_is_not_the_cause():
+    error = OSError("Could not find/load shared object file 'libllvmlite.so'")
+    assert not lacks_memory(error)
+    error.__cause__ = OSError("llvm.so: failed to map segment from shared object")
+    assert lacks_memory(error)
 
 
 def test_memory_that_the_system_withholds_is_not_free():

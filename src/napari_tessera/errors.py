@@ -112,7 +112,10 @@ def lacks_memory(error: BaseException) -> bool:
     """Return whether an error means that memory does not suffice, of whichever kind it is."""
     if isinstance(error, OutOfMemory | MemoryError):
         return True
-    return not isinstance(error, TesseraError) and TOO_LITTLE_MEMORY.search(str(error)) is not None
+    if isinstance(error, TesseraError):
+        return False
+    cause = error.__cause__ or error.__context__ if isinstance(error, ImportError | OSError) else None
+    return any(TOO_LITTLE_MEMORY.search(str(each)) for each in (error, cause))
 
 
 @contextmanager

@@ -14,8 +14,10 @@ from napari_tessera.frames import run_region
 from napari_tessera.jobs import Job, Progress, forward, part_of
 from napari_tessera.request import Request
 from napari_tessera.result import Chosen, Found, LabelImage, Result
+from napari_tessera.room import check_room
 from napari_tessera.spec import Table
 
+SCIPY = "SciPy, which the methods are made of,"
 CHANNEL = "channel"
 Models = dict[str, dict[str, Any]]
 """Name and SHA-256 of a model file, and of the one it asks for a second opinion, by the parameter that names it."""
@@ -29,6 +31,7 @@ def job(request: Request) -> Job[Result]:
     RunError
         If memory does not suffice.
     """
+    check_room("scipy.linalg", SCIPY)
     with explaining_lack_of_memory(request.method.name, request.main.shape):
         return (yield from _recorded_run(request))
 

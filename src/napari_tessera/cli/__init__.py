@@ -9,13 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STOPPED = 130
+STOPPED, TERMINATED = 130, 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done, 1 failed, 2 bad arguments, 130 stopped by Ctrl-C, 141 where nobody reads the output any more.
+    0 done, 1 failed, 2 bad arguments, 130 stopped by Ctrl-C, 143 by SIGTERM, 141 where nobody reads the output any
+    more.
     """
     from napari_tessera.cli.command import run
 
@@ -35,6 +36,6 @@ def script() -> None:
         code = main()
     except KeyboardInterrupt:  # a second one, or while Python loads
         code = STOPPED
-    if code == STOPPED and "napari" not in sys.modules:
+    if code in (STOPPED, TERMINATED) and "napari" not in sys.modules:
         os._exit(code)
     sys.exit(code)

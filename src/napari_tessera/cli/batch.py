@@ -14,6 +14,7 @@ from napari_tessera.blocks import fits_in_memory, is_large
 from napari_tessera.cli.guessed_axes import Make, telling_guessed_axes
 from napari_tessera.cli.progress import progress_bar
 from napari_tessera.cli.report import report
+from napari_tessera.cli.stopping import stoppable
 from napari_tessera.cli.terminal import say
 from napari_tessera.errors import FileError, ParameterError, TesseraError, in_words, printable
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
@@ -212,12 +213,12 @@ def naming(image: Path, error: TesseraError) -> str:
 def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
     check_is_one_image(image)
     files = with_records([image, *output.inputs])
-    with working_folder(out.parent, out) as work:
+    with stoppable() as minding, working_folder(out.parent, out) as work:
         check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
         picture, job = make(image, work / "labels")
         check_axes(out, picture.axes.replace(CHANNEL, ""))
         with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
-            result = drive(job, on_progress)
+            result = drive(job, minding(on_progress))
         written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
         if output.coco is not None:
             output.coco.add(image.name, Segments.of_table(result.labels, result.table))

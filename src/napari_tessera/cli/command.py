@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from napari_tessera import __version__
-from napari_tessera.cli import STOPPED
+from napari_tessera.cli import STOPPED, TERMINATED
 from napari_tessera.cli.progress import telling
+from napari_tessera.cli.stopping import Terminated
 from napari_tessera.cli.terminal import Parser, flush, nobody_reads, print_nowhere, refusal, say
 from napari_tessera.errors import ParameterError, TesseraError, in_words, lacks_memory
 
@@ -33,6 +34,8 @@ def run(argv: Sequence[str] | None = None) -> int:
             code = _exit_code(words)
         flush()
     except OSError as error:
+        if error.errno is None:  # raised by a library, not by the system
+            raise
         is_unread = nobody_reads(error)
         if not is_unread:
             _complain(refusal(error))
@@ -46,9 +49,9 @@ def _exit_code(words: list[str]) -> int:
         return _dispatch(words)
     except SystemExit as ending:
         return int(ending.code or DONE)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         _complain("Stopped. Nothing was left half-written.")
-        return STOPPED
+        return TERMINATED if isinstance(stop, Terminated) else STOPPED
     except ParameterError as error:
         _complain(error)
         return BAD_ARGUMENTS

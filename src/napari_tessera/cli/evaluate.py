@@ -22,6 +22,7 @@ from napari_tessera.io.sidecar import with_records
 from napari_tessera.io.together import check_free, written_together
 from napari_tessera.jobs import drive
 from napari_tessera.labels import looks_like_an_image
+from napari_tessera.room import check_room
 
 LABEL_ENDINGS = (*TIFF_ENDINGS, ".png", ".bmp", ".gif", ".npy", ".npz", ".zarr")
 OBJECT_SCORES = {
@@ -83,6 +84,7 @@ class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
 def main(argv: list[str]) -> int:
     """Score label images and print the scores; return the exit code."""
     arguments = options.parsed(evaluate_parser(), argv)
+    check_room("scipy.linalg", "SciPy, which matches the objects,")
     if arguments.json is not None:
         check_free([arguments.json], overwrite=arguments.overwrite, inputs=_files_in(arguments))
     evaluate = _evaluate_panoptic if arguments.panoptic else _evaluate_labels

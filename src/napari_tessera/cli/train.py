@@ -21,6 +21,8 @@ from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.errors import ParameterError
 from napari_tessera.escaping import visible
 from napari_tessera.jobs import Progress, drive
+from napari_tessera.nn.loading import NETWORKS
+from napari_tessera.room import check_room
 from napari_tessera.train.checked import checked_settings
 from napari_tessera.train.scored import scored_in_words
 from napari_tessera.train.settings import DECLARATION
@@ -42,6 +44,7 @@ def main(argv: list[str]) -> int:
     arguments = options.parsed(parser, argv)
     settings = checked_settings(options.given_parameters(arguments, DECLARATION))
     images, labels = _inputs(arguments)
+    check_room("torch", NETWORKS)
     from napari_tessera.training import find_sources, training
 
     sources = find_sources(images, labels, settings, arguments.validate_on, arguments.axes)

@@ -16,11 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-import numba
-from numba.core.caching import FunctionCache, NullCache
-from numba.core.sigutils import normalize_signature
-
+from napari_tessera.room import check_room
 from napari_tessera.telling import INFO, WARNING, say_once
+
+check_room("llvmlite", "The compiler that this method needs")
+
+import numba  # noqa: E402 (it ends the program where there is no room)
+from numba.core.caching import FunctionCache, NullCache  # noqa: E402
+from numba.core.sigutils import normalize_signature  # noqa: E402
 
 COMPILING = "Compiling, once after installing or updating and for each new kind of image; this may take a minute."
 IN_EVERY_RUN = (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import bands, in_threads
 from napari_tessera.jobs import Job, part_of
 from napari_tessera.kernels.envelope import FAR, lower_envelope
-from napari_tessera.kernels.jit import njit
+from napari_tessera.kernels.jit import njit, numba
 
 
 def fill_from_nearest(numbers: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[None]:

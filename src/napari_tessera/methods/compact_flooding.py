@@ -10,13 +10,12 @@ import heapq
 from dataclasses import dataclass, field
 from typing import Any
 
-import numba
 import numpy as np
 
 from napari_tessera.bands import worker_count
 from napari_tessera.jobs import Job
 from napari_tessera.kernels.flooding import Seeds, meets_other, steps_to_neighbours, take_turns
-from napari_tessera.kernels.jit import njit
+from napari_tessera.kernels.jit import njit, numba
 
 PIXELS_PER_SLICE = 1 << 16
 WAITING = numba.types.Tuple((numba.float32, numba.int64, numba.int64, numba.int64))

@@ -17,10 +17,12 @@ from pathlib import Path
 from napari_tessera.ending import start_thread
 from napari_tessera.errors import RunError, first_line, lacks_memory
 from napari_tessera.jobs import Job, Progress
+from napari_tessera.room import check_room
 
 SECONDS_BETWEEN_LOOKS = 0.05
 LIBRARIES = ("torch_global_deps", "torch_cpu", "torch_cuda", "torch_python")
 """In the order in which torch wants them; each brings along what it needs itself."""
+NETWORKS = "PyTorch, which runs the networks,"
 _failures: list[Exception] = []
 """Why torch was not imported: once begun, it cannot be imported a second time in one process."""
 
@@ -41,6 +43,7 @@ def load_torch() -> Job[None]:
     """
     if is_loaded():
         return
+    check_room("torch", NETWORKS)
     thread = start_thread(_load, "tessera torch")
     while thread.is_alive():
         yield Progress(0, 1, "Loading PyTorch")
@@ -60,7 +63,7 @@ def _load() -> None:
 
 
 def _in_plain_words(error: Exception) -> RunError:
-    what = "PyTorch, which runs the networks, cannot be loaded"
+    what = f"{NETWORKS} cannot be loaded"
     if lacks_memory(error):
         return RunError(
             f"{what}: memory does not suffice ({first_line(error)}). Close other programs, and start this one anew."
