@@ -186,3 +186,29 @@ def test_a_vertex_far_away_lies_outside():
     outline = np.array([[0, 0], [0, 1e300], [1e300, 0]])
     result = tessera.segment("threshold", IMAGE, region=tessera.Region({}, (outline,)))
     assert result.labels.any()
+
+
+class Unwilling:
+    """Something that NumPy asks for an array, and gets an error."""
+
+    def __array__(self, *_, **__):
+        raise ValueError("not today")
+
+
+@pytest.mark.parametrize("image", [[[1, 2], [3]], Unwilling()], ids=["rows that differ in length", "unwilling"])
+def test_what_numpy_makes_no_array_of_is_refused(image):
+    with pytest.raises(InputError, match=r"^threshold: `image` is not an array of numbers: "):
+        tessera.segment("threshold", image)
+    with pytest.raises(InputError, match=r"^`prediction` is not an array of numbers: "):
+        tessera.evaluate(LABELS, image)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda part: part * 1.5, lambda part: part[:3]],
+    ids=["another type than it says", "another shape than it says"],
+)
+def test_a_dask_array_that_is_wrong_about_itself_is_refused_in_blocks(made):
+    image = da.from_array(IMAGE, chunks=6).map_blocks(made, dtype=np.uint8, chunks=(6, 6))
+    with pytest.raises(InputError, match=r"A part of the dask array should be uint8 .+, but it is "):
+        tessera.segment("threshold", image, blocks=6)

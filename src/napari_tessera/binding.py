@@ -57,7 +57,7 @@ def bind(
     chosen = method_named(method)
     inputs_and_parameters |= chosen.implied(inputs_and_parameters)
     asked = {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
-    with explaining_lack_of_memory(method, np.shape(image)):
+    with explaining_lack_of_memory(method, getattr(image, "shape", ())):
         main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
     parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), sizes_in)

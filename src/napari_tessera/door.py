@@ -47,14 +47,20 @@ def as_array(values: Any, name: str) -> np.ndarray:
     InputError
         If it is no array of numbers, is empty, or does not fit into memory.
     """
-    array = _numbers(values, name)
+    array = numbers_in(values, name)
     if array.size == 0:
         raise InputError(f"{name} is empty: its shape is {array.shape}.")
     return array
 
 
-def _numbers(values: Any, name: str) -> np.ndarray:
-    """Return an array of real numbers, maybe an empty one."""
+def numbers_in(values: Any, name: str) -> np.ndarray:
+    """Return an array of real numbers, maybe an empty one.
+
+    Raises
+    ------
+    InputError
+        If it is none, or does not fit into memory.
+    """
     refuse_file_name(values, name)
     refuse_unknown_lengths(values, name)
     if np.ma.is_masked(values):
@@ -182,7 +188,7 @@ def check_points(values: Any, name: str, axes: str, shape: Sequence[int]) -> np.
     InputError
         If the columns do not fit the axes, or a point lies outside the image.
     """
-    points = _numbers(values, name).astype(np.float64)
+    points = numbers_in(values, name).astype(np.float64)
     points = points if points.size else np.empty((0, len(shape)))
     order = ", ".join(axis.lower() for axis in axes)
     if points.ndim != 2 or points.shape[1] != len(shape):
@@ -232,7 +238,7 @@ def check_inputs(
 def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Sequence[int]) -> np.ndarray:
     wanted = layout.label_shape(shape)
     refuse_file_name(values, name, READERS[entry.roles[0]])
-    values = values if hasattr(values, "shape") else _numbers(values, name)
+    values = values if hasattr(values, "shape") else numbers_in(values, name)
     if Role.POINTS in entry.roles and not (Role.LABELS in entry.roles and _is_painted(values, wanted)):
         return _some(check_points(values, name, layout.label_axes, wanted), entry, name)
     array = check_labels(values, name) if Role.LABELS in entry.roles else check_image(values, name)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from napari_tessera.door import refuse_file_name
+from napari_tessera.door import numbers_in, refuse_file_name
 from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.labels import chunks, run_starts
@@ -81,10 +81,12 @@ def find_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Job[Overlaps]:
 
 def checked_pair(truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both label images as contiguous integers, or raise an `InputError`."""
+    pair = []
     for name, given in (("`truth`", truth), ("`prediction`", prediction)):
         refuse_file_name(given, name, "read_labels")
         refuse_unread_floats(given, name)
-    truth, prediction = np.asarray(truth), np.asarray(prediction)
+        pair.append(numbers_in(given, name))
+    truth, prediction = pair
     if truth.shape != prediction.shape:
         raise InputError(
             f"`truth` has shape {truth.shape} but `prediction` has {prediction.shape}. "

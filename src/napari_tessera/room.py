@@ -16,7 +16,7 @@ from napari_tessera.errors import RunError
 MEGABYTE = 2**20
 BESIDE = 60
 """Megabytes that are needed beside what libraries take."""
-TAKEN = {"scipy.linalg": (60, 20), "llvmlite": (430, 50), "torch": (930, 80)}
+TAKEN = {"scipy.linalg": (60, 20), "llvmlite": (300, 50), "torch": (930, 80)}
 """Megabytes of address space by library, and for each thread; each brings along those before it."""
 
 

@@ -17,6 +17,7 @@ import dask.array as da
 import numpy as np
 
 from napari_tessera.bands import worker_count
+from napari_tessera.errors import InputError
 from napari_tessera.jobs import Job
 from napari_tessera.large.watching import THREADS, Watch, watched
 
@@ -141,5 +142,20 @@ def lazy(array: Any) -> Any:
 
 
 def read(array: Any) -> np.ndarray:
-    """Bring a lazy array into memory, in this thread."""
-    return np.asarray(array.compute(scheduler="synchronous") if isinstance(array, da.Array) else array)
+    """Bring a lazy array into memory, in this thread.
+
+    Raises
+    ------
+    InputError
+        If a dask array holds something else than it says: what is worked out block by block would be wrong.
+    """
+    if not isinstance(array, da.Array):
+        return np.asarray(array)
+    found = np.asarray(array.compute(scheduler="synchronous"))
+    if (found.dtype, found.shape) != (array.dtype, array.shape):
+        raise InputError(
+            f"A part of the dask array should be {array.dtype} of shape {array.shape}, as the array says of itself, "
+            f"but it is {found.dtype} of shape {found.shape}. Say how its chunks really are, with `dtype` and `chunks` "
+            "of map_blocks or from_delayed."
+        )
+    return found
