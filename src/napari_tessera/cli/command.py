@@ -94,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     lines = ["methods:", *(f"  {method.name:<16} {method.title}" for method in METHODS)]
     lines += ["", "commands:", *(f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items())]
     lines += ["", "tessera METHOD --help lists a method's settings."]
-    lines += ["Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C, 141 output no longer read."]
+    lines += [
+        "Exit codes: 0 done, 1 failed, 2 bad arguments, 130 stopped with Ctrl-C, 143 with SIGTERM, 141 output unread."
+    ]
     parser = Parser(
         prog="tessera",
         usage="tessera METHOD IMAGE... -o OUT [settings]\n       tessera COMMAND ...",
