@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_tessera.errors import in_words
 from napari_tessera.io.short_lived import short_lived_folder
 from napari_tessera.jobs import Job, Progress, part_of
 from napari_tessera.lesson import Given, Lesson, check_named, named, paintings_of
@@ -25,6 +27,7 @@ SHARE_OF_LOOKING = 0.2
 """Of the time that goes into learning, at most so much goes into looking."""
 FEWEST_SECONDS = 1.0
 SECONDS_OF_A_LOOK = 1.0
+NOT_SHOWN = "There is no live prediction any more; the training goes on."
 SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 96, 2048
 
 
@@ -128,7 +131,12 @@ class Looking:
         pause = max(FEWEST_SECONDS, self.took * (1 / SHARE_OF_LOOKING - 1))
         if time.monotonic() - self.ended >= pause and (sight := self.sight()) is not None:
             began = time.monotonic()
-            seen = yield from self.unless_stopped(self.look(sight), step)
+            try:
+                seen = yield from self.unless_stopped(self.look(sight), step)
+            except Exception as error:  # the training can do without
+                self.ended = math.inf
+                yield replace(step, data={"warning": f"{NOT_SHOWN} {in_words(error) or repr(error)}"})
+                return
             self.ended = time.monotonic()
             self.took = self.ended - began
             if seen is not None:

@@ -7,6 +7,8 @@ between which the window lives on.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +17,11 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_tessera.accepted import BACKGROUND, UNKNOWN, objects_cut, objects_met, paint_of_classes, paint_of_objects
-from napari_tessera.errors import InputError
+from napari_tessera.errors import InputError, RunError
 from napari_tessera.gui.accepting_where import Overlaid, Part, Window, clicked, in_outlines, in_view, offset_of
 from napari_tessera.gui.annotation import Task, annotation_facts
 from napari_tessera.gui.autosave_changes import all_blocks
+from napari_tessera.gui.failing import sentence
 from napari_tessera.io.saved_paint import block_window
 from napari_tessera.jobs import Job, Progress
 
@@ -121,7 +124,7 @@ def accepting(prediction: Labels, annotation: Labels, where: Part, task: Task) -
     first = (yield from _highest(annotation.data)) + 1
     _check_fits(first + len(taken) - 1 if task == "objects" else max(found, default=0) + 1, annotation)
     pixels = 0
-    with annotation.block_history():
+    with one_to_undo(annotation):
         for piece in both.pieces():
             yield Progress(0, 1, "Accepting")
             labels, paint, inside = both.read(piece)
@@ -131,6 +134,37 @@ def accepting(prediction: Labels, annotation: Labels, where: Part, task: Task) -
                 new = paint_of_classes(labels, paint, inside)
             pixels += _set(annotation, piece, new)
     return Accepted(pixels, len(taken), len(cut), len(met - cut))
+
+
+@contextmanager
+def one_to_undo(annotation: Labels) -> Iterator[None]:
+    """Paint what one Ctrl-Z takes back; if that fails half way, nothing of it stays.
+
+    Raises
+    ------
+    RunError
+    """
+    failure: Exception | None = None
+    has_painted = False
+
+    def note(_: Any) -> None:
+        nonlocal has_painted
+        has_painted = True
+
+    annotation.events.paint.connect(note)
+    try:
+        with annotation.block_history():  # which forgets what was painted if an error leaves it
+            try:
+                yield
+            except Exception as error:
+                failure = error
+    finally:
+        annotation.events.paint.disconnect(note)
+    if failure is None:
+        return
+    if has_painted:
+        annotation.undo()
+    raise RunError(f"Nothing was accepted; what had been painted was taken back. {sentence(failure)}") from failure
 
 
 def _numbers(both: Overlaid, task: Task) -> Job[tuple[set[int], set[int], set[int]]]:

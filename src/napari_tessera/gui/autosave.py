@@ -34,7 +34,7 @@ class Autosave(QObject):
     Signals
     -------
     failed : str
-        Why a layer could not be saved, such as a full disk. It is tried again.
+        Why a layer could not be saved, such as a full disk. It is tried again; empty when it was saved after all.
     """
 
     failed = Signal(str)
@@ -50,9 +50,9 @@ class Autosave(QObject):
 
     def watch(self, layer: Labels, image_layer: Layer) -> None:
         """Save a layer from now on; a layer that is saved already is left alone."""
-        if self.is_watching(layer) or layer.multiscale:
-            return
-        self._thread.add(LayerCopy(layer, image_layer.name, self.viewer, self.folder))
+        if not self.is_watching(layer) and not layer.multiscale:
+            self._thread.add(LayerCopy(layer, image_layer.name, self.viewer, self.folder))
+        self._thread.begin()
 
     def is_watching(self, layer: Layer) -> bool:
         """Say whether a layer is being saved."""
@@ -78,12 +78,14 @@ def _teller(autosave: Autosave) -> Callable[[str], None]:
 
     def tell(why: str) -> None:
         listening = known()
-        if listening is None:
-            return
         try:
-            listening.failed.emit(why)
+            if listening is not None:
+                listening.failed.emit(why)
+                return
         except RuntimeError:  # the window has gone, and Qt's half of it too
-            return
+            pass
+        if why:
+            show_warning(why)
 
     return tell
 

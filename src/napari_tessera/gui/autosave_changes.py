@@ -35,15 +35,15 @@ class Changes:
             event.connect(self._on_refresh)
 
     def blocks(self, shape: Index) -> set[Index]:
-        """Return the blocks that strokes touched."""
-        touched: set[Index] = set()
-        while self._under_way:
-            touched |= blocks_touched(self._under_way.popleft(), shape)
-        while self._strokes:
-            stroke = set().union(*(blocks_touched(place, shape) for place in self._strokes.popleft()))
+        """Return the blocks that strokes touched since the last time; if that fails, no stroke is forgotten."""
+        under_way = [blocks_touched(place, shape) for place in self._under_way.copy()]
+        strokes = [set().union(*(blocks_touched(place, shape) for place in each)) for each in self._strokes.copy()]
+        for _ in under_way:
+            self._under_way.popleft()
+        for stroke in strokes:
+            self._strokes.popleft()
             self._undoable.append(stroke)
-            touched |= stroke
-        return touched
+        return set().union(*under_way, *strokes)
 
     def was_shaken(self) -> bool:
         """Say whether the layer may have changed anywhere: something was undone, or pixels were set past the brush."""

@@ -51,6 +51,7 @@ class LayerCopy:
         self._search = Search()
         self._copy: PaintCopy | None = None
         self._state: dict[str, Any] = {}
+        self._name = ""
 
     def save(self) -> None:
         """Save what has changed since the last time.
@@ -63,9 +64,10 @@ class LayerCopy:
         data = self.layer.data
         self._begin_anew_if_other(data)
         self._dirty |= self.changes.blocks(data.shape)
+        can_be_searched = is_searched(data)
         if self.changes.was_shaken():
+            self._search.is_wanted |= can_be_searched
             self._dirty |= self.changes.undoable()
-            self._search.is_wanted |= is_searched(data)
         has_changed = self._save_blocks(data)
         for index in self._search.blocks(data, self._copy.known() if self._copy else ()):
             self._dirty.add(index)
@@ -107,9 +109,15 @@ class LayerCopy:
         if earlier is not None and Path(earlier).is_dir():
             with suppress(FileError):
                 return PaintCopy(Path(earlier), tuple(data.shape))
-        name = f"{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(4).hex()}"
-        copy = PaintCopy(self.folder / name, tuple(data.shape))
-        copy.say(self._state, has_changed=True)  # first of all: without it nothing would say whose paint it is
+        # One name, however often it is tried: a full disk is not to be littered with folders.
+        self._name = self._name or f"{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(4).hex()}"
+        copy = PaintCopy(self.folder / self._name, tuple(data.shape))
+        try:
+            copy.say(self._state, has_changed=True)  # first of all: without it nothing would say whose paint it is
+        except Exception:
+            copy.close()
+            raise
+        self._name = ""
         return copy
 
     def _begin_anew_if_other(self, data: Any) -> None:
@@ -157,8 +165,8 @@ class Search:
         """Yield blocks of a layer, and those saved before, until it is time for a break."""
         began = time.monotonic()
         if self._left is None and self.is_wanted and began >= self.pause_until:
-            self.is_wanted, self._spent_seconds = False, 0.0
             self._left = iter(dict.fromkeys((*all_blocks(data), *known)))
+            self.is_wanted, self._spent_seconds = False, 0.0
         while self._left is not None and time.monotonic() < began + SECONDS_AT_A_TIME:
             index = next(self._left, None)
             if index is None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from napari_tessera.ending import start_thread
-from napari_tessera.errors import TesseraError
 from napari_tessera.gui.autosave_copy import LayerCopy
+from napari_tessera.gui.failing import sentence
 from napari_tessera.gui.worker import quick_switching
 from napari_tessera.io.saved_paint import discard_old
 
 SECONDS_BETWEEN_SAVES = 1.0
 SECONDS_AFTER_FAILURE = 5.0
+MEANWHILE = "It is tried again every few seconds. Until this line is gone, save the layer yourself (File → Save)."
 
 
 class SavingThread:
@@ -23,7 +25,7 @@ class SavingThread:
     ----------
     folder : Path
     tell : function (str)
-        Told why something could not be saved, in this thread; once, until it can be again.
+        Told why something could not be saved, in this thread; and nothing ("") when all is saved again.
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
@@ -37,10 +39,17 @@ class SavingThread:
         self._thread: threading.Thread | None = None
 
     def add(self, copy: LayerCopy) -> None:
-        """Save one more layer."""
+        """Save one more layer, once it has begun."""
         self.copies.append(copy)
-        if self._thread is None:
+
+    def begin(self) -> None:
+        """Save from now on; where no thread can be started, this can be tried again."""
+        if self._thread is not None or not self.copies or self._is_over:
+            return
+        try:
             self._thread = start_thread(self._serve, "tessera autosave", stop=self._end)
+        except RuntimeError as error:
+            self._note(_failure(self.copies[-1], error))
 
     def settle(self, seconds: float) -> bool:
         """Save everything now; say whether that was done in time."""
@@ -68,7 +77,8 @@ class SavingThread:
         return any(copy.is_searching for copy in self.copies)
 
     def _serve(self) -> None:
-        discard_old(self._folder)
+        with suppress(Exception):  # what is old is in nobody's way; what is painted now matters
+            discard_old(self._folder)
         while not self._is_over:
             self._wake.wait(SECONDS_AFTER_FAILURE if self._told else SECONDS_BETWEEN_SAVES)
             self._wake.clear()
@@ -80,12 +90,16 @@ class SavingThread:
     def _turn(self) -> None:
         self._begun += 1
         failures = [failure for copy in list(self.copies) if (failure := self._saved(copy))]
-        if failures and failures[0] != self._told:
-            self._tell(failures[0])
-        self._told = failures[0] if failures else ""
+        self._note(failures[0] if failures else "")
         with self._turns:
             self._done = self._begun
             self._turns.notify_all()
+
+    def _note(self, failure: str) -> None:
+        """Tell of a failure, or of its end, once."""
+        if failure != self._told:
+            self._told = failure
+            self._tell(failure)
 
     def _saved(self, copy: LayerCopy) -> str:
         """Save one layer; return why that failed, or nothing."""
@@ -96,8 +110,10 @@ class SavingThread:
                     self.copies.remove(copy)
                 else:
                     copy.save()
-        except TesseraError as error:
-            return f"{copy.layer.name!r} is not saved in the background: {error}"
         except Exception as error:  # the next layer, and the next second, must not suffer from it
-            return f"{copy.layer.name!r} is not saved in the background ({type(error).__name__}: {error})."
+            return _failure(copy, error)
         return ""
+
+
+def _failure(copy: LayerCopy, error: Exception) -> str:
+    return f"{copy.layer.name!r} is not saved in the background: {sentence(error)} {MEANWHILE}"

@@ -13,6 +13,7 @@ from napari.utils import DirectLabelColormap
 from qtpy.QtWidgets import QWidget
 
 from napari_tessera.gui.asking import Question, scoring
+from napari_tessera.gui.failing import showing_errors, shown_by
 from napari_tessera.gui.layers import Placement, camera_of
 from napari_tessera.gui.method_widget import Answer, MethodWidget
 from napari_tessera.gui.scores_panel import STATE_COLOURS, ScoresPanel, headline
@@ -63,6 +64,7 @@ class CompareWidget(MethodWidget):
         text = headline(answer.scores)
         self.bar.say(f"AP at 0.5 is {text['AP 0.5']}, mean AP {text['Mean AP']}. Click an object to see its row.")
 
+    @showing_errors
     def go_to(self, label: int) -> None:
         """Select an object in the layer, and bring it into the middle of the view."""
         if self.errors is None or self.errors not in self.viewer.layers:
@@ -77,11 +79,12 @@ class CompareWidget(MethodWidget):
         camera_of(self.viewer).center = (0.0, *world)
 
     def _on_click(self, layer: Labels, event: Any) -> Iterator[None]:
-        label = layer.get_value(
-            event.position, view_direction=event.view_direction, dims_displayed=event.dims_displayed, world=True
-        )
-        if label:
-            self.panel.select(int(label))
+        with shown_by(self.show_error):
+            label = layer.get_value(
+                event.position, view_direction=event.view_direction, dims_displayed=event.dims_displayed, world=True
+            )
+            if label:
+                self.panel.select(int(label))
         yield
 
 

@@ -65,6 +65,9 @@ class ForecastLine(QLabel):
             # Run will say what is missing; until then there is nothing to foresee.
             self.hide()
             return
+        except Exception as error:
+            self._say_failed(error)
+            return
         if not self.text():
             self._say(UNKNOWN)
         self.latest.ask(None, foreseeing(question, self._is_busy))

@@ -34,22 +34,31 @@ class Latest(QObject):
             self._wanted = (about, job)
             self._is_over = False
             self._changed.notify()
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = start_thread(self._serve, "tessera preview", stop=self.stop)
+            is_served = self._thread is not None and self._thread.is_alive()
+        if not is_served:
+            try:
+                self._thread = start_thread(self._serve, "tessera preview", stop=self.stop)
+            except RuntimeError as error:
+                self._send("failed", error)
 
-    def stop(self, seconds: float = 1.0) -> None:
-        """Let go of everything and end the thread."""
+    def stop(self) -> None:
+        """Let go of everything; the thread ends after its step, and nothing comes of it any more."""
         with self._changed:
             self._wanted, self._is_over = None, True
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(seconds)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the thread to end."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
 
     def _serve(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted is not None or self._is_over)
                 if self._is_over or self._wanted is None:
+                    self._thread = None  # within the lock: whoever asks from now on starts another thread
                     return
                 about, job = self._wanted
                 self._wanted = None
@@ -62,7 +71,7 @@ class Latest(QObject):
                     next(job)
         except StopIteration as end:
             self._send("ready", about, end.value)
-        except Exception as error:
+        except BaseException as error:
             self._send("failed", error)
         finally:
             job.close()

@@ -61,9 +61,10 @@ class LivePreview:
         if self.is_on:
             self._timer.start()
 
-    def has_lost_its_image(self) -> bool:
-        """Say whether the image that is previewed was deleted."""
-        return self.is_on and self._image is not None and self._image not in self.viewer.layers
+    def has_lost_a_layer(self) -> bool:
+        """Return whether the image that is previewed was deleted, or the preview itself."""
+        layers = (self._image, self.layer)
+        return self.is_on and any(layer is not None and layer not in self.viewer.layers for layer in layers)
 
     def close(self) -> None:
         """Take the preview away for good."""
@@ -116,23 +117,23 @@ class LivePreview:
 
     def _add(self, image: Layer, labels: np.ndarray, affine: np.ndarray) -> None:
         active = self.viewer.layers.selection.active
-        self.layer = Labels(
+        layer = Labels(
             labels,
             name=f"{image.name} · preview",
             affine=affine,
             units=image.units[-2:],
             metadata={PREVIEW: True},
         )
-        self.viewer.add_layer(self.layer)
+        self.layer = self.viewer.add_layer(layer)
         self.viewer.layers.selection.active = active
 
     def _take_away(self) -> None:
         # An answer may be on its way from the thread already; it must not come back on.
         self._is_awaited = False
         self.latest.stop()
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
-        self.layer = None
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
 
     def _on_failed(self, error: Exception) -> None:
         self._take_away()

@@ -13,7 +13,7 @@ from qtpy.QtCore import QEvent, QTimer
 
 from napari_tessera.gui import settings
 from napari_tessera.gui.asking import Question, answering, compiling, in_space, needs_network
-from napari_tessera.gui.failing import shown_by
+from napari_tessera.gui.failing import showing_errors, shown_by
 from napari_tessera.gui.layers import Placement, array_of
 from napari_tessera.gui.live_preview import LivePreview
 from napari_tessera.gui.new_layers import result_layer
@@ -130,15 +130,22 @@ class MethodWidget(Panel):
         self.preview.close()
         self.forecast.close_down()
         self.boxes.close_down()
-        self.runner.wait(SECONDS_TO_STOP)
+        until = time.monotonic() + SECONDS_TO_STOP
+        for each in (self.runner, self.preview.latest, self.forecast.latest):
+            each.wait(max(0.0, until - time.monotonic()))
         self._end_activity()
 
+    def show_error(self, error: BaseException) -> None:
+        """Show what went wrong."""
+        self.bar.show_error(error)
+
+    @showing_errors
     def reset_choices(self, *_: Any) -> None:
         """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
         self.inputs.refresh()
         self.region.shapes.refresh()
         self.boxes.refresh()
-        if self.preview.has_lost_its_image():
+        if self.preview.has_lost_a_layer():
             self.preview_switch.value = False
 
     def restore_defaults(self) -> None:
@@ -169,6 +176,7 @@ class MethodWidget(Panel):
         # The window is drawn anew first: loading would hold it up.
         QTimer.singleShot(WARM_UP_AFTER_PRESSING_MS, self._warm_up)
 
+    @showing_errors
     def _on_progress(self, step: Progress) -> None:
         activity = self._activity
         if activity is None or not self.runner.is_running:
@@ -204,10 +212,12 @@ class MethodWidget(Panel):
         self.bar.show_running(False)
 
     def _end_activity(self) -> None:
-        if self._activity is not None:
-            self._activity.close()
-            self._activity = None
+        activity, self._activity = self._activity, None
+        if activity is not None:
+            with shown_by(self.show_error):
+                activity.close()
 
+    @showing_errors
     def _warm_up(self) -> None:
         layer, values = self.inputs.main.layer, self.form.values
         dtype = "uint8" if layer is None else str(array_of(layer).dtype)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QUrl
+from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
+
+from napari_tessera.gui.failing import showing_errors
 
 if TYPE_CHECKING:
     from napari_tessera.catalogue import ModelEntry
@@ -21,7 +23,15 @@ LINK_COLOUR = "#5aa9f5"
 
 
 class ModelCard(QLabel):
-    """The lines under the box of models; a click on "more" opens the whole card."""
+    """The lines under the box of models; a click on "more" opens the whole card.
+
+    Attributes
+    ----------
+    failed : Signal
+        With the error, if the card cannot be shown.
+    """
+
+    failed = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,6 +54,11 @@ class ModelCard(QLabel):
         self._entry = None
         self.setText(escape(text))
 
+    def show_error(self, error: BaseException) -> None:
+        """Leave it to the widget to show what went wrong."""
+        self.failed.emit(error)
+
+    @showing_errors
     def _on_link(self, link: str) -> None:
         if link == MORE:
             self.open_whole()

@@ -12,7 +12,7 @@ from qtpy.QtCore import QFileSystemWatcher
 from qtpy.QtWidgets import QFileDialog
 
 from napari_tessera import catalogue
-from napari_tessera.errors import ModelError
+from napari_tessera.gui.failing import sentence, showing_errors
 from napari_tessera.gui.field import Field, let_shrink
 from napari_tessera.gui.model_card import ModelCard
 from napari_tessera.gui.wording import tooltip
@@ -48,11 +48,12 @@ class ModelField(Field):
         super().__init__(parameter, self.combo)
         let_shrink(self.native)
         self.below = ModelCard()
+        self.below.failed.connect(self.show_error)
         self.runner = Runner()
         self.runner.returned.connect(self._on_imported)
-        self.runner.failed.connect(self._on_failed)
+        self.runner.failed.connect(self.show_error)
         self.watcher = QFileSystemWatcher(self.native)  # so that it goes with the box
-        self.watcher.directoryChanged.connect(lambda _: self.refresh())
+        self.watcher.directoryChanged.connect(self._on_folder_changed)
         self.widget.changed.connect(self._on_chosen)
         self.refresh()
 
@@ -115,8 +116,8 @@ class ModelField(Field):
         self.problem = ""
         try:
             return catalogue.models()
-        except ModelError as error:
-            self.problem = str(error)
+        except Exception as error:
+            self.problem = sentence(error)
             return catalogue.shipped_models()
 
     def _fits(self, entry: ModelEntry) -> bool:
@@ -152,6 +153,11 @@ class ModelField(Field):
                 self.watcher.removePath(path)
             self.watcher.addPath(str(nearest))
 
+    @showing_errors
+    def _on_folder_changed(self) -> None:
+        self.refresh()
+
+    @showing_errors
     def _on_chosen(self, name: str) -> None:
         if name != NO_MODEL:
             self._chosen = name
@@ -163,10 +169,12 @@ class ModelField(Field):
         if path:
             self.import_file(path)
 
+    @showing_errors
     def _on_imported(self, entry: ModelEntry) -> None:
         self.value = entry.name
 
-    def _on_failed(self, error: BaseException) -> None:
+    def show_error(self, error: BaseException) -> None:
+        """Tell the form what went wrong."""
         for callback in self._failed:
             callback(error)
 

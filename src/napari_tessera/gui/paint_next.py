@@ -12,9 +12,9 @@ from napari.layers import Labels, Layer, Shapes
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_tessera.errors import InputError, in_words
+from napari_tessera.errors import InputError
 from napari_tessera.gui.clicks import OnceButton
-from napari_tessera.gui.failing import shown_by
+from napari_tessera.gui.failing import sentence, showing_errors
 from napari_tessera.gui.layers import array_of, labels_of, place
 from napari_tessera.gui.paint_next_regions import go_to, regions_layer
 from napari_tessera.gui.wording import tooltip
@@ -99,7 +99,7 @@ class PaintNext(QWidget):
         self.runner = Runner()
         self.runner.progressed.connect(self._on_progress)
         self.runner.returned.connect(self._on_found)
-        self.runner.failed.connect(self._on_failed)
+        self.runner.failed.connect(self.show_error)
         self.runner.cancelled.connect(lambda: self._on_ended("Cancelled."))
         self.find_button = OnceButton(FIND)
         self.find_button.setToolTip(tooltip(HELP))
@@ -111,15 +111,12 @@ class PaintNext(QWidget):
         self.message = QLabel()
         self._lay_out()
 
+    @showing_errors
     def press(self) -> None:
         """Find the places, or stop looking for them."""
         if self.runner.is_running:
             self.runner.cancel()
             return
-        with shown_by(self._on_failed):
-            self._begin()
-
-    def _begin(self) -> None:
         self._asked = self._ask()
         job = looking(self._asked)
         self.find_button.setText(CANCEL)
@@ -129,6 +126,7 @@ class PaintNext(QWidget):
         self._say("Looking where the model is least sure …")
         self.runner.start(job)
 
+    @showing_errors
     def go_on(self) -> None:
         """Go to the next place; after the last one comes the first."""
         if self.layer is None or self.layer not in self.viewer.layers or not len(self.layer.data):
@@ -161,11 +159,8 @@ class PaintNext(QWidget):
         if self.runner.is_running:
             self.progress_bar.setValue(round(100 * step.fraction))
 
+    @showing_errors
     def _on_found(self, regions: Sequence[Unsure]) -> None:
-        with shown_by(self._on_failed):
-            self._show(regions)
-
-    def _show(self, regions: Sequence[Unsure]) -> None:
         self.forget()
         self._on_ended(SURE)
         asked = self._asked
@@ -177,8 +172,9 @@ class PaintNext(QWidget):
         self.next_button.show()
         self.go_on()
 
-    def _on_failed(self, error: BaseException) -> None:
-        self._on_ended(in_words(error) or f"This should not have happened ({type(error).__name__}). {error}")
+    def show_error(self, error: BaseException) -> None:
+        """Say what went wrong."""
+        self._on_ended(sentence(error))
 
     def _on_ended(self, text: str) -> None:
         self.find_button.setText(FIND)

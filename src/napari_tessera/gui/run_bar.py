@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_tessera.errors import in_words
 from napari_tessera.gui import clipboard
+from napari_tessera.gui.failing import sentence, showing_errors
 from napari_tessera.jobs import Progress
 
 RUN_STYLE = """
@@ -71,7 +72,7 @@ class RunBar(QWidget):
         self.details_button = QPushButton("Copy details")
         self.details_button.clicked.connect(self._copy_details)
         self.offer_button = QPushButton()
-        self.offer_button.clicked.connect(lambda: self._action())
+        self.offer_button.clicked.connect(self._do)
         self._details = ""
         self._action: Callable[[], object] = lambda: None
         self._lay_out()
@@ -102,8 +103,7 @@ class RunBar(QWidget):
             self._show(known, ERROR_STYLE)
             return
         details = "".join(traceback.format_exception(error))
-        what = f"{type(error).__name__}: {error}"
-        text = f"This should not have happened ({what}). No layer was changed. Please report it with the details."
+        text = f"{sentence(error)} No layer was changed. Please report it with the details."
         self._show(text, ERROR_STYLE, details)
 
     def offer(self, text: str, title: str, action: Callable[[], object]) -> None:
@@ -131,6 +131,11 @@ class RunBar(QWidget):
         self.details_button.setVisible(bool(details))
         self.offer_button.setVisible(False)
 
+    @showing_errors
+    def _do(self) -> None:
+        self._action()
+
+    @showing_errors
     def _copy_details(self) -> None:
         clipboard.copy(self._details)
 

@@ -10,6 +10,7 @@ from qtpy.QtGui import QDesktopServices
 
 from napari_tessera.errors import InputError
 from napari_tessera.gui.accepting import Accepted
+from napari_tessera.gui.failing import showing_errors
 from napari_tessera.gui.latest import Latest
 from napari_tessera.gui.paint_next import Asked
 from napari_tessera.gui.train_correct import Correcting
@@ -44,10 +45,10 @@ class AfterTraining(QObject):
         self.learnt: Learnt | None = None
         self.latest = Latest()
         self.latest.ready.connect(self._show)
-        self.latest.failed.connect(panel.bar.show_error)
+        self.latest.failed.connect(self.show_error)
         self.correcting = Correcting(self.viewer, live)
         self.correcting.ended.connect(self._on_accepted)
-        self.correcting.failed.connect(panel.bar.show_error)
+        self.correcting.failed.connect(self.show_error)
         self._accepted = ""
         self._since_accepted = Since(ANYTHING, self._on_painted_on)
         live.on_move(self.look)
@@ -66,13 +67,18 @@ class AfterTraining(QObject):
         self.panel.outcome.show_outcome(name, self.widget_title, learnt.scores_before, learnt.scores, said)
         self.look()
 
+    def show_error(self, error: BaseException) -> None:
+        """Show what went wrong."""
+        self.panel.bar.show_error(error)
+
     def forget(self) -> None:
         """Let go of the model: another one is to be trained."""
         self.learnt = None
-        self.latest.stop(seconds=0)
+        self.latest.stop()
         self.correcting.click(False)
         self._since_accepted.watch(())
 
+    @showing_errors
     def look(self) -> None:
         """Show what the model says of the part in view."""
         learnt, sight = self.learnt, self.live.sight
@@ -83,6 +89,7 @@ class AfterTraining(QObject):
         trained = learnt.trained
         self.latest.ask(None, looking_at(trained.path, painting, sight, trained.header, diameter_px))
 
+    @showing_errors
     def open_model(self) -> None:
         """Open the widget that runs the model, with the model chosen, and with the output that it was trained for."""
         window = getattr(self.viewer, "window", None)
@@ -93,6 +100,7 @@ class AfterTraining(QObject):
                 if name in widget.form.fields:
                     widget.form.fields[name].value = value
 
+    @showing_errors
     def correct(self) -> None:
         """Take the prediction over where the user agrees with it; the next training starts from this model."""
         if self.learnt is None:
@@ -120,6 +128,7 @@ class AfterTraining(QObject):
         self.panel.bar.say(PAINT_THERE)
         return Asked(of.image, axes, self.learnt.trained.path, of.paint, of.ndim, diameter_px)
 
+    @showing_errors
     def open_report(self) -> None:
         """Open the page about the training."""
         if self.learnt is None:
@@ -127,6 +136,7 @@ class AfterTraining(QObject):
         else:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.learnt.trained.report)))
 
+    @showing_errors
     def _show(self, _: Any, seen: Seen) -> None:
         if self.learnt is not None:
             self.live.show(seen)

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from napari_tessera.errors import InputError
 from napari_tessera.gui.accepting import Accepting, Part, accept, clicked, in_outlines, in_view
 from napari_tessera.gui.annotation import Task
-from napari_tessera.gui.failing import shown_by
+from napari_tessera.gui.failing import showing_errors
 from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.train_sight import LiveLayer, Shown
 from napari_tessera.gui.wording import tooltip
@@ -62,14 +62,18 @@ class Correcting(QObject):
         self.is_clicking = False
         self._painting: Accepting | None = None
 
+    @showing_errors
     def take(self, where: str) -> None:
         """Take over what is in view, what drawn outlines enclose, or from now on what is clicked."""
         self.click(where == CLICKS)
         if where == CLICKS:
             return
-        with shown_by(self.failed.emit):
-            prediction, of = self._layers()
-            self._accept(prediction, of, in_view(self.viewer, of.paint) if where == VIEW else self._outlined(of))
+        prediction, of = self._layers()
+        self._accept(prediction, of, in_view(self.viewer, of.paint) if where == VIEW else self._outlined(of))
+
+    def show_error(self, error: BaseException) -> None:
+        """Leave it to the widget to show what went wrong."""
+        self.failed.emit(error)
 
     def click(self, is_on: bool) -> None:
         """Begin or end to take over what is clicked."""
@@ -82,10 +86,10 @@ class Correcting(QObject):
             self.viewer.layers.selection.active = self.live.layer
             self.live.layer.mode = "pan_zoom"
 
+    @showing_errors
     def _on_click(self, viewer: ViewerModel, event: Any) -> None:
-        with shown_by(self.failed.emit):
-            prediction, of = self._layers()
-            self._accept(prediction, of, clicked(self.viewer, prediction, of.paint, event.position, _task(of)))
+        prediction, of = self._layers()
+        self._accept(prediction, of, clicked(self.viewer, prediction, of.paint, event.position, _task(of)))
 
     def _accept(self, prediction: Labels, of: Shown, part: Part) -> None:
         self._painting = accept(prediction, of.paint, part, _task(of))
@@ -101,6 +105,9 @@ class Correcting(QObject):
             If there is none, or its paint is gone.
         """
         layer, of = self.live.layer, self.live.of
+        if self.live.is_dismissed:
+            self.live.come_back()
+            raise InputError("The live prediction was deleted. It comes back now: look at it, and press again.")
         if layer is None or of is None or layer not in self.viewer.layers:
             raise InputError("There is no live prediction in view. Bring a part of the image into view that is learnt.")
         if of.paint not in self.viewer.layers:

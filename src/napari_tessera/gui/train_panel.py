@@ -9,9 +9,11 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_tessera.gui.annotation import Task, new_annotation
 from napari_tessera.gui.docking import Placing
+from napari_tessera.gui.failing import showing_errors
 from napari_tessera.gui.field import let_shrink
 from napari_tessera.gui.panel import WIDTH_PX
 from napari_tessera.gui.rows import AsTallAsContent, Rows, Shrinking, column_of
+from napari_tessera.gui.run_bar import NOTE_STYLE
 from napari_tessera.gui.train_bar import TrainBar
 from napari_tessera.gui.train_classes import ClassBox
 from napari_tessera.gui.train_correct import CorrectBox
@@ -67,6 +69,8 @@ class TrainPanel(QWidget):
         self.outcome.next_steps.addWidget(self.correct_box)
         self.rescue = RescueBox(viewer)
         self.lost = LostBox()
+        self.unsaved = wrapped(NOTE_STYLE)
+        self.unsaved.hide()
         self._lay_out()
         self.placing = Placing(self)
         self.pairs.on_change(self.follow)
@@ -100,6 +104,11 @@ class TrainPanel(QWidget):
         self.summary.setText(SUMMARY[self.task])
         self.classes.follow([pair.paint for pair in self.pairs.pairs if pair.paint is not None], self.task)
 
+    def show_error(self, error: BaseException) -> None:
+        """Show what went wrong."""
+        self.bar.show_error(error)
+
+    @showing_errors
     def add_annotation(self, pair: PairBox) -> None:
         """Add a layer to paint on over the image of a pair."""
         if pair.image is None:
@@ -141,6 +150,7 @@ class TrainPanel(QWidget):
         layout.addWidget(self.rescue)
         layout.addWidget(self.lost)
         layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
+        layout.addWidget(self.unsaved)
         layout.addWidget(self.bar)
         layout.addStretch(1)
         whole = QVBoxLayout(self)

@@ -65,6 +65,8 @@ class LiveLayer(QObject):
     layer : napari.layers.Labels or None
     of : Shown or None
         The image that the layer is of.
+    is_dismissed : bool
+        Whether the user deleted the layer: it does not come back by itself.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -74,6 +76,8 @@ class LiveLayer(QObject):
         self.sight: Sight | None = None
         self.layer: Labels | None = None
         self.of: Shown | None = None
+        self.is_dismissed = False
+        self._shapes: list[tuple[int, ...]] = []
         self._coloured = 0
         self._callbacks: list[Callable[[], Any]] = []
         self._timer = QTimer(self)
@@ -82,10 +86,18 @@ class LiveLayer(QObject):
         self._timer.timeout.connect(self._look)
         for event in self._moves():
             event.connect(self._on_moved)
+        viewer.layers.events.removed.connect(self._on_removed)
 
     def follow(self, shown: Sequence[Shown]) -> None:
         """Follow the view of these images from now on; of none, nothing is shown."""
         self.shown = tuple(shown)
+        self._shapes = [of.paint.data.shape for of in self.shown]
+        self.is_dismissed = False
+        self._look()
+
+    def come_back(self) -> None:
+        """Show the layer again though it was deleted."""
+        self.is_dismissed = False
         self._look()
 
     def on_move(self, callback: Callable[[], Any]) -> None:
@@ -94,10 +106,10 @@ class LiveLayer(QObject):
 
     def show(self, seen: Seen) -> None:
         """Show what was seen."""
-        if seen.sight.index >= len(self.shown) or seen.labels.size == 0:
+        if self.is_dismissed or seen.sight.index >= len(self.shown) or seen.labels.size == 0:
             return
         of = self.shown[seen.sight.index]
-        if of.paint not in self.viewer.layers:
+        if of.paint not in self.viewer.layers or not self._is_as_begun(seen.sight.index):
             return
         labels, translate = laid_out(seen, of)
         self.of = of
@@ -111,9 +123,9 @@ class LiveLayer(QObject):
 
     def take_away(self) -> None:
         """Remove the layer."""
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
-        self.layer = None
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
         self._coloured = 0
 
     def close(self) -> None:
@@ -121,6 +133,7 @@ class LiveLayer(QObject):
         self._timer.stop()
         for event in self._moves():
             event.disconnect(self._on_moved)
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
         self.shown, self.sight = (), None
         self.take_away()
 
@@ -128,7 +141,7 @@ class LiveLayer(QObject):
         self.take_away()
         spatial = replace(place(of.paint, of.axes).full, translate=tuple(map(float, translate)))
         active = self.viewer.layers.selection.active
-        self.layer = Labels(
+        layer = Labels(
             labels,
             name=f"{of.image.name} · live prediction",
             opacity=0.5,
@@ -136,7 +149,8 @@ class LiveLayer(QObject):
             metadata={PREVIEW: True},
             **placed_at(spatial),
         )
-        self.viewer.layers.insert(self.viewer.layers.index(of.paint), self.layer)
+        self.viewer.layers.insert(self.viewer.layers.index(of.paint), layer)
+        self.layer = layer
         self.viewer.layers.selection.active = active
 
     def _colours(self, of: Shown, labels: np.ndarray) -> CyclicLabelColormap | None:
@@ -155,10 +169,17 @@ class LiveLayer(QObject):
         if self.shown:
             self._timer.start()
 
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self.layer:
+            self.layer, self.is_dismissed = None, True
+
+    def _is_as_begun(self, index: int) -> bool:
+        """Return whether the paint of an image still has the shape that is learnt from."""
+        return self.shown[index].paint.data.shape == self._shapes[index]
+
     def _look(self) -> None:
-        self.sight = next(
-            (found for index, of in self._in_order() if (found := sight_of(self.viewer, index, of)) is not None), None
-        )
+        followed = ((index, of) for index, of in self._in_order() if self._is_as_begun(index))
+        self.sight = next((found for index, of in followed if (found := sight_of(self.viewer, index, of))), None)
         for callback in self._callbacks:
             callback()
 

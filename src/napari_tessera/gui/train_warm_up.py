@@ -7,7 +7,7 @@ import threading
 import numpy as np
 from napari.layers import Labels
 
-from napari_tessera.ending import is_ending, start_thread
+from napari_tessera.ending import is_ending
 from napari_tessera.gui.warm_up import WarmUp, postponing_garbage_collection
 from napari_tessera.gui.worker import quick_switching
 from napari_tessera.looking_on import rehearse
@@ -22,8 +22,9 @@ class TrainWarmUp(WarmUp):
     def begin(self) -> None:
         """Start it, unless this process has been prepared."""
         if not _threads:
-            _threads.append(start_thread(self._rehearse, "tessera warm-up"))
-        self._thread = _threads[0]
+            thread = self._started(self._rehearse)
+            _threads.extend([thread] if thread is not None else [])
+        self._thread = next(iter(_threads), None)
 
     def _rehearse(self) -> None:
         try:

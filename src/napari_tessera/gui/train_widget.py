@@ -11,12 +11,13 @@ from typing import Any
 
 import napari
 from napari.layers import Labels
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import QEvent, QTimer
 
 from napari_tessera.gui import settings
 from napari_tessera.gui.annotation import annotation_facts
 from napari_tessera.gui.autosave import Autosave
-from napari_tessera.gui.failing import shown_by
+from napari_tessera.gui.failing import sentence, showing_errors, shown_by
 from napari_tessera.gui.method_widget import WARM_UP_AFTER_MS
 from napari_tessera.gui.paint_next import PaintNext
 from napari_tessera.gui.train_after import AfterTraining
@@ -32,7 +33,7 @@ from napari_tessera.interrupted import forget
 from napari_tessera.io.model_entry import ModelEntry
 from napari_tessera.jobs import Job, Progress
 from napari_tessera.lesson import Lesson, holding_still
-from napari_tessera.looking_on import Learnt, learning
+from napari_tessera.looking_on import NOT_SHOWN, Learnt, learning
 from napari_tessera.train.settings import DECLARATION
 
 SECONDS_TO_STOP = 1.0
@@ -91,6 +92,7 @@ class TrainWidget(TrainPanel):
             self._forget_the_last()
             self._start(lesson)
 
+    @showing_errors
     def go_on(self) -> None:
         """Take up the training that was stopped or cancelled, with the paint that it had."""
         if not self.runner.is_running and self.lesson is not None:
@@ -119,12 +121,14 @@ class TrainWidget(TrainPanel):
             forget(lesson.out)
         return learnt
 
+    @showing_errors
     def save_paint(self) -> None:
         """Save the paint of all pairs in the background, from now on."""
         for pair in self.pairs.pairs if not self._is_over else ():
             if pair.image is not None and pair.paint is not None:
                 self.autosave.watch(pair.paint, pair.image)
 
+    @showing_errors
     def reset_choices(self, *_: Any) -> None:
         """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
         self.pairs.refresh()
@@ -138,10 +142,11 @@ class TrainWidget(TrainPanel):
         if not is_saving:
             self._forget_the_last()
         self.after.forget()
-        self.paint_next.close_down()
-        if not is_saving:
-            self.runner.wait(SECONDS_TO_STOP)
+        self.paint_next.runner.cancel()
         self.live.close()
+        until = time.monotonic() + SECONDS_TO_STOP
+        for runner in (self.paint_next.runner, *(() if is_saving else (self.runner,))):
+            runner.wait(max(0.0, until - time.monotonic()))
         # The last strokes are saved even if napari is closed; the window does not wait for it.
         threading.Thread(target=self.autosave.close, name="tessera autosave end").start()
 
@@ -168,6 +173,7 @@ class TrainWidget(TrainPanel):
             self.warm_up.begin()
             self.under_way.begin(lesson.out.stem, partial(self.job, lesson), lesson.goes_on)
 
+    @showing_errors
     def _on_progress(self, step: Progress) -> None:
         is_soon = time.monotonic() - self._shown_at < SECONDS_BETWEEN_SHOWS
         if not self.runner.is_running or is_soon:
@@ -184,7 +190,13 @@ class TrainWidget(TrainPanel):
         self.course_view.show_course(self.course)
         if self.course.seen is not None:
             seen, self.course.seen = self.course.seen, None
-            self.live.show(seen)
+            with shown_by(self._do_without_live):
+                self.live.show(seen)
+
+    def _do_without_live(self, error: Exception) -> None:
+        """Train on without a live prediction, and say so."""
+        self.live.follow(())
+        self.course.warnings.append(f"{NOT_SHOWN} {sentence(error)}")
 
     def _on_returned(self, learnt: Learnt) -> None:
         self._on_ended()
@@ -221,11 +233,20 @@ class TrainWidget(TrainPanel):
     def _on_ended(self) -> None:
         self.show_training(False)
 
+    @showing_errors
     def _on_restored(self, layer: Labels) -> None:
         image = annotation_facts(layer).get("image", "")
         said = "" if self._choose(layer) else f" Open the image {image!r} to go on with it."
         self.bar.say(f"{layer.name!r} is back.{said}")
 
+    def _on_unsaved(self, why: str) -> None:
+        """Say why paint is not saved, for as long as that is so."""
+        if self._is_over and why:
+            show_warning(why)
+        self.unsaved.setText(why)
+        self.unsaved.setVisible(bool(why))
+
+    @showing_errors
     def _on_saved(self, entry: ModelEntry) -> None:
         self.form.start_from(entry.header, entry.name)
         self.name.value = free_name()
@@ -260,7 +281,7 @@ class TrainWidget(TrainPanel):
         self.rescue.failed.connect(self.bar.show_error)
         self.lost.saved.connect(self._on_saved)
         self.lost.failed.connect(self.bar.show_error)
-        self.autosave.failed.connect(lambda why: self.bar.say(why, is_warning=True))
+        self.autosave.failed.connect(self._on_unsaved)
         self.form.on_change(self._save_timer.start)
         self.form.start.on_failure(self.bar.show_error)
         self.pairs.on_change(self.bar.clear_error)

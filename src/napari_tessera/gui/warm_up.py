@@ -10,7 +10,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,11 +45,12 @@ class WarmUp:
     def __init__(self) -> None:
         self._text = STARTING
         self._thread: threading.Thread | None = None
+        self._is_refused = False
 
     @property
     def is_over(self) -> bool:
-        """Whether it was started and has ended."""
-        return self._thread is not None and not self._thread.is_alive()
+        """Whether it was started and has ended, or no thread could be started for it."""
+        return self._is_refused or (self._thread is not None and not self._thread.is_alive())
 
     def start(self, method: Method, dtype: str, axes: str, settings: Mapping[str, Any]) -> None:
         """Start it; a second time, nothing happens.
@@ -63,7 +64,16 @@ class WarmUp:
             The models that the method is to load, and where to.
         """
         if self._thread is None:
-            self._thread = start_thread(self._prepare, "tessera warm-up", method, dtype, axes, dict(settings))
+            self._thread = self._started(self._prepare, method, dtype, axes, dict(settings))
+
+    def _started(self, target: Callable[..., None], *args: Any) -> threading.Thread | None:
+        """Start a thread; where that is refused, a run does without what would have been prepared."""
+        self._is_refused = False
+        try:
+            return start_thread(target, "tessera warm-up", *args)
+        except RuntimeError:
+            self._is_refused = True
+            return None
 
     def waiting(self) -> Job[None]:
         """Wait until it is over: a run would load the same things at the same time, and less smoothly."""

@@ -104,12 +104,15 @@ class Runner(QObject):
         return self._is_left
 
     def start(self, job: Job[Any]) -> None:
-        """Start a job; the one before must have ended."""
+        """Start a job; the one before must have ended. Where no thread can be started, `failed` comes at once."""
         if self.is_running:
             raise ValueError("A job is running already; cancel it or wait for it.")
         self._stop = threading.Event()
         self._is_left = False
-        self._thread = start_thread(self._drive, "tessera run", job, self._stop, stop=self._stop.set)
+        try:
+            self._thread = start_thread(self._drive, "tessera run", job, self._stop, stop=self._stop.set)
+        except RuntimeError as error:
+            self._send("failed", error)
 
     def cancel(self) -> None:
         """Ask for no further step. The job is closed in its own thread, and `cancelled` follows."""
