@@ -147,7 +147,7 @@ def test_even_ground_away_from_objects_is_background(rule, objects):
         st.sampled_from([np.uint8, np.int16, np.uint32, np.int64, np.float32, np.float64]),
         arrays.array_shapes(min_dims=2, max_dims=3, max_side=6),
         fill=st.nothing(),
-    ).filter(lambda image: np.isfinite(image).all())
+    ).filter(lambda image: np.isfinite(image).all() and not 0 < np.ptp(image.astype(float)) < 1e-300)  # refused
 )
 def test_a_brighter_pixel_is_never_in_a_lower_class(rule, image):
     labels = tessera.threshold(image, rule=rule, radius=2, channel_axis=None)
