@@ -97,16 +97,6 @@ def test_a_preview_that_fails_is_said_and_comes_back(previewed, viewer, qtbot, m
     assert previewed.bar.message.text() == ""
 
 
-def test_a_preview_deleted_is_no_trouble(previewed, viewer, qtbot):
-    previewed.preview_switch.value = True
-    qtbot.waitUntil(lambda: previewed.preview.layer in viewer.layers, timeout=30_000)
-    viewer.layers.remove(previewed.preview.layer)
-    assert not previewed.preview_switch.value
-    previewed.form.fields["objects"].value = "dark"
-    qtbot.wait(300)
-    assert [layer.name for layer in viewer.layers] == ["blobs"]
-
-
 def test_a_preview_of_an_image_whose_data_are_replaced_follows(previewed, viewer, qtbot):
     previewed.preview_switch.value = True
     qtbot.waitUntil(lambda: previewed.preview.layer in viewer.layers, timeout=30_000)
@@ -290,14 +280,14 @@ def test_a_live_prediction_that_fails_is_said_and_the_training_goes_on(training,
     assert training.runner.is_running
 
 
-def test_a_live_prediction_deleted_does_not_come_back(training, viewer, qtbot):
+def test_a_live_prediction_deleted_does_not_disturb_the_training(training, viewer, qtbot):
     begin(training, qtbot)
-    qtbot.waitUntil(lambda: training.live.layer in viewer.layers, timeout=60_000)
-    viewer.layers.remove(training.live.layer)
+    for _ in range(2):
+        qtbot.waitUntil(lambda: training.live.layer in viewer.layers, timeout=60_000)
+        viewer.layers.remove(training.live.layer)
     step = training.course.step
-    qtbot.waitUntil(lambda: training.course.step > step + 50, timeout=60_000)
-    qtbot.wait(1500)
-    assert [layer.name for layer in viewer.layers] == ["halves", "halves · paint"]
+    qtbot.waitUntil(lambda: training.course.step > step + 2, timeout=60_000)
+    assert training.runner.is_running
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["image", "paint"])

@@ -61,10 +61,9 @@ class LivePreview:
         if self.is_on:
             self._timer.start()
 
-    def has_lost_a_layer(self) -> bool:
-        """Return whether the image that is previewed was deleted, or the preview itself."""
-        layers = (self._image, self.layer)
-        return self.is_on and any(layer is not None and layer not in self.viewer.layers for layer in layers)
+    def has_lost_its_image(self) -> bool:
+        """Say whether the image that is previewed was deleted."""
+        return self.is_on and self._image is not None and self._image not in self.viewer.layers
 
     def close(self) -> None:
         """Take the preview away for good."""

@@ -145,7 +145,7 @@ class MethodWidget(Panel):
         self.inputs.refresh()
         self.region.shapes.refresh()
         self.boxes.refresh()
-        if self.preview.has_lost_a_layer():
+        if self.preview.has_lost_its_image():
             self.preview_switch.value = False
 
     def restore_defaults(self) -> None:

@@ -105,9 +105,6 @@ class Correcting(QObject):
             If there is none, or its paint is gone.
         """
         layer, of = self.live.layer, self.live.of
-        if self.live.is_dismissed:
-            self.live.come_back()
-            raise InputError("The live prediction was deleted. It comes back now: look at it, and press again.")
         if layer is None or of is None or layer not in self.viewer.layers:
             raise InputError("There is no live prediction in view. Bring a part of the image into view that is learnt.")
         if of.paint not in self.viewer.layers:

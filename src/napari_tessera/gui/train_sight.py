@@ -65,8 +65,6 @@ class LiveLayer(QObject):
     layer : napari.layers.Labels or None
     of : Shown or None
         The image that the layer is of.
-    is_dismissed : bool
-        Whether the user deleted the layer: it does not come back by itself.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -76,7 +74,6 @@ class LiveLayer(QObject):
         self.sight: Sight | None = None
         self.layer: Labels | None = None
         self.of: Shown | None = None
-        self.is_dismissed = False
         self._shapes: list[tuple[int, ...]] = []
         self._coloured = 0
         self._callbacks: list[Callable[[], Any]] = []
@@ -86,18 +83,11 @@ class LiveLayer(QObject):
         self._timer.timeout.connect(self._look)
         for event in self._moves():
             event.connect(self._on_moved)
-        viewer.layers.events.removed.connect(self._on_removed)
 
     def follow(self, shown: Sequence[Shown]) -> None:
         """Follow the view of these images from now on; of none, nothing is shown."""
         self.shown = tuple(shown)
         self._shapes = [of.paint.data.shape for of in self.shown]
-        self.is_dismissed = False
-        self._look()
-
-    def come_back(self) -> None:
-        """Show the layer again though it was deleted."""
-        self.is_dismissed = False
         self._look()
 
     def on_move(self, callback: Callable[[], Any]) -> None:
@@ -106,7 +96,7 @@ class LiveLayer(QObject):
 
     def show(self, seen: Seen) -> None:
         """Show what was seen."""
-        if self.is_dismissed or seen.sight.index >= len(self.shown) or seen.labels.size == 0:
+        if seen.sight.index >= len(self.shown) or seen.labels.size == 0:
             return
         of = self.shown[seen.sight.index]
         if of.paint not in self.viewer.layers or not self._is_as_begun(seen.sight.index):
@@ -133,7 +123,6 @@ class LiveLayer(QObject):
         self._timer.stop()
         for event in self._moves():
             event.disconnect(self._on_moved)
-        self.viewer.layers.events.removed.disconnect(self._on_removed)
         self.shown, self.sight = (), None
         self.take_away()
 
@@ -168,10 +157,6 @@ class LiveLayer(QObject):
     def _on_moved(self, *_: Any) -> None:
         if self.shown:
             self._timer.start()
-
-    def _on_removed(self, event: Any) -> None:
-        if event.value is self.layer:
-            self.layer, self.is_dismissed = None, True
 
     def _is_as_begun(self, index: int) -> bool:
         """Return whether the paint of an image still has the shape that is learnt from."""
