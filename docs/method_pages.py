@@ -13,10 +13,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from napari_tessera.cli.method import method_parser
 from napari_tessera.cli.options import flag, shown
-from napari_tessera.registry import METHODS, Method
-from napari_tessera.spec import Input, Parameter, Role, ShownIf
+from napari_tessera.cli.segment import method_parser
+from napari_tessera.core.spec import Input, Parameter, Role, ShownIf
+from napari_tessera.methods.registry import METHODS, Method
 
 IMAGES = Path(__file__).parent / "images"
 HELP_WIDTH = 88

@@ -18,10 +18,10 @@ import zarr
 from distributed import Client, LocalCluster
 from scipy import ndimage
 
-from napari_tessera import api
+from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.engine import api
 from napari_tessera.io import read_image, write_result
 from napari_tessera.io.read import load, read_labels
-from napari_tessera.jobs import Progress, drive
 
 INPUTS = ("TIFF", "zarr", "array")
 OUTPUTS = ("TIFF", "zarr", "memory")
@@ -85,7 +85,7 @@ def labels_of(
     picture = read_image(image) if isinstance(image, Path) else None
     scratch = folder / uuid4().hex
     given = {**case.options, **options, **({"out": scratch} if into == "zarr" else {})}
-    result = drive(api.job(api.bind(case.method, image if picture is None else picture.data, **given)), on_progress)
+    result = run_job(api.job(api.bind(case.method, image if picture is None else picture.data, **given)), on_progress)
     if into == "memory":
         return result.labels
     path = folder / f"{uuid4().hex}.{'tif' if into == 'TIFF' else 'ome.zarr'}"

@@ -35,7 +35,7 @@ def settings_after_a_test(tmp_path_factory):
     """Keep settings out of the user's own file that a widget remembers after its test has ended."""
     path = tmp_path_factory.mktemp("settings") / "settings.json"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_tessera.gui.settings.settings_path", lambda: path)
+        patch.setattr("napari_tessera.gui.form.form.settings_path", lambda: path)
         yield
 
 
@@ -43,7 +43,7 @@ def settings_after_a_test(tmp_path_factory):
 def settings_file(tmp_path, monkeypatch):
     """Keep the settings that a test remembers out of the user's own file."""
     path = tmp_path / "settings" / "settings.json"
-    monkeypatch.setattr("napari_tessera.gui.settings.settings_path", lambda: path)
+    monkeypatch.setattr("napari_tessera.gui.form.form.settings_path", lambda: path)
     return path
 
 
@@ -79,7 +79,7 @@ def shipped_cells(tmp_path, monkeypatch):
     folder = tmp_path / "shipped"
     folder.mkdir()
     (folder / "cells.safetensors").write_bytes(with_fields(sound_model(), name="cells", summary="Finds cells."))
-    monkeypatch.setattr("napari_tessera.catalogue.shipped_folder", lambda: folder)
+    monkeypatch.setattr("napari_tessera.models.registry.shipped_folder", lambda: folder)
     return folder
 
 

@@ -44,7 +44,7 @@ def job_of(fault):
     """A job that comes to one step, and then to the fault."""
 
     def job(*_, **__):
-        from napari_tessera.jobs import Progress
+        from napari_tessera.core.jobs import Progress
 
         yield Progress(0, 2, "Working")
         fault()

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.errors import ModelError
-from napari_tessera.io.model_file import read_weights
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import save_model
+from napari_tessera.core.errors import ModelError
+from napari_tessera.models.header import read_weights
+from napari_tessera.models.unet import UNet, UNetArchitecture
+from napari_tessera.models.weights import save_model
 
 HEADS = {"classes": 3, "distance": 1}
 FEW_WIDTHS = (2, 3)
@@ -22,7 +22,7 @@ FEW_WIDTHS = (2, 3)
 
 def small_net(ndim=2):
     torch.manual_seed(0)
-    return UNet(Architecture(2, HEADS, FEW_WIDTHS, ndim)).eval()
+    return UNet(UNetArchitecture(2, HEADS, FEW_WIDTHS, ndim)).eval()
 
 
 @cache

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from napari_tessera.segments import Segments
+from napari_tessera.core.labels import Segments
 
 _TRUE = np.array(
     [

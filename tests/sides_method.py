@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_tessera.jobs import Job, Progress
-from napari_tessera.labels import connected_components
-from napari_tessera.result import Found, Other
-from napari_tessera.spec import ChannelAxis, Image, Spacing
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.labels import connected_components
+from napari_tessera.core.result import ExtraImage, MethodOutput
+from napari_tessera.core.spec import ChannelAxis, Image, Spacing
 
 
-def sides(image: Image, *, spacing: Spacing = None, channel_axis: ChannelAxis = None) -> Job[Found]:
+def sides(image: Image, *, spacing: Spacing = None, channel_axis: ChannelAxis = None) -> Job[MethodOutput]:
     """Number bright objects, and say of each pixel whether it lies left (1) or right (2).
 
     Parameters
@@ -26,8 +26,8 @@ def sides(image: Image, *, spacing: Spacing = None, channel_axis: ChannelAxis = 
     numbers = np.arange(1, labels.max() + 1)
     names = np.array([f"object {number}" for number in numbers])
     side_table = {"label": np.array([1, 2]), "side": np.array(["left", "right"])}
-    others = (Other("halves", "classes", halves, side_table), Other("again", "objects", labels))
-    return Found(labels, {"label": numbers, "name": names}, ("Only sides were told.",), others)
+    others = (ExtraImage("halves", "classes", halves, side_table), ExtraImage("again", "objects", labels))
+    return MethodOutput(labels, {"label": numbers, "name": names}, ("Only sides were told.",), others)
 
 
 def reach(**parameters: object) -> int:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_tessera.nn.intensity import Levels
-from napari_tessera.train.advice import advice_on_course, advice_on_end, advice_on_paint
-from napari_tessera.train.examples import Example
+from napari_tessera.inference.normalization import Levels
+from napari_tessera.training.data.advice import advice_on_course, advice_on_end, advice_on_paint
+from napari_tessera.training.data.example import Example
 
 NOISE = np.random.default_rng(0).integers(0, 100, (40, 40)).astype(np.uint8)
 SOUND = {1: 1000, 2: 500, 3: 400}

@@ -9,7 +9,7 @@ import pytest
 from scenes import blobs, two_boxes
 
 import napari_tessera as tessera
-from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.core.errors import InputError, ParameterError
 
 
 def test_unknown_method_names_the_nearest():
@@ -18,9 +18,9 @@ def test_unknown_method_names_the_nearest():
 
 
 def test_methods_can_be_read():
-    names = [method.name for method in tessera.methods()]
+    names = [method.name for method in tessera.list_methods()]
     assert names[:3] == ["threshold", "region_growing", "watershed"]
-    assert all(method.title and method.summary for method in tessera.methods())
+    assert all(method.title and method.summary for method in tessera.list_methods())
 
 
 @pytest.mark.parametrize(

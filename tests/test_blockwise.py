@@ -9,8 +9,8 @@ import zarr
 from scipy import ndimage
 
 import napari_tessera as tessera
-from napari_tessera import api
-from napari_tessera.errors import FileError, InputError, ParameterError
+from napari_tessera.core.errors import FileError, InputError, ParameterError
+from napari_tessera.engine import api
 
 
 def noise(shape, seed=0):

@@ -2,8 +2,16 @@
 
 import torch
 
-from napari_tessera.nn.box_matching import NEITHER, WRONG, draw, match, share_inside, spare_unpainted
-from napari_tessera.nn.truths import mask_targets, truth_of
+from napari_tessera.models.mask_rcnn.matcher import (
+    NEITHER,
+    WRONG,
+    draw,
+    ignore_unlabeled,
+    mask_targets,
+    match,
+    share_inside,
+    truth_of,
+)
 
 OBJECTS = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10]])
 
@@ -37,7 +45,7 @@ def test_share_inside_counts_the_pixels_of_the_box():
 def test_wrong_boxes_on_unpainted_ground_count_neither_way():
     unpainted = torch.zeros(10, 30, dtype=torch.bool)
     unpainted[:, 15:] = True
-    matched = spare_unpainted(torch.tensor([WRONG, WRONG, 0]), OBJECTS[[0, 1, 1]], unpainted, 0.5)
+    matched = ignore_unlabeled(torch.tensor([WRONG, WRONG, 0]), OBJECTS[[0, 1, 1]], unpainted, 0.5)
     assert matched.tolist() == [WRONG, NEITHER, 0]
 
 

@@ -3,16 +3,16 @@
 import pytest
 from test_training import scene
 
-from napari_tessera import training
-from napari_tessera.errors import ParameterError
-from napari_tessera.jobs import Progress, drive
-from napari_tessera.train import budget
-from napari_tessera.train.budget import patches_to_cover, steps_in, that_fits, with_steps_in
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.dataset import Dataset
-from napari_tessera.train.plan import Plan
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.training import budget
+from napari_tessera.training import train as training
+from napari_tessera.training.budget import fit_to_time, patches_to_cover, steps_in, with_steps_in
+from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.settings import checked_settings
 
-PLAN = Plan(task="classes", diameter_px=None, patch_px=24, batch=3, validations=10)
+PLAN = TrainingConfig(task="classes", diameter_px=None, patch_px=24, batch=3, validations=10)
 
 
 def data(n_check=0):
@@ -28,21 +28,21 @@ def test_an_epoch_sees_all_that_is_labelled_once():
 
 
 def test_small_objects_fill_fewer_patches_than_at_their_own_scale():
-    larger = Plan(diameter_px=4 * scene().diameter_px, patch_px=24, batch=3)
+    larger = TrainingConfig(diameter_px=4 * scene().diameter_px, patch_px=24, batch=3)
     assert patches_to_cover(scene(), larger) == 64
 
 
 def test_time_goes_into_steps_where_nothing_is_validated():
-    assert that_fits(100, 0.1, PLAN, data()).steps == 850
+    assert fit_to_time(100, 0.1, PLAN, data()).steps == 850
 
 
 def test_validations_take_a_tenth_of_the_time_at_most():
-    fitting = that_fits(20, 1.0, PLAN, data(n_check=1))
+    fitting = fit_to_time(20, 1.0, PLAN, data(n_check=1))
     assert (fitting.validations, fitting.steps) == (3, 15)
 
 
 def test_short_validations_are_made_as_often_as_planned():
-    assert that_fits(10_000, 1.0, PLAN, data(n_check=1)).validations == 10
+    assert fit_to_time(10_000, 1.0, PLAN, data(n_check=1)).validations == 10
 
 
 def test_what_is_looked_at_before_the_first_step_says_nothing_of_how_long_a_step_takes(monkeypatch, tmp_path):
@@ -59,7 +59,7 @@ def test_what_is_looked_at_before_the_first_step_says_nothing_of_how_long_a_step
     monkeypatch.setattr(budget, "learn", learn)
     monkeypatch.setattr(budget.time, "perf_counter", lambda: clock[0])
     told: list[Progress] = []
-    assert drive(with_steps_in(10, PLAN, data(), "cpu", tmp_path / "none"), told.append).steps == 510
+    assert run_job(with_steps_in(10, PLAN, data(), "cpu", tmp_path / "none"), told.append).steps == 510
     assert not any(each.data for each in told)  # the steps of the trial are none of the training
 
 

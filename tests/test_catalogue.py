@@ -12,10 +12,10 @@ import pytest
 from model_bytes import sound_model
 
 import napari_tessera as tessera
-from napari_tessera import catalogue
-from napari_tessera.catalogue import find, models
-from napari_tessera.errors import ModelError, ParameterError
-from napari_tessera.io.model_file import read_weights
+from napari_tessera.core.errors import ModelError, ParameterError
+from napari_tessera.models import registry as catalogue
+from napari_tessera.models.header import read_weights
+from napari_tessera.models.registry import find, list_models
 
 pytestmark = pytest.mark.usefixtures("shipped_cells")
 
@@ -27,7 +27,7 @@ def put(folder, name, content):
 
 
 def listed():
-    return [(entry.name, entry.is_shipped) for entry in models()]
+    return [(entry.name, entry.is_shipped) for entry in list_models()]
 
 
 def test_shipped_models_come_first_then_own_by_name(own_models):
@@ -37,7 +37,7 @@ def test_shipped_models_come_first_then_own_by_name(own_models):
 
 
 def test_models_are_public():
-    assert [entry.name for entry in tessera.models()] == ["cells"]
+    assert [entry.name for entry in tessera.list_models()] == ["cells"]
 
 
 def test_entry_says_what_the_header_says(yeast_file):
@@ -50,7 +50,7 @@ def test_entry_says_what_the_header_says(yeast_file):
 
 def test_damaged_own_file_is_listed_with_its_error(own_models):
     put(own_models, "bad.safetensors", sound_model()[:-1])
-    entry = models()[1]
+    entry = list_models()[1]
     assert entry.name == "bad"
     assert "it was cut short" in entry.error
     assert (entry.title, entry.classes, entry.ndim) == ("bad", (), 0)
@@ -58,7 +58,7 @@ def test_damaged_own_file_is_listed_with_its_error(own_models):
 
 def test_folder_named_like_a_model_is_listed_with_its_error(own_models):
     (own_models / "folder.safetensors").mkdir(parents=True)
-    assert "is a folder" in models()[1].error
+    assert "is a folder" in list_models()[1].error
 
 
 def test_other_files_are_left_out(own_models):
@@ -70,14 +70,14 @@ def test_other_files_are_left_out(own_models):
 
 def test_own_file_with_the_name_of_a_shipped_one_is_not_used(own_models, shipped_cells):
     put(own_models, "Cells.safetensors", sound_model())
-    assert "Rename the file" in models()[1].error
+    assert "Rename the file" in list_models()[1].error
     assert find("cells").path.parent == shipped_cells
 
 
 def test_folder_that_cannot_be_read_is_named(own_models):
     own_models.write_bytes(b"a file where a folder should be")
     with pytest.raises(ModelError, match="TESSERA_MODELS name another"):
-        models()
+        list_models()
 
 
 def test_own_folder_lies_with_the_data_of_other_programs(monkeypatch):
@@ -146,7 +146,7 @@ def test_digest_of_a_file_that_is_gone_is_a_kind_error(yeast_file):
 
 def test_listing_and_importing_load_no_torch(yeast_file, own_models):
     code = (
-        "import sys; from napari_tessera import catalogue; catalogue.models(); "
+        "import sys; from napari_tessera.models import registry as catalogue; catalogue.list_models(); "
         f"catalogue.import_model({str(yeast_file)!r}); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -155,7 +155,7 @@ def test_listing_and_importing_load_no_torch(yeast_file, own_models):
 
 
 def test_models_that_come_with_tessera_can_be_used():
-    files = list((Path(tessera.__file__).parent / "models").iterdir())
+    files = list((Path(tessera.__file__).parent / "models" / "shipped").iterdir())
     assert "nuclei-unet.safetensors" in [path.name for path in files]
     assert [read_weights(path)[1]["name"] for path in files] == [path.stem for path in files]
     most = {"unet": 8e6, "mask_rcnn": 25e6}

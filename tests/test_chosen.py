@@ -5,9 +5,9 @@ import pytest
 from scenes import blobs
 
 import napari_tessera as tessera
-from napari_tessera.chosen import chosen_in_words
-from napari_tessera.cli import main
-from napari_tessera.samples import nuclei_2d
+from napari_tessera.cli.main import main
+from napari_tessera.engine.frame_stack import describe_auto_values
+from napari_tessera.sample_data import nuclei_2d
 
 
 def chosen(*arguments, **settings):
@@ -68,7 +68,7 @@ def test_direct_calls_return_labels_alone():
 )
 def test_words(found, words):
     record = {"chosen": found, "spacing": [2.0, 0.5], "unit": "micrometer"}
-    assert chosen_in_words(tessera.Result((), record)) == words
+    assert describe_auto_values(tessera.Result((), record)) == words
 
 
 def test_command_line_says_it(tmp_path, capsys, monkeypatch):

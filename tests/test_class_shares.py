@@ -4,24 +4,24 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.jobs import drive
-from napari_tessera.live import Live
-from napari_tessera.nn.intensity import Levels, channel_names, normalisation
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import tensors_of
-from napari_tessera.sitting import Sitting, has_even_strokes
-from napari_tessera.train.checkpoint import State
-from napari_tessera.train.class_shares import (
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.normalization import Levels, channel_names, normalisation
+from napari_tessera.models.unet import UNet, UNetArchitecture
+from napari_tessera.models.weights import tensors_of
+from napari_tessera.training.checkpoint import State
+from napari_tessera.training.class_prior import (
+    adjusted_count,
     bias_for,
-    find_as_much_as_there_is,
+    match_class_prior,
     shares_of_classes,
     straight_patches,
-    without_mistakes,
 )
-from napari_tessera.train.dataset import Dataset
-from napari_tessera.train.examples import Example
-from napari_tessera.train.plan import Plan
-from napari_tessera.train.settings import Training
+from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.data.example import Example
+from napari_tessera.training.live_prediction import LiveTraining
+from napari_tessera.training.session import TrainingSession, has_even_strokes
+from napari_tessera.training.settings import Training
 
 SIDE = 64
 
@@ -43,7 +43,7 @@ def example_of(image, paint, **fields):
 
 def threshold_net(level):
     """A network that calls a pixel bright above a level of the first channel."""
-    net = UNet(Architecture(5, {"classes": 2}, (2, 2))).eval()
+    net = UNet(UNetArchitecture(5, {"classes": 2}, (2, 2))).eval()
     with torch.no_grad():
         for each in net.parameters():
             if each.ndim > 1:
@@ -65,13 +65,13 @@ def found_share(net, example):
 def test_usual_mistakes_are_taken_off():
     rates = np.array([[0.8, 0.1, 0.1], [0.0, 1.0, 0.0], [0.2, 0.0, 0.8]])
     shares = np.array([0.7, 0.2, 0.1])
-    np.testing.assert_allclose(without_mistakes(shares @ rates, rates), shares, atol=1e-3)
+    np.testing.assert_allclose(adjusted_count(shares @ rates, rates), shares, atol=1e-3)
 
 
 def test_a_class_is_not_found_more_than_four_times_as_rarely():
     rates = np.array([[0.6, 0.4], [0.0, 1.0]])
-    np.testing.assert_allclose(without_mistakes(np.array([0.6, 0.4]), rates), [1 / 1.1 * 1.0, 0.1 / 1.1], atol=0.3)
-    assert without_mistakes(np.array([0.6, 0.4]), rates)[1] > 0.05
+    np.testing.assert_allclose(adjusted_count(np.array([0.6, 0.4]), rates), [1 / 1.1 * 1.0, 0.1 / 1.1], atol=0.3)
+    assert adjusted_count(np.array([0.6, 0.4]), rates)[1] > 0.05
 
 
 def test_scores_are_moved_until_each_class_has_its_share():
@@ -84,7 +84,7 @@ def test_scores_are_moved_until_each_class_has_its_share():
 def test_a_network_that_finds_too_much_of_a_class_finds_less_of_it():
     example, net = noisy_half(), threshold_net(0.2)
     before = found_share(net, example)
-    drive(find_as_much_as_there_is(net, [example], 0))
+    run_job(match_class_prior(net, [example], 0))
     assert before > 0.35
     assert found_share(net, example) == pytest.approx(0.2, abs=0.04)
 
@@ -92,7 +92,7 @@ def test_a_network_that_finds_too_much_of_a_class_finds_less_of_it():
 def test_the_same_seed_moves_scores_alike():
     nets = [threshold_net(0.2), threshold_net(0.2)]
     for net in nets:
-        drive(find_as_much_as_there_is(net, [noisy_half()], 3))
+        run_job(match_class_prior(net, [noisy_half()], 3))
     assert torch.equal(*(net.heads["classes"].bias for net in nets))
 
 
@@ -100,7 +100,7 @@ def test_images_painted_all_over_change_nothing():
     example = noisy_half()
     whole = example_of(example.image, np.where(np.arange(SIDE)[:, None] < 20, 2, 1) * np.ones((1, SIDE), np.int32))
     net = threshold_net(0.2)
-    assert drive(find_as_much_as_there_is(net, [whole], 0)) is None
+    assert run_job(match_class_prior(net, [whole], 0)) is None
     assert net.heads["classes"].bias.tolist() == [2, 0]
 
 
@@ -127,7 +127,7 @@ def test_volumes_are_looked_at_with_their_planes_apart():
     ],
 )
 def test_only_strokes_without_weights_are_taken_for_even(plan, painted, is_even):
-    assert has_even_strokes(Plan(**plan), Training(painted=painted)) == is_even
+    assert has_even_strokes(TrainingConfig(**plan), Training(painted=painted)) == is_even
 
 
 def settled(check, start=None, score=1.0):
@@ -143,12 +143,14 @@ def settled(check, start=None, score=1.0):
         "decoding": {},
     }
     data = Dataset([noisy_half()], check, "colours", 3, 2, "")
-    sitting = Sitting(Training(painted=True, task="classes"), data, start, header, None, "cpu", lambda: False, Live())
+    sitting = TrainingSession(
+        Training(painted=True, task="classes"), data, start, header, None, "cpu", lambda: False, LiveTraining()
+    )
     state = State(net, tensors_of(net), None)
     state.step = 5
     if check:
         state.judge({"step": 5, "score": score})
-    drive(sitting.settle_shares(state, Plan(task="classes", seed=3)))
+    run_job(sitting.settle_shares(state, TrainingConfig(task="classes", seed=3)))
     return (net.heads["classes"].bias - torch.tensor([2.0, 0.0])).tolist(), state.history
 
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_tessera import api
-from napari_tessera.cli import batch, main
-from napari_tessera.cli.method import method_parser
+from napari_tessera.cli import batch
+from napari_tessera.cli.main import main
 from napari_tessera.cli.options import flag, shown
+from napari_tessera.cli.segment import method_parser
+from napari_tessera.core.jobs import Progress
+from napari_tessera.engine import api
 from napari_tessera.io import read_labels
-from napari_tessera.jobs import Progress
-from napari_tessera.registry import METHODS, method_named
+from napari_tessera.methods.registry import METHODS, method_named
 
 SETTINGS = ["--output", "objects", "--smoothing", "0"]
 
@@ -306,7 +307,7 @@ def test_ctrl_c_while_writing_leaves_nothing(folder, monkeypatch):
 @pytest.mark.parametrize("command", [["methods"], ["--version"], ["nosuch"]])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_output_that_nobody_reads_ends_quietly(command, unbuffered):
-    start = "import sys; from napari_tessera.cli import main; sys.exit(main())"
+    start = "import sys; from napari_tessera.cli.main import main; sys.exit(main())"
     run = subprocess.Popen(
         [sys.executable, "-c", start, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
@@ -322,7 +323,7 @@ def test_a_full_disk_is_no_reader_that_left(monkeypatch, capsys):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("napari_tessera.cli.methods.main", full)
+    monkeypatch.setattr("napari_tessera.cli.commands.main", full)
     assert main(["methods"]) == 1
     assert capsys.readouterr().err == "tessera: What there is to say cannot be written: No space left on device.\n"
 
@@ -367,7 +368,7 @@ def test_condition_is_said_by_the_shorter_list(capsys):
 def test_command_works_as_a_program_and_loads_nothing_heavy_for_help():
     program = """
 import sys
-from napari_tessera.cli import main
+from napari_tessera.cli.main import main
 code = main(["--help"])
 heavy = set("torch napari qtpy skimage numba dask zarr tifffile PIL".split()) & set(sys.modules)
 assert not heavy, heavy
@@ -458,7 +459,7 @@ def test_recipe_moves_axes_as_the_method_does(folder, capsys):
 )
 def test_axes_that_a_format_lacks_are_refused_before_the_run(folder, capsys, monkeypatch, axes, out, message):
     np.save("volume.npy", np.zeros((3, 12, 16)))
-    monkeypatch.setattr(batch, "drive", None)  # so that a run would fail
+    monkeypatch.setattr(batch, "run_job", None)  # so that a run would fail
     before = sorted(folder.iterdir())
     assert main(["threshold", "volume.npy", "-o", out, "--axes", axes]) == 1
     assert message in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_tessera.cli import main
+from napari_tessera.cli.main import main
 
 TRUTH = np.array([[1, 1, 0, 2, 2]], np.uint8)
 HALF = np.array([[5, 5, 0, 0, 0]], np.uint8)

@@ -9,8 +9,8 @@ import sys
 import pytest
 from model_bytes import sound_model, with_fields
 
-from napari_tessera import catalogue
-from napari_tessera.cli import main
+from napari_tessera.cli.main import main
+from napari_tessera.models import registry as catalogue
 
 CARD = "# Yeast\n\n" + "Trained on pictures of many beers. " * 8 + "\n\n| seen | " + "far too wide " * 20 + "|\n"
 
@@ -126,7 +126,7 @@ def test_help_is_printed(capsys, words):
 @pytest.mark.parametrize("words", [["models"], ["models", "show", "download.safetensors"]])
 def test_neither_torch_nor_napari_is_loaded(file, words):
     code = (
-        f"import sys; from napari_tessera.cli import main; assert main({words}) == 0; "
+        f"import sys; from napari_tessera.cli.main import main; assert main({words}) == 0; "
         "assert not {'torch', 'napari', 'qtpy'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

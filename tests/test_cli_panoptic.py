@@ -10,9 +10,10 @@ import tifffile
 from panoptic_scene import PREDICTION, TRUTH
 from PIL import Image
 
-from napari_tessera.cli import batch, main
+from napari_tessera.cli import batch
+from napari_tessera.cli.main import main
+from napari_tessera.core.jobs import run_job
 from napari_tessera.io import read_coco_panoptic, write_coco_panoptic
-from napari_tessera.jobs import drive
 
 CELLS = np.array([[7, 7, 0, 0, 0, 4], [7, 7, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0]], np.uint8)
 TISSUE = np.array([[0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2]], np.uint8)
@@ -87,13 +88,13 @@ def test_segments_that_would_replace_an_image_are_refused_before_any_work(folder
 
 def test_coco_file_describes_what_was_done_before_ctrl_c(folder, monkeypatch):
     def drive_once(job, *rest):
-        monkeypatch.setattr(batch, "drive", interrupted)
-        return drive(job, *rest)
+        monkeypatch.setattr(batch, "run_job", interrupted)
+        return run_job(job, *rest)
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch, "drive", drive_once)
+    monkeypatch.setattr(batch, "run_job", drive_once)
     tifffile.imwrite("other.tif", np.zeros((3, 6), np.uint8))
     assert main(["panoptic", "image.tif", "other.tif", "-o", "out/", "--coco", "scene.json", *LAYERS]) == 130
     assert read_coco_panoptic("scene.json").names == ["image"]

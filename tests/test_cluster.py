@@ -15,15 +15,16 @@ from cluster_runs import CASES, INPUTS, OUTPUTS, PLANE, Killer, Workers, labels_
 from distributed import KilledWorker, LocalCluster
 
 import napari_tessera as tessera
-from napari_tessera import api, catalogue, cli
-from napari_tessera.errors import FileError, ModelError, ParameterError, RunError
+from napari_tessera.cli import main as cli
+from napari_tessera.core.errors import FileError, ModelError, ParameterError, RunError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.engine import api, cluster
+from napari_tessera.engine import dask_pool as chunked
+from napari_tessera.engine.cluster import _explained, _work, packed, unpacked
 from napari_tessera.io import read_image
 from napari_tessera.io import tiff as tiff_reader
-from napari_tessera.jobs import drive
-from napari_tessera.large import chunked, cluster
-from napari_tessera.large.cluster import _explained, _work
-from napari_tessera.large.shipping import packed, unpacked
-from napari_tessera.methods.mask_rcnn_blocks import label_block
+from napari_tessera.methods.mask_rcnn import label_block
+from napari_tessera.models import registry as catalogue
 
 BY_NAME = {case.name: case for case in CASES}
 FORMS = [("TIFF", "memory"), ("zarr", "TIFF"), ("array", "zarr")]
@@ -157,7 +158,7 @@ def test_folder_that_was_removed_is_not_made_anew(tmp_path):
     (hidden,) = tmp_path.iterdir()
     hidden.rename(tmp_path / "elsewhere")
     with pytest.raises(FileError, match="was removed during the run"):
-        drive(running)
+        run_job(running)
     assert not hidden.exists()
 
 
@@ -179,7 +180,7 @@ def test_block_is_not_judged_without_the_second_network_that_the_run_has():
     entry = catalogue.find("nuclei-mask-rcnn")
     job = label_block(PLANE, entry=entry, levels=None, grid=None, has_second=False, **settings)
     with pytest.raises(ModelError, match="second opinion is not on all computers"):
-        drive(job)
+        run_job(job)
 
 
 def test_run_without_workers_ends_in_words(monkeypatch):
@@ -197,7 +198,7 @@ def test_run_ends_in_words_if_the_scheduler_is_gone(tmp_path):
         next(step for step in running if step.text == "Waiting for workers")
         gone.close()
         with pytest.raises(RunError, match="does not answer any more"):
-            drive(running)
+            run_job(running)
 
 
 @pytest.mark.parametrize("method", ["region_growing", "panoptic", "refine", "compare"])

@@ -11,9 +11,9 @@ from panoptic_scene import PREDICTION, TRUTH
 from PIL import Image
 
 import napari_tessera as tessera
-from napari_tessera.errors import FileError
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.labels import Segments
 from napari_tessera.io import read_coco_panoptic, write_coco_panoptic
-from napari_tessera.segments import Segments
 
 
 def small(numbers=(1, 70_000), scores=(0.5, np.nan)):

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_tessera.errors import InputError
-from napari_tessera.jobs import drive
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.compare import compare
 
 small_labels = arrays.arrays(np.int32, (4, 5), elements=st.integers(0, 4))
 
 
 def compared(truth, prediction, **parameters):
-    return drive(compare(np.array(truth), np.array(prediction), **parameters))
+    return run_job(compare(np.array(truth), np.array(prediction), **parameters))
 
 
 def test_a_matched_pair_is_found_and_drawn_with_the_pixels_of_both():

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from napari_tessera import compiled, practice
-from napari_tessera.registry import method_named
+from napari_tessera.engine import precompile as compiled
+from napari_tessera.engine import precompile as practice
+from napari_tessera.methods.registry import method_named
 
 COMPARE = method_named("compare")
 
@@ -24,7 +25,7 @@ def notes(tmp_path, monkeypatch):
 
 
 def ask():
-    return list(compiled.ahead(COMPARE, "int32", "YX", {}))
+    return list(compiled.precompile(COMPARE, "int32", "YX", {}))
 
 
 def test_the_first_time_it_is_said_what_is_waited_for(notes):
@@ -44,18 +45,18 @@ def test_another_process_need_not_wait_again(notes, monkeypatch):
 
 def test_changed_code_is_compiled_anew(notes, monkeypatch):
     ask()
-    monkeypatch.setattr(compiled, "stamp", lambda: "changed")
+    monkeypatch.setattr(compiled, "cache_key", lambda: "changed")
     assert ask()
 
 
 def test_where_compiled_code_is_kept_elsewhere_it_is_compiled_anew(monkeypatch):
-    before = compiled.stamp()
+    before = compiled.cache_key()
     monkeypatch.setenv("NUMBA_CACHE_DIR", "elsewhere")
-    assert compiled.stamp() != before
+    assert compiled.cache_key() != before
 
 
 def test_cancel_ends_the_wait_and_leaves_no_note(notes):
-    job = compiled.ahead(COMPARE, "int32", "YX", {})
+    job = compiled.precompile(COMPARE, "int32", "YX", {})
     next(job)
     job.close()
     assert not notes.exists()
@@ -99,10 +100,10 @@ def test_a_method_is_practised_in_all_its_ways():
     refine = method_named("refine")
     switches = sum(2 if parameter.kind is bool else len(parameter.choices) for parameter in refine.parameters)
     unchanged = sum(bool(parameter.choices) or parameter.kind is bool for parameter in refine.parameters)
-    assert len(list(practice.ways(refine, {}))) == 1 + switches - unchanged
+    assert len(list(practice.parameter_variants(refine, {}))) == 1 + switches - unchanged
 
 
 @pytest.mark.parametrize("axes", ["YX", "ZYX"])
 @pytest.mark.parametrize("name", ["threshold", "compare"])
 def test_practice_finds_the_two_objects(name, axes):
-    assert practice.practise(method_named(name), "uint16", axes, {}).labels.max() in (1, 2)
+    assert practice.warm_up(method_named(name), "uint16", axes, {}).labels.max() in (1, 2)

@@ -12,10 +12,11 @@ import zarr
 from scenes import blobs, main_input, needed_inputs, two_boxes
 
 import napari_tessera as tessera
-from napari_tessera import labels as label_arrays
-from napari_tessera.errors import InputError, ParameterError, TesseraError
-from napari_tessera.registry import METHODS, Method
-from napari_tessera.spec import Parameter
+from napari_tessera.core import labels as label_arrays
+from napari_tessera.core.errors import InputError, ParameterError, TesseraError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.spec import Parameter
+from napari_tessera.methods.registry import METHODS, Method
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 on_images = pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_docstring_describes_every_input_and_parameter(method):
 
 @every_method
 def test_parameters_do_not_take_the_names_of_options_of_segment(method):
-    from napari_tessera import api
+    from napari_tessera.engine import api
 
     options = set(inspect.signature(api.bind).parameters)
     assert not options & {item.name for item in (*method.inputs[1:], *method.parameters)}
@@ -238,11 +239,11 @@ def test_parameters_do_not_take_the_names_of_options_of_segment(method):
 
 @every_method
 def test_jobs_report_progress_that_does_not_run_backwards(method):
-    from napari_tessera import api
+    from napari_tessera.engine import api
 
     request = api.bind(method.name, main_input(method), **needed_inputs(method))
     done = []
-    result = tessera.jobs.drive(api.job(request), lambda step: done.append(step.fraction))
+    result = run_job(api.job(request), lambda step: done.append(step.fraction))
     assert done == sorted(done)
     assert len(done) >= 3
     assert result.labels.any()

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.large.noise import noise_of, without_noise
-from napari_tessera.large.view import View
-from napari_tessera.nn.contrast import contrasts
-from napari_tessera.nn.detections import Detections
-from napari_tessera.nn.intensity import measure_levels
-from napari_tessera.nn.joined_detections import beside_each_other
+from napari_tessera.inference.detection_features import contrasts, noise_of, without_noise
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.tiled_detection import beside_each_other
+from napari_tessera.models.mask_rcnn.detections import Detections
 
 
 def discs(side=96, ground=0.1):
@@ -64,13 +63,13 @@ def noisy(noise, height, side=200):
     """A view of a noisy field with one object, 20 pixels wide."""
     field = np.random.default_rng(0).normal(100, noise, (side, side))
     field[90:110, 90:110] += height
-    return View(field, measure_levels(field), False, (1.0, 1.0))
+    return NormalizedImage(field, measure_levels(field), False, (1.0, 1.0))
 
 
 def test_noise_is_measured_whatever_lies_in_the_image():
     view = noisy(4.0, 400.0)
     assert noise_of(view) * (view.levels.high - view.levels.low) == pytest.approx(4.0, rel=0.1)
-    assert noise_of(View(np.full((5, 1), 7), measure_levels(np.full((5, 1), 7)), False, (1.0, 1.0))) == 0
+    assert noise_of(NormalizedImage(np.full((5, 1), 7), measure_levels(np.full((5, 1), 7)), False, (1.0, 1.0))) == 0
 
 
 def test_what_is_no_brighter_than_noise_may_be_is_left_out():

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from model_bytes import complaint, joined, with_fields
 
-from napari_tessera.errors import ModelError
-from napari_tessera.io.model_file import read_weights
-from napari_tessera.io.strict_json import parse_json
-from napari_tessera.io.tensor_file import LONGEST_HEADER
-from napari_tessera.nn.weights import load_unet
+from napari_tessera.core.errors import ModelError
+from napari_tessera.core.files import parse_json
+from napari_tessera.models.header import read_weights
+from napari_tessera.models.safetensors import LONGEST_HEADER
+from napari_tessera.models.weights import load_unet
 
 MOST_BYTES = 200 * 2**20
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_tessera import demo
-from napari_tessera.cli import main
+from napari_tessera.cli import demo
+from napari_tessera.cli.main import main
 from napari_tessera.io import read_labels
 
 FEWEST_NUCLEI = 100

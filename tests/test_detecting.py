@@ -9,20 +9,20 @@ import torch
 from tiny_models import BrightDetector, small_mask_rcnn
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_tessera.errors import OutOfMemory
-from napari_tessera.jobs import drive
-from napari_tessera.large.detecting import detect, tiles_over
-from napari_tessera.large.rescale import network_grid
-from napari_tessera.nn.detecting import Detector, load_detector
-from napari_tessera.nn.detection_cost import (
+from napari_tessera.core.errors import OutOfMemory
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.cost import (
     SECONDS_PER_PLANE,
     backbone_operations,
-    estimate,
-    operations_per_pixel,
+    estimate_mask_rcnn,
+    mask_rcnn_operations_per_pixel,
+    mask_rcnn_pixels_at_once,
     overlap_px,
-    pixels_at_once,
 )
-from napari_tessera.nn.weights import save_model
+from napari_tessera.inference.grid import network_grid
+from napari_tessera.inference.mask_rcnn_predictor import Detector, load_detector
+from napari_tessera.inference.tiled_detection import detect, tiles_over
+from napari_tessera.models.weights import save_model
 
 
 def squares(shape=(200, 300), count=60, side=10):
@@ -43,7 +43,7 @@ def reader(image):
 
 
 def found_in(network, image, factor=1.0, **settings):
-    return drive(detect(network, network_grid(image.shape[1:], factor), reader(image), **settings))
+    return run_job(detect(network, network_grid(image.shape[1:], factor), reader(image), **settings))
 
 
 def sorted_boxes(found):
@@ -130,7 +130,7 @@ class Slow(BrightDetector):
 def test_progress_comes_while_a_tile_is_computed_and_names_the_tile():
     steps = []
     image = squares((60, 150), 10)
-    drive(detect(Slow(), network_grid((60, 150)), reader(image), tile_px=64), steps.append)
+    run_job(detect(Slow(), network_grid((60, 150)), reader(image), tile_px=64), steps.append)
     assert len(steps) >= 8
     assert [step.fraction for step in steps] == sorted(step.fraction for step in steps)
     assert any(step.text == "Tile 2 of 2 on the processor" for step in steps)
@@ -196,12 +196,14 @@ def test_operations_of_the_backbone_are_those_that_torch_counts():
 
 def test_small_objects_take_longer_since_more_of_them_fit_in():
     architecture = small_mask_rcnn().architecture
-    assert operations_per_pixel(architecture, 10.0) > operations_per_pixel(architecture, 20.0)
+    assert mask_rcnn_operations_per_pixel(architecture, 10.0) > mask_rcnn_operations_per_pixel(architecture, 20.0)
 
 
 def test_larger_images_take_longer_and_more_planes_as_well():
     header = header_of(small_mask_rcnn())
-    small, large, many = (estimate(header, shape, 1.0, "cpu") for shape in ((64, 64), (128, 128), (3, 128, 128)))
+    small, large, many = (
+        estimate_mask_rcnn(header, shape, 1.0, "cpu") for shape in ((64, 64), (128, 128), (3, 128, 128))
+    )
     assert large.seconds - SECONDS_PER_PLANE == pytest.approx(4 * (small.seconds - SECONDS_PER_PLANE))
     assert many.seconds == pytest.approx(3 * large.seconds)
     assert many.n_bytes == large.n_bytes > small.n_bytes
@@ -209,4 +211,4 @@ def test_larger_images_take_longer_and_more_planes_as_well():
 
 def test_a_model_that_knows_no_size_sees_as_much_at_once_as_memory_allows():
     net = small_mask_rcnn()
-    assert pixels_at_once(header_of(net, diameter_px=None), "cpu") == 1408**2
+    assert mask_rcnn_pixels_at_once(header_of(net, diameter_px=None), "cpu") == 1408**2

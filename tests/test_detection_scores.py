@@ -5,14 +5,14 @@ import pytest
 import torch
 from tiny_models import BrightDetector
 
-from napari_tessera.io.header_fields import EVIDENCE, is_scoring
-from napari_tessera.jobs import drive
-from napari_tessera.large.detected_volumes import Searching, find_objects
-from napari_tessera.large.detection_scores import FEATURES, features_of, lowest_score, rescored
-from napari_tessera.large.view import View
-from napari_tessera.nn.detected_objects import Acceptance
-from napari_tessera.nn.detections import Detections
-from napari_tessera.nn.intensity import measure_levels
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.detection_features import FEATURES, features_of, lowest_score, rescore
+from napari_tessera.inference.detections_to_labels import DetectionThresholds
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
+from napari_tessera.models.header import EVIDENCE, is_scoring
+from napari_tessera.models.mask_rcnn.detections import Detections
 
 COUNT = len(FEATURES)
 
@@ -54,7 +54,7 @@ def test_a_mask_without_a_point_is_as_small_as_can_be():
 
 
 def test_the_likeliest_comes_first_with_its_probability_as_its_score():
-    judged = rescored(two_detections(), scoring_on("log area", -1.0), 1.0)
+    judged = rescore(two_detections(), scoring_on("log area", -1.0), 1.0)
     assert judged.labels.tolist() == [2, 1]
     odds = np.pi * np.array([5, 1])  # a disc 20 pixels wide has 314 of them
     assert judged.scores.tolist() == pytest.approx(odds / (1 + odds))
@@ -64,12 +64,12 @@ def test_the_likeliest_comes_first_with_its_probability_as_its_score():
 @pytest.mark.parametrize("header", [{}, {"diameter_px": 20}, scoring_on("score", 1.0) | {"diameter_px": None}])
 def test_a_model_that_does_not_judge_leaves_the_scores_as_they_are(header):
     found = two_detections()
-    assert rescored(found, header, 1.0) is found
+    assert rescore(found, header, 1.0) is found
 
 
 def test_nothing_found_is_judged_as_nothing():
     nothing = two_detections().chosen(torch.arange(0))
-    assert len(rescored(nothing, scoring_on("score", 1.0), 1.0).scores) == 0
+    assert len(rescore(nothing, scoring_on("score", 1.0), 1.0).scores) == 0
 
 
 def test_to_be_judged_detections_are_needed_from_a_lower_score_on():
@@ -80,12 +80,14 @@ def test_to_be_judged_detections_are_needed_from_a_lower_score_on():
 def test_objects_are_kept_by_the_probability_that_comes_of_it():
     image = np.zeros((64, 64), np.uint8)
     image[10:30, 10:30], image[40:60, 40:60] = 255, 160
-    view = View(image, measure_levels(image), False, (1.0, 1.0))
+    view = NormalizedImage(image, measure_levels(image), False, (1.0, 1.0))
     counts = []
     for header in ({"diameter_px": 20}, scoring_on("score", 0.0, 2.0), scoring_on("score", 0.0, -2.0)):
         detector = BrightDetector(diameter_px=20)
         detector.header = header
-        labels, rows, _ = drive(find_objects(detector, view, Searching(factor=1.0), Acceptance(score=0.7)))
+        labels, rows, _ = run_job(
+            find_objects(detector, view, MaskRCNNOptions(factor=1.0), DetectionThresholds(score=0.7))
+        )
         counts.append(labels.max())
         assert len(rows.scores) == labels.max()
     assert counts == [1, 2, 0]

@@ -6,38 +6,38 @@ import torch
 from PIL import Image
 from test_training import same, scene
 
-from napari_tessera import catalogue
-from napari_tessera.errors import ParameterError
-from napari_tessera.jobs import drive
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.normalization import network_channels
 from napari_tessera.methods.mask_rcnn import mask_rcnn
-from napari_tessera.nn.box_matching import share_inside
-from napari_tessera.nn.boxes import intersection_over_union
-from napari_tessera.nn.detection_losses import Criteria, draw_proposals
-from napari_tessera.nn.detection_settings import Settings
-from napari_tessera.nn.image_batch import image_batch
-from napari_tessera.nn.intensity import network_channels
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.checkpoint import Checkpoint
-from napari_tessera.train.dataset import Dataset
-from napari_tessera.train.definite import check_coarsest, plan_for
-from napari_tessera.train.detection import (
+from napari_tessera.models import registry as catalogue
+from napari_tessera.models.mask_rcnn.boxes import intersection_over_union
+from napari_tessera.models.mask_rcnn.config import Settings
+from napari_tessera.models.mask_rcnn.losses import Criteria, draw_proposals
+from napari_tessera.models.mask_rcnn.matcher import share_inside
+from napari_tessera.models.mask_rcnn.transform import image_batch
+from napari_tessera.training.checkpoint import Checkpoint
+from napari_tessera.training.config import Schedule, TrainingConfig
+from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.data.patches import Sampling, draw_patch
+from napari_tessera.training.detection_task import (
     DetectionBatch,
     criteria_of,
     detection_loss,
     detection_targets,
     truth_from,
 )
-from napari_tessera.train.learn import learn, new_network, task_of
-from napari_tessera.train.loop import train
-from napari_tessera.train.losses import class_loss
-from napari_tessera.train.machine import least_bytes
-from napari_tessera.train.patches import Sampling, draw_patch
-from napari_tessera.train.plan import Plan
-from napari_tessera.train.schedule import Schedule
-from napari_tessera.training import train as train_files
-from napari_tessera.validation import LEAST_SCORES
+from napari_tessera.training.loop import train
+from napari_tessera.training.losses import class_loss
+from napari_tessera.training.resolve import check_coarsest, least_bytes, resolve_config
+from napari_tessera.training.settings import checked_settings
+from napari_tessera.training.tasks import learn, new_network, task_of
+from napari_tessera.training.train import train as train_files
+from napari_tessera.training.validation import LEAST_SCORES
 
-TINY = Plan(network="mask-rcnn", steps=4, widths=(8, 8, 8, 8), diameter_px=12, patch_px=64, batch=1, mixed=False)
+TINY = TrainingConfig(
+    network="mask-rcnn", steps=4, widths=(8, 8, 8, 8), diameter_px=12, patch_px=64, batch=1, mixed=False
+)
 ONE_LARGE_ONE_TINY = np.ones((5, 6), dtype=np.int32)
 ONE_LARGE_ONE_TINY[1:3, 2:5], ONE_LARGE_ONE_TINY[4, 0] = 7, 3
 PARTS = {"objectness", "proposal_box", "class", "box", "mask"}
@@ -49,7 +49,7 @@ def short_run(checkpoint=None, plan=TINY, stop_after=None):
     """Train a tiny network for a few steps; with `stop_after`, give up there as a cancelled run does."""
     job = learn([scene()], plan, None if checkpoint is None else Checkpoint(checkpoint, plan.as_json()))
     if stop_after is None:
-        return drive(job).net.state_dict()
+        return run_job(job).net.state_dict()
     for _ in range(stop_after):
         next(job)
     job.close()
@@ -179,9 +179,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, stop_after):
 @pytest.mark.parametrize("which", ["loss", "mask_loss"])
 @pytest.mark.parametrize("name", ["combined", "dice", "weighted-ce", "focal"])
 def test_every_loss_of_classes_and_masks_trains(which, name):
-    plan = Plan(**TINY.as_json() | {which: name, "steps": 1})
+    plan = TrainingConfig(**TINY.as_json() | {which: name, "steps": 1})
     steps = []
-    state = drive(learn([scene()], plan), lambda step: steps.append(step.data))
+    state = run_job(learn([scene()], plan), lambda step: steps.append(step.data))
     assert steps[0].keys() >= PARTS
     assert all(torch.isfinite(each).all() for each in state.net.state_dict().values())
 
@@ -196,7 +196,7 @@ def test_class_weights_count_in_the_classes_alone():
 def test_training_finds_the_discs():
     draw, loss_parts = task_of(TINY, [scene(seed) for seed in range(3)], "cpu")
     schedule = Schedule(steps=90, peak_rate=5e-3, warm_steps=5, cool_steps=45, average=0.9)
-    net = drive(train(new_network(TINY), draw, loss_parts, schedule)).net
+    net = run_job(train(new_network(TINY), draw, loss_parts, schedule)).net
     example = scene(seed=9)
     channels = network_channels(example.image, example.levels)
     [found] = net.detect([torch.from_numpy(channels)], lowest_score=0.5)
@@ -226,19 +226,19 @@ def data_of(example):
 )
 def test_what_a_mask_rcnn_cannot_learn_is_refused(values, named, said):
     with pytest.raises(ParameterError, match=said) as refused:
-        plan_for(checked_settings(values), data_of(scene()), "cpu")
+        resolve_config(checked_settings(values), data_of(scene()), "cpu")
     assert refused.value.parameter == named
 
 
 def test_a_single_pixel_at_the_coarsest_level_is_refused():
-    plan = Plan(**TINY.as_json() | {"patch_px": 32})
+    plan = TrainingConfig(**TINY.as_json() | {"patch_px": 32})
     with pytest.raises(ParameterError, match="Choose 64, or a larger `batch`"):
         check_coarsest(plan)
-    check_coarsest(Plan(**plan.as_json() | {"batch": 2}))
+    check_coarsest(TrainingConfig(**plan.as_json() | {"batch": 2}))
 
 
 def test_a_larger_patch_needs_more_memory():
-    small, large = (least_bytes(Plan(**TINY.as_json() | {"patch_px": side})) for side in (64, 640))
+    small, large = (least_bytes(TrainingConfig(**TINY.as_json() | {"patch_px": side})) for side in (64, 640))
     assert small < large
 
 
@@ -272,6 +272,6 @@ def test_the_least_score_is_the_one_that_does_best_on_validation_images(trained)
 
 
 def test_a_trained_model_can_be_used(trained):
-    found = drive(mask_rcnn(scene().image, model=str(trained.path), diameter=10, score=0.01))
+    found = run_job(mask_rcnn(scene().image, model=str(trained.path), diameter=10, score=0.01))
     assert found.labels.shape == (48, 48)
     assert set(found.table["class"]) <= {"disc"}

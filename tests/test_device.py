@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.errors import OutOfMemory, ParameterError, RunError
-from napari_tessera.nn.cost import (
-    bytes_per_pixel,
+from napari_tessera.core.errors import OutOfMemory, ParameterError, RunError
+from napari_tessera.inference.cost import (
     convolution_rate,
-    estimate,
+    estimate_unet,
     halo_px,
-    operations_per_pixel,
-    pixels_at_once,
+    unet_bytes_per_pixel,
+    unet_operations_per_pixel,
+    unet_pixels_at_once,
 )
-from napari_tessera.nn.device import KINDS, choose, devices, free_bytes, is_present
-from napari_tessera.nn.forward import Network, in_plain_words, load_network
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import save_model
+from napari_tessera.inference.unet_predictor import Network, load_network, translate_torch_errors
+from napari_tessera.models.device import KINDS, choose, devices, free_bytes, is_present
+from napari_tessera.models.unet import UNet, UNetArchitecture
+from napari_tessera.models.weights import save_model
 
-SMALL = Architecture(1, {"classes": 2}, widths=(4, 8))
+SMALL = UNetArchitecture(1, {"classes": 2}, widths=(4, 8))
 
 
 def test_the_processor_is_always_there_and_named_in_words():
@@ -53,13 +53,13 @@ def test_free_memory_is_less_than_all():
 def test_more_memory_than_there_is_says_what_to_do():
     with (
         pytest.raises(OutOfMemory, match=r"on the processor for the network .*Close other programs, or segment a part"),
-        in_plain_words("the processor"),
+        translate_torch_errors("the processor"),
     ):
         torch.empty(2**48)
 
 
 def test_other_failures_of_torch_are_our_own_error():
-    with pytest.raises(RunError, match="Nothing was changed") as caught, in_plain_words("the processor"):
+    with pytest.raises(RunError, match="Nothing was changed") as caught, translate_torch_errors("the processor"):
         torch.zeros(2) @ torch.zeros(3)
     assert not isinstance(caught.value, OutOfMemory)
 
@@ -84,7 +84,7 @@ def test_a_network_is_a_copy_that_leaves_the_original_alone():
 
 
 def test_class_scores_are_probabilities_and_distances_lie_between_0_and_1():
-    net = UNet(Architecture(1, {"classes": 2, "distance": 1, "size": 1}, (4, 8))).eval()
+    net = UNet(UNetArchitecture(1, {"classes": 2, "distance": 1, "size": 1}, (4, 8))).eval()
     with torch.no_grad():
         net.heads["distance"].bias.fill_(0.5)
         net.heads["size"].bias.fill_(-5)
@@ -113,8 +113,8 @@ def test_nothing_beyond_the_reach_has_an_influence():
 
 
 def test_a_window_sees_a_good_share_of_the_reach_in_whole_steps():
-    assert Architecture(5, {}, (24, 48, 96, 192, 256)).reach_px == 122
-    assert halo_px(Architecture(5, {}, (24, 48, 96, 192, 256))) == 64
+    assert UNetArchitecture(5, {}, (24, 48, 96, 192, 256)).reach_px == 122
+    assert halo_px(UNetArchitecture(5, {}, (24, 48, 96, 192, 256))) == 64
 
 
 def test_operations_are_those_of_the_convolutions():
@@ -125,40 +125,40 @@ def test_operations_are_those_of_the_convolutions():
         per_pixel = layer.weight[0].numel() if isinstance(layer, torch.nn.Conv2d) else layer.in_channels
         counted += 2 * per_pixel * out.numel()
 
-    net = UNet(Architecture(3, {"classes": 3, "distance": 1}, (4, 6, 8)))
+    net = UNet(UNetArchitecture(3, {"classes": 3, "distance": 1}, (4, 6, 8)))
     for layer in net.modules():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             layer.register_forward_hook(count)
     net(torch.zeros(1, 3, 16, 16))
-    assert operations_per_pixel(net.architecture) == pytest.approx(counted / 16**2)
+    assert unet_operations_per_pixel(net.architecture) == pytest.approx(counted / 16**2)
 
 
 def test_averaging_and_magnifying_cost_more():
-    header = {"architecture": Architecture(5, {"classes": 3}, (8, 16)).as_json()}
-    plain = estimate(header, (512, 512), device="cpu")
-    assert estimate(header, (512, 512), device="cpu", averaging=True).seconds == pytest.approx(4 * plain.seconds)
-    assert estimate(header, (256, 256), 2.0, "cpu").seconds == pytest.approx(plain.seconds)
-    assert estimate(header, (10, 256, 256), 2.0, device="cpu").seconds == pytest.approx(10 * plain.seconds)
+    header = {"architecture": UNetArchitecture(5, {"classes": 3}, (8, 16)).as_json()}
+    plain = estimate_unet(header, (512, 512), device="cpu")
+    assert estimate_unet(header, (512, 512), device="cpu", averaging=True).seconds == pytest.approx(4 * plain.seconds)
+    assert estimate_unet(header, (256, 256), 2.0, "cpu").seconds == pytest.approx(plain.seconds)
+    assert estimate_unet(header, (10, 256, 256), 2.0, device="cpu").seconds == pytest.approx(10 * plain.seconds)
     assert plain.n_bytes > 3 * 4 * 512**2
 
 
 def test_memory_grows_with_the_width_of_the_network():
-    wide = Architecture(1, {"classes": 2}, widths=(8, 16))
-    assert bytes_per_pixel(wide, torch.float32) > bytes_per_pixel(SMALL, torch.float32)
+    wide = UNetArchitecture(1, {"classes": 2}, widths=(8, 16))
+    assert unet_bytes_per_pixel(wide, torch.float32) > unet_bytes_per_pixel(SMALL, torch.float32)
 
 
 def pixels_of(architecture):
-    return pixels_at_once(architecture, "cpu", torch.float32)
+    return unet_pixels_at_once(architecture, "cpu", torch.float32)
 
 
 def test_windows_of_a_wider_network_hold_fewer_pixels():
-    assert 0 < pixels_of(Architecture(1, {"classes": 2}, (8, 16))) < pixels_of(SMALL)
+    assert 0 < pixels_of(UNetArchitecture(1, {"classes": 2}, (8, 16))) < pixels_of(SMALL)
 
 
 def test_windows_of_a_volume_may_be_more_work():
-    volume = Architecture(1, {"classes": 2}, (32, 64), ndim=3)
-    plane = Architecture(1, {"classes": 2}, (32, 64))
-    assert pixels_of(volume) * operations_per_pixel(volume) > pixels_of(plane) * operations_per_pixel(plane)
+    volume = UNetArchitecture(1, {"classes": 2}, (32, 64), ndim=3)
+    plane = UNetArchitecture(1, {"classes": 2}, (32, 64))
+    assert pixels_of(volume) * unet_operations_per_pixel(volume) > pixels_of(plane) * unet_operations_per_pixel(plane)
 
 
 def test_the_rate_of_a_device_is_measured_once():

@@ -10,10 +10,10 @@ import pytest
 from scenes import blobs, two_boxes
 
 import napari_tessera as tessera
-from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.core.errors import InputError, ParameterError
 
 
-@pytest.mark.parametrize("method", tessera.methods(), ids=lambda method: method.name)
+@pytest.mark.parametrize("method", tessera.list_methods(), ids=lambda method: method.name)
 def test_signature_says_what_a_caller_gets(method):
     signature = inspect.signature(getattr(tessera, method.name))
     assert list(signature.parameters) == list(inspect.signature(method.function).parameters)

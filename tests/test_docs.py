@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from napari_tessera.cli import main
+from napari_tessera.cli.main import main
 from napari_tessera.io.tiff import write_tiff
-from napari_tessera.registry import METHODS
-from napari_tessera.samples import nuclei_2d
+from napari_tessera.methods.registry import METHODS
+from napari_tessera.sample_data import nuclei_2d
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_tessera.errors import InputError
-from napari_tessera.jobs import drive
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.doubts import doubts
-from napari_tessera.train.examples import as_paint
-from napari_tessera.train.frames import Frame
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.training.data.checks import doubts
+from napari_tessera.training.data.example import as_paint
+from napari_tessera.training.data.sources import Frame
+from napari_tessera.training.settings import checked_settings
 
 NOISE = np.random.default_rng(0).integers(50, 200, (40, 40)).astype(np.uint8)
 SQUARES = np.kron(np.arange(1, 26).reshape(5, 5), np.pad(np.ones((6, 6), int), 1))
@@ -20,7 +20,7 @@ ONE[3:20, 3:20] = 255
 
 
 def said_of(image, labels, **settings):
-    return drive(doubts([Frame("a", image, labels, "train")], checked_settings(settings)))
+    return run_job(doubts([Frame("a", image, labels, "train")], checked_settings(settings)))
 
 
 @pytest.mark.parametrize("labels", [SQUARES, ONE, np.zeros((40, 40), int), TOUCHING])

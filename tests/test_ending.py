@@ -8,7 +8,7 @@ import pytest
 
 IN_TORCH = """
 import sys, threading, time
-from napari_tessera.ending import start_thread
+from napari_tessera.core.threads import start_thread
 import torch
 over = threading.Event()
 def work():
@@ -21,19 +21,19 @@ time.sleep(0.2)
 """
 LOADING = """
 import sys
-from napari_tessera.nn.loading import load_torch
+from napari_tessera.models.import_torch import load_torch
 next(load_torch())
 """
 FOR_EVER = """
 import threading
-from napari_tessera import ending
+from napari_tessera.core import threads as ending
 ending.SECONDS_TO_END = 0.3
 ending.start_thread(threading.Event().wait, "for ever")
 """
 
 STOPPED = """
 import os, signal, threading
-from napari_tessera.cli import command as cli, script
+from napari_tessera.cli import commands as cli; from napari_tessera.cli.main import script
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def press(*_):
     os.kill(os.getpid(), signal.SIGINT)

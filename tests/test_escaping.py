@@ -11,12 +11,12 @@ from model_bytes import with_fields
 
 import napari_tessera as tessera
 from napari_tessera import io
-from napari_tessera.catalogue import find
-from napari_tessera.cli import main
-from napari_tessera.cli.segment_files import read_table
-from napari_tessera.escaping import cell, from_cell, visible
+from napari_tessera.cli.evaluate_panoptic import read_table
+from napari_tessera.cli.main import main
+from napari_tessera.core.errors import cell, from_cell, visible
 from napari_tessera.io.write import _write_table
-from napari_tessera.train.curves import chart
+from napari_tessera.models.registry import find
+from napari_tessera.training.report import chart
 
 TURNED = "cells\u202efit.exe"
 NAMES = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx", "'=1", "''=1", "'quoted'", "＝1", "nucleus", "a=b", ""]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from napari_tessera.train.examples import painted_objects
+from napari_tessera.training.data.example import painted_objects
 
 
 def test_an_outline_around_another_object_counts_as_not_painted():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from napari_tessera.errors import InputError
-from napari_tessera.nn.intensity import measure_levels
-from napari_tessera.train.examples import Example
-from napari_tessera.train.exposure import advice_on_images, listed
+from napari_tessera.core.errors import InputError
+from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.training.data.example import Example
+from napari_tessera.training.data.exposure import advice_on_images, listed
 
 NOISE = np.random.default_rng(0).integers(0, 100, (40, 40)).astype(np.uint8)
 PAINT = np.ones((40, 40), np.int32)

@@ -7,13 +7,12 @@ from test_train_cli import same_weights
 from tiny_models import save_bright
 
 import napari_tessera as tessera
-from napari_tessera.cli import main
-from napari_tessera.errors import InputError, ParameterError, TesseraError
-from napari_tessera.fine_tuning import fine_tuning, free_name, given_painting, painted_settings, paired
-from napari_tessera.io.header_fields import EVIDENCE
-from napari_tessera.io.model_file import read_header
-from napari_tessera.jobs import drive
-from napari_tessera.train.checked import checked_settings
+from napari_tessera.cli.main import main
+from napari_tessera.core.errors import InputError, ParameterError, TesseraError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.header import EVIDENCE, read_header
+from napari_tessera.training.fine_tune import fine_tuning, free_name, given_painting, painted_settings, paired
+from napari_tessera.training.settings import checked_settings
 
 N_FEATURES = EVIDENCE["unet"]
 N_WEIGHTS = 1 + N_FEATURES + N_FEATURES * (N_FEATURES + 1) // 2
@@ -78,7 +77,9 @@ def test_what_was_advised_is_in_the_record(strokes, tmp_path):
 def test_a_training_stopped_at_once_writes_a_model_and_can_go_on(strokes, tmp_path):
     out = tmp_path / "model.safetensors"
     painting = given_painting(0, *strokes, 2)
-    stopped = drive(fine_tuning([painting], out, checked_settings(TINY | {"painted": True}), should_stop=lambda: True))
+    stopped = run_job(
+        fine_tuning([painting], out, checked_settings(TINY | {"painted": True}), should_stop=lambda: True)
+    )
     assert not stopped.is_finished
     assert tessera.fine_tune(*strokes, out, **TINY).is_finished
 

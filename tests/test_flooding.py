@@ -5,12 +5,10 @@ import pytest
 from scipy import ndimage
 from skimage.segmentation import watershed as skimage_watershed
 
-from napari_tessera.jobs import drive
-from napari_tessera.kernels import flooding
-from napari_tessera.kernels.basins import merged_basins
-from napari_tessera.kernels.flooding import flood, seeds_from, steps_to_neighbours
-from napari_tessera.kernels.landscape import number_regions, without_frame
-from napari_tessera.methods.compact_flooding import flood_compactly
+from napari_tessera.algorithms import flooding
+from napari_tessera.algorithms.elevation import merged_basins, number_regions, without_frame
+from napari_tessera.algorithms.flooding import flood, flood_compactly, seeds_from, steps_to_neighbours
+from napari_tessera.core.jobs import run_job
 
 
 def flooded(levels, markers, mask=None, connectivity=1, line=False, compactness=0.0, spacing=None):
@@ -20,9 +18,9 @@ def flooded(levels, markers, mask=None, connectivity=1, line=False, compactness=
     framed = np.pad(markers, 1).reshape(-1)
     seeds = seeds_from(labels, np.flatnonzero(framed), framed[framed > 0])
     if compactness:
-        drive(flood_compactly(labels, np.pad(levels, 1), seeds, compactness, connectivity, line, spacing))
+        run_job(flood_compactly(labels, np.pad(levels, 1), seeds, compactness, connectivity, line, spacing))
     else:
-        drive(flood(labels, np.pad(levels, 1), seeds, connectivity, line))
+        run_job(flood(labels, np.pad(levels, 1), seeds, connectivity, line))
     return np.maximum(without_frame(labels), 0)
 
 
@@ -121,7 +119,7 @@ def test_basins_merge_where_the_pass_is_a_small_part_of_the_height(prominence, e
     labels = np.pad(np.array([[1, 1, 2, 2]], np.int32), 1)
     steps = steps_to_neighbours(labels.shape, 1)
     peaks = np.array([0, 0, 10])
-    owners = drive(merged_basins(labels, levels, peaks, steps, prominence * (100 - peaks)))
+    owners = run_job(merged_basins(labels, levels, peaks, steps, prominence * (100 - peaks)))
     assert owners[1:].tolist() == expected
 
 
@@ -129,5 +127,5 @@ def test_basin_merges_into_the_higher_top_over_a_chain():
     levels = np.pad(np.array([[0, 21, 20, 31, 30]], np.uint16), 1)
     labels = np.pad(np.array([[1, 2, 2, 3, 3]], np.int32), 1)
     steps = steps_to_neighbours(labels.shape, 1)
-    owners = drive(merged_basins(labels, levels, np.array([0, 0, 20, 30]), steps, np.full(4, 7.0)))
+    owners = run_job(merged_basins(labels, levels, np.array([0, 0, 20, 30]), steps, np.full(4, 7.0)))
     assert owners[1:].tolist() == [1, 1, 1]

@@ -5,10 +5,10 @@ import pytest
 import torch
 from tiny_models import save_bright
 
-from napari_tessera.errors import ParameterError
-from napari_tessera.forecast import Forecast, forecast, frames_of, models_of
-from napari_tessera.region import Region
-from napari_tessera.registry import method_named
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.region import Region
+from napari_tessera.engine.cost_estimate import Forecast, forecast, frames_of, models_of
+from napari_tessera.methods.registry import method_named
 
 CPU = "the processor (2 cores)"
 UNET = method_named("unet")

@@ -11,9 +11,9 @@ import pytest
 import torch
 from model_bytes import complaint, joined, parts, with_fields
 
-from napari_tessera.errors import ModelError
-from napari_tessera.io.model_file import read_header
-from napari_tessera.nn.weights import load_unet, write_tensors
+from napari_tessera.core.errors import ModelError
+from napari_tessera.models.header import read_header
+from napari_tessera.models.weights import load_unet, write_tensors
 
 
 @pytest.fixture

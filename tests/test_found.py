@@ -12,12 +12,14 @@ import pytest
 import sides_method
 
 import napari_tessera as tessera
-from napari_tessera import api, binding, registry
-from napari_tessera.frames import keep_inside
+from napari_tessera.core.result import ExtraImage, MethodOutput
+from napari_tessera.engine import api
+from napari_tessera.engine import bind as binding
+from napari_tessera.engine.replay import result_taken
+from napari_tessera.engine.run import keep_inside
 from napari_tessera.io import read_labels, write_result
-from napari_tessera.recipes import result_taken
-from napari_tessera.registry import Method, method_named
-from napari_tessera.result import Found, Other
+from napari_tessera.methods import registry
+from napari_tessera.methods.registry import Method, method_named
 
 IMAGE = np.array([[9, 0, 0, 0, 9, 9], [9, 0, 9, 0, 0, 0]], np.uint8)
 LABELS = np.array([[1, 0, 0, 0, 2, 2], [1, 0, 3, 0, 0, 0]])
@@ -81,7 +83,7 @@ def test_every_image_is_zero_outside_the_region():
 def test_segments_cut_by_a_region_keep_their_order():
     labels = np.array([[3, 3, 1, 2]])
     table = {"label": np.array([1, 2, 3]), "score": np.array([0.9, 0.8, 0.7])}
-    found = keep_inside(Found(labels, table), np.array([[True, True, False, True]]), "segments")
+    found = keep_inside(MethodOutput(labels, table), np.array([[True, True, False, True]]), "segments")
     assert found.labels.tolist() == [[2, 2, 0, 1]]
     assert found.table["score"].tolist() == [0.8, 0.7]
 
@@ -119,7 +121,7 @@ def test_every_image_is_a_file_and_its_table_too(tmp_path):
 
 
 def test_command_says_where_every_image_is(tmp_path, capsys):
-    from napari_tessera.cli import main
+    from napari_tessera.cli.main import main
 
     np.save(tmp_path / "cells.npy", IMAGE)
     assert main(["sides", str(tmp_path / "cells.npy"), "-o", str(tmp_path / "out.tif")]) == 0
@@ -144,8 +146,8 @@ def test_next_step_of_a_recipe_takes_the_image_that_the_record_names():
 
 
 def test_labels_alone_and_labels_with_a_table_are_found_too():
-    assert Found.of(LABELS).labels is LABELS
-    assert Found.of((LABELS, {"label": np.array([1])})).table["label"].tolist() == [1]
-    found = Found(LABELS, others=(Other("halves", "classes", HALVES),))
-    assert Found.of(found) is found
+    assert MethodOutput.of(LABELS).labels is LABELS
+    assert MethodOutput.of((LABELS, {"label": np.array([1])})).table["label"].tolist() == [1]
+    found = MethodOutput(LABELS, others=(ExtraImage("halves", "classes", HALVES),))
+    assert MethodOutput.of(found) is found
     assert replace(found, notes=("Said.",)).others[0].table == {}

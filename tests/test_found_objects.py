@@ -7,16 +7,20 @@ import pytest
 import torch
 from tiny_models import BrightDetector
 
-from napari_tessera.jobs import drive
-from napari_tessera.large.detected_volumes import Searching, find_objects, find_scale
-from napari_tessera.large.found_objects import keep_largest_pieces, objects_of
-from napari_tessera.large.view import View
-from napari_tessera.methods.mask_rcnn_report import notes_on, notes_on_blocks, table_of
-from napari_tessera.nn.detected_objects import Acceptance, LeftOut
-from napari_tessera.nn.detections import Detections, Left
-from napari_tessera.nn.intensity import Levels
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.detections_to_labels import (
+    DetectionThresholds,
+    DroppedDetections,
+    keep_largest_pieces,
+    objects_of,
+)
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.normalization import Levels
+from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects, find_scale
+from napari_tessera.methods.mask_rcnn import notes_on, notes_on_blocks, table_of
+from napari_tessera.models.mask_rcnn.detections import Detections, DroppedProposals
 
-HALF = Acceptance(score=0.5)
+HALF = DetectionThresholds(score=0.5)
 
 
 def detections(*boxes, scores=None, labels=None, masks=None, left=None):
@@ -27,12 +31,12 @@ def detections(*boxes, scores=None, labels=None, masks=None, left=None):
         torch.tensor(labels or [1] * count, dtype=torch.long),
         torch.tensor(scores or [0.9 - 0.01 * number for number in range(count)]),
         torch.ones(count, 4, 4) if masks is None else masks,
-        left or Left(),
+        left or DroppedProposals(),
     )
 
 
 def objects_in(found, shape=(6, 12), which=HALF, min_size=0):
-    return drive(objects_of(found, shape, which, True, min_size))
+    return run_job(objects_of(found, shape, which, True, min_size))
 
 
 def test_a_box_that_is_full_becomes_its_pixels():
@@ -81,7 +85,7 @@ def test_a_piece_that_is_cut_off_from_its_object_is_dropped():
 
 def test_of_equal_pieces_the_first_stays():
     labels = np.array([[1, 0, 1], [2, 2, 0]], np.int32)
-    drive(keep_largest_pieces(labels, 2))
+    run_job(keep_largest_pieces(labels, 2))
     assert labels.tolist() == [[1, 0, 0], [2, 2, 0]]
 
 
@@ -94,14 +98,14 @@ def test_small_objects_are_dropped():
 def test_scores_just_below_the_least_one_are_counted():
     _, rows, left = objects_in(detections([0, 0, 2, 2], [4, 0, 8, 4], scores=[0.8, 0.45]))
     assert len(rows.scores) == 1
-    assert left == LeftOut(faint=1)
+    assert left == DroppedDetections(faint=1)
 
 
 def test_the_highest_scores_stay_where_their_number_is_limited():
     boxes = [[4 * number, 0, 4 * number + 3, 3] for number in range(3)]
     labels, _, left = objects_in(detections(*boxes), which=replace(HALF, most=2))
     assert labels[0].tolist() == [1, 1, 1, 0, 2, 2, 2, 0, 0, 0, 0, 0]
-    assert left == LeftOut(surplus=1)
+    assert left == DroppedDetections(surplus=1)
 
 
 def test_what_is_dropped_for_another_reason_takes_no_place_among_the_most():
@@ -109,13 +113,13 @@ def test_what_is_dropped_for_another_reason_takes_no_place_among_the_most():
     labels, rows, left = objects_in(found, which=replace(HALF, most=2), min_size=2)
     assert rows.scores.tolist() == pytest.approx([0.9, 0.87])
     assert (labels[0] == [1] * 6 + [0] * 2 + [2] * 4).all()
-    assert left == LeftOut(hidden=1, small=1, surplus=1)
+    assert left == DroppedDetections(hidden=1, small=1, surplus=1)
 
 
 def test_overlap_of_what_was_left_out_is_not_told():
     _, rows, left = objects_in(detections([0, 0, 5, 4], [4, 0, 8, 4]), which=replace(HALF, most=1))
     assert rows.lost_px.tolist() == [0]
-    assert left == LeftOut(surplus=1)
+    assert left == DroppedDetections(surplus=1)
 
 
 def test_of_equal_scores_the_first_objects_stay():
@@ -128,19 +132,19 @@ def test_no_detections_give_no_objects():
     labels, rows, left = objects_in(detections(masks=torch.empty(0, 28, 28)))
     assert not labels.any()
     assert table_of(rows, ("background", "cell"))["class"].tolist() == []
-    assert left == LeftOut()
+    assert left == DroppedDetections()
 
 
 # Notes
 
 
 def test_nothing_is_said_where_nothing_was_left_out():
-    assert notes_on(LeftOut(), HALF) == ()
+    assert notes_on(DroppedDetections(), HALF) == ()
 
 
 def test_a_note_for_each_reason_says_how_many_and_what_to_do():
-    left = LeftOut(unseen=1, faint=2, surplus=3, hidden=1, blank=5, overlapping=6, shared_px=70)
-    surplus, faint, hidden, blank, overlapping, unseen = notes_on(left, Acceptance(score=0.5, most=10))
+    left = DroppedDetections(unseen=1, faint=2, surplus=3, hidden=1, blank=5, overlapping=6, shared_px=70)
+    surplus, faint, hidden, blank, overlapping, unseen = notes_on(left, DetectionThresholds(score=0.5, most=10))
     assert faint == (
         "2 objects scored just below the least score, 0.40 to 0.50, and were left out. Lower `score` to have them."
     )
@@ -152,30 +156,32 @@ def test_a_note_for_each_reason_says_how_many_and_what_to_do():
 
 
 def test_notes_on_a_volume_say_that_planes_were_counted():
-    assert notes_on(LeftOut(surplus=3), Acceptance(most=10), is_volume=True)[1].startswith(
+    assert notes_on(DroppedDetections(surplus=3), DetectionThresholds(most=10), is_volume=True)[1].startswith(
         "Objects were counted in each"
     )
-    assert notes_on(LeftOut(), HALF, is_volume=True) == ()
+    assert notes_on(DroppedDetections(), HALF, is_volume=True) == ()
 
 
 def test_notes_on_blocks_give_no_numbers_so_that_each_is_told_once():
-    first, second = (notes_on_blocks(LeftOut(faint=n, hidden=n, overlapping=n, unseen=n), HALF) for n in (2, 9))
+    first, second = (
+        notes_on_blocks(DroppedDetections(faint=n, hidden=n, overlapping=n, unseen=n), HALF) for n in (2, 9)
+    )
     assert first == second
     assert len(first) == 4
 
 
 def test_what_the_user_asks_for_goes_before_the_model():
     header = {"decoding": {"score": 0.7, "mask_level": 0.4, "other": 1}}
-    assert Acceptance.of(header) == Acceptance(score=0.7, mask_level=0.4)
-    assert Acceptance.of(header, score=0.2, most=5) == Acceptance(score=0.2, most=5, mask_level=0.4)
-    assert Acceptance.of({}, score=0.05).faintest == 0
+    assert DetectionThresholds.of(header) == DetectionThresholds(score=0.7, mask_level=0.4)
+    assert DetectionThresholds.of(header, score=0.2, most=5) == DetectionThresholds(score=0.2, most=5, mask_level=0.4)
+    assert DetectionThresholds.of({}, score=0.05).faintest == 0
 
 
 # Planes and volumes
 
 
 def view_of(image, spacing=None):
-    return View(image, Levels(0.0, 1.0), False, spacing or (1.0,) * image.ndim)
+    return NormalizedImage(image, Levels(0.0, 1.0), False, spacing or (1.0,) * image.ndim)
 
 
 def squares(size, high=0.9, shape=(64, 96)):
@@ -187,13 +193,13 @@ def squares(size, high=0.9, shape=(64, 96)):
 
 
 def found_in(image, how=None, which=HALF, diameter_px=None, spacing=None):
-    return drive(find_objects(BrightDetector(diameter_px), view_of(image, spacing), how or Searching(), which))
+    return run_job(find_objects(BrightDetector(diameter_px), view_of(image, spacing), how or MaskRCNNOptions(), which))
 
 
 def test_a_trace_of_overlap_is_worth_no_word():
     _, rows, left = objects_in(detections([0, 0, 8, 6], [7, 0, 31, 6]), shape=(6, 32))
     assert rows.lost_px.tolist() == [0, 4]
-    assert left == LeftOut()
+    assert left == DroppedDetections()
 
 
 def test_a_plane_is_painted_on_its_own_grid():
@@ -205,16 +211,18 @@ def test_a_plane_is_painted_on_its_own_grid():
 @pytest.mark.parametrize(("size", "factor"), [(10, 1.0), (20, 0.5), (5, 2.0)])
 def test_the_scale_is_that_at_which_objects_have_the_size_that_the_network_knows(size, factor):
     usual_px = 10 * 2 / np.sqrt(np.pi)
-    found, _ = drive(find_scale(BrightDetector(usual_px), view_of(squares(size)), Searching(), HALF))
+    found, _ = run_job(find_scale(BrightDetector(usual_px), view_of(squares(size)), MaskRCNNOptions(), HALF))
     assert found == pytest.approx(factor, rel=0.12)
 
 
 def test_a_given_diameter_sets_the_scale():
-    assert drive(find_scale(BrightDetector(30.0), view_of(squares(10)), Searching(diameter_px=10), HALF))[0] == 3
+    assert (
+        run_job(find_scale(BrightDetector(30.0), view_of(squares(10)), MaskRCNNOptions(diameter_px=10), HALF))[0] == 3
+    )
 
 
 def test_the_scale_without_objects_is_that_of_the_image():
-    assert drive(find_scale(BrightDetector(30.0), view_of(squares(10, high=0)), Searching(), HALF))[0] == 1
+    assert run_job(find_scale(BrightDetector(30.0), view_of(squares(10, high=0)), MaskRCNNOptions(), HALF))[0] == 1
 
 
 def test_objects_that_are_seen_only_when_smaller_are_found():
@@ -224,26 +232,31 @@ def test_objects_that_are_seen_only_when_smaller_are_found():
             return found.chosen(torch.nonzero(found.boxes[:, 2] - found.boxes[:, 0] < 20)[:, 0])
 
     large = np.pad(np.full((40, 40), 0.9, np.float32), 40)
-    factor, _ = drive(find_scale(Shortsighted(10.0), view_of(large), Searching(), HALF))
+    factor, _ = run_job(find_scale(Shortsighted(10.0), view_of(large), MaskRCNNOptions(), HALF))
     assert factor == pytest.approx(10 / (40 * 2 / np.sqrt(np.pi)), rel=0.15)
 
 
 def test_the_scale_does_not_depend_on_the_score_that_is_asked_for():
-    high, low = (Acceptance(score=score) for score in (0.95, 0.1))
-    scales = [drive(find_scale(BrightDetector(20.0), view_of(squares(10)), Searching(), how))[0] for how in (high, low)]
+    high, low = (DetectionThresholds(score=score) for score in (0.95, 0.1))
+    scales = [
+        run_job(find_scale(BrightDetector(20.0), view_of(squares(10)), MaskRCNNOptions(), how))[0]
+        for how in (high, low)
+    ]
     assert scales[0] == scales[1] > 1.5
 
 
 def test_the_scale_does_not_depend_on_the_tiles():
     def looked_at(tile_px):
-        return drive(find_scale(BrightDetector(20.0, tile_px=300), view_of(scene), Searching(tile_px=tile_px), HALF))[0]
+        return run_job(
+            find_scale(BrightDetector(20.0, tile_px=300), view_of(scene), MaskRCNNOptions(tile_px=tile_px), HALF)
+        )[0]
 
     scene = np.kron(np.random.default_rng(0).random((12, 12)) > 0.7, np.ones((18, 18))).astype(np.float32) * 0.9
     assert looked_at(None) == looked_at(32) == looked_at(100)
 
 
 def test_objects_at_another_scale_keep_their_outlines():
-    labels, _, _ = found_in(squares(20), Searching(diameter_px=20), diameter_px=10)
+    labels, _, _ = found_in(squares(20), MaskRCNNOptions(diameter_px=20), diameter_px=10)
     assert labels.max() == 6
     assert (labels > 0).sum() == pytest.approx((squares(20) > 0).sum(), rel=0.1)
 
@@ -277,15 +290,15 @@ def test_boxes_of_a_volume_have_a_depth_in_the_table():
 
 
 def test_voxels_of_the_whole_object_count_for_its_size():
-    assert found_in(volume(), Searching(min_size=170))[0].max() == 1
-    labels, rows, _ = found_in(volume(), Searching(min_size=1000))
+    assert found_in(volume(), MaskRCNNOptions(min_size=170))[0].max() == 1
+    labels, rows, _ = found_in(volume(), MaskRCNNOptions(min_size=1000))
     assert labels.max() == len(rows.scores) == 0
 
 
 def test_overlap_decides_what_is_linked():
-    assert found_in(volume(), Searching(least_overlap=0.9))[0].max() == 4
+    assert found_in(volume(), MaskRCNNOptions(least_overlap=0.9))[0].max() == 4
 
 
 def test_planes_whose_pixels_are_no_squares_are_stretched():
-    labels, _, _ = found_in(squares(10), Searching(diameter_px=10), diameter_px=10, spacing=(2.0, 1.0))
+    labels, _, _ = found_in(squares(10), MaskRCNNOptions(diameter_px=10), diameter_px=10, spacing=(2.0, 1.0))
     np.testing.assert_array_equal(labels > 0, squares(10) > 0)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_tessera.fusion import Rules, fuse
-from napari_tessera.jobs import drive
-from napari_tessera.things_and_stuff import Stuff, Things, things_from_masks
+from napari_tessera.algorithms.panoptic_fusion import Rules, Stuff, Things, fuse, things_from_masks
+from napari_tessera.core.jobs import run_job
 
 # Two cells, one of them unsure, over two kinds of stuff (1 and 2) on background (0).
 CELLS = np.array(
@@ -33,7 +32,7 @@ def cells(**more):
 
 
 def fused(things=None, stuff=None, **rules):
-    return drive(fuse(things or cells(), stuff or Stuff(GROUND, ("lumen", "wall")), Rules(**rules)))
+    return run_job(fuse(things or cells(), stuff or Stuff(GROUND, ("lumen", "wall")), Rules(**rules)))
 
 
 def test_things_are_numbered_before_one_segment_for_each_class_of_stuff():
@@ -97,9 +96,9 @@ def test_small_stuff_goes_to_the_nearest_that_is_left():
 def test_small_stuff_never_goes_to_a_thing():
     things = Things(np.array([[1, 1, 0, 1, 1, 0]]), np.array([0]), ("cell",))
     ground = np.array([[0, 0, 2, 0, 0, 1]])
-    found = drive(fuse(things, Stuff(ground), Rules(smallest_stuff_px=1)))
+    found = run_job(fuse(things, Stuff(ground), Rules(smallest_stuff_px=1)))
     assert found.segments.tolist() == [[1, 1, 3, 1, 1, 2]]
-    both_small = drive(fuse(things, Stuff(np.array([[0, 0, 2, 0, 0, 0]])), Rules(smallest_stuff_px=2)))
+    both_small = run_job(fuse(things, Stuff(np.array([[0, 0, 2, 0, 0, 0]])), Rules(smallest_stuff_px=2)))
     assert both_small.segments.tolist() == [[1, 1, 2, 1, 1, 2]]
 
 
@@ -119,20 +118,20 @@ def test_stuff_without_a_name_is_called_by_its_number():
 
 def test_things_everywhere_leave_no_stuff():
     things = Things(np.ones((2, 2), np.int32), np.array([0]), ("cell",))
-    found = drive(fuse(things, Stuff(np.zeros((2, 2), np.int32)), Rules(smallest_stuff_px=5)))
+    found = run_job(fuse(things, Stuff(np.zeros((2, 2), np.int32)), Rules(smallest_stuff_px=5)))
     assert found.table["label"].tolist() == [1]
     assert (found.segments == 1).all()
 
 
 def test_no_things_leave_all_to_the_stuff():
     things = Things(np.zeros((2, 2), np.int32), np.array([], int), ("cell",))
-    found = drive(fuse(things, Stuff(np.array([[0, 0], [1, 1]])), Rules()))
+    found = run_job(fuse(things, Stuff(np.array([[0, 0], [1, 1]])), Rules()))
     assert found.segments.tolist() == [[1, 1], [2, 2]]
 
 
 def test_volumes_are_fused_as_planes_are():
     things = Things(np.stack([CELLS, CELLS]), np.array([0, 0]), ("cell",))
-    found = drive(fuse(things, Stuff(np.stack([GROUND, GROUND])), Rules()))
+    found = run_job(fuse(things, Stuff(np.stack([GROUND, GROUND])), Rules()))
     np.testing.assert_array_equal(found.segments, [fused().segments] * 2)
 
 

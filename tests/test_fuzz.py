@@ -10,7 +10,7 @@ from fuzz import pool
 from fuzz.case import FAULT, REFUSAL, RESULT, Target, Try
 from fuzz.pool import Case, endings
 
-from napari_tessera.errors import InputError
+from napari_tessera.core.errors import InputError
 
 N_BYTES = 2**28
 INPUT = "input.txt"

@@ -11,8 +11,8 @@ from generated_inputs import cases, check_labels
 from hypothesis import HealthCheck, given, settings
 
 import napari_tessera as tessera
-from napari_tessera.errors import TesseraError
-from napari_tessera.registry import METHODS
+from napari_tessera.core.errors import TesseraError
+from napari_tessera.methods.registry import METHODS
 
 CASES_PER_METHOD = 100
 

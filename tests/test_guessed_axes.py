@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_tessera.cli import main
+from napari_tessera.cli.main import main
 from napari_tessera.io import read_image
-from napari_tessera.io.placement import with_axes
+from napari_tessera.io.image_file import with_axes
 
 FILM = np.tile(np.eye(6, dtype=np.uint16), (3, 1, 1))
 

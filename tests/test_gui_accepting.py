@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_tessera.errors import InputError
-from napari_tessera.gui.accepting import Part, accept, clicked, in_outlines, in_view
-from napari_tessera.gui.annotation import new_annotation
+from napari_tessera.core.errors import InputError
+from napari_tessera.gui.layers.annotation import new_annotation
+from napari_tessera.gui.train.accept import Part, accept, clicked, in_outlines, in_view
 
 SIDE = 12
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from napari_tessera.errors import InputError
-from napari_tessera.gui.annotation import (
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.sparse_array import SparseArray
+from napari_tessera.gui.layers.annotation import (
     BACKGROUND_COLOUR,
     class_names,
     empty_paint,
     new_annotation,
     set_class_names,
 )
-from napari_tessera.sparse import SparseArray
 
 NAMES = ["background", "membrane", "inside"]
 

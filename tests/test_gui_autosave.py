@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 
-from napari_tessera.errors import FileError
-from napari_tessera.gui.annotation import class_names, empty_paint, new_annotation, set_class_names
-from napari_tessera.gui.autosave import Autosave, discard, kept, left_over, restore
-from napari_tessera.io.saved_paint import STATE
-from napari_tessera.sparse import BLOCK_PX
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.sparse_array import BLOCK_PX
+from napari_tessera.gui.autosave.autosave import Autosave, discard, kept, left_over, restore
+from napari_tessera.gui.layers.annotation import class_names, empty_paint, new_annotation, set_class_names
+from napari_tessera.io.annotation_store import STATE
 
 NAMES = ["background", "membrane"]
 SHAPE = (3, 2 * BLOCK_PX, 2 * BLOCK_PX)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_tessera.gui.autosave_changes import Changes, all_blocks
-from napari_tessera.sparse import BLOCK_PX, SparseArray
+from napari_tessera.core.sparse_array import BLOCK_PX, SparseArray
+from napari_tessera.gui.autosave.layer_copy import Changes, all_blocks
 
 SHAPE = (3, 2 * BLOCK_PX, 2 * BLOCK_PX)
 

@@ -7,9 +7,11 @@ from napari.utils.notifications import notification_manager
 from test_gui_autosave import autosave, files, folder, image, layer, seen_after_a_crash
 from test_gui_train import paint_halves
 
-from napari_tessera.gui import autosave_changes, autosave_copy, autosave_thread
-from napari_tessera.gui.autosave import Autosave
-from napari_tessera.io import paint_copy
+from napari_tessera.gui.autosave import autosave as autosave_thread
+from napari_tessera.gui.autosave import layer_copy as autosave_changes
+from napari_tessera.gui.autosave import layer_copy as autosave_copy
+from napari_tessera.gui.autosave.autosave import Autosave
+from napari_tessera.io import annotation_store as paint_copy
 
 __all__ = ["autosave", "folder", "image", "layer"]  # fixtures
 
@@ -69,7 +71,7 @@ def test_a_fault_before_anything_is_written_forgets_no_stroke(
 def test_old_annotations_that_cannot_be_deleted_do_not_keep_new_ones_from_being_saved(
     viewer, image, folder, monkeypatch, fault
 ):
-    from napari_tessera.gui.annotation import new_annotation
+    from napari_tessera.gui.layers.annotation import new_annotation
 
     monkeypatch.setattr(autosave_thread, "discard_old", fault)
     saving = Autosave(viewer)
@@ -98,7 +100,7 @@ def test_a_disk_that_stays_full_is_not_littered_with_folders(layer, autosave, fo
 
 
 def test_without_a_thread_it_is_told_and_saved_as_soon_as_there_is_one(viewer, image, folder, monkeypatch):
-    from napari_tessera.gui.annotation import new_annotation
+    from napari_tessera.gui.layers.annotation import new_annotation
 
     def refused(*_, **__):
         raise RuntimeError("can't start new thread")
@@ -126,8 +128,9 @@ def test_the_widget_says_so_even_while_it_trains_and_until_it_is_saved(open_widg
         widget.bar.run_button.click()
         qtbot.waitUntil(lambda: bool(widget.course.losses), timeout=240_000)
         qtbot.waitUntil(lambda: "Step" in widget.bar.message.text(), timeout=60_000)
-        assert SAID[fault] in widget.unsaved.text()
+        qtbot.waitUntil(lambda: SAID[fault] in widget.unsaved.text(), timeout=20_000)
         assert not widget.unsaved.isHidden()
+        assert "Step" in widget.bar.message.text()
     qtbot.waitUntil(widget.unsaved.isHidden, timeout=20_000)
     widget.cancel()
     qtbot.waitUntil(lambda: not widget.runner.is_running, timeout=60_000)

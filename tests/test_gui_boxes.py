@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 from napari.layers import Labels
 
-from napari_tessera.gui.boxes import boxes_layer, has_boxes
-from napari_tessera.gui.boxes_button import BoxesButton
-from napari_tessera.gui.layers import RECORD
+from napari_tessera.gui.layers.read import RECORD
+from napari_tessera.gui.method.boxes import BoxesButton, boxes_layer, has_boxes
 
 
 def labelled(shape=(12, 16), axes="YX", **placed):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scenes import blobs
 
-from napari_tessera.gui import asking, live_preview, method_widget
-from napari_tessera.jobs import Progress
+from napari_tessera.core.jobs import Progress
+from napari_tessera.gui.method import live_preview
+from napari_tessera.gui.method import run_request as asking
+from napari_tessera.gui.method import widget as method_widget
 
 MOST_SECONDS = 2.0
 STUBBORN_SECONDS = 6.0
@@ -20,7 +22,7 @@ import napari, sys, time
 from pathlib import Path
 import numpy as np
 from qtpy.QtCore import QTimer
-from napari_tessera.gui import settings
+from napari_tessera.gui.form import form as settings
 settings.settings_path = lambda: Path(sys.argv[1]) / "settings.json"
 
 viewer = napari.Viewer()
@@ -57,7 +59,7 @@ def stubborn(*_, **__):
 def test_a_widget_whose_threads_are_all_busy_is_closed_in_time(viewer, open_widget, qtbot, monkeypatch):
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
-    monkeypatch.setattr(method_widget, "answering", stubborn)
+    monkeypatch.setattr(method_widget, "run_request", stubborn)
     monkeypatch.setattr(live_preview, "preview", stubborn)
     widget.warm_up.start(widget.method, "uint8", "YX", {})
     qtbot.waitUntil(lambda: widget.warm_up.is_over, timeout=240_000)
@@ -120,9 +122,9 @@ def test_a_window_closed_in_the_middle_leaves_the_run_of_another_alone(two_windo
         for number in range(30):
             time.sleep(0.05)
             yield Progress(number, 30, "Working")
-        return (yield from asking.answering(question))
+        return (yield from asking.run_request(question))
 
-    monkeypatch.setattr(method_widget, "answering", lasting)
+    monkeypatch.setattr(method_widget, "run_request", lasting)
     for widget in two_windows:
         widget.run()
     qtbot.waitUntil(lambda: all("Working" in each.bar.message.text() for each in two_windows), timeout=240_000)

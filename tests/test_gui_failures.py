@@ -10,10 +10,10 @@ from scenes import blobs
 from test_gui_boxes import labelled
 from test_gui_train import paint_halves
 
-from napari_tessera import api
-from napari_tessera.gui import method_widget
-from napari_tessera.gui.boxes_button import BoxesButton
-from napari_tessera.jobs import Progress
+from napari_tessera.core.jobs import Progress
+from napari_tessera.engine import api
+from napari_tessera.gui.method import widget as method_widget
+from napari_tessera.gui.method.boxes import BoxesButton
 
 
 def _greedy(question):
@@ -59,7 +59,7 @@ def found():
     ],
 )
 def test_what_the_computer_lacks_is_said_in_words(widget, run, monkeypatch, job, said):
-    monkeypatch.setattr(method_widget, "answering", job)
+    monkeypatch.setattr(method_widget, "run_request", job)
     run(widget)
     assert widget.bar.message.text().startswith(said)
     assert widget.bar.details_button.isHidden()
@@ -67,7 +67,7 @@ def test_what_the_computer_lacks_is_said_in_words(widget, run, monkeypatch, job,
 
 def test_after_a_failure_run_works(widget, run, viewer, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(method_widget, "answering", _greedy)
+        patch.setattr(method_widget, "run_request", _greedy)
         run(widget)
     run(widget)
     np.testing.assert_array_equal(viewer.layers[-1].data, found())
@@ -78,7 +78,7 @@ def test_without_a_thread_nothing_runs_and_it_is_said(widget, run, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr("napari_tessera.gui.worker.start_thread", refused)
+        patch.setattr("napari_tessera.gui.qt.worker.start_thread", refused)
         widget.bar.run_button.click()
         assert "can't start new thread" in widget.bar.message.text()
         assert widget.bar.run_button.isEnabled()
@@ -122,7 +122,7 @@ def test_labels_that_cannot_be_shown_are_said(widget, run, viewer, monkeypatch):
 
 
 def test_endless_brackets_on_the_clipboard_are_no_recipe(widget, monkeypatch):
-    monkeypatch.setattr("napari_tessera.gui.clipboard.paste", lambda: "[" * 100_000)
+    monkeypatch.setattr("napari_tessera.gui.qt.buttons.paste", lambda: "[" * 100_000)
     next(action for action in widget.bar.menu.actions() if action.text() == "Run copied recipe again").trigger()
     assert "no recipe on the clipboard" in widget.bar.message.text()
 
@@ -160,7 +160,7 @@ def test_a_layer_deleted_meanwhile_does_not_stop_the_training(training, viewer, 
 def test_a_model_that_is_gone_cannot_be_started_from_and_that_is_said(
     open_widget, viewer, qtbot, yeast_file, own_models
 ):
-    from napari_tessera import catalogue
+    from napari_tessera.models import registry as catalogue
 
     catalogue.import_model(yeast_file)
     widget = paint_halves(open_widget("Train"), viewer, start_from="yeast")

@@ -6,14 +6,18 @@ from faults import SAID, each_fault, job_of, memory_or_bug, plain_bug
 from scenes import blobs
 from test_gui_train import TINY, paint_halves
 
-from napari_tessera.gui import clipboard, compare_widget, live_preview, model_card, paint_next, train_sight
-from napari_tessera.gui.accepting import accept
-from napari_tessera.gui.annotation import new_annotation
-from napari_tessera.gui.latest import Latest
-from napari_tessera.gui.layer_box import PREVIEW
-from napari_tessera.gui.paint_next import Asked, PaintNext
-from napari_tessera.gui.worker import Runner
-from napari_tessera.looking_on import Looking
+from napari_tessera.gui import compare as compare_widget
+from napari_tessera.gui.form import model_field as model_card
+from napari_tessera.gui.form.layer_combo import PREVIEW
+from napari_tessera.gui.layers.annotation import new_annotation
+from napari_tessera.gui.method import live_preview
+from napari_tessera.gui.qt import buttons as clipboard
+from napari_tessera.gui.qt.worker import LatestOnlyWorker, Runner
+from napari_tessera.gui.train import live_layer as train_sight
+from napari_tessera.gui.train import suggestions as paint_next
+from napari_tessera.gui.train.accept import accept
+from napari_tessera.gui.train.suggestions import PaintNext, SuggestionRequest
+from napari_tessera.training.interactive import LivePredictor
 
 
 def no_thread(*_, **__):
@@ -131,7 +135,7 @@ def test_a_model_card_that_fails_is_said(viewer, open_widget, monkeypatch, fault
 def test_models_that_cannot_be_listed_are_said(viewer, open_widget, monkeypatch, fault):
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("U-Net")
-    monkeypatch.setattr("napari_tessera.catalogue.models", fault)
+    monkeypatch.setattr("napari_tessera.models.registry.list_models", fault)
     field = widget.form.fields["model"]
     field.watcher.directoryChanged.emit("")
     assert SAID[fault].split(":")[0] in field.below.text()
@@ -168,10 +172,10 @@ def test_the_end_of_a_run_frees_the_buttons_though_the_activity_bar_fails(previe
     assert len(previewed.viewer.layers) == 3
 
 
-@pytest.mark.parametrize("made", [Runner, Latest])
+@pytest.mark.parametrize("made", [Runner, LatestOnlyWorker])
 def test_a_thread_that_cannot_be_started_is_a_failure_like_others(qtbot, monkeypatch, made):
-    monkeypatch.setattr("napari_tessera.gui.worker.start_thread", no_thread)
-    monkeypatch.setattr("napari_tessera.gui.latest.start_thread", no_thread)
+    monkeypatch.setattr("napari_tessera.gui.qt.worker.start_thread", no_thread)
+    monkeypatch.setattr("napari_tessera.gui.qt.worker.start_thread", no_thread)
     works = made()
     failures = []
     works.failed.connect(failures.append)
@@ -188,7 +192,7 @@ def box(viewer, tmp_path, qtbot):
     model = save_bright(tmp_path / "bright.safetensors", diameter_px=20)
     image = viewer.add_image(half_bright(), name="cells")
     annotation = new_annotation(viewer, image, "ZYX", ["background", "cell"], "classes")
-    box = PaintNext(viewer, lambda: Asked(image, "ZYX", model, annotation, diameter_px=20))
+    box = PaintNext(viewer, lambda: SuggestionRequest(image, "ZYX", model, annotation, diameter_px=20))
     qtbot.addWidget(box)
     box.show()
     yield box
@@ -238,7 +242,7 @@ def test_accepting_that_fails_takes_back_what_it_painted(viewer, qtbot, monkeypa
             fault()
         return real(*given, **named)
 
-    from napari_tessera.gui.accepting_where import Part
+    from napari_tessera.gui.train.accept import Part
 
     failures = []
     with monkeypatch.context() as patch:
@@ -269,7 +273,7 @@ def begin(widget, qtbot):
 @pytest.mark.parametrize("where", ["in the thread", "in the window"])
 def test_a_live_prediction_that_fails_is_said_and_the_training_goes_on(training, qtbot, monkeypatch, fault, where):
     if where == "in the thread":
-        monkeypatch.setattr(Looking, "look", job_of(fault))
+        monkeypatch.setattr(LivePredictor, "look", job_of(fault))
     else:
         monkeypatch.setattr(train_sight, "laid_out", fault)
     begin(training, qtbot)
@@ -337,7 +341,8 @@ def test_a_trained_model_that_is_gone_is_said(trained, qtbot, own_models, step):
 @memory_or_bug
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_after_the_training_that_fails_is_said(trained, viewer, monkeypatch, step, fault):
-    from napari_tessera.gui import train_after, train_correct
+    from napari_tessera.gui.train import accept_box as train_correct
+    from napari_tessera.gui.train import after_training as train_after
 
     monkeypatch.setattr(train_correct, "accept", fault)
     monkeypatch.setattr(train_after, "looking_at", fault)
@@ -352,6 +357,6 @@ def test_a_new_annotation_that_fails_is_said(open_widget, viewer, monkeypatch, f
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Train")
     widget.form.values = TINY
-    monkeypatch.setattr("napari_tessera.gui.train_panel.new_annotation", fault)
+    monkeypatch.setattr("napari_tessera.gui.train.panel.new_annotation", fault)
     widget.pairs.first.new_button.click()
     assert SAID[fault] in widget.bar.message.text()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scenes import blobs, two_boxes
 
-from napari_tessera.gui.axes import list_axes, name_axes
-from napari_tessera.gui.fields import make_field
-from napari_tessera.gui.wording import title_of
-from napari_tessera.registry import METHODS
-from napari_tessera.spec import Declaration, Image, Labels, Range
+from napari_tessera.core.spec import Declaration, Image, Labels, Range
+from napari_tessera.gui.form.fields import make_field
+from napari_tessera.gui.form.text import title_of
+from napari_tessera.gui.method.inputs import list_axes, name_axes
+from napari_tessera.methods.registry import METHODS
 
 TITLES = [method.title for method in METHODS]
 

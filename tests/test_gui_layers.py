@@ -6,11 +6,11 @@ import pytest
 from napari.layers import Image, Shapes
 from scenes import blobs, two_boxes
 
-from napari_tessera import api
-from napari_tessera.gui.layers import RECORD, Placement, labels_of, outlines_of, place, planes_shown
-from napari_tessera.gui.new_layers import result_layer
-from napari_tessera.result import LabelImage
-from napari_tessera.spatial import Spatial
+from napari_tessera.core.result import LabelImage
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.engine import api
+from napari_tessera.gui.layers.add import result_layer
+from napari_tessera.gui.layers.read import RECORD, Placement, labels_of, outlines_of, place, planes_shown
 
 ROTATED = [[0.0, -1.0], [1.0, 0.0]]
 MOVED = [[1.0, 0.25, 3.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]]

@@ -5,8 +5,8 @@ import pytest
 from napari.layers import Labels, Shapes
 from tiny_models import BrightDetector, save_bright, small_mask_rcnn
 
-from napari_tessera import api
-from napari_tessera.nn.weights import save_model
+from napari_tessera.engine import api
+from napari_tessera.models.weights import save_model
 
 
 def two_squares(*planes):
@@ -23,7 +23,9 @@ def models(tmp_path, monkeypatch):
     save_model(tmp_path / "squares.safetensors", small_mask_rcnn(5, num_classes=3), header | {"title": "Squares"})
     save_bright(tmp_path / "bright.safetensors")
     monkeypatch.setenv("TESSERA_MODELS", str(tmp_path))
-    monkeypatch.setattr("napari_tessera.nn.detecting.load_detector", lambda path, device: BrightDetector(14.0))
+    monkeypatch.setattr(
+        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
+    )
     return tmp_path
 
 

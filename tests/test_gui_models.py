@@ -6,12 +6,11 @@ import pytest
 from qtpy.QtCore import QUrl
 from tiny_models import save_bright
 
-from napari_tessera.gui import settings
-from napari_tessera.gui.fields import make_field
-from napari_tessera.gui.model_card import CardWindow
-from napari_tessera.gui.model_field import IMPORT
-from napari_tessera.registry import method_named
-from napari_tessera.spec import Declaration, Image, Labels, ModelName
+from napari_tessera.core.spec import Declaration, Image, Labels, ModelName
+from napari_tessera.gui.form import form as settings
+from napari_tessera.gui.form.fields import make_field
+from napari_tessera.gui.form.model_field import IMPORT, CardWindow
+from napari_tessera.methods.registry import method_named
 
 
 def declared(image: Image, *, model: Annotated[str, ModelName("unet")] = "bright") -> Labels:
@@ -64,7 +63,7 @@ def test_a_click_on_more_opens_the_whole_card(field):
 
 def test_the_card_opens_pages_of_the_web_and_no_files(field, monkeypatch):
     opened = []
-    monkeypatch.setattr("napari_tessera.gui.model_card.QDesktopServices.openUrl", opened.append)
+    monkeypatch.setattr("napari_tessera.gui.form.model_field.QDesktopServices.openUrl", opened.append)
     field.below.open_whole()
     for address in ("file:///bin/true", "https://doi.org/10.1000/1"):
         field.below.whole.text.anchorClicked.emit(QUrl(address))
@@ -128,14 +127,14 @@ def test_file_that_cannot_be_imported_is_said_and_changes_nothing(field, tmp_pat
 
 def test_import_asks_for_a_file_and_goes_back_to_the_model_chosen(field, tmp_path, qtbot, monkeypatch):
     path = save_bright(tmp_path / "given.safetensors", title="Given")
-    monkeypatch.setattr("napari_tessera.gui.model_field.QFileDialog.getOpenFileName", lambda *_: (str(path), ""))
+    monkeypatch.setattr("napari_tessera.gui.form.model_field.QFileDialog.getOpenFileName", lambda *_: (str(path), ""))
     choose(field, IMPORT)
     assert field.native.currentText() == "Bright things"
     qtbot.waitUntil(lambda: field.value == "given", timeout=10_000)
 
 
 def test_leaving_the_dialogue_changes_nothing(field, monkeypatch):
-    monkeypatch.setattr("napari_tessera.gui.model_field.QFileDialog.getOpenFileName", lambda *_: ("", ""))
+    monkeypatch.setattr("napari_tessera.gui.form.model_field.QFileDialog.getOpenFileName", lambda *_: ("", ""))
     choose(field, IMPORT)
     assert (field.value, field.native.currentText()) == ("bright", "Bright things")
 

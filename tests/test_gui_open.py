@@ -9,11 +9,10 @@ import pytest
 from napari.components import ViewerModel
 from npe2 import PluginManifest
 
-from napari_tessera.gui.latest import Latest
+from napari_tessera.core.jobs import Progress
+from napari_tessera.gui.qt.worker import LatestOnlyWorker, Runner, freeze_gc, short_switch_interval
 from napari_tessera.gui.widgets import WatershedWidget
-from napari_tessera.gui.worker import Runner, quick_switching, sparing_what_there_is
-from napari_tessera.jobs import Progress
-from napari_tessera.registry import METHODS
+from napari_tessera.methods.registry import METHODS
 
 MANIFEST = PluginManifest.from_distribution("napari-tessera")
 
@@ -29,7 +28,8 @@ from qtpy.QtWidgets import QApplication
 app = QApplication([])
 from napari.components import ViewerModel
 before = set(sys.modules)
-from napari_tessera.gui import compare_widget, train_widget, widgets
+from napari_tessera.gui import compare as compare_widget, widgets
+from napari_tessera.gui.train import widget as train_widget
 names = [name for name in vars(widgets) if name.endswith("Widget") and name != "MethodWidget"]
 opened = [getattr(widgets, name)(ViewerModel()) for name in names]
 opened += [compare_widget.CompareWidget(ViewerModel()), train_widget.TrainWidget(ViewerModel())]
@@ -117,14 +117,14 @@ def test_second_start_is_refused_while_one_runs(runner):
 
 def test_usual_switching_comes_back():
     usual = sys.getswitchinterval()
-    with quick_switching(), quick_switching():
+    with short_switch_interval(), short_switch_interval():
         assert sys.getswitchinterval() < usual
     assert sys.getswitchinterval() == usual
 
 
 def test_what_there_was_before_a_run_is_looked_at_for_garbage_again_after_the_last():
-    with sparing_what_there_is():
-        with sparing_what_there_is():
+    with freeze_gc():
+        with freeze_gc():
             assert gc.get_freeze_count() > 0
         assert gc.get_freeze_count() > 0
     assert gc.get_freeze_count() == 0
@@ -143,7 +143,7 @@ def test_a_run_spares_what_there_was_before(qtbot):
 
 
 def test_latest_request_wins(qtbot):
-    latest, busy, go_on = Latest(), threading.Event(), threading.Event()
+    latest, busy, go_on = LatestOnlyWorker(), threading.Event(), threading.Event()
 
     def slow():
         yield Progress(0, 1)

@@ -8,11 +8,10 @@ import pytest
 from napari.utils.colormaps.standardize_color import transform_color
 from tiny_models import save_bright
 
-from napari_tessera.gui.annotation import new_annotation
-from napari_tessera.gui.layers import camera_of
-from napari_tessera.gui.paint_next import SURE, Asked, PaintNext
-from napari_tessera.gui.paint_next_regions import COLOUR_HERE, regions_layer
-from napari_tessera.train.least_sure import Unsure
+from napari_tessera.gui.layers.annotation import new_annotation
+from napari_tessera.gui.layers.read import camera_of
+from napari_tessera.gui.train.suggestions import COLOUR_HERE, SURE, PaintNext, SuggestionRequest, regions_layer
+from napari_tessera.training.active_learning import UncertainRegion
 
 SPOT = (slice(60, 84), slice(90, 114))
 
@@ -40,7 +39,7 @@ def image(viewer):
 def box(viewer, image, model, qtbot):
     """The box, with an annotation of the image."""
     annotation = new_annotation(viewer, image, "ZYX", ["background", "cell"], "classes")
-    box = PaintNext(viewer, lambda: Asked(image, "ZYX", model, annotation, diameter_px=20))
+    box = PaintNext(viewer, lambda: SuggestionRequest(image, "ZYX", model, annotation, diameter_px=20))
     qtbot.addWidget(box)
     box.show()
     yield box
@@ -157,17 +156,17 @@ def test_looking_can_be_cancelled(box, qtbot, viewer):
 def test_places_have_the_axes_of_the_annotation(axes, shape, corner, viewer):
     image = viewer.add_image(np.zeros(shape))
     place = (3,) if "T" in axes else ()
-    layer = regions_layer([Unsure(place, (slice(8, 16), slice(16, 24)), 0.5)], image, axes, 2)
+    layer = regions_layer([UncertainRegion(place, (slice(8, 16), slice(16, 24)), 0.5)], image, axes, 2)
     np.testing.assert_array_equal(layer.data[0][0], corner)
     assert layer.ndim == new_annotation(viewer, image, axes, (), "classes").ndim
 
 
 def test_of_colours_places_are_those_of_the_plane(viewer):
     image = viewer.add_image(np.zeros((40, 50, 3), np.uint8), rgb=True)
-    layer = regions_layer([Unsure((), (slice(8, 16), slice(16, 24)), 0.5)], image, "YXC", 2)
+    layer = regions_layer([UncertainRegion((), (slice(8, 16), slice(16, 24)), 0.5)], image, "YXC", 2)
     np.testing.assert_array_equal(layer.data[0][2], (15.5, 23.5))
 
 
 def test_the_box_opens_without_torch():
-    code = "import sys, napari_tessera.gui.paint_next; sys.exit('torch' in sys.modules)"
+    code = "import sys, napari_tessera.gui.train.suggestions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -138,7 +138,7 @@ def test_classes_have_calm_and_distinct_colours_through_which_the_image_is_seen(
 
 
 def test_huge_planes_are_shown_filled_since_napari_outlines_them_slowly(of_layers, viewer, run, monkeypatch):
-    monkeypatch.setattr("napari_tessera.gui.new_layers.MOST_OUTLINED_PX", 100)
+    monkeypatch.setattr("napari_tessera.gui.layers.add.MOST_OUTLINED_PX", 100)
     run(of_layers)
     assert viewer.layers[-1].contour == 0
 

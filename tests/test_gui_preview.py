@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scenes import blobs, two_boxes
 
-from napari_tessera import api
-from napari_tessera.gui.layer_box import PREVIEW
-from napari_tessera.samples import SAMPLES
+from napari_tessera.engine import api
+from napari_tessera.gui.form.layer_combo import PREVIEW
+from napari_tessera.sample_data import SAMPLES
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ def test_preview_lies_on_the_image(previewed, viewer):
 def test_coarse_preview_covers_the_pixels_it_stands_for():
     from napari.layers import Image
 
-    from napari_tessera.gui.live_preview import view_to_world
-    from napari_tessera.preview import Sketch, View
+    from napari_tessera.engine.preview import PreviewRequest, View
+    from napari_tessera.gui.method.live_preview import view_to_world
 
     image = Image(np.zeros((40, 40)), scale=(0.5, 0.5), rotate=[[0.0, -1.0], [1.0, 0.0]])
     view = View({}, 8, 12, 40, 40, 4)
-    matrix = view_to_world(image, Sketch("threshold", image.data, "YX", view, {}))
+    matrix = view_to_world(image, PreviewRequest("threshold", image.data, "YX", view, {}))
     # The outer corner of the preview's first pixel is that of the image's pixel (8, 12).
     corner = matrix @ [-0.5, -0.5, 1]
     np.testing.assert_allclose(corner[:2], image.data_to_world((7.5, 11.5)))
@@ -156,9 +156,9 @@ def test_sample_opens_with_its_scale_and_axis_names(entry, viewer):
 def test_demo_opens_with_the_widget_and_finds_the_nuclei(make_napari_viewer, monkeypatch, qtbot):
     import napari
 
-    from napari_tessera.demo import METHOD
+    from napari_tessera.cli.demo import METHOD
     from napari_tessera.gui.demo import open_demo
-    from napari_tessera.registry import method_named
+    from napari_tessera.methods.registry import method_named
 
     monkeypatch.setattr(napari, "Viewer", lambda title: make_napari_viewer(title=title))
     viewer = open_demo(block=False)

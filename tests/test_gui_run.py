@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scenes import blobs, two_boxes
 
-from napari_tessera import api
-from napari_tessera.gui import method_widget
-from napari_tessera.gui.layers import RECORD
-from napari_tessera.jobs import Progress
+from napari_tessera.core.jobs import Progress
+from napari_tessera.engine import api
+from napari_tessera.gui.layers.read import RECORD
+from napari_tessera.gui.method import widget as method_widget
 
 
 def test_run_adds_the_labels_that_python_gives(viewer, open_widget, run):
@@ -150,7 +150,7 @@ def _broken(question):
 
 @pytest.fixture
 def running(viewer, open_widget, monkeypatch, qtbot):
-    monkeypatch.setattr(method_widget, "answering", _endless)
+    monkeypatch.setattr(method_widget, "run_request", _endless)
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
     widget.bar.run_button.click()
@@ -189,7 +189,7 @@ def test_closing_the_widget_stops_the_run(running, viewer, qtbot):
 
 
 def test_an_unexpected_error_is_shown_with_details_to_copy(viewer, open_widget, run, monkeypatch):
-    monkeypatch.setattr(method_widget, "answering", _broken)
+    monkeypatch.setattr(method_widget, "run_request", _broken)
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
     run(widget)

@@ -7,10 +7,10 @@ import pytest
 from qtpy.QtGui import QGuiApplication
 from scenes import blobs
 
-from napari_tessera import api
-from napari_tessera.gui import settings
-from napari_tessera.gui.layers import RECORD
-from napari_tessera.registry import method_named
+from napari_tessera.engine import api
+from napari_tessera.gui.form import form as settings
+from napari_tessera.gui.layers.read import RECORD
+from napari_tessera.methods.registry import method_named
 
 THRESHOLD = method_named("threshold")
 
@@ -190,7 +190,7 @@ def test_null_on_the_clipboard_is_no_recipe_and_runs_nothing(viewer, open_widget
 
 
 def test_python_code_gives_the_same_labels(ran, viewer):
-    from napari_tessera.gui.code import as_python
+    from napari_tessera.gui.method.run_request import as_python
 
     found = {}
     exec(as_python(ran.question()), {"image": blobs()}, found)
@@ -198,20 +198,20 @@ def test_python_code_gives_the_same_labels(ran, viewer):
 
 
 def test_command_line_holds_the_changed_settings(ran):
-    from napari_tessera.gui.code import as_command
+    from napari_tessera.gui.method.run_request import as_command
 
     assert as_command(ran.question()).endswith(" --smoothing 1.7")
 
 
 def test_command_line_holds_the_pixel_size_and_its_unit(ran):
-    from napari_tessera.gui.code import as_command
+    from napari_tessera.gui.method.run_request import as_command
 
     expected = "tessera watershed IMAGE.tif -o OUT.tif --axes YX --spacing 0.5 0.5 --unit micrometer "
     assert as_command(ran.question()).startswith(expected)
 
 
 def test_command_line_says_no_pixel_size_where_none_is_known(viewer, open_widget):
-    from napari_tessera.gui.code import as_command
+    from napari_tessera.gui.method.run_request import as_command
 
     viewer.add_image(blobs(), name="blobs")
     assert "--spacing" not in as_command(open_widget("Threshold").question())

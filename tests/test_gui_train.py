@@ -11,12 +11,12 @@ from scenes_to_learn import halves, squares, strokes
 from test_train_cli import same_weights
 
 import napari_tessera as tessera
-from napari_tessera.gui import settings
-from napari_tessera.gui.annotation import class_names, new_annotation
-from napari_tessera.gui.autosave import Autosave
-from napari_tessera.gui.layer_box import PREVIEW
-from napari_tessera.gui.train_widget import remembered
-from napari_tessera.train.settings import DECLARATION
+from napari_tessera.gui.autosave.autosave import Autosave
+from napari_tessera.gui.form import form as settings
+from napari_tessera.gui.form.layer_combo import PREVIEW
+from napari_tessera.gui.layers.annotation import class_names, new_annotation
+from napari_tessera.gui.train.widget import remembered
+from napari_tessera.training.settings import DECLARATION
 
 TINY = {"start_from": "nothing", "patch": 32, "batch": 1, "validations": 2, "threads": 1, "widths": "4,8"}
 TINY_DETECTOR = TINY | {"patch": 64, "widths": "8,8,8,8", "network": "mask-rcnn"}

@@ -8,9 +8,9 @@ import test_interrupted
 from scenes_to_learn import halves, strokes
 from test_gui_train import TINY, paint_halves
 
-from napari_tessera.gui.train_course import Course
-from napari_tessera.gui.train_name import free_name
-from napari_tessera.jobs import Progress
+from napari_tessera.core.jobs import Progress
+from napari_tessera.gui.train.form import free_name
+from napari_tessera.gui.train.plot import TrainingHistory
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_a_model_that_got_worse_is_said(widget):
 
 
 def test_what_is_taken_up_again_keeps_its_curves_and_the_scores_before():
-    course = Course(before={"iou": 0.5})
+    course = TrainingHistory(before={"iou": 0.5})
     for step in range(1, 5):
         course.note(Progress(step, 9, "", {"step": step, "loss": 1.0}))
     course.note(Progress(4, 9, "", {"step": 4, "score": 0.6, "iou": 0.6}))
@@ -187,7 +187,7 @@ def test_what_is_taken_up_again_keeps_its_curves_and_the_scores_before():
 
 
 def test_the_time_left_is_no_longer_than_what_was_given():
-    course = Course()
+    course = TrainingHistory()
     course.note(Progress(0, 1, "", {"seconds": 5.0}))
     for step in range(1, 7):
         course.note(Progress(step, 10**9, "", {"step": step, "loss": 0.5}))

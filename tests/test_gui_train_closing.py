@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from test_gui_train import paint_halves
 
-from napari_tessera.gui import train_under_way
-from napari_tessera.gui.worker import Runner
-from napari_tessera.jobs import Progress
+from napari_tessera.core.jobs import Progress
+from napari_tessera.gui.qt.worker import Runner
+from napari_tessera.gui.train import session as train_under_way
 
 NAPARI = """
 import napari, sys
 from pathlib import Path
 from qtpy.QtCore import QTimer
-from napari_tessera.gui import settings
+from napari_tessera.gui.form import form as settings
 settings.settings_path = lambda: Path(sys.argv[1]) / "settings.json"
 from test_gui_train import paint_halves
 
@@ -104,7 +104,7 @@ def test_a_model_that_cannot_be_saved_is_said(widget, viewer, qtbot, own_models,
     def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr("napari_tessera.training.write_model", fail)
+    monkeypatch.setattr("napari_tessera.training.train.write_model", fail)
     begin(widget, viewer, qtbot)
     viewer.window.remove_dock_widget(widget)
     qtbot.waitUntil(lambda: len(said) == 2, timeout=60_000)

@@ -6,8 +6,8 @@ from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 from scenes_to_learn import halves
 from test_gui_train import paint_halves
 
-from napari_tessera.gui.panel import WIDTH_PX
-from napari_tessera.gui.rows import AsTallAsContent
+from napari_tessera.gui.method.panel import WIDTH_PX
+from napari_tessera.gui.qt.layout import AsTallAsContent
 
 TEXT_MARGINS_PX = 6
 

@@ -5,8 +5,8 @@ from qtpy.QtWidgets import QApplication, QLabel, QPushButton
 from test_gui_train import paint_halves
 from test_interrupted import UNET, cut_short
 
-from napari_tessera.interrupted import interrupted
-from napari_tessera.io.model_file import read_header
+from napari_tessera.models.header import read_header
+from napari_tessera.training.recovery import interrupted
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from napari.layers import Image, Labels
 from scenes import blobs, two_boxes
 from tiny_models import save_bright
 
-from napari_tessera import api
-from napari_tessera.gui.annotation import empty_annotation
-from napari_tessera.gui.class_colours import colours_of_classes
-from napari_tessera.gui.layers import RECORD
+from napari_tessera.engine import api
+from napari_tessera.gui.layers.annotation import empty_annotation
+from napari_tessera.gui.layers.colors import colours_of_classes
+from napari_tessera.gui.layers.read import RECORD
 
 
 @pytest.fixture

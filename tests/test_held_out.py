@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_tessera.train.held_out import GAP_PX, NEAR_PLANES, SIDE_PX, chosen_blocks, hold_out
-from napari_tessera.train.paint import Paint
+from napari_tessera.training.annotations.annotation import AnnotationWindow
+from napari_tessera.training.annotations.hold_out import GAP_PX, NEAR_PLANES, SIDE_PX, chosen_blocks, hold_out
 
 SIDE = 6 * SIDE_PX
 
@@ -12,7 +12,7 @@ SIDE = 6 * SIDE_PX
 def painted(labels, place=(), image=0, at=(0, 0)):
     labels = np.asarray(labels, np.int32)
     window = tuple(slice(start, start + side) for start, side in zip(at, labels.shape, strict=True))
-    return Paint((image, place), tuple(at), window, labels)
+    return AnnotationWindow((image, place), tuple(at), window, labels)
 
 
 def two_classes(seed=0):

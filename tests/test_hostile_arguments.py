@@ -11,11 +11,12 @@ import torch
 
 import napari_tessera as tessera
 import napari_tessera.io
-from napari_tessera.binding import bind
-from napari_tessera.catalogue import import_model
-from napari_tessera.errors import InputError, ParameterError, TesseraError, short
-from napari_tessera.registry import METHODS
-from napari_tessera.train.settings import DECLARATION
+from napari_tessera.core.errors import InputError, ParameterError, TesseraError, short
+from napari_tessera.engine.bind import bind
+from napari_tessera.io import read_image, read_labels, read_points
+from napari_tessera.methods.registry import METHODS
+from napari_tessera.models.registry import import_model
+from napari_tessera.training.settings import DECLARATION
 
 HOSTILE = (
     None, "", "abc", "a" * 10_000, "\ud800", "\0", b"x", [], {}, {1}, (1, 2), range(3), object(), int, len, 3 + 4j,
@@ -96,7 +97,7 @@ def test_any_method_recipe_and_channel_axis_is_taken_or_refused(value):
 
 @pytest.mark.parametrize("name", [parameter.name for parameter in DECLARATION.parameters])
 def test_any_setting_of_a_training_is_taken_or_refused(name):
-    from napari_tessera.train.checked import checked_settings
+    from napari_tessera.training.settings import checked_settings
 
     for value in HOSTILE:
         taken_or_refused(lambda value: checked_settings({name: value}), value, name)
@@ -116,9 +117,9 @@ CALLS = {
         {"images": IMAGE, "painted": np.zeros((3, 3), int), "out": "model.safetensors"},
         ("images", "painted", "out", "axes", "start_from", "restart", "overwrite"),
     ),
-    "read_image": (tessera.io.read_image, {}, ("path",)),
-    "read_labels": (tessera.io.read_labels, {}, ("path",)),
-    "read_points": (tessera.io.read_points, {}, ("path",)),
+    "read_image": (read_image, {}, ("path",)),
+    "read_labels": (read_labels, {}, ("path",)),
+    "read_points": (read_points, {}, ("path",)),
     "import_model": (import_model, {}, ("path",)),
 }
 ARGUMENTS = [(call, name) for call, (_, _, names) in CALLS.items() for name in names]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from napari_tessera.jobs import drive
-from napari_tessera.kernels.grid import Grid
-from napari_tessera.large.instances import Wanted, classes_of, components_of, decoding_of, make_output
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.decode_objects import OutputOptions, classes_of, components_of, decoding_of, make_output
+from napari_tessera.inference.grid import Grid
 
 OBJECTS = {"task": "objects", "diameter_px": 4.0, "decoding": {"object_level": 0.6, "smoothing_px": 0.5}}
 CLASSES = {"task": "classes", "diameter_px": None}
@@ -20,7 +20,7 @@ def square_scores(probability=0.9, side=10):
 
 def made(header, scores, shape=(10, 10), **wanted):
     size = scores["classes"].shape[1:]
-    return drive(make_output(scores, header, Wanted(**wanted), Grid.over(shape, size)))
+    return run_job(make_output(scores, header, OutputOptions(**wanted), Grid.over(shape, size)))
 
 
 def class_scores():
@@ -92,10 +92,10 @@ def test_objects_of_a_model_for_classes_are_connected_regions_of_one_class():
 
 def test_regions_are_numbered_in_raster_order_whatever_their_class():
     classes = np.array([[2, 0, 1], [0, 0, 1], [2, 0, 0]], np.int32)
-    assert drive(components_of(classes, 0)).tolist() == [[1, 0, 2], [0, 0, 2], [3, 0, 0]]
+    assert run_job(components_of(classes, 0)).tolist() == [[1, 0, 2], [0, 0, 2], [3, 0, 0]]
 
 
 def test_volumes_get_classes_too():
     probabilities = np.full((2, 3, 4, 5), 0.45, np.float32)
     probabilities[1, 0] = 0.5
-    assert drive(classes_of(probabilities, None))[:, 0, 0].tolist() == [2, 1, 1]
+    assert run_job(classes_of(probabilities, None))[:, 0, 0].tolist() == [2, 1, 1]

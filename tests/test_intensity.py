@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
-from napari_tessera.jobs import drive
-from napari_tessera.nn.intensity import Levels, measure_levels, network_channels, normalisation, turned
-from napari_tessera.painted_images import levels_in_pieces
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.normalization import (
+    Levels,
+    measure_levels,
+    network_channels,
+    normalisation,
+    with_polarity,
+)
+from napari_tessera.training.annotations.read import levels_in_pieces
 
 
 def test_dark_objects_on_a_bright_background_are_turned():
@@ -99,7 +105,7 @@ def test_a_channel_with_sparse_objects_has_a_white_of_its_own():
 def test_sparse_objects_are_seen_piece_by_piece_as_in_the_whole(dtype, kind):
     image = sparse_field(dtype, kind=kind)
     halves = [(slice(0, 400), slice(None)), (slice(400, 800), slice(None))]
-    ours, whole = drive(levels_in_pieces(image, halves, "colours")), measure_levels(image)
+    ours, whole = run_job(levels_in_pieces(image, halves, "colours")), measure_levels(image)
     assert (ours.low, ours.high) == pytest.approx((whole.low, whole.high), rel=2e-3)
     assert ours.inverted == whole.inverted
 
@@ -110,9 +116,9 @@ GREY_ONLY = {"normalisation": normalisation("colours", 5, knows_bright_colours=F
 def test_a_model_of_grey_images_sees_the_brightest_colour_of_bright_objects():
     blue = np.zeros((20, 20, 3), np.uint8)
     blue[5:9, 5:9] = (0, 20, 200)
-    channels = network_channels(blue, turned(measure_levels(blue), "auto", GREY_ONLY))
+    channels = network_channels(blue, with_polarity(measure_levels(blue), "auto", GREY_ONLY))
     assert channels[:, 6, 6].tolist() == pytest.approx([1, 1, 1, 1, 0])
-    as_it_is = network_channels(blue, turned(measure_levels(blue), "auto", {}))
+    as_it_is = network_channels(blue, with_polarity(measure_levels(blue), "auto", {}))
     assert as_it_is[:3, 6, 6].tolist() == pytest.approx([0, 0.1, 1])
 
 
@@ -121,10 +127,10 @@ def test_dark_objects_keep_their_colours():
     stained[5:9, 5:9] = (120, 40, 160)
     levels = measure_levels(stained)
     assert levels.inverted
-    assert turned(levels, "auto", GREY_ONLY) == levels
-    assert turned(levels, "bright", GREY_ONLY).shows_brightest
+    assert with_polarity(levels, "auto", GREY_ONLY) == levels
+    assert with_polarity(levels, "bright", GREY_ONLY).shows_brightest
 
 
 def test_channels_of_their_own_are_never_put_together():
     levels = measure_levels(np.zeros((4, 4, 3), np.uint8), "channels")
-    assert turned(levels, "dark", GREY_ONLY) is levels
+    assert with_polarity(levels, "dark", GREY_ONLY) is levels

@@ -10,14 +10,14 @@ import torch
 from model_bytes import joined
 
 import napari_tessera as tessera
-from napari_tessera.cli import main
-from napari_tessera.errors import InputError, ModelError
-from napari_tessera.fine_tuning import fine_tuning, given_painting, painted_settings
-from napari_tessera.interrupted import forget, import_checkpoint, interrupted
-from napari_tessera.io.lock import locked
-from napari_tessera.io.model_file import CHECKPOINT, LOCK, read_header
-from napari_tessera.jobs import drive
-from napari_tessera.nn.weights import halved, load_model, read_tensors, write_tensors
+from napari_tessera.cli.main import main
+from napari_tessera.core.atomic_writes import locked
+from napari_tessera.core.errors import InputError, ModelError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.header import CHECKPOINT, LOCK, read_header
+from napari_tessera.models.weights import halved, load_model, read_tensors, write_tensors
+from napari_tessera.training.fine_tune import fine_tuning, given_painting, painted_settings
+from napari_tessera.training.recovery import delete_checkpoint, import_checkpoint, interrupted
 
 UNET = {"task": "classes", "classes": "dark,bright", "widths": "4,8", "patch": 32, "batch": 1}
 MASK_RCNN = {"network": "mask-rcnn", "widths": "4,4,8,8", "patch": 64, "batch": 1}
@@ -61,7 +61,7 @@ def left(own_models):
 def test_what_was_learnt_becomes_a_model(left, own_models):
     (found,) = interrupted()
     assert (found.name, found.step, found.steps, found.path) == ("halves", 12, 40, left)
-    entry = drive(import_checkpoint(left))
+    entry = run_job(import_checkpoint(left))
     assert entry.path == own_models / "halves.safetensors"
     tensors, told = read_tensors(left)
     assert told["history"]
@@ -78,13 +78,13 @@ def test_what_was_learnt_becomes_a_model(left, own_models):
 @pytest.mark.parametrize(("title", "becomes"), [("halves", "other"), ("Halves of cells", "Halves of cells")])
 def test_a_title_that_was_but_the_name_follows_it(title, becomes, own_models):
     left = cut_short(own_models / "halves.safetensors", 2, title=title, **UNET)
-    entry = drive(import_checkpoint(left, "other"))
+    entry = run_job(import_checkpoint(left, "other"))
     assert (entry.name, entry.title) == ("other", becomes)
 
 
 def test_a_mask_rcnn_too(own_models):
     left = cut_short(own_models / "boxes.safetensors", 2, **MASK_RCNN)
-    entry = drive(import_checkpoint(left))
+    entry = run_job(import_checkpoint(left))
     assert entry.kind == "mask_rcnn"
     load_model(entry.path)
 
@@ -93,7 +93,7 @@ def test_without_a_validation_the_averaged_weights_are_taken(own_models):
     left = cut_short(own_models / "halves.safetensors", 3, **UNET)
     tensors, told = read_tensors(left)
     assert not told["history"]
-    net, _ = load_model(drive(import_checkpoint(left)).path)
+    net, _ = load_model(run_job(import_checkpoint(left)).path)
     first = next(iter(net.state_dict()))
     assert torch.equal(net.state_dict()[first], halved(tensors[f"average/{first}"], first).float())
 
@@ -111,40 +111,40 @@ def test_a_lock_that_a_killed_training_left_is_none(left, own_models):
 
 def test_what_a_model_has_is_neither_listed_nor_kept(left, own_models):
     out = own_models / "halves.safetensors"
-    forget(out)
+    delete_checkpoint(out)
     assert left.exists()
-    drive(import_checkpoint(left))
+    run_job(import_checkpoint(left))
     assert not interrupted()
     assert left.exists()
-    forget(out)
+    delete_checkpoint(out)
     assert not left.exists()
     assert out.exists()
 
 
 def test_a_model_with_less_is_not_all_of_it(left, own_models):
-    drive(import_checkpoint(left))
+    run_job(import_checkpoint(left))
     job = training(own_models / "halves.safetensors", **UNET)
     for step in job:
         if isinstance(step.data, dict) and step.data.get("step") == 14:
             break
     job.close()
     assert [each.step for each in interrupted()] == [14]
-    forget(own_models / "halves.safetensors")
+    delete_checkpoint(own_models / "halves.safetensors")
     assert left.exists()
 
 
 def test_the_training_goes_on_after_a_model_was_made_of_it(left, own_models):
-    drive(import_checkpoint(left, "by then"))
-    trained = drive(training(own_models / "halves.safetensors", **UNET))
+    run_job(import_checkpoint(left, "by then"))
+    trained = run_job(training(own_models / "halves.safetensors", **UNET))
     assert trained.header["training"]["steps"] == 40
     assert not left.exists()
 
 
 def test_a_name_that_is_taken_is_refused(left):
-    drive(import_checkpoint(left))
+    run_job(import_checkpoint(left))
     with pytest.raises(ModelError, match="There is a model 'halves' already"):
-        drive(import_checkpoint(left))
-    assert drive(import_checkpoint(left, "halves 2")).name == "halves 2"
+        run_job(import_checkpoint(left))
+    assert run_job(import_checkpoint(left, "halves 2")).name == "halves 2"
 
 
 def rewritten(path, change):
@@ -172,7 +172,7 @@ def rewritten(path, change):
 def test_a_file_that_says_what_no_checkpoint_does_is_refused(left, own_models, change):
     rewritten(left, change)
     with pytest.raises((InputError, ModelError), match="halves"):
-        drive(import_checkpoint(left))
+        run_job(import_checkpoint(left))
     assert [each.name for each in own_models.iterdir()] == [left.name]
     interrupted()
 
@@ -211,7 +211,7 @@ def test_a_damaged_checkpoint_is_named_and_the_models_are_listed(own_models, cap
 def test_a_training_does_not_go_on_from_a_damaged_checkpoint(left, change, sentence):
     rewritten(left, change)
     with pytest.raises(InputError, match=f"halves.safetensors.checkpoint is damaged: {sentence}"):
-        drive(training(left.with_name("halves.safetensors"), **UNET))
+        run_job(training(left.with_name("halves.safetensors"), **UNET))
 
 
 @pytest.mark.parametrize("group", ["net", "average", "best", "optimiser.0"])
@@ -220,13 +220,13 @@ def test_a_training_does_not_go_on_with_weights_that_are_missing(left, group):
     first = next(name for name in tensors if name.startswith(f"{group}/"))
     write_tensors(left, {name: each for name, each in tensors.items() if name != first}, told)
     with pytest.raises(InputError, match=r"halves.safetensors.checkpoint is damaged: .*Add --restart"):
-        drive(training(left.with_name("halves.safetensors"), **UNET))
+        run_job(training(left.with_name("halves.safetensors"), **UNET))
 
 
 def test_a_checkpoint_of_an_earlier_tessera_says_how_to_go_on(left):
     rewritten(left, lambda told: told.pop("model"))
     with pytest.raises(InputError, match="earlier Tessera"):
-        drive(import_checkpoint(left))
+        run_job(import_checkpoint(left))
     assert not interrupted()
 
 
@@ -235,9 +235,9 @@ def test_what_is_no_checkpoint_is_refused(own_models):
     path = own_models / f"x.safetensors{CHECKPOINT}"
     path.write_bytes(b"\x80\x04K\x01." * 100)
     with pytest.raises(ModelError, match="never opens these"):
-        drive(import_checkpoint(path))
+        run_job(import_checkpoint(path))
     with pytest.raises(ModelError, match="There is no file"):
-        drive(import_checkpoint(own_models / "y.safetensors.checkpoint"))
+        run_job(import_checkpoint(own_models / "y.safetensors.checkpoint"))
     assert not interrupted()
 
 

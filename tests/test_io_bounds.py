@@ -14,7 +14,7 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_tessera.errors import FileError
+from napari_tessera.core.errors import FileError
 from napari_tessera.io import read_coco_panoptic, read_image, read_labels, read_points
 from napari_tessera.io.read import load
 

@@ -9,8 +9,8 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_tessera.cli import main
-from napari_tessera.errors import FileError
+from napari_tessera.cli.main import main
+from napari_tessera.core.errors import FileError
 from napari_tessera.io import read_image, read_labels
 
 RNG = np.random.default_rng(0)

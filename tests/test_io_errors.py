@@ -12,12 +12,12 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_tessera.errors import FileError
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.result import LabelImage, Result
+from napari_tessera.core.spatial import Spatial
 from napari_tessera.io import read_image, read_labels, read_points, write_result
-from napari_tessera.io.numpy_files import write_npy
+from napari_tessera.io.npy import write_npy
 from napari_tessera.io.read import load
-from napari_tessera.result import LabelImage, Result
-from napari_tessera.spatial import Spatial
 
 ENDINGS = [".tif", ".ome.tif", ".png", ".jpg", ".npy", ".npz", ".gif"]
 

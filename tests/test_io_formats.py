@@ -8,10 +8,10 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_tessera.errors import FileError
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.result import LabelImage, Result
+from napari_tessera.core.spatial import Spatial
 from napari_tessera.io import read_image, read_labels, read_points, write_result
-from napari_tessera.result import LabelImage, Result
-from napari_tessera.spatial import Spatial
 
 MICROMETRES_3D = Spatial.with_spacing("ZYX", (0.5, 0.2, 0.25), "micrometer")
 MICROMETRES_2D = Spatial.with_spacing("YX", (0.2, 0.25), "micrometer")

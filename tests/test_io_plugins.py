@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from npe2 import DynamicPlugin
 
-from napari_tessera.errors import FileError
+from napari_tessera.core.errors import FileError
 from napari_tessera.io import read_image, read_labels
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import napari_tessera
-from napari_tessera.kernels import jit
-from napari_tessera.telling import say_once
+from napari_tessera.algorithms import jit
+from napari_tessera.core.errors import say_once
 
 KERNEL = """
-from napari_tessera.kernels.jit import njit
+from napari_tessera.algorithms.jit import njit
 
 @njit
 def half(number):
@@ -134,11 +134,11 @@ def test_code_for_another_type_under_the_same_name_is_not_run(half, folder):
 
 def test_all_of_tessera_can_be_imported_where_nothing_can_be_written(tmp_path, monkeypatch):
     package = tmp_path / "napari_tessera"
-    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "models"))
-    for below in ("kernels", "methods"):
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
+    for below in ("algorithms", "inference"):
         (package / below / "__pycache__").touch()
     shut(tmp_path, monkeypatch)
-    files = [*package.glob("kernels/*.py"), *package.glob("methods/*.py")]
+    files = [*package.glob("algorithms/*.py"), *package.glob("inference/*.py")]
     names = [f"napari_tessera.{file.parent.name}.{file.stem}" for file in files if "@njit" in file.read_text("utf-8")]
     program = f"import tempfile; tempfile.tempdir = 'nowhere'\nfor name in {names}: __import__(name)"
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
@@ -153,7 +153,7 @@ def test_every_kernel_is_compiled_here():
 
 def said_to(stderr):
     program = (
-        "from napari_tessera.telling import *; from napari_tessera.cli.progress import telling\n"
+        "from napari_tessera.core.errors import *; from napari_tessera.cli.terminal import telling\n"
         "with telling(): say_once('Compiling', INFO), say_once('Not kept', WARNING)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, stderr=stderr)

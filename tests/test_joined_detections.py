@@ -2,8 +2,8 @@
 
 import torch
 
-from napari_tessera.nn.detections import Detections, Left
-from napari_tessera.nn.joined_detections import Tile, join, join_marked
+from napari_tessera.inference.tiled_detection import Tile, join, join_marked
+from napari_tessera.models.mask_rcnn.detections import Detections, DroppedProposals
 
 SHAPE = (20, 60)
 LEFT, RIGHT = Tile(0, 0, 20, 40), Tile(0, 20, 20, 40)  # they share columns 20 to 39
@@ -16,7 +16,7 @@ def found(*boxes, scores=None, labels=None, left=None):
         torch.tensor(labels or [1] * count),
         torch.tensor(scores or [0.9] * count),
         torch.ones(count, 4, 4),
-        left or Left(),
+        left or DroppedProposals(),
     )
 
 
@@ -68,5 +68,7 @@ def test_an_object_that_no_tile_holds_whole_is_kept():
 
 
 def test_what_tiles_left_out_is_added_up():
-    both = joined(found(left=Left(proposals=1, faint=2)), found(left=Left(proposals=3, detections=4)))
-    assert both.left == Left(proposals=4, detections=4, faint=2)
+    both = joined(
+        found(left=DroppedProposals(proposals=1, faint=2)), found(left=DroppedProposals(proposals=3, detections=4))
+    )
+    assert both.left == DroppedProposals(proposals=4, detections=4, faint=2)

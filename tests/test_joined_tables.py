@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from napari_tessera.large import joining
-from napari_tessera.large.joined_tables import join_tables
-from napari_tessera.large.tiles import tiles
+from napari_tessera.core.tiles import tiles
+from napari_tessera.engine import block_joining as joining
+from napari_tessera.engine.block_joining import join_tables
 
 SHAPE = (1, 8)
 IMAGE = np.array([[1, 0, 0, 2, 2, 2, 2, 0]])
@@ -18,7 +18,7 @@ def joined(left, right, smallest_px=0):
     pieces = [
         joining.describe_piece(labels, tile, SHAPE, with_faces=True) for labels, tile in zip(seen, grid, strict=True)
     ]
-    offsets, total = joining.count_up(pieces)
+    offsets, total = joining.label_offsets(pieces)
     pairs = joining.same_objects(pieces, offsets, {tile.place: tile for tile in grid})
     numbering = joining.number_objects(pieces, offsets, total, pairs)
     final = joining.without_small(numbering.sizes, smallest_px)

@@ -10,13 +10,12 @@ from hypothesis.extra import numpy as arrays
 from skimage import color, data
 
 import napari_tessera as tessera
-from napari_tessera import bands
-from napari_tessera.errors import InputError
-from napari_tessera.jobs import drive
-from napari_tessera.methods.cielab import to_cielab
-from napari_tessera.methods.colours import count_colours
-from napari_tessera.methods.kmeans_fit import fit_centres, inertia
-from napari_tessera.methods.pixel_sample import SAMPLE_PX, sample_block
+from napari_tessera.algorithms.color import to_cielab
+from napari_tessera.algorithms.kmeans import SAMPLE_PX, fit_centres, inertia, sample_block
+from napari_tessera.algorithms.unique_colors import count_colours
+from napari_tessera.core import parallel as bands
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
 
 RED, GREEN, BLACK = (200, 0, 0), (0, 200, 0), (0, 0, 0)
 TISSUE = data.immunohistochemistry()[::4, ::4]
@@ -166,7 +165,7 @@ def test_another_seed_draws_another_sample():
 def test_skipping_tiles_changes_no_centre(points, k):
     points = np.unique(points, axis=0)
     weights = np.arange(1.0, len(points) + 1)
-    centres = drive(fit_centres(points, weights, k, restarts=2, seed=0))
+    centres = run_job(fit_centres(points, weights, k, restarts=2, seed=0))
     distances = ((points[:, np.newaxis] - centres) ** 2).sum(axis=2)
     assert len(centres) == min(k, len(points))
     assert inertia(points, weights, centres) == pytest.approx(distances.min(axis=1) @ weights)

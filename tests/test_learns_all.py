@@ -7,18 +7,18 @@ import pytest
 import torch
 from test_interrupted import UNET, halves, training
 
-from napari_tessera.jobs import drive
-from napari_tessera.nn.weights import load_model
-from napari_tessera.painted_images import painting_of
-from napari_tessera.train.painted_examples import painted_examples
-from napari_tessera.train.painting import Lessons
-from napari_tessera.train.scored import scored_in_words
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.weights import load_model
+from napari_tessera.training.annotations.annotation import AnnotationSampling
+from napari_tessera.training.annotations.examples import painted_examples
+from napari_tessera.training.annotations.read import painting_of
+from napari_tessera.training.report import describe_scored_step
 
 
 def examples(task="classes", share=0.15, paint=None):
     image, strokes = halves()
-    lessons = Lessons(task, 2, 64, 32.0 if task == "objects" else None, "channels", share, 0, None)
-    return drive(painted_examples([painting_of("halves", image, strokes if paint is None else paint, 2)], lessons))
+    lessons = AnnotationSampling(task, 2, 64, 32.0 if task == "objects" else None, "channels", share, 0, None)
+    return run_job(painted_examples([painting_of("halves", image, strokes if paint is None else paint, 2)], lessons))
 
 
 def painted_px(examples):
@@ -53,27 +53,27 @@ def test_there_is_no_more_than_what_is_learnt_where_strokes_are_not_held_back(ta
 
 @pytest.fixture
 def trained(tmp_path):
-    return drive(training(tmp_path / "a.safetensors", **UNET))
+    return run_job(training(tmp_path / "a.safetensors", **UNET))
 
 
 def test_it_is_said_which_step_was_scored(trained):
     record = trained.header["training"]
     assert (record["best_step"], record["scored_step"]) == (40, 20)
     assert max(each["step"] for each in record["validations"]) == 20
-    assert "those of step 20" in scored_in_words(record)
+    assert "those of step 20" in describe_scored_step(record)
     assert "those of step 20" in trained.report.read_text()
     assert "those of step 20" in trained.header["card"]
 
 
 def test_with_patience_the_best_by_validation_is_kept(tmp_path):
-    record = drive(training(tmp_path / "a.safetensors", patience=50, **UNET)).header["training"]
+    record = run_job(training(tmp_path / "a.safetensors", patience=50, **UNET)).header["training"]
     assert record["validations"][-1]["step"] == 40
     assert record["best_step"] == record["scored_step"]
-    assert not scored_in_words(record)
+    assert not describe_scored_step(record)
 
 
 def test_what_was_held_back_makes_a_difference(trained, tmp_path):
-    other = drive(training(tmp_path / "b.safetensors", patience=50, **UNET))
+    other = run_job(training(tmp_path / "b.safetensors", patience=50, **UNET))
     ours, theirs = (load_model(each.path)[0].state_dict() for each in (trained, other))
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -86,7 +86,7 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(trained, tmp
         if isinstance(step.data, dict) and "loss" in step.data and step.data["step"] == at:
             break
     job.close()
-    again = drive(training(out, **UNET))
+    again = run_job(training(out, **UNET))
     ours, theirs = (load_model(each.path)[0].state_dict() for each in (trained, again))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert again.header["training"]["scores"] == trained.header["training"]["scores"]
@@ -94,13 +94,13 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(trained, tmp
 
 def test_stopped_after_all_is_learnt_the_last_weights_are_kept(tmp_path):
     image, paint = halves()
-    from napari_tessera.fine_tuning import fine_tuning, given_painting, painted_settings
+    from napari_tessera.training.fine_tune import fine_tuning, given_painting, painted_settings
 
     settings = painted_settings("nothing", {"steps": 40, "validations": 4, "threads": 1, "device": "cpu", **UNET})
     asked = iter(range(10**6))
     job = fine_tuning([given_painting(0, image, paint, 2)], tmp_path / "a.safetensors", settings,
                       should_stop=lambda: next(asked) >= 28)  # fmt: skip
-    record = drive(job).header["training"]
+    record = run_job(job).header["training"]
     assert 20 < record["steps"] < 40
     assert record["best_step"] == record["steps"]
     assert record["scored_step"] == 20

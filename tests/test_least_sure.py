@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 from tiny_models import BrightDetector, save_bright, small_mask_rcnn
 
-from napari_tessera.jobs import drive
-from napari_tessera.nn.weights import save_model
-from napari_tessera.painted_images import painting_of
-from napari_tessera.train.least_sure import (
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.weights import save_model
+from napari_tessera.training.active_learning import (
     CELL_PX,
-    Unsure,
-    best_apart,
+    UncertainRegion,
     doubt_of_classes,
     doubt_of_objects,
+    looks_at,
+    non_overlapping,
     unsure_regions,
+    where_to_paint,
 )
-from napari_tessera.where_to_paint import looks_at, where_to_paint
+from napari_tessera.training.annotations.read import painting_of
 
 
 def test_two_classes_alike_are_all_doubt():
@@ -63,8 +64,8 @@ def test_where_nothing_is_doubted_there_is_no_region():
 
 def test_of_regions_over_each_other_in_near_planes_one_is_kept():
     here = (slice(0, 8), slice(0, 8))
-    regions = [Unsure((0,), here, 0.5), Unsure((1,), here, 0.6), Unsure((5,), here, 0.4)]
-    assert [region.place for region in best_apart(regions, 9)] == [(1,), (5,)]
+    regions = [UncertainRegion((0,), here, 0.5), UncertainRegion((1,), here, 0.6), UncertainRegion((5,), here, 0.4)]
+    assert [region.place for region in non_overlapping(regions, 9)] == [(1,), (5,)]
 
 
 def test_a_small_image_is_looked_at_as_a_whole():
@@ -91,7 +92,7 @@ def half_bright():
 
 
 def found(model, paint):
-    return drive(where_to_paint(model, painting_of("spots", half_bright(), paint, 2), diameter_px=20))
+    return run_job(where_to_paint(model, painting_of("spots", half_bright(), paint, 2), diameter_px=20))
 
 
 def has_spot(region, spot):
@@ -103,11 +104,13 @@ SPOTS = (((20, 44), (20, 44)), ((60, 84), (90, 114)))
 
 def test_the_object_whose_score_just_decides_is_where_to_paint(tmp_path, monkeypatch):
     save_model(tmp_path / "squares.safetensors", small_mask_rcnn(5), {})
-    monkeypatch.setattr("napari_tessera.nn.detecting.load_detector", lambda *_: BrightDetector(diameter_px=20.0))
+    monkeypatch.setattr(
+        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda *_: BrightDetector(diameter_px=20.0)
+    )
     image = np.zeros((96, 128), np.uint8)
     image[10:30, 10:30], image[60:80, 90:110] = 200, 110
     painting = painting_of("squares", image, np.zeros(image.shape, np.uint8), 2)
-    first, *_ = drive(where_to_paint(tmp_path / "squares.safetensors", painting, diameter_px=20))
+    first, *_ = run_job(where_to_paint(tmp_path / "squares.safetensors", painting, diameter_px=20))
     assert has_spot(first, ((60, 80), (90, 110)))
 
 

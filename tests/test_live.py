@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from tiny_models import bright_net, small_mask_rcnn
 
-from napari_tessera.jobs import drive
-from napari_tessera.live import Live, prediction
-from napari_tessera.nn.intensity import Levels
-from napari_tessera.nn.weights import tensors_of
-from napari_tessera.train.checkpoint import State
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.normalization import Levels
+from napari_tessera.models.weights import tensors_of
+from napari_tessera.training.checkpoint import State
+from napari_tessera.training.live_prediction import LiveTraining, prediction
 
 HEADER = {"task": "objects", "classes": ["background", "blob"], "normalisation": {"kind": "colours", "count": 3}}
 
@@ -20,7 +20,7 @@ def under_way():
     with torch.no_grad():
         for each in net.parameters():
             each.zero_()
-    live = Live()
+    live = LiveTraining()
     live.begin(State(net.train(), average, None), HEADER)
     return live
 
@@ -32,26 +32,26 @@ def two_squares():
 
 
 def test_the_averaged_weights_are_looked_through():
-    labels = drive(prediction(under_way(), two_squares(), Levels(0.0, 200.0)))
+    labels = run_job(prediction(under_way(), two_squares(), Levels(0.0, 200.0)))
     assert labels.max() == 2
     assert labels[8, 8] == 1
 
 
 def test_probabilities_say_how_sure_it_is():
-    (sure,) = drive(prediction(under_way(), two_squares(), Levels(0.0, 200.0), output="probabilities"))
+    (sure,) = run_job(prediction(under_way(), two_squares(), Levels(0.0, 200.0), output="probabilities"))
     assert sure[8, 8] > 0.9
     assert sure[0, 31] < 0.1
 
 
 def test_a_mask_rcnn_is_looked_through_too():
     net = small_mask_rcnn(channels=5)
-    live = Live()
+    live = LiveTraining()
     live.begin(State(net, tensors_of(net), None), HEADER | {"diameter_px": 20.0})
-    labels = drive(prediction(live, two_squares(), Levels(0.0, 200.0), diameter_px=8))
+    labels = run_job(prediction(live, two_squares(), Levels(0.0, 200.0), diameter_px=8))
     assert labels.shape == (32, 32)
 
 
 def test_the_training_goes_on_with_its_own_weights():
     live = under_way()
-    drive(prediction(live, two_squares(), Levels(0.0, 200.0)))
+    run_job(prediction(live, two_squares(), Levels(0.0, 200.0)))
     assert not any(each.any() for each in live.state.net.parameters())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from napari_tessera.errors import FileError
-from napari_tessera.io.lock import locked
+from napari_tessera.core.atomic_writes import locked
+from napari_tessera.core.errors import FileError
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from napari_tessera.train.losses import class_loss, dice, focal, regression, weighted_cross_entropy
+from napari_tessera.training.losses import class_loss, dice, focal, regression, weighted_cross_entropy
 
 LOSSES = [weighted_cross_entropy, focal, dice]
 

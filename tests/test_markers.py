@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from napari_tessera.jobs import drive
-from napari_tessera.kernels.markers import find_peaks
+from napari_tessera.algorithms.elevation import find_peaks
+from napari_tessera.core.jobs import run_job
 
 
 def peaks(heights, min_distance=1.0, regions=None, spacing=None):
     height = np.array(heights, np.float32)
     regions = np.ones(height.shape, np.int32) if regions is None else np.array(regions)
-    return drive(find_peaks(height, regions, min_distance, spacing)).tolist()
+    return run_job(find_peaks(height, regions, min_distance, spacing)).tolist()
 
 
 def test_each_local_maximum_is_a_peak():

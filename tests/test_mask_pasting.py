@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from napari_tessera.nn import mask_pasting
-from napari_tessera.nn.mask_pasting import paint_labels, paste_masks
+from napari_tessera.models.mask_rcnn import masks as mask_pasting
+from napari_tessera.models.mask_rcnn.masks import paint_labels, paste_masks
 
 
 def pasted_by_definition(mask, box, shape):

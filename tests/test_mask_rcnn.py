@@ -10,22 +10,22 @@ import pytest
 import torch
 from coco_model import coco_shapes, drawn_weights
 
-from napari_tessera.errors import FileError, InputError, ParameterError
-from napari_tessera.nn import coco_weights
-from napari_tessera.nn.anchors import cell_anchors, grid_anchors
-from napari_tessera.nn.boxes import decode, encode
-from napari_tessera.nn.coco_weights import fitting, read_coco_weights, with_current_names
-from napari_tessera.nn.detection_losses import Criteria
-from napari_tessera.nn.detection_settings import Architecture, Settings
-from napari_tessera.nn.detections import Left, detect
-from napari_tessera.nn.detector import MaskRCNN
-from napari_tessera.nn.folding import folded
-from napari_tessera.nn.mask_pasting import paint_labels
-from napari_tessera.nn.mask_rcnn import light_architecture, mask_rcnn_resnet50_fpn
-from napari_tessera.nn.proposals import limits, propose
-from napari_tessera.nn.resnet import FrozenBatchNorm
-from napari_tessera.nn.truths import truth_of
-from napari_tessera.train.losses import dice, focal, weighted_cross_entropy
+from napari_tessera.core.errors import FileError, InputError, ParameterError
+from napari_tessera.inference.mask_rcnn_predictor import folded
+from napari_tessera.models.mask_rcnn import coco as coco_weights
+from napari_tessera.models.mask_rcnn.anchors import cell_anchors, grid_anchors
+from napari_tessera.models.mask_rcnn.backbone import FrozenBatchNorm
+from napari_tessera.models.mask_rcnn.boxes import decode, encode
+from napari_tessera.models.mask_rcnn.build import light_architecture, mask_rcnn_resnet50_fpn
+from napari_tessera.models.mask_rcnn.coco import fitting, read_coco_weights, with_current_names
+from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture, Settings
+from napari_tessera.models.mask_rcnn.detections import DroppedProposals, detect
+from napari_tessera.models.mask_rcnn.losses import Criteria
+from napari_tessera.models.mask_rcnn.masks import paint_labels
+from napari_tessera.models.mask_rcnn.matcher import truth_of
+from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.mask_rcnn.rpn import limits, propose
+from napari_tessera.training.losses import dice, focal, weighted_cross_entropy
 
 SMALL = {"widths": (8, 16, 16, 16), "width": 16, "box_width": 64}
 
@@ -237,7 +237,7 @@ def test_as_many_detections_as_there_are_objects():
 def test_detections_above_the_number_allowed_are_counted():
     found = detected()
     assert len(found.boxes) == 100
-    assert found.left == Left(detections=50)
+    assert found.left == DroppedProposals(detections=50)
     assert found.left.message() == "50 objects were left out (limit on detections)"
 
 
@@ -281,7 +281,7 @@ def test_the_light_model_fits_into_25_megabytes():
 
 def test_an_architecture_is_read_back_from_its_header():
     light = replace(light_architecture(3, channels=2, diameter_px=20), **SMALL)
-    again = Architecture(**json.loads(json.dumps(light.as_json())))
+    again = MaskRCNNArchitecture(**json.loads(json.dumps(light.as_json())))
     model = MaskRCNN(again).eval()
     model.load_state_dict(MaskRCNN(light).state_dict())
     assert len(model.detect([torch.rand(2, 32, 32)])) == 1

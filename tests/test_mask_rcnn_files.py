@@ -6,12 +6,12 @@ import pytest
 import torch
 from tiny_models import small_mask_rcnn
 
-from napari_tessera.errors import ModelError
-from napari_tessera.io.architecture import check_architecture, tensor_shapes
-from napari_tessera.io.model_entry import entry_of
-from napari_tessera.nn.detector import MaskRCNN
-from napari_tessera.nn.mask_rcnn import light_architecture, mask_rcnn_resnet50_fpn
-from napari_tessera.nn.weights import load_mask_rcnn, load_model, load_unet, save_model
+from napari_tessera.core.errors import ModelError
+from napari_tessera.models.mask_rcnn.build import light_architecture, mask_rcnn_resnet50_fpn
+from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.registry import entry_of
+from napari_tessera.models.tensor_shapes import check_architecture, tensor_shapes
+from napari_tessera.models.weights import load_mask_rcnn, load_model, load_unet, save_model
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 from tiny_models import BrightDetector, save_bright, small_mask_rcnn
 
 import napari_tessera as tessera
-from napari_tessera import api
-from napari_tessera.errors import InputError, ParameterError
-from napari_tessera.methods import mask_rcnn_blocks
-from napari_tessera.nn.weights import save_model
-from napari_tessera.registry import method_named
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.engine import api
+from napari_tessera.methods import mask_rcnn as mask_rcnn_blocks
+from napari_tessera.methods.registry import method_named
+from napari_tessera.models.weights import save_model
 
 
 def two_squares(ndim=2, high=200):
@@ -27,7 +27,9 @@ def model(tmp_path, monkeypatch):
     path = tmp_path / "bright.safetensors"
     header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}
     save_model(path, small_mask_rcnn(5, num_classes=3), header)
-    monkeypatch.setattr("napari_tessera.nn.detecting.load_detector", lambda path, device: BrightDetector(14.0))
+    monkeypatch.setattr(
+        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
+    )
     return str(path)
 
 
@@ -114,7 +116,9 @@ def test_a_model_for_two_channels_takes_both(tmp_path, monkeypatch):
     path = tmp_path / "two.safetensors"
     fields = {"normalisation": {"kind": "channels"}, "channels": ["DNA", "actin"]}
     save_model(path, small_mask_rcnn(2, num_classes=3), fields)
-    monkeypatch.setattr("napari_tessera.nn.detecting.load_detector", lambda path, device: BrightDetector())
+    monkeypatch.setattr(
+        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector()
+    )
     both = np.stack([two_squares(), np.zeros((24, 40), np.uint8)])
     assert tessera.mask_rcnn(both, model=str(path), channel_axis=0)[0].max() == 2
     with pytest.raises(InputError, match=r"takes 2 channels \(DNA, actin\), but the image has 1"):

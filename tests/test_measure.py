@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from skimage.measure import regionprops
 
-from napari_tessera.jobs import drive
-from napari_tessera.measure import measure_objects
+from napari_tessera.algorithms.regionprops import measure_objects
+from napari_tessera.core.jobs import run_job
 
 LABELS = np.array(
     [
@@ -23,7 +23,7 @@ IMAGE = np.array(
 
 
 def measured(labels, image=None, **context):
-    return drive(measure_objects(labels, image, **context))
+    return run_job(measure_objects(labels, image, **context))
 
 
 def random_objects(shape, count):

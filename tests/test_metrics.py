@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from napari_tessera.errors import InputError, ParameterError
-from napari_tessera.jobs import drive
-from napari_tessera.matching import match
-from napari_tessera.metrics import evaluate, evaluate_many
-from napari_tessera.overlaps import find_overlaps
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.overlaps import find_overlaps
+from napari_tessera.metrics.matching import match
+from napari_tessera.metrics.segmentation import evaluate, evaluate_many
 
 small_labels = arrays.arrays(np.int32, (4, 5), elements=st.integers(0, 4))
 
@@ -206,7 +206,7 @@ def test_the_numbers_of_the_objects_do_not_matter(truth, prediction, numbers):
 
 @given(small_labels, small_labels, st.sampled_from([0.1, 0.2, 0.34, 0.5]))
 def test_matching_agrees_with_the_assignment_problem_on_the_full_table(truth, prediction, iou):
-    overlaps = drive(find_overlaps(truth, prediction))
+    overlaps = run_job(find_overlaps(truth, prediction))
     table = np.zeros((len(overlaps.truth), len(overlaps.prediction)))
     table[overlaps.rows, overlaps.columns] = overlaps.iou
     gain = np.where(table >= iou, 100 + table, 0)

@@ -11,12 +11,12 @@ import pytest
 import torch
 from model_bytes import FEW_WIDTHS, HEADS, complaint, rewritten, small_net, with_fields
 
-from napari_tessera.errors import FileError, ModelError
-from napari_tessera.io.architecture import MOST_WEIGHTS, check_architecture, tensor_shapes
-from napari_tessera.io.model_file import read_header
-from napari_tessera.io.tensor_file import LONGEST_HEADER
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import load_unet, read_tensors, save_model, tensors_of, write_tensors
+from napari_tessera.core.errors import FileError, ModelError
+from napari_tessera.models.header import read_header
+from napari_tessera.models.safetensors import LONGEST_HEADER
+from napari_tessera.models.tensor_shapes import MOST_WEIGHTS, check_architecture, tensor_shapes
+from napari_tessera.models.unet import UNet, UNetArchitecture
+from napari_tessera.models.weights import load_unet, read_tensors, save_model, tensors_of, write_tensors
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def test_header_is_read_without_torch(path, sound):
 @pytest.mark.parametrize(
     "architecture",
     [
-        Architecture(1, {"classes": 2}, (3,)),
-        Architecture(5, {"classes": 3, "distance": 1, "size": 1}, (2, 4, 6, 8, 8)),
-        Architecture(2, {"classes": 4}, (2, 3), ndim=3),
+        UNetArchitecture(1, {"classes": 2}, (3,)),
+        UNetArchitecture(5, {"classes": 3, "distance": 1, "size": 1}, (2, 4, 6, 8, 8)),
+        UNetArchitecture(2, {"classes": 4}, (2, 3), ndim=3),
     ],
 )
 def test_names_and_shapes_are_those_of_the_network(architecture):

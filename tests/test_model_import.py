@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from model_bytes import joined, rewritten, sound_model, with_fields
 
-from napari_tessera.catalogue import find, import_model, models, remove_model
-from napari_tessera.errors import FileError, ModelError, ParameterError
+from napari_tessera.core.errors import FileError, ModelError, ParameterError
+from napari_tessera.models.registry import find, import_model, list_models, remove_model
 
 pytestmark = pytest.mark.usefixtures("shipped_cells")
 
@@ -95,7 +95,7 @@ def test_import_that_fails_half_way_leaves_the_old_model_and_nothing_else(yeast_
 def test_removed_model_is_gone(yeast_file):
     path = import_model(yeast_file).path
     assert remove_model("yeast") == path
-    assert [entry.name for entry in models()] == ["cells"]
+    assert [entry.name for entry in list_models()] == ["cells"]
 
 
 def test_damaged_model_can_be_removed(own_models):

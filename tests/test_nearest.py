@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_tessera.jobs import drive
-from napari_tessera.kernels.nearest import fill_from_nearest
+from napari_tessera.algorithms.distance_transform import fill_from_nearest
+from napari_tessera.core.jobs import run_job
 
 
 def filled(numbers, spacing=None):
     numbers = np.array(numbers, np.int32)
-    drive(fill_from_nearest(numbers, spacing))
+    run_job(fill_from_nearest(numbers, spacing))
     return numbers
 
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from napari_tessera.io.header_fields import EVIDENCE, is_scoring
-from napari_tessera.jobs import drive
-from napari_tessera.kernels.grid import Grid
-from napari_tessera.large.instances import Wanted, make_output
-from napari_tessera.large.object_scores import FEATURES, Scoring, measured, without_unlikely
-from napari_tessera.large.pixel_scores import PixelScores
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.decode_objects import OutputOptions, make_output
+from napari_tessera.inference.grid import Grid
+from napari_tessera.inference.object_features import FEATURES, PixelScores, Scoring, measured, without_unlikely
+from napari_tessera.models.header import EVIDENCE, is_scoring
 
 LABELS = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 2]], np.int32)
 SAID = PixelScores(
@@ -21,7 +20,8 @@ SAID = PixelScores(
 
 def said_of_objects():
     return [
-        dict(zip(FEATURES, each, strict=True)) for each in drive(measured(LABELS, SAID, usual_px=9, factor=2)).tolist()
+        dict(zip(FEATURES, each, strict=True))
+        for each in run_job(measured(LABELS, SAID, usual_px=9, factor=2)).tolist()
     ]
 
 
@@ -36,7 +36,7 @@ def scoring_on(feature, weight, constant, **others):
 
 
 def kept(header):
-    return drive(without_unlikely(LABELS.copy(), SAID, Scoring.of(header, usual_px=9, factor=2)))
+    return run_job(without_unlikely(LABELS.copy(), SAID, Scoring.of(header, usual_px=9, factor=2)))
 
 
 def test_area_is_compared_with_the_usual_one():
@@ -62,7 +62,7 @@ def test_a_disc_is_as_large_as_the_ellipse_with_its_moments_and_a_bay_makes_it_s
     said = PixelScores(nothing, nothing, nothing, nothing)
 
     def shape(labels):
-        [features] = drive(measured(labels, said, 1, 1))
+        [features] = run_job(measured(labels, said, 1, 1))
         return features[[FEATURES.index(name) for name in ("bulges", "elongation", "edge")]]
 
     assert shape(disc) == pytest.approx((0, np.log(1.5), 0), abs=0.02)
@@ -104,7 +104,7 @@ def test_nothing_found_is_nothing_judged():
     nothing = np.zeros((4, 4), np.float32)
     labels = nothing.astype(np.int32)
     scoring = Scoring.of(scoring_on("object", 1, 0), 9, 1)
-    assert not drive(without_unlikely(labels, PixelScores(nothing, nothing, nothing, nothing), scoring)).any()
+    assert not run_job(without_unlikely(labels, PixelScores(nothing, nothing, nothing, nothing), scoring)).any()
 
 
 def test_a_feature_far_from_all_that_was_learnt_counts_no_more_than_one_at_its_edge():
@@ -118,7 +118,7 @@ def output(header, **wanted):
     classes = np.stack([1 - SAID.object * (LABELS > 0) * 2, SAID.object * (LABELS > 0) * 2, SAID.border])
     scores = {"classes": np.clip(classes, 0, 1), "distance": SAID.distance[None], "size": SAID.size[None]}
     whole = {"task": "objects", "diameter_px": 3.4, "decoding": {"smoothing_px": 0.0}} | header
-    return drive(make_output(scores, whole, Wanted(**wanted), Grid.over(LABELS.shape, LABELS.shape)))
+    return run_job(make_output(scores, whole, OutputOptions(**wanted), Grid.over(LABELS.shape, LABELS.shape)))
 
 
 def test_a_model_that_judges_objects_keeps_what_it_finds_likely():

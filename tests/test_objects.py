@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_tessera.jobs import drive
-from napari_tessera.large.objects import Decoding, find_objects, usual_size
-from napari_tessera.large.pixel_scores import PixelScores
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.decode_objects import Decoding, find_objects, usual_size
+from napari_tessera.inference.object_features import PixelScores
 
 
 def scores_of(labels):
@@ -21,7 +21,7 @@ def scores_of(labels):
 
 
 def found(labels, min_size=0.0, **how):
-    return drive(find_objects(scores_of(labels), Decoding(**how), min_size))
+    return run_job(find_objects(scores_of(labels), Decoding(**how), min_size))
 
 
 def touching_discs():
@@ -96,5 +96,5 @@ def test_small_objects_stay_only_where_the_network_is_sure():
     scores = scores_of(labels)
     scores.distance[labels == 2] *= 0.5
     scores.distance[labels == 3] *= 0.5
-    kept = drive(find_objects(scores, Decoding(sure_level=0.6), small_size=50))
+    kept = run_job(find_objects(scores, Decoding(sure_level=0.6), small_size=50))
     np.testing.assert_array_equal(kept, np.array([0, 2, 0, 1])[labels])

@@ -5,11 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from napari_tessera.catalogue import find
-from napari_tessera.cli import main
-from napari_tessera.errors import ModelError
-from napari_tessera.io.paint_copy import PaintCopy
-from napari_tessera.io.saved_paint import read_blocks, saved_annotations
+from napari_tessera.cli.main import main
+from napari_tessera.core.errors import ModelError
+from napari_tessera.io.annotation_store import PaintCopy, read_blocks, saved_annotations
+from napari_tessera.models.registry import find
 
 TOO_LONG = "x" * 300
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from napari_tessera import io
-from napari_tessera.cli import main
+from napari_tessera.cli.main import main
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such names, links and outputs")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names and /dev/full")
-START = "from napari_tessera.cli import script; script()"
+START = "from napari_tessera.cli.main import script; script()"
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_folder_that_may_not_be_entered_gets_a_sentence(image, capfd, words):
     Path.cwd().chmod(0o777)
     Path("shut").chmod(0o666)
     assert main(["threshold", "a.npy", "-o", "first.npy"]) == 0  # all that is needed is loaded
-    importlib.import_module("napari_tessera.cli.recipe")
+    importlib.import_module("napari_tessera.cli.replay")
     capfd.readouterr()
     assert code_of_nobody(words) == 1
     said = capfd.readouterr().err
@@ -153,7 +153,7 @@ def test_a_folder_that_may_not_be_entered_gets_a_sentence(image, capfd, words):
 
 SLOWLY = """
 import builtins, os, signal, sys, threading, time
-from napari_tessera.cli import script
+from napari_tessera.cli.main import script
 load = builtins.__import__
 def slowly(name, *rest):
     time.sleep(0.02)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from napari_tessera.overlay import colours, draw_overlay, outlines
+from napari_tessera.algorithms.overlay import colours, draw_overlay, outlines
 
 
 def test_background_stays_as_it_is():

@@ -5,11 +5,10 @@ import pytest
 from scenes_to_learn import squares
 from test_doubts import NOISE, SQUARES, TOUCHING, said_of
 
-from napari_tessera.jobs import drive
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.doubts import doubts
-from napari_tessera.train.frames import Frame
-from napari_tessera.train.paint_like import ones_in
+from napari_tessera.core.jobs import run_job
+from napari_tessera.training.data.checks import doubts, ones_in
+from napari_tessera.training.data.sources import Frame
+from napari_tessera.training.settings import checked_settings
 
 APART = np.where(SQUARES > 0, SQUARES + 1, 0)
 
@@ -85,7 +84,7 @@ def test_one_of_several_label_images_that_looks_like_paint_is_let_pass():
     frames = [
         Frame(name, NOISE, labels, "train") for name, labels in (("a", SQUARES), ("b", SQUARES), ("c", strokes()))
     ]
-    assert drive(doubts(frames, checked_settings({}))) == []
+    assert run_job(doubts(frames, checked_settings({}))) == []
 
 
 @pytest.mark.parametrize("settings", [{"painted": True}, {"task": "classes"}, {"ignore": 1}])

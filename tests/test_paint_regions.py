@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_tessera.jobs import drive
-from napari_tessera.train.paint_regions import cells, clipped, grown, joined, painted_windows, read_window
+from napari_tessera.core.jobs import run_job
+from napari_tessera.training.annotations.windows import cells, clipped, grown, joined, painted_windows, read_window
 
 
 def box(*ends):
@@ -30,29 +30,29 @@ class Watched:
 def test_one_stroke_has_the_smallest_window_around_it():
     paint = np.zeros((50, 60), np.uint8)
     paint[10:13, 20:30] = 2
-    assert drive(painted_windows(paint, 2)) == {(): [box((10, 13), (20, 30))]}
+    assert run_job(painted_windows(paint, 2)) == {(): [box((10, 13), (20, 30))]}
 
 
 def test_strokes_nearer_than_a_block_have_one_window_and_others_their_own():
     paint = np.zeros((1, 600), np.uint8)
     paint[0, [0, 128, 400]] = 1
-    assert drive(painted_windows(paint, 2)) == {(): [box((0, 1), (0, 129)), box((0, 1), (400, 401))]}
+    assert run_job(painted_windows(paint, 2)) == {(): [box((0, 1), (0, 129)), box((0, 1), (400, 401))]}
 
 
 def test_planes_without_paint_have_no_window():
     paint = np.zeros((2, 20, 8, 8), np.uint8)
     paint[1, 17, 3, 4] = 1
-    assert drive(painted_windows(paint, 2)) == {(1, 17): [box((3, 4), (4, 5))]}
+    assert run_job(painted_windows(paint, 2)) == {(1, 17): [box((3, 4), (4, 5))]}
 
 
 def test_a_volume_has_windows_with_planes():
     paint = np.zeros((20, 8, 8), np.uint8)
     paint[15:18, 3, 4] = 1
-    assert drive(painted_windows(paint, 3)) == {(): [box((15, 18), (3, 4), (4, 5))]}
+    assert run_job(painted_windows(paint, 3)) == {(): [box((15, 18), (3, 4), (4, 5))]}
 
 
 def test_nothing_painted_has_no_windows():
-    assert drive(painted_windows(np.zeros((8, 8), np.uint8), 2)) == {}
+    assert run_job(painted_windows(np.zeros((8, 8), np.uint8), 2)) == {}
 
 
 @pytest.mark.parametrize("shift", [1, 64, 127, 1000])
@@ -62,7 +62,7 @@ def test_windows_move_with_the_paint(shift):
     paint[rng.integers(0, 700, 25), rng.integers(0, 1500, 25)] = 1
     moved = np.zeros((700 + shift, 1500 + shift), np.uint8)
     moved[shift:, shift:] = paint
-    (windows,), (others,) = (drive(painted_windows(each, 2)).values() for each in (paint, moved))
+    (windows,), (others,) = (run_job(painted_windows(each, 2)).values() for each in (paint, moved))
     assert [tuple(slice(part.start + shift, part.stop + shift) for part in window) for window in windows] == others
     assert len(windows) > 1
 

@@ -5,19 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_tessera.errors import InputError
-from napari_tessera.jobs import Job, drive
-from napari_tessera.nn.intensity import Levels
-from napari_tessera.train.classes import class_targets
-from napari_tessera.train.learn import learn
-from napari_tessera.train.painted_examples import painted_examples
-from napari_tessera.train.painting import Lessons, Painting, renumbered
-from napari_tessera.train.patches import draw_batch, image_weights
-from napari_tessera.train.plan import Plan
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, run_job
+from napari_tessera.inference.normalization import Levels
+from napari_tessera.training.annotations.annotation import AnnotatedImage, AnnotationSampling, renumbered
+from napari_tessera.training.annotations.examples import painted_examples
+from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.data.patches import draw_batch, image_weights
+from napari_tessera.training.tasks import class_targets, learn
 
-CLASSES = Lessons("classes", 2, patch_px=32, share=0)
-OBJECTS = Lessons("objects", 2, patch_px=32, diameter_px=10, share=0)
-TINY = Plan(task="classes", n_classes=3, steps=3, widths=(4, 8), diameter_px=None, patch_px=32, batch=2, mixed=False)
+CLASSES = AnnotationSampling("classes", 2, patch_px=32, share=0)
+OBJECTS = AnnotationSampling("objects", 2, patch_px=32, diameter_px=10, share=0)
+TINY = TrainingConfig(
+    task="classes", n_classes=3, steps=3, widths=(4, 8), diameter_px=None, patch_px=32, batch=2, mixed=False
+)
 
 
 TINY_OBJECTS = replace(TINY, task="objects", diameter_px=10)
@@ -29,7 +30,7 @@ def painting(image, paint, **fields):
         yield from ()
         return Levels(0.0, 255.0)
 
-    return Painting("image", image, np.asarray(paint), image.dtype, measure, **fields)
+    return AnnotatedImage("image", image, np.asarray(paint), image.dtype, measure, **fields)
 
 
 def strokes(side=96):
@@ -50,11 +51,11 @@ def squares():
 
 
 def found(image, paint, lessons=CLASSES, **fields):
-    return drive(painted_examples([painting(image, paint, **fields)], lessons))
+    return run_job(painted_examples([painting(image, paint, **fields)], lessons))
 
 
 def weights(examples, plan=TINY):
-    return drive(learn(examples, plan)).net.state_dict()
+    return run_job(learn(examples, plan)).net.state_dict()
 
 
 def same(one, other):
@@ -157,13 +158,13 @@ def test_channels_are_read():
 
 def test_a_volume_is_read_as_one():
     image, paint = strokes()
-    lessons = Lessons("classes", 3, patch_px=16, share=0)
+    lessons = AnnotationSampling("classes", 3, patch_px=16, share=0)
     (example,) = found(np.stack([image] * 4), np.stack([paint] * 4), lessons, anisotropy=3).learn
     assert example.labels.shape == (4 + 2 * 4, 9 + 2 * 12, 10 + 2 * 12)
 
 
 def test_an_ignored_number_is_not_painted():
-    lessons = Lessons("classes", 2, patch_px=32, share=0, ignore=3)
+    lessons = AnnotationSampling("classes", 2, patch_px=32, share=0, ignore=3)
     assert set(found(*strokes(), lessons).pixels) == {1, 2}
 
 
@@ -173,7 +174,7 @@ def test_an_ignored_number_is_not_painted():
 def test_what_is_held_back_is_validated_on_and_not_learnt():
     image, paint = squares()
     paint[50:, 50:] = 6
-    result = found(image, paint, Lessons("objects", 2, patch_px=32, diameter_px=10, share=0.2))
+    result = found(image, paint, AnnotationSampling("objects", 2, patch_px=32, diameter_px=10, share=0.2))
     learnt, checked = (
         {number for example in examples for number in np.unique(example.labels).tolist() if number > 1}
         for examples in (result.learn, result.check)
@@ -184,7 +185,7 @@ def test_what_is_held_back_is_validated_on_and_not_learnt():
 
 
 def test_with_too_little_paint_nothing_is_held_back_and_it_is_said():
-    result = found(*strokes(), Lessons("classes", 2, patch_px=32, share=0.2))
+    result = found(*strokes(), AnnotationSampling("classes", 2, patch_px=32, share=0.2))
     assert result.check == []
     assert "too few" in result.reason
 
@@ -195,7 +196,7 @@ def test_with_too_little_paint_nothing_is_held_back_and_it_is_said():
 def test_an_image_to_validate_on_that_tells_nothing_is_left_out_and_it_is_said(lessons, paint, said):
     image, learnt = strokes()
     check = painting(image, np.where(learnt, paint, 0), is_check=True)
-    examples = drive(painted_examples([painting(image, learnt), check], lessons))
+    examples = run_job(painted_examples([painting(image, learnt), check], lessons))
     assert examples.check == []
     assert said.removeprefix("all ") in examples.reason
 
@@ -203,7 +204,7 @@ def test_an_image_to_validate_on_that_tells_nothing_is_left_out_and_it_is_said(l
 def test_an_image_to_validate_on_is_not_learnt():
     image, paint = strokes()
     both = [painting(image, paint), painting(image, paint, is_check=True)]
-    result = drive(painted_examples(both, CLASSES))
+    result = run_job(painted_examples(both, CLASSES))
     assert (len(result.learn), len(result.check)) == (1, 1)
 
 

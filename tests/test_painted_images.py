@@ -6,15 +6,15 @@ import pytest
 import zarr
 from test_paint_regions import Watched
 
-from napari_tessera.errors import InputError
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.io.tiff import write_tiff
-from napari_tessera.jobs import drive
-from napari_tessera.nn.intensity import measure_levels
-from napari_tessera.painted_images import Image, levels_in_pieces, painting_from, painting_of
-from napari_tessera.spatial import Spatial
-from napari_tessera.train.painted_examples import painted_examples
-from napari_tessera.train.painting import Lessons
-from napari_tessera.train.sources import Source
+from napari_tessera.training.annotations.annotation import AnnotationSampling
+from napari_tessera.training.annotations.examples import painted_examples
+from napari_tessera.training.annotations.read import Image, levels_in_pieces, painting_from, painting_of
+from napari_tessera.training.data.sources import Source
 
 NOISE = np.random.default_rng(0).integers(0, 4000, (2, 3, 40, 50)).astype(np.uint16)
 HALVES = [(slice(0, 20), slice(0, 50)), (slice(20, 40), slice(0, 50))]
@@ -28,7 +28,7 @@ def painted(shape, *places):
 
 
 def examples_of(painting, task="classes"):
-    return drive(painted_examples([painting], Lessons(task, 2, patch_px=32, share=0))).learn
+    return run_job(painted_examples([painting], AnnotationSampling(task, 2, patch_px=32, share=0))).learn
 
 
 @pytest.mark.parametrize("stored", [da.from_array, lambda array: da.from_array(array, chunks=7), zarr.array])
@@ -42,23 +42,23 @@ def test_a_stored_image_gives_the_same_examples_as_one_in_memory(stored):
 
 
 def test_brightness_in_pieces_is_that_of_the_whole():
-    assert drive(levels_in_pieces(NOISE[0, 0], HALVES, "colours")) == measure_levels(NOISE[0, 0])
+    assert run_job(levels_in_pieces(NOISE[0, 0], HALVES, "colours")) == measure_levels(NOISE[0, 0])
 
 
 def test_brightness_of_channels_in_pieces_is_that_of_each():
     image = np.moveaxis(NOISE[0], 0, -1)
-    assert drive(levels_in_pieces(image, HALVES, "channels")) == measure_levels(image, "channels")
+    assert run_job(levels_in_pieces(image, HALVES, "channels")) == measure_levels(image, "channels")
 
 
 def test_a_stored_image_with_channels_is_measured_like_one_in_memory():
     image = np.moveaxis(NOISE[:, 0], 0, -1)
     stored = Image(zarr.array(image), "YX")
-    assert drive(stored.measure((), "channels")) == measure_levels(image, "channels")
+    assert run_job(stored.measure((), "channels")) == measure_levels(image, "channels")
 
 
 def test_planes_of_a_stack_have_its_brightness_and_times_their_own():
     image = Image(NOISE, "TZYX")
-    assert drive(image.measure((1, 2), "colours")) == measure_levels(NOISE[1])
+    assert run_job(image.measure((1, 2), "colours")) == measure_levels(NOISE[1])
 
 
 @pytest.mark.parametrize(("mode", "is_same"), [("symmetric", True), ("wrap", True), ("constant", False)])
@@ -73,9 +73,9 @@ def test_only_padding_as_bright_as_the_image_leaves_what_the_network_sees(mode, 
 def test_brightness_is_measured_once():
     image = Image(Watched(NOISE), "TZYX")
     image.data.dtype = NOISE.dtype
-    drive(image.measure((1, 2), "colours"))
+    run_job(image.measure((1, 2), "colours"))
     before = image.data.read_px
-    drive(image.measure((1, 0), "colours"))
+    run_job(image.measure((1, 0), "colours"))
     assert image.data.read_px == before
 
 
@@ -88,7 +88,7 @@ def test_channels_may_be_first_if_the_axes_say_so():
 def test_times_of_volumes_are_taken_one_at_a_time():
     paint = painted(NOISE.shape, (1, 0, 10, 5), (1, 2, 12, 5))
     painting = painting_of("a", NOISE, paint, 3, anisotropy=2)
-    (example,) = drive(painted_examples([painting], Lessons("classes", 3, patch_px=8, share=0))).learn
+    (example,) = run_job(painted_examples([painting], AnnotationSampling("classes", 3, patch_px=8, share=0))).learn
     assert example.name == "a 1"
     assert example.anisotropy == 2
 

@@ -9,10 +9,11 @@ import pytest
 from tiny_models import BrightDetector, save_bright, small_mask_rcnn
 
 import napari_tessera as tessera
-from napari_tessera import api
-from napari_tessera.errors import InputError, ParameterError
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.engine import api
 from napari_tessera.io import read_labels, write_result
-from napari_tessera.nn.weights import save_model
+from napari_tessera.models.weights import save_model
 
 CELLS = np.array([[7, 7, 0, 0, 0, 4], [7, 7, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0]])
 TISSUE = np.array([[0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2], [0, 0, 0, 2, 2, 2]])
@@ -137,7 +138,9 @@ def test_notes_of_the_mask_rcnn_name_the_settings_of_panoptic(tmp_path, monkeypa
     path = tmp_path / "bright.safetensors"
     header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}
     save_model(path, small_mask_rcnn(5, num_classes=3), header)
-    monkeypatch.setattr("napari_tessera.nn.detecting.load_detector", lambda path, device: BrightDetector(14.0))
+    monkeypatch.setattr(
+        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
+    )
     options = {"things_from": "mask_rcnn", "things_model": str(path), "diameter": 14, "least_score": 0.9}
     dim = two_squares()
     dim[:, :20] //= 2
@@ -183,7 +186,9 @@ def detector(tmp_path, monkeypatch):
     path = tmp_path / "detector.safetensors"
     header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}
     save_model(path, small_mask_rcnn(5, num_classes=3), header)
-    monkeypatch.setattr("napari_tessera.nn.detecting.load_detector", lambda path, device: BrightDetector(14.0))
+    monkeypatch.setattr(
+        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
+    )
     return str(path)
 
 
@@ -209,7 +214,7 @@ def test_objects_given_as_stuff_are_refused_before_any_work():
     steps = []
     request = api.bind("panoptic", IMAGE, things=CELLS, stuff=TISSUE * 100_000)
     with pytest.raises(InputError, match="holds the number 200000, but classes go up to 65535"):
-        tessera.jobs.drive(api.job(request), lambda step: steps.append(step.text))
+        run_job(api.job(request), lambda step: steps.append(step.text))
     assert "Numbering" not in steps
 
 

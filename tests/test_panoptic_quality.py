@@ -10,11 +10,10 @@ import pytest
 from panoptic_scene import HAND_WORKED, PREDICTION, TRUTH
 
 import napari_tessera as tessera
-from napari_tessera.class_segments import segments_of_classes
-from napari_tessera.errors import InputError
-from napari_tessera.jobs import drive
-from napari_tessera.panoptic_quality import panoptic_evaluation_of_many
-from napari_tessera.segments import Segments
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.labels import Segments
+from napari_tessera.metrics.panoptic import panoptic_evaluation_of_many, segments_of_classes
 
 
 def scene(labels, *classes, crowds=()):
@@ -84,7 +83,7 @@ def test_segments_of_different_classes_never_match():
 
 def test_images_are_pooled_by_their_sums():
     one, none = scene([[1, 1, 2, 2]], "Cell", "ground"), scene([[2, 2, 2, 2]], "Cell", "ground")
-    scores = drive(panoptic_evaluation_of_many([(one, one), (one, none)]))
+    scores = run_job(panoptic_evaluation_of_many([(one, one), (one, none)]))
     assert scores["pooled"]["classes"]["Cell"]["rq"] == pytest.approx(float(Fraction(1, 1 + Fraction(1, 2))))
     assert [image["classes"]["Cell"]["pq"] for image in scores["images"]] == [1, 0]
 

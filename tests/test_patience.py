@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from napari_tessera.nn.weights import read_tensors, write_tensors
-from napari_tessera.train.checkpoint import Checkpoint, State
+from napari_tessera.models.weights import read_tensors, write_tensors
+from napari_tessera.training.checkpoint import Checkpoint, State
 
 
 def history(*scores):

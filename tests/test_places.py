@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import napari_tessera as tessera
-from napari_tessera.places import in_whole_image
-from napari_tessera.region import Crop, Region
+from napari_tessera.core.region import Crop, Region
+from napari_tessera.engine.frame_stack import in_whole_image
 
 INSIDE = np.array([[30, 20], [30, 58], [58, 58], [58, 20]], float)
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from napari_tessera.jobs import drive
-from napari_tessera.large.planes import stitch_planes
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.segment_unet import stitch_planes
 
 
 def stitched(*rows, overlap=0.25, min_size=0):
     """Stitch planes of one row each."""
-    return drive(stitch_planes(np.array(rows, np.int32)[:, None], overlap, min_size))[:, 0].tolist()
+    return run_job(stitch_planes(np.array(rows, np.int32)[:, None], overlap, min_size))[:, 0].tolist()
 
 
 def test_objects_that_lie_over_each_other_are_one():

@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.errors import OutOfMemory, RunError
-from napari_tessera.jobs import drive
-from napari_tessera.large.predict import predict
-from napari_tessera.large.rescale import network_grid, read_window, resampling
-from napari_tessera.nn.forward import Network
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.windows import largest_side, seen_pixels, spans
+from napari_tessera.core.errors import OutOfMemory, RunError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.grid import network_grid, read_window, resampling
+from napari_tessera.inference.sliding_window import largest_side, predict, seen_pixels, spans
+from napari_tessera.inference.unet_predictor import Network
+from napari_tessera.models.unet import UNet, UNetArchitecture
 
 
 def network(ndim=2, widths=(4, 6, 8)):
     """Make a network of random weights whose normalisation has seen noise, so that scores vary from pixel to pixel."""
     torch.manual_seed(1)
-    net = UNet(Architecture(2, {"classes": 3, "distance": 1}, widths, ndim))
+    net = UNet(UNetArchitecture(2, {"classes": 3, "distance": 1}, widths, ndim))
     with torch.no_grad():
         for _ in range(5):
             net(torch.randn(2, 2, *[16] * ndim))
@@ -39,7 +38,7 @@ def reader(image):
 
 
 def scores_of(net, image, factor=1.0, **settings):
-    return drive(predict(net, network_grid(image.shape[1:], factor), reader(image), **settings))
+    return run_job(predict(net, network_grid(image.shape[1:], factor), reader(image), **settings))
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.6, 1.7])
@@ -87,7 +86,7 @@ def test_only_the_window_needed_is_read():
         asked.append([part.stop - part.start for part in window])
         return image[(slice(None), *window)]
 
-    drive(predict(network(), network_grid((400, 400)), read, tile_px=64))
+    run_job(predict(network(), network_grid((400, 400)), read, tile_px=64))
     assert np.max(asked) < 140
 
 
@@ -98,7 +97,7 @@ def test_windows_of_a_huge_image_that_is_shrunk_stay_modest():
         asked.append(np.prod([part.stop - part.start for part in window]))
         return np.broadcast_to(np.float32(0), (2, *(part.stop - part.start for part in window)))
 
-    assert drive(predict(network(), network_grid((9000, 4000), 0.02), read))["distance"].shape == (1, 180, 80)
+    assert run_job(predict(network(), network_grid((9000, 4000), 0.02), read))["distance"].shape == (1, 180, 80)
     assert len(asked) > 2
     assert max(asked) < 10e6
 
@@ -146,7 +145,7 @@ class Slow(SmallMemory):
 
 def test_progress_comes_while_a_tile_is_computed_and_names_the_tile():
     steps = []
-    drive(predict(Slow(network(), 0), network_grid((60, 40)), reader(noise(60, 40)), tile_px=32), steps.append)
+    run_job(predict(Slow(network(), 0), network_grid((60, 40)), reader(noise(60, 40)), tile_px=32), steps.append)
     assert len(steps) >= 12
     assert [step.fraction for step in steps] == sorted(step.fraction for step in steps)
     assert steps[-1].text.startswith("Tile 4 of 4 on the processor")
@@ -174,7 +173,7 @@ def test_an_error_while_reading_reaches_the_caller():
         raise OSError("disk gone")
 
     with pytest.raises(OSError, match="disk gone"):
-        drive(predict(network(), network_grid((50, 50)), read))
+        run_job(predict(network(), network_grid((50, 50)), read))
 
 
 def test_a_wrong_number_of_channels_is_named():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scenes import blobs, two_boxes
 
-from napari_tessera import api
-from napari_tessera.errors import InputError
-from napari_tessera.jobs import drive
-from napari_tessera.preview import Memory, Sketch, View, preview, scaled
-from napari_tessera.registry import method_named
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.engine import api
+from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, preview, scaled
+from napari_tessera.methods.registry import method_named
 
 WHOLE = View({}, 0, 0, 20, 24, 1)
 LEFT = View({}, 0, 0, 20, 11, 1)
@@ -16,11 +16,11 @@ LEFT = View({}, 0, 0, 20, 11, 1)
 
 def sketch(method="threshold", image=None, view=WHOLE, axes="YX", inputs=None, **changed):
     values = {**method_named(method).declaration.defaults, **changed}
-    return Sketch(method, blobs() if image is None else image, axes, view, values, inputs or {})
+    return PreviewRequest(method, blobs() if image is None else image, axes, view, values, inputs or {})
 
 
 def seen(*args, **kwargs):
-    return drive(preview(sketch(*args, **kwargs), Memory()))
+    return run_job(preview(sketch(*args, **kwargs), PreviewCache()))
 
 
 @pytest.mark.parametrize("method", ["threshold", "kmeans", "watershed"])
@@ -73,17 +73,17 @@ def test_point_outside_the_view_is_left_out():
 
 
 def test_same_settings_are_measured_once():
-    memory, image = Memory(), blobs()
-    drive(preview(sketch(image=image), memory))
+    memory, image = PreviewCache(), blobs()
+    run_job(preview(sketch(image=image), memory))
     first = memory.fitted
-    drive(preview(sketch(image=image, view=LEFT), memory))
+    run_job(preview(sketch(image=image, view=LEFT), memory))
     assert memory.fitted is first
 
 
 def test_changed_setting_is_measured_anew():
-    memory, image = Memory(), blobs()
-    drive(preview(sketch(image=image), memory))
-    found = drive(preview(sketch(image=image, rule="mean"), memory))
+    memory, image = PreviewCache(), blobs()
+    run_job(preview(sketch(image=image), memory))
+    found = run_job(preview(sketch(image=image, rule="mean"), memory))
     np.testing.assert_array_equal(found, api.segment("threshold", image, axes="YX", rule="mean").labels)
 
 

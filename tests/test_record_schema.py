@@ -12,11 +12,11 @@ from scenes import blobs
 
 import napari_tessera as tessera
 from napari_tessera import io
-from napari_tessera.cli import main
-from napari_tessera.errors import FileError, InputError, TesseraError
-from napari_tessera.io.strict_json import parse_json
-from napari_tessera.provenance import DEEPEST
-from napari_tessera.record_schema import MOST_STEPS, check_recipe
+from napari_tessera.cli.main import main
+from napari_tessera.core.errors import FileError, InputError, TesseraError
+from napari_tessera.core.files import parse_json
+from napari_tessera.core.provenance import DEEPEST
+from napari_tessera.core.schema import MOST_STEPS, check_recipe
 
 STEP = {"tessera": 1, "method": "threshold", "parameters": {}, "axes": "YX"}
 SEEDS = {"shape": [20, 24], "dtype": "i4"}

@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from napari_tessera.jobs import drive
-from napari_tessera.methods.fragments import join_fragments
+from napari_tessera.algorithms.label_morphology import join_fragments
+from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.refine import refine
 
 small_labels = arrays.arrays(np.int32, (6, 7), elements=st.integers(0, 4))
 
 
 def refined(labels, **parameters):
-    return drive(refine(np.asarray(labels, np.int32), **parameters))
+    return run_job(refine(np.asarray(labels, np.int32), **parameters))
 
 
 def discs(shape, *middles_and_radii):
@@ -178,7 +178,7 @@ def test_the_largest_are_kept_of_equals_the_first():
 
 
 def test_large_numbers_come_back_as_int64():
-    labels = drive(refine(np.array([[2**40, 0]]), renumber=False))
+    labels = run_job(refine(np.array([[2**40, 0]]), renumber=False))
     assert labels.dtype == np.int64
     assert labels.tolist() == [[2**40, 0]]
 

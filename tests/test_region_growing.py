@@ -3,8 +3,8 @@ import pytest
 from scipy import ndimage
 from skimage.segmentation import flood
 
-from napari_tessera.errors import ParameterError
-from napari_tessera.jobs import drive
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.region_growing import region_growing
 
 # Two plateaus of 50 and 90 on 10, with a step of 60 between them.
@@ -21,7 +21,7 @@ IN_50, IN_90 = [1.0, 1.0], [1.0, 5.0]
 
 
 def grown(image, seeds, **parameters):
-    return drive(region_growing(np.asarray(image), np.asarray(seeds), **{"smoothing": 0.0, **parameters}))
+    return run_job(region_growing(np.asarray(image), np.asarray(seeds), **{"smoothing": 0.0, **parameters}))
 
 
 def test_tolerance_is_a_fraction_of_the_images_range():

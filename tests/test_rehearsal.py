@@ -5,27 +5,27 @@ import pytest
 import torch
 from torch import nn
 
-from napari_tessera.errors import ParameterError
-from napari_tessera.jobs import drive
-from napari_tessera.train import rehearsal
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.dataset import Dataset
-from napari_tessera.train.definite import plan_for
-from napari_tessera.train.examples import object_example
-from napari_tessera.train.learn import new_network, task_of
-from napari_tessera.train.novelty import share_of_rate_for
-from napari_tessera.train.rehearsal import (
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.training import rehearsal
+from napari_tessera.training.config import RATE_FOR_KNOWN, RATE_FOR_NEW, Schedule
+from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.data.example import object_example
+from napari_tessera.training.pretrained import load_pretrained, read_start
+from napari_tessera.training.rehearsal import (
     KNOWN,
     knows_nuclei,
     parts_of_batch,
     read_examples,
     rehearsal_for,
+    share_of_rate_for,
     shipped_examples,
     with_rehearsal,
     write_examples,
 )
-from napari_tessera.train.schedule import RATE_FOR_KNOWN, RATE_FOR_NEW, Schedule
-from napari_tessera.train.start_from import begin_with, read_start
+from napari_tessera.training.resolve import resolve_config
+from napari_tessera.training.settings import checked_settings
+from napari_tessera.training.tasks import new_network, task_of
 
 SHIPPED = ("nuclei-unet", "nuclei-mask-rcnn")
 
@@ -45,7 +45,7 @@ def painted():
 
 def plan_from(model, **settings):
     checked, start = started(model, patch=64, precision="full", **settings)
-    return plan_for(checked, Dataset([painted()], [], "colours", 3, 2, ""), "cpu", start), start
+    return resolve_config(checked, Dataset([painted()], [], "colours", 3, 2, ""), "cpu", start), start
 
 
 @pytest.mark.parametrize("model", SHIPPED)
@@ -115,7 +115,7 @@ def test_a_window_keeps_what_was_measured_of_its_image(tmp_path):
 def test_a_batch_of_both_has_a_loss_and_a_gradient(model):
     plan, start = plan_from(model)
     net = new_network(plan)
-    begin_with(net, start, plan.task, [], 0)
+    load_pretrained(net, start, plan.task, [], 0)
     draw, loss_parts = task_of(plan, [painted()], torch.device("cpu"))
     parts = loss_parts(net, draw(np.random.default_rng(0)))
     sum(parts.values()).backward()
@@ -128,4 +128,4 @@ def test_what_the_model_does_badly_is_learnt_at_once(loss, share):
     draw, parts = with_rehearsal(
         lambda rng: loss, lambda rng: 1.0, lambda net, value: {"loss": torch.tensor(value)}, 0.5
     )
-    assert drive(share_of_rate_for(nn.Conv2d(1, 1, 1), draw, parts, Schedule(10), 0.5)) == share
+    assert run_job(share_of_rate_for(nn.Conv2d(1, 1, 1), draw, parts, Schedule(10), 0.5)) == share

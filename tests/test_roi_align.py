@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from napari_tessera.nn.roi_align import Pooling, _weighted_rows_by_term, assign_levels, roi_align, weighted_rows
+from napari_tessera.models.mask_rcnn.roi_align import (
+    Pooling,
+    _weighted_rows_by_term,
+    assign_levels,
+    roi_align,
+    weighted_rows,
+)
 
 
 def bilinear(plane, y, x):

@@ -7,9 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_tessera.errors import ParameterError
+from napari_tessera.core.errors import ParameterError
 from napari_tessera.io import read_image, read_labels
-from napari_tessera.samples import SAMPLES, nuclei_2d, nuclei_3d, sample_named, time_series, two_channels, write_samples
+from napari_tessera.sample_data import (
+    SAMPLES,
+    nuclei_2d,
+    nuclei_3d,
+    sample_named,
+    time_series,
+    two_channels,
+    write_samples,
+)
 
 SYNTHETIC = [entry for entry in SAMPLES if not entry.is_real]
 FOLDER = Path(__file__).parents[1] / "sample_data"
@@ -77,7 +85,7 @@ def refuse(*_, **__):
     raise AssertionError("the network was asked")
 socket.socket.connect = refuse
 sys.modules["pooch"] = None
-from napari_tessera.samples import real_samples
+from napari_tessera.sample_data import real_samples
 names = [entry.name for entry in real_samples() if entry.load().image.size]
 assert names == ["coins", "cell", "immunohistochemistry", "haematoxylin", "retina", "microaneurysms"], names
 """

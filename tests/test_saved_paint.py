@@ -6,18 +6,18 @@ import time
 import numpy as np
 import pytest
 
-from napari_tessera.errors import FileError
-from napari_tessera.io.paint_copy import PaintCopy
-from napari_tessera.io.saved_paint import (
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.sparse_array import BLOCK_PX
+from napari_tessera.io.annotation_store import (
     DAYS_KEPT,
     LOCK,
     STATE,
+    PaintCopy,
     block_sides,
     discard_old,
     read_blocks,
     saved_annotations,
 )
-from napari_tessera.sparse import BLOCK_PX
 
 SHAPE = (2, BLOCK_PX + 4, BLOCK_PX + 6)
 SAID = {"name": "cells · paint", "image": "cells", "dtype": "uint8"}

@@ -10,12 +10,12 @@ from scipy import ndimage
 from tiny_models import save_bright
 
 import napari_tessera as tessera
-from napari_tessera.door import check_image
-from napari_tessera.errors import InputError
-from napari_tessera.methods.equal_steps import equal_steps
+from napari_tessera.algorithms.equal_steps import equal_steps
+from napari_tessera.algorithms.global_thresholds import RULES, find_level
+from napari_tessera.core.checks import check_image
+from napari_tessera.core.errors import InputError
+from napari_tessera.inference.normalization import measure_levels, network_channels
 from napari_tessera.methods.threshold import ALL_BUT_MANUAL
-from napari_tessera.methods.threshold_rules import RULES, find_level
-from napari_tessera.nn.intensity import measure_levels, network_channels
 
 
 @cache

@@ -9,23 +9,23 @@ import torch
 from tiny_models import BrightDetector, save_bright
 
 import napari_tessera as tessera
-from napari_tessera import catalogue
-from napari_tessera.errors import InputError, ModelError
-from napari_tessera.forecast import estimate, second_look
-from napari_tessera.io.header_fields import EVIDENCE, OPINIONS, check_second_opinion
-from napari_tessera.jobs import drive
-from napari_tessera.large import second_opinion
-from napari_tessera.large.detected_volumes import Searching, find_objects
-from napari_tessera.large.detection_scores import FEATURES, log_odds
-from napari_tessera.large.second_opinion import compared, judged, opinions_on
-from napari_tessera.large.view import View
-from napari_tessera.nn.detected_objects import Acceptance
-from napari_tessera.nn.detecting import load_detector
-from napari_tessera.nn.detections import Detections
-from napari_tessera.nn.forward import load_network
-from napari_tessera.nn.intensity import measure_levels
-from napari_tessera.nn.weights import read_tensors, write_tensors
-from napari_tessera.practice import second_network
+from napari_tessera.core.errors import InputError, ModelError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.engine.cost_estimate import estimate, second_look
+from napari_tessera.engine.precompile import second_network
+from napari_tessera.inference import unet_rescoring as second_opinion
+from napari_tessera.inference.detection_features import FEATURES, log_odds
+from napari_tessera.inference.detections_to_labels import DetectionThresholds
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.mask_rcnn_predictor import load_detector
+from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
+from napari_tessera.inference.unet_predictor import load_network
+from napari_tessera.inference.unet_rescoring import compared, opinions_on, rescore_with_unet
+from napari_tessera.models import registry as catalogue
+from napari_tessera.models.header import EVIDENCE, OPINIONS, check_second_opinion
+from napari_tessera.models.mask_rcnn.detections import Detections
+from napari_tessera.models.weights import read_tensors, write_tensors
 
 ALL = (*FEATURES, *second_opinion.FEATURES)
 NOTHING = log_odds(0.0)
@@ -59,7 +59,7 @@ def unet_path(tmp_path):
 def two_squares():
     image = np.zeros((96, 160), np.uint8)
     image[20:40, 20:40], image[60:80, 120:140] = 200, 200
-    return View(image, measure_levels(image), False, (1.0, 1.0))
+    return NormalizedImage(image, measure_levels(image), False, (1.0, 1.0))
 
 
 def second_of(path, **others):
@@ -95,7 +95,7 @@ def test_detections_on_both_sides_of_where_parts_meet_do_not_share_an_object(une
     monkeypatch.setattr(second_opinion, "OWN_PX", 30)
     monkeypatch.setattr(second_opinion, "MARGIN_PX", 24)
     found = boxes_with_full_masks([20, 20, 39, 40], [22, 20, 40, 40])
-    said = drive(opinions_on(found, two_squares, load_network(unet_path), 1.0))
+    said = run_job(opinions_on(found, two_squares, load_network(unet_path), 1.0))
     assert said[:, 1].tolist() == pytest.approx([np.log(3), NOTHING], abs=1e-3)
 
 
@@ -124,7 +124,7 @@ def test_many_detections_are_compared_in_parts(monkeypatch):
 
 def test_a_second_network_sees_what_is_there_and_what_is_not(unet_path, two_squares):
     found = boxes_with_full_masks([20, 20, 40, 40], [60, 20, 80, 40], [120, 60, 140, 70])
-    said = drive(opinions_on(found, two_squares, load_network(unet_path), 1.0))
+    said = run_job(opinions_on(found, two_squares, load_network(unet_path), 1.0))
     assert said[:, 0].tolist() == pytest.approx([1, 0, 0.5], abs=0.06)
     assert said[:, 1].tolist() == pytest.approx([np.log(3), NOTHING, np.log(3)], abs=1e-3)
 
@@ -132,10 +132,10 @@ def test_a_second_network_sees_what_is_there_and_what_is_not(unet_path, two_squa
 def test_where_the_parts_lie_does_not_matter(unet_path, two_squares, monkeypatch):
     found = boxes_with_full_masks([20, 20, 40, 40], [60, 20, 80, 40], [120, 60, 140, 70], [130, 70, 170, 110])
     network = load_network(unet_path)
-    whole = drive(opinions_on(found, two_squares, network, 0.8))
+    whole = run_job(opinions_on(found, two_squares, network, 0.8))
     monkeypatch.setattr(second_opinion, "OWN_PX", 40)
     monkeypatch.setattr(second_opinion, "MARGIN_PX", 24)
-    assert drive(opinions_on(found, two_squares, network, 0.8)) == pytest.approx(whole, abs=0.06)
+    assert run_job(opinions_on(found, two_squares, network, 0.8)) == pytest.approx(whole, abs=0.06)
 
 
 def test_objects_are_kept_by_what_both_networks_say(unet_path, two_squares):
@@ -144,7 +144,9 @@ def test_objects_are_kept_by_what_both_networks_say(unet_path, two_squares):
     detector.header |= {"scoring": own, "second_opinion": second_of(unet_path)}
     counts = []
     for detector.second in (None, load_network(unet_path)):
-        labels, rows, _ = drive(find_objects(detector, two_squares, Searching(factor=1.0), Acceptance(score=0.5)))
+        labels, rows, _ = run_job(
+            find_objects(detector, two_squares, MaskRCNNOptions(factor=1.0), DetectionThresholds(score=0.5))
+        )
         counts.append(labels.max())
         assert len(rows.scores) == labels.max()
     assert counts == [0, 2]
@@ -155,7 +157,7 @@ def test_nothing_found_needs_no_opinion(unet_path, two_squares):
     detector.header |= {"scoring": {"lowest": 0.1} | regression_on(FEATURES, "score", 1.0)}
     detector.header["second_opinion"] = second_of(unet_path)
     detector.second = load_network(unet_path)
-    assert len(drive(judged(detector, two_squares, boxes_with_full_masks(), 1.0)).scores) == 0
+    assert len(run_job(rescore_with_unet(detector, two_squares, boxes_with_full_masks(), 1.0)).scores) == 0
 
 
 def test_a_volume_has_opinions_plane_by_plane(unet_path, two_squares):
@@ -164,8 +166,8 @@ def test_a_volume_has_opinions_plane_by_plane(unet_path, two_squares):
     detector.header |= {"scoring": own, "second_opinion": second_of(unet_path)}
     detector.second = load_network(unet_path)
     stack = np.stack([two_squares.image] * 2)
-    volume = View(stack, two_squares.levels, False, (1.0, 1.0, 1.0))
-    labels, _, _ = drive(find_objects(detector, volume, Searching(factor=1.0), Acceptance(score=0.5)))
+    volume = NormalizedImage(stack, two_squares.levels, False, (1.0, 1.0, 1.0))
+    labels, _, _ = run_job(find_objects(detector, volume, MaskRCNNOptions(factor=1.0), DetectionThresholds(score=0.5)))
     assert np.unique(labels).tolist() == [0, 1, 2]
     assert (labels[0] == labels[1]).all()
 

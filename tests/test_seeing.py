@@ -6,18 +6,25 @@ import numpy as np
 import pytest
 from tiny_models import bright_net
 
-from napari_tessera.jobs import Progress, drive
-from napari_tessera.large import scale as scales
-from napari_tessera.large import seeing
-from napari_tessera.large.scale import bounded, may_be_held_back, search_scale, windows_to_look_at
-from napari_tessera.large.seeing import Looking, find_scale, see
-from napari_tessera.large.view import View
-from napari_tessera.nn.forward import Network
-from napari_tessera.nn.intensity import measure_levels
+from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.inference import scale_search as scales
+from napari_tessera.inference import scale_search as seeing
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.scale_search import (
+    PredictOptions,
+    bounded,
+    find_scale,
+    may_be_held_back,
+    predict_auto_scale,
+    search_scale,
+    windows_to_look_at,
+)
+from napari_tessera.inference.unet_predictor import Network
 
 
 def view_of(image, spacing=None):
-    return View(image, measure_levels(image), False, spacing or (1.0,) * image.ndim)
+    return NormalizedImage(image, measure_levels(image), False, spacing or (1.0,) * image.ndim)
 
 
 def network(size=None, ndim=2, diameter_px=20.0):
@@ -31,12 +38,14 @@ def bright_square(shape=(40, 40)):
 
 
 def scale(net, view, **how):
-    return drive(find_scale(net, view, Looking(**how)))[0]
+    return run_job(find_scale(net, view, PredictOptions(**how)))[0]
 
 
 def test_a_given_diameter_sets_the_scale():
     assert scale(network(size=0.0), view_of(bright_square()), diameter_px=10) == 2
-    assert drive(see(network(), view_of(bright_square()), Looking(diameter_px=10)))[0]["distance"].shape == (1, 80, 80)
+    assert run_job(predict_auto_scale(network(), view_of(bright_square()), PredictOptions(diameter_px=10)))[0][
+        "distance"
+    ].shape == (1, 80, 80)
 
 
 def test_objects_of_the_usual_size_are_left_as_they_are():
@@ -76,9 +85,9 @@ def test_the_scale_is_found_with_the_same_tiles_whatever_is_asked_for(monkeypatc
         return predict(*given, **how)
 
     monkeypatch.setattr(seeing, "predict", seen)
-    drive(find_scale(network(size=math.log(0.8)), view_of(bright_square()), Looking(tile_px=16)))
+    run_job(find_scale(network(size=math.log(0.8)), view_of(bright_square()), PredictOptions(tile_px=16)))
     assert set(sides) == {None}
-    drive(see(network(size=0.0), view_of(bright_square()), Looking(diameter_px=20, tile_px=16)))
+    run_job(predict_auto_scale(network(size=0.0), view_of(bright_square()), PredictOptions(diameter_px=20, tile_px=16)))
     assert sides[-1] == 16
 
 
@@ -103,13 +112,13 @@ def scale_found(seen_at, others=()):
     """The scale of an image in which objects of 5 network pixels are seen at the scales `seen_at`, and then of 10."""
 
     def look(window, factor):
-        yield Progress(0, 1, "Looking")
+        yield Progress(0, 1, "PredictOptions")
         return factor
 
     def diameter(found, factor):
         return (5.0 if factor == seen_at[0] else 10.0) if factor in seen_at else None
 
-    return drive(search_scale(view_of(bright_square((40, 40))), 2, 10.0, look, diameter, others))[0]
+    return run_job(search_scale(view_of(bright_square((40, 40))), 2, 10.0, look, diameter, others))[0]
 
 
 def test_a_scale_at_which_nothing_is_seen_is_not_taken():

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from napari_tessera.cli.batch import naming
-from napari_tessera.cli.segment_files import read_table
-from napari_tessera.errors import FileError, InputError, ParameterError, RunError
+from napari_tessera.cli.evaluate_panoptic import read_table
+from napari_tessera.core.errors import FileError, InputError, ParameterError, RunError
 from napari_tessera.io import read_points
 
 KINDS = [lambda text: ParameterError(text, "name"), FileError, InputError, RunError]

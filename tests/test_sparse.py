@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_tessera.sparse import BLOCK_PX, SparseArray
+from napari_tessera.core.sparse_array import BLOCK_PX, SparseArray
 
 SHAPE = (3, BLOCK_PX + 20, BLOCK_PX + 30)
 

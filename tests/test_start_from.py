@@ -5,18 +5,18 @@ import torch
 from test_training import scene
 from tiny_models import small_mask_rcnn
 
-from napari_tessera.errors import InputError, ParameterError
-from napari_tessera.jobs import drive
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import save_model
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.dataset import Dataset
-from napari_tessera.train.definite import plan_for
-from napari_tessera.train.learn import learn, new_network
-from napari_tessera.train.loop import keep_statistics
-from napari_tessera.train.plan import Plan
-from napari_tessera.train.start_from import Row, adapted, begin_with, check_images, read_start, rows_for
-from napari_tessera.train.targets import HEADS
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.unet import UNet, UNetArchitecture
+from napari_tessera.models.weights import save_model
+from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.data.targets import HEADS
+from napari_tessera.training.loop import keep_statistics
+from napari_tessera.training.pretrained import Row, adapted, check_images, load_pretrained, read_start, rows_for
+from napari_tessera.training.resolve import resolve_config
+from napari_tessera.training.settings import checked_settings
+from napari_tessera.training.tasks import learn, new_network
 
 OBJECTS = {"classes": ["background", "nucleus"], "task": "objects", "diameter_px": 20.0}
 COLOURS = {"kind": "colours", "count": 3}
@@ -28,7 +28,7 @@ def saved(tmp_path):
 
     def save(heads=HEADS, channels=5, ndim=2, net=None, **header):
         torch.manual_seed(0)
-        net = net or UNet(Architecture(channels, heads, (4, 8), ndim))
+        net = net or UNet(UNetArchitecture(channels, heads, (4, 8), ndim))
         path = tmp_path / "start.safetensors"
         save_model(path, net, {"normalisation": COLOURS} | header)
         return str(path)
@@ -43,7 +43,7 @@ def started(path, **settings):
 def plan_from(path, n_classes=2, **settings):
     checked = checked_settings({"start_from": path, "patch": 32, "precision": "full"} | settings)
     start = read_start(checked)
-    return plan_for(checked, Dataset([scene()], [], "colours", 3, n_classes, ""), "cpu", start), start
+    return resolve_config(checked, Dataset([scene()], [], "colours", 3, n_classes, ""), "cpu", start), start
 
 
 def test_nothing_starts_from_random_weights():
@@ -78,7 +78,7 @@ def test_a_rate_that_is_given_goes_before_that_of_the_model(saved, rate, keeps):
 
 
 def test_a_low_rate_from_nothing_learns_statistics_all_the_same():
-    assert not Plan(learning_rate=1e-4).schedule().keeps_statistics
+    assert not TrainingConfig(learning_rate=1e-4).schedule().keeps_statistics
 
 
 def test_steps_of_the_model_before_count_too(saved):
@@ -89,14 +89,14 @@ def test_steps_of_the_model_before_count_too(saved):
 def test_a_network_begins_with_all_weights_of_a_model_for_the_same(saved):
     plan, start = plan_from(saved(**OBJECTS))
     net = new_network(plan)
-    begin_with(net, start, "objects", (), seed=0)
+    load_pretrained(net, start, "objects", (), seed=0)
     assert all(torch.equal(value, start.weights[name]) for name, value in net.state_dict().items())
 
 
 def test_new_classes_begin_as_objects_and_differ_a_little(saved):
     plan, start = plan_from(saved(**OBJECTS), n_classes=3, task="classes")
     net = new_network(plan)
-    begin_with(net, start, "classes", (), seed=0)
+    load_pretrained(net, start, "classes", (), seed=0)
     old, new = start.weights["heads.classes.weight"], net.state_dict()["heads.classes.weight"]
     assert torch.equal(new[0], old[0])
     assert (new[1:] - old[1]).abs().max() < 0.5 * old.std()
@@ -107,7 +107,7 @@ def test_the_same_seed_begins_alike(saved):
     plan, start = plan_from(saved(**OBJECTS), n_classes=3, task="classes")
     nets = [new_network(plan), new_network(plan)]
     for net in nets:
-        begin_with(net, start, "classes", (), seed=5)
+        load_pretrained(net, start, "classes", (), seed=5)
     assert torch.equal(*(net.state_dict()["heads.classes.weight"] for net in nets))
 
 
@@ -133,7 +133,7 @@ def test_a_mask_rcnn_of_other_classes_gets_a_head_for_objects(saved):
     path = saved(net=net, classes=["background", "a", "b", "c"], diameter_px=20.0)
     plan, start = plan_from(path, network="mask-rcnn", patch=64)
     own = new_network(plan)
-    begin_with(own, start, "objects", (), seed=0)
+    load_pretrained(own, start, "objects", (), seed=0)
     scores = "roi_heads.box_predictor.cls_score.weight"
     assert own.state_dict()[scores].shape[0] == 2
     assert torch.equal(own.state_dict()[scores][0], start.weights[scores][0])
@@ -141,13 +141,13 @@ def test_a_mask_rcnn_of_other_classes_gets_a_head_for_objects(saved):
 
 def test_learning_from_a_model_changes_it_little(saved):
     plan, start = plan_from(saved(**OBJECTS), steps=2, batch=1)
-    state = drive(learn([scene()], plan, begin=lambda net: begin_with(net, start, "objects", (), 0)))
+    state = run_job(learn([scene()], plan, begin=lambda net: load_pretrained(net, start, "objects", (), 0)))
     before, after = start.weights["down.0.0.weight"], state.net.state_dict()["down.0.0.weight"]
     assert 0 < (before - after).abs().max() < 0.01
 
 
 def test_means_and_variances_are_kept():
-    net = UNet(Architecture(1, {"classes": 2}, (4, 8))).train()
+    net = UNet(UNetArchitecture(1, {"classes": 2}, (4, 8))).train()
     before = net.down[0][1].running_mean.clone()
     keep_statistics(net)
     net(torch.rand(2, 1, 16, 16))

@@ -10,15 +10,20 @@ from coco_model import coco_shapes
 from test_training import scene
 from torch.nn.functional import conv2d
 
-from napari_tessera.errors import FileError, ParameterError
-from napari_tessera.jobs import drive
-from napari_tessera.nn import coco_weights
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.dataset import Dataset
-from napari_tessera.train.definite import plan_for
-from napari_tessera.train.learn import learn, new_network
-from napari_tessera.train.start_from import begin_with
-from napari_tessera.train.start_from_coco import COCO, coco_architecture, read_coco_start, with_own_channels
+from napari_tessera.core.errors import FileError, ParameterError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.mask_rcnn import coco as coco_weights
+from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.pretrained import (
+    COCO,
+    coco_architecture,
+    load_pretrained,
+    read_coco_start,
+    with_own_channels,
+)
+from napari_tessera.training.resolve import resolve_config
+from napari_tessera.training.settings import checked_settings
+from napari_tessera.training.tasks import learn, new_network
 
 SCORES = "roi_heads.box_predictor.cls_score.weight"
 FIRST = "backbone.body.conv1.weight"
@@ -58,8 +63,8 @@ def begun(start_from):
     """Return the plan of a short training, and how its network begins."""
     asked = settings(start_from, batch=1, steps=1, precision="full")
     start = read_coco_start(asked)
-    plan = plan_for(asked, Dataset([], [], "colours", 3, 2, ""), "cpu", start)
-    return plan, partial(begin_with, start=start, task="objects", classes=(), seed=0)
+    plan = resolve_config(asked, Dataset([], [], "colours", 3, 2, ""), "cpu", start)
+    return plan, partial(load_pretrained, start=start, task="objects", classes=(), seed=0)
 
 
 def test_the_network_begins_with_the_published_weights_and_a_head_for_objects(trusted, published):
@@ -95,7 +100,7 @@ def test_colours_are_normalised_as_in_the_published_network():
 
 def test_it_learns_all_of_the_network(trusted, published):
     plan, begin = begun(trusted)
-    learnt = drive(learn([scene()], plan, begin=begin)).net.state_dict()
+    learnt = run_job(learn([scene()], plan, begin=begin)).net.state_dict()
     for name in ("backbone.body.layer1.0.conv1.weight", "rpn.head.conv.0.0.weight", "roi_heads.box_head.fc6.weight"):
         assert 0 < (learnt[name] - published[1][name]).abs().max() < 0.01
 

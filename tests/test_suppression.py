@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from napari_tessera.nn import suppression
-from napari_tessera.nn.suppression import suppress
+from napari_tessera.models.mask_rcnn import detections as suppression
+from napari_tessera.models.mask_rcnn.detections import suppress
 
 
 def overlap(first, second):

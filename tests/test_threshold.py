@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import napari_tessera as tessera
-from napari_tessera.errors import ParameterError
+from napari_tessera.core.errors import ParameterError
 from napari_tessera.methods.threshold import Rule
 
 RULES = Rule.__args__

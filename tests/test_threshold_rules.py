@@ -5,11 +5,10 @@ import pytest
 from skimage import data, filters
 
 import napari_tessera as tessera
-from napari_tessera.errors import ParameterError
-from napari_tessera.jobs import drive
-from napari_tessera.methods.best_breaks import best_breaks
-from napari_tessera.methods.histogram import Histogram, measure
-from napari_tessera.methods.threshold_rules import RULES, find_level, otsu_levels
+from napari_tessera.algorithms.global_thresholds import RULES, best_breaks, find_level, otsu_levels
+from napari_tessera.algorithms.histogram import Histogram, measure
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.jobs import run_job
 
 COINS = data.coins()[::4, ::4]
 CELL = data.cell()[::8, ::8]
@@ -31,12 +30,12 @@ def test_level_of_floats_is_within_a_bin_of_scikit_image(rule):
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_multi_otsu_levels_are_those_of_scikit_image(classes):
-    histogram = drive(measure(COINS)).histogram
+    histogram = run_job(measure(COINS)).histogram
     assert otsu_levels(histogram, classes) == filters.threshold_multiotsu(COINS, classes).tolist()
 
 
 def test_multi_otsu_with_two_classes_is_otsu():
-    assert otsu_levels(drive(measure(CELL)).histogram, 2) == [find_level(CELL, "otsu")]
+    assert otsu_levels(run_job(measure(CELL)).histogram, 2) == [find_level(CELL, "otsu")]
 
 
 def test_best_breaks_are_the_best_of_all():

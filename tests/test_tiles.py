@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_tessera.large.tiles import block_of, tiles
+from napari_tessera.core.tiles import block_of, tiles
 
 
 @st.composite

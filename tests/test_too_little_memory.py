@@ -13,19 +13,18 @@ import torch
 from test_predict import noise, scores_of
 
 import napari_tessera as tessera
-from napari_tessera.errors import InputError, OutOfMemory, RunError, lacks_memory
-from napari_tessera.nn.device import free_bytes
-from napari_tessera.nn.forward import Network, in_plain_words
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.telling import say_once
+from napari_tessera.core.errors import InputError, OutOfMemory, RunError, lacks_memory, say_once
+from napari_tessera.inference.unet_predictor import Network, translate_torch_errors
+from napari_tessera.models.device import free_bytes
+from napari_tessera.models.unet import UNet, UNetArchitecture
 
 resource = pytest.importorskip("resource", reason="Windows cannot limit a process")
 
 LIMITED = """
 import resource, numpy as np, psutil
 import napari_tessera as tessera
-from napari_tessera.jobs import drive
-from napari_tessera.nn.loading import load_torch
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.import_torch import load_torch
 def allow(megabytes):
     used = psutil.Process().memory_info().vms
     resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20, -1))
@@ -49,7 +48,7 @@ def said_by(program):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
 def test_torch_that_finds_no_room_need_not_be_installed_anew():
-    said = said_by("allow(60)\nsaid(lambda: drive(load_torch()))")
+    said = said_by("allow(60)\nsaid(lambda: run_job(load_torch()))")
     assert said.startswith("RunError PyTorch, which runs the networks, cannot be loaded: memory does not suffice")
     assert "Install" not in said
 
@@ -84,7 +83,7 @@ def test_a_library_without_room_is_not_loaded(megabytes, method, what):
 def test_a_command_without_room_ends_with_one_sentence(tmp_path, megabytes, command):
     np.save(tmp_path / "image.npy", np.arange(4096, dtype=np.uint16).reshape(64, 64))
     ended = subprocess.run(
-        [sys.executable, "-c", "from napari_tessera.cli import script; script()", *command],
+        [sys.executable, "-c", "from napari_tessera.cli.main import script; script()", *command],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20, -1)),
         env=os.environ | {"OPENBLAS_NUM_THREADS": "2"}, cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
@@ -159,7 +158,7 @@ def test_other_errors_are_not_taken_for_it(error):
 
 
 def test_on_the_processor_another_device_is_no_advice():
-    with pytest.raises(OutOfMemory) as caught, in_plain_words("the processor (2 cores)"):
+    with pytest.raises(OutOfMemory) as caught, translate_torch_errors("the processor (2 cores)"):
         raise RuntimeError("could not create a primitive")
     assert str(caught.value) == (
         "There is too little memory on the processor (2 cores) for the network (could not create a primitive). Close "
@@ -168,13 +167,13 @@ def test_on_the_processor_another_device_is_no_advice():
 
 
 def test_a_graphics_card_that_fails_has_the_processor_beside_it():
-    with pytest.raises(RunError, match="Try `device` 'cpu'"), in_plain_words("NVIDIA H200, 139 GB"):
+    with pytest.raises(RunError, match="Try `device` 'cpu'"), translate_torch_errors("NVIDIA H200, 139 GB"):
         raise RuntimeError("misaligned address")
 
 
 def test_scores_of_smaller_tiles_are_those_of_tiles_chosen_so(monkeypatch, caplog):
     torch.manual_seed(0)
-    network = Network(UNet(Architecture(2, {"classes": 3}, (2, 3))).eval(), {}, "cpu", is_exact=True)
+    network = Network(UNet(UNetArchitecture(2, {"classes": 3}, (2, 3))).eval(), {}, "cpu", is_exact=True)
     image, whole = noise(150, 150), UNet.features
     chosen = scores_of(network, image, tile_px=50)
 

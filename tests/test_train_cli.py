@@ -20,21 +20,20 @@ import pytest
 from PIL import Image
 
 import napari_tessera as tessera
-from napari_tessera import training
-from napari_tessera.cli import main
+from napari_tessera.cli.main import main
 from napari_tessera.cli.train import stop_on_ctrl_c
-from napari_tessera.errors import FileError, InputError
-from napari_tessera.gui.train_course import Course
-from napari_tessera.io.model_file import read_header
+from napari_tessera.core.errors import FileError, InputError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.gui.train.plot import TrainingHistory
 from napari_tessera.io.read import read_labels
 from napari_tessera.io.tiff import write_tiff
-from napari_tessera.jobs import drive
-from napari_tessera.spatial import Spatial
-from napari_tessera.train import budget
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.frames import read_frames
-from napari_tessera.train.sources import from_index, from_paths, with_validation
-from napari_tessera.validation import compared
+from napari_tessera.models.header import read_header
+from napari_tessera.training import budget
+from napari_tessera.training import train as training
+from napari_tessera.training.data.sources import from_index, from_paths, read_frames, with_validation
+from napari_tessera.training.settings import checked_settings
+from napari_tessera.training.validation import compared
 
 QUICK = ["--steps", "4", "--widths", "4,8", "--patch", "32", "--batch", "1", "--validations", "2", "--threads", "1"]
 
@@ -76,7 +75,7 @@ def sha256(path):
 
 
 def weights_of(path):
-    from napari_tessera.nn.weights import read_tensors
+    from napari_tessera.models.weights import read_tensors
 
     return {name: value.numpy() for name, value in read_tensors(path)[0].items()}
 
@@ -203,7 +202,7 @@ def frames_of(tmp_path, image, labels, axes, ndim, share=0.0, spacing=None):
     write_tiff(tmp_path / "image.tif", image, Spatial.with_spacing(axes.replace("C", ""), spacing, "um"), axes=axes)
     plain = axes.replace("C", "")
     write_tiff(tmp_path / "labels.tif", labels, Spatial.plain(plain), axes=plain)
-    return drive(read_frames(from_paths(tmp_path / "image.tif", tmp_path / "labels.tif"), ndim, share))
+    return run_job(read_frames(from_paths(tmp_path / "image.tif", tmp_path / "labels.tif"), ndim, share))
 
 
 def test_of_a_stack_the_last_planes_are_held_back(tmp_path):
@@ -305,7 +304,7 @@ def test_a_training_that_found_nothing_says_so_and_keeps_what_learnt_most(folder
 
 
 def test_the_widget_is_told_in_the_end_what_the_record_says(folder):
-    course = Course(advice=["This is told as it goes on."])
+    course = TrainingHistory(advice=["This is told as it goes on."])
     quick = {"steps": 2, "widths": "4,8", "patch": 32, "batch": 1, "threads": 1, "learning_rate": 1e-5}
     trained = tessera.train(
         folder / "images", folder / "labels", folder / "a.safetensors", on_progress=course.note, **quick
@@ -403,7 +402,7 @@ def test_the_python_function_does_the_same_as_the_command(folder):
 
 def killed_run(folder, *more):
     """Start a training in a process of its own, and kill it once there is a checkpoint."""
-    start = "import sys; from napari_tessera.cli import main; sys.exit(main())"
+    start = "import sys; from napari_tessera.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", start, "train", str(folder / "images"), str(folder / "labels")]
     command += ["-o", str(folder / "model.safetensors"), *QUICK, "--steps", "2000", "--save-every", "0", *more]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -436,7 +435,7 @@ def test_a_second_training_of_the_same_model_is_refused_while_the_first_runs(fol
 
 def test_a_training_whose_time_is_over_before_its_last_step_is_finished(folder, monkeypatch):
     steps = itertools.count()
-    monkeypatch.setattr(budget, "that_fits", lambda seconds, of_step, plan, data: replace(plan, steps=10**6))
+    monkeypatch.setattr(budget, "fit_to_time", lambda seconds, of_step, plan, data: replace(plan, steps=10**6))
     monkeypatch.setattr(training, "over_after", lambda minutes: lambda: next(steps) >= 3)
     without_steps = QUICK[QUICK.index("--widths") :]
     out = folder / "model.safetensors"
@@ -472,12 +471,12 @@ def test_ctrl_c_before_the_first_step_ends_at_once(is_begun):
 @pytest.fixture
 def stopped(folder):
     """A training of four steps that was given up after two: returns the folder."""
-    from napari_tessera.training import find_sources, training
+    from napari_tessera.training.train import find_sources, training
 
     settings = checked_settings({"steps": 4, "widths": "4,8", "patch": 32, "batch": 1, "validations": 2, "threads": 1})
     steps = iter([False, True])
     sources = find_sources(folder / "images", folder / "labels", settings)
-    drive(training(sources, folder / "model.safetensors", settings, should_stop=lambda: next(steps)))
+    run_job(training(sources, folder / "model.safetensors", settings, should_stop=lambda: next(steps)))
     return folder
 
 
@@ -556,7 +555,8 @@ def test_a_folder_that_cannot_be_made_is_explained(folder, capsys):
 
 def test_help_loads_no_torch():
     code = (
-        "import sys; from napari_tessera.cli import main; main(['train', '--help']); sys.exit('torch' in sys.modules)"
+        "import sys; from napari_tessera.cli.main import main; "
+        "main(['train', '--help']); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
 

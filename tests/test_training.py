@@ -6,22 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.errors import InputError, RunError
-from napari_tessera.jobs import Progress, drive
-from napari_tessera.train.augment import random_intensity
-from napari_tessera.train.checkpoint import Checkpoint
-from napari_tessera.train.classes import class_targets
-from napari_tessera.train.examples import as_paint, class_example, object_example, usual_diameter
-from napari_tessera.train.learn import learn, new_network, task_of
-from napari_tessera.train.loop import check_loss, train
-from napari_tessera.train.objects import object_targets
-from napari_tessera.train.patches import Sampling, draw_patch, image_weights
-from napari_tessera.train.plan import Plan
-from napari_tessera.train.schedule import Schedule
-from napari_tessera.train.targets import instance_targets, normalised_distance, touching
+from napari_tessera.core.errors import InputError, RunError
+from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.training.checkpoint import Checkpoint
+from napari_tessera.training.config import Schedule, TrainingConfig
+from napari_tessera.training.data.example import as_paint, class_example, object_example, usual_diameter
+from napari_tessera.training.data.patches import Sampling, draw_patch, image_weights, random_intensity
+from napari_tessera.training.data.targets import instance_targets, normalised_distance, touching
+from napari_tessera.training.loop import check_loss, train
+from napari_tessera.training.tasks import class_targets, learn, new_network, object_targets, task_of
 
 TWO_TOUCHING = np.array([[1, 1, 1, 1, 1, 1], [1, 2, 2, 3, 3, 1], [1, 1, 1, 1, 1, 1]], dtype=np.int32)
-TINY = Plan(steps=6, widths=(4, 8), diameter_px=12, patch_px=32, batch=2, validations=3, mixed=False)
+TINY = TrainingConfig(steps=6, widths=(4, 8), diameter_px=12, patch_px=32, batch=2, validations=3, mixed=False)
 
 
 def scene(seed=0, group="discs", make=object_example, depth=0):
@@ -144,8 +140,8 @@ def test_bright_objects_are_shown_as_if_an_image_had_been_turned(share):
 
 
 def test_a_checkpoint_from_before_there_was_noise_suits_a_training_without_it():
-    assert not {"noise", "inversion"} & set(Plan().as_json())
-    assert Plan(noise=0.3).as_json()["noise"] == 0.3
+    assert not {"noise", "inversion"} & set(TrainingConfig().as_json())
+    assert TrainingConfig(noise=0.3).as_json()["noise"] == 0.3
 
 
 def test_a_patch_of_a_volume_has_planes():
@@ -168,7 +164,7 @@ def short_run(checkpoint=None, plan=TINY, stop_after=None, validate=None, save_s
     make, depth = (class_example if plan.task == "classes" else object_example), plan.depth_px
     job = learn([scene(make=make, depth=depth)], plan, where, validate, save_seconds=save_seconds)
     if stop_after is None:
-        return drive(job).net.state_dict()
+        return run_job(job).net.state_dict()
     for _ in range(stop_after):
         next(job)
     job.close()
@@ -199,7 +195,7 @@ def test_convolutions_lie_in_memory_as_they_are_fastest():
 
 def test_other_settings_do_not_go_on_and_are_named(tmp_path):
     short_run(tmp_path / "run.checkpoint", stop_after=2)
-    other = Plan(**{**TINY.as_json(), "batch": 3})
+    other = TrainingConfig(**{**TINY.as_json(), "batch": 3})
     with pytest.raises(InputError, match=r"batch was 2 and is 3.*--restart"):
         short_run(tmp_path / "run.checkpoint", plan=other)
 
@@ -264,8 +260,8 @@ def test_a_loss_beyond_all_bounds_stops(loss):
 @pytest.mark.parametrize("loss", ["combined", "dice", "weighted-ce", "focal"])
 def test_every_task_and_loss_trains(task, ndim, loss):
     depth = 8 if ndim == 3 else 0
-    plan = Plan(task=task, ndim=ndim, loss=loss, n_classes=3, steps=2, widths=(4, 8), diameter_px=12, patch_px=16,
-                depth_px=depth, batch=1, mixed=False)  # fmt: skip
+    tiny = {"widths": (4, 8), "diameter_px": 12, "patch_px": 16, "depth_px": depth, "batch": 1, "mixed": False}
+    plan = TrainingConfig(task=task, ndim=ndim, loss=loss, n_classes=3, steps=2, **tiny)
     weights = short_run(plan=plan)
     assert all(torch.isfinite(value).all() for value in weights.values())
     assert weights["heads.classes.weight"].shape[0] == 3
@@ -275,20 +271,20 @@ def test_channels_of_their_own_are_learnt():
     grey = scene()
     image = np.stack([grey.image, 255 - grey.image], axis=-1).astype(np.uint16)
     example = object_example(image, grey.labels, kind="channels")
-    plan = Plan(
+    plan = TrainingConfig(
         kind="channels", n_channels=2, steps=2, widths=(4, 8), diameter_px=12, patch_px=32, batch=1, mixed=False
     )
-    state = drive(learn([example], plan))
+    state = run_job(learn([example], plan))
     assert state.net.architecture.channels == 2
 
 
 @pytest.mark.parametrize("task", ["objects", "classes"])
 def test_training_learns_the_discs(task):
-    plan = Plan(task=task, n_classes=3, widths=(4, 8), diameter_px=12, patch_px=32, batch=2, mixed=False)
+    plan = TrainingConfig(task=task, n_classes=3, widths=(4, 8), diameter_px=12, patch_px=32, batch=2, mixed=False)
     draw, loss_parts = task_of(plan, [scene(make=object_example if task == "objects" else class_example)], None)
     losses = []
     schedule = Schedule(steps=30, peak_rate=1e-2, warm_steps=2, cool_steps=10)
-    drive(train(new_network(plan), draw, loss_parts, schedule), lambda step: losses.append(step.data["loss"]))
+    run_job(train(new_network(plan), draw, loss_parts, schedule), lambda step: losses.append(step.data["loss"]))
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 

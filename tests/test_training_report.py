@@ -7,20 +7,28 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from napari_tessera.errors import InputError, ParameterError
-from napari_tessera.jobs import drive
-from napari_tessera.train.budget import with_steps_in
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.checkpoint import Checkpoint
-from napari_tessera.train.curves import chart, logarithmic_ticks
-from napari_tessera.train.dataset import Dataset, example_of
-from napari_tessera.train.definite import balanced, plan_for
-from napari_tessera.train.examples import object_example
-from napari_tessera.train.frames import Frame
-from napari_tessera.train.learn import learn
-from napari_tessera.train.plan import Plan
-from napari_tessera.train.report import BOTH_COLOUR, FOUND_COLOUR, TRUTH_COLOUR, Shown, picture_of, report_page
-from napari_tessera.trained_model import knows_bright_colours
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.training.budget import with_steps_in
+from napari_tessera.training.checkpoint import Checkpoint
+from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.data.dataset import Dataset, example_of
+from napari_tessera.training.data.example import object_example
+from napari_tessera.training.data.sources import Frame
+from napari_tessera.training.export import knows_bright_colours
+from napari_tessera.training.report import (
+    BOTH_COLOUR,
+    FOUND_COLOUR,
+    TRUTH_COLOUR,
+    ReportImage,
+    chart,
+    logarithmic_ticks,
+    picture_of,
+    report_page,
+)
+from napari_tessera.training.resolve import balanced, resolve_config
+from napari_tessera.training.settings import checked_settings
+from napari_tessera.training.tasks import learn
 
 SQUARE = np.zeros((9, 9), np.int32)
 SQUARE[3:6, 3:6] = 1
@@ -49,12 +57,12 @@ def test_a_model_says_whether_it_knows_bright_objects_in_colour(colour, backgrou
     image = np.full((9, 9, 3), background, np.uint8)
     image[SQUARE > 0] = colour
     data = dataset(learn=[object_example(image, SQUARE + 1)])
-    assert knows_bright_colours(Plan(), data) == knows
+    assert knows_bright_colours(TrainingConfig(), data) == knows
 
 
 def test_channels_of_their_own_are_known_as_they_are():
-    assert knows_bright_colours(Plan(kind="channels"), dataset())
-    assert not knows_bright_colours(Plan(), dataset())
+    assert knows_bright_colours(TrainingConfig(kind="channels"), dataset())
+    assert not knows_bright_colours(TrainingConfig(), dataset())
 
 
 def test_a_chart_is_an_svg_with_a_line_for_each_name():
@@ -79,7 +87,7 @@ def test_logarithmic_ticks_are_1_2_5_and_10():
 def test_outlines_show_truth_and_prediction_and_where_both_agree():
     found = np.zeros_like(SQUARE)
     found[3:6, 3:7] = 1
-    picture = picture_of(Shown("a", np.zeros((9, 9), np.uint8), SQUARE + 1, found))
+    picture = picture_of(ReportImage("a", np.zeros((9, 9), np.uint8), SQUARE + 1, found))
     assert tuple(picture[4, 5]) == TRUTH_COLOUR
     assert tuple(picture[4, 6]) == FOUND_COLOUR
     assert tuple(picture[4, 3]) == BOTH_COLOUR
@@ -87,12 +95,12 @@ def test_outlines_show_truth_and_prediction_and_where_both_agree():
 
 def test_of_a_volume_the_middle_plane_is_shown():
     volume = np.stack([SQUARE] * 3)
-    assert picture_of(Shown("a", volume, volume + 1, volume)).shape == (9, 9, 3)
+    assert picture_of(ReportImage("a", volume, volume + 1, volume)).shape == (9, 9, 3)
 
 
 def test_the_page_escapes_names():
     header = {"name": "<b>", "title": "a & b", "training": record()}
-    shown = Shown("<i>", np.zeros((9, 9), np.uint8), SQUARE + 1, SQUARE)
+    shown = ReportImage("<i>", np.zeros((9, 9), np.uint8), SQUARE + 1, SQUARE)
     page = report_page(header, [{"step": 1, "loss": 1.0}], [shown])
     assert "<b>" not in page
     assert "<i>" not in page
@@ -104,7 +112,7 @@ def test_classes_painted_rarely_count_more_and_those_never_painted_do_no_harm():
 
 
 def test_what_is_left_open_depends_on_the_number_of_dimensions():
-    plane, volume = (plan_for(checked_settings({"ndim": ndim}), dataset(), "cpu") for ndim in (2, 3))
+    plane, volume = (resolve_config(checked_settings({"ndim": ndim}), dataset(), "cpu") for ndim in (2, 3))
     assert (plane.patch_px, plane.depth_px, plane.diameter_px, len(plane.widths)) == (160, 0, 32, 5)
     assert (volume.patch_px, volume.depth_px, volume.diameter_px, len(volume.widths)) == (64, 64, 16, 4)
 
@@ -116,18 +124,18 @@ def test_a_rare_class_counts_ten_times_as_much_as_the_commonest_at_most():
 
 def test_objects_need_no_balanced_weights():
     with pytest.raises(ParameterError, match="balanced already"):
-        plan_for(checked_settings({"class_weights": "balanced"}), dataset(), "cpu")
+        resolve_config(checked_settings({"class_weights": "balanced"}), dataset(), "cpu")
 
 
 def test_minutes_become_steps_which_a_resumed_run_keeps(tmp_path):
     settings = checked_settings({"widths": "4,8", "patch": 32, "batch": 1, "precision": "full"})
-    plan, data, saved = plan_for(settings, dataset(), "cpu"), dataset(), tmp_path / "run.checkpoint"
-    timed = drive(with_steps_in(0.1, plan, data, "cpu", saved))
+    plan, data, saved = resolve_config(settings, dataset(), "cpu"), dataset(), tmp_path / "run.checkpoint"
+    timed = run_job(with_steps_in(0.1, plan, data, "cpu", saved))
     assert timed.steps >= 10
     job = learn(data.learn, timed, Checkpoint(saved, timed.as_json()))
     next(job)
     job.close()
-    assert drive(with_steps_in(0.1, plan, data, "cpu", saved)).steps == timed.steps
+    assert run_job(with_steps_in(0.1, plan, data, "cpu", saved)).steps == timed.steps
 
 
 def test_an_image_with_nan_is_refused_by_name():

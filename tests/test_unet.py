@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from napari_tessera.nn.unet import Architecture, UNet, fold_normalisation
-from napari_tessera.nn.weights import load_unet, read_tensors, save_model, write_tensors
+from napari_tessera.models.unet import UNet, UNetArchitecture, fold_normalisation
+from napari_tessera.models.weights import load_unet, read_tensors, save_model, write_tensors
 
 
 def small_net(ndim=2, channels=2):
     torch.manual_seed(0)
-    return UNet(Architecture(channels, {"classes": 3, "distance": 1}, widths=(4, 8, 12), ndim=ndim))
+    return UNet(UNetArchitecture(channels, {"classes": 3, "distance": 1}, widths=(4, 8, 12), ndim=ndim))
 
 
 @pytest.mark.parametrize(("ndim", "shape"), [(2, (16, 24)), (3, (8, 16, 12))])

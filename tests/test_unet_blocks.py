@@ -13,15 +13,16 @@ from scipy import ndimage
 from tiny_models import save_bright
 
 import napari_tessera as tessera
-from napari_tessera import api, samples
-from napari_tessera.errors import InputError, ParameterError
-from napari_tessera.large import scale, sight
-from napari_tessera.large.rescale import network_grid, read_window
-from napari_tessera.large.sight import Sight
-from napari_tessera.large.tiles import tiles
-from napari_tessera.methods import unet_blocks
-from napari_tessera.methods.histogram import measure_block
-from napari_tessera.methods.image_levels import counted, percentiles, rounds
+from napari_tessera import sample_data as samples
+from napari_tessera.algorithms.histogram import measure_block
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.tiles import tiles
+from napari_tessera.engine import api
+from napari_tessera.inference import scale_search as scale
+from napari_tessera.inference.grid import network_grid, read_window
+from napari_tessera.methods import _network_blocks as sight
+from napari_tessera.methods import unet as unet_blocks
+from napari_tessera.methods._network_blocks import BlockMargins, counted, percentiles, rounds
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_magnified_blocks_are_cut_in_parts_with_the_same_labels(sized, nuclei, m
     options = {"model": sized, "diameter": 8, "blocks": 128}
     blocks = tessera.segment("unet", nuclei, **options).labels
     monkeypatch.setattr(sight, "LARGEST_PART_PX", {2: 30_000, 3: 30_000})
-    assert max(Sight(network_grid((128, 128), 2.0), 26, 2).parts((128, 128))) > 1
+    assert max(BlockMargins(network_grid((128, 128), 2.0), 26, 2).parts((128, 128))) > 1
     assert agreement(blocks, tessera.segment("unet", nuclei, **options).labels) >= 0.99
 
 
@@ -136,7 +137,7 @@ def test_what_a_network_sees_of_a_block_is_what_it_sees_there_of_the_whole(facto
     image = np.random.default_rng(0).random((1, 120, 90), dtype=np.float32)
     whole = network_grid((120, 90), factor)
     seen = read_window(partial(cut, image), whole, [(0, side) for side in whole.size])
-    sight = Sight(whole, 10, step)
+    sight = BlockMargins(whole, 10, step)
     for tile in tiles((120, 90), (40, 50), sight.margins):
         read, grid = sight.aligned(tile).read, sight.over(tile)
         block = image[(slice(None), *read)]

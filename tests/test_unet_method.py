@@ -8,13 +8,13 @@ import tifffile
 from tiny_models import save_bright
 
 import napari_tessera as tessera
-from napari_tessera import api
-from napari_tessera.catalogue import find
-from napari_tessera.cli import main
-from napari_tessera.errors import InputError, ModelError, ParameterError
-from napari_tessera.jobs import drive
-from napari_tessera.registry import method_named
-from napari_tessera.samples import nuclei_2d
+from napari_tessera.cli.main import main
+from napari_tessera.core.errors import InputError, ModelError, ParameterError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.engine import api
+from napari_tessera.methods.registry import method_named
+from napari_tessera.models.registry import find
+from napari_tessera.sample_data import nuclei_2d
 
 
 def two_squares(ndim=2, high=200):
@@ -321,6 +321,6 @@ def test_record_names_the_model_that_was_there_at_the_start(model, tmp_path):
     while next(running).text != "Recording":
         pass
     shutil.copy(save_bright(tmp_path / "other.safetensors", task="objects", diameter_px=11.0), model)
-    result = drive(running)
+    result = run_job(running)
     assert result.provenance["model"]["sha256"] == before != find(model).sha256()
     assert "was replaced or removed during the run" in result.notes[0]

@@ -6,11 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from napari_tessera.api import bind, job
-from napari_tessera.errors import InputError
-from napari_tessera.jobs import Progress, drive
-from napari_tessera.large.chunked import Threads
-from napari_tessera.large.watching import THREADS
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.engine.api import bind, job
+from napari_tessera.engine.dask_pool import THREADS, Threads
 
 STEPS = 5000
 
@@ -55,7 +54,7 @@ def test_outcomes_come_in_the_order_of_the_tasks():
         time.sleep(0.05 * (number == 0))
         return number
 
-    assert drive(Threads(3).run(slow_first, [(0,), (1,), (2,)], "")) == [0, 1, 2]
+    assert run_job(Threads(3).run(slow_first, [(0,), (1,), (2,)], "")) == [0, 1, 2]
 
 
 def test_error_of_one_task_ends_the_others():
@@ -67,7 +66,7 @@ def test_error_of_one_task_ends_the_others():
         return task(steps, number)
 
     with pytest.raises(InputError, match="no"):
-        drive(Threads(2).run(failing, [(0,), (1,)], ""))
+        run_job(Threads(2).run(failing, [(0,), (1,)], ""))
     assert len(steps) < STEPS
 
 
@@ -84,5 +83,5 @@ def test_closing_a_run_in_blocks_leaves_no_thread_and_no_half_written_folder(tmp
 def test_progress_within_blocks_never_runs_backwards():
     image = np.random.default_rng(0).integers(0, 255, (400, 400)).astype(np.uint8)
     seen = []
-    drive(job(bind("watershed", image, blocks=200)), lambda step: seen.append(step.fraction))
+    run_job(job(bind("watershed", image, blocks=200)), lambda step: seen.append(step.fraction))
     assert seen == sorted(seen)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import napari_tessera as tessera
-from napari_tessera.errors import InputError, ParameterError
-from napari_tessera.jobs import drive
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.watershed import reach, watershed
 
 TWO_DISCS = np.zeros((15, 26), np.uint8)
@@ -18,7 +18,7 @@ PLAIN = {"foreground": "otsu", "smoothing": 0.0, "fill_holes": 0, "min_size": 0}
 
 
 def labels_of(image, *inputs, **parameters):
-    return drive(watershed(np.asarray(image), *inputs, **(PLAIN | parameters)))
+    return run_job(watershed(np.asarray(image), *inputs, **(PLAIN | parameters)))
 
 
 def test_two_touching_discs_become_two_objects_that_meet_at_the_neck():
@@ -29,7 +29,7 @@ def test_two_touching_discs_become_two_objects_that_meet_at_the_neck():
 
 
 def test_defaults_part_touching_discs():
-    assert drive(watershed(TWO_DISCS)).max() == 2
+    assert run_job(watershed(TWO_DISCS)).max() == 2
 
 
 def test_touching_balls_are_parted_in_3d_with_flat_voxels():
@@ -156,7 +156,7 @@ def test_channel_is_chosen():
 @pytest.mark.parametrize("foreground", ["local", "otsu"])
 @pytest.mark.parametrize("landscape", ["distance", "intensity", "gradient"])
 def test_constant_images_are_background(shape, foreground, landscape):
-    assert not drive(watershed(np.full(shape, 7, np.uint8), foreground=foreground, landscape=landscape)).any()
+    assert not run_job(watershed(np.full(shape, 7, np.uint8), foreground=foreground, landscape=landscape)).any()
 
 
 @pytest.mark.parametrize("landscape", ["distance", "intensity", "gradient"])
@@ -168,7 +168,7 @@ def test_whole_constant_image_is_one_object(landscape):
 
 def test_whole_range_of_float64_works():
     image = np.where(TWO_DISCS > 0, 1.7e308, -1.7e308)
-    np.testing.assert_array_equal(drive(watershed(image)), drive(watershed(TWO_DISCS)))
+    np.testing.assert_array_equal(run_job(watershed(image)), run_job(watershed(TWO_DISCS)))
 
 
 def test_inputs_are_not_changed():

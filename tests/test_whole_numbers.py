@@ -10,14 +10,13 @@ import zarr
 from scenes import blobs, two_boxes
 
 import napari_tessera as tessera
-from napari_tessera.class_segments import segments_of_classes
-from napari_tessera.cli import main
-from napari_tessera.errors import FileError, InputError
+from napari_tessera.cli.main import main
+from napari_tessera.core.checks import whole_numbers
+from napari_tessera.core.errors import FileError, InputError
+from napari_tessera.core.jobs import run_job
 from napari_tessera.io import read_labels
-from napari_tessera.jobs import drive
-from napari_tessera.train.frames import read_frames
-from napari_tessera.train.sources import Source
-from napari_tessera.whole_numbers import whole_numbers
+from napari_tessera.metrics.panoptic import segments_of_classes
+from napari_tessera.training.data.sources import Source, read_frames
 
 LABELS = np.array([[1, 1, 0, 2, 2]])
 
@@ -118,7 +117,7 @@ def test_training_reads_floating_label_files(tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", blobs())
     tifffile.imwrite(tmp_path / "labels.tif", two_boxes().astype(np.float32), imagej=True)
     source = Source("a", tmp_path / "image.tif", tmp_path / "labels.tif")
-    (frame,) = drive(read_frames([source], 2, 0))
+    (frame,) = run_job(read_frames([source], 2, 0))
     assert frame.labels.dtype == np.int32
     np.testing.assert_array_equal(frame.labels, two_boxes())
 

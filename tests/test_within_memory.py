@@ -5,14 +5,14 @@ import pytest
 import torch
 
 import napari_tessera as tessera
-from napari_tessera.errors import OutOfMemory
-from napari_tessera.fine_tuning import fine_tuning
-from napari_tessera.jobs import drive
-from napari_tessera.nn.unet import UNet
-from napari_tessera.painted_images import painting_of
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.plan import Plan
-from napari_tessera.train.within_memory import with_smaller_patches
+from napari_tessera.core.errors import OutOfMemory
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.unet import UNet
+from napari_tessera.training.annotations.read import painting_of
+from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.fine_tune import fine_tuning
+from napari_tessera.training.session import with_smaller_patches
+from napari_tessera.training.settings import checked_settings
 
 TINY = {"task": "classes", "start_from": "nothing", "widths": "4,8", "batch": 2, "steps": 2, "device": "cpu"}
 NO_MEMORY = (
@@ -72,7 +72,7 @@ def test_a_length_in_minutes_is_measured_with_what_fits(tmp_path, small_memory):
     tiny = {name: value for name, value in TINY.items() if name != "steps"}
     settings = checked_settings(tiny | {"painted": True, "patch": 64, "minutes": 1})
     painting = painting_of("strokes", *strokes(), 2)
-    halved = drive(fine_tuning([painting], tmp_path / "halved.safetensors", settings, should_stop=lambda: True))
+    halved = run_job(fine_tuning([painting], tmp_path / "halved.safetensors", settings, should_stop=lambda: True))
     assert halved.header["training"]["settings"]["patch_px"] == 32
 
 
@@ -90,9 +90,9 @@ def test_too_little_for_the_smallest_patches_says_what_to_do(tmp_path, small_mem
 
 
 def test_patches_stay_what_the_network_can_halve():
-    assert with_smaller_patches(Plan(patch_px=160, widths=(4, 8, 16, 32, 64, 128))).patch_px == 64
-    assert with_smaller_patches(Plan(network="mask-rcnn", patch_px=96)).patch_px == 32
+    assert with_smaller_patches(TrainingConfig(patch_px=160, widths=(4, 8, 16, 32, 64, 128))).patch_px == 64
+    assert with_smaller_patches(TrainingConfig(network="mask-rcnn", patch_px=96)).patch_px == 32
 
 
 def test_volumes_become_flatter_too():
-    assert with_smaller_patches(Plan(ndim=3, patch_px=64, depth_px=64)).depth_px == 32
+    assert with_smaller_patches(TrainingConfig(ndim=3, patch_px=64, depth_px=64)).depth_px == 32

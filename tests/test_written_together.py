@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_tessera.errors import FileError
-from napari_tessera.io import together
-from napari_tessera.io.open_files import check_exists
-from napari_tessera.io.together import check_free, write_whole, written_together
+from napari_tessera.core import atomic_writes as together
+from napari_tessera.core.atomic_writes import check_free, write_whole, written_together
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import check_exists
+from napari_tessera.core.result import LabelImage, Result
+from napari_tessera.core.spatial import Spatial
 from napari_tessera.io.write import write_result
-from napari_tessera.result import LabelImage, Result
-from napari_tessera.spatial import Spatial
 
 
 def test_a_place_where_not_even_deleting_is_possible_is_explained(tmp_path):

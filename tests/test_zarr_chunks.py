@@ -10,7 +10,7 @@ import pytest
 import zarr
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
-from napari_tessera.errors import FileError
+from napari_tessera.core.errors import FileError
 from napari_tessera.io import read_image
 from napari_tessera.io.read import load
 

@@ -9,13 +9,13 @@ import torch
 from scipy import ndimage
 from torch.nn.functional import interpolate
 
-from napari_tessera.nn.detection_settings import Settings
-from napari_tessera.nn.detections import Detections
-from napari_tessera.nn.detector import MaskRCNN
-from napari_tessera.nn.device import Device
-from napari_tessera.nn.mask_rcnn import light_architecture
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import save_model
+from napari_tessera.models.device import Device
+from napari_tessera.models.mask_rcnn.build import light_architecture
+from napari_tessera.models.mask_rcnn.config import Settings
+from napari_tessera.models.mask_rcnn.detections import Detections
+from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.unet import UNet, UNetArchitecture
+from napari_tessera.models.weights import save_model
 
 CERTAINTY = 20.0
 """How sharply the classes part at half brightness."""
@@ -27,7 +27,7 @@ def bright_net(ndim=2, n_channels=5, size=None):
     `size` is what it says of the size of every object: the logarithm of its diameter over the usual one.
     """
     heads = {"classes": 3, "distance": 1} | ({} if size is None else {"size": 1})
-    net = UNet(Architecture(n_channels, heads, (2, 3), ndim)).eval()
+    net = UNet(UNetArchitecture(n_channels, heads, (2, 3), ndim)).eval()
     centre, only = (1,) * ndim, (0,) * ndim
     with torch.no_grad():
         for each in net.parameters():

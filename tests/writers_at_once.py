@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_tessera import cli
-from napari_tessera.errors import TesseraError
+from napari_tessera.cli.main import main as tessera_command
+from napari_tessera.core.errors import TesseraError
 
 FAILED = 1
 
@@ -64,21 +64,21 @@ def main(count, folder):
         (folder / f"{name}.file").write_bytes(with_fields(sound_model(), name=name, title=name))
 
     def threshold(out, *more):
-        return cli.main(["threshold", str(image), "-o", str(folder / out), *more])
+        return tessera_command(["threshold", str(image), "-o", str(folder / out), *more])
 
     def imported(name):
-        return cli.main(["models", "import", str(folder / f"{name}.file")])
+        return tessera_command(["models", "import", str(folder / f"{name}.file")])
 
     def coco(number):
+        from napari_tessera.core.labels import Segments
         from napari_tessera.io.coco_panoptic import write_coco_panoptic
-        from napari_tessera.segments import Segments
 
         table = {"label": np.array([1]), "class": np.array(["cell"]), "kind": np.array(["thing"])}
         write_coco_panoptic(folder / "scene.json", [("a.tif", Segments.of_table(np.ones((2, 3), int), table))])
 
     def remembered(number):
-        from napari_tessera.gui import settings
-        from napari_tessera.registry import METHODS
+        from napari_tessera.gui.form import form as settings
+        from napari_tessera.methods.registry import METHODS
 
         settings.save(METHODS[number], {}, folder / "settings.json")
 
@@ -102,7 +102,7 @@ def tell(what, outcome):
 
 
 if __name__ == "__main__":
-    for module in ("methods.threshold", "io.write", "io.tiff", "io.ome_zarr_labels", "io.bitmap", "cli.method", "api"):
+    for module in ("methods.threshold", "io.write", "io.tiff", "io.ome_zarr", "io.bitmap", "cli.segment", "engine.api"):
         import_module(f"napari_tessera.{module}")
     with tempfile.TemporaryDirectory() as folder:
         main(int(sys.argv[1]), Path(folder))

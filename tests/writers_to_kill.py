@@ -19,11 +19,11 @@ import dask
 import numpy as np
 import tifffile
 
-from napari_tessera.io.saved_paint import STATE, discard_old
-from napari_tessera.io.together import HIDDEN, write_whole
+from napari_tessera.core.atomic_writes import HIDDEN, write_whole
+from napari_tessera.core.result import LabelImage, Result
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.io.annotation_store import STATE, discard_old
 from napari_tessera.io.write import write_result
-from napari_tessera.result import LabelImage, Result
-from napari_tessera.spatial import Spatial
 
 KILLED = 9
 IN_MEMORY = "/dev/shm"
@@ -110,20 +110,24 @@ def results(ending):
 
 def model(folder, value, overwrite):
     """Write a model and its report, as at the end of a training."""
-    from napari_tessera.jobs import drive
-    from napari_tessera.train.checked import checked_settings
-    from napari_tessera.train.dataset import Dataset
-    from napari_tessera.train.plan import Plan
-    from napari_tessera.trained_model import describe, write_model
+    from napari_tessera.core.jobs import run_job
+    from napari_tessera.training.config import TrainingConfig
+    from napari_tessera.training.data.dataset import Dataset
+    from napari_tessera.training.export import describe, write_model
+    from napari_tessera.training.settings import checked_settings
 
     data = Dataset(learn=[], check=[], kind="colours", n_channels=3, n_classes=2, digest="")
-    header = describe(folder / "model.safetensors", checked_settings({"title": str(value)}), Plan(), data)
-    drive(write_model(folder / "model.safetensors", header, learnt(value), Plan(), data, "cpu", overwrite=overwrite))
+    header = describe(folder / "model.safetensors", checked_settings({"title": str(value)}), TrainingConfig(), data)
+    run_job(
+        write_model(
+            folder / "model.safetensors", header, learnt(value), TrainingConfig(), data, "cpu", overwrite=overwrite
+        )
+    )
 
 
 def checkpoint(folder, value, overwrite):
     """Write a checkpoint; it replaces the one before in any case."""
-    from napari_tessera.train.checkpoint import Checkpoint
+    from napari_tessera.training.checkpoint import Checkpoint
 
     Checkpoint(folder / "model.safetensors.checkpoint", {"value": value}).save(learnt(value))
 
@@ -132,7 +136,7 @@ def imported(folder, value, overwrite):
     """Import a model file."""
     from model_bytes import sound_model, with_fields
 
-    from napari_tessera.catalogue import import_model
+    from napari_tessera.models.registry import import_model
 
     os.environ["TESSERA_MODELS"] = str(folder)
     with tempfile.TemporaryDirectory() as away:
@@ -143,8 +147,8 @@ def imported(folder, value, overwrite):
 
 def coco(folder, value, overwrite):
     """Write two images as COCO panoptic."""
+    from napari_tessera.core.labels import Segments
     from napari_tessera.io.coco_panoptic import write_coco_panoptic
-    from napari_tessera.segments import Segments
 
     table = {"label": [value], "class": ["cell"], "kind": ["thing"]}
     segments = Segments.of_table(np.full((2, 3), value), {name: np.array(column) for name, column in table.items()})
@@ -165,15 +169,15 @@ def scores(folder, value, overwrite):
 
 def remembered(folder, value, overwrite):
     """Remember the settings of a method."""
-    from napari_tessera.gui import settings
-    from napari_tessera.registry import method_named
+    from napari_tessera.gui.form import form as settings
+    from napari_tessera.methods.registry import method_named
 
     settings.save(method_named("threshold"), {"smoothing": float(value)}, folder / "settings.json")
 
 
 def annotation(folder, value, overwrite):
     """Save two blocks of paint, as a session does that begins an annotation or goes on with it."""
-    from napari_tessera.io.paint_copy import PaintCopy
+    from napari_tessera.io.annotation_store import PaintCopy
 
     copy = PaintCopy(folder / "one", (256, 512))
     state = {"dtype": "uint8", "name": str(value)}
@@ -185,7 +189,7 @@ def annotation(folder, value, overwrite):
 
 def blocks(folder, value, overwrite):
     """Segment in blocks into a zarr array."""
-    from napari_tessera.blocks import make_output
+    from napari_tessera.engine.blocks import make_output
 
     with make_output(str(folder / "labels.zarr"), (4, 4), (2, 2), np.int32) as output:
         output[:] = value
@@ -205,15 +209,15 @@ def learnt(value):
     import torch
 
     torch.set_num_threads(1)  # a child has no other threads
-    from napari_tessera.nn.unet import Architecture, UNet
-    from napari_tessera.train.loop import start
-    from napari_tessera.train.plan import Plan
+    from napari_tessera.models.unet import UNet, UNetArchitecture
+    from napari_tessera.training.config import TrainingConfig
+    from napari_tessera.training.loop import start
 
-    net = UNet(Architecture(5, {"classes": 3, "distance": 1}, (2, 3), 2))
+    net = UNet(UNetArchitecture(5, {"classes": 3, "distance": 1}, (2, 3), 2))
     with torch.no_grad():
         for each in net.parameters():
             each.fill_(value)
-    return start(net, Plan().schedule(), None)
+    return start(net, TrainingConfig().schedule(), None)
 
 
 def file_by_file(found, allowed):

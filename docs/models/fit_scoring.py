@@ -18,28 +18,25 @@ from imageio.v3 import imread
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from napari_tessera import catalogue
-from napari_tessera.io.architecture import kind_of
-from napari_tessera.io.header_fields import EVIDENCE
-from napari_tessera.jobs import drive
-from napari_tessera.kernels.resampling import outlined
-from napari_tessera.large.detected_volumes import Searching, find_scale
-from napari_tessera.large.detecting import detect
-from napari_tessera.large.detection_scores import features_of
-from napari_tessera.large.found_objects import objects_of
-from napari_tessera.large.instances import decoding_of, pixel_scores
-from napari_tessera.large.object_scores import measured
-from napari_tessera.large.objects import find_objects, usual_size
-from napari_tessera.large.regression import FARTHEST, products
-from napari_tessera.large.second_opinion import opinions_on
-from napari_tessera.large.seeing import Looking, see
-from napari_tessera.large.view import View
-from napari_tessera.nn.detected_objects import Acceptance
-from napari_tessera.nn.detecting import load_detector
-from napari_tessera.nn.forward import load_network
-from napari_tessera.nn.intensity import measure_levels
-from napari_tessera.nn.weights import read_tensors, write_tensors
-from napari_tessera.overlaps import find_overlaps
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.overlaps import find_overlaps
+from napari_tessera.inference.decode_objects import decoding_of, find_objects, pixel_scores, usual_size
+from napari_tessera.inference.detection_features import features_of
+from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.mask_rcnn_predictor import load_detector
+from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.object_features import FARTHEST, measured, products
+from napari_tessera.inference.resample import outlined
+from napari_tessera.inference.scale_search import PredictOptions, predict_auto_scale
+from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
+from napari_tessera.inference.tiled_detection import detect
+from napari_tessera.inference.unet_predictor import load_network
+from napari_tessera.inference.unet_rescoring import opinions_on
+from napari_tessera.models import registry as catalogue
+from napari_tessera.models.header import EVIDENCE
+from napari_tessera.models.tensor_shapes import kind_of
+from napari_tessera.models.weights import read_tensors, write_tensors
 
 IOU = 0.5
 UNET_LIMITS = {"least": 0.1, "least_of_small": 0.45, "small_share": 0.2}
@@ -93,37 +90,37 @@ def images_and_truths(data, split="train"):
 
 
 def view_of(image):
-    return View(image, measure_levels(image), image.ndim == 3, (1.0, 1.0))
+    return NormalizedImage(image, measure_levels(image), image.ndim == 3, (1.0, 1.0))
 
 
 def seen_by_unet(network, image):
     """Return the features of all objects that are found, and their labels."""
     view = view_of(image)
-    scores, scale = drive(see(network, view, Looking()))
+    scores, scale = run_job(predict_auto_scale(network, view, PredictOptions()))
     grid = view.laid(scale)
     said, how = pixel_scores(scores), decoding_of(network.header)
-    labels = drive(find_objects(said, how))
-    features = drive(measured(labels, said, usual_size(network.header["diameter_px"], 2), np.sqrt(grid.share)))
-    return features, drive(outlined(labels, said.object, how.object_level, grid))
+    labels = run_job(find_objects(said, how))
+    features = run_job(measured(labels, said, usual_size(network.header["diameter_px"], 2), np.sqrt(grid.share)))
+    return features, run_job(outlined(labels, said.object, how.object_level, grid))
 
 
 def seen_by_mask_rcnn(second, network, image):
     """Return the features of all detections that become objects, with those by a U-Net if given, and their labels."""
     view = view_of(image)
-    factor, _ = drive(find_scale(network, view, Searching(), Acceptance.of(network.header)))
-    found = drive(detect(network, view.laid(factor), view.read, lowest_score=LOWEST))
+    factor, _ = run_job(find_scale(network, view, MaskRCNNOptions(), DetectionThresholds.of(network.header)))
+    found = run_job(detect(network, view.laid(factor), view.read, lowest_score=LOWEST))
     by_number = replace(found, labels=torch.arange(len(found.labels)))
-    all_of_them = Acceptance.of(network.header, score=0)
-    labels, rows, _ = drive(objects_of(by_number, view.shape, all_of_them, network.settings.is_aligned, 0))
+    all_of_them = DetectionThresholds.of(network.header, score=0)
+    labels, rows, _ = run_job(objects_of(by_number, view.shape, all_of_them, network.settings.is_aligned, 0))
     features = features_of(found, usual_size(network.header["diameter_px"], 2), factor)
     if second:
-        features = np.concatenate([features, drive(opinions_on(found, view, second, factor))], axis=1)
+        features = np.concatenate([features, run_job(opinions_on(found, view, second, factor))], axis=1)
     return features[rows.classes], labels
 
 
 def judged(features, labels, truth):
     """Return the features of objects, which of them match a nucleus, and how much each counts."""
-    overlaps = drive(find_overlaps(truth, labels))
+    overlaps = run_job(find_overlaps(truth, labels))
     matched = overlaps.prediction[overlaps.columns[overlaps.iou > IOU]]
     weights = np.full(len(features), max(1, overlaps.truth.size) ** -0.5)  # between images and objects counted alike
     return features, np.isin(np.arange(1, len(features) + 1), matched), weights

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from imageio.v3 import imread
 
-from napari_tessera.train.examples import as_paint, object_example
-from napari_tessera.train.rehearsal import SHIPPED_EXAMPLES, write_examples
+from napari_tessera.training.data.example import as_paint, object_example
+from napari_tessera.training.rehearsal import SHIPPED_EXAMPLES, write_examples
 
 COUNTS = {
     ("fluorescence", "256"): 12,

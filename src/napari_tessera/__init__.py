@@ -4,51 +4,48 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from napari_tessera.forked import watch_forks
+from napari_tessera.core.threads import watch_forks
 
 TYPE_CHECKING = False  # that of `typing`, which takes longer to load than all else here
 if TYPE_CHECKING:
     from typing import Any
 
-    from napari_tessera.registry import Method
+    from napari_tessera.methods.registry import Method
 
 __version__ = "0.1.0"
 
 watch_forks()
-import_module("napari_tessera.methods")  # loaded first, so that `methods()` below keeps its name from then on
-import_module("napari_tessera.train")  # the same for the function `train`, which is imported when first asked for
-del globals()["train"]
 
 _PUBLIC = {
-    "run": "api",
-    "segment": "api",
-    "evaluate": "metrics",
-    "evaluate_many": "metrics",
-    "fine_tune": "fine_tuning",
-    "evaluate_panoptic": "panoptic_quality",
-    "models": "catalogue",
-    "Progress": "jobs",
-    "Region": "region",
-    "Result": "result",
-    "Spatial": "spatial",
-    "TesseraError": "errors",
-    "train": "training",
+    "run": "engine.api",
+    "segment": "engine.api",
+    "evaluate": "metrics.segmentation",
+    "evaluate_many": "metrics.segmentation",
+    "fine_tune": "training.fine_tune",
+    "evaluate_panoptic": "metrics.panoptic",
+    "list_models": "models.registry",
+    "Progress": "core.jobs",
+    "Region": "core.region",
+    "Result": "core.result",
+    "Spatial": "core.spatial",
+    "TesseraError": "core.errors",
+    "train": "training.train",
 }
 _METHODS = ("threshold", "region_growing", "watershed", "kmeans", "unet", "mask_rcnn", "panoptic", "refine", "compare")
 
-__all__ = ["__version__", "methods", *_PUBLIC, *_METHODS]
+__all__ = ["__version__", "list_methods", *_PUBLIC, *_METHODS]
 
 
-def methods() -> tuple[Method, ...]:
+def list_methods() -> tuple[Method, ...]:
     """Return every method, readable: name, title, summary, inputs, parameters.
 
     Examples
     --------
     >>> import napari_tessera as tessera
-    >>> [method.name for method in tessera.methods()][:3]
+    >>> [method.name for method in tessera.list_methods()][:3]
     ['threshold', 'region_growing', 'watershed']
     """
-    from napari_tessera.registry import METHODS
+    from napari_tessera.methods.registry import METHODS
 
     return METHODS
 
@@ -58,8 +55,8 @@ def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(f"napari_tessera.{_PUBLIC[name]}"), name)
     if name in _METHODS:
-        from napari_tessera.api import plain
-        from napari_tessera.registry import method_named
+        from napari_tessera.engine.api import plain
+        from napari_tessera.methods.registry import method_named
 
         return plain(method_named(name))
     raise AttributeError(f"module 'napari_tessera' has no attribute {name!r}")

@@ -13,7 +13,7 @@ from nuclei import add_folder_option, image_and_truth, names
 from skimage.segmentation import clear_border
 
 import napari_tessera as tessera
-from napari_tessera.labels import renumber
+from napari_tessera.core.labels import renumber
 
 SIDE_PX, CROP_PX = 2048, 256
 FEWEST = 2000

@@ -30,8 +30,8 @@ import training_loop_held
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from scipy import ndimage
 
-from napari_tessera.gui.method_widget import MethodWidget
-from napari_tessera.registry import METHODS
+from napari_tessera.gui.method.widget import MethodWidget
+from napari_tessera.methods.registry import METHODS
 
 LARGEST_PX = {"unet": 1024, "mask_rcnn": 1024, "panoptic": 1024}
 """Side of the image where `--size` would take minutes a run."""

@@ -26,7 +26,7 @@ SHARE_PER_SITTING = 1 / 15
 
 def run(arguments):
     """Do what the command `tessera` does."""
-    from napari_tessera.cli import main
+    from napari_tessera.cli.main import main
 
     sys.exit(main(arguments))
 
@@ -84,8 +84,8 @@ def wait_for(moment, child, saved, seen, seconds, rng):
 
 def check_files(folder):
     """Return how far the checkpoint is, and whether there is a model; a damaged file raises an error."""
-    from napari_tessera.io.model_file import read_weights
-    from napari_tessera.train.checkpoint import read_checkpoint
+    from napari_tessera.models.header import read_weights
+    from napari_tessera.training.checkpoint import read_checkpoint
 
     step, has_model = 0, False
     for path in folder.iterdir():
@@ -103,7 +103,7 @@ def main():
     options.add_argument("--steps", type=int, default=400)
     options.add_argument("--seed", type=int, default=0, help="of the random moments")
     chosen = options.parse_args()
-    import_module("napari_tessera.train.learn")  # so that each child starts at once
+    import_module("napari_tessera.training.tasks")  # so that each child starts at once
     rng = np.random.default_rng(chosen.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

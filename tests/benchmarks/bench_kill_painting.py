@@ -170,16 +170,16 @@ def seconds_lost(notes, paint, killed):
 
 def restored(folder):
     """Return what is offered back, and how many of its files are damaged."""
-    from napari_tessera.gui.autosave import left_over, restoring
-    from napari_tessera.io.saved_paint import read_blocks
-    from napari_tessera.jobs import drive
+    from napari_tessera.core.jobs import run_job
+    from napari_tessera.gui.autosave.autosave import left_over, restoring
+    from napari_tessera.io.annotation_store import read_blocks
 
     found = left_over(folder / "annotations")
     if not found:
         return np.zeros((SIDE_PX, SIDE_PX), np.uint8), 0
     (saved,) = found
     damaged = bool(saved.problem) + sum(block is None for _, block in read_blocks(saved))
-    return drive(restoring(saved)).data, damaged
+    return run_job(restoring(saved)).data, damaged
 
 
 def notes_of(folder):
@@ -220,7 +220,7 @@ def main():
     options.add_argument("--kills", type=int, default=20)
     options.add_argument("--seed", type=int, default=0, help="of the random moments")
     chosen = options.parse_args()
-    for name in ("napari", "napari_tessera.gui.train_widget", "napari_tessera.train.learn"):
+    for name in ("napari", "napari_tessera.gui.train.widget", "napari_tessera.training.tasks"):
         import_module(name)  # so that each child starts at once
     rng = np.random.default_rng(chosen.seed)
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")

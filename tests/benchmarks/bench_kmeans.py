@@ -18,7 +18,7 @@ from scipy import ndimage
 from skimage import data
 from sklearn.cluster import KMeans
 
-from napari_tessera.jobs import drive
+from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.kmeans import kmeans
 
 K = 5
@@ -37,7 +37,7 @@ def enlarged(noise: float) -> np.ndarray:
 
 def ours(image: np.ndarray, channel_axis: int | None) -> np.ndarray:
     """Label with our k-means."""
-    return drive(kmeans(image, k=K, channel_axis=channel_axis)).labels
+    return run_job(kmeans(image, k=K, channel_axis=channel_axis)).labels
 
 
 def theirs(image: np.ndarray, channel_axis: int | None) -> np.ndarray:

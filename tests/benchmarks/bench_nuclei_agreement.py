@@ -9,8 +9,8 @@ from nuclei import ap_of, image_and_truth, names, score
 from nuclei_table import options
 
 import napari_tessera as tessera
-from napari_tessera.jobs import drive
-from napari_tessera.overlaps import Overlaps, find_overlaps
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.overlaps import Overlaps, find_overlaps
 
 IOU = 0.5
 SMALL = 0.3
@@ -43,7 +43,7 @@ def segmented(method: str, image: np.ndarray) -> np.ndarray:
 
 def missed_by_both(truth: np.ndarray, *predictions: np.ndarray) -> tuple[int, int, int]:
     """Count the nuclei, those that no prediction has, and the small ones among these."""
-    overlaps = [drive(find_overlaps(truth, prediction)) for prediction in predictions]
+    overlaps = [run_job(find_overlaps(truth, prediction)) for prediction in predictions]
     are_missed = ~np.any([is_found(each) for each in overlaps], axis=0)
     sizes = overlaps[0].truth_px
     are_small = sizes < SMALL * np.median(sizes)

@@ -7,7 +7,7 @@ for every image. `--every 8` scores every eighth image only, for a quick look.
 import numpy as np
 from nuclei_table import options, print_table
 
-from napari_tessera.jobs import drive
+from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.mask_rcnn import mask_rcnn
 
 GOALS = {
@@ -23,7 +23,7 @@ def main():
     settings = {"score": chosen.score} | ({"model": chosen.model} if chosen.model else {})
 
     def segmented(image: np.ndarray) -> np.ndarray:
-        return drive(mask_rcnn(image, channel_axis=2 if image.ndim == 3 else None, **settings)).labels
+        return run_job(mask_rcnn(image, channel_axis=2 if image.ndim == 3 else None, **settings)).labels
 
     print_table(chosen, segmented, GOALS)
 

@@ -16,7 +16,7 @@ from nuclei import add_folder_option, ap_of, image_and_truth, names, score, scor
 from scipy import ndimage
 from skimage import feature, filters, measure, segmentation
 
-from napari_tessera.labels import drop_small
+from napari_tessera.core.labels import drop_small
 
 
 def plain_otsu_and_distance(image: np.ndarray) -> np.ndarray:

@@ -17,9 +17,9 @@ import napari
 from bench_event_loop import Ticks, blobs, wait
 from qtpy.QtWidgets import QApplication
 
-from napari_tessera.gui.layers import camera_of
-from napari_tessera.gui.method_widget import MethodWidget
-from napari_tessera.registry import METHODS
+from napari_tessera.gui.layers.read import camera_of
+from napari_tessera.gui.method.widget import MethodWidget
+from napari_tessera.methods.registry import METHODS
 
 SETTINGS = {"threshold": "smoothing", "kmeans": "smoothing", "watershed": "min_distance"}
 CHANGES = 30

@@ -11,7 +11,7 @@ import numpy as np
 from imageio.v3 import imwrite
 
 import napari_tessera as tessera
-from napari_tessera.overlay import outlines
+from napari_tessera.algorithms.overlay import outlines
 
 SIDE_PX, SPOT_PX, CONTRAST, SHARE = 384, 4, 45, 0.01
 LOSSES = {

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 from bench_region_growing import timed
 
-from napari_tessera.jobs import drive
+from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.refine import refine
 
 STEPS = {
@@ -40,7 +40,7 @@ if __name__ == "__main__":
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 4096
     labels = random_discs(size, 6000 * size * size // 4096**2)
     for parameters in STEPS.values():
-        drive(refine(labels[:64, :64], **parameters))  # compiles
+        run_job(refine(labels[:64, :64], **parameters))  # compiles
     for name, parameters in STEPS.items():
         seconds, step, wait, after = timed(refine(labels, **parameters))
         print(

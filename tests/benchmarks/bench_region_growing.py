@@ -10,7 +10,7 @@ import time
 import numpy as np
 from scipy import ndimage
 
-from napari_tessera.jobs import drive
+from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.region_growing import region_growing
 
 
@@ -45,7 +45,7 @@ def timed(job):
         steps.append(now - last)
         last = now
 
-    result = drive(job, note)
+    result = run_job(job, note)
     stop.set()
     thread.join()
     return time.perf_counter() - start, max(steps), max(waits), result
@@ -54,7 +54,7 @@ def timed(job):
 if __name__ == "__main__":
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 4096
     image, seeds = blobs(size)
-    drive(region_growing(image[:64, :64], seeds[:1], rule="adaptive"))  # compiles
+    run_job(region_growing(image[:64, :64], seeds[:1], rule="adaptive"))  # compiles
     for rule in ("tolerance", "adaptive", "competing"):
         seconds, step, wait, (labels, table) = timed(region_growing(image, seeds, rule=rule, tolerance=0.4))
         print(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from small_training import command, tensors_of, write_discs
 
-START = "import sys; from napari_tessera.cli import main; sys.exit(main())"
+START = "import sys; from napari_tessera.cli.main import main; sys.exit(main())"
 
 
 def digest(path):

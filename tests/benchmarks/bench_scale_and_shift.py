@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import napari_tessera as tessera
-from napari_tessera.errors import TesseraError
-from napari_tessera.registry import method_named
+from napari_tessera.core.errors import TesseraError
+from napari_tessera.methods.registry import method_named
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_scale_and_shift import CASES, COUNTS_FROM_BLACK, SEEDS, SETTINGS, cells, colours

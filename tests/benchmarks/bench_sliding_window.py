@@ -21,16 +21,16 @@ import torch
 from field import blob_field
 
 import napari_tessera
-from napari_tessera.jobs import drive
-from napari_tessera.large.instances import Wanted, objects_of
-from napari_tessera.large.predict import predict
-from napari_tessera.large.rescale import network_grid
-from napari_tessera.metrics import evaluate
-from napari_tessera.nn.cost import estimate, operations_per_pixel
-from napari_tessera.nn.forward import Network
-from napari_tessera.nn.intensity import measure_levels, network_channels
-from napari_tessera.nn.unet import Architecture, UNet
-from napari_tessera.nn.weights import load_unet
+from napari_tessera.core.jobs import run_job
+from napari_tessera.inference.cost import estimate_unet, unet_operations_per_pixel
+from napari_tessera.inference.decode_objects import OutputOptions, objects_of
+from napari_tessera.inference.grid import network_grid
+from napari_tessera.inference.normalization import measure_levels, network_channels
+from napari_tessera.inference.sliding_window import predict
+from napari_tessera.inference.unet_predictor import Network
+from napari_tessera.metrics.segmentation import evaluate
+from napari_tessera.models.unet import UNet, UNetArchitecture
+from napari_tessera.models.weights import load_unet
 
 MODEL = Path(napari_tessera.__file__).parent / "models" / "nuclei-unet.safetensors"
 BLOBS = 6000
@@ -74,7 +74,7 @@ def tiled_by_monai(net: UNet, channels: np.ndarray, roi: int, batch: int) -> Sco
 
 def tiled_by_us(network: Network, channels: np.ndarray) -> Scores:
     """Predict with `predict`."""
-    return drive(predict(network, network_grid(channels.shape[1:]), lambda window: channels[(slice(None), *window)]))
+    return run_job(predict(network, network_grid(channels.shape[1:]), lambda window: channels[(slice(None), *window)]))
 
 
 def in_turns(runs: Mapping[str, Callable[[], Scores]], repeats: int) -> tuple[dict[str, Scores], dict[str, float]]:
@@ -99,10 +99,10 @@ def compare(net: UNet, header: dict[str, Any], channels: np.ndarray, options: An
     }
     tiled_by_us(ours, channels[:, :64, :64])
     scores, seconds = in_turns(runs, options.repeats)
-    operations = operations_per_pixel(net.architecture) * channels[0].size
+    operations = unet_operations_per_pixel(net.architecture) * channels[0].size
     rate, fast = convolution_rate(torch.float32), convolution_rate(ours.dtype)
     print(f"3×3 convolutions: float32 {rate / 1e9:.0f}, {ours.dtype} {fast / 1e9:.0f} billion operations a second")
-    print(f"  expected for ours: {estimate(header, channels.shape[1:], device='cpu').seconds:.2f} s")
+    print(f"  expected for ours: {estimate_unet(header, channels.shape[1:], device='cpu').seconds:.2f} s")
     for name, each in seconds.items():
         own = fast if name == "ours" else rate
         print(
@@ -129,13 +129,14 @@ def main() -> None:
     print(f"{options.size}×{options.size}, {options.threads} threads, {options.model.stem}:")
     scores = compare(net, header, channels, options)
     labels = {
-        name: drive(objects_of(each, header, Wanted(), network_grid(image.shape))) for name, each in scores.items()
+        name: run_job(objects_of(each, header, OutputOptions(), network_grid(image.shape)))
+        for name, each in scores.items()
     }
     for name in ("ours", "ours, float32"):
         same = evaluate(labels["MONAI"], labels[name])["ap"]
         print(f"  labels of {name} against MONAI's {labels['MONAI'].max()}: AP@0.5 {same['0.50']:.4f}", flush=True)
     torch.manual_seed(0)
-    plain = UNet(Architecture(len(channels), {"classes": 2}, (16, 32, 64, 128, 256))).eval()
+    plain = UNet(UNetArchitecture(len(channels), {"classes": 2}, (16, 32, 64, 128, 256))).eval()
     print("A plain U-Net of width 16:")
     compare(plain, {"architecture": plain.architecture.as_json()}, channels, options)
 

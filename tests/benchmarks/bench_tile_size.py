@@ -18,18 +18,18 @@ import numpy as np
 from field import blob_field
 from PIL import Image
 
-from napari_tessera.api import segment
-from napari_tessera.catalogue import find
-from napari_tessera.jobs import drive
-from napari_tessera.large.detected_volumes import Searching, find_objects
-from napari_tessera.large.instances import Wanted, objects_of
-from napari_tessera.large.predict import predict
-from napari_tessera.large.view import View
-from napari_tessera.metrics import evaluate
-from napari_tessera.nn.detected_objects import Acceptance
-from napari_tessera.nn.detecting import Detector, load_detector
-from napari_tessera.nn.forward import Network, load_network
-from napari_tessera.nn.intensity import measure_levels
+from napari_tessera.core.jobs import run_job
+from napari_tessera.engine.api import segment
+from napari_tessera.inference.decode_objects import OutputOptions, objects_of
+from napari_tessera.inference.detections_to_labels import DetectionThresholds
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.mask_rcnn_predictor import Detector, load_detector
+from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
+from napari_tessera.inference.sliding_window import predict
+from napari_tessera.inference.unet_predictor import Network, load_network
+from napari_tessera.metrics.segmentation import evaluate
+from napari_tessera.models.registry import find
 
 GOAL = 0.99
 BLOBS = 6000
@@ -51,12 +51,12 @@ def images(size: int, data: Path | None) -> Iterator[tuple[str, np.ndarray]]:
 
 def labels_of(network: Network | Detector, image: np.ndarray, tile_px: int) -> np.ndarray:
     """Segment an image at its own scale."""
-    view = View(image, measure_levels(image), image.ndim == 3, (1.0, 1.0))
+    view = NormalizedImage(image, measure_levels(image), image.ndim == 3, (1.0, 1.0))
     if isinstance(network, Detector):
-        searching = Searching(tile_px=tile_px, factor=1.0)
-        return drive(find_objects(network, view, searching, Acceptance.of(network.header)))[0]
-    scores = drive(predict(network, view.laid(1.0), view.read, tile_px=tile_px))
-    return drive(objects_of(scores, network.header, Wanted(), view.laid(1.0)))
+        searching = MaskRCNNOptions(tile_px=tile_px, factor=1.0)
+        return run_job(find_objects(network, view, searching, DetectionThresholds.of(network.header)))[0]
+    scores = run_job(predict(network, view.laid(1.0), view.read, tile_px=tile_px))
+    return run_job(objects_of(scores, network.header, OutputOptions(), view.laid(1.0)))
 
 
 def against(whole: np.ndarray, others: Mapping[str, np.ndarray]) -> float:

@@ -22,12 +22,12 @@ import numpy as np
 import psutil
 import zarr
 
-from napari_tessera import samples
+from napari_tessera import sample_data as samples
 
 TILE_PX, NUCLEI_PER_TILE, CHUNK_PX = 512, 200, 512
 BETWEEN_SAMPLES_S = 0.02
 GOAL_GB, GOAL_GROWTH = 1.5, 0.10
-TESSERA = [sys.executable, "-c", "import sys; from napari_tessera.cli import main; sys.exit(main())"]
+TESSERA = [sys.executable, "-c", "import sys; from napari_tessera.cli.main import main; sys.exit(main())"]
 
 
 def make_image(path: Path, side: int) -> None:

@@ -18,7 +18,8 @@ from bench_membrane_scribbles import as_value
 from nuclei import add_folder_option, image_and_truth
 
 import napari_tessera as tessera
-from napari_tessera.train import learn, rehearsal
+from napari_tessera.training import rehearsal
+from napari_tessera.training import tasks as learn
 
 KIND = "stained"
 LEARNING = {

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from nuclei import add_folder_option, image_and_truth
 
-from napari_tessera.counts import ObjectCounts, count_objects
-from napari_tessera.jobs import drive
-from napari_tessera.metrics import THRESHOLDS
-from napari_tessera.overlaps import find_overlaps
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.overlaps import find_overlaps
+from napari_tessera.metrics.segmentation import THRESHOLDS, ObjectCounts, count_objects
 
 Goals = Mapping[str, Mapping[str, float]]
 """By kind of image and name of the score."""
@@ -39,7 +38,7 @@ def print_table(chosen: Namespace, segmented: Callable[[np.ndarray], np.ndarray]
         start = time.perf_counter()
         labels = segmented(image)
         seconds += time.perf_counter() - start
-        counts = count_objects(drive(find_overlaps(truth, labels)), THRESHOLDS)
+        counts = count_objects(run_job(find_overlaps(truth, labels)), THRESHOLDS)
         for kind in kinds(row):
             found.setdefault(kind, []).append(counts)
     print(f"{chosen.model or 'the shipped model'}, split {chosen.split}, {seconds:.0f} s")

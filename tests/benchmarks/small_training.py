@@ -37,6 +37,6 @@ def command(folder: Path, out: Path, steps: int, seed: int = 0) -> list[str]:
 
 def tensors_of(path: Path) -> dict[str, bytes]:
     """Return the bytes of every tensor of a model or checkpoint; damaged files raise an error."""
-    from napari_tessera.nn.weights import read_tensors
+    from napari_tessera.models.weights import read_tensors
 
     return {name: value.numpy().tobytes() for name, value in sorted(read_tensors(path)[0].items())}

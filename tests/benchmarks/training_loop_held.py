@@ -21,7 +21,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
-from napari_tessera.gui.train_widget import TrainWidget
+from napari_tessera.gui.train.widget import TrainWidget
 
 NETWORKS = {"U-Net": "unet", "Mask R-CNN": "mask-rcnn"}
 COLUMNS = ("ready", "quiet", "start", "add", "learn", "paint", "looks", "step", "stop", "longest", "saved")

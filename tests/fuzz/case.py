@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from napari_tessera.errors import TesseraError
+from napari_tessera.core.errors import TesseraError
 
 RESULT, REFUSAL, FAULT = "result", "refusal", "fault"
 CODES = (0, 1, 2, 130)

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from napari_tessera.cli.evaluate import evaluate_parser
-from napari_tessera.cli.method import method_parser
 from napari_tessera.cli.models import models_parser
-from napari_tessera.cli.recipe import recipe_parser
+from napari_tessera.cli.replay import recipe_parser
+from napari_tessera.cli.segment import method_parser
 from napari_tessera.cli.train import train_parser
-from napari_tessera.registry import METHODS, method_named
-from napari_tessera.train.settings import DECLARATION
+from napari_tessera.methods.registry import METHODS, method_named
+from napari_tessera.training.settings import DECLARATION
 
 TOGETHER = 25
 """Values drawn at a time; the first that hypothesis draws is always the simplest there is."""

@@ -20,11 +20,11 @@ from scenes import blobs, main_input, needed_inputs, two_boxes
 from tifffile import imwrite
 from zarr.codecs import BloscCodec, GzipCodec
 
+from napari_tessera.core.labels import Segments
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.io.annotation_store import PaintCopy
 from napari_tessera.io.coco_panoptic import write_coco_panoptic
-from napari_tessera.io.ome_zarr_labels import write_ome_zarr
-from napari_tessera.io.paint_copy import PaintCopy
-from napari_tessera.segments import Segments
-from napari_tessera.spatial import Spatial
+from napari_tessera.io.ome_zarr import write_ome_zarr
 
 FOLDER_VARIABLE = "TESSERA_FUZZ_SEEDS"
 GREY, STACK, LABELS = blobs(2), blobs(3, np.uint16), two_boxes(2)
@@ -211,7 +211,7 @@ def models(folder: Path) -> None:
     """Write a U-Net and a Mask R-CNN, too small to find much."""
     from tiny_models import save_bright, small_mask_rcnn
 
-    from napari_tessera.nn.weights import save_model
+    from napari_tessera.models.weights import save_model
 
     save_bright(folder / "bright.safetensors")
     header = {"title": "Boxes", "summary": "Finds boxes.", "classes": ["background", "box"]}

@@ -20,14 +20,14 @@ import napari_tessera as tessera
 from fuzz import drawing, seeds
 from fuzz.case import Target, Try
 from fuzz.mutations import CUT, SOUND, copied, damage
-from napari_tessera.cli import main
-from napari_tessera.cli.segment_files import read_segments
-from napari_tessera.interrupted import interrupted
+from napari_tessera.cli.evaluate_panoptic import read_segments
+from napari_tessera.cli.main import main
 from napari_tessera.io import read_coco_panoptic, read_image, read_labels, read_points, tiff
+from napari_tessera.io.annotation_store import read_blocks, saved_annotations
 from napari_tessera.io.read import load
-from napari_tessera.io.saved_paint import read_blocks, saved_annotations
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.sources import from_index
+from napari_tessera.training.data.sources import from_index
+from napari_tessera.training.recovery import interrupted
+from napari_tessera.training.settings import checked_settings
 
 LARGEST_LOADED_BYTES = 2**28
 MAY_BE_CUT = "record beside"

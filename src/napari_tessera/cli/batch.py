@@ -1,28 +1,35 @@
-"""One command on one or many images: where each result goes, and what failed."""
+"""One command on one or many images: where each result goes, and what failed.
+
+Say it of images whose axes were guessed, as a film that is taken for a volume gives other labels without a word.
+
+What the command line says of a result.
+"""
 
 from __future__ import annotations
 
 import argparse
 import glob
 import os
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_tessera.blocks import fits_in_memory, is_large
-from napari_tessera.cli.guessed_axes import Make, telling_guessed_axes
-from napari_tessera.cli.progress import progress_bar
-from napari_tessera.cli.report import report
-from napari_tessera.cli.stopping import stoppable
-from napari_tessera.cli.terminal import say
-from napari_tessera.errors import FileError, ParameterError, TesseraError, in_words, printable
+import numpy as np
+
+from napari_tessera.cli.terminal import progress_bar, say, stoppable
+from napari_tessera.core.atomic_writes import check_free, working_folder
+from napari_tessera.core.axes import CHANNEL
+from napari_tessera.core.errors import FileError, ParameterError, TesseraError, in_words, printable
+from napari_tessera.core.files import check_exists, is_zarr
+from napari_tessera.core.jobs import Job, run_job
+from napari_tessera.core.labels import Segments
+from napari_tessera.core.result import Kind, LabelImage, Result
+from napari_tessera.engine.blocks import fits_in_memory, is_large
+from napari_tessera.engine.frame_stack import describe_auto_values
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
-from napari_tessera.io.open_files import check_exists, is_zarr
-from napari_tessera.io.picture import Picture
+from napari_tessera.io.image_file import Picture, with_records
 from napari_tessera.io.read import load, read_image, read_labels, stem
-from napari_tessera.io.sidecar import with_records
-from napari_tessera.io.together import check_free, working_folder
 from napari_tessera.io.write import (
     FORMATS,
     check_axes,
@@ -33,10 +40,81 @@ from napari_tessera.io.write import (
     planned_files,
     write_result,
 )
-from napari_tessera.jobs import drive
-from napari_tessera.layout import CHANNEL
-from napari_tessera.result import Kind
-from napari_tessera.segments import Segments
+
+Make = Callable[[Path, Path], tuple[Picture, Job[Result]]]
+"""Reads an image and returns the job on it; the second path is free for what must not be held in memory."""
+
+MEANINGS = {
+    "ZYX": ("a volume", "TYX for a film"),
+    "ZYXC": ("a volume in colour", "TYXC for a film in colour"),
+    "TZYX": ("a film of volumes", "TCYX for a film with channels"),
+}
+"""What guessed axes mean, but for pictures, and an example of what they may be instead."""
+WITH_CHANNELS_LAST = {"ZYX": "YXC for a picture with channels", "TZYX": "ZYXC for a volume with channels"}
+"""The example where the last axis is the shortest."""
+
+
+@contextmanager
+def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
+    """Give a `make` that says so of the first image whose axes were guessed; of others, the end says how many."""
+    guessed: list[Path] = []
+
+    def make_and_tell(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
+        picture, job = make(image, scratch)
+        for note in () if is_quiet else picture.notes:
+            say(f"{image}: {note}", is_error=True)
+        if picture.has_guessed_axes and picture.axes in MEANINGS:
+            if not (guessed or is_quiet):
+                say(f"{image}: {guess_in_words(picture.axes, picture.data.shape)}", is_error=True)
+            guessed.append(image)
+        return picture, job
+
+    yield make_and_tell
+    if (more := len(guessed) - 1) > 0 and not is_quiet:
+        what = "one more image" if more == 1 else f"{more} more images"
+        say(f"tessera: the axes of {what} were guessed, too.", is_error=True)
+
+
+def guess_in_words(axes: str, shape: Sequence[int]) -> str:
+    """Return what the axes were taken for, and how to say what they are.
+
+    Examples
+    --------
+    >>> guess_in_words("ZYX", (40, 512, 512))[-72:]
+    'a volume. If they are others, say so, for example --axes TYX for a film.'
+    """
+    meaning, instead = MEANINGS[axes]
+    if shape[-1] < min(shape[:-1]):
+        instead = WITH_CHANNELS_LAST.get(axes, instead)
+    return (
+        f"the file does not say what its axes are; they were taken for {axes}, {meaning}. If they are others, say so, "
+        f"for example --axes {instead}."
+    )
+
+
+WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
+
+
+def report(image: Path, result: Result, written: Sequence[Path]) -> None:
+    """Print the notes, how much was found, and which files hold it."""
+    for note in result.notes:
+        say(f"{image}: {note}", is_error=True)
+    seconds = result.provenance.get("seconds")
+    took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
+    further = "".join(f", {path}" for path in written[1 : len(result.images)])
+    chosen = describe_auto_values(result)
+    say(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}{further}{chosen and f' ({chosen[:-1]})'}")
+
+
+def count_in_words(image: LabelImage) -> str:
+    """Return how many objects or classes there are, or whose probabilities these are."""
+    if image.kind == "probabilities":
+        return f"probabilities of {image.name}"
+    found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
+    count = len(np.unique(found))  # a class of a film has a row in each frame
+    singular, plural = WORDS[image.kind]
+    return f"{count} {singular if count == 1 else plural}"
+
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")
 PATTERN_SIGNS = frozenset("*?[")
@@ -163,7 +241,7 @@ def _writable(path: Path, kind: Kind) -> Path:
 
 
 def is_folder(text: str) -> bool:
-    """Say whether -o names a folder."""
+    """Return whether -o names a folder."""
     return text.endswith(("/", "\\")) or (os.path.isdir(text) and not Path(text).name.lower().endswith(".zarr"))
 
 
@@ -218,7 +296,7 @@ def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
         picture, job = make(image, work / "labels")
         check_axes(out, picture.axes.replace(CHANNEL, ""))
         with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
-            result = drive(job, minding(on_progress))
+            result = run_job(job, minding(on_progress))
         written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
         if output.coco is not None:
             output.coco.add(image.name, Segments.of_table(result.labels, result.table))

@@ -1,16 +1,28 @@
-"""`tessera demo`."""
+"""`tessera demo`.
+
+`tessera demo`: a result on a real image, in a window or as files. Nothing is installed or downloaded.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from napari_tessera.algorithms.overlay import draw_overlay
 from napari_tessera.cli.terminal import Parser, say
+from napari_tessera.core.atomic_writes import written_together
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.result import Result
+from napari_tessera.io.write import write_result
+from napari_tessera.sample_data import Sample, sample_named
 
 
 def main(argv: list[str]) -> int:
     """Show a result on a real image, in a window or, where none can open, as files; return the exit code."""
-    from napari_tessera import demo
-
     parser = Parser(
         prog="tessera demo",
         description="Open napari on a real image with a result and the widget beside it. Nothing is downloaded.",
@@ -22,16 +34,71 @@ def main(argv: list[str]) -> int:
         help="open no window: write labels and a picture to DIR, print the counts",
     )
     folder = parser.parse_args(argv).headless
-    if folder is None and (reason := demo.why_no_window()) is None:
+    if folder is None and (reason := why_no_window()) is None:
         try:
             from napari_tessera.gui.demo import open_demo
         except RuntimeError as error:  # napari compiles, too, and does not start where it cannot keep the code
             reason = f"napari does not start: {error}; set NUMBA_CACHE_DIR to a folder that can be written to"
         else:
-            open_demo()
+            open_demo(IMAGE, METHOD, SETTINGS)
             return 0
     if folder is None:
-        folder = demo.FOLDER
+        folder = FOLDER
         say(f"No window can be opened ({reason}); writing files to {folder} instead.")
-    demo.write_demo(folder)
+    write_demo(folder)
     return 0
+
+
+IMAGE, METHOD = "haematoxylin", "unet"
+SETTINGS = {"diameter": 18.0}
+"""Nuclei of a tissue section, by the network that comes with Tessera. The tissue has long and round ones of several
+sizes, so that their usual size is given."""
+QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
+FOLDER = Path("tessera-demo")
+
+
+def why_no_window() -> str | None:
+    """Return why no window can open here, or None if one can."""
+    if os.environ.get("QT_QPA_PLATFORM") in ("offscreen", "minimal", "minimalegl", "vnc"):
+        return f"QT_QPA_PLATFORM is {os.environ['QT_QPA_PLATFORM']}"
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return "there is no display"
+    if not any(find_spec(binding) for binding in QT_BINDINGS):
+        return 'no Qt is installed; pip install "napari[all]" brings it'
+    return None if _qt_starts() else "Qt cannot start here"
+
+
+def _qt_starts() -> bool:
+    """Try in another process: where the display is dead or a library is missing, Qt aborts the process."""
+    program = "from qtpy.QtWidgets import QApplication; QApplication([])"
+    try:
+        tried = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return tried.returncode == 0
+
+
+def write_demo(folder: Path) -> list[Path]:
+    """Segment the image, write its labels, their record and table, and a picture of both; print the counts."""
+    from PIL import Image
+
+    sample = sample_named(IMAGE)
+    result = segment_sample(sample)
+    paths = write_result(result, folder / f"{IMAGE}-labels.tif", overwrite=True)
+    picture = folder / f"{IMAGE}-overlay.png"
+    with written_together([picture], overwrite=True) as (part,):
+        Image.fromarray(draw_overlay(sample.image, result.labels)).save(part)
+    shape = " × ".join(map(str, sample.image.shape))
+    print(f"{METHOD} on {IMAGE} ({shape}): {int(result.labels.max())} objects")
+    for path in (*paths, picture):
+        print(f"  {path}")
+    return [*paths, picture]
+
+
+def segment_sample(sample: Sample) -> Result:
+    """Run the method as `SETTINGS` say."""
+    from napari_tessera.engine import api
+
+    settings: dict[str, Any] = {"name": IMAGE, **SETTINGS}
+    request = api.bind(METHOD, sample.image, axes=sample.axes, spatial=sample.spatial, **settings)
+    return run_job(api.job(request))

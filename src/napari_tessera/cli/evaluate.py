@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.cli import options, panoptic_scores
-from napari_tessera.cli.progress import progress_bar
-from napari_tessera.cli.segment_files import files_beside
-from napari_tessera.cli.terminal import Parser, say
-from napari_tessera.errors import FileError, InputError, printable
-from napari_tessera.io.open_files import is_zarr
+from napari_tessera.cli import evaluate_panoptic as panoptic_scores
+from napari_tessera.cli import options
+from napari_tessera.cli.evaluate_panoptic import files_beside
+from napari_tessera.cli.terminal import Parser, progress_bar, say
+from napari_tessera.core.atomic_writes import check_free, written_together
+from napari_tessera.core.errors import FileError, InputError, printable
+from napari_tessera.core.files import is_zarr
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.labels import looks_like_an_image
+from napari_tessera.core.memory import check_room
+from napari_tessera.io.image_file import with_records
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
-from napari_tessera.io.sidecar import with_records
-from napari_tessera.io.together import check_free, written_together
-from napari_tessera.jobs import drive
-from napari_tessera.labels import looks_like_an_image
-from napari_tessera.room import check_room
 
 LABEL_ENDINGS = (*TIFF_ENDINGS, ".png", ".bmp", ".gif", ".npy", ".npz", ".zarr")
 OBJECT_SCORES = {
@@ -73,7 +73,7 @@ class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
         return truth, prediction
 
     def doubts(self) -> list[str]:
-        """Say which files, as far as they were read, are probably no labels."""
+        """Return which files, as far as they were read, are probably no labels."""
         return [
             f"{path} looks like an image: most pixels have another value than the next. Give label images, in which "
             "all pixels of an object have one number."
@@ -104,12 +104,12 @@ def _files_in(arguments: argparse.Namespace) -> list[Path]:
 
 
 def _evaluate_labels(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], str]:
-    from napari_tessera.metrics import evaluation_of_many
+    from napari_tessera.metrics.segmentation import evaluation_of_many
 
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     pairs = LabelPairs(files)
     with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
-        scores = drive(evaluation_of_many(pairs, classes=arguments.classes), on_progress)
+        scores = run_job(evaluation_of_many(pairs, classes=arguments.classes), on_progress)
     if not arguments.quiet:
         for doubt in pairs.doubts():
             say(f"tessera: {doubt}", is_error=True)
@@ -124,7 +124,7 @@ def _evaluate_panoptic(arguments: argparse.Namespace) -> tuple[dict[str, Any], l
 
     pairs = panoptic_scores.pairs_of(arguments.truth, arguments.prediction, _by_name, matched)
     with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
-        scores = drive(panoptic_scores.scoring(pairs), on_progress)
+        scores = run_job(panoptic_scores.scoring(pairs), on_progress)
     if not arguments.quiet and (advice := panoptic_scores.advice_on_names(scores)):
         say(f"tessera: {advice}", is_error=True)
     rows = panoptic_scores.rows_of(scores, pairs.names, per_image=arguments.per_image)

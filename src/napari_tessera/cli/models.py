@@ -9,12 +9,12 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from napari_tessera.catalogue import ModelEntry, find, import_model, models, remove_model, user_folder
 from napari_tessera.cli import options
 from napari_tessera.cli.terminal import Parser, say
-from napari_tessera.interrupted import import_checkpoint, interrupted, unreadable
-from napari_tessera.io.model_file import CHECKPOINT
-from napari_tessera.jobs import drive
+from napari_tessera.core.jobs import run_job
+from napari_tessera.models.header import CHECKPOINT
+from napari_tessera.models.registry import ModelEntry, find, import_model, list_models, remove_model, user_folder
+from napari_tessera.training.recovery import import_checkpoint, interrupted, unreadable
 
 WIDEST = 110
 HEADINGS = ("model", "images", "size", "from", "finds")
@@ -51,17 +51,17 @@ def models_parser() -> argparse.ArgumentParser:
     )
     bring.add_argument("--name", help="name to give it [default: the one in the file]")
     bring.add_argument("--overwrite", action="store_true", help="replace a model of your own of that name")
-    bring.set_defaults(do=bring_in)
+    bring.set_defaults(do=import_from_file)
 
     remove = actions.add_parser("remove", allow_abbrev=False, help="delete one of your own models")
     remove.add_argument("name", metavar="NAME", help="name of the model")
-    remove.set_defaults(do=take_out)
+    remove.set_defaults(do=remove_by_name)
     return parser
 
 
 def print_list(_: argparse.Namespace) -> None:
     """Print a line for each model, and where the user's own lie."""
-    rows = [HEADINGS, *(_row(entry) for entry in models())]
+    rows = [HEADINGS, *(_row(entry) for entry in list_models())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     for row in rows:
         start = "".join(f"{cell:<{width}}  " for cell, width in zip(row, widths, strict=False))
@@ -126,11 +126,11 @@ def filled(text: str, width: int, start: str = "") -> str:
     )
 
 
-def bring_in(arguments: argparse.Namespace) -> None:
+def import_from_file(arguments: argparse.Namespace) -> None:
     """Import a model file, or what is in a checkpoint."""
     file, name, overwrite = arguments.file, arguments.name, arguments.overwrite
     if file.name.endswith(CHECKPOINT):
-        entry = drive(import_checkpoint(file, name, overwrite=overwrite))
+        entry = run_job(import_checkpoint(file, name, overwrite=overwrite))
         step = entry.header["training"]["best_step"]
         say(f"The weights of step {step}. {file} is not needed any more, unless the training is to go on.")
     else:
@@ -138,6 +138,6 @@ def bring_in(arguments: argparse.Namespace) -> None:
     say(f"Imported {entry.name}: {entry.path}")
 
 
-def take_out(arguments: argparse.Namespace) -> None:
+def remove_by_name(arguments: argparse.Namespace) -> None:
     """Remove a model of the user's own."""
     say(f"Removed {remove_model(arguments.name)}")

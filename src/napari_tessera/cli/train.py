@@ -16,16 +16,14 @@ from types import FrameType
 from typing import Any
 
 from napari_tessera.cli import options
-from napari_tessera.cli.image_options import axis_letters
+from napari_tessera.cli.options import axis_letters
 from napari_tessera.cli.terminal import Parser, say
-from napari_tessera.errors import ParameterError
-from napari_tessera.escaping import visible
-from napari_tessera.jobs import Progress, drive
-from napari_tessera.nn.loading import NETWORKS
-from napari_tessera.room import check_room
-from napari_tessera.train.checked import checked_settings
-from napari_tessera.train.scored import scored_in_words
-from napari_tessera.train.settings import DECLARATION
+from napari_tessera.core.errors import ParameterError, visible
+from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.core.memory import check_room
+from napari_tessera.models.import_torch import NETWORKS
+from napari_tessera.training.report import describe_scored_step
+from napari_tessera.training.settings import DECLARATION, checked_settings
 
 STOPPED = 130
 LISTS_OF_NUMBERS = ("--widths", "--class-weights")
@@ -45,7 +43,7 @@ def main(argv: list[str]) -> int:
     settings = checked_settings(options.given_parameters(arguments, DECLARATION))
     images, labels = _inputs(arguments)
     check_room("torch", NETWORKS)
-    from napari_tessera.training import find_sources, training
+    from napari_tessera.training.train import find_sources, training
 
     sources = find_sources(images, labels, settings, arguments.validate_on, arguments.axes)
     begun = threading.Event()
@@ -60,12 +58,12 @@ def main(argv: list[str]) -> int:
             sources, arguments.out, settings,
             restart=arguments.restart, overwrite=arguments.overwrite, should_stop=should_stop,
         )  # fmt: skip
-        trained = drive(job, follow)
+        trained = run_job(job, follow)
     record = trained.header["training"]
     if not arguments.quiet:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items()) or "no score"
         say(f"{trained.path}: the weights of step {record['best_step']}, {scores}")
-        if said := scored_in_words(record):
+        if said := describe_scored_step(record):
             say(said)
         say(f"{trained.report}: curves, settings and examples")
     if not trained.is_finished:
@@ -110,7 +108,7 @@ def train_parser() -> argparse.ArgumentParser:
 
 
 def numbers_without_commas(argv: Sequence[str]) -> str:
-    """Say how several numbers are given to one option, if they are not; otherwise nothing.
+    """Return how several numbers are given to one option, if they are not; otherwise nothing.
 
     Examples
     --------
@@ -193,7 +191,7 @@ def warnings_in(progress: Progress) -> list[str]:
 
 
 def is_step(progress: Progress) -> bool:
-    """Say whether the network has just learnt from a batch."""
+    """Return whether the network has just learnt from a batch."""
     return isinstance(progress.data, dict) and "loss" in progress.data
 
 
@@ -204,7 +202,7 @@ class Clock:
     begin: tuple[float, float] | None = field(default=None)
 
     def left(self, progress: Progress) -> str:
-        """Say how much time is left, in words; nothing as long as that is not known."""
+        """Return how much time is left, in words; nothing as long as that is not known."""
         if not is_step(progress):
             return ""
         now = (time.monotonic(), progress.done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_tessera.gui.method_widget import MethodWidget
+from napari_tessera.gui.method.widget import MethodWidget
 
 
 class ThresholdWidget(MethodWidget):

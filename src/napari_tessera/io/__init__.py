@@ -1,8 +1,7 @@
 """Files: images, label images and points in; labels with their record and table out. Nothing here knows napari."""
 
-from napari_tessera.io.coco_panoptic import write_coco_panoptic
-from napari_tessera.io.coco_panoptic_reading import read_coco_panoptic
-from napari_tessera.io.picture import Picture
+from napari_tessera.io.coco_panoptic import read_coco_panoptic, write_coco_panoptic
+from napari_tessera.io.image_file import Picture
 from napari_tessera.io.points import read_points
 from napari_tessera.io.read import read_image, read_labels
 from napari_tessera.io.write import write_result

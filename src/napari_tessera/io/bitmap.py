@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageSequence
 
-from napari_tessera.errors import FileError
-from napari_tessera.io.open_files import check_can_hold
-from napari_tessera.io.picture import Reading, note_of_others
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import check_can_hold
+from napari_tessera.io.image_file import Reading, note_of_others
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")

@@ -10,10 +10,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from napari_tessera.errors import FileError
-from napari_tessera.io.open_files import check_exists, named_file, read_text
-from napari_tessera.io.picture import Place, sized
-from napari_tessera.io.units import unit_name
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import check_exists, named_file, read_text
+from napari_tessera.io.image_file import Place, sized, unit_name
 
 MOST_PLANES = 10_000_000
 """A list of so many planes takes 80 MB."""

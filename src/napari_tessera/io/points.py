@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_tessera.errors import FileError
-from napari_tessera.io.open_files import check_exists, explain_damage, read_text
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import check_exists, explain_damage, read_text
 
 LARGEST_TABLE_BYTES = 2**28
 """Some six million points."""

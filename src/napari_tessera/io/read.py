@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.errors import FileError
-from napari_tessera.io.open_files import (
+from napari_tessera.core.checks import whole_numbers
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import (
     LARGEST_COMPRESSION,
     check_can_hold,
     check_exists,
@@ -20,9 +21,7 @@ from napari_tessera.io.open_files import (
     is_zarr,
     stored_bytes,
 )
-from napari_tessera.io.picture import Picture, Reading, finish
-from napari_tessera.io.sidecar import recorded_places
-from napari_tessera.whole_numbers import whole_numbers
+from napari_tessera.io.image_file import Picture, Reading, finish, recorded_places
 
 TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
 MANY_CHUNKS = 20_000
@@ -155,7 +154,8 @@ def _reading(path: Path, level: int, as_labels: bool) -> Reading:
 
 def _read_flat(path: Path, ending: str, as_labels: bool) -> Reading:
     """Read a format without resolution levels."""
-    from napari_tessera.io import bitmap, numpy_files
+    from napari_tessera.io import bitmap
+    from napari_tessera.io import npy as numpy_files
 
     if ending in bitmap.ENDINGS:
         return recorded_places(path, bitmap.read_bitmap(path, as_labels=as_labels))
@@ -163,6 +163,6 @@ def _read_flat(path: Path, ending: str, as_labels: bool) -> Reading:
         return recorded_places(path, numpy_files.read_npy(path))
     if ending == ".npz":
         return numpy_files.read_npz(path)
-    from napari_tessera.io.plugins import read_with_plugin
+    from napari_tessera.io.napari_readers import read_with_plugin
 
     return read_with_plugin(path, as_labels=as_labels)

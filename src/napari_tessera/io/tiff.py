@@ -1,4 +1,7 @@
-"""TIFF, OME-TIFF and ImageJ TIFF."""
+"""TIFF, OME-TIFF and ImageJ TIFF.
+
+An image in a TIFF file that is read piece by piece, and that another process opens by its path.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,20 @@ import logging
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
+import zarr
 
-from napari_tessera.errors import FileError
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import check_exists, check_fits, check_regular, named_file
+from napari_tessera.core.spatial import PIXEL, Spatial
+from napari_tessera.io.image_file import Place, Reading, imagej_unit, note_of_others, ome_symbol, sized, unit_name
 from napari_tessera.io.ome_xml import (
     check_complete,
     check_counts,
@@ -24,12 +32,70 @@ from napari_tessera.io.ome_xml import (
     other_files,
     parse_xml,
 )
-from napari_tessera.io.open_files import check_exists, check_fits, check_regular, named_file
-from napari_tessera.io.picture import Place, Reading, note_of_others, sized
-from napari_tessera.io.tiff_colours import as_meant
-from napari_tessera.io.tiff_directories import check_stored, planes_by_offset
-from napari_tessera.io.units import imagej_unit, ome_symbol, unit_name
-from napari_tessera.spatial import PIXEL, Spatial
+from napari_tessera.io.tiff_pages import as_meant, check_stored, planes_by_offset
+
+OPEN_AT_A_TIME = 4
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTiff:
+    """One level of the first image of a TIFF file.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute.
+    level : int
+    array : zarr.Array
+        Its pixels; tifffile's own, which goes to no other process.
+    """
+
+    path: Path
+    level: int
+    array: Any
+
+    def __getitem__(self, window: Any) -> np.ndarray:
+        """Read a window."""
+        return np.asarray(self.array[window])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return tuple(self.array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return np.dtype(self.array.dtype)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Go to another process as the path."""
+        return open_again, (self.path, self.level, self.shape, str(self.dtype))
+
+
+def open_again(path: Path, level: int, shape: tuple[int, ...], dtype: str) -> StoredTiff:
+    """Open a file in another process than the one that read it first.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there, or another one is.
+    """
+    stored = StoredTiff(path, level, _opened_level(path, level, path.stat().st_mtime_ns))
+    if (stored.shape, str(stored.dtype)) != (shape, dtype):
+        raise FileNotFoundError(2, "Another image is in the file", str(path))
+    return stored
+
+
+@lru_cache(OPEN_AT_A_TIME)
+def _opened_level(path: Path, level: int, _written_ns: int) -> Any:
+    return zarr.open_array(tifffile.imread(path, aszarr=True, level=level), mode="r")
+
 
 LAZY_FROM_BYTES = 2**30
 LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
@@ -167,8 +233,6 @@ def _lazily(series: tifffile.TiffPageSeries, level: int) -> Any:
     """Return a dask array, which opens the file anew when it is asked for."""
     import dask.array
     import zarr
-
-    from napari_tessera.io.stored_tiff import StoredTiff
 
     array: Any = zarr.open_array(series.aszarr(level=level), mode="r")
     path = Path(series.keyframe.parent.filehandle.path).absolute()

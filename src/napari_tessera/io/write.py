@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.door import PATH, check_types
-from napari_tessera.errors import FileError
-from napari_tessera.escaping import cell
-from napari_tessera.io.picture import Picture
+from napari_tessera.core.atomic_writes import check_free, written_together
+from napari_tessera.core.checks import PATH, check_types
+from napari_tessera.core.errors import FileError, cell
+from napari_tessera.core.result import Kind, LabelImage, Result
+from napari_tessera.core.spec import Table
+from napari_tessera.io.image_file import Picture, record_text
 from napari_tessera.io.read import TIFF_ENDINGS, stem
-from napari_tessera.io.sidecar import record_text
-from napari_tessera.io.together import check_free, written_together
-from napari_tessera.result import Kind, LabelImage, Result
-from napari_tessera.spec import Table
 
 OUTSIDE_NAMES = re.compile(r"[^\w .-]")
 """What a class may be called, but a file may not everywhere."""
@@ -104,7 +102,7 @@ def check_format(path: Path) -> str:
 
 
 def is_of_format(path: Path, ending: str) -> bool:
-    """Say whether a file's name ends so; .tiff is .tif, and .zarr is written as .ome.zarr is.
+    """Return whether a file's name ends so; .tiff is .tif, and .zarr is written as .ome.zarr is.
 
     Examples
     --------
@@ -182,7 +180,7 @@ def named_tables(names: list[str], result: Result) -> list[tuple[str, LabelImage
 def _write_labels(path: Path, ending: str, image: LabelImage) -> None:
     kind = ending.lower()
     if kind.endswith(".zarr"):
-        from napari_tessera.io.ome_zarr_labels import write_ome_zarr
+        from napari_tessera.io.ome_zarr import write_ome_zarr
 
         write_ome_zarr(path, image.data, image.spatial, image.name, is_labels=image.kind != "probabilities")
         return
@@ -192,7 +190,7 @@ def _write_labels(path: Path, ending: str, image: LabelImage) -> None:
 
         write_png(path, labels)
     elif kind == ".npy":
-        from napari_tessera.io.numpy_files import write_npy
+        from napari_tessera.io.npy import write_npy
 
         write_npy(path, labels)
     else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from napari_tessera.error_layer import finding_errors
-from napari_tessera.jobs import Job
-from napari_tessera.spec import Labels, Range, Table
+from napari_tessera.core.jobs import Job
+from napari_tessera.core.spec import Labels, Range, Table
+
+if TYPE_CHECKING:
+    pass
 
 
 def compare(
@@ -65,4 +67,6 @@ def compare(
     >>> table["state"].tolist()
     ['found', 'missed']
     """
+    from napari_tessera.metrics.error_map import finding_errors
+
     return (yield from finding_errors(truth, prediction, iou))

@@ -1,14 +1,239 @@
-"""k-means: k classes of pixels that are alike in intensity, channels or colour."""
+"""k-means: k classes of pixels that are alike in intensity, channels or colour.
+
+The two passes of k-means: sum the pixels up and find the centres; then give every pixel to its nearest centre.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import asdict
+from operator import add
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from napari_tessera.jobs import Job
-from napari_tessera.methods.kmeans_passes import KMEANS
-from napari_tessera.result import Found
-from napari_tessera.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
-from napari_tessera.two_pass import run_whole
+import numpy as np
+
+from napari_tessera.algorithms.histogram import Measure
+from napari_tessera.algorithms.kmeans import PixelSample
+from napari_tessera.algorithms.unique_colors import ColourCounts
+from napari_tessera.core.blockwise import TwoPass, run_whole
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job
+from napari_tessera.core.parallel import PIECE_PX, Piece, in_threads, pieces
+from napari_tessera.core.result import MethodOutput
+from napari_tessera.core.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
+
+if TYPE_CHECKING:
+    from napari_tessera.algorithms.histogram import Histogram
+    from napari_tessera.algorithms.kmeans import (
+        Place,
+    )
+
+
+COLOUR_CHANNELS = (3, 4)
+
+
+def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
+    """Bring the channels to the end, as many as are used, and smooth them."""
+    from napari_tessera.algorithms.color import white
+    from napari_tessera.algorithms.gaussian import smoothed
+
+    channels = _used_channels(image, **settings)
+    if settings["smoothing"] == 0:
+        return channels
+    prepared = np.empty(channels.shape, np.float32)
+    how = settings["smoothing"], settings["spacing"], settings["scale"]
+    for number in range(channels.shape[-1]):
+        values = yield from smoothed(channels[..., number], *how)
+        prepared[..., number] = values
+        if settings["features"] == "cielab":
+            prepared[..., number] /= white(image.dtype)
+    return prepared
+
+
+def _used_channels(image: np.ndarray, *, features: str, channel: int, channel_axis: int | None, **_: Any) -> np.ndarray:
+    """Return the channels that count, (Y, X, C) or (Z, Y, X, C)."""
+    from napari_tessera.algorithms.color import to_grey
+
+    if channel_axis is None or features == "intensity":
+        grey = to_grey(image, channel_axis, channel if features == "intensity" else 0, "kmeans")
+        channels = grey[..., np.newaxis]
+    else:
+        channels = np.moveaxis(image, channel_axis, -1)
+    if features != "cielab":
+        return channels
+    if channels.shape[-1] not in COLOUR_CHANNELS:
+        raise InputError(
+            f'kmeans: `features` is "cielab", which needs red, green and blue, but the image has '
+            f'{channels.shape[-1]} channel(s). Use "channels" or "intensity".'
+        )
+    if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
+        raise InputError(
+            f"kmeans: CIELAB needs colours from 0 to 1, but the image goes from {image.min():g} to {image.max():g}. "
+            'Divide it by its white, or use `features` "channels".'
+        )
+    return channels[..., :3]
+
+
+def _needs_scale(dtype: np.dtype, *, smoothing: float, features: str, **_: Any) -> bool:
+    from napari_tessera.algorithms.gaussian import is_held
+
+    return smoothing > 0 and features != "cielab" and not is_held(dtype)
+
+
+def _reach(*, smoothing: float, spacing: Spacing, **_: Any) -> int:
+    from napari_tessera.algorithms.gaussian import sigmas_px
+
+    return max(int(4 * sigma + 0.5) for sigma in sigmas_px(smoothing, len(spacing or (1,)), spacing))
+
+
+def _way(prepared: np.ndarray, position_weight: float) -> Literal["histogram", "colours", "sample"]:
+    """Return how the pixels are summed up: exactly where that takes little memory whatever the image."""
+    channels = prepared.shape[-1]
+    if position_weight > 0 or channels > 3:
+        return "sample"
+    if channels == 1:
+        return "histogram"
+    return "colours" if prepared.dtype == np.uint8 else "sample"
+
+
+def _rounds(prepared: np.ndarray, *, position_weight: float, **_: Any) -> int:
+    from napari_tessera.algorithms.histogram import rounds_for
+
+    return rounds_for(prepared.dtype) if _way(prepared, position_weight) == "histogram" else 1
+
+
+Summary = Measure | ColourCounts | PixelSample
+
+
+def _summarise(
+    prepared: np.ndarray,
+    start: tuple[int, ...],
+    earlier: Measure | None,
+    *,
+    position_weight: float,
+    seed: int,
+    **_: Any,
+) -> Measure | ColourCounts | PixelSample:
+    from napari_tessera.algorithms.histogram import measure_block
+    from napari_tessera.algorithms.kmeans import sample_block
+    from napari_tessera.algorithms.unique_colors import count_colours
+
+    way = _way(prepared, position_weight)
+    if way == "histogram":
+        return measure_block(prepared[..., 0], earlier)
+    if way == "colours":
+        return count_colours(prepared.reshape(-1, prepared.shape[-1]))
+    return sample_block(prepared, start, seed)
+
+
+def _fit(summary: Summary, *, k: int, restarts: int, seed: int, **settings: Any) -> Job[dict[str, Any]]:
+    """Find the levels between classes of one value, or the centres of classes of several."""
+    from napari_tessera.algorithms.kmeans import brightness, fit_centres
+
+    if isinstance(summary, Measure):
+        return {"levels": _levels(summary.histogram, k)}
+    settings = _in_units(settings)
+    points, weights, place = yield from _points(summary, **settings)
+    centres = yield from fit_centres(points, weights, k, restarts, seed)
+    channels = len(place.origins)
+    order = np.argsort(brightness(centres, channels, settings["features"]), kind="stable")
+    return {"centres": centres[order].tolist(), "place": asdict(place)}
+
+
+def _in_units(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the weight of positions in the unit that the image was brought to."""
+    return {**settings, "position_weight": settings["position_weight"] / settings["scale"].unit}
+
+
+def _points(summary: ColourCounts | PixelSample, **settings: Any) -> Job[tuple[np.ndarray, np.ndarray, Place]]:
+    """Return the points to fit, neighbours together, their weights and where they lie."""
+    from napari_tessera.algorithms.kmeans import feature_points, neighbour_order, place_of
+    from napari_tessera.algorithms.unique_colors import StepColours
+
+    if isinstance(summary, ColourCounts):
+        return (yield from _points_of_colours(summary, **settings))
+    if settings["features"] != "cielab" and settings["position_weight"] == 0:
+        stepped = StepColours.of_values(summary.values)
+        if stepped is not None:
+            return stepped.colours.astype(np.float64), stepped.counts.astype(np.float64), stepped.place
+    place = place_of(summary.values, settings["features"])
+    points = feature_points(summary.values, summary.positions, place, **settings)
+    return points[neighbour_order(points)], np.ones(len(points)), place
+
+
+def _points_of_colours(summary: ColourCounts, **settings: Any) -> Job[tuple[np.ndarray, np.ndarray, Place]]:
+    from napari_tessera.algorithms.kmeans import feature_points, place_of
+    from napari_tessera.algorithms.unique_colors import StepColours
+
+    if settings["features"] != "cielab":
+        stepped = StepColours.of_counts(summary)
+        return stepped.colours.astype(np.float64), stepped.counts.astype(np.float64), stepped.place
+    colours = summary.colours
+    place = place_of(colours, "cielab")
+    points = np.empty(colours.shape)
+
+    def convert(piece: Piece) -> None:
+        points[piece] = feature_points(colours[piece], None, place, **settings)
+
+    yield from in_threads(convert, pieces((len(colours),)), "Converting colours")
+    return points, summary.counts.astype(np.float64), place
+
+
+def _levels(histogram: Histogram | None, k: int) -> list[float]:
+    """Return the levels half-way between the means of the best classes."""
+    from napari_tessera.algorithms.global_thresholds import best_breaks, class_means
+
+    if histogram is None:
+        return []
+    occupied = np.flatnonzero(histogram.counts)
+    counts, steps = histogram.counts[occupied], occupied.astype(np.float64)
+    means = class_means(counts, steps, best_breaks(counts, steps, k))
+    return [histogram.value_at(step) for step in (means[:-1] + means[1:]) / 2]
+
+
+def _apply(
+    prepared: np.ndarray, core: Piece, start: tuple[int, ...], fitted: dict[str, Any], **settings: Any
+) -> np.ndarray:
+    """Return the class of each pixel, from 1."""
+    from napari_tessera.algorithms.kmeans import Place, feature_points, positions_in
+    from napari_tessera.algorithms.kmeans_assignment import nearest_centre
+
+    pixels = prepared[core]
+    shape = pixels.shape[:-1]
+    if "levels" in fitted:
+        classes = np.ones(shape, np.uint8)
+        for level in fitted["levels"]:
+            classes += pixels[..., 0] > level
+        return classes
+    points, centres = pixels.reshape(-1, pixels.shape[-1]), np.array(fitted["centres"])
+    place = Place(**fitted["place"])
+    if _way(prepared, settings["position_weight"]) == "colours" and settings["features"] != "cielab":
+        centres = centres * place.unit + np.array(place.origins)
+        return nearest_centre(points, centres.astype(np.float32)).reshape(shape) + np.uint8(1)
+    positions = positions_in(shape, start) if settings["position_weight"] > 0 else None
+    points = feature_points(points, positions, place, **_in_units(settings))
+    return nearest_centre(points, centres).reshape(shape) + np.uint8(1)
+
+
+def _piece_px(ndim: int, **_: Any) -> int:
+    return PIECE_PX
+
+
+def _touching(**_: Any) -> None:
+    return None
+
+
+KMEANS = TwoPass(
+    reach=_reach,
+    prepare=_prepare,
+    rounds=_rounds,
+    summarise=_summarise,
+    merge=add,
+    fit=_fit,
+    apply=_apply,
+    touching=_touching,
+    piece_px=_piece_px,
+    needs_scale=_needs_scale,
+)
 
 
 def kmeans(
@@ -23,7 +248,7 @@ def kmeans(
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
-) -> Job[Labels | Found]:
+) -> Job[Labels | MethodOutput]:
     """Sort pixels into k classes of like intensity or colour.
 
     Parameters

@@ -1,26 +1,205 @@
-"""Find objects with a trained Mask R-CNN."""
+"""Find objects with a trained Mask R-CNN.
+
+What a user is told of detected objects: a table with a row for each, and notes on what is not among them.
+
+Mask R-CNN on images too large to hold: brightness and scale from the whole, then block by block.
+
+All blocks share the levels of brightness and the scale, so that each sees its part of the image as it would be seen
+within the whole. Blocks overlap by as much as tiles do.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from napari_tessera import catalogue
-from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.mask_rcnn_blocks import is_better_in_blocks, overlapping
-from napari_tessera.methods.mask_rcnn_report import notes_on, table_of
-from napari_tessera.methods.network_input import (
+import numpy as np
+
+from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stored
+from napari_tessera.core.errors import ModelError, ParameterError
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.result import MethodOutput
+from napari_tessera.core.spec import ChannelAxis, Image, ModelName, Range, Spacing, Table
+from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
+from napari_tessera.methods._network_input import (
     channels_for,
     check_diameter,
     check_dimensions,
+    chosen_diameter,
     loaded_detector,
+    notes_on_channels,
+    notes_on_scale,
+    notes_on_second,
+    notes_on_stored,
     viewed,
 )
-from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels, notes_on_scale, notes_on_second
-from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX
-from napari_tessera.result import Found
-from napari_tessera.spec import ChannelAxis, Image, ModelName, Range, Spacing
+from napari_tessera.methods.unet import BLOCK_PX, SMALLEST_BLOCK_PX
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds, DroppedDetections, Rows
+    from napari_tessera.inference.grid import Grid
+    from napari_tessera.inference.normalization import Levels
+    from napari_tessera.models.registry import ModelEntry
 
 __all__ = ["BLOCK_PX", "DECISIVE", "SMALLEST_BLOCK_PX", "is_better_in_blocks", "mask_rcnn", "overlapping"]
+
+
+OF_PLANES = "Objects were counted in each plane, before planes were linked."
+
+
+def table_of(rows: Rows, classes: Sequence[str]) -> Table:
+    """Make the table of the objects 1…N: class by name, score, box, and which share of the mask is hidden.
+
+    Parameters
+    ----------
+    rows : Rows
+    classes : sequence of str
+        Names of the classes, background first.
+    """
+    axes = "zyx"[-rows.low.shape[1] :]
+    boxes = {f"box_{axis}0": low for axis, low in zip(axes, rows.low.T, strict=True)}
+    boxes |= {f"box_{axis}1": high for axis, high in zip(axes, rows.high.T, strict=True)}
+    return {
+        "label": np.arange(1, len(rows.scores) + 1),
+        "class": np.array(classes)[rows.classes],
+        "score": rows.scores,
+        **boxes,
+        "hidden": rows.lost_px / np.maximum(1, rows.claimed_px),
+    }
+
+
+def notes_on(left: DroppedDetections, which: DetectionThresholds, is_volume: bool = False) -> tuple[str, ...]:
+    """Say in plain sentences what was left out and why, and how much objects overlap; nothing where nothing was.
+
+    In a volume, an object counts in each of its planes.
+
+    Examples
+    --------
+    >>> from napari_tessera.inference.detections_to_labels import DetectionThresholds, DroppedDetections
+    >>> notes_on(DroppedDetections(surplus=3), DetectionThresholds(most=100))
+    ('3 objects of lower scores were left out, since `most` is 100. Raise it, or leave it empty, to have them all.',)
+    """
+    said = {
+        f"{_objects(left.surplus)} of lower scores {_were(left.surplus)} left out, since `most` is {which.most}. Raise "
+        "it, or leave it empty, to have them all.": left.surplus,
+        f"{_objects(left.faint)} scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and "
+        f"{_were(left.faint)} left out. Lower `score` to have them.": left.faint,
+        f"{_objects(left.hidden)} {_were(left.hidden)} dropped: more than {which.most_hidden:.0%} of the mask belongs "
+        "to objects of higher scores.": left.hidden,
+        f"{_objects(left.blank)} {_were(left.blank)} dropped: the mask has no pixel.": left.blank,
+        f"{_objects(left.small)} {_were(left.small)} dropped: fewer pixels than `min_size`.": left.small,
+        f"{_objects(left.overlapping)} lost {left.shared_px} px to overlapping ones of higher scores; the column "
+        "`hidden` says how much of each.": left.overlapping,
+        f"{_objects(left.unseen)} that seemed likely {_were(left.unseen)} not looked at: there are too many in one "
+        "tile. A smaller `tile` finds more of them.": left.unseen,
+    }
+    sentences = tuple(sentence for sentence, count in said.items() if count)
+    return (*sentences, OF_PLANES) if sentences and is_volume else sentences
+
+
+def notes_on_blocks(left: DroppedDetections, which: DetectionThresholds) -> tuple[str, ...]:
+    """Say of one block of many what was left out, but not how much: other blocks see some of it again."""
+    said = {
+        f"Some objects scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and were left "
+        "out. Lower `score` to have them.": left.faint,
+        f"Some objects were dropped: more than {which.most_hidden:.0%} of the mask belongs to objects of higher "
+        "scores.": left.hidden,
+        "Some objects overlap others of higher scores; the column `hidden` says how much.": left.overlapping,
+        "Some objects that seemed likely were not looked at: there are too many in one tile. A smaller `tile` finds "
+        "more of them.": left.unseen,
+    }
+    return tuple(sentence for sentence, count in said.items() if count)
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'' if count == 1 else 's'}"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+LARGEST_WHOLE_PX = 16e6
+"""Larger planes are worked on in blocks, wherever they lie: a whole one takes some 60 bytes a pixel."""
+STEP_PX = 32
+"""Pixels of the network at multiples of which blocks had better begin, for its features to be those of the whole."""
+
+
+def overlapping(**settings: Any) -> Overlapping:
+    """Return what is looked at over the whole image, and how blocks are labelled then.
+
+    Raises
+    ------
+    ParameterError
+        If the number of objects is limited: who is among the best is known of a whole image only.
+    """
+    from napari_tessera.methods._network_blocks import LEVELS
+    from napari_tessera.models import registry as catalogue
+
+    if settings["most"] is not None:
+        raise ParameterError(
+            f"mask_rcnn: `most` is {settings['most']}, but in blocks nobody knows which objects of the image score "
+            "highest. Leave it empty, or run on the whole image at once.",
+            "most",
+        )
+    entry = catalogue.find(settings["model"])
+    return Overlapping((LEVELS, {**settings, "entry": entry}), partial(_plan, entry, settings))
+
+
+def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
+    """Return whether the planes of an image are so large that blocks keep memory low."""
+    return settings["most"] is None and prod(shape[-2:]) > LARGEST_WHOLE_PX
+
+
+def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
+    """Find the scale from windows spread over the image, and plan the blocks."""
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds
+    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
+
+    view = view_of(entry, image, fitted["levels"], settings, "mask_rcnn")
+    network = yield from subtask(loaded_detector(entry, settings["device"]), 0, 1, 4)
+    which = DetectionThresholds.of(entry.header, settings["score"])
+    searching = MaskRCNNOptions(settings["diameter"], settings["tile"])
+    factor, _ = yield from subtask(find_scale(network, view, searching, which), 1, 3, 4)
+    sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
+    fixed = {**settings, "spacing": tuple(1 / scale for scale in sight.grid.scale)}
+    label = partial(label_block, entry=entry, levels=view.levels, has_second=network.second is not None, **fixed)
+    chosen = chosen_diameter(entry, factor, settings["diameter"])
+    on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
+    notes = (*notes_on_stored(view, image, settings), *notes_on_second(entry, network), *on_scale)
+    return plan_of(label, sight, settings["min_size"], notes, chosen)
+
+
+def label_block(
+    block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: Grid, has_second: bool, **settings: Any
+) -> Job[MethodOutput]:
+    """Find the objects of one block, as a part of the image that has these levels, at the scale of the whole.
+
+    Raises
+    ------
+    ModelError
+        If the network that is asked for a second opinion is not where this block is worked on.
+    """
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds
+    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
+
+    channel_axis, factors = settings["channel_axis"], settings["spacing"]
+    shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "mask_rcnn")
+    network = yield from subtask(loaded_detector(entry, settings["device"]), 0, 1, 20)
+    if (network.second is not None) != has_second:
+        raise ModelError(
+            f"The network that {entry.name!r} asks for a second opinion is not on all computers that work on this "
+            "image. Put it there, or run without `scheduler`."
+        )
+    which = DetectionThresholds.of(entry.header, settings["score"])
+    how = MaskRCNNOptions(tile_px=settings["tile"], least_overlap=settings["overlap"], factor=factors[-1])
+    finding = find_objects(network, NormalizedImage(shown, levels, has_channels, factors, grid), how, which)
+    labels, rows, left = yield from subtask(finding, 1, 19, 20)
+    return MethodOutput(labels, table_of(rows, entry.classes), notes_on_blocks(left, which))
+
 
 DECISIVE = ("score", "diameter", "objects", "model", "channel")
 """What decides, before all else, whether anything is found."""
@@ -41,7 +220,7 @@ def mask_rcnn(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
-) -> Job[Found]:
+) -> Job[MethodOutput]:
     """Find objects, each with a class and a score, with a trained Mask R-CNN.
 
     Parameters
@@ -137,23 +316,27 @@ def mask_rcnn(
     >>> labels.max(), table["class"].tolist()
     (np.int32(2), ['nucleus', 'nucleus'])
     """
+    from napari_tessera.models import registry as catalogue
+
     entry = catalogue.find(model)
     shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
     check_dimensions(entry, len(shape), "mask_rcnn")
     check_diameter(entry, diameter, shape, "mask_rcnn")
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "mask_rcnn")
-    network = yield from part_of(loaded_detector(entry, device), 0, 1, 20)
+    network = yield from subtask(loaded_detector(entry, device), 0, 1, 20)
 
-    from napari_tessera.large.detected_volumes import Searching, find_scale, objects_at
-    from napari_tessera.nn.detected_objects import Acceptance
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds
+    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale, objects_at
 
-    view = yield from part_of(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
-    which = Acceptance.of(entry.header, score, most)
-    how = Searching(diameter, tile, min_size, overlap)
-    factor, seen = yield from part_of(find_scale(network, view, how, which), 2, 6, 20)
-    labels, rows, left = yield from part_of(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
+    view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
+    which = DetectionThresholds.of(entry.header, score, most)
+    how = MaskRCNNOptions(diameter, tile, min_size, overlap)
+    factor, seen = yield from subtask(find_scale(network, view, how, which), 2, 6, 20)
+    labels, rows, left = yield from subtask(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
     on_scale = notes_on_scale(entry, view, factor, diameter)
     told = (*notes_on_channels(view, n_channels, channel), *notes_on_second(entry, network), *on_scale)
     chosen = chosen_diameter(entry, factor, diameter)
-    return Found(labels, table_of(rows, entry.classes), (*told, *notes_on(left, which, view.ndim == 3)), chosen=chosen)
+    return MethodOutput(
+        labels, table_of(rows, entry.classes), (*told, *notes_on(left, which, view.ndim == 3)), chosen=chosen
+    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from napari_tessera.fusion import Rules, fuse
-from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.panoptic_sources import (
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.result import ExtraImage, MethodOutput
+from napari_tessera.core.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+from napari_tessera.methods._panoptic_sources import (
     StuffSource,
     ThingSource,
     check_names_fit,
@@ -17,8 +18,10 @@ from napari_tessera.methods.panoptic_sources import (
     started,
     thing_name,
 )
-from napari_tessera.result import Found, Other
-from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+
+if TYPE_CHECKING:
+    pass
+
 
 NETWORKS = ("mask_rcnn", "unet")
 
@@ -46,7 +49,7 @@ def panoptic(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
-) -> Job[Found]:
+) -> Job[MethodOutput]:
     """Give every pixel a class, and every countable object a number of its own.
 
     Things are countable: cells, nuclei. Stuff is not: background, medium, tissue. Each comes from a layer, a method or
@@ -157,6 +160,8 @@ def panoptic(
     >>> table["class"].tolist()
     ['object', 'object', 'background', 'class 1']
     """
+    from napari_tessera.algorithms.panoptic_fusion import Rules, fuse
+
     seen = {"channel": channel, "spacing": spacing, "channel_axis": channel_axis}
     of_networks = {"diameter": diameter, "objects": objects, "device": device}
     settings = of_networks | seen
@@ -168,14 +173,14 @@ def panoptic(
     check_names_fit(stuff_source)
     finding_things = started(find_things(image, thing_source))
     finding_stuff = started(find_stuff(image, stuff_source))
-    found_things, notes = yield from part_of(finding_things, 0, 6, 10)
-    found_stuff = yield from part_of(finding_stuff, 6, 2, 10)
+    found_things, notes = yield from subtask(finding_things, 0, 6, 10)
+    found_stuff = yield from subtask(finding_stuff, 6, 2, 10)
     rules = Rules(least_remaining=least_remaining, smallest_stuff_px=smallest_stuff)
-    fused = yield from part_of(fuse(found_things, found_stuff, rules, spacing), 8, 2, 10)
-    others = (Other("classes", "classes", fused.classes, fused.class_table),)
+    fused = yield from subtask(fuse(found_things, found_stuff, rules, spacing), 8, 2, 10)
+    others = (ExtraImage("classes", "classes", fused.classes, fused.class_table),)
     if stuff_from != "layer":
         notes = (*notes, *notes_on_rims(fused.rims))
-    return Found(fused.segments, fused.table, notes, others)
+    return MethodOutput(fused.segments, fused.table, notes, others)
 
 
 def notes_on_rims(rims: Mapping[str, int]) -> tuple[str, ...]:

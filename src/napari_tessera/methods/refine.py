@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from napari_tessera.jobs import Job, Progress, part_of
-from napari_tessera.labels import label_dtype, renumbering
-from napari_tessera.methods import selection
-from napari_tessera.methods.fragments import merge_fragments
-from napari_tessera.methods.label_holes import fill_label_holes
-from napari_tessera.spec import Labels, Range, ShownIf, Spacing
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import label_dtype, renumbering
+from napari_tessera.core.spec import Labels, Range, ShownIf, Spacing
+
+if TYPE_CHECKING:
+    pass
 
 
 def refine(
@@ -81,31 +81,36 @@ def refine(
     array([[1, 1, 0, 0],
            [1, 1, 0, 0]], dtype=int32)
     """
-    work, old = yield from part_of(renumbering(labels), 0, 1, 8)
+    from napari_tessera.algorithms import relabel as selection
+    from napari_tessera.algorithms.label_morphology import fill_label_holes, merge_fragments
+
+    work, old = yield from subtask(renumbering(labels), 0, 1, 8)
     if fill_holes:
-        yield from part_of(fill_label_holes(work, fill_holes), 1, 1, 8)
+        yield from subtask(fill_label_holes(work, fill_holes), 1, 1, 8)
     if split:
-        from napari_tessera.methods.touching import split_touching
+        from napari_tessera.algorithms.split_objects import split_touching
 
-        work = yield from part_of(split_touching(work, min_distance, prominence, spacing), 2, 1, 8)
+        work = yield from subtask(split_touching(work, min_distance, prominence, spacing), 2, 1, 8)
     if merge_below:
-        yield from part_of(merge_fragments(work, merge_below, spacing), 3, 1, 8)
+        yield from subtask(merge_fragments(work, merge_below, spacing), 3, 1, 8)
     if smooth:
-        from napari_tessera.methods.outlines import smooth_outlines
+        from napari_tessera.algorithms.label_morphology import smooth_outlines
 
-        work = yield from part_of(smooth_outlines(work, smooth, spacing), 4, 1, 8)
+        work = yield from subtask(smooth_outlines(work, smooth, spacing), 4, 1, 8)
     if clear_border:
-        yield from part_of(selection.clear_border(work), 5, 1, 8)
+        yield from subtask(selection.clear_border(work), 5, 1, 8)
     if min_size or max_size or keep_largest:
-        yield from part_of(selection.keep_sizes(work, min_size, max_size, keep_largest), 6, 1, 8)
+        yield from subtask(selection.keep_sizes(work, min_size, max_size, keep_largest), 6, 1, 8)
     if renumber:
-        work, _ = yield from part_of(renumbering(work), 7, 1, 8)
+        work, _ = yield from subtask(renumbering(work), 7, 1, 8)
         return work
-    return (yield from part_of(_with_old_numbers(work, old), 7, 1, 8))
+    return (yield from subtask(_with_old_numbers(work, old), 7, 1, 8))
 
 
 def _with_old_numbers(work: np.ndarray, old: np.ndarray) -> Job[np.ndarray]:
     """Give objects back the numbers they came with; number N + 1 and on were split off."""
+    from napari_tessera.algorithms import relabel as selection
+
     yield Progress(0, 1, "Numbering")
     largest = int(old.max(initial=0))
     split_off = max(0, int(work.max(initial=0)) - len(old))

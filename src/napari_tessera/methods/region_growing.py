@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from napari_tessera.jobs import Job, part_of
-from napari_tessera.labels import renumbering
-from napari_tessera.methods.fractions import chosen_channels, framed_fractions
-from napari_tessera.methods.seeds import Seeds, read_seeds
-from napari_tessera.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing, Table
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.labels import renumbering
+from napari_tessera.core.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing, Table
+
+if TYPE_CHECKING:
+    from napari_tessera.algorithms.seeded_growing import Seeds
 
 
 def region_growing(
@@ -106,11 +107,14 @@ def region_growing(
     >>> int(table["grown_px"][0])
     1
     """
+    from napari_tessera.algorithms.growth_criteria import chosen_channels, framed_fractions
+    from napari_tessera.algorithms.seeded_growing import read_seeds
+
     channels = chosen_channels(image, channel_axis, channel, "region_growing")
     given = read_seeds(seeds, channels[0].shape)
-    from napari_tessera.methods import growth_rules as rules
+    from napari_tessera.algorithms import growth_criteria as rules
 
-    values = yield from part_of(framed_fractions(channels, smoothing, spacing), 0, 2, 10)
+    values = yield from subtask(framed_fractions(channels, smoothing, spacing), 0, 2, 10)
     ground = rules.lay_out(values, given, connectivity)
     largest = max_size or np.iinfo(np.int64).max
     growing = {
@@ -118,11 +122,11 @@ def region_growing(
         "adaptive": lambda: rules.grow_adaptively(ground, k, largest),
         "competing": lambda: rules.grow_in_competition(ground, largest),
     }
-    regions = yield from part_of(growing[rule](), 2, 6, 10)
-    contests = yield from part_of(rules.find_contests(ground, regions), 8, 1, 10)
+    regions = yield from subtask(growing[rule](), 2, 6, 10)
+    contests = yield from subtask(rules.find_contests(ground, regions), 8, 1, 10)
     table = _describe_owners(given, regions.sizes[1:], contests, largest)
     labels = ground.labels[(slice(1, -1),) * (values.ndim - 1)]
-    return (yield from part_of(_numbered(labels, table, background), 9, 1, 10))
+    return (yield from subtask(_numbered(labels, table, background), 9, 1, 10))
 
 
 def _describe_owners(

@@ -1,33 +1,119 @@
-"""Find objects or classes with a trained U-Net."""
+"""Find objects or classes with a trained U-Net.
+
+The U-Net on images too large to hold: brightness and scale from the whole, then block by block.
+
+All blocks share the levels of brightness and the scale, so that each sees its part of the image as it would be seen
+within the whole. Blocks overlap by as much as the network sees around a pixel and an object is wide.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from napari_tessera import catalogue
-from napari_tessera.jobs import Job, part_of
-from napari_tessera.methods.network_input import (
+import numpy as np
+
+from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stored
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.result import MethodOutput
+from napari_tessera.core.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
+from napari_tessera.methods._network_input import (
     channels_for,
     check_diameter,
     check_dimensions,
+    chosen_diameter,
     loaded,
+    notes_on_channels,
+    notes_on_scale,
+    notes_on_stored,
+    notes_on_volume,
     viewed,
 )
-from napari_tessera.methods.network_told import chosen_diameter, notes_on_channels, notes_on_scale, notes_on_volume
-from napari_tessera.methods.unet_blocks import BLOCK_PX, SMALLEST_BLOCK_PX, is_better_in_blocks, overlapping
-from napari_tessera.result import Found
-from napari_tessera.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 
-__all__ = [
-    "BLOCK_PX",
-    "DECISIVE",
-    "SMALLEST_BLOCK_PX",
-    "class_names",
-    "is_better_in_blocks",
-    "overlapping",
-    "unet",
-]
+if TYPE_CHECKING:
+    from napari_tessera.inference.grid import Grid
+    from napari_tessera.inference.normalization import Levels
+    from napari_tessera.models.registry import ModelEntry
+
+__all__ = ["BLOCK_PX", "DECISIVE", "SMALLEST_BLOCK_PX", "class_names", "is_better_in_blocks", "overlapping", "unet"]
+
+
+BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
+"""Planes of a volume are mostly segmented one by one, so that blocks had better be flat and wide."""
+SMALLEST_BLOCK_PX = {2: (32, 32), 3: (4, 32, 32)}
+"""Around smaller blocks, nearly all time would go into what they are seen with."""
+LARGEST_WHOLE_PX = {2: 16e6, 3: 16e6}
+"""Larger images are worked on in blocks, wherever they lie: a whole one takes some 80 bytes a pixel."""
+OBJECTS_BEYOND = 1.5
+"""How many usual diameters an object may reach beyond its block."""
+WIDEST_OBJECT_PX = 128
+"""How far an object may reach beyond its block where the model knows no usual diameter."""
+
+
+def overlapping(**settings: Any) -> Overlapping:
+    """Return what is looked at over the whole image, and how blocks are labelled then."""
+    from napari_tessera.methods._network_blocks import LEVELS
+    from napari_tessera.models import registry as catalogue
+
+    entry = catalogue.find(settings["model"])
+    return Overlapping((LEVELS, {**settings, "entry": entry}), partial(_plan, entry, settings))
+
+
+def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
+    """Return whether an image is so large that blocks keep memory low; probabilities are as large in any case."""
+    from napari_tessera.models import registry as catalogue
+
+    is_plane_by_plane = catalogue.find(settings["model"]).ndim < len(shape) and settings["volume"] == "planes"
+    seen_at_once = shape[1:] if is_plane_by_plane else shape
+    return settings["output"] != "probabilities" and prod(seen_at_once) > LARGEST_WHOLE_PX[len(seen_at_once)]
+
+
+def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
+    """Find the scale from windows spread over the image, and plan the blocks."""
+    from napari_tessera.inference.scale_search import PredictOptions, find_scale
+
+    view = view_of(entry, image, fitted["levels"], settings, "unet")
+    network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 4)
+    looking = PredictOptions(settings["diameter"], tile_px=settings["tile"])
+    factor, _ = yield from subtask(find_scale(network, view, looking), 1, 3, 4)
+    usual_px = entry.diameter_px
+    object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
+    beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
+    is_plane_by_plane = network.ndim < view.ndim and settings["volume"] == "planes"
+    sight = sight_over(view, factor, beyond_px, network.step, is_plane_by_plane)
+    # Pixel size and diameter that give each block the very scale that the whole image's grid has.
+    factors = tuple(1 / scale for scale in sight.grid.scale)
+    fixed = {**settings, "spacing": factors, "diameter": usual_px and usual_px / factors[-1]}
+    label = partial(label_block, entry=entry, levels=view.levels, **fixed)
+    chosen = chosen_diameter(entry, factor, settings["diameter"])
+    on_volume = notes_on_volume(entry, view, settings["volume"], settings["output"])
+    on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
+    notes = (*notes_on_stored(view, image, settings), *on_volume, *on_scale)
+    return plan_of(label, sight, settings["min_size"] or 0, notes, chosen)
+
+
+def label_block(
+    block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: Grid, **settings: Any
+) -> Job[np.ndarray]:
+    """Segment one block as a part of the image that has these levels; small objects stay until blocks are joined."""
+    from napari_tessera.inference.decode_objects import OutputOptions
+    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.scale_search import PredictOptions
+    from napari_tessera.inference.segment_unet import VolumeOptions, segment
+
+    channel_axis = settings["channel_axis"]
+    shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "unet")
+    network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 20)
+    looking = PredictOptions(settings["diameter"], settings["averaging"], settings["tile"])
+    wanted = OutputOptions(settings["output"], settings["level"], None if settings["min_size"] is None else 0)
+    stacking = VolumeOptions(settings["volume"] == "orientations", settings["overlap"])
+    view = NormalizedImage(shown, levels, has_channels, settings["spacing"], grid)
+    segmenting = segment(network, view, looking, wanted, stacking)
+    return (yield from subtask(segmenting, 1, 19, 20))
+
 
 DECISIVE = ("diameter", "level", "objects", "model", "channel")
 """What decides, before all else, whether anything is found."""
@@ -50,7 +136,7 @@ def unet(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
-) -> Job[Labels | Found]:
+) -> Job[Labels | MethodOutput]:
     """Find objects or classes with a trained U-Net.
 
     Parameters
@@ -147,29 +233,33 @@ def unet(
     >>> tessera.unet(image, diameter=20).max()
     np.int32(2)
     """
+    from napari_tessera.models import registry as catalogue
+
     entry = catalogue.find(model)
     shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
     check_dimensions(entry, len(shape), "unet")
     check_diameter(entry, diameter, shape, "unet")
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "unet")
-    network = yield from part_of(loaded(entry, device), 0, 1, 20)
+    network = yield from subtask(loaded(entry, device), 0, 1, 20)
 
-    from napari_tessera.large.instances import Wanted
-    from napari_tessera.large.seeing import Looking, find_scale
-    from napari_tessera.large.volumes import Stacking, segment_at
+    from napari_tessera.inference.decode_objects import OutputOptions
+    from napari_tessera.inference.scale_search import PredictOptions, find_scale
+    from napari_tessera.inference.segment_unet import VolumeOptions, segment_at
 
-    view = yield from part_of(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
-    looking, wanted = Looking(diameter, averaging, tile), Wanted(output, level, min_size)
-    stacking = Stacking(volume == "orientations", overlap)
-    factor, seen = yield from part_of(find_scale(network, view, looking), 2, 6, 20)
-    labels = yield from part_of(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
+    view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
+    looking, wanted = PredictOptions(diameter, averaging, tile), OutputOptions(output, level, min_size)
+    stacking = VolumeOptions(volume == "orientations", overlap)
+    factor, seen = yield from subtask(find_scale(network, view, looking), 2, 6, 20)
+    labels = yield from subtask(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
     on_volume = notes_on_volume(entry, view, volume, output)
     on_scale = notes_on_scale(entry, view, factor, diameter)
     notes = (*notes_on_channels(view, n_channels, channel), *on_volume, *on_scale)
-    return Found(labels, notes=notes, chosen=chosen_diameter(entry, factor, diameter))
+    return MethodOutput(labels, notes=notes, chosen=chosen_diameter(entry, factor, diameter))
 
 
 def class_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     """Name the classes 1…K that the output speaks of."""
+    from napari_tessera.models import registry as catalogue
+
     return catalogue.find(parameters["model"]).classes[1:]

@@ -1,22 +1,29 @@
-"""Split touching objects by flooding from markers."""
+"""Split touching objects by flooding from markers.
+
+The one level that all blocks of an image share, so that watershed parts objects from background alike in each.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from napari_tessera.errors import InputError
-from napari_tessera.jobs import Job, part_of
-from napari_tessera.kernels.smoothing import is_held, smoothed
-from napari_tessera.methods.foreground import bright_pixels
-from napari_tessera.methods.foreground import fill_holes as filled
-from napari_tessera.methods.grey import to_grey
-from napari_tessera.methods.histogram import step_scale
-from napari_tessera.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
-from napari_tessera.value_range import UNSCALED, scaled_number
+from napari_tessera.core.blockwise import Settings, TwoPass
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
+from napari_tessera.core.value_range import UNSCALED, Scale, scaled_number
+from napari_tessera.methods.threshold import THRESHOLD
 
-RULES = ("local", "otsu", "li", "isodata", "triangle")
+if TYPE_CHECKING:
+    from napari_tessera.algorithms.histogram import Measure
+
+
+LEVEL_RULES = ("local", "otsu", "li", "isodata", "triangle")
 """Ways to find the foreground from the intensities."""
 
 USUAL_DIAMETER_PX = 128
@@ -29,7 +36,7 @@ def watershed(
     mask: Annotated[Labels, ShownIf("foreground", "mask")] | None = None,
     *,
     foreground: Literal["local", "otsu", "li", "isodata", "triangle", "mask", "whole"] = "local",
-    level: Annotated[float | None, Range(unit="intensity"), ShownIf("foreground", *RULES)] = None,
+    level: Annotated[float | None, Range(unit="intensity"), ShownIf("foreground", *LEVEL_RULES)] = None,
     radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 6.0,
     objects: Literal["bright", "dark"] = "bright",
     landscape: Literal["distance", "intensity", "gradient"] = "distance",
@@ -147,23 +154,27 @@ def watershed(
            [0, 1, 1, 1, 0, 2, 2, 2, 0],
            [0, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=int32)
     """
-    from napari_tessera.methods.splitting import Settings, hills_of, split
+    from napari_tessera.algorithms.color import to_grey
+    from napari_tessera.algorithms.foreground import fill_holes as filled
+    from napari_tessera.algorithms.gaussian import is_held, smoothed
+    from napari_tessera.algorithms.histogram import step_scale
+    from napari_tessera.algorithms.split_objects import Settings, elevation_map, split
 
     grey = to_grey(image, channel_axis, channel, "watershed")
     _check(foreground, mask)
-    scale = UNSCALED if is_held(image.dtype) else (yield from part_of(step_scale(grey), 0, 0.1, 8))
-    values = yield from part_of(smoothed(grey, smoothing, spacing, scale), 0.1, 0.9, 8)
+    scale = UNSCALED if is_held(image.dtype) else (yield from subtask(step_scale(grey), 0, 0.1, 8))
+    values = yield from subtask(smoothed(grey, smoothing, spacing, scale), 0.1, 0.9, 8)
     level = None if level is None else scaled_number(level, scale)
     if objects == "dark":
         np.negative(values, out=values)
         level = None if level is None else -level
-    inside = yield from part_of(_foreground(values, foreground, mask, level, radius, spacing), 1, 1, 8)
+    inside = yield from subtask(_foreground(values, foreground, mask, level, radius, spacing), 1, 1, 8)
     if fill_holes:
-        yield from part_of(filled(inside, fill_holes, connectivity), 2, 1, 8)
-    hills = yield from part_of(hills_of(landscape, values, inside, spacing), 3, 1, 8)
+        yield from subtask(filled(inside, fill_holes, connectivity), 2, 1, 8)
+    hills = yield from subtask(elevation_map(landscape, values, inside, spacing), 3, 1, 8)
     del values
     settings = Settings(min_distance, prominence, compactness, watershed_line, connectivity, spacing)
-    return (yield from part_of(split(hills, inside, markers, settings, min_size), 4, 4, 8))
+    return (yield from subtask(split(hills, inside, markers, settings, min_size), 4, 4, 8))
 
 
 def _check(foreground: str, mask: np.ndarray | None) -> None:
@@ -182,6 +193,8 @@ def _foreground(
     radius: float,
     spacing: tuple[float, ...] | None,
 ) -> Job[np.ndarray]:
+    from napari_tessera.algorithms.foreground import bright_pixels
+
     if rule == "whole":
         return np.ones(values.shape, bool)
     if rule == "mask" and mask is not None:
@@ -190,7 +203,7 @@ def _foreground(
 
 
 def reach(**parameters: Any) -> int:
-    """Say how far from a pixel the image can change its label, in pixels: an object and what lies around it.
+    """Return how far from a pixel the image can change its label, in pixels: an object and what lies around it.
 
     The flood itself has no bound: the label of a pixel depends on all of the object it belongs to. Objects up to
     `USUAL_DIAMETER_PX` wide come out of overlapping blocks as they come out of the whole image.
@@ -199,8 +212,77 @@ def reach(**parameters: Any) -> int:
     return int(max(USUAL_DIAMETER_PX, 4 * parameters.get("min_distance", 0)) + around)
 
 
-def measured_over_whole(**settings: Any) -> Any:
-    """Say what must be measured over the whole image before its blocks can be labelled alike: the level."""
-    from napari_tessera.methods.whole_level import measured_over_whole
+ROUNDING = 1e-6
+"""More than the error, in halves of the range, of values that a block smooths in a unit of its own."""
 
-    return measured_over_whole(**settings)
+
+def measured_over_whole(**settings: Any) -> tuple[TwoPass, Settings, Callable[[dict[str, Any]], Settings]] | None:
+    """Return what to measure over the whole image, and how blocks are labelled once it is known.
+
+    Returns
+    -------
+    level, settings, fix : or None
+        None where no level is to be found: it is given, or the foreground needs none.
+    """
+    if settings["level"] is not None or settings["foreground"] in ("mask", "whole"):
+        return None
+
+    def fix(fitted: dict[str, Any]) -> Settings:
+        origin, unit = Fraction(fitted["scale"].origin), Fraction(fitted["scale"].unit)
+        level = Fraction(fitted["level"])
+        return {**settings, "level": origin + unit * (-level if settings["objects"] == "dark" else level)}
+
+    return LEVEL, settings, fix
+
+
+def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
+    """Do what watershed does before it looks for the level; dark objects are made bright."""
+    from napari_tessera.algorithms.color import to_grey
+    from napari_tessera.algorithms.gaussian import smoothed
+
+    grey = to_grey(image, settings["channel_axis"], settings["channel"], "watershed")
+    values = yield from smoothed(grey, settings["smoothing"], settings["spacing"], settings["scale"])
+    if settings["objects"] == "dark":
+        np.negative(values, out=values)
+    return values
+
+
+def _reach(*, smoothing: float, spacing: tuple[float, ...] | None, **_: Any) -> int:
+    from napari_tessera.algorithms.gaussian import sigmas_px
+
+    return max(int(4 * sigma + 0.5) for sigma in sigmas_px(smoothing, len(spacing or (1,)), spacing))
+
+
+def _rounds(prepared: np.ndarray, **_: Any) -> int:
+    from napari_tessera.algorithms.histogram import rounds_for
+
+    return rounds_for(prepared.dtype)
+
+
+def _summarise(prepared: np.ndarray, start: tuple[int, ...], earlier: Measure | None, **_: Any) -> Measure:
+    from napari_tessera.algorithms.histogram import measure_block
+
+    return measure_block(prepared, earlier)
+
+
+def _needs_scale(dtype: np.dtype, **_: Any) -> bool:
+    from napari_tessera.algorithms.gaussian import is_held
+
+    return not is_held(dtype)
+
+
+def _fit(measure: Measure, *, foreground: str, scale: Scale, **_: Any) -> Job[dict[str, Any]]:
+    """Find the level of the bright objects; a constant image has none, and nothing is brighter than it is."""
+    from napari_tessera.algorithms.global_thresholds import RULES
+
+    yield from ()
+    histogram = measure.histogram
+    if histogram is None:
+        return {"level": float(measure.value_grid.low)}
+    level = RULES["otsu" if foreground == "local" else foreground](histogram)
+    return {"level": level if scale == UNSCALED else level + ROUNDING}
+
+
+LEVEL = replace(
+    THRESHOLD, summarise=_summarise, reach=_reach, prepare=_prepare, rounds=_rounds, fit=_fit, needs_scale=_needs_scale
+)

@@ -1,0 +1,1 @@
+"""Image processing by the name of the technique: arrays in, arrays out."""

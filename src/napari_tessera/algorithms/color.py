@@ -1,0 +1,135 @@
+"""One grey value per pixel from an image with channels.
+
+Colours to CIELAB (CIE 15:2004), from sRGB (IEC 61966-2-1) under daylight (D65, 2°).
+
+scikit-image's conversion multiplies matrices in threads of its own, which fight with ours: many times slower in a band.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_tessera.algorithms.percentiles import is_wide
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.value_range import EXACT
+
+XYZ_OF_WHITE = (0.95047, 1.0, 1.08883)
+XYZ_FROM_RGB = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+DARKEST_CUBE = (6 / 29) ** 3
+TABLE_BYTES = 2
+
+
+def to_cielab(colours: np.ndarray) -> np.ndarray:
+    """Convert sRGB colours to CIELAB.
+
+    Parameters
+    ----------
+    colours : (N, 3) array
+        Integers up to their dtype's largest, or fractions of 1. What lies outside is clipped.
+
+    Returns
+    -------
+    (N, 3) float64 array
+        Lightness 0…100, and the axes from green to red and from blue to yellow.
+
+    Examples
+    --------
+    >>> to_cielab(np.array([[255, 0, 0]], np.uint8)).round()
+    array([[53., 80., 67.]])
+    """
+    red, green, blue = _linear(colours).T
+    x, y, z = (
+        _compressed((row[0] * red + row[1] * green + row[2] * blue) / white)
+        for row, white in zip(XYZ_FROM_RGB, XYZ_OF_WHITE, strict=True)
+    )
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1) + 0.0
+
+
+def white(dtype: np.dtype) -> float:
+    """Return the value that stands for white."""
+    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+
+
+def _linear(colours: np.ndarray) -> np.ndarray:
+    """Amount of light of each value, 0 to 1; looked up where there are few different ones."""
+    if colours.dtype.kind == "u" and colours.dtype.itemsize <= TABLE_BYTES:
+        return _light(np.arange(np.iinfo(colours.dtype).max + 1) / white(colours.dtype))[colours]
+    return _light(np.clip(colours / white(colours.dtype), 0, 1))
+
+
+def _light(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 0.04045, ((values + 0.055) / 1.055) ** 2.4, values / 12.92)
+
+
+def _compressed(light: np.ndarray) -> np.ndarray:
+    """Cube root, with a straight line near black."""
+    return np.where(light > DARKEST_CUBE, np.cbrt(light), light / (3 * (6 / 29) ** 2) + 4 / 29)
+
+
+RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
+
+
+def to_grey(image: np.ndarray, channel_axis: int | None, channel: int, method: str) -> np.ndarray:
+    """Pick one channel, or combine all of them.
+
+    Parameters
+    ----------
+    image : array
+        (Y, X) or (Z, Y, X), with the channels at `channel_axis`.
+    channel_axis : int or None
+    channel : int
+        1 is the first channel; 0 combines all: luminance (Rec. 709) for three or four channels, of which the fourth
+        is taken for opacity and left out, otherwise their mean.
+    method : str
+        Name for the error message.
+
+    Returns
+    -------
+    array
+        (Y, X) or (Z, Y, X). A picked channel is a view and keeps its dtype; a combination is float32, or float64
+        where the channels are float64 or integers of over 16 bits.
+
+    Raises
+    ------
+    ParameterError
+        If the image does not have the channel.
+    InputError
+        If channels are to be combined whose values float64 does not hold.
+    """
+    if channel_axis is None:
+        if channel > 1:
+            raise ParameterError(f"{method}: `channel` is {channel}, but the image has no channels. Use 0.", "channel")
+        return image
+    channels = np.moveaxis(image, channel_axis, 0)
+    if channel > len(channels):
+        raise ParameterError(
+            f"{method}: `channel` is {channel}, but the image has {len(channels)} channels. "
+            f"Use 1 to {len(channels)}, or 0 for all together.",
+            "channel",
+        )
+    if channel:
+        return channels[channel - 1]
+    _refuse_huge(image, method)
+    weights = RGB_TO_LUMINANCE if len(channels) in (3, 4) else (1 / len(channels),) * len(channels)
+    wanted = np.float64 if is_wide(image.dtype) else np.float32
+    grey = np.zeros(channels.shape[1:], wanted)
+    for weight, values in zip(weights, channels, strict=False):
+        grey += wanted(weight) * values.astype(wanted, copy=False)
+    return grey
+
+
+def _refuse_huge(image: np.ndarray, method: str) -> None:
+    """Refuse to combine whole numbers that float64 does not hold."""
+    if image.dtype.kind not in "iu" or image.dtype.itemsize < 8:
+        return
+    farthest = max(abs(int(image.min())), abs(int(image.max())))
+    if farthest > EXACT:
+        raise InputError(
+            f"{method}: the image has whole numbers of up to {farthest:.3g} in size, but channels can be combined only "
+            f"up to {EXACT:.3g}. Subtract the lowest value first (in Python: image - image.min()), or choose one "
+            "`channel`."
+        )

@@ -1,0 +1,228 @@
+"""Exact Euclidean distance to the background, in threads and in bands.
+
+The `edt` library is fast but holds the interpreter lock for its whole run, SciPy's transform is five times slower; this
+one is exact as they are, releases the lock, works on all processors and stops between bands.
+
+The lower envelope of parabolas, by which exact Euclidean distances are found along one axis after the other.
+
+Give pixels without a number that of the nearest pixel with one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_tessera.algorithms.jit import njit, numba
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.parallel import bands, in_threads
+
+FAR = np.float32(1e18)
+"""Squared distance of a pixel that has seen no other yet; its sums stay finite in float32."""
+
+
+@njit
+def lower_envelope(column: np.ndarray, length: int, step: np.float32, vertices: np.ndarray, bounds: np.ndarray) -> None:
+    """Find which pixels' parabolas form the lower envelope, and from where on each of them is the lowest.
+
+    Parameters
+    ----------
+    column : (length or more,) array of float32
+        Squared distances so far: the height at which each pixel's parabola stands.
+    length : int
+    step : float32
+        Distance from one pixel to the next.
+    vertices, bounds : arrays
+        What is found: pixel `vertices[n]` is the lowest from `bounds[n]` to `bounds[n + 1]`.
+
+    References
+    ----------
+    Felzenszwalb P. F., Huttenlocher D. P. (2012), Distance transforms of sampled functions,
+    doi:10.4086/toc.2012.v008a019.
+    """
+    square = step * step
+    top = 0
+    vertices[0] = 0
+    bounds[0] = -np.inf
+    for row in range(1, length):
+        while True:
+            other = vertices[top]
+            rise = (column[row] - column[other]) / square
+            crossing = np.float32((rise / (row - other) + row + other) / 2)
+            if top == 0 or crossing > bounds[top]:
+                break
+            top -= 1
+        if crossing <= bounds[top]:
+            vertices[top] = row
+        else:
+            top += 1
+            vertices[top] = row
+            bounds[top] = crossing
+    bounds[top + 1] = np.inf
+
+
+def fill_from_nearest(numbers: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[None]:
+    """Fill the zeros of an array with the number of the nearest pixel that is not 0, in place.
+
+    Parameters
+    ----------
+    numbers : array of int32
+        (Y, X) or (Z, Y, X), C-ordered. Where nothing but 0 is in it, it stays as it is.
+    spacing : tuple of float, optional
+        Size of a pixel along each axis; None means 1.
+
+    Notes
+    -----
+    Of pixels that are equally near, which one counts is not said, but it is always the same one.
+    """
+    steps = [1.0] * numbers.ndim if spacing is None else [step / spacing[-1] for step in spacing]
+    volume = numbers.reshape((1,) * (3 - numbers.ndim) + numbers.shape)
+    squares = np.full(volume.shape, FAR, np.float32)
+    first = volume.ndim - numbers.ndim
+    for done, (axis, step) in enumerate(zip(range(first, volume.ndim), steps, strict=True)):
+        lines, far = np.moveaxis(volume, axis, -1), np.moveaxis(squares, axis, -1)  # (A, B, L): lines along the axis
+
+        def spread(band: slice, some: tuple[np.ndarray, np.ndarray] = (lines, far), step: float = step) -> None:
+            _spread(some[0][:, band], some[1][:, band], np.float32(step))
+
+        cut = bands(lines.shape[1], lines.shape[0] * lines.shape[2])
+        yield from subtask(in_threads(spread, cut, "Filling from the nearest"), done, 1, len(steps))
+
+
+# Said beforehand, the types are compiled once for every axis and shape, not anew in the middle of a run.
+@njit(signature=numba.void(numba.int32[:, :, :], numba.float32[:, :, :], numba.float32))
+def _spread(numbers: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
+    """Let each number reach along its line as far as no other is nearer; `squares` are the distances squared."""
+    length = numbers.shape[2]
+    column, old = np.empty(length, np.float32), np.empty(length, np.int32)
+    vertices, bounds = np.empty(length + 1, np.int64), np.empty(length + 2, np.float32)
+    for a in range(numbers.shape[0]):
+        for b in range(numbers.shape[1]):
+            for at in range(length):
+                old[at] = numbers[a, b, at]
+                column[at] = squares[a, b, at] if squares[a, b, at] < FAR or old[at] == 0 else np.float32(0)
+            lower_envelope(column, length, step, vertices, bounds)
+            top = 0
+            for at in range(length):
+                while bounds[top + 1] < at:
+                    top += 1
+                away = np.float32(at - vertices[top]) * step
+                numbers[a, b, at] = old[vertices[top]]
+                squares[a, b, at] = min(FAR, away * away + column[vertices[top]])
+
+
+def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[np.ndarray]:
+    """Measure how far each pixel is from the nearest pixel outside the mask.
+
+    Parameters
+    ----------
+    mask : array of bool
+        (Y, X) or (Z, Y, X).
+    spacing : tuple of float, optional
+        Size of a pixel along each axis; None means 1.
+
+    Returns
+    -------
+    array of float32
+        Distances in pixels along X; 0 outside the mask. The image's edge is not background, unless there is no other.
+
+    References
+    ----------
+    Felzenszwalb P. F., Huttenlocher D. P. (2012), Distance transforms of sampled functions,
+    doi:10.4086/toc.2012.v008a019.
+    """
+    steps = [1.0] * mask.ndim if spacing is None else [step / spacing[-1] for step in spacing]
+    volume = mask.reshape((1,) * (3 - mask.ndim) + mask.shape)
+    squares = np.empty(volume.shape, np.float32)  # (Z, Y, X)
+    depth, height, width = volume.shape
+
+    def along_x(rows: slice) -> None:
+        _measure_rows(volume.reshape(-1, width)[rows], squares.reshape(-1, width)[rows])
+
+    def along_y(columns: slice) -> None:
+        for plane in squares:
+            _measure_columns(plane[:, columns], np.float32(steps[-2]))
+
+    def along_z(rows: slice) -> None:
+        for row in range(rows.start, rows.stop):
+            _measure_columns(squares[:, row], np.float32(steps[0]))
+
+    def take_root(rows: slice) -> None:
+        np.sqrt(squares.reshape(-1, width)[rows], out=squares.reshape(-1, width)[rows])
+
+    text = "Measuring distance"
+    yield from subtask(in_threads(along_x, bands(depth * height, width), text), 0, 1, 4)
+    yield from subtask(in_threads(along_y, bands(width, depth * height), text), 1, 1, 4)
+    if mask.ndim == 3:
+        yield from subtask(in_threads(along_z, bands(height, depth * width), text), 2, 1, 4)
+    if squares[0, 0, 0] >= FAR:  # every pixel is as far as the first: there is no background
+        return (yield from subtask(_distance_to_edge(mask, spacing), 3, 1, 4))
+    yield from subtask(in_threads(take_root, bands(depth * height, width), text), 3, 1, 4)
+    return squares.reshape(mask.shape)
+
+
+def _distance_to_edge(mask: np.ndarray, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
+    framed = np.pad(np.ones(mask.shape, bool), 1)
+    distance = yield from distance_to_background(framed, spacing)
+    return np.ascontiguousarray(distance[(slice(1, -1),) * mask.ndim])
+
+
+@njit
+def _measure_rows(mask: np.ndarray, squares: np.ndarray) -> None:
+    """Write the squared distance to the nearest background pixel of the same row."""
+    height, width = mask.shape
+    for y in range(height):
+        since = FAR
+        for x in range(width):
+            since = since + np.float32(1) if mask[y, x] else np.float32(0)
+            squares[y, x] = since
+        ahead = FAR
+        for x in range(width - 1, -1, -1):
+            ahead = ahead + np.float32(1) if mask[y, x] else np.float32(0)
+            nearest = min(squares[y, x], ahead)
+            squares[y, x] = nearest * nearest if nearest < FAR else FAR
+
+
+@njit
+def _measure_columns(squares: np.ndarray, step: np.float32) -> None:
+    """Let each column's squared distances reach along it, one run of foreground after the other, in place.
+
+    Beyond the background pixels at its two ends nothing can be nearer to a run.
+    """
+    height, width = squares.shape
+    column = np.empty(height + 2, np.float32)
+    vertices = np.empty(height + 2, np.int64)
+    bounds = np.empty(height + 3, np.float32)
+    for x in range(width):
+        y = 0
+        while y < height:
+            if squares[y, x] == 0:
+                y += 1
+                continue
+            stop = y
+            while stop < height and squares[stop, x] != 0:
+                stop += 1
+            first, last = max(y - 1, 0), min(stop + 1, height)
+            for row in range(first, last):
+                column[row - first] = squares[row, x]
+            lower_envelope(column, last - first, step, vertices, bounds)
+            _fill_run(squares, x, first, last, column, step, vertices, bounds)
+            y = stop
+
+
+@njit
+def _fill_run(
+    squares: np.ndarray,
+    x: int,
+    first: int,
+    last: int,
+    column: np.ndarray,
+    step: np.float32,
+    vertices: np.ndarray,
+    bounds: np.ndarray,
+) -> None:
+    top = 0
+    for row in range(last - first):
+        while bounds[top + 1] < row:
+            top += 1
+        away = np.float32(row - vertices[top]) * step
+        squares[first + row, x] = min(FAR, away * away + column[vertices[top]])

@@ -1,0 +1,288 @@
+"""The landscape that is flooded: heights, and the levels they are cut into.
+
+Merge the basins of a flood whose peaks hardly rise above the pass between them (h-maxima, after the flood).
+
+Flooding from every peak and then merging over the highest passes gives the same objects as flooding from the h-maxima
+alone, and needs no morphological reconstruction, by far the slowest step where it is done first.
+
+Find one marker per object: peaks of a landscape, and which of them are no peaks of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy import ndimage
+
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.labels import label_dtype, neighbourhood
+from napari_tessera.core.parallel import bands, in_background, in_threads, widened
+
+
+def merged_basins(
+    labels: np.ndarray, levels: np.ndarray, peak_levels: np.ndarray, steps: np.ndarray, depths: np.ndarray
+) -> Job[np.ndarray]:
+    """Return which basins belong together.
+
+    Parameters
+    ----------
+    labels : array of int, framed
+        The flooded basins, 1…N; 0 and below is no basin.
+    levels : array of uint16, framed
+        Level of each pixel; 0 is the highest.
+    peak_levels : (N + 1,) array
+        Level of each basin's peak; the entry 0 is not used.
+    steps : array of int64
+        Steps to the neighbours in the flat array.
+    depths : (N + 1,) array of float64
+        A peak stays one of its own if the pass to any higher peak lies lower than it by more than this many levels.
+
+    Returns
+    -------
+    (N + 1,) array
+        New number of each basin: that of the highest peak it was merged with.
+
+    References
+    ----------
+    Grimaud M. (1992), A new measure of contrast: the dynamics, doi:10.1117/12.60650.
+    """
+    flat_labels, flat_levels = labels.reshape(-1), levels.reshape(-1)
+    ahead = steps[steps > 0]
+
+    def passes_in(band: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        # Ahead of the last pixels there is only the frame, which is no basin.
+        return _passes(flat_labels, flat_levels, ahead, band.start, min(band.stop, len(flat_labels) - int(ahead.max())))
+
+    found = yield from in_threads(passes_in, bands(len(flat_labels), 1), "Merging basins")
+    low, high, level = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.argsort(level, kind="stable")
+    return _merge(low[order], high[order], level[order], peak_levels, depths)
+
+
+@njit
+def _passes(labels, levels, ahead, start, stop):
+    """List pairs of neighbouring basins and the level at which they meet, once for every pair of pixels."""
+    count = 0
+    for pixel in range(start, stop):
+        if labels[pixel] > 0:
+            for step in ahead:
+                count += labels[pixel + step] > 0 and labels[pixel + step] != labels[pixel]
+    low, high = np.empty(count, labels.dtype), np.empty(count, labels.dtype)
+    level = np.empty(count, levels.dtype)
+    count = 0
+    for pixel in range(start, stop):
+        if labels[pixel] > 0:
+            for step in ahead:
+                here, there = labels[pixel], labels[pixel + step]
+                if there > 0 and there != here:
+                    low[count], high[count] = min(here, there), max(here, there)
+                    level[count] = max(levels[pixel], levels[pixel + step])
+                    count += 1
+    return low, high, level
+
+
+@njit
+def _merge(low, high, level, peak_levels, depths):
+    """Merge over the highest passes first; `parent` leads to the basin with the highest peak."""
+    parent = np.arange(len(peak_levels))
+    for index in range(len(level)):
+        first, second = _root(parent, low[index]), _root(parent, high[index])
+        if first == second:
+            continue
+        if peak_levels[second] < peak_levels[first]:
+            first, second = second, first
+        if level[index] - peak_levels[second] <= depths[second]:
+            parent[second] = first
+    for basin in range(len(parent)):
+        parent[basin] = _root(parent, basin)
+    return parent
+
+
+@njit
+def _root(parent, basin):
+    while parent[basin] != basin:
+        parent[basin] = parent[parent[basin]]
+        basin = parent[basin]
+    return basin
+
+
+LEVELS_PER_PX = 64
+MOST_LEVELS = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class Elevation:
+    """A landscape: heights, (Y, X) or (Z, Y, X) float32, in pixels along X if they are distances."""
+
+    height: np.ndarray
+    is_distance: bool
+
+
+@dataclass(frozen=True)
+class FloodInput:
+    """What a flood needs, with a frame one pixel wide around it.
+
+    Attributes
+    ----------
+    labels : array of int32 or int64, framed
+        Minus the number of the connected region; 0 outside the foreground and on the frame.
+    levels : array of uint16, framed
+        0 is flooded first.
+    floor : int
+        Level at which hills begin: that of height 0 for distances, otherwise the lowest in the foreground.
+    scale : float
+        Levels per unit of height; 0 where all is level.
+    """
+
+    labels: np.ndarray
+    levels: np.ndarray
+    floor: int
+    scale: float
+
+    @property
+    def inner(self) -> np.ndarray:
+        """The labels without the frame; a view."""
+        return without_frame(self.labels)
+
+    def flat_positions(self, positions: np.ndarray) -> np.ndarray:
+        """Turn (N, ndim) positions in the image into positions in the flat, framed arrays."""
+        return np.ravel_multi_index(tuple(positions.T + 1), self.labels.shape)
+
+
+def without_frame(framed: np.ndarray) -> np.ndarray:
+    """Return the array without its one-pixel frame; a view."""
+    return framed[(slice(1, -1),) * framed.ndim]
+
+
+def number_regions(mask: np.ndarray, connectivity: int) -> np.ndarray:
+    """Return the connected regions of the mask in a framed array, each as minus its number."""
+    shape = tuple(length + 2 for length in mask.shape)
+    labels = np.zeros(shape, label_dtype(int(np.prod(shape))))
+    ndimage.label(mask, neighbourhood(mask.ndim, connectivity), output=without_frame(labels))
+    np.negative(labels, out=labels)
+    return labels
+
+
+def steepness(values: np.ndarray, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
+    """Return minus the length of the gradient: high where the image is even, low at edges; float32."""
+    steps = [1.0] * values.ndim if spacing is None else [step / spacing[-1] for step in spacing]
+    result = np.zeros(values.shape, np.float32)
+
+    def measure(band: slice) -> None:
+        wide, core = widened((band,), 1, values.shape[:1])
+        for axis, step in enumerate(steps):
+            if values.shape[axis] > 1:
+                slope = np.gradient(values[wide], step, axis=axis) if values[wide].shape[axis] > 1 else np.zeros(1)
+                result[band] += slope[core] ** 2
+        np.negative(np.sqrt(result[band]), out=result[band])
+
+    yield from in_threads(measure, bands(len(values), values[0].size), "Measuring gradient")
+    return result
+
+
+def quantize(hills: Elevation, mask: np.ndarray, connectivity: int) -> Job[FloodInput]:
+    """Cut the landscape into levels, and give the regions of the mask their numbers."""
+    height = hills.height
+    cut = bands(len(height), height[0].size)
+    ranges = yield from subtask(in_threads(partial(_range_in, height, mask), cut, "Shaping landscape"), 0, 1, 3)
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    low = 0.0 if hills.is_distance else low
+    numbering = in_background(partial(number_regions, mask, connectivity), "Shaping landscape")
+    labels = yield from subtask(numbering, 1, 1, 3)
+    levels = np.zeros(labels.shape, np.uint16)
+    if not high > low:
+        return FloodInput(labels, levels, 0, 0.0)
+    scale = MOST_LEVELS / (high - low)
+    scale = min(scale, LEVELS_PER_PX) if hills.is_distance else scale
+
+    def cut_band(band: slice) -> None:
+        depth = np.subtract(np.float32(high), height[band])
+        depth *= np.float32(scale)
+        np.clip(depth, 0, MOST_LEVELS, out=depth)
+        without_frame(levels)[band] = depth
+
+    yield from subtask(in_threads(cut_band, cut, "Shaping landscape"), 2, 1, 3)
+    return FloodInput(labels, levels, int(scale * (high - low)), scale)
+
+
+def _range_in(height: np.ndarray, mask: np.ndarray, band: slice) -> tuple[float, float]:
+    """Lowest and highest height in the mask; +inf and -inf where it is empty."""
+    part, inside = height[band], mask[band]
+    return float(part.min(where=inside, initial=np.inf)), float(part.max(where=inside, initial=-np.inf))
+
+
+def offsets_within(radius: float, ndim: int, spacing: tuple[float, ...] | None) -> np.ndarray:
+    """Return the (K, 3) z, y, x offsets within `radius` px of a pixel and all its direct neighbours, nearest first."""
+    steps = np.ones(ndim) if spacing is None else np.array(spacing) / spacing[-1]
+    reach = np.maximum(1, radius // steps).astype(int)
+    grid = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), -1).reshape(-1, ndim)
+    distance = np.sqrt(((grid * steps) ** 2).sum(1))
+    near = (distance <= radius) | (np.abs(grid).max(1) <= 1)
+    order = np.argsort(distance[near], kind="stable")[1:]  # the first is the pixel itself
+    return np.pad(grid[near][order], ((0, 0), (3 - ndim, 0)))
+
+
+def find_peaks(
+    height: np.ndarray, regions: np.ndarray, min_distance: float, spacing: tuple[float, ...] | None = None
+) -> Job[np.ndarray]:
+    """Find the pixels that no other pixel of their region within `min_distance` exceeds.
+
+    Parameters
+    ----------
+    height : array of float32
+        (Y, X) or (Z, Y, X).
+    regions : array of int
+        Connected regions; 0 is background, where there are no peaks. Regions do not compete with each other.
+    min_distance : float
+        In pixels along X; below 1, a peak's direct neighbours still count.
+    spacing : tuple of float, optional
+
+    Returns
+    -------
+    (N, ndim) array of int64
+        Positions in raster order. Of equal neighbours the first in raster order is the peak.
+    """
+    offsets = offsets_within(min_distance, height.ndim, spacing)
+    shape = (1,) * (3 - height.ndim) + height.shape
+    height, regions, ndim = height.reshape(shape), regions.reshape(shape), height.ndim
+
+    def peaks_in(rows: slice) -> np.ndarray:
+        return _peaks(height, regions, offsets, rows.start, rows.stop)
+
+    found = yield from in_threads(peaks_in, bands(shape[0] * shape[1], shape[2]), "Finding markers")
+    return np.concatenate(found)[:, 3 - ndim :]
+
+
+@njit
+def _peaks(height, regions, offsets, start, stop):
+    """Find peaks in the rows from `start` to `stop`, counted through all planes."""
+    rows, columns = height.shape[1:]
+    found = [(0, 0, 0) for _ in range(0)]
+    for row in range(start, stop):
+        z, y = row // rows, row % rows
+        for x in range(columns):
+            if regions[z, y, x] != 0 and _is_peak(height, regions, offsets, z, y, x):
+                found.append((z, y, x))
+    positions = np.empty((len(found), 3), np.int64)
+    for index, position in enumerate(found):
+        positions[index, 0], positions[index, 1], positions[index, 2] = position
+    return positions
+
+
+@njit
+def _is_peak(height, regions, offsets, z, y, x):
+    depth, rows, columns = height.shape
+    here = height[z, y, x]
+    for index in range(len(offsets)):
+        dz, dy, dx = offsets[index]
+        oz, oy, ox = z + dz, y + dy, x + dx
+        if not (0 <= oz < depth and 0 <= oy < rows and 0 <= ox < columns):
+            continue
+        other = height[oz, oy, ox]
+        is_earlier = dz < 0 or (dz == 0 and (dy < 0 or (dy == 0 and dx < 0)))
+        if (other > here or (other == here and is_earlier)) and regions[oz, oy, ox] == regions[z, y, x]:
+            return False
+    return True

@@ -1,0 +1,239 @@
+"""Which pixels belong to objects at all, before they are told apart.
+
+Foreground by a level that follows how bright the objects around a pixel are.
+
+One level for the whole image makes bright blurred objects too wide and dim ones too narrow, and joins what is crowded.
+Here the level is the highest of three: a floor, a share of the brightness of the objects near by (so that an outline
+lies half-way up its own object's flank, dim or bright), and a share of the mean of the surroundings (which rises above
+the gaps in a crowd). It changes slowly, so it is worked out on a coarse grid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_tessera.algorithms.gaussian import smoothed
+from napari_tessera.algorithms.global_thresholds import RULES
+from napari_tessera.algorithms.histogram import Histogram, measure
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import connected_components
+from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
+
+
+def bright_pixels(
+    values: np.ndarray, rule: str, level: float | None, radius: float, spacing: tuple[float, ...] | None
+) -> Job[np.ndarray]:
+    """Mask what is brighter than one level, or with "local" than the level of its surroundings.
+
+    Parameters
+    ----------
+    values : array of float32
+    rule : str
+        "local", or a rule that finds a level for the whole image; "local" starts from Otsu's.
+    level : float or None
+        Level for the whole image, instead of the rule's.
+    radius, spacing
+        Of the surroundings; see `above_local_level`.
+    """
+    histogram = (yield from subtask(measure(values), 0, 1, 3)).histogram
+    if histogram is None:
+        level = float(values.flat[0]) if level is None else level
+        return (yield from _above(values, level))
+    if level is None:
+        level = RULES["otsu" if rule == "local" else rule](histogram)
+    if rule != "local":
+        return (yield from subtask(_above(values, level), 1, 2, 3))
+    background = median_below(histogram, level)
+    level = within(level, np.float32)
+    return (yield from subtask(above_local_level(values, level, background, radius, spacing), 1, 2, 3))
+
+
+def median_below(histogram: Histogram, level: float) -> float:
+    """Return the median of the values up to `level`; without any, the level itself."""
+    counts = np.cumsum(histogram.counts[: histogram.step_of(level) + 1])
+    return histogram.value_at(int(np.searchsorted(counts, counts[-1] / 2))) if len(counts) else level
+
+
+def within(level: float, dtype: np.typing.DTypeLike) -> float:
+    """Return a level as a finite number of a floating-point type: no image is brighter than its largest."""
+    return float(np.clip(level, np.finfo(dtype).min, np.finfo(dtype).max))
+
+
+def _above(values: np.ndarray, level: float) -> Job[np.ndarray]:
+    mask = np.empty(values.shape, bool)
+    level = within(level, values.dtype) if values.dtype.kind == "f" else level
+
+    def compare(piece: Piece) -> None:
+        np.greater(values[piece], level, out=mask[piece])
+
+    yield from in_threads(compare, pieces(values.shape), "Finding foreground")
+    return mask
+
+
+def fill_holes(mask: np.ndarray, largest: int, connectivity: int) -> Job[None]:
+    """Fill, in place, the holes of at most `largest` pixels; what touches the image's edge is no hole.
+
+    `connectivity` is that of the objects; their holes connect across what they do not.
+    """
+    yield Progress(0, 3, "Filling holes")
+    across = mask.ndim if connectivity == 1 else 1
+    holes = connected_components(~mask, across)
+    cut = pieces(mask.shape)
+    sizes = np.zeros(int(holes.max(initial=0)) + 1, np.int64)
+    for done, piece in enumerate(cut):
+        yield Progress(1 + done / len(cut), 3, "Filling holes")
+        sizes += np.bincount(holes[piece].reshape(-1), minlength=len(sizes))
+    is_filled = sizes <= largest
+    for axis in range(mask.ndim):
+        is_filled[np.take(holes, (0, -1), axis)] = False
+    is_filled[0] = True  # what is in the mask stays there
+
+    def fill(piece: Piece) -> None:
+        mask[piece] = is_filled[holes[piece]]
+
+    yield from subtask(in_threads(fill, cut, "Filling holes"), 2, 1, 3)
+
+
+FLOOR = 0.5
+"""Share of the way from the background to the level of the whole image, below which nothing is foreground."""
+OBJECT_SHARE = 0.6
+"""Share of the brightness of the objects near by, above the background."""
+CROWD_SHARE = 0.85
+"""Share of the mean brightness of the surroundings, above the background."""
+
+
+def above_local_level(
+    values: np.ndarray, level: float, background: float, radius: float, spacing: tuple[float, ...] | None
+) -> Job[np.ndarray]:
+    """Mask the pixels that are bright for where they are.
+
+    Parameters
+    ----------
+    values : array of float32
+        (Y, X) or (Z, Y, X); objects are bright.
+    level : float
+        Parts objects from background over the whole image.
+    background : float
+        The usual intensity of the background.
+    radius : float
+        Sigma of the Gaussian that averages the surroundings, in pixels along X; objects near by are averaged within
+        half of it.
+    spacing : tuple of float, optional
+        Size of a pixel along each axis.
+    """
+    volume = values.reshape((1,) * (3 - values.ndim) + values.shape)  # (Z, Y, X)
+    sizes = np.ones(3)
+    if spacing is not None:
+        sizes[-values.ndim :] = np.array(spacing) / spacing[-1]
+    factors = np.clip(0.4 * radius / sizes, 1, volume.shape).astype(np.int64)
+    floor = np.float32(background + FLOOR * (level - background))
+    averages = yield from subtask(_averages(volume, factors, np.float32(background), floor), 0, 1, 3)
+    coarse = yield from subtask(_coarse_level(averages, radius, tuple(sizes * factors), factors[-1]), 1, 1, 3)
+    levels = np.maximum(coarse + np.float32(background), floor)
+    along_z, along_y, along_x = (_between(length, factor) for length, factor in zip(volume.shape, factors, strict=True))
+    mask = np.empty(volume.shape, bool)
+    rows = bands(volume.shape[0] * volume.shape[1], volume.shape[2])
+    compare = in_threads(
+        lambda part: _compare(volume, levels, along_z, along_y, along_x, mask, part.start, part.stop),
+        rows,
+        "Finding foreground",
+    )
+    yield from subtask(compare, 2, 1, 3)
+    return mask.reshape(values.shape)
+
+
+def _averages(volume: np.ndarray, factors: np.ndarray, background: np.float32, floor: np.float32) -> Job[np.ndarray]:
+    """Average blocks of pixels: brightness, brightness of pixels above the floor, and their share; (3, Z, Y, X)."""
+    shape = tuple(-(-np.array(volume.shape) // factors))
+    averages = np.empty((3, *shape), np.float32)
+    rows = bands(shape[0] * shape[1], volume.shape[2] * int(factors[0] * factors[1]))
+    yield from in_threads(
+        lambda part: _average_blocks(volume, factors, background, floor, averages, part.start, part.stop),
+        rows,
+        "Finding foreground",
+    )
+    return averages
+
+
+def _coarse_level(averages: np.ndarray, radius: float, spacing: tuple[float, ...], factor: int) -> Job[np.ndarray]:
+    """Height of the level above the background on the coarse grid, without the floor."""
+    crowd, bright, share = averages
+    crowd = yield from subtask(smoothed(crowd, radius / factor, spacing), 0, 1, 3)
+    bright = yield from subtask(smoothed(bright, radius / factor / 2, spacing), 1, 1, 3)
+    share = yield from subtask(smoothed(share, radius / factor / 2, spacing), 2, 1, 3)
+    bright /= np.maximum(share, np.float32(1e-3))
+    return np.maximum(CROWD_SHARE * crowd, OBJECT_SHARE * bright)
+
+
+def _between(length: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel along an axis, the coarse cell before it and how far it is on the way to the next one."""
+    position = np.clip((np.arange(length) + 0.5) / factor - 0.5, 0, -(-length // factor) - 1)
+    before = np.minimum(position.astype(np.int64), max(0, -(-length // factor) - 2))
+    return before, (position - before).astype(np.float32)
+
+
+@njit
+def _average_blocks(
+    volume: np.ndarray,
+    factors: np.ndarray,
+    background: np.float32,
+    floor: np.float32,
+    averages: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    """Average within coarse rows, counted through all planes."""
+    depth, height, width = volume.shape
+    _, _, rows, columns = averages.shape
+    for row in range(start, stop):
+        z, y = row // rows, row % rows
+        averages[:, z, y] = 0
+        first_z, first_y = z * factors[0], y * factors[1]
+        last_z, last_y = min(first_z + factors[0], depth), min(first_y + factors[1], height)
+        for x in range(columns):
+            first_x, last_x = x * factors[2], min((x + 1) * factors[2], width)
+            total, bright, count = np.float32(0), np.float32(0), np.float32(0)
+            for fine_z in range(first_z, last_z):
+                for fine_y in range(first_y, last_y):
+                    for fine_x in range(first_x, last_x):
+                        value = volume[fine_z, fine_y, fine_x]
+                        total += value - background
+                        if value > floor:
+                            bright += value - background
+                            count += np.float32(1)
+            pixels = np.float32((last_z - first_z) * (last_y - first_y) * (last_x - first_x))
+            averages[0, z, y, x] = total / pixels
+            averages[1, z, y, x] = bright / pixels
+            averages[2, z, y, x] = count / pixels
+
+
+@njit
+def _compare(
+    volume: np.ndarray,
+    levels: np.ndarray,
+    along_z: tuple[np.ndarray, np.ndarray],
+    along_y: tuple[np.ndarray, np.ndarray],
+    along_x: tuple[np.ndarray, np.ndarray],
+    mask: np.ndarray,
+    start: int,
+    stop: int,
+) -> None:
+    """Compare rows, counted through all planes, with the level interpolated between the coarse cells."""
+    _, height, width = volume.shape
+    line = np.empty(levels.shape[2], np.float32)
+    for row in range(start, stop):
+        z, y = row // height, row % height
+        line[:] = 0
+        for corner in range(4):
+            step_z, step_y = corner // 2, corner % 2
+            part_z = along_z[1][z] if step_z else np.float32(1) - along_z[1][z]
+            part_y = along_y[1][y] if step_y else np.float32(1) - along_y[1][y]
+            if part_z * part_y > 0:
+                line += part_z * part_y * levels[along_z[0][z] + step_z, along_y[0][y] + step_y]
+        for x in range(width):
+            before, part = along_x[0][x], along_x[1][x]
+            here = line[before]
+            if part > 0:
+                here += part * (line[before + 1] - here)
+            mask[z, y, x] = volume[z, y, x] > here

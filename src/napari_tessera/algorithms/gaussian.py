@@ -1,0 +1,162 @@
+"""Gaussian sums along one axis, compiled: several times faster than SciPy's, without the interpreter lock.
+
+Each result depends on its neighbours alone and is summed in the same order wherever the array is cut.
+
+Gaussian smoothing in bands: exact, cancellable, one float32 array and no more.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.parallel import bands, in_threads
+from napari_tessera.core.value_range import UNSCALED, Scale, scale_of, scaled, value_range
+
+TRUNCATE = 4.0
+"""Standard deviations after which the weights are 0."""
+COLUMNS_AT_ONCE = 128
+
+
+def weights_of(sigma: float) -> np.ndarray:
+    """Return the weights of the middle and of each step away from it, float32; their sum to both sides is 1."""
+    steps = np.arange(int(TRUNCATE * sigma + 0.5) + 1)
+    weights = np.exp(-0.5 * (steps / sigma) ** 2)
+    return (weights / (2 * weights.sum() - 1)).astype(np.float32)
+
+
+@njit
+def smooth_rows(values: np.ndarray, weights: np.ndarray) -> None:
+    """Smooth each row of a (Y, X) float32 array along X, in place; rows are continued by their end pixels."""
+    height, width = values.shape
+    reach = len(weights) - 1
+    row = np.empty(width + 2 * reach, np.float32)
+    for y in range(height):
+        row[:reach] = values[y, 0]
+        row[reach : reach + width] = values[y]
+        row[reach + width :] = values[y, width - 1]
+        _weigh(row, weights, reach, values[y])
+
+
+@njit
+def _weigh(row: np.ndarray, weights: np.ndarray, reach: int, result: np.ndarray) -> None:
+    width = len(result)
+    _start_sum(result, row[reach : reach + width], weights[0])
+    for step in range(1, reach + 1):
+        before, after = row[reach - step : reach - step + width], row[reach + step : reach + step + width]
+        _add_pair(result, before, after, weights[step])
+
+
+@njit
+def smooth_columns(values: np.ndarray, weights: np.ndarray) -> None:
+    """Smooth each column of a (Y, X) float32 array along Y, in place; columns are continued by their end pixels."""
+    height, width = values.shape
+    reach = len(weights) - 1
+    for start in range(0, width, COLUMNS_AT_ONCE):
+        part = values[:, start : start + COLUMNS_AT_ONCE]
+        block = np.empty((height + 2 * reach, part.shape[1]), np.float32)
+        for y in range(height + 2 * reach):
+            block[y] = part[min(max(y - reach, 0), height - 1)]
+        line = np.empty(part.shape[1], np.float32)
+        for y in range(height):
+            _start_sum(line, block[y + reach], weights[0])
+            for step in range(1, reach + 1):
+                _add_pair(line, block[y + reach - step], block[y + reach + step], weights[step])
+            part[y] = line
+
+
+# Plain loops over whole rows, which the compiler turns into vector instructions.
+@njit
+def _start_sum(result: np.ndarray, values: np.ndarray, weight: np.float32) -> None:
+    for x in range(len(result)):
+        result[x] = weight * values[x]
+
+
+@njit
+def _add_pair(result: np.ndarray, before: np.ndarray, after: np.ndarray, weight: np.float32) -> None:
+    for x in range(len(result)):
+        result[x] += weight * (before[x] + after[x])
+
+
+def sigmas_px(sigma: float, ndim: int, spacing: tuple[float, ...] | None) -> tuple[float, ...]:
+    """Return the sigma along each axis in its own pixels, from one in pixels along X."""
+    if spacing is None:
+        return (sigma,) * ndim
+    return tuple(sigma * spacing[-1] / step for step in spacing)
+
+
+def value_scale(image: np.ndarray) -> Job[Scale]:
+    """Return an origin and a unit in which float32 holds the image's values without overflow or loss of contrast.
+
+    That is 0 and 1 for 8- and 16-bit integers, otherwise the lowest value and half of the range.
+    """
+    return UNSCALED if is_held(image.dtype) else scale_of(*(yield from value_range(image)))
+
+
+def is_held(dtype: np.dtype) -> bool:
+    """Return whether float32 holds all values of a type and their differences, as of 8- and 16-bit integers."""
+    return dtype.kind in "iu" and dtype.itemsize <= 2
+
+
+def smoothed(
+    image: np.ndarray,
+    sigma: float,
+    spacing: tuple[float, ...] | None = None,
+    scale: Scale = UNSCALED,
+) -> Job[np.ndarray]:
+    """Smooth with a Gaussian; the image is continued by its edge pixels.
+
+    Parameters
+    ----------
+    image : array
+        (Y, X) or (Z, Y, X), any numeric dtype.
+    sigma : float
+        Standard deviation in pixels along X; 0 only converts to float32.
+    spacing : tuple of float, optional
+        Size of a pixel along each axis.
+    scale : tuple of two numbers
+        Origin and unit of the result's values; see `value_scale`.
+
+    Returns
+    -------
+    array of float32
+
+    Raises
+    ------
+    InputError
+        If float32 cannot hold the values.
+    """
+    result = np.empty(image.shape, np.float32)
+    if sigma == 0:
+        yield from in_threads(partial(_convert, image, result, scale), bands(len(image), image[0].size), "Smoothing")
+        return result
+    weights = [weights_of(sigma) for sigma in sigmas_px(sigma, image.ndim, spacing)]
+
+    def smooth_within(band: slice) -> None:
+        _convert(image, result, scale, band)
+        for plane in result[band] if image.ndim == 3 else ():
+            smooth_columns(plane, weights[1])
+        smooth_rows(result[band].reshape(-1, image.shape[-1]), weights[-1])
+
+    def smooth_across(band: slice) -> None:
+        for sheet in np.moveaxis(result[:, band], 1, 0) if image.ndim == 3 else (result[:, band],):
+            smooth_columns(sheet, weights[0])
+
+    yield from subtask(in_threads(smooth_within, bands(len(image), image[0].size), "Smoothing"), 0, 1, 2)
+    yield from subtask(in_threads(smooth_across, bands(image.shape[1], image[:, 0].size), "Smoothing"), 1, 1, 2)
+    return result
+
+
+def _convert(image: np.ndarray, result: np.ndarray, scale: Scale, band: slice) -> None:
+    try:
+        with np.errstate(over="raise"):
+            result[band] = image[band] if scale == UNSCALED else scaled(image[band], scale)
+    except FloatingPointError:
+        raise InputError(
+            f"The image has values of up to {float(np.abs(image[band]).max()):.3g} in size, but what is smoothed may "
+            f"have {np.finfo(np.float32).max:.3g} at most. Divide it by a constant first, or set `smoothing` to 0."
+        ) from None

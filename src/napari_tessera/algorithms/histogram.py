@@ -1,0 +1,349 @@
+"""Count an image's values on equal steps: on those that the values lie on, or on 65,536 steps of their range.
+
+The steps follow the values alone, so an image in another unit or on another offset has the same histogram. Counts of
+parts of one image can be added up.
+
+Count values on equal steps, and remember what lies in each: one compiled pass without the interpreter lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial, reduce
+from operator import add
+
+import numpy as np
+
+from napari_tessera.algorithms.equal_steps import equal_steps
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.parallel import Piece, in_threads, pieces
+from napari_tessera.core.value_range import (
+    UNSCALED,
+    Number,
+    Scale,
+    above,
+    reducing,
+    refuse_tiny,
+    scale_of,
+    share_of_range,
+    value_range,
+)
+
+
+@njit
+def count_values(
+    values: np.ndarray,
+    low: float,
+    steps_per_unit: float,
+    scale: float,
+    counts: np.ndarray,
+    lowest: np.ndarray,
+    highest: np.ndarray,
+) -> None:
+    """Add (N,) values to the counts of B equal steps, in place.
+
+    Parameters
+    ----------
+    values : (N,) array
+        They are multiplied by `scale` before they are compared with `low`, where the first step begins.
+    low, steps_per_unit, scale : float
+    counts : (B,) array of int
+    lowest, highest : (B,) array
+        Smallest and largest value in each step.
+    """
+    last = len(counts) - 1
+    for pixel in range(len(values)):
+        value = values[pixel]
+        step = min(max(int((value * scale - low) * steps_per_unit), 0), last)
+        counts[step] += 1
+        lowest[step] = min(lowest[step], value)  # without a branch, which is three times faster
+        highest[step] = max(highest[step], value)
+
+
+STEPS = 2**16
+PROBED_PX = 1000
+"""Pixels that tell most images whose values lie on no steps."""
+FEW = 64
+COUNTED_STEPS = 2 * STEPS
+"""So many that values on up to 65,536 equal steps are never counted together, although they are rounded."""
+EDGE = 0.1
+"""How far before its place, in counted steps, a step begins: an image's values tend to lie on simple fractions of their
+range, and where a step began on one of those, their rounding would move pixels from step to step."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Equal steps between the lowest and the highest value.
+
+    Attributes
+    ----------
+    low, high : int or float
+        Lowest and highest value, ends included.
+    size : int
+        Number of steps, 65,536 at most.
+    is_exact : bool
+        Whether each step is one value, the first is `low` and the last `high`; otherwise steps are ranges of values.
+    """
+
+    low: Number
+    high: Number
+    size: int
+    is_exact: bool
+
+    @property
+    def step(self) -> float:
+        """Width of a step, in intensity."""
+        parts = self.size - self.is_exact
+        span = self.high - self.low if isinstance(self.low, int) else self.high / 2 - self.low / 2
+        return span / parts if isinstance(self.low, int) else span / (parts / 2)
+
+    def steps_above_black(self, scale: Scale = UNSCALED) -> float:
+        """Return where the first step lies, counted in steps from intensity 0; `scale` is that of the values."""
+        position = (scale.origin / scale.unit + self.low) / self.step
+        if not self.is_exact:
+            return position + 0.5
+        # Of rounded values, such as those divided by 255, 0 is on a step as it is of the integers they come from.
+        return round(position) if abs(position - round(position)) < 1e-3 else position
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether there is one value only."""
+        return self.low == self.high
+
+    def index(self, values: np.ndarray) -> np.ndarray:
+        """Return the step that each value falls into, int64; the grid must not be constant."""
+        if values.dtype.kind in "iu" and self.is_exact:
+            width = (int(self.high) - int(self.low)) // (self.size - 1)
+            steps = above(values, self.low)
+            return (steps if width == 1 else steps // steps.dtype.type(width)).astype(np.int64)
+        share = share_of_range(values, self.low, self.high)
+        share *= self.size - self.is_exact
+        if self.is_exact:
+            return np.rint(share, out=share).astype(np.int64)
+        share += EDGE * self.size / COUNTED_STEPS
+        steps = share.astype(np.int64)
+        return np.minimum(steps, self.size - 1, out=steps)
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Numbers of pixels on equal steps of intensity; the first and the last step are not empty.
+
+    Attributes
+    ----------
+    counts : (B,) int64 array
+    origin, step : float
+        Centre of the first step, and the width of one, in intensity.
+    is_exact : bool
+        Whether each step holds one value only.
+    values : (B,) array, optional
+        Largest value of the image in each step or below it. Without, it is the steps' centres.
+    """
+
+    counts: np.ndarray
+    origin: float
+    step: float
+    is_exact: bool
+    values: np.ndarray | None = None
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Number of each step from 0 on, (B,) float64: the unit to compute in, where nothing overflows or cancels."""
+        return np.arange(len(self.counts), dtype=np.float64)
+
+    def value_at(self, step: float) -> float:
+        """Return the intensity of a cut at a step, or between two: what lies above it is in a higher step.
+
+        It is the largest value in the image at or below the step, so that no rounding moves a pixel across; of 8- and
+        16-bit integers, which are not rounded, the intensity of the step itself.
+        """
+        if self.values is None:
+            return self.origin + float(step) * self.step
+        value: float = self.values[int(step)].item()
+        return value
+
+    def step_of(self, value: float) -> int:
+        """Return the last step whose values are at most `value`; -1 if there is none."""
+        if self.values is None:
+            return int(np.clip(np.floor((value - self.origin) / self.step), -1, len(self.counts) - 1))
+        return int(np.searchsorted(self.values, value, side="right")) - 1
+
+    def folded(self, bins: int) -> Histogram:
+        """Return the histogram with neighbouring steps added up, to at most `bins`; their values are in the middle."""
+        factor = -(-len(self.counts) // bins)
+        padded = np.pad(self.counts, (0, -len(self.counts) % factor))
+        counts = padded.reshape(-1, factor).sum(axis=1)
+        origin = self.origin + self.step * (factor - 1) / 2
+        middles = np.minimum(np.arange(len(counts)) * factor + (factor - 1) // 2, len(self.counts) - 1)
+        values = None if self.values is None else self.values[middles]
+        return Histogram(counts, origin, self.step * factor, self.is_exact and factor == 1, values)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is known of an image's values: their range, and in the end how many there are of each.
+
+    Attributes
+    ----------
+    low, high : int or float
+        Range of the values, or for 8- and 16-bit integers all that the dtype can hold.
+    counts : (B,) array of int, or None
+        Pixels on each of the equal steps from `low` to `high`; None after the first of two rounds.
+    highest : (B,) array or None
+        Largest value in each step that is not empty; None for 8- and 16-bit integers, where a step is a value.
+    is_mixed : (B,) array of bool, or None
+        Whether a step holds different values.
+    tails : mapping of float to float
+        Percentiles that lie beyond the range, where the values were clipped to it.
+    few : array
+        Some of the values, from the first of two rounds.
+    """
+
+    low: Number
+    high: Number
+    counts: np.ndarray | None = None
+    highest: np.ndarray | None = None
+    is_mixed: np.ndarray | None = None
+    tails: Mapping[float, float] = field(default_factory=dict)
+    few: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    def __add__(self, other: Measure) -> Measure:
+        if self.counts is None or other.counts is None:
+            few = np.concatenate([self.few, other.few])[:FEW]
+            return Measure(min(self.low, other.low), max(self.high, other.high), few=few)
+        counts = self.counts + other.counts.astype(np.int64)
+        if self.highest is None or other.highest is None or self.is_mixed is None or other.is_mixed is None:
+            return replace(self, counts=counts)
+        is_here, is_there = self.counts > 0, other.counts > 0
+        highest = np.where(is_here, self.highest, other.highest)
+        np.maximum(highest, other.highest, out=highest, where=is_there)
+        differ = is_here & is_there & (self.highest != other.highest)
+        return replace(self, counts=counts, highest=highest, is_mixed=self.is_mixed | other.is_mixed | differ)
+
+    @cached_property
+    def occupied(self) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels on each step that is not empty, and the largest value in it, ascending."""
+        assert self.counts is not None
+        steps = np.flatnonzero(self.counts)
+        return self.counts[steps], steps + int(self.low) if self.highest is None else self.highest[steps]
+
+    @cached_property
+    def value_grid(self) -> Grid:
+        """Steps from the lowest to the highest value there is; for too small a range, an `InputError`."""
+        refuse_tiny(self.low, self.high)
+        if self.counts is None:
+            return Grid(self.low, self.high, STEPS, is_exact=False)
+        _, values = self.occupied
+        low, high = values[0].item(), values[-1].item()
+        if low == high:
+            return Grid(low, high, 1, is_exact=True)
+        is_mixed = self.is_mixed is not None and bool(self.is_mixed.any())
+        parts = None if is_mixed else equal_steps(values)
+        return Grid(self.low, self.high, STEPS, is_exact=False) if parts is None else Grid(low, high, parts + 1, True)
+
+    @cached_property
+    def is_uneven(self) -> bool:
+        """Whether a few values already tell that all do not lie on equal steps, whatever the others are."""
+        ends = np.array([self.low, self.high], self.few.dtype)
+        different = np.unique(np.concatenate([self.few, ends]))
+        return len(different) > 2 and equal_steps(different) is None
+
+    @cached_property
+    def histogram(self) -> Histogram | None:
+        """The finished counts; None for a constant image."""
+        grid = self.value_grid
+        if self.counts is None or grid.is_constant:
+            return None
+        pixels, values = self.occupied
+        steps = np.flatnonzero(self.counts)
+        at = grid.index(values) if grid.is_exact else steps * grid.size // len(self.counts)
+        size = int(at[-1]) + 1
+        counts = np.bincount(at, pixels, size).astype(np.int64)
+        if self.highest is None:
+            return Histogram(counts, float(grid.low), grid.step, is_exact=True)
+        largest = np.full(size, values[0])
+        largest[at] = values  # of several on one step, the last and largest
+        np.maximum.accumulate(largest, out=largest)
+        return Histogram(counts, float(grid.low), grid.step, grid.is_exact, largest)
+
+
+def rounds_for(dtype: np.dtype) -> int:
+    """How often an image must be looked at to count its values: for all but short integers, once for the range."""
+    return 1 if _is_short(dtype) else 2
+
+
+def measure_block(values: np.ndarray, earlier: Measure | None) -> Measure:
+    """Measure one block of an image, given the sum of the measures of the round before; sums of blocks are exact."""
+    if _is_short(values.dtype):
+        return _count_short(values)
+    if earlier is None:
+        few = np.unique(values.reshape(-1)[:: max(1, values.size // FEW)][:FEW])
+        return Measure(values.min().item(), values.max().item(), few=few)
+    return _count(values, earlier.low, earlier.high)
+
+
+def measure(image: np.ndarray) -> Job[Measure]:
+    """Count the values of an image, in pieces and threads."""
+    found: Measure | None = None
+    cut = pieces(image.shape)
+    rounds = rounds_for(image.dtype)
+    for done in range(rounds):
+        counting = in_threads(partial(_measure_piece, image, found), cut, "Counting values")
+        parts = yield from subtask(counting, done, 1, rounds)
+        found = reduce(add, parts)
+    assert found is not None
+    return found
+
+
+def step_scale(image: np.ndarray) -> Job[Scale]:
+    """Return the origin and the unit of an image for float32: the steps that its values lie on, or half of their range.
+
+    In steps, an image of whole numbers is the same whatever was added to it and by what it was multiplied.
+    """
+    few = np.unique(image.reshape(-1)[:: max(1, image.size // PROBED_PX)])
+    if len(few) > 1 and equal_steps(few) is None:
+        return scale_of(*(yield from value_range(image)))
+    grid = (yield from measure(image)).value_grid
+    is_stepped = grid.size > 1 and grid.is_exact and np.isfinite(grid.step)  # one step may be all of float64's range
+    return Scale(grid.low, grid.step, True) if is_stepped else scale_of(grid.low, grid.high)
+
+
+def _measure_piece(image: np.ndarray, earlier: Measure | None, piece: Piece) -> Measure:
+    return measure_block(image[piece], earlier)
+
+
+def _count(values: np.ndarray, low: Number, high: Number) -> Measure:
+    """Count the values of a wide type between `low` and `high`."""
+    if low == high:
+        held = np.array([low], values.dtype)
+        return Measure(low, high, np.array([values.size]), held, np.zeros(1, bool))
+    flat = np.ascontiguousarray(values).reshape(-1)
+    if values.dtype.kind == "f":
+        factor = reducing(low, high)
+        counts, highest, is_mixed = _counted(flat, low * factor, high * factor - low * factor, factor)
+        return Measure(low, high, counts, highest, is_mixed)
+    counts, highest, is_mixed = _counted(above(flat, low), 0.0, float(high - low), 1.0)
+    highest += np.array(low, values.dtype).view(highest.dtype)  # wraps around
+    return Measure(low, high, counts, highest.view(values.dtype), is_mixed)
+
+
+def _counted(flat: np.ndarray, low: float, span: float, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how many values each step has, the largest in each, and whether it has others."""
+    limits = np.finfo(flat.dtype) if flat.dtype.kind == "f" else np.iinfo(flat.dtype)
+    counts = np.zeros(COUNTED_STEPS, np.uint32)
+    lowest, highest = np.full(COUNTED_STEPS, limits.max, flat.dtype), np.full(COUNTED_STEPS, limits.min, flat.dtype)
+    begin = low - EDGE * (span / COUNTED_STEPS)
+    count_values(flat, begin, COUNTED_STEPS / span, factor, counts, lowest, highest)
+    return counts, highest, lowest < highest
+
+
+def _count_short(values: np.ndarray) -> Measure:
+    limits = np.iinfo(values.dtype)
+    flat = above(values, limits.min).reshape(-1)
+    return Measure(int(limits.min), int(limits.max), np.bincount(flat, minlength=int(limits.max - limits.min) + 1))
+
+
+def _is_short(dtype: np.dtype) -> bool:
+    return dtype.kind in "iu" and dtype.itemsize <= 2

@@ -1,0 +1,331 @@
+"""Find k centres for weighted points: careful seeding, several starts on a sample, then Lloyd's steps on all points.
+
+The loop that numbers positions at random and keeps the small numbers.
+
+What k-means compares: points made from channels, colour and position.
+
+A random sample of an image's pixels that does not depend on how the image is cut into blocks.
+
+Every position has a random number of its own, made from the seed; the pixels with the smallest numbers are the sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.algorithms.color import RGB_TO_LUMINANCE, to_cielab
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.algorithms.kmeans_assignment import Tiles, assign_and_sum, squared_distances, tiles_of
+from napari_tessera.core.jobs import Job, Progress, run_job
+from napari_tessera.core.value_range import Number, Scale, scale_of, scaled
+
+
+@njit
+def random_keys(
+    shape: tuple[int, int, int], start: tuple[int, int, int], salt: np.uint64, highest: np.uint64
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give every position of a block a random number; return the places (in raster order) of those up to `highest`.
+
+    A number depends on the position in the whole image and the salt only. It comes from the mixing steps of SplitMix64
+    (Steele et al. 2014, doi:10.1145/2660193.2660195), which map 64 bits one to one: no two positions have the same.
+
+    Returns
+    -------
+    places : (N,) int64 array
+    numbers : (N,) uint64 array
+    """
+    places = np.empty(shape[0] * shape[1] * shape[2], np.int64)
+    numbers = np.empty(len(places), np.uint64)
+    place, found = 0, 0
+    for z in range(start[0], start[0] + shape[0]):
+        for y in range(start[1], start[1] + shape[1]):
+            line = (np.uint64(z) << np.uint64(42)) | (np.uint64(y) << np.uint64(21))
+            for x in range(start[2], start[2] + shape[2]):
+                number = _mixed((line | np.uint64(x)) + salt)
+                places[found], numbers[found] = place, number
+                place += 1
+                found += 1 if number <= highest else 0
+    return places[:found].copy(), numbers[:found].copy()
+
+
+@njit(inline="always")
+def _mixed(number: np.uint64) -> np.uint64:
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    number = (number ^ (number >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return number ^ (number >> np.uint64(31))
+
+
+BITS_PER_FEATURE = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where values lie: points count from there, so that neither an offset nor a unit changes what is alike.
+
+    Attributes
+    ----------
+    origins : tuple of number
+        Value of each channel that is 0.
+    unit : float
+        Intensity that is 1, for all channels.
+    """
+
+    origins: tuple[Number, ...]
+    unit: float
+
+    def points(self, values: np.ndarray) -> np.ndarray:
+        """Turn (N, C) values into points, float64."""
+        wide = values.astype(np.float64) if values.dtype.kind == "f" else values
+        columns = [scaled(wide[:, at], Scale(origin, self.unit)) for at, origin in enumerate(self.origins)]
+        return np.stack(columns, axis=1)
+
+
+def feature_points(
+    values: np.ndarray,
+    positions: np.ndarray | None,
+    place: Place,
+    *,
+    features: str,
+    position_weight: float,
+    spacing: Sequence[float] | None,
+    **_: Any,
+) -> np.ndarray:
+    """Turn pixels into points whose distances say how unlike they are.
+
+    Parameters
+    ----------
+    values : (N, C) array
+    positions : (N, D) array or None
+        z, y, x or y, x in pixels; None where position does not matter.
+    place : Place
+        Where the values lie.
+    features : str
+        "cielab" takes the values as sRGB.
+    position_weight : float
+        Intensity per pixel along X.
+    spacing : sequence of float or None
+
+    Returns
+    -------
+    (N, C) or (N, C + D) float64 array
+    """
+    points = to_cielab(values) if features == "cielab" else place.points(values)
+    if positions is None or position_weight == 0:
+        return points
+    steps = np.array(spacing) / spacing[-1] if spacing else np.ones(positions.shape[1])
+    return np.concatenate([points, positions * (steps * (position_weight / place.unit))], axis=1)
+
+
+def place_of(values: np.ndarray, features: str) -> Place:
+    """Return the lowest value of each channel and the widest channel's range; of colours 0 and 1."""
+    if features == "cielab":
+        return Place((0,) * values.shape[1], 1.0)
+    ends = [(channel.min().item(), channel.max().item()) for channel in values.T]
+    widest = max(ends, key=lambda each: Fraction(each[1]) - Fraction(each[0]))
+    return Place(tuple(low for low, _ in ends), scale_of(*widest).unit)
+
+
+def positions_in(shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:
+    """Position of each pixel of a block in the whole image, (N, D) float64."""
+    axes = [np.arange(first, first + length, dtype=np.float64) for first, length in zip(start, shape, strict=True)]
+    return np.stack([grid.reshape(-1) for grid in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+
+def neighbour_order(points: np.ndarray) -> np.ndarray:
+    """Order points so that neighbours are alike: by their bits, taken from each feature in turn (Morton order)."""
+    low = points.min(axis=0)
+    extent = np.maximum(points.max(axis=0) - low, np.finfo(np.float64).tiny)
+    steps = ((points - low) / extent * (2**BITS_PER_FEATURE - 1)).astype(np.uint64)
+    features = min(points.shape[1], 64 // BITS_PER_FEATURE)
+    key = np.zeros(len(points), np.uint64)
+    for bit in range(BITS_PER_FEATURE):
+        for feature in range(features):
+            key |= ((steps[:, feature] >> np.uint64(bit)) & np.uint64(1)) << np.uint64(bit * features + feature)
+    return np.argsort(key, kind="stable")
+
+
+def brightness(centres: np.ndarray, channels: int, features: str) -> np.ndarray:
+    """Lightness, luminance of three or four channels, or mean of the channels of each centre."""
+    if features == "cielab":
+        return centres[:, 0]
+    return centres[:, :3] @ RGB_TO_LUMINANCE if channels in (3, 4) else centres[:, :channels].mean(axis=1)
+
+
+MOST_STEPS = 300
+STANDSTILL = 1e-3
+"""Centres stand still when none moves farther than this part of the points' standard deviation."""
+SAMPLE_POINTS = 2**12
+
+
+def fit_centres(points: np.ndarray, weights: np.ndarray, k: int, restarts: int, seed: int) -> Job[np.ndarray]:
+    """Find k centres with a small sum of squared distances to their points (inertia).
+
+    Parameters
+    ----------
+    points : (N, F) float64 array
+        In an order that keeps neighbours together, which makes it fast.
+    weights : (N,) float64 array
+        How often each point occurs, above 0.
+    k : int
+        Where there are fewer different points than k, each is a centre.
+    restarts : int
+        Starts, of which the best is taken to the end.
+    seed : int
+        The same seed gives the same centres, bit for bit.
+
+    Returns
+    -------
+    (k or fewer, F) float64 array
+    """
+    if len(points) <= k:
+        return points.copy()
+    tiles = tiles_of(points, weights)
+    spread = _standard_deviation(tiles)
+    if len(points) <= SAMPLE_POINTS:
+        return (yield from _best_start(points, weights, k, restarts, seed, spread))
+    means = tiles.sums / tiles.weights[:, np.newaxis]
+    centres = yield from _best_start(means, tiles.weights, k, restarts, seed, spread)
+    centres = yield from lloyd(means, tiles.weights, tiles_of(means, tiles.weights), centres, spread)
+    return (yield from lloyd(points, weights, tiles, centres, spread))
+
+
+def lloyd(points: np.ndarray, weights: np.ndarray, tiles: Tiles, centres: np.ndarray, spread: float) -> Job[np.ndarray]:
+    """Move each centre to the mean of its points until all stand still (Lloyd 1982, doi:10.1109/TIT.1982.1056489)."""
+    for step in range(MOST_STEPS):
+        sums, shares = assign_and_sum(points, weights, tiles, centres)
+        is_used = shares > 0
+        moved = np.where(is_used[:, np.newaxis], sums / np.maximum(shares, 1e-300)[:, np.newaxis], centres)
+        for unused in np.flatnonzero(~is_used):
+            moved[unused] = points[np.argmax(squared_distances(points, moved) * weights)]
+        longest = np.sqrt(((moved - centres) ** 2).sum(axis=1).max())
+        centres = moved
+        if longest <= STANDSTILL * spread and is_used.all():
+            break
+        yield Progress(step, MOST_STEPS, "Moving centres")
+    return centres
+
+
+def inertia(points: np.ndarray, weights: np.ndarray, centres: np.ndarray) -> float:
+    """Sum of the weighted squared distances of the points to their nearest centres."""
+    return float((squared_distances(points, centres) * weights).sum())
+
+
+def _best_start(
+    points: np.ndarray, weights: np.ndarray, k: int, restarts: int, seed: int, spread: float
+) -> Job[np.ndarray]:
+    """Find centres on a sample of the points from several starts, and return those with the least inertia."""
+    rng = np.random.default_rng(seed)
+    points, weights = _sample(points, weights, rng)
+    tiles = tiles_of(points, weights)
+    found: list[np.ndarray] = []
+    for start in range(restarts):
+        yield Progress(start, restarts, "Trying starts")
+        seeds = _spread_seeds(points, weights, k, rng)
+        found.append(run_job(lloyd(points, weights, tiles, seeds, spread)))
+    return min(found, key=lambda centres: inertia(points, weights, centres))
+
+
+def _sample(points: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw points by weight, in their order, or take all where they are few."""
+    if len(points) <= SAMPLE_POINTS:
+        return points, weights
+    total = np.cumsum(weights)
+    drawn = np.searchsorted(total, np.sort(rng.random(SAMPLE_POINTS)) * total[-1], side="right")
+    chosen, times = np.unique(np.minimum(drawn, len(points) - 1), return_counts=True)
+    return points[chosen], times.astype(np.float64)
+
+
+def _spread_seeds(points: np.ndarray, weights: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw seeds far from each other: of a few points drawn by squared distance, the one that helps most.
+
+    This is k-means++ with its greedy choice (Arthur & Vassilvitskii 2007).
+    """
+    trials = 2 + int(np.log(k))
+    seeds = points[_draw(weights, 1, rng)]
+    distances = ((points - seeds[0]) ** 2).sum(axis=1)
+    while len(seeds) < k and distances.any():
+        tried = points[_draw(distances * weights, trials, rng)]  # (trials, F)
+        to_tried = ((points - tried[:, np.newaxis]) ** 2).sum(axis=2)  # (trials, N)
+        with_tried = np.minimum(distances, to_tried)
+        best = int(np.argmin(with_tried @ weights))
+        seeds, distances = np.concatenate([seeds, tried[best : best + 1]]), with_tried[best]
+    return seeds
+
+
+def _draw(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw positions with a chance in proportion to their weight."""
+    total = np.cumsum(weights)
+    drawn = np.searchsorted(total, rng.random(count) * total[-1], side="right")
+    return np.minimum(drawn, np.flatnonzero(weights)[-1])
+
+
+def _standard_deviation(tiles: Tiles) -> float:
+    """Return the standard deviation of the tiles' means, as one number for all features."""
+    means = tiles.sums / tiles.weights[:, np.newaxis]
+    mean = np.average(means, axis=0, weights=tiles.weights)
+    return float(np.sqrt(np.average(((means - mean) ** 2).mean(axis=1), weights=tiles.weights)))
+
+
+SAMPLE_PX = 2**17
+
+
+@dataclass(frozen=True)
+class PixelSample:
+    """The pixels with the smallest random numbers.
+
+    Attributes
+    ----------
+    numbers : (N,) uint64 array
+        Ascending; no two pixels have the same.
+    values : (N, C) array
+    positions : (N, D) int64 array
+        z, y, x or y, x in the whole image.
+    """
+
+    numbers: np.ndarray
+    values: np.ndarray
+    positions: np.ndarray
+
+    def __add__(self, other: PixelSample) -> PixelSample:
+        numbers = np.concatenate([self.numbers, other.numbers])
+        values = np.concatenate([self.values, other.values])
+        positions = np.concatenate([self.positions, other.positions])
+        first = np.argsort(numbers)[:SAMPLE_PX]
+        return PixelSample(numbers[first], values[first], positions[first])
+
+
+def sample_block(block: np.ndarray, start: tuple[int, ...], seed: int) -> PixelSample:
+    """Draw the sample of one block.
+
+    Parameters
+    ----------
+    block : (Y, X, C) or (Z, Y, X, C) array
+    start : tuple of int
+        Position of its first pixel in the whole image.
+    seed : int
+
+    Returns
+    -------
+    PixelSample
+        All pixels of a block of up to 131,072.
+    """
+    shape = block.shape[:-1]
+    salt = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    depth, first_plane = (shape[0], start[0]) if len(shape) == 3 else (1, 0)
+    box, corner = (depth, shape[-2], shape[-1]), (first_plane, start[-2], start[-1])
+    places, numbers = random_keys(box, corner, salt, _highest(math.prod(shape)))
+    first = np.argsort(numbers)[:SAMPLE_PX]
+    inside = np.unravel_index(places[first], shape)
+    return PixelSample(numbers[first], block[inside], np.stack(inside, axis=1) + np.array(start))
+
+
+def _highest(pixels: int) -> np.uint64:
+    """Return the number that a tenth more pixels than the sample takes stay below; fewer is beyond all chance."""
+    share = min(1.0, 1.1 * SAMPLE_PX / pixels)
+    return np.uint64(min(int(share * 2.0**64), 2**64 - 1))

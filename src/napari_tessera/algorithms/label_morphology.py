@@ -1,0 +1,226 @@
+"""Find out which objects touch, and merge small ones into their neighbours.
+
+Fill the holes of objects.
+
+Smooth the outlines of objects without merging or losing any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from napari_tessera.algorithms.elevation import offsets_within
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.algorithms.relabel import count_pixels, map_numbers
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import connected_components
+from napari_tessera.core.overlaps import sum_pairs
+from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
+
+
+def neighbour_slices(shape: tuple[int, ...]) -> Iterator[tuple[Piece, Piece]]:
+    """Cut an image into pairs of pieces: every pixel of the first has its neighbour along one axis in the second."""
+    for axis, length in enumerate(shape):
+        if length < 2:
+            continue
+        for piece in pieces((*shape[:axis], length - 1, *shape[axis + 1 :])):
+            ahead = slice(piece[axis].start + 1, piece[axis].stop + 1)
+            yield piece, (*piece[:axis], ahead, *piece[axis + 1 :])
+
+
+def merge_fragments(labels: np.ndarray, smallest: int, spacing: tuple[float, ...] | None) -> Job[None]:
+    """Merge, in place, objects of fewer than `smallest` pixels into the neighbour with the longest common border.
+
+    A fragment between fragments joins them; the whole is merged on if it is still too small.
+    """
+    pixels = yield from subtask(count_pixels(labels, "Merging fragments"), 0, 1, 4)
+    borders = yield from subtask(_find_borders(labels, spacing), 1, 2, 4)
+    owners = join_fragments(*borders, pixels, smallest)
+    yield from subtask(map_numbers(labels, owners.astype(labels.dtype), labels, "Merging fragments"), 3, 1, 4)
+
+
+def _find_borders(
+    labels: np.ndarray, spacing: tuple[float, ...] | None
+) -> Job[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return each pair of objects that touch, once, and the length (in 3-D the area) of the border between them."""
+    sizes = np.ones(labels.ndim) if spacing is None else np.array(spacing)
+    found = [(np.empty(0, labels.dtype), np.empty(0, labels.dtype), np.empty(0))]
+    for lower, upper in neighbour_slices(labels.shape):
+        yield Progress(0, 1, "Merging fragments")
+        here, there = labels[lower], labels[upper]
+        touches = (here != there) & (here > 0) & (there > 0)
+        here, there = here[touches], there[touches]
+        axis = next(axis for axis in range(labels.ndim) if lower[axis] != upper[axis])
+        face = np.full(len(here), sizes.prod() / sizes[axis])
+        found.append(sum_pairs(np.minimum(here, there), np.maximum(here, there), face))
+    first, second, border = map(np.concatenate, zip(*found, strict=True))
+    return sum_pairs(first, second, border)
+
+
+def join_fragments(
+    first: np.ndarray, second: np.ndarray, border: np.ndarray, pixels: np.ndarray, smallest: int
+) -> np.ndarray:
+    """Return which object each object ends up in.
+
+    Parameters
+    ----------
+    first, second, border : (B,) array
+        Pairs of objects that touch, and the length of their border.
+    pixels : (N + 1,) array
+        Size of each object; entry 0 is the background.
+    smallest : int
+        Objects of fewer pixels are merged, round by round, as long as they have neighbours.
+
+    Returns
+    -------
+    (N + 1,) array
+    """
+    owners, pixels = np.arange(len(pixels)), pixels.copy()
+    while (target := _choose_neighbours(first, second, border, pixels, smallest)) is not None:
+        # Two fragments may choose each other; then the larger one, of equals the first, stays what it is.
+        chosen_back = target[target] == np.arange(len(target))
+        is_larger = (pixels > pixels[target]) | ((pixels == pixels[target]) & (np.arange(len(target)) < target))
+        stays = chosen_back & is_larger
+        target[stays] = np.flatnonzero(stays)
+        while not np.array_equal(target, target[target]):
+            target = target[target]
+        owners = target[owners]
+        pixels = np.bincount(target, pixels, len(pixels)).astype(np.int64)
+        first, second = target[first], target[second]
+        apart = first != second
+        low, high = np.minimum(first, second)[apart], np.maximum(first, second)[apart]
+        first, second, border = sum_pairs(low, high, border[apart])
+    return owners
+
+
+def _choose_neighbours(
+    first: np.ndarray, second: np.ndarray, border: np.ndarray, pixels: np.ndarray, smallest: int
+) -> np.ndarray | None:
+    """Return for each fragment the neighbour with the longest border, for others themselves; None if none can move.
+
+    Of equal borders, that to the larger neighbour counts as longer.
+    """
+    # Ranks, all different, instead of lengths: three fragments with equal borders must not choose in a circle.
+    rank = np.empty(len(border), np.intp)
+    rank[np.lexsort((-second, -first, pixels[first] + pixels[second], border))] = np.arange(len(border))
+    fragments, neighbours = np.concatenate([first, second]), np.concatenate([second, first])
+    rank = np.concatenate([rank, rank])
+    can_move = pixels[fragments] < smallest
+    if not can_move.any():
+        return None
+    fragments, neighbours, rank = fragments[can_move], neighbours[can_move], rank[can_move]
+    target = np.arange(len(pixels))
+    ascending = np.argsort(rank)
+    target[fragments[ascending]] = neighbours[ascending]
+    return target
+
+
+def fill_label_holes(labels: np.ndarray, largest: int) -> Job[None]:
+    """Give, in place, every hole of at most `largest` pixels to the one object that encloses it.
+
+    A hole is background that hangs together across faces and touches neither the image's edge nor a second object.
+    """
+    yield Progress(0, 4, "Filling holes")
+    holes = connected_components(labels == 0)
+    pixels = yield from subtask(count_pixels(holes, "Filling holes"), 1, 1, 4)
+    lowest, highest = yield from subtask(_find_owners(labels, holes, len(pixels)), 2, 1, 4)
+    is_filled = (lowest == highest) & (pixels <= largest)
+    for axis in range(labels.ndim):
+        is_filled[np.unique(np.take(holes, (0, -1), axis))] = False
+    owners = np.where(is_filled, lowest, 0).astype(labels.dtype)
+    owners[0] = 0
+
+    def fill(piece: Piece) -> None:
+        labels[piece] += owners[holes[piece]]  # labels are 0 in holes, and there is no owner elsewhere
+
+    yield from subtask(in_threads(fill, pieces(labels.shape), "Filling holes"), 3, 1, 4)
+
+
+def _find_owners(labels: np.ndarray, holes: np.ndarray, count: int) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Return the lowest and the highest number among the objects around each hole."""
+    lowest, highest = np.full(count, np.iinfo(labels.dtype).max), np.zeros(count, labels.dtype)
+    for lower, upper in neighbour_slices(labels.shape):
+        yield Progress(0, 1, "Filling holes")
+        for here, there in ((lower, upper), (upper, lower)):
+            is_rim = (holes[here] > 0) & (labels[there] > 0)
+            hole, owner = holes[here][is_rim], labels[there][is_rim]
+            np.minimum.at(lowest, hole, owner)
+            np.maximum.at(highest, hole, owner)
+    return lowest, highest
+
+
+def smooth_outlines(labels: np.ndarray, radius: float, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
+    """Give every pixel to the object, or the background, that holds most of the pixels within `radius`.
+
+    Of equals the one that has the pixel keeps it. Objects that would vanish stay as they were.
+
+    Parameters
+    ----------
+    labels : array
+        (Y, X) or (Z, Y, X), numbered 1…N.
+    radius : float
+        In pixels along X; the direct neighbours always count.
+    spacing : tuple of float, optional
+    """
+    offsets = offsets_within(radius, labels.ndim, spacing)
+    shape = (1,) * (3 - labels.ndim) + labels.shape
+    volume, result = labels.reshape(shape), np.empty(shape, labels.dtype)
+
+    def smooth(rows: slice) -> None:
+        _smooth_rows(volume, offsets, result, rows.start, rows.stop)
+
+    row_work_px = shape[2] * max(1, len(offsets) // 32)
+    yield from subtask(in_threads(smooth, bands(shape[0] * shape[1], row_work_px), "Smoothing outlines"), 0, 8, 10)
+    yield from subtask(_restore_lost(volume, result), 8, 2, 10)
+    return result.reshape(labels.shape)
+
+
+def _restore_lost(before: np.ndarray, after: np.ndarray) -> Job[None]:
+    """Draw objects that are gone as they were; that may cover another one, which is then drawn too."""
+    had = yield from count_pixels(before, "Smoothing outlines")
+    is_drawn = np.zeros(len(had), bool)
+    while True:
+        has = yield from count_pixels(after, "Smoothing outlines")
+        is_lost = (had > 0) & ~is_drawn & (np.pad(has, (0, len(had) - len(has))) == 0)
+        is_lost[0] = False
+        if not is_lost.any():
+            return
+        is_drawn |= is_lost
+
+        def restore(rows: slice, is_lost: np.ndarray = is_lost) -> None:
+            part = before[:, rows]
+            again = is_lost[part]
+            after[:, rows][again] = part[again]
+
+        yield from in_threads(restore, bands(before.shape[1], before[:, 0].size), "Smoothing outlines")
+
+
+@njit
+def _smooth_rows(volume, offsets, result, start, stop):
+    """Smooth the rows from `start` to `stop`, counted through all planes."""
+    depth, rows, columns = volume.shape
+    seen = np.empty(len(offsets) + 1, volume.dtype)
+    votes = np.empty(len(offsets) + 1, np.int64)
+    for row in range(start, stop):
+        z, y = row // rows, row % rows
+        for x in range(columns):
+            seen[0], votes[0] = volume[z, y, x], 1
+            count = 1
+            for index in range(len(offsets)):
+                oz, oy, ox = z + offsets[index, 0], y + offsets[index, 1], x + offsets[index, 2]
+                if 0 <= oz < depth and 0 <= oy < rows and 0 <= ox < columns:
+                    label = volume[oz, oy, ox]
+                    place = 0
+                    while place < count and seen[place] != label:
+                        place += 1
+                    if place == count:
+                        seen[count], votes[count] = label, 0
+                        count += 1
+                    votes[place] += 1
+            best = 0
+            for place in range(1, count):
+                if votes[place] > votes[best]:
+                    best = place
+            result[z, y, x] = seen[best]

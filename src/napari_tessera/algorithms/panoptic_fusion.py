@@ -1,0 +1,323 @@
+"""Countable things and amorphous stuff put together: every pixel gets a class, every thing its own number.
+
+What a scene is made of: things, which are counted, and stuff, which is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import STUFF, THING, chunks, label_dtype, renumber, unique_in_order
+from napari_tessera.core.spec import Table
+
+BACKGROUND = 1
+"""Class of the pixels that are neither thing nor stuff, as where labels are painted."""
+
+
+@dataclass(frozen=True)
+class Things:
+    """Countable objects.
+
+    Attributes
+    ----------
+    labels : array of int
+        (Y, X) or (Z, Y, X); 0 is no thing, the N things are 1…N in raster order of their first pixel.
+    classes : (N,) array of int
+        Which of `names` each thing is.
+    names : tuple of str
+        Every class that things may have, also those that do not occur.
+    scores : (N,) array of float, optional
+        How sure it is that each is one, 0 to 1.
+    hidden : (N,) array of float, optional
+        Share of each that lies behind things of higher score and so is not among its pixels.
+    """
+
+    labels: np.ndarray
+    classes: np.ndarray
+    names: tuple[str, ...]
+    scores: np.ndarray | None = None
+    hidden: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Stuff:
+    """Regions that are not counted.
+
+    Attributes
+    ----------
+    classes : array of int
+        The class of each pixel, small numbers; 0 is background, a class as well.
+    names : tuple of str
+        Names of the classes 1, 2, …; those beyond are called "class 5" and so on.
+    """
+
+    classes: np.ndarray
+    names: tuple[str, ...] = ()
+
+    def name(self, number: int) -> str:
+        """Name a class."""
+        if number == 0:
+            return "background"
+        return self.names[number - 1] if number <= len(self.names) else f"class {number}"
+
+
+def things_from_masks(
+    masks: Sequence[np.ndarray],
+    classes: Sequence[int],
+    names: tuple[str, ...],
+    scores: Sequence[float] | None = None,
+    least_remaining: float = 0.5,
+) -> Things:
+    """Turn masks that may overlap into things that do not.
+
+    The thing of the highest score takes its pixels first; without scores the smallest does, so that nothing vanishes
+    behind something larger. A thing of which too little is left is dropped, and its pixels stay free.
+
+    Parameters
+    ----------
+    masks : sequence of N bool arrays
+        At least one, all of one shape.
+    classes : sequence of N int
+        Which of `names` each is.
+    names : tuple of str
+    scores : sequence of N float, optional
+    least_remaining : float
+        Share of a mask that must be left beside those before it.
+
+    References
+    ----------
+    Kirillov A. et al. (2019), Panoptic segmentation, doi:10.1109/CVPR.2019.00963.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_tessera.algorithms.panoptic_fusion import things_from_masks
+    >>> masks = np.array([[[1, 1, 1, 0, 0]], [[0, 0, 1, 1, 1]], [[0, 1, 1, 0, 0]]], bool)
+    >>> things_from_masks(masks, [0, 0, 0], ("cell",), scores=[0.9, 0.8, 0.7]).labels
+    array([[1, 1, 1, 2, 2]], dtype=int32)
+    """
+    areas = np.array([np.count_nonzero(mask) for mask in masks])
+    order = np.argsort(areas if scores is None else -np.asarray(scores, float), kind="stable")
+    labels = np.zeros(np.shape(masks[0]), label_dtype(len(areas)))
+    for place in order:
+        free = masks[place] & (labels == 0)
+        left = np.count_nonzero(free)
+        if left and left >= least_remaining * areas[place]:
+            labels[free] = place + 1
+    seen = unique_in_order(labels) - 1
+    known = None if scores is None else np.asarray(scores, float)[seen]
+    return Things(renumber(labels), np.asarray(classes, np.int64)[seen], names, known)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How conflicts are resolved.
+
+    Attributes
+    ----------
+    least_score : float
+        Things of a lower score are dropped.
+    least_remaining : float
+        Things of which a smaller share is left beside things of higher score are dropped.
+    smallest_stuff_px : int
+        A class of stuff with fewer pixels in the image is dropped; each of its pixels goes to the nearest that is left.
+    """
+
+    least_score: float = 0.0
+    least_remaining: float = 0.5
+    smallest_stuff_px: int = 0
+
+
+MOSTLY_COVERED = 0.8
+"""Share of a class of stuff from which on, if things cover it, what is left of it is most likely their rims."""
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Every pixel in one segment.
+
+    Attributes
+    ----------
+    segments : array of int
+        Things are 1…n in raster order, then follows one segment for each class of stuff.
+    table : dict
+        ``label``, ``class`` (its name), ``kind`` ("thing" or "stuff"), ``score`` (NaN where there is none), ``pixels``.
+    classes : array of int32
+        Class of each pixel: 1 is background, then the classes of things, then those of stuff. A class has the same
+        number in every image of one kind.
+    class_table : dict
+        ``label``, ``class``, ``kind`` and ``pixels`` of each class that occurs.
+    rims : dict of str to int
+        Pixels that are left of each class of stuff, by name, most of which things cover.
+    """
+
+    segments: np.ndarray
+    table: Table
+    classes: np.ndarray
+    class_table: Table
+    rims: Mapping[str, int]
+
+
+def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] | None = None) -> Job[Fused]:
+    """Lay things over stuff, so that every pixel is in exactly one segment.
+
+    Things win over stuff. What is dropped by the rules leaves its pixels to the stuff there; if all stuff is too small,
+    the largest class stays. Stuff that has the name of a class of things is dropped, too: whether it is counted must be
+    the same for all of a class.
+
+    Parameters
+    ----------
+    things : Things
+    stuff : Stuff
+        Of the same shape.
+    rules : Rules
+    spacing : tuple of float, optional
+        Size of a pixel along each axis, by which the nearest is measured.
+
+    References
+    ----------
+    Kirillov A. et al. (2019), Panoptic segmentation, doi:10.1109/CVPR.2019.00963.
+    """
+    kept = _kept(things, rules)
+    kinds = _kinds(things, kept, stuff)
+    codes, pixels, covered = yield from subtask(_lay_over(things, stuff, kept, kinds), 0, 1, 3)
+    dropped = _dropped(pixels, kinds, rules.smallest_stuff_px, things.names)
+    if dropped.any():
+        pixels = yield from subtask(_give_to_nearest(codes, dropped, kinds, spacing), 1, 1, 3)
+    segments, classes = yield from subtask(_numbered(codes, pixels, kinds), 2, 1, 3)
+    rims = _rims(pixels, covered, kinds)
+    return Fused(segments, _segment_table(pixels, kinds), classes, _class_table(pixels, kinds), rims)
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """What each code stands for: 1…n are the things that are kept, n + 1 + c is the stuff of class c; 0 is nothing."""
+
+    classes: np.ndarray
+    names: np.ndarray
+    kinds: np.ndarray
+    scores: np.ndarray
+    first_stuff: int
+
+
+def _kept(things: Things, rules: Rules) -> np.ndarray:
+    """Return which things stay, (N,) bool."""
+    kept = np.ones(len(things.classes), bool)
+    if things.scores is not None:
+        kept &= things.scores >= rules.least_score
+    if things.hidden is not None:
+        kept &= 1 - things.hidden >= rules.least_remaining
+    return kept
+
+
+def _kinds(things: Things, kept: np.ndarray, stuff: Stuff) -> _Kinds:
+    which = things.classes[kept]
+    n_things, n_stuff = len(which), int(stuff.classes.max()) + 1
+    beyond = BACKGROUND + len(things.names)
+    stuff_classes = [BACKGROUND, *range(beyond + 1, beyond + n_stuff)]
+    names = ["", *(things.names[each] for each in which), *(stuff.name(number) for number in range(n_stuff))]
+    scores = np.full(len(names), np.nan)
+    if things.scores is not None:
+        scores[1 : n_things + 1] = things.scores[kept]
+    return _Kinds(
+        classes=np.array([0, *(BACKGROUND + 1 + which), *stuff_classes], np.int32),
+        names=np.array(names),
+        kinds=np.array(["", *[THING] * n_things, *[STUFF] * n_stuff]),
+        scores=scores,
+        first_stuff=n_things + 1,
+    )
+
+
+def _lay_over(
+    things: Things, stuff: Stuff, kept: np.ndarray, kinds: _Kinds
+) -> Job[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Put things over stuff; return the code of each pixel, the pixels of each code, and how many things cover."""
+    dtype = label_dtype(len(kinds.classes))
+    numbers = np.append(0, np.where(kept, np.cumsum(kept), 0)).astype(dtype)
+    over, under = things.labels.reshape(-1), stuff.classes.reshape(-1)
+    codes = np.empty(over.shape, dtype)
+    pixels, covered = np.zeros((2, len(kinds.classes)), np.int64)
+    for part in chunks(over.size):
+        yield Progress(part.start, over.size, "Laying things over stuff")
+        here, below = numbers[over[part]], kinds.first_stuff + under[part]
+        codes[part] = np.where(here > 0, here, below)
+        pixels += np.bincount(codes[part], minlength=len(pixels))
+        covered += np.bincount(below[here > 0], minlength=len(pixels))
+    return codes.reshape(things.labels.shape), pixels, covered
+
+
+def _rims(pixels: np.ndarray, covered: np.ndarray, kinds: _Kinds) -> dict[str, int]:
+    """Return what is left of each class of stuff, but the background, most of which things cover."""
+    stuff = np.arange(kinds.first_stuff + 1, len(pixels))
+    is_rim = (pixels[stuff] > 0) & (covered[stuff] >= MOSTLY_COVERED * (covered[stuff] + pixels[stuff]))
+    return {str(kinds.names[each]): int(pixels[each]) for each in stuff[is_rim]}
+
+
+def _dropped(pixels: np.ndarray, kinds: _Kinds, smallest_px: int, thing_names: tuple[str, ...]) -> np.ndarray:
+    """Return the codes to drop: stuff of few pixels or of the name of things; the largest of the others stays."""
+    is_stuff = (kinds.kinds == STUFF) & (pixels > 0)
+    is_thing = is_stuff & np.isin(kinds.names, thing_names)
+    dropped = is_thing | (is_stuff & (pixels < smallest_px))
+    left = np.where(is_thing, 0, pixels)[kinds.first_stuff :]
+    left = left if left.any() else pixels[kinds.first_stuff :]
+    dropped[kinds.first_stuff + left.argmax()] = False
+    return dropped
+
+
+def _give_to_nearest(
+    codes: np.ndarray, dropped: np.ndarray, kinds: _Kinds, spacing: tuple[float, ...] | None
+) -> Job[np.ndarray]:
+    """Give the pixels of dropped stuff to the nearest stuff that is left, in place; return the pixels of each code."""
+    from napari_tessera.algorithms.distance_transform import fill_from_nearest
+
+    left_over = np.where(dropped | (kinds.kinds != STUFF), 0, np.arange(len(dropped))).astype(np.int32)
+    filled = np.zeros(codes.shape, np.int32)
+    flat, flat_filled = codes.reshape(-1), filled.reshape(-1)
+    for part in chunks(flat.size):
+        yield Progress(part.start, 10 * flat.size, "Dropping small stuff")
+        flat_filled[part] = left_over[flat[part]]
+    yield from subtask(fill_from_nearest(filled, spacing), 1, 8, 10)
+    pixels = np.zeros(len(dropped), np.int64)
+    for part in chunks(flat.size):
+        yield Progress(9 * flat.size + part.start, 10 * flat.size, "Dropping small stuff")
+        flat[part] = np.where(dropped[flat[part]], flat_filled[part], flat[part])
+        pixels += np.bincount(flat[part], minlength=len(pixels))
+    return pixels
+
+
+def _numbered(codes: np.ndarray, pixels: np.ndarray, kinds: _Kinds) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Give the codes that occur the numbers 1…S, in place; return that, and the class of each pixel."""
+    numbers = np.cumsum(pixels > 0).astype(codes.dtype)
+    classes = np.empty(codes.shape, np.int32)
+    flat, flat_classes = codes.reshape(-1), classes.reshape(-1)
+    for part in chunks(flat.size):
+        yield Progress(part.start, flat.size, "Numbering")
+        flat_classes[part] = kinds.classes[flat[part]]
+        flat[part] = numbers[flat[part]]
+    return codes, classes
+
+
+def _segment_table(pixels: np.ndarray, kinds: _Kinds) -> Table:
+    found = np.flatnonzero(pixels)
+    return {
+        "label": np.arange(1, len(found) + 1),
+        "class": kinds.names[found],
+        "kind": kinds.kinds[found],
+        "score": kinds.scores[found],
+        "pixels": pixels[found],
+    }
+
+
+def _class_table(pixels: np.ndarray, kinds: _Kinds) -> Table:
+    found = np.flatnonzero(pixels)
+    numbers, first, which = np.unique(kinds.classes[found], return_index=True, return_inverse=True)
+    return {
+        "label": numbers.astype(np.int64),
+        "class": kinds.names[found][first],
+        "kind": kinds.kinds[found][first],
+        "pixels": np.bincount(which, pixels[found], len(numbers)).astype(np.int64),
+    }

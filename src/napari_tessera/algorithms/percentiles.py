@@ -1,0 +1,66 @@
+"""Brightness in types that float32 does not hold: long integers and float64 keep their differences.
+
+An offset of 2⁶⁰ or values of 10³⁰⁰ say nothing about what there is to see; the differences between pixels do.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from napari_tessera.core.value_range import EXACT, above
+
+INTEGER_BITS = 16
+"""Integers of up to so many bits are exact as float32."""
+
+
+def is_wide(dtype: np.dtype) -> bool:
+    """Return whether float32 may not hold the differences between values of a type."""
+    return dtype.newbyteorder("=") == np.float64 or (dtype.kind in "iu" and 8 * dtype.itemsize > INTEGER_BITS)
+
+
+def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:
+    """Return what `np.percentile` does; of huge integers whole numbers, which do not lose their last digits.
+
+    Parameters
+    ----------
+    image : array
+        Any numeric type.
+    percents : list of float
+    """
+    if not is_wide(image.dtype) or image.dtype.kind == "f":
+        return np.percentile(image, percents).tolist()
+    lowest = image.min()
+    return [offset_by(int(lowest), away) for away in np.percentile(above(image, lowest), percents).tolist()]
+
+
+def offset_by(lowest: int, away: float) -> float:
+    """Add what lies above the lowest value to it, as a whole number where float64 would lose digits."""
+    return lowest + away if abs(lowest) + away < EXACT else lowest + round(away)
+
+
+def share_of_way(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return how far values of a wide type lie on the way from low to high.
+
+    Parameters
+    ----------
+    image : array of float64, or of integers of any size
+    low, high : int or float
+
+    Returns
+    -------
+    float32 array
+        0 at low and 1 at high; what lies more than one such way beyond either end is brought there.
+    """
+    if image.dtype.kind == "f":
+        # Halves cannot overflow, whatever the range.
+        way = high / 2 - low / 2
+        share = (image / 2 - low / 2) / (way if way > 0 else 1)
+        return np.clip(share, -1, 2).astype(np.float32)
+    way = high - low if high > low else 1
+    limits = np.iinfo(image.dtype)
+    start = max(int(limits.min), math.floor(low) - math.ceil(way))
+    stop = min(int(limits.max), math.ceil(high) + math.ceil(way))
+    first = image.dtype.type(start)
+    return ((above(np.clip(image, first, image.dtype.type(stop)), first) - float(low - start)) / way).astype(np.float32)

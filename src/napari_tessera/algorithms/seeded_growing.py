@@ -1,0 +1,334 @@
+"""Grow regions from seeds, the most similar pixel first (Adams & Bischof 1994), in slices.
+
+Everything here works on flat views of arrays with a frame one pixel wide, so that a neighbour is a fixed step away. In
+`labels` a positive number is a region, `FREE` is nobody's, `FRAME` is out of bounds, and `FRAME` less a region's
+number is a pixel that waits for its turn on behalf of that region. Region number 0 is not used, so that arrays with one
+entry per region have one entry more.
+
+What regions that grow have so far, and what they accept.
+
+Seeds, clicked as points or painted as labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.core.checks import is_labels
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.labels import run_starts
+
+
+class Regions(NamedTuple):
+    """What decides how far each region grows; entry 0 is not used.
+
+    Attributes
+    ----------
+    means : (S + 1, C) array of float64
+        Intensity that pixels are compared with.
+    limits : (S + 1,) array of float64
+        Largest difference that a region accepts.
+    sizes : (S + 1,) array of int64
+        Pixels that each region has.
+    sums, squares : (S + 1, C) array of float64
+        Sum of the values of each region's pixels, and of their squares.
+    largest : int
+        Size from which on a region accepts no more.
+    follows_mean : bool
+        Whether `means` are updated with every pixel.
+    """
+
+    means: np.ndarray
+    limits: np.ndarray
+    sizes: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+    largest: int
+    follows_mean: bool
+
+    def measure(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return (S + 1, C) means and (S + 1,) standard deviations (root mean square over the channels)."""
+        n = np.maximum(self.sizes, 1)[:, None]
+        means = self.sums / n
+        variances = np.maximum(self.squares / n - means**2, 0)
+        return means, np.sqrt(variances.mean(axis=1))
+
+
+FREE, FRAME = 0, -1
+LEVELS, LEVELS_PER_BLOCK = 4096, 64
+"""The queue sorts differences into this many levels; within one level, pixels go in order of arrival."""
+PIXELS_PER_SLICE = 1 << 15
+SLACK = 1e-6
+"""A difference may exceed its limit by this much, so that a tolerance that is met exactly is met in float32 too."""
+
+
+class _Queue(NamedTuple):
+    """Waiting pixels, first in first out at each level.
+
+    The entries of one level are chained; entries are used again, so that few of them serve a large image and stay
+    close together in memory.
+
+    Attributes
+    ----------
+    first, last : (LEVELS,) array
+        Entry of each level, or -1.
+    waiting : (LEVELS / LEVELS_PER_BLOCK,) array
+        Entries in each block of levels, so that the lowest level in use is found without trying thousands.
+    pixels, following : (E,) array
+        Pixel of each entry, and the entry after it or -1.
+    unused : (1,) array
+        First of the entries that hold no pixel; they are chained as well.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    waiting: np.ndarray
+    pixels: np.ndarray
+    following: np.ndarray
+    unused: np.ndarray
+
+    @classmethod
+    def empty(cls) -> _Queue:
+        """Return a queue that has no entries yet; `with_room` gives it some."""
+        levels, entries = np.full((2, LEVELS), -1, np.int64), np.empty((2, 0), np.int64)
+        waiting = np.zeros(LEVELS // LEVELS_PER_BLOCK, np.int64)
+        return cls(levels[0], levels[1], waiting, entries[0], entries[1], np.full(1, -1, np.int64))
+
+    def with_room(self, more: int) -> _Queue:
+        """Return the queue with at least `more` unused entries."""
+        count = len(self.pixels)
+        if count - int(self.waiting.sum()) >= more:
+            return self
+        added = max(more, count)
+        following = np.concatenate([self.following, np.arange(count + 1, count + added + 1)])
+        following[-1] = self.unused[0]
+        pixels = np.concatenate([self.pixels, np.zeros(added, np.int64)])
+        return self._replace(pixels=pixels, following=following, unused=np.full(1, count, np.int64))
+
+
+def grow(labels: np.ndarray, values: np.ndarray, seeds: np.ndarray, steps: np.ndarray, regions: Regions) -> Job[None]:
+    """Let all regions grow at once until no pixel next to them is acceptable.
+
+    A pixel next to a region waits for its turn at its difference from the most similar one. When its turn comes, it
+    goes to the region next to it whose mean is then nearest; of equals, to the one for which it waited.
+
+    Parameters
+    ----------
+    labels : (P,) array of int32 or int64
+        Filled in place; holds the seeds to begin with.
+    values : (P, C) array of float32
+        Intensities, 0 to 1.
+    seeds : (K,) array of int64
+        Flat positions of the seed pixels.
+    steps : (M,) array of int64
+        How far away in the flat array each neighbour lies.
+    regions : Regions
+        `sizes`, `sums`, `squares`, and `means` where they follow, are updated in place.
+
+    References
+    ----------
+    Adams R., Bischof L. (1994), Seeded region growing, doi:10.1109/34.295913.
+    """
+    queue = _Queue.empty()
+    next_seed = 0
+    levels_per_unit = (LEVELS - 1) / max(min(float(regions.limits.max()), 1.0), SLACK)
+    seeded = int(regions.sizes.sum())
+    while next_seed >= 0:
+        yield Progress(int(regions.sizes.sum()) - seeded, labels.size, "Growing")
+        queue = queue.with_room(PIXELS_PER_SLICE * len(steps))
+        next_seed = _grow_slice(
+            labels, values, seeds, next_seed, steps, regions, queue, levels_per_unit, PIXELS_PER_SLICE
+        )
+
+
+@njit
+def _grow_slice(labels, values, seeds, next_seed, steps, regions, queue, levels_per_unit, budget):
+    """Deal with up to `budget` pixels; return the next seed pixel to begin with, or -1 if no pixel waits any more."""
+    for _ in range(budget):
+        if next_seed < len(seeds):
+            pixel = seeds[next_seed]
+            next_seed += 1
+        else:
+            pixel = _take_first(queue)
+            if pixel < 0:
+                return -1
+            if labels[pixel] >= FREE:  # it went ahead from a lower level
+                continue
+            region = _choose_region(labels, values, steps, pixel, regions)
+            labels[pixel] = region
+            if region == FREE:
+                continue
+            _take_in(values, pixel, region, regions)
+        region = labels[pixel]
+        if regions.sizes[region] < regions.largest:
+            for step in steps:
+                _offer(labels, values, pixel + step, region, regions, queue, levels_per_unit)
+    return next_seed
+
+
+@njit(inline="always")
+def _offer(labels, values, pixel, region, regions, queue, levels_per_unit):
+    """Let a pixel wait for a region, if that accepts it and is more similar than the one it waits for already."""
+    holder = labels[pixel]
+    if holder > 0 or holder == FRAME or holder == FRAME - region:
+        return
+    away = _difference(values, pixel, regions.means, region)
+    if away > regions.limits[region]:
+        return
+    if holder == FREE or away < _difference(values, pixel, regions.means, FRAME - holder):
+        labels[pixel] = FRAME - region
+        _append(queue, min(LEVELS - 1, int(away * levels_per_unit)), pixel)
+
+
+@njit(inline="always")
+def _difference(values, pixel, means, region):
+    """Return the root mean square over the channels of how far a pixel is from a region's mean."""
+    channels = values.shape[1]
+    if channels == 1:
+        return abs(values[pixel, 0] - means[region, 0])
+    total = 0.0
+    for channel in range(channels):
+        away = values[pixel, channel] - means[region, channel]
+        total += away * away
+    return np.sqrt(total / channels)
+
+
+@njit(inline="always")
+def _choose_region(labels, values, steps, pixel, regions):
+    """Return the region next to a waiting pixel that accepts it and is nearest to its value, or `FREE`."""
+    waited_for = FRAME - labels[pixel]
+    nearest, smallest = FREE, np.inf
+    for step in steps:
+        region = labels[pixel + step]
+        if region > 0 and region != nearest and regions.sizes[region] < regions.largest:
+            away = _difference(values, pixel, regions.means, region)
+            goes_first = region == waited_for or (nearest != waited_for and region < nearest)
+            is_nearer = away < smallest or (away == smallest and goes_first)
+            if away <= regions.limits[region] and is_nearer:
+                nearest, smallest = region, away
+    return nearest
+
+
+@njit(inline="always")
+def _take_in(values, pixel, region, regions):
+    regions.sizes[region] += 1
+    for channel in range(values.shape[1]):
+        value = float(values[pixel, channel])
+        regions.sums[region, channel] += value
+        regions.squares[region, channel] += value * value
+        if regions.follows_mean:
+            regions.means[region, channel] = regions.sums[region, channel] / regions.sizes[region]
+
+
+@njit(inline="always")
+def _append(queue, level, pixel):
+    entry = queue.unused[0]
+    queue.unused[0] = queue.following[entry]
+    queue.pixels[entry] = pixel
+    queue.following[entry] = -1
+    queue.waiting[level // LEVELS_PER_BLOCK] += 1
+    if queue.first[level] < 0:
+        queue.first[level] = entry
+    else:
+        queue.following[queue.last[level]] = entry
+    queue.last[level] = entry
+
+
+@njit(inline="always")
+def _take_first(queue):
+    """Remove and return the first pixel at the lowest level, or return -1."""
+    for block in range(len(queue.waiting)):
+        if queue.waiting[block] > 0:
+            level = block * LEVELS_PER_BLOCK
+            while queue.first[level] < 0:
+                level += 1
+            entry = queue.first[level]
+            queue.first[level] = queue.following[entry]
+            queue.following[entry] = queue.unused[0]
+            queue.unused[0] = entry
+            queue.waiting[block] -= 1
+            return queue.pixels[entry]
+    return -1
+
+
+@njit
+def find_rivals(labels, values, steps, means, limits, start, stop):
+    """Return for each pixel from `start` to `stop` the other region next to it that would accept it, or 0.
+
+    Where there are several it is the one nearest to the pixel's value, of equals the lowest number.
+    """
+    rivals = np.zeros(stop - start, labels.dtype)
+    for pixel in range(start, stop):
+        owner = labels[pixel]
+        if owner <= 0:
+            continue
+        smallest = np.inf
+        for step in steps:
+            region = labels[pixel + step]
+            if region <= 0 or region == owner:
+                continue
+            away = _difference(values, pixel, means, region)
+            is_nearer = away < smallest or (away == smallest and region < rivals[pixel - start])
+            if away <= limits[region] and is_nearer:
+                rivals[pixel - start], smallest = region, away
+    return rivals
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """S seeds and the pixels they are made of.
+
+    Attributes
+    ----------
+    numbers : (S,) array
+        The painted number of each seed, or the number of the point, from 1.
+    pixels : (D, K) array
+        Position of every seed pixel, in raster order.
+    owners : (K,) array
+        Position in `numbers` of the seed that each pixel belongs to.
+    absorbed : dict
+        Numbers of points that fell on the pixel of an earlier one, by the number of that one.
+    """
+
+    numbers: np.ndarray
+    pixels: np.ndarray
+    owners: np.ndarray
+    absorbed: dict[int, list[int]]
+
+
+def read_seeds(seeds: np.ndarray, shape: tuple[int, ...]) -> Seeds:
+    """Tell points from painted labels and list their pixels.
+
+    Parameters
+    ----------
+    seeds : array
+        (N, D) points, each counted to the pixel it lies in, or integer labels of the image's `shape`.
+    shape : tuple of int
+    """
+    if is_labels(seeds, shape):
+        return _read_painted(seeds)
+    return _read_points(seeds, shape)
+
+
+def _read_painted(labels: np.ndarray) -> Seeds:
+    flat = np.flatnonzero(labels)
+    painted = labels.reshape(-1)[flat]
+    starts = run_starts(painted)
+    numbers, owners_of_runs = np.unique(painted[starts], return_inverse=True)
+    owners = np.repeat(owners_of_runs, np.diff(starts, append=len(painted)))
+    return Seeds(numbers, np.stack(np.unravel_index(flat, labels.shape)), owners, {})
+
+
+def _read_points(points: np.ndarray, shape: tuple[int, ...]) -> Seeds:
+    nearest = np.clip(np.rint(points).astype(np.int64), 0, np.array(shape) - 1)  # (N, D)
+    flat = np.ravel_multi_index(tuple(nearest.T), shape)
+    pixels, first, place = np.unique(flat, return_index=True, return_inverse=True)
+    kept = np.sort(first)
+    absorbed: dict[int, list[int]] = {}
+    for later in np.setdiff1d(np.arange(len(flat)), kept):
+        absorbed.setdefault(int(first[place[later]]) + 1, []).append(int(later) + 1)
+    return Seeds(kept + 1, np.stack(np.unravel_index(pixels, shape)), np.searchsorted(kept, first), absorbed)

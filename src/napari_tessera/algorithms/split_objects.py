@@ -1,0 +1,243 @@
+"""Split objects at their necks.
+
+From a landscape to labels: find markers, flood, merge, number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_tessera.algorithms.distance_transform import distance_to_background
+from napari_tessera.algorithms.elevation import (
+    Elevation,
+    FloodInput,
+    find_peaks,
+    merged_basins,
+    number_regions,
+    quantize,
+    steepness,
+)
+from napari_tessera.algorithms.flooding import Seeds, flood, flood_compactly, seeds_from, steps_to_neighbours
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.algorithms.label_morphology import neighbour_slices
+from napari_tessera.algorithms.relabel import finished_labels
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import label_dtype
+from napari_tessera.core.parallel import Piece, in_threads, pieces
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Parameters of the method `watershed`, with the same names and meaning."""
+
+    min_distance: float
+    prominence: float
+    compactness: float
+    watershed_line: bool
+    connectivity: int
+    spacing: tuple[float, ...] | None
+
+
+def elevation_map(kind: str, values: np.ndarray, mask: np.ndarray, spacing: tuple[float, ...] | None) -> Job[Elevation]:
+    """Return the landscape of the given kind, in which objects are hills."""
+    if kind == "distance":
+        return Elevation((yield from distance_to_background(mask, spacing)), is_distance=True)
+    if kind == "gradient":
+        return Elevation((yield from steepness(values, spacing)), is_distance=False)
+    return Elevation(values, is_distance=False)
+
+
+def split(
+    hills: Elevation, mask: np.ndarray, markers: np.ndarray | None, settings: Settings, min_size: int
+) -> Job[np.ndarray]:
+    """Flood the mask from the markers, or from the tops of the hills; return the finished labels."""
+    ground = yield from subtask(quantize(hills, mask, settings.connectivity), 0, 1, 10)
+    if markers is None:
+        positions = find_peaks(hills.height, ground.inner, settings.min_distance, settings.spacing)
+        pixels = ground.flat_positions((yield from subtask(positions, 1, 2, 10)))
+        numbers = np.arange(1, len(pixels) + 1)
+    else:
+        pixels, numbers = _given(ground, markers)
+    del hills
+    owners = np.arange(int(numbers.max(initial=0)) + 1)
+    is_flooded = markers is None and settings.prominence > 0
+    if is_flooded:
+        owners = yield from subtask(_owners(ground, pixels, settings), 3, 4, 10)
+    if is_flooded and (settings.compactness > 0 or settings.watershed_line):
+        ground.labels[:] = number_regions(mask, settings.connectivity)
+        is_flooded = False
+    if not is_flooded:
+        seeds = seeds_from(ground.labels, pixels, owners[numbers])
+        yield from subtask(_flood(ground, seeds, settings), 7, 2, 10)
+    return (yield from subtask(finished_labels(ground.labels, owners, min_size), 9, 1, 10))
+
+
+def _owners(ground: FloodInput, tops: np.ndarray, settings: Settings) -> Job[np.ndarray]:
+    """Flood from every top, and say which top each basin belongs to after merging."""
+    seeds = seeds_from(ground.labels, tops, np.arange(1, len(tops) + 1))
+    yield from subtask(flood(ground.labels, ground.levels, seeds, settings.connectivity), 0, 3, 4)
+    steps = steps_to_neighbours(ground.levels.shape, settings.connectivity)
+    peak_levels = np.append(0, ground.levels.reshape(-1)[tops]).astype(np.int64)
+    depths = settings.prominence * (ground.floor - peak_levels)
+    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
+    return (yield from subtask(merging, 3, 1, 4))
+
+
+def _given(ground: FloodInput, markers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the flat positions of the user's marker pixels, and the number of each, from 1."""
+    if markers.shape == ground.inner.shape and markers.dtype.kind in "iu":
+        positions = np.argwhere(markers > 0)
+        _, numbers = np.unique(markers[markers > 0], return_inverse=True)
+    else:
+        positions = np.clip(np.rint(markers), 0, np.array(ground.inner.shape) - 1).astype(np.int64)
+        positions, numbers = np.unique(positions, axis=0, return_index=True)
+    return ground.flat_positions(positions), numbers + 1
+
+
+def _flood(ground: FloodInput, seeds: Seeds, settings: Settings) -> Job[None]:
+    """Flood with the parameters as they are; compactness puts levels and distances on one scale first."""
+    options = (settings.connectivity, settings.watershed_line)
+    if settings.compactness == 0:
+        return (yield from flood(ground.labels, ground.levels, seeds, *options))
+    object_px = np.count_nonzero(ground.labels) / max(1, len(np.unique(seeds.labels)))
+    width_px = object_px ** (1 / ground.labels.ndim)
+    share = min(settings.compactness, 1 - 1e-6)  # 1 would divide by 0; this near, only distance counts
+    weight = share / (1 - share) * max(1, ground.floor) / width_px
+    return (yield from flood_compactly(ground.labels, ground.levels, seeds, weight, *options, settings.spacing))
+
+
+FACES = 1
+"""Parts hang together across the faces of pixels."""
+
+
+def split_touching(
+    labels: np.ndarray, min_distance: float, prominence: float, spacing: tuple[float, ...] | None
+) -> Job[np.ndarray]:
+    """Flood each object from the places that are furthest from its outline; parameters as in `refine`.
+
+    Returns
+    -------
+    array
+        The first part of each object keeps its number, others get numbers from N + 1 on.
+    """
+    core = yield from subtask(_without_rims(labels), 0, 1, 10)
+    height = yield from subtask(distance_to_background(core, spacing), 1, 2, 10)
+    peaks = yield from subtask(find_peaks(height, labels, min_distance, spacing), 3, 1, 10)
+    peaks = _of_several(peaks, labels, height)
+    if not len(peaks):
+        return labels
+    objects = labels[tuple(peaks.T)]
+    ground = yield from subtask(quantize(Elevation(height, is_distance=True), core, FACES), 4, 1, 10)
+    del height
+    rims = yield from subtask(_mark_objects(labels, core, objects, ground.inner), 5, 1, 10)
+    owners = yield from subtask(_flood_peaks(ground, ground.flat_positions(peaks), prominence), 6, 2, 10)
+    yield from subtask(_spread_into_rims(ground, rims, labels, np.append(0, objects)), 8, 1, 10)
+    numbers = _number_parts(owners, objects, int(labels.max()))
+    return (yield from subtask(_write_parts(labels, ground.inner, numbers), 9, 1, 10))
+
+
+def _flood_peaks(ground: FloodInput, pixels: np.ndarray, prominence: float) -> Job[np.ndarray]:
+    """Flood from every peak and merge what hardly parts; return the basin that each basin belongs to."""
+    basins = np.arange(1, len(pixels) + 1, dtype=ground.labels.dtype)
+    seeds = seeds_from(ground.labels, pixels, basins)
+    yield from subtask(flood(ground.labels, ground.levels, seeds, FACES), 0, 2, 3)
+    if prominence == 0:
+        return np.arange(len(pixels) + 1)
+    peak_levels = np.append(0, ground.levels.reshape(-1)[pixels]).astype(np.int64)
+    steps = steps_to_neighbours(ground.levels.shape, FACES)
+    depths = prominence * (ground.floor - peak_levels)
+    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
+    return (yield from subtask(merging, 2, 1, 3))
+
+
+def _without_rims(labels: np.ndarray) -> Job[np.ndarray]:
+    """Mask the objects without the pixels next to another object, so that each has an outline of its own."""
+    core = labels > 0
+    for lower, upper in neighbour_slices(labels.shape):
+        yield Progress(0, 1, "Splitting")
+        here, there = labels[lower], labels[upper]
+        touches = (here != there) & (here > 0) & (there > 0)
+        core[lower] &= ~touches
+        core[upper] &= ~touches
+    return core
+
+
+def _of_several(peaks: np.ndarray, labels: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Keep the peaks of objects that have two or more."""
+    peaks = peaks[height[tuple(peaks.T)] > 0]
+    owners = labels[tuple(peaks.T)]
+    return peaks[np.bincount(owners)[owners] >= 2]
+
+
+def _mark_objects(labels: np.ndarray, core: np.ndarray, objects: np.ndarray, regions: np.ndarray) -> Job[np.ndarray]:
+    """Write minus the number of each of `objects` into `regions`, on its core; return the positions of their rims.
+
+    Floods must not meet, so the rims are out of bounds at first.
+    """
+    negative = np.zeros(int(labels.max()) + 1, regions.dtype)
+    negative[objects] = -objects
+
+    def mark(piece: Piece) -> np.ndarray:
+        here = negative[labels[piece]]
+        regions[piece] = np.where(core[piece], here, 0)
+        rims = np.argwhere((here != 0) & ~core[piece])
+        return rims + [part.start for part in piece]
+
+    return np.concatenate((yield from in_threads(mark, pieces(labels.shape), "Splitting")))
+
+
+def _spread_into_rims(ground: FloodInput, rims: np.ndarray, labels: np.ndarray, objects: np.ndarray) -> Job[None]:
+    """Give rim pixels to the parts of their object next to them, layer by layer; what no part reaches stays negative.
+
+    `objects` has the object of each basin.
+    """
+    flat = ground.labels.reshape(-1)
+    waiting = ground.flat_positions(rims)
+    flat[waiting] = -labels[tuple(rims.T)]
+    steps = steps_to_neighbours(ground.labels.shape, ground.labels.ndim)
+    while len(waiting):
+        yield Progress(0, 1, "Splitting")
+        parts = _find_parts(flat, objects, steps, waiting)
+        is_reached = parts > 0
+        if not is_reached.any():
+            return
+        flat[waiting[is_reached]] = parts[is_reached]
+        waiting = waiting[~is_reached]
+
+
+@njit
+def _find_parts(flat, objects, steps, waiting):
+    """Return for each waiting pixel the first part of its own object among its neighbours, or 0."""
+    parts = np.zeros(len(waiting), flat.dtype)
+    for index in range(len(waiting)):
+        pixel = waiting[index]
+        for step in steps:
+            basin = flat[pixel + step]
+            if basin > 0 and objects[basin] == -flat[pixel]:
+                parts[index] = basin
+                break
+    return parts
+
+
+def _number_parts(owners: np.ndarray, objects: np.ndarray, largest: int) -> np.ndarray:
+    """Return the number of each basin: the first part of an object keeps its number, the others get new ones."""
+    roots, part_of_basin = np.unique(owners[1:], return_inverse=True)
+    objects_of_parts = objects[roots - 1]
+    _, firsts = np.unique(objects_of_parts, return_index=True)
+    is_new = np.ones(len(roots), bool)
+    is_new[firsts] = False
+    numbers = np.where(is_new, largest + np.cumsum(is_new), objects_of_parts)
+    return np.append(0, numbers[part_of_basin])
+
+
+def _write_parts(labels: np.ndarray, basins: np.ndarray, numbers: np.ndarray) -> Job[np.ndarray]:
+    """Give flooded pixels the number of their part; others keep the number they have."""
+    result = labels.astype(label_dtype(int(numbers.max())))
+
+    def write(piece: Piece) -> None:
+        result[piece] = np.where(basins[piece] > 0, numbers[np.maximum(basins[piece], 0)], result[piece])
+
+    yield from in_threads(write, pieces(labels.shape), "Splitting")
+    return result

@@ -1,0 +1,41 @@
+"""The command line `tessera`; here is only its start, which Ctrl-C ends without a word of Python while that loads."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STOPPED, TERMINATED = 130, 143
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0 done, 1 failed, 2 bad arguments, 130 stopped by Ctrl-C, 143 by SIGTERM, 141 where nobody reads the output any
+    more.
+    """
+    from napari_tessera.cli.commands import run
+
+    return run(argv)
+
+
+def script() -> None:
+    """Run the command that was typed, and end the process with its exit code.
+
+    After Ctrl-C it ends at once: Python would wait for threads that compute what nobody needs any more, and a library
+    that is being loaded does not survive its end. Only napari is left to close as ever, which may have paint to save.
+    """
+    try:
+        from napari_tessera.cli.terminal import open_streams
+
+        open_streams()
+        code = main()
+    except KeyboardInterrupt:  # a second one, or while Python loads
+        code = STOPPED
+    if code in (STOPPED, TERMINATED) and "napari" not in sys.modules:
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,530 @@
+"""Files written whole or not at all, and several of them together or not at all, however the writer ends.
+
+A writer works in a folder of its own, on the disk of its files, until it moves them into place:
+
+    .tessera/lock              held while a writer begins, moves its files, or clears up after another
+    .tessera/8c2f….lock        held as long as the writer lives
+    .tessera/8c2f…/new         what is to be moved in
+    .tessera/8c2f…/old         what was there under these names
+    .tessera/8c2f…/moves.json  which files are being moved, while they are
+
+Names that exist are moved away first, so that nothing old ever lies beside anything new. The next writer in the same
+folder undoes the moves of one that was killed, and deletes what it left.
+
+One at a time: a lock that the system itself gives back when the process that holds it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import is_zarr, named_file, read_json, too_long
+
+PAUSE_SECONDS = 0.005
+"""Between two attempts to get a lock that is waited for."""
+
+
+@contextmanager
+def locked(path: Path, refusal: str, *, wait_seconds: float = 0.05, makes_folder: bool = False) -> Iterator[None]:
+    """Hold the lock that the file `path` stands for; the file is removed at the end.
+
+    A file that a killed process left behind is no lock, as the system has taken the lock back.
+
+    Parameters
+    ----------
+    path : Path
+    refusal : str
+        What to say if another process, or another thread, holds it.
+    wait_seconds : float
+        How long to wait for the other one; the default lets one pass that only looks whether it is held.
+    makes_folder : bool
+        Make the file's folder, which another process may remove between two attempts.
+
+    Raises
+    ------
+    FileError
+        If another one holds it, or the file cannot be made.
+    """
+    until = time.monotonic() + wait_seconds
+    while (file := _held(path, makes_folder)) is None:
+        if time.monotonic() >= until:
+            raise FileError(refusal)
+        time.sleep(PAUSE_SECONDS)
+    try:
+        yield
+    finally:
+        _give_back(file, path)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether another process, or another thread, holds the lock."""
+    try:
+        with locked(path, "", wait_seconds=0):
+            return False
+    except FileError:
+        return True
+
+
+def _held(path: Path, makes_folder: bool) -> int | None:
+    """Open the file and take its lock; None if another has it, or the holder removed file or folder just now."""
+    try:
+        if makes_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        if makes_folder and isinstance(error, FileNotFoundError):
+            return None
+        raise FileError(f"{path} cannot be opened: {error}. Remove it, or choose another folder.") from error
+    if _is_taken(file) and _is_at(file, path):
+        return file
+    os.close(file)
+    return None
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _is_taken(file: int) -> bool:
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _give_back(file: int, path: Path) -> None:
+        os.close(file)  # Windows deletes no file that is open
+        with suppress(OSError):
+            path.unlink()
+
+else:
+    import fcntl
+
+    def _is_taken(file: int) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # some network drives know no locks
+            return True
+        return True
+
+    def _give_back(file: int, path: Path) -> None:
+        with suppress(OSError):
+            path.unlink()  # while it is held: afterwards it may be another's
+        os.close(file)
+
+
+HIDDEN, LOCK, NEW, OLD, MOVES = ".tessera", "lock", "new", "old", "moves.json"
+OURS = re.compile("([0-9a-f]{8}){1,2}")
+"""Name of a working folder, or of the claim of an output; whatever else lies in the hidden folder is not ours."""
+LONGEST_WAIT_SECONDS = 60
+"""For other writers in the same folder; each moves its files in milliseconds."""
+CLAIM_SECONDS = 1.0
+"""To wait for another run that is writing the same."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse to write over a file that was read, or, without `overwrite`, over anything.
+
+    Raises
+    ------
+    FileError
+    """
+    paths = list(paths)
+    for path in _also_read(paths, {Path(os.path.realpath(path)) for path in inputs}):
+        raise FileError(f"{path} was read as input and is never overwritten. Choose another name for the output.")
+    for path in paths:
+        if os.path.lexists(path) and not overwrite:
+            raise FileError(f"{path} exists already. Choose another name, or allow it to be replaced (--overwrite).")
+        if os.path.islink(path):
+            raise FileError(f"{path} is a link, which would be replaced by a file. Name the file that it leads to.")
+        if os.path.lexists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise FileError(f"{path} is no file but a pipe or a device, which cannot be replaced. Name a file.")
+        if os.path.isdir(path) and not is_zarr(path):
+            raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
+
+
+def _also_read(paths: Iterable[Path], read: set[Path]) -> Iterator[Path]:
+    """Yield the paths that are, hold or lie in one of those that are read, by whatever name."""
+    if not read:
+        return
+    around = {folder for path in read for folder in path.parents}
+    same = {mark for path in read if (mark := _file_number(path))}
+    for path in paths:
+        where = Path(os.path.realpath(path))
+        if where in around or not read.isdisjoint((where, *where.parents)) or _file_number(path) in same:
+            yield path
+
+
+def _file_number(path: Path) -> tuple[int, int] | None:
+    """Return what is the same for two spellings of a file's name; None where there is no file, or no such number."""
+    with suppress(OSError):
+        status = os.stat(path)
+        return (status.st_dev, status.st_ino) if status.st_ino else None
+    return None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it is there; files can be written to it.
+
+    Raises
+    ------
+    FileError
+        If it is read-only, or something else has its name.
+    """
+    with explain_refusal(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "read-only")
+
+
+@contextmanager
+def written_together(
+    paths: Sequence[Path], *, overwrite: bool = False, is_claimed: bool = False
+) -> Iterator[list[Path]]:
+    """Give a temporary path for each of `paths`; at the end all of them are moved into place.
+
+    If anything fails on the way, nothing is left behind and older files stay as they were.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files or Zarr folders; the first lies in a folder, and the others in the same or in folders below it.
+    overwrite : bool
+        Replace what is there.
+    is_claimed : bool
+        Meanwhile no other process can claim the first of them.
+
+    Raises
+    ------
+    FileError
+        If the folder is read-only, the disk is full, or the system refuses in another way; or if there is something of
+        one of the names, and it may not be replaced.
+    """
+    folder = paths[0].parent
+    with explain_refusal(folder), working_folder(folder, paths[0] if is_claimed else None) as work:
+        parts = [work / NEW / path.relative_to(folder) for path in paths]
+        for part in parts:
+            part.parent.mkdir(parents=True, exist_ok=True)
+        yield parts
+        move_together(work, paths, overwrite=overwrite)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write one file; a reader, even after a power cut, sees the old one or the whole new one. Its folder must exist.
+
+    Raises
+    ------
+    FileError
+        If the folder is missing or read-only, the disk is full, or the system refuses in another way.
+    """
+    replace_whole(path, content)
+    bring_to_disk(path.parent)
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Do as `write_whole` for one of many files, after which the folder is brought to the disk once.
+
+    Raises
+    ------
+    FileError
+        If the folder is missing or read-only, the disk is full, or the system refuses in another way.
+    """
+    path = Path(os.path.realpath(path))  # a link stays, and leads to what is written
+    with explain_refusal(path.parent):
+        os.stat(path.parent)
+    with written_together([path], overwrite=True) as (part,):
+        write_to_disk(part, content)
+
+
+def write_to_disk(path: Path, content: bytes) -> None:
+    """Write a file, and wait until it would survive a power cut."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def bring_to_disk(folder: Path) -> None:
+    """Let a folder's list of files survive a power cut."""
+    with suppress(OSError):  # Windows opens no folders, and some network drives bring none to the disk
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
+    """Give a folder in `folder`, which is made if it is missing; what was made here is removed at the end.
+
+    If this process is killed, the next writer in `folder` removes it.
+
+    Parameters
+    ----------
+    folder : Path
+    output : Path, optional
+        What is to be written: meanwhile no other process can claim it.
+
+    Raises
+    ------
+    FileError
+        If the folder cannot be made, or another process has claimed the output.
+    """
+    hidden = folder / HIDDEN
+    work = hidden / os.urandom(4).hex()
+    with ExitStack() as at_end:
+        at_end.callback(_remove_empty, [hidden, *_missing(folder)])
+        at_end.callback(_remove_unless_moving, work)
+        with explain_refusal(folder), _alone_in(hidden):
+            _clear_up(hidden)
+            at_end.enter_context(locked(hidden / f"{work.name}.{LOCK}", ""))
+            (work / NEW).mkdir(parents=True)
+        if output is not None:
+            refusal = f"Another run is writing {output} at this moment. Wait for it or stop it, or choose another name."
+            at_end.enter_context(locked(_claim(output), refusal, wait_seconds=CLAIM_SECONDS))
+        yield work
+
+
+def move_together(work: Path, paths: Sequence[Path], *, overwrite: bool) -> None:
+    """Move what lies in the folder "new" of a working folder into place: all of it or, if the system refuses, nothing.
+
+    Parameters
+    ----------
+    work : Path
+        See `working_folder`.
+    paths : sequence of Path
+        Where to; each lies in "new" as it will lie in the folder that was worked in.
+    overwrite : bool
+        Replace what is there.
+
+    Raises
+    ------
+    FileError
+        If there is something already, and it may not be replaced, or the system refuses.
+    """
+    folder = work.parent.parent
+    with explain_refusal(folder), _alone_in(work.parent):
+        check_free(paths, overwrite=overwrite)
+        names = [str(path.relative_to(folder)) for path in paths]
+        with _explain_open_file(folder):
+            if len(paths) == 1 and overwrite and not (paths[0].is_dir() or (work / NEW / names[0]).is_dir()):
+                os.replace(work / NEW / names[0], paths[0])
+                return
+            try:
+                _move_noted(work, names, [path for path in paths if os.path.lexists(path)])
+            except BaseException:
+                _undo(work)
+                raise
+
+
+def clear_up(folder: Path) -> None:
+    """Undo and delete what killed writers left in a folder; nothing happens where it cannot be written to."""
+    if os.path.isdir(folder / HIDDEN):
+        with suppress(OSError, FileError), _alone_in(folder / HIDDEN):
+            _clear_up(folder / HIDDEN)
+
+
+@contextmanager
+def explain_refusal(folder: Path) -> Iterator[None]:
+    """Turn what the system says into a `FileError` that says what to do."""
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(_reason(folder, error)) from error
+
+
+@contextmanager
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Turn a full disk, and nothing else, into a `FileError`: for work that reads as well as writes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise FileError(_reason(folder, error)) from error
+
+
+@contextmanager
+def _explain_open_file(folder: Path) -> Iterator[None]:
+    """Name the file that the system does not let go of in a folder that can be written to."""
+    try:
+        yield
+    except PermissionError as error:
+        if not os.access(folder, os.W_OK):
+            raise
+        name = Path(error.filename2 or error.filename or folder).name
+        raise FileError(
+            f"{folder / name} cannot be replaced: another program may have it open. Close it; nothing was changed."
+        ) from error
+
+
+@contextmanager
+def _alone_in(hidden: Path) -> Iterator[None]:
+    """Hold the lock of the hidden folder, which is made if it is missing and removed if it is empty at the end."""
+    refusal = f"Another run has been moving files in {hidden.parent} for a long time. Wait until it has ended."
+    if hidden.is_symlink():
+        raise FileError(f"{hidden} is a link, but files that are being written lie in it. Remove it.")
+    hidden.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(hidden / LOCK, refusal, wait_seconds=LONGEST_WAIT_SECONDS, makes_folder=True):
+            yield
+    finally:
+        _remove_empty([hidden])
+
+
+def _clear_up(hidden: Path) -> None:
+    """Undo the moves of writers that are dead, and delete what they left."""
+    left = {entry.stem for entry in hidden.iterdir() if OURS.fullmatch(entry.stem)}
+    if left and not is_locked(hidden / LOCK):
+        return  # On a network drive without locks, the dead cannot be told from the living.
+    for name in left:
+        if not is_locked(hidden / f"{name}.{LOCK}"):
+            _undo(hidden / name)
+            _remove_unless_moving(hidden / name)
+
+
+def _claim(output: Path) -> Path:
+    """Return the lock that stands for an output, however long its name is and whatever the case of its letters."""
+    digest = hashlib.blake2b(os.fsencode(output.name.casefold()), digest_size=8).hexdigest()
+    return output.parent / HIDDEN / f"{digest}.{LOCK}"
+
+
+def _missing(folder: Path) -> list[Path]:
+    """List the folders that would have to be made for this one, the innermost first."""
+    return [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # it holds something, or is gone
+            folder.rmdir()
+
+
+def _remove_unless_moving(work: Path) -> None:
+    """Delete a working folder, unless it holds what was moved away and could not be put back."""
+    if not os.path.lexists(work / MOVES):
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _move_noted(work: Path, names: Sequence[str], replaced: Sequence[Path]) -> None:
+    """Move old files away and new ones in, with a note on the disk of how to undo it until all is done."""
+    folder = work.parent.parent
+    homes = {(folder / name).parent for name in names}
+    made = list(dict.fromkeys(each for home in homes for each in _missing(home)))
+    moves = {name: _mark(work / NEW / name) for name in names}
+    note = {"moves": moves, "folders": [str(each.relative_to(folder)) for each in made]}
+    (work / OLD).mkdir()
+    write_to_disk(work / f"{MOVES}.part", json.dumps(note).encode())
+    os.replace(work / f"{MOVES}.part", work / MOVES)
+    for path in replaced:
+        old = work / OLD / path.relative_to(folder)
+        old.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(path, old)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        _move_to_free_name(work / NEW / name, folder / name)
+    os.unlink(work / MOVES)
+
+
+def _move_to_free_name(part: Path, path: Path) -> None:
+    """Move a file or folder; if another program has just made one of the name, that stays."""
+    if part.is_dir():
+        os.rename(part, path)  # replaces no file, and no folder that holds anything
+        return
+    try:
+        os.link(part, path)
+    except OSError as error:  # a file system on which a file has one name, or another program was quicker
+        if os.path.lexists(path):
+            raise FileError(f"{path} was written by another program just now. Choose another name.") from error
+        os.rename(part, path)
+    else:
+        os.unlink(part)
+
+
+def _undo(work: Path) -> None:
+    """Put back what was there before moves that did not come to their end, if there are any."""
+    try:
+        note = _noted_moves(work)
+        if note is not None:
+            _move_back(work, note)
+    except OSError as error:
+        raise FileError(
+            f"{work.parent.parent} could not be put back as it was: {error}. What was there is kept in {work / OLD}; "
+            "the next run that writes to this folder puts it back."
+        ) from error
+
+
+def _noted_moves(work: Path) -> dict[str, Any] | None:
+    """Read which files were being moved; None if there is no such note, or one that leads out of the folder.
+
+    Whoever made a folder chooses what its notes say, but not which other files are moved and deleted.
+    """
+    if not os.path.lexists(work / MOVES):
+        return None
+    try:
+        note = read_json(work / MOVES)
+        for name in (*note["moves"], *note["folders"]):
+            named_file(work.parent.parent, name)
+    except (FileError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return dict(note)
+
+
+def _move_back(work: Path, note: dict[str, Any]) -> None:
+    folder = work.parent.parent
+    for name, mark in note["moves"].items():
+        path, new, old = folder / name, work / NEW / name, work / OLD / name
+        if os.path.lexists(path) and _is_moved(path, new, mark):
+            if new.exists():
+                os.unlink(path)  # a second name of the new file
+            else:
+                os.rename(path, new)
+        if os.path.lexists(old) and not os.path.lexists(path):
+            os.rename(old, path)
+    _remove_empty([folder / each for each in note["folders"]])
+    os.unlink(work / MOVES)
+
+
+def _mark(path: Path) -> Any:
+    """Return what tells a file from one that is written later; None for a folder."""
+    status = os.stat(path)
+    return None if path.is_dir() else [status.st_mtime_ns, status.st_size]
+
+
+def _is_moved(path: Path, new: Path, mark: Any) -> bool:
+    """Return whether what has the name is what was to be moved there, and not what another program wrote since."""
+    return not new.exists() if mark is None else path.is_file() and _mark(path) == mark
+
+
+def _reason(folder: Path, error: OSError) -> str:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{folder} may not be written to. Choose another folder for the output."
+    if error.errno == errno.ENAMETOOLONG and error.filename is not None:
+        return too_long(Path(error.filename))
+    if error.errno in FULL:
+        return f"The disk that holds {folder} is full. Free some space; nothing was written."
+    return f"Nothing could be written to {folder}: {error}."

@@ -1,0 +1,315 @@
+"""Methods in two passes: measure the whole image, then label every pixel from what was measured.
+
+The measure of an image is the exact sum of the measures of its blocks, so an image in blocks gets the very labels that
+it gets in one piece.
+
+Methods whose blocks overlap: what all blocks share, and how each is labelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import connected_components, renumber
+from napari_tessera.core.parallel import Piece, in_threads, pieces, widened
+from napari_tessera.core.result import AutoValues, MethodOutput
+from napari_tessera.core.value_range import UNSCALED, Scale, scale_of, value_range
+
+MEASURED_PX = 2**21
+"""Pixels that are summarised at once."""
+Settings = dict[str, Any]
+"""All keyword arguments of the method, with `spacing` and `channel_axis`."""
+
+
+@dataclass(frozen=True)
+class Touching:
+    """How labels become objects where neighbouring pixels belong together.
+
+    Attributes
+    ----------
+    regions : callable (classes, **settings) -> array
+        Neighbouring pixels of the same non-zero value are one object, over block faces too.
+    numbers : callable (sizes, highest, **settings) -> (N + 1,) array
+        Final number of each object, 0 for one to drop, in the order of the objects. `sizes` are their pixels and
+        `highest` the highest class in each, both with an unused entry 0 for the background.
+    """
+
+    regions: Callable[..., np.ndarray]
+    numbers: Callable[..., np.ndarray]
+
+
+def never(dtype: np.dtype, **_: Any) -> bool:
+    """Return False."""
+    return False
+
+
+def nothing_chosen(fitted: dict[str, Any], **_: Any) -> AutoValues:
+    """Tell nothing."""
+    return {}
+
+
+@dataclass(frozen=True)
+class TwoPass:
+    """The parts of a method. Each takes the method's settings as keywords and leaves what it does not need.
+
+    Attributes
+    ----------
+    reach : callable (**settings) -> int
+        How many pixels around a pixel its label depends on, once the whole image is measured. A block is prepared with
+        a halo this wide; `summarise` gets it without, `apply` with it.
+    prepare : callable (image, **settings) -> Job of array
+        What the other parts work on: spatial axes first, then features if any. It raises what cannot work.
+    rounds : callable (prepared, **settings) -> int
+        How often all blocks are summarised; any one of them says.
+    summarise : callable (prepared, start, earlier, **settings) -> summary
+        Measure one block. `start` is the position of its first pixel in the whole image; `earlier` is the merged
+        summary of the round before, or None.
+    merge : callable (summary, summary) -> summary
+        Exact, so that the order of merging does not matter.
+    fit : callable (summary or None, **settings) -> Job of dict
+        What every block needs to know: small, and plain JSON.
+    apply : callable (prepared, core, start, fitted, **settings) -> array of uint8
+        The class of each pixel of `prepared[core]`, whose first pixel is at `start` in the whole image.
+    touching : callable (**settings) -> Touching or None
+        How classes become objects; None where the classes are the labels.
+    piece_px : callable (spatial axes, **settings) -> int
+        How many pixels can be labelled within about 50 ms.
+    chosen : callable (fitted, **settings) -> dict
+        What of it is worth to be told; see `MethodOutput`.
+    needs_scale : callable (dtype, **settings) -> bool
+        Whether the range of all values must be known before anything else, for a dtype whose values float32 does not
+        hold. All parts get what follows from it as the setting `scale`: an origin and a unit for float32.
+    """
+
+    reach: Callable[..., int]
+    prepare: Callable[..., Job[np.ndarray]]
+    rounds: Callable[..., int]
+    summarise: Callable[..., Any]
+    merge: Callable[[Any, Any], Any]
+    fit: Callable[..., Job[dict[str, Any]]]
+    apply: Callable[..., np.ndarray]
+    touching: Callable[..., Touching | None]
+    piece_px: Callable[..., int]
+    chosen: Callable[..., AutoValues] = nothing_chosen
+    needs_scale: Callable[..., bool] = never
+
+
+def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[MethodOutput]:
+    """Run a method on an image held in memory.
+
+    Parameters
+    ----------
+    method : TwoPass
+    image : (Y, X) or (Z, Y, X) array, with channels at `channel_axis`
+    **settings
+        All keyword arguments of the method.
+
+    Returns
+    -------
+    MethodOutput
+        Labels are int32 with the image's spatial shape; int64 where there are more than 2³¹ objects.
+    """
+    ndim = image.ndim - (settings["channel_axis"] is not None)
+    settings["scale"] = yield from scale_whole(method, image, **settings)
+    prepared = yield from subtask(method.prepare(image, **settings), 0, 1, 4)
+    fitted = yield from subtask(fit_whole(method, prepared, ndim, **settings), 1, 1, 4)
+    classes = yield from subtask(apply_whole(method, prepared, ndim, fitted, **settings), 2, 1, 4)
+    touching = method.touching(**settings)
+    making = _as_labels(classes) if touching is None else join_whole(touching, classes, **settings)
+    labels = yield from subtask(making, 3, 1, 4)
+    return MethodOutput(labels, chosen=method.chosen(fitted, **settings))
+
+
+def scale_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Scale]:
+    """Return the origin and the unit in which the image is worked on."""
+    if not method.needs_scale(image.dtype, **settings):
+        return UNSCALED
+    return scale_of(*(yield from value_range(image)))
+
+
+def fit_whole(method: TwoPass, prepared: np.ndarray, ndim: int, /, **settings: Any) -> Job[dict[str, Any]]:
+    """Measure a prepared image of `ndim` spatial axes, in as many rounds as the method needs."""
+    summary = None
+    cut = pieces(prepared.shape[:ndim], MEASURED_PX)
+    for _ in range(method.rounds(prepared, **settings)):
+        earlier = summary
+
+        def summarise(piece: Piece, earlier: Any = earlier) -> Any:
+            return method.summarise(prepared[piece], _start(piece), earlier, **settings)
+
+        summaries = yield from in_threads(summarise, cut, "Measuring")
+        summary = yield from _merged(method, summaries)
+    return (yield from method.fit(summary, **settings))
+
+
+def apply_whole(
+    method: TwoPass, prepared: np.ndarray, ndim: int, fitted: dict[str, Any], /, **settings: Any
+) -> Job[np.ndarray]:
+    """Return the class of each pixel of a prepared image of `ndim` spatial axes, (Y, X) or (Z, Y, X) uint8."""
+    shape = prepared.shape[:ndim]
+    classes = np.empty(shape, np.uint8)
+    reach = method.reach(**settings)
+
+    def apply(piece: Piece) -> None:
+        wide, core = widened(piece, reach, shape)
+        classes[piece] = method.apply(prepared[wide], core, _start(piece), fitted, **settings)
+
+    yield from in_threads(apply, pieces(shape, method.piece_px(ndim, **settings)), "Labelling pixels")
+    return classes
+
+
+def join_whole(touching: Touching, classes: np.ndarray, /, **settings: Any) -> Job[np.ndarray]:
+    """Turn classes into objects: connected regions, of which `touching` drops some."""
+    regions = touching.regions(classes, **settings)
+    labels = yield from components_of_equal(regions, settings["connectivity"])
+    cut = pieces(labels.shape)
+    count = 1 + max((yield from in_threads(lambda piece: int(labels[piece].max()), cut, "Counting objects")))
+    sizes, highest = yield from _size_and_highest(labels, classes, count)
+    numbers = touching.numbers(sizes, highest, **settings).astype(labels.dtype)
+
+    def number(piece: Piece) -> None:
+        labels[piece] = numbers[labels[piece]]
+
+    yield from in_threads(number, cut, "Numbering objects")
+    return labels
+
+
+def components_of_equal(regions: np.ndarray, connectivity: int) -> Job[np.ndarray]:
+    """Find the connected regions of equal non-zero value, numbered from 1 in raster order of their first pixel."""
+    highest = max(1, int(regions.max()))
+    yield Progress(0, highest, "Finding objects")
+    labels = connected_components(regions == 1, connectivity)
+    for value in range(2, highest + 1):
+        yield Progress(value - 1, highest, "Finding objects")
+        count = labels.max()
+        part = connected_components(regions == value, connectivity)
+        yield Progress(value - 0.5, highest, "Finding objects")
+        np.add(labels, part + count, out=labels, where=part > 0)
+    yield Progress(highest, highest, "Finding objects")
+    return renumber(labels) if highest > 1 else labels
+
+
+def _start(piece: Piece) -> tuple[int, ...]:
+    return tuple(part.start for part in piece)
+
+
+def _as_labels(classes: np.ndarray) -> Job[np.ndarray]:
+    labels = np.empty(classes.shape, np.int32)
+
+    def copy(piece: Piece) -> None:
+        labels[piece] = classes[piece]
+
+    yield from in_threads(copy, pieces(labels.shape), "Writing labels")
+    return labels
+
+
+def _merged(method: TwoPass, summaries: list[Any]) -> Job[Any]:
+    """Merge neighbours until one summary is left."""
+    while len(summaries) > 1:
+        pairs = [summaries[at : at + 2] for at in range(0, len(summaries), 2)]
+        summaries = yield from in_threads(
+            lambda pair: method.merge(*pair) if len(pair) == 2 else pair[0], pairs, "Merging measures"
+        )
+    return summaries[0]
+
+
+def _size_and_highest(labels: np.ndarray, classes: np.ndarray, count: int) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Pixels in each label, and the highest class in each; (count,) each."""
+    sizes, highest = np.zeros(count, np.int64), np.zeros(count, np.uint8)
+    for piece in pieces(labels.shape):
+        yield Progress(0, 1, "Measuring objects")
+        here, classes_here = labels[piece].reshape(-1), classes[piece].reshape(-1)
+        sizes += np.bincount(here, minlength=count)
+        np.maximum.at(highest, here, classes_here)
+    return sizes, highest
+
+
+class Stored(Protocol):
+    """One frame of an image that is read piece by piece: spatial axes first, then channels if there are any."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        ...
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        """Read a window: a slice for each axis in space."""
+        ...
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """How the blocks of one image are labelled, once the whole of it has been looked at.
+
+    Attributes
+    ----------
+    label : callable (block, **other inputs) -> job of labels, or of labels and a table
+        Everything that blocks share is fixed in it. Workers elsewhere get it pickled.
+    reach : tuple of int
+        How many pixels around a block are looked at, along each spatial axis: enough to see an object that the block
+        cuts, and what decides its outline.
+    parts : callable (block) -> tuple of int, optional
+        Into how many parts a block of these sides is cut along each axis, where it would take too much memory at once.
+    aligned : callable (Tile) -> Tile, optional
+        Widens what a tile of the image reads, where not every pixel is a good one to begin or end at.
+    told : callable (Tile) -> dict, optional
+        What else `label` is told of a tile.
+    is_threaded : bool
+        Whether a block keeps all processors busy by itself, so that one at a time is enough.
+    smallest_px : int
+        Objects of fewer pixels are dropped when they have been joined.
+    notes : tuple of str
+        Plain sentences about the whole image.
+    chosen : dict
+        What was found out about the whole image and is worth to be told; see `Found`.
+    """
+
+    label: Callable[..., Any]
+    reach: tuple[int, ...]
+    parts: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+    aligned: Callable[[Any], Any] | None = None
+    told: Callable[[Any], Mapping[str, Any]] | None = None
+    is_threaded: bool = False
+    smallest_px: int = 0
+    notes: tuple[str, ...] = ()
+    chosen: AutoValues = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Overlapping:
+    """A method that looks at the whole image before its blocks are labelled alike.
+
+    Attributes
+    ----------
+    measured : (TwoPass, settings) or None
+        What is summed up over all blocks, and with which settings; only the first pass is used.
+    plan : callable (fitted, Stored) -> Job of BlockPlan
+        What follows from the sums (an empty dict where there are none) and, where that is not enough, from windows
+        of the image.
+    """
+
+    measured: tuple[TwoPass, Settings] | None
+    plan: Callable[[Mapping[str, Any], Stored], Job[BlockPlan]]
+
+
+def from_parts(
+    function: Callable[..., Any],
+    reach: Callable[[Mapping[str, Any]], int | None],
+    measured: tuple[TwoPass, Settings, Callable[[dict[str, Any]], Settings]] | None,
+    settings: Mapping[str, Any],
+) -> Overlapping:
+    """Describe a method that needs at most one measurement of the whole image, and puts it among its settings."""
+
+    def plan(fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
+        yield from ()
+        fixed = dict(settings) if measured is None else measured[2](dict(fitted))
+        n_space = len(image.shape) - (settings["channel_axis"] is not None)
+        return BlockPlan(partial(function, **fixed), (reach(settings) or 0,) * n_space)
+
+    return Overlapping(measured and measured[:2], plan)

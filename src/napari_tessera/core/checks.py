@@ -1,0 +1,340 @@
+"""Every check at the door: what comes in is made canonical here, or refused with a message that says what to do.
+
+Labels stored as floating-point numbers, as ImageJ writes them: taken for what they are if all are whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from types import UnionType
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.core.axes import Layout
+from napari_tessera.core.errors import InputError, ParameterError, TesseraError, short
+from napari_tessera.core.spec import Declaration, Input, Role
+
+LARGEST = float(2**63)
+"""Labels must stay below."""
+
+
+def whole_numbers(labels: Any, name: str, error: type[TesseraError] = InputError) -> Any:
+    """Return floating-point labels as int32, or int64 where they are larger; those of an integer type as they are.
+
+    Parameters
+    ----------
+    labels : array
+        Anything with a dtype.
+    name : str
+        What to call it in errors.
+    error : type
+        What is raised.
+
+    Raises
+    ------
+    InputError
+        Or `error`: if a value is not whole, not finite or too large, or floating-point values are not in memory.
+
+    Examples
+    --------
+    >>> whole_numbers(np.array([0.0, 7.0], np.float32), "cells.tif")
+    array([0, 7], dtype=int32)
+    """
+    dtype = np.dtype(labels.dtype)
+    if dtype.kind in "bui":
+        return labels
+    if dtype.kind != "f":
+        raise error(f"{name} holds {dtype} values, but labels are whole numbers. Give a label image.")
+    refuse_unread_floats(labels, name, error)
+    array = np.asarray(labels)
+    smallest, largest = float(array.min(initial=0)), float(array.max(initial=0))
+    if not np.isfinite([smallest, largest]).all():
+        raise error(_not_whole(array[~np.isfinite(array)][0], name))
+    if smallest < -LARGEST or largest >= LARGEST:
+        value = largest if largest >= LARGEST else smallest
+        raise error(f"{name} holds {value:g}, but labels go from 0 (background) up to 2⁶³ − 1. Give a label image.")
+    is_small = max(-smallest, largest) <= np.iinfo(np.int32).max
+    whole = array.astype(np.int32 if is_small else np.int64)
+    is_wrong = whole != array
+    if is_wrong.any():
+        raise error(_not_whole(array[is_wrong][0], name))
+    return whole
+
+
+def refuse_unread_floats(labels: Any, name: str, error: type[TesseraError] = InputError) -> None:
+    """Refuse floating-point labels that are read piece by piece (dask, zarr), without reading any.
+
+    Raises
+    ------
+    InputError
+        Or `error`.
+    """
+    if hasattr(labels, "chunks") and np.dtype(labels.dtype).kind == "f":
+        raise error(
+            f"{name} holds {labels.dtype} values and is not in memory (shape {tuple(labels.shape)}), so that nobody "
+            "knows whether all are whole numbers, as labels are. Convert it to an integer type first: in Python "
+            "labels.astype('int32'), in ImageJ Image > Type > 16-bit, without scaling."
+        )
+
+
+def _not_whole(value: np.floating, name: str) -> str:
+    return f"{name} holds {value!s}, but labels are whole numbers. Give a label image."
+
+
+READERS = {Role.IMAGE: "read_image", Role.LABELS: "read_labels", Role.POINTS: "read_points"}
+"""What in `napari_tessera.io` reads a file of each kind."""
+
+
+Types = Mapping[str, tuple[type | UnionType, str]]
+"""What the value of an argument may be, and how to say it."""
+FLAG = (bool | np.bool_, "True or False")
+PATH = (str | PathLike, "a path")
+PATH_OR_NONE = (str | PathLike | None, "a path, or None")
+TEXT_OR_NONE = (str | None, "a text, or None")
+
+
+def check_types(given: Mapping[str, Any], types: Types) -> None:
+    """Refuse arguments of another type.
+
+    Raises
+    ------
+    ParameterError
+    """
+    for name, (kind, words) in types.items():
+        if not isinstance(given[name], kind):
+            raise ParameterError(f"`{name}` is {short(given[name])}, but it must be {words}.", name)
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """Bring a NumPy, dask or zarr array (or nested lists) into memory.
+
+    Raises
+    ------
+    InputError
+        If it is no array of numbers, is empty, or does not fit into memory.
+    """
+    array = numbers_in(values, name)
+    if array.size == 0:
+        raise InputError(f"{name} is empty: its shape is {array.shape}.")
+    return array
+
+
+def numbers_in(values: Any, name: str) -> np.ndarray:
+    """Return an array of real numbers, maybe an empty one.
+
+    Raises
+    ------
+    InputError
+        If it is none, or does not fit into memory.
+    """
+    refuse_file_name(values, name)
+    refuse_unknown_lengths(values, name)
+    if np.ma.is_masked(values):
+        raise InputError(f"{name} has a mask, which would be ignored. Fill it first, for example with image.filled(0).")
+    try:
+        array = np.asarray(values)
+    except MemoryError as error:
+        raise InputError(f"{name} does not fit into memory. Segment a region, or run it in blocks.") from error
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch raises the last of tensors
+        raise InputError(f"{name} is not an array of numbers: {error}") from error
+    if array.dtype.kind not in "buif":
+        raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    return array
+
+
+def refuse_unknown_lengths(values: Any, name: str) -> None:
+    """Refuse a dask array some of whose chunks have a length that is not known before they are computed.
+
+    Raises
+    ------
+    InputError
+    """
+    shape = getattr(values, "shape", ())
+    if hasattr(values, "chunks") and not all(float(length).is_integer() for length in shape):
+        raise InputError(
+            f"{name} has the shape {shape}: the lengths of some of its chunks are not known. Find them first, with "
+            "compute_chunk_sizes()."
+        )
+
+
+def refuse_file_name(values: Any, name: str, reader: str = "read_image") -> None:
+    """Refuse the name of a file where an array is needed, and say how it is read.
+
+    Raises
+    ------
+    InputError
+    """
+    if isinstance(values, str | PathLike):
+        path = f"{str(values)!r:.300}"
+        data = f"{reader}({path})" + (".data" if reader != "read_points" else "")
+        raise InputError(
+            f"{name} is {path}, the name of a file, but an array is needed. Read the file first, with "
+            f"napari_tessera.io.{data}, or use the command line, which takes files."
+        )
+
+
+def canonical_dtype(dtype: np.dtype) -> np.dtype:
+    """Native byte order; bool becomes uint8 and float16 float32."""
+    if dtype == np.bool_:
+        return np.dtype(np.uint8)
+    native = dtype.newbyteorder("=")
+    return np.dtype(np.float32) if native == np.float16 else native
+
+
+def check_image(values: Any, name: str) -> np.ndarray:
+    """Return an image in native byte order, in one piece and finite.
+
+    bool becomes uint8, float16 becomes float32.
+
+    Raises
+    ------
+    InputError
+        If it holds NaN or infinite values, or is not an array of real numbers with at least two axes.
+    """
+    array = as_array(values, name)
+    if array.ndim < 2:
+        raise InputError(f"{name} has shape {array.shape}, but an image has at least two axes, Y and X.")
+    array = np.ascontiguousarray(array, canonical_dtype(array.dtype))
+    if array.dtype.kind == "f" and not (math.isfinite(array.min()) and math.isfinite(array.max())):
+        bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+        raise InputError(
+            f"{name} has {bad} {'pixel that is' if bad == 1 else 'pixels that are'} NaN or infinite. Replace them "
+            "first, for example with 0 (in Python: np.nan_to_num(image))."
+        )
+    return array
+
+
+def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
+    """Refuse an array by its shape and dtype alone, without reading a pixel.
+
+    Raises
+    ------
+    InputError
+        If it is empty, has fewer than two axes or holds no real numbers, or what is needed are labels and it is read
+        piece by piece and of a floating-point type.
+    """
+    refuse_unknown_lengths(array, name)
+    if as_labels:
+        refuse_unread_floats(array, name)
+    if np.dtype(array.dtype).kind not in "buif":
+        raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
+    if len(array.shape) < 2:
+        raise InputError(f"{name} has shape {array.shape}, but an image has at least two axes, Y and X.")
+    if 0 in array.shape:
+        raise InputError(f"{name} is empty: its shape is {tuple(array.shape)}.")
+
+
+def check_labels(values: Any, name: str) -> np.ndarray:
+    """Return labels as int32 (or int64 where the numbers are larger), also where they come as floating-point numbers.
+
+    Raises
+    ------
+    InputError
+        If they are negative or not whole numbers.
+    """
+    refuse_file_name(values, name, "read_labels")
+    refuse_unread_floats(values, name)
+    array = whole_numbers(as_array(values, name), name)
+    largest, smallest = int(array.max()), int(array.min())
+    if smallest < 0:
+        raise InputError(f"{name} holds the number {smallest}, but labels are 0 (background) or more.")
+    if largest > np.iinfo(np.int64).max:
+        raise InputError(f"{name} holds the number {largest}, but labels go up to 2⁶³ − 1.")
+    dtype = np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+    return np.ascontiguousarray(array, dtype)
+
+
+def check_points(values: Any, name: str, axes: str, shape: Sequence[int]) -> np.ndarray:
+    """Return points as float64 (N, D), each inside the image.
+
+    Raises
+    ------
+    InputError
+        If the columns do not fit the axes, or a point lies outside the image.
+    """
+    points = numbers_in(values, name).astype(np.float64)
+    points = points if points.size else np.empty((0, len(shape)))
+    order = ", ".join(axis.lower() for axis in axes)
+    if points.ndim != 2 or points.shape[1] != len(shape):
+        raise InputError(
+            f"{name} has shape {points.shape}, but points are (N, {len(shape)}): one row a point, in pixels as {order}."
+        )
+    inside = np.all((np.rint(points) >= 0) & (np.rint(points) < np.asarray(shape)), axis=1)
+    if not inside.all():
+        bad = points[~inside][0]
+        raise InputError(
+            f"{name}: {np.count_nonzero(~inside)} of {len(points)} points lie outside the image, for example "
+            f"({', '.join(f'{value:g}' for value in bad)}) as {order}; the image has shape {tuple(shape)}."
+        )
+    return points
+
+
+def is_labels(values: Any, shape: Sequence[int]) -> bool:
+    """Return whether seeds are painted labels (integers of the image's shape) rather than points."""
+    array_shape = getattr(values, "shape", None)
+    dtype = getattr(values, "dtype", None)
+    return array_shape == tuple(shape) and dtype is not None and np.dtype(dtype).kind in "bui"
+
+
+def check_inputs(
+    declaration: Declaration, given: Mapping[str, Any], layout: Layout, shape: Sequence[int]
+) -> dict[str, np.ndarray | None]:
+    """Check every input after the first one against the image's shape; those left out are None.
+
+    Raises
+    ------
+    InputError
+        Naming the input that is missing or does not fit.
+    """
+    checked: dict[str, np.ndarray | None] = {}
+    for entry in declaration.inputs[1:]:
+        name = f"{declaration.name}: `{entry.name}`"
+        values = given.get(entry.name)
+        if values is not None:
+            checked[entry.name] = _check_input(entry, values, name, layout, shape)
+        elif entry.is_optional:
+            checked[entry.name] = None
+        else:
+            raise InputError(f"{name} is missing. Give {_wanted(entry)}.")
+    return checked
+
+
+def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Sequence[int]) -> np.ndarray:
+    wanted = layout.label_shape(shape)
+    refuse_file_name(values, name, READERS[entry.roles[0]])
+    values = values if hasattr(values, "shape") else numbers_in(values, name)
+    if Role.POINTS in entry.roles and not (Role.LABELS in entry.roles and _is_painted(values, wanted)):
+        return _some(check_points(values, name, layout.label_axes, wanted), entry, name)
+    array = check_labels(values, name) if Role.LABELS in entry.roles else check_image(values, name)
+    if array.shape != wanted:
+        raise InputError(
+            f"{name} has shape {array.shape}, but the image needs {wanted} (axes {layout.label_axes}). "
+            f"Give {_wanted(entry)} of that shape."
+        )
+    return _some(array, entry, name)
+
+
+def _is_painted(values: Any, shape: Sequence[int]) -> bool:
+    """Return whether these are labels, of the image's shape or, if integers, of another that no list of points has."""
+    given = np.shape(values)
+    if len(given) == 2 and given[1] == len(shape):
+        return is_labels(values, shape)
+    return given == tuple(shape) or (is_labels(values, given) and len(given) > 1)
+
+
+def _some(array: np.ndarray, entry: Input, name: str) -> np.ndarray:
+    """Refuse seeds that are none where the method cannot do without."""
+    is_empty = not len(array) if array.dtype.kind == "f" else not array.any()  # points are floats, labels integers
+    if Role.POINTS in entry.roles and not entry.is_optional and is_empty:
+        raise InputError(f"{name} is empty. Add at least one point, or paint at least one stroke.")
+    return array
+
+
+def _wanted(entry: Input) -> str:
+    words = {Role.IMAGE: "an image", Role.LABELS: "a label image", Role.POINTS: "points"}
+    return " or ".join(words[role] for role in entry.roles)

@@ -1,0 +1,370 @@
+"""The errors around opening any file: missing, no regular file, empty, elsewhere, too large, damaged.
+
+Folders for files that are needed for a while, in the folder that the system has for such.
+
+JSON from an unknown source: what would be ambiguous, endless or too deep is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import math
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import psutil
+
+from napari_tessera.core.errors import FileError, TesseraError, short
+
+HARMLESS_BYTES = 2**28
+"""Pixels that take no more are believed without looking at the size of their file."""
+LARGEST_COMPRESSION = 100_000
+"""Times; the decoders read here reach 32,000 (Zstandard), and 80,000 on the white pages of a fax."""
+LARGEST_TEXT_BYTES = 2**27
+KINDS_OF_SPECIAL_FILES = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder is a Zarr array or group."""
+    return any(os.path.isfile(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str = "file") -> Path:
+    """Return the path of something that can be opened; `sought` is the word for it in errors.
+
+    Raises
+    ------
+    FileError
+        If there is nothing there (naming what is there under nearly that name), if it is a folder where a file is
+        needed, if it is a pipe, a device or a socket, which may never end, or if it is an empty file.
+    """
+    if not isinstance(path, str | PathLike):
+        raise FileError(f"{short(path)} is no path, but the path of a {sought} is needed.")
+    path = Path(path)
+    if not os.path.lexists(path):
+        from napari_tessera.core.atomic_writes import clear_up  # which imports this module
+
+        clear_up(path.parent)
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileError(_missing(path, sought)) from None
+    except (OSError, ValueError) as error:
+        raise FileError(_unreachable(path, error)) from error
+    if stat.S_ISDIR(found.st_mode):
+        if not may_be_folder:
+            raise FileError(
+                f"{path} is a folder, but a file is needed. Name the files in it, for example {path}/*.tif."
+            )
+        return path
+    check_regular(path, found)
+    if found.st_size == 0:
+        raise FileError(f"{path} is empty (0 bytes). Copy or save it again.")
+    return path
+
+
+def check_regular(path: Path | str, found: os.stat_result | None = None) -> int:
+    """Return the size of a file in bytes, before it is opened: opening a pipe or a device may never end.
+
+    Raises
+    ------
+    FileError
+        If it is a pipe, a device or a socket.
+    OSError
+        If it is not there, or cannot be looked at.
+    """
+    found = os.stat(path) if found is None else found
+    if (kind := stat.S_IFMT(found.st_mode)) in KINDS_OF_SPECIAL_FILES:
+        special = KINDS_OF_SPECIAL_FILES[kind]
+        raise FileError(f"{path} is {special}, but a file is needed. Save what it gives in a file, and name that.")
+    return found.st_size
+
+
+def _missing(path: Path, sought: str) -> str:
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which is not there. Put it back, or remove the link."
+    return f"There is no {sought} {path}. {_near(path)}".rstrip()
+
+
+def _unreachable(path: Path, error: OSError | ValueError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ELOOP:
+        return f"{path} is a link that leads back to itself. Remove it, and name the file itself."
+    if number == errno.ENAMETOOLONG:
+        return too_long(path)
+    if number == errno.EACCES:
+        return f"{path} cannot be reached: you have no permission for a folder on the way. Ask its owner."
+    return f"{path} cannot be opened: {error}."
+
+
+def too_long(path: Path) -> str:
+    """Return what to say where the system refuses a path for its length."""
+    longest = max(path.parts, key=lambda part: len(os.fsencode(part)))
+    return f"The name {longest[:40]}… is longer than this system allows. Give a shorter one."
+
+
+def _near(path: Path) -> str:
+    folder = path.parent
+    try:
+        if not folder.is_dir():
+            return f"There is no folder {folder} either."
+        names = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=3)
+    except OSError:
+        return ""
+    return f"Did you mean {' or '.join(names)}?" if names else ""
+
+
+def named_file(folder: Path, name: str) -> Path:
+    """Return the path of a file that another file names; it need not exist.
+
+    Raises
+    ------
+    FileError
+        If it lies outside the folder, also by a link: who made a file does not choose what else is read.
+    """
+    check_name(name)
+    path = folder / name
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:
+        raise FileError(f"It names the file {_short(name)}, which cannot be reached ({error}).") from error
+    if not is_inside:
+        raise FileError(
+            f"It names the file {_short(name)}, which is a link to a place outside the folder. Put the file there."
+        )
+    return path
+
+
+def check_name(name: str) -> None:
+    """Refuse the name of a file in another folder, as any system writes it.
+
+    Raises
+    ------
+    FileError
+    """
+    parts = PureWindowsPath(name)  # knows both kinds of slashes
+    if parts.anchor or ".." in parts.parts or "\0" in name:
+        raise FileError(f"It names the file {_short(name)}, which lies outside the folder. Put it there.")
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 80 else f"{name[:79]}…")
+
+
+def read_text(path: Path, *, largest_bytes: int = LARGEST_TEXT_BYTES, encoding: str = "utf-8") -> str:
+    """Read a text file of a bounded size.
+
+    Raises
+    ------
+    FileError
+        If it is larger, or no regular file.
+    OSError, UnicodeDecodeError
+        If it cannot be read, or is no text.
+    """
+    size = check_regular(path)
+    if size > largest_bytes:
+        raise FileError(f"It has {size / 1e6:,.0f} MB, but such a text has at most {largest_bytes / 1e6:,.0f} MB.")
+    return path.read_text(encoding=encoding)
+
+
+def check_can_hold(stored_bytes: int, pixel_bytes: int, *, times: int = LARGEST_COMPRESSION) -> None:
+    """Refuse pixels before memory is taken for them, if so few bytes cannot hold them.
+
+    Raises
+    ------
+    ValueError
+    """
+    if pixel_bytes > max(HARMLESS_BYTES, times * stored_bytes):
+        raise ValueError(f"it says that it holds {pixel_bytes / 1e6:,.0f} MB of pixels, which cannot be in it")
+
+
+def check_fits(pixel_bytes: int) -> None:
+    """Refuse pixels that do not fit into the free memory, before it is taken.
+
+    Raises
+    ------
+    MemoryError
+    """
+    if pixel_bytes > HARMLESS_BYTES and pixel_bytes > psutil.virtual_memory().available:
+        raise MemoryError
+
+
+def stored_bytes(path: Path, *, enough: int) -> int:
+    """Return the size of a file, or of the files in a folder; of these, no more are counted once there is `enough`."""
+    if not path.is_dir():
+        return path.stat().st_size
+    total = 0
+    for file in files_in(path):
+        total += os.stat(file, follow_symlinks=False).st_size
+        if total >= enough:
+            break
+    return total
+
+
+def files_in(folder: Path) -> Iterator[str]:
+    """Yield what is in a folder and those in it, other than folders."""
+    return (os.path.join(inner, name) for inner, _, names in os.walk(folder) for name in names)
+
+
+@contextmanager
+def explain_damage(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a library raises about a file into a `FileError` that names the file.
+
+    Decoders raise almost anything on damaged bytes, so that here, and only here, every exception is caught.
+    """
+    try:
+        yield
+    except TesseraError as error:
+        raise FileError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise FileError(f"{path} does not fit into memory. Convert it to OME-Zarr, or read a smaller level.") from error
+    except PermissionError as error:
+        raise FileError(f"{path} may not be read: you have no permission for it.") from error
+    except NotImplementedError as error:
+        raise FileError(
+            f"{path} is stored in a way that is not read here ({error}). Save it as a plain TIFF."
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileError(f"{path} cannot be read as {what}. It may be damaged or cut off ({reason:.300}).") from error
+
+
+PREFIX = "tessera-model-"
+LEFT_AFTER_SECONDS = 7 * 24 * 3600.0
+"""A folder is used for minutes; whoever made one that is older than this was killed."""
+
+
+@contextmanager
+def short_lived_folder() -> Iterator[Path]:
+    """Give a new folder, which is deleted at the end; old ones that killed programs left are deleted, too."""
+    _delete_left()
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
+        yield Path(folder)
+
+
+def _delete_left() -> None:
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another program deletes it, too
+            status = path.lstat()
+            is_own = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+            if is_own and not path.is_symlink() and time.time() - status.st_mtime > LEFT_AFTER_SECONDS:
+                shutil.rmtree(path)
+
+
+DEEPEST = 32
+LONGEST_NUMBER = 19
+"""Characters of a whole number; 64 bits have no more."""
+LARGEST_BYTES = 2**26
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+
+
+def read_json(path: Path, deepest: int = DEEPEST) -> Any:
+    """Read JSON from an ordinary file that is not too large to be what is sought; see `parse_json`.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, or no such JSON.
+    FileError
+        If it is not there, or cannot be opened.
+    """
+    if not check_exists(path).is_file():
+        raise ValueError("it is no ordinary file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(content) > LARGEST_BYTES:
+        raise ValueError(f"it has more than {LARGEST_BYTES} bytes")
+    return parse_json(content.decode("utf-8-sig"), deepest)
+
+
+def parse_json(text: str, deepest: int = DEEPEST) -> Any:
+    """Parse JSON, strictly.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, a key is given twice, a number is endless or NaN, half a character stands alone, or it is
+        nested in more than `deepest` levels.
+    """
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=unique_keys,
+            parse_int=short_int,
+            parse_float=finite_float,
+            parse_constant=finite_float,
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if is_deeper(value, deepest):
+        raise ValueError("it is nested too deeply")
+    if HALF_CHARACTER.search(text) and not is_unicode(json.dumps(value, ensure_ascii=False)):
+        raise ValueError("it holds half of a character, which no file can take")
+    return value
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether UTF-8 can write a text, which it cannot where half of a pair of surrogates stands alone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dict of pairs whose keys differ."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it says something twice")
+    return found
+
+
+def short_int(text: str) -> int:
+    """Read a whole number of a sensible size."""
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"it holds a number of {len(text)} digits")
+    return int(text)
+
+
+def finite_float(text: str) -> float:
+    """Read a number that is neither infinite nor NaN."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"it holds the number {text:.20}")
+    return value
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Return whether lists and dicts are nested in more than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(is_deeper(each, levels - 1) for each in inner)
+
+
+def without_nan(value: Any) -> Any:
+    """Copy plain JSON with null in place of NaN and infinity, which JSON cannot say."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

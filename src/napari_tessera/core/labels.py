@@ -1,0 +1,234 @@
+"""Pure label arrays: connected components, sizes, raster-order numbers.
+
+Every label array here is C-ordered, integer, with 0 as background.
+
+An image cut into segments, each of a class: what panoptic quality compares and panoptic files hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import fastremap
+import numpy as np
+
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.parallel import middle
+
+CHUNK_PX = 1 << 20
+"""Pixels worked on between two steps of a job: a few milliseconds of NumPy."""
+LOOKED_AT_PX = 1024
+CHANGES_OF_IMAGES = 0.4
+"""Neighbours with different values, of all neighbours above 0, of which an image has more than labels have. Touching
+squares of 3×3 pixels have a third."""
+
+
+def label_dtype(largest: int) -> type[np.signedinteger]:
+    """Return int32, or int64 where `largest` does not fit."""
+    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+
+
+def neighbourhood(ndim: int, connectivity: int) -> np.ndarray:
+    """Return the (3, …, 3) boolean structuring element; connectivity 1 is faces only, `ndim` all diagonals too."""
+    from scipy import ndimage
+
+    return ndimage.generate_binary_structure(ndim, min(connectivity, ndim))
+
+
+def connected_components(mask: np.ndarray, connectivity: int = 1) -> np.ndarray:
+    """Label the connected regions of `mask` from 1 in raster order of their first pixel; int32, or int64 past 2³¹."""
+    dtype = label_dtype(mask.size)
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask, neighbourhood(mask.ndim, connectivity), output=dtype)
+    return labels
+
+
+def renumber(labels: np.ndarray) -> np.ndarray:
+    """Give objects the numbers 1…N in raster order of their first pixel; the result is int32, or int64 past 2³¹.
+
+    The input may be overwritten.
+    """
+    if labels.size == 0:
+        return labels.astype(np.int32)
+    labels, mapping = fastremap.renumber(np.ascontiguousarray(labels), start=1, preserve_zero=True, in_place=True)
+    return labels.astype(label_dtype(len(mapping)), copy=False)
+
+
+def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Do the same as `renumber` in small steps that leave other threads free, without touching the input.
+
+    Returns
+    -------
+    labels : array
+        The same shape, 1…N in raster order of the first pixel.
+    old : (N,) array
+        The number that object 1…N had before.
+    """
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    total = 2 * flat.size
+    seen = [flat[:0]]
+    for part in chunks(flat.size):
+        yield Progress(part.start, total, "Numbering")
+        seen.append(unique_in_order(flat[part]))
+    old = unique_in_order(np.concatenate(seen))
+    values, numbers = np.append(0, old), np.arange(len(old) + 1, dtype=label_dtype(len(old)))
+    mapping = LabelMapping(values, numbers)
+    result = np.empty(flat.shape, numbers.dtype)
+    for part in chunks(flat.size):
+        yield Progress(flat.size + part.start, total, "Numbering")
+        result[part] = mapping[flat[part]]
+    return result.reshape(labels.shape), old
+
+
+def sizes(labels: np.ndarray) -> np.ndarray:
+    """Return the number of pixels of each label 0…max; index 0 is the background."""
+    return np.bincount(labels.reshape(-1))
+
+
+def drop_small(labels: np.ndarray, smallest: int) -> np.ndarray:
+    """Set objects of fewer than `smallest` pixels to 0; the others keep their number."""
+    keep = sizes(labels) >= smallest
+    keep[0] = False
+    return np.where(keep, np.arange(len(keep), dtype=labels.dtype), 0)[labels]
+
+
+def chunks(size: int, chunk_px: int = CHUNK_PX) -> Iterator[slice]:
+    """Cut `size` pixels of a flat array into slices of at most `chunk_px`."""
+    for start in range(0, size, chunk_px):
+        yield slice(start, min(start + chunk_px, size))
+
+
+def run_starts(*flat: np.ndarray) -> np.ndarray:
+    """Return where a new run of equal values begins in any of the flat arrays of one length.
+
+    Label images are made of long runs, so counting runs is many times cheaper than counting pixels.
+    """
+    if flat[0].size == 0:
+        return np.empty(0, np.intp)
+    is_start = np.zeros(flat[0].size, bool)
+    is_start[0] = True
+    for values in flat:
+        is_start[1:] |= values[1:] != values[:-1]
+    return np.flatnonzero(is_start)
+
+
+class LabelMapping:
+    """Look up a number for every label: by table where labels are small, by search where they are huge.
+
+    Parameters
+    ----------
+    labels : (N,) array
+        All different.
+    numbers : (N,) array
+        What each becomes; a label that is not listed must not be looked up.
+    """
+
+    LARGEST_TABLE = 1 << 24
+
+    def __init__(self, labels: np.ndarray, numbers: np.ndarray) -> None:
+        self._table: np.ndarray | None = None
+        if len(labels) and labels.max() < max(self.LARGEST_TABLE, 4 * len(labels)):
+            self._table = np.zeros(int(labels.max()) + 1, numbers.dtype)
+            self._table[labels] = numbers
+        order = np.argsort(labels)
+        self._labels, self._numbers = labels[order], numbers[order]
+
+    def __getitem__(self, labels: np.ndarray) -> np.ndarray:
+        if self._table is not None:
+            return self._table[labels]
+        return self._numbers[np.searchsorted(self._labels, labels)]
+
+
+def unique_in_order(labels: np.ndarray) -> np.ndarray:
+    """Return the numbers of the objects in raster order of their first pixel."""
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    values, first = np.unique(flat[run_starts(flat)], return_index=True)
+    values = values[np.argsort(first)]
+    return values[values != 0]
+
+
+def offset_labels(labels: np.ndarray, largest: int) -> np.ndarray:
+    """Add `largest` to every number but the background; the result is int32, or int64 past 2³¹."""
+    dtype = label_dtype(largest + int(labels.max(initial=0)))
+    return np.where(labels > 0, labels.astype(dtype) + dtype(largest), dtype(0))
+
+
+def looks_like_an_image(labels: np.ndarray) -> bool:
+    """Return whether most pixels in the middle of a label image have another number than the next."""
+    return changes(labels[middle(labels.shape, (LOOKED_AT_PX,) * labels.ndim)]) > CHANGES_OF_IMAGES
+
+
+def changes(values: np.ndarray) -> float:
+    """Return the share of neighbours along the last axis that differ, of those above 0; 0 where few are.
+
+    Examples
+    --------
+    >>> changes(np.array([[0, 1, 1, 1, 2, 2, 0]])), changes(np.array([[1, 0, 1, 0]]))
+    (0.25, 0.0)
+    """
+    left, right = values[..., :-1], values[..., 1:]
+    both = (left > 0) & (right > 0)
+    if both.sum() < np.count_nonzero(values) / 2:
+        return 0.0
+    return float((left != right)[both].mean()) if both.any() else 0.0
+
+
+THING, STUFF = "thing", "stuff"
+"""Kinds of classes: those whose objects are counted, and those that are not."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Segments of one image.
+
+    Attributes
+    ----------
+    labels : array of int
+        The number of the segment that each pixel is in; 0 is void: nobody says what it is.
+    numbers : (S,) array of int
+        The numbers of the segments.
+    classes : (S,) array of str
+        Name of the class of each.
+    is_thing : (S,) array of bool
+        Whether its class is counted.
+    is_crowd : (S,) array of bool
+        Whether it is a crowd of things that were not told apart.
+    scores : (S,) array of float
+        NaN where there is none.
+    """
+
+    labels: np.ndarray
+    numbers: np.ndarray
+    classes: np.ndarray
+    is_thing: np.ndarray
+    is_crowd: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def of_table(cls, labels: np.ndarray, table: Mapping[str, np.ndarray], name: str = "labels") -> Segments:
+        """Take segments from labels and their table, as `tessera.panoptic` returns them.
+
+        Raises
+        ------
+        InputError
+            If the table lacks a column, or a row for a label.
+        """
+        missing = [column for column in ("label", "class", "kind") if column not in table]
+        if missing:
+            raise InputError(
+                f"The table of {name} has no column {' and no '.join(map(repr, missing))}. It needs the label, the "
+                f"class and the kind ({THING!r} or {STUFF!r}) of each segment, as `panoptic` writes them."
+            )
+        numbers = np.asarray(table["label"]).astype(np.int64)
+        wrong = sorted(set(np.asarray(table["kind"]).tolist()) - {THING, STUFF})
+        if wrong:
+            raise InputError(f"The table of {name} has the kind {wrong[0]!r}, but it must be {THING!r} or {STUFF!r}.")
+        unnamed = np.setdiff1d(np.unique(labels), np.append(0, numbers))
+        if len(unnamed):
+            raise InputError(f"The table of {name} has no row for label {unnamed[0]} ({len(unnamed)} are missing).")
+        scores = np.asarray(table.get("score", np.full(len(numbers), np.nan)), float)
+        is_thing = np.asarray(table["kind"]) == THING
+        return cls(labels, numbers, np.asarray(table["class"], str), is_thing, np.zeros(len(numbers), bool), scores)

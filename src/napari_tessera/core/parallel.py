@@ -1,0 +1,115 @@
+"""Cut an array into pieces along its longest axis and work on them in threads, with a yield after each."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from napari_tessera.core.jobs import Job, Progress
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+Piece = tuple[slice, ...]
+
+PIECE_PX = 2**18
+"""Pixels in one piece: a few milliseconds of pointwise work."""
+BEAT_SECONDS = 0.05
+"""Time between two signs of life while something long is under way."""
+
+
+def worker_count() -> int:
+    """Return how many threads work at once: one per processor core that this process may use.
+
+    A cluster, or `taskset`, may give it fewer than the computer has.
+    """
+    given = getattr(os, "sched_getaffinity", None)  # which there is on Linux alone
+    return len(given(0)) if given else os.cpu_count() or 1
+
+
+def pieces(shape: tuple[int, ...], piece_px: int = PIECE_PX) -> list[Piece]:
+    """Cut `shape` along its longest axis into pieces of about `piece_px` pixels, one row at least, in order."""
+    axis = max(range(len(shape)), key=lambda axis: shape[axis])
+    row_px = max(1, math.prod(shape) // max(1, shape[axis]))
+    rows = max(1, piece_px // row_px)
+    everything = [slice(0, length) for length in shape]
+    cuts = [slice(start, min(start + rows, shape[axis])) for start in range(0, shape[axis], rows)]
+    return [(*everything[:axis], cut, *everything[axis + 1 :]) for cut in cuts]
+
+
+def middle(shape: tuple[int, ...], sides: tuple[int, ...]) -> Piece:
+    """Return the middle of an array, of these sides or less.
+
+    Examples
+    --------
+    >>> middle((9, 4), (3, 6))
+    (slice(3, 6, None), slice(0, 4, None))
+    """
+    starts = (max(0, (length - side) // 2) for length, side in zip(shape, sides, strict=True))
+    return tuple(
+        slice(start, min(length, start + side)) for start, length, side in zip(starts, shape, sides, strict=True)
+    )
+
+
+def bands(length: int, index_px: int) -> list[slice]:
+    """Cut an axis of `length` into slices of about `PIECE_PX` pixels, where one index holds `index_px` of them."""
+    return [band for (band,) in pieces((length,), max(1, PIECE_PX // max(1, index_px)))]
+
+
+def widened(piece: Piece, reach: int, shape: tuple[int, ...]) -> tuple[Piece, Piece]:
+    """Widen `piece` by `reach` pixels on each side, as far as `shape` allows.
+
+    Returns
+    -------
+    wide : tuple of slice
+        The widened piece.
+    core : tuple of slice
+        Where `piece` lies inside `wide`.
+    """
+    wide = tuple(
+        slice(max(0, part.start - reach), min(length, part.stop + reach))
+        for part, length in zip(piece, shape, strict=True)
+    )
+    core = tuple(
+        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(piece, wide, strict=True)
+    )
+    return wide, core
+
+
+def in_threads(work: Callable[[Item], Outcome], items: Sequence[Item], text: str = "") -> Job[list[Outcome]]:
+    """Call `work` on each item in threads, and return the outcomes in the order of the items.
+
+    Two calls per worker are under way at most, so that little is left to finish when the job is closed.
+    """
+    outcomes: list[Outcome] = []
+    waiting: deque[Future[Outcome]] = deque()
+    remaining = iter(items)
+    pool = ThreadPoolExecutor(worker_count())
+    try:
+        for done in range(len(items)):
+            yield Progress(done, len(items), text)
+            while len(waiting) < 2 * worker_count() and done + len(waiting) < len(items):
+                waiting.append(pool.submit(work, next(remaining)))
+            outcomes.append(waiting.popleft().result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return outcomes
+
+
+def in_background(work: Callable[[], Outcome], text: str = "") -> Job[Outcome]:
+    """Call `work` in a thread, for what cannot be cut into pieces and leaves the interpreter free.
+
+    A job that is closed does not wait: the thread finishes by itself, and its outcome is forgotten.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        running = pool.submit(work)
+        while True:
+            yield Progress(0, 1, text)
+            if wait([running], BEAT_SECONDS).done:
+                return running.result()
+    finally:
+        pool.shutdown(wait=False)

@@ -1,0 +1,138 @@
+"""What a method finds, and what a run returns: label images, their tables, and the record that replays it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.core.spec import Table
+
+Kind = Literal["objects", "segments", "classes", "probabilities"]
+"""What an image says of a pixel. Objects and segments have a number each, and those of the next frame are numbered on;
+objects are numbered in raster order, segments in an order of their own. Classes keep their number."""
+
+AutoValues = Mapping[str, Any]
+"""What a method worked with where the settings left it open, by name."""
+
+
+@dataclass(frozen=True)
+class ExtraImage:
+    """A further image that a method found.
+
+    Attributes
+    ----------
+    name : str
+        What it shows, in a word that a file and a layer can be named after.
+    kind : Kind
+    data : array
+        The shape of the labels.
+    table : dict of str to array
+        One row per number; may be empty.
+    """
+
+    name: str
+    kind: Kind
+    data: np.ndarray
+    table: Table = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MethodOutput:
+    """What a method found that has more to say than labels.
+
+    Attributes
+    ----------
+    labels : array
+        The image's spatial shape; 0 is background.
+    table : dict of str to array
+        One row per object, in the order of the labels; may be empty.
+    notes : tuple of str
+        Plain sentences that the user should read.
+    others : tuple of ExtraImage
+        Further images; for every image the same ones in the same order.
+    chosen : dict
+        What the method worked with where the settings left it open, as plain JSON: such as the levels that a rule
+        found, or the usual diameter that a network saw. For several frames a list each, with an entry per frame.
+    """
+
+    labels: np.ndarray
+    table: Table = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    others: tuple[ExtraImage, ...] = ()
+    chosen: AutoValues = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Any) -> MethodOutput:
+        """Bring to one form what methods may return: labels, labels and a table, or all of this."""
+        if isinstance(found, MethodOutput):
+            return found
+        return cls(*found) if isinstance(found, tuple) else cls(found)
+
+
+@dataclass(frozen=True)
+class LabelImage:
+    """One label image, or the probabilities of one class.
+
+    Attributes
+    ----------
+    name : str
+        Name of the method that made it; of further images, what they show; of probabilities, the name of the class.
+    data : array
+        Integers, 0 is background. Probabilities are float32, 0 to 1.
+    spatial : Spatial
+        Where it lies in the world.
+    kind : "objects", "segments", "classes" or "probabilities"
+    table : dict of str to array
+        One row per object (or class), in the order of the labels; may be empty.
+    """
+
+    name: str
+    data: np.ndarray
+    spatial: Spatial
+    kind: Kind
+    table: Table
+
+    def __repr__(self) -> str:
+        """Return what it is in one line; `count` is how many objects (or classes) its table lists."""
+        count = f", count={len(self.table['label'])}" if "label" in self.table else ""
+        shape = tuple(self.data.shape)
+        return f"LabelImage(name={self.name!r}, kind={self.kind!r}{count}, shape={shape}, dtype={self.data.dtype})"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run returns.
+
+    Attributes
+    ----------
+    images : tuple of LabelImage
+        The labels, and what else the method shows; for probabilities one per class but the background, in the order of
+        the classes.
+    provenance : dict
+        Plain JSON: method, parameters, axes, spacing, inputs, versions, seconds, and under ``chosen`` what came out
+        where the settings left it open. `tessera.run(provenance, image)` gives the same labels again.
+    notes : tuple of str
+        Plain sentences the user should read (nothing was found, something was cut).
+    """
+
+    images: tuple[LabelImage, ...]
+    provenance: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return what was found in a few words, without tables and record."""
+        return f"Result(images={self.images!r}, notes={self.notes!r})"
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The first label array, or the probabilities of the first class."""
+        return self.images[0].data
+
+    @property
+    def table(self) -> Table:
+        """The table of the first label array."""
+        return self.images[0].table

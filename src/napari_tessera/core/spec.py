@@ -1,0 +1,348 @@
+"""Read a method's signature and docstring once; everything else is made from what is found there.
+
+The annotations below and those in `parameter` are the whole vocabulary. A parameter's range, unit, default and help
+text are written in the method's signature and docstring and nowhere else.
+
+One setting of a method: what values it takes, and the check of a value.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import docstring_parser
+import numpy as np
+
+from napari_tessera.core.errors import ParameterError, short
+
+LARGEST_WHOLE = 2**53
+"""Up to here floating-point numbers hold whole numbers exactly."""
+LARGEST = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class Range:
+    """Allowed values of a number, ends included, and their unit.
+
+    Units "px", "px²" (an area, in 3-D a volume) can be converted to the image's own unit; "intensity" follows the
+    image's values.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    unit: str = ""
+    step: float | None = None
+
+
+@dataclass(frozen=True, init=False)
+class ShownIf:
+    """The parameter matters only while another one has one of the given values."""
+
+    parameter: str
+    values: tuple[Any, ...]
+
+    def __init__(self, parameter: str, *values: Any) -> None:
+        object.__setattr__(self, "parameter", parameter)
+        object.__setattr__(self, "values", values)
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """The text names a model, or is a path to a model file.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of network, as the header of a model file says: "unet".
+    """
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting of a method.
+
+    Attributes
+    ----------
+    name : str
+    kind : type
+        bool, int, float or str.
+    default : bool, int, float, str or None
+    is_optional : bool
+        None is allowed and means "found automatically" (the help says how).
+    choices : tuple
+        Allowed values, or () where `range` says.
+    range : Range
+    shown_if : tuple of ShownIf
+        All must hold for the parameter to matter.
+    help : str
+        The docstring's text.
+    model : ModelName or None
+        What kind of model the text names; the catalogue knows which there are.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    is_optional: bool
+    choices: tuple[Any, ...]
+    range: Range
+    shown_if: tuple[ShownIf, ...]
+    help: str
+    model: ModelName | None = None
+
+    def matters(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the parameter has an effect, given the values of the others."""
+        return all(values.get(rule.parameter) in rule.values for rule in self.shown_if)
+
+    def checked(self, value: Any, method: str) -> Any:
+        """Return `value` as the declared type, or raise a `ParameterError` that names the parameter."""
+        if value is None and self.is_optional:
+            return None
+        if self.choices:
+            return self._checked_choice(value, method)
+        if self.kind is bool:
+            return self._checked_bool(value, method)
+        if self.kind in (int, float):
+            return self._checked_number(value, method)
+        if not isinstance(value, str):
+            raise self._error(method, value, self.describe_range())
+        return value
+
+    def _checked_choice(self, value: Any, method: str) -> Any:
+        for choice in self.choices:
+            if type(value) is type(choice) and value == choice:
+                return choice
+        raise self._error(method, value, "one of " + ", ".join(map(repr, self.choices)))
+
+    def _checked_bool(self, value: Any, method: str) -> bool:
+        if isinstance(value, (bool, np.bool_)):
+            return bool(value)
+        raise self._error(method, value, "True or False")
+
+    def _checked_number(self, value: Any, method: str) -> int | float:
+        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not is_number or (self.kind is int and value != value // 1):
+            raise self._error(method, value, "a whole number" if self.kind is int else "a number")
+        largest = min(self.range.high, LARGEST_WHOLE if self.kind is int else LARGEST)
+        if not max(self.range.low, -largest) <= value <= largest:
+            most = f", at most {largest:.4g}" if math.isinf(self.range.high) else ""
+            raise self._error(method, value, self.describe_range() + most)
+        return self.kind(value)
+
+    def describe_range(self) -> str:
+        """Say in words what values are allowed."""
+        low, high = self.range.low, self.range.high
+        unit = f" {self.range.unit}" if self.range.unit not in ("", "intensity") else ""
+        if self.choices:
+            return "one of " + ", ".join(map(repr, self.choices))
+        if self.kind is bool:
+            return "True or False"
+        if self.kind is str:
+            return "a text" if self.model is None else "the name of a model, or the path of a model file"
+        if math.isinf(low) and math.isinf(high):
+            return f"any number{unit}"
+        if math.isinf(high):
+            return f"{low:.10g} or more{unit}"
+        return f"{low:.10g} to {high:.10g}{unit}"
+
+    def _error(self, method: str, value: Any, needed: str) -> ParameterError:
+        none = " (or None)" if self.is_optional else ""
+        return ParameterError(f"{method}: `{self.name}` is {short(value)}, but it must be {needed}{none}.", self.name)
+
+
+class Role(Enum):
+    """What an argument is, where its Python type alone does not say."""
+
+    IMAGE = "image"
+    LABELS = "labels"
+    POINTS = "points"
+    SPACING = "spacing"
+    CHANNEL_AXIS = "channel_axis"
+
+
+Image = Annotated[np.ndarray, Role.IMAGE]
+"""Intensities, (Y, X) or (Z, Y, X), with the channel axis wherever `channel_axis` says."""
+Labels = Annotated[np.ndarray, Role.LABELS]
+"""Integers, (Y, X) or (Z, Y, X); 0 is background."""
+Points = Annotated[np.ndarray, Role.POINTS]
+"""Pixel coordinates, (N, 2) as y, x or (N, 3) as z, y, x."""
+Spacing = Annotated[tuple[float, ...] | None, Role.SPACING]
+"""Size of a pixel along each spatial axis, in any one unit; None means 1. Only ratios matter to shapes."""
+ChannelAxis = Annotated[int | None, Role.CHANNEL_AXIS]
+"""Axis of `image` that holds channels, or None for a grey image. RGB is three channels."""
+Table = dict[str, np.ndarray]
+"""Columns by name, one row per object in the order of its label; a column "label" is always there."""
+
+CONTEXT = (Role.SPACING, Role.CHANNEL_AXIS)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One array that a method takes: an image, labels or points.
+
+    Attributes
+    ----------
+    name : str
+    roles : tuple of Role
+        What may be given, in order of preference.
+    is_optional : bool
+    shown_if : tuple of ShownIf
+    help : str
+    """
+
+    name: str
+    roles: tuple[Role, ...]
+    is_optional: bool
+    shown_if: tuple[ShownIf, ...]
+    help: str
+
+    def matters(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the input has an effect, given the values of the parameters."""
+        return all(values.get(rule.parameter) in rule.values for rule in self.shown_if)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a function's signature and docstring say: its inputs, its parameters, its help."""
+
+    function: Callable[..., Any]
+
+    @property
+    def name(self) -> str:
+        """The function's name, which is the method's name everywhere."""
+        return self.function.__name__
+
+    @cached_property
+    def docstring(self) -> docstring_parser.Docstring:
+        """The parsed numpydoc docstring."""
+        return docstring_parser.parse(inspect.getdoc(self.function) or "", docstring_parser.DocstringStyle.NUMPYDOC)
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return self.docstring.short_description or ""
+
+    @cached_property
+    def _arguments(self) -> dict[str, tuple[inspect.Parameter, Any, str]]:
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        helps = {
+            name: " ".join((entry.description or "").split())
+            for entry in self.docstring.params
+            for name in entry.arg_name.split(", ")
+        }
+        signature = inspect.signature(self.function)
+        return {name: (argument, hints[name], helps.get(name, "")) for name, argument in signature.parameters.items()}
+
+    @cached_property
+    def inputs(self) -> tuple[Input, ...]:
+        """Arrays the method takes, the image first."""
+        return tuple(
+            Input(name, roles, argument.default is None, _shown_if(hint), text)
+            for name, (argument, hint, text) in self._arguments.items()
+            if (roles := _roles(hint)) and roles[0] not in CONTEXT
+        )
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Settings of the method, in the order of the signature."""
+        return tuple(
+            _parameter(name, argument.default, hint, text)
+            for name, (argument, hint, text) in self._arguments.items()
+            if not _roles(hint)
+        )
+
+    @cached_property
+    def context(self) -> tuple[str, ...]:
+        """Names of the arguments that describe the image (`spacing`, `channel_axis`) and come from the caller."""
+        return tuple(name for name, (_, hint, _) in self._arguments.items() if set(_roles(hint)) & set(CONTEXT))
+
+    @cached_property
+    def has_more_than_labels(self) -> bool:
+        """Whether the function returns a table, or more, beside its labels."""
+        returned = typing.get_type_hints(self.function, include_extras=True)["return"]
+        return Role.LABELS not in _roles(typing.get_args(returned)[-1])
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Default of each parameter."""
+        return {parameter.name: parameter.default for parameter in self.parameters}
+
+    def unknown(self, name: str) -> ParameterError:
+        """Make the error for a parameter that there is not."""
+        known = ", ".join(self.defaults)
+        return ParameterError(f"{self.name}: there is no parameter `{name}`. It has: {known}.", name)
+
+    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in defaults and check every value.
+
+        Raises
+        ------
+        ParameterError
+            Naming the parameter that is unknown or out of range.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in values:
+            if name not in known:
+                raise self.unknown(name)
+        return {
+            name: parameter.checked(values.get(name, parameter.default), self.name) for name, parameter in known.items()
+        }
+
+
+def _members(hint: Any) -> list[Any]:
+    """Members of a union without None, or the hint itself."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [member for member in typing.get_args(hint) if member is not type(None)]
+    return [hint]
+
+
+def _metadata(hint: Any) -> list[Any]:
+    """Everything written in `Annotated[...]`, through unions and nested annotations."""
+    found: list[Any] = []
+    for member in _members(hint):
+        if typing.get_origin(member) is Annotated:
+            inner, *extra = typing.get_args(member)
+            found += _metadata(inner) + extra
+    return found
+
+
+def _roles(hint: Any) -> tuple[Role, ...]:
+    return tuple(item for item in _metadata(hint) if isinstance(item, Role))
+
+
+def _shown_if(hint: Any) -> tuple[ShownIf, ...]:
+    return tuple(item for item in _metadata(hint) if isinstance(item, ShownIf))
+
+
+def _bare(hint: Any) -> list[Any]:
+    """Types of the hint without annotations and without None."""
+    bare: list[Any] = []
+    for member in _members(hint):
+        if typing.get_origin(member) is Annotated:
+            bare += _bare(typing.get_args(member)[0])
+        else:
+            bare.append(member)
+    return bare
+
+
+def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
+    (kind,) = _bare(hint)
+    choices: tuple[Any, ...] = ()
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        kind = type(choices[0])
+    ranges = [item for item in _metadata(hint) if isinstance(item, Range)]
+    allowed = ranges[-1] if ranges else Range()
+    model = next((item for item in _metadata(hint) if isinstance(item, ModelName)), None)
+    return Parameter(name, kind, default, default is None, choices, allowed, _shown_if(hint), text, model)

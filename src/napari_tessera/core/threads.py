@@ -1,0 +1,73 @@
+"""Threads that do not keep the program from ending, and that its end does not cut off.
+
+Processes made by `fork`, the default of multiprocessing on Linux before Python 3.14: they get threads of their own.
+
+A child has none of its parent's threads, but all of its memory. dask would hand its work to a pool of threads that are
+not there, and wait for ever.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+SECONDS_TO_END = 10.0
+"""How long the program waits for all of them together."""
+
+is_ending = threading.Event()
+"""Whether the program ends: whoever does what nobody waits for looks here, and leaves off."""
+_started: list[tuple[threading.Thread, Callable[[], Any]]] = []
+
+
+def start_thread(
+    target: Callable[..., Any], name: str, *args: Any, stop: Callable[[], Any] = lambda: None
+) -> threading.Thread:
+    """Start a daemon thread that is told to stop, and waited for, when the program ends.
+
+    Python ends daemon threads wherever they are, and one that is inside of torch then takes the program along
+    ("terminate called without an active exception").
+
+    Parameters
+    ----------
+    target : function
+        Called in the thread, with `args`.
+    name : str
+    stop : function ()
+        Asks it to end soon; called in the main thread, perhaps after it has ended.
+    """
+    _started[:] = [(thread, how) for thread, how in _started if thread.is_alive()]
+    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    thread.start()
+    _started.append((thread, stop))
+    return thread
+
+
+@atexit.register
+def end_threads() -> None:
+    """Tell all of them to stop, and wait for them."""
+    is_ending.set()
+    for _, stop in _started:
+        stop()
+    until = time.monotonic() + SECONDS_TO_END
+    for thread, _ in _started:
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+def forget_threads() -> None:
+    """Let dask start its pools of threads anew, if it has been imported."""
+    threaded = sys.modules.get("dask.threaded")
+    if threaded is not None:
+        threaded.pools.clear()
+        vars(threaded).update(default_pool=None, pools_lock=Lock())
+
+
+def watch_forks() -> None:
+    """Forget the parent's threads in each child made by `fork`, where there is such a thing."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=forget_threads)

@@ -1,0 +1,78 @@
+"""Arithmetic of tiles: what each one reads and what it writes. The write regions partition the image."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+Slices = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One tile.
+
+    Attributes
+    ----------
+    place : tuple of int
+        Position in the grid of tiles.
+    write : tuple of slice
+        Pixels this tile decides.
+    read : tuple of slice
+        Pixels it looks at: `write` and the halo around it, as far as the image goes.
+    """
+
+    place: tuple[int, ...]
+    write: Slices
+    read: Slices
+
+    @property
+    def inner(self) -> Slices:
+        """Where `write` lies inside `read`."""
+        return tuple(
+            slice(core.start - outer.start, core.stop - outer.start)
+            for core, outer in zip(self.write, self.read, strict=True)
+        )
+
+    def next_to(self, axis: int) -> tuple[int, ...]:
+        """Place of the tile that follows along `axis`, whether it exists or not."""
+        return (*self.place[:axis], self.place[axis] + 1, *self.place[axis + 1 :])
+
+
+def tiles(
+    shape: Sequence[int], size: Sequence[int], halo: Sequence[int], parts: Sequence[int] | None = None
+) -> Iterator[Tile]:
+    """Cut an image of `shape` into tiles of `size` pixels (smaller at the far edges), in raster order.
+
+    Parameters
+    ----------
+    shape, size, halo : sequence of int
+        One entry per axis; `size` at least 1, `halo` at least 0.
+    parts : sequence of int, optional
+        Into how many parts of nearly equal length each of those tiles is cut again along each axis.
+    """
+    rows = [_cuts(*along) for along in zip(shape, size, parts or (1,) * len(shape), strict=True)]
+    for place in itertools.product(*(range(len(cuts)) for cuts in rows)):
+        write = tuple(cuts[index] for cuts, index in zip(rows, place, strict=True))
+        yield Tile(place, write, widened(write, halo, shape))
+
+
+def widened(part: Slices, halo: Sequence[int], shape: Sequence[int]) -> Slices:
+    """Return a part of an image with `halo` pixels around it, as far as the image goes."""
+    return tuple(
+        slice(max(0, along.start - margin), min(length, along.stop + margin))
+        for along, margin, length in zip(part, halo, shape, strict=True)
+    )
+
+
+def _cuts(length: int, size: int, parts: int) -> list[slice]:
+    """Cut an axis at every multiple of `size`, and each stretch between in `parts`."""
+    starts = sorted({block + size * part // parts for block in range(0, length, size) for part in range(parts)})
+    starts = [start for start in starts if start < length]
+    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
+
+
+def block_of(tile: Tile, size: Sequence[int]) -> tuple[int, ...]:
+    """Place, in the grid of blocks of `size` pixels, of the block that a tile is part of."""
+    return tuple(part.start // side for part, side in zip(tile.write, size, strict=True))

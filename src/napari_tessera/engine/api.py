@@ -1,0 +1,194 @@
+"""The Python interface: segment, run, and each method as a function of its own name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.core.axes import CHANNEL, guess_axes
+from napari_tessera.core.checks import READERS, as_array, refuse_file_name
+from napari_tessera.core.errors import InputError, ParameterError, short
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.result import MethodOutput, Result
+from napari_tessera.engine.bind import bind
+from napari_tessera.engine.blocks import is_stored
+from napari_tessera.engine.replay import replay
+from napari_tessera.engine.run import frame_arguments, job
+from napari_tessera.methods.registry import Method
+
+__all__ = ["bind", "job", "plain", "replay", "run", "segment"]
+
+
+def segment(method: str, image: Any, **options: Any) -> Result:
+    """Turn an image into labels.
+
+    Parameters
+    ----------
+    method : str
+        Name of a method; `tessera.list_methods()` lists them.
+    image : array
+        NumPy, dask or zarr array; for methods that work on labels, a label array. Never changed.
+    axes : str, optional
+        One letter per axis, such as "YX", "ZYX", "TYX", "TCZYX" or "YXC". Y, X and Z are segmented together, C holds
+        channels, any other axis is taken one at a time. Guessed for 2-D to 4-D arrays.
+    spacing : float or sequence of float or dict, optional
+        Pixel size along z, y, x (or x alone for all, or by axis letter); None means 1.
+    unit : str
+        Unit of `spacing`, such as "µm".
+    spatial : Spatial, optional
+        Full placement, instead of `spacing` and `unit`.
+    region : Region, optional
+        Planes and outlines to work inside; the labels elsewhere are 0.
+    sizes_in : "px" or "unit"
+        Whether lengths and areas among the parameters are in pixels or in the image's unit.
+    measure : bool
+        Whether to measure every object for the table.
+    name : str
+        Name of the image, kept in the record.
+    made_by : dict of str to record, optional
+        Records of how inputs were made; a replay on another image makes them anew.
+    blocks : int or sequence of int or True, optional
+        Side of a block in pixels (or one per z, y, x): the image is read, labelled and written block by block, and may
+        be larger than memory. Dask and zarr arrays too large for memory are run in blocks by themselves.
+    workers : int, optional
+        Threads that work on blocks; one per processor if not given.
+    scheduler : str, optional
+        Address of a dask.distributed scheduler to work on blocks instead.
+    out : path, optional
+        Folder for a new zarr array that the labels are written to.
+    **inputs_and_parameters
+        What the method's own signature lists.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ParameterError, InputError
+        Before any work starts, naming what was given, what is needed and what to do.
+
+    Examples
+    --------
+    >>> import numpy as np, napari_tessera as tessera
+    >>> image = np.zeros((8, 8)); image[2:5, 2:5] = 1
+    >>> tessera.segment("threshold", image, smoothing=0).labels.max()
+    np.int32(1)
+    """
+    return run_job(job(bind(method, image, **options)))
+
+
+def run(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **inputs: Any) -> Result:
+    """Replay a record, or a list of them one after the other.
+
+    Parameters
+    ----------
+    recipe : dict or list of dict
+        `Result.provenance`, or several; a step that works on labels takes those of the step before.
+    image : array
+        The same image for the same labels, bit for bit, or another one.
+    **inputs
+        Arrays that the record only describes because they were too large to keep (markers, masks), by name, and
+        `spatial` or `name`.
+
+    Returns
+    -------
+    Result
+        Of the last step.
+
+    Raises
+    ------
+    InputError
+        If the recipe is none, is from a newer version, or needs an input that it does not hold.
+    """
+    return run_job(replay(recipe, image, **inputs))
+
+
+def plain(method: Method) -> Callable[..., Any]:
+    """Make the function a user calls by the method's own name: arrays in, array(s) out, checked and drained."""
+    function, signature = method.function, inspect.signature(method.function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        arguments = _arguments_of(method, signature, args, kwargs)
+        image = _main_among(arguments, method)
+        is_guessed = "channel_axis" in method.declaration.context and "channel_axis" not in arguments
+        axes = _axes_of(image, arguments.pop("channel_axis", None), is_guessed)
+        request = bind(method.name, image, axes=axes, **arguments)
+        if request.blocks is not None:
+            from napari_tessera.engine.blockwise import run_in_blocks
+
+            found = run_job(run_in_blocks(request))
+        else:
+            found = run_job(function(**frame_arguments(request)))
+        return as_arrays(found) if method.declaration.has_more_than_labels else MethodOutput.of(found).labels
+
+    returned = tuple if method.declaration.has_more_than_labels else np.ndarray
+    vars(call)["__signature__"] = signature.replace(return_annotation=returned)
+    return call
+
+
+def _arguments_of(
+    method: Method, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give each argument its name; those left out are missing."""
+    for name in kwargs:
+        if name in signature.parameters:
+            continue
+        error = method.declaration.unknown(name)
+        if name not in inspect.getfullargspec(bind).kwonlyargs:
+            raise error
+        raise ParameterError(f'{error} Give `{name}` to tessera.segment("{method.name}", …).', name)
+    try:
+        return dict(signature.bind_partial(*args, **kwargs).arguments)
+    except TypeError as error:
+        arrays = ", ".join(f"`{entry.name}`" for entry in method.inputs)
+        raise InputError(
+            f"{method.name}: {error}. Only the arrays may be given without a name ({arrays}), each once; settings are "
+            "given by name."
+        ) from error
+
+
+def _main_among(arguments: dict[str, Any], method: Method) -> Any:
+    """Take the image, or the labels, out of the arguments."""
+    main = method.inputs[0]
+    name = f"{method.name}: `{main.name}`"
+    image = arguments.pop(main.name, None)
+    if image is None:
+        raise InputError(f"{name} is missing. Give an array.")
+    refuse_file_name(image, name, READERS[main.roles[0]])
+    return image if is_stored(image) else as_array(image, name)
+
+
+def as_arrays(found: Any) -> Any:
+    """Return what a method found as plain arrays: labels, or a tuple of labels, further images and the table."""
+    if not isinstance(found, MethodOutput):
+        return found
+    return (found.labels, *(other.data for other in found.others), found.table)
+
+
+def _axes_of(image: Any, channel_axis: int | None, is_guessed: bool) -> str:
+    """Name the axes of an array; channels are where they are said to be, or, if guessed, in what looks like colours."""
+    ndim = np.ndim(image)
+    if is_guessed and ndim in (3, 4):
+        guessed = guess_axes(np.shape(image), np.dtype(image.dtype))
+        channel_axis = ndim - 1 if guessed.endswith(CHANNEL) else None
+    if channel_axis is not None and (isinstance(channel_axis, bool) or not isinstance(channel_axis, int | np.integer)):
+        raise InputError(f"`channel_axis` is {short(channel_axis)}, but it must be a whole number, or None.")
+    n_space = ndim if channel_axis is None else ndim - 1
+    if n_space not in (2, 3):
+        raise InputError(
+            f"The array has {n_space} spatial axes, but it needs 2 (y, x) or 3 (z, y, x); name the axis of channels "
+            "with `channel_axis`, or use tessera.segment with `axes` for time series."
+        )
+    axes = "ZYX"[-n_space:]
+    if channel_axis is None:
+        return axes
+    if not -ndim <= channel_axis < ndim:
+        raise InputError(f"`channel_axis` is {short(channel_axis)}, but the image has {ndim} axes.")
+    place = channel_axis % ndim
+    return f"{axes[:place]}C{axes[place:]}"

@@ -1,0 +1,358 @@
+"""From a method's name and arrays to a request: every check before any work starts.
+
+A run that has passed every check: what to do, on which arrays, in which part of the image.
+
+Sizes given in the image's own unit, turned into pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.core.axes import Layout, check_axes, check_spacing, note_on_colours
+from napari_tessera.core.checks import (
+    FLAG,
+    PATH_OR_NONE,
+    Types,
+    check_image,
+    check_inputs,
+    check_labels,
+    check_stored,
+    check_types,
+    is_labels,
+)
+from napari_tessera.core.errors import InputError, ParameterError, explaining_lack_of_memory, short
+from napari_tessera.core.region import Crop, Region, resolve
+from napari_tessera.core.result import Kind
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.core.spec import Parameter, Role
+from napari_tessera.engine.blocks import Blocks, check_blocks, fits_in_memory, is_stored
+from napari_tessera.methods.registry import Method, method_named
+from napari_tessera.models import registry as catalogue
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that can start.
+
+    Attributes
+    ----------
+    method : Method
+    inputs : dict of str to array or None
+        Canonical arrays with the axes of `layout`; the first is the main one.
+    points : frozenset of str
+        Names of the inputs that are points; the others have the image's shape.
+    layout : Layout
+    spacing : tuple of float or None
+        Pixel size along z, y, x.
+    parameters : dict
+    spatial : Spatial
+        Placement of the labels to come.
+    name : str
+        Name of the main input.
+    region : Region or None
+    made_by : dict of str to record
+        How an input was itself made, where that is known; a replay on another image makes it anew.
+    measure : bool
+        Whether to measure every object for the table.
+    blocks : Blocks or None
+        How to run in blocks; None runs on the whole image.
+    notes : tuple of str
+        What the user should know of how the input was taken.
+    """
+
+    method: Method
+    inputs: Mapping[str, np.ndarray | None]
+    points: frozenset[str]
+    layout: Layout
+    spacing: tuple[float, ...] | None
+    parameters: Mapping[str, Any]
+    spatial: Spatial
+    name: str = ""
+    region: Region | None = None
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    measure: bool = True
+    blocks: Blocks | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def main_name(self) -> str:
+        """Name of the main input in the method's signature."""
+        return self.method.inputs[0].name
+
+    @property
+    def main(self) -> np.ndarray:
+        """The image (or the labels) that the method works on."""
+        main = self.inputs[self.main_name]
+        assert main is not None
+        return main
+
+    @property
+    def kind(self) -> Kind:
+        """What the labels will be."""
+        return self.method.kind_of(self.parameters)
+
+    @property
+    def loop_shape(self) -> tuple[int, ...]:
+        """Lengths of the axes that are taken one at a time."""
+        size = dict(zip(self.layout.axes, self.main.shape, strict=True))
+        return tuple(int(size[axis]) for axis in self.layout.loops)
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """Shape of the labels to come."""
+        return self.layout.label_shape(self.main.shape)
+
+
+def cropped(request: Request) -> tuple[Request, Crop]:
+    """Cut every input down to the request's region, which must not be None."""
+    assert request.region is not None
+    crop = resolve(request.region, request.layout, request.main.shape)
+    layout = Layout(crop.kept_axes)
+    spacing = request.spacing and tuple(
+        size for axis, size in zip(request.layout.space, request.spacing, strict=True) if axis in layout.space
+    )
+    inputs = {name: _cut(name, array, request, crop) for name, array in request.inputs.items()}
+    return replace(request, inputs=inputs, layout=layout, spacing=spacing, region=None), crop
+
+
+def _cut(name: str, array: np.ndarray | None, request: Request, crop: Crop) -> np.ndarray | None:
+    if array is None:
+        return None
+    if name in request.points:
+        return crop.points(array, request.layout.label_axes)
+    axes = request.layout.axes if name == request.main_name else request.layout.label_axes
+    part = array[crop.index_for(axes)]
+    if isinstance(array, np.ndarray):
+        return np.ascontiguousarray(part)
+    check = check_image if request.method.takes_image else check_labels
+    return check(part, f"{request.method.name}: `{name}`")
+
+
+POWERS = {"px": 1}
+AREA = "px²"
+
+
+def power_of(parameter: Parameter, ndim: int) -> int:
+    """Say with which power of the pixel size a parameter grows: 1 for lengths, `ndim` for areas and volumes, else 0."""
+    if parameter.range.unit == AREA:
+        return ndim
+    return POWERS.get(parameter.range.unit, 0)
+
+
+def pixel_volume(spacing: tuple[float, ...], power: int) -> float:
+    """One pixel in the image's unit: its length along X, or its area or volume."""
+    if power == 1:
+        return spacing[-1]
+    volume = 1.0
+    for size in spacing[-power:] if power else ():
+        volume *= size
+    return volume
+
+
+def in_pixels(
+    settings: Mapping[str, Any],
+    method: Method,
+    spacing: tuple[float, ...] | None,
+    ndim: int,
+    sizes_in: str,
+) -> dict[str, Any]:
+    """Turn lengths and areas given in the image's unit into pixels; whole-number parameters are rounded.
+
+    Raises
+    ------
+    InputError
+        If the pixel size is not known, or `sizes_in` is neither "px" nor "unit".
+    """
+    if not isinstance(sizes_in, str) or sizes_in not in ("px", "unit"):
+        raise InputError(f'`sizes_in` is {short(sizes_in)}, but it must be "px" or "unit".')
+    if sizes_in == "px":
+        return dict(settings)
+    if spacing is None:
+        raise InputError("Sizes are given in the image's unit, but its pixel size is not known. Give `spacing`.")
+    converted = dict(settings)
+    for parameter in method.parameters:
+        power = power_of(parameter, ndim)
+        value = settings.get(parameter.name)
+        if power and isinstance(value, (int, float)) and not isinstance(value, bool):
+            with suppress(OverflowError):  # a number that is refused as it is
+                pixels = value / pixel_volume(spacing, power)
+                converted[parameter.name] = round(pixels) if parameter.kind is int and isfinite(pixels) else pixels
+    return converted
+
+
+def bind(
+    method: str,
+    image: Any,
+    *,
+    axes: str | None = None,
+    spacing: float | Sequence[float] | Mapping[str, float] | None = None,
+    unit: str = "pixel",
+    spatial: Spatial | None = None,
+    region: Region | None = None,
+    sizes_in: str = "px",
+    measure: bool = True,
+    name: str = "",
+    made_by: Mapping[str, Any] | None = None,
+    blocks: int | Sequence[int] | bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
+    **inputs_and_parameters: Any,
+) -> Request:
+    """Check everything before any work starts; arguments as for `tessera.segment`."""
+    given = {"unit": unit, "spatial": spatial, "region": region, "measure": measure, "name": name, "made_by": made_by}
+    check_types({**given, "scheduler": scheduler, "out": out}, TYPES)
+    chosen = method_named(method)
+    inputs_and_parameters |= chosen.implied(inputs_and_parameters)
+    asked = {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
+    with explaining_lack_of_memory(method, getattr(image, "shape", ())):
+        main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
+    sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
+    parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), sizes_in)
+    if in_blocks is not None:
+        _check_output(chosen, parameters)
+    elif region is None and blocks is None:
+        in_blocks = _where_better(chosen, layout, main.shape, parameters)
+    inputs = _inputs_among(inputs_and_parameters, chosen, main, layout, parameters)
+    return Request(
+        method=chosen,
+        inputs=inputs,
+        points=_points_among(chosen, inputs, layout.label_shape(main.shape)),
+        layout=layout,
+        spacing=sizes,
+        parameters=parameters,
+        spatial=_placed(spatial, layout, sizes, unit),
+        name=name,
+        region=region,
+        made_by=dict(made_by or {}),
+        measure=measure,
+        blocks=in_blocks,
+        notes=note_on_colours(layout, main.shape) if axes is None else (),
+    )
+
+
+TYPES: Types = {
+    "unit": (str, 'a text, such as "µm"'),
+    "spatial": (Spatial | None, "a tessera.Spatial"),
+    "region": (Region | None, "a tessera.Region"),
+    "measure": FLAG,
+    "name": (str, "a text"),
+    "made_by": (Mapping | None, "a dictionary of records"),
+    "scheduler": (str | None, "the address of a scheduler"),
+    "out": PATH_OR_NONE,
+}
+"""What of the arguments that all methods have in common is of a type that is not checked elsewhere."""
+
+
+def _main_input(
+    method: Method, image: Any, axes: str | None, region: Region | None, in_blocks: Mapping[str, Any]
+) -> tuple[Any, Layout, Blocks | None]:
+    """Check the image, and leave it where it lies if only parts of it are to be read."""
+    name = f"{method.name}: `{method.inputs[0].name}`"
+    if image is None:
+        raise InputError(f"{name} is missing. Choose a layer or give an array.")
+    if not is_stored(image):
+        image = check_image(image, name) if method.takes_image else check_labels(image, name)
+    check_stored(image, name, as_labels=not method.takes_image)
+    layout = check_axes(axes, image.shape, image.dtype)
+    if layout.has_channels and "channel_axis" not in method.declaration.context:
+        raise InputError(f"{method.name} takes no channels, but the axes are {layout.axes}.")
+    blocks = check_blocks(method, len(layout.space), **in_blocks)
+    if blocks is not None and region is not None:
+        raise InputError("A region and blocks do not go together. Cut the image first, or leave out one of them.")
+    if is_stored(image) and blocks is None and region is None:
+        if method.join is not None and not fits_in_memory(image):
+            return image, layout, check_blocks(method, len(layout.space), blocks=True)
+        image = check_image(image, name) if method.takes_image else check_labels(image, name)
+    return image, layout, blocks
+
+
+def _parameters_among(
+    given: Mapping[str, Any], method: Method, sizes: tuple[float, ...] | None, ndim: int, sizes_in: str
+) -> dict[str, Any]:
+    """Check the method's settings, models included, and bring lengths and areas to pixels."""
+    names = {entry.name for entry in method.inputs[1:]}
+    settings = {name: value for name, value in given.items() if name not in names}
+    parameters = method.declaration.checked(in_pixels(settings, method, sizes, ndim, sizes_in))
+    check_models(method, parameters)
+    return parameters
+
+
+def _inputs_among(
+    given: Mapping[str, Any], method: Method, main: Any, layout: Layout, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Check the inputs that matter with these parameters; the main one is checked already."""
+    used = {entry.name for entry in method.inputs[1:] if entry.matters(parameters)}
+    others = {name: value for name, value in given.items() if name in used}
+    return {method.inputs[0].name: main, **check_inputs(method.declaration, others, layout, main.shape)}
+
+
+def _where_better(method: Method, layout: Layout, shape: Sequence[int], parameters: Mapping[str, Any]) -> Blocks | None:
+    """Run in blocks by itself what would take too much memory as a whole."""
+    sides = dict(zip(layout.axes, shape, strict=True))
+    if not method.is_better_in_blocks(tuple(sides[axis] for axis in layout.space), parameters):
+        return None
+    return check_blocks(method, len(layout.space), blocks=True)
+
+
+def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
+    """Refuse what cannot be made in blocks."""
+    if method.kind_of(parameters) == "probabilities":
+        raise InputError(
+            f"{method.name}: probabilities are made in one piece. Segment a region, choose another `output`, or leave "
+            "out `blocks`, `workers`, `scheduler` and `out`."
+        )
+
+
+def check_models(method: Method, parameters: Mapping[str, Any]) -> None:
+    """Refuse the name of a model that there is not, or of one of another kind; a default counts only where it matters.
+
+    Raises
+    ------
+    ParameterError
+        Naming the parameter, with the nearest names.
+    ModelError
+        If the model's file cannot be used.
+    """
+    for parameter in method.parameters:
+        is_left = parameters.get(parameter.name) == parameter.default and not parameter.matters(parameters)
+        if parameter.model is None or is_left:
+            continue
+        try:
+            entry = catalogue.find(parameters[parameter.name])
+        except ParameterError as error:
+            raise ParameterError(f"{method.name}: `{parameter.name}`: {error}", parameter.name) from error
+        kind = entry.header["architecture"].get("kind", parameter.model.kind)
+        if kind != parameter.model.kind:
+            raise ParameterError(
+                f"{method.name}: `{parameter.name}` is {entry.name!r}, which is a {kind}, but it must be a "
+                f"{parameter.model.kind}. `tessera models` lists what there is.",
+                parameter.name,
+            )
+
+
+def _spacing_of(spatial: Spatial, layout: Layout) -> tuple[float, ...]:
+    sizes = dict(zip(layout.label_axes, spatial.scale, strict=True))
+    return tuple(abs(sizes[axis]) or 1.0 for axis in layout.space)
+
+
+def _placed(spatial: Spatial | None, layout: Layout, spacing: tuple[float, ...] | None, unit: str) -> Spatial:
+    axes = layout.label_axes
+    if spatial is not None:
+        return replace(spatial, axes=axes)
+    sizes = dict(zip(layout.space, spacing or (1.0,) * len(layout.space), strict=True))
+    return Spatial.with_spacing(axes, [sizes[axis] for axis in axes if axis in sizes], unit)
+
+
+def _points_among(method: Method, inputs: Mapping[str, np.ndarray | None], shape: tuple[int, ...]) -> frozenset[str]:
+    return frozenset(
+        entry.name for entry in method.inputs if Role.POINTS in entry.roles and not is_labels(inputs[entry.name], shape)
+    )

@@ -1,0 +1,305 @@
+"""Objects cut by the faces of tiles, put together again.
+
+Tables of the objects of tiles, put together as their objects were.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+
+from napari_tessera.core.spec import Table
+from napari_tessera.core.tiles import Slices, Tile
+
+SAME_OBJECT = 0.5
+"""Share of the smaller of two cross-sections that two tiles must agree on to have seen one object."""
+
+Face = tuple[int, int]
+"""Axis, and 0 for the face towards its start or 1 for the one towards its end."""
+
+
+PART_PX = 2**22
+"""Pixels that are counted at once."""
+
+
+@dataclass(frozen=True)
+class BlockFace:
+    """A few planes of labels, packed: a hundredth of their size, so that those of all tiles fit into memory."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    packed: bytes
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> BlockFace:
+        """Pack labels."""
+        return cls(labels.shape, labels.dtype, zlib.compress(np.ascontiguousarray(labels).data, level=1))
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels as they were."""
+        return np.frombuffer(zlib.decompress(self.packed), self.dtype).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class BlockObjects:
+    """What is known of the objects that one tile found; arrays have one entry per object in the write region.
+
+    Attributes
+    ----------
+    place : tuple of int
+        Place of the tile in the grid.
+    largest : int
+        Largest number the tile gave, in its halo too.
+    numbers : array
+        Numbers of the objects within the write region.
+    sizes : array
+        Pixels inside the write region.
+    first : array
+        Raster position, in the whole image, of the first pixel inside the write region.
+    highest : array
+        Highest class in the object; 1 where there are no classes.
+    faces : dict of (axis, side) to Section
+        Numbers on the two planes on either side of a face of the write region, those of the halo included.
+    """
+
+    place: tuple[int, ...]
+    largest: int
+    numbers: np.ndarray
+    sizes: np.ndarray
+    first: np.ndarray
+    highest: np.ndarray
+    faces: Mapping[Face, BlockFace] = field(default_factory=dict)
+
+
+def describe_piece(
+    labels: np.ndarray, tile: Tile, shape: tuple[int, ...], classes: np.ndarray | None = None, with_faces: bool = False
+) -> BlockObjects:
+    """Sum up the objects of one tile.
+
+    Parameters
+    ----------
+    labels : array
+        Over the tile's read region, 0 is background.
+    tile : Tile
+    shape : tuple of int
+        Shape of the whole image.
+    classes : array, optional
+        Over the read region.
+    with_faces : bool
+        Whether to keep the planes at the faces.
+    """
+    core = np.ascontiguousarray(labels[tile.inner])
+    first, sizes = _first_and_size(core.reshape(-1))
+    numbers = np.flatnonzero(sizes[1:]) + 1
+    highest = np.ones(len(sizes), np.int64)
+    if classes is not None:
+        highest[:] = 0
+        np.maximum.at(highest, core.reshape(-1), classes[tile.inner].reshape(-1))
+    at = np.unravel_index(first[numbers], core.shape)
+    in_image = tuple(index + part.start for index, part in zip(at, tile.write, strict=True))
+    return BlockObjects(
+        tile.place,
+        int(labels.max()),
+        numbers,
+        sizes[numbers],
+        np.ravel_multi_index(in_image, shape),
+        highest[numbers],
+        dict(_faces(labels, tile)) if with_faces else {},
+    )
+
+
+def _first_and_size(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position of the first pixel of each number, and how many there are; (largest + 1,) each."""
+    count = int(labels.max()) + 1
+    first, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for start in reversed(range(0, len(labels), PART_PX)):
+        part = labels[start : start + PART_PX]
+        first[part[::-1]] = np.arange(start + len(part) - 1, start - 1, -1)  # of equal numbers, the last one stays
+        sizes += np.bincount(part, minlength=count)
+    return first, sizes
+
+
+def _faces(labels: np.ndarray, tile: Tile) -> Iterator[tuple[Face, BlockFace]]:
+    """Cut out the two planes at each face that has a halo beyond it, over the write region along the other axes."""
+    for axis, (inner, size) in enumerate(zip(tile.inner, labels.shape, strict=True)):
+        for side, border in enumerate((inner.start, inner.stop)):
+            if 0 < border < size:
+                index = [*tile.inner]
+                index[axis] = slice(border - 1, border + 1)
+                yield (axis, side), BlockFace.of(labels[tuple(index)])
+
+
+@dataclass(frozen=True)
+class GlobalLabels:
+    """Numbers of the objects over all tiles, before and after joining.
+
+    Attributes
+    ----------
+    offsets : dict of place to int
+        What to add to a tile's own numbers to make them unique.
+    groups : array
+        Object (from 0) that each unique number, less 1, belongs to, in raster order of the objects' first pixels.
+    sizes, highest : array
+        Of each object, after an unused entry 0 for the background.
+    """
+
+    offsets: Mapping[tuple[int, ...], int]
+    groups: np.ndarray
+    sizes: np.ndarray
+    highest: np.ndarray
+
+
+def label_offsets(pieces: Iterable[BlockObjects]) -> tuple[dict[tuple[int, ...], int], int]:
+    """Offset of each tile that makes its numbers unique, and the largest number there will be."""
+    offsets, total = {}, 0
+    for piece in pieces:
+        offsets[piece.place] = total
+        total += piece.largest
+    return offsets, total
+
+
+def number_objects(
+    pieces: list[BlockObjects], offsets: Mapping[tuple[int, ...], int], total: int, pairs: np.ndarray
+) -> GlobalLabels:
+    """Join numbers that `pairs` (M, 2) says are one object, and order the objects by their first pixel."""
+    ones = np.ones(len(pairs), bool)
+    graph = sparse.coo_array((ones, (pairs[:, 0] - 1, pairs[:, 1] - 1)), shape=(total, total))
+    count, member = connected_components(graph, directed=False) if total else (0, np.empty(0, int))
+    first = np.full(count, np.iinfo(np.int64).max)
+    sizes, highest = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    for piece in pieces:
+        group = member[piece.numbers + offsets[piece.place] - 1]
+        np.minimum.at(first, group, piece.first)
+        np.add.at(sizes, group, piece.sizes)
+        np.maximum.at(highest, group, piece.highest)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(count, np.int64)
+    rank[order] = np.arange(count)
+    is_seen = sizes[order] > 0
+    return GlobalLabels(
+        offsets,
+        np.where(is_seen[rank[member]], rank[member], 0) if total else member,
+        np.append(0, sizes[order][is_seen]),
+        np.append(0, highest[order][is_seen]),
+    )
+
+
+def without_small(sizes: np.ndarray, smallest_px: int) -> np.ndarray:
+    """Give new numbers, in order, to the objects of at least `smallest_px` pixels; the others, and entry 0, get 0."""
+    is_kept = np.append(False, sizes[1:] >= smallest_px)
+    return np.where(is_kept, np.cumsum(is_kept), 0)
+
+
+def same_objects(
+    pieces: list[BlockObjects], offsets: Mapping[tuple[int, ...], int], grid: Mapping[tuple[int, ...], Tile]
+) -> np.ndarray:
+    """Find objects that two neighbouring tiles both saw at the face between them: (M, 2) unique numbers."""
+    by_place = {piece.place: piece for piece in pieces}
+    found = [np.empty((0, 2), np.int64)]
+    for piece in pieces:
+        for axis in range(len(piece.place)):
+            other = by_place.get(grid[piece.place].next_to(axis))
+            if other is None or (axis, 1) not in piece.faces or (axis, 0) not in other.faces:
+                continue
+            pairs = matching_sections(piece.faces[axis, 1].labels, other.faces[axis, 0].labels)
+            found.append(pairs + np.array([offsets[piece.place], offsets[other.place]]))
+    return np.concatenate(found)
+
+
+def matching_sections(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Pair up the numbers of two labellings of the same pixels that share most of the smaller one: (M, 2)."""
+    both = (ours > 0) & (theirs > 0)
+    pairs, shared = np.unique(np.stack([ours[both], theirs[both]], axis=1), axis=0, return_counts=True)
+    if not len(pairs):
+        return np.empty((0, 2), np.int64)
+    size_ours, size_theirs = np.bincount(ours.reshape(-1)), np.bincount(theirs.reshape(-1))
+    smaller = np.minimum(size_ours[pairs[:, 0]], size_theirs[pairs[:, 1]])
+    return pairs[shared >= SAME_OBJECT * smaller].astype(np.int64)
+
+
+def touching_numbers(slab: np.ndarray, values: np.ndarray, axis: int, connectivity: int) -> np.ndarray:
+    """Pair up numbers of equal value that touch across the middle of a slab two planes thick: (M, 2).
+
+    Parameters
+    ----------
+    slab : array
+        Unique numbers, two planes along `axis`.
+    values : array
+        Value of each number; index 0 is the background.
+    """
+    here, there = (np.take(slab, side, axis=axis) for side in (0, 1))
+    pairs = [np.empty((0, 2), slab.dtype)]
+    for shift in np.ndindex(*(3,) * here.ndim):
+        offset = np.array(shift) - 1
+        if np.abs(offset).sum() >= connectivity:
+            continue
+        one, two = here[_overlap(-offset)], there[_overlap(offset)]
+        touches = (one > 0) & (two > 0)
+        touches &= values[one] == values[two]
+        pairs.append(np.unique(np.stack([one[touches], two[touches]], axis=1), axis=0))
+    return np.concatenate(pairs).astype(np.int64)
+
+
+def _overlap(offset: np.ndarray) -> Slices:
+    return tuple(slice(max(0, int(step)), min(0, int(step)) or None) for step in offset)
+
+
+CORNER = re.compile(r"box_([zyx])[01]")
+
+
+def join_tables(
+    tables: Sequence[Table],
+    pieces: Sequence[BlockObjects],
+    grid: Sequence[Tile],
+    numbering: GlobalLabels,
+    final: np.ndarray,
+) -> Table:
+    """Say of each object what the tile said that holds most of it.
+
+    Parameters
+    ----------
+    tables : sequence of table
+        What the method said of the objects 1…N of each tile; empty ones if it said nothing.
+    pieces : sequence of BlockObjects
+        The objects that each tile found.
+    grid : sequence of Tile
+    numbering : GlobalLabels
+        How objects of different tiles belong together.
+    final : array
+        New number of each object, after an unused entry 0; 0 if it was dropped.
+
+    Returns
+    -------
+    dict of str to array
+        One row per object, without its number; boxes are counted from the image's first pixel.
+    """
+    names = [name for name in tables[0] if name != "label"] if all(tables) else []
+    if not names:
+        return {}
+    moved = [_in_image(table, tile) for table, tile in zip(tables, grid, strict=True)]
+    starts = np.cumsum([0, *(len(table["label"]) for table in tables[:-1])])
+    rows = np.concatenate([start + piece.numbers - 1 for start, piece in zip(starts, pieces, strict=True)])
+    numbers = np.concatenate(
+        [final[numbering.groups[piece.numbers + numbering.offsets[piece.place] - 1] + 1] for piece in pieces]
+    )
+    order = np.argsort(np.concatenate([piece.sizes for piece in pieces]), kind="stable")
+    order = order[numbers[order] > 0]
+    chosen = np.zeros(int(final.max(initial=0)), np.intp)
+    chosen[numbers[order] - 1] = rows[order]  # of several, the last and largest stays
+    return {name: np.concatenate([table[name] for table in moved])[chosen] for name in names}
+
+
+def _in_image(table: Table, tile: Tile) -> Table:
+    """Count the corners of boxes from the image's first pixel."""
+    starts = {axis: part.start for axis, part in zip("zyx"[-len(tile.read) :], tile.read, strict=True)}
+    return {
+        name: column + starts[found[1]] if (found := CORNER.fullmatch(name)) else column
+        for name, column in table.items()
+    }

@@ -1,0 +1,430 @@
+"""Passes over the blocks of an image: measure it, label each block, join what the blocks cut, number the objects.
+
+Memory that was used for one block goes back to the system before the next.
+
+One frame of an image, and work on it block by block.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial, reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.core.blockwise import BlockPlan, Touching, TwoPass, components_of_equal
+from napari_tessera.core.checks import canonical_dtype, check_image
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.jobs import Job, Progress, run_job, subtask
+from napari_tessera.core.parallel import worker_count
+from napari_tessera.core.result import AutoValues, MethodOutput
+from napari_tessera.core.spec import Table
+from napari_tessera.core.tiles import Slices, Tile, block_of, tiles
+from napari_tessera.core.value_range import UNSCALED, Number, Scale, scale_of
+from napari_tessera.engine import block_joining as joining
+from napari_tessera.engine.block_joining import BlockObjects, GlobalLabels, join_tables
+from napari_tessera.engine.dask_pool import Made, Pool, Threads, read, unchanged
+
+
+def trim_memory() -> None:
+    """Return freed memory to the system, where the C library keeps it otherwise (glibc, for each thread).
+
+    Without this, what many blocks leave behind adds up. Elsewhere than on Linux, nothing happens.
+    """
+    trim = _trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _trim() -> Any:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return None
+
+
+Work = Callable[..., Job[Any]]
+"""What is done with a tile's part of the image: takes that, the tile, and the other inputs by name."""
+Inputs = Mapping[str, np.ndarray | None]
+"""Other inputs than the image, by name."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Labels of one frame within a larger array, written and read in place; zarr arrays have no views of their own.
+
+    Attributes
+    ----------
+    whole : array
+        NumPy, in the memory of this process; or zarr, which workers open themselves.
+    frame : tuple of int
+    """
+
+    whole: Any
+    frame: tuple[int, ...] = ()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the labels lie in this process's memory, which workers elsewhere do not share."""
+        return isinstance(self.whole, np.ndarray)
+
+    def __getitem__(self, index: Slices) -> Any:
+        """Read some pixels of the frame."""
+        return self.whole[(*self.frame, *index)]
+
+    def __setitem__(self, index: Slices, values: Any) -> None:
+        """Write some pixels of the frame.
+
+        Raises
+        ------
+        FileError
+            If the folder is gone, as when the run has been cancelled: zarr would make it anew, with nothing else in it.
+        """
+        if not self.is_held and not Path(self.whole.store.root, self.whole.path).is_dir():
+            raise FileError(f"The folder for the labels, {self.whole.store.root}, was removed during the run.")
+        self.whole[(*self.frame, *index)] = values
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a task found in a tile.
+
+    Attributes
+    ----------
+    tile : Tile
+    labels : array
+        Of the pixels that the tile decides.
+    told : object
+        Whatever else there is to say of them: small.
+    """
+
+    tile: Tile
+    labels: np.ndarray
+    told: Any
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame to be labelled in blocks.
+
+    Attributes
+    ----------
+    image : NumPy or dask array
+        Spatial axes first, then channels if there are any.
+    output : Output
+        Where the final labels go.
+    draft : Output
+        Where labels go that get their final numbers later. In memory it is `output`; labels in a folder are numbered
+        from one array into the other, so that no number is changed twice where a block is numbered twice.
+    block : tuple of int
+        Pixels of a block along each spatial axis.
+    settings : dict
+        The method's parameters, with `spacing` and `channel_axis`.
+    name : str
+        Name of the image for error messages.
+    found : int
+        Objects found in earlier frames; numbers go on from there.
+    """
+
+    image: Any
+    output: Output
+    draft: Output
+    block: tuple[int, ...]
+    settings: Mapping[str, Any]
+    name: str
+    found: int = 0
+
+    def having(self, settings: Mapping[str, Any]) -> Frame:
+        """Return the same frame with other settings."""
+        return replace(self, settings=settings)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial shape."""
+        return tuple(self.image.shape[: len(self.block)])
+
+    def grid(self, reach: int) -> list[Tile]:
+        """Tiles with a halo of `reach` pixels."""
+        return list(tiles(self.shape, self.block, (reach,) * len(self.block)))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The pixels of a frame, read window by window and checked as they come in."""
+
+    frame: Frame
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes, channels included."""
+        return tuple(self.frame.image.shape)
+
+    def __getitem__(self, window: Slices) -> np.ndarray:
+        """Read a window."""
+        return check_image(read(self.frame.image[window]), self.frame.name)
+
+
+def over(
+    frame: Frame,
+    grid: Sequence[Tile],
+    work: Work,
+    at: Pool,
+    text: str,
+    into: Output | None = None,
+    inputs: Callable[[Tile], Inputs] | None = None,
+) -> Job[list[Any]]:
+    """Work on every tile's part of the image, and return the outcomes in the order of the tiles.
+
+    The tiles of one block are one task, one after the other: no two tasks ever write to the same chunk of a zarr array.
+
+    Parameters
+    ----------
+    frame, grid, work, at, text
+    into : Output, optional
+        Where the labels go that `work` returns, as `Labelled`; the outcome is then what it tells. Workers write them
+        there themselves, or send them where they cannot reach it.
+    inputs : callable (tile) -> dict, optional
+        The other inputs, cut to a tile.
+    """
+    together = list(by_block(frame, grid))
+
+    def given(some: list[Tile]) -> tuple[Any, ...]:
+        return ([(tile, frame.image[tile.read], inputs(tile) if inputs else {}) for tile in some],)
+
+    def receive(found: list[Labelled]) -> list[Any]:
+        return [_written(into, each) for each in found]
+
+    is_reached = into is None or at.reaches(into)
+    task = partial(_over_tiles, work, into if is_reached else None, frame.name, text)
+    outcomes = yield from at.run(task, Made(given, together), text, unchanged if is_reached else receive)
+    by_place = {
+        tile.place: outcome
+        for some, found in zip(together, outcomes, strict=True)
+        for tile, outcome in zip(some, found, strict=True)
+    }
+    return [by_place[tile.place] for tile in grid]
+
+
+def _over_tiles(
+    work: Work, into: Output | None, name: str, text: str, parts: list[tuple[Tile, Any, Inputs]]
+) -> Job[list[Any]]:
+    """Work on the tiles of one block, and write the labels if there is where to; what it needs is all it holds."""
+    outcomes = []
+    for done, (tile, part, others) in enumerate(parts):
+        yield Progress(done, len(parts), text)
+        block = check_image(read(part), name)
+        own = {key: array if array is None else np.ascontiguousarray(array) for key, array in others.items()}
+        found = yield from subtask(work(block, tile, **own), done, 1, len(parts))
+        outcomes.append(found if into is None else _written(into, found))
+        del block
+        trim_memory()
+    return outcomes
+
+
+def _written(into: Output | None, found: Labelled) -> Any:
+    assert into is not None
+    into[found.tile.write] = found.labels
+    return found.told
+
+
+def by_block(frame: Frame, grid: Sequence[Tile]) -> Iterator[list[Tile]]:
+    """Put the tiles that are parts of the same block together."""
+
+    def block(tile: Tile) -> tuple[int, ...]:
+        return block_of(tile, frame.block)
+
+    for _, some in itertools.groupby(sorted(grid, key=block), block):
+        yield list(some)
+
+
+def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
+    """Do the first pass: what the whole image says, from exact sums over its blocks."""
+    scale = yield from _scale(method, frame, at)
+    settings = {**frame.settings, "scale": scale}
+    grid = frame.grid(method.reach(**settings))
+    tiny = np.zeros((1,) * len(frame.block) + frame.image.shape[len(frame.block) :], frame.image.dtype)
+    prepared = run_job(method.prepare(check_image(tiny, ""), **settings))
+    summary = None
+    rounds = method.rounds(prepared, **settings)
+    for done in range(rounds):
+
+        def summarise(block: np.ndarray, tile: Tile, earlier: Any = summary) -> Job[Any]:
+            prepared = yield from method.prepare(block, **settings)
+            return method.summarise(prepared[tile.inner], _start(tile), earlier, **settings)
+
+        measuring = over(frame, grid, summarise, at, "Measuring blocks")
+        summaries = yield from subtask(measuring, done, 1, rounds)
+        summary = reduce(method.merge, summaries)
+    return {**(yield from method.fit(summary, **settings)), "scale": scale}
+
+
+def _scale(method: TwoPass, frame: Frame, at: Pool) -> Job[Scale]:
+    """Return the origin and the unit in which all blocks are worked on."""
+    if not method.needs_scale(canonical_dtype(frame.image.dtype), **frame.settings):
+        return UNSCALED
+
+    def range_in(block: np.ndarray, _: Tile) -> Job[tuple[Number, Number]]:
+        yield from ()
+        return block.min().item(), block.max().item()
+
+    ranges = yield from over(frame, frame.grid(0), range_in, at, "Measuring blocks")
+    return scale_of(min(low for low, _ in ranges), max(high for _, high in ranges))
+
+
+def _start(tile: Tile) -> tuple[int, ...]:
+    return tuple(part.start for part in tile.write)
+
+
+def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndarray | None, AutoValues]]:
+    """Measure the image, then label every block.
+
+    Returns
+    -------
+    sizes : (N + 1,) array or None
+        Pixels of each object, after an unused entry 0; None where the labels are classes.
+    chosen : dict
+        What of the measures is worth to be told; see `MethodOutput`.
+    """
+    fitted = yield from subtask(measure(method, frame, at), 0, 0.3, 1)
+    settings, shape = {**frame.settings, "scale": fitted["scale"]}, frame.shape
+    touching = method.touching(**settings)
+
+    def label(block: np.ndarray, tile: Tile) -> Job[Labelled]:
+        prepared = yield from method.prepare(block, **settings)
+        classes = method.apply(prepared, tile.inner, _start(tile), fitted, **settings)
+        if touching is None:
+            return Labelled(tile, classes, None)
+        regions = touching.regions(classes, **settings)
+        labels = yield from components_of_equal(regions, settings["connectivity"])
+        own = Tile(tile.place, tile.write, tile.write)
+        return Labelled(tile, labels, joining.describe_piece(labels, own, shape, classes))
+
+    grid = frame.grid(method.reach(**settings))
+    labelling = over(frame, grid, label, at, "Labelling blocks", frame.draft)
+    pieces = yield from subtask(labelling, 0.3, 0.5, 1)
+    chosen = method.chosen(fitted, **settings)
+    if touching is None:
+        return None, chosen
+    sizes = yield from subtask(_join_by_touch(touching, pieces, grid, frame, at), 0.8, 0.2, 1)
+    return (sizes if settings.get("output") == "objects" else None), chosen
+
+
+def label_overlapping(
+    plan: BlockPlan, inputs: Callable[[Tile], Inputs], is_joined: bool, frame: Frame, at: Pool
+) -> Job[tuple[np.ndarray | None, Table, tuple[str, ...]]]:
+    """Label every block with a margin; objects that two blocks both saw at their border are one.
+
+    Parameters
+    ----------
+    plan : BlockPlan
+    inputs : callable (tile) -> dict
+        The method's other inputs, cut to the tile.
+    is_joined : bool
+        Whether labels are objects; classes are written as they are.
+    frame, at
+
+    Returns
+    -------
+    sizes : (N + 1,) array or None
+        Pixels of each object, after an unused entry 0; None where the labels are classes.
+    table : dict of str to array
+        What the method said of each object, in the order of their numbers; empty where it said nothing.
+    notes : tuple of str
+        What the method had to say of any block, each sentence once.
+    """
+    shape = frame.shape
+
+    def label(block: np.ndarray, tile: Tile, **others: Any) -> Job[Labelled]:
+        told = plan.told(tile) if plan.told else {}
+        found = MethodOutput.of((yield from plan.label(block, **others, **told)))
+        piece = joining.describe_piece(found.labels, tile, shape, with_faces=True) if is_joined else None
+        return Labelled(tile, found.labels[tile.inner], (piece, found.table, found.notes))
+
+    grid = _planned_grid(plan, frame)
+    place = at.narrowed() if plan.is_threaded else at
+    labelling = over(frame, grid, label, place, "Labelling blocks", frame.draft, inputs)
+    outcomes = yield from subtask(labelling, 0, 0.95, 1)
+    notes = tuple(dict.fromkeys(note for _, _, some in outcomes for note in some))
+    if not is_joined:
+        return None, {}, notes
+    pieces = [piece for piece, _, _ in outcomes if piece is not None]
+    offsets, total = joining.label_offsets(pieces)
+    pairs = joining.same_objects(pieces, offsets, {tile.place: tile for tile in grid})
+    numbering = joining.number_objects(pieces, offsets, total, pairs)
+    final = joining.without_small(numbering.sizes, plan.smallest_px)
+    yield from subtask(_renumber(numbering, final, pieces, grid, frame, at), 0.95, 0.05, 1)
+    table = join_tables([table for _, table, _ in outcomes], pieces, grid, numbering, final)
+    return np.append(0, numbering.sizes[final > 0]), table, notes
+
+
+def _planned_grid(plan: BlockPlan, frame: Frame) -> list[Tile]:
+    parts = None if plan.parts is None else plan.parts(frame.block)
+    grid = tiles(frame.shape, frame.block, plan.reach, parts)
+    return list(grid if plan.aligned is None else map(plan.aligned, grid))
+
+
+def _join_by_touch(
+    touching: Touching, pieces: list[BlockObjects], grid: list[Tile], frame: Frame, at: Pool
+) -> Job[np.ndarray]:
+    offsets, total = joining.label_offsets(pieces)
+    values = np.zeros(total + 1, np.int64)
+    for piece in pieces:
+        values[piece.numbers + offsets[piece.place]] = touching.regions(piece.highest, **frame.settings)
+    pairs = [np.empty((0, 2), np.int64)]
+    for axis, border in _borders(grid):
+        yield Progress(0, 1, "Joining blocks")
+        slab = _unique_numbers(frame, grid, offsets, axis, border)
+        pairs.append(joining.touching_numbers(slab, values, axis, frame.settings["connectivity"]))
+    numbering = joining.number_objects(pieces, offsets, total, np.concatenate(pairs))
+    final = touching.numbers(numbering.sizes, numbering.highest, **frame.settings)
+    yield from _renumber(numbering, final, pieces, grid, frame, at)
+    return np.append(0, numbering.sizes[final > 0])
+
+
+def _borders(grid: list[Tile]) -> list[tuple[int, int]]:
+    """Every plane between two rows of tiles: the axis across it and its first index."""
+    starts = {(axis, part.start) for tile in grid for axis, part in enumerate(tile.write) if part.start}
+    return sorted(starts)
+
+
+def _unique_numbers(
+    frame: Frame, grid: list[Tile], offsets: Mapping[tuple[int, ...], int], axis: int, border: int
+) -> np.ndarray:
+    """Read the two planes at a border, and make the tiles' own numbers unique."""
+    index = [slice(None)] * len(frame.shape)
+    index[axis] = slice(border - 1, border + 1)
+    slab = np.asarray(frame.draft[tuple(index)]).astype(np.int64)
+    for tile in grid:
+        part = tile.write[axis]
+        if part.start <= border <= part.stop:
+            local = [*tile.write]
+            local[axis] = slice(max(part.start, border - 1) - border + 1, min(part.stop, border + 1) - border + 1)
+            view = slab[tuple(local)]
+            view[view > 0] += offsets[tile.place]
+    return slab
+
+
+def _renumber(
+    numbering: GlobalLabels, final: np.ndarray, pieces: list[BlockObjects], grid: list[Tile], frame: Frame, at: Pool
+) -> Job[None]:
+    """Give every block its objects' final numbers, where the labels are."""
+    output, draft = frame.output, frame.draft
+    tables: dict[tuple[int, ...], np.ndarray] = {}
+    for piece in pieces:
+        start = numbering.offsets[piece.place]
+        numbers = final[numbering.groups[start : start + piece.largest] + 1]
+        tables[piece.place] = np.append(0, np.where(numbers > 0, numbers + frame.found, 0))
+
+    def number(some: list[tuple[Tile, np.ndarray]]) -> None:
+        for tile, table in some:
+            output[tile.write] = table[np.asarray(draft[tile.write])]
+
+    arguments = [([(tile, tables[tile.place]) for tile in some],) for some in by_block(frame, grid)]
+    place = at if at.reaches(output) else Threads(worker_count())
+    yield from place.run(number, arguments, "Numbering objects")

@@ -1,0 +1,187 @@
+"""Images in blocks: when to cut one up, where the labels go, and what is known of the objects afterwards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from napari_tessera.core.atomic_writes import NEW, explain_full_disk, explain_refusal, move_together, working_folder
+from napari_tessera.core.errors import FileError, InputError, short
+from napari_tessera.core.files import read_json
+from napari_tessera.methods.registry import Method
+
+BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
+MOST_WORKERS = 1024
+SHARE_OF_MEMORY = 0.25
+"""An array larger than this share of the free memory is left where it lies and worked on in blocks."""
+LARGE_PX = 2**24
+"""Where labels go to a folder, a larger image is not brought into memory, nor its objects measured one by one."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How to run in blocks.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Pixels of a block along z, y, x.
+    workers : int or None
+        Threads; None is one per processor.
+    scheduler : str or None
+        Address of a dask.distributed scheduler, instead of threads.
+    out : str or None
+        Folder of a zarr array to write the labels to; None keeps them in memory.
+    """
+
+    size: tuple[int, ...]
+    workers: int | None = None
+    scheduler: str | None = None
+    out: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a replay needs: the size of the blocks."""
+        return {"size": list(self.size)}
+
+
+def check_blocks(
+    method: Method,
+    ndim: int,
+    *,
+    blocks: int | Sequence[int] | bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
+) -> Blocks | None:
+    """Return how to run in blocks, or None where nothing asks for it.
+
+    Raises
+    ------
+    InputError
+        If the method needs the whole image, or a number makes no sense.
+    FileError
+        If `out` holds something already.
+    """
+    if (blocks is None or blocks is False) and workers is None and scheduler is None and out is None:
+        return None
+    if method.join is None:
+        raise InputError(
+            f"{method.name} needs the whole image at once and cannot run in blocks. Leave out `blocks`, `workers`, "
+            "`scheduler` and `out`, or segment a region."
+        )
+    if workers is not None and (type(workers) is not int or not 1 <= workers <= MOST_WORKERS):
+        raise InputError(
+            f"`workers` is {short(workers)}, but it must be a whole number of threads, 1 to {MOST_WORKERS}."
+        )
+    if out is not None:
+        check_is_new(Path(out))
+    return Blocks(_size(blocks, ndim, method), workers, scheduler, None if out is None else str(out))
+
+
+def _size(blocks: int | Sequence[int] | bool | None, ndim: int, method: Method) -> tuple[int, ...]:
+    if blocks is None or isinstance(blocks, bool):
+        return (method.block_px or BLOCK_PX)[ndim]
+    size = tuple(blocks) if isinstance(blocks, Sequence) else (blocks,) * ndim
+    if len(size) != ndim or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
+        raise InputError(f"`blocks` is {short(blocks)}, but it needs one side in pixels, or {ndim} (along z, y, x).")
+    smallest = method.smallest_block_px.get(ndim, (1,) * ndim)
+    if any(side < least for side, least in zip(size, smallest, strict=True)):
+        sides = " × ".join(map(str, reversed(smallest)))
+        raise InputError(
+            f"`blocks` is {short(blocks)}, but each block of {method.name} is seen with its surroundings, so that "
+            f"small ones take very long. The smallest is {sides} px (x first); the usual ones, with blocks=True, are "
+            "best."
+        )
+    return tuple(int(side) for side in size)
+
+
+def is_stored(image: Any) -> bool:
+    """Return whether an array is read piece by piece (dask, zarr) rather than held in memory."""
+    return not isinstance(image, np.ndarray) and hasattr(image, "shape") and hasattr(image, "chunks")
+
+
+def fits_in_memory(image: Any) -> bool:
+    """Return whether an array takes no more than a modest share of the free memory."""
+    n_bytes = int(np.prod([int(side) for side in image.shape], dtype=np.int64)) * np.dtype(image.dtype).itemsize
+    return n_bytes <= SHARE_OF_MEMORY * psutil.virtual_memory().available
+
+
+def may_be_measured(image: Any, out: str | None) -> bool:
+    """Return whether every object is measured after a run in blocks; otherwise the table holds numbers and sizes."""
+    return fits_in_memory(image) and not (out is not None and is_large(image))
+
+
+def is_large(image: Any) -> bool:
+    """Return whether an array has so many pixels that it is better left where it lies, if labels need not be held."""
+    return int(np.prod([int(side) for side in image.shape], dtype=np.int64)) > LARGE_PX
+
+
+def _is_zarr_array(folder: Path) -> bool:
+    if not os.path.isfile(folder / "zarr.json"):
+        return os.path.isfile(folder / ".zarray")
+    try:
+        return bool(read_json(folder / "zarr.json")["node_type"] == "array")
+    except (FileError, ValueError, LookupError, TypeError):
+        return False
+
+
+def check_is_new(out: Path) -> None:
+    """Refuse a folder for the labels that holds anything, and a file.
+
+    Raises
+    ------
+    FileError
+    """
+    if "\0" in str(out):
+        raise FileError(f"`out` is {str(out)!r}, but no path has the character \\0 in it. Choose another folder.")
+    if any(_is_zarr_array(folder) for folder in out.absolute().parents):
+        raise FileError(f"`out` is {out}, but that lies inside a Zarr array. Choose a folder outside of it.")
+    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise FileError(f"`out` is {out}, but there is something already, which stays as it is. Choose a new folder.")
+
+
+@contextmanager
+def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Iterator[Any]:
+    """Make the array that the labels are written to: zeros in memory, or a zarr array whose chunks fit the blocks.
+
+    The zarr array is in `out` when the `with` block has ended; if that fails, there is nothing.
+
+    Raises
+    ------
+    FileError
+        If `out` holds something already, cannot be written or the disk is full.
+    """
+    if out is None:
+        yield np.zeros(shape, dtype)
+        return
+    path = Path(out).absolute()
+    check_is_new(path)
+    with working_folder(path.parent, path) as work, explain_full_disk(path.parent):
+        yield _new_zarr(work / NEW / path.name, shape, block, dtype)
+        with suppress(OSError):
+            path.rmdir()  # an empty folder
+        move_together(work, [path], overwrite=False)
+
+
+def open_output(out: str) -> Any:
+    """Open the zarr array that was written to a folder."""
+    import zarr
+
+    return zarr.open_array(out, mode="r+")
+
+
+def _new_zarr(path: Path, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Any:
+    import zarr
+
+    chunks = (1,) * (len(shape) - len(block)) + tuple(
+        min(side, length) for side, length in zip(block, shape[-len(block) :], strict=True)
+    )
+    with explain_refusal(path.parent):
+        return zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, overwrite=False)

@@ -1,0 +1,192 @@
+"""Run a request in blocks, one frame after the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from napari_tessera.algorithms.regionprops import measure_objects
+from napari_tessera.core.blockwise import BlockPlan
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.labels import label_dtype
+from napari_tessera.core.result import AutoValues, MethodOutput
+from napari_tessera.core.spec import Table
+from napari_tessera.core.tiles import Tile
+from napari_tessera.engine import block_passes as passes
+from napari_tessera.engine import dask_pool as chunked
+from napari_tessera.engine.bind import Request
+from napari_tessera.engine.block_passes import Frame, Inputs, Output, Windows
+from napari_tessera.engine.blocks import make_output, may_be_measured, open_output
+from napari_tessera.engine.dask_pool import Pool
+from napari_tessera.engine.frame_stack import joined, merge_auto_values
+
+SHARE_OF_LABELLING = 0.9
+SHARE_OF_MEASURING = 0.1
+
+
+@dataclass(frozen=True)
+class FrameSummary:
+    """What there is to say of the labels of one frame; see `MethodOutput`."""
+
+    table: Table
+    notes: tuple[str, ...]
+    chosen: AutoValues
+
+
+def run_in_blocks(request: Request) -> Job[MethodOutput]:
+    """Label every frame in blocks; a folder of labels that does not get finished is removed.
+
+    Returns
+    -------
+    found : MethodOutput
+        Labels as NumPy, or as zarr where the request names a folder to write to; axes as in the request, without
+        channels. The table holds full measurements where image and labels fit into memory, otherwise numbers and sizes.
+        There are no further images: the method's own come from the whole image at once.
+    """
+    blocks, layout = request.blocks, request.layout
+    assert blocks is not None
+    if blocks.out is not None and layout.label_axes != layout.loops + layout.space:
+        raise InputError(f"Axes {layout.axes} cannot be written in blocks; bring them in the order TZYX first.")
+    image = layout.to_working(chunked.lazy(request.main))
+    n_loops = len(layout.loops)
+    shape = image.shape[: n_loops + len(layout.space)]
+    dtype = np.int32 if request.kind == "classes" else label_dtype(int(np.prod(shape, dtype=np.int64)))
+    with make_output(blocks.out, shape, blocks.size, dtype) as output:
+        said = yield from _run_frames(request, image, output)
+        if blocks.out is not None and blocks.scheduler is not None:
+            _remove_unfinished(Path(output.store.root))
+    labels = open_output(blocks.out) if blocks.out else np.ascontiguousarray(layout.from_working(output))
+    notes = tuple(dict.fromkeys(note for each in said for note in each.notes))
+    table = joined([each.table for each in said], request)
+    return MethodOutput(labels, table, notes, chosen=merge_auto_values([each.chosen for each in said], request))
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what workers left of chunks that they were writing when they were lost; others have written them since."""
+    for part in folder.rglob("*.partial"):
+        part.unlink(missing_ok=True)
+
+
+def _run_frames(request: Request, image: Any, output: Any) -> Job[list[FrameSummary]]:
+    """Label frame after frame into `output`."""
+    assert request.blocks is not None
+    said: list[FrameSummary] = []
+    frames = list(np.ndindex(image.shape[: len(request.layout.loops)]))
+    place = (request.blocks.workers, request.blocks.scheduler)
+    with chunked.pool(*place) as at, _draft(request, output) as draft:
+        for done, index in enumerate(frames):
+            found = sum(len(each.table["label"]) for each in said) if request.kind == "objects" else 0
+            labels = Output(output, index), Output(draft, index)
+            frame = Frame(image[index], *labels, request.blocks.size, _settings(request), _name(request), found)
+            said.append((yield from subtask(_run_frame(request, frame, at), done, 1, len(frames))))
+    return said
+
+
+def _name(request: Request) -> str:
+    return f"{request.method.name}: `{request.main_name}`"
+
+
+def _settings(request: Request) -> dict[str, Any]:
+    """Return the method's keyword arguments for one frame."""
+    channel_axis = len(request.layout.space) if request.layout.has_channels else None
+    return {**request.parameters, "spacing": request.spacing, "channel_axis": channel_axis}
+
+
+@contextmanager
+def _draft(request: Request, output: Any) -> Iterator[Any]:
+    """Make the array for labels that get their final numbers later: beside labels in a folder, another one."""
+    assert request.blocks is not None
+    if request.blocks.out is None or not _is_numbered_later(request):
+        yield output
+        return
+    import zarr
+
+    folder = Path(output.store.root).with_name(f"draft-{uuid4().hex}")
+    like: dict[str, Any] = {name: getattr(output, name) for name in ("shape", "chunks", "dtype")}
+    try:
+        yield zarr.create_array(folder, **like, fill_value=0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_numbered_later(request: Request) -> bool:
+    two_pass = request.method.two_pass
+    return request.kind == "objects" if two_pass is None else two_pass.touching(**_settings(request)) is not None
+
+
+def _run_frame(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
+    """Label one frame, and measure its objects."""
+    assert request.blocks is not None
+    said = yield from subtask(_label(request, frame, at), 0, SHARE_OF_LABELLING, 1)
+    if not request.measure or not may_be_measured(frame.image, request.blocks.out):
+        return said
+    measuring = measure_objects(
+        np.asarray(frame.output[(slice(None),) * len(request.layout.space)]),
+        np.asarray(frame.image),
+        channel_axis=frame.settings["channel_axis"],
+        spacing=request.spacing,
+        unit=request.spatial.unit,
+    )
+    measured = yield from subtask(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1)
+    own = {name: column for name, column in said.table.items() if name not in measured}
+    return replace(said, table={"label": measured["label"], **own, **measured})
+
+
+def _label(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
+    """Run the method's two passes, or the method itself on overlapping blocks."""
+    own: Table = {}
+    notes: tuple[str, ...] = ()
+    if request.method.two_pass is not None:
+        sizes, chosen = yield from passes.label_two_pass(request.method.two_pass, frame, at)
+    else:
+        plan = yield from subtask(_plan(request, frame, at), 0, SHARE_OF_MEASURING, 1)
+        inputs = partial(_cut_to_tile, request, frame.output.frame)
+        labelling = passes.label_overlapping(plan, inputs, request.kind == "objects", frame, at)
+        sizes, own, notes = yield from subtask(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
+        notes, chosen = (*plan.notes, *notes), plan.chosen
+    if sizes is None:
+        return FrameSummary({}, notes, chosen)
+    table = {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:], **own}
+    return FrameSummary(table, notes, chosen)
+
+
+def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:
+    """Look at the whole image, as far as the method asks for it, before the first block is labelled."""
+    overlapping = request.method.overlapping(frame.settings)
+    fitted: dict[str, Any] = {}
+    if overlapping.measured is not None:
+        two_pass, settings = overlapping.measured
+        fitted = yield from subtask(passes.measure(two_pass, frame.having(settings), at), 0, 0.5, 1)
+    planning = chunked.Threads(1).run(overlapping.plan, [(fitted, Windows(frame))], "Looking at the image")
+    (plan,) = yield from subtask(planning, 0.5, 0.5, 1)
+    return plan
+
+
+def _cut_to_tile(request: Request, index: tuple[int, ...], tile: Tile) -> Inputs:
+    """Cut the method's other inputs to one tile of one frame; points are counted from the tile's first pixel."""
+    cut: dict[str, np.ndarray | None] = {}
+    for name, array in request.inputs.items():
+        if name == request.main_name:
+            continue
+        if array is None:
+            cut[name] = None
+        elif name in request.points:
+            cut[name] = _points_in_tile(array, tile)
+        else:
+            cut[name] = request.layout.to_working(array)[index][tile.read]
+    return cut
+
+
+def _points_in_tile(points: np.ndarray, tile: Tile) -> np.ndarray:
+    local = points - [part.start for part in tile.read]
+    size = np.array([part.stop - part.start for part in tile.read])
+    return local[np.all((np.rint(local) >= 0) & (np.rint(local) < size), axis=1)]

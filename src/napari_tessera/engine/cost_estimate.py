@@ -1,0 +1,231 @@
+"""What a run of a network will cost before it starts: where it runs, how long it takes, how much memory it needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_tessera.core.axes import Layout
+from napari_tessera.core.region import Region
+from napari_tessera.methods.registry import Method
+from napari_tessera.models.registry import find, second_of
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.cost import Estimate
+
+MINUTE_S, HOUR_S = 60, 3600
+LABEL_BYTES = 4
+BESIDE_SECONDS_PER_PIXEL = 1e-6
+"""What brightness, resampling and decoding take for a pixel of the network's grid, measured on one core."""
+ORIENTATIONS, SIDES_SEEN = "orientations", 3
+LOOKS_FOR_SIZE = 1
+"""Looks, beside the last one, that it mostly takes to find how large the objects are."""
+SHARE_OF_FREE_MEMORY = 0.9
+"""A run that needs more than this share of the free memory is likely to fail, or to slow everything down."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will cost.
+
+    Attributes
+    ----------
+    device : str
+        Where the network runs, in words.
+    seconds : float
+    needed_bytes, free_bytes : int
+        Memory of the computer.
+    diameter_px : float or None
+        The time holds for objects of about this diameter, which is not known yet; smaller ones take longer.
+    """
+
+    device: str
+    seconds: float
+    needed_bytes: int
+    free_bytes: int
+    diameter_px: float | None = None
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the memory will hardly suffice."""
+        return self.needed_bytes > SHARE_OF_FREE_MEMORY * self.free_bytes
+
+    @property
+    def sentence(self) -> str:
+        """The forecast in one plain sentence, and advice where memory is short."""
+        needed = in_gigabytes(self.needed_bytes)
+        sized = "" if self.diameter_px is None else f" if objects are about {self.diameter_px:g} px wide"
+        plain = f"On {self.device}: {in_time(self.seconds)}{sized}, {needed} of memory"
+        if not self.is_too_large:
+            return f"{plain}."
+        return (
+            f"{plain}, but only {in_gigabytes(self.free_bytes)} are free. Work on one plane or a region, or close "
+            "other programs."
+        )
+
+
+def models_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the models that a run loads: those of the settings that matter."""
+    chosen = [each for each in method.parameters if each.model is not None and each.matters(parameters)]
+    return tuple(parameters[each.name] for each in chosen)
+
+
+def forecast(
+    method: Method, axes: str, shape: tuple[int, ...], region: Region | None, parameters: Mapping[str, Any]
+) -> Forecast | None:
+    """Foresee what a run of networks costs. It loads torch, and measures once how fast the device is.
+
+    Parameters
+    ----------
+    method : Method
+    axes : str
+        One letter per axis of the image, such as "TYXC".
+    shape : tuple of int
+        Of the image.
+    region : Region or None
+        Part of the image to work on.
+    parameters : mapping
+        Of the method: its models and device and, where it has them, the diameter, whether mirror images are averaged,
+        and how volumes are seen.
+
+    Returns
+    -------
+    Forecast or None
+        None where no network runs.
+
+    Raises
+    ------
+    ParameterError, ModelError
+        If there is no such model or device.
+    """
+    headers = [find(name).header for name in models_of(method, parameters)]
+    if not headers:
+        return None
+    from napari_tessera.models import device
+
+    count, sides = frames_of(axes, shape, region)
+    kind = device.choose(parameters["device"])
+    runs = [estimate(header, sides, kind, parameters) for header in headers]
+    usual_px = headers[0].get("diameter_px")
+    return Forecast(
+        device.describe(kind).title,
+        count * sum(run.seconds for run in runs),
+        max(run.n_bytes for run in runs) + LABEL_BYTES * count * math.prod(sides),
+        device.free_bytes("cpu"),
+        usual_px if parameters.get("diameter") is None else None,
+    )
+
+
+def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, parameters: Mapping[str, Any]) -> Estimate:
+    """Estimate what a network costs on one frame, with what is done beside it.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the model file.
+    sides : tuple of int
+        Pixels along (z,) y, x.
+    kind : "cuda", "mps" or "cpu"
+    parameters : mapping
+        Of the method.
+    """
+    factor = factor_of(header, parameters.get("diameter"))
+    n_axes = header["architecture"].get("ndim", 2)
+    is_seen_thrice = parameters.get("volume") == ORIENTATIONS and len(sides) > n_axes
+    second = None
+    if header["architecture"].get("kind") == "mask_rcnn":
+        from napari_tessera.inference import cost as detection_cost
+
+        each = detection_cost.estimate_mask_rcnn(header, sides, factor, kind)
+        second = second_look(header, sides, factor, kind)
+    else:
+        from napari_tessera.inference import cost
+
+        each = cost.estimate_unet(header, sides, factor, kind, parameters.get("averaging", False))
+    grid_px = math.prod(sides) * factor ** (len(sides) if is_seen_thrice else n_axes)
+    seconds = each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px
+    times = float(SIDES_SEEN if is_seen_thrice else 1)
+    if header.get("diameter_px") and parameters.get("diameter") is None:
+        from napari_tessera.inference.scale_search import looked_at_px
+
+        times += LOOKS_FOR_SIZE * looked_at_px(sides, n_axes) / math.prod(sides)
+    if second is None:
+        return replace(each, seconds=seconds * times)
+    return replace(each, seconds=seconds * times + second.seconds, n_bytes=max(each.n_bytes, second.n_bytes))
+
+
+def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float, kind: str) -> Estimate | None:
+    """Estimate what a second network costs, which sees the image once and part by part; None where there is none."""
+    from napari_tessera.inference import cost
+    from napari_tessera.inference.unet_rescoring import MARGIN_PX, OWN_PX
+
+    second = second_of(header)
+    if second is None:
+        return None
+    most = math.ceil((OWN_PX + 2 * MARGIN_PX) / factor)
+    part = cost.estimate_unet(second.header, tuple(min(side, most) for side in sides[-second.ndim :]), factor, kind)
+    seconds = cost.estimate_unet(second.header, sides, factor, kind).seconds
+    beside = BESIDE_SECONDS_PER_PIXEL * math.prod(sides) * factor**second.ndim
+    return replace(part, seconds=seconds + beside)
+
+
+def factor_of(header: Mapping[str, Any], diameter_px: float | None) -> float:
+    """Return how many pixels the network sees for each of the image; as many where the diameter is not known yet."""
+    usual_px = header.get("diameter_px")
+    return usual_px / diameter_px if usual_px and diameter_px else 1.0
+
+
+def in_time(seconds: float) -> str:
+    """Say a time as roughly as it is known.
+
+    Examples
+    --------
+    >>> in_time(0.4), in_time(12.3), in_time(250), in_time(9000)
+    ('about 1 s', 'about 12 s', 'about 4 min', 'about 2.5 h')
+    """
+    if seconds < MINUTE_S:
+        return f"about {max(1, round(seconds))} s"
+    if seconds < HOUR_S:
+        return f"about {round(seconds / MINUTE_S)} min"
+    return f"about {seconds / HOUR_S:.1f} h"
+
+
+def in_gigabytes(n_bytes: float) -> str:
+    """Say an amount of memory, never less than it is: one place after the point, none from 10 on.
+
+    Examples
+    --------
+    >>> in_gigabytes(520e6), in_gigabytes(31e9)
+    ('0.6 GB', '31 GB')
+    """
+    gigabytes = n_bytes / 1e9
+    return f"{math.ceil(gigabytes):.0f} GB" if gigabytes > 10 else f"{math.ceil(10 * gigabytes) / 10:.1f} GB"
+
+
+def frames_of(axes: str, shape: tuple[int, ...], region: Region | None) -> tuple[int, tuple[int, ...]]:
+    """Return how many frames a run has, and how large each is: the box around the region, without channels.
+
+    Returns
+    -------
+    count : int
+    sides : tuple of int
+        Pixels along (z,) y, x.
+
+    Examples
+    --------
+    >>> frames_of("TYXC", (5, 64, 48, 3), None)
+    (5, (64, 48))
+    """
+    size = dict(zip(axes, shape, strict=True))
+    planes: Mapping[str, Any] = {} if region is None else region.planes
+    kept = Layout("".join(axis for axis in axes if axis not in planes))
+    if region is not None and region.polygons:
+        vertices = np.concatenate(region.polygons)
+        for axis, places in zip("YX", vertices.T, strict=True):
+            inside = np.clip([places.min(), places.max() + 1], 0, size[axis])
+            size[axis] = max(1, math.ceil(inside[1] - inside[0]))
+    return math.prod(size[axis] for axis in kept.loops), tuple(size[axis] for axis in kept.space)

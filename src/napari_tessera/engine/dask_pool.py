@@ -1,0 +1,242 @@
+"""Where blocks are worked on: threads on this computer, or the workers of a dask.distributed scheduler.
+
+A task reads its blocks, works on them and returns a few numbers; nothing as large as the image is ever held.
+
+Jobs that run in other threads: how far they have come, and the word to stop.
+
+A task in a thread cannot be ended from outside. It looks up at each of its own steps, notes how far it is, and ends
+there if it has been told to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import dask
+import dask.array as da
+import numpy as np
+
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.parallel import worker_count
+
+if TYPE_CHECKING:
+    from napari_tessera.engine.block_passes import Output
+
+
+Outcome = TypeVar("Outcome")
+
+BETWEEN_LOOKS_S = 0.05
+LONGEST_WAIT_S = 0.4
+"""A job that is closed waits this long for its tasks to come to their next step; they end there in any case."""
+THREADS = "tessera-blocks"
+"""What the threads are called."""
+
+
+class Stopped(Exception):
+    """A task was told to stop."""
+
+
+class TaskMonitor:
+    """What a job and its tasks in other threads tell each other.
+
+    Parameters
+    ----------
+    total : int
+        Number of tasks.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.stop = threading.Event()
+        self._fractions = [0.0] * total
+
+    @property
+    def done(self) -> float:
+        """Tasks finished, those under way by their fraction."""
+        return sum(self._fractions)
+
+    def drive(self, number: int, job: Job[Outcome] | Outcome) -> Outcome:
+        """Run the job of task `number` to its end in this thread, or up to the step at which it is told to stop.
+
+        Raises
+        ------
+        Stopped
+        """
+        if not isinstance(job, Generator):
+            return job
+        try:
+            while not self.stop.is_set():
+                self._fractions[number] = next(job).fraction
+            raise Stopped
+        except StopIteration as end:
+            self._fractions[number] = 1.0
+            return end.value
+        finally:
+            job.close()
+
+
+def monitor(work: Callable[[], Any], watch: TaskMonitor, text: str) -> Job[Any]:
+    """Run `work` in a helper thread, and yield how far its tasks are every 50 ms; closing the job tells them to stop.
+
+    Parameters
+    ----------
+    work : callable
+        Ends soon after `watch.stop` is set.
+    watch : TaskMonitor
+    text : str
+    """
+    helper = ThreadPoolExecutor(1, THREADS)
+    yield Progress(0, watch.total, text)
+    running = helper.submit(work)
+    try:
+        while not wait([running], BETWEEN_LOOKS_S).done:
+            yield Progress(watch.done, watch.total, text)
+        return running.result()
+    finally:
+        watch.stop.set()
+        wait([running], LONGEST_WAIT_S)
+        helper.shutdown(wait=False)
+
+
+Task = Callable[..., Any]
+"""Takes arrays and whatever else it needs, and returns a job or an outcome. Lazy arrays it brings in by `read`."""
+Arguments = Sequence[tuple[Any, ...]]
+"""The arguments of each task."""
+Receive = Callable[[Any], Any]
+"""Takes an outcome as soon as it is there, in the process that runs the job, and returns what to keep of it."""
+
+
+@dataclass(frozen=True)
+class Made(Sequence[tuple[Any, ...]]):
+    """Arguments that are made when the turn comes to their task, in the process that runs the job.
+
+    Attributes
+    ----------
+    make : callable (item) -> tuple
+    items : sequence
+    """
+
+    make: Callable[[Any], tuple[Any, ...]]
+    items: Sequence[Any]
+
+    def __len__(self) -> int:
+        """Return the number of tasks."""
+        return len(self.items)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Make the arguments of one task."""
+        return self.make(self.items[number])
+
+
+def unchanged(outcome: Any) -> Any:
+    """Keep an outcome as it is."""
+    return outcome
+
+
+class Pool(Protocol):
+    """Where tasks run. A task may be run again where a worker is lost: it must not matter how often."""
+
+    def run(self, task: Task, arguments: Arguments, text: str, receive: Receive = unchanged) -> Job[list[Any]]:
+        """Do `task` with each of the arguments, and return the outcomes, as received, in the order of the arguments.
+
+        Closing the job stops the tasks under way.
+        """
+        ...
+
+    def reaches(self, output: Output) -> bool:
+        """Return whether tasks can write to these labels, and read them, themselves."""
+        ...
+
+    def narrowed(self) -> Pool:
+        """Return a pool for tasks that each use all processors of a computer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads on this computer; a task reads its arrays itself, so that no more is held than is worked on.
+
+    Attributes
+    ----------
+    count : int
+        Threads.
+    is_wish : bool
+        Whether the user asked for that many.
+    """
+
+    count: int
+    is_wish: bool = False
+
+    def run(self, task: Task, arguments: Arguments, text: str, receive: Receive = unchanged) -> Job[list[Any]]:
+        """Run the tasks in threads; progress is told within tasks too."""
+        watch = TaskMonitor(len(arguments))
+
+        def work(number: int) -> Any:
+            return receive(watch.drive(number, task(*arguments[number])))
+
+        def compute() -> list[Any]:
+            with ThreadPoolExecutor(self.count, THREADS) as executor:
+                try:
+                    tasks = [_task(work, number) for number in range(len(arguments))]
+                    return list(dask.compute(*tasks, scheduler="threads", pool=executor))
+                finally:
+                    watch.stop.set()
+
+        return (yield from monitor(compute, watch, text))
+
+    def reaches(self, output: Output) -> bool:
+        """Return True: threads share the memory of this process."""
+        return True
+
+    def narrowed(self) -> Threads:
+        """Return one thread, unless the user asked for more."""
+        return self if self.is_wish else Threads(1)
+
+
+def _task(work: Callable[[int], Any], number: int) -> Any:
+    """Make a dask task; by its name it follows its neighbour, where dask has nothing else to go by."""
+    return dask.delayed(partial(work, number), pure=False)(dask_key_name=f"task-{number:09d}")
+
+
+@contextlib.contextmanager
+def pool(workers: int | None, scheduler: str | None) -> Iterator[Pool]:
+    """Open the place where tasks run: `workers` threads, or the dask.distributed scheduler at an address."""
+    if scheduler is None:
+        yield Threads(workers or worker_count(), is_wish=workers is not None)
+        return
+    from napari_tessera.engine.cluster import cluster
+
+    with cluster(scheduler) as elsewhere:
+        yield elsewhere
+
+
+def lazy(array: Any) -> Any:
+    """Wrap a zarr or dask array so that only what is asked for is read; a NumPy array is there already."""
+    return array if isinstance(array, np.ndarray) else da.asarray(array)
+
+
+def read(array: Any) -> np.ndarray:
+    """Bring a lazy array into memory, in this thread.
+
+    Raises
+    ------
+    InputError
+        If a dask array holds something else than it says: what is worked out block by block would be wrong.
+    """
+    if not isinstance(array, da.Array):
+        return np.asarray(array)
+    found = np.asarray(array.compute(scheduler="synchronous"))
+    if (found.dtype, found.shape) != (array.dtype, array.shape):
+        raise InputError(
+            f"A part of the dask array should be {array.dtype} of shape {array.shape}, as the array says of itself, "
+            f"but it is {found.dtype} of shape {found.shape}. Say how its chunks really are, with `dtype` and `chunks` "
+            "of map_blocks or from_delayed."
+        )
+    return found

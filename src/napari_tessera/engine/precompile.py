@@ -1,0 +1,241 @@
+"""Compile the passes of a method in a process of its own, once after installing or updating.
+
+Compiling holds Python's interpreter lock for up to a second at a time, in which a window would stand still. A child
+process has a lock of its own, and leaves what it compiled in numba's cache. Where no child can be started, nothing is
+lost: the run then compiles what it needs itself.
+
+Run a method on a tiny image, so that whatever its first call loads or compiles is ready before anybody waits for it.
+
+`python -m napari_tessera.engine.precompile METHOD DTYPE AXES SETTINGS` does so
+in all ways that the method can be set (a network in one), in a process of its own: numba keeps what it compiles in
+files, from which every later process loads it.
+SETTINGS is JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from napari_tessera.core.errors import TesseraError
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.result import Result
+from napari_tessera.core.spec import Role
+from napari_tessera.methods.registry import Method, method_named
+
+TEXT = "Preparing, once after installing or updating"
+LONGEST_SECONDS = 180.0
+BEAT_SECONDS = 0.05
+PRACTICE = "napari_tessera.engine.precompile"
+"""The module that the child runs."""
+CACHE_FOLDER = "NUMBA_CACHE_DIR"
+
+_asked: set[tuple[str, ...]] = set()
+"""What this process has had compiled, or tried to."""
+
+
+def precompile(method: Method, dtype: str, axes: str, settings: Mapping[str, Any]) -> Job[None]:
+    """Have a method's passes compiled for images of a dtype, unless that was done before.
+
+    Parameters
+    ----------
+    method : Method
+    dtype : str
+    axes : "YX" or "ZYX"
+    settings : mapping
+        Parameters of the method; of these only its models are used.
+    """
+    key = (method.name, dtype, axes, cache_key())
+    note = notes_folder() / "-".join(key[:3])
+    if key in _asked or _read(note) == cache_key():
+        return
+    _asked.add(key)
+    models = {each.name: settings[each.name] for each in method.parameters if each.model and each.name in settings}
+    ended = yield from _in_child([method.name, dtype, axes, json.dumps(models)])
+    if ended:
+        _write(note, cache_key())
+
+
+def notes_folder() -> Path:
+    """Return where it is noted what was compiled."""
+    return Path(platformdirs.user_cache_dir("napari-tessera", appauthor=False)) / "compiled"
+
+
+def cache_key() -> str:
+    """Return what the compiled code depends on: the sources, Python, numba, the computer, and where numba keeps it."""
+    folder = Path(__file__).parents[1]
+    sources = sorted((*folder.glob("algorithms/*.py"), *folder.glob("inference/*.py")))
+    changed = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sources]
+    try:
+        numba = version("numba")
+    except PackageNotFoundError:
+        numba = ""
+    where = (str(folder), sys.version, numba, platform.node(), os.environ.get(CACHE_FOLDER, ""))
+    return hashlib.sha256(repr((changed, where)).encode()).hexdigest()
+
+
+def interpreter() -> Path | None:
+    """Return the Python to start a child with; None where this process is a program of another kind.
+
+    An application that bundles Python calls itself `sys.executable`; starting it would open a second window.
+    """
+    root = Path(sys.prefix)
+    for path in (Path(sys.executable), root / "bin" / "python", root / "python.exe", root / "Scripts" / "python.exe"):
+        if path.stem.lower().startswith("python") and path.is_file():
+            return path
+    return None
+
+
+def _silent(command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a process that shows no window, reads nothing and says nothing."""
+    nothing, windowless = subprocess.DEVNULL, getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, creationflags=windowless)
+
+
+def _in_child(arguments: list[str]) -> Job[bool]:
+    """Run the child to its end; say whether it came to one. A job that is closed ends it."""
+    python = interpreter()
+    if python is None:
+        return False
+    command = [str(python), "-P", "-m", PRACTICE, *arguments]
+    try:
+        child = _silent(command)
+    except OSError:
+        return False
+    started = time.monotonic()
+    try:
+        while child.poll() is None:
+            yield Progress(0, 1, TEXT)
+            if time.monotonic() - started > LONGEST_SECONDS:
+                return False
+            time.sleep(BEAT_SECONDS)
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+    return True
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        # Without the note, the next process asks for it again, and finds all compiled.
+        return
+
+
+SMALL = (4, 16, 16)
+WIDE = (2, 68, 4000)
+"""Of more pixels than are worked on at a time, so that it is cut; arrays cut across rows are compiled for anew."""
+DIAMETER_PX = 24.0
+"""Other than what the shipped models know, so that images are rescaled."""
+SAME_EITHER_WAY = ("device",)
+"""Settings that change nothing about what is compiled."""
+
+
+def warm_up(
+    method: Method, dtype: Any, axes: str, settings: Mapping[str, Any], shape: tuple[int, ...] = SMALL
+) -> Result:
+    """Run a method once on a tiny image.
+
+    Parameters
+    ----------
+    method : Method
+    dtype : numpy dtype
+        Of the image; labels are int32.
+    axes : "YX" or "ZYX"
+    settings : mapping
+        Parameters that are not to have their defaults.
+    shape : tuple of int
+        (Z, Y, X) of the image; Y and X are at least 16.
+    """
+    from napari_tessera.engine import api
+
+    labels = np.zeros(shape[-len(axes) :], np.int32)
+    labels[..., 2:7, 2:7], labels[..., 9:14, 9:14] = 1, 2
+    inputs: dict[str, Any] = {}
+    for entry in method.inputs:
+        if entry.roles[0] == Role.POINTS:
+            inputs[entry.name] = np.array([[1.0, 4.0, 4.0], [1.0, 11.0, 11.0]])[:, -len(axes) :]
+        else:
+            inputs[entry.name] = _bright(labels, dtype) if entry.roles[0] == Role.IMAGE else labels
+    main = inputs.pop(method.inputs[0].name)
+    needed = {entry.name: inputs[entry.name] for entry in method.inputs[1:] if not entry.is_optional}
+    return api.segment(method.name, main, axes=axes, **needed, **settings)
+
+
+def _bright(labels: np.ndarray, dtype: Any) -> np.ndarray:
+    """Make the objects brighter than the ground, with noise, as images of few values are treated otherwise."""
+    return (50 * labels + np.random.default_rng(0).uniform(0, 20, labels.shape)).astype(dtype)
+
+
+def parameter_variants(method: Method, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """List the settings as they are, and then with one choice or switch after the other changed.
+
+    Examples
+    --------
+    >>> list(parameter_variants(method_named("threshold"), {}))[:3]
+    [{}, {'rule': 'li'}, {'rule': 'yen'}]
+    """
+    yield dict(settings)
+    for parameter in method.parameters:
+        if parameter.name in SAME_EITHER_WAY:
+            continue
+        values = (True, False) if parameter.kind is bool else parameter.choices
+        for value in values:
+            if value != settings.get(parameter.name, parameter.default):
+                yield {**settings, parameter.name: value}
+
+
+def main(name: str, dtype: str, axes: str, settings: str) -> None:
+    """Practise a method, on a tiny image and a wide one; what cannot run on them is left out."""
+    method, given = method_named(name), json.loads(settings)
+    is_network = any(parameter.model for parameter in method.parameters)
+    # A network takes its time, and longest where it has to find out how large objects are.
+    in_ways = [given | {"diameter": DIAMETER_PX}] if is_network else parameter_variants(method, given)
+    runs = [(method, axes, each) for each in in_ways]
+    if is_network:
+        seconds = (second_network(model) for model in given.values())
+        unet = method_named("unet")
+        runs += [(unet, "YX", {"model": second, "diameter": DIAMETER_PX}) for second in seconds if second]
+    for (chosen, seen_axes, each), shape in itertools.product(runs, (SMALL, WIDE)):
+        try:
+            warm_up(chosen, dtype, seen_axes, each, shape)
+        except TesseraError:
+            continue
+
+
+def second_network(model: str) -> str | None:
+    """Name the U-Net whose opinion a model asks for, which it does only where it sees something; None without one."""
+    from napari_tessera.models import registry as catalogue
+
+    try:
+        second = catalogue.second_of(catalogue.find(model).header)
+    except TesseraError:
+        return None
+    return None if second is None else str(second.path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,250 @@
+"""What a method would find, shown at once: a run on the visible part of one plane, no finer than the screen.
+
+Levels and centres that a method takes from the whole image are found on an evenly spaced sample of the whole plane, so
+that they do not jump with the view. The outcome is a sketch: a full run decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.result import MethodOutput
+from napari_tessera.engine.bind import power_of
+from napari_tessera.methods.registry import Method, method_named
+
+if TYPE_CHECKING:
+    from napari_tessera.core.blockwise import TwoPass
+    from napari_tessera.engine.bind import Request
+
+# What computes is imported where it is used, so that a form with a preview opens without waiting for SciPy.
+
+LARGEST_VIEW_PX = 500_000
+"""About a screen; keeps a preview within its time."""
+LARGEST_SLOW_VIEW_PX = 250_000
+SLOW_METHODS = ("watershed",)
+LARGEST_SAMPLE_PX = 250_000
+PLANE_NDIM = 2
+
+
+@dataclass(frozen=True)
+class View:
+    """The visible part of one plane.
+
+    Attributes
+    ----------
+    planes : dict of str to int
+        Index along each axis that is neither in the plane nor channels.
+    top, left, bottom, right : int
+        Pixels from (top, left) up to but without (bottom, right).
+    step : int
+        Every so many pixels one is looked at.
+    """
+
+    planes: Mapping[str, int]
+    top: int
+    left: int
+    bottom: int
+    right: int
+    step: int
+
+    @classmethod
+    def of(cls, planes: Mapping[str, int], corners: np.ndarray, shape: tuple[int, int], largest_px: int) -> View:
+        """Fit a view into a plane of `shape`; `corners` are its first and last pixel, (2, 2) as y, x."""
+        low = np.clip(np.floor(corners[0]), 0, np.array(shape) - 1).astype(int)
+        high = np.clip(np.ceil(corners[1]) + 1, low + 1, shape).astype(int)
+        step = max(1, math.ceil(math.sqrt(float(np.prod(high - low)) / largest_px)))
+        low = low // step * step
+        return cls(dict(planes), int(low[0]), int(low[1]), int(high[0]), int(high[1]), step)
+
+    def index(self, axes: str) -> tuple[Any, ...]:
+        """Index of the view in an array with these axes."""
+        parts: dict[str, Any] = {
+            **self.planes,
+            "Y": slice(self.top, self.bottom, self.step),
+            "X": slice(self.left, self.right, self.step),
+        }
+        return tuple(parts.get(axis, slice(None)) for axis in axes)
+
+
+@dataclass
+class PreviewCache:
+    """What the previews of one image share: the sample of the plane, and what was found on it last."""
+
+    image: Any = None
+    sample_of: Any = None
+    sample: np.ndarray | None = None
+    step: int = 1
+    fitted_for: Any = None
+    fitted: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PreviewRequest:
+    """A preview that is asked for.
+
+    Attributes
+    ----------
+    method : str
+    image : array
+        The whole image, perhaps still on disk.
+    axes : str
+    view : View
+    parameters : dict
+        Sizes are in pixels of the image.
+    inputs : dict of str to array
+        Labels with the image's axes but the channels, or points in pixels of the image.
+    """
+
+    method: str
+    image: Any
+    axes: str
+    view: View
+    parameters: Mapping[str, Any]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def largest_view_px(method: str) -> int:
+    """Return how many pixels a preview may have to be found in about a tenth of a second."""
+    return LARGEST_SLOW_VIEW_PX if method in SLOW_METHODS else LARGEST_VIEW_PX
+
+
+def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
+    """Run a method on a view.
+
+    Parameters
+    ----------
+    sketch : PreviewRequest
+    memory : PreviewCache
+        Kept between calls; measured anew when the image, the plane or the settings change.
+
+    Returns
+    -------
+    labels : (Y, X) array
+        One pixel for every `step` pixels of the view along y and x.
+
+    Raises
+    ------
+    ParameterError, InputError
+        As the method itself would.
+    """
+    yield Progress(0, 4, "Looking at the view")
+    from napari_tessera.engine.run import frame_arguments
+
+    view = sketch.view
+    method = method_named(sketch.method)
+    part = np.asarray(sketch.image[view.index(sketch.axes)])
+    inputs = {name: _seen(array, sketch, view) for name, array in sketch.inputs.items()}
+    request = _bound(sketch, part, view.step, inputs)
+    arguments = frame_arguments(request)
+    image, settings = arguments.pop(request.main_name), arguments
+    if method.two_pass is not None:
+        fitted = yield from _fitted(method.two_pass, sketch, memory, None)
+        return (yield from subtask(_label(method.two_pass, image, fitted, settings), 2, 2, 4))
+    measured = method.measured_over_whole(settings)
+    if measured is not None:
+        two_pass, _, fix = measured
+        fitted = yield from _fitted(two_pass, sketch, memory, method)
+        settings = {**settings, **fix(fitted)}
+    found = yield from subtask(method.function(image, **settings), 2, 2, 4)
+    return MethodOutput.of(found).labels
+
+
+def scaled(parameters: Mapping[str, Any], method: Method, step: int) -> dict[str, Any]:
+    """Turn lengths and areas in pixels into those of an image of which every `step`-th pixel is looked at."""
+    values = dict(parameters)
+    for parameter in method.parameters:
+        power = power_of(parameter, PLANE_NDIM)
+        value = values.get(parameter.name)
+        if step == 1 or not power or value is None:
+            continue
+        smaller = value / step**power
+        smaller = round(smaller) if parameter.kind is int else smaller
+        values[parameter.name] = min(max(smaller, parameter.range.low), parameter.range.high)
+    return values
+
+
+def _bound(sketch: PreviewRequest, part: np.ndarray, step: int, inputs: Mapping[str, Any]) -> Request:
+    from napari_tessera.engine import api
+
+    axes = "".join(axis for axis in sketch.axes if axis in "YXC")
+    parameters = scaled(sketch.parameters, method_named(sketch.method), step)
+    return api.bind(sketch.method, part, axes=axes, measure=False, **inputs, **parameters)
+
+
+def _fitted(
+    two_pass: TwoPass, sketch: PreviewRequest, memory: PreviewCache, method: Method | None
+) -> Job[dict[str, Any]]:
+    """Measure the sample of the whole plane, unless that was done for the same settings already."""
+    yield Progress(1, 4, "Measuring the plane")
+    from napari_tessera.core.blockwise import fit_whole, scale_whole
+    from napari_tessera.engine.run import frame_arguments
+
+    sample = _sample(sketch, memory)
+    wanted = (memory.sample_of, sketch.method, repr(sorted(sketch.parameters.items(), key=lambda item: item[0])))
+    if wanted == memory.fitted_for:
+        return memory.fitted
+    request = _bound(sketch, sample, memory.step, {})
+    settings = frame_arguments(request)
+    image = settings.pop(request.main_name)
+    measured = None if method is None else method.measured_over_whole(settings)
+    if measured is not None:
+        settings = measured[1]
+    settings["scale"] = yield from scale_whole(two_pass, image, **settings)
+    prepared = yield from subtask(two_pass.prepare(image, **settings), 1, 0.5, 4)
+    fitted = yield from subtask(fit_whole(two_pass, prepared, PLANE_NDIM, **settings), 1.5, 0.5, 4)
+    memory.fitted = {**fitted, "scale": settings["scale"]}
+    memory.fitted_for = wanted
+    return memory.fitted
+
+
+def _label(two_pass: TwoPass, image: np.ndarray, fitted: dict[str, Any], settings: dict[str, Any]) -> Job[np.ndarray]:
+    from napari_tessera.core.blockwise import apply_whole, join_whole
+
+    settings = {**settings, "scale": fitted["scale"]}
+    prepared = yield from two_pass.prepare(image, **settings)
+    classes = yield from apply_whole(two_pass, prepared, PLANE_NDIM, fitted, **settings)
+    touching = two_pass.touching(**settings)
+    return classes if touching is None else (yield from join_whole(touching, classes, **settings))
+
+
+def _sample(sketch: PreviewRequest, memory: PreviewCache) -> np.ndarray:
+    """Return every so many pixels of the whole plane."""
+    shape = dict(zip(sketch.axes, sketch.image.shape, strict=True))
+    corners = np.array([[0, 0], [shape["Y"] - 1, shape["X"] - 1]])
+    whole = View.of(sketch.view.planes, corners, (shape["Y"], shape["X"]), LARGEST_SAMPLE_PX)
+    wanted = (sketch.axes, whole)
+    if memory.sample is None or memory.image is not sketch.image or memory.sample_of != wanted:
+        memory.sample = np.ascontiguousarray(sketch.image[whole.index(sketch.axes)])
+        memory.image, memory.sample_of, memory.step = sketch.image, wanted, whole.step
+        memory.fitted_for = None
+    return memory.sample
+
+
+def _seen(array: Any, sketch: PreviewRequest, view: View) -> np.ndarray:
+    """Cut labels or points to the view; a mark smaller than a step is kept."""
+    label_axes = sketch.axes.replace("C", "")
+    if getattr(array, "dtype", np.dtype(float)).kind != "f":
+        whole = View(view.planes, view.top, view.left, view.bottom, view.right, 1)
+        return _largest_of_blocks(np.asarray(array[whole.index(label_axes)]), view.step)
+    points = np.asarray(array, float)
+    here = np.ones(len(points), bool)
+    for axis, plane in view.planes.items():
+        here &= np.rint(points[:, label_axes.index(axis)]) == plane
+    columns = [label_axes.index("Y"), label_axes.index("X")]
+    places = np.floor((points[here][:, columns] - (view.top, view.left)) / view.step)
+    size = -(-np.array([view.bottom - view.top, view.right - view.left]) // view.step)
+    return places[np.all((places >= 0) & (places < size), axis=1)]
+
+
+def _largest_of_blocks(labels: np.ndarray, step: int) -> np.ndarray:
+    """Largest label in each block of `step` by `step` pixels, those at the far edges being smaller."""
+    if step == 1:
+        return labels
+    rows = np.maximum.reduceat(labels, np.arange(0, labels.shape[0], step), axis=0)
+    return np.maximum.reduceat(rows, np.arange(0, labels.shape[1], step), axis=1)

@@ -1,0 +1,283 @@
+"""Run a method on one frame after the other (time, position, …) and put the labels together.
+
+Run a request, and record what ran.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.algorithms.regionprops import measure_objects
+from napari_tessera.core import labels as label_arrays
+from napari_tessera.core import provenance
+from napari_tessera.core.errors import ModelError, ParameterError, explaining_lack_of_memory
+from napari_tessera.core.jobs import Job, Progress, monotonic, subtask
+from napari_tessera.core.memory import check_room
+from napari_tessera.core.result import AutoValues, ExtraImage, Kind, LabelImage, MethodOutput, Result
+from napari_tessera.core.spec import Table
+from napari_tessera.engine.bind import Request, cropped
+from napari_tessera.engine.frame_stack import NUMBERED_ON, Stack, in_whole_image, joined_notes, merge_auto_values
+from napari_tessera.models import registry as catalogue
+
+SHARE_OF_METHOD = 0.85
+
+
+def run_region(request: Request) -> Job[MethodOutput]:
+    """Run on the whole image, or on the request's region and lay the outcome into images of zeros.
+
+    Returns
+    -------
+    found : MethodOutput
+        Every image in the axis order of the request, without channels; probabilities with the classes in front.
+        Tables have one row per object; with frames, a column per looped axis says which frame the object is in.
+    """
+    if request.region is None:
+        return (yield from _run_all(request, None))
+    part, crop = cropped(request)
+    found = yield from _run_all(part, crop.inside)
+    n_axes = len(part.layout.label_axes)
+
+    def laid_out(data: np.ndarray) -> np.ndarray:
+        whole = np.zeros((*data.shape[: data.ndim - n_axes], *request.label_shape), data.dtype)
+        whole[(..., *crop.index_for(request.layout.label_axes))] = data
+        return whole
+
+    def placed(table: Table) -> Table:
+        return in_whole_image(table, crop, dict(zip(request.layout.space, request.spacing or (), strict=False)))
+
+    others = tuple(replace(each, data=laid_out(each.data), table=placed(each.table)) for each in found.others)
+    return replace(found, labels=laid_out(found.labels), table=placed(found.table), others=others)
+
+
+def _run_all(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]:
+    """Run the whole of a request, in blocks if it asks for them; labels outside `inside` (Y, X) are set to 0."""
+    if request.blocks is None:
+        return (yield from run_frames(request, inside))
+    from napari_tessera.engine.blockwise import run_in_blocks
+
+    return (yield from run_in_blocks(request))
+
+
+def run_frames(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]:
+    """Run frame after frame, and put each image of all frames together; a note is told once."""
+    frames = list(np.ndindex(request.loop_shape))
+    stacks: list[Stack] = []
+    notes, chosen = [], []
+    for done, frame in enumerate(frames):
+        found = yield from subtask(run_frame(request, frame, inside), done, 1, len(frames))
+        images = (ExtraImage(request.method.name, request.kind, found.labels, found.table), *found.others)
+        stacks = stacks or [Stack(request, image) for image in images]
+        for stack, image in zip(stacks, images, strict=True):
+            stack.add(image, frame)
+        notes.append(found.notes)
+        chosen.append(found.chosen)
+    main, *others = [stack.whole() for stack in stacks]
+    return MethodOutput(main.data, main.table, joined_notes(notes), tuple(others), merge_auto_values(chosen, request))
+
+
+def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | None) -> Job[MethodOutput]:
+    """Run the method on one frame, keep what lies inside the region, and measure it."""
+    arguments = frame_arguments(request, frame)
+    main = arguments[request.main_name]
+    found = MethodOutput.of((yield from subtask(request.method.function(**arguments), 0, SHARE_OF_METHOD, 1)))
+    if inside is not None:
+        found = keep_inside(found, inside, request.kind)
+    if not request.measure or request.kind == "probabilities":
+        return found
+    yield Progress(SHARE_OF_METHOD, 1, "Measuring")
+    measuring = measure_objects(
+        found.labels,
+        main if request.method.takes_image else None,
+        channel_axis=arguments.get("channel_axis"),
+        spacing=request.spacing,
+        unit=request.spatial.unit,
+    )
+    measured = yield from subtask(measuring, SHARE_OF_METHOD, 1 - SHARE_OF_METHOD, 1)
+    return replace(found, table=_widened(measured, found.table))
+
+
+def frame_arguments(request: Request, frame: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Arguments for the method's function: this frame of every input, the parameters, spacing and channel axis."""
+    layout = request.layout
+    arguments: dict[str, Any] = dict.fromkeys(request.inputs)
+    for name, array in request.inputs.items():
+        if array is None:
+            continue
+        if name in request.points:
+            arguments[name] = _points_in_frame(array, layout.label_axes, layout.loops, layout.space, frame)
+        else:
+            arguments[name] = np.ascontiguousarray(layout.to_working(array)[frame])
+    context = {"spacing": request.spacing, "channel_axis": len(layout.space) if layout.has_channels else None}
+    known = {name: value for name, value in context.items() if name in request.method.declaration.context}
+    return {**arguments, **request.parameters, **known}
+
+
+def keep_inside(found: MethodOutput, inside: np.ndarray, kind: Kind) -> MethodOutput:
+    """Set every image to 0 outside the region; objects are numbered anew, and rows of those that vanish are dropped."""
+    main = _cut(ExtraImage("", kind, found.labels, found.table), inside)
+    others = tuple(_cut(other, inside) for other in found.others)
+    return replace(found, labels=main.data, table=main.table, others=others)
+
+
+def _cut(image: ExtraImage, inside: np.ndarray) -> ExtraImage:
+    data = np.where(inside, image.data, 0)
+    if image.kind not in NUMBERED_ON:
+        return replace(image, data=data)
+    old = label_arrays.unique_in_order(data)
+    if image.kind == "segments":
+        old = np.sort(old)
+    numbers = np.arange(len(old) + 1, dtype=label_arrays.label_dtype(len(old)))
+    data = label_arrays.LabelMapping(np.append(0, old), numbers)[data]
+    if not image.table:
+        return replace(image, data=data)
+    row_of = {label: row for row, label in enumerate(image.table["label"].tolist())}
+    rows = [row_of[label] for label in old.tolist()]
+    kept = {name: column[rows] for name, column in image.table.items()}
+    return replace(image, data=data, table={**kept, "label": numbers[1:].astype(np.int64)})
+
+
+def _points_in_frame(points: np.ndarray, axes: str, loops: str, space: str, frame: tuple[int, ...]) -> np.ndarray:
+    here = np.ones(len(points), bool)
+    for axis, index in zip(loops, frame, strict=True):
+        here &= np.rint(points[:, axes.index(axis)]) == index
+    return np.ascontiguousarray(points[here][:, [axes.index(axis) for axis in space]])
+
+
+def _widened(measured: Table, extra: Table) -> Table:
+    """Put the method's own columns before the measured ones; both have one row per label, in order."""
+    if not extra or len(extra["label"]) == len(measured["label"]):
+        return {**extra, **measured}
+    row_of = {label: row for row, label in enumerate(extra["label"].tolist())}
+    rows = np.array([row_of.get(label, -1) for label in measured["label"].tolist()])
+    columns = {name: np.where(rows >= 0, column[rows], np.nan) for name, column in extra.items() if name != "label"}
+    return {"label": measured["label"], **columns, **measured}
+
+
+SCIPY = "SciPy, which the methods are made of,"
+CHANNEL = "channel"
+Models = dict[str, dict[str, Any]]
+"""Name and SHA-256 of a model file, and of the one it asks for a second opinion, by the parameter that names it."""
+
+
+def job(request: Request) -> Job[Result]:
+    """Run a request: yields `Progress`, returns the `Result`.
+
+    Raises
+    ------
+    RunError
+        If memory does not suffice.
+    """
+    check_room("scipy.linalg", SCIPY)
+    with explaining_lack_of_memory(request.method.name, request.main.shape):
+        return (yield from _recorded_run(request))
+
+
+def _recorded_run(request: Request) -> Job[Result]:
+    started, clock = provenance.now(), time.perf_counter()
+    yield Progress(0, 100, "Starting")
+    models = _models(request)
+    # Read now: the model may be gone when the run ends.
+    names = request.method.class_names(request.parameters) if request.kind in ("classes", "probabilities") else ()
+    found = yield from subtask(monotonic(run_region(request)), 0, 95, 100)
+    yield Progress(95, 100, "Recording")
+    seconds = round(time.perf_counter() - clock, 3)
+    record = yield from subtask(_record(request, models, found.chosen, started, seconds), 95, 5, 100)
+    images = _images(request, found, names)
+    return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], models)))
+
+
+def _images(request: Request, found: MethodOutput, names: Sequence[str]) -> tuple[LabelImage, ...]:
+    """Name what was found: the labels, or the probabilities of each class, and further images after them."""
+    placed = request.spatial
+    others = tuple(LabelImage(each.name, each.data, placed, each.kind, each.table) for each in found.others)
+    if request.kind != "probabilities":
+        table = with_class_names(found.table, names)
+        return (LabelImage(request.method.name, found.labels, placed, request.kind, table), *others)
+    named = zip(names, found.labels, strict=True)
+    return (*(LabelImage(name, data, placed, request.kind, {}) for name, data in named), *others)
+
+
+def with_class_names(table: Table, names: Sequence[str]) -> Table:
+    """Say in a table of classes 1…K how each is called, if it is one of classes that have names."""
+    if not table or not names:
+        return table
+    return {"label": table["label"], "class": np.array(names)[table["label"] - 1], **table}
+
+
+def _record(request: Request, models: Models, chosen: AutoValues, started: str, seconds: float) -> Job[dict[str, Any]]:
+    main = yield from provenance.described(request.main)
+    inputs: dict[str, Any] = {request.main_name: {"name": request.name, **main}}
+    for name, array in request.inputs.items():
+        if name != request.main_name:
+            inputs[name] = None if array is None else (yield from provenance.embed(array))
+    for name, made_by in request.made_by.items():
+        if inputs.get(name) is not None:
+            inputs[name]["made_by"] = made_by
+    return provenance.make_record(
+        request.method.name,
+        request.parameters,
+        request.layout.axes,
+        request.spacing,
+        inputs,
+        unit=request.spatial.unit,
+        region=request.region and request.region.to_json(),
+        blocks=request.blocks and request.blocks.to_json(),
+        model=next(iter(models.values()), None),
+        **({"models": models} if len(models) > 1 else {}),
+        **({"chosen": dict(chosen)} if chosen else {}),
+        started=started,
+        seconds=seconds,
+    )
+
+
+def _models(request: Request) -> Models:
+    """Return which model files are used: for each parameter that names one, its name and its SHA-256."""
+    used = {}
+    for parameter in request.method.parameters:
+        if parameter.model is not None and parameter.matters(request.parameters):
+            entry = catalogue.find(request.parameters[parameter.name])
+            used[parameter.name] = {"name": entry.name, "sha256": entry.sha256(), **_second(entry)}
+    return used
+
+
+def _second(entry: catalogue.ModelEntry) -> dict[str, Any]:
+    """Return which network a model asks for a second opinion, if it asks for one; None where that is not there."""
+    if not entry.header.get("second_opinion"):
+        return {}
+    second = catalogue.second_of(entry.header)
+    return {"second": second and {"name": second.name, "sha256": second.sha256()}}
+
+
+def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ...]:
+    notes = []
+    if models and not _are_still_there(request, models):
+        names = " and ".join(repr(model["name"]) for model in models.values())
+        notes.append(
+            f"The file of the model {names} was replaced or removed during the run; the record names the one "
+            "that was there at the start."
+        )
+    if image.kind != "probabilities" and isinstance(image.data, np.ndarray) and not image.data.any():
+        notes.append(f"Nothing was found: every label is 0. {_hint(request)}")
+    return tuple(notes)
+
+
+def _are_still_there(request: Request, models: Models) -> bool:
+    try:
+        return _models(request) == models
+    except (ParameterError, ModelError):
+        return False
+
+
+def _hint(request: Request) -> str:
+    """Return which settings to try, from those that the method has and that matter with the others."""
+    names = [parameter.name for parameter in request.method.parameters if parameter.matters(request.parameters)]
+    names = [name for name in names if name != CHANNEL or request.layout.has_channels]
+    decisive = [f"`{name}`" for name in request.method.decisive if name in names]
+    if decisive:
+        return f"Look at {', '.join(decisive[:-1])} and {decisive[-1]}." if decisive[1:] else f"Look at {decisive[0]}."
+    return "Try another rule, or less strict settings." if "rule" in names else "Try less strict settings."

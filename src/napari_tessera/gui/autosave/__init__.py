@@ -1,0 +1,1 @@
+"""Keep a copy of annotations on disk while the user paints."""

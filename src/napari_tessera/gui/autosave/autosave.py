@@ -1,0 +1,270 @@
+"""Annotations saved in the background while they are painted, and offered back after a crash.
+
+The thread that saves annotations while they are painted; it knows no Qt, and outlives the window if it must.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, Signal
+
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.jobs import Job, Progress, run_job
+from napari_tessera.core.threads import start_thread
+from napari_tessera.gui.autosave.layer_copy import SAVED_IN, LayerCopy
+from napari_tessera.gui.layers.annotation import ANNOTATION, empty_paint, set_class_names
+from napari_tessera.gui.qt.worker import sentence, short_switch_interval
+from napari_tessera.io.annotation_store import (
+    Saved,
+    annotations_folder,
+    discard,
+    discard_old,
+    read_blocks,
+    saved_annotations,
+)
+
+__all__ = ["Autosave", "Saved", "discard", "kept", "left_over", "restore", "restoring"]
+
+
+SECONDS_BETWEEN_SAVES = 1.0
+SECONDS_AFTER_FAILURE = 5.0
+MEANWHILE = "It is tried again every few seconds. Until this line is gone, save the layer yourself (File → Save)."
+
+
+class SavingThread:
+    """Saves the layers given to it, every second.
+
+    Parameters
+    ----------
+    folder : Path
+    tell : function (str)
+        Told why something could not be saved, in this thread; and nothing ("") when all is saved again.
+    """
+
+    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+        self.copies: list[LayerCopy] = []
+        self._folder, self._tell = folder, tell
+        self._told = ""
+        self._wake = threading.Event()
+        self._turns = threading.Condition()
+        self._begun = self._done = 0
+        self._is_over = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, copy: LayerCopy) -> None:
+        """Save one more layer, once it has begun."""
+        self.copies.append(copy)
+
+    def begin(self) -> None:
+        """Save from now on; where no thread can be started, this can be tried again."""
+        if self._thread is not None or not self.copies or self._is_over:
+            return
+        try:
+            self._thread = start_thread(self._serve, "tessera autosave", stop=self._end)
+        except RuntimeError as error:
+            self._note(_failure(self.copies[-1], error))
+
+    def settle(self, seconds: float) -> bool:
+        """Save everything now; say whether that was done in time."""
+        with self._turns:
+            target = self._begun + 1
+            for copy in self.copies:
+                copy.hurry()
+            self._wake.set()
+            return self._turns.wait_for(lambda: self._done >= target and not self._is_searching(), seconds)
+
+    def close(self, seconds: float) -> None:
+        """Save everything and end."""
+        self._end()
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._wake.set()
+
+    def _is_searching(self) -> bool:
+        for copy in self.copies:
+            copy.hurry()
+        self._wake.set()
+        return any(copy.is_searching for copy in self.copies)
+
+    def _serve(self) -> None:
+        with suppress(Exception):  # what is old is in nobody's way; what is painted now matters
+            discard_old(self._folder)
+        while not self._is_over:
+            self._wake.wait(SECONDS_AFTER_FAILURE if self._told else SECONDS_BETWEEN_SAVES)
+            self._wake.clear()
+            self._turn()
+        for copy in self.copies:
+            copy.is_closed = True
+        self._turn()
+
+    def _turn(self) -> None:
+        self._begun += 1
+        failures = [failure for copy in list(self.copies) if (failure := self._saved(copy))]
+        self._note(failures[0] if failures else "")
+        with self._turns:
+            self._done = self._begun
+            self._turns.notify_all()
+
+    def _note(self, failure: str) -> None:
+        """Tell of a failure, or of its end, once."""
+        if failure != self._told:
+            self._told = failure
+            self._tell(failure)
+
+    def _saved(self, copy: LayerCopy) -> str:
+        """Save one layer; return why that failed, or nothing."""
+        try:
+            with short_switch_interval():
+                if copy.is_closed:
+                    copy.end()
+                    self.copies.remove(copy)
+                else:
+                    copy.save()
+        except Exception as error:  # the next layer, and the next second, must not suffer from it
+            return _failure(copy, error)
+        return ""
+
+
+def _failure(copy: LayerCopy, error: Exception) -> str:
+    return f"{copy.layer.name!r} is not saved in the background: {sentence(error)} {MEANWHILE}"
+
+
+SECONDS_TO_CLOSE = 5.0
+BLOCKS_AT_A_TIME = 8
+
+
+class Autosave(QObject):
+    """Saves annotation layers of a viewer a second or two after each stroke.
+
+    Only blocks that have changed are written, each whole or not at all, in a thread of its own. The copy of a layer
+    that is closed is kept for 30 days; that of a session that did not end well until somebody discards it.
+
+    Signals
+    -------
+    failed : str
+        Why a layer could not be saved, such as a full disk. It is tried again; empty when it was saved after all.
+    """
+
+    failed = Signal(str)
+
+    def __init__(self, viewer: ViewerModel, folder: Path | None = None) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.folder = folder or annotations_folder()
+        self._thread = SavingThread(self.folder, _teller(self))
+        viewer.layers.events.removed.connect(self._on_removed)
+        # Also when Python ends without anybody having closed this.
+        self._end = weakref.finalize(self, self._thread.close, SECONDS_TO_CLOSE)
+
+    def watch(self, layer: Labels, image_layer: Layer) -> None:
+        """Save a layer from now on; a layer that is saved already is left alone."""
+        if not self.is_watching(layer) and not layer.multiscale:
+            self._thread.add(LayerCopy(layer, image_layer.name, self.viewer, self.folder))
+        self._thread.begin()
+
+    def is_watching(self, layer: Layer) -> bool:
+        """Return whether a layer is being saved."""
+        return any(copy.layer is layer and not copy.is_closed for copy in self._thread.copies)
+
+    def save_now(self, seconds: float = SECONDS_TO_CLOSE) -> bool:
+        """Save what is not saved yet; say whether that was done in time."""
+        return not self._end.alive or not self._thread.copies or self._thread.settle(seconds)
+
+    def close(self) -> None:
+        """Save the rest and end; the layers count as closed."""
+        self._end()
+
+    def _on_removed(self, event: Any) -> None:
+        for copy in self._thread.copies:
+            if copy.layer is event.value:
+                copy.is_closed = True
+
+
+def _teller(autosave: Autosave) -> Callable[[str], None]:
+    """Return what emits `failed` while there is somebody to tell."""
+    known = weakref.ref(autosave)
+
+    def tell(why: str) -> None:
+        listening = known()
+        try:
+            if listening is not None:
+                listening.failed.emit(why)
+                return
+        except RuntimeError:  # the window has gone, and Qt's half of it too
+            pass
+        if why:
+            show_warning(why)
+
+    return tell
+
+
+def left_over(folder: Path | None = None) -> list[Saved]:
+    """List the annotations of sessions that did not end well, the latest first."""
+    return [saved for saved in kept(folder) if not saved.has_ended]
+
+
+def kept(folder: Path | None = None) -> list[Saved]:
+    """List all annotations that can be had back, also those of layers that were closed, the latest first."""
+    return [saved for saved in saved_annotations(folder) if saved.has_paint or saved.problem]
+
+
+def restore(viewer: ViewerModel, saved: Saved) -> Labels:
+    """Add an annotation that was saved to a viewer, as a new layer; watched, it goes on to be saved where it is.
+
+    Raises
+    ------
+    FileError
+        If what was saved cannot be read.
+    """
+    return viewer.add_layer(run_job(restoring(saved)))
+
+
+def restoring(saved: Saved) -> Job[Labels]:
+    """Do what `restore` does up to the layer, which no viewer holds yet.
+
+    Raises
+    ------
+    FileError
+        If what was saved cannot be read.
+    """
+    if saved.problem:
+        raise FileError(saved.problem)
+    paint = empty_paint(saved.state["shape"], saved.state["dtype"])
+    damaged = count = 0
+    for count, (window, block) in enumerate(read_blocks(saved), 1):
+        if count % BLOCKS_AT_A_TIME == 0:
+            yield Progress(0, 1, f"Reading {saved.name}")
+        damaged += block is None
+        if block is not None:
+            paint[window] = block
+    layer = _layer(saved, paint)
+    if damaged:
+        show_warning(
+            f"{damaged} of {count} pieces of {saved.name!r} are damaged and cannot be read. Look for what is missing."
+        )
+    return layer
+
+
+def _layer(saved: Saved, paint: Any) -> Labels:
+    facts = dict(saved.state.get("facts", {}))
+    try:
+        layer = Labels(paint, name=saved.name, **saved.state["placed"])
+        if "classes" in facts:
+            layer.metadata[ANNOTATION] = facts
+            set_class_names(layer, [str(name) for name in facts["classes"]])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(f"The annotation saved in {saved.folder} does not say where it lies ({error}).") from error
+    layer.metadata[ANNOTATION] = {**layer.metadata.get(ANNOTATION, {}), SAVED_IN: str(saved.folder)}
+    return layer

@@ -1,0 +1,300 @@
+"""The saved copy of one layer, and what is written to it when the layer changes.
+
+Where a Labels layer has changed, from what napari tells of it; no pixel is looked at here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.sparse_array import SparseArray
+from napari_tessera.gui.layers.annotation import annotation_facts
+from napari_tessera.io.annotation_store import Index, PaintCopy, Saved, Window, block_sides, block_window, discard
+
+Place = tuple[Any, ...]
+"""A slice along each axis, or the indices of single pixels."""
+STROKES_TO_UNDO = 100
+"""As many as napari keeps."""
+
+
+class Changes:
+    """What napari told of a layer since it was last asked for; noted in the window's thread, asked for in another."""
+
+    def __init__(self, layer: Labels, viewer: ViewerModel) -> None:
+        self._layer, self._viewer = layer, viewer
+        self._strokes: deque[list[Place]] = deque()
+        self._under_way: deque[Place] = deque()
+        self._undoable: deque[set[Index]] = deque(maxlen=STROKES_TO_UNDO)
+        self._is_shaken = True
+        layer.events.paint.connect(self._on_paint)
+        layer.events.labels_update.connect(self._on_update)
+        for event in (layer.events.set_data, layer.events.reload, layer.events.data):
+            event.connect(self._on_refresh)
+
+    def blocks(self, shape: Index) -> set[Index]:
+        """Return the blocks that strokes touched since the last time; if that fails, no stroke is forgotten."""
+        under_way = [blocks_touched(place, shape) for place in self._under_way.copy()]
+        strokes = [set().union(*(blocks_touched(place, shape) for place in each)) for each in self._strokes.copy()]
+        for _ in under_way:
+            self._under_way.popleft()
+        for stroke in strokes:
+            self._strokes.popleft()
+            self._undoable.append(stroke)
+        return set().union(*under_way, *strokes)
+
+    def was_shaken(self) -> bool:
+        """Return whether the layer may have changed anywhere: after an undo, or after pixels set without the brush."""
+        was, self._is_shaken = self._is_shaken, False
+        return was
+
+    def undoable(self) -> set[Index]:
+        """Return the blocks that can have changed if a stroke was undone, or done again."""
+        return set().union(*self._undoable)
+
+    def forget(self) -> None:
+        """Begin anew, as the layer holds another array."""
+        for each in (self._strokes, self._under_way, self._undoable):
+            each.clear()
+        self._is_shaken = True
+
+    def _on_paint(self, event: Any) -> None:
+        self._strokes.append(places_painted(event.value))
+
+    def _on_update(self, event: Any) -> None:
+        self._under_way.append(place_updated(self._layer, event, self._viewer))
+
+    def _on_refresh(self, *_: Any) -> None:
+        self._is_shaken = True
+
+
+def places_painted(stroke: Iterable[Any]) -> list[Place]:
+    """Return where a stroke painted, from the value of napari's event `paint`, whose parts begin with their place."""
+    return [part[0] for part in stroke]
+
+
+def place_updated(layer: Labels, event: Any, viewer: ViewerModel) -> Window:
+    """Return where a stroke under way painted, from napari's event `labels_update`, which knows only the axes shown."""
+    shape = layer.data.shape
+    middle = np.rint(layer.world_to_data(viewer.dims.point)).astype(int)
+    reach = layer.brush_size if layer.n_edit_dimensions > 2 else 0
+    window = [slice(max(int(at) - reach, 0), int(at) + reach + 1) for at in middle]
+    hidden = viewer.dims.ndim - layer.ndim
+    shown = [axis - hidden for axis in viewer.dims.displayed]
+    for axis, start, length in zip(shown, event.offset, np.shape(event.data), strict=False):
+        window[axis] = slice(int(start), int(start) + length)
+    return tuple(slice(part.start, min(part.stop, side)) for part, side in zip(window, shape, strict=True))
+
+
+def blocks_touched(place: Place, shape: Index) -> set[Index]:
+    """List the blocks that a place touches."""
+    sides = block_sides(len(shape))
+    if all(isinstance(part, slice) for part in place):
+        bounds = [part.indices(length) for part, length in zip(place, shape, strict=True)]
+        spans = [range(low // side, -(-high // side)) for (low, high, _), side in zip(bounds, sides, strict=True)]
+        return set(itertools.product(*spans))
+    pixels = [np.ravel(part) // side for part, side in zip(place, sides, strict=True)]
+    return set(map(tuple, np.unique(np.stack(pixels, axis=1), axis=0).tolist()))
+
+
+def all_blocks(data: Any) -> Iterator[Index]:
+    """Yield the blocks of an array, of a sparse one those that something was written to."""
+    sides = block_sides(len(data.shape))
+    if isinstance(data, SparseArray):
+        for window in data.written():
+            yield tuple(part.start // side for part, side in zip(window, sides, strict=True))
+        return
+    yield from itertools.product(*(range(-(-length // side)) for length, side in zip(data.shape, sides, strict=True)))
+
+
+SECONDS_AT_A_TIME = 0.2
+"""How long a layer is searched for changes that napari tells nothing of, before strokes are looked after again."""
+SHARE_OF_TIME = 0.2
+PAUSE_SECONDS = 2.0
+LARGEST_SEARCHED_BYTES = 2**30
+"""What is stored elsewhere is not searched if it is larger."""
+SAVED_IN = "saved in"
+
+
+class LayerCopy:
+    """Saves one layer; made in the window's thread, all else happens in the thread that saves.
+
+    Attributes
+    ----------
+    layer : napari.layers.Labels
+    image : str
+        Name of what is painted on.
+    is_closed : bool
+        The layer has gone.
+    """
+
+    def __init__(self, layer: Labels, image: str, viewer: ViewerModel, folder: Path) -> None:
+        self.layer, self.image, self.folder = layer, image, folder
+        self.is_closed = False
+        self.changes = Changes(layer, viewer)
+        self._dirty: set[Index] = set()
+        self._search = Search()
+        self._copy: PaintCopy | None = None
+        self._state: dict[str, Any] = {}
+        self._name = ""
+
+    def save(self) -> None:
+        """Save what has changed since the last time.
+
+        Raises
+        ------
+        FileError
+            If it cannot be written; nothing is forgotten, and the next time it is tried again.
+        """
+        data = self.layer.data
+        self._begin_anew_if_other(data)
+        self._dirty |= self.changes.blocks(data.shape)
+        can_be_searched = is_searched(data)
+        if self.changes.was_shaken():
+            self._search.is_wanted |= can_be_searched
+            self._dirty |= self.changes.undoable()
+        has_changed = self._save_blocks(data)
+        for index in self._search.blocks(data, self._copy.known() if self._copy else ()):
+            self._dirty.add(index)
+            has_changed |= self._save_blocks(data)
+        if self._copy is not None:
+            self._copy.say(self._state, has_changed=has_changed)
+
+    def end(self) -> None:
+        """Save the rest, and note that the layer was closed; what holds no paint is not kept."""
+        self.save()
+        while self.is_searching:
+            self.hurry()
+            self.save()
+        self._close(has_ended=True)
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether the layer may have changed where nobody has looked yet."""
+        return self._search.is_wanted or self._search.is_under_way
+
+    def hurry(self) -> None:
+        """Search the layer next time, without a pause."""
+        self._search.pause_until = 0.0
+
+    def _save_blocks(self, data: Any) -> bool:
+        has_changed = False
+        for index in sorted(self._dirty):
+            block = np.array(data[block_window(index, data.shape)])
+            if self._copy is None and block.any():
+                self._copy = self._open(data)
+            if self._copy is not None:
+                has_changed |= self._copy.update(index, block)
+            self._dirty.discard(index)
+        return has_changed
+
+    def _open(self, data: Any) -> PaintCopy:
+        """Go on with the copy that the layer was restored from, or begin one."""
+        earlier = annotation_facts(self.layer).get(SAVED_IN)
+        if earlier is not None and Path(earlier).is_dir():
+            with suppress(FileError):
+                return PaintCopy(Path(earlier), tuple(data.shape))
+        # One name, however often it is tried: a full disk is not to be littered with folders.
+        self._name = self._name or f"{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(4).hex()}"
+        copy = PaintCopy(self.folder / self._name, tuple(data.shape))
+        try:
+            copy.say(self._state, has_changed=True)  # first of all: without it nothing would say whose paint it is
+        except Exception:
+            copy.close()
+            raise
+        self._name = ""
+        return copy
+
+    def _begin_anew_if_other(self, data: Any) -> None:
+        kind = {"shape": list(data.shape), "dtype": str(data.dtype)}
+        if self._state and kind != {key: self._state[key] for key in kind}:
+            self._close(has_ended=True)
+            self._dirty.clear()
+            self._search = Search()
+            self.changes.forget()
+        self._state = state_of(self.layer, self.image) | kind
+
+    def _close(self, *, has_ended: bool) -> None:
+        copy, self._copy = self._copy, None
+        if copy is None:
+            return
+        copy.say({**self._state, "has_ended": has_ended}, has_changed=False)
+        copy.close()
+        if not copy.known():
+            discard(Saved(copy.folder))
+
+
+class Search:
+    """Goes through a layer now and then, a fifth of the time at most.
+
+    Attributes
+    ----------
+    is_wanted : bool
+        Begin as soon as the pause is over.
+    pause_until : float
+        In seconds of the clock that only goes forwards.
+    """
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.pause_until = 0.0
+        self._left: Iterator[Index] | None = None
+        self._spent_seconds = 0.0
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether part of the layer has been gone through."""
+        return self._left is not None
+
+    def blocks(self, data: Any, known: Collection[Index]) -> Iterator[Index]:
+        """Yield blocks of a layer, and those saved before, until it is time for a break."""
+        began = time.monotonic()
+        if self._left is None and self.is_wanted and began >= self.pause_until:
+            self._left = iter(dict.fromkeys((*all_blocks(data), *known)))
+            self.is_wanted, self._spent_seconds = False, 0.0
+        while self._left is not None and time.monotonic() < began + SECONDS_AT_A_TIME:
+            index = next(self._left, None)
+            if index is None:
+                self._left = None
+                spent = self._spent_seconds + time.monotonic() - began
+                self.pause_until = time.monotonic() + max(PAUSE_SECONDS, spent / SHARE_OF_TIME)
+                return
+            yield index
+        self._spent_seconds += time.monotonic() - began
+
+
+def is_searched(data: Any) -> bool:
+    """Return whether an array is at hand, so that going through it costs little."""
+    is_at_hand = isinstance(data, np.ndarray | SparseArray)
+    return is_at_hand or math.prod(data.shape) * np.dtype(data.dtype).itemsize <= LARGEST_SEARCHED_BYTES
+
+
+def state_of(layer: Labels, image: str) -> dict[str, Any]:
+    """Say in plain JSON what a layer is and where it lies."""
+    return {
+        "name": layer.name,
+        "image": image,
+        "facts": {key: value for key, value in annotation_facts(layer).items() if key != SAVED_IN},
+        "placed": {
+            "scale": layer.scale.tolist(),
+            "translate": layer.translate.tolist(),
+            "rotate": np.asarray(layer.rotate).tolist(),
+            "shear": np.asarray(layer.shear).tolist(),
+            "affine": layer.affine.affine_matrix.tolist(),
+            "units": [str(unit) for unit in layer.units],
+            "axis_labels": list(layer.axis_labels),
+        },
+    }

@@ -1,0 +1,248 @@
+"""Compare labels with the truth: scores, a table of objects, and a layer that shows where the mistakes are.
+
+A table of objects that makes a cell only when it is seen, so that thousands of rows open at once.
+
+How well labels agree with the truth: overall scores, and a row for every object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import napari
+import numpy as np
+from napari.layers import Labels
+from napari.utils import DirectLabelColormap
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
+from qtpy.QtWidgets import QAbstractItemView, QGridLayout, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
+
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.spec import Table
+from napari_tessera.gui.layers.read import Placement, camera_of
+from napari_tessera.gui.method.run_request import RunRequest, scoring
+from napari_tessera.gui.method.widget import MethodWidget, RunResult
+from napari_tessera.gui.qt.worker import showing_errors, shown_by
+
+COLUMNS = {"label": "Object", "state": "State", "iou": "IoU", "truth": "Truth", "prediction": "Prediction"}
+MISTAKES_FIRST = ("missed", "invented", "merged", "split", "found")
+TOP = QModelIndex()
+
+
+class ObjectsModel(QAbstractTableModel):
+    """The objects of a comparison, mistakes first.
+
+    Attributes
+    ----------
+    labels : (N,) array
+        Number of the object in each row.
+    """
+
+    def __init__(self, table: Table) -> None:
+        super().__init__()
+        states = table["state"].tolist() if table else []
+        order = np.argsort([MISTAKES_FIRST.index(state) for state in states], kind="stable").astype(int)
+        self._columns = [table[name][order] for name in COLUMNS] if table else []
+        self.labels = self._columns[0] if self._columns else np.empty(0, int)
+
+    def row_of(self, label: int) -> int | None:
+        """Return the row of an object, or None."""
+        rows = np.flatnonzero(self.labels == label)
+        return int(rows[0]) if len(rows) else None
+
+    def rowCount(self, parent: QModelIndex = TOP) -> int:
+        """Return the number of objects."""
+        return 0 if parent.isValid() else len(self.labels)
+
+    def columnCount(self, parent: QModelIndex = TOP) -> int:
+        """Return the number of columns."""
+        return 0 if parent.isValid() else len(COLUMNS)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return a cell's text."""
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            return Qt.AlignmentFlag.AlignCenter
+        if role != Qt.ItemDataRole.DisplayRole:
+            return None
+        return written(self._columns[index.column()][index.row()])
+
+    def headerData(self, section: int, way: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return a column's title."""
+        is_title = way == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole
+        return list(COLUMNS.values())[section] if is_title else None
+
+
+def written(value: Any) -> str:
+    """Write a value for a cell; 0 stands for no object and becomes a dash."""
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.2f}"
+    return "–" if isinstance(value, (int, np.integer)) and value == 0 else str(value)
+
+
+STATE_COLOURS = {
+    "found": "#009e73",
+    "missed": "#d55e00",
+    "invented": "#e69f00",
+    "split": "#56b4e9",
+    "merged": "#cc79a7",
+}
+"""The palette of Okabe & Ito, which colour-blind readers can tell apart."""
+
+SCORES_PER_ROW = 4
+
+
+class ScoresPanel(QWidget):
+    """Scores and objects of one comparison; `object_chosen` comes with the number of the object in the clicked row."""
+
+    object_chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grid = QGridLayout()
+        self._scores: dict[str, QLabel] = {}
+        self.legend = QLabel()
+        self.legend.setWordWrap(True)
+        self.model = ObjectsModel({})
+        self.objects = self._make_table()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._grid)
+        layout.addWidget(self.legend)
+        layout.addWidget(self.objects, 1)
+        self.hide()
+
+    def show_comparison(self, scores: Mapping[str, Any], table: Table) -> None:
+        """Show the scores, and the objects with the mistakes first."""
+        for number, (title, text) in enumerate(headline(scores).items()):
+            self._say(number, title, text)
+        states = table["state"] if table else np.empty(0, str)
+        counts = {state: int(np.count_nonzero(states == state)) for state in STATE_COLOURS}
+        parts = [
+            f'<span style="color:{STATE_COLOURS[state]}">■</span>&nbsp;{n}&nbsp;{state}' for state, n in counts.items()
+        ]
+        self.legend.setText("&nbsp;&nbsp; ".join(parts))
+        self.model = ObjectsModel(table)
+        self.objects.setModel(self.model)
+        self.show()
+
+    def select(self, label: int) -> None:
+        """Select an object's row."""
+        row = self.model.row_of(label)
+        if row is not None:
+            self.objects.selectRow(row)
+
+    def _say(self, number: int, title: str, text: str) -> None:
+        if title not in self._scores:
+            row, column = divmod(number, SCORES_PER_ROW)
+            self._scores[title] = QLabel()
+            self._grid.addWidget(QLabel(title), 2 * row, column)
+            self._grid.addWidget(self._scores[title], 2 * row + 1, column)
+        self._scores[title].setText(f"<b>{text}</b>")
+
+    def _make_table(self) -> QTableView:
+        table = QTableView()
+        table.setModel(self.model)
+        if (numbers := table.verticalHeader()) is not None:
+            numbers.setVisible(False)
+        if (header := table.horizontalHeader()) is not None:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            header.setStretchLastSection(True)
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setMinimumHeight(170)
+        table.clicked.connect(self._on_clicked)
+        return table
+
+    def _on_clicked(self, index: QModelIndex) -> None:
+        self.object_chosen.emit(int(self.model.labels[index.row()]))
+
+
+def headline(scores: Mapping[str, Any]) -> dict[str, str]:
+    """Choose the scores that are read first."""
+    return {
+        "Dice": f"{scores['dice']:.3f}",
+        "IoU": f"{scores['iou']:.3f}",
+        "AP 0.5": f"{scores['ap']['0.50']:.3f}",
+        "Mean AP": f"{scores['map']:.3f}",
+        "F1": f"{scores['f1']:.3f}",
+        "PQ": f"{scores['pq']:.3f}",
+        "Splits": str(scores["splits"]),
+        "Merges": str(scores["merges"]),
+    }
+
+
+@dataclass(frozen=True)
+class Comparison(RunResult):
+    """An answer with its scores."""
+
+    scores: dict[str, Any]
+
+
+class CompareWidget(MethodWidget):
+    """Compare with truth."""
+
+    method_name = "compare"
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        self.panel = ScoresPanel()
+        self.errors: Labels | None = None
+        super().__init__(napari_viewer)
+        self.panel.object_chosen.connect(self.go_to)
+
+    def sections(self) -> list[QWidget]:
+        """Parts of the widget from top to bottom."""
+        return [*super().sections(), self.panel]
+
+    def job(self, question: RunRequest, placement: Placement) -> Job[Comparison]:
+        """Find the mistakes, then the scores."""
+        answer = yield from subtask(super().job(question, placement), 0, 2, 3)
+        scores = yield from subtask(scoring(question), 2, 1, 3)
+        yield Progress(99, 100, "Colouring")
+        for layer, image in zip(answer.layers, answer.result.images, strict=True):
+            # napari colours up to 16 bits on the graphics card, and wider labels one by one, which takes seconds.
+            if image.data.max() <= np.iinfo(np.uint16).max:
+                layer.data = image.data.astype(np.uint16)
+            layer.colormap = colour_states(image.table)
+        return Comparison(answer.image_name, answer.result, answer.layers, scores)
+
+    def show_answer(self, answer: RunResult) -> None:
+        """Add the layer, make its objects clickable, and fill the table."""
+        super().show_answer(answer)
+        assert isinstance(answer, Comparison)
+        self.errors = answer.layers[0]
+        self.errors.mouse_drag_callbacks.append(self._on_click)
+        self.panel.show_comparison(answer.scores, answer.result.table)
+        text = headline(answer.scores)
+        self.bar.say(f"AP at 0.5 is {text['AP 0.5']}, mean AP {text['Mean AP']}. Click an object to see its row.")
+
+    @showing_errors
+    def go_to(self, label: int) -> None:
+        """Select an object in the layer, and bring it into the middle of the view."""
+        if self.errors is None or self.errors not in self.viewer.layers:
+            return
+        self.errors.selected_label = label
+        row = self.errors.features[self.errors.features["index"] == label]
+        names = [f"{axis} {end} (px)" for axis in "yx" for end in ("min", "max")]
+        if len(row) == 0 or not all(name in row for name in names) or self.errors.ndim != 2:
+            return
+        top, bottom, left, right = (float(row[name].iloc[0]) for name in names)
+        world = self.errors.data_to_world(((top + bottom) / 2, (left + right) / 2))
+        camera_of(self.viewer).center = (0.0, *world)
+
+    def _on_click(self, layer: Labels, event: Any) -> Iterator[None]:
+        with shown_by(self.show_error):
+            label = layer.get_value(
+                event.position, view_direction=event.view_direction, dims_displayed=event.dims_displayed, world=True
+            )
+            if label:
+                self.panel.select(int(label))
+        yield
+
+
+def colour_states(table: dict[str, Any]) -> DirectLabelColormap:
+    """Give every object the colour of its state."""
+    colours: dict[int | None, str] = {None: "transparent", 0: "transparent"}
+    if table:
+        states = zip(table["label"].tolist(), table["state"].tolist(), strict=True)
+        colours |= {label: STATE_COLOURS[state] for label, state in states}
+    return DirectLabelColormap(color_dict=colours)

@@ -1,0 +1,180 @@
+"""The form of a method, made from its declaration: one row a setting, and rows that matter only sometimes.
+
+Settings remembered between sessions: one small JSON file, written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import ChainMap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from napari_tessera.core.atomic_writes import written_together
+from napari_tessera.core.errors import FileError, ParameterError
+from napari_tessera.core.spec import Declaration, Parameter
+from napari_tessera.gui.form.field import Field
+from napari_tessera.gui.form.fields import make_field
+from napari_tessera.gui.qt.layout import Rows
+from napari_tessera.methods.registry import Method
+
+SETTINGS_SHOWN_FIRST = 6
+"""So many settings are shown at once; the rest wait under "More settings"."""
+RARELY_CHANGED = ("connectivity", "seed", "tile", "device")
+OF_VOLUMES = ("volume", "overlap")
+"""Settings without effect on a plane."""
+
+
+class Form:
+    """All settings of a method.
+
+    Attributes
+    ----------
+    main, more : Rows
+        The settings that matter first, and the others.
+    fields : dict of str to Field
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+        self.main = Rows()
+        self.more = Rows()
+        self.fields: dict[str, Field] = {}
+        self._has_channels = False
+        self._is_volume = False
+        first = names_shown_first(method.parameters)
+        for parameter in method.parameters:
+            self._add(parameter, self.main if parameter.name in first else self.more)
+        self.show_rows()
+        self._follow_model()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every setting as the method wants it: sizes in pixels."""
+        return {name: field.value for name, field in self.fields.items()}
+
+    @values.setter
+    def values(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            if name in self.fields:
+                self.fields[name].value = value
+
+    def on_change(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` whenever any setting changes."""
+        for field in self.fields.values():
+            field.on_change(callback)
+
+    def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
+        """Call `callback` with the error when something that a field does fails."""
+        for field in self.fields.values():
+            field.on_failure(callback)
+
+    def restore_defaults(self) -> None:
+        """Set every setting to what the declaration says."""
+        self.values = self.method.declaration.defaults
+
+    def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
+        """Show lengths and areas in pixels (`spacing` None) or in the layer's unit."""
+        for field in self.fields.values():
+            field.show_sizes(spacing, unit, ndim)
+
+    def show_intensities(self, low: float, high: float) -> None:
+        """Tell the fields of intensities which ones there are."""
+        for field in self.fields.values():
+            field.show_intensities(low, high)
+
+    def show_axes(self, axes: str) -> None:
+        """Show the choice of a channel only where there are channels, and what is about volumes only with those."""
+        self._has_channels = "C" in axes
+        self._is_volume = "Z" in axes
+        self.show_rows()
+
+    def show_rows(self) -> None:
+        """Show the rows that matter with the settings as they are."""
+        values = self.values
+        for name, field in self.fields.items():
+            fits = (name != "channel" or self._has_channels) and (name not in OF_VOLUMES or self._is_volume)
+            is_shown = fits and field.parameter.matters(values)
+            self._rows_of(field).show_row(field.native, is_shown)
+            if field.below is not None:
+                field.below.setVisible(is_shown)
+
+    def _follow_model(self) -> None:
+        """Let settings start from what the chosen model takes by itself, of several the first that matters."""
+        values = self.values
+        known = [field.starts for field in self.fields.values() if field.parameter.matters(values)]
+        for name, start in ChainMap(*map(dict, known)).items():
+            if name in self.fields:
+                self.fields[name].start_from(start)
+
+    def _add(self, parameter: Parameter, rows: Rows) -> None:
+        field = make_field(parameter)
+        self.fields[parameter.name] = field
+        rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
+        if field.below is not None:
+            rows.add_wide(field.below)
+        field.on_change(self.show_rows)
+        field.on_change(self._follow_model)
+
+    def _rows_of(self, field: Field) -> Rows:
+        return self.more if field.native.parent() is self.more else self.main
+
+
+def names_shown_first(parameters: tuple[Parameter, ...]) -> set[str]:
+    """Choose the settings that matter first: the first ones of the signature, each with those it brings in."""
+    skipped = (*RARELY_CHANGED, "channel")
+    own = [parameter.name for parameter in parameters if not parameter.shown_if and parameter.name not in skipped]
+    chosen = {*own[:SETTINGS_SHOWN_FIRST], "channel"}
+    for parameter in parameters:
+        brought_in = parameter.shown_if and all(rule.parameter in chosen for rule in parameter.shown_if)
+        if brought_in and parameter.name not in RARELY_CHANGED:
+            chosen.add(parameter.name)
+    return chosen
+
+
+def settings_path() -> Path:
+    """Return where the settings are kept."""
+    return Path(platformdirs.user_config_dir("napari-tessera", appauthor=False)) / "settings.json"
+
+
+def load(method: Method | Declaration, path: Path | None = None) -> dict[str, Any]:
+    """Return the remembered settings of a method; those that no longer fit its declaration are left out.
+
+    A missing or damaged file is the same as an empty one.
+    """
+    remembered = _read(path or settings_path()).get(method.name)
+    known = {parameter.name: parameter for parameter in method.parameters}
+    found = {}
+    for name, value in remembered.items() if isinstance(remembered, dict) else ():
+        try:
+            found[name] = known[name].checked(value, method.name)
+        except (KeyError, ParameterError):
+            continue
+    return found
+
+
+def save(method: Method | Declaration, values: dict[str, Any], path: Path | None = None) -> bool:
+    """Remember the settings of a method; say whether they could be written.
+
+    The file is replaced in one step, so that a crash leaves the old one or the new one, never half of one; what
+    another window remembers at the same moment is kept.
+    """
+    path = path or settings_path()
+    try:
+        with written_together([path], overwrite=True, is_claimed=True) as (part,):
+            everything = {**_read(path), method.name: values}
+            part.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+    except FileError:
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

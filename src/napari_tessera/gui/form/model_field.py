@@ -1,0 +1,307 @@
+"""The setting that says which model to use: a box of the models there are, and the chosen one's card below it.
+
+What a model is for: a few lines in the form, and the whole card in a window of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import QFileSystemWatcher, Qt, QUrl, Signal
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QFileDialog,
+    QLabel,
+    QSizePolicy,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.spec import Parameter
+from napari_tessera.gui.form.field import Field, let_shrink
+from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.qt.worker import Runner, sentence, showing_errors
+from napari_tessera.models import registry as catalogue
+
+if TYPE_CHECKING:
+    from napari_tessera.models.registry import ModelEntry
+
+
+MORE = "tessera:more"
+CARD_SIZE_PX = (640, 560)
+CARD_STYLE = "QLabel { background-color: rgba(128, 128, 128, 40); border-radius: 4px; padding: 6px; }"
+DOI = "doi:"
+LINK_COLOUR = "#5aa9f5"
+"""Can be read on napari's dark theme and on its light one."""
+
+
+class ModelCard(QLabel):
+    """The lines under the box of models; a click on "more" opens the whole card.
+
+    Attributes
+    ----------
+    failed : Signal
+        With the error, if the card cannot be shown.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setStyleSheet(CARD_STYLE)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.LinksAccessibleByMouse)
+        self.linkActivated.connect(self._on_link)
+        self._entry: ModelEntry | None = None
+        self.whole: CardWindow | None = None
+
+    def show_entry(self, entry: ModelEntry) -> None:
+        """Say in short what the model is for."""
+        self._entry = entry
+        self.setText("<br>".join(short_lines(entry)))
+
+    def say(self, text: str) -> None:
+        """Show a sentence instead of a card."""
+        self._entry = None
+        self.setText(escape(text))
+
+    def show_error(self, error: BaseException) -> None:
+        """Leave it to the widget to show what went wrong."""
+        self.failed.emit(error)
+
+    @showing_errors
+    def _on_link(self, link: str) -> None:
+        if link == MORE:
+            self.open_whole()
+        else:
+            open_web_page(QUrl(link))
+
+    def open_whole(self) -> None:
+        """Open the whole card; the rest of the program goes on."""
+        if self._entry is not None:
+            self.whole = CardWindow(self._entry, self.window())
+            self.whole.show()
+
+
+class CardWindow(QDialog):
+    """The whole card of a model, as its file holds it."""
+
+    def __init__(self, entry: ModelEntry, parent: QWidget | None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle(entry.title)
+        self.text = QTextBrowser()
+        self.text.setOpenLinks(False)
+        self.text.anchorClicked.connect(open_web_page)
+        self.text.setMarkdown(whole_card(entry))
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.close)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.text)
+        layout.addWidget(buttons)
+        self.resize(*CARD_SIZE_PX)
+
+
+def open_web_page(address: QUrl) -> None:
+    """Open a page of the web, and nothing else that the file of a stranger may link to, such as a program."""
+    if address.scheme() in ("http", "https"):
+        QDesktopServices.openUrl(address)
+
+
+def short_lines(entry: ModelEntry) -> list[str]:
+    """Return what a model finds, how large its objects are, and whom to thank: lines of rich text."""
+    size = "" if entry.diameter_px is None else f", about {entry.diameter_px:g} px wide"
+    what = f"{entry.ndim}-D {entry.task}: {', '.join(entry.classes[1:])}{size}."
+    doi = str(entry.header["cite"]).removeprefix(DOI) if str(entry.header["cite"]).startswith(DOI) else ""
+    links = [_link(f"https://doi.org/{doi}", "cite")] if doi else []
+    last = [escape(entry.licence or "No licence"), *links, _link(MORE, "more …")]
+    return [escape(entry.summary), escape(what), " · ".join(last)]
+
+
+def _link(address: str, text: str) -> str:
+    return f'<a href="{escape(address)}" style="color: {LINK_COLOUR}">{text}</a>'
+
+
+def whole_card(entry: ModelEntry) -> str:
+    """Return the card as markdown, with what the file itself is."""
+    return f"{entry.card}\n\n---\n\nFile: `{entry.path}` ({entry.n_bytes / 1e6:.1f} MB)\n"
+
+
+IMPORT, NO_MODEL = "Import a model file …", ""
+FILES = "Models of Tessera (*.safetensors)"
+DECODED = {"score": "score", "least_score": "score", "level": "object_level"}
+"""Settings that are left to the model unless given, and what its header calls them."""
+
+
+class ModelField(Field):
+    """A box of models by title; the last entry imports a file.
+
+    Attributes
+    ----------
+    below : ModelCard
+        What the chosen model is for, across the whole form.
+    """
+
+    below: ModelCard
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.parameter = parameter
+        self._chosen: str = parameter.default
+        self._failed: list[Callable[[BaseException], Any]] = []
+        self.combo = ComboBox(name=parameter.name, choices=self._choices, value=parameter.default)
+        super().__init__(parameter, self.combo)
+        let_shrink(self.native)
+        self.below = ModelCard()
+        self.below.failed.connect(self.show_error)
+        self.runner = Runner()
+        self.runner.returned.connect(self._on_imported)
+        self.runner.failed.connect(self.show_error)
+        self.watcher = QFileSystemWatcher(self.native)  # so that it goes with the box
+        self.watcher.directoryChanged.connect(self._on_folder_changed)
+        self.widget.changed.connect(self._on_chosen)
+        self.refresh()
+
+    @property
+    def value(self) -> str:
+        """Name of the chosen model, even if it is not there any more."""
+        return self._chosen
+
+    @value.setter
+    def value(self, name: str) -> None:
+        self._chosen = name
+        self.refresh()
+        self.widget.changed.emit(name)
+
+    @property
+    def starts(self) -> Mapping[str, float]:
+        """Diameter at which the chosen model works, and the least score or probability that it takes."""
+        entry = self.entries.get(self._chosen)
+        if entry is None or entry.error:
+            return {}
+        decoding = entry.header["decoding"]
+        own = {name: decoding.get(of_model) for name, of_model in DECODED.items()}
+        return {name: start for name, start in (own | {"diameter": entry.diameter_px}).items() if start is not None}
+
+    def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
+        """Call `callback` with the error if a file cannot be imported."""
+        self._failed.append(callback)
+
+    def refresh(self) -> None:
+        """Follow models that came or went; the chosen one stays chosen."""
+        with self.widget.changed.blocked():
+            self.combo.reset_choices()
+            self.combo.value = self._chosen
+        self._disable_damaged()
+        self._show_card()
+        self._watch()
+
+    def import_file(self, path: str | Path) -> None:
+        """Copy a model file into the user's folder, and choose it."""
+        if not self.runner.is_running:
+            self.runner.start(_importing(Path(path)))
+
+    def other_choices(self) -> list[tuple[str, str]]:
+        """List what can be chosen instead of a model, as titles and values."""
+        return []
+
+    def _choices(self, _: Any = None) -> list[tuple[str, str]]:
+        self.entries: dict[str, ModelEntry] = {}
+        for entry in filter(self._fits, self._models()):
+            # The first of a name is the one that methods take.
+            self.entries.setdefault(entry.name, entry)
+        titles = [(_title_of(entry, self.entries), name) for name, entry in self.entries.items()]
+        titles += self.other_choices()
+        if self._chosen not in [value for _, value in titles]:
+            titles.append((f"{self._chosen} (not found)", self._chosen))
+        return [*titles, (IMPORT, NO_MODEL)]
+
+    def _models(self) -> tuple[ModelEntry, ...]:
+        """List the models; where the user's own folder cannot be read, the shipped ones, and `problem` says why."""
+        self.problem = ""
+        try:
+            return catalogue.list_models()
+        except Exception as error:
+            self.problem = sentence(error)
+            return catalogue.shipped_models()
+
+    def _fits(self, entry: ModelEntry) -> bool:
+        """Return whether the method can run the model; a damaged one is listed, since nobody knows."""
+        kind = self.parameter.model.kind if self.parameter.model else ""
+        return bool(entry.error) or entry.header["architecture"].get("kind", kind) == kind
+
+    def _disable_damaged(self) -> None:
+        items = self.combo.native.model()
+        for number, name in enumerate(self.combo.choices):
+            entry = self.entries.get(str(name))
+            if entry is not None and entry.error:
+                items.item(number).setEnabled(False)
+                items.item(number).setToolTip(tooltip(entry.error))
+
+    def _show_card(self) -> None:
+        entry = self.entries.get(self._chosen)
+        if self.problem:
+            self.below.say(self.problem)
+        elif entry is None:
+            self.below.say(f"The model {self._chosen!r} is not on this computer. Import its file, or choose another.")
+        elif entry.error:
+            self.below.say(entry.error)
+        else:
+            self.below.show_entry(entry)
+
+    def _watch(self) -> None:
+        """Listen to the user's folder, or while there is none, to the nearest one above it."""
+        folder = catalogue.user_folder()
+        nearest = next(path for path in (folder, *folder.parents) if os.path.isdir(path))
+        if self.watcher.directories() != [str(nearest)]:
+            for path in self.watcher.directories():
+                self.watcher.removePath(path)
+            self.watcher.addPath(str(nearest))
+
+    @showing_errors
+    def _on_folder_changed(self) -> None:
+        self.refresh()
+
+    @showing_errors
+    def _on_chosen(self, name: str) -> None:
+        if name != NO_MODEL:
+            self._chosen = name
+            self._show_card()
+            return
+        with self.widget.changed.blocked():
+            self.widget.value = self._chosen
+        path, _ = QFileDialog.getOpenFileName(self.native, IMPORT, "", FILES)
+        if path:
+            self.import_file(path)
+
+    @showing_errors
+    def _on_imported(self, entry: ModelEntry) -> None:
+        self.value = entry.name
+
+    def show_error(self, error: BaseException) -> None:
+        """Tell the form what went wrong."""
+        for callback in self._failed:
+            callback(error)
+
+
+def _importing(path: Path) -> Job[ModelEntry]:
+    yield Progress(0, 1, "Importing")
+    return catalogue.import_model(path)
+
+
+def _title_of(entry: ModelEntry, entries: dict[str, ModelEntry]) -> str:
+    """Title of a model, with its name where two have the same title."""
+    if entry.error:
+        return f"{entry.name} (cannot be used)"
+    is_alone = sum(other.title == entry.title for other in entries.values()) == 1
+    return entry.title if is_alone else f"{entry.title} – {entry.name}"

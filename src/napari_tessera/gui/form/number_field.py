@@ -1,0 +1,166 @@
+"""A number in the form: a spin box with its unit, and "auto" where the number can be found automatically."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from magicgui.widgets import CheckBox, FloatSpinBox
+from qtpy.QtWidgets import QAbstractSpinBox, QHBoxLayout, QWidget
+
+from napari_tessera.core.spec import Parameter
+from napari_tessera.engine.bind import pixel_volume, power_of
+from napari_tessera.gui.form.field import Field, let_shrink
+from napari_tessera.gui.form.text import AUTOMATIC, unit_suffix
+
+LARGEST = 1e12
+"""Spin boxes need an end where the declaration gives none."""
+MOST_DECIMALS = 12
+BLANK = " "
+"""What a box shows while its number is found automatically: any number there would look like the one that is found."""
+FIRST_COUNT = 100
+"""Where a number of objects without an end starts."""
+
+
+class Number(Field):
+    """A spin box, with "auto" beside it where None is allowed.
+
+    The value is kept as the method wants it, and only shown in the unit of the moment: changing the unit back and
+    forth never changes a value.
+    """
+
+    def __init__(self, parameter: Parameter) -> None:
+        # magicgui's box of whole numbers has no place for a unit, so whole numbers are shown without decimals instead.
+        self.spin_box = FloatSpinBox(name=parameter.name)
+        super().__init__(parameter, self.spin_box)
+        self._callbacks: list[Callable[[], Any]] = []
+        self._number = parameter.default
+        self._pixel = 1.0
+        self._decimals = 0 if parameter.kind is int else _decimals_of(parameter.range.step)
+        self._start: float = _first_guess(parameter)
+        let_shrink(self.native)
+        self.automatic: CheckBox | None = None
+        if parameter.is_optional:
+            self._add_automatic()
+        self.show_sizes(None, "px", 2)
+        self.spin_box.changed.connect(self._on_typed)
+
+    @property
+    def value(self) -> Any:
+        """The value in pixels, or None."""
+        return self._number
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        is_new = value != self._number
+        self._number = value
+        self._show()
+        if is_new:
+            self._tell()
+
+    def on_change(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` whenever the value changes."""
+        self._callbacks.append(callback)
+
+    def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
+        """Show the value in `unit`, given the pixel size; None shows pixels."""
+        power = power_of(self.parameter, ndim)
+        self._pixel = 1.0 if spacing is None or not power else pixel_volume(spacing, power)
+        shown_unit = "px" if spacing is None else unit
+        self.spin_box.native.setSuffix(unit_suffix(self.parameter, shown_unit, ndim))
+        self._show()
+
+    def start_from(self, number: float) -> None:
+        """Start from `number` when "auto" is switched off."""
+        if self._number is None:
+            self._start = self._rounded(number)
+            self._show()
+
+    def show_intensities(self, low: float, high: float) -> None:
+        """Fit the decimals to the image's range, and start from its middle."""
+        if self.parameter.range.unit != "intensity" or not high > low:
+            return
+        self._decimals = min(max(3 - math.floor(math.log10(high - low)), 0), 9)
+        self._start = self._rounded((low + high) / 2)
+        self._show()
+
+    def _add_automatic(self) -> None:
+        self.automatic = CheckBox(text=AUTOMATIC, value=self._number is None)
+        self.automatic.tooltip = self.widget.tooltip
+        self.native = QWidget()
+        row = QHBoxLayout(self.native)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.spin_box.native, 1)
+        row.addWidget(self.automatic.native)
+        self.automatic.changed.connect(self._on_automatic)
+
+    def _on_automatic(self, is_automatic: bool) -> None:
+        self.value = None if is_automatic else self._start
+
+    def _on_typed(self, shown: float) -> None:
+        pixels = shown / self._pixel
+        self._number = round(pixels) if self.parameter.kind is int else pixels
+        self._start = self._number
+        self._tell()
+
+    def _tell(self) -> None:
+        for callback in self._callbacks:
+            callback()
+
+    def _show(self) -> None:
+        number = self._start if self._number is None else self._number
+        low, high = self.parameter.range.low, self.parameter.range.high
+        with self.spin_box.changed.blocked():
+            self.spin_box.native.setDecimals(self._decimals_for(number * self._pixel))
+            self.spin_box.min = max(low * self._pixel, -LARGEST)
+            self.spin_box.max = min(high * self._pixel, LARGEST)
+            self._set_step()
+            is_automatic = self._number is None
+            self.spin_box.native.setSpecialValueText(BLANK if is_automatic else "")  # shown at the lowest value
+            self.spin_box.value = self.spin_box.min if is_automatic else number * self._pixel
+        if self.automatic is not None:
+            with self.automatic.changed.blocked():
+                self.automatic.value = self._number is None
+            self.spin_box.enabled = self._number is not None
+
+    def _set_step(self) -> None:
+        step = self.parameter.range.step
+        if (step is None and self.parameter.kind is float) or self._pixel != 1.0:
+            self.spin_box.native.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
+        else:
+            self.spin_box.native.setStepType(QAbstractSpinBox.StepType.DefaultStepType)
+            self.spin_box.step = step or 1
+
+    def _decimals_for(self, shown: float) -> int:
+        """Enough decimals to show the value as it is, and a tenth of a pixel."""
+        wanted = self._decimals
+        if self._pixel != 1.0:
+            wanted = max(wanted, 1 - math.floor(math.log10(self._pixel)))
+        exponent = Decimal(f"{shown:.10g}").normalize().as_tuple().exponent
+        exact = -exponent if isinstance(exponent, int) else 0
+        return min(max(wanted, exact), MOST_DECIMALS)
+
+    def _rounded(self, number: float) -> int | float:
+        return round(number) if self.parameter.kind is int else round(number, self._decimals)
+
+
+def _decimals_of(step: float | None) -> int:
+    if step is None:
+        return 2
+    exponent = Decimal(f"{step:g}").normalize().as_tuple().exponent
+    return max(-exponent, 0) if isinstance(exponent, int) else 2
+
+
+def _first_guess(parameter: Parameter) -> float:
+    """Where a number starts when "auto" is switched off and nothing is known of the image."""
+    if parameter.default is not None:
+        return parameter.default
+    low, high = parameter.range.low, parameter.range.high
+    if math.isfinite(low) and math.isfinite(high):
+        # Sizes differ by factors: their middle is the geometric one.
+        return parameter.kind(math.sqrt(low * high) if low > 0 else (low + high) / 2)
+    if parameter.kind is int and not parameter.range.unit:
+        return FIRST_COUNT
+    return parameter.kind(low if math.isfinite(low) else 0)

@@ -1,0 +1,133 @@
+"""Names and sentences as the user reads them, made from the names in the code and from results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari_tessera.core.result import Result
+from napari_tessera.core.spec import Parameter
+from napari_tessera.engine.frame_stack import describe_auto_values
+from napari_tessera.methods.registry import Method
+
+PROPER = {
+    "cielab": "CIELAB",
+    "gaussian": "Gaussian",
+    "iou": "IoU",
+    "isodata": "Isodata",
+    "kmeans": "K-means",
+    "li": "Li",
+    "multi-otsu": "Multi-Otsu",
+    "niblack": "Niblack",
+    "otsu": "Otsu",
+    "rcnn": "R-CNN",
+    "rgb": "RGB",
+    "sauvola": "Sauvola",
+    "unet": "U-Net",
+    "yen": "Yen",
+}
+"""Words that keep their own spelling."""
+
+WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
+AUTOMATIC = "auto"
+NO_LAYER = "(none)"
+SHORTEST_TOLD_SECONDS = 0.1
+
+
+FULLER = {"most": "Most objects"}
+"""Titles of settings whose name alone says too little in a form."""
+
+
+def title_of(name: str) -> str:
+    """Turn `min_distance` into "Min distance"."""
+    if name in FULLER:
+        return FULLER[name]
+    words = [PROPER.get(word, word) for word in name.replace("_", " ").split()]
+    title = " ".join(words)
+    # A single letter is a symbol of the literature, such as k.
+    return title if len(title) == 1 else title[:1].upper() + title[1:]
+
+
+CHOICES = {"combined": "Cross-entropy and Dice", "weighted-ce": "Weighted cross-entropy"}
+"""Titles of choices whose name alone says too little in a form."""
+
+
+def choice_title(value: Any) -> str:
+    """Turn a choice such as "local-mean" into what the box shows, "Local mean"."""
+    if not isinstance(value, str):
+        return str(value)
+    if value in CHOICES:
+        return CHOICES[value]
+    return PROPER[value] if value in PROPER else title_of(value.replace("-", "_"))
+
+
+def unit_suffix(parameter: Parameter, unit: str, ndim: int) -> str:
+    """Return what stands behind a number: " px", " µm", " µm²", " px³", or nothing.
+
+    Parameters
+    ----------
+    parameter : Parameter
+    unit : str
+        The unit sizes are shown in, "px" or the layer's own.
+    ndim : int
+        2 or 3; areas become volumes in 3-D.
+    """
+    if parameter.range.unit == "px²":
+        return f" {unit}{'³' if ndim == 3 else '²'}"
+    if parameter.range.unit == "px":
+        return f" {unit}"
+    return "" if parameter.range.unit in ("", "intensity") else f" {parameter.range.unit}"
+
+
+def tooltip(text: str) -> str:
+    """Wrap a help text as rich text, so that Qt breaks its lines."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("``", "").replace("`", "")
+    return f"<qt>{plain}</qt>" if plain else ""
+
+
+def as_last_time(method: Method, values: Mapping[str, Any]) -> str:
+    """Return which settings in sight are as they were left the last time, not as by default; empty if none is."""
+    changed = [
+        f"{title_of(each.name)} {shown(values[each.name])}"
+        for each in method.parameters
+        if each.matters(values) and values[each.name] != each.default
+    ]
+    return f"As last time, not by default: {', '.join(changed)}." if changed else ""
+
+
+def shown(value: Any) -> str:
+    """Write a value as the form shows it.
+
+    Examples
+    --------
+    >>> shown(18.0), shown("local-mean"), shown(True), shown(None)
+    ('18', 'Local mean', 'on', 'auto')
+    """
+    if value is None:
+        return AUTOMATIC
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else choice_title(value)
+
+
+def summary_of(result: Result) -> str:
+    """Return what a run found, how long it took, and what it worked with where the form left it open."""
+    chosen = describe_auto_values(result)
+    return f"{_found_in_words(result)} {chosen}".rstrip()
+
+
+def _found_in_words(result: Result) -> str:
+    image = result.images[0]
+    seconds = result.provenance["seconds"]
+    took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
+    if image.kind == "probabilities":
+        return f"Probabilities of {', '.join(each.name for each in result.images)} in {took}."
+    if image.kind == "segments" and image.table:
+        is_thing = image.table["kind"] == "thing"
+        n_things, n_stuff = int(is_thing.sum()), len(set(image.table["class"][~is_thing]))
+        what = "1 thing" if n_things == 1 else f"{n_things} things"
+        return f"{what} on {n_stuff} kind{'' if n_stuff == 1 else 's'} of stuff in {took}."
+    # A class of a film has a row in each frame.
+    count = len(set(image.table["label"].tolist())) if image.table else int(image.data.max())
+    singular, plural = WORDS[image.kind]
+    return f"{count} {singular if count == 1 else plural} in {took}."

@@ -1,0 +1,1 @@
+"""Layers of napari: read them, add them, annotate them."""

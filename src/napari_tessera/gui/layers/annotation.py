@@ -1,0 +1,146 @@
+"""Layers to paint on: as large as their image and lying where it lies, with a name and a colour for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
+
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.sparse_array import SparseArray
+from napari_tessera.gui.layers.add import has_channel_axis, placed_at, spanning_channels
+from napari_tessera.gui.layers.colors import BACKGROUND, BACKGROUND_COLOUR, MOST_CLASSES, colours_of_classes
+from napari_tessera.gui.layers.read import array_of, is_rgb, place
+
+Task = Literal["objects", "classes"]
+ANNOTATION = "tessera annotation"
+"""Key in a layer's metadata that holds what its paint means."""
+
+NOT_PAINTED = "not painted"
+OBJECT_COLOURS = 253
+"""With the background and what is not painted, colours for one byte: more would be slower to show."""
+
+LARGEST_WHOLE_BYTES = 2**29
+"""A larger layer takes memory only where it is painted."""
+LARGEST_PLANE_PX = 2**31
+THINNEST_BRUSH_PX, THICKEST_BRUSH_PX = 2, 24
+BRUSHES_ACROSS = 64
+
+
+def new_annotation(
+    viewer: ViewerModel, image_layer: Layer, axes: str, classes: Sequence[str] = (), task: Task = "classes"
+) -> Labels:
+    """Add a layer to paint on, with the brush ready.
+
+    Parameters
+    ----------
+    viewer : napari viewer
+    image_layer : napari.layers.Layer
+        What is to be painted on.
+    axes : str
+        One letter for each axis of the image's array, such as "TZYX" or "YXC".
+    classes : sequence of str
+        Names of 1, 2 and so on: the background is first.
+    task : {"objects", "classes"}
+        Objects have a number each, from 2 on.
+
+    Returns
+    -------
+    napari.layers.Labels
+        Empty, of the image's shape without channels; 0 is not painted.
+
+    Raises
+    ------
+    InputError
+        If a plane of the image is too large to be shown.
+    """
+    layer = viewer.add_layer(empty_annotation(image_layer, axes, classes, task))
+    viewer.layers.selection.active = layer
+    layer.selected_label = BACKGROUND + 1
+    layer.mode = "paint"
+    return layer
+
+
+def empty_annotation(image_layer: Layer, axes: str, classes: Sequence[str], task: Task) -> Labels:
+    """Make a layer to paint on that no viewer holds yet."""
+    placement = place(image_layer, axes)
+    sides = dict(zip(axes, array_of(image_layer).shape, strict=True))
+    letters = axes[:-1] if is_rgb(image_layer) else axes
+    shape = [sides[axis] for axis in letters if axis != "C"]
+    spatial = placement.spatial
+    if has_channel_axis(placement):
+        spatial = spanning_channels(placement)
+        shape.insert(letters.index("C"), 1)
+    layer = Labels(
+        empty_paint(shape, np.int32 if task == "objects" else np.uint8),
+        name=f"{image_layer.name} · paint",
+        metadata={ANNOTATION: {"task": task, "image": image_layer.name}},
+        **placed_at(spatial),
+    )
+    set_class_names(layer, classes)
+    across = min(sides["Y"], sides["X"]) // BRUSHES_ACROSS
+    layer.brush_size = int(np.clip(across, THINNEST_BRUSH_PX, THICKEST_BRUSH_PX))
+    return layer
+
+
+def empty_paint(shape: Sequence[int], dtype: Any) -> np.ndarray | SparseArray:
+    """Return zeros, which take no memory where nothing is painted if they are many.
+
+    Raises
+    ------
+    InputError
+        If a plane is too large to be shown.
+    """
+    height, width = shape[-2:]
+    if height * width > LARGEST_PLANE_PX:
+        raise InputError(
+            f"A plane of {height} × {width} px is too large to paint on: napari keeps the whole plane in memory. Crop "
+            "the image to a part of it, and paint there."
+        )
+    if np.prod(shape, dtype=float) * np.dtype(dtype).itemsize <= LARGEST_WHOLE_BYTES:
+        return np.zeros(shape, dtype)
+    return SparseArray(shape, dtype)
+
+
+def is_annotation(layer: Layer) -> bool:
+    """Return whether a layer was made to be painted on."""
+    return ANNOTATION in layer.metadata
+
+
+def annotation_facts(layer: Layer) -> dict[str, Any]:
+    """Return what is known of a layer's paint: its task, the name of its image, its classes; perhaps nothing."""
+    return dict(layer.metadata.get(ANNOTATION, {}))
+
+
+def class_names(layer: Layer) -> list[str] | None:
+    """Return the names of 1, 2 and so on, the background first; None if nobody has named them."""
+    names = annotation_facts(layer).get("classes")
+    return None if names is None else list(names)
+
+
+def set_class_names(layer: Labels, names: Sequence[str]) -> None:
+    """Name 1, 2 and so on, the background first: under the mouse, the name is told with the number.
+
+    Raises
+    ------
+    InputError
+        If there are more than 50.
+    """
+    named = [name.strip() for name in names] or ["background"]
+    if len(named) > MOST_CLASSES:
+        raise InputError(f"There are {len(named)} classes, and at most {MOST_CLASSES} can be told apart.")
+    layer.metadata[ANNOTATION] = {**annotation_facts(layer), "classes": named}
+    layer.features = pd.DataFrame({"index": range(len(named) + 1), "class": [NOT_PAINTED, *named]})
+    layer.colormap = colours_of_objects() if annotation_facts(layer).get("task") == "objects" else colours_of_classes()
+
+
+def colours_of_objects() -> CyclicLabelColormap:
+    """Return a colour for each object, and the calm one for the background."""
+    colours = np.array(label_colormap(OBJECT_COLOURS).colors)
+    colours[BACKGROUND] = DirectLabelColormap(color_dict={None: BACKGROUND_COLOUR}).map(BACKGROUND)
+    return CyclicLabelColormap(colors=colours)

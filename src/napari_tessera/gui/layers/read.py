@@ -1,0 +1,196 @@
+"""From napari's layers to plain arrays: what a layer holds, where it lies, what is drawn in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.components import Dims, ViewerModel
+from napari.layers import Image, Labels, Layer, Points, Shapes
+
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.spatial import Matrix, Spatial, as_matrix
+
+RECORD = "tessera"
+"""Key in a layer's metadata that holds the record of how it was made."""
+
+ELLIPSE_VERTICES = 96
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a layer lies and what its axes are.
+
+    Attributes
+    ----------
+    axes : str
+        One letter per axis of the layer's array, RGB included.
+    spatial : Spatial
+        Without the channels.
+    full : Spatial
+        With an axis of channels that is not RGB, where there is one.
+    channel_size : int
+        Size of that axis, or 0.
+    """
+
+    axes: str
+    spatial: Spatial
+    full: Spatial
+    channel_size: int = 0
+
+
+def array_of(layer: Layer) -> Any:
+    """Return a layer's array as it is, perhaps still on disk; of a multiscale image the finest level."""
+    return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+
+
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the viewer's camera, which napari 0.9 moved into the scene."""
+    return getattr(viewer, "scene", viewer).camera
+
+
+def is_rgb(layer: Layer) -> bool:
+    """Return whether the last axis of the layer's array is red, green, blue."""
+    return isinstance(layer, Image) and bool(layer.rgb)
+
+
+def record_of(layer: Layer | None) -> dict[str, Any] | None:
+    """Return the record of how a layer was made, or None."""
+    return None if layer is None else layer.metadata.get(RECORD)
+
+
+def axis_names(layer: Layer) -> tuple[str, ...]:
+    """Names that somebody gave to the layer's axes; empty where napari only counted them."""
+    counted = tuple(str(axis) for axis in range(-layer.ndim, 0))
+    return () if tuple(layer.axis_labels) == counted else tuple(layer.axis_labels)
+
+
+def short_unit(layer: Layer) -> str:
+    """Return the unit of the layer's X axis as written behind a number: "µm", or "px" where there is none."""
+    unit = f"{layer.units[-1]:~}"
+    return "px" if unit in ("pixel", "") else unit.replace("μ", "µ")
+
+
+def place(layer: Layer, axes: str) -> Placement:
+    """Read where a layer lies; `axes` names every axis of its array."""
+    layer_axes = axes[:-1] if is_rgb(layer) else axes
+    full = Spatial(
+        layer_axes,
+        tuple(map(float, layer.scale)),
+        tuple(map(float, layer.translate)),
+        tuple(str(unit) for unit in layer.units),
+        as_matrix(layer.rotate),
+        _shear_matrix(layer.shear, layer.ndim),
+        as_matrix(layer.affine.affine_matrix),
+        tuple(layer.axis_labels),
+    )
+    size = array_of(layer).shape[layer_axes.index("C")] if "C" in layer_axes else 0
+    return Placement(axes, full.without("C"), full, size)
+
+
+def labels_of(layer: Layer, axes: str) -> Any:
+    """Return the labels (or points) of a layer for an image with `axes`: an axis kept for channels is taken out."""
+    data = array_of(layer)
+    place_of_channels = axes.find("C")
+    if isinstance(layer, Labels) and data.ndim == len(axes) and place_of_channels >= 0:
+        return data[(slice(None),) * place_of_channels + (0,)] if data.shape[place_of_channels] == 1 else data
+    return data
+
+
+def points_of(layer: Points, image: Layer, axes: str, shown: Sequence[float]) -> np.ndarray:
+    """Return points in pixels of `image`, one column per axis of its labels.
+
+    Parameters
+    ----------
+    layer : napari.layers.Points
+    image : napari.layers.Layer
+    axes : str
+        Axes of the image.
+    shown : sequence of float
+        The viewer's `dims.point`; points with fewer axes than the image lie on the plane shown.
+    """
+    missing = tuple(shown)[-image.ndim :][: max(image.ndim - layer.ndim, 0)]
+    pixels = [image.world_to_data((*missing, *layer.data_to_world(point))) for point in layer.data]
+    kept = [axis for axis, letter in enumerate(axes) if letter != "C"]
+    return np.asarray(pixels, float).reshape(-1, image.ndim)[:, kept]
+
+
+def outlines_of(shapes: Shapes, image: Layer, axes: str, selected_only: bool = False) -> tuple[np.ndarray, ...]:
+    """Return drawn outlines in pixels of `image`, each (N, 2) as y, x; lines and paths enclose nothing.
+
+    Parameters
+    ----------
+    shapes : napari.layers.Shapes
+    image : napari.layers.Layer
+    axes : str
+        Axes of the image.
+    selected_only : bool
+        Take only the shapes that are selected.
+    """
+    columns = [axes.index("Y"), axes.index("X")]
+    chosen = sorted(shapes.selected_data) if selected_only else range(len(shapes.data))
+    outlines = []
+    for number in chosen:
+        kind = str(shapes.shape_type[number])
+        if kind in ("line", "path"):
+            continue
+        corners = np.asarray(shapes.data[number], float)
+        vertices = _ellipse(corners) if kind == "ellipse" else corners
+        pixels = [np.asarray(image.world_to_data(shapes.data_to_world(vertex))) for vertex in vertices]
+        outlines.append(np.array(pixels)[:, columns])
+    return tuple(outlines)
+
+
+def planes_shown(layer: Layer, axes: str, point: tuple[float, ...]) -> dict[str, int]:
+    """Return the plane that the viewer shows, as an index for each axis that is not in the plane and holds no channels.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+    axes : str
+        Axes of the layer's array.
+    point : tuple of float
+        The viewer's `dims.point`.
+    """
+    pixel = np.rint(layer.world_to_data(point)).astype(int)
+    shape = array_of(layer).shape
+    return {
+        axis: int(np.clip(pixel[number], 0, shape[number] - 1)) for number, axis in enumerate(axes) if axis not in "YXC"
+    }
+
+
+def check_plane_shown(layer: Layer, axes: str, dims: Dims) -> None:
+    """Refuse a view of other axes than Y and X, such as that of a rolled volume.
+
+    Raises
+    ------
+    InputError
+        If the viewer does not show both Y and X of the layer.
+    """
+    letters = axes[:-1] if is_rgb(layer) else axes
+    # A viewer lines up the last axes of its layers.
+    names = [*dims.axis_labels[: dims.ndim - len(letters)], *letters]
+    shown = [names[axis] for axis in sorted(dims.displayed)]
+    if not {"Y", "X"} <= set(shown):
+        raise InputError(
+            f"The viewer shows the axes {' and '.join(shown)}; {layer.name!r} is worked on in planes of Y and X. "
+            "Roll the axes back so that Y and X are shown."
+        )
+
+
+def _shear_matrix(shear: np.ndarray, ndim: int) -> Matrix:
+    if np.ndim(shear) == 2:
+        return as_matrix(shear)
+    matrix = np.eye(ndim)
+    matrix[np.triu_indices(ndim, 1)] = shear
+    return as_matrix(matrix)
+
+
+def _ellipse(corners: np.ndarray) -> np.ndarray:
+    """Vertices on the ellipse in the box with these four corners, (N, D)."""
+    centre = corners.mean(axis=0)
+    first, second = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    angles = np.linspace(0, 2 * np.pi, ELLIPSE_VERTICES, endpoint=False)[:, None]
+    return centre + np.cos(angles) * first + np.sin(angles) * second

@@ -1,0 +1,219 @@
+"""What a method's widget shows: layers, settings, Run and Cancel. It follows the chosen layer, and runs nothing.
+
+The line above Run that says where a network will run, how long it will take, and how much memory it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QSize, QTimer
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_tessera.core.errors import TesseraError
+from napari_tessera.gui.form.field import let_shrink
+from napari_tessera.gui.form.form import Form
+from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.layers.read import short_unit
+from napari_tessera.gui.method.boxes import BoxesButton
+from napari_tessera.gui.method.inputs import InputsBox
+from napari_tessera.gui.method.region_box import RegionBox, has_planes
+from napari_tessera.gui.method.run_request import RunRequest, estimate_cost
+from napari_tessera.gui.qt.docking import Placing
+from napari_tessera.gui.qt.layout import AsTallAsContent, Rows, Shrinking, collapsible, column_of
+from napari_tessera.gui.qt.run_bar import NOTE_STYLE, PLAIN_STYLE, RunBar
+from napari_tessera.gui.qt.worker import LatestOnlyWorker
+from napari_tessera.methods.registry import Method
+
+if TYPE_CHECKING:
+    from napari_tessera.engine.cost_estimate import Forecast
+
+
+SETTLE_MS = 150
+"""A burst of changes is answered once."""
+UNKNOWN = "Working out time and memory …"
+
+
+class ForecastLine(QLabel):
+    """Says what a run would cost, worked out in a thread whenever the question changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setStyleSheet(PLAIN_STYLE)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.latest = LatestOnlyWorker()
+        self.latest.ready.connect(self._show)
+        self.latest.failed.connect(self._say_failed)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SETTLE_MS)
+        self._timer.timeout.connect(self._ask)
+        self._question: Callable[[], RunRequest] | None = None
+        self._is_busy: Callable[[], bool] = bool
+        self.hide()
+
+    def follow(self, question: Callable[[], RunRequest], is_busy: Callable[[], bool]) -> None:
+        """Show the line from now on; `question` reads the widget, `is_busy` says when it is no time to measure."""
+        self._question, self._is_busy = question, is_busy
+        self.update_soon()
+
+    def update_soon(self, *_: Any) -> None:
+        """Something changed: work it out anew."""
+        if self._question is not None:
+            self._timer.start()
+
+    def close_down(self) -> None:
+        """Let go of everything."""
+        self._question = None
+        self._timer.stop()
+        self.latest.stop()
+
+    def _ask(self) -> None:
+        if self._question is None:
+            return
+        try:
+            question = self._question()
+        except TesseraError:
+            # Run will say what is missing; until then there is nothing to foresee.
+            self.hide()
+            return
+        except Exception as error:
+            self._say_failed(error)
+            return
+        if not self.text():
+            self._say(UNKNOWN)
+        self.latest.ask(None, estimate_cost(question, self._is_busy))
+
+    def _show(self, _: None, forecast: Forecast | None) -> None:
+        if forecast is None:
+            self.hide()
+        else:
+            self._say(forecast.sentence, forecast.is_too_large)
+
+    def _say_failed(self, error: Exception) -> None:
+        if isinstance(error, TesseraError):
+            self._say(str(error), is_warning=True)
+        else:
+            self._say("How long this will take is not known.")
+
+    def _say(self, text: str, is_warning: bool = False) -> None:
+        self.setText(text)
+        self.setStyleSheet(NOTE_STYLE if is_warning else PLAIN_STYLE)
+        self.show()
+
+
+WIDTH_PX = 320
+METHODS_WITH_PREVIEW = ("threshold", "kmeans", "watershed")
+
+PIXELS, LAYER_UNITS = "pixels", "units of the layer"
+SIZES_HELP = "Unit of the lengths and areas in this form."
+PREVIEW_HELP = "Show what the settings do to the part of the plane that is in sight, as you change them. Run decides."
+
+
+class Panel(QWidget):
+    """The visible half of a method's widget.
+
+    Attributes
+    ----------
+    inputs : InputsBox
+    form : Form
+    region : RegionBox
+    sizes : magicgui combo box
+        Whether sizes are shown in pixels or in the layer's unit.
+    preview_switch : magicgui check box
+    forecast : ForecastLine
+        Stays hidden where no network runs.
+    bar : RunBar
+    boxes : BoxesButton
+        Stays hidden where objects have no boxes.
+    """
+
+    def __init__(self, viewer: ViewerModel, method: Method) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.method = method
+        self.input_rows, self.more = Rows(), Rows()
+        self.inputs = InputsBox(viewer, method, self.input_rows)
+        self.form = Form(method)
+        self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
+        let_shrink(self.sizes.native)
+        self.more.add("Sizes in", self.sizes.native, self.sizes.tooltip or "")
+        self.region = RegionBox(viewer, self.more)
+        self.preview_switch = CheckBox(text="Live preview", tooltip=tooltip(PREVIEW_HELP))
+        self.forecast = ForecastLine()
+        self.bar = RunBar()
+        self.boxes = BoxesButton(viewer)
+        self._lay_out()
+        self.placing = Placing(self)
+        self.inputs.on_change(self.follow_layer)
+        self.form.on_change(self._show_rows)
+        self.sizes.changed.connect(lambda *_: self._show_sizes())
+        self.follow_layer()
+
+    def sections(self) -> list[QWidget]:
+        """Parts that scroll, from top to bottom."""
+        self.more_settings = collapsible("More settings", column_of(self.form.more, self.more))
+        return [self.input_rows, self.form.main, self.more_settings]
+
+    def sizeHint(self) -> QSize:
+        """Keep the width, whatever rows are shown."""
+        return QSize(WIDTH_PX, super().sizeHint().height())
+
+    def follow_layer(self) -> None:
+        """Fit the form to the layer chosen: its axes, unit and intensities."""
+        layer, axes = self.inputs.main.layer, self.inputs.axes
+        self.form.show_axes(axes)
+        self.region.show_plane_only(has_planes(axes))
+        if isinstance(layer, Image):
+            self.form.show_intensities(*layer.contrast_limits_range)
+        self._offer_units()
+        self._show_sizes()
+        self._show_rows()
+
+    def _offer_units(self) -> None:
+        layer = self.inputs.main.layer
+        units = [PIXELS]
+        if layer is not None and self.inputs.spacing is not None:
+            unit = short_unit(layer)
+            units.append(LAYER_UNITS if unit == "px" else unit)
+        with self.sizes.changed.blocked():
+            chosen = self.sizes.value
+            self.sizes.choices = units
+            self.sizes.value = chosen if chosen in units else PIXELS
+        self.more.show_row(self.sizes.native, len(units) > 1)
+
+    def _show_sizes(self) -> None:
+        n_space = sum(axis in "ZYX" for axis in self.inputs.axes)
+        spacing = None if self.sizes.value == PIXELS else self.inputs.spacing
+        unit = "" if self.sizes.value == LAYER_UNITS else self.sizes.value
+        self.form.show_sizes(spacing, unit, n_space)
+
+    def _show_rows(self) -> None:
+        self.inputs.show_rows(self.form.values)
+
+    def _lay_out(self) -> None:
+        summary = QLabel(self.method.summary)
+        summary.setWordWrap(True)
+        summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(8, 6, 8, 8)
+        layout.setSpacing(8)
+        layout.addWidget(summary)
+        layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
+        if self.method.name in METHODS_WITH_PREVIEW:
+            layout.addWidget(self.preview_switch.native)
+        layout.addWidget(self.forecast)
+        layout.addWidget(self.bar)
+        layout.addWidget(self.boxes)
+        layout.addStretch(1)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(Shrinking(content))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.setMinimumWidth(WIDTH_PX)

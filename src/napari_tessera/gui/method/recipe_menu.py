@@ -1,0 +1,81 @@
+"""The menu beside Run: defaults, recipes (the record of a run), and the same run as code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.files import parse_json
+from napari_tessera.core.provenance import DEEPEST
+from napari_tessera.core.schema import check_recipe
+from napari_tessera.gui.layers.read import record_of
+from napari_tessera.gui.method import run_request as code
+from napari_tessera.gui.qt import buttons as clipboard
+from napari_tessera.gui.qt.worker import shown_by
+
+if TYPE_CHECKING:
+    from napari_tessera.gui.method.widget import MethodWidget
+
+
+class RecipeMenu:
+    """Fills the menu of a method's widget and does what it says."""
+
+    def __init__(self, widget: MethodWidget) -> None:
+        self.widget = widget
+        entries = {
+            "Restore defaults": widget.restore_defaults,
+            "Copy recipe of the selected layer": self.copy_recipe,
+            "Apply copied recipe to this form": self.apply_recipe,
+            "Run copied recipe again": self.run_copied,
+            "Run the selected layer's recipe again": self.run_again,
+            "Copy as Python": lambda: self._copy(code.as_python(widget.question()), "Python code"),
+            "Copy as command line": lambda: self._copy(code.as_command(widget.question()), "Command"),
+        }
+        for title, action in entries.items():
+            widget.bar.menu.addAction(title, lambda action=action: self._try(action))
+
+    def copy_recipe(self) -> None:
+        """Put the selected layer's record on the clipboard, as JSON."""
+        self._copy(json.dumps(self._selected_record(), indent=1), "Recipe")
+
+    def apply_recipe(self, recipe: Mapping[str, Any] | None = None) -> None:
+        """Fill the form with a recipe's settings, by default those of the one on the clipboard."""
+        record, *_ = check_recipe(recipe if recipe is not None else self._copied())
+        if record["method"] != self.widget.method.name:
+            raise InputError(f"The recipe is one of {record['method']}; open that widget to apply it.")
+        self.widget.form.values = self.widget.method.declaration.checked(record["parameters"])
+        self.widget.bar.say("The form now has the recipe's settings. Press Run.")
+
+    def run_copied(self) -> None:
+        """Replay the recipe on the clipboard on the chosen layer."""
+        self.widget.run(recipe=self._copied())
+
+    def run_again(self) -> None:
+        """Replay the selected layer's record on the chosen layer."""
+        self.widget.run(recipe=self._selected_record())
+
+    def _selected_record(self) -> dict[str, Any]:
+        layer = self.widget.viewer.layers.selection.active
+        record = record_of(layer)
+        if record is None:
+            raise InputError("Select a labels layer that Tessera made: only those have a recipe.")
+        return record
+
+    def _copied(self) -> Any:
+        try:
+            copied = parse_json(clipboard.paste(), DEEPEST)
+        except ValueError:
+            copied = None
+        if copied is None:
+            raise InputError("There is no recipe on the clipboard. Copy one first (it is JSON text).")
+        return copied
+
+    def _copy(self, text: str, what: str) -> None:
+        clipboard.copy(text)
+        self.widget.bar.say(f"{what} copied to the clipboard.")
+
+    def _try(self, action: Any) -> None:
+        with shown_by(self.widget.bar.show_error):
+            action()

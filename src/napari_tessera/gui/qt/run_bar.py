@@ -1,0 +1,169 @@
+"""Run, Cancel, progress, and a line that says in plain words what happened."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_tessera.core.errors import in_words
+from napari_tessera.core.jobs import Progress
+from napari_tessera.gui.qt import buttons as clipboard
+from napari_tessera.gui.qt.worker import sentence, showing_errors
+
+RUN_STYLE = """
+QPushButton { background-color: #2374c6; color: white; font-weight: bold; border-radius: 4px; padding: 7px; }
+QPushButton:hover { background-color: #2f86dd; }
+QPushButton:pressed { background-color: #1b5fa5; }
+QPushButton:disabled { background-color: #5a6570; color: #aab2ba; }
+"""
+ERROR_STYLE = "QLabel { background-color: #6b2b2b; color: #ffecec; border-radius: 4px; padding: 6px; }"
+NOTE_STYLE = "QLabel { background-color: #6a5620; color: #fff6df; border-radius: 4px; padding: 6px; }"
+OFFER_STYLE = "QLabel { background-color: #2f4558; color: #e8f2fb; border-radius: 4px; padding: 6px; }"
+PLAIN_STYLE = "QLabel { padding: 2px; }"
+
+
+class RunBar(QWidget):
+    """The foot of a widget, always in sight.
+
+    Parameters
+    ----------
+    title, busy_title : str
+        What the button says when it can be pressed, and while it works.
+
+    Attributes
+    ----------
+    run_asked, cancel_asked : Signal
+    menu : QMenu
+        Everything that is needed rarely.
+    buttons : QHBoxLayout
+    """
+
+    run_asked = Signal()
+    cancel_asked = Signal()
+
+    def __init__(self, title: str = "Run", busy_title: str = "Running …") -> None:
+        super().__init__()
+        self._titles = (title, busy_title)
+        self.run_button = QPushButton(title)
+        self.run_button.setStyleSheet(RUN_STYLE)
+        self.run_button.clicked.connect(self.run_asked.emit)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.clicked.connect(self.cancel_asked.emit)
+        self.menu = QMenu(self)
+        self.menu_button = self._make_menu_button()
+        self.progress_bar = QProgressBar()
+        self.progress_bar.setRange(0, 100)
+        self.progress_bar.setTextVisible(False)
+        self.progress_bar.setFixedHeight(8)
+        self.message = self._make_message()
+        self.details_button = QPushButton("Copy details")
+        self.details_button.clicked.connect(self._copy_details)
+        self.offer_button = QPushButton()
+        self.offer_button.clicked.connect(self._do)
+        self._details = ""
+        self._action: Callable[[], object] = lambda: None
+        self._lay_out()
+        self.show_running(False)
+        self.say("")
+
+    def show_running(self, is_running: bool) -> None:
+        """Switch between ready and running."""
+        self.run_button.setEnabled(not is_running)
+        self.run_button.setText(self._titles[is_running])
+        self.cancel_button.setEnabled(is_running)
+        self.progress_bar.setValue(0)
+        self.progress_bar.setVisible(is_running)
+
+    def show_progress(self, step: Progress) -> None:
+        """Show how far the run is."""
+        self.progress_bar.setValue(round(100 * step.fraction))
+        self.say(f"{step.text} …" if step.text else "")
+
+    def say(self, text: str, is_warning: bool = False) -> None:
+        """Show a sentence, or nothing."""
+        self._show(text, NOTE_STYLE if is_warning else PLAIN_STYLE)
+
+    def show_error(self, error: BaseException) -> None:
+        """Show an error: one that the user can put right in its own words, any other kindly and with its details."""
+        known = in_words(error)
+        if known is not None:
+            self._show(known, ERROR_STYLE)
+            return
+        details = "".join(traceback.format_exception(error))
+        text = f"{sentence(error)} No layer was changed. Please report it with the details."
+        self._show(text, ERROR_STYLE, details)
+
+    def offer(self, text: str, title: str, action: Callable[[], object]) -> None:
+        """Show a sentence, and a button that does something about it."""
+        self._show(text, OFFER_STYLE)
+        self._action = action
+        self.offer_button.setText(title)
+        self.offer_button.setVisible(True)
+
+    def clear_offer(self) -> None:
+        """Take an offer away, or an error, that was about settings which have changed since."""
+        if self.message.styleSheet() in (OFFER_STYLE, ERROR_STYLE):
+            self.say("")
+
+    def clear_error(self) -> None:
+        """Take an error away that was about something which has changed since."""
+        if self.message.styleSheet() == ERROR_STYLE:
+            self.say("")
+
+    def _show(self, text: str, style: str, details: str = "") -> None:
+        self.message.setText(text)
+        self.message.setStyleSheet(style)
+        self.message.setVisible(bool(text))
+        self._details = details
+        self.details_button.setVisible(bool(details))
+        self.offer_button.setVisible(False)
+
+    @showing_errors
+    def _do(self) -> None:
+        self._action()
+
+    @showing_errors
+    def _copy_details(self) -> None:
+        clipboard.copy(self._details)
+
+    def _make_menu_button(self) -> QToolButton:
+        button = QToolButton()
+        button.setText("⋯")
+        button.setToolTip("Defaults, recipes and code")
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        button.setMenu(self.menu)
+        button.setStyleSheet("QToolButton { padding: 5px 8px; } QToolButton::menu-indicator { image: none; }")
+        return button
+
+    def _make_message(self) -> QLabel:
+        message = QLabel()
+        message.setWordWrap(True)
+        message.setTextFormat(Qt.TextFormat.PlainText)
+        message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        return message
+
+    def _lay_out(self) -> None:
+        self.buttons = QHBoxLayout()
+        self.buttons.addWidget(self.run_button, 1)
+        self.buttons.addWidget(self.cancel_button)
+        self.buttons.addWidget(self.menu_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addLayout(self.buttons)
+        for widget in (self.progress_bar, self.message, self.offer_button, self.details_button):
+            layout.addWidget(widget)

@@ -1,0 +1,271 @@
+"""Run a job in a thread: progress, cancel, result and errors arrive as Qt signals.
+
+superqt's generator worker is not used: it swallows a `RuntimeError` (torch and numba raise little else) and its `quit`
+never closes the generator.
+
+What fails in the window is shown there.
+
+A thread that always works on the latest request and lets go of older ones.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_tessera.core.errors import in_words
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.threads import start_thread
+
+
+@contextmanager
+def shown_by(show: Callable[[Exception], object]) -> Iterator[None]:
+    """Show what goes wrong: raised into Qt, it would leave the widget as it is, or end napari."""
+    try:
+        yield
+    except Exception as error:
+        show(error)
+
+
+def showing_errors(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a method that Qt or napari calls show what goes wrong, by `show_error` of its object."""
+    most = len(inspect.signature(method).parameters)
+
+    @wraps(method)
+    def guarded(self: Any, *given: Any, **named: Any) -> Any:
+        # As Qt does, leave out what a signal tells and the method does not ask for.
+        with shown_by(self.show_error):
+            return method(self, *given[: most - 1], **named)
+
+    return guarded
+
+
+def sentence(error: BaseException) -> str:
+    """Return what the user is told of an error, whatever it is."""
+    return in_words(error) or f"This should not have happened ({type(error).__name__}: {error})."
+
+
+SECONDS_BETWEEN_REPORTS = 0.1
+
+SWITCH_SECONDS = 0.0005
+"""While a job runs, Python hands the interpreter to the window after so long, not after its usual 5 ms.
+
+napari filters every event in Python; each of a burst of events would otherwise wait 5 ms for the job's threads.
+"""
+
+_switching = threading.Lock()
+_switching_quickly: list[bool] = []
+_usual_seconds: list[float] = []
+_sparing = threading.Lock()
+_runs_sparing: list[bool] = []
+
+
+@contextmanager
+def short_switch_interval() -> Iterator[None]:
+    """Let other threads have the interpreter more often; the outermost of several puts the usual time back."""
+    with _switching:
+        if not _switching_quickly:
+            _usual_seconds.append(sys.getswitchinterval())
+            sys.setswitchinterval(SWITCH_SECONDS)
+        _switching_quickly.append(True)
+    try:
+        yield
+    finally:
+        with _switching:
+            _switching_quickly.pop()
+            if not _switching_quickly:
+                sys.setswitchinterval(_usual_seconds.pop())
+
+
+@contextmanager
+def freeze_gc() -> Iterator[None]:
+    """Look for garbage among new objects alone, until the last of several has ended.
+
+    Among all objects of napari and torch, Python takes 0.4 s to look for it, and holds its lock meanwhile.
+    """
+    with _sparing:
+        if not _runs_sparing:
+            gc.freeze()
+        _runs_sparing.append(True)
+    try:
+        yield
+    finally:
+        with _sparing:
+            _runs_sparing.pop()
+            if not _runs_sparing:
+                gc.unfreeze()
+
+
+class Runner(QObject):
+    """Runs one job at a time.
+
+    Signals arrive in the thread of the window: `progressed` with a `Progress`, and then exactly one of `returned` (with
+    the result), `failed` (with the exception) or `cancelled`.
+    """
+
+    progressed = Signal(object)
+    returned = Signal(object)
+    failed = Signal(object)
+    cancelled = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_left = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a job has not ended yet."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether no further step was asked for."""
+        return self._stop.is_set()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the job goes on though nobody listens."""
+        return self._is_left
+
+    def start(self, job: Job[Any]) -> None:
+        """Start a job; the one before must have ended. Where no thread can be started, `failed` comes at once."""
+        if self.is_running:
+            raise ValueError("A job is running already; cancel it or wait for it.")
+        self._stop = threading.Event()
+        self._is_left = False
+        try:
+            self._thread = start_thread(self._drive, "tessera run", job, self._stop, stop=self._stop.set)
+        except RuntimeError as error:
+            self._send("failed", error)
+
+    def cancel(self) -> None:
+        """Ask for no further step. The job is closed in its own thread, and `cancelled` follows."""
+        self._stop.set()
+
+    def leave(self) -> None:
+        """Let the job go on to its end though the window goes; of the signals, only `failed` still comes."""
+        self._is_left = True
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the thread to end; say whether it did."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return not self.is_running
+
+    def _drive(self, job: Job[Any], stop: threading.Event) -> None:
+        try:
+            with short_switch_interval(), freeze_gc():
+                result = self._steps(job, stop)
+        except BaseException as error:
+            self._send("failed", error)
+        else:
+            self._send(*(("cancelled",) if stop.is_set() else ("returned", result)))
+
+    def _steps(self, job: Job[Any], stop: threading.Event) -> Any:
+        reported = 0.0
+        try:
+            while not stop.is_set():
+                step: Progress = next(job)
+                if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
+                    reported = time.monotonic()
+                    self._send("progressed", step)
+        except StopIteration as end:
+            return end.value
+        finally:
+            job.close()
+        return None
+
+    def _send(self, signal: str, *values: Any) -> None:
+        if self._is_left and signal != "failed":
+            return
+        try:
+            getattr(self, signal).emit(*values)
+        except RuntimeError:
+            # The window has gone and taken Qt's half of this object along: nobody is left to tell.
+            if not self._is_left:
+                self._stop.set()
+
+
+class LatestOnlyWorker(QObject):
+    """Runs jobs one after the other; a newer one closes the one before at its next step.
+
+    `ready` comes with what was asked along and the job's result, `failed` with the error; both in the window's thread.
+    """
+
+    ready = Signal(object, object)
+    failed = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = threading.Condition()
+        self._wanted: tuple[Any, Job[Any]] | None = None
+        self._is_over = False
+        self._thread: threading.Thread | None = None
+
+    def ask(self, about: Any, job: Job[Any]) -> None:
+        """Work on `job` next; `about` comes back with its result."""
+        with self._changed:
+            self._wanted = (about, job)
+            self._is_over = False
+            self._changed.notify()
+            is_served = self._thread is not None and self._thread.is_alive()
+        if not is_served:
+            try:
+                self._thread = start_thread(self._serve, "tessera preview", stop=self.stop)
+            except RuntimeError as error:
+                self._send("failed", error)
+
+    def stop(self) -> None:
+        """Let go of everything; the thread ends after its step, and nothing comes of it any more."""
+        with self._changed:
+            self._wanted, self._is_over = None, True
+            self._changed.notify()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the thread to end."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted is not None or self._is_over)
+                if self._is_over or self._wanted is None:
+                    self._thread = None  # within the lock: whoever asks from now on starts another thread
+                    return
+                about, job = self._wanted
+                self._wanted = None
+            self._work(about, job)
+
+    def _work(self, about: Any, job: Job[Any]) -> None:
+        try:
+            with short_switch_interval():
+                while self._wanted is None and not self._is_over:
+                    next(job)
+        except StopIteration as end:
+            self._send("ready", about, end.value)
+        except BaseException as error:
+            self._send("failed", error)
+        finally:
+            job.close()
+
+    def _send(self, signal: str, *values: Any) -> None:
+        if self._is_over:
+            return
+        try:
+            getattr(self, signal).emit(*values)
+        except RuntimeError:
+            # The window has gone and taken Qt's half of this object along: nobody is left to show it to.
+            self._is_over = True

@@ -1,0 +1,407 @@
+"""Where the user agrees with a prediction, and how it lies over the annotation.
+
+Turn a prediction into paint where the user agrees with it: in view, inside drawn outlines, or where was clicked.
+
+Paint that is there is never changed, and one Ctrl-Z takes everything back. A large part is painted in small pieces
+between which the window lives on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels, Shapes
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_tessera.core.errors import InputError, RunError
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.labels import connected_components
+from napari_tessera.core.region import draw_outlines
+from napari_tessera.gui.autosave.layer_copy import all_blocks
+from napari_tessera.gui.layers.annotation import Task, annotation_facts
+from napari_tessera.gui.layers.read import outlines_of
+from napari_tessera.gui.qt.worker import sentence
+from napari_tessera.io.annotation_store import block_window
+from napari_tessera.training.annotations.accept import (
+    BACKGROUND,
+    UNKNOWN,
+    objects_cut,
+    objects_met,
+    paint_of_classes,
+    paint_of_objects,
+)
+
+__all__ = ["Accepted", "Accepting", "Part", "accept", "accepting", "clicked", "in_outlines", "in_view"]
+
+
+PIECE_PX = 256
+AROUND_CLICK_PX = 512
+TOLERANCE_PX = 1e-3
+Window = tuple[slice, ...]
+Offset = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where the user agrees, in pixels of the annotation.
+
+    Attributes
+    ----------
+    window : tuple of slice
+    inside : array of bool or None
+        Of the window's shape; None is all of it.
+    """
+
+    window: Window
+    inside: np.ndarray | None = None
+
+
+def in_view(viewer: ViewerModel, annotation: Labels) -> Part:
+    """Return the part of an annotation that is in view, in the plane shown."""
+    window = list(_plane(viewer, annotation))
+    low, high = annotation.corner_pixels
+    for axis in _axes_shown(viewer, annotation):
+        if high[axis] > low[axis]:  # all of it before it is drawn for the first time
+            window[axis] = slice(max(int(low[axis]), 0), min(int(high[axis]) + 1, annotation.data.shape[axis]))
+    return Part(tuple(window))
+
+
+def in_outlines(viewer: ViewerModel, shapes: Shapes, annotation: Labels, axes: str) -> Part:
+    """Return what drawn outlines enclose, in the plane shown.
+
+    Raises
+    ------
+    InputError
+        If none of them encloses anything of the annotation.
+    """
+    outlines = outlines_of(shapes, annotation, axes)
+    if not outlines:
+        raise InputError(f"{shapes.name!r} has no shape that encloses an area. Draw a rectangle, ellipse or polygon.")
+    window = list(_plane(viewer, annotation))
+    rows, columns = axes.index("Y"), axes.index("X")
+    inside = draw_outlines(outlines, (annotation.data.shape[rows], annotation.data.shape[columns]))
+    for axis, across in ((rows, 1), (columns, 0)):
+        drawn = np.flatnonzero(inside.any(axis=across))
+        window[axis] = slice(int(drawn[0]), int(drawn[-1]) + 1)
+    sides = [part.stop - part.start for part in window]
+    return Part(tuple(window), inside[window[rows], window[columns]].reshape(sides))
+
+
+def clicked(viewer: ViewerModel, prediction: Labels, annotation: Labels, world: Sequence[float], task: Task) -> Part:
+    """Return the predicted object under a click, or the patch of a class, in the plane shown.
+
+    Raises
+    ------
+    InputError
+        If there is no prediction, or no object.
+    """
+    at = np.rint(prediction.world_to_data(world)).astype(int)
+    shape = np.array(prediction.data.shape)
+    if (at < 0).any() or (at >= shape).any():
+        raise InputError("There is no prediction where you clicked. Click on a predicted object or class.")
+    window = [slice(int(place), int(place) + 1) for place in at]
+    for axis in _axes_shown(viewer, prediction):
+        window[axis] = slice(max(int(at[axis]) - AROUND_CLICK_PX, 0), int(min(at[axis] + AROUND_CLICK_PX, shape[axis])))
+    labels = np.asarray(prediction.data[tuple(window)])
+    within = tuple(place - part.start for place, part in zip(at, window, strict=True))
+    if task == "objects" and labels[within] == 0:
+        raise InputError("There is no object where you clicked. Click on one, or accept what is in view.")
+    inside = labels == labels[within]
+    if task == "classes":
+        patches = connected_components(np.squeeze(inside)).reshape(inside.shape)
+        inside = patches == patches[within]
+    return Part(_moved(tuple(window), offset_of(prediction, annotation)), inside)
+
+
+def offset_of(prediction: Labels, annotation: Labels) -> Offset:
+    """Return which pixel of the annotation the first pixel of the prediction is.
+
+    Raises
+    ------
+    InputError
+        If they have pixels of different sizes, or axes.
+    """
+    if prediction.ndim != annotation.ndim:
+        raise InputError(
+            f"{prediction.name!r} has {prediction.ndim} axes and {annotation.name!r} has {annotation.ndim}. Accept a "
+            "prediction of the image that is painted on."
+        )
+    corner, *along = (
+        np.asarray(annotation.world_to_data(prediction.data_to_world(pixel)))
+        for pixel in (np.zeros(annotation.ndim), *np.eye(annotation.ndim))
+    )
+    is_aligned = np.allclose(np.array(along) - corner, np.eye(annotation.ndim), atol=TOLERANCE_PX)
+    if not is_aligned or not np.allclose(corner, np.rint(corner), atol=TOLERANCE_PX):
+        raise InputError(
+            f"The pixels of {prediction.name!r} do not lie on those of {annotation.name!r}. Accept a prediction of the "
+            "image that is painted on."
+        )
+    return tuple(np.rint(corner).astype(int).tolist())
+
+
+@dataclass(frozen=True)
+class AlignedPrediction:
+    """A prediction over an annotation.
+
+    Attributes
+    ----------
+    prediction, paint : integer arrays
+    offset : tuple of int
+        Which pixel of the paint the first pixel of the prediction is.
+    where : Part
+    """
+
+    prediction: Any
+    paint: Any
+    offset: Offset
+    where: Part
+
+    @property
+    def covered(self) -> Window:
+        """What the prediction covers of the paint."""
+        whole = tuple(slice(0, length) for length in self.prediction.shape)
+        return _shared(_moved(whole, self.offset), tuple(slice(0, length) for length in self.paint.shape))
+
+    def pieces(self) -> Iterator[Window]:
+        """Yield what is to be painted, piece by piece."""
+        spans = [
+            [slice(start, min(start + PIECE_PX, part.stop)) for start in range(part.start, part.stop, PIECE_PX)]
+            for part in _shared(self.where.window, self.covered)
+        ]
+        yield from itertools.product(*spans)
+
+    def read(self, piece: Window, margin: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return prediction, paint, and where the user agrees, of a piece, one pixel wider if asked for."""
+        if margin:
+            whole = tuple(slice(0, length) for length in self.paint.shape)
+            is_wide = [part.stop - part.start > 1 for part in self.where.window]
+            wider = (slice(part.start - wide, part.stop + wide) for part, wide in zip(piece, is_wide, strict=True))
+            piece = _shared(tuple(wider), whole)
+        paint = np.asarray(self.paint[piece])
+        labels = np.full(paint.shape, UNKNOWN, np.int64)
+        seen = _shared(piece, self.covered)
+        labels[_within(seen, piece)] = self.prediction[_moved(seen, tuple(-each for each in self.offset))]
+        inside = np.zeros(paint.shape, bool)
+        meant = _shared(piece, self.where.window)
+        mask = self.where.inside
+        inside[_within(meant, piece)] = True if mask is None else mask[_within(meant, self.where.window)]
+        return labels, paint, inside & (labels != UNKNOWN)
+
+
+def _axes_shown(viewer: ViewerModel, layer: Labels) -> list[int]:
+    """Return the axes of a layer that are shown; a viewer lines up the last axes of its layers."""
+    shown = (axis - (viewer.dims.ndim - layer.ndim) for axis in viewer.dims.displayed[-2:])
+    return [axis for axis in shown if axis >= 0]
+
+
+def _plane(viewer: ViewerModel, layer: Labels) -> Window:
+    """Return the plane of a layer that is shown."""
+    shape = layer.data.shape
+    at = np.clip(np.rint(layer.world_to_data(viewer.dims.point)).astype(int), 0, np.array(shape) - 1)
+    shown = _axes_shown(viewer, layer)
+    return tuple(
+        slice(0, length) if axis in shown else slice(int(at[axis]), int(at[axis]) + 1)
+        for axis, length in enumerate(shape)
+    )
+
+
+def _shared(one: Window, other: Window) -> Window:
+    starts = [max(part.start, own.start) for part, own in zip(one, other, strict=True)]
+    stops = [min(part.stop, own.stop) for part, own in zip(one, other, strict=True)]
+    return tuple(slice(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True))
+
+
+def _moved(window: Window, by: Offset) -> Window:
+    return tuple(slice(part.start + step, part.stop + step) for part, step in zip(window, by, strict=True))
+
+
+def _within(window: Window, outer: Window) -> Window:
+    return _moved(window, tuple(-part.start for part in outer))
+
+
+SECONDS_AT_A_TIME = 0.03
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What was taken over.
+
+    Attributes
+    ----------
+    pixels : int
+    objects : int
+        Of objects, how many.
+    cut, met : int
+        Objects left out, as they go on beyond the part, or lie on objects painted by hand.
+    """
+
+    pixels: int = 0
+    objects: int = 0
+    cut: int = 0
+    met: int = 0
+
+    def __str__(self) -> str:
+        said = [f"{self.pixels:,} pixels were painted as predicted; Ctrl-Z takes them back."]
+        if self.cut:
+            said.append(f"Objects left out as they go on beyond the part: {self.cut}.")
+        if self.met:
+            said.append(f"Objects left out where others are painted already: {self.met}.")
+        return " ".join(said) if self.pixels else " ".join(["Nothing is left to paint there.", *said[1:]])
+
+
+class Accepting(QObject):
+    """Paints piece by piece; `ended` comes with an `Accepted`, or `failed` with an error."""
+
+    ended = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, job: Job[Accepted]) -> None:
+        super().__init__()
+        self._job = job
+        self.accepted: Accepted | None = None
+
+    def go_on(self) -> None:
+        """Paint for a moment, and again when the window has done what it has to do."""
+        until = time.monotonic() + SECONDS_AT_A_TIME
+        try:
+            while time.monotonic() < until:
+                next(self._job)
+        except StopIteration as end:
+            self.accepted = end.value
+            self.ended.emit(self.accepted)
+        except Exception as error:
+            self.failed.emit(error)
+        else:
+            QTimer.singleShot(0, lambda: self.go_on())
+
+
+def accept(prediction: Labels, annotation: Labels, where: Part, task: Task | None = None) -> Accepting:
+    """Copy a prediction into an annotation where the user agrees with it.
+
+    Parameters
+    ----------
+    prediction : napari.layers.Labels
+        0 background, 1… classes or objects; of pixels as large as the annotation's, it may cover a part of it.
+    annotation : napari.layers.Labels
+        Painted pixels are left as they are. Background becomes 1, classes 2…, objects get numbers that are free.
+        Objects that go on beyond the part, or lie on painted ones, are left out: half an object would be a wrong one.
+    where : Part
+        From `in_view`, `in_outlines` or `clicked`.
+    task : {"objects", "classes"}, optional
+        Not given: that of the annotation.
+
+    Returns
+    -------
+    Accepting
+        Paints from the next moment on.
+
+    Raises
+    ------
+    InputError
+        If the layers do not fit each other, or the annotation cannot hold the numbers.
+    """
+    job = accepting(prediction, annotation, where, task or annotation_facts(annotation).get("task", "classes"))
+    next(job)
+    painting = Accepting(job)
+    QTimer.singleShot(0, lambda: painting.go_on())
+    return painting
+
+
+def accepting(prediction: Labels, annotation: Labels, where: Part, task: Task) -> Job[Accepted]:
+    """Do what `accept` does; to be run in the window's thread, in steps of a few milliseconds."""
+    both = AlignedPrediction(prediction.data, annotation.data, offset_of(prediction, annotation), where)
+    yield Progress(0, 1, "Accepting")
+    found, cut, met = yield from _numbers(both, task)
+    taken = np.array(sorted(found - cut - met) if task == "objects" else (), np.int64)
+    first = (yield from _highest(annotation.data)) + 1
+    _check_fits(first + len(taken) - 1 if task == "objects" else max(found, default=0) + 1, annotation)
+    pixels = 0
+    with one_to_undo(annotation):
+        for piece in both.pieces():
+            yield Progress(0, 1, "Accepting")
+            labels, paint, inside = both.read(piece)
+            if task == "objects":
+                new = paint_of_objects(labels, paint, inside, taken, first)
+            else:
+                new = paint_of_classes(labels, paint, inside)
+            pixels += _set(annotation, piece, new)
+    return Accepted(pixels, len(taken), len(cut), len(met - cut))
+
+
+@contextmanager
+def one_to_undo(annotation: Labels) -> Iterator[None]:
+    """Paint what one Ctrl-Z takes back; if that fails half way, nothing of it stays.
+
+    Raises
+    ------
+    RunError
+    """
+    failure: Exception | None = None
+    has_painted = False
+
+    def note(_: Any) -> None:
+        nonlocal has_painted
+        has_painted = True
+
+    annotation.events.paint.connect(note)
+    try:
+        with annotation.block_history():  # which forgets what was painted if an error leaves it
+            try:
+                yield
+            except Exception as error:
+                failure = error
+    finally:
+        annotation.events.paint.disconnect(note)
+    if failure is None:
+        return
+    if has_painted:
+        annotation.undo()
+    raise RunError(f"Nothing was accepted; what had been painted was taken back. {sentence(failure)}") from failure
+
+
+def _numbers(both: AlignedPrediction, task: Task) -> Job[tuple[set[int], set[int], set[int]]]:
+    """List the numbers predicted, and of objects those that are cut off, or lie on painted ones."""
+    found: set[int] = set()
+    cut: set[int] = set()
+    met: set[int] = set()
+    for piece in both.pieces():
+        yield Progress(0, 1, "Accepting")
+        labels, paint, inside = both.read(piece, margin=task == "objects")
+        found.update(np.unique(labels[inside]).tolist())
+        if task == "objects":
+            cut |= objects_cut(labels, inside)
+            met |= objects_met(labels, paint)
+    return found - {0, UNKNOWN}, cut, met & found
+
+
+def _highest(data: Any) -> Job[int]:
+    """Return the highest number that is painted, 1 at least."""
+    highest = BACKGROUND
+    for index in all_blocks(data):
+        yield Progress(0, 1, "Looking for free numbers")
+        highest = max(highest, int(np.max(data[block_window(index, data.shape)])))
+    return highest
+
+
+def _check_fits(highest: int, annotation: Labels) -> None:
+    most = int(np.iinfo(annotation.dtype).max)
+    if highest > most:
+        raise InputError(
+            f"{annotation.name!r} holds numbers up to {most}, and {highest} is needed. Convert its data type (right "
+            "click on the layer), or make a new annotation layer."
+        )
+
+
+def _set(annotation: Labels, piece: Window, new: np.ndarray) -> int:
+    """Paint a piece in a way that can be undone; 0 leaves a pixel as it is."""
+    at = np.nonzero(new)
+    if at[0].size:
+        annotation.data_setitem(tuple(each + part.start for each, part in zip(at, piece, strict=True)), new[at])
+    return at[0].size

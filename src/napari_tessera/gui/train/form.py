@@ -1,0 +1,490 @@
+"""The settings of a training, made from their one declaration: those that matter first, and the others.
+
+How long to train: a number, and whether it counts minutes, epochs or steps.
+
+Names and colours of the classes: a row for each, that also takes its brush.
+
+Which model to learn further: a box of those that suit, "nothing", and the published weights of a Mask R-CNN.
+
+The name under which a trained model is saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from magicgui.widgets import ComboBox, FloatSpinBox
+from napari.layers import Labels
+from napari.utils import CyclicLabelColormap
+from napari.utils.colormaps.standardize_color import transform_color
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QColorDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.spec import Parameter
+from napari_tessera.gui.form.field import Field, let_shrink
+from napari_tessera.gui.form.fields import make_field
+from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
+from napari_tessera.gui.form.number_field import LARGEST
+from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.layers.annotation import MOST_CLASSES, class_names, colours_of_classes, set_class_names
+from napari_tessera.gui.qt.layout import AsTallAsLines, Rows
+from napari_tessera.models import registry as catalogue
+from napari_tessera.models.header import CHECKPOINT, ENDING
+from napari_tessera.training.settings import DECLARATION, NOTHING
+
+if TYPE_CHECKING:
+    from napari_tessera.models.registry import ModelEntry
+
+
+INITIAL_LENGTHS = {"minutes": 2.0, "epochs": 50.0, "steps": 500.0}
+"""What each begins with: enough for a first look."""
+HELP = (
+    "Minutes: as many steps as fit into the time, measured at the start. Epochs: so many times all that is painted. "
+    "Steps: exactly so many batches, which gives the same weights again for the same seed."
+)
+
+
+NUMBER_STYLE = "QAbstractSpinBox { padding: 1px 2px; }"
+UNIT_STYLE = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 22px; }"
+"""Less room at the sides than elsewhere in napari, so that six digits can be read beside the unit."""
+SPACING_PX = 4
+
+
+class BudgetBox(QWidget):
+    """The length of a training.
+
+    Attributes
+    ----------
+    unit : magicgui combo box
+    number : magicgui spin box
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = dict(INITIAL_LENGTHS)
+        self.number = FloatSpinBox(min=0, max=LARGEST, tooltip=tooltip(HELP))
+        self.unit = ComboBox(choices=list(INITIAL_LENGTHS), tooltip=tooltip(HELP))
+        let_shrink(self.number.native)
+        let_shrink(self.unit.native)
+        self.number.native.setStyleSheet(NUMBER_STYLE)
+        self.unit.native.setStyleSheet(UNIT_STYLE)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(SPACING_PX)
+        row.addWidget(self.number.native, 6)
+        row.addWidget(self.unit.native, 5)
+        self.unit.changed.connect(lambda _: self._show())
+        self.number.changed.connect(self._keep)
+        self._show()
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The settings: one of minutes, epochs and steps."""
+        unit, number = self.unit.value, self.number.value
+        return {unit: round(number) if unit == "steps" else number}
+
+    @value.setter
+    def value(self, value: Mapping[str, Any]) -> None:
+        ((unit, number),) = value.items()
+        self._numbers[unit] = float(number)
+        self.unit.value = unit
+        self._show()
+
+    def on_change(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` whenever the length changes."""
+        self.number.changed.connect(lambda *_: callback())
+        self.unit.changed.connect(lambda *_: callback())
+
+    def _keep(self, number: float) -> None:
+        self._numbers[self.unit.value] = number
+
+    def _show(self) -> None:
+        unit = self.unit.value
+        allowed = next(each.range for each in DECLARATION.parameters if each.name == unit)
+        with self.number.changed.blocked():
+            self.number.native.setDecimals(0 if unit == "steps" else 1)
+            self.number.min = 0  # while the number is that of another unit
+            self.number.max = min(allowed.high, LARGEST)
+            self.number.value = self._numbers[unit]
+            self.number.step = 1
+            self.number.min = max(allowed.low, 0.1)
+
+
+FIRST_NAMES = {"classes": ["background", "class 1"], "objects": ["background", "object"]}
+BRUSH_HELP = "Paint with this number."
+COLOUR_HELP = "Choose the colour of this class."
+COLOUR_WIDTH_PX = 22
+
+
+class ClassRow(QWidget):
+    """One class: its brush, its name, its colour."""
+
+    def __init__(self, number: int, name: str, colour: str | None) -> None:
+        super().__init__()
+        self.number = number
+        self.brush = QToolButton()
+        self.brush.setText(f"✎ {number}")
+        self.brush.setToolTip(BRUSH_HELP)
+        self.name = QLineEdit(name)
+        self.name.setToolTip(tooltip("What this number stands for."))
+        self.colour = QPushButton()
+        self.colour.setFixedWidth(COLOUR_WIDTH_PX)
+        self.colour.setToolTip(COLOUR_HELP)
+        self.colour.setHidden(colour is None)
+        self.colour.setStyleSheet(f"QPushButton {{ background-color: {colour}; border-radius: 3px; }}")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.brush, self.name, self.colour):
+            row.addWidget(widget)
+
+
+class ClassBox(QWidget):
+    """The classes of the layers that are painted on.
+
+    Attributes
+    ----------
+    rows : list of ClassRow
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.task = "objects"
+        self.layers: Sequence[Labels] = ()
+        self.colours: dict[int, str] = {}
+        self.rows: list[ClassRow] = []
+        self._names = {task: list(names) for task, names in FIRST_NAMES.items()}
+        self._painting: list[Callable[[Labels, int], Any]] = []
+        self._rows = QVBoxLayout()
+        self._rows.setSpacing(3)
+        self.add_button = QPushButton("+ One more class")
+        self.add_button.clicked.connect(self.add)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(self._rows)
+        layout.addWidget(self.add_button)
+        self._show()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of 1, 2 and so on."""
+        return list(self._names[self.task])
+
+    def follow(self, layers: Sequence[Labels], task: str) -> None:
+        """Show the classes of these layers; a layer without names gets those that are shown."""
+        known = next((names for layer in layers if (names := class_names(layer)) and len(names) > 1), None)
+        is_new = list(layers) != list(self.layers) or task != self.task
+        self.layers, self.task = tuple(layers), task
+        if known is not None and is_new:
+            self._names[task] = list(known) if task == "classes" else list(known[:2])
+        if is_new:
+            self._show()
+
+    def add(self) -> None:
+        """Add a class."""
+        if len(self.names) < MOST_CLASSES:
+            self._names[self.task].append(f"class {len(self.names)}")
+            self._write()
+            self._show()
+
+    def rename(self, number: int, name: str) -> None:
+        """Name a class; a comma would end the name in a list of names."""
+        self._names[self.task][number - 1] = name.replace(",", " ").strip() or f"class {number - 1}"
+        self._write()
+
+    def recolour(self, number: int, colour: str) -> None:
+        """Give a class another colour."""
+        self.colours[number] = colour
+        self._write()
+        self._show()
+
+    def paint_with(self, number: int) -> None:
+        """Take the brush of a class, in the layer that is active or else the first."""
+        for layer in self.layers[:1]:
+            layer.selected_label = number
+            layer.mode = "paint"
+
+    def _write(self) -> None:
+        for layer in self.layers:
+            if class_names(layer) is not None:
+                set_class_names(layer, self.names)
+            if self.task == "classes" and self.colours:
+                layer.colormap = self.colormap()
+
+    def colormap(self) -> CyclicLabelColormap:
+        """Return the colours of the classes as chosen."""
+        colours = colours_of_classes().colors.copy()
+        for number, colour in self.colours.items():
+            colours[number] = transform_color(colour)[0]
+        return CyclicLabelColormap(colors=colours)
+
+    def colour_of(self, number: int) -> str:
+        """Return the colour of a class, such as "#e69f00"."""
+        red, green, blue = np.round(255 * self.colormap().map(number)[:3]).astype(int).tolist()
+        return QColor(red, green, blue).name()
+
+    def _show(self) -> None:
+        for row in self.rows:
+            self._rows.removeWidget(row)
+            row.hide()
+            row.deleteLater()
+        is_classes = self.task == "classes"
+        self.rows = []
+        for number, name in enumerate(self.names, start=1):
+            row = ClassRow(number, name, self.colour_of(number) if is_classes else None)
+            row.brush.clicked.connect(partial(self._on_brush, number))
+            row.name.editingFinished.connect(partial(self._on_named, row))
+            row.colour.clicked.connect(partial(self._on_colour, number))
+            self._rows.addWidget(row)
+            self.rows.append(row)
+        self.add_button.setVisible(is_classes)
+
+    def _on_brush(self, number: int, *_: Any) -> None:
+        self.paint_with(number)
+
+    def _on_named(self, row: ClassRow) -> None:
+        if row.name.text() != self.names[row.number - 1]:
+            self.rename(row.number, row.name.text())
+
+    def _on_colour(self, number: int, *_: Any) -> None:
+        chosen = QColorDialog.getColor(QColor(self.colour_of(number)), self)
+        if chosen.isValid():
+            self.recolour(number, chosen.name())
+
+
+KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
+"""Kinds of networks as the settings name them, and as model files do."""
+PLANE_NDIM = 2
+FROM_NOTHING = "Nothing (random weights)"
+COCO = "coco"
+FROM_COCO = "COCO (everyday things)"
+ON_OTHERS = {
+    NOTHING: "Learns from your paint alone. Classes are learnt soonest so; objects take more paint and more time.",
+    COCO: "The published network, which knows the things of everyday photographs: for objects that no model here "
+    "knows. It is large, and downloaded once (170 MB).",
+}
+
+
+class StartField(ModelField):
+    """The box of models to start from; it holds those that fit network, task and dimensions."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self.network, self.task, self.ndim = "unet", "objects", 2
+        super().__init__(parameter)
+        self.value = self.usual()
+
+    def follow(self, network: str, task: str, ndim: int) -> None:
+        """Offer what suits these settings, and choose what is usual with them."""
+        if (network, task, ndim) == (self.network, self.task, self.ndim):
+            return  # every model's file would be looked at again
+        self.network, self.task, self.ndim = network, task, ndim
+        self.value = self.usual()
+
+    def usual(self) -> str:
+        """Return what teaches soonest: of objects in planes the first model that suits, of all else nothing."""
+        if self.task == "classes" or self.ndim != PLANE_NDIM:
+            return NOTHING
+        return next((entry.name for entry in catalogue.shipped_models() if self._fits(entry)), NOTHING)
+
+    def other_choices(self) -> list[tuple[str, str]]:
+        """Offer to start from the published weights, or from nothing."""
+        published = [(FROM_COCO, COCO)] if self.network == "mask-rcnn" else []
+        return [*published, (FROM_NOTHING, NOTHING)]
+
+    def _fits(self, entry: ModelEntry) -> bool:
+        is_of_kind = entry.kind == KINDS[self.network] and entry.ndim == self.ndim
+        return bool(entry.error) or (is_of_kind and (self.task == "classes" or entry.task == "objects"))
+
+    def _show_card(self) -> None:
+        if self.value in ON_OTHERS:
+            self.below.say(ON_OTHERS[self.value])
+        else:
+            super()._show_card()
+
+
+ABOVE_CLASSES = ("task",)
+FIRST_SETTINGS = ("network", "start_from", "ndim", "loss", "mask_loss", "class_weights", "gamma", "alpha")
+LENGTHS = ("minutes", "epochs", "steps")
+SAID_ELSEWHERE = (*LENGTHS, "painted", "classes", "name", "title")
+OF_FILES = ("ignore", "noise", "inversion", "balance", "card", "summary", "licence", "cite", "save_every")
+"""Settings for trainings on folders, or for models that are published."""
+FIXED_BY_MODEL, FIXED_BY_COCO = ("widths", "diameter"), ("widths",)
+NOT_WITH_DICE = ("class_weights",)
+WHEN_TO_USE = {
+    "combined": "Cross-entropy and half of Dice: steady, and fair to rare classes. Right for most images.",
+    "dice": "Counts each class the same, however rare: for small or thin things on much background.",
+    "weighted-ce": "Each pixel counts by the weight of its class: where one class matters more, as 1,10 for tumour.",
+    "focal": "Looks at the pixels that are still wrong: where most of the image is easy and a little is hard.",
+}
+WEIGHTS_HINT = "all the same; balanced; or 1,5"
+
+
+class TrainForm:
+    """All settings of a training.
+
+    Attributes
+    ----------
+    first, main, more : Rows
+        The task, above the classes; what matters; and the rest.
+    fields : dict of str to Field
+    budget : BudgetBox
+    advice : QLabel
+        When to use the loss that is chosen.
+    """
+
+    def __init__(self) -> None:
+        self.first, self.main, self.more = Rows(), Rows(), Rows()
+        self.fields: dict[str, Field] = {}
+        self.budget = BudgetBox()
+        self.advice = QLabel()
+        self.advice.setWordWrap(True)
+        self.advice.setStyleSheet(CARD_STYLE)
+        self.advice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._has_volumes = False
+        known = {each.name: each for each in DECLARATION.parameters}
+        for name in (*ABOVE_CLASSES, *FIRST_SETTINGS, *known):
+            if name in known and name not in (*self.fields, *SAID_ELSEWHERE, *OF_FILES):
+                self._add(known[name])
+        self.main.add("Train for", self.budget, self.budget.number.tooltip or "")
+        for label in (self.start.below, self.advice):
+            AsTallAsLines(label)
+        self._hint_at_weights()
+        self._follow()
+
+    @property
+    def start(self) -> StartField:
+        """The box of models to start from."""
+        field = self.fields["start_from"]
+        assert isinstance(field, StartField)
+        return field
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The settings that matter, as `train.settings.Training` takes them."""
+        shown = self._shown()
+        values = {name: field.value for name, field in self.fields.items() if name in shown}
+        return values | self._forced() | self.budget.value
+
+    @values.setter
+    def values(self, values: Mapping[str, Any]) -> None:
+        # What to start from comes last: with another task or network, another model is chosen.
+        for name, value in sorted(values.items(), key=lambda each: each[0] == "start_from"):
+            if name in self.fields:
+                self.fields[name].value = value
+        lengths = {name: values[name] for name in LENGTHS if values.get(name) is not None}
+        if len(lengths) == 1:
+            self.budget.value = lengths
+
+    def start_from(self, header: Mapping[str, Any], name: str) -> None:
+        """Choose a model that was trained here to start from, with its network and its task."""
+        network = header["training"]["settings"]["network"]
+        self.values = {"network": network, "task": header["task"], "start_from": name}
+
+    def on_change(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` whenever any setting changes."""
+        self.budget.on_change(callback)
+        for field in self.fields.values():
+            field.on_change(callback)
+
+    def show_volumes(self, has_volumes: bool) -> None:
+        """Ask whether to learn from planes or volumes only where there are volumes."""
+        self._has_volumes = has_volumes
+        self._follow()
+
+    def restore_defaults(self) -> None:
+        """Set every setting to what the declaration says, and start from the first model that suits."""
+        self.values = {name: value for name, value in DECLARATION.defaults.items() if name not in LENGTHS}
+        self.start.value = self.start.usual()
+
+    def _rows_of(self, name: str) -> Rows:
+        return self.first if name in ABOVE_CLASSES else self.main if name in FIRST_SETTINGS else self.more
+
+    def _add(self, parameter: Parameter) -> None:
+        rows = self._rows_of(parameter.name)
+        field = StartField(parameter) if parameter.name == "start_from" else make_field(parameter)
+        self.fields[parameter.name] = field
+        rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
+        if field.below is not None:
+            rows.add_wide(field.below)
+        if parameter.name == "loss":
+            rows.add_wide(self.advice)
+        field.on_change(self._follow)
+
+    def _forced(self) -> dict[str, Any]:
+        """Return what follows from the network: a Mask R-CNN finds objects, in planes."""
+        return {"task": "objects", "ndim": 2} if self.fields["network"].value == "mask-rcnn" else {}
+
+    def _shown(self) -> set[str]:
+        values = {name: field.value for name, field in self.fields.items()} | self._forced()
+        hidden = set(self._forced())
+        if not self._has_volumes:
+            hidden.add("ndim")
+        if values["start_from"] != NOTHING:
+            hidden.update(FIXED_BY_COCO if values["start_from"] == COCO else FIXED_BY_MODEL)
+        if values["loss"] == "dice":
+            hidden.update(NOT_WITH_DICE)
+        matter = {name for name, field in self.fields.items() if field.parameter.matters(values)}
+        return matter - hidden
+
+    def _follow(self) -> None:
+        forced = self._forced()
+        network, task, ndim = (forced.get(n, self.fields[n].value) for n in ("network", "task", "ndim"))
+        self.start.follow(network, task, ndim if self._has_volumes else 2)
+        self.advice.setText(WHEN_TO_USE.get(self.fields["loss"].value, ""))
+        shown = self._shown()
+        for name, field in self.fields.items():
+            self._rows_of(name).show_row(field.native, name in shown)
+
+    def _hint_at_weights(self) -> None:
+        self.fields["class_weights"].widget.native.setPlaceholderText(WEIGHTS_HINT)
+
+
+FIRST_NAME = "fine-tuned"
+MOST_NAMES = 1000
+
+
+def free_name(wish: str = FIRST_NAME) -> str:
+    """Return the name wished for, or one like it that no model has, nor a training that was not ended."""
+    taken = {entry.name.casefold() for entry in catalogue.shipped_models()}
+    folder = catalogue.user_folder()
+    names = [wish, *(f"{wish}-{number}" for number in range(2, MOST_NAMES))]
+    return next(name for name in names if name.casefold() not in taken and not is_on_disk(folder / (name + ENDING)))
+
+
+def is_on_disk(model: Path) -> bool:
+    """Return whether there is a model, or the checkpoint of a training that was to become it."""
+    return model.exists() or model.with_name(model.name + CHECKPOINT).exists()
+
+
+def path_for(name: str, may_exist: bool = False) -> Path:
+    """Return where a model of this name is saved.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be a model's name, or there is one of this name.
+    """
+    name = catalogue.checked_name(name.strip())
+    path = catalogue.user_folder() / (name + ENDING)
+    is_taken = path.exists() or any(entry.name.casefold() == name.casefold() for entry in catalogue.shipped_models())
+    if is_taken and not may_exist:
+        raise ParameterError(
+            f'There is a model {name!r} already, and none is ever replaced. Give another name under "Save as", such as '
+            f"{free_name(name)!r}.",
+            "name",
+        )
+    return path

@@ -1,0 +1,228 @@
+"""What the user looks at, for the thread that trains; and the layer that shows what the network says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Labels, Layer
+from napari.utils import CyclicLabelColormap
+from qtpy.QtCore import QObject, QTimer
+
+from napari_tessera.core.errors import InputError
+from napari_tessera.gui.form.layer_combo import PREVIEW
+from napari_tessera.gui.layers.add import placed_at
+from napari_tessera.gui.layers.annotation import class_names
+from napari_tessera.gui.layers.read import camera_of, check_plane_shown, place, planes_shown
+from napari_tessera.training.live_prediction import PLANES_AROUND, Viewport, ViewportPrediction
+
+SETTLE_MS = 100
+NARROW = np.uint16
+"""napari colours labels of up to 16 bits on the graphics card, and wider ones one by one."""
+
+
+@dataclass(frozen=True)
+class LiveImage:
+    """An image that is learnt from, as the viewer has it.
+
+    Attributes
+    ----------
+    image, paint : napari.layers.Layer
+    axes : str
+        One letter for each axis of `paint`.
+    ndim : {2, 3}
+        How many of them are segmented together.
+    task : {"objects", "classes"}
+    """
+
+    image: Layer
+    paint: Labels
+    axes: str
+    ndim: int
+    task: str
+
+    @property
+    def space(self) -> str:
+        """The axes that are segmented together."""
+        return "ZYX"[-self.ndim :]
+
+    @property
+    def outer(self) -> str:
+        """The axes that are taken one at a time."""
+        return "".join(axis for axis in self.axes if axis not in (*self.space, "C"))
+
+
+class LiveLayer(QObject):
+    """Follows the view, and shows what is seen there in a layer of its own.
+
+    Attributes
+    ----------
+    sight : Viewport or None
+        What is in view; read by the thread that trains.
+    layer : napari.layers.Labels or None
+    of : LiveImage or None
+        The image that the layer is of.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.shown: Sequence[LiveImage] = ()
+        self.sight: Viewport | None = None
+        self.layer: Labels | None = None
+        self.of: LiveImage | None = None
+        self._shapes: list[tuple[int, ...]] = []
+        self._coloured = 0
+        self._callbacks: list[Callable[[], Any]] = []
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SETTLE_MS)
+        self._timer.timeout.connect(self._look)
+        for event in self._moves():
+            event.connect(self._on_moved)
+
+    def follow(self, shown: Sequence[LiveImage]) -> None:
+        """Follow the view of these images from now on; of none, nothing is shown."""
+        self.shown = tuple(shown)
+        self._shapes = [of.paint.data.shape for of in self.shown]
+        self._look()
+
+    def on_move(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` when another part comes into view."""
+        self._callbacks.append(callback)
+
+    def show(self, seen: ViewportPrediction) -> None:
+        """Show what was seen."""
+        if seen.sight.index >= len(self.shown) or seen.labels.size == 0:
+            return
+        of = self.shown[seen.sight.index]
+        if of.paint not in self.viewer.layers or not self._is_as_begun(seen.sight.index):
+            return
+        labels, translate = laid_out(seen, of)
+        self.of = of
+        if self.layer is None or self.layer not in self.viewer.layers or self.layer.ndim != labels.ndim:
+            self._add(of, labels, translate)
+            return
+        self.layer.data = labels
+        self.layer.translate = translate
+        if (colours := self._colours(of, labels)) is not None:
+            self.layer.colormap = colours
+
+    def take_away(self) -> None:
+        """Remove the layer."""
+        layer, self.layer = self.layer, None
+        if layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
+        self._coloured = 0
+
+    def close(self) -> None:
+        """Stop following the view, and remove the layer."""
+        self._timer.stop()
+        for event in self._moves():
+            event.disconnect(self._on_moved)
+        self.shown, self.sight = (), None
+        self.take_away()
+
+    def _add(self, of: LiveImage, labels: np.ndarray, translate: np.ndarray) -> None:
+        self.take_away()
+        spatial = replace(place(of.paint, of.axes).full, translate=tuple(map(float, translate)))
+        active = self.viewer.layers.selection.active
+        layer = Labels(
+            labels,
+            name=f"{of.image.name} · live prediction",
+            opacity=0.5,
+            colormap=self._colours(of, labels),
+            metadata={PREVIEW: True},
+            **placed_at(spatial),
+        )
+        self.viewer.layers.insert(self.viewer.layers.index(of.paint), layer)
+        self.layer = layer
+        self.viewer.layers.selection.active = active
+
+    def _colours(self, of: LiveImage, labels: np.ndarray) -> CyclicLabelColormap | None:
+        """Return the colours of classes, where they are not shown already: it takes napari a while to change them."""
+        highest = max(1, int(labels.max(initial=0)), len(class_names(of.paint) or ()) - 1)
+        if of.task != "classes" or highest <= self._coloured:
+            return None
+        self._coloured = highest
+        return colours_for(of.paint, highest)
+
+    def _moves(self) -> tuple[Any, ...]:
+        camera, dims = camera_of(self.viewer), self.viewer.dims
+        return (camera.events.zoom, camera.events.center, dims.events.point, dims.events.order, dims.events.ndisplay)
+
+    def _on_moved(self, *_: Any) -> None:
+        if self.shown:
+            self._timer.start()
+
+    def _is_as_begun(self, index: int) -> bool:
+        """Return whether the paint of an image still has the shape that is learnt from."""
+        return self.shown[index].paint.data.shape == self._shapes[index]
+
+    def _look(self) -> None:
+        followed = ((index, of) for index, of in self._in_order() if self._is_as_begun(index))
+        self.sight = next((found for index, of in followed if (found := sight_of(self.viewer, index, of))), None)
+        for callback in self._callbacks:
+            callback()
+
+    def _in_order(self) -> list[tuple[int, LiveImage]]:
+        """Put the image whose layers are active first."""
+        active = self.viewer.layers.selection.active
+        return sorted(enumerate(self.shown), key=lambda each: active not in (each[1].image, each[1].paint))
+
+
+def sight_of(viewer: ViewerModel, index: int, of: LiveImage) -> Viewport | None:
+    """Return which part of an image is in view; None where it is not, or not in planes of Y and X."""
+    if of.paint not in viewer.layers or of.image not in viewer.layers or not of.image.visible:
+        return None
+    if viewer.dims.ndisplay != 2:
+        return None
+    try:
+        check_plane_shown(of.paint, of.axes, viewer.dims)
+    except InputError:
+        return None
+    planes = planes_shown(of.paint, of.axes, viewer.dims.point)
+    sides = dict(zip(of.axes, of.paint.data.shape, strict=True))
+    low, high = np.asarray(of.paint.corner_pixels, float)
+    window: dict[str, slice] = {}
+    for axis in "YX":
+        at = of.axes.index(axis)
+        is_drawn = high[at] > low[at]
+        first, last = (low[at], high[at] + 1) if is_drawn else (0, sides[axis])
+        window[axis] = slice(int(max(0, first)), int(min(sides[axis], np.ceil(last))))
+    if "Z" in of.space:
+        window["Z"] = slice(max(0, planes["Z"] - PLANES_AROUND), min(sides["Z"], planes["Z"] + PLANES_AROUND + 1))
+    if any(part.stop <= part.start for part in window.values()):
+        return None
+    return Viewport(index, tuple(planes[axis] for axis in of.outer), tuple(window[axis] for axis in of.space))
+
+
+def laid_out(seen: ViewportPrediction, of: LiveImage) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels with the axes of the paint, and the `translate` by which they lie where they were seen."""
+    starts = dict(zip(of.outer, seen.sight.place, strict=True))
+    starts |= {axis: part.start for axis, part in zip(of.space, seen.sight.window, strict=True)}
+    order = of.outer + of.space
+    labels = seen.labels.reshape((1,) * len(of.outer) + seen.labels.shape)
+    labels = np.transpose(labels, [order.index(axis) for axis in of.axes if axis != "C"])
+    if "C" in of.axes:
+        labels = np.expand_dims(labels, of.axes.index("C"))
+    if labels.max(initial=0) <= np.iinfo(NARROW).max:
+        labels = labels.astype(NARROW)
+    corner = of.paint.data_to_world([float(starts.get(axis, 0)) for axis in of.axes])
+    # A layer is translated before its affine matrix is applied.
+    affine = np.asarray(of.paint.affine.affine_matrix)
+    return labels, np.linalg.solve(affine, np.append(np.asarray(corner), 1.0))[:-1]
+
+
+def colours_for(paint: Labels, highest: int) -> CyclicLabelColormap:
+    """Give each class the colour that its paint has: class 1 is painted with 2.
+
+    A colormap that names colours one by one would have napari compile, for seconds, in the window's thread.
+    """
+    colours = np.zeros((highest + 1, 4))
+    for number in range(1, highest + 1):
+        colours[number] = paint.get_color(number + 1)
+    return CyclicLabelColormap(colors=colours)

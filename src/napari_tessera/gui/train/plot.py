@@ -1,0 +1,261 @@
+"""How a training goes: what was told of it, and how long it will still take.
+
+Two small charts that grow while a network learns: the loss, and the score on the paint held back.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF, QTextOption
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.training.live_prediction import ViewportPrediction
+
+FEWEST_STEPS = 3
+"""Steps to have seen before the time that is left is told."""
+SCORES = {"dice": "Dice", "iou": "IoU", "ap": "AP 0.5", "map": "Mean AP", "score": "Score"}
+"""Titles of the scores, the one that is shown first."""
+
+
+@dataclass
+class TrainingHistory:
+    """All that was told of a training so far.
+
+    Attributes
+    ----------
+    losses : list of (step, loss)
+    validations : list of mapping
+        Scores, each with its step.
+    before : mapping
+        Scores before the first step.
+    warnings, advice : list of str
+        What is amiss with the paint, and with the course by now.
+    seen : ViewportPrediction or None
+        What the network said last of what is in view.
+    ends_at : float or None
+        When the time that was given is over, on the clock of `time.monotonic`.
+    all_from : int or None
+        Step from which what was held back is learnt, too, so that there is no score any more.
+    """
+
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    validations: list[Mapping[str, float]] = field(default_factory=list)
+    before: Mapping[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    advice: Sequence[str] = ()
+    seen: ViewportPrediction | None = None
+    all_from: int | None = None
+    steps: int = 0
+    text: str = ""
+    ends_at: float | None = None
+    _began: tuple[float, int] | None = None
+    _last: tuple[float, int] | None = None
+
+    def continued(self) -> TrainingHistory:
+        """Return the course of a training that is taken up again."""
+        return TrainingHistory(list(self.losses), list(self.validations), self.before, list(self.warnings))
+
+    def note(self, step: Progress) -> None:
+        """Take note of a step."""
+        self.text = step.text
+        told: Any = step.data
+        if not isinstance(told, dict):
+            return
+        if "warning" in told:
+            self.warnings += [told["warning"]] * (told["warning"] not in self.warnings)
+        elif "advice" in told:
+            self.advice = told["advice"]
+        elif "seconds" in told:
+            self.ends_at = time.monotonic() + told["seconds"]
+        elif "all_from" in told:
+            self.all_from = told["all_from"]
+        elif "before" in told:
+            self.before = told["before"] or self.before  # of a training that is taken up again, nothing is told
+        elif "seen" in told:
+            self.seen = told["seen"]
+        elif "loss" in told:
+            self._forget_from(told["step"])
+            self.losses.append((told["step"], told["loss"]))
+            self._clock(told["step"], int(step.total))
+        elif "score" in told:
+            self.validations.append(told)
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._last[1] if self._last else 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the steps that are left will take, if that is known already."""
+        if self._began is None or self._last is None or self._last[1] - self._began[1] < FEWEST_STEPS:
+            return None
+        of_step = (self._last[0] - self._began[0]) / (self._last[1] - self._began[1])
+        left = of_step * (self.steps - self.step)
+        return left if self.ends_at is None else min(left, max(0.0, self.ends_at - self._last[0]))
+
+    @property
+    def score_name(self) -> str:
+        """The score that is shown: Dice of classes, AP at 0.5 of objects."""
+        told = {**self.before, **(self.validations[-1] if self.validations else {})}
+        return next((name for name in SCORES if name in told), "score")
+
+    def scores(self) -> list[tuple[float, float]]:
+        """Return the score that is shown by step, that before the first step among them."""
+        name = self.score_name
+        first = [(0.0, self.before[name])] if name in self.before else []
+        return first + [(told["step"], told[name]) for told in self.validations if name in told]
+
+    def _forget_from(self, step: int) -> None:
+        """Forget what comes again, where a training is taken up at an earlier step than it had reached."""
+        if self.losses and self.losses[-1][0] >= step:
+            self.losses = [told for told in self.losses if told[0] < step]
+            self.validations = [told for told in self.validations if told["step"] < step]
+
+    def _clock(self, step: int, steps: int) -> None:
+        now = (time.monotonic(), step)
+        self.steps = steps
+        self._began = self._began or now
+        self._last = now
+
+
+def record(job: Job[Any], course: TrainingHistory) -> Job[Any]:
+    """Run a job and take note of all its steps, in the thread that it runs in."""
+    try:
+        while True:
+            step = next(job)
+            course.note(step)
+            yield step
+    except StopIteration as end:
+        return end.value
+    finally:
+        job.close()
+
+
+def headline(before: Mapping[str, float], after: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
+    """Say each score before and after: title, before or a dash, after or a dash."""
+    for name, title in SCORES.items():
+        if name != "score" and (name in before or name in after):
+            was, now = (f"{scores[name]:.3f}" if name in scores else "–" for scores in (before, after))
+            yield title, was, now
+
+
+HEIGHT_PX = 92
+LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 40, 8, 18, 6
+MOST_POINTS = 300
+"""More are joined to means: a chart is no wider."""
+DOT_PX = 2.5
+NO_MORE = "From here on this is learnt, too: no score"
+Point = tuple[float, float]
+
+
+class Chart(QWidget):
+    """One line over the steps.
+
+    Parameters
+    ----------
+    title : str
+    colour : str
+    is_logarithmic : bool
+        Otherwise from 0 to 1.
+    """
+
+    def __init__(self, title: str, colour: str, is_logarithmic: bool = False) -> None:
+        super().__init__()
+        self.title, self.colour, self.is_logarithmic = title, QColor(colour), is_logarithmic
+        self.points: list[Point] = []
+        self.steps = 1
+        self.last: int | None = None
+        self.setFixedHeight(HEIGHT_PX)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Return a width that any dock has."""
+        return QSize(200, HEIGHT_PX)
+
+    def show_points(
+        self, points: Sequence[Point], steps: int, title: str | None = None, last: int | None = None
+    ) -> None:
+        """Draw these from now on; `steps` is where the axis ends, and `last` the step after which no point comes."""
+        self.points, self.steps, self.last = thinned(points), max(steps, 1), last
+        self.title = self.title if title is None else title
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the frame, two numbers beside it, and the line."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        frame = QRectF(LEFT_PX, TOP_PX, self.width() - LEFT_PX - RIGHT_PX, self.height() - TOP_PX - BOTTOM_PX)
+        low, high = self.limits()
+        self._draw_frame(painter, frame, low, high)
+        if self.last is not None:
+            self._draw_end(painter, frame, self.last)
+        places = [self._place(point, frame, low, high) for point in self.points]
+        painter.setPen(QPen(self.colour, 2))
+        painter.drawPolyline(QPolygonF(places))
+        if not self.is_logarithmic:
+            painter.setBrush(self.colour)
+            for place in places:
+                painter.drawEllipse(place, DOT_PX, DOT_PX)
+        painter.end()
+
+    def limits(self) -> Point:
+        """Return what is at the bottom and at the top."""
+        if not self.is_logarithmic:
+            return 0.0, 1.0
+        values = [value for _, value in self.points if value > 0]
+        low, high = (min(values), max(values)) if values else (0.1, 1.0)
+        return low * 0.9, max(high * 1.1, low * 1.5)
+
+    def _draw_frame(self, painter: QPainter, frame: QRectF, low: float, high: float) -> None:
+        text = self.palette().color(self.foregroundRole())
+        painter.setPen(text)
+        latest = f"{self.points[-1][1]:.3g}" if self.points else ""
+        metrics = QFontMetricsF(painter.font())
+        painter.drawText(QPointF(LEFT_PX, TOP_PX - 5), self.title)
+        painter.drawText(QPointF(frame.right() - metrics.horizontalAdvance(latest), TOP_PX - 5), latest)
+        beside = QTextOption(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        beside.setWrapMode(QTextOption.WrapMode.NoWrap)
+        for value, y in ((high, frame.top()), (low, frame.bottom())):
+            at = y + (5 if value == high else -5)
+            painter.drawText(QRectF(0, at - 8, LEFT_PX - 5, 16), f"{value:.2g}", beside)
+        text.setAlpha(90)
+        painter.setPen(text)
+        painter.drawRect(frame)
+
+    def _draw_end(self, painter: QPainter, frame: QRectF, last: int) -> None:
+        """Show why no point comes after `last`, with a shade as wide as the text is to be."""
+        shade = self.palette().color(self.foregroundRole())
+        rest = frame.adjusted(frame.width() * min(last / self.steps, 1), 0, 0, 0)
+        shade.setAlpha(25)
+        painter.fillRect(rest, shade)
+        shade.setAlpha(160)
+        painter.setPen(shade)
+        painter.drawText(rest.adjusted(3, 0, -3, 0), NO_MORE, QTextOption(Qt.AlignmentFlag.AlignCenter))
+
+    def _place(self, point: Point, frame: QRectF, low: float, high: float) -> QPointF:
+        step, value = point
+        if self.is_logarithmic:
+            value, low, high = (math.log(max(each, 1e-9)) for each in (value, low, high))
+        share = min(max((value - low) / (high - low), 0), 1)
+        return QPointF(frame.left() + frame.width() * step / self.steps, frame.bottom() - frame.height() * share)
+
+
+def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """Join neighbours to means until there are few enough.
+
+    Examples
+    --------
+    >>> thinned([(1, 2.0), (2, 4.0), (3, 6.0), (4, 8.0)], most=2)
+    [(2, 3.0), (4, 7.0)]
+    """
+    each = max(1, -(-len(points) // most))
+    groups = [points[start : start + each] for start in range(0, len(points), each)]
+    return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]

@@ -1,0 +1,295 @@
+"""The dock widget that trains: read the form, learn in a thread, show how it goes, offer what comes next."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import napari
+from napari.layers import Labels
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QEvent, QTimer
+
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.gui.autosave.autosave import Autosave
+from napari_tessera.gui.form import form as settings
+from napari_tessera.gui.layers.annotation import annotation_facts
+from napari_tessera.gui.method.widget import WARM_UP_AFTER_MS
+from napari_tessera.gui.qt.worker import sentence, showing_errors, shown_by
+from napari_tessera.gui.train.after_training import AfterTraining
+from napari_tessera.gui.train.form import free_name, path_for
+from napari_tessera.gui.train.live_layer import LiveLayer
+from napari_tessera.gui.train.panel import TrainPanel
+from napari_tessera.gui.train.plot import TrainingHistory
+from napari_tessera.gui.train.results import progress_text
+from napari_tessera.gui.train.session import STROKES, ChangeWatcher, RunningTraining, TrainWarmUp
+from napari_tessera.gui.train.suggestions import PaintNext
+from napari_tessera.models.registry import ModelEntry
+from napari_tessera.training.interactive import NOT_SHOWN, InteractiveResult, TrainingRequest, learning, snapshot
+from napari_tessera.training.recovery import delete_checkpoint
+from napari_tessera.training.settings import DECLARATION
+
+SECONDS_TO_STOP = 1.0
+SECONDS_BETWEEN_SHOWS = 0.4
+"""Whatever changes in the dock has the whole window drawn anew: a tenth of a second on a slow computer."""
+SAVE_AFTER_MS = 500
+START = "start_from"
+PAINTED_SINCE = " Strokes painted since the training began are not learnt with it; press Train for those."
+
+
+class TrainWidget(TrainPanel):
+    """Train on what is painted."""
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        # napari may hand over a proxy that hides private names; its layers would not be the viewer's own.
+        super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
+        self.under_way = RunningTraining()
+        self.runner = self.under_way.runner
+        self.live = LiveLayer(self.viewer)
+        self.after = AfterTraining(self, self.live)
+        self.paint_next = PaintNext(self.viewer, self.after.unsure)
+        self.outcome.next_steps.addWidget(self.paint_next)
+        self.autosave = Autosave(self.viewer)
+        self.lesson: TrainingRequest | None = None
+        self._since_begun = ChangeWatcher(STROKES)
+        self._aside = ""
+        self._is_over = False
+        self._shown_at = 0.0
+        self.form.values = remembered()
+        self._save_timer = QTimer(self)
+        self._save_timer.setSingleShot(True)
+        self._save_timer.setInterval(SAVE_AFTER_MS)
+        self._save_timer.timeout.connect(lambda: settings.save(DECLARATION, self.form.values))
+        self._connect()
+        self.save_paint()
+        self.warm_up = TrainWarmUp()
+        QTimer.singleShot(WARM_UP_AFTER_MS, self.warm_up.begin)
+
+    @property
+    def course(self) -> TrainingHistory:
+        """How the training goes."""
+        return self.under_way.course
+
+    def train(self) -> None:
+        """Begin a training; while one is under way, nothing happens."""
+        if self.runner.is_running:
+            return
+        with shown_by(self.bar.show_error):
+            lesson = TrainingRequest(
+                self.pairs.given(),
+                path_for(self.name.value),
+                self.form.values | {"title": self.name.value.strip()},
+                self.classes.names,
+            )
+            self._since_begun.watch([of.paint for of in self.shown()])
+            self._forget_the_last()
+            self._start(lesson)
+
+    @showing_errors
+    def go_on(self) -> None:
+        """Take up the training that was stopped or cancelled, with the paint that it had."""
+        if not self.runner.is_running and self.lesson is not None:
+            self.name.value = self.lesson.out.stem
+            self._start(
+                TrainingRequest(self.lesson.given, self.lesson.out, self.lesson.settings, self.lesson.names, True)
+            )
+
+    def stop(self) -> None:
+        """End after this step, and save the best so far."""
+        if self.runner.is_running:
+            self.under_way.stop()
+            self.bar.stop_button.setEnabled(False)
+            self.bar.say("Stopping after this step …")
+
+    def cancel(self) -> None:
+        """End now; nothing is saved but the checkpoint."""
+        if self.runner.is_running:
+            self.runner.cancel()
+            self.bar.say("Cancelling …")
+
+    def job(self, lesson: TrainingRequest, should_stop: Callable[[], bool]) -> Job[InteractiveResult]:
+        """Everything that is done in the thread."""
+        yield from self.warm_up.waiting()
+        self.lesson = yield from snapshot(lesson)
+        learnt = yield from learning(self.lesson, lambda: self.live.sight, should_stop)
+        if self._is_over or self.runner.is_left:
+            delete_checkpoint(lesson.out)
+        return learnt
+
+    @showing_errors
+    def save_paint(self) -> None:
+        """Save the paint of all pairs in the background, from now on."""
+        for pair in self.pairs.pairs if not self._is_over else ():
+            if pair.image is not None and pair.paint is not None:
+                self.autosave.watch(pair.paint, pair.image)
+
+    @showing_errors
+    def reset_choices(self, *_: Any) -> None:
+        """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
+        self.pairs.refresh()
+
+    def shut_down(self) -> None:
+        """Stop everything; called when the widget goes. What was learnt is saved, and the window does not wait."""
+        if self._is_over:
+            return
+        self._is_over = True
+        is_saving = self.under_way.let_go()
+        if not is_saving:
+            self._forget_the_last()
+        self.after.forget()
+        self.paint_next.runner.cancel()
+        self.live.close()
+        until = time.monotonic() + SECONDS_TO_STOP
+        for runner in (self.paint_next.runner, *(() if is_saving else (self.runner,))):
+            runner.wait(max(0.0, until - time.monotonic()))
+        # The last strokes are saved even if napari is closed; the window does not wait for it.
+        threading.Thread(target=self.autosave.close, name="tessera autosave end").start()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.shut_down()
+        return super().event(event)
+
+    def _forget_the_last(self) -> None:
+        """Delete the checkpoint of a training that was stopped: its model is there, and "Go on" is not any more."""
+        if self.lesson is not None:
+            delete_checkpoint(self.lesson.out)
+
+    def _start(self, lesson: TrainingRequest) -> None:
+        self.after.forget()
+        self.paint_next.forget()
+        self._aside = PAINTED_SINCE if lesson.goes_on and self._since_begun.has_changed else ""
+        self.live.take_away()
+        with shown_by(self._on_failed):
+            self.live.follow(self.shown())
+            self.show_training(True)
+            self.bar.say(f"Starting …{self._aside}")
+            self.warm_up.begin()
+            self.under_way.begin(lesson.out.stem, partial(self.job, lesson), lesson.goes_on)
+
+    @showing_errors
+    def _on_progress(self, step: Progress) -> None:
+        is_soon = time.monotonic() - self._shown_at < SECONDS_BETWEEN_SHOWS
+        if not self.runner.is_running or is_soon:
+            return
+        self._shown_at = time.monotonic()
+        self.bar.progress_bar.setValue(round(100 * step.fraction))
+        is_stopping = self.under_way.is_stopping
+        if self.course.losses and not is_stopping:
+            self.bar.stop_button.setEnabled(True)
+        self.bar.say(f"Stopping. {step.text} …" if is_stopping else f"{progress_text(self.course)}{self._aside}")
+        self._show_course()
+
+    def _show_course(self) -> None:
+        self.course_view.show_course(self.course)
+        if self.course.seen is not None:
+            seen, self.course.seen = self.course.seen, None
+            with shown_by(self._do_without_live):
+                self.live.show(seen)
+
+    def _do_without_live(self, error: Exception) -> None:
+        """Train on without a live prediction, and say so."""
+        self.live.follow(())
+        self.course.warnings.append(f"{NOT_SHOWN} {sentence(error)}")
+
+    def _on_returned(self, learnt: InteractiveResult) -> None:
+        self._on_ended()
+        with shown_by(self.bar.show_error):
+            self._show_learnt(learnt)
+
+    def _show_learnt(self, learnt: InteractiveResult) -> None:
+        self._show_course()
+        self.after.begin(replace(learnt, scores_before=self.course.before))
+        record = learnt.trained.header["training"]
+        is_last = record["best_step"] == record["steps"]
+        stopped = f"Stopped: {'what was learnt' if is_last else 'the best so far'} is saved"
+        how = "Trained" if learnt.trained.is_finished else stopped
+        kept = f"The weights of step {record['best_step']} were kept, {record['seconds']} s of training."
+        self.bar.say(f"{how}. {kept}{self._aside}")
+        self.bar.offer_to_go_on(not learnt.trained.is_finished)
+        self.name.value = free_name()
+
+    def _on_failed(self, error: BaseException) -> None:
+        self._on_ended()
+        self.live.take_away()
+        self.setup_section.open()
+        self.bar.show_error(error)
+
+    def _on_cancelled(self) -> None:
+        self._on_ended()
+        self.live.take_away()
+        has_learnt = bool(self.course.losses)
+        kept = ' What was learnt can be taken up again with "Go on".' if has_learnt else ""
+        self.bar.say(f"Cancelled. No layer and no model was changed.{kept}")
+        self.bar.offer_to_go_on(has_learnt)
+        self.setup_section.open()
+
+    def _on_ended(self) -> None:
+        self.show_training(False)
+
+    @showing_errors
+    def _on_restored(self, layer: Labels) -> None:
+        image = annotation_facts(layer).get("image", "")
+        said = "" if self._choose(layer) else f" Open the image {image!r} to go on with it."
+        self.bar.say(f"{layer.name!r} is back.{said}")
+
+    def _on_unsaved(self, why: str) -> None:
+        """Show why paint is not saved, for as long as that is so."""
+        if self._is_over and why:
+            show_warning(why)
+        self.unsaved.setText(why)
+        self.unsaved.setVisible(bool(why))
+
+    @showing_errors
+    def _on_saved(self, entry: ModelEntry) -> None:
+        self.form.start_from(entry.header, entry.name)
+        self.name.value = free_name()
+        self.bar.say(
+            f"The weights of step {entry.header['training']['best_step']} are the model {entry.name!r} now, and chosen "
+            "to start from. To go on, choose an image and its paint, and press Train."
+        )
+
+    def _choose(self, layer: Labels) -> bool:
+        """Choose a layer of paint for the image that it was painted on; say whether there is one."""
+        self.pairs.refresh()
+        for pair in self.pairs.pairs:
+            if pair.image is not None and pair.may_belong(layer):
+                pair.paint = layer
+                return True
+        return False
+
+    def _connect(self) -> None:
+        self.bar.run_asked.connect(self.train)
+        self.bar.go_on_asked.connect(self.go_on)
+        self.bar.stop_asked.connect(self.stop)
+        self.bar.cancel_asked.connect(self.cancel)
+        self.bar.menu.addAction("Restore defaults", self.form.restore_defaults)
+        self.bar.menu.addAction("Open the report of the training", self.after.open_report)
+        self.runner.progressed.connect(self._on_progress)
+        self.runner.returned.connect(self._on_returned)
+        self.runner.failed.connect(self._on_failed)
+        self.runner.cancelled.connect(self._on_cancelled)
+        self.outcome.open_asked.connect(self.after.open_model)
+        self.correct_box.asked.connect(self.after.correct)
+        self.rescue.restored.connect(self._on_restored)
+        self.rescue.failed.connect(self.bar.show_error)
+        self.lost.saved.connect(self._on_saved)
+        self.lost.failed.connect(self.bar.show_error)
+        self.autosave.failed.connect(self._on_unsaved)
+        self.form.on_change(self._save_timer.start)
+        self.form.start.on_failure(self.bar.show_error)
+        self.pairs.on_change(self.bar.clear_error)
+        self.pairs.on_change(self.save_paint)
+        under_way, latest = self.under_way, self.after.latest
+        self.destroyed.connect(lambda: under_way.let_go())
+        self.destroyed.connect(lambda: latest.stop())
+
+
+def remembered() -> dict[str, Any]:
+    """Return the settings of the last session, but for the model to start from, which suited what was painted then."""
+    return {name: value for name, value in settings.load(DECLARATION).items() if name != START}

@@ -1,0 +1,291 @@
+"""From what a network says of each pixel to the images a user asked for: objects, classes or probabilities.
+
+Turn what an instance network says of each pixel into numbered objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.algorithms.elevation import Elevation, FloodInput, find_peaks, merged_basins, quantize
+from napari_tessera.algorithms.flooding import flood, seeds_from, steps_to_neighbours
+from napari_tessera.algorithms.gaussian import smoothed
+from napari_tessera.algorithms.relabel import finished_labels, numbered, without_unsure
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.labels import connected_components
+from napari_tessera.core.parallel import Piece, bands, in_background, in_threads, pieces
+from napari_tessera.core.result import Kind
+from napari_tessera.inference.grid import Grid
+from napari_tessera.inference.object_features import PixelScores, Scoring, without_unlikely
+from napari_tessera.inference.resample import on_image, outlined
+from napari_tessera.inference.scale_search import Scores
+
+FACES = 1
+"""Pixels of an object hang together across their faces."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How scores become objects: chosen once on the validation images, never per image.
+
+    Parameters
+    ----------
+    object_level : float
+        Probability above which a pixel belongs to an object.
+    smoothing_px : float
+        Standard deviation by which the landscape of hearts is smoothed.
+    border_cost : float
+        How deep a sure border cuts into the landscape.
+    heart_level, prominence : float
+        A heart must rise above `heart_level`, and above the pass to a higher one by `prominence`.
+    smallest_share : float
+        Objects of less than this share of the usual area are dropped.
+    small_share, sure_level : float
+        Objects of less than `small_share` of the usual area are dropped unless the distance somewhere in them reaches
+        `sure_level`: what the network is not sure of is rarely there.
+    """
+
+    object_level: float = 0.56
+    smoothing_px: float = 2.5
+    border_cost: float = 0.1
+    heart_level: float = 0.3
+    prominence: float = 0.2
+    smallest_share: float = 0.05
+    small_share: float = 0.4
+    sure_level: float = 0.66
+
+
+def usual_size(diameter_px: float, ndim: int) -> float:
+    """Return the pixels of a disc, or the voxels of a ball, of this diameter."""
+    return float(np.pi / 4 * diameter_px**2 if ndim == 2 else np.pi / 6 * diameter_px**3)
+
+
+def find_objects(
+    scores: PixelScores,
+    how: Decoding,
+    min_size: float = 0,
+    small_size: float = 0,
+    scoring: Scoring | None = None,
+) -> Job[np.ndarray]:
+    """Find and number the objects: hearts are markers, flooded over the landscape within the object pixels.
+
+    A small and dim object may have no heart; then the whole connected region is one object.
+
+    Parameters
+    ----------
+    scores : PixelScores
+        (Y, X) or (Z, Y, X).
+    how : Decoding
+    min_size : float
+        Objects of fewer pixels are dropped.
+    small_size : float
+        Objects of fewer pixels are dropped unless they are sure.
+    scoring : Scoring, optional
+        Drops what is likely none; for planes.
+
+    Returns
+    -------
+    int32 array of the shape of the scores
+        0 background, 1… objects in raster order.
+    """
+    height = yield from subtask(landscape(scores, how), 0, 2, 10)
+    inside = scores.object > how.object_level
+    ground = yield from subtask(quantize(Elevation(height, is_distance=False), inside, FACES), 2, 1, 10)
+    del inside
+    summits = yield from subtask(find_peaks(height, ground.inner, min_distance=1), 3, 1, 10)
+    rises = height[tuple(summits.T)]
+    del height
+    owners = yield from subtask(_flood(ground, ground.flat_positions(summits), rises, how), 4, 4, 10)
+    labels = yield from subtask(finished_labels(ground.labels, owners, int(np.ceil(min_size))), 8, 1, 10)
+    if scoring is not None:
+        return (yield from subtask(without_unlikely(labels, scores, scoring), 9, 1, 10))
+    return (yield from subtask(without_unsure(labels, scores.distance, small_size, how.sure_level), 9, 1, 10))
+
+
+def landscape(scores: PixelScores, how: Decoding) -> Job[np.ndarray]:
+    """Return what rises towards the heart of each object and falls to 0 and below between objects."""
+    height = np.empty(scores.distance.shape, np.float32)
+    cut = bands(len(height), height[0].size)
+
+    def combine(band: slice) -> None:
+        np.multiply(scores.border[band], -how.border_cost, out=height[band])
+        height[band] += scores.distance[band]
+
+    yield from subtask(in_threads(combine, cut, "Finding objects"), 0, 1, 5)
+    height = yield from subtask(smoothed(height, how.smoothing_px), 1, 3, 5)
+
+    def cut_off(band: slice) -> None:
+        np.maximum(height[band], 0, out=height[band])
+
+    yield from subtask(in_threads(cut_off, cut, "Finding objects"), 4, 1, 5)
+    return height
+
+
+def _flood(ground: FloodInput, pixels: np.ndarray, rises: np.ndarray, how: Decoding) -> Job[np.ndarray]:
+    """Flood from every summit, and say which summit each basin belongs to.
+
+    A summit that is no heart goes to the basin over its highest pass, as if only hearts had been flooded from.
+    """
+    seeds = seeds_from(ground.labels, pixels, np.arange(1, len(pixels) + 1))
+    yield from subtask(flood(ground.labels, ground.levels, seeds, FACES), 0, 3, 4)
+    is_heart = np.append(True, rises > how.heart_level)
+    depths = np.where(is_heart, how.prominence * ground.scale, np.inf)
+    summit_levels = np.append(0, ground.levels.reshape(-1)[pixels]).astype(np.int64)
+    steps = steps_to_neighbours(ground.levels.shape, FACES)
+    merging = merged_basins(ground.labels, ground.levels, summit_levels, steps, depths)
+    return (yield from subtask(merging, 3, 1, 4))
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is to be made of the scores.
+
+    Attributes
+    ----------
+    output : "objects", "classes" or "probabilities"
+    level : float or None
+        Probability above which a pixel is no background; None means the model's own.
+    min_size : int or None
+        Smallest object to keep, in pixels of the image; None means the model's own share of the usual size.
+    """
+
+    output: Kind = "objects"
+    level: float | None = None
+    min_size: int | None = None
+
+
+def make_output(scores: Scores, header: Mapping[str, Any], wanted: OutputOptions, grid: Grid) -> Job[np.ndarray]:
+    """Turn scores into what is wanted, on the image's grid.
+
+    Parameters
+    ----------
+    scores : dict of str to float32 array (K, [Z,] Y, X)
+        On the network's grid; it is emptied, so that memory is free as soon as can be.
+    header : mapping
+        Of the model file.
+    wanted : OutputOptions
+    grid : Grid
+
+    Returns
+    -------
+    array
+        Labels of the image's shape; for probabilities float32 (K, *shape), one image per class but the background.
+    """
+    if header["task"] == "objects" and wanted.output == "objects":
+        return (yield from objects_of(scores, header, wanted, grid))
+    probabilities = yield from subtask(probabilities_of(scores, header, grid), 0, 1, 2)
+    if wanted.output == "probabilities":
+        return probabilities
+    level = _own_level(header) if wanted.level is None else wanted.level
+    classes = yield from subtask(classes_of(probabilities, level), 1, 0.5, 2)
+    if wanted.output == "classes":
+        return classes
+    return (yield from subtask(components_of(classes, wanted.min_size or 0), 1.5, 0.5, 2))
+
+
+def objects_of(scores: Scores, header: Mapping[str, Any], wanted: OutputOptions, grid: Grid) -> Job[np.ndarray]:
+    """Decode objects on the network's grid, and bring them to the image's."""
+    how = decoding_of(header, wanted.level)
+    said = pixel_scores(scores)
+    usual_px = usual_size(header.get("diameter_px") or 0, said.object.ndim)
+    scoring = scoring_of(header, usual_px, said, grid) if wanted.min_size is None else None
+    if wanted.min_size is None and scoring is None:
+        smallest_px, small_px = how.smallest_share * usual_px, how.small_share * usual_px
+    else:
+        smallest_px, small_px = (wanted.min_size or 0) if grid.is_image else 0, 0.0  # counted on the image's grid
+    objects = said.object
+    labels = yield from subtask(find_objects(said, how, smallest_px, small_px, scoring), 0, 8, 10)
+    if grid.is_image:
+        return labels
+    labels = yield from subtask(outlined(labels, objects, how.object_level, grid), 8, 1, 10)
+    numbers = np.arange(int(labels.max(initial=0)) + 1)
+    return (yield from subtask(numbered(labels, numbers, wanted.min_size or 0), 9, 1, 10))
+
+
+def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, grid: Grid) -> Scoring | None:
+    """Read from a model's header how likely objects are ones; None where it does not or cannot say, as in volumes."""
+    if len(grid.shape) != 2 or said.size is None or not usual_px:
+        return None
+    return Scoring.of(header, usual_px, sqrt(grid.share))
+
+
+def decoding_of(header: Mapping[str, Any], level: float | None = None) -> Decoding:
+    """Read from a model's header how its scores become objects; `level` goes before the model's own."""
+    known = {field.name for field in fields(Decoding)}
+    how = Decoding(**{name: value for name, value in header.get("decoding", {}).items() if name in known})
+    return how if level is None else replace(how, object_level=level)
+
+
+def pixel_scores(scores: Scores) -> PixelScores:
+    """Name what an instance network says; `scores` is emptied."""
+    classes, distance = scores.pop("classes"), scores.pop("distance")[0]
+    size = scores.pop("size")[0] if "size" in scores else None
+    scores.clear()
+    objects = np.subtract(1, classes[0], out=classes[0])
+    border = classes[2] if len(classes) > 2 else np.zeros_like(distance)
+    return PixelScores(objects, border, distance, size)
+
+
+def probabilities_of(scores: Scores, header: Mapping[str, Any], grid: Grid) -> Job[np.ndarray]:
+    """Return the probability of each class but the background, float32 (K, *shape).
+
+    A network for objects says "background", "object" and "border between objects"; the latter two are one class.
+    """
+    classes = scores.pop("classes")
+    scores.clear()
+    said = [np.subtract(1, classes[0], out=classes[0])] if header["task"] == "objects" else classes[1:]
+    result = np.empty((len(said), *grid.shape), np.float32)
+    for number, each in enumerate(said):
+        result[number] = yield from subtask(on_image(each, grid), number, 1, len(said))
+    return result
+
+
+def classes_of(probabilities: np.ndarray, level: float | None) -> Job[np.ndarray]:
+    """Give each pixel its class.
+
+    Parameters
+    ----------
+    probabilities : float32 array (K, [Z,] Y, X)
+        Of all classes but the background.
+    level : float or None
+        Probability of all of them together above which a pixel is no background; None means that the likeliest class
+        wins, be it the background.
+
+    Returns
+    -------
+    int32 array ([Z,] Y, X)
+        0 background, 1…K.
+    """
+    result = np.empty(probabilities.shape[1:], np.int32)
+
+    def choose(piece: Piece) -> None:
+        part = probabilities[(slice(None), *piece)]
+        together = part.sum(0)
+        is_class = part.max(0) > 1 - together if level is None else together > level
+        result[piece] = np.where(is_class, part.argmax(0) + 1, 0)
+
+    yield from in_threads(choose, pieces(result.shape), "Choosing classes")
+    return result
+
+
+def components_of(classes: np.ndarray, min_size: int) -> Job[np.ndarray]:
+    """Make each connected region of a class an object, numbered in raster order; smaller regions are dropped."""
+    labels = np.zeros(classes.shape, np.int32)
+    for number in range(1, int(classes.max(initial=0)) + 1):
+        labels = yield from in_background(partial(_add_components, labels, classes == number), "Numbering objects")
+    return (yield from numbered(labels, np.arange(int(labels.max(initial=0)) + 1), min_size))
+
+
+def _add_components(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    found = connected_components(mask)
+    return np.where(mask, found + labels.max(initial=0), labels)
+
+
+def _own_level(header: Mapping[str, Any]) -> float | None:
+    return decoding_of(header).object_level if header["task"] == "objects" else None

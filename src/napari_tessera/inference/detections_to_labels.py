@@ -1,0 +1,352 @@
+"""From the detections of a plane to numbered objects, and a table that says what each is.
+
+From detections to objects: which are accepted, which pixels each gets, and what had to be left out.
+
+References
+----------
+Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963, section 4.2: of overlapping masks the higher score wins, and what is
+mostly hidden is no object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_tessera.algorithms.relabel import numbered, only
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.parallel import Piece, in_background, in_threads, pieces
+from napari_tessera.models.mask_rcnn.boxes import areas
+from napari_tessera.models.mask_rcnn.detections import Detections
+from napari_tessera.models.mask_rcnn.masks import Painted, paint_labels
+
+JUST_BELOW = 0.1
+"""Detections that score lower than asked for by no more than this are worth a word to the user."""
+
+TRACE = 0.05
+"""Share of a mask up to which overlap is the roughness of outlines, and worth no word."""
+SURE = 0.5
+"""Score from which on objects say how large objects are here. It is fixed, so that the scale is the same whatever score
+is asked for."""
+
+
+@dataclass(frozen=True)
+class DetectionThresholds:
+    """Which detections become objects, and which pixels belong to them.
+
+    Parameters
+    ----------
+    score : float
+        Least score.
+    most : int or None
+        Largest number of objects; those of the highest scores are kept.
+    mask_level : float
+        Probability above which a pixel belongs to an object.
+    most_hidden : float
+        An object that loses more than this share of its mask to objects of higher scores is dropped.
+    """
+
+    score: float = 0.5
+    most: int | None = None
+    mask_level: float = 0.5
+    most_hidden: float = 0.5
+
+    @classmethod
+    def of(cls, header: Mapping[str, Any], score: float | None = None, most: int | None = None) -> DetectionThresholds:
+        """Read it from a model's header; what the user asks for goes before the model's own."""
+        known = {field.name for field in fields(cls)} - {"most"}
+        own = cls(**{name: value for name, value in header.get("decoding", {}).items() if name in known})
+        return replace(own, score=own.score if score is None else score, most=most)
+
+    @property
+    def faintest(self) -> float:
+        """The score down to which detections are looked at, to know what a lower one would give."""
+        return max(0.0, self.score - JUST_BELOW)
+
+
+@dataclass(frozen=True)
+class DroppedDetections:
+    """What might have been objects, by the reason why it is none; and how much of the others is hidden.
+
+    Parameters
+    ----------
+    unseen : int
+        Likely places that were not looked at, because of a limit on proposals.
+    faint : int
+        Detections whose score is just below the least one.
+    surplus : int
+        Detections beyond the largest number.
+    hidden : int
+        Objects that lost most of their mask to others.
+    blank : int
+        Detections without a pixel that likely belongs to them.
+    small : int
+        Objects of fewer pixels than the least size.
+    overlapping, shared_px : int
+        Objects that lost more than a trace of their mask, but were kept, and how many pixels these lost together.
+    """
+
+    unseen: int = 0
+    faint: int = 0
+    surplus: int = 0
+    hidden: int = 0
+    blank: int = 0
+    small: int = 0
+    overlapping: int = 0
+    shared_px: int = 0
+
+    def __add__(self, other: DroppedDetections) -> DroppedDetections:
+        return DroppedDetections(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+
+def accepted(found: Detections, how: DetectionThresholds) -> tuple[Detections, DroppedDetections]:
+    """Keep the detections of sufficient score; highest score first."""
+    strong, seen = (int((found.scores >= least).sum()) for least in (how.score, how.faintest))
+    return found.chosen(torch.arange(strong)), DroppedDetections(unseen=found.left.proposals, faint=seen - strong)
+
+
+@dataclass(frozen=True)
+class PaintedObjects:
+    """Objects of one plane, highest score first.
+
+    Parameters
+    ----------
+    labels : int32 array (Y, X)
+        0 background, n + 1 the object number n.
+    classes, scores : (N,) array
+        Number of the class, from 1; score.
+    boxes : (N, 4) array
+        x0, y0, x1, y1, px.
+    claimed_px, lost_px : (N,) array
+        Pixels of the whole mask, and of these, those of objects of higher scores.
+    """
+
+    labels: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    boxes: np.ndarray
+    claimed_px: np.ndarray
+    lost_px: np.ndarray
+
+
+def painted(
+    found: Detections, shape: Sequence[int], how: DetectionThresholds, is_aligned: bool
+) -> tuple[PaintedObjects, DroppedDetections]:
+    """Give each pixel to the highest score whose mask holds it; what is mostly hidden is dropped.
+
+    Parameters
+    ----------
+    found : Detections
+        Highest score first, in pixels of the image.
+    shape : (Y, X)
+    how : DetectionThresholds
+    is_aligned : bool
+        Whether masks are stretched over their boxes to a fraction of a pixel.
+    """
+    whole = _paint(found, shape, how, is_aligned)
+    is_blank = whole.claimed_px == 0
+    is_hidden = whole.lost_px > how.most_hidden * whole.claimed_px
+    if bool((is_blank | is_hidden).any()):
+        found = found.chosen((~is_blank & ~is_hidden).nonzero()[:, 0])
+        whole = _paint(found, shape, how, is_aligned)  # what the dropped ones held goes to others
+    left = DroppedDetections(hidden=int(is_hidden.sum()), blank=int(is_blank.sum()))
+    arrays = (found.labels, found.scores, found.boxes, whole.claimed_px, whole.lost_px)
+    return PaintedObjects(whole.labels.int().numpy(), *(each.numpy() for each in arrays)), left
+
+
+def _paint(found: Detections, shape: Sequence[int], how: DetectionThresholds, is_aligned: bool) -> Painted:
+    return paint_labels(found.masks, found.boxes, shape, how.mask_level, is_aligned)
+
+
+def seen_diameter(found: Sequence[Detections], mask_level: float) -> float | None:
+    """Return the usual diameter of the objects, px: half of all object pixels are in larger ones; None if none is seen.
+
+    Parameters
+    ----------
+    found : sequence of Detections
+        Of some windows, all at one scale.
+    mask_level : float
+        Probability above which a pixel belongs to an object.
+    """
+    sizes = torch.cat([_mask_areas(each, mask_level)[each.scores >= SURE] for each in found])
+    sizes = sizes[sizes > 0].sort().values
+    if not len(sizes):
+        return None
+    middle = int(torch.searchsorted(sizes.cumsum(0), sizes.sum() / 2))
+    return float(2 * (sizes[middle] / torch.pi).sqrt())
+
+
+def _mask_areas(found: Detections, level: float) -> Tensor:
+    """Return the area of each mask, px²."""
+    return (found.masks > level).float().mean(dim=(1, 2)) * areas(found.boxes)
+
+
+FACES = 1
+"""Pixels of an object hang together across their faces."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of N objects, in the order of their labels.
+
+    Attributes
+    ----------
+    classes, scores : (N,) array
+        Number of the class, from 1; score.
+    low, high : (N, ndim) array
+        Where the box begins and ends along ([z,] y, x), px.
+    claimed_px, lost_px : (N,) array
+        Pixels of the whole mask, and of these, those of objects of higher scores.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    claimed_px: np.ndarray
+    lost_px: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the rows of all parts below each other."""
+        return cls(*(np.concatenate(columns) for columns in zip(*(vars(part).values() for part in parts), strict=True)))
+
+    def chosen(self, which: np.ndarray) -> Rows:
+        """Return the rows with these indices, in this order."""
+        return Rows(*(column[which] for column in vars(self).values()))
+
+
+def objects_of(
+    found: Detections, shape: tuple[int, ...], how: DetectionThresholds, is_aligned: bool, min_size: int
+) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
+    """Make objects of detections: choose, paint, keep the largest piece of each, number.
+
+    Parameters
+    ----------
+    found : Detections
+        Highest score first, in pixels of the image.
+    shape : (Y, X)
+    how : DetectionThresholds
+    is_aligned : bool
+        Whether masks are stretched over their boxes to a fraction of a pixel.
+    min_size : int
+        Objects of fewer pixels are dropped.
+
+    Returns
+    -------
+    labels : int32 array (Y, X)
+        0 background, 1…N in raster order.
+    rows : Rows
+    left : DroppedDetections
+    """
+    chosen, left = accepted(found, how)
+    work = partial(painted, chosen, shape, how, is_aligned)
+    objects, covered = yield from subtask(in_background(work, "Painting objects"), 0, 4, 10)
+    count = len(objects.scores)
+    yield from subtask(keep_largest_pieces(objects.labels, count), 4, 4, 10)
+    labels = yield from subtask(numbered(objects.labels, np.arange(count + 1), min_size), 8, 1, 10)
+    order = yield from subtask(former_numbers(objects.labels, labels), 9, 0.5, 10)
+    small = DroppedDetections(small=count - len(order) if min_size else 0)
+    labels, rows = yield from subtask(best_of(labels, _rows(objects).chosen(order - 1), how.most), 9.5, 0.5, 10)
+    overlaps = rows.lost_px > TRACE * rows.claimed_px
+    told = DroppedDetections(
+        surplus=len(order) - len(rows.scores),
+        overlapping=int(overlaps.sum()),
+        shared_px=int(rows.lost_px[overlaps].sum()),
+    )
+    return labels, rows, left + covered + small + told
+
+
+def best_of(labels: np.ndarray, rows: Rows, most: int | None) -> Job[tuple[np.ndarray, Rows]]:
+    """Keep the objects of the highest scores; of equal ones, the first.
+
+    They are chosen last of all: what was dropped for another reason does not take the place of an object, and no pixel
+    of theirs ever belonged to an object of a lower score.
+
+    Parameters
+    ----------
+    labels : int32 array (Y, X)
+        0 background, 1…N; changed in place.
+    rows : Rows
+    most : int or None
+    """
+    if most is None or len(rows.scores) <= most:
+        return labels, rows
+    kept = np.sort(np.argsort(-rows.scores, kind="stable")[:most])
+    is_kept = np.zeros(1 + len(rows.scores), bool)
+    is_kept[1 + kept] = True
+    return (yield from only(labels, is_kept)), rows.chosen(kept)
+
+
+def _rows(objects: PaintedObjects) -> Rows:
+    x0, y0, x1, y1 = objects.boxes.T
+    low, high = np.stack([y0, x0], axis=1), np.stack([y1, x1], axis=1)
+    return Rows(objects.classes, objects.scores, low, high, objects.claimed_px, objects.lost_px)
+
+
+def keep_largest_pieces(labels: np.ndarray, count: int) -> Job[None]:
+    """Take away, in place, all but the largest connected piece of each object; of equal ones, the first stays.
+
+    Parameters
+    ----------
+    labels : int32 array (Y, X)
+    count : int
+        Largest number of an object.
+    """
+    from skimage.measure import label
+
+    finding = in_background(partial(label, labels, connectivity=FACES), "Finding pieces")
+    parts = yield from subtask(finding, 0, 6, 10)
+    owners, pixels = yield from subtask(_owners_and_pixels(parts, labels), 6, 2, 10)
+    order = np.lexsort((-np.arange(len(pixels)), pixels))  # the largest, of equals the first, comes last
+    largest = np.zeros(count + 1, np.int64)
+    largest[owners[order]] = order
+    is_kept = largest[owners] == np.arange(len(owners))
+
+    def take_away(piece: Piece) -> None:
+        labels[piece][~is_kept[parts[piece]]] = 0
+
+    yield from subtask(in_threads(take_away, pieces(labels.shape), "Finding pieces"), 8, 2, 10)
+
+
+def _owners_and_pixels(parts: np.ndarray, labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Say of each part, and of the background at 0, which object it belongs to and how many pixels it has."""
+    cut = pieces(parts.shape)
+    count = 1 + max((yield from subtask(in_threads(lambda piece: int(parts[piece].max()), cut), 0, 1, 2)))
+    owners = np.zeros(count, np.int64)
+
+    def look(piece: Piece) -> np.ndarray:
+        owners[parts[piece]] = labels[piece]
+        return np.bincount(parts[piece].reshape(-1), minlength=count)
+
+    counts = yield from subtask(in_threads(look, cut, "Finding pieces"), 1, 1, 2)
+    return owners, np.sum(counts, axis=0)
+
+
+def former_numbers(former: np.ndarray, labels: np.ndarray) -> Job[np.ndarray]:
+    """Return which number each object had before it was numbered anew.
+
+    Parameters
+    ----------
+    former, labels : integer array (Y, X)
+        Labels before and after; after, 1…N without gaps.
+
+    Returns
+    -------
+    (N,) array
+    """
+    cut = pieces(labels.shape)
+    count = 1 + max((yield from subtask(in_threads(lambda piece: int(labels[piece].max()), cut), 0, 1, 2)))
+    numbers = np.zeros(count, np.int64)
+
+    def look(piece: Piece) -> None:
+        numbers[labels[piece]] = former[piece]
+
+    yield from subtask(in_threads(look, cut, "Numbering"), 1, 1, 2)
+    return numbers[1:]

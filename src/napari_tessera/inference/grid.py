@@ -1,0 +1,277 @@
+"""The grid on which a network sees an image: how many of its pixels, how large, and where they begin.
+
+Read any window of an image on the network's grid: rescaled, and mirrored beyond the edge.
+
+Where a pixel of the grid lies in the image does not depend on where the window begins, so that windows read apart fit
+together as if they had been cut from one rescaled image.
+
+An image as a network is to see it: which part, how bright, how far apart its pixels are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import ceil, floor, prod
+
+import numpy as np
+from scipy import sparse
+
+from napari_tessera.core.blockwise import Stored
+from napari_tessera.core.tiles import Slices
+from napari_tessera.inference.normalization import Levels, network_channels
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A network's grid over an image, or over a part of one.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the image or the part, without channels.
+    size : tuple of int
+        Pixels of the network along each axis.
+    scale : tuple of float
+        Pixels of the image for each pixel of the network along each axis.
+    origin : tuple of float
+        Where the grid begins, in pixels of the image from the edge of its first one.
+    """
+
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
+    scale: tuple[float, ...]
+    origin: tuple[float, ...]
+
+    @classmethod
+    def over(cls, shape: Sequence[int], size: Sequence[int]) -> Grid:
+        """Lay `size` pixels of a network over a whole image of `shape`."""
+        scale = tuple(side / pixels for side, pixels in zip(shape, size, strict=True))
+        return cls(tuple(shape), tuple(size), scale, (0.0,) * len(scale))
+
+    @property
+    def share(self) -> float:
+        """Pixels of the network for each pixel of the image."""
+        return 1 / prod(self.scale)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the pixels of the network are those of the image."""
+        return self.shape == self.size and not any(self.origin)
+
+    def image_places(self, axis: int) -> np.ndarray:
+        """Return the network's pixels along an axis, in pixels of the image; 0 is the middle of its first one."""
+        return self.origin[axis] + (np.arange(self.size[axis]) + 0.5) * self.scale[axis] - 0.5
+
+    def own_places(self, axis: int) -> np.ndarray:
+        """Return the image's pixels along an axis, in pixels of the network; 0 is the middle of its first one."""
+        return (np.arange(self.shape[axis]) + 0.5 - self.origin[axis]) / self.scale[axis] - 0.5
+
+    def across(self, axis: int) -> Grid:
+        """Return the grid of one plane of a volume, across `axis`."""
+        return Grid(*(each[:axis] + each[axis + 1 :] for each in vars(self).values()))
+
+    def cut(self, window: Slices, steps: Sequence[int]) -> tuple[Slices, Grid]:
+        """Cut out a part whose pixels of the network are the very ones of the whole.
+
+        Parameters
+        ----------
+        window : tuple of slice
+            Of the image.
+        steps : sequence of int
+            Along each axis, the part begins at a multiple of so many of the network's pixels, where its pooling begins
+            anew.
+
+        Returns
+        -------
+        read : tuple of slice
+            What is to be read of the image, `window` or more.
+        grid : Grid
+            Over what is read.
+        """
+        along = [self._cut_along(axis, part, step) for axis, (part, step) in enumerate(zip(window, steps, strict=True))]
+        read = tuple(slice(low, high) for low, high, _, _ in along)
+        origin = tuple(
+            begin + first * scale - low
+            for (low, _, first, _), scale, begin in zip(along, self.scale, self.origin, strict=True)
+        )
+        shape, size = zip(*((high - low, stop - first) for low, high, first, stop in along), strict=True)
+        return read, Grid(shape, size, self.scale, origin)
+
+    def _cut_along(self, axis: int, part: slice, step: int) -> tuple[int, int, int, int]:
+        """Return from where to where to read the image, and the grid."""
+        side, size, scale, origin = (values[axis] for values in (self.shape, self.size, self.scale, self.origin))
+        first = max(0, floor((part.start - origin) / scale / step) * step)
+        stop = min(size, max(first + 1, ceil((part.stop - origin) / scale)))
+        reach = max(1.0, scale)  # a pixel of the network is made of what lies less far from its middle
+        low = floor(origin + (first + 0.5) * scale - 0.5 - reach) + 1 if first else 0
+        high = ceil(origin + (stop - 0.5) * scale - 0.5 + reach) if stop < size else side
+        return max(0, min(low, part.start)), min(side, max(high, part.stop)), first, stop
+
+
+Read = Callable[[tuple[slice, ...]], np.ndarray]
+"""From a window of the image to its float32 channels (C, [Z,] Y, X)."""
+
+
+def network_grid(shape: Sequence[int], factor: float | Sequence[float] = 1.0) -> Grid:
+    """Lay a grid of `factor` network pixels per image pixel (one number, or one per axis) over an image.
+
+    It has max(1, round(side·factor)) pixels along each axis.
+    """
+    factors = np.broadcast_to(factor, len(shape))
+    return Grid.over(shape, [max(1, round(side * each)) for side, each in zip(shape, factors.tolist(), strict=True)])
+
+
+def read_window(read: Read, grid: Grid, window: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Read a window of the grid.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the channels of a window of the image; only what the window needs is asked for.
+    grid : Grid
+    window : sequence of (start, stop)
+        Per axis, in pixels of the grid; what lies outside is mirrored at the middle of the edge pixels.
+
+    Returns
+    -------
+    float32 array (C, [Z,] Y, X)
+    """
+    wanted = [mirrored(np.arange(*part), size) for part, size in zip(window, grid.size, strict=True)]
+    inside = [(int(index.min()), int(index.max()) + 1) for index in wanted]
+    weights = [
+        resampling(grid.image_places(axis)[slice(*part)], grid.shape[axis], grid.scale[axis])
+        for axis, part in enumerate(inside)
+    ]
+    image = read(tuple(slice(first, first + matrix.shape[1]) for matrix, first in weights))
+    for axis, (matrix, _) in enumerate(weights, start=1):
+        image = _along(image, matrix, axis)
+    for axis, (index, (first, _)) in enumerate(zip(wanted, inside, strict=True), start=1):
+        image = _taken(image, index - first, axis)
+    return np.ascontiguousarray(image, dtype=np.float32)
+
+
+def mirrored(index: np.ndarray, size: int) -> np.ndarray:
+    """Bring indices from anywhere into 0…size − 1, as between two mirrors in the middle of the edge pixels.
+
+    Examples
+    --------
+    >>> mirrored(np.arange(-2, 6), 3).tolist()
+    [2, 1, 0, 1, 2, 1, 0, 1]
+    """
+    period = max(1, 2 * (size - 1))
+    index = np.abs(index) % period
+    return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
+
+
+def resampling(centre: np.ndarray, side: int, scale: float) -> tuple[sparse.csr_array, int]:
+    """Weights that give pixels of the grid from pixels of the image along one axis.
+
+    Bilinear: a tent as wide as a pixel of the image or of the grid, whichever is larger (so that shrinking averages).
+
+    Parameters
+    ----------
+    centre : (N,) array
+        Where pixels of the grid lie, in pixels of the image.
+    side : int
+        Of the image.
+    scale : float
+        Width of a pixel of the grid, in pixels of the image.
+
+    Returns
+    -------
+    csr_array (grid pixels, image pixels)
+        Rows add up to 1.
+    int
+        First pixel of the image that is needed.
+    """
+    reach = max(scale, 1.0)
+    taps = np.floor(centre - reach).astype(int)[:, None] + np.arange(int(2 * reach) + 3)
+    weight = np.maximum(1 - np.abs(taps - centre[:, None]) / reach, 0)
+    weight[(taps < 0) | (taps >= side)] = 0
+    weight /= weight.sum(1, keepdims=True)
+    rows, columns = np.nonzero(weight)
+    pixels = taps[rows, columns]
+    first, last = int(pixels.min()), int(pixels.max())
+    entries = (weight[rows, columns].astype(np.float32), (rows, pixels - first))
+    return sparse.csr_array(entries, shape=(len(centre), last - first + 1)), first
+
+
+def _along(image: np.ndarray, matrix: sparse.csr_array, axis: int) -> np.ndarray:
+    """Multiply along one axis; a matrix that changes nothing is left out."""
+    if matrix.shape[0] == matrix.shape[1] == matrix.nnz:
+        return image
+    moved = np.ascontiguousarray(np.moveaxis(image, axis, 0), dtype=np.float32)
+    product = matrix @ moved.reshape(len(moved), -1)
+    return np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, axis)
+
+
+def _taken(image: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
+    """Take pixels along one axis; the whole axis in order is left as it is."""
+    return image if np.array_equal(index, np.arange(image.shape[axis])) else image.take(index, axis)
+
+
+@dataclass(frozen=True)
+class NormalizedImage:
+    """An image, or a part of one, that a network can look at.
+
+    Attributes
+    ----------
+    image : array, or what is read like one
+        (Y, X) or (Z, Y, X), with channels last if `has_channels`.
+    levels : Levels
+        Of the whole image, of which this may be a part.
+    has_channels : bool
+        Whether the last axis holds channels.
+    spacing : tuple of float
+        Size of a pixel along each axis; only ratios matter.
+    grid : Grid or None
+        The network's pixels, where they are given: those of the whole image, of which this is a part.
+    """
+
+    image: np.ndarray | Stored
+    levels: Levels
+    has_channels: bool
+    spacing: tuple[float, ...]
+    grid: Grid | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes in space."""
+        return self.image.shape[:-1] if self.has_channels else self.image.shape
+
+    @property
+    def ndim(self) -> int:
+        """2 for a plane, 3 for a volume."""
+        return len(self.shape)
+
+    def read(self, window: Slices) -> np.ndarray:
+        """Return the network's channels of a window, float32 (C, [Z,] Y, X)."""
+        return network_channels(self.image[window], self.levels, is_coloured=self.has_channels)
+
+    def cut(self, window: Slices) -> NormalizedImage:
+        """Return a part of the image, with the levels of the whole."""
+        return replace(self, image=self.image[window], grid=None)
+
+    def laid(self, factor: float) -> Grid:
+        """Return the network's grid: the one that is given, or one of `factor` network pixels per image pixel along X.
+
+        Pixels of the network are as far apart along all axes.
+        """
+        return self.grid or network_grid(self.shape, self.factors(factor))
+
+    def plane(self, axis: int, index: int) -> NormalizedImage:
+        """Return one plane of a volume, across `axis`."""
+        spacing = tuple(size for other, size in enumerate(self.spacing) if other != axis)
+        grid = self.grid and self.grid.across(axis)
+        return replace(self, image=self.image[(slice(None),) * axis + (index,)], spacing=spacing, grid=grid)
+
+    def factors(self, factor: float) -> tuple[float, ...]:
+        """Return the network pixels per image pixel along each axis, so that they are as far apart along all.
+
+        Parameters
+        ----------
+        factor : float
+            Along X, the last axis.
+        """
+        return tuple(factor * size / self.spacing[-1] for size in self.spacing)

@@ -1,0 +1,197 @@
+"""Run a Mask R-CNN on a device: prepared once for inference, arrays in, detections out, in the computer's memory.
+
+Normalisation is folded into the convolutions, channels lie last in memory, and the backbone runs in low precision where
+the device is faster at it; the heads always run in float32. Nothing limits how many objects are found.
+
+Merge the batch normalisations of a residual network into its convolutions, which makes it faster.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from napari_tessera.inference.cost import COARSEST_STRIDE_PX, mask_rcnn_pixels_at_once, overlap_px, tile_bytes
+from napari_tessera.inference.detection_features import contrasts
+from napari_tessera.inference.unet_predictor import Network, load_network, tile_in_words, translate_torch_errors
+from napari_tessera.models import device as devices
+from napari_tessera.models import registry as catalogue
+from napari_tessera.models.header import read_header
+from napari_tessera.models.mask_rcnn.backbone import FrozenBatchNorm
+from napari_tessera.models.mask_rcnn.detections import Detections
+from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.mask_rcnn.transform import scale_factor
+from napari_tessera.models.weights import load_mask_rcnn
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def folded(net: AnyModule) -> AnyModule:
+    """Return a copy for inference that gives the same to rounding, but is not to be trained or saved."""
+    net = copy.deepcopy(net).eval()
+    for module in list(net.modules()):
+        names = [name for name, _ in module.named_children()]
+        for before, after in pairwise(names):
+            convolution, norm = getattr(module, before), getattr(module, after)
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, FrozenBatchNorm | nn.BatchNorm2d):
+                setattr(module, before, merged(convolution, norm))
+                setattr(module, after, nn.Identity())
+    return net
+
+
+def merged(convolution: nn.Conv2d, norm: FrozenBatchNorm | nn.BatchNorm2d) -> nn.Conv2d:
+    """Give a convolution the scale and shift of the normalisation behind it."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    convolution.weight, convolution.bias = fuse_conv_bn_weights(
+        convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+    )
+    return convolution
+
+
+UNLIMITED: Mapping[str, Any] = {
+    "min_size": None, "max_size": None,
+    "rpn_pre_nms_top_n_test": None, "rpn_post_nms_top_n_test": None, "box_detections_per_img": None,
+}  # fmt: skip
+"""Settings under which a tile is taken as it is, and all its objects are found."""
+
+
+class Detector:
+    """A Mask R-CNN ready to run on one device. It is never changed, and may be used from several threads.
+
+    Parameters
+    ----------
+    net : MaskRCNN
+        Trained; it is copied.
+    header : mapping
+        Of its model file.
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    is_exact : bool
+        Compute everything in float32, also where the device has something faster.
+    second : Network, optional
+        A U-Net that says what it sees where this network detects something; see `large.second_opinion`.
+
+    Attributes
+    ----------
+    header : mapping
+    architecture : Architecture
+    device : devices.Device
+        What it runs on.
+    dtype : torch.dtype
+        Number type of its backbone.
+    second : Network or None
+    overlap_px : int
+        How far tiles should overlap, so that hardly an object is whole in none of them.
+
+    Raises
+    ------
+    ParameterError
+        If this computer has no such device.
+    """
+
+    ndim = 2
+    step = COARSEST_STRIDE_PX
+
+    def __init__(
+        self,
+        net: MaskRCNN,
+        header: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        is_exact: bool = False,
+        second: Network | None = None,
+    ) -> None:
+        kind = devices.choose(device)
+        self.second = second
+        self.architecture = net.architecture
+        self.header = {**(header or {}), "architecture": net.architecture.as_json()}
+        self.device = devices.describe(kind)
+        self.dtype = torch.float32 if is_exact else devices.low_precision(kind)
+        self.settings = net.settings
+        self.overlap_px = overlap_px(self.header)
+        with translate_torch_errors(self.device.title):
+            self._net = folded(net).requires_grad_(False).to(kind)
+            self._net.backbone.to(self.dtype)
+            self._net.settings = replace(net.settings, **UNLIMITED)
+
+    def pixels_at_once(self) -> int:
+        """Return how many pixels a tile should hold, for it to take a second or so and to fit in memory."""
+        return mask_rcnn_pixels_at_once(self.header, self.device.kind)
+
+    def scale_of(self, shape: Sequence[int]) -> float:
+        """Return by how much an image of `shape` (Y, X) is scaled by a model that wants one size of all images."""
+        return scale_factor(shape, self.settings) or 1.0
+
+    def detect(self, image: np.ndarray, lowest_score: float | None = None) -> Detections:
+        """Detect the objects in an image.
+
+        Parameters
+        ----------
+        image : float32 array (C, Y, X)
+            What `network_channels` makes of an image.
+        lowest_score : float, optional
+            Detections below it are left out and counted.
+
+        Returns
+        -------
+        Detections
+            In the computer's memory; boxes in pixels of the image.
+
+        Raises
+        ------
+        OutOfMemory
+            If the device has too little memory for an image of this size.
+        RunError
+            If torch fails otherwise.
+        """
+        what = tile_in_words(image.shape[1:], tile_bytes(self.architecture, prod(image.shape[1:])))
+        with translate_torch_errors(self.device.title, what), torch.inference_mode():
+            pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+            [found] = self._net.detect([pixels.to(self.device.kind)], lowest_score)
+            found = found.to("cpu")
+            return replace(found, contrast=contrasts(pixels, found.boxes, found.masks))
+
+
+def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False) -> Detector:
+    """Load a model file onto a device, or return it as loaded before; a file that has changed is loaded anew.
+
+    Parameters
+    ----------
+    path : path
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    is_exact : bool
+        Compute everything in float32, also where the device has something faster.
+
+    Raises
+    ------
+    ModelError
+        If the file holds no Mask R-CNN of ours.
+    ParameterError
+        If this computer has no such device.
+    """
+    whole = Path(os.path.realpath(path))
+    changed = whole.stat().st_mtime_ns if whole.exists() else 0
+    kind = devices.choose(device)
+    # Another U-Net may be there, or none, although the file is as before.
+    second = catalogue.second_of(read_header(whole))
+    return _loaded(whole, changed, kind, is_exact, second and load_network(second.path, kind, is_exact))
+
+
+@lru_cache(maxsize=3)
+def _loaded(path: Path, changed_ns: int, device: str, is_exact: bool, second: Network | None) -> Detector:
+    """Load a file as it was at one time; the time is there to tell its versions apart."""
+    return Detector(*load_mask_rcnn(path), device, is_exact, second)

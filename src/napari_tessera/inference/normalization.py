@@ -1,0 +1,257 @@
+"""What a network sees of an image: channels of comparable brightness, whatever the microscope.
+
+The levels are percentiles of the whole image, so that a tile is seen exactly as it is within the image.
+
+There are two kinds. ``"colours"`` takes grey and RGB images alike and turns them into five channels. ``"channels"``
+takes a fixed number of channels, such as two stains, each with levels of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_tessera.algorithms.percentiles import exact_percentiles, is_wide, share_of_way
+
+Kind = Literal["colours", "channels"]
+Level = float | tuple[float, ...]
+CHANNELS = 5
+"""Channels that an image of the kind "colours" is turned into."""
+LOW_PERCENT, HIGH_PERCENT = 0.5, 99.8
+RARE = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+"""Shares of an image, %, that sparse objects may fill; they lie beyond the percentiles that are black and white."""
+BULK = (5, 16, 50, 84, 95)
+PERCENTS = (*reversed(RARE), LOW_PERCENT, *BULK, HIGH_PERCENT, *(100 - rare for rare in RARE))
+"""Percentiles that are measured, in rising order."""
+LONGEST_TAIL = 10
+"""Times the spread of the background that its own noise goes to either side, at most."""
+FARTHEST = 2.5
+"""Times as far as the noise goes that sparse objects stand out, at least."""
+INTO_OBJECTS = 2
+"""Steps in `RARE` from the first percentile that lies on objects to one well inside of them."""
+BRIGHT_COLOURS, BRIGHTEST = "bright colours", "brightest"
+"""What a header's normalisation says where coloured pixels of bright objects are shown as grey."""
+BRIGHT_BACKGROUND = 0.4
+"""A median above this share of the way from low to high means dark objects on a bright background."""
+LARGEST_HALF = float(np.finfo(np.float32).max) / 4
+"""Half of a range that float32 holds for certain."""
+DIM = 0.05
+"""Brightness, as a share of the range, below which the compressed channel is linear and above which logarithmic."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The brightness of background and of bright objects in a whole image.
+
+    Parameters
+    ----------
+    low, high : float, or tuple of float
+        Percentiles 0.5 and 99.8 of the intensities, or further out where objects fill less than that: of all channels
+        together for the kind "colours", of each channel for the kind "channels".
+    inverted : bool
+        Objects are dark on a bright background, as in stained sections and in brightfield; never for "channels".
+    shows_brightest : bool
+        Of a coloured pixel only the brightest colour is shown, as grey.
+    """
+
+    low: Level
+    high: Level
+    inverted: bool = False
+    shows_brightest: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Return what kind of image these are the levels of."""
+        return "channels" if isinstance(self.low, tuple) else "colours"
+
+
+def normalisation(kind: Kind, count: int, knows_bright_colours: bool = True) -> dict[str, Any]:
+    """Describe for the header of a model how images become network channels.
+
+    Parameters
+    ----------
+    kind : {"colours", "channels"}
+    count : int
+        Number of channels.
+    knows_bright_colours : bool
+        Whether there were bright objects in colour among the images that were learnt.
+    """
+    said = {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
+    return said if knows_bright_colours else {**said, BRIGHT_COLOURS: BRIGHTEST}
+
+
+def kind_of(header: Mapping[str, Any]) -> Kind:
+    """Read from a model's header what kind of image it takes; where it says nothing, "colours"."""
+    return "channels" if header.get("normalisation", {}).get("kind") == "channels" else "colours"
+
+
+def channel_names(kind: Kind, count: int) -> list[str]:
+    """Name the network's channels."""
+    if kind == "colours":
+        return ["red", "green", "blue", "compressed mean", "turned"]
+    return [f"channel {number}" for number in range(1, count + 1)]
+
+
+def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
+    """Measure the levels of an image.
+
+    Parameters
+    ----------
+    image : array (…, Y, X) or (…, Y, X, C)
+        Any numeric type.
+    kind : {"colours", "channels"}
+        With "channels" the last axis is the channels, and each has levels of its own.
+
+    Returns
+    -------
+    Levels
+        `inverted` where the median lies nearer to the bright end: background fills most of most images. Where objects
+        are sparse, they say themselves whether they are bright or dark.
+    """
+    if kind == "channels":
+        channels = np.moveaxis(image, -1, 0)
+        return levels_of_channels([exact_percentiles(channel, list(PERCENTS)) for channel in channels])
+    return levels_between(exact_percentiles(image, list(PERCENTS)))
+
+
+def levels_between(percentiles: Sequence[float]) -> Levels:
+    """Make levels of the percentiles `PERCENTS` of all channels together."""
+    low, middle, high = (percentiles[PERCENTS.index(percent)] for percent in (LOW_PERCENT, 50, HIGH_PERCENT))
+    dark, bright = sparse_objects(percentiles)
+    if bright is not None and (dark is None or bright - middle >= middle - dark):
+        return Levels(low, bright)
+    if dark is not None:
+        return Levels(dark, high, inverted=True)
+    return Levels(low, high, middle - low > BRIGHT_BACKGROUND * (high - low))
+
+
+def levels_of_channels(percentiles: Iterable[Sequence[float]]) -> Levels:
+    """Make levels of the percentiles `PERCENTS` of each channel, in which objects are bright."""
+    low, high = [], []
+    for each in percentiles:
+        _, bright = sparse_objects(each)
+        low.append(each[PERCENTS.index(LOW_PERCENT)])
+        high.append(each[PERCENTS.index(HIGH_PERCENT)] if bright is None else bright)
+    return Levels(tuple(low), tuple(high))
+
+
+def sparse_objects(percentiles: Sequence[float]) -> tuple[float | None, float | None]:
+    """Look for objects that fill so little of an image that the usual percentiles are those of its noise.
+
+    Parameters
+    ----------
+    percentiles : sequence of float
+        As many as `PERCENTS`.
+
+    Returns
+    -------
+    float or None, float or None
+        Where the darkest and the brightest of them lie. None where there are none, and in any image with enough
+        objects for the usual percentiles.
+    """
+    known = dict(zip(PERCENTS, percentiles, strict=True))
+    middle = known[50]
+    below, above = middle - known[LOW_PERCENT], known[HIGH_PERCENT] - middle
+    usual = [known[percent] for percent in (LOW_PERCENT, *BULK)]
+    spread = min((b - a for a, b in pairwise(usual) if b > a), default=0.0)
+    if max(below, above) > LONGEST_TAIL * spread:
+        return None, None
+    dark = [known[rare] - middle for rare in RARE]
+    bright = [known[100 - rare] - middle for rare in RARE]
+    lowest = _well_inside([-way for way in dark], max(LONGEST_TAIL * spread, FARTHEST * below))
+    highest = _well_inside(bright, max(LONGEST_TAIL * spread, FARTHEST * above))
+    return None if lowest is None else middle - lowest, None if highest is None else middle + highest
+
+
+def _well_inside(ways: Sequence[float], farthest: float) -> float | None:
+    """Return how far objects stand out, of rising distances from the middle; None where none is beyond the noise."""
+    first = next((index for index, way in enumerate(ways) if way > farthest), None)
+    return None if first is None else ways[min(first + INTO_OBJECTS, len(ways) - 1)]
+
+
+def with_polarity(levels: Levels, objects: str, header: Mapping[str, Any]) -> Levels:
+    """Return the levels of an image as a model is to see it.
+
+    Parameters
+    ----------
+    levels : Levels
+        As measured.
+    objects : {"auto", "bright", "dark"}
+        "auto" leaves what was found.
+    header : mapping
+        Of the model: whoever has seen bright objects in grey alone is shown grey, since a nucleus that is nothing but
+        blue would be unlike all that was learnt.
+    """
+    if levels.kind == "channels":
+        return levels
+    inverted = levels.inverted if objects == "auto" else objects == "dark"
+    is_grey = header.get("normalisation", {}).get(BRIGHT_COLOURS) == BRIGHTEST and not inverted
+    return replace(levels, inverted=inverted, shows_brightest=is_grey)
+
+
+def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | None = None) -> np.ndarray:
+    """Turn an image into the network's channels.
+
+    Parameters
+    ----------
+    image : array (…, Y, X) or (…, Y, X, C)
+        For the kind "colours" grey or with three colours, for "channels" always with channels.
+    levels : Levels
+        Of the whole image, of which this may be a tile.
+    is_coloured : bool, optional
+        Whether the last axis is the colours. Not given: unless the image has only two axes; say it for volumes.
+
+    Returns
+    -------
+    float32 array (channels, …, Y, X)
+        Background near 0 and bright objects near 1. For "colours": red, green and blue (a grey image is given to all
+        three); then their mean, compressed, in which dim objects beside bright ones stand out; then 1 everywhere if the
+        image was turned, else 0, since dark objects on a bright background have other surroundings than bright ones on
+        black.
+    """
+    low, high = levels.low, levels.high
+    if isinstance(low, tuple) or isinstance(high, tuple):
+        return _own_channels(image, levels)
+    if is_coloured is None:
+        is_coloured = image.ndim > 2
+    if is_coloured and levels.shows_brightest:
+        image, is_coloured = image[..., :3].max(-1), False
+    colours = np.moveaxis(image[..., :3], -1, 0) if is_coloured else np.broadcast_to(image[None], (3, *image.shape))
+    linear = _linear(colours, low, high)
+    return from_colours(1 - linear if levels.inverted else linear, levels.inverted)
+
+
+def from_colours(colours: np.ndarray, inverted: bool) -> np.ndarray:
+    """Clip what is far out in (3, …) linear colours, and add their compressed mean and the turned-or-not channel."""
+    colours = clipped(colours)
+    compressed = np.arcsinh(colours.mean(0, keepdims=True) / DIM) / np.float32(np.arcsinh(1 / DIM))
+    return np.concatenate([colours, compressed.astype(np.float32), np.full_like(colours[:1], inverted)])
+
+
+def span_of(low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
+    """Return the way from low to high; 1 where there is none, as in a constant image."""
+    span = np.asarray(high, np.float64) - low
+    return np.where(span > 0, span, 1).astype(np.float32)
+
+
+def clipped(channels: np.ndarray) -> np.ndarray:
+    """Clip what lies far out, such as hot pixels."""
+    return np.clip(channels, -0.5, 2).astype(np.float32)
+
+
+def _linear(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return how far each value lies on the way from low to high, float32."""
+    if is_wide(image.dtype) or high / 2 - low / 2 > LARGEST_HALF:
+        return share_of_way(image, low, high)
+    return (image.astype(np.float32) - np.float32(low)) / span_of(low, high)
+
+
+def _own_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
+    assert isinstance(levels.low, tuple)
+    assert isinstance(levels.high, tuple)
+    ends = zip(np.moveaxis(image, -1, 0), levels.low, levels.high, strict=True)
+    return clipped(np.stack([_linear(*each) for each in ends]))

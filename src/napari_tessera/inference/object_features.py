@@ -1,0 +1,309 @@
+"""How likely it is that an object is one: judged by what the network says of its pixels, as learnt from known images.
+
+A network says of each pixel what it is, and of no object whether it is there. Debris, glow and parts of nuclei can look
+sure pixel by pixel, and yet be known by their size, their outline, and by how well the pixels agree.
+
+Measure what a network says of each object of a plane, and its shape, in one pass over its pixels.
+
+What an instance network says of each pixel.
+
+A logistic regression on a few features, their squares and their products, as the header of a model holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.algorithms.relabel import only
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.parallel import bands
+
+PIXELS, OUTLINE, OBJECT, OBJECT_OUTLINE, DISTANCE, SIZE, SIZE_SQUARED = range(7)
+"""Columns of `ObjectSums.sums`: pixels; pixels on the outline; sums of what is said over the ones or the others."""
+Y, X, YY, YX, XX = range(7, 12)
+"""Columns of `ObjectSums.sums`: sums of positions, and of their products."""
+FACES, TOUCHING, EDGE = range(12, 15)
+"""Columns of `ObjectSums.sums`: faces towards other labels, of these towards objects; pixels at the image's edge."""
+COLUMNS = 15
+MOST_OBJECT, MOST_DISTANCE, MOST_BORDER = range(3)
+"""Columns of `ObjectSums.most`."""
+
+
+class ObjectSums(NamedTuple):
+    """What is said of each object.
+
+    Attributes
+    ----------
+    sums : float64 array (N + 1, 15)
+        By label number; row 0 is not used.
+    most : float32 array (N + 1, 3)
+        Highest values in each object; 0 where there are none above.
+    """
+
+    sums: np.ndarray
+    most: np.ndarray
+
+
+def accumulate(
+    labels: np.ndarray, object_: np.ndarray, border: np.ndarray, distance: np.ndarray, size: np.ndarray
+) -> Job[ObjectSums]:
+    """Add up what a network says of the pixels of each object.
+
+    Parameters
+    ----------
+    labels : array of int (Y, X)
+        0 background, 1…N.
+    object_, border, distance, size : float32 array (Y, X)
+
+    Returns
+    -------
+    ObjectSums
+    """
+    count = int(labels.max(initial=0)) + 1
+    found = ObjectSums(np.zeros((count, COLUMNS)), np.zeros((count, 3), np.float32))
+    cut = bands(*labels.shape)
+    for done, rows in enumerate(cut):
+        yield Progress(done, len(cut), "Weighing what was found")
+        _gather_rows(labels, object_, border, distance, size, found.sums, found.most, rows.start, rows.stop)
+    return found
+
+
+@njit
+def _gather_rows(labels, object_, border, distance, size, sums, most, start, stop):
+    for y in range(start, stop):
+        for x in range(labels.shape[1]):
+            label = labels[y, x]
+            if label == 0:
+                continue
+            own = sums[label]
+            own[PIXELS] += 1
+            own[OBJECT] += object_[y, x]
+            own[DISTANCE] += distance[y, x]
+            own[SIZE] += size[y, x]
+            own[SIZE_SQUARED] += size[y, x] ** 2
+            _add_place(own, y, x)
+            if _look_around(labels, y, x, own):
+                own[OUTLINE] += 1
+                own[OBJECT_OUTLINE] += object_[y, x]
+            most[label, MOST_OBJECT] = max(most[label, MOST_OBJECT], object_[y, x])
+            most[label, MOST_DISTANCE] = max(most[label, MOST_DISTANCE], distance[y, x])
+            most[label, MOST_BORDER] = max(most[label, MOST_BORDER], border[y, x])
+
+
+@njit
+def _add_place(own, y, x):
+    own[Y] += y
+    own[X] += x
+    own[YY] += y * y
+    own[YX] += y * x
+    own[XX] += x * x
+
+
+@njit
+def _look_around(labels, y, x, own):
+    """Count the faces towards other labels, and say whether there are any; beyond the image there are none."""
+    height, width = labels.shape
+    before = own[FACES]
+    if y in (0, height - 1) or x in (0, width - 1):
+        own[EDGE] += 1
+    if y > 0:
+        _count_face(labels[y, x], labels[y - 1, x], own)
+    if y + 1 < height:
+        _count_face(labels[y, x], labels[y + 1, x], own)
+    if x > 0:
+        _count_face(labels[y, x], labels[y, x - 1], own)
+    if x + 1 < width:
+        _count_face(labels[y, x], labels[y, x + 1], own)
+    return own[FACES] > before
+
+
+@njit
+def _count_face(label, other, own):
+    if other != label:
+        own[FACES] += 1
+        if other > 0:
+            own[TOUCHING] += 1
+
+
+@dataclass(frozen=True)
+class PixelScores:
+    """What an instance network says of each pixel, on its own grid.
+
+    Parameters
+    ----------
+    object : float32 array ([Z,] Y, X)
+        Probability that the pixel belongs to any object, borders between objects included.
+    border : float32 array ([Z,] Y, X)
+        Probability that two objects touch there.
+    distance : float32 array ([Z,] Y, X)
+        Distance to the edge of the object over the largest in it, 0…1.
+    size : float32 array ([Z,] Y, X), optional
+        Natural logarithm of the diameter of the object over the usual one.
+    """
+
+    object: np.ndarray
+    border: np.ndarray
+    distance: np.ndarray
+    size: np.ndarray | None = None
+
+
+FARTHEST = 4.0
+"""Standard deviations beyond which a feature is taken for no farther: there nothing was learnt."""
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Says how likely something is, from F features of it.
+
+    Parameters
+    ----------
+    centre, spread : float64 array (F,)
+        Mean and standard deviation of each feature.
+    weights : float64 array (1 + F + F (F + 1) / 2,)
+        Of a constant, of the features, and of the products of two, the first with itself and all others first.
+    """
+
+    centre: np.ndarray
+    spread: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, said: Mapping[str, Sequence[float]]) -> Regression:
+        """Read it from what the header of a model says."""
+        return cls(*(np.array(said[name], np.float64) for name in ("centre", "spread", "weights")))
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return how likely each of N is, from its features (N, F): (N,)."""
+        terms = products(np.clip((features - self.centre) / self.spread, -FARTHEST, FARTHEST))
+        return expit(terms @ self.weights[1:] + self.weights[0])
+
+
+def products(values: np.ndarray) -> np.ndarray:
+    """Return values (N, F), followed by all products of two of them: (N, F + F (F + 1) / 2).
+
+    Examples
+    --------
+    >>> products(np.array([[2.0, 3.0]])).tolist()
+    [[2.0, 3.0, 4.0, 6.0, 9.0]]
+    """
+    first, second = np.triu_indices(values.shape[1])
+    return np.concatenate([values, values[:, first] * values[:, second]], axis=1)
+
+
+FEATURES = (
+    "log area", "object", "most object", "object on outline", "most distance", "distance", "size", "spread of size",
+    "error of size", "outline", "log scale", "bulges", "elongation", "touching", "edge", "most border",
+)  # fmt: skip
+"""What is known of an object: the natural logarithm of its area over the usual one; means and highest values of what
+the network says; how far its area is from the size that its pixels speak of; its outline over the root of its area; the
+natural logarithm of the network's pixels per pixel of the image (what is small in many pixels is no noise), of its area
+over that of the ellipse with its moments, and of the ratio of that ellipse's axes; the shares of its outline that
+touch other objects, and, over the root of its area, that lie at the edge of the image."""
+TINY = 1e-6
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Which objects are dropped, by a regression on their features.
+
+    Parameters
+    ----------
+    least, least_of_small : float
+        Probability below which an object is dropped. Small ones are often debris; a large one that seems unlikely may
+        be of a kind that nothing was learnt of, and is dropped only where it is hardly any.
+    small_share : float
+        Share of the usual area below which an object is small.
+    regression : Regression
+        On the features of an object.
+    usual_px : float
+        Area of an object of the usual size.
+    factor : float
+        The network's pixels per pixel of the image.
+    """
+
+    least: float
+    least_of_small: float
+    small_share: float
+    regression: Regression
+    usual_px: float
+    factor: float
+
+    @classmethod
+    def of(cls, header: Mapping[str, Any], usual_px: float, factor: float) -> Scoring | None:
+        """Read it from a model's header; None where there is none."""
+        said = header.get("scoring")
+        if not said:
+            return None
+        least, least_of_small, small_share = (said[name] for name in ("least", "least_of_small", "small_share"))
+        return cls(least, least_of_small, small_share, Regression.of(said), usual_px, factor)
+
+    def are_likely(self, features: np.ndarray) -> np.ndarray:
+        """Return which objects are to be kept, from their features (N, 16)."""
+        is_small = features[:, FEATURES.index("log area")] < np.log(self.small_share)
+        return self.regression.probabilities(features) >= np.where(is_small, self.least_of_small, self.least)
+
+
+def measured(labels: np.ndarray, scores: PixelScores, usual_px: float, factor: float) -> Job[np.ndarray]:
+    """Measure the features of the objects of a plane: float64 (N, 16), in the order of their numbers."""
+    size = np.zeros_like(scores.distance) if scores.size is None else scores.size
+    found = yield from accumulate(labels, scores.object, scores.border, scores.distance, size)
+    return features_of(found, usual_px, factor)
+
+
+def features_of(found: ObjectSums, usual_px: float, factor: float) -> np.ndarray:
+    """Turn sums into features; see `FEATURES`."""
+    sums, most = found.sums[1:].T, found.most[1:].T
+    pixels, outline = np.maximum(sums[PIXELS], 1), np.maximum(sums[OUTLINE], 1)
+    side = np.sqrt(pixels)
+    log_area = np.log(pixels / usual_px)
+    size = sums[SIZE] / pixels
+    variance = np.maximum(sums[SIZE_SQUARED] / pixels - size**2, 0)
+    bulges, elongation = shape_of(sums, pixels)
+    features = [
+        log_area, sums[OBJECT] / pixels, most[MOST_OBJECT], sums[OBJECT_OUTLINE] / outline,
+        most[MOST_DISTANCE], sums[DISTANCE] / pixels, size, np.sqrt(variance), log_area / 2 - size,
+        sums[OUTLINE] / side, np.full(len(pixels), np.log(factor)), bulges, elongation,
+        sums[TOUCHING] / np.maximum(sums[FACES], 1), sums[EDGE] / side,
+        most[MOST_BORDER],
+    ]  # fmt: skip
+    return np.stack(features, axis=1)
+
+
+def shape_of(sums: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compare objects with the ellipses that have their moments, a pixel being a square.
+
+    Returns
+    -------
+    bulges : (N,) array
+        Natural logarithm of the area over that of the ellipse: 0 for an ellipse, less with bays.
+    elongation : (N,) array
+        Natural logarithm of the longer axis over the shorter one.
+    """
+    y, x = sums[Y] / pixels, sums[X] / pixels
+    yy = sums[YY] / pixels - y**2 + 1 / 12
+    xx = sums[XX] / pixels - x**2 + 1 / 12
+    yx = sums[YX] / pixels - y * x
+    product = np.maximum(yy * xx - yx**2, TINY)  # of the two variances along the axes
+    half, apart = (yy + xx) / 2, np.sqrt(np.maximum((yy - xx) ** 2 / 4 + yx**2, 0))
+    ratio = (half + apart) / np.maximum(half - apart, TINY)
+    return np.log(pixels / (4 * np.pi * np.sqrt(product))), np.log(ratio) / 2
+
+
+def without_unlikely(labels: np.ndarray, scores: PixelScores, scoring: Scoring) -> Job[np.ndarray]:
+    """Drop the objects of a plane that are hardly any, and number the others in the order they had.
+
+    Parameters
+    ----------
+    labels : array of int (Y, X)
+        0 background, 1…N; changed in place.
+    scores : PixelScores
+    scoring : Scoring
+    """
+    features = yield from subtask(measured(labels, scores, scoring.usual_px, scoring.factor), 0, 1, 2)
+    return (yield from subtask(only(labels, np.append(False, scoring.are_likely(features))), 1, 1, 2))

@@ -1,0 +1,229 @@
+"""Find objects with a Mask R-CNN in what it is shown: a plane, or a volume plane by plane."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import run_starts
+from napari_tessera.core.parallel import in_background
+from napari_tessera.inference.decode_objects import usual_size
+from napari_tessera.inference.detection_features import lowest_score, noise_of, without_noise
+from napari_tessera.inference.detections_to_labels import (
+    SURE,
+    DetectionThresholds,
+    DroppedDetections,
+    Rows,
+    objects_of,
+    seen_diameter,
+)
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.scale_search import search_scale
+from napari_tessera.inference.segment_unet import stitch_planes
+from napari_tessera.inference.tiled_detection import detect
+from napari_tessera.inference.unet_rescoring import rescore_with_unet
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.mask_rcnn_predictor import Detector
+    from napari_tessera.models.mask_rcnn.detections import Detections
+
+OTHERS = (0.25,)
+"""Scales to look at where there is nothing at 1: of much larger objects a feature pyramid sees nothing until they are
+made smaller, while magnifying makes objects of noise."""
+FILLING = 0.8
+"""What covers more of an image is the ground of an empty field, made smaller: a disc that fits in covers less."""
+
+
+@dataclass(frozen=True)
+class MaskRCNNOptions:
+    """How to look for objects.
+
+    Attributes
+    ----------
+    diameter_px : float or None
+        Usual diameter of an object along X; None means estimated.
+    tile_px : int or None
+        Side of a tile of the network's grid, without its overlap; None means as time and memory allow.
+    min_size : int
+        Objects of fewer pixels are dropped, in 3-D of fewer voxels.
+    least_overlap : float
+        Intersection over union from which on objects of neighbouring planes are linked.
+    factor : float or None
+        Network pixels per image pixel along X, where it is known already.
+    """
+
+    diameter_px: float | None = None
+    tile_px: int | None = None
+    min_size: int = 0
+    least_overlap: float = 0.25
+    factor: float | None = None
+
+
+def find_objects(
+    network: Detector, view: NormalizedImage, how: MaskRCNNOptions, which: DetectionThresholds
+) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
+    """Find the scale, then the objects.
+
+    Returns
+    -------
+    labels : int32 array of the shape of the view
+        0 background, 1…N in raster order.
+    rows : Rows
+    left : DroppedDetections
+        Added up over the planes.
+    """
+    sight = yield from subtask(find_scale(network, view, how, which), 0, 1, 4)
+    return (yield from subtask(objects_at(*sight, network, view, how, which), 1, 3, 4))
+
+
+def objects_at(
+    factor: float,
+    seen: Detections | None,
+    network: Detector,
+    view: NormalizedImage,
+    how: MaskRCNNOptions,
+    which: DetectionThresholds,
+) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
+    """Find the objects at a scale, and from what was seen at it, both as `find_scale` says."""
+    if view.ndim == network.ndim:
+        return (yield from _in_plane(network, view, factor, how, which, seen))
+    planes, rows, left = yield from subtask(_plane_by_plane(network, view, factor, how, which), 0, 9, 10)
+    labels, joined = yield from subtask(linked(planes, rows, how.least_overlap, how.min_size), 9, 1, 10)
+    return labels, joined, left
+
+
+def find_scale(
+    network: Detector, view: NormalizedImage, how: MaskRCNNOptions, which: DetectionThresholds
+) -> Job[tuple[float, Detections | None]]:
+    """Find the scale at which the objects have the size that the network knows.
+
+    Returns
+    -------
+    float
+        Network pixels per image pixel along X; of a network that knows no size, as its settings say.
+    Detections or None
+        Of the whole image at that scale, if it was looked at as a whole.
+    """
+    usual_px = network.header.get("diameter_px")
+    if how.factor is not None:
+        return how.factor, None
+    if not usual_px:
+        return network.scale_of(view.shape[-2:]), None
+    if how.diameter_px is not None:
+        return usual_px / how.diameter_px, None
+
+    lowest = min(lowest_score(network.header, which.faintest), SURE)
+
+    def look(window: NormalizedImage, factor: float) -> Job[Detections]:
+        return _detected(network, window, factor, replace(how, tile_px=None), lowest)  # the same whatever the tiles
+
+    def diameter(found: Sequence[Detections], factor: float) -> float | None:
+        seen_px = seen_diameter(found, which.mask_level)
+        if seen_px is None or usual_size(seen_px, 2) > FILLING * math.prod(view.shape[-2:]):
+            return None
+        return seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
+
+    return (yield from search_scale(view, network.ndim, usual_px, look, diameter, OTHERS))
+
+
+def _detected(
+    network: Detector, view: NormalizedImage, factor: float, how: MaskRCNNOptions, lowest_score: float
+) -> Job[Detections]:
+    """Detect what is in a plane; where detections are judged, what is no more than noise is left out."""
+    looking = detect(network, view.laid(factor), view.read, lowest_score=lowest_score, tile_px=how.tile_px)
+    found = yield from subtask(looking, 0, 19, 20)
+    if not network.header.get("scoring"):
+        return found
+    noise = yield from subtask(in_background(partial(noise_of, view), "Measuring noise"), 19, 1, 20)
+    return without_noise(found, noise)
+
+
+def _in_plane(
+    network: Detector,
+    view: NormalizedImage,
+    factor: float,
+    how: MaskRCNNOptions,
+    which: DetectionThresholds,
+    seen: Detections | None = None,
+) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
+    """Find the objects of a plane, unless they have been seen already, judge them, and paint them."""
+    if seen is None:
+        lowest = lowest_score(network.header, which.faintest)
+        seen = yield from subtask(_detected(network, view, factor, how, lowest), 0, 5, 10)
+    likely = yield from subtask(rescore_with_unet(network, view, seen, factor), 5, 3, 10)
+    is_aligned = network.settings.is_aligned
+    return (yield from subtask(objects_of(likely, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
+
+
+def _plane_by_plane(
+    network: Detector, view: NormalizedImage, factor: float, how: MaskRCNNOptions, which: DetectionThresholds
+) -> Job[tuple[np.ndarray, list[Rows], DroppedDetections]]:
+    """Find the objects of each plane; they are numbered plane by plane."""
+    planes, rows, left = np.empty(view.shape, np.int32), [], DroppedDetections()
+    in_plane = replace(how, min_size=0)  # voxels are counted at the end
+    for z in range(len(planes)):
+        job = _in_plane(network, view.plane(0, z), factor, in_plane, which)
+        planes[z], own, cut = yield from subtask(job, z, 1, len(planes))
+        rows.append(own)
+        left += cut
+    return planes, rows, left
+
+
+def linked(
+    planes: np.ndarray, rows: Sequence[Rows], least_overlap: float, min_size: int
+) -> Job[tuple[np.ndarray, Rows]]:
+    """Link the objects of neighbouring planes, and put together what is known of them.
+
+    An object of the volume has the class and the score of its best plane.
+    """
+    places = []
+    for z, plane in enumerate(planes):
+        yield Progress(z, 2 * len(planes), "Linking planes")
+        places.append(first_pixels(plane))
+    labels = yield from subtask(stitch_planes(planes, least_overlap, min_size), 1, 1, 2)
+    numbers = [plane.reshape(-1)[at] for plane, at in zip(labels, places, strict=True)]
+    return labels, put_together(rows, numbers)
+
+
+def first_pixels(plane: np.ndarray) -> np.ndarray:
+    """Return the flat position of the first pixel of each of the objects 1…N."""
+    flat = plane.reshape(-1)
+    starts = run_starts(flat)
+    values, first = np.unique(flat[starts], return_index=True)
+    return starts[first[values > 0]]
+
+
+def put_together(rows: Sequence[Rows], numbers: Sequence[np.ndarray]) -> Rows:
+    """Make rows of the objects of a volume from those of its planes.
+
+    Parameters
+    ----------
+    rows : sequence of Rows
+        Of each plane.
+    numbers : sequence of (N,) array
+        Which object of the volume each became, from 1; 0 if it was dropped.
+    """
+    depths = np.repeat(np.arange(len(rows)), [len(each) for each in numbers])
+    flat = Rows.joined(rows)
+    low, high = np.column_stack([depths, flat.low]), np.column_stack([depths + 1, flat.high])
+    owners = np.concatenate(numbers).astype(np.int64)
+    order = np.lexsort((-flat.scores, owners))  # by object, its best plane first
+    order = order[owners[order] > 0]
+    starts = np.flatnonzero(np.diff(owners[order], prepend=0))
+    best = order[starts]
+    if not len(best):
+        return Rows(flat.classes[best], flat.scores[best], low[best], high[best], best, best)
+    return Rows(
+        flat.classes[best],
+        flat.scores[best],
+        np.minimum.reduceat(low[order], starts),
+        np.maximum.reduceat(high[order], starts),
+        np.add.reduceat(flat.claimed_px[order], starts),
+        np.add.reduceat(flat.lost_px[order], starts),
+    )

@@ -1,0 +1,224 @@
+"""Volumes with a network for planes, one plane after the other; objects are linked where they overlap.
+
+Volumes with a network for planes, seen from three sides: what it says of each voxel is averaged.
+
+Segment what a network is shown: a plane or a volume at once, or a volume with a network for planes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_tessera.algorithms.relabel import numbered
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.overlaps import Overlaps, find_overlaps
+from napari_tessera.inference.decode_objects import OutputOptions, make_output
+from napari_tessera.inference.grid import Grid, NormalizedImage
+from napari_tessera.inference.resample import interpolated
+from napari_tessera.inference.scale_search import PredictOptions, Scores, find_scale, predict_at, predict_or_reuse
+from napari_tessera.inference.sliding_window import predict
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.unet_predictor import Network
+
+
+AXES = (0, 1, 2)
+AVERAGED = ("classes", "distance")
+"""Heads whose scores mean the same from all sides."""
+
+
+def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, how: PredictOptions) -> Job[Scores]:
+    """Predict the planes across z, y and x of a volume, and average.
+
+    Parameters
+    ----------
+    network : Network
+        For planes.
+    view : NormalizedImage
+        A volume.
+    factor : float
+        Network pixels per image pixel along X; along the other axes as many per length.
+    how : PredictOptions
+
+    Returns
+    -------
+    dict of str to float32 array (K, Z', Y', X')
+        On a grid whose voxels have equal sides.
+    """
+    grid = view.laid(factor)
+    total: Scores = {}
+    for axis in AXES:
+        job = _add_planes(network, view, grid, axis, how, total)
+        yield from subtask(job, axis, 1, len(AXES))
+    return total
+
+
+def _add_planes(
+    network: Network, view: NormalizedImage, grid: Grid, axis: int, how: PredictOptions, total: Scores
+) -> Job[None]:
+    """Add a third of what is said of the planes across `axis`: those of the grid, or of the image if it has fewer."""
+    depth, count = view.shape[axis], min(view.shape[axis], grid.size[axis])
+    wanted, shown = grid.image_places(axis), np.arange(depth)
+    if count < depth:
+        wanted, shown = np.arange(count), np.round(wanted).astype(int).clip(0, depth - 1)
+    found: Scores = {}
+    for done, index in enumerate(shown.tolist()):
+        plane = view.plane(axis, index)
+        seeing = predict(network, grid.across(axis), plane.read, tile_px=how.tile_px, averaging=how.averaging)
+        scores = yield from subtask(seeing, done, 0.9, count)
+        for name in set(AVERAGED) & set(scores):
+            empty = np.empty((len(scores[name]), count, *scores[name].shape[1:]), np.float32)
+            found.setdefault(name, empty)[:, done] = scores[name]
+    for name, values in found.items():
+        whole = total.setdefault(name, np.zeros((len(values), *grid.size), np.float32))
+        for number, each in enumerate(values):
+            turned = np.moveaxis(whole[number], axis, 0)  # a view
+            at = [wanted, *map(np.arange, turned.shape[1:])]
+            turned += (yield from interpolated(each, at)) / np.float32(len(AXES))
+
+
+REACH = 2
+"""How many planes back an object is looked for: it may have been missed in one."""
+
+
+def stitch_planes(planes: np.ndarray, least_overlap: float, min_size: int = 0) -> Job[np.ndarray]:
+    """Link the objects of neighbouring planes into objects of the volume.
+
+    Each object continues the one of the plane before with which it has the largest share in common; no object is
+    continued twice. Objects that end are looked for again in one plane more, and the gap is filled with what both
+    ends share.
+
+    Parameters
+    ----------
+    planes : int32 array (Z, Y, X)
+        Objects of each plane, 1…N or numbered in any way; 0 is background. It is overwritten.
+    least_overlap : float
+        Shared pixels over the pixels of both (intersection over union) from which on two are one. 0 means any overlap.
+    min_size : int
+        Objects of fewer voxels are dropped.
+
+    Returns
+    -------
+    int32 array (Z, Y, X)
+        Numbered in raster order.
+    """
+    found, depth = 0, len(planes)
+    for z in range(depth):
+        linking = _link_plane(planes, z, least_overlap, found)
+        found = yield from subtask(linking, 0.9 * z / depth, 0.9 / depth, 1)
+    return (yield from subtask(numbered(planes, np.arange(found + 1), min_size), 0.9, 0.1, 1))
+
+
+def _link_plane(planes: np.ndarray, z: int, least_overlap: float, found: int) -> Job[int]:
+    """Give the objects of one plane their numbers in the volume; return how many numbers are given by then."""
+    plane = planes[z]
+    numbers = np.zeros(int(plane.max(initial=0)) + 1, plane.dtype)
+    gaps = []
+    for back in range(1, min(REACH, z) + 1):
+        before = planes[z - back]
+        # What went on to a later plane, or has been linked to this one already, is taken.
+        taken = np.concatenate([numbers, *(np.unique(planes[z - near]) for near in range(1, back))])
+        overlaps = yield from find_overlaps(before, plane)
+        for earlier, here in _best_pairs(overlaps, least_overlap, taken, numbers):
+            numbers[here] = earlier
+            gaps += [earlier] if back > 1 else []
+    is_new = np.bincount(plane.reshape(-1), minlength=len(numbers)) > 0
+    is_new &= numbers == 0
+    is_new[0] = False
+    numbers[is_new] = np.arange(found + 1, found + 1 + np.count_nonzero(is_new))
+    yield Progress(1, 1, "Linking planes")
+    plane[...] = numbers[plane]
+    if gaps:
+        _fill_gaps(planes, z, np.array(gaps))
+    return found + int(np.count_nonzero(is_new))
+
+
+def _best_pairs(
+    overlaps: Overlaps, least_overlap: float, taken: np.ndarray, numbers: np.ndarray
+) -> list[tuple[int, int]]:
+    """Pair objects of two planes, the best pair first, each object once."""
+    pairs = []
+    earlier, here = overlaps.truth[overlaps.rows], overlaps.prediction[overlaps.columns]
+    used, linked = set(taken.tolist()), set(np.flatnonzero(numbers).tolist())
+    for pair in np.argsort(-overlaps.iou, kind="stable").tolist():
+        first, second = int(earlier[pair]), int(here[pair])
+        if overlaps.iou[pair] < least_overlap:
+            break
+        if first not in used and second not in linked:
+            used.add(first)
+            linked.add(second)
+            pairs.append((first, second))
+    return pairs
+
+
+def _fill_gaps(planes: np.ndarray, z: int, numbers: np.ndarray) -> None:
+    """Where an object was missed in the plane before, put what the planes on both sides share of it."""
+    before, after, missed = planes[z - 2], planes[z], planes[z - 1]
+    is_gap = (missed == 0) & (before == after) & np.isin(after, numbers)
+    missed[is_gap] = after[is_gap]
+
+
+@dataclass(frozen=True)
+class VolumeOptions:
+    """How a network for planes segments a volume.
+
+    Attributes
+    ----------
+    is_three_ways : bool
+        Average what it says of the planes across z, y and x; otherwise the planes across z are linked.
+    least_overlap : float
+        Intersection over union from which on objects of neighbouring planes are linked.
+    """
+
+    is_three_ways: bool = False
+    least_overlap: float = 0.25
+
+
+def segment(
+    network: Network, view: NormalizedImage, how: PredictOptions, wanted: OutputOptions, stacking: VolumeOptions
+) -> Job[np.ndarray]:
+    """Find the scale, predict, and make what is wanted; see `make_output` for what that is."""
+    sight = yield from subtask(find_scale(network, view, how), 0, 1, 4)
+    return (yield from subtask(segment_at(*sight, network, view, how, wanted, stacking), 1, 3, 4))
+
+
+def segment_at(
+    factor: float,
+    seen: Scores | None,
+    network: Network,
+    view: NormalizedImage,
+    how: PredictOptions,
+    wanted: OutputOptions,
+    stacking: VolumeOptions,
+) -> Job[np.ndarray]:
+    """Make what is wanted at a scale, and from what was seen at it, both as `find_scale` says."""
+    if network.ndim == view.ndim:
+        scores = yield from subtask(predict_or_reuse(factor, seen, network, view, how), 0, 7, 10)
+        return (yield from subtask(make_output(scores, network.header, wanted, view.laid(factor)), 7, 3, 10))
+    if stacking.is_three_ways:
+        scores = yield from subtask(predict_orthogonal(network, view, factor, how), 1, 7, 10)
+        return (yield from subtask(make_output(scores, network.header, wanted, view.laid(factor)), 8, 2, 10))
+    planes = yield from subtask(_plane_by_plane(network, view, factor, how, wanted), 1, 8, 10)
+    if wanted.output != "objects":
+        return planes
+    return (yield from subtask(stitch_planes(planes, stacking.least_overlap, wanted.min_size or 0), 9, 1, 10))
+
+
+def _plane_by_plane(
+    network: Network, view: NormalizedImage, factor: float, how: PredictOptions, wanted: OutputOptions
+) -> Job[np.ndarray]:
+    """Make what is wanted of each plane, and stack it along z; objects are numbered plane by plane."""
+    in_plane = wanted if wanted.min_size is None else replace(wanted, min_size=0)  # voxels are counted at the end
+    result = np.empty(0)
+    for z in range(view.shape[0]):
+        plane = view.plane(0, z)
+        scores = yield from subtask(predict_at(network, plane, factor, how), z, 0.8, view.shape[0])
+        making = make_output(scores, network.header, in_plane, plane.laid(factor))
+        made = yield from subtask(making, z + 0.8, 0.2, view.shape[0])
+        if z == 0:
+            result = np.empty((*made.shape[:-2], view.shape[0], *made.shape[-2:]), made.dtype)
+        result[..., z, :, :] = made
+    return result

@@ -1,0 +1,261 @@
+"""Predict the scores of an image of any size, window after window.
+
+Windows overlap, and the scores of one fade into those of the next, so that what is found does not depend on where the
+windows lie. Beside the scores, memory holds a few windows at a time.
+
+Arithmetic of the windows in which a network sees a large image: how large, where, and how they fade together.
+
+Windows begin at multiples of the network's step, so that its pooling always pools the same pixels. At the image's edge
+they reach one step beyond, where the image is mirrored.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from napari_tessera.core.errors import WARNING, lacks_memory, say_once
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.inference.grid import Grid, Read, read_window
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.unet_predictor import Network
+
+
+SMALLEST_SIDE_PX = 32
+FADE_SHARE = 1 / 3
+"""Share of the halo in which two neighbouring windows fade into each other."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """One window along one axis, in pixels of the network's grid.
+
+    Attributes
+    ----------
+    read : (int, int)
+        What the network sees, from start to stop; outside the image, it is mirrored.
+    write : (int, int)
+        What the window has a say in.
+    weight : float32 array (stop − start of `write`,)
+        How much of a say; the weights of all windows add up to 1 at each pixel.
+    """
+
+    read: tuple[int, int]
+    write: tuple[int, int]
+    weight: np.ndarray
+
+    @property
+    def inner(self) -> slice:
+        """Where `write` lies inside `read`."""
+        return slice(self.write[0] - self.read[0], self.write[1] - self.read[0])
+
+
+def spans(size: int, side: int, step: int, halo: int) -> list[Span]:
+    """Cover one axis of `size` pixels with windows that decide about `side` pixels each.
+
+    Parameters
+    ----------
+    size : int
+    side : int
+        The windows are made as even as their step allows, and no larger than this, rounded up to the step.
+    step, halo : int
+        `halo`, in multiples of `step`, is what a window sees beyond what it decides.
+    """
+    even = _up(-(-size // -(-size // _up(side, step))), step)
+    borders = [*range(0, size, even), size]
+    fades = [0, *(_fade(*three, halo) for three in zip(borders, borders[1:], borders[2:], strict=False)), 0]
+    end = _up(size + 2 * step, step) - step
+    return [
+        Span(
+            (max(start - halo, -step), end if stop == size else min(stop + halo, end)),
+            (start - before, stop + after),
+            _weight(start, stop, before, after),
+        )
+        for start, stop, before, after in zip(borders, borders[1:], fades, fades[1:], strict=False)
+    ]
+
+
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+def _fade(start: int, border: int, stop: int, halo: int) -> int:
+    """Half the width of the fade at a border, which must not meet the fades at the next borders."""
+    return min(int(FADE_SHARE * halo), (border - start) // 2, (stop - border) // 2)
+
+
+def _weight(start: int, stop: int, before: int, after: int) -> np.ndarray:
+    rise = (np.arange(2 * before) + 0.5) / max(1, 2 * before)
+    fall = (np.arange(2 * after)[::-1] + 0.5) / max(1, 2 * after)
+    return np.concatenate([rise, np.ones(stop - start - before - after), fall]).astype(np.float32)
+
+
+def seen_pixels(size: Sequence[int], side: int, step: int, halo: int) -> int:
+    """Count the pixels that the network computes over all windows, halos included."""
+    lengths = (sum(span.read[1] - span.read[0] for span in spans(each, side, step, halo)) for each in size)
+    return int(np.prod([*lengths], dtype=np.int64))
+
+
+def largest_side(size: Sequence[int], step: int, halo: int, n_pixels: int) -> int:
+    """Return the largest side, along all axes, with which no window holds more than `n_pixels`, if there is one.
+
+    Windows along axes that are shorter than that leave room for the others.
+    """
+    side = _up(max(*size, SMALLEST_SIDE_PX), step)
+    while side > SMALLEST_SIDE_PX and np.prod([min(each + 2.0 * step, side + 2.0 * halo) for each in size]) > n_pixels:
+        side -= step
+    return side
+
+
+BEAT_SECONDS = 0.05
+"""Time between two signs of life while a window is computed."""
+
+MOST_READ_PX = 8e6
+"""Most pixels of the image to read for one window, where a large image is shrunk a lot."""
+
+SMALLER_TILES = (
+    "Memory did not suffice for tiles of {wanted} px, so they are {side} px wide: that takes longer, and labels may "
+    "differ a little where tiles meet. Close other programs, or choose a smaller `tile` from the start."
+)
+
+Scores = dict[str, np.ndarray]
+Window = tuple[Span, ...]
+"""A window of the network's grid: one span per axis."""
+Done = TypeVar("Done")
+
+
+def predict(
+    network: Network,
+    grid: Grid,
+    read: Read,
+    *,
+    tile_px: int | None = None,
+    averaging: bool = False,
+    halo_px: int | None = None,
+) -> Job[Scores]:
+    """Predict the scores of an image.
+
+    Parameters
+    ----------
+    network : Network
+    grid : Grid
+        The network's pixels over the image, along as many axes as the network has.
+    read : callable
+        Gives the network's channels of a window of the image, float32 (C, [Z,] Y, X); it is called from one other
+        thread, for one window at a time.
+    tile_px : int, optional
+        Side of what a window decides, in network pixels; by default as large as time and memory allow. After an
+        out-of-memory error it is halved.
+    averaging : bool
+        Average over the 4 mirror images, in 3-D 8: slower by as much, a little better.
+    halo_px : int, optional
+        How far a window sees beyond what it decides; by default what the network needs.
+
+    Returns
+    -------
+    dict of str to float32 array (K, [Z,] Y', X')
+        Scores by head, on the network's grid.
+
+    Raises
+    ------
+    OutOfMemory
+        If memory does not suffice for the smallest windows.
+    RunError
+        If the network fails otherwise.
+
+    Notes
+    -----
+    Closing the job returns at once; a window that is being computed is finished in the background and forgotten.
+    """
+    step = network.step
+    halo = -(-(network.halo_px if halo_px is None else halo_px) // step) * step
+    at_once = int(min(network.pixels_at_once(), MOST_READ_PX * grid.share))
+    # A tile larger than the image is no larger than the image: halving it must make a difference.
+    side = largest_side(grid.size, step, halo, at_once) if tile_px is None else min(tile_px, max(grid.size))
+    while True:
+        windows = list(itertools.product(*(spans(size, side, step, halo) for size in grid.size)))
+        try:
+            return (yield from _predict_windows(network, grid, read, windows, averaging))
+        except Exception as error:
+            if side <= SMALLEST_SIDE_PX or not lacks_memory(error):
+                raise
+        gc.collect()  # the error's traceback may hold what the window had taken
+        wanted, side = side, max(SMALLEST_SIDE_PX, side // 2)
+        say_once(SMALLER_TILES.format(wanted=wanted, side=side), WARNING)
+
+
+def _predict_windows(network: Network, grid: Grid, read: Read, windows: list[Window], averaging: bool) -> Job[Scores]:
+    """Compute batch after batch in one thread, while another one reads what comes next."""
+    scores: Scores = {}
+    mirrors = list(itertools.product([False, True], repeat=network.ndim)) if averaging else [(False,) * network.ndim]
+    done, total = 0, len(windows)
+    batches = list(same_sized(windows, network.windows_at_once))
+    with reader_and_worker() as (reading, computing):
+        coming = [reading.submit(_read_batch, read, grid, batches[0])]
+        for index, batch in enumerate(batches):
+            text = f"Tile {min(done + len(batch), total)} of {total} on {network.device.title}"
+            images = yield from waited_for(coming.pop(), Progress(done, total, text))
+            if index + 1 < len(batches):
+                coming.append(reading.submit(_read_batch, read, grid, batches[index + 1]))
+            for turn, mirror in enumerate(mirrors):
+                step = Progress(done + len(batch) * turn / len(mirrors), total, text)
+                found = yield from waited_for(computing.submit(_mirrored_forward, network, images, mirror), step)
+                _add(scores, found, batch, grid, 1 / len(mirrors))
+            done += len(batch)
+    return scores
+
+
+@contextmanager
+def reader_and_worker() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """Open a thread to read and one to compute; nobody waits for them at the end."""
+    reading, computing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    try:
+        yield reading, computing
+    finally:
+        for each in (reading, computing):
+            each.shutdown(wait=False, cancel_futures=True)
+
+
+def waited_for(future: Future[Done], progress: Progress) -> Job[Done]:
+    """Wait for another thread, with a sign of life every now and then."""
+    while not wait([future], BEAT_SECONDS).done:
+        yield progress
+    yield progress
+    return future.result()
+
+
+def same_sized(windows: Iterable[Window], most: int) -> Iterator[list[Window]]:
+    """Group windows that follow each other and read equally many pixels, `most` at once."""
+    for _, group in itertools.groupby(windows, key=lambda window: [span.read[1] - span.read[0] for span in window]):
+        while batch := list(itertools.islice(group, most)):
+            yield batch
+
+
+def _read_batch(read: Read, grid: Grid, batch: Sequence[Window]) -> np.ndarray:
+    return np.stack([read_window(read, grid, [span.read for span in window]) for window in batch])
+
+
+def _mirrored_forward(network: Network, images: np.ndarray, mirror: Sequence[bool]) -> Scores:
+    """Compute the scores of a mirror image, and mirror them back."""
+    axes = tuple(axis - network.ndim for axis, is_mirrored in enumerate(mirror) if is_mirrored)
+    return {name: np.flip(each, axes) for name, each in network.forward(np.flip(images, axes)).items()}
+
+
+def _add(scores: Scores, found: Scores, batch: Sequence[Window], grid: Grid, share: float) -> None:
+    """Add what a batch of windows has to say, each pixel by its weight."""
+    for name, values in found.items():
+        if name not in scores:
+            scores[name] = np.zeros((values.shape[1], *grid.size), np.float32)
+        for window, seen in zip(batch, values, strict=True):
+            part = seen[(slice(None), *(span.inner for span in window))] * np.float32(share)
+            for axis, span in enumerate(window):
+                part = part * span.weight.reshape(-1, *[1] * (len(window) - axis - 1))
+            scores[name][(slice(None), *(slice(*span.write) for span in window))] += part

@@ -1,0 +1,208 @@
+"""Run a network on a device: prepared once for inference, arrays in, arrays out.
+
+Normalisation is folded into the convolutions, channels lie last in memory, and convolutions run in low precision where
+the device is faster at it; the heads always run in float32.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_tessera.core.errors import OutOfMemory, RunError, first_line, lacks_memory
+from napari_tessera.inference.cost import WINDOWS_AT_ONCE, halo_px, unet_bytes_per_pixel, unet_pixels_at_once
+from napari_tessera.models import device as devices
+from napari_tessera.models.unet import UNet, UNetArchitecture, fold_normalisation
+from napari_tessera.models.weights import load_unet
+
+ON_THE_PROCESSOR = "the processor"
+"""How the title of the device begins that needs no advice to try it instead."""
+
+
+class Network:
+    """A network ready to run on one device. It is never changed, and may be used from several threads.
+
+    Parameters
+    ----------
+    net : UNet
+        Trained; it is copied.
+    header : mapping
+        Of its model file.
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    is_exact : bool
+        Compute everything in float32, also where the device has something faster.
+
+    Attributes
+    ----------
+    header : mapping
+    architecture : UNetArchitecture
+    device : devices.Device
+        What it runs on.
+    dtype : torch.dtype
+        Number type of its convolutions.
+    halo_px : int
+        How far a window should see beyond what it decides, so that what is found does not depend on the windows.
+    windows_at_once : int
+        How many windows a batch should hold.
+
+    Raises
+    ------
+    ParameterError
+        If this computer has no such device.
+    """
+
+    def __init__(
+        self, net: UNet, header: Mapping[str, Any] | None = None, device: str = "auto", is_exact: bool = False
+    ) -> None:
+        kind = devices.choose(device)
+        self.header = dict(header or {})
+        self.architecture: UNetArchitecture = net.architecture
+        self.device = devices.describe(kind)
+        self.dtype = torch.float32 if is_exact else devices.low_precision(kind)
+        self._layout = torch.channels_last if self.ndim == 2 else torch.channels_last_3d
+        self.halo_px = halo_px(net.architecture)
+        self.windows_at_once = WINDOWS_AT_ONCE[kind]
+        with translate_torch_errors(self.device.title):
+            self._net = fold_normalisation(net).requires_grad_(False).to(kind, self.dtype)
+            self._net.heads.float()
+
+    @property
+    def ndim(self) -> int:
+        """2 for planes, 3 for volumes."""
+        return self.architecture.ndim
+
+    @property
+    def step(self) -> int:
+        """The number of pixels that each side of a batch must be a multiple of."""
+        return self.architecture.step
+
+    def pixels_at_once(self) -> int:
+        """Return how many pixels a window should hold, for a tile to take well under a second and to fit in memory."""
+        return unet_pixels_at_once(self.architecture, self.device.kind, self.dtype)
+
+    def forward(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute the scores of a batch.
+
+        Parameters
+        ----------
+        batch : float32 array (B, C, [Z,] Y, X)
+            What `network_channels` makes of images; each side a multiple of `step`.
+
+        Returns
+        -------
+        dict of str to float32 array (B, K, [Z,] Y, X)
+            By head: "classes" are probabilities that add up to 1, "distance" lies between 0 and 1, others are as the
+            network gives them. The same batch gives the same scores on a processor, bit for bit.
+
+        Raises
+        ------
+        OutOfMemory
+            If the device has too little memory for a batch of this size.
+        RunError
+            If torch fails otherwise.
+        """
+        n_bytes = len(batch) * prod(batch.shape[2:]) * unet_bytes_per_pixel(self.architecture, self.dtype)
+        what = tile_in_words(batch.shape[2:], n_bytes)
+        with translate_torch_errors(self.device.title, what), torch.inference_mode():
+            images = torch.from_numpy(np.ascontiguousarray(batch, dtype=np.float32)).to(self.device.kind)
+            images = images.to(self.dtype, memory_format=self._layout)
+            features = self._net.features(images).float()
+            return {name: finished(name, head(features)) for name, head in self._net.heads.items()}
+
+
+def finished(name: str, scores: Tensor) -> np.ndarray:
+    """Turn the raw scores of a head into what they mean, in the computer's memory."""
+    if name == "classes":
+        scores = scores.softmax(1)
+    elif name == "distance":
+        scores = scores.clamp(0, 1)
+    return scores.contiguous().cpu().numpy()
+
+
+def tile_in_words(shape: Sequence[int], n_bytes: float) -> str:
+    """Name a tile by its size and by the memory that it takes.
+
+    Examples
+    --------
+    >>> tile_in_words((512, 256), 2.1e9)
+    'a tile of 512 × 256 pixels, which takes about 2,100 MB'
+    """
+    return f"a tile of {' × '.join(map(str, shape))} pixels, which takes about {max(1, round(n_bytes / 1e6)):,} MB"
+
+
+@contextmanager
+def translate_torch_errors(
+    device: str, what: str = "the network", instead: str = "segment a part of the image"
+) -> Iterator[None]:
+    """Turn what torch raises into errors that say what to do.
+
+    Parameters
+    ----------
+    device : str
+        In words.
+    what : str
+        What memory is needed for.
+    instead : str
+        What takes less of it.
+
+    Raises
+    ------
+    OutOfMemory
+        If memory does not suffice.
+    RunError
+        If torch fails otherwise.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        is_slow = device.startswith(ON_THE_PROCESSOR)
+        if lacks_memory(error):
+            torch.cuda.empty_cache()  # does nothing without a card; with one, others need what torch held in reserve
+            advice = f"or {instead}" if is_slow else f"{instead}, or choose `device` 'cpu'"
+            raise OutOfMemory(
+                f"There is too little memory on {device} for {what} ({first_line(error)}). Close other programs, "
+                f"{advice}."
+            ) from error
+        advice = "Please report it." if is_slow else "Try `device` 'cpu'; if it fails there too, please report it."
+        raise RunError(
+            f"The network failed on {device} ({first_line(error)}). Nothing was changed. {advice}"
+        ) from error
+
+
+def load_network(path: str | Path, device: str = "auto", is_exact: bool = False) -> Network:
+    """Load a model file onto a device, or return it as loaded before; a file that has changed is loaded anew.
+
+    Parameters
+    ----------
+    path : path
+    device : str
+        "auto", "cuda", "mps" or "cpu".
+    is_exact : bool
+        Compute everything in float32, also where the device has something faster.
+
+    Raises
+    ------
+    ModelError
+        If the file is no model of ours.
+    ParameterError
+        If this computer has no such device.
+    """
+    whole = Path(os.path.realpath(path))
+    changed = whole.stat().st_mtime_ns if whole.exists() else 0
+    return _loaded(whole, changed, devices.choose(device), is_exact)
+
+
+@lru_cache(maxsize=3)
+def _loaded(path: Path, changed_ns: int, device: str, is_exact: bool) -> Network:
+    """Load a file as it was at one time; the time is there to tell its versions apart."""
+    return Network(*load_unet(path), device, is_exact)

@@ -1,0 +1,308 @@
+"""A picture read from a file: its pixels, what its axes mean, and where it lies.
+
+Names of units: one spelling inside, each format's own outside.
+
+Axes and a pixel size said by the user, instead of those that the file gives.
+
+The record beside a file: how it was made, and the pixel size that PNG and NumPy cannot hold themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.core.axes import CHANNEL, Layout, check_axes, check_spacing, guess_axes
+from napari_tessera.core.errors import FileError, InputError, visible
+from napari_tessera.core.files import read_json, without_nan
+from napari_tessera.core.provenance import DEEPEST
+from napari_tessera.core.result import LabelImage
+from napari_tessera.core.spatial import PIXEL, SPATIAL_AXES, Spatial
+
+NUMBERS = "buif"
+"""Kinds of values that are real numbers, as NumPy names them."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as it was read.
+
+    Attributes
+    ----------
+    name : str
+        Name of the file without its ending.
+    data : array
+        NumPy, or a dask array where the file is large or an OME-Zarr: nothing is read before it is asked for.
+    spatial : Spatial
+        Placement of the axes other than the channels.
+    axes : str
+        One letter per axis of `data`, with "C" where there are channels.
+    path : Path or None
+        Where it was read from.
+    has_guessed_axes : bool
+        Whether nobody said what the axes are, neither the file nor who read it.
+    notes : tuple of str
+        What was done to the pixels because of how they were stored, and what was left unread.
+    """
+
+    name: str
+    data: Any
+    spatial: Spatial
+    axes: str
+    path: Path | None = None
+    has_guessed_axes: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a file says of one axis."""
+
+    size: float = 1.0
+    offset: float = 0.0
+    unit: str = PIXEL
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one format's reader found, before axes of length one are dropped.
+
+    Attributes
+    ----------
+    data : array
+    axes : str or None
+        One letter per axis; "Q" and "I" are axes whose meaning the file does not tell. None where it tells nothing.
+    places : dict of str to Place
+        By axis letter; axes that are missing have pixels of size 1.
+    notes : tuple of str
+        What was done to the pixels because of how they were stored, and what was left unread.
+    """
+
+    data: Any
+    axes: str | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def note_of_others(count: int) -> tuple[str, ...]:
+    """Return the note that a file holds `count` images, if the first is not the only one."""
+    return (f"It holds {count:,} images; the first was read.",) if count > 1 else ()
+
+
+def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
+    """Return a `Place`, or the plain one where `size` is no positive number."""
+    try:
+        size = abs(float(size))
+    except (TypeError, ValueError):
+        return Place()
+    return Place(size, float(offset), unit) if math.isfinite(size) and size > 0 else Place()
+
+
+def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> Picture:
+    """Name the axes (as `axes` says, else as the file says, else by guessing) and drop those of length one."""
+    data, letters, places = reading.data, reading.axes, dict(reading.places)
+    if np.dtype(data.dtype).kind not in NUMBERS:
+        raise InputError(f"It holds {data.dtype} values, but an image holds real numbers (integers or floats).")
+    is_unsaid = letters is None or bool(set(letters) & set("QI"))
+    if axes is not None and len(axes) == data.ndim:
+        places = _renamed(places, letters or axes, axes.upper())
+        letters = check_axes(axes, data.shape, data.dtype).axes
+    elif letters is None or is_unsaid:
+        data, letters = _guessed(data)
+    else:
+        data, letters = _channels_in_one(data, letters.replace("S", CHANNEL) if CHANNEL not in letters else letters)
+    data, letters = _without_singletons(data, letters)
+    if axes is not None and letters != axes.upper():
+        places = _renamed(places, letters, axes.upper()) if len(axes) == len(letters) else places
+        letters = check_axes(axes, data.shape, data.dtype).axes
+    spatial = _spatial(letters.replace(CHANNEL, ""), places)
+    return Picture(name, data, spatial, letters, path, axes is None and is_unsaid, reading.notes)
+
+
+def _renamed(places: Mapping[str, Place], old: str, new: str) -> dict[str, Place]:
+    """Keep the size of an axis under its new name if both names are of space, or both are not."""
+    return {
+        after: places[before]
+        for before, after in zip(old, new, strict=True)
+        if before in places and (before in SPATIAL_AXES) == (after in SPATIAL_AXES)
+    }
+
+
+def _guessed(data: Any) -> tuple[Any, str]:
+    if data.ndim < 2:
+        raise InputError(f"It has shape {tuple(data.shape)}, but an image has at least two axes, Y and X.")
+    keep = [axis for axis, size in enumerate(data.shape) if size > 1 or axis >= data.ndim - 2]
+    data = data.reshape([data.shape[axis] for axis in keep])
+    return data, guess_axes(data.shape, np.dtype(data.dtype))
+
+
+def _channels_in_one(data: Any, letters: str) -> tuple[Any, str]:
+    """Join channels that are themselves colour: (C, Y, X, S) becomes (Y, X, C · S)."""
+    if "S" not in letters:
+        return data, letters
+    order = [axis for axis, letter in enumerate(letters) if letter not in "CS"]
+    moved = data.transpose([*order, letters.index(CHANNEL), letters.index("S")])
+    kept = "".join(letters[axis] for axis in order)
+    return moved.reshape([*moved.shape[:-2], moved.shape[-2] * moved.shape[-1]]), kept + CHANNEL
+
+
+def _without_singletons(data: Any, letters: str) -> tuple[Any, str]:
+    drop = [axis for axis, letter in enumerate(letters) if data.shape[axis] == 1 and letter not in "YX"]
+    index = tuple(0 if axis in drop else slice(None) for axis in range(data.ndim))
+    kept = "".join(letter for axis, letter in enumerate(letters) if axis not in drop)
+    return (data[index] if drop else data), kept
+
+
+def _spatial(axes: str, places: Mapping[str, Place]) -> Spatial:
+    found = [places.get(axis, Place()) for axis in axes]
+    return Spatial(
+        axes,
+        tuple(place.size for place in found),
+        tuple(place.offset for place in found),
+        tuple(place.unit for place in found),
+    )
+
+
+_SPELLINGS = {
+    "angstrom": ("å", "Å", "a"),
+    "nanometer": ("nm", "nanometre", "nanometers", "nanometres"),
+    "micrometer": (
+        "µm", "μm", "um", "micron", "microns", "micrometre", "micrometers", "micrometres", "\\u00b5m", "\\u03bcm",
+    ),
+    "millimeter": ("mm", "millimetre", "millimeters", "millimetres"),
+    "centimeter": ("cm", "centimetre", "centimeters", "centimetres"),
+    "meter": ("m", "metre", "meters", "metres"),
+    "inch": ("in", "inches"),
+    "millisecond": ("ms", "msec", "milliseconds"),
+    "second": ("s", "sec", "seconds"),
+    "minute": ("min", "minutes"),
+    "hour": ("h", "hr", "hours"),
+    PIXEL: ("px", "pixels", "voxel", "voxels", ""),
+}  # fmt: skip
+_NAMES = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in (name, *spellings)}
+
+_OME_SYMBOLS = {
+    "angstrom": "Å", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "centimeter": "cm", "meter": "m",
+    "inch": "in", "millisecond": "ms", "second": "s", "minute": "min", "hour": "h", PIXEL: "pixel",
+}  # fmt: skip
+
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+
+
+def unit_name(text: str | None) -> str:
+    r"""Return the full English name ("micrometer"), as OME-Zarr and napari write it; unknown units stay as they are.
+
+    Examples
+    --------
+    >>> unit_name("µm"), unit_name("micron"), unit_name(None)
+    ('micrometer', 'micrometer', 'pixel')
+    """
+    text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), (text or "").strip().strip("\0"))
+    return _NAMES.get(text.lower(), visible(text))
+
+
+def ome_symbol(unit: str) -> str | None:
+    """Return the symbol that OME-XML demands ("µm"), or None for a unit that it does not know."""
+    return _OME_SYMBOLS.get(unit)
+
+
+def imagej_unit(unit: str) -> str:
+    """Return the unit as ImageJ writes it, in ASCII, with other letters as in Java."""
+    symbol = {"micrometer": "um", "angstrom": "angstrom", "inch": "inch", "second": "sec"}
+    text = symbol.get(unit) or ome_symbol(unit) or unit
+    return "".join(each if each.isascii() else f"\\u{ord(each):04x}" for each in text)
+
+
+def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str | None) -> Picture:
+    """Return the picture with another pixel size along z, y, x (or one number for all), or another unit of it.
+
+    Raises
+    ------
+    InputError
+        If there is not one positive number per spatial axis.
+    """
+    spatial = picture.spatial
+    layout = Layout(picture.axes)
+    if spacing is not None:
+        sizes = check_spacing(spacing[0] if len(spacing) == 1 else spacing, layout)
+        by_axis = dict(zip(layout.space, sizes or (), strict=True))
+        scale = tuple(by_axis.get(axis, size) for axis, size in zip(spatial.axes, spatial.scale, strict=True))
+        spatial = replace(spatial, scale=scale)
+    if unit is not None:
+        named = unit_name(unit)
+        units = tuple(
+            named if axis in SPATIAL_AXES else old for axis, old in zip(spatial.axes, spatial.units, strict=True)
+        )
+        spatial = replace(spatial, units=units)
+    return replace(picture, spatial=spatial)
+
+
+def with_axes(picture: Picture, axes: str) -> Picture:
+    """Return the picture with its axes renamed; an axis that becomes one of another kind loses its size."""
+    if axes == picture.axes:
+        return replace(picture, has_guessed_axes=False)
+    spatial = picture.spatial
+    entries = zip(spatial.axes, spatial.scale, spatial.translate, spatial.units, strict=True)
+    places = {axis: Place(size, offset, unit) for axis, size, offset, unit in entries}
+    return finish(Reading(picture.data, picture.axes, places, picture.notes), picture.name, picture.path, axes)
+
+
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
+def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:
+    """Return the record as JSON, with a list of the files written and where each lies."""
+    written = [
+        {"file": visible(file), "name": image.name, "kind": image.kind, "spatial": image.spatial.to_json()}
+        for file, image in outputs
+    ]
+    text = json.dumps(without_nan({**provenance, "outputs": written}), indent=2, ensure_ascii=False, allow_nan=False)
+    # Half a character, as of a name that is not UTF-8, is written as it is shown.
+    return HALF_CHARACTER.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text) + "\n"
+
+
+def recorded_places(path: Path, reading: Reading) -> Reading:
+    """Add the axes and pixel size that the record beside `path` gives for it, if there is one and it fits.
+
+    Raises
+    ------
+    FileError
+        If there is a record of Tessera, but a damaged one.
+    """
+    spatial = _recorded_spatial(path)
+    if spatial is None or len(spatial["axes"]) != reading.data.ndim:
+        return reading
+    entries = zip(spatial["axes"], spatial["scale"], spatial["units"], spatial["translate"], strict=True)
+    places = {axis: sized(size, unit, start) for axis, size, unit, start in entries}
+    return replace(reading, axes=spatial["axes"], places=places)
+
+
+def with_records(paths: Sequence[Path]) -> list[Path]:
+    """Add to files that are read the records beside them that are read with them."""
+    beside = [path.with_suffix(".json") for path in paths if _recorded_spatial(path) is not None]
+    return [*paths, *beside]
+
+
+def _recorded_spatial(path: Path) -> dict[str, Any] | None:
+    """Return what the record says; any other .json file beside an image is passed over."""
+    beside = path.with_suffix(".json")
+    try:
+        record = read_json(beside, DEEPEST)
+    except (FileError, ValueError):
+        return None
+    if not (isinstance(record, dict) and {"tessera", "outputs"} <= record.keys()):
+        return None
+    from napari_tessera.core.schema import Sidecar, check_fields
+
+    try:
+        check_fields(Sidecar, record)
+    except ValueError as error:
+        raise FileError(f"The record {beside} is damaged: {error}. Put the original back, or remove it.") from error
+    return next((entry["spatial"] for entry in record["outputs"] if entry["file"] == visible(path.name)), None)

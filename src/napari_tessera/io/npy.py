@@ -1,0 +1,74 @@
+"""NumPy's .npy and .npz; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import numpy as np
+from numpy.lib.format import MAGIC_PREFIX, open_memmap, read_array_header_1_0, read_array_header_2_0, read_magic
+
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import LARGEST_COMPRESSION, check_can_hold, check_fits
+from napari_tessera.io.image_file import Reading
+
+LARGEST_DEFLATION = 1032
+"""Times; a packed bit stands for 129 bytes at most."""
+
+
+def read_npy(path: Path) -> Reading:
+    """Read one array, if the file is as long as its header says."""
+    with path.open("rb") as file:
+        if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+            raise ValueError("it does not begin like a NumPy file")
+    mapped = open_memmap(path, mode="r")
+    check_fits(mapped.nbytes)
+    return Reading(np.array(mapped, order="K"))
+
+
+def read_npz(path: Path) -> Reading:
+    """Read the one array of an .npz file.
+
+    Raises
+    ------
+    FileError
+        If it holds none or several.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        if len(arrays.files) != 1:
+            raise FileError(
+                f"It holds {len(arrays.files)} arrays ({', '.join(arrays.files)}), but one is needed. "
+                "Save that one as .npy."
+            )
+        member = arrays.zip.infolist()[0]
+        times = LARGEST_DEFLATION if member.compress_type == ZIP_DEFLATED else LARGEST_COMPRESSION
+        check_can_hold(member.compress_size, member.file_size, times=times)
+        check_fits(member.file_size)
+        _check_length(arrays.zip, member)
+        return Reading(arrays[arrays.files[0]])
+
+
+def _check_length(archive: ZipFile, member: ZipInfo) -> None:
+    """Refuse an array that is not as long as its header says, before it is unpacked."""
+    with archive.open(member) as file:
+        read_header = read_array_header_1_0 if read_magic(file) == (1, 0) else read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        said = file.tell() + prod(shape) * dtype.itemsize
+    if said != member.file_size and not dtype.hasobject:
+        raise ValueError(f"it says that it holds {said:,} bytes, but it has {member.file_size:,}")
+
+
+def write_npy(path: Path, labels: np.ndarray) -> None:
+    """Write the labels as they are."""
+    # As a stream: NumPy's own way to a file does not say why it fails, such as that the disk is full.
+    with path.open("wb") as file:
+        np.save(_Stream(file), labels, allow_pickle=False)
+
+
+class _Stream:
+    """What NumPy writes to in pieces, since it takes it for no file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.write = file.write

@@ -1,0 +1,374 @@
+"""The directories of a TIFF file, one for each plane, and whether what they speak of is in the file.
+
+A library follows them without end where they lead back, and fills what is not there with zeros.
+
+What the numbers in a TIFF file mean: brightness from below or above, a palette, printing inks, opacity.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.files import check_can_hold
+from napari_tessera.io.image_file import Reading
+
+MEANING, INKS, YCBCR_COEFFICIENTS, REFERENCE_LEVELS = 262, 332, 529, 532
+OPACITY = (1, 2)
+SAMPLES = "S"
+DECODED_TO_RGB = (6, 7, 33007, 34892, 34934, 50001, 50002, 52546)
+"""Compressions whose decoders give RGB for YCbCr: the kinds of JPEG, and WebP."""
+YCBCR_JPEG_2000 = 33003
+UNSAID_YCBCR = ((), (0.299, 0.587, 0.114)), ((), (0.0, 255.0, 128.0, 255.0, 128.0, 255.0))
+PLAIN = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MASK, 34892}
+NAMES = {8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "a camera's colour mosaic", 32844: "LogL"}
+INVERTED = "It stores bright as small numbers (min-is-white). It was inverted, so that bright is bright."
+
+
+def as_meant(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool, has_display_colours: bool) -> Reading:
+    """Return grey values of which the larger are brighter, or RGB.
+
+    Parameters
+    ----------
+    reading : Reading
+        Pixels as stored, with samples as the axis S.
+    page : TiffPage
+        Any page of the image.
+    as_labels : bool
+        Labels are the numbers stored; in a mask of one bit, white is True.
+    has_display_colours : bool
+        A palette only says in which colours intensities are shown, as those of ImageJ and of microscopes.
+
+    Raises
+    ------
+    FileError
+        If the colours are of a kind that is not read.
+    """
+    reading = _without_opacity(reading, page)
+    kind = page.photometric if MEANING in page.tags else tifffile.PHOTOMETRIC.MINISBLACK
+    if page.compression == YCBCR_JPEG_2000:
+        kind = tifffile.PHOTOMETRIC.YCBCR
+    is_number = kind == tifffile.PHOTOMETRIC.PALETTE and (as_labels or has_display_colours)
+    if kind in PLAIN or is_number:
+        return reading
+    if kind == tifffile.PHOTOMETRIC.MINISWHITE:
+        return reading if as_labels and reading.data.dtype != bool else _inverted(reading, page)
+    if kind == tifffile.PHOTOMETRIC.PALETTE:
+        return _through_palette(reading, page)
+    if kind == tifffile.PHOTOMETRIC.SEPARATED:
+        return _from_inks(reading, page)
+    if kind == tifffile.PHOTOMETRIC.YCBCR:
+        return reading if page.compression in DECODED_TO_RGB else _from_ycbcr(reading, page)
+    raise FileError(_unread(NAMES.get(int(kind), f"kind {int(kind)}")))
+
+
+def _unread(colours: str) -> str:
+    return f"Its colours are stored as {colours}, which is not read. Save it in grey or RGB."
+
+
+def _without_opacity(reading: Reading, page: tifffile.TiffPage) -> Reading:
+    axes, extra = reading.axes or "", page.extrasamples
+    if SAMPLES not in axes or reading.data.shape[axis := axes.index(SAMPLES)] != page.samplesperpixel:
+        return reading
+    first = page.samplesperpixel - len(extra)
+    kept = [index for index in range(page.samplesperpixel) if index < first or extra[index - first] not in OPACITY]
+    if len(kept) in (0, page.samplesperpixel):
+        return reading
+    if len(kept) == 1:
+        data = reading.data[(slice(None),) * axis + (kept[0],)]
+        return Reading(data, axes.replace(SAMPLES, ""), reading.places, reading.notes)
+    return Reading(_taken(reading.data, kept, axis), axes, reading.places, reading.notes)
+
+
+def _taken(data: Any, kept: list[int], axis: int) -> Any:
+    return data[(slice(None),) * axis + (slice(0, len(kept)) if kept == list(range(len(kept))) else kept,)]
+
+
+def _inverted(reading: Reading, page: tifffile.TiffPage) -> Reading:
+    if reading.data.dtype.kind == "b":
+        data = ~reading.data
+    elif reading.data.dtype.kind == "u" and isinstance(page.bitspersample, int):
+        data = reading.data.dtype.type(2**page.bitspersample - 1) - reading.data
+    else:
+        raise FileError(
+            f"It stores bright as small numbers (min-is-white), but as {reading.data.dtype}, which has no brightest one"
+            ". Invert it and save it again (in ImageJ: Image > Lookup Tables > Invert LUT)."
+        )
+    return Reading(data, reading.axes, reading.places, (*reading.notes, INVERTED))
+
+
+def _through_palette(reading: Reading, page: tifffile.TiffPage) -> Reading:
+    """Look colours up, 8 bits each; a palette of greys gives one channel."""
+    colours = page.colormap
+    if colours is None or reading.data.dtype.kind not in "bu" or colours.shape[1] < 2 ** int(page.bitspersample):
+        raise FileError("It has a palette, but not a colour for each of its numbers. Save it in grey or RGB.")
+    numbers = reading.data.astype(np.uint8) if reading.data.dtype == bool else reading.data
+    table = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8).T  # (numbers, 3)
+    if (table == table[:, :1]).all():
+        return Reading(_mapped(numbers, lambda block: table[:, 0][block]), reading.axes, reading.places)
+    data = _mapped(numbers, lambda block: table[block], new_axis=numbers.ndim)
+    return Reading(data, f"{reading.axes}{SAMPLES}", reading.places)
+
+
+def _mapped(data: Any, function: Callable[[np.ndarray], np.ndarray], new_axis: int | None = None) -> Any:
+    """Apply a function that gives 8 bits, also to what is read when it is asked for."""
+    if isinstance(data, np.ndarray):
+        return function(data)
+    chunks = data.chunks if new_axis is None else (*data.chunks, (3,))
+    return data.map_blocks(function, dtype=np.uint8, new_axis=new_axis, chunks=chunks)
+
+
+def _from_inks(reading: Reading, page: tifffile.TiffPage) -> Reading:
+    """Turn cyan, magenta, yellow and black into red, green and blue, without a colour profile."""
+    inks = _last_samples(reading)
+    if page.tags.valueof(INKS, 1) != 1 or inks.shape[-1] != 4 or inks.dtype not in (np.uint8, np.uint16):
+        raise FileError(_unread("printing inks other than CMYK of 8 or 16 bits"))
+    most = np.iinfo(inks.dtype).max
+    light = (most - inks).astype(np.uint32)
+    data = ((light[..., :3] * light[..., 3:] + most // 2) // most).astype(inks.dtype)
+    return Reading(data, _samples_last(reading), reading.places, (*reading.notes, "It was turned from CMYK into RGB."))
+
+
+def _from_ycbcr(reading: Reading, page: tifffile.TiffPage) -> Reading:
+    data = _last_samples(reading)
+    said = [_numbers(page.tags.get(tag)) for tag in (YCBCR_COEFFICIENTS, REFERENCE_LEVELS)]
+    is_usual = all(value in usual for value, usual in zip(said, UNSAID_YCBCR, strict=True))
+    if data.dtype != np.uint8 or data.shape[-1] != 3 or not is_usual:
+        raise FileError(_unread("YCbCr of an unusual kind"))
+    if not isinstance(data, np.ndarray):
+        data = data.rechunk({data.ndim - 1: -1})
+    return Reading(_mapped(data, _rgb_of_ycbcr), _samples_last(reading), reading.places, reading.notes)
+
+
+def _rgb_of_ycbcr(block: np.ndarray) -> np.ndarray:
+    size = (block.size // 3, 1)
+    return np.asarray(Image.frombytes("YCbCr", size, block.tobytes()).convert("RGB")).reshape(block.shape)
+
+
+def _numbers(tag: tifffile.TiffTag | None) -> tuple[float, ...]:
+    """Return the numbers of a tag; fractions are stored as two numbers each."""
+    if tag is None:
+        return ()
+    if tag.dtype == tifffile.DATATYPE.RATIONAL:
+        return tuple(round(above / below, 4) for above, below in zip(tag.value[::2], tag.value[1::2], strict=True))
+    return tuple(float(value) for value in tag.value)
+
+
+def _last_samples(reading: Reading) -> Any:
+    axes = reading.axes or ""
+    if SAMPLES not in axes:
+        raise FileError("It says that its pixels are coloured, but they hold one number each. Save it in grey or RGB.")
+    axis = axes.index(SAMPLES)
+    return reading.data.transpose([*(each for each in range(reading.data.ndim) if each != axis), axis])
+
+
+def _samples_last(reading: Reading) -> str:
+    return (reading.axes or "").replace(SAMPLES, "") + SAMPLES
+
+
+MOST_TAGS = 4096
+MOST_LEVELS = 256
+SUB_DIRECTORIES = 330
+DECODING_TAGS = frozenset((256, 257, 258, 259, 262, 266, 277, 284, 317, 322, 323, 339))
+"""Width, length, bits, compression, colours …: what a plane must share with the one whose decoder it uses."""
+USUAL = {259: 1, 266: 1, 277: 1, 284: 1, 317: 1, 339: 1}
+"""Values that need not be written."""
+LONG_LSM_BYTES = 2**32
+JPEG = (6, 7, 33007, 34892)
+JPEG_BLOCK = 16
+WHOLE_NUMBERS = {3: "H", 4: "I", 16: "Q"}
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How the numbers of a directory are stored: as in TIFF, BigTIFF, or NDPI, which is TIFF with longer offsets."""
+
+    order: str
+    count: str
+    entry: str
+    offset: str
+    first_at: int
+
+
+def planes_by_offset(path: Path) -> dict[int, int]:
+    """Return how each plane is stored, by the offset of its directory, as a number that planes of one kind share.
+
+    Raises
+    ------
+    FileError
+        If the chain comes back to an earlier directory.
+    ValueError
+        If it is broken, or the directories take more bytes than the file has.
+    """
+    size = path.stat().st_size
+    planes: dict[int, int] = {}
+    with path.open("rb") as file:
+        form = _format(file.read(4), path.suffix.lower())
+        if form is None or (path.suffix.lower() == ".lsm" and size >= LONG_LSM_BYTES):
+            return planes  # tifffile says what is wrong with it, and knows how offsets of a long LSM file go on
+        file.seek(form.first_at)
+        offset, taken = _offset(file, form), 0
+        while offset:
+            if offset in planes:
+                raise FileError("Its planes go round in a circle: after the last comes an earlier one. Save it again.")
+            if offset >= size:
+                raise ValueError(f"some of its planes are missing: plane {len(planes) + 1} lies behind its end")
+            file.seek(offset)
+            planes[offset] = _plane(file, form, len(planes) + 1)
+            offset, taken = _offset(file, form), taken + file.tell() - offset
+            if taken > size:
+                raise ValueError("its directories take more bytes than it has")
+    return planes
+
+
+def _format(start: bytes, ending: str) -> _Format | None:
+    order = {b"II": "<", b"MM": ">"}.get(start[:2], "")
+    if not order or len(start) < 4:
+        return None
+    version = struct.unpack(f"{order}H", start[2:4])[0]
+    if version == 43:
+        return _Format(order, "Q", "HHQ8s", "Q", 8)
+    if version != 42:
+        return None
+    return _Format(order, "H", "HHI4s", "Q" if ending == ".ndpi" and order == "<" else "I", 4)
+
+
+def _offset(file: BinaryIO, form: _Format) -> int:
+    return int(_unpacked(file, form.order + form.offset)[0])
+
+
+def _unpacked(file: BinaryIO, layout: str) -> tuple:
+    content = file.read(struct.calcsize(layout))
+    if len(content) < struct.calcsize(layout):
+        raise ValueError("some of its planes are missing: it ends within a directory")
+    return struct.unpack(layout, content)
+
+
+def _plane(file: BinaryIO, form: _Format, number: int) -> int:
+    """Read a directory; return a number for what a decoder goes by in it."""
+    count = _unpacked(file, form.order + form.count)[0]
+    if count > MOST_TAGS:
+        raise ValueError(f"some of its planes are missing: the directory of plane {number} is damaged")
+    layout = form.order + form.entry
+    content = file.read(count * struct.calcsize(layout))
+    if len(content) < count * struct.calcsize(layout):
+        raise ValueError("some of its planes are missing: it ends within a directory")
+    kind = []
+    for code, storage, values, field in struct.iter_unpack(layout, content):
+        if code == SUB_DIRECTORIES and values > MOST_LEVELS:
+            raise ValueError(f"it says that plane {number} has {values} smaller copies")
+        if code in DECODING_TAGS:
+            value = _value(form.order, storage, values, field)
+            kind += [(code, values, value)] if USUAL.get(code) != value else []
+    return hash(frozenset(kind))
+
+
+def _value(order: str, storage: int, values: int, field: bytes) -> int | None:
+    """Return the one number that is stored in the directory itself; None for what lies elsewhere."""
+    letter = WHOLE_NUMBERS.get(storage)
+    if letter is None or values != 1 or struct.calcsize(letter) > len(field):
+        return None
+    return int(struct.unpack_from(order + letter, field)[0])
+
+
+def check_stored(
+    series: tifffile.TiffPageSeries, pages: Sequence[Any], planes: Mapping[Path, Mapping[int, int]]
+) -> None:
+    """Refuse an image of which not every strip or tile is in the file.
+
+    Parameters
+    ----------
+    series : TiffPageSeries
+    pages : sequence of TiffPage or TiffFrame
+        All of the image; empty where its pixels lie in one piece.
+    planes : dict
+        For each file, what `planes_by_offset` says.
+
+    Raises
+    ------
+    FileError
+        If a plane was never written, or differs in kind from the others.
+    ValueError
+        If a part is missing.
+    """
+    size = series.keyframe.parent.filehandle.size
+    if series.dataoffset is not None:
+        if series.dataoffset + series.nbytes > size:
+            raise ValueError(f"its pixels take {series.nbytes:,} bytes, but it has {size:,}")
+        return
+    whole = sum(path.stat().st_size for path in planes)
+    check_can_hold(whole, series.nbytes)
+    check_can_hold(whole, prod(series.keyframe.chunks) * series.dtype.itemsize)
+    needed = -(-series.size // max(1, prod(series.keyframe.shape)))
+    if len(pages) < needed:
+        raise ValueError(f"some of its planes are missing: it speaks of {needed}, but {len(pages)} are there")
+    for keyframe in {id(page.keyframe): page.keyframe for page in pages}.values():
+        if keyframe.compression in JPEG:
+            _refuse_larger_parts(keyframe)
+    stored = size if (is_lsm := series.kind == "lsm") else 0
+    files = {id(page.parent): page.parent.filehandle.path for page in pages}
+    kinds = {file: planes.get(Path(path).resolve(), {}) for file, path in files.items()}
+    for number, page in enumerate(pages):
+        stored += _stored_bytes(page, number, is_lsm=is_lsm)
+        kind = (known := kinds[id(page.parent)]).get(page.offset)
+        if kind is not None and kind != known.get(page.keyframe.offset, kind):
+            raise FileError(f"Its plane {number} is stored in another way than the first. Save all planes alike.")
+    check_can_hold(stored, series.nbytes)
+
+
+def _stored_bytes(page: Any, number: int, *, is_lsm: bool) -> int:
+    """Return how many bytes a plane takes, if all of them are there; a tile of no bytes is one that was left out."""
+    offsets, counts = np.array(page.dataoffsets, np.int64), np.array(page.databytecounts, np.int64)
+    parts = prod(page.chunked)
+    if len(offsets) < parts or len(counts) < parts:
+        raise ValueError(
+            f"plane {number} has {parts} parts, but says where {min(len(offsets), len(counts))} of them are"
+        )
+    offsets, counts = offsets[:parts], counts[:parts]
+    if (offsets > 0).all() and (counts > 0).all() and (offsets + counts).max() <= page.parent.filehandle.size:
+        return int(counts.sum())
+    is_left_out = (counts == 0) & ((offsets == 0) | page.keyframe.is_tiled)
+    if is_left_out.all():
+        raise FileError(f"Its plane {number} was never written: no pixel of it is in the file. Save it again.")
+    if is_lsm:  # which gives the size of what is compressed as it was before
+        counts = np.minimum(counts, 1)
+    is_missing = ~is_left_out & ((offsets <= 0) | (counts <= 0) | (offsets + counts > page.parent.filehandle.size))
+    if is_missing.any():
+        raise ValueError(f"part {int(np.argmax(is_missing)) + 1} of {parts} of plane {number} is not in it")
+    return int(counts.sum())
+
+
+def _refuse_larger_parts(keyframe: tifffile.TiffPage) -> None:
+    """Let a decoder refuse a JPEG that is larger than its place, which it would fill with grey, for minutes."""
+    decode = keyframe.decode
+    strip = (keyframe.rowsperstrip, keyframe.imagewidth)
+    rows, columns = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else strip
+
+    def decode_if_it_fits(data: bytes | None, *arguments: Any, **options: Any) -> Any:
+        height, width = _jpeg_sides(data or b"")
+        if height > rows + JPEG_BLOCK or width > columns + JPEG_BLOCK:
+            raise ValueError(f"a part of {columns} × {rows} pixels says that it has {width} × {height}")
+        return decode(data, *arguments, **options)
+
+    keyframe.decode = decode_if_it_fits
+
+
+def _jpeg_sides(data: bytes) -> tuple[int, int]:
+    """Return height and width of a JPEG, or zeros if its start does not say."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        code, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
+            return height, width
+        place += 2 + length
+    return 0, 0

@@ -1,1 +1,0 @@
-"""Compiled passes over the pixels of an image that both methods and networks use."""

@@ -1,0 +1,300 @@
+"""Brightness of an image that is too large to hold, as a network needs it: percentiles from the sums of its blocks.
+
+How a network sees an image block by block: how far around a block, from which pixel on, how much at a time.
+
+What networks of all kinds need to see images block by block: the channels shown, and how far to look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_tessera.algorithms.histogram import Measure
+from napari_tessera.core.blockwise import BlockPlan, Settings, Stored, never
+from napari_tessera.core.jobs import Job
+from napari_tessera.core.result import AutoValues
+from napari_tessera.core.tiles import Tile, widened
+from napari_tessera.core.value_range import Number
+from napari_tessera.methods._network_input import channels_for, check_diameter, check_dimensions
+from napari_tessera.methods.threshold import THRESHOLD
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.grid import Grid, NormalizedImage
+    from napari_tessera.inference.normalization import (
+        Levels,
+    )
+    from napari_tessera.models.registry import ModelEntry
+
+
+LARGEST_PART_PX = {2: 6e6, 3: 16e6}
+"""Pixels of the network, in planes or volumes, that a block is predicted and decoded in at a time."""
+PLANES_BEYOND = 3
+"""How many planes beyond its block are linked, where a volume is segmented plane by plane."""
+
+
+@dataclass(frozen=True)
+class BlockMargins:
+    """How a network sees the blocks of an image.
+
+    Attributes
+    ----------
+    grid : Grid
+        The network's pixels over the whole image.
+    beyond_px : float
+        How far the network must see beyond a block, in its own pixels.
+    step : int
+        Pixels of the network that its coarsest level pools into one.
+    is_plane_by_plane : bool
+        Whether the planes of a volume are seen one by one.
+    """
+
+    grid: Grid
+    beyond_px: float
+    step: int
+    is_plane_by_plane: bool = False
+
+    @property
+    def axes(self) -> range:
+        """Axes that the network sees."""
+        return range(self.is_plane_by_plane, len(self.grid.shape))
+
+    @property
+    def margins(self) -> tuple[int, ...]:
+        """How far to look around a block, in pixels of the image along each axis."""
+        margins = tuple(ceil(self.beyond_px * scale) for scale in self.grid.scale)
+        return (PLANES_BEYOND, *margins[1:]) if self.is_plane_by_plane else margins
+
+    def parts(self, block: Sequence[int]) -> tuple[int, ...]:
+        """Halve a block along its longest side until a part is small enough, or hardly larger than its margins."""
+        parts = [1] * len(block)
+
+        def seen_px(axis: int) -> float:
+            return (block[axis] / parts[axis] + 2 * self.margins[axis]) / self.grid.scale[axis]
+
+        while prod(map(seen_px, self.axes)) > LARGEST_PART_PX[len(self.axes)]:
+            longest = max(self.axes, key=lambda axis: block[axis] / parts[axis] / self.grid.scale[axis])
+            if block[longest] <= 2 * parts[longest] * self.margins[longest]:
+                break
+            parts[longest] *= 2
+        return tuple(parts)
+
+    def aligned(self, tile: Tile) -> Tile:
+        """Widen what a tile reads, so that the network's pixels can be those of the whole image."""
+        window = widened(tile.write, self.margins, self.grid.shape)
+        read, _ = self.grid.cut(window, self._steps)
+        return replace(tile, read=read)
+
+    def over(self, tile: Tile) -> Grid:
+        """Return the network's pixels over what a tile reads."""
+        _, grid = self.grid.cut(widened(tile.write, self.margins, self.grid.shape), self._steps)
+        return grid
+
+    @property
+    def _steps(self) -> tuple[int, ...]:
+        return (1,) * self.axes.start + (self.step,) * len(self.axes)
+
+
+Measures = tuple[Measure, ...]
+"""One for all channels together, or one for each channel, as the model's kind of image wants it."""
+
+
+def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
+    """Return what `np.percentile` would, of all the values that were counted; exact where each step is one value.
+
+    Parameters
+    ----------
+    measure : Measure
+    percents : tuple of float
+        0 to 100.
+    """
+    inner = [_percentile(measure, percent) for percent in percents]
+    outer = [measure.tails.get(percent, value) for percent, value in zip(percents, inner, strict=True)]
+    return [a if measure.low <= b <= measure.high else b for a, b in zip(inner, outer, strict=True)]
+
+
+def _percentile(measure: Measure, percent: float) -> float:
+    """Interpolate between the two values around a rank."""
+    from napari_tessera.algorithms.percentiles import offset_by
+
+    counts, values = measure.occupied
+    upto = np.cumsum(counts)
+    rank = percent / 100 * (int(upto[-1]) - 1)
+    below = int(rank)
+    at = np.searchsorted(upto, [below, min(below + 1, int(upto[-1]) - 1)], side="right")
+    low, high = values[at].tolist()
+    if isinstance(low, int):
+        return offset_by(low, (rank - below) * (high - low))
+    return low * (1 - (rank - below)) + high * (rank - below)  # a difference might overflow
+
+
+def counted(values: np.ndarray, earlier: Measure | None) -> Measure:
+    """Measure a block: first the range, then the values, then once more the values between the outer percentiles.
+
+    The last round is there for a few pixels that lie far out: without it, they would leave all others on a few steps of
+    the range. What lies beyond the outer percentiles is known from the round before. For 8- and 16-bit integers, one
+    round is exact.
+    """
+    from napari_tessera.algorithms.histogram import measure_block
+    from napari_tessera.inference.normalization import HIGH_PERCENT, LOW_PERCENT, PERCENTS
+
+    if earlier is None or earlier.counts is None:
+        return measure_block(values, earlier)
+    tails = dict(zip(PERCENTS, percentiles(earlier, PERCENTS), strict=True))
+    low, high = _widened(tails[LOW_PERCENT], tails[HIGH_PERCENT], earlier, values.dtype)
+    return replace(measure_block(np.clip(values, low, high), Measure(low, high)), tails=tails)
+
+
+def _widened(low: float, high: float, earlier: Measure, dtype: np.dtype) -> tuple[Number, Number]:
+    """Move both ends one step outwards, within the range that was counted, to values of the dtype."""
+    from napari_tessera.algorithms.histogram import COUNTED_STEPS
+
+    step = (earlier.high / 2 - earlier.low / 2) / (COUNTED_STEPS / 2)
+    if dtype.kind == "f":
+        ends = max(earlier.low, low - step), min(earlier.high, high + step)
+        return dtype.type(ends[0]).item(), dtype.type(ends[1]).item()
+    margin = math.ceil(step)
+    return max(int(earlier.low), math.floor(low) - margin), min(int(earlier.high), math.ceil(high) + margin)
+
+
+def rounds(prepared: np.ndarray, **_: Any) -> int:
+    """How often `counted` must look at all blocks."""
+    from napari_tessera.algorithms.histogram import rounds_for
+
+    needed = rounds_for(prepared.dtype)
+    return needed if needed == 1 else needed + 1
+
+
+def _prepare(
+    image: np.ndarray, *, entry: ModelEntry, channel_axis: int | None, channel: int, **_: Any
+) -> Job[np.ndarray]:
+    """Choose the channels that the model is shown."""
+    yield from ()
+    return np.ascontiguousarray(channels_for(entry, image, channel_axis, channel, "unet")[0])
+
+
+def _summarise(
+    prepared: np.ndarray, start: tuple[int, ...], earlier: Measures | None, *, entry: ModelEntry, **_: Any
+) -> Measures:
+    from napari_tessera.inference.normalization import kind_of
+
+    parts = np.moveaxis(prepared, -1, 0) if kind_of(entry.header) == "channels" else [prepared]
+    before = earlier or (None,) * len(parts)
+    return tuple(counted(np.ascontiguousarray(part), old) for part, old in zip(parts, before, strict=True))
+
+
+def _merge(one: Measures, other: Measures) -> Measures:
+    return tuple(first + second for first, second in zip(one, other, strict=True))
+
+
+def _fit(measures: Measures, *, entry: ModelEntry, **_: Any) -> Job[dict[str, Any]]:
+    from napari_tessera.inference.normalization import PERCENTS, kind_of, levels_between, levels_of_channels
+
+    yield from ()
+    found = [percentiles(each, PERCENTS) for each in measures]
+    is_together = kind_of(entry.header) == "colours"
+    return {"levels": levels_between(found[0]) if is_together else levels_of_channels(found)}
+
+
+LEVELS = replace(
+    THRESHOLD,
+    reach=lambda **_: 0,
+    prepare=_prepare,
+    rounds=rounds,
+    summarise=_summarise,
+    merge=_merge,
+    fit=_fit,
+    needs_scale=never,
+)
+"""The measuring half of a method in two passes, with a setting `entry`, the model: it finds the `levels`."""
+
+
+@dataclass(frozen=True)
+class ChannelView:
+    """The channels of a stored image that a model is shown, read window by window.
+
+    Attributes
+    ----------
+    image : Stored
+    entry : ModelEntry
+    channel_axis : int or None
+    channel : int
+    method : str
+        Name for error messages.
+    """
+
+    image: Stored
+    entry: ModelEntry
+    channel_axis: int | None
+    channel: int
+    method: str
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes, with the channels that are shown last, if there are any."""
+        space = self.image.shape if self.channel_axis is None else self.image.shape[:-1]
+        tiny = self[(slice(1),) * len(space)]
+        return (*space, *tiny.shape[len(space) :])
+
+    def __getitem__(self, window: tuple[slice, ...]) -> np.ndarray:
+        """Read a window."""
+        return channels_for(self.entry, self.image[window], self.channel_axis, self.channel, self.method)[0]
+
+
+def view_of(entry: ModelEntry, image: Stored, levels: Levels, settings: Settings, method: str) -> NormalizedImage:
+    """Check that a stored image suits a model, and show it with the levels of the whole.
+
+    Raises
+    ------
+    InputError, ParameterError
+    """
+    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.normalization import with_polarity
+
+    n_space = len(image.shape) - (settings["channel_axis"] is not None)
+    check_dimensions(entry, n_space, method)
+    check_diameter(entry, settings["diameter"], image.shape[:n_space], method)
+    shown = ChannelView(image, entry, settings["channel_axis"], settings["channel"], method)
+    spacing = settings["spacing"] or (1.0,) * n_space
+    return NormalizedImage(
+        shown, with_polarity(levels, settings["objects"], entry.header), len(shown.shape) > n_space, spacing
+    )
+
+
+def sight_over(
+    view: NormalizedImage, factor: float, beyond_px: float, step: int, is_plane_by_plane: bool
+) -> BlockMargins:
+    """Return how far around its blocks a network must see, on the grid of the whole image."""
+    from napari_tessera.inference.grid import Grid
+
+    grid = view.laid(factor)
+    if is_plane_by_plane:
+        grid = Grid.over(grid.shape, (grid.shape[0], *grid.size[1:]))
+    return BlockMargins(grid, beyond_px, step, is_plane_by_plane)
+
+
+def _told(sight: BlockMargins, tile: Any) -> dict[str, Grid]:
+    return {"grid": sight.over(tile)}
+
+
+def plan_of(
+    label: Callable[..., Any], sight: BlockMargins, smallest_px: int, notes: tuple[str, ...], chosen: AutoValues
+) -> BlockPlan:
+    """Plan blocks that are seen as far as a network needs."""
+    return BlockPlan(
+        label=label,
+        reach=sight.margins,
+        parts=sight.parts,
+        aligned=sight.aligned,
+        told=partial(_told, sight),
+        is_threaded=True,
+        smallest_px=smallest_px,
+        notes=notes,
+        chosen=chosen,
+    )

@@ -1,0 +1,260 @@
+"""What a network is given of an image, and whether the model suits it: checked before any work starts.
+
+What is told of a run of a network beside its labels: what was left open, and what may not have been meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from napari_tessera.core.blockwise import Settings, Stored
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.parallel import in_background, middle
+from napari_tessera.core.result import AutoValues
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.mask_rcnn_predictor import Detector
+    from napari_tessera.inference.unet_predictor import Network
+    from napari_tessera.models.registry import ModelEntry
+
+
+Loaded = TypeVar("Loaded")
+
+LARGEST_FACTOR = 8
+"""An object is magnified by no more than this, where the user gives its diameter."""
+LARGEST_SHARE = 2.0
+"""An object is no wider than this many times the image."""
+
+
+def channels_for(
+    entry: ModelEntry, image: np.ndarray, channel_axis: int | None, channel: int, method: str
+) -> tuple[np.ndarray, bool]:
+    """Choose the channels that a model is shown.
+
+    Parameters
+    ----------
+    entry : ModelEntry
+    image : array
+    channel_axis : int or None
+    channel : int
+        1 is the first channel; 0 shows three or four channels as the colours red, green and blue, any other number as
+        their mean. A model for channels of its own kind takes all of them.
+    method : str
+        Name for error messages.
+
+    Returns
+    -------
+    array
+        ([Z,] Y, X), or with channels last.
+    bool
+        Whether there are channels.
+
+    Raises
+    ------
+    InputError, ParameterError
+        If the model takes another number of channels, or the image does not have the channel.
+    """
+    from napari_tessera.algorithms.color import RGB_TO_LUMINANCE, to_grey
+    from napari_tessera.inference.normalization import kind_of
+
+    if kind_of(entry.header) == "channels":
+        return _own_channels(entry, image, channel_axis, channel, method), True
+    is_coloured = channel_axis is not None and image.shape[channel_axis] in (3, 4) and channel == 0
+    if channel_axis is None or not is_coloured:
+        return to_grey(image, channel_axis, channel, method), False
+    return np.moveaxis(image, channel_axis, -1)[..., : len(RGB_TO_LUMINANCE)], True
+
+
+def _own_channels(
+    entry: ModelEntry, image: np.ndarray, channel_axis: int | None, channel: int, method: str
+) -> np.ndarray:
+    from napari_tessera.algorithms.color import to_grey
+
+    wanted = int(entry.header["architecture"]["channels"])
+    chosen = image[..., None] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
+    if channel:
+        chosen = to_grey(image, channel_axis, channel, method)[..., None]
+    if chosen.shape[-1] == wanted:
+        return chosen
+    names = ", ".join(map(str, entry.header.get("channels", ())))
+    plural = "" if wanted == 1 else "s"
+    raise InputError(
+        f"{method}: the model {entry.name!r} takes {wanted} channel{plural} ({names}), but the image has "
+        f"{chosen.shape[-1]}. Give an image with these channels, or choose another model."
+    )
+
+
+def check_dimensions(entry: ModelEntry, ndim: int, method: str) -> None:
+    """Refuse a plane for a model for volumes.
+
+    Raises
+    ------
+    InputError
+    """
+    if entry.ndim > ndim:
+        raise InputError(
+            f"{method}: the model {entry.name!r} is for volumes (z, y, x), but the image has {ndim} axes in space. "
+            "Choose a model for planes, or segment all planes of a stack together."
+        )
+
+
+def check_diameter(entry: ModelEntry, diameter: float | None, shape: tuple[int, ...], method: str) -> None:
+    """Refuse a diameter that the model cannot use, or that no object of the image can have.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if diameter is None:
+        return
+    if entry.diameter_px is None:
+        raise ParameterError(
+            f"{method}: `diameter` is {diameter:g} px, but the model {entry.name!r} knows no size. Leave it empty.",
+            "diameter",
+        )
+    smallest, largest = entry.diameter_px / LARGEST_FACTOR, LARGEST_SHARE * max(shape[-2:])
+    if not smallest <= diameter <= max(largest, smallest):
+        raise ParameterError(
+            f"{method}: `diameter` is {diameter:g} px, but with the model {entry.name!r} and an image of "
+            f"{shape[-1]} × {shape[-2]} px it can be {smallest:g} to {max(largest, smallest):g} px. Measure an object, "
+            "or leave it empty to have it estimated.",
+            "diameter",
+        )
+
+
+def loaded(entry: ModelEntry, device: str) -> Job[Network]:
+    """Load torch, a U-Net and what decodes its scores, without keeping anybody waiting."""
+    return _loading(partial(_load_network, entry, device))
+
+
+def loaded_detector(entry: ModelEntry, device: str) -> Job[Detector]:
+    """Load torch, a Mask R-CNN and what makes objects of its detections, without keeping anybody waiting."""
+    return _loading(partial(_load_detector, entry, device))
+
+
+def _loading(load: Callable[[], Loaded]) -> Job[Loaded]:
+    from napari_tessera.models.import_torch import load_torch
+
+    yield from subtask(load_torch(), 0, 3, 4)
+    return (yield from subtask(in_background(load, "Loading the model"), 3, 1, 4))
+
+
+def _load_network(entry: ModelEntry, device: str) -> Network:
+    from napari_tessera.inference.unet_predictor import load_network
+
+    import_module("napari_tessera.inference.segment_unet")
+    return load_network(entry.path, device)
+
+
+def _load_detector(entry: ModelEntry, device: str) -> Detector:
+    from napari_tessera.inference.mask_rcnn_predictor import load_detector
+
+    import_module("napari_tessera.inference.segment_mask_rcnn")
+    return load_detector(entry.path, device)
+
+
+def viewed(
+    entry: ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], objects: str
+) -> Job[NormalizedImage]:
+    """Measure the brightness of the whole image, by which the network sees it."""
+    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.normalization import kind_of, measure_levels, with_polarity
+
+    measure = partial(measure_levels, image, kind_of(entry.header))
+    levels = yield from in_background(measure, "Measuring brightness")
+    return NormalizedImage(image, with_polarity(levels, objects, entry.header), has_channels, spacing)
+
+
+FEWEST_PLANES = 12
+"""A stack of fewer planes is too flat to be seen from its sides."""
+NEARLY_ALIKE = 1.5
+"""Depth of a voxel over its width up to which a volume looks alike from all sides."""
+SEEN_PX = 512
+"""Side of the part of an image by which it is told whether it is in colour."""
+
+
+def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int) -> tuple[str, ...]:
+    """Return what a model was shown of several channels where nobody chose one, and bright objects are likely stains.
+
+    Parameters
+    ----------
+    view : NormalizedImage
+        What the model sees.
+    n_channels : int
+        Of the image; 1 where it has no such axis.
+    channel : int
+        The one that was chosen; 0 for all.
+    """
+    if n_channels == 1 or channel or view.levels.kind == "channels":
+        return ()
+    choose = f"If each channel is a stain, choose the one of what you look for with `channel`, 1 to {n_channels}."
+    if not view.has_channels:
+        return (f"The model was shown the mean of {n_channels} channels. {choose}",)
+    if not view.levels.shows_brightest or not _is_in_colour(view):
+        return ()
+    return (f"The model was shown the brightest of red, green and blue. {choose}",)
+
+
+def notes_on_stored(view: NormalizedImage, image: Stored, settings: Settings) -> tuple[str, ...]:
+    """Say the same of an image that is read piece by piece, whose channels are last."""
+    n_channels = 1 if settings["channel_axis"] is None else image.shape[-1]
+    return notes_on_channels(view, n_channels, settings["channel"])
+
+
+def _is_in_colour(view: NormalizedImage) -> bool:
+    """Return whether the channels differ in the middle of an image, or are grey three times."""
+    sides = (*(1 for _ in view.shape[:-2]), SEEN_PX, SEEN_PX)
+    part = np.asarray(view.image[middle(view.shape, sides)])
+    return bool((part != part[..., :1]).any())
+
+
+def notes_on_volume(entry: ModelEntry, view: NormalizedImage, volume: str, output: str) -> tuple[str, ...]:
+    """Say that a volume was seen plane by plane where its voxels are, or are taken for, as deep as they are wide."""
+    is_plane_by_plane = entry.ndim < view.ndim and volume == "planes" and output == "objects"
+    if not is_plane_by_plane or view.shape[0] < FEWEST_PLANES or view.spacing[0] > NEARLY_ALIKE * view.spacing[-1]:
+        return ()
+    return (
+        "The volume was segmented plane by plane. Its voxels are taken to be as deep as they are wide: if they are, "
+        "`volume` orientations often finds objects better, in three times the time; if not, give the pixel size.",
+    )
+
+
+def notes_on_scale(entry: ModelEntry, view: NormalizedImage, factor: float, diameter: float | None) -> tuple[str, ...]:
+    """Say that small objects were not magnified as far as they are in smaller images, where this may be so."""
+    from napari_tessera.inference.scale_search import may_be_held_back
+
+    is_estimated = diameter is None and (entry.kind == "mask_rcnn" or "size" in entry.header["architecture"]["heads"])
+    if not entry.diameter_px or not is_estimated or not may_be_held_back(factor, view.shape):
+        return ()
+    return (
+        "The image is so large that objects were not magnified any further, which would take long. If many are smaller "
+        f"than {entry.diameter_px / factor:.3g} px, give `diameter`: more of them are found. A crop tells it.",
+    )
+
+
+def notes_on_second(entry: ModelEntry, network: Detector) -> tuple[str, ...]:
+    """Say that the second network is missing by which a model's objects are to be judged, too."""
+    from napari_tessera.models import registry as catalogue
+
+    said = entry.header.get("second_opinion")
+    if not said or network.second is not None:
+        return ()
+    is_there = catalogue.with_sha256(said["sha256"], said["model"]) is not None
+    why = "cannot: it sees other channels or sizes, or judges nothing" if is_there else "is not among the models"
+    return (
+        f"The model {entry.name!r} judges objects together with {said['model']!r}, but the file it was made with "
+        f"(SHA-256 {said['sha256'][:12]}…) {why}. It judged them alone, which is a little worse.",
+    )
+
+
+def chosen_diameter(entry: ModelEntry, factor: float, diameter: float | None) -> AutoValues:
+    """Return the diameter that was estimated, if none was given (in pixels along X)."""
+    usual_px = entry.diameter_px
+    return {"diameter_px": round(usual_px / factor, 2)} if usual_px and diameter is None else {}

@@ -1,0 +1,232 @@
+"""Mask R-CNN (He et al. 2017): propose boxes, say what is in each, and which of its pixels belong to the object.
+
+References
+----------
+doi:10.1109/ICCV.2017.322
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_tessera.models.mask_rcnn.anchors import grid_anchors
+from napari_tessera.models.mask_rcnn.backbone import Backbone, light_resnet, resnet50
+from napari_tessera.models.mask_rcnn.coco import with_current_names
+from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture, Settings
+from napari_tessera.models.mask_rcnn.detections import Detections, detect
+from napari_tessera.models.mask_rcnn.heads import ProposalHead, RegionHeads
+from napari_tessera.models.mask_rcnn.losses import STRIDES, Criteria, draw_proposals, proposal_losses, region_losses
+from napari_tessera.models.mask_rcnn.masks import paste_masks
+from napari_tessera.models.mask_rcnn.matcher import DetectionTarget
+from napari_tessera.models.mask_rcnn.roi_align import roi_align
+from napari_tessera.models.mask_rcnn.rpn import Proposals, limits, propose
+from napari_tessera.models.mask_rcnn.transform import ImageBatch, check_images, image_batch, plane_shape
+
+MASKS_AT_ONCE = 256
+"""Boxes that go through a head at a time when detecting, which bounds the memory in crowded images."""
+
+
+class ProposalNetwork(nn.Module):
+    """Holds the proposal head under the name it has in published weights."""
+
+    def __init__(self, width: int, anchors: int) -> None:
+        super().__init__()
+        self.head = ProposalHead(width, anchors)
+
+
+class MaskRCNN(nn.Module):
+    """Find objects, and for each its class, score, box and mask.
+
+    Parameters
+    ----------
+    architecture : MaskRCNNArchitecture
+
+    Attributes
+    ----------
+    architecture : MaskRCNNArchitecture
+    settings : Settings
+        Those of the architecture, complete.
+    """
+
+    def __init__(self, architecture: MaskRCNNArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.settings = settings = Settings(**architecture.settings)
+        self.backbone = backbone(architecture)
+        self.rpn = ProposalNetwork(architecture.width, len(settings.aspect_ratios) * len(settings.anchor_sizes[0]))
+        self.roi_heads = RegionHeads(
+            architecture.width, architecture.num_classes, architecture.box_width, settings.box_pooling.size
+        )
+
+    @torch.no_grad()
+    def forward(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """Detect objects, with each mask in an image of its own.
+
+        Parameters
+        ----------
+        images : sequence of float32 Tensor (C, Y, X)
+            0…1; their sizes may differ.
+
+        Returns
+        -------
+        list of dict
+            Per image, highest score first: ``boxes`` (N, 4) as x0, y0, x1, y1 in pixels of the image, ``labels`` (N,)
+            from 1, ``scores`` (N,), and ``masks`` (N, 1, Y, X), the probability that a pixel belongs to the object.
+
+        Raises
+        ------
+        InputError
+            If something is no such tensor.
+        """
+        found = zip(self.detect(images), images, strict=True)
+        return [
+            {
+                "boxes": each.boxes,
+                "labels": each.labels,
+                "scores": each.scores,
+                "masks": paste_masks(each.masks, each.boxes, plane_shape(image))[:, None],
+            }
+            for each, image in found
+        ]
+
+    @torch.no_grad()
+    def detect(self, images: Sequence[Tensor], lowest_score: float | None = None) -> list[Detections]:
+        """Detect objects, with masks as m×m points in their boxes: small even for thousands of objects.
+
+        Parameters
+        ----------
+        images : sequence of float32 Tensor (C, Y, X)
+            0…1; their sizes may differ.
+        lowest_score : float, optional
+            Detections below it are left out and counted.
+
+        Returns
+        -------
+        list of Detections
+            Boxes in pixels of the images as given.
+
+        Raises
+        ------
+        InputError
+            If something is no such tensor.
+        """
+        check_images(images, self.architecture.channels)
+        if not len(images):
+            return []
+        batch = image_batch(images, self.settings)
+        levels = self.features(batch)
+        found = []
+        for index, proposals in enumerate(self.propose(levels, batch)):
+            own = [level[index : index + 1] for level in levels[: len(STRIDES)]]
+            each = self.look_into(own, proposals, batch.shapes[index], lowest_score)
+            down, right = batch.growth(index)
+            found.append(each.scaled(1 / down, 1 / right))
+        return found
+
+    def features(self, batch: ImageBatch) -> list[Tensor]:
+        """Return the levels of the pyramid, each float32 (B, C, Y, X), whatever the precision of the backbone."""
+        precision = self.backbone.body.conv1.weight.dtype
+        return [level.float() for level in self.backbone(batch.pixels.to(precision))]
+
+    def propose(self, levels: Sequence[Tensor], batch: ImageBatch) -> list[Proposals]:
+        """Propose boxes in each image of a batch, given the levels of its pyramid, each (B, C, Y, X)."""
+        anchors = self.anchors(levels, batch)
+        scores, codes = self.rpn.head(list(levels))
+        return [self._propose(index, scores, codes, anchors, shape) for index, shape in enumerate(batch.shapes)]
+
+    def _propose(
+        self,
+        index: int,
+        scores: Sequence[Tensor],
+        codes: Sequence[Tensor],
+        anchors: Sequence[Tensor],
+        shape: tuple[int, int],
+    ) -> Proposals:
+        own_scores = [each[index].detach().float() for each in scores]
+        own_codes = [each[index].detach().float() for each in codes]
+        most = limits(self.settings, shape, self.training)
+        return propose(own_scores, own_codes, anchors, shape, most, self.settings)
+
+    def anchors(self, levels: Sequence[Tensor], batch: ImageBatch) -> list[Tensor]:
+        """Return the anchors of each level, (Y·X·A, 4)."""
+        grids, shape = [plane_shape(level) for level in levels], plane_shape(batch.pixels)
+        settings = self.settings
+        return grid_anchors(grids, shape, settings.anchor_sizes, settings.aspect_ratios, batch.pixels.device)
+
+    def look_into(
+        self,
+        levels: Sequence[Tensor],
+        proposals: Proposals,
+        shape: tuple[int, int],
+        lowest_score: float | None = None,
+    ) -> Detections:
+        """Detect what is in the proposals of one image of `shape`, given its levels, each (1, C, Y, X)."""
+        parts = [self._box_scores(levels, part) for part in proposals.boxes.split(4 * MASKS_AT_ONCE)]
+        scores, codes = (torch.cat([part[which] for part in parts]).float() for which in (0, 1))
+        found = detect(scores, codes, proposals.boxes, shape, self.settings, lowest_score)
+        together = zip(found.boxes.split(MASKS_AT_ONCE), found.labels.split(MASKS_AT_ONCE), strict=True)
+        masks = torch.cat([self._masks(levels, boxes, labels) for boxes, labels in together])
+        return replace(found, masks=masks, left=replace(found.left, proposals=proposals.cut))
+
+    def _box_scores(self, levels: Sequence[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
+        return self.roi_heads.boxes(roi_align(levels, [boxes], STRIDES, self.settings.box_pooling))
+
+    def _masks(self, levels: Sequence[Tensor], boxes: Tensor, labels: Tensor) -> Tensor:
+        """Return the probability of each point of the boxes for the class given: (N, m, m)."""
+        scores = self.roi_heads.masks(roi_align(levels, [boxes], STRIDES, self.settings.mask_pooling))
+        return scores[torch.arange(len(labels), device=labels.device), labels].float().sigmoid()
+
+    def losses(
+        self,
+        images: Sequence[Tensor],
+        truths: Sequence[DetectionTarget],
+        criteria: Criteria,
+        rng: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the parts of the loss on a batch.
+
+        Parameters
+        ----------
+        images : sequence of B float32 Tensors (C, Y, X)
+        truths : sequence of B `DetectionTarget`
+        criteria : Criteria
+            Score classes and masks.
+        rng : torch.Generator, optional
+            Draws the anchors and proposals that count.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``"objectness"``, ``"proposal_box"``, ``"class"``, ``"box"``, ``"mask"``.
+        """
+        batch, settings = image_batch(images, self.settings), self.settings
+        known = [truth.scaled(shape) for truth, shape in zip(truths, batch.shapes, strict=True)]
+        levels = self.features(batch)
+        anchors = self.anchors(levels, batch)
+        scores, codes = self.rpn.head(levels)
+        parts = proposal_losses(
+            list(torch.cat(scores, dim=1)), list(torch.cat(codes, dim=1)), torch.cat(anchors), known, settings, rng
+        )
+        drawn = []
+        for index, (truth, shape) in enumerate(zip(known, batch.shapes, strict=True)):
+            proposals = self._propose(index, scores, codes, anchors, shape)
+            drawn.append(draw_proposals(proposals.boxes, truth, settings, rng))
+        return parts | region_losses(self.roi_heads, levels, drawn, known, settings, criteria)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights under the names of today or of 2019; see `coco_weights.with_current_names`."""
+        own = {name: state_dict[name] for name in self.state_dict() if name in state_dict}
+        return super().load_state_dict(with_current_names(state_dict) | own, strict, assign)
+
+
+def backbone(architecture: MaskRCNNArchitecture) -> Backbone:
+    """Build the backbone that an architecture names."""
+    channels = architecture.channels
+    is_light = architecture.backbone == "light"
+    body = light_resnet(channels, architecture.widths) if is_light else resnet50(channels, architecture.epsilon)
+    return Backbone(body, architecture.width)

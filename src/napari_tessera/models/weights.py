@@ -1,0 +1,191 @@
+"""Tensors and a JSON header in one `.safetensors` file, written whole or not at all; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from napari_tessera.core.atomic_writes import write_whole
+from napari_tessera.core.errors import ModelError
+from napari_tessera.core.files import parse_json, without_nan
+from napari_tessera.models import unet
+from napari_tessera.models.header import FORMAT, HEADER, check_header, read_weights
+from napari_tessera.models.mask_rcnn import config as detection_settings
+from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.safetensors import DIGEST, LENGTH_BYTES, LONGEST_HEADER, digest_of, open_tensors
+from napari_tessera.models.tensor_shapes import VARIANCE, kind_of
+from napari_tessera.models.unet import UNet
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a header; a reader sees the old file or the whole new one, never a part.
+
+    Parameters
+    ----------
+    path : path
+        Its folder must exist.
+    tensors : mapping of str to Tensor
+    header : mapping
+        Plain JSON.
+
+    Raises
+    ------
+    ModelError
+        If the header is longer than a reader accepts.
+    FileError
+        If the file cannot be written.
+    """
+    together = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    texts = {HEADER: json.dumps(header, allow_nan=False)}
+    plain = save(together, texts)
+    length = int.from_bytes(plain[:LENGTH_BYTES], "little")
+    whole = save(together, texts | {DIGEST: digest_of(texts, plain[LENGTH_BYTES + length :])})
+    if int.from_bytes(whole[:LENGTH_BYTES], "little") > LONGEST_HEADER:
+        raise ModelError(f"{path} was not written: its header would be longer than {LONGEST_HEADER} bytes.")
+    write_whole(Path(path), whole)
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote: the tensors and the header.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged or of another kind.
+    """
+    with open_tensors(path) as file:
+        header = parse_json(file.texts.get(HEADER, "{}"))
+        arrays = file.read_arrays()
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, header
+
+
+Network = UNet | MaskRCNN
+LARGEST_ERROR = 0.01
+"""Error in half precision, as a share of a variance, up to which it is stored so: features are divided by its root."""
+
+
+def save_model(path: str | Path, net: Network, header: Mapping[str, Any]) -> None:
+    """Save a network in half precision, with its architecture in the header.
+
+    Parameters
+    ----------
+    path : path
+        Its folder must exist.
+    net : UNet or MaskRCNN
+    header : mapping
+        What to say of it, as `io.model_file.read_header` returns it; what is left out says that nothing is known, and
+        numbers that are NaN or infinite become null.
+
+    Raises
+    ------
+    ModelError
+        If the header or a weight is such that the file could not be loaded again.
+    FileError
+        If the file cannot be written.
+    """
+    full = without_nan(completed(header, net, Path(path).stem))
+    try:
+        check_header(full)
+    except ValueError as error:
+        raise ModelError(f"{path} was not written: {error}.") from error
+    if diverged := [name for name, each in net.state_dict().items() if not torch.isfinite(each).all()]:
+        raise ModelError(f"{path} was not written: {diverged[0]!r} holds NaN or infinity. Train with a lower rate.")
+    write_tensors(path, {name: halved(each, name) for name, each in net.state_dict().items()}, full)
+
+
+def completed(header: Mapping[str, Any], net: Network, name: str) -> dict[str, Any]:
+    """Add to a header what it leaves out."""
+    is_for_objects, n_classes = _task_of(net)
+    unknown: dict[str, Any] = {
+        "name": name, "title": name, "summary": "A network that nobody has described yet.", "card": "",
+        "task": "objects" if is_for_objects else "classes",
+        "classes": ["background", *(f"class {number}" for number in range(1, n_classes))],
+        "channels": [f"channel {number + 1}" for number in range(net.architecture.channels)],
+        "normalisation": {}, "diameter_px": None, "decoding": {}, "training": {}, "licence": "", "cite": "",
+    }  # fmt: skip
+    kind = "mask_rcnn" if isinstance(net, MaskRCNN) else "unet"
+    return {**unknown, **header, "format": FORMAT, "architecture": {"kind": kind, **net.architecture.as_json()}}
+
+
+def _task_of(net: Network) -> tuple[bool, int]:
+    """Return whether a network finds objects, and how many classes it tells apart, background included."""
+    if isinstance(net, MaskRCNN):
+        return True, net.architecture.num_classes
+    heads = net.architecture.heads
+    return ("distance" in heads), (2 if "distance" in heads else heads.get("classes", 2))
+
+
+def halved(tensor: Tensor, name: str = "") -> Tensor:
+    """Return numbers in half precision, but for those too large for it, and variances too small."""
+    half = tensor.half() if tensor.is_floating_point() else tensor
+    is_kept = torch.isfinite(half)
+    if name.endswith(VARIANCE):
+        is_kept &= (half.to(tensor.dtype) - tensor).abs() <= LARGEST_ERROR * tensor
+    return half if is_kept.all() else tensor
+
+
+def load_model(path: str | Path) -> tuple[Network, dict[str, Any]]:
+    """Load a network of any kind in eval mode and full precision, and its header.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, foreign, newer, or holds weights that are not finite.
+    """
+    arrays, header = read_weights(path)
+    net = _built(header["architecture"])
+    net.load_state_dict(
+        {
+            name: torch.from_numpy(array.astype("f4" if array.dtype.kind == "f" else "i8"))
+            for name, array in arrays.items()
+        }
+    )
+    return net.eval(), header
+
+
+def _built(architecture: Mapping[str, Any]) -> Network:
+    """Build a network with random weights."""
+    if kind_of(architecture) == "unet":
+        return UNet(unet.UNetArchitecture.from_json(architecture))
+    return MaskRCNN(detection_settings.MaskRCNNArchitecture.from_json(architecture))
+
+
+def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
+    """Load a U-Net as `load_model` does.
+
+    Raises
+    ------
+    ModelError
+        As `load_model`; also if the network is of another kind.
+    """
+    net, header = load_model(path)
+    if not isinstance(net, UNet):
+        raise ModelError(f"{path} holds a network of kind {kind_of(header['architecture'])!r}, but a U-Net is needed.")
+    return net, header
+
+
+def load_mask_rcnn(path: str | Path) -> tuple[MaskRCNN, dict[str, Any]]:
+    """Load a Mask R-CNN as `load_model` does.
+
+    Raises
+    ------
+    ModelError
+        As `load_model`; also if the network is of another kind.
+    """
+    net, header = load_model(path)
+    if not isinstance(net, MaskRCNN):
+        kind = kind_of(header["architecture"])
+        raise ModelError(f"{path} holds a network of kind {kind!r}, but a Mask R-CNN is needed.")
+    return net, header
+
+
+def tensors_of(net: nn.Module) -> dict[str, Tensor]:
+    """Copy all parameters and running statistics."""
+    return {name: each.detach().clone() for name, each in net.state_dict().items()}

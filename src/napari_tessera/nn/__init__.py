@@ -1,1 +1,0 @@
-"""Networks and their files: the only place that defines networks."""

@@ -1,1 +1,0 @@
-"""Training: losses, targets, patches, augmentation and the loop."""

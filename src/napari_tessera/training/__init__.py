@@ -1,0 +1,1 @@
+"""Train a network: settings, data, losses, the loop and the report."""

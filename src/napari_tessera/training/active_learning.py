@@ -1,0 +1,347 @@
+"""Where to paint next: the regions of an image in which a network is least sure.
+
+Where a network is least sure: there, a stroke of paint teaches it most.
+
+References
+----------
+Settles 2009, "Active learning literature survey", section 3.1 (uncertainty sampling, entropy).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.models import registry as catalogue
+from napari_tessera.training.annotations.windows import Place, Window
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.training.annotations.annotation import AnnotatedImage
+    from napari_tessera.training.validation import Where
+
+
+CELL_PX = 8
+"""Doubt is averaged over cells of this side, on whose grid regions lie."""
+FEWEST_DOUBT = 0.02
+"""Where a network doubts less on average, there is nothing to learn."""
+NEAR_PLANES = 2
+"""Regions over each other in planes up to so far apart would teach the same."""
+
+
+@dataclass(frozen=True)
+class UncertainRegion:
+    """A region in which a network is not sure.
+
+    Attributes
+    ----------
+    place : tuple of int
+        Which plane or volume of the image.
+    window : tuple of slice
+        Along [z,] y, x; of a volume one plane.
+    doubt : float
+        0 sure, 1 no idea; on average over the region.
+    """
+
+    place: Place
+    window: Window
+    doubt: float
+
+
+def doubt_of_classes(probabilities: np.ndarray) -> np.ndarray:
+    """Return how unsure a network is of the class of each pixel: the entropy, 0 to 1.
+
+    Parameters
+    ----------
+    probabilities : float array (K, …)
+        Of each class but the background, which has the rest.
+
+    Examples
+    --------
+    >>> doubt_of_classes(np.array([[0.0, 0.5, 1.0]])).tolist()
+    [0.0, 1.0, 0.0]
+    """
+    background = np.clip(1 - probabilities.sum(0, keepdims=True), 0, 1)
+    each = np.clip(np.concatenate([background, probabilities]), 1e-7, 1)
+    entropy = -(each * np.log(each)).sum(0) / np.log(len(each))
+    return np.where(entropy < 1e-5, 0, np.minimum(entropy, 1)).astype(np.float32)
+
+
+def doubt_of_objects(labels: np.ndarray, scores: np.ndarray, least_score: float) -> np.ndarray:
+    """Return how unsure a network is of the object that each pixel belongs to: 1 where its score just decides.
+
+    Parameters
+    ----------
+    labels : integer array
+        0 background, 1…N objects, those included that would be dropped.
+    scores : (N,) array
+    least_score : float
+        From which on an object is kept.
+
+    Examples
+    --------
+    >>> doubt_of_objects(np.array([0, 1, 2, 3]), np.array([0.5, 1.0, 0.25]), 0.5).tolist()
+    [0.0, 1.0, 0.0, 0.5]
+    """
+    room = np.where(scores < least_score, least_score, 1 - least_score)
+    doubts = 1 - np.abs(scores - least_score) / np.maximum(room, 1e-6)
+    return np.concatenate([[0], np.clip(doubts, 0, 1)]).astype(np.float32)[labels]
+
+
+def unsure_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Window, float]]:
+    """Find the regions of the highest doubt, which do not overlap in their plane.
+
+    Parameters
+    ----------
+    doubt : float array ([Z,] Y, X)
+        0 where there is nothing to ask, such as in what is painted.
+    side_px : int
+        Side of a region, cut at the border.
+    most : int
+
+    Returns
+    -------
+    list of (window, doubt)
+        The highest doubt first.
+    """
+    planes = doubt if doubt.ndim == 3 else doubt[None]
+    cells = np.stack([_in_cells(plane) for plane in planes])  # (Z, y, x)
+    reach = max(1, min(round(side_px / CELL_PX), *cells.shape[1:]))
+    means = uniform_filter(cells, size=(1, reach, reach), mode="constant")
+    found: list[tuple[Window, float]] = []
+    while len(found) < most and means.max() >= FEWEST_DOUBT:
+        z, y, x = (int(at) for at in np.unravel_index(np.argmax(means), means.shape))
+        window = (slice(z, z + 1), *_square((y, x), reach, planes.shape[1:]))
+        found.append((window if doubt.ndim == 3 else window[1:], float(means[z, y, x])))
+        near = (slice(max(z - NEAR_PLANES, 0), z + NEAR_PLANES + 1), *_around((y, x), reach))
+        means[near] = 0
+    return found
+
+
+def _in_cells(plane: np.ndarray) -> np.ndarray:
+    """Average over cells; those at the far border count as if they were whole, so that they are not preferred."""
+    height, width = (-(-length // CELL_PX) for length in plane.shape)
+    whole = np.zeros((height * CELL_PX, width * CELL_PX), np.float32)
+    whole[: plane.shape[0], : plane.shape[1]] = plane
+    return whole.reshape(height, CELL_PX, width, CELL_PX).mean(axis=(1, 3))
+
+
+def _square(centre: tuple[int, int], reach: int, shape: Sequence[int]) -> Window:
+    starts = [(at - reach // 2) * CELL_PX for at in centre]
+    return tuple(
+        slice(max(start, 0), min(start + reach * CELL_PX, length)) for start, length in zip(starts, shape, strict=True)
+    )
+
+
+def _around(centre: tuple[int, int], reach: int) -> Window:
+    return tuple(slice(max(at - reach + 1, 0), at + reach) for at in centre)
+
+
+def non_overlapping(regions: Sequence[UncertainRegion], most: int) -> list[UncertainRegion]:
+    """Return the regions of the highest doubt, of which none lies over another in the same or a near plane."""
+    chosen: list[UncertainRegion] = []
+    for region in sorted(regions, key=lambda each: -each.doubt):
+        if len(chosen) == most:
+            break
+        if not any(_overlap(region, other) for other in chosen):
+            chosen.append(region)
+    return chosen
+
+
+def _overlap(one: UncertainRegion, other: UncertainRegion) -> bool:
+    in_plane = zip(one.window[-2:], other.window[-2:], strict=True)
+    is_over = all(part.start < own.stop and own.start < part.stop for part, own in in_plane)
+    planes = zip((*one.place, *_starts(one)), (*other.place, *_starts(other)), strict=True)
+    return is_over and all(abs(at - its) <= NEAR_PLANES for at, its in planes)
+
+
+def _starts(region: UncertainRegion) -> Place:
+    return tuple(part.start for part in region.window[:-2])
+
+
+# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+
+LOOK_PX = {2: (384, 384), 3: (16, 192, 192)}
+"""How much is looked at at once."""
+CONTEXT_PX = {2: (32, 32), 3: (4, 24, 24)}
+"""Seen around it, so that what is cut off at its border causes no doubt."""
+MOST_LOOKS = 40
+"""Of a larger image, so many windows are drawn by lot."""
+SCALE_PX = {2: (1536, 1536), 3: (24, 384, 384)}
+"""In the middle of a plane or volume, the size of the objects is estimated in so much."""
+REGIONS = 12
+REGIONS_OF_A_LOOK = 4
+SMALLEST_SIDE_PX, LARGEST_SIDE_PX, SIDES_ACROSS = 24, 160, 8
+FAINT = 0.25
+"""Objects of a Mask R-CNN with a score of so much of the least one are still doubted."""
+DoubtOf = Callable[["AnnotatedImage", "ImageTile"], Job[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class ImageTile:
+    """A window of a plane or volume to look at."""
+
+    place: Place
+    window: Window
+
+
+def where_to_paint(
+    model: Path,
+    painting: AnnotatedImage,
+    ndim: int = 2,
+    *,
+    most: int = REGIONS,
+    seed: int = 0,
+    diameter_px: float | None = None,
+    device: Where = "auto",
+) -> Job[Sequence[UncertainRegion]]:
+    """Find the regions in which a model is least sure; what is painted already is left out.
+
+    Parameters
+    ----------
+    model : path
+        A U-Net, for classes or objects, or a Mask R-CNN.
+    painting : AnnotatedImage
+        The image and its paint. Of a large one, windows are drawn by lot.
+    ndim : {2, 3}
+        How many of the last axes are seen together.
+    most : int
+        Number of regions.
+    seed : int
+        Of the lots.
+    diameter_px : float, optional
+        Usual diameter of the objects; estimated once if not given.
+    device : {"auto", "cpu", "cuda", "mps"}
+
+    Returns
+    -------
+    sequence of UncertainRegion
+        The least sure first; none where the model is sure of all that it looked at.
+    """
+    from napari_tessera.models.import_torch import load_torch
+
+    yield from subtask(load_torch(), 0, 0, 1)
+    shape = tuple(painting.paint.shape)
+    looks = looks_at(shape, ndim, MOST_LOOKS, np.random.default_rng(seed))
+    side_px = int(np.clip(min(shape[-2:]) // SIDES_ACROSS, SMALLEST_SIDE_PX, LARGEST_SIDE_PX))
+    doubt_of = yield from subtask(_looker(model, painting, looks[0].place, ndim, diameter_px, device), 0, 0.1, 1)
+    found: list[UncertainRegion] = []
+    for done, look in enumerate(looks):
+        job = _doubt_in(doubt_of, painting, look)
+        doubt = yield from subtask(job, 0.1 + 0.9 * done / len(looks), 0.9 / len(looks), 1)
+        for window, mean in unsure_regions(doubt, side_px, max(REGIONS_OF_A_LOOK, -(-most // len(looks)))):
+            found.append(UncertainRegion(look.place, _shifted(window, look.window), mean))
+    return non_overlapping(found, most)
+
+
+def looks_at(shape: Sequence[int], ndim: int, most: int, rng: np.random.Generator) -> list[ImageTile]:
+    """Cut an image into windows, and draw some of them by lot where they are too many."""
+    outer, space = tuple(shape[:-ndim]), shape[-ndim:]
+    counts = tuple(-(-length // side) for length, side in zip(space, LOOK_PX[ndim], strict=True))
+    total = prod((*outer, *counts))
+    chosen = range(total) if total <= most else sorted(rng.choice(total, most, replace=False).tolist())
+    looks = []
+    for number in chosen:
+        at = tuple(int(each) for each in np.unravel_index(number, (*outer, *counts)))
+        window = tuple(
+            slice(place * length // count, (place + 1) * length // count)
+            for place, length, count in zip(at[len(outer) :], space, counts, strict=True)
+        )
+        looks.append(ImageTile(at[: len(outer)], window))
+    return looks
+
+
+def _doubt_in(doubt_of: DoubtOf, painting: AnnotatedImage, look: ImageTile) -> Job[np.ndarray]:
+    """Return the doubt in a window, 0 where it is painted; a little more than the window is looked at."""
+    ndim = len(look.window)
+    shape = painting.paint.shape[-ndim:]
+    wide = tuple(
+        slice(max(part.start - margin, 0), min(part.stop + margin, length))
+        for part, margin, length in zip(look.window, CONTEXT_PX[ndim], shape, strict=True)
+    )
+    doubt = yield from doubt_of(painting, ImageTile(look.place, wide))
+    inner = tuple(
+        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(look.window, wide, strict=True)
+    )
+    return np.where(np.asarray(painting.paint[(*look.place, *look.window)]) == 0, doubt[inner], 0)
+
+
+def _looker(
+    model: Path, painting: AnnotatedImage, place: Place, ndim: int, diameter_px: float | None, device: Where
+) -> Job[DoubtOf]:
+    """Load the model, and find the size of the objects unless it is given."""
+    from napari_tessera.inference.mask_rcnn_predictor import load_detector
+    from napari_tessera.inference.unet_predictor import load_network
+
+    is_detector = catalogue.find(str(model)).kind == "mask_rcnn"
+    network: Any = load_detector(model, device) if is_detector else load_network(model, device)
+    if diameter_px is None and (usual_px := network.header.get("diameter_px")):
+        middle = _middle(painting.paint.shape[-ndim:], ndim)
+        view = yield from subtask(_view(painting, ImageTile(place, middle), network.header), 0, 1, 2)
+        factor = yield from subtask(_scale(network, view, is_detector), 1, 1, 2)
+        diameter_px = usual_px / factor
+    return partial(_doubt_seen, network, diameter_px, is_detector)
+
+
+def _doubt_seen(
+    network: Any, diameter_px: float | None, is_detector: bool, painting: AnnotatedImage, look: ImageTile
+) -> Job[np.ndarray]:
+    from napari_tessera.inference.decode_objects import OutputOptions
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds
+    from napari_tessera.inference.scale_search import PredictOptions
+    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
+    from napari_tessera.inference.segment_unet import VolumeOptions, segment
+
+    view = yield from subtask(_view(painting, look, network.header), 0, 1, 10)
+    if not is_detector:
+        wanted = OutputOptions("probabilities")
+        job = segment(network, view, PredictOptions(diameter_px), wanted, VolumeOptions())
+        return doubt_of_classes((yield from subtask(job, 1, 9, 10)))
+    least = DetectionThresholds.of(network.header).score
+    which = DetectionThresholds.of(network.header, score=FAINT * least)
+    labels, rows, _ = yield from subtask(find_objects(network, view, MaskRCNNOptions(diameter_px), which), 1, 9, 10)
+    return doubt_of_objects(labels, rows.scores, least)
+
+
+def _view(painting: AnnotatedImage, look: ImageTile, header: Any) -> Job[NormalizedImage]:
+    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.normalization import kind_of
+
+    levels = yield from painting.measure(look.place, kind_of(header))
+    image = np.asarray(painting.image[(*look.place, *look.window)])
+    spacing = (painting.anisotropy, 1.0, 1.0)[-len(look.window) :]
+    return NormalizedImage(image, levels, painting.channels > 0, spacing)
+
+
+def _scale(network: Any, view: NormalizedImage, is_detector: bool) -> Job[float]:
+    from napari_tessera.inference import scale_search as seeing
+    from napari_tessera.inference import segment_mask_rcnn as detected_volumes
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds
+
+    if is_detector:
+        which = DetectionThresholds.of(network.header)
+        factor, _ = yield from detected_volumes.find_scale(network, view, detected_volumes.MaskRCNNOptions(), which)
+    else:
+        factor, _ = yield from seeing.find_scale(network, view, seeing.PredictOptions())
+    return factor
+
+
+def _middle(shape: Sequence[int], ndim: int) -> Window:
+    sides = (min(length, side) for length, side in zip(shape, SCALE_PX[ndim], strict=True))
+    return tuple(
+        slice((length - side) // 2, (length - side) // 2 + side) for length, side in zip(shape, sides, strict=True)
+    )
+
+
+def _shifted(window: Window, by: Window) -> Window:
+    return tuple(
+        slice(part.start + outer.start, part.stop + outer.start) for part, outer in zip(window, by, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Sparse annotations, which a user paints, as training data."""

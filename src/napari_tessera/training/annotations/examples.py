@@ -1,0 +1,280 @@
+"""Examples from paint: the windows around it, what of it is learnt, and what is held back to validate on.
+
+All that is painted, read and measured, as what there is to learn from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from napari_tessera.core.checks import canonical_dtype
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.provenance import described
+from napari_tessera.inference.normalization import Kind, Levels
+from napari_tessera.training.annotations.annotation import (
+    AnnotatedImage,
+    AnnotationSampling,
+    AnnotationWindow,
+    Where,
+    check_painted,
+    checked_paint,
+    counted,
+    read_paint,
+    renumbered,
+    sizes_of,
+    usual_diameters,
+)
+from napari_tessera.training.annotations.hold_out import HeldOut, hold_out
+from napari_tessera.training.annotations.windows import (
+    Window,
+    clipped,
+    grown,
+    inside,
+    read_window,
+    shifted,
+    smallest_window,
+)
+from napari_tessera.training.data.advice import advice_on_paint, why_not_validated
+from napari_tessera.training.data.checks import doubts
+from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.data.example import PLACES_PER_CLASS, Example, centres, has_few_strokes
+from napari_tessera.training.data.exposure import advice_on_images
+from napari_tessera.training.data.patches import Sampling
+from napari_tessera.training.data.sources import TRAIN, Frame, kind_of_images
+from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
+from napari_tessera.training.pretrained import Pretrained
+from napari_tessera.training.resolve import diameter_for, patch_for, step_px, widths_for
+from napari_tessera.training.settings import Training, words
+
+PATCHES_AROUND = 0.75
+"""What is read around paint, in sides of a patch: enough for a patch that is turned and has its edge at the paint."""
+
+
+@dataclass(frozen=True)
+class AnnotationSplit:
+    """What was found.
+
+    Attributes
+    ----------
+    learn, check : list of Example
+    pixels : mapping of int to int
+        Painted pixels of each number, in all images together.
+    reason : str
+        Why nothing is held back to validate on; empty where something is.
+    everything : list of Example
+        See `dataset.Dataset`.
+    """
+
+    learn: list[Example]
+    check: list[Example]
+    pixels: Mapping[int, int]
+    reason: str = ""
+    everything: Sequence[Example] = ()
+
+
+def painted_examples(paintings: Sequence[AnnotatedImage], lessons: AnnotationSampling) -> Job[AnnotationSplit]:
+    """Read the windows around paint, and divide the paint into what is learnt and what is held back.
+
+    Raises
+    ------
+    InputError
+        If nothing is painted, or the paint holds numbers that cannot be.
+    """
+    paints, numbers = yield from subtask(read_paint(paintings, lessons), 0, 1, 3)
+    diameters = usual_diameters(paints, lessons)
+    of_learning = [paint for paint in paints if not paintings[paint.where[0]].is_check]
+    check_painted(of_learning)
+    wanted = 0 if any(painting.is_check for painting in paintings) else lessons.share
+    usual = max((each for each in diameters.values() if each), default=None)
+    held = hold_out(of_learning, lessons.task, wanted, np.random.default_rng(lessons.seed), usual)
+    reader = AnnotationReader(paintings, lessons, numbers, diameters, sizes_of(paints, lessons), held)
+    learn = yield from subtask(reader.to_learn(of_learning), 1, 1, 3)
+    check = yield from subtask(reader.to_check(paints), 2, 1, 3)
+    pixels = dict(counted(paints))
+    if reason := why_not_validated(check, lessons.task):
+        return AnnotationSplit(learn, [], pixels, reason)
+    everything: list[Example] = []
+    if held.zones and lessons.task == "classes" and has_few_strokes(learn):
+        whole = replace(reader, held=HeldOut("classes"))
+        everything = yield from subtask(whole.to_learn(of_learning), 3, 0, 3)
+    return AnnotationSplit(learn, check, pixels, "" if check else held.reason, everything)
+
+
+@dataclass(frozen=True)
+class AnnotationReader:
+    """Reads the windows of images around their paint; each window once."""
+
+    paintings: Sequence[AnnotatedImage]
+    lessons: AnnotationSampling
+    numbers: Mapping[int, np.ndarray]
+    diameters: Mapping[int, float | None]
+    sizes: Mapping[Where, np.ndarray]
+    held: HeldOut
+    levels: dict[Where, Levels] = field(default_factory=dict)
+    images: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def to_learn(self, paints: Sequence[AnnotationWindow]) -> Job[list[Example]]:
+        """Return windows with what is to be learnt, and the places where patches are drawn."""
+        own = [self.held.to_learn(paint) for paint in paints]
+        totals = counted([replace(paint, labels=labels) for paint, labels in zip(paints, own, strict=True)])
+        examples = []
+        for done, (paint, labels) in enumerate(zip(paints, own, strict=True)):
+            yield Progress(done, len(paints), "Reading around the paint")
+            if not labels.any():
+                continue
+            window = grown(paint.window, self.margins(paint))
+            whole = self.paint_in(paint, window)
+            places = places_of(labels, totals, self.lessons.task) + [
+                part.start - outer.start for part, outer in zip(paint.window, window, strict=True)
+            ]
+            of_classes = np.bincount(labels.ravel(), minlength=len(self.sizes[paint.where]))
+            sizes = of_classes if self.lessons.task == "classes" else self.sizes[paint.where]
+            examples.append((yield from self.example(paint, window, self.held.to_learn(whole), places, sizes)))
+        return examples
+
+    def to_check(self, paints: Sequence[AnnotationWindow]) -> Job[list[Example]]:
+        """Return windows around what is held back."""
+        examples = []
+        for done, paint in enumerate(paints):
+            yield Progress(done, len(paints), "Reading around what is held back")
+            is_check = self.paintings[paint.where[0]].is_check
+            held = paint.labels if is_check else self.held.to_check(paint)
+            around = smallest_window(held)
+            if around is None:
+                continue
+            core = shifted(around, paint.window)
+            window = clipped(grown(core, self.margins(paint)), self.shape_of(paint.where))
+            labels = np.zeros([part.stop - part.start for part in window], np.int32)
+            labels[inside(core, window)] = held[around]
+            nowhere = np.empty((0, self.lessons.ndim))
+            examples.append((yield from self.example(paint, window, labels, nowhere, self.sizes[paint.where])))
+        return examples
+
+    def margins(self, paint: AnnotationWindow) -> tuple[int, ...]:
+        """Return how much is read around paint, in pixels along each axis."""
+        usual, wanted = self.diameters.get(paint.where[0]), self.lessons.diameter_px
+        factor = wanted / usual if usual and wanted else 1.0
+        return paint.pixels(PATCHES_AROUND * self.lessons.patch_px / factor)
+
+    def shape_of(self, where: Where) -> tuple[int, ...]:
+        """Return the shape of a plane or volume."""
+        return tuple(self.paintings[where[0]].paint.shape[len(where[1]) :])
+
+    def paint_in(self, paint: AnnotationWindow, window: Window) -> AnnotationWindow:
+        """Read all paint in a window that may reach beyond the image."""
+        painting = self.paintings[paint.where[0]]
+        labels = checked_paint(
+            read_window(painting.paint, paint.where[1], window, "constant"), painting.name, self.lessons
+        )
+        return replace(paint, window=window, labels=renumbered(labels, self.numbers[paint.where[0]]))
+
+    def example(
+        self, paint: AnnotationWindow, window: Window, labels: np.ndarray, places: np.ndarray, sizes: np.ndarray
+    ) -> Job[Example]:
+        """Read the image in a window, and put it together with its labels."""
+        index, place = paint.where
+        painting = self.paintings[index]
+        if paint.where not in self.levels:
+            self.levels[paint.where] = yield from painting.measure(place, self.lessons.kind)
+        key = f"{paint.where} {window}"
+        if key not in self.images:
+            image = read_window(painting.image, place, window)
+            if not np.isfinite(image).all():
+                raise InputError(f"{painting.name} holds NaN or infinity. Replace them, or leave the image out.")
+            self.images[key] = image.astype(canonical_dtype(image.dtype), copy=False)
+        return Example(
+            self.images[key],
+            labels,
+            self.levels[paint.where],
+            sizes * paint.anisotropy,
+            places,
+            self.diameters.get(index),
+            name=f"{painting.name}{''.join(f' {each}' for each in place)}",
+            anisotropy=paint.anisotropy,
+            is_window=True,
+        )
+
+
+def places_of(labels: np.ndarray, totals: Counter[int], task: Literal["objects", "classes"]) -> np.ndarray:
+    """Choose the places of a window around which patches are drawn: float64 (N, ndim), in its pixels.
+
+    Of each class there are equally many in all windows together, of objects their centres, and as many of background.
+    """
+    rng = np.random.default_rng(0)
+    found = [centres(labels)] if task == "objects" else []
+    objects = sum(number > BACKGROUND for number in totals)
+    numbers = [BACKGROUND] if task == "objects" else np.unique(labels[labels > NOT_PAINTED]).tolist()
+    for number in numbers:
+        at = np.argwhere(labels == number)
+        wanted = objects if task == "objects" else PLACES_PER_CLASS
+        count = int(np.ceil(wanted * len(at) / max(1, totals[number])))
+        found.append(rng.permutation(at)[:count])
+    return np.concatenate([each.astype(np.float64) for each in found])
+
+
+def painted_dataset(
+    paintings: Sequence[AnnotatedImage], settings: Training, start: Pretrained | None = None
+) -> Job[Dataset]:
+    """Read the windows around all paint, hold some of it back, and look at what was painted.
+
+    Raises
+    ------
+    InputError
+        If images do not go together, or there is nothing to learn, or nothing to learn it from.
+    """
+    kind, n_channels = kind_of_paintings(paintings, start)
+    lessons = lessons_for(settings, kind, start)
+    found = yield from subtask(painted_examples(paintings, lessons), 0, 0.8, 1)
+    frames = [Frame(each.name, each.image, each.labels, TRAIN) for each in found.learn]
+    doubted = yield from subtask(doubts(frames, settings), 0.8, 0.1, 1)
+    digest = yield from subtask(digest_of(found), 0.9, 0.1, 1)
+    advised = advice_on_paint(found.pixels, words(settings.classes), found.learn, lessons.diameter_px, found.reason)
+    advised += advice_on_images(found.learn)
+    said = [*doubted, *(each.text for each in advised)]
+    return Dataset(found.learn, found.check, kind, n_channels, max(found.pixels), digest, said, found.everything)
+
+
+def kind_of_paintings(paintings: Sequence[AnnotatedImage], start: Pretrained | None) -> tuple[Kind, int]:
+    """Return what kind of images these are; that of the model to start from, where it takes as many channels."""
+    kind, count = kind_of_images(paintings)
+    if start is not None and start.kind == "channels" and {each.channels for each in paintings} == {start.n_channels}:
+        return "channels", start.n_channels
+    return kind, count
+
+
+def lessons_for(settings: Training, kind: Kind, start: Pretrained | None) -> AnnotationSampling:
+    """Return what to look for in paint, as the settings have it."""
+    patch_px = patch_for(settings, step_px(settings.network, widths_for(settings, start)))
+    seen_around_px = 2 * Sampling(patch_px).margin[-1]
+    return AnnotationSampling(
+        settings.task,
+        settings.ndim,
+        patch_px + seen_around_px,
+        diameter_for(settings, start),
+        kind,
+        settings.validation,
+        settings.seed,
+        settings.ignore,
+    )
+
+
+def digest_of(found: AnnotationSplit) -> Job[str]:
+    """Return the SHA-256 over what is learnt and what is held back."""
+    hashing = hashlib.sha256()
+    examples: list[tuple[str, Example]] = [
+        *(("learn", each) for each in found.learn),
+        *(("check", each) for each in found.check),
+    ]
+    for done, (use, example) in enumerate(examples):
+        yield Progress(done, len(examples), f"Measuring {example.name}")
+        for array in (example.image, example.labels):
+            record = yield from subtask(described(array), done, 0, len(examples))
+            hashing.update(repr((use, example.name, example.anisotropy, example.levels, *record.values())).encode())
+    return hashing.hexdigest()

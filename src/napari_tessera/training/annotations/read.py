@@ -1,0 +1,248 @@
+"""Images and their paint, as arrays or files, brought to what the training reads windows of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_tessera.core.axes import check_axes
+from napari_tessera.core.checks import check_stored, whole_numbers
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.parallel import in_background, pieces
+from napari_tessera.inference.normalization import (
+    PERCENTS,
+    Kind,
+    Levels,
+    levels_between,
+    levels_of_channels,
+    measure_levels,
+)
+from napari_tessera.io.read import read_image, read_labels, stem
+from napari_tessera.methods._network_blocks import counted, percentiles, rounds
+from napari_tessera.training.annotations.annotation import AnnotatedImage
+from napari_tessera.training.annotations.windows import Place
+from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes
+
+CHANNEL, PLANES = "C", "Z"
+LARGEST_AT_ONCE_PX = 2**26
+"""A larger image, or one that is not in memory, is measured piece by piece."""
+PIECE_PX = 2**22
+DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image with its axes in the order in which it is segmented: those taken one at a time, [Z,] Y, X, channels.
+
+    Attributes
+    ----------
+    data : array, or what is read like one
+    axes : str
+        One letter for each axis; channels, if there are any, are last.
+    measured : dict
+        Levels that are known already.
+    """
+
+    data: Any
+    axes: str
+    measured: dict[tuple[Place, Kind], Levels] = field(default_factory=dict)
+
+    def measure(self, place: Place, kind: Kind) -> Job[Levels]:
+        """Measure the brightness of what would be segmented together with a plane or volume: all planes of its stack.
+
+        Parameters
+        ----------
+        place : tuple of int
+            An index for each of the first axes.
+        kind : {"colours", "channels"}
+        """
+        outer = zip(self.axes, place, strict=False)
+        whole = tuple(slice(None) if axis == PLANES else slice(index, index + 1) for axis, index in outer)
+        key = (tuple(part.start or 0 for part in whole), kind)
+        if key not in self.measured:
+            self.measured[key] = yield from levels_of(self.data, whole, kind)
+        return self.measured[key]
+
+
+def levels_of(image: Any, whole: tuple[slice, ...], kind: Kind) -> Job[Levels]:
+    """Measure the levels of a part of an image, in one go or piece by piece."""
+    shape = tuple(len(range(*part.indices(side))) for part, side in zip(whole, image.shape, strict=False))
+    shape = (*shape, *image.shape[len(whole) :])
+    if isinstance(image, np.ndarray) and prod(shape) <= LARGEST_AT_ONCE_PX:
+        return (yield from in_background(partial(measure_levels, image[whole], kind), "Measuring brightness"))
+    cut = shape[:-1] if kind == "channels" else shape
+    corner = tuple(part.start or 0 for part in whole) + (0,) * (len(cut) - len(whole))
+    windows = [
+        tuple(slice(part.start + start, part.stop + start) for part, start in zip(piece, corner, strict=True))
+        for piece in pieces(cut, PIECE_PX)
+    ]
+    return (yield from levels_in_pieces(image, windows, kind))
+
+
+def levels_in_pieces(image: Any, windows: Sequence[tuple[slice, ...]], kind: Kind) -> Job[Levels]:
+    """Measure the levels of an image window by window."""
+    measures: list[Any] | None = None
+    for turn in range(count := rounds(image)):
+        earlier, measures = measures, None
+        for done, window in enumerate(windows):
+            yield Progress(turn + done / len(windows), count, "Measuring brightness")
+            values = np.ascontiguousarray(image[window])
+            parts = np.moveaxis(values, -1, 0) if kind == "channels" else values[None]
+            here = [
+                counted(np.ascontiguousarray(part), earlier[index] if earlier else None)
+                for index, part in enumerate(parts)
+            ]
+            measures = here if measures is None else [one + other for one, other in zip(measures, here, strict=True)]
+    found = [percentiles(each, PERCENTS) for each in measures or ()]
+    return levels_between(found[0]) if kind == "colours" else levels_of_channels(found)
+
+
+def painting_of(
+    name: str,
+    image: Any,
+    paint: Any,
+    ndim: int,
+    *,
+    axes: str | None = None,
+    anisotropy: float = 1.0,
+    is_check: bool = False,
+) -> AnnotatedImage:
+    """Pair an image with the paint on it.
+
+    Parameters
+    ----------
+    name : str
+    image : array, or what is read like one
+        With channels last, if it has any and `axes` does not say otherwise.
+    paint : array of whole numbers, or what is read like one
+        Of the image's shape, without channels.
+    ndim : {2, 3}
+    axes : str, optional
+        One letter for each axis of the image, with C for channels. Not given: YX, ZYX or TZYX, by the paint.
+    anisotropy : float
+        Distance of planes over that of pixels.
+    is_check : bool
+        The paint is there to validate on.
+
+    Raises
+    ------
+    InputError
+        If image and paint do not fit each other, or the axes do not fit them, or one of them holds no numbers.
+    """
+    check_pair(name, image, paint)
+    paint = whole_numbers(paint, f"{name}: the paint")
+    letters = checked_letters(name, image, paint, ndim, axes)
+    plain = letters.replace(CHANNEL, "")
+    space = "ZYX"[-ndim:]
+    if np.dtype(image.dtype) == bool:
+        image = image.astype(np.uint8)
+    order = "".join(axis for axis in plain if axis not in space) + space
+    shown = Image(_arranged(image, letters, order + CHANNEL * (CHANNEL in letters)), order)
+    scale = anisotropy if ndim == 3 else 1.0
+    painted = _arranged(paint, plain, order)
+    return AnnotatedImage(name, shown.data, painted, np.dtype(image.dtype), shown.measure, scale, is_check)
+
+
+def check_pair(name: str, image: Any, paint: Any) -> None:
+    """Refuse what is no image, or no paint.
+
+    Raises
+    ------
+    InputError
+    """
+    for what, given in (("image", image), ("paint", paint)):
+        if not is_array(given):
+            said = f"of the type {type(given).__name__}, but an array is needed"
+            raise InputError(f"{name}: the {what} is {said} (NumPy, dask or zarr), or the path of a file.")
+        check_stored(given, f"{name}: the {what}")
+
+
+def is_array(given: Any) -> bool:
+    """Return whether something has a shape, and a type of values that NumPy knows."""
+    try:
+        np.dtype(given.dtype)
+    except (AttributeError, TypeError):
+        return False
+    return hasattr(given, "shape")
+
+
+def checked_letters(name: str, image: Any, paint: Any, ndim: int, axes: str | None) -> str:
+    """Return one letter for each axis of an image: as given, or else as the paint has them.
+
+    Raises
+    ------
+    InputError
+        If the image has not the shape of its paint then, or not the axes that are needed.
+    """
+    if axes is None and len(paint.shape) not in DEFAULT_AXES:
+        raise InputError(
+            f"{name}: the paint has {len(paint.shape)} axes (shape {tuple(paint.shape)}). Say which is which in the "
+            'image, such as axes="PTZYX", with C for channels.'
+        )
+    usual = DEFAULT_AXES.get(len(paint.shape), "") + CHANNEL * (len(image.shape) - len(paint.shape))
+    letters = check_axes(axes, image.shape, image.dtype).axes if axes is not None else usual
+    shape = tuple(side for side, axis in zip(image.shape, letters, strict=False) if axis != CHANNEL)
+    if len(letters) != len(image.shape) or shape != tuple(paint.shape):
+        otherwise = " Paint on this very image, or give the paint that belongs to it."
+        raise InputError(
+            f"{name}: the paint has shape {tuple(paint.shape)}, but the image {tuple(image.shape)} (axes "
+            f"{letters}). Paint must have the shape of its image, channels left out."
+            f"{hint_at_axes(image.shape, paint.shape) or otherwise}"
+        )
+    space = "ZYX"[-ndim:]
+    if missing := [axis for axis in space if axis not in letters]:
+        raise InputError(
+            f"{name}: the image has the axes {letters}, but with ndim {ndim} it needs {', '.join(space)}, and has no "
+            f'{missing[0]}. Say which axis is which, such as axes="{space}" (on the command line --axes {space}), or '
+            "learn from planes, with ndim 2."
+        )
+    return letters
+
+
+def _arranged(array: Any, axes: str, wanted: str) -> Any:
+    """Move the axes into this order, and nothing where they are in it: a stored array would be read as a whole."""
+    order = [axes.index(axis) for axis in wanted]
+    return array if order == sorted(order) else np.transpose(array, order)
+
+
+def painting_from(source: Source, ndim: int) -> AnnotatedImage:
+    """Open the files of an image and its paint, and read no more of them than needed.
+
+    Raises
+    ------
+    FileError, InputError
+        If a file cannot be opened, or the two do not fit each other.
+    """
+    image, paint = read_image(source.image, axes=source.axes), read_labels(source.labels)
+    size = dict(zip(image.spatial.axes, image.spatial.scale, strict=True))
+    anisotropy = abs(size.get("Z", 1.0) / size["X"])
+    return painting_of(
+        source.name,
+        image.data,
+        paint.data,
+        ndim,
+        axes=image.axes,
+        anisotropy=anisotropy,
+        is_check=source.split == VALIDATION,
+    )
+
+
+def paintings_from(sources: Sequence[Source], ndim: int) -> Job[list[AnnotatedImage]]:
+    """Open all files; see `painting_from`."""
+    found = []
+    for done, source in enumerate(sources):
+        yield Progress(done, len(sources), f"Opening {source.name}")
+        found.append(painting_from(source, ndim))
+    return found
+
+
+def named(image: Any, index: int) -> str:
+    """Return what an image is called in messages: its file's name, or its number."""
+    return stem(Path(image)) if isinstance(image, str | Path) else f"image {index + 1}"

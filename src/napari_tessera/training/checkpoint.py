@@ -1,0 +1,310 @@
+"""The checkpoint of a training run: all that is needed to go on as if nothing had happened, in one file.
+
+The header of a checkpoint as a model of pydantic: what a training must find in it to go on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator, Field
+from torch import Tensor
+
+from napari_tessera.core.errors import InputError, ModelError, short
+from napari_tessera.core.files import without_nan
+from napari_tessera.core.schema import Count, Fields, Number, Text, check_fields
+from napari_tessera.models.weights import Network, read_tensors, tensors_of, write_tensors
+
+Entry = dict[Text, Number | None]
+"""Values by name at a step; null for what was NaN or infinite."""
+
+
+def _scored(entry: Entry) -> Entry:
+    if entry.get("step") is None or "score" not in entry:
+        raise ValueError("should have a step and a score")
+    return entry
+
+
+class Identity(Fields):
+    """What of a training's settings is read before they are compared."""
+
+    steps: Annotated[Count, Field(ge=1)] | None = None
+    validations: Annotated[Count, Field(ge=1)] | None = None
+
+
+class CheckpointHeader(Fields):
+    """Where a training stands, which training it is, and what its model is to be."""
+
+    step: Count
+    best_score: Number | None
+    best_at: Count | None = None
+    better_at: Count | None = None
+    history: list[Annotated[Entry, AfterValidator(_scored)]]
+    losses: list[Entry]
+    recent: list[Entry]
+    seconds: Annotated[Number, Field(ge=0)]
+    identity: Identity
+    model: dict[Text, Any] = Field(default_factory=dict)
+
+
+DATA = "data"
+"""Name in the identity of a run of the digest of its images and labels."""
+
+
+@dataclass
+class State:
+    """All that changes while learning.
+
+    Attributes
+    ----------
+    net : UNet or MaskRCNN
+    average : dict
+        Weights that follow those of `net` slowly; they are the ones that are scored and kept.
+    optimiser : Optimizer
+    step : int
+        Steps done.
+    best, best_score, best_at
+        The averaged weights of the best validation, its score and its step; of equal ones, those of the last, which
+        have learnt most.
+    better_at : int
+        The step of the first of these: no validation since has been better.
+    history : list of dict
+        Step and scores of each validation.
+    losses, recent : list of dict
+        The parts of the loss: means over equal numbers of steps, and those of the steps since the last mean.
+    seconds : float
+        Time spent before `began`, which is when this process took over.
+    """
+
+    net: Network
+    average: dict[str, Tensor]
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    best_score: float = -math.inf
+    best_at: int = 0
+    better_at: int = 0
+    best: dict[str, Tensor] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    losses: list[dict[str, float]] = field(default_factory=list)
+    recent: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds_in_all(self) -> float:
+        """Time spent on the run, in however many sittings."""
+        return self.seconds + time.perf_counter() - self.began
+
+    @property
+    def best_step(self) -> int:
+        """The step whose weights are kept: that of the best validation, or the last one, see `kept`."""
+        return self.step if self.best is None else self.best_at
+
+    def judge(self, report: dict[str, float]) -> None:
+        """Take note of the validation of this step, and keep the averaged weights if none before was better."""
+        self.history.append(report)
+        if report["score"] > self.best_score:
+            self.better_at = self.step
+        if report["score"] >= self.best_score:
+            self.best_score, self.best_at = report["score"], self.step
+            self.best = {name: value.clone() for name, value in self.average.items()}
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores, with their step, of the weights that are kept, or of those that went on to learn all there is."""
+        of_step = max((entry["step"] for entry in self.history if entry["step"] <= self.best_step), default=None)
+        return next((entry for entry in self.history if entry["step"] == of_step), {})
+
+    def has_settled(self, patience: int | None) -> bool:
+        """Return whether the last `patience` validations were no better than one before; never so without patience."""
+        since = sum(entry["step"] > self.better_at for entry in self.history)
+        return patience is not None and self.best is not None and since >= patience
+
+    @contextmanager
+    def averaged(self) -> Iterator[Network]:
+        """Give the network its averaged weights for a while, in eval mode."""
+        trained = tensors_of(self.net)
+        self.net.load_state_dict(self.average)
+        try:
+            yield self.net.eval()
+        finally:
+            self.net.load_state_dict(trained)
+
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """The weights that are kept: the best by validation; without one, and after learning all, the averaged ones."""
+        return self.average if self.best is None else self.best
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run is saved, and what tells it apart from other runs.
+
+    Attributes
+    ----------
+    path : Path
+    identity : mapping
+        Plain JSON: settings and data. A run goes on only under the same identity.
+    model : mapping
+        Plain JSON: what the model is to say of itself, so that it can be had although the run never goes on.
+    """
+
+    path: Path
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, state: State) -> None:
+        """Write everything that is needed to go on; a reader sees the old file or the whole new one."""
+        groups: dict[str, Mapping[str, Tensor]] = {"net": tensors_of(state.net), "average": state.average}
+        for index, moments in state.optimiser.state_dict()["state"].items():
+            groups[f"optimiser.{index}"] = moments
+        if state.best is not None:
+            groups["best"] = state.best
+        tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+        header = {
+            "step": state.step,
+            "best_score": state.best_score if math.isfinite(state.best_score) else None,
+            "best_at": state.best_at,
+            "better_at": state.better_at,
+            "history": state.history,
+            "losses": state.losses,
+            "recent": state.recent,
+            "seconds": state.seconds_in_all,
+            "identity": dict(self.identity),
+            "model": dict(self.model),
+        }
+        write_tensors(self.path, tensors, without_nan(header))
+
+    def load(self, state: State) -> None:
+        """Read into `state` what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged, or of a run with other settings or on other data.
+        """
+        tensors, header = read_checkpoint(self.path)
+        check_identity(self.path, header["identity"], self.identity)
+        groups: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}}
+        device = next(state.net.parameters()).device
+        for key, value in tensors.items():
+            group, _, name = key.partition("/")
+            groups.setdefault(group, {})[name] = value if group.startswith("optimiser.") else value.to(device)
+        try:
+            for name in [*({"best"} & groups.keys()), "average", "net"]:  # the last are those that stay
+                load_weights(state.net, groups[name], name)
+            load_moments(state.optimiser, groups)
+        except (LookupError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path} is damaged: {reason:.300}. Add --restart to begin anew.") from error
+        state.average, state.best = groups["average"], groups.get("best")
+        state.step, state.seconds = header["step"], header["seconds"]
+        state.history, state.losses, state.recent = (
+            _with_nan(header[name]) for name in ("history", "losses", "recent")
+        )
+        state.best_score = -math.inf if header["best_score"] is None else header["best_score"]
+        state.best_at, state.better_at = steps_of_best(header)
+
+
+def _with_nan(entries: Sequence[Mapping[str, float | None]]) -> list[dict[str, float]]:
+    """Return entries with NaN where JSON has null."""
+    return [{name: math.nan if value is None else value for name, value in entry.items()} for entry in entries]
+
+
+def steps_of_best(header: Mapping[str, Any]) -> tuple[int, int]:
+    """Read `best_at` and `better_at`; an earlier Tessera wrote neither, and kept the first of equal validations."""
+    if header.get("best_at") is not None and header.get("better_at") is not None:
+        return header["best_at"], header["better_at"]
+    first = max(header["history"], key=lambda entry: entry["score"], default={"step": 0})["step"]
+    return first, first
+
+
+def load_weights(net: Network, weights: Mapping[str, Tensor], group: str) -> None:
+    """Give a network its weights.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        If there are others than it has, or of another shape.
+    """
+    # What torch takes for weights of an earlier version may lack the counters of batches.
+    if wrong := sorted(weights.keys() ^ net.state_dict().keys()):
+        raise ValueError(f"its weights {group!r} lack, or have too much, {short(wrong[0])}")
+    net.load_state_dict(weights)
+
+
+def load_moments(optimiser: torch.optim.Optimizer, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Give the optimiser back what it remembers of each parameter.
+
+    A fused optimiser walks through memory as it lies, so the moments must be laid out exactly as their parameter.
+
+    Raises
+    ------
+    ValueError
+        If something is missing, or of another shape.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    stored = {index: groups[f"optimiser.{index}"] for index in range(len(parameters)) if f"optimiser.{index}" in groups}
+    if len({frozenset(moments) for moments in stored.values()}) > 1:
+        raise ValueError("the optimiser remembers less of some parameters than of others")
+    moments = {
+        index: {name: _laid_out(value, parameters[index]) for name, value in moments.items()}
+        for index, moments in stored.items()
+    }
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
+    if moment.ndim == 0:
+        return moment
+    if moment.shape != parameter.shape:
+        raise ValueError(f"the optimiser remembers {tuple(moment.shape)} of a parameter of {tuple(parameter.shape)}")
+    return torch.empty_like(parameter).copy_(moment)
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the tensors and the header of a checkpoint.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or no checkpoint.
+    """
+    try:
+        tensors, header = read_tensors(path)
+    except ModelError as error:
+        raise InputError(f"{path} cannot be read ({error}). Add --restart to begin anew.") from error
+    if not isinstance(header, dict) or "identity" not in header:
+        raise InputError(f"{path} is no checkpoint of a training. Move it, or add --restart to write over it.")
+    try:
+        check_fields(CheckpointHeader, header)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}. Add --restart to begin anew.") from error
+    return tensors, header
+
+
+def check_identity(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with other settings or other data than at the start.
+
+    Raises
+    ------
+    InputError
+        Naming each setting that differs.
+    """
+    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    if not names:
+        return
+    said = [f"{name} was {short(then.get(name))} and is {short(now.get(name))}" for name in names if name != DATA]
+    if DATA in names:
+        said.append("the images, labels or their split have changed")
+    raise InputError(
+        f"{path} is from a training that differs: {'; '.join(said)}. To go on with it, give what was given then; to "
+        "begin anew, add --restart."
+    )

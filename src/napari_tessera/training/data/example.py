@@ -1,0 +1,205 @@
+"""Examples: images with their paint, and what is measured of them once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import binary_fill_holes, find_objects
+
+from napari_tessera.core.errors import InputError
+from napari_tessera.inference.normalization import Kind, Levels, measure_levels
+from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
+
+ENCLOSED_SHARE = 0.2
+"""An object that encloses others of more than this share of its own area is an outline, not an object."""
+MOST_CLASSES = 50
+PLACES_PER_CLASS = 500
+MOST_OF_STROKES = 0.25
+"""Share of what is read around paint that is painted, above which it is more than a few strokes."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image to learn from.
+
+    Attributes
+    ----------
+    image : array ([Z,] Y, X) or ([Z,] Y, X, C)
+    labels : int32 array ([Z,] Y, X)
+        0 not painted, 1 background, 2… objects or classes.
+    levels : Levels
+    sizes : array
+        Area (in 3-D volume, in pixels of x cubed) of each number in `labels`.
+    places : float64 array (N, ndim)
+        Where patches are drawn, in pixels: the centres of the objects, or some pixels of each class.
+    diameter_px : float or None
+        Usual diameter of an object; None without objects.
+    group : str
+        Images of a kind, of which rare ones are shown more often.
+    name : str
+    anisotropy : float
+        Distance of planes over that of pixels.
+    is_window : bool
+        It is a window around paint, of a larger image that goes on beyond it.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    levels: Levels
+    sizes: np.ndarray
+    places: np.ndarray
+    diameter_px: float | None
+    group: str = ""
+    name: str = ""
+    anisotropy: float = 1.0
+    is_window: bool = False
+
+    @property
+    def is_coloured(self) -> bool:
+        """Whether the image has channels."""
+        return self.image.ndim > self.labels.ndim
+
+
+def object_example(
+    image: np.ndarray,
+    labels: np.ndarray,
+    group: str = "",
+    name: str = "",
+    *,
+    kind: Kind = "colours",
+    anisotropy: float = 1.0,
+) -> Example:
+    """Measure an image with painted objects (0 not painted, 1 background, 2… objects)."""
+    sizes = np.bincount(labels.ravel()) * anisotropy
+    usual = usual_diameter(np.where(labels > BACKGROUND, labels, 0), anisotropy)
+    return Example(image, labels, measure_levels(image, kind), sizes, centres(labels), usual, group, name, anisotropy)
+
+
+def class_example(
+    image: np.ndarray,
+    labels: np.ndarray,
+    group: str = "",
+    name: str = "",
+    *,
+    kind: Kind = "colours",
+    anisotropy: float = 1.0,
+) -> Example:
+    """Measure an image with painted classes (0 not painted, 1 background, 2… classes)."""
+    sizes = np.bincount(labels.ravel()) * anisotropy
+    return Example(
+        image, labels, measure_levels(image, kind), sizes, some_of_each(labels), None, group, name, anisotropy
+    )
+
+
+def some_of_each(labels: np.ndarray) -> np.ndarray:
+    """Return places of each class beside the background, equally many of each where there are enough: (N, ndim)."""
+    rng = np.random.default_rng(0)
+    found = [np.empty((0, labels.ndim))]
+    for number in np.unique(labels[labels > BACKGROUND]):
+        places = np.argwhere(labels == number)
+        found.append(rng.permutation(places)[:PLACES_PER_CLASS])
+    return np.concatenate(found).astype(np.float64)
+
+
+def usual_diameter(labels: np.ndarray, anisotropy: float = 1.0) -> float | None:
+    """Return the diameter of a disc (in 3-D a ball) of the usual size, in pixels of x; None with no object."""
+    return diameter_of_sizes(np.bincount(labels.ravel())[1:], labels.ndim, anisotropy)
+
+
+def diameter_of_sizes(sizes: np.ndarray, ndim: int, anisotropy: float = 1.0) -> float | None:
+    """Return the diameter of a disc (in 3-D a ball) of the usual size, from the pixels of each object.
+
+    The usual size is the one above which half of the labelled area lies. Sizes of 0 are no objects.
+    """
+    sizes = np.sort(sizes[sizes > 0])
+    if sizes.size == 0:
+        return None
+    share = np.cumsum(sizes) / sizes.sum()
+    size = sizes[np.searchsorted(share, 0.5)]
+    return float(2 * np.sqrt(size / np.pi)) if ndim == 2 else (6 * float(size) * anisotropy / math.pi) ** (1 / 3)
+
+
+def centres(labels: np.ndarray) -> np.ndarray:
+    """Return the centre of mass of each object: float64 (objects, ndim), in pixels."""
+    places = np.nonzero(labels > BACKGROUND)
+    numbers = labels[places]
+    count = np.bincount(numbers)
+    sums = [np.bincount(numbers, weights=along) for along in places]
+    return np.stack(sums, 1)[count > 0] / count[count > 0, None]
+
+
+def as_paint(
+    labels: np.ndarray, task: Literal["objects", "classes"], *, is_paint: bool = False, ignore: int | None = None
+) -> np.ndarray:
+    """Bring labels as they are in files to paint: int32, 0 not painted, 1 background, 2… objects or classes.
+
+    Parameters
+    ----------
+    labels : integer array
+    task : {"objects", "classes"}
+    is_paint : bool
+        They are paint already; otherwise 0 is background and every pixel counts.
+    ignore : int, optional
+        A number that never counts.
+
+    Raises
+    ------
+    InputError
+        If a number is negative, or there are too many classes for them to be classes.
+    """
+    ignored = labels == ignore if ignore is not None else np.zeros(labels.shape, dtype=bool)
+    lowest, highest = int(labels.min()), int(labels.max(where=~ignored, initial=0))
+    if lowest < 0:
+        raise InputError(f"The labels hold the number {lowest}, but labels are 0 or more. Give a label image.")
+    if task == "classes" and highest > MOST_CLASSES:
+        raise InputError(
+            f"The labels hold the number {highest}, which are too many classes. If each object has a number of its "
+            'own, train with the task "objects".'
+        )
+    if highest > max(labels.size, 2**16):
+        labels = _packed(labels, is_paint)
+    numbers = np.where(ignored, 0, labels).astype(np.int32)
+    if not is_paint:
+        numbers = painted_objects(numbers) if task == "objects" else numbers + BACKGROUND
+    return np.where(ignored, NOT_PAINTED, numbers).astype(np.int32)
+
+
+def _packed(labels: np.ndarray, is_paint: bool) -> np.ndarray:
+    """Give objects new numbers where their numbers are too far apart to count up to."""
+    first = BACKGROUND if is_paint else 0
+    numbers = np.unique(labels[labels > first])
+    return np.where(labels > first, np.searchsorted(numbers, labels) + first + 1, labels)
+
+
+def painted_objects(labels: np.ndarray) -> np.ndarray:
+    """Turn full labels into paint: 1 background, 2… objects; outlines around other objects count as not painted.
+
+    Parameters
+    ----------
+    labels : int32 array
+        0 background, 1… objects.
+
+    Returns
+    -------
+    int32 array
+        0 not painted, 1 background, 2… objects.
+    """
+    painted = labels + BACKGROUND
+    for number, window in enumerate(find_objects(labels), start=1):
+        if window is None:
+            continue
+        own = labels[window] == number
+        hole = binary_fill_holes(own) & ~own
+        if (labels[window][hole] > 0).sum() > ENCLOSED_SHARE * own.sum():
+            painted[window][own] = NOT_PAINTED
+    return painted
+
+
+def has_few_strokes(examples: Sequence[Example]) -> bool:
+    """Return whether so little is painted that a network learns it by heart long before it knows the image."""
+    painted = sum(int(np.count_nonzero(each.labels)) for each in examples)
+    return painted < MOST_OF_STROKES * sum(each.labels.size for each in examples)

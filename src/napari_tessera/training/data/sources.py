@@ -1,0 +1,354 @@
+"""Which files to learn from: two folders, two stacks, or the lines of an index.
+
+Read images and labels, and cut them into what is learnt from one at a time: planes or volumes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from napari_tessera.core.errors import FileError, InputError
+from napari_tessera.core.files import check_exists, explain_damage, is_zarr
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.inference.normalization import Kind
+from napari_tessera.io.image_file import Picture
+from napari_tessera.io.read import load, read_image, read_labels, stem
+
+OTHER_FILES = frozenset(
+    {".json", ".csv", ".txt", ".md", ".xml", ".ini", ".html", ".yaml", ".yml", ".db", ".lnk", ".tmp"}
+)
+"""Tables, texts and what a desktop puts into folders, such as Thumbs.db and desktop.ini: no images."""
+TRAIN, VALIDATION = "train", "val"
+SPLITS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image file and the file of its labels.
+
+    Attributes
+    ----------
+    name : str
+    image, labels : Path
+    split : str
+        "train" or "val"; empty where nobody has said yet.
+    group : str
+        Images of a kind, of which rare ones are shown more often.
+    axes : str or None
+        One letter for each axis of the image; None where the file says it.
+    """
+
+    name: str
+    image: Path
+    labels: Path
+    split: str = ""
+    group: str = ""
+    axes: str | None = None
+
+
+def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
+    """Pair two files, or the files of two folders by their names.
+
+    Raises
+    ------
+    FileError
+        If one is missing, a folder while the other is not, or the same as the other; or if there is no image, or an
+        image has no labels.
+    """
+    check_two_places(images, labels)
+    if _is_folder(images) != _is_folder(labels):
+        raise FileError(f"{images} and {labels} must both be files or both be folders.")
+    if not _is_folder(images):
+        for path in (images, labels):
+            check_exists(path, may_be_folder=is_zarr(path))
+        return [Source(stem(images), images, labels, split)]
+    truths, found = files_by_name(labels), files_by_name(images)
+    for folder, files in ((images, found), (labels, truths)):
+        if not files:
+            raise FileError(f"{folder} holds no images. Name the folder that they are in.")
+    missing = [name for name in found if name not in truths]
+    if missing:
+        raise FileError(
+            f"{len(missing)} of {len(found)} images in {images} have no labels of the same name in {labels}"
+            f": {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}. "
+            "Label them, or move them elsewhere."
+        )
+    return [Source(name, image, truths[name], split) for name, image in found.items()]
+
+
+def check_two_places(images: Path, labels: Path) -> None:
+    """Refuse images or labels that are not there, and images that are to be their own labels.
+
+    Raises
+    ------
+    FileError
+    """
+    for path in (images, labels):
+        check_exists(path, may_be_folder=True, sought="file or folder")
+    if images.samefile(labels):
+        raise FileError(f"{images} was given twice, as images and as labels. Give the images first, then their labels.")
+
+
+def from_index(index: Path, balance: Sequence[str] = ()) -> list[Source]:
+    """Read a table of images: `image` and `label` are paths, or `name` is a file in `images` and in `labels` beside it.
+
+    A column `split` says "train" or "val"; lines with anything else, such as "test", are left out.
+
+    Raises
+    ------
+    FileError
+        If the table, a column that is needed, or a file is missing, or the table cannot be read.
+    """
+    rows = _rows_of(index)
+    columns = set(rows[0]) if rows else set()
+    missing = [column for column in balance if column not in columns]
+    if not rows or not ({"image", "label"} <= columns or "name" in columns) or missing:
+        needed = ", ".join(missing) or "image and label, or name"
+        raise FileError(f"{index} needs the column {needed}; it has: {', '.join(sorted(columns)) or 'no lines'}.")
+    used = [row for row in rows if "split" not in columns or _split(row)]
+    if not used:
+        raise FileError(f"No line of {index} has the split train or val.")
+    return [
+        Source(name, image, labels, _split(row), _group(row, balance))
+        for row, (name, image, labels) in zip(used, _files_of(index.parent, used), strict=True)
+    ]
+
+
+def _rows_of(index: Path) -> list[dict[str, str]]:
+    """Read the lines of a table; what a short line leaves out is empty text."""
+    check_exists(index)
+    with explain_damage(index, "a table (CSV in UTF-8)"), open(index, newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file, restkey="", restval=""))
+
+
+def _split(row: Mapping[str, str]) -> str:
+    return SPLITS.get(row.get("split", "").strip().lower(), "")
+
+
+def _group(row: Mapping[str, str], balance: Sequence[str]) -> str:
+    return " ".join(row[column] for column in balance)
+
+
+def _files_of(folder: Path, rows: Sequence[Mapping[str, str]]) -> list[tuple[str, Path, Path]]:
+    if "image" in rows[0] and "label" in rows[0]:
+        return [_named_files(folder, row) for row in rows]
+    images, labels = files_by_name(folder / "images"), files_by_name(folder / "labels")
+    missing = [row["name"] for row in rows if row["name"] not in images or row["name"] not in labels]
+    if missing:
+        raise FileError(
+            f"There is no image or no label file for {', '.join(missing[:5])} beside the index in {folder}."
+        )
+    return [(row["name"], images[row["name"]], labels[row["name"]]) for row in rows]
+
+
+def _named_files(folder: Path, row: Mapping[str, str]) -> tuple[str, Path, Path]:
+    image, labels = folder / row["image"], folder / row["label"]
+    for path in (image, labels):
+        check_exists(path, may_be_folder=is_zarr(path))
+    if image.samefile(labels):
+        raise FileError(f"{image} is given twice in a line of the index, as image and as label. Name the labels.")
+    return row.get("name") or stem(image), image, labels
+
+
+def files_by_name(folder: Path) -> dict[str, Path]:
+    """List the files of a folder by their names without endings; tables and texts are passed over.
+
+    Raises
+    ------
+    FileError
+        If two of them have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(check_exists(folder, may_be_folder=True).iterdir()):
+        if (
+            path.name.startswith(".")
+            or path.suffix.lower() in OTHER_FILES
+            or (os.path.isdir(path) and not is_zarr(path))
+        ):
+            continue
+        if stem(path) in found:
+            raise FileError(f"{folder} holds both {found[stem(path)].name} and {path.name}. Keep one of them.")
+        found[stem(path)] = path
+    return found
+
+
+def with_validation(sources: Sequence[Source], share: float) -> list[Source]:
+    """Hold back `share` of the images, at least one of several, chosen by a hash of their names.
+
+    Where the split is given already, and where there is one file only, nothing changes.
+    """
+    if len(sources) < 2 or share == 0 or any(source.split for source in sources):
+        return [replace(source, split=source.split or TRAIN) for source in sources]
+    ranked = sorted(range(len(sources)), key=lambda index: _hash(sources[index].name))
+    held = set(ranked[: min(len(sources) - 1, max(1, round(share * len(sources))))])
+    return [replace(source, split=VALIDATION if index in held else TRAIN) for index, source in enumerate(sources)]
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path) and not is_zarr(path)
+
+
+CHANNEL = "C"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One plane or volume and its labels.
+
+    Attributes
+    ----------
+    name : str
+    image : array ([Z,] Y, X) or ([Z,] Y, X, C)
+    labels : integer array ([Z,] Y, X)
+        As in the file.
+    split, group : str
+        See `Source`.
+    anisotropy : float
+        Distance of planes over that of pixels; 1 in 2-D.
+    """
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+    split: str
+    group: str = ""
+    anisotropy: float = 1.0
+
+    @property
+    def channels(self) -> int:
+        """How many channels the image has; 0 where it is grey."""
+        return self.image.shape[-1] if self.image.ndim > self.labels.ndim else 0
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the image's values."""
+        return self.image.dtype
+
+
+class WithChannels(Protocol):
+    """An image of which it is known how many channels it has."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """How many channels it has; 0 where it is grey."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of its values."""
+        ...
+
+
+def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[Frame]]:
+    """Read every file into memory; of a single stack, hold back the last `share` of its planes.
+
+    Raises
+    ------
+    FileError, InputError
+        If a file cannot be read, or an image does not fit its labels.
+    """
+    frames: list[Frame] = []
+    for done, source in enumerate(sources):
+        yield Progress(done, len(sources), f"Reading {source.name}")
+        image, labels = load(read_image(source.image, axes=source.axes)), load(read_labels(source.labels))
+        frames += frames_of(source, image, labels, ndim)
+    if len(sources) == 1 and share > 0 and len(frames) > 1:
+        first = len(frames) - max(1, round(share * len(frames)))
+        frames = [replace(frame, split=TRAIN if at < first else VALIDATION) for at, frame in enumerate(frames)]
+    return frames
+
+
+def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> list[Frame]:
+    """Cut one image into planes (all axes but Y, X and channels taken one at a time) or volumes."""
+    space, plain = "ZYX"[-ndim:], image.axes.replace(CHANNEL, "")
+    if any(axis not in plain for axis in space):
+        raise FileError(f"{source.image} has the axes {image.axes}, but with ndim 3 an image needs Z, Y and X.")
+    check_shapes(source, image, labels)
+    loops = "".join(axis for axis in plain if axis not in space)
+    channel = CHANNEL if CHANNEL in image.axes else ""
+    pixels = np.transpose(image.data, [image.axes.index(axis) for axis in loops + space + channel])
+    truth = np.transpose(labels.data, [plain.index(axis) for axis in loops + space])
+    size = dict(zip(image.spatial.axes, image.spatial.scale, strict=True))
+    anisotropy = abs(size["Z"] / size["X"]) if ndim == 3 else 1.0
+    return [
+        Frame(
+            source.name + "".join(f" {axis}{at}" for axis, at in zip(loops, place, strict=True)),
+            np.ascontiguousarray(pixels[place]),
+            np.ascontiguousarray(truth[place]),
+            source.split,
+            source.group,
+            anisotropy,
+        )
+        for place in itertools.product(*(range(size) for size in truth.shape[: len(loops)]))
+    ]
+
+
+def check_shapes(source: Source, image: Picture, labels: Picture) -> None:
+    """Refuse labels that are not of their image's shape.
+
+    Raises
+    ------
+    InputError
+    """
+    shape = tuple(size for size, axis in zip(image.data.shape, image.axes, strict=True) if axis != CHANNEL)
+    if tuple(labels.data.shape) != shape:
+        raise InputError(
+            f"{source.labels} has shape {tuple(labels.data.shape)}, but {source.image} has {shape} (axes "
+            f"{image.axes.replace(CHANNEL, '')}). Labels must have the shape of their image."
+            f"{hint_at_axes(image.data.shape, labels.data.shape)}"
+        )
+
+
+def hint_at_axes(shape: Sequence[int], labels_shape: Sequence[int]) -> str:
+    """Return how the axes of an image are given, where with one axis of channels it would fit its labels.
+
+    Examples
+    --------
+    >>> hint_at_axes((2, 64, 80), (64, 80))
+    ' If the axis of 2 pixels holds channels, say so: axes="CYX" (on the command line --axes CYX).'
+    >>> hint_at_axes((256, 320), (512, 512))
+    ''
+    """
+    plain = "TZYX"[-len(labels_shape) :]
+    for at in reversed(range(len(shape))):
+        if (*shape[:at], *shape[at + 1 :]) == tuple(labels_shape) and len(plain) == len(labels_shape):
+            axes = plain[:at] + CHANNEL + plain[at:]
+            said = f'axes="{axes}" (on the command line --axes {axes})'
+            return f" If the axis of {shape[at]} pixels holds channels, say so: {said}."
+    return ""
+
+
+def kind_of_images(frames: Sequence[WithChannels]) -> tuple[Kind, int]:
+    """Return whether the images are grey and RGB ("colours"), or have channels of another sort, and how many.
+
+    Raises
+    ------
+    InputError
+        If the images do not go together.
+    """
+    counts = {frame.channels for frame in frames}
+    is_rgb = all(frame.dtype == np.uint8 for frame in frames if frame.channels)
+    if counts <= {0, 3} and is_rgb:
+        return "colours", 3
+    if len(counts) > 1:
+        said = ", ".join(f"{frame.name} has {frame.channels or 'none'}" for frame in frames[:3])
+        raise InputError(f"All images must have the same number of channels, but {said}. Train on one kind of image.")
+    return "channels", counts.pop()

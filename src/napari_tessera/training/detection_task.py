@@ -1,0 +1,125 @@
+"""Learning to detect: a batch of patches with what is known of their objects, and the loss of a Mask R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_tessera.models.mask_rcnn.build import light_architecture
+from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
+from napari_tessera.models.mask_rcnn.losses import Criteria, Loss
+from napari_tessera.models.mask_rcnn.matcher import DetectionTarget, truth_of
+from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.training.data.example import Example
+from napari_tessera.training.data.patches import MakeTargets
+from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
+from napari_tessera.training.losses import ClassLoss
+
+FEWEST_SHARE = 0.02
+"""An object of which less than this share of the usual area can be seen is neither learnt nor held to be background."""
+FEWEST_FITTING = 9
+COUNTED_PER_OBJECT = {
+    "rpn_pre_nms_top_n_train": 16.0,
+    "rpn_post_nms_top_n_train": 8.0,
+    "rpn_batch_size_per_image": 10.0,
+    "box_batch_size_per_image": 2.5,
+}
+"""Anchors and proposals that count in a step, for each object that fits into a patch; more would teach little."""
+RIGHT_SHARE = 0.25
+"""Largest share of the proposals that count which lie on an object, and so have a mask to be learnt."""
+
+
+def detection_architecture(
+    channels: int, diameter_px: float, patch_px: int, widths: Sequence[int]
+) -> MaskRCNNArchitecture:
+    """Return what Mask R-CNN is trained for objects of one sort, on patches of this side.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of the images.
+    diameter_px : float
+        Usual diameter of an object.
+    patch_px : int
+        Side of a patch: the more objects fit into it, the more anchors and proposals count in a step.
+    widths : four ints
+        Channels of the backbone at each resolution; pyramid and heads are as wide as suits them.
+    """
+    fits = max(FEWEST_FITTING, round((patch_px / diameter_px) ** 2))
+    numbers = {name: round(per_object * fits) for name, per_object in COUNTED_PER_OBJECT.items()}
+    light = light_architecture(2, channels, diameter_px, box_positive_fraction=RIGHT_SHARE, **numbers)
+    return replace(light, widths=tuple(widths), width=3 * widths[0], box_width=12 * widths[0])
+
+
+@dataclass(frozen=True)
+class DetectionBatch:
+    """Patches and what is known of them.
+
+    Attributes
+    ----------
+    images : float32 Tensor (B, C, Y, X)
+    truths : sequence of B `DetectionTarget`
+    seed : int
+        Of the draw of anchors and proposals.
+    """
+
+    images: Tensor
+    truths: Sequence[DetectionTarget]
+    seed: int
+
+
+def detection_targets(diameter_px: float) -> MakeTargets:
+    """Return what makes the truth of a patch at this usual diameter."""
+    fewest_px = FEWEST_SHARE * np.pi / 4 * diameter_px**2
+
+    def make(labels: np.ndarray, _: Example, __: float, inner: tuple[slice, ...]) -> DetectionTarget:
+        return truth_from(labels[inner], fewest_px)
+
+    return make
+
+
+def truth_from(labels: np.ndarray, fewest_px: float = 0) -> DetectionTarget:
+    """Read the truth off paint.
+
+    Parameters
+    ----------
+    labels : integer array (Y, X)
+        0 not painted, 1 background, 2… one number per object, of which only the part in the patch counts.
+    fewest_px : float
+        Objects of which fewer pixels can be seen count as not painted.
+    """
+    is_tiny = np.bincount(labels.ravel()) < fewest_px
+    is_tiny[: BACKGROUND + 1] = False
+    paint = np.where(is_tiny[labels], NOT_PAINTED, labels)
+    objects = torch.from_numpy(np.maximum(paint - BACKGROUND, 0).astype(np.int64))
+    classes = torch.ones(int(objects.max()) + 1, dtype=torch.long)
+    return truth_of(objects, classes, torch.from_numpy(paint == NOT_PAINTED), is_aligned=True)
+
+
+def detection_batch(
+    patches: np.ndarray, truths: Sequence[DetectionTarget], seed: int, device: torch.device | str = "cpu"
+) -> DetectionBatch:
+    """Bring patches (B, C, Y, X) and truths to a device."""
+    return DetectionBatch(torch.from_numpy(patches).to(device), [truth.to(device) for truth in truths], seed)
+
+
+def detection_loss(net: MaskRCNN, batch: DetectionBatch, criteria: Criteria) -> dict[str, Tensor]:
+    """Return the parts of the loss; the same batch draws the same anchors and proposals."""
+    rng = torch.Generator().manual_seed(batch.seed)
+    return net.losses(list(batch.images), batch.truths, criteria, rng)
+
+
+def criteria_of(of_classes: ClassLoss, of_masks: ClassLoss) -> Criteria:
+    """Score the classes of boxes, and the pixels of their masks, by losses of class scores."""
+    return Criteria(_in_all(of_classes), _in_all(of_masks))
+
+
+def _in_all(loss: ClassLoss) -> Loss:
+    def total(scores: Tensor, target: Tensor) -> Tensor:
+        return torch.stack(list(loss(scores, target, None).values())).sum()
+
+    return total

@@ -1,0 +1,267 @@
+"""What a trained model says of itself, and the files it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_tessera.core import provenance
+from napari_tessera.core.atomic_writes import bring_to_disk, write_to_disk, write_whole, written_together
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.files import check_exists, explain_damage
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.models.header import FIELDS
+from napari_tessera.models.tensor_shapes import check_architecture
+from napari_tessera.training.data.advice import advice_on_end
+from napari_tessera.training.data.sources import TRAIN
+from napari_tessera.training.report import ReportImage, describe_scored_step, report_page
+from napari_tessera.training.settings import Training, words
+from napari_tessera.training.validation import Where, segment_all
+
+if TYPE_CHECKING:
+    from napari_tessera.training.checkpoint import State
+    from napari_tessera.training.config import TrainingConfig
+    from napari_tessera.training.data.dataset import Dataset
+
+SHOWN = 6
+"""Validation images shown in the report."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A model that was written.
+
+    Attributes
+    ----------
+    path, report : Path
+        The model file, and the page about its training.
+    header : mapping
+        What the model file says; ``header["training"]`` is the record of the training.
+    is_finished : bool
+        False if the training was stopped before its last step, and before its time was over; the same call goes on.
+    """
+
+    path: Path
+    report: Path
+    header: Mapping[str, Any]
+    is_finished: bool
+
+
+def report_path(out: Path) -> Path:
+    """Return where the report of a model lies."""
+    return out.with_name(out.stem + ".report.html")
+
+
+def describe(out: Path, settings: Training, plan: TrainingConfig, data: Dataset) -> dict[str, Any]:
+    """Say in the header what the model is, before it is known how good it is.
+
+    Raises
+    ------
+    ParameterError
+        If there are more or fewer names than classes, or a text or the network is such that no model file can hold it.
+    FileError
+        If there is no such card, or it is no text.
+    """
+    from napari_tessera.inference.normalization import channel_names, normalisation
+
+    is_objects = plan.task == "objects"
+    title = settings.title or f"{'Objects' if is_objects else 'Classes'} learnt from {len(data.names[TRAIN])} images"
+    return {
+        **checked_texts(
+            name=settings.name or out.stem,
+            title=title,
+            summary=settings.summary or title,
+            card=_read_card(settings.card) if settings.card else "",
+            licence=settings.licence or "",
+            cite=settings.cite or "",
+            classes=class_names(settings, plan),
+        ),
+        "task": plan.task,
+        "channels": channel_names(plan.kind, plan.n_channels),
+        "normalisation": normalisation(plan.kind, plan.n_channels, knows_bright_colours(plan, data)),
+        "diameter_px": plan.diameter_px,
+        "decoding": decoding_of(plan),
+        **scoring_of(plan),
+    }
+
+
+def knows_bright_colours(plan: TrainingConfig, data: Dataset) -> bool:
+    """Return whether bright objects in colour are among what is learnt, if it is images in colour or in grey."""
+    if plan.kind != "colours":
+        return True
+    bright = (each for each in data.learn if each.is_coloured and not each.levels.inverted)
+    return any(bool(np.ptp(each.image[..., :3], axis=-1).any()) for each in bright)
+
+
+def decoding_of(plan: TrainingConfig) -> dict[str, float]:
+    """Return how scores become objects, unless it is decided otherwise on the validation images."""
+    from napari_tessera.inference.decode_objects import Decoding
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds
+
+    if plan.start and plan.start["task"] == plan.task and plan.start["decoding"]:
+        return dict(plan.start["decoding"])
+    if plan.network == "mask-rcnn":
+        return {name: value for name, value in asdict(DetectionThresholds()).items() if value is not None}
+    return asdict(Decoding()) if plan.task == "objects" else {}
+
+
+def scoring_of(plan: TrainingConfig) -> dict[str, Any]:
+    """Return how objects are judged: as by the U-Net that was started from, if that knows objects and judges them.
+
+    A Mask R-CNN gives new scores to what it learnt, by which its objects are kept.
+    """
+    start = plan.start or {}
+    is_kept = plan.network == "unet" and plan.task == start.get("task") == "objects" and "scoring" in start
+    return {"scoring": start["scoring"]} if is_kept else {}
+
+
+def check_widths(plan: TrainingConfig) -> None:
+    """Refuse a network that is too deep or too wide for a model file, before it has learnt anything.
+
+    Raises
+    ------
+    ParameterError
+    """
+    try:
+        check_architecture(plan.described_network())
+    except ValueError as error:
+        raise ParameterError(f"Training: {error}.", "widths") from error
+
+
+def checked_texts(**said: Any) -> dict[str, Any]:
+    """Return what the user says of a model, if a model file can hold it: hours later would be too late to find out.
+
+    Raises
+    ------
+    ParameterError
+    """
+    for name, value in said.items():
+        is_right, words_for = FIELDS[name]
+        if not is_right(value):
+            raise ParameterError(f"Training: `{name}` must be {words_for}, not {value!r:.80}.", name)
+    return said
+
+
+def _read_card(path: str) -> str:
+    check_exists(path)
+    with explain_damage(Path(path), "a text (UTF-8)"):
+        return Path(path).read_text(encoding="utf-8")
+
+
+def class_names(settings: Training, plan: TrainingConfig) -> list[str]:
+    """Return the names of the classes, as given or by number.
+
+    Raises
+    ------
+    ParameterError
+        If there are more or fewer names than classes.
+    """
+    count = 2 if plan.task == "objects" else plan.n_classes
+    given = list(words(settings.classes))
+    if given and len(given) != count:
+        raise ParameterError(
+            f"Training: `classes` has {len(given)} names, but there are {count} classes, background included.",
+            "classes",
+        )
+    if not given and plan.start and (plan.start["task"], len(plan.start["classes"])) == (plan.task, count):
+        return list(plan.start["classes"])
+    if plan.task == "objects":
+        return given or ["background", "object"]
+    return given or ["background", *(f"class {number}" for number in range(1, count))]
+
+
+def chosen_decoding(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return what of the decoding was chosen by the scores on the validation images."""
+    return {"score": scores["least_score"]} if "least_score" in scores else {}
+
+
+def training_record(
+    state: State,
+    plan: TrainingConfig,
+    images: Mapping[str, Sequence[str]],
+    digest: str,
+    doubts: Sequence[str],
+    device: str,
+) -> dict[str, Any]:
+    """Return how the model came about; see `dataset.Dataset` on images, digest and doubts."""
+    from napari_tessera.training.resolve import threads
+
+    return {
+        "images": images,
+        "data_sha256": digest,
+        "settings": plan.as_json(),
+        "steps": state.step,
+        "best_step": state.best_step,
+        "scores": {name: round(value, 4) for name, value in state.scores.items() if name != "step"},
+        "scored_step": state.scores.get("step"),
+        "validations": state.history,
+        "seconds": round(state.seconds_in_all),
+        "finished": provenance.now(),
+        "device": device,
+        "threads": threads(),
+        "versions": provenance.versions(),
+        "warnings": [*doubts, *(each.text for each in advice_on_end(state.losses, state.history))],
+    }
+
+
+def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """Write a model card in Markdown: what it finds, what it learnt from, how well it does."""
+    learnt, checked = record["images"].values()
+    is_apart = not set(learnt) & set(checked)
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items())
+    where = f"{len(checked)} other images" if is_apart else "paint held back"
+    lines = [
+        f"# {header['name']}",
+        header["title"],
+        f"- finds {header['task']}: {', '.join(header['classes'][1:])}",
+        f"- learnt from {len(learnt)} images in {record['best_step']} steps, {record['seconds'] / 60:.0f} minutes",
+        f"- validated on {where}: {scores}" if scores else "- not validated",
+    ]
+    if said := describe_scored_step(record):
+        lines[-1] += f". {said}"
+    if header["diameter_px"]:
+        lines.append(f"- works at an object diameter of {header['diameter_px']:g} px")
+    return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:]) + "\n"
+
+
+def with_record(header: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a model's header by how it came about, and by what was chosen on the way."""
+    decoding = header["decoding"] | chosen_decoding(record["scores"])
+    chosen = {**header, "decoding": decoding, "training": record}
+    return {**chosen, "card": header["card"] or card(chosen, record)}
+
+
+def write_model(
+    out: Path,
+    header: dict[str, Any],
+    state: State,
+    plan: TrainingConfig,
+    data: Dataset,
+    device: Where,
+    *,
+    overwrite: bool,
+) -> Job[TrainingResult]:
+    """Write the model and its report, both or neither; then the report again, with examples."""
+    from napari_tessera.models.device import choose
+    from napari_tessera.models.weights import save_model
+
+    record = training_record(state, plan, data.names, data.digest, data.doubts, choose(device))
+    yield Progress(plan.steps, plan.steps, "Writing the model", {"advice": record["warnings"][len(data.doubts) :]})
+    full = with_record(header, record)
+    with written_together([out, report_path(out)], overwrite=overwrite) as (model, report):
+        save_model(model, state.net, full)
+        write_to_disk(report, report_page(full, state.losses, []).encode())
+    bring_to_disk(out.parent)
+    yield Progress(plan.steps, plan.steps, "Writing the report")
+    examples = (data.check or data.learn)[:SHOWN]
+    found = yield from segment_all(state.net, full, examples, device)
+    shown = [
+        ReportImage(each.name, each.image, each.labels, labels) for each, labels in zip(examples, found, strict=True)
+    ]
+    write_whole(report_path(out), report_page(full, state.losses, shown).encode())
+    is_finished = state.step >= plan.steps or state.has_settled(plan.patience)
+    return TrainingResult(out, report_path(out), full, is_finished)

@@ -1,0 +1,247 @@
+"""Train on what was painted: arrays or files in, a model and its report out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari_tessera.core.axes import Layout, check_spacing
+from napari_tessera.core.checks import FLAG, PATH_OR_NONE, TEXT_OR_NONE, Types, check_types
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.jobs import Job, Progress, run_job
+from napari_tessera.io.read import read_image, read_labels
+from napari_tessera.models.header import ENDING
+from napari_tessera.models.registry import user_folder
+from napari_tessera.training.annotations.annotation import AnnotatedImage
+from napari_tessera.training.annotations.read import named, painting_from, painting_of
+from napari_tessera.training.data.sources import Source, from_paths
+from napari_tessera.training.export import TrainingResult
+from napari_tessera.training.live_prediction import LiveTraining
+from napari_tessera.training.settings import NOTHING, Training, checked_settings
+from napari_tessera.training.train import training_on
+
+NAME = "fine-tuned"
+SHIPPED = {"unet": "nuclei-unet", "mask-rcnn": "nuclei-mask-rcnn"}
+Given = Any
+"""An array, or the path of a file."""
+
+
+def fine_tune(
+    images: Given | Sequence[Given],
+    painted: Given | Sequence[Given],
+    out: str | Path | None = None,
+    *,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+    start_from: str | None = None,
+    restart: bool = False,
+    overwrite: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> TrainingResult:
+    """Train a network on what is painted on images: strokes, filled outlines, whole objects.
+
+    Parameters
+    ----------
+    images : array, path, or sequence of these
+        (Y, X), (Z, Y, X) or (T, Z, Y, X), with channels last if there are any; NumPy, dask or zarr, of which only what
+        is around the paint is kept in memory. Of two folders, files are matched by their names.
+    painted : integer array, path, or sequence of these
+        For each image its paint, of the same shape without channels: 0 is not painted and never counts, 1 is
+        background, 2… are classes, or objects. An image with several layers of paint is given once for each.
+    out : path, optional
+        The model file to write, ending in ``.safetensors``. Not given: a free name in the folder of the user's own
+        models, so that every list of models has it.
+    axes : str, optional
+        One letter for each axis of the images, with C for channels, such as "TYX". Not given: as the files say, and
+        of arrays as the paint has them, with channels last.
+    spacing : sequence of float, optional
+        Size of a pixel along the axes in space, for volumes; files say it themselves.
+    start_from : str, optional
+        Name or path of a model whose weights are learnt further, "nothing", or "coco" for a Mask R-CNN. Not given: of
+        objects in planes the shipped model for nuclei, otherwise nothing, since classes are learnt sooner so.
+    restart, overwrite : bool
+        Begin anew although a training could go on; replace a model that is there already.
+    on_progress : function (Progress), optional
+        Told of each step.
+    **settings
+        See `napari_tessera.training.settings.Training`: task, loss, minutes, seed and so on.
+
+    Returns
+    -------
+    TrainingResult
+        Where the model and its report are, and what the model says of itself.
+
+    Raises
+    ------
+    ParameterError, InputError, FileError, ModelError
+        If a setting, an image, a file or the model to start from cannot be used.
+    RunError
+        If the loss grows beyond all bounds.
+
+    Notes
+    -----
+    ``tessera train IMAGES PAINTED --painted`` does the same, and gives the same weights for the same seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = np.random.default_rng(0).normal(size=(64, 64)) + 9 * (np.arange(64) > 32)
+    >>> paint = np.zeros((64, 64), np.uint8)
+    >>> paint[10:12, 5:20], paint[10:12, 40:60] = 1, 2
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     trained = fine_tune(
+    ...         image, paint, folder + "/sides.safetensors", start_from="nothing", task="classes",
+    ...         classes="left,right", steps=2, batch=1, patch=32, widths="4,8",
+    ...     )
+    >>> trained.header["classes"]
+    ['left', 'right']
+    """
+    given = {"out": out, "axes": axes, "start_from": start_from, "restart": restart, "overwrite": overwrite}
+    check_types(given, TYPES)
+    checked = painted_settings(start_from, settings)
+    pairs = paired(images, painted)
+    paintings = [
+        given_painting(index, *pair, checked.ndim, axes=axes, spacing=spacing) for index, pair in enumerate(pairs)
+    ]
+    inputs = [Path(each) for pair in pairs for each in pair if isinstance(each, str | Path)]
+    target = free_name(checked) if out is None else Path(out)
+    job = fine_tuning(paintings, target, checked, inputs=inputs, restart=restart, overwrite=overwrite)
+    return run_job(job, on_progress)
+
+
+TYPES: Types = {
+    "out": PATH_OR_NONE,
+    "axes": TEXT_OR_NONE,
+    "start_from": TEXT_OR_NONE,
+    "restart": FLAG,
+    "overwrite": FLAG,
+}
+
+
+def painted_settings(start_from: str | None, settings: Mapping[str, Any]) -> Training:
+    """Check the settings of a training on paint; without a model to start from, choose the usual one."""
+    checked = checked_settings({**settings, "painted": True, "start_from": start_from or NOTHING})
+    return checked if start_from else replace(checked, start_from=usual_start(checked))
+
+
+def usual_start(settings: Training) -> str:
+    """Return the shipped model that learns such objects soonest; "nothing" for all else."""
+    is_in_planes = settings.task == "objects" and settings.ndim == 2
+    return SHIPPED[settings.network] if is_in_planes else NOTHING
+
+
+def fine_tuning(
+    paintings: Sequence[AnnotatedImage],
+    out: Path,
+    settings: Training,
+    *,
+    inputs: Sequence[Path] = (),
+    restart: bool = False,
+    overwrite: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    live: LiveTraining | None = None,
+) -> Job[TrainingResult]:
+    """Do what `fine_tune` does, as a job; stopped early by `should_stop`, it writes the best model so far.
+
+    Parameters
+    ----------
+    paintings : sequence of AnnotatedImage
+        See `painted_images.painting_of`.
+    out : path
+    settings : Training
+        With `painted`.
+    inputs : sequence of path
+        Files that must not be written over.
+    restart, overwrite
+        As in `fine_tune`.
+    should_stop : function () -> bool
+        Asked after each step.
+    live : LiveTraining, optional
+        Told what is learnt, for `live.prediction` between two steps.
+    """
+    return training_on(
+        partial(_read, paintings), inputs, out, settings,
+        restart=restart, overwrite=overwrite, should_stop=should_stop, live=live,
+    )  # fmt: skip
+
+
+def _read(paintings: Sequence[AnnotatedImage], settings: Training, start: Any) -> Job[Any]:
+    from napari_tessera.training.annotations.examples import painted_dataset
+
+    return painted_dataset(paintings, settings, start)
+
+
+def paired(images: Given | Sequence[Given], painted: Given | Sequence[Given]) -> list[tuple[Given, Given]]:
+    """Pair images with their paint.
+
+    Raises
+    ------
+    ParameterError
+        If there are more of the one than of the other, or none.
+    """
+    if isinstance(images, str | Path) and isinstance(painted, str | Path):
+        return [(source.image, source.labels) for source in from_paths(Path(images), Path(painted))]
+    several = (list, tuple)
+    ones = list(images) if isinstance(images, several) else [images]
+    others = list(painted) if isinstance(painted, several) else [painted]
+    if not ones:
+        raise ParameterError("fine_tune: `images` is empty. Give at least one image, and its paint.", "images")
+    if len(ones) != len(others):
+        raise ParameterError(
+            f"fine_tune: there are {len(ones)} images, but {len(others)} `painted`. Give the paint of each image.",
+            "painted",
+        )
+    return list(zip(ones, others, strict=True))
+
+
+def given_painting(
+    index: int,
+    image: Given,
+    paint: Given,
+    ndim: int,
+    *,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+) -> AnnotatedImage:
+    """Pair one image with its paint, each an array or the path of a file.
+
+    Raises
+    ------
+    FileError, InputError
+        If a file cannot be opened, one is neither, or the two do not fit each other.
+    """
+    name = named(image, index)
+    if isinstance(image, str | Path) and isinstance(paint, str | Path):
+        return painting_from(Source(name, Path(image), Path(paint), axes=axes), ndim)
+    if isinstance(image, str | Path):
+        picture = read_image(image, axes=axes)
+        image, axes = picture.data, picture.axes
+    if isinstance(paint, str | Path):
+        paint = read_labels(paint).data
+    return painting_of(name, image, paint, ndim, axes=axes, anisotropy=anisotropy_of(spacing, ndim))
+
+
+def anisotropy_of(spacing: Any, ndim: int) -> float:
+    """Return the distance of planes over that of pixels; 1 where it is not given, and for planes.
+
+    Raises
+    ------
+    InputError
+        If there is not one positive number for each axis.
+    """
+    sizes = check_spacing(spacing, Layout("ZYX")) if ndim == 3 else None
+    return sizes[0] / sizes[-1] if sizes else 1.0
+
+
+def free_name(settings: Training) -> Path:
+    """Return a path among the user's own models: the name in the settings, or one that no model has."""
+    folder = user_folder()
+    if settings.name is not None:
+        return folder / (settings.name + ENDING)
+    names = [NAME, *(f"{NAME}-{number}" for number in range(2, 1000))]
+    return next(folder / (name + ENDING) for name in names if not (folder / (name + ENDING)).exists())

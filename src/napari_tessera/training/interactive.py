@@ -1,0 +1,364 @@
+"""Train while somebody looks on: between two steps, the network says what it sees in the part of an image in view.
+
+Images and the paint on them as somebody holds them who goes on painting, and how to learn from them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_tessera.core.errors import InputError, in_words
+from napari_tessera.core.files import short_lived_folder
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.sparse_array import SparseArray
+from napari_tessera.training.live_prediction import (
+    FIRST_SIDE_PX,
+    Viewport,
+    ViewportPrediction,
+    fitted,
+    levels_for,
+    read,
+    spacing_of,
+)
+
+if TYPE_CHECKING:
+    from napari_tessera.training.annotations.annotation import AnnotatedImage
+    from napari_tessera.training.export import TrainingResult
+    from napari_tessera.training.live_prediction import LiveTraining
+    from napari_tessera.training.settings import Training
+
+
+# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+
+COPIED_BYTES_AT_ONCE = 8_000_000
+PAINT_PX_AT_ONCE = 2**22
+OBJECTS = "objects"
+
+
+@dataclass(frozen=True)
+class AnnotatedLayer:
+    """An image and the paint on it, as somebody holds them.
+
+    Attributes
+    ----------
+    name : str
+    image, paint : array, or what is read like one
+        Paint that goes on being painted is to be copied first: see `snapshot`.
+    axes : str
+        One letter for each axis of the image, with C for channels.
+    anisotropy : float
+        Distance of planes over that of pixels.
+    """
+
+    name: str
+    image: Any
+    paint: Any
+    axes: str
+    anisotropy: float = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What is to be learnt, and how.
+
+    Attributes
+    ----------
+    given : sequence of AnnotatedLayer
+    out : Path
+        The model file to write.
+    settings : mapping
+        See `train.settings.Training`.
+    names : sequence of str
+        Names of the classes, background first; those beyond the highest number painted are left out.
+    goes_on : bool
+        Go on where an earlier training of this name ended; otherwise begin anew.
+    """
+
+    given: Sequence[AnnotatedLayer]
+    out: Path
+    settings: Mapping[str, Any]
+    names: Sequence[str] = ()
+    goes_on: bool = False
+
+
+def snapshot(lesson: TrainingRequest) -> Job[TrainingRequest]:
+    """Copy the paint, so that it can be painted on while the lesson is learnt."""
+    still = []
+    for each in lesson.given:
+        still.append(replace(each, paint=(yield from hold_snapshot(each.paint))))
+    return replace(lesson, given=tuple(still))
+
+
+def paintings_of(given: Sequence[AnnotatedLayer], ndim: int) -> Job[tuple[list[AnnotatedImage], int]]:
+    """Pair images with their paint, and return the highest number painted, too.
+
+    Raises
+    ------
+    InputError
+        If an image and its paint do not fit each other.
+    """
+    from napari_tessera.training.annotations.read import painting_of
+
+    paintings, highest = [], 0
+    for each in given:
+        painting = painting_of(each.name, each.image, each.paint, ndim, axes=each.axes, anisotropy=each.anisotropy)
+        paintings.append(painting)
+        highest = max(highest, (yield from highest_of(painting.paint)))
+    return paintings, highest
+
+
+def hold_snapshot(array: Any) -> Job[Any]:
+    """Copy an array in memory in small steps; one that is stored is read around its paint, when that is read."""
+    if isinstance(array, SparseArray):
+        return (yield from _sparse_copy(array))
+    if not isinstance(array, np.ndarray) or not array.size:
+        return array
+    copy = np.empty_like(array)
+    rows = max(1, len(array) * COPIED_BYTES_AT_ONCE // max(1, array.nbytes))
+    for start in range(0, len(array), rows):
+        yield Progress(start, len(array), "Copying the paint")
+        copy[start : start + rows] = array[start : start + rows]
+    return copy
+
+
+def _sparse_copy(array: SparseArray) -> Job[SparseArray]:
+    still, windows = SparseArray(array.shape, array.dtype), array.written()
+    for done, window in enumerate(windows):
+        yield Progress(done, len(windows), "Copying the paint")
+        still[window] = array[window]
+    return still
+
+
+def highest_of(paint: Any) -> Job[int]:
+    """Return the highest number in paint, read piece by piece."""
+    from napari_tessera.core.parallel import pieces
+
+    is_sparse = isinstance(paint, SparseArray)
+    highest = 0
+    for piece in paint.written() if is_sparse else pieces(tuple(paint.shape), PAINT_PX_AT_ONCE):
+        yield Progress(0, 1, "Looking for paint")
+        highest = max(highest, int(np.asarray(paint[piece]).max(initial=0)))
+    return highest
+
+
+def check_named(settings: Training, names: Sequence[str], highest: int) -> None:
+    """Refuse paint of more classes than there are names, if there are any: most often it is paint of objects.
+
+    Raises
+    ------
+    InputError
+    """
+    if settings.task != OBJECTS and names and highest > len(names):
+        raise InputError(
+            f"The paint goes up to the number {highest}, but there are {len(names)} classes, background included. If "
+            'each number is an object, choose the task "Objects"; if it is a class, add it to the classes, or paint '
+            "with the numbers that are listed."
+        )
+
+
+def named(settings: Training, names: Sequence[str], highest: int) -> Training:
+    """Name the classes; for objects there are two names, whatever their number."""
+    count = 2 if settings.task == OBJECTS else highest
+    chosen = list(names[:count])
+    return replace(settings, classes=",".join(chosen)) if chosen and len(chosen) == count else settings
+
+
+# What computes is imported where it is used, in the thread: a widget opens without waiting for it.
+
+SHARE_OF_LOOKING = 0.2
+"""Of the time that goes into learning, at most so much goes into looking."""
+FEWEST_SECONDS = 1.0
+SECONDS_OF_A_LOOK = 1.0
+NOT_SHOWN = "There is no live prediction any more; the training goes on."
+SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 96, 2048
+
+
+@dataclass(frozen=True)
+class InteractiveResult:
+    """What came of it: the model, and the scores of the network on the paint held back before its first step."""
+
+    trained: TrainingResult
+    scores_before: Mapping[str, float]
+    paintings: Sequence[AnnotatedImage]
+    diameters_px: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Scores of the weights that were kept."""
+        return self.trained.header["training"]["scores"]
+
+
+def learning(
+    lesson: TrainingRequest, sight: Callable[[], Viewport | None], should_stop: Callable[[], bool] = lambda: False
+) -> Job[InteractiveResult]:
+    """Do what `fine_tuning.fine_tuning` does, and look between steps at what is in view.
+
+    Parameters
+    ----------
+    lesson : TrainingRequest
+    sight : function () -> Sight or None
+        Asked between steps; None where nothing is to be looked at.
+    should_stop : function () -> bool
+        Asked after each step.
+
+    Yields
+    ------
+    Progress
+        With `data`: as in `train.loop.train`, or {"before": scores}, {"advice": texts} as it is by now, or
+        {"seen": Seen}.
+    """
+    from napari_tessera.models.import_torch import load_torch
+
+    yield from subtask(load_torch(), 0, 0, 1)
+    from napari_tessera.training.fine_tune import fine_tuning
+    from napari_tessera.training.live_prediction import LiveTraining
+    from napari_tessera.training.settings import NOTHING, checked_settings
+
+    settings = checked_settings({**lesson.settings, "painted": True})
+    paintings, highest = yield from subtask(paintings_of(lesson.given, settings.ndim), 0, 0, 1)
+    check_named(settings, lesson.names, highest)
+    settings = named(settings, lesson.names, highest)
+    live = LiveTraining(keeps_first=settings.start_from != NOTHING)
+    looking = LivePredictor(live, paintings, settings.device, sight, should_stop)
+    job = fine_tuning(paintings, lesson.out, settings, restart=not lesson.goes_on, should_stop=should_stop, live=live)
+    trained = yield from watched(job, looking)
+    diameters = {each.name: live.diameter_px(each.name) for each in paintings}
+    return InteractiveResult(trained, looking.before or {}, paintings, diameters)
+
+
+def watched(training: Job[TrainingResult], looking: LivePredictor) -> Job[TrainingResult]:
+    """Take steps, and look in between."""
+    try:
+        while True:
+            step = next(training)
+            yield step
+            if isinstance(step.data, dict) and "loss" in step.data:
+                yield from looking.between_steps(step)
+    except StopIteration as end:
+        return end.value
+    finally:
+        training.close()
+
+
+@dataclass
+class LivePredictor:
+    """Looks at what is in view, now and then, and tells what is amiss with the course of the training.
+
+    Attributes
+    ----------
+    before : mapping or None
+        Scores before the first step; None until they are known.
+    """
+
+    live: LiveTraining
+    paintings: Sequence[AnnotatedImage]
+    device: Any
+    sight: Callable[[], Viewport | None]
+    should_stop: Callable[[], bool]
+    before: Mapping[str, float] | None = None
+    side_px: int = FIRST_SIDE_PX
+    ended: float = 0.0
+    took: float = 0.0
+    told: tuple[str, ...] = ()
+
+    def between_steps(self, step: Progress) -> Job[None]:
+        """Do what is due."""
+        if self.before is None:
+            self.before = (yield from self.unless_stopped(self.score_first(), step)) or {}
+            yield replace(step, data={"before": self.before})
+        if (advice := self.advice()) != self.told:
+            self.told = advice
+            yield replace(step, data={"advice": advice})
+        pause = max(FEWEST_SECONDS, self.took * (1 / SHARE_OF_LOOKING - 1))
+        if time.monotonic() - self.ended >= pause and (sight := self.sight()) is not None:
+            began = time.monotonic()
+            try:
+                seen = yield from self.unless_stopped(self.look(sight), step)
+            except Exception as error:  # the training can do without
+                self.ended = math.inf
+                yield replace(step, data={"warning": f"{NOT_SHOWN} {in_words(error) or repr(error)}"})
+                return
+            self.ended = time.monotonic()
+            self.took = self.ended - began
+            if seen is not None:
+                self.fit_side(seen)
+                yield replace(step, data={"seen": replace(seen, step=int(step.done))})
+
+    def unless_stopped(self, job: Job[Any], step: Progress) -> Job[Any]:
+        """Run a job at the place of a step, and let go of it when the training is to stop; then return None."""
+        try:
+            while not self.should_stop():
+                within = next(job)
+                yield replace(step, text=within.text, data=None)
+        except StopIteration as end:
+            return end.value
+        finally:
+            job.close()
+        return None
+
+    def score_first(self) -> Job[dict[str, float]]:
+        """Score the network as it was before its first step."""
+        from napari_tessera.training.live_prediction import first_scores
+
+        scores = yield from first_scores(self.live, self.device)
+        self.live.first = None
+        return scores
+
+    def advice(self) -> tuple[str, ...]:
+        """Return what is amiss with the course by now."""
+        from napari_tessera.training.data.advice import advice_on_course
+
+        assert self.live.state is not None
+        return tuple(each.text for each in advice_on_course(self.live.state.losses, self.live.state.history))
+
+    def look(self, sight: Viewport) -> Job[ViewportPrediction]:
+        """Let the network in training say what it sees."""
+        from napari_tessera.training.live_prediction import prediction
+
+        painting = self.paintings[sight.index]
+        sight = fitted(sight, painting, self.side_px)
+        levels = yield from levels_for(painting, sight, self.live.header)
+        labels = yield from prediction(
+            self.live,
+            read(painting, sight),
+            levels,
+            has_channels=painting.channels > 0,
+            spacing=spacing_of(painting, sight),
+            diameter_px=self.live.diameter_px(painting.name),
+            device=self.device,
+        )
+        return ViewportPrediction(sight, labels)
+
+    def fit_side(self, seen: ViewportPrediction) -> None:
+        """Choose the side of the next look by the time that this one took."""
+        side = self.side_px * (SECONDS_OF_A_LOOK / max(self.took, 0.01)) ** 0.5
+        now = max(part.stop - part.start for part in seen.sight.window[-2:])
+        # A look at less than was allowed says little about more.
+        self.side_px = int(min(max(SMALLEST_SIDE_PX, min(side, 2 * now)), LARGEST_SIDE_PX))
+
+
+def warm_up_training() -> Job[None]:
+    """Take one step on a tiny image, so that all that a training loads is there before anybody waits for it."""
+    from napari_tessera.models.import_torch import load_torch
+
+    yield from load_torch()
+    diagonal = np.eye(SMALLEST_SIDE_PX, dtype=np.uint8)
+    given = AnnotatedLayer("rehearsal", 99 * diagonal, diagonal + 1, "YX")
+    small = {
+        "task": "classes",
+        "steps": 1,
+        "patch": 32,
+        "batch": 1,
+        "widths": "4,8",
+        "validation": 0.0,
+        "device": "cpu",
+    }
+    with short_lived_folder() as folder:
+        yield from learning(TrainingRequest([given], folder / "rehearsal.safetensors", small), lambda: None)

@@ -1,0 +1,203 @@
+"""See what a network in training would say of an image by now.
+
+The part of an image in view, and what a network says of it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_tessera.core.blockwise import Stored
+from napari_tessera.core.jobs import Job
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.training.validation import Where, predict_file, saved, score_network
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.normalization import Levels
+    from napari_tessera.models.weights import Network
+    from napari_tessera.training.annotations.annotation import AnnotatedImage
+    from napari_tessera.training.checkpoint import State
+    from napari_tessera.training.data.dataset import Dataset
+
+
+@dataclass
+class LiveTraining:
+    """A training under way; empty until its first step.
+
+    Attributes
+    ----------
+    state : State or None
+        What has been learnt.
+    header : mapping
+        Of the model file that it would be saved in.
+    data : Dataset or None
+        What is learnt, and what is held back to validate on.
+    keeps_first : bool
+        Whether `first_scores` will be asked for.
+    first : UNet, MaskRCNN or None
+        The network as it was before its first step; None for a training that goes on from a checkpoint.
+    """
+
+    state: State | None = None
+    header: Mapping[str, Any] = field(default_factory=dict)
+    data: Dataset | None = None
+    keeps_first: bool = False
+    first: Network | None = None
+
+    def begin(self, state: State, header: Mapping[str, Any], data: Dataset | None = None) -> None:
+        """Take note of a training that begins."""
+        self.state, self.header, self.data = state, header, data
+        self.first = copy.deepcopy(state.net).eval() if self.keeps_first and not state.step else None
+
+    def diameter_px(self, name: str) -> float | None:
+        """Return the usual diameter of the objects painted on an image; None where there are none."""
+        of_image = [each.diameter_px for each in (self.data.learn if self.data else ()) if each.name.startswith(name)]
+        return next((each for each in of_image if each), None)
+
+
+def first_scores(live: LiveTraining, device: Where = "auto") -> Job[dict[str, float]]:
+    """Score the network as it was before its first step, on the paint held back.
+
+    Returns
+    -------
+    dict
+        As of `validation.score_network`; empty where nothing is held back, or the training had begun before.
+    """
+    if live.first is None or live.data is None or not live.data.check:
+        return {}
+    return (yield from score_network(live.first, live.header, live.data.check, device))
+
+
+def prediction(
+    live: LiveTraining,
+    image: np.ndarray | Stored,
+    levels: Levels,
+    *,
+    has_channels: bool = False,
+    spacing: Sequence[float] | None = None,
+    diameter_px: float | None = None,
+    output: Literal["objects", "classes", "probabilities"] | None = None,
+    device: Where = "auto",
+) -> Job[np.ndarray]:
+    """Segment an image, or a part of one, with the averaged weights of a network in training.
+
+    To be run between two steps, in the thread that trains.
+
+    Parameters
+    ----------
+    live : LiveTraining
+        Of a training that has begun.
+    image : array, or what is read like one
+        ([Z,] Y, X), with channels last if `has_channels`.
+    levels : Levels
+        Of the whole image, of which this may be a part.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis.
+    diameter_px : float, optional
+        Usual diameter of the objects; estimated if not given.
+    output : {"objects", "classes", "probabilities"}, optional
+        As of `tessera.unet`; not given: what the network is trained for. A Mask R-CNN gives objects in any case.
+    device : {"auto", "cpu", "cuda", "mps"}
+
+    Returns
+    -------
+    array
+        As `tessera.unet` returns it: labels, or probabilities float32 (K, [Z,] Y, X).
+    """
+    assert live.state is not None
+    ndim = len(image.shape) - has_channels
+    view = NormalizedImage(image, levels, has_channels, tuple(spacing or (1.0,) * ndim))
+    with ExitStack() as files:
+        with live.state.averaged() as net:
+            path = files.enter_context(saved(net, live.header))
+        return (yield from predict_file(str(path), view, output or live.header["task"], diameter_px, device))
+
+
+# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+
+FIRST_SIDE_PX, SIDE_PX = 256, 512
+"""Side of a first look at a network that learns, and of one at a model."""
+PLANES_AROUND = 8
+"""Of a volume, so many planes above and below the one in view are looked at."""
+
+
+@dataclass(frozen=True)
+class Viewport:
+    """The part of an image in view.
+
+    Attributes
+    ----------
+    index : int
+        Which image.
+    place : tuple of int
+        An index along each axis that is not segmented together with the others.
+    window : tuple of slice
+        Along [z,] y, x.
+    """
+
+    index: int
+    place: tuple[int, ...]
+    window: tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class ViewportPrediction:
+    """What the network says of a part of an image; `labels` are those of `sight.window`."""
+
+    sight: Viewport
+    labels: np.ndarray
+    step: int = 0
+
+
+def looking_at(
+    model: Path,
+    painting: AnnotatedImage,
+    sight: Viewport,
+    header: Mapping[str, Any],
+    diameter_px: float | None = None,
+    device: Where = "auto",
+) -> Job[ViewportPrediction]:
+    """Let a model say what it sees in the part of an image in view."""
+    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.training.validation import predict_file
+
+    sight = fitted(sight, painting, SIDE_PX)
+    levels = yield from levels_for(painting, sight, header)
+    view = NormalizedImage(read(painting, sight), levels, painting.channels > 0, spacing_of(painting, sight))
+    return ViewportPrediction(sight, (yield from predict_file(str(model), view, header["task"], diameter_px, device)))
+
+
+def read(painting: AnnotatedImage, sight: Viewport) -> np.ndarray:
+    """Read a part of an image into memory, wherever it is stored."""
+    return np.asarray(painting.image[(*sight.place, *sight.window)])
+
+
+def levels_for(painting: AnnotatedImage, sight: Viewport, header: Mapping[str, Any]) -> Job[Levels]:
+    """Measure the brightness of the whole image that a part belongs to."""
+    from napari_tessera.inference.normalization import kind_of
+
+    return painting.measure(sight.place, kind_of(header))
+
+
+def fitted(sight: Viewport, painting: AnnotatedImage, side_px: int) -> Viewport:
+    """Cut a window to its middle where it is larger than `side_px`, and to the image; of planes, few are taken."""
+    shape = tuple(painting.paint.shape)[-len(sight.window) :]
+    sides = (2 * PLANES_AROUND + 1, side_px, side_px)[-len(sight.window) :]
+    window = []
+    for part, length, side in zip(sight.window, shape, sides, strict=True):
+        start, stop = max(0, part.start), min(length, part.stop)
+        spare = max(0, stop - start - side)
+        window.append(slice(start + spare // 2, stop - (spare - spare // 2)))
+    return replace(sight, window=tuple(window))
+
+
+def spacing_of(painting: AnnotatedImage, sight: Viewport) -> tuple[float, ...]:
+    """Return the size of a pixel along the axes of the window."""
+    return (painting.anisotropy, 1.0, 1.0)[-len(sight.window) :]

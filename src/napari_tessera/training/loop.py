@@ -1,0 +1,241 @@
+"""The one training loop: a generator that can be stopped, killed and resumed at any moment.
+
+Each step draws its patches from a generator seeded with (seed, step), so that nothing random has to be remembered: a
+run resumed from its checkpoint goes on exactly as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_tessera.core.errors import RunError
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.inference.unet_predictor import translate_torch_errors
+from napari_tessera.models.device import describe
+from napari_tessera.models.weights import Network, tensors_of
+from napari_tessera.training.checkpoint import Checkpoint, State
+from napari_tessera.training.config import Schedule
+
+Batch = Any
+Draw = Callable[[np.random.Generator], Batch]
+LossParts = Callable[[nn.Module, Batch], dict[str, Tensor]]
+Validate = Callable[[Network], Job[dict[str, float]]]
+LARGEST_LOSS = 1e4
+"""Beyond this a network has come apart; at the start losses are around 3."""
+
+
+def train(
+    net: Network,
+    draw: Draw,
+    loss_parts: LossParts,
+    schedule: Schedule,
+    checkpoint: Checkpoint | None = None,
+    validate: Validate | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[State], None] = lambda _: None,
+    draw_of_all: Draw | None = None,
+) -> Job[State]:
+    """Train a network; resume from `checkpoint` if its file exists.
+
+    Parameters
+    ----------
+    net : UNet or MaskRCNN
+        Changed in place.
+    draw : function (numpy Generator) -> batch
+        Draws a batch; called with a generator of its own at each step.
+    loss_parts : function (net, batch) -> dict of str to Tensor
+        The parts of the loss; their sum is made smaller.
+    schedule : Schedule
+    checkpoint : Checkpoint, optional
+        Written every `save_seconds`, around validations, and when the job is closed.
+    validate : function (net) -> job that returns a dict with "score", optional
+        Scores the averaged weights, more is better; the best are kept, of equal ones the last.
+    should_stop : function () -> bool
+        Asked after each step; if it says so, the run ends there, with the best weights so far.
+    watch : function (State)
+        Given the state before the first step; between steps it may be looked at.
+    draw_of_all : function (numpy Generator) -> batch, optional
+        Draws from `Schedule.all_from` on, also from what was held back to validate on.
+
+    Returns
+    -------
+    State
+        Its `net`, in eval mode, has the best averaged weights; the last ones without `validate`, and where all is
+        learnt in the end.
+
+    Yields
+    ------
+    Progress
+        With `data`: step, rate, loss and its parts; or, after a validation, step and scores.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is of another run.
+    OutOfMemory
+        If a step needs more memory than the device has.
+    RunError
+        If the loss grows beyond all bounds, or torch fails.
+    """
+    state = start(net, schedule, checkpoint)
+    watch(state)
+    saved = time.monotonic()
+    try:
+        while is_under_way(state, schedule, validate):
+            report = yield from step_or_validate(state, draw, loss_parts, schedule, checkpoint, validate, draw_of_all)
+            is_milestone = "score" in report or state.step == schedule.steps
+            if is_milestone or time.monotonic() - saved >= schedule.save_seconds:
+                save(state, checkpoint)
+                saved = time.monotonic()
+            yield Progress(state.step, schedule.steps, in_words(report), report)
+            if should_stop():
+                yield Progress(state.step, schedule.steps, "Writing the checkpoint")
+                save(state, checkpoint)
+                break
+    except GeneratorExit:
+        save(state, checkpoint)
+        raise
+    net.load_state_dict(state.kept)
+    net.eval()
+    return state
+
+
+def start(net: Network, schedule: Schedule, checkpoint: Checkpoint | None) -> State:
+    """Begin, or take up where the checkpoint left off."""
+    is_fused = next(net.parameters()).device.type in ("cpu", "cuda")
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay, fused=is_fused
+    )
+    state = State(net, tensors_of(net), optimiser)
+    if checkpoint is not None and checkpoint.path.exists():
+        checkpoint.load(state)
+    return state
+
+
+def is_under_way(state: State, schedule: Schedule, validate: Validate | None) -> bool:
+    """Return whether there is anything left to do."""
+    if state.has_settled(schedule.patience):
+        return False
+    return state.step < schedule.steps or validation_is_due(state, schedule, validate)
+
+
+def save(state: State, checkpoint: Checkpoint | None) -> None:
+    """Write the checkpoint, if there is to be one."""
+    if checkpoint is not None:
+        checkpoint.save(state)
+
+
+def validation_is_due(state: State, schedule: Schedule, validate: Validate | None) -> bool:
+    """Return whether the weights of this very step are to be scored and have not been."""
+    last = schedule.steps if schedule.all_from is None else schedule.all_from
+    is_time = 0 < state.step <= last and (state.step % schedule.validate_every == 0 or state.step == last)
+    is_done = bool(state.history) and state.history[-1]["step"] == state.step
+    return validate is not None and is_time and not is_done
+
+
+def step_or_validate(
+    state: State,
+    draw: Draw,
+    loss_parts: LossParts,
+    schedule: Schedule,
+    checkpoint: Checkpoint | None,
+    validate: Validate | None,
+    draw_of_all: Draw | None = None,
+) -> Job[dict[str, float]]:
+    """Validate if that is due, otherwise take a step; return what is to be told of it."""
+    if validate is None or not validation_is_due(state, schedule, validate):
+        if draw_of_all is not None and schedule.all_from is not None and state.step >= schedule.all_from:
+            draw, state.best = draw_of_all, None
+        device = describe(next(state.net.parameters()).device.type)
+        with translate_torch_errors(device.title, instead="choose a smaller `patch` or `batch`"):
+            return take_step(state, draw, loss_parts, schedule)
+    save(state, checkpoint)
+    return (yield from subtask(keep_best(state, validate), state.step, 0, schedule.steps))
+
+
+def take_step(state: State, draw: Draw, loss_parts: LossParts, schedule: Schedule) -> dict[str, float]:
+    """Draw a batch, follow the gradient once, and let the averaged weights follow."""
+    state.net.train()
+    if schedule.keeps_statistics:
+        keep_statistics(state.net)
+    batch = draw(np.random.default_rng([schedule.seed, state.step]))
+    rate = schedule.rate(state.step)
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    device = next(state.net.parameters()).device.type
+    with torch.autocast(device, torch.bfloat16, enabled=schedule.mixed):
+        parts = loss_parts(state.net, batch)
+    loss = torch.stack(list(parts.values())).sum()
+    check_loss(float(loss.detach()), state.step + 1)
+    state.optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(state.net.parameters(), 5.0)
+    state.optimiser.step()
+    state.step += 1
+    update_ema(state.average, state.net, min(schedule.average, state.step / (state.step + 10)))
+    values = {"loss": float(loss.detach())} | {name: float(part.detach()) for name, part in parts.items()}
+    log_losses(state, values, schedule.steps_per_mean)
+    return {"step": state.step, "rate": rate, **values}
+
+
+def keep_statistics(net: nn.Module) -> None:
+    """Let batch normalisation go by the means and variances it has; its weights are learnt all the same."""
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
+            layer.eval()
+
+
+def check_loss(loss: float, step: int) -> None:
+    """Stop where nothing good can come any more; the weights are still those before this step.
+
+    Raises
+    ------
+    RunError
+    """
+    if not math.isfinite(loss) or loss > LARGEST_LOSS:
+        raise RunError(
+            f"The loss is {loss:g} at step {step}: the network has come apart. Look for images with NaN or wild "
+            "intensities and for labels that do not lie on them; then train again with full precision, another seed, "
+            "or larger batches."
+        )
+
+
+def update_ema(average: dict[str, Tensor], net: nn.Module, slowness: float) -> None:
+    """Move the averaged weights towards the trained ones; counts are copied."""
+    for name, value in net.state_dict().items():
+        if value.is_floating_point():
+            average[name].lerp_(value.detach(), 1 - slowness)
+        else:
+            average[name].copy_(value)
+
+
+def log_losses(state: State, values: dict[str, float], steps_per_mean: int) -> None:
+    """Keep the losses of a step, and once there are enough of them only their means."""
+    state.recent.append(values)
+    if len(state.recent) >= steps_per_mean:
+        means = {name: float(np.mean([each[name] for each in state.recent])) for name in values}
+        state.losses.append({"step": state.step, **means})
+        state.recent.clear()
+
+
+def keep_best(state: State, validate: Validate) -> Job[dict[str, float]]:
+    """Score the averaged weights, and keep them if none before were better."""
+    with state.averaged() as net:
+        scores = yield from validate(net)
+    report = {"step": state.step, **scores}
+    state.judge(report)
+    return report
+
+
+def in_words(report: dict[str, float]) -> str:
+    """Return how a step or a validation went."""
+    if "loss" in report:
+        return f"Step {report['step']}, loss {report['loss']:.3f}"
+    return f"Step {report['step']}, score {report['score']:.3f}"

@@ -1,0 +1,331 @@
+"""Start from a model instead of from nothing: its weights, and a head for the classes that are to be learnt.
+
+Start from the published Mask R-CNN, which has learnt to find the things of everyday photographs (COCO).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.inference.normalization import CHANNELS, Kind, kind_of, normalisation
+from napari_tessera.models import registry as catalogue
+from napari_tessera.models.mask_rcnn.coco import COCO_CLASSES, coco_file, digest_of, read_coco_weights
+from napari_tessera.models.mask_rcnn.config import IMAGENET_MEAN, IMAGENET_STD, MaskRCNNArchitecture
+from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.registry import ModelEntry
+from napari_tessera.models.weights import Network, load_model
+from napari_tessera.training.data.patches import Sampling
+from napari_tessera.training.detection_task import detection_architecture
+from napari_tessera.training.settings import NOTHING, Training
+
+ROWS_OF_A_CLASS = {
+    "heads.classes": 1,
+    "roi_heads.box_predictor.cls_score": 1,
+    "roi_heads.box_predictor.bbox_pred": 4,
+    "roi_heads.mask_predictor.mask_fcn_logits": 1,
+}
+"""Layers that have rows of weights for each class, and how many."""
+BACKGROUND_ROW, OBJECT_ROW = 0, 1
+NOISE = 0.1
+"""Spread of what is added to the rows of a new class, as a share of the spread of the rows it begins with: classes that
+begin alike would otherwise stay alike."""
+KINDS = {"unet": "unet", "mask_rcnn": "mask-rcnn"}
+"""Kinds of networks as model files name them, and as the settings do."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A model to start from.
+
+    Attributes
+    ----------
+    name, sha256 : str
+        Of the model file.
+    header : mapping
+        What the file says of the model.
+    weights : mapping of str to Tensor
+    """
+
+    name: str
+    sha256: str
+    header: Mapping[str, Any]
+    weights: Mapping[str, Tensor] = field(repr=False)
+
+    @property
+    def architecture(self) -> Mapping[str, Any]:
+        """The network, as the header describes it."""
+        return self.header["architecture"]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return which model it is, and what of it the plan of a training needs, as plain JSON."""
+        taken = ("architecture", "task", "classes", "diameter_px", "decoding", "scoring")
+        known = {name: self.header[name] for name in taken if name in self.header}
+        return {"model": self.name, "sha256": self.sha256, "steps": self.steps, **known}
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps it has learnt, with those of the model before it; None if it is not said."""
+        record = self.header.get("training", {})
+        own, before = record.get("best_step"), (record.get("settings") or {}).get("start") or {}
+        return None if own is None else int(own) + int(before.get("steps") or 0)
+
+    @property
+    def kind(self) -> Kind:
+        """What kind of images it takes; see `nn.intensity`."""
+        return kind_of(self.header)
+
+    @property
+    def n_channels(self) -> int:
+        """How many channels its images have."""
+        return (
+            int(self.header["normalisation"].get("count", 3))
+            if self.kind == "colours"
+            else int(self.architecture["channels"])
+        )
+
+    @property
+    def diameter_px(self) -> float | None:
+        """Usual diameter of an object at which it works; None where it knows no size."""
+        return self.header.get("diameter_px")
+
+
+def read_start(settings: Training) -> Pretrained | None:
+    """Load the model that the settings name; None where they say to start from nothing.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such model, or it does not suit the other settings.
+    ModelError
+        If the file cannot be used.
+    """
+    if settings.start_from == NOTHING:
+        return None
+    entry = catalogue.find(settings.start_from)
+    check_suits(entry, settings)
+    net, header = load_model(entry.path)
+    return Pretrained(entry.name, entry.sha256(), header, net.state_dict())
+
+
+def check_suits(entry: ModelEntry, settings: Training) -> None:
+    """Refuse a model that cannot learn what the settings say.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if KINDS[entry.kind] != settings.network:
+        raise _unsuited(
+            f"{entry.name!r} is a {_in_words(KINDS[entry.kind])}, but `network` is {settings.network!r}. Choose the "
+            f"network {KINDS[entry.kind]!r}, or another model."
+        )
+    if entry.ndim != settings.ndim:
+        raise _unsuited(
+            f"{entry.name!r} sees {'planes' if entry.ndim == 2 else 'volumes'}, but `ndim` is {settings.ndim}. Choose "
+            f"{entry.ndim}, or another model."
+        )
+    if settings.task == "objects" and entry.task == "classes":
+        raise _unsuited(
+            f'{entry.name!r} tells classes of pixels apart and knows no objects, but `task` is "objects". Choose the '
+            'task "classes", or a model for objects.'
+        )
+    for name in ("widths", "diameter"):
+        if getattr(settings, name) is not None:
+            raise ParameterError(
+                f"Training: `{name}` is that of the model to start from, {entry.name!r}. Leave it out, or start from "
+                f'"{NOTHING}".',
+                name,
+            )
+
+
+def _unsuited(said: str) -> ParameterError:
+    return ParameterError(f"Training: `start_from` does not suit the other settings: {said}", "start_from")
+
+
+def _in_words(network: str) -> str:
+    return "U-Net" if network == "unet" else "Mask R-CNN"
+
+
+def check_images(start: Pretrained | None, kind: Kind, n_channels: int) -> None:
+    """Refuse images with other channels than the model takes.
+
+    Raises
+    ------
+    InputError
+    """
+    if start is None or (start.kind == kind and (kind == "colours" or start.n_channels == n_channels)):
+        return
+    takes = "grey or RGB images" if start.kind == "colours" else f"images with {start.n_channels} channels"
+    has = "are grey or RGB" if kind == "colours" else f"have {n_channels} channels"
+    raise InputError(
+        f"The model to start from, {start.name!r}, takes {takes}, but these {has}. Give such images, or start from "
+        f'"{NOTHING}".'
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where the weights of a class come from: a class of the model to start from, taken as it is or as a beginning."""
+
+    of: int
+    is_new: bool
+
+
+def rows_for(start: Pretrained, task: str, classes: Sequence[str], count: int) -> list[Row]:
+    """Return where each class begins: those that stay keep their weights, new ones begin as an object.
+
+    Parameters
+    ----------
+    start : Pretrained
+    task : str
+        "objects" or "classes", of what is to be learnt.
+    classes : sequence of str
+        Names of the classes that are to be learnt, background first; empty where nobody has named them.
+    count : int
+        Rows of the new head: one for each class, or for the objects of a U-Net background, object and border.
+    """
+    old = list(start.header["classes"])
+    is_same_task = start.header["task"] == task
+    is_same_head = count == len(old) or start.architecture["kind"] == "unet"
+    if is_same_task and (is_same_head if task == "objects" else count == len(old) and list(classes or old) == old):
+        return [Row(index, False) for index in range(count)]
+    known = {name: index for index, name in enumerate(old) if index > BACKGROUND_ROW and is_same_task}
+    names = list(classes or [""] * count)[1:]
+    return [Row(BACKGROUND_ROW, False), *(Row(known.get(name, OBJECT_ROW), name not in known) for name in names)]
+
+
+def load_pretrained(net: Network, start: Pretrained | None, task: str, classes: Sequence[str], seed: int) -> None:
+    """Give a network the weights of a model, if there is one to start from.
+
+    What the model does not have, such as the head for another task, stays as it is in `net`.
+
+    Parameters
+    ----------
+    net : UNet or MaskRCNN
+        Changed in place.
+    start : Pretrained or None
+    task, classes
+        See `rows_for`.
+    seed : int
+        Of the noise by which new classes differ.
+    """
+    if start is None:
+        return
+    rows = rows_for(start, task, classes, classes_of(net))
+    rng = torch.Generator().manual_seed(seed)
+    own = net.state_dict()
+    chosen = {}
+    for name, value in own.items():
+        old, layer = start.weights.get(name), name.rpartition(".")[0]
+        if old is None:
+            continue
+        if layer in ROWS_OF_A_CLASS:
+            old = adapted(old, rows, ROWS_OF_A_CLASS[layer], rng)
+        if old.shape == value.shape:
+            chosen[name] = old.to(value.dtype)
+    net.load_state_dict(own | chosen)
+
+
+def classes_of(net: Network) -> int:
+    """Return how many classes a network scores, background included."""
+    if isinstance(net, MaskRCNN):
+        return net.architecture.num_classes
+    return int(net.architecture.heads["classes"])
+
+
+def adapted(old: Tensor, rows: Sequence[Row], each: int, rng: torch.Generator) -> Tensor:
+    """Return the weights of a layer for other classes; new ones get a little noise.
+
+    Parameters
+    ----------
+    old : Tensor (old classes × each, …)
+    rows : sequence of Row
+    each : int
+        Rows of the layer for each class.
+    """
+    by_class = old.unflatten(0, (-1, each))
+    new = torch.stack([by_class[row.of] for row in rows])
+    spread = float(old.std()) if old.numel() > 1 else 0.0
+    noise = NOISE * spread * torch.randn(new.shape, generator=rng)
+    is_new = torch.tensor([float(row.is_new) for row in rows]).reshape(-1, *(1,) * (new.ndim - 1))
+    return (new + noise * is_new).flatten(0, 1)
+
+
+COCO = "coco"
+"""Name under which the published weights are downloaded; their file, too, can be given."""
+ENDING = ".pth"
+FIRST_CONVOLUTION = "backbone.body.conv1.weight"
+
+
+def is_coco(start_from: str) -> bool:
+    """Return whether the setting names the published weights, or a file of them."""
+    return start_from == COCO or start_from.endswith(ENDING)
+
+
+def read_coco_start(settings: Training) -> Pretrained:
+    """Read the published weights, as a network for patches instead of photographs.
+
+    Images keep their size, anchors suit the objects, and beside the three colours there are the channels that our
+    networks see, which count for nothing at first.
+
+    Raises
+    ------
+    ParameterError
+        If the settings ask for another network.
+    FileError
+        If the file is missing, is not the published one, or cannot be downloaded.
+    """
+    check_suits_coco(settings)
+    file = coco_file(None if settings.start_from == COCO else settings.start_from)
+    diameter_px = settings.diameter or Sampling().diameter_px
+    assert diameter_px is not None
+    header = {
+        "architecture": {"kind": "mask_rcnn", **coco_architecture(diameter_px, settings.patch).as_json()},
+        "task": "objects",
+        "classes": list(COCO_CLASSES),
+        "diameter_px": diameter_px,
+        "decoding": {},
+        "normalisation": normalisation("colours", len(IMAGENET_MEAN)),
+    }
+    return Pretrained(COCO, digest_of(file), header, with_own_channels(read_coco_weights(file)))
+
+
+def check_suits_coco(settings: Training) -> None:
+    """Refuse another network than the published one.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if settings.network != "mask-rcnn":
+        raise ParameterError(
+            f"Training: `start_from` is {settings.start_from!r}, the published Mask R-CNN, but `network` is "
+            f'{settings.network!r}. Choose the network "mask-rcnn", or another model.',
+            "start_from",
+        )
+    if settings.widths is not None:
+        raise ParameterError(
+            "Training: `widths` are those of the model to start from, the published Mask R-CNN. Leave it out.", "widths"
+        )
+
+
+def coco_architecture(diameter_px: float, patch_px: int | None = None) -> MaskRCNNArchitecture:
+    """Return how the published network is built for objects of a usual diameter, learnt from patches of this side."""
+    published = MaskRCNNArchitecture(len(COCO_CLASSES))
+    own = detection_architecture(CHANNELS, diameter_px, patch_px or Sampling().size_px, published.widths)
+    more = CHANNELS - len(IMAGENET_MEAN)
+    as_published = {"image_mean": (*IMAGENET_MEAN, *[0.0] * more), "image_std": (*IMAGENET_STD, *[1.0] * more)}
+    return replace(published, channels=CHANNELS, settings={**own.settings, **as_published})
+
+
+def with_own_channels(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Let the first convolution see the colours as before, and our other channels with weight 0."""
+    first = weights[FIRST_CONVOLUTION]
+    more = torch.zeros(len(first), CHANNELS - first.shape[1], *first.shape[2:])
+    return {**weights, FIRST_CONVOLUTION: torch.cat([first, more], dim=1)}

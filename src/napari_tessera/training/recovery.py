@@ -1,0 +1,225 @@
+"""Trainings that were interrupted, by a power cut or by Cancel: what they had learnt, as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_tessera.core.atomic_writes import is_locked
+from napari_tessera.core.errors import FileError, InputError, ModelError
+from napari_tessera.core.files import parse_json, short_lived_folder
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.models.header import CHECKPOINT, ENDING, HEADER, LOCK, read_header
+from napari_tessera.models.registry import ModelEntry, import_model, user_folder
+from napari_tessera.models.safetensors import open_tensors
+
+if TYPE_CHECKING:
+    from napari_tessera.training.checkpoint import State
+    from napari_tessera.training.config import TrainingConfig
+
+# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+
+CUT_SHORT = "The training was interrupted at step {} of {}: this is what it had learnt by its last checkpoint."
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A training that did not end, and is not under way.
+
+    Attributes
+    ----------
+    path : Path
+        Its checkpoint.
+    step, steps : int
+        How far it came, of how many.
+    when : datetime
+        When the checkpoint was written.
+    """
+
+    path: Path
+    step: int
+    steps: int
+    when: datetime
+
+    @property
+    def name(self) -> str:
+        """The name that the model was to have."""
+        return self.path.name.removesuffix(ENDING + CHECKPOINT)
+
+
+def interrupted(folder: Path | None = None) -> list[Interrupted]:
+    """List the trainings that learnt what no model has, the latest first.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where the models were to be; by default among the user's own.
+    """
+    found = [each for path in _checkpoints(folder) if (each := _look_at(path)) is not None and _is_lost(each)]
+    return sorted(found, key=lambda each: each.when, reverse=True)
+
+
+def unreadable(folder: Path | None = None) -> list[str]:
+    """Name the checkpoints that cannot be read, each with the reason; `folder` as for `interrupted`."""
+    reasons = []
+    for path in _checkpoints(folder):
+        try:
+            _read_told(path)
+        except ModelError as error:
+            reasons.append(str(error))
+    return reasons
+
+
+def delete_checkpoint(out: Path) -> None:
+    """Delete the checkpoint of a model that has all that was learnt, as nobody will go on with the training.
+
+    Parameters
+    ----------
+    out : Path
+        The model file.
+    """
+    left = _look_at(out.with_name(out.name + CHECKPOINT))
+    if left is not None and _steps_of(out) >= left.step and not _is_under_way(out):
+        with suppress(OSError):
+            left.path.unlink()
+
+
+def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> Job[ModelEntry]:
+    """Save what an interrupted training had learnt as a model of the user's own; the checkpoint stays where it is.
+
+    The weights are the best by validation; without a validation, the averaged ones.
+
+    Parameters
+    ----------
+    path : path
+        The checkpoint, ``NAME.safetensors.checkpoint``.
+    name : str, optional
+        Name of the model; None takes the one that it was to have.
+    overwrite : bool
+        Replace a model of the user's own of this name.
+
+    Returns
+    -------
+    ModelEntry
+
+    Raises
+    ------
+    InputError
+        If this is no checkpoint, or written by an earlier Tessera.
+    ModelError
+        If it is missing or damaged, or the name is taken.
+    ParameterError, FileError
+        As `catalogue.import_model`.
+    """
+    from napari_tessera.models.import_torch import load_torch
+
+    yield from load_torch()
+    from napari_tessera.models.weights import read_tensors, save_model
+    from napari_tessera.training.export import training_record, with_record
+
+    yield Progress(0, 1, "Reading the checkpoint")
+    path = Path(path)
+    _, told = read_tensors(path)
+    with short_lived_folder() as folder:
+        model = folder / f"model{ENDING}"
+        with _foreign_refused(path):
+            state, plan = _state_of(path, told)
+            doubts = [*told["model"]["doubts"], CUT_SHORT.format(state.step, plan.steps)]
+            record = training_record(state, plan, told["model"]["images"], told["identity"]["data"], doubts, "cpu")
+            save_model(model, state.net, with_record(renamed(told["model"]["header"], name), record))
+        return import_model(model, name, overwrite=overwrite)
+
+
+def renamed(header: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
+    """Return the header under another name; a title that was nothing but the name follows it."""
+    if name is None or header["title"] != header["name"]:
+        return header
+    return {**header, "title": name}
+
+
+def _checkpoints(folder: Path | None) -> list[Path]:
+    folder = user_folder() if folder is None else folder
+    return sorted(folder.glob(f"*{ENDING}{CHECKPOINT}")) if folder.is_dir() else []
+
+
+def _look_at(path: Path) -> Interrupted | None:
+    """Return the training of a checkpoint; None where there is none, or none that says what its model is."""
+    try:
+        told, when = _read_told(path), datetime.fromtimestamp(path.stat().st_mtime)
+    except (ModelError, OSError):
+        return None
+    step, steps = told["step"], told["identity"].get("steps")
+    return Interrupted(path, step, steps, when) if step and steps and "header" in told.get("model", {}) else None
+
+
+def _read_told(path: Path) -> dict[str, Any]:
+    """Read the header of a checkpoint; its tensors are not read.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, damaged or no checkpoint.
+    """
+    from napari_tessera.core.schema import check_fields
+    from napari_tessera.training.checkpoint import CheckpointHeader
+
+    with open_tensors(path) as file:
+        told: dict[str, Any] = parse_json(file.texts.get(HEADER, "{}"))
+        check_fields(CheckpointHeader, told)
+    return told
+
+
+def _is_lost(left: Interrupted) -> bool:
+    """Return whether a training is not under way, and learnt more than its model has, if there is one."""
+    out = left.path.with_name(left.path.name.removesuffix(CHECKPOINT))
+    return left.step > _steps_of(out) and not _is_under_way(out)
+
+
+def _steps_of(model: Path) -> int:
+    try:
+        return int(read_header(model)["training"].get("steps") or 0)
+    except ModelError:
+        return 0
+
+
+def _is_under_way(out: Path) -> bool:
+    lock = out.with_name(out.name + LOCK)
+    return lock.exists() and is_locked(lock)
+
+
+def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, TrainingConfig]:
+    """Return what a checkpoint tells of: the network with the weights to keep, and the plan of the training."""
+    from napari_tessera.training.checkpoint import DATA, Checkpoint
+    from napari_tessera.training.config import TrainingConfig
+    from napari_tessera.training.export import check_widths
+    from napari_tessera.training.loop import start
+    from napari_tessera.training.tasks import new_network
+
+    if not isinstance(told, dict) or not told.get("model"):
+        raise InputError(
+            f"{path} was written by an earlier Tessera, and does not say what its model is. Go on with the training "
+            "that wrote it: `tessera train` with the same images and settings."
+        )
+    plan = TrainingConfig(**{name: value for name, value in told["identity"].items() if name != DATA})
+    check_widths(plan)
+    state = start(new_network(plan), plan.schedule(), Checkpoint(path, told["identity"]))
+    state.net.load_state_dict(state.kept)
+    return state, plan
+
+
+@contextmanager
+def _foreign_refused(path: Path) -> Iterator[None]:
+    """Say plainly of a file that says of itself to be a checkpoint, but holds what none does."""
+    try:
+        yield
+    except ModelError as error:  # of the model that would be written; its path means nothing to anybody
+        reason = str(error).split(" was not written: ")[-1]
+        raise InputError(f"{path} holds nothing that can be a model: {reason}") from error
+    except (FileError, InputError):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged, or no checkpoint that Tessera wrote: {error}.") from error

@@ -1,0 +1,280 @@
+"""Make settings definite: what they leave open is decided by the data and the machine.
+
+What training uses of the machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from napari_tessera.core.errors import ParameterError
+from napari_tessera.models.device import free_bytes, low_precision
+from napari_tessera.models.tensor_shapes import tensor_shapes
+from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.data.example import has_few_strokes
+from napari_tessera.training.pretrained import Pretrained
+from napari_tessera.training.rehearsal import rehearsal_for
+from napari_tessera.training.settings import BALANCED, NetworkKind, Training, numbers
+
+WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
+DETECTION_WIDTHS = (32, 64, 128, 256)
+DETECTION_STEP_PX = 32
+"""What the sides of the patches of a Mask R-CNN are multiples of."""
+PATCH_PX = {2: 160, 3: 64}
+LARGEST_WEIGHT = 10.0
+BATCH = 4
+WIDTHS_FOR_STROKES = (16, 32, 64)
+PATCH_FOR_STROKES_PX = 48
+BATCH_FOR_STROKES = {2: 8, 3: 4}
+INTENSITY_CHANGES_FOR_STROKES, INTENSITY_CHANGES_FOR_PAINT = 0.6, 0.2
+"""Of classes from paint: strokes are few and narrow, so that a small network learns soonest on many small patches."""
+DIAMETER_PX = {2: 32.0, 3: 16.0}
+
+
+def resolve_config(settings: Training, data: Dataset, device: str, start: Pretrained | None = None) -> TrainingConfig:
+    """Decide what the settings leave open, but for the number of steps that fit into a time.
+
+    Raises
+    ------
+    ParameterError
+        If a setting does not suit the others or the data.
+    """
+    ndim = settings.ndim
+    widths = widths_for(settings, start)
+    patch_px = patch_for(settings, step_px(settings.network, widths))
+    is_faster_mixed = low_precision(device) == torch.bfloat16
+    return TrainingConfig(
+        network=settings.network,
+        task=settings.task,
+        steps=settings.steps,
+        ndim=ndim,
+        n_classes=data.n_classes,
+        kind=data.kind,
+        n_channels=data.n_channels,
+        widths=widths,
+        diameter_px=diameter_for(settings, start),
+        patch_px=patch_px,
+        depth_px=patch_px if ndim == 3 else 0,
+        batch=settings.batch or (BATCH_FOR_STROKES[ndim] if is_strokes(settings) else BATCH),
+        learning_rate=settings.learning_rate,
+        rehearsal=rehearsal_for(settings, start),
+        validations=settings.validations,
+        intensity_changes=intensity_changes(settings, data),
+        noise=settings.noise,
+        inversion=settings.inversion,
+        loss=settings.loss,
+        mask_loss=settings.mask_loss,
+        gamma=settings.gamma,
+        alpha=settings.alpha,
+        class_weights=class_weights(settings, data),
+        mixed=is_faster_mixed if settings.precision == "auto" else settings.precision == "mixed",
+        seed=settings.seed,
+        patience=settings.patience,
+        start=None if start is None else start.as_json(),
+    )
+
+
+def diameter_for(settings: Training, start: Pretrained | None = None) -> float | None:
+    """Return the usual diameter of an object at which the network works; None for classes."""
+    if settings.task == "classes":
+        return None
+    return (start and start.diameter_px) or settings.diameter or DIAMETER_PX[settings.ndim]
+
+
+def widths_for(settings: Training, start: Pretrained | None = None) -> tuple[int, ...]:
+    """Return the channels of the network at each level.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if start is not None:
+        return tuple(start.architecture["widths"])
+    is_unet = settings.network == "unet"
+    if settings.widths is None and is_strokes(settings):
+        return WIDTHS_FOR_STROKES
+    if settings.widths is None:
+        return WIDTHS[settings.ndim] if is_unet else DETECTION_WIDTHS
+    widths = whole_numbers(settings.widths, "widths")
+    if not is_unet and len(widths) != len(DETECTION_WIDTHS):
+        raise ParameterError(
+            f"Training: `widths` has {len(widths)} numbers, but a Mask R-CNN has {len(DETECTION_WIDTHS)} levels. Give "
+            f"as many, such as {','.join(map(str, DETECTION_WIDTHS))}.",
+            "widths",
+        )
+    return widths
+
+
+def is_strokes(settings: Training) -> bool:
+    """Return whether classes are learnt from paint."""
+    return settings.painted and settings.task == "classes"
+
+
+def intensity_changes(settings: Training, data: Dataset) -> float:
+    """Return how strongly brightness and the like are changed at random.
+
+    Little where images are of one kind; more where a few strokes would be learnt by heart.
+    """
+    if settings.intensity_changes is not None:
+        return settings.intensity_changes
+    if not is_strokes(settings):
+        return 1.0
+    return INTENSITY_CHANGES_FOR_STROKES if has_few_strokes(data.learn) else INTENSITY_CHANGES_FOR_PAINT
+
+
+def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:
+    """Read whole numbers separated by commas.
+
+    Raises
+    ------
+    ParameterError
+    """
+    found = numbers(text, parameter)
+    if any(value != int(value) for value in found):
+        raise ParameterError(f"Training: `{parameter}` is {text!r}, but it must be whole numbers.", parameter)
+    return tuple(int(value) for value in found)
+
+
+def step_px(network: NetworkKind, widths: Sequence[int]) -> int:
+    """Return the pixels of a patch, along one side, for each of the network's coarsest level."""
+    return 2 ** (len(widths) - 1) if network == "unet" else DETECTION_STEP_PX
+
+
+def check_coarsest(plan: TrainingConfig) -> None:
+    """Refuse batches of which the coarsest level sees a single pixel: nothing there tells what is usual.
+
+    Raises
+    ------
+    ParameterError
+    """
+    step = step_px(plan.network, plan.widths)
+    if plan.patch_px == step and plan.batch == 1:
+        raise ParameterError(
+            f"Training: `patch` is {plan.patch_px}, a single pixel for the network's coarsest level, and there "
+            f"is one patch per step. Choose {2 * step}, or a larger `batch`.",
+            "patch",
+        )
+
+
+def patch_for(settings: Training, step: int) -> int:
+    """Return the side of a patch, which the network must be able to halve at each level.
+
+    Raises
+    ------
+    ParameterError
+    """
+    usual_px = PATCH_FOR_STROKES_PX if is_strokes(settings) else PATCH_PX[settings.ndim]
+    patch_px = settings.patch or usual_px
+    if patch_px % step:
+        nearest = max(step, round(patch_px / step) * step)
+        raise ParameterError(
+            f"Training: `patch` is {patch_px}, but for this network it must be a multiple of {step}, such as "
+            f"{nearest}.",
+            "patch",
+        )
+    return patch_px
+
+
+def class_weights(settings: Training, data: Dataset) -> tuple[float, ...] | None:
+    """Return how much a pixel of each class counts.
+
+    Raises
+    ------
+    ParameterError
+        If there are more or fewer weights than classes.
+    """
+    if settings.class_weights is None:
+        return None
+    if settings.class_weights == BALANCED:
+        if settings.task == "objects":
+            raise ParameterError(
+                'Training: `class_weights` is "balanced", but objects are balanced already: small ones and borders '
+                "count more. Leave it out, or give one number for each class.",
+                "class_weights",
+            )
+        return balanced([example.sizes for example in data.learn], data.n_classes)
+    found = numbers(settings.class_weights, "class_weights")
+    count = data.n_classes if settings.task == "classes" else 3 if settings.network == "unet" else 2
+    if len(found) != count:
+        raise ParameterError(
+            f"Training: `class_weights` has {len(found)} numbers, but there are {count} classes, background included.",
+            "class_weights",
+        )
+    return found
+
+
+def balanced(sizes: Sequence[np.ndarray], n_classes: int) -> tuple[float, ...]:
+    """Weigh classes by the inverse of how often they are painted, so that a painted pixel counts 1 on average.
+
+    A class counts at most `LARGEST_WEIGHT` times as much as the commonest one: more makes it be found everywhere.
+
+    Examples
+    --------
+    >>> balanced([np.array([9, 30, 10])], 2)  # 9 pixels are not painted, 30 are background
+    (0.6667, 2.0)
+    >>> balanced([np.array([0, 9900, 100])], 2)
+    (0.9174, 9.1743)
+    """
+    counts = np.zeros(n_classes)
+    for each in sizes:
+        counts[: len(each) - 1] += each[1:]
+    weights = np.minimum(counts.max() / np.maximum(counts, 1), LARGEST_WEIGHT)
+    weights *= counts.sum() / (weights * counts).sum()
+    return tuple(float(weight) for weight in np.where(counts > 0, weights, 1).round(4))
+
+
+VALUES_PER_CHANNEL = {False: 12, True: 8}
+"""float32 values that a step keeps per pixel and channel of each level, without and with mixed precision.
+
+Measured were 17 to 30, and 14 with mixed precision; what is refused by these numbers is certain not to fit.
+"""
+FINEST_STRIDE_PX: Mapping[NetworkKind, int] = {"unet": 1, "mask-rcnn": 4}
+"""Pixels of a patch for each of the network's finest level."""
+COPIES_OF_WEIGHTS = 6
+"""The weights, their gradients, two moments of each, the running average, and the best so far."""
+
+
+def use_threads(count: int | None) -> None:
+    """Compute on this many processor cores; None leaves it to torch, which takes all."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def threads() -> int:
+    """Return how many processor cores torch uses."""
+    return torch.get_num_threads()
+
+
+def check_memory(plan: TrainingConfig, device: str) -> None:
+    """Refuse a training whose steps cannot fit into the memory that is free on the device.
+
+    Raises
+    ------
+    ParameterError
+    """
+    needed, free = least_bytes(plan), free_bytes(device)
+    if needed > free:
+        raise ParameterError(
+            f"Training: {plan.batch} patches of {plan.patch_px} px with the widths "
+            f"{','.join(map(str, plan.widths))} need more than {_in_gigabytes(needed)} of memory, but "
+            f"{_in_gigabytes(free)} are free. Choose a smaller `patch` or `batch`, or narrower `widths`.",
+            "batch",
+        )
+
+
+def least_bytes(plan: TrainingConfig) -> int:
+    """Estimate, from below, the memory that a step needs."""
+    shapes = tensor_shapes(plan.described_network())
+    n_pixels = plan.batch * plan.patch_px**2 * (plan.depth_px or 1) / FINEST_STRIDE_PX[plan.network] ** plan.ndim
+    n_features = sum(width * n_pixels / 2 ** (plan.ndim * level) for level, width in enumerate(plan.widths))
+    n_weights = sum(math.prod(shape) for shape in shapes.values())
+    return 4 * int(VALUES_PER_CHANNEL[plan.mixed] * n_features + COPIES_OF_WEIGHTS * n_weights)
+
+
+def _in_gigabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.1f} GB"

@@ -1,0 +1,307 @@
+"""The settings of `tessera train`; declared here once, for Python and the command line.
+
+Numbers and words in settings, which are texts with commas between them.
+
+Settings of a training, made whole, or refused with a message that says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from napari_tessera.core.errors import ParameterError, short
+from napari_tessera.core.parallel import worker_count
+from napari_tessera.core.spec import Declaration, Range, ShownIf
+
+
+def numbers(text: str, parameter: str) -> tuple[float, ...]:
+    """Read numbers above 0 separated by commas.
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> numbers("1, 2.5", "class_weights")
+    (1.0, 2.5)
+    """
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < value < float("inf") for value in found):
+        raise ParameterError(
+            f"Training: `{parameter}` is {short(text)}, but it must be numbers above 0 with commas between, such as "
+            "1,2,4.",
+            parameter,
+        )
+    return found
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """Read words separated by commas."""
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+Loss = Literal["combined", "dice", "weighted-ce", "focal"]
+NetworkKind = Literal["unet", "mask-rcnn"]
+LENGTHS = ("steps", "epochs", "minutes")
+OF_FOCAL = ("gamma", "alpha")
+BALANCED = "balanced"
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train a network on labelled images.
+
+    Parameters
+    ----------
+    network : {"unet", "mask-rcnn"}
+        A U-Net says of each pixel what it is. A Mask R-CNN finds objects, in planes, each with a score and a mask of
+        its own, so that objects may lie on top of each other.
+    task : {"objects", "classes"}
+        What the labels are: one number per object, or one number per class of pixels.
+    painted : bool
+        The labels are paint: 0 is not painted and never counts, 1 is background, 2… objects or classes. Otherwise
+        every pixel counts and 0 is background.
+    ignore : int
+        Pixels with this number in the labels never count.
+    classes : str
+        Names of the classes, background first, such as background,nucleus.
+    ndim : {2, 3}
+        2 learns from planes, those of a stack one at a time; 3 from volumes.
+    validation : float
+        Share of the images that is held back to choose the best weights by; of a single stack, its last planes.
+    diameter : float
+        Usual diameter of an object at which the network works; images are rescaled to it. Auto: 32 in 2-D, 16 in 3-D.
+        Classes are learnt at the scale of the images.
+    loss : {"combined", "dice", "weighted-ce", "focal"}
+        What is made smaller: cross-entropy and half of the Dice loss, or one of Dice (Milletari et al. 2016), weighted
+        cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017). Of a Mask R-CNN, the loss of what
+        is in each box.
+    mask_loss : {"combined", "dice", "weighted-ce", "focal"}
+        The loss of which pixels of a box belong to its object.
+    class_weights : str
+        How much a pixel (of a Mask R-CNN: a box) of each class counts, background first, such as 1,5,5; or "balanced":
+        the rarer the more, up to ten times. Auto: all the same. The U-Net of objects has three classes: background,
+        object, border.
+    gamma : float
+        Of the focal loss: how little a pixel counts of which the network is sure already; 0: as much as any other.
+    alpha : float
+        Of the focal loss: the weight of all classes but the background, whose own is 1 − `alpha`.
+    start_from : str
+        Name or path of a model whose weights are learnt further; it says `widths` and `diameter`, too. "nothing" begins
+        with random weights. For a Mask R-CNN, "coco" is the published one (downloaded, 170 MB), as is its file's path.
+    steps : int
+        Batches to learn from.
+    epochs : float
+        Instead of `steps`: as many as it takes to see all that is labelled so many times.
+    minutes : float
+        Instead of `steps`: as many as fit into this time, measured at the start.
+    patience : int
+        Validations without a better score after which the training ends early. Auto: it does not.
+    learning_rate : float
+        How far a step goes, between warming up and cooling down. Auto: 0.002 for a U-Net and 0.001 for a Mask R-CNN; of
+        that a quarter to a twentieth from a model that has learnt for long, whose batch normalisation is then left as
+        it is, so that it forgets little.
+    rehearsal : float
+        Share of the patches that come from what the shipped model to start from has learnt, so that it goes on finding
+        nuclei while it learns others. Auto: half of them where objects are learnt from paint, otherwise none.
+    validations : int
+        How often the network is scored on the images held back.
+    patch : int
+        Side of the patches that are learnt from. Auto: 160 in 2-D, 64 in 3-D; of painted classes 48.
+    batch : int
+        Patches per step. Auto: 4; of painted classes in 2-D, whose patches are small, 8.
+    widths : str
+        Channels of the network at each level, from the finest down, with commas between. Auto: for a U-Net
+        24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D, and of painted classes 16,32,64; for a Mask R-CNN, which has
+        four levels, 32,64,128,256.
+    intensity_changes : float
+        How strongly brightness, contrast, sharpness and noise of the patches are changed at random: more for images of
+        many microscopes, less where outlines in the labels follow the glow around objects; 0 leaves them as they are.
+        Auto: 1; of painted classes, since what is painted on are mostly images of one kind, 0.2, and 0.6 for strokes
+        on less than a quarter of it, so that they are not learnt by heart.
+    noise : float
+        Share of the patches to which noise is added as a camera makes it, pixel by pixel of the image, for images that
+        are noisier than those with labels.
+    inversion : float
+        Share of the patches of bright objects that are shown as if the image had been dark on bright, for images whose
+        brightness was inverted.
+    balance : str
+        Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
+        than their number alone would have it.
+    seed : int
+        The same seed gives the same weights on the same machine.
+    precision : {"auto", "mixed", "full"}
+        "mixed" computes partly in 16 bits. Auto: where the machine is faster at it.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to compute.
+    threads : int
+        Processor cores to use. Auto: all.
+    save_every : float
+        Time between two checkpoints: the most that a power cut can cost.
+    name : str
+        Name of the model. Auto: that of the file.
+    title : str
+        What the model is called in lists.
+    summary : str
+        One line on what the model does. Auto: the title.
+    card : str
+        Markdown file that tells more about the model. Auto: written from the training.
+    licence : str
+        Who may use the model for what, such as CC0-1.0.
+    cite : str
+        What to cite when using the model.
+    """
+
+    network: NetworkKind = "unet"
+    task: Literal["objects", "classes"] = "objects"
+    painted: bool = False
+    ignore: Annotated[int | None, Range(0)] = None
+    classes: str | None = None
+    ndim: Literal[2, 3] = 2
+    validation: Annotated[float, Range(0, 0.9)] = 0.15
+    diameter: Annotated[float | None, Range(4, 500, unit="px"), ShownIf("task", "objects")] = None
+    loss: Loss = "combined"
+    mask_loss: Annotated[Loss, ShownIf("network", "mask-rcnn")] = "combined"
+    class_weights: str | None = None
+    gamma: Annotated[float, Range(0, 10, step=0.5), ShownIf("loss", "focal")] = 2.0
+    alpha: Annotated[float, Range(0.01, 0.99, step=0.05), ShownIf("loss", "focal")] = 0.25
+    start_from: str = NOTHING
+    steps: Annotated[int, Range(1, 10_000_000)] = 2000
+    epochs: Annotated[float | None, Range(0.01, 1_000_000)] = None
+    minutes: Annotated[float | None, Range(0.1, unit="min")] = None
+    patience: Annotated[int | None, Range(1, 10_000)] = None
+    learning_rate: Annotated[float | None, Range(1e-5, 0.1, step=0.0001)] = None
+    rehearsal: Annotated[float | None, Range(0, 0.9, step=0.1), ShownIf("task", "objects")] = None
+    validations: Annotated[int, Range(1, 10_000)] = 10
+    patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
+    batch: Annotated[int | None, Range(1, 1024)] = None
+    widths: str | None = None
+    intensity_changes: Annotated[float | None, Range(0, 2, step=0.1)] = None
+    noise: Annotated[float, Range(0, 1, step=0.1)] = 0.0
+    inversion: Annotated[float, Range(0, 1, step=0.1)] = 0.0
+    balance: str | None = None
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    precision: Literal["auto", "mixed", "full"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Annotated[int | None, Range(1)] = None
+    save_every: Annotated[float, Range(0, unit="s")] = 60.0
+    name: str | None = None
+    title: str | None = None
+    summary: str | None = None
+    card: str | None = None
+    licence: str | None = None
+    cite: str | None = None
+
+
+DECLARATION = Declaration(Training)
+
+
+def checked_settings(values: Mapping[str, Any]) -> Training:
+    """Check every value and fill in defaults.
+
+    Raises
+    ------
+    ParameterError
+        Naming the setting that is unknown or out of range.
+    """
+    settings = Training(**DECLARATION.checked(values))
+    check_network(settings)
+    check_weights(settings)
+    check_focal(settings, values)
+    check_budget(values)
+    check_threads(settings.threads)
+    return settings
+
+
+def check_network(settings: Training) -> None:
+    """Refuse what the network cannot learn.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if settings.network == "unet":
+        if settings.mask_loss != Training.mask_loss:
+            raise ParameterError(
+                'Training: `mask_loss` is the loss of a Mask R-CNN\'s masks, but `network` is "unet". Leave it out, or '
+                'choose the network "mask-rcnn".',
+                "mask_loss",
+            )
+    elif settings.task != "objects":
+        raise ParameterError(
+            'Training: `task` is "classes", but a Mask R-CNN finds objects. Choose the network "unet".', "task"
+        )
+    elif settings.ndim != 2:
+        raise ParameterError(
+            "Training: `ndim` is 3, but a Mask R-CNN sees planes. Choose 2 (it then finds the objects of a volume "
+            'plane by plane), or the network "unet".',
+            "ndim",
+        )
+
+
+def check_budget(given: Mapping[str, Any]) -> None:
+    """Refuse two lengths at once; the `steps` that a training has of itself are none that was given.
+
+    Raises
+    ------
+    ParameterError
+    """
+    lengths = [name for name in LENGTHS if given.get(name) is not None]
+    if len(lengths) > 1:
+        named = " and ".join(f"`{name}`" for name in lengths)
+        raise ParameterError(
+            f"Training: {named} {'both' if len(lengths) == 2 else 'all'} say how long to train. Give one of them.",
+            lengths[-1],
+        )
+
+
+def check_threads(count: int | None) -> None:
+    """Refuse more threads than there are processor cores: they would only be in each other's way.
+
+    Raises
+    ------
+    ParameterError
+    """
+    cores = worker_count()
+    if count is not None and count > cores:
+        raise ParameterError(
+            f"Training: `threads` is {count}, but there are {cores} processor cores to use. Leave it out to use all.",
+            "threads",
+        )
+
+
+def check_focal(settings: Training, given: Mapping[str, Any]) -> None:
+    """Refuse numbers of the focal loss where another loss is chosen.
+
+    Raises
+    ------
+    ParameterError
+    """
+    numbers_given = [name for name in OF_FOCAL if given.get(name) is not None]
+    if numbers_given and "focal" not in (settings.loss, settings.mask_loss):
+        raise ParameterError(
+            f'Training: `{numbers_given[0]}` has no effect on the loss "{settings.loss}": it is a number of the focal '
+            'loss. Leave it out, or choose the loss "focal".',
+            numbers_given[0],
+        )
+
+
+def check_weights(settings: Training) -> None:
+    """Refuse class weights that are no weights, or that the loss does not use."""
+    if settings.class_weights is None:
+        return
+    if settings.loss == "dice":
+        raise ParameterError(
+            "Training: `class_weights` has no effect on the Dice loss, in which each class counts the same already. "
+            "Leave it out, or choose another loss.",
+            "class_weights",
+        )
+    if settings.class_weights != BALANCED:
+        numbers(settings.class_weights, "class_weights")

@@ -1,0 +1,216 @@
+"""Score a network on images held back, by segmenting them exactly as a user of the model would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_tessera.core.files import short_lived_folder
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.result import MethodOutput
+from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.methods.mask_rcnn import mask_rcnn
+from napari_tessera.methods.unet import unet
+from napari_tessera.metrics.segmentation import evaluation_of_many
+from napari_tessera.models import registry as catalogue
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.mask_rcnn_predictor import Detector
+    from napari_tessera.models.weights import Network
+    from napari_tessera.training.data.example import Example
+
+Where = Literal["auto", "cpu", "cuda", "mps"]
+Task = Literal["objects", "classes"]
+NOT_PAINTED, BACKGROUND = 0, 1
+LEAST_SCORES = tuple(round(0.05 * step, 2) for step in range(4, 19))
+"""Least scores of objects that are tried."""
+
+
+def score_network(
+    net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
+) -> Job[dict[str, float]]:
+    """Score a network on images with paint.
+
+    Parameters
+    ----------
+    net : UNet or MaskRCNN
+    header : mapping
+        Of the model file that it would be saved in.
+    examples : sequence of Example
+    device : {"auto", "cpu", "cuda", "mps"}
+
+    Returns
+    -------
+    dict
+        "score", by which networks are compared, and what it is made of: for objects the mean of AP@0.5 ("ap") and mean
+        AP ("map"), each averaged over the images; for classes the mean IoU ("iou") and Dice ("dice") of all classes but
+        the background, over all images together. Of a Mask R-CNN the scores are those at the least score of an object
+        at which they are best ("least_score").
+    """
+    from napari_tessera.models.mask_rcnn.model import MaskRCNN
+
+    if isinstance(net, MaskRCNN):
+        return (yield from score_detector(net, header, examples, device))
+    is_classes = header["task"] == "classes"
+    found = yield from subtask(segment_all(net, header, examples, device), 0, 9, 10)
+    if not is_classes:
+        return (yield from subtask(score_of_objects(found, examples), 9, 1, 10))
+    pairs = [compared(labels, example.labels, is_classes) for labels, example in zip(found, examples, strict=True)]
+    scores = yield from subtask(evaluation_of_many(pairs, classes=True), 9, 1, 10)
+    iou, dice = scores["pooled"]["mean_iou"], scores["pooled"]["mean_dice"]
+    return {"score": iou, "iou": iou, "dice": dice}
+
+
+def score_of_objects(found: Sequence[np.ndarray], examples: Sequence[Example]) -> Job[dict[str, float]]:
+    """Score the objects found in images by AP@0.5 and mean AP, averaged over the images."""
+    pairs = [compared(labels, example.labels, False) for labels, example in zip(found, examples, strict=True)]
+    scores = yield from evaluation_of_many(pairs)
+    ap, mean_ap = scores["mean"]["ap"]["0.50"], scores["mean"]["map"]
+    return {"score": (ap + mean_ap) / 2, "ap": ap, "map": mean_ap}
+
+
+def score_detector(
+    net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where
+) -> Job[dict[str, float]]:
+    """Score a Mask R-CNN at each of `LEAST_SCORES`, and return the best; the network sees each image once."""
+    from napari_tessera.inference.mask_rcnn_predictor import load_detector
+
+    with saved(net, header) as path:
+        found = yield from subtask(predict_all(load_detector(path, device), examples), 0, 8, 10)
+    scored = []
+    for number, least in enumerate(LEAST_SCORES):
+        scoring = score_of_objects([each[number] for each in found], examples)
+        scores = yield from subtask(scoring, 8 + 2 * number / len(LEAST_SCORES), 2 / len(LEAST_SCORES), 10)
+        scored.append(scores | {"least_score": least})
+    return max(scored, key=lambda scores: scores["score"])
+
+
+def predict_all(network: Detector, examples: Sequence[Example]) -> Job[list[list[np.ndarray]]]:
+    """Segment images at each of `LEAST_SCORES`."""
+    found = []
+    for done, example in enumerate(examples):
+        found.append((yield from subtask(labels_by_least_score(network, example), done, 1, len(examples))))
+    return found
+
+
+def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.ndarray]]:
+    """Segment an image at each of `LEAST_SCORES`; its scale is found as the model's header says."""
+    from napari_tessera.inference.detection_features import lowest_score
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
+    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
+    from napari_tessera.inference.tiled_detection import detect
+    from napari_tessera.inference.unet_rescoring import rescore_with_unet
+
+    view = NormalizedImage(example.image, example.levels, example.is_coloured, (1.0, 1.0))
+    usual = DetectionThresholds.of(network.header)
+    known = MaskRCNNOptions(known_diameter(example))
+    factor, _ = yield from subtask(find_scale(network, view, known, usual), 0, 5, 10)
+    lowest = lowest_score(network.header, LEAST_SCORES[0])
+    seen = yield from subtask(detect(network, view.laid(factor), view.read, lowest_score=lowest), 5, 3, 10)
+    likely = yield from subtask(rescore_with_unet(network, view, seen, factor), 8, 1, 10)
+    labels = []
+    for least in LEAST_SCORES:
+        which = DetectionThresholds.of(network.header, score=least)
+        painting = objects_of(likely, view.shape, which, network.settings.is_aligned, 0)
+        painted, _, _ = yield from subtask(painting, 9, 1, 10)
+        labels.append(painted)
+    return labels
+
+
+def segment_all(
+    net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
+) -> Job[list[np.ndarray]]:
+    """Segment images with a network that is not yet a model: the labels of each."""
+    labels = []
+    with saved(net, header) as path:
+        for done, example in enumerate(examples):
+            job = segmented(str(path), header["task"], example, device)
+            labels.append((yield from subtask(job, done, 1, len(examples))))
+    return labels
+
+
+@contextmanager
+def saved(net: Network, header: Mapping[str, Any]) -> Iterator[Path]:
+    """Save a network as a model for a while."""
+    from napari_tessera.models.weights import save_model
+
+    with short_lived_folder() as folder:
+        path = folder / "trained.safetensors"
+        save_model(path, net, header)
+        yield path
+
+
+def segmented(model: str, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
+    """Segment one image with the method that the model is made for; of a window, as within its image."""
+    spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
+    if example.is_window:
+        view = NormalizedImage(example.image, example.levels, example.is_coloured, spacing)
+        return (yield from predict_file(model, view, task, known_diameter(example), device))
+    channel_axis = example.image.ndim - 1 if example.is_coloured else None
+    if catalogue.find(model).kind == "mask_rcnn":
+        found = yield from mask_rcnn(example.image, model=model, device=device, channel_axis=channel_axis)
+        return found.labels
+    seeing = unet(example.image, model=model, output=task, device=device, spacing=spacing, channel_axis=channel_axis)
+    return MethodOutput.of((yield from seeing)).labels
+
+
+def known_diameter(example: Example) -> float | None:
+    """Return the diameter at which to look for objects: in a window too little may be seen to estimate it."""
+    return example.diameter_px if example.is_window else None
+
+
+def predict_file(
+    model: str,
+    view: NormalizedImage,
+    output: Literal["objects", "classes", "probabilities"],
+    diameter_px: float | None,
+    device: Where,
+) -> Job[np.ndarray]:
+    """Segment with a model file what may be a part of an image, at the brightness of the whole."""
+    from napari_tessera.inference.decode_objects import OutputOptions
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds
+    from napari_tessera.inference.mask_rcnn_predictor import load_detector
+    from napari_tessera.inference.scale_search import PredictOptions
+    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
+    from napari_tessera.inference.segment_unet import VolumeOptions, segment
+    from napari_tessera.inference.unet_predictor import load_network
+
+    if catalogue.find(model).kind == "mask_rcnn":
+        detector = load_detector(Path(model), device)
+        finding = find_objects(detector, view, MaskRCNNOptions(diameter_px), DetectionThresholds.of(detector.header))
+        labels, _, _ = yield from finding
+        return labels
+    network = load_network(Path(model), device)
+    return (
+        yield from segment(
+            network, view, PredictOptions(diameter_px), OutputOptions(output, None, None), VolumeOptions()
+        )
+    )
+
+
+def compared(labels: np.ndarray, paint: np.ndarray, is_classes: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return truth and prediction with all left out that the paint says nothing about.
+
+    Parameters
+    ----------
+    labels : integer array
+        As predicted: 0 background, 1… objects or classes.
+    paint : integer array
+        0 not painted, 1 background, 2… objects or classes.
+    is_classes : bool
+        Otherwise objects, of which those count that lie mostly where there is paint.
+    """
+    truth, is_painted = np.maximum(paint - BACKGROUND, 0), paint != NOT_PAINTED
+    if is_painted.all():
+        return truth, labels
+    if is_classes:
+        return truth, np.where(is_painted, labels, 0)
+    count = int(labels.max(initial=0)) + 1
+    all_px = np.bincount(labels.ravel(), minlength=count)
+    painted_px = np.bincount(labels[is_painted], minlength=count)
+    counts = 2 * painted_px >= all_px
+    return truth, np.where(counts[labels], labels, 0)
