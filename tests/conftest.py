@@ -66,7 +66,7 @@ def own_annotations(tmp_path, monkeypatch):
 @pytest.fixture
 def sound():
     """The bytes of a sound model file."""
-    from model_bytes import sound_model
+    from tests.helpers.model_bytes import sound_model
 
     return sound_model()
 
@@ -74,7 +74,7 @@ def sound():
 @pytest.fixture
 def shipped_cells(tmp_path, monkeypatch):
     """Let "cells" be the one model that comes with Tessera; return its folder."""
-    from model_bytes import sound_model, with_fields
+    from tests.helpers.model_bytes import sound_model, with_fields
 
     folder = tmp_path / "shipped"
     folder.mkdir()
@@ -86,7 +86,7 @@ def shipped_cells(tmp_path, monkeypatch):
 @pytest.fixture
 def yeast_file(tmp_path):
     """The file of a model named "yeast", as if downloaded."""
-    from model_bytes import sound_model, with_fields
+    from tests.helpers.model_bytes import sound_model, with_fields
 
     path = tmp_path / "download.safetensors"
     path.write_bytes(with_fields(sound_model(), name="yeast", title="Yeast", licence="CC0-1.0", diameter_px=20.5))

@@ -6,11 +6,11 @@ import time
 
 import numpy as np
 import pytest
-from fuzz import pool
-from fuzz.case import FAULT, REFUSAL, RESULT, Target, Try
-from fuzz.pool import Case, endings
 
 from napari_tessera.core.errors import InputError
+from tests.fuzz import pool
+from tests.fuzz.case import FAULT, REFUSAL, RESULT, Target, Try
+from tests.fuzz.pool import Case, endings
 
 N_BYTES = 2**28
 INPUT = "input.txt"
@@ -72,7 +72,7 @@ def test_it_tells_how_a_case_ended(name, found):
 
 
 def test_thirty_damaged_pictures_pass(capsys):
-    from fuzz.run import main
+    from tests.fuzz.run import main
 
     assert main(["--only", "png", "--cases", "30", "--processes", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "30 passed, 0 failed"

@@ -22,7 +22,7 @@ EVERY = 6
 
 def said_by(program, *arguments):
     """Run a program beside the tests, and return the lines of JSON that it prints."""
-    paths = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+    paths = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, str(HERE / program), *map(str, arguments)]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=1200, check=False

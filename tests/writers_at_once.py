@@ -55,7 +55,7 @@ def ended(work, number, told):
 
 def main(count, folder):
     """Let processes write the same labels, model, COCO file and settings."""
-    from model_bytes import sound_model, with_fields
+    from tests.helpers.model_bytes import sound_model, with_fields
 
     image = folder / "image.npy"
     np.save(image, np.random.default_rng(0).random((64, 64)))

@@ -134,9 +134,8 @@ def checkpoint(folder, value, overwrite):
 
 def imported(folder, value, overwrite):
     """Import a model file."""
-    from model_bytes import sound_model, with_fields
-
     from napari_tessera.models.registry import import_model
+    from tests.helpers.model_bytes import sound_model, with_fields
 
     os.environ["TESSERA_MODELS"] = str(folder)
     with tempfile.TemporaryDirectory() as away:

@@ -27,8 +27,8 @@ from napari_tessera.models.mask_rcnn.detections import suppress
 from napari_tessera.models.mask_rcnn.masks import paint_labels, paste_masks
 from napari_tessera.models.mask_rcnn.transform import image_batch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from coco_model import drawn_weights
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.helpers.coco_model import drawn_weights
 
 Seconds = dict[str, float]
 

@@ -1,6 +1,6 @@
 """Panoptic quality of a drawn scene beside its working by hand: `python tests/benchmarks/bench_panoptic_scene.py`.
 
-The scene, and the working by hand, are in `tests/panoptic_scene.py`.
+The scene, and the working by hand, are in `tests/helpers/panoptic_scene.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ SCORES = ("pq", "sq", "rq")
 
 def main() -> int:
     """Print a line for each class and each mean; return 1 if any number differs."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from panoptic_scene import HAND_WORKED, PREDICTION, TRUTH
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.helpers.panoptic_scene import HAND_WORKED, PREDICTION, TRUTH
 
     found = tessera.evaluate_panoptic(TRUTH, PREDICTION)
     print(f"{'':8}{'':4}{'by Tessera':>12}{'by hand':>12}  as a fraction")

@@ -18,8 +18,8 @@ import napari_tessera as tessera
 from napari_tessera.core.errors import TesseraError
 from napari_tessera.methods.registry import method_named
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from test_scale_and_shift import CASES, COUNTS_FROM_BLACK, SEEDS, SETTINGS, cells, colours
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.methods.test_scale_and_shift import CASES, COUNTS_FROM_BLACK, SEEDS, SETTINGS, cells, colours
 
 BLOCK_PX = 40
 MORE: list[tuple[str, dict[str, Any]]] = [

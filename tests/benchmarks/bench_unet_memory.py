@@ -61,8 +61,8 @@ def segmented(image: Path, labels: Path, options: list[str]) -> tuple[int, float
 
 def narrow_model(folder: Path) -> Path:
     """Write the model of `--narrow`."""
-    sys.path.append(str(Path(__file__).parents[1]))
-    from tiny_models import save_bright
+    sys.path.append(str(Path(__file__).parents[2]))
+    from tests.helpers.tiny_models import save_bright
 
     return save_bright(folder / "narrow.safetensors")
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from cluster_runs import CASES, INPUTS, OUTPUTS, Case, Killer, Workers, labels_of, stored_as
+from tests.helpers.cluster_runs import CASES, INPUTS, OUTPUTS, Case, Killer, Workers, labels_of, stored_as
 
 
 def main(methods: list[str]) -> int:

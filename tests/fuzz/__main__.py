@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 if __name__ == "__main__":
-    from fuzz.run import main
+    from tests.fuzz.run import main
 
     sys.exit(main())

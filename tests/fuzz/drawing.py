@@ -10,7 +10,6 @@ from typing import Any
 import dask.array
 import hypothesis.extra.numpy as hnp
 import numpy as np
-from generated_inputs import DTYPES, cases, values_of
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from napari_tessera.cli.segment import method_parser
 from napari_tessera.cli.train import train_parser
 from napari_tessera.methods.registry import METHODS, method_named
 from napari_tessera.training.settings import DECLARATION
+from tests.helpers.generated_inputs import DTYPES, cases, values_of
 
 TOGETHER = 25
 """Values drawn at a time; the first that hypothesis draws is always the simplest there is."""

@@ -19,7 +19,7 @@ from random import Random
 
 import psutil
 
-from fuzz.case import Outcome, fault, judged
+from tests.fuzz.case import Outcome, fault, judged
 
 PREPARING_SECONDS, DEADLINE_SECONDS, MOST_BYTES = 300.0, 20.0, 2 * 2**30
 SECONDS_BETWEEN_LOOKS, MOST_CASES = 0.05, 10**6

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from fuzz.case import FAULT, REFUSAL, RESULT, Target
-from fuzz.pool import Case, Ended, endings
-from fuzz.targets import TARGETS
+from tests.fuzz.case import FAULT, REFUSAL, RESULT, Target
+from tests.fuzz.pool import Case, Ended, endings
+from tests.fuzz.targets import TARGETS
 
 LONGEST_SHOWN = 1500
 

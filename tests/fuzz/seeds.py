@@ -16,7 +16,6 @@ import tifffile
 import zarr
 from numcodecs import LZ4
 from PIL import Image
-from scenes import blobs, main_input, needed_inputs, two_boxes
 from tifffile import imwrite
 from zarr.codecs import BloscCodec, GzipCodec
 
@@ -25,6 +24,7 @@ from napari_tessera.core.spatial import Spatial
 from napari_tessera.io.annotation_store import PaintCopy
 from napari_tessera.io.coco_panoptic import write_coco_panoptic
 from napari_tessera.io.ome_zarr import write_ome_zarr
+from tests.helpers.scenes import blobs, main_input, needed_inputs, two_boxes
 
 FOLDER_VARIABLE = "TESSERA_FUZZ_SEEDS"
 GREY, STACK, LABELS = blobs(2), blobs(3, np.uint16), two_boxes(2)
@@ -209,9 +209,8 @@ def pairs(folder: Path) -> None:
 
 def models(folder: Path) -> None:
     """Write a U-Net and a Mask R-CNN, too small to find much."""
-    from tiny_models import save_bright, small_mask_rcnn
-
     from napari_tessera.models.weights import save_model
+    from tests.helpers.tiny_models import save_bright, small_mask_rcnn
 
     save_bright(folder / "bright.safetensors")
     header = {"title": "Boxes", "summary": "Finds boxes.", "classes": ["background", "box"]}
@@ -220,7 +219,7 @@ def models(folder: Path) -> None:
 
 def checkpoint(folder: Path) -> None:
     """Write the checkpoint of a training that was cancelled after a few steps."""
-    from test_interrupted import UNET, cut_short
+    from tests.training.test_recovery import UNET, cut_short
 
     cut_short(folder / "halves.safetensors", 6, **UNET)
 
@@ -228,7 +227,7 @@ def checkpoint(folder: Path) -> None:
 def recipes(folder: Path) -> None:
     """Write the record of a run of each method without a network, and a recipe of two steps."""
     import napari_tessera as tessera
-    from fuzz.drawing import WITHOUT_NETWORK
+    from tests.fuzz.drawing import WITHOUT_NETWORK
 
     records: dict[str, Any] = {}
     for method in WITHOUT_NETWORK:

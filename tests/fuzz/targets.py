@@ -13,13 +13,8 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from generated_inputs import check_labels
-from scenes import blobs, two_boxes
 
 import napari_tessera as tessera
-from fuzz import drawing, seeds
-from fuzz.case import Target, Try
-from fuzz.mutations import CUT, SOUND, copied, damage
 from napari_tessera.cli.evaluate_panoptic import read_segments
 from napari_tessera.cli.main import main
 from napari_tessera.io import read_coco_panoptic, read_image, read_labels, read_points, tiff
@@ -28,6 +23,11 @@ from napari_tessera.io.read import load
 from napari_tessera.training.data.sources import from_index
 from napari_tessera.training.recovery import interrupted
 from napari_tessera.training.settings import checked_settings
+from tests.fuzz import drawing, seeds
+from tests.fuzz.case import Target, Try
+from tests.fuzz.mutations import CUT, SOUND, copied, damage
+from tests.helpers.generated_inputs import check_labels
+from tests.helpers.scenes import blobs, two_boxes
 
 LARGEST_LOADED_BYTES = 2**28
 MAY_BE_CUT = "record beside"
@@ -117,7 +117,7 @@ def of_models(folder: Path, rng: Random, _: int) -> Try:
 
 def of_checkpoints(folder: Path, rng: Random, _: int) -> Try:
     """List, import or go on with a damaged checkpoint."""
-    import test_interrupted  # noqa: F401  # before the clock runs
+    from tests.training import test_recovery as test_interrupted  # noqa: F401  # before the clock runs
 
     own = copied(seeds.made("checkpoint", seeds.checkpoint), folder / "own")
     path = next(own.iterdir())
@@ -133,7 +133,7 @@ def of_checkpoints(folder: Path, rng: Random, _: int) -> Try:
 
 def _go_on(out: Path) -> None:
     """Go on with a training for one step."""
-    from test_interrupted import UNET, training
+    from tests.training.test_recovery import UNET, training
 
     job = training(out, **UNET)
     for progress in job:

@@ -1,0 +1,105 @@
+"""The preview of a method on what is to be seen of a plane."""
+
+import numpy as np
+import pytest
+
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
+from napari_tessera.engine import api
+from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, preview, scaled
+from napari_tessera.methods.registry import method_named
+from tests.helpers.scenes import blobs, two_boxes
+
+WHOLE = View({}, 0, 0, 20, 24, 1)
+LEFT = View({}, 0, 0, 20, 11, 1)
+
+
+def sketch(method="threshold", image=None, view=WHOLE, axes="YX", inputs=None, **changed):
+    values = {**method_named(method).declaration.defaults, **changed}
+    return PreviewRequest(method, blobs() if image is None else image, axes, view, values, inputs or {})
+
+
+def seen(*args, **kwargs):
+    return run_job(preview(sketch(*args, **kwargs), PreviewCache()))
+
+
+@pytest.mark.parametrize("method", ["threshold", "kmeans", "watershed"])
+def test_view_of_all_pixels_shows_the_labels_of_a_run(method):
+    np.testing.assert_array_equal(seen(method), api.segment(method, blobs(), axes="YX").labels)
+
+
+def test_level_comes_from_the_whole_plane_not_from_the_view():
+    dim_half = blobs() * (np.arange(24) < 11) // 3 + blobs() * (np.arange(24) >= 11)
+    whole = api.segment("threshold", dim_half, axes="YX").labels
+    np.testing.assert_array_equal(seen(image=dim_half, view=LEFT), whole[:, :11])
+
+
+def test_every_second_pixel_is_looked_at():
+    image = np.kron(blobs(), np.ones((2, 2), np.uint8))
+    view = View({}, 0, 0, 40, 48, 2)
+    np.testing.assert_array_equal(seen(image=image, view=view) > 0, two_boxes() > 0)
+
+
+def test_sizes_shrink_with_the_step():
+    values = scaled({"min_distance": 10, "min_size": 80, "smoothing": 3.0}, method_named("watershed"), 2)
+    assert values == {"min_distance": 5, "min_size": 20, "smoothing": 1.5}
+
+
+def test_size_that_must_not_be_0_stays_at_its_least():
+    assert scaled({"radius": 1}, method_named("threshold"), 8)["radius"] == 1
+
+
+def test_plane_of_a_stack_is_looked_at():
+    view = View({"Z": 2}, 0, 0, 20, 24, 1)
+    np.testing.assert_array_equal(seen(image=blobs(3), view=view, axes="ZYX") > 0, two_boxes() > 0)
+
+
+def test_channels_are_kept():
+    rgb = np.stack([blobs()] * 3, axis=-1)
+    np.testing.assert_array_equal(seen(image=rgb, axes="YXC") > 0, two_boxes() > 0)
+
+
+def test_mark_of_one_pixel_survives_the_step():
+    image = np.kron(blobs(), np.ones((4, 4), np.uint8))
+    markers = np.zeros(image.shape, np.int32)
+    markers[17, 19], markers[61, 63] = 1, 2
+    found = seen("watershed", image=image, view=View({}, 0, 0, 80, 96, 4), inputs={"markers": markers})
+    assert set(np.unique(found)) == {0, 1, 2}
+
+
+def test_point_outside_the_view_is_left_out():
+    points = np.array([[5.0, 5.0], [14.0, 15.0]])
+    assert seen("watershed", view=LEFT, inputs={"markers": points}).max() == 1
+
+
+def test_same_settings_are_measured_once():
+    memory, image = PreviewCache(), blobs()
+    run_job(preview(sketch(image=image), memory))
+    first = memory.fitted
+    run_job(preview(sketch(image=image, view=LEFT), memory))
+    assert memory.fitted is first
+
+
+def test_changed_setting_is_measured_anew():
+    memory, image = PreviewCache(), blobs()
+    run_job(preview(sketch(image=image), memory))
+    found = run_job(preview(sketch(image=image, rule="mean"), memory))
+    np.testing.assert_array_equal(found, api.segment("threshold", image, axes="YX", rule="mean").labels)
+
+
+def test_view_has_at_most_the_pixels_asked_for():
+    view = View.of({}, np.array([[0, 0], [4095, 4095]]), (4096, 4096), 500_000)
+    assert view.step == 6
+    assert (view.top, view.left, view.bottom, view.right) == (0, 0, 4096, 4096)
+
+
+def test_view_beyond_the_image_is_cut():
+    view = View.of({}, np.array([[-50, -50], [500, 10]]), (20, 24), 500_000)
+    assert (view.top, view.left, view.bottom, view.right, view.step) == (0, 0, 20, 11, 1)
+
+
+def test_nan_is_a_kind_error():
+    image = blobs(dtype=float)
+    image[0, 0] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        seen(image=image)

@@ -1,0 +1,1 @@
+"""What several tests share: arrays to segment, tiny models, faults to inject."""

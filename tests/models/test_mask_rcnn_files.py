@@ -1,0 +1,115 @@
+"""Model files of Mask R-CNN: written, read back, and refused where they cannot be."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from napari_tessera.core.errors import ModelError
+from napari_tessera.models.mask_rcnn.build import light_architecture, mask_rcnn_resnet50_fpn
+from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.registry import entry_of
+from napari_tessera.models.tensor_shapes import check_architecture, tensor_shapes
+from napari_tessera.models.weights import load_mask_rcnn, load_model, load_unet, save_model
+from tests.helpers.tiny_models import small_mask_rcnn
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where a test writes its model file."""
+    return tmp_path / "model.safetensors"
+
+
+def described(net):
+    return {"kind": "mask_rcnn", **net.architecture.as_json()}
+
+
+def test_a_network_is_read_back_as_it_was_saved(path):
+    net = small_mask_rcnn()
+    save_model(path, net, {"diameter_px": 24.0})
+    again, header = load_mask_rcnn(path)
+    assert header["architecture"] == described(net)
+    assert (header["task"], header["classes"], header["diameter_px"]) == ("objects", ["background", "class 1"], 24)
+    image = torch.rand(1, 40, 40)
+    [found], [wanted] = again.detect([image]), net.half().float().detect([image])
+    torch.testing.assert_close(found.boxes, wanted.boxes)
+
+
+def test_an_entry_says_kind_and_dimensions(path):
+    save_model(path, small_mask_rcnn(), {})
+    entry = entry_of(path, is_shipped=False)
+    assert (entry.kind, entry.ndim, entry.task, entry.error) == ("mask_rcnn", 2, "objects", None)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        small_mask_rcnn(),
+        MaskRCNN(light_architecture(3, 5, aspect_ratios=(1.0,))),
+        MaskRCNN(replace(small_mask_rcnn().architecture, widths=(8, 4, 4, 16), num_classes=4)),
+        mask_rcnn_resnet50_fpn(5, channels=2, anchor_sizes=((8, 16),) * 5),
+    ],
+    ids=["small", "light", "other widths", "resnet50"],
+)
+def test_names_and_shapes_are_known_without_torch(net):
+    architecture = described(net)
+    check_architecture(architecture)
+    assert tensor_shapes(architecture) == {name: tuple(each.shape) for name, each in net.state_dict().items()}
+
+
+def test_a_tiny_variance_keeps_its_digits(path):
+    net = small_mask_rcnn()
+    net.backbone.body.bn1.running_var[:] = 1e-9
+    save_model(path, net, {})
+    assert load_mask_rcnn(path)[0].backbone.body.bn1.running_var[0] == pytest.approx(1e-9)
+
+
+def test_a_mask_rcnn_is_no_unet(path):
+    save_model(path, small_mask_rcnn(), {})
+    assert isinstance(load_model(path)[0], MaskRCNN)
+    with pytest.raises(ModelError, match="kind 'mask_rcnn', but a U-Net is needed"):
+        load_unet(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"task": "classes"}, "a Mask R-CNN finds objects, not classes"),
+        ({"classes": ["background", "a", "b"]}, "names 3 classes, but its network tells 2 apart"),
+    ],
+)
+def test_a_header_that_does_not_suit_the_network_is_refused(path, changes, words):
+    with pytest.raises(ModelError, match=words):
+        save_model(path, small_mask_rcnn(), changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"backbone": "vgg"}, "`backbone` must be resnet50 or light, not 'vgg'"),
+        ({"backbone": []}, "`backbone` must be"),
+        ({"widths": [8, 8]}, "`widths` must be four whole numbers"),
+        ({"num_classes": 0}, "`num_classes` must be a whole number"),
+        ({"box_width": 1e9}, "`box_width` must be a whole number"),
+        ({"width": True}, "`width` must be a whole number"),
+        ({"epsilon": float("nan")}, "`epsilon` must be"),
+        ({"settings": []}, "`settings` must be a JSON object"),
+        ({"settings": {"colour": 1}}, "'colour', which is unknown"),
+        ({"settings": {"min_size": -3}}, "`min_size` in `settings` cannot be -3"),
+        ({"settings": {"anchor_sizes": [[8]]}}, "`anchor_sizes` in `settings` cannot be"),
+        ({"settings": {"box_nms_thresh": 2}}, "`box_nms_thresh` in `settings` cannot be 2"),
+        ({"settings": {"image_mean": [0.0, 0.0]}}, "one number for each of the 1 channels"),
+        ({"depth": 3}, "'depth' is unknown"),
+        ({"width": 8192, "box_width": 8192}, r"the network would have [\d,]+ weights"),
+    ],
+)
+def test_a_description_that_no_network_can_have_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        check_architecture(described(small_mask_rcnn()) | changes)
+
+
+def test_what_a_description_lacks_is_named():
+    architecture = described(small_mask_rcnn())
+    del architecture["settings"]
+    with pytest.raises(ValueError, match="has no 'settings'"):
+        check_architecture(architecture)

@@ -1,0 +1,227 @@
+"""Model files: what was saved is loaded, and anything else gets an error that says what it is, cheaply and safely."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from napari_tessera.core.errors import FileError, ModelError
+from napari_tessera.models.header import read_header
+from napari_tessera.models.safetensors import LONGEST_HEADER
+from napari_tessera.models.tensor_shapes import MOST_WEIGHTS, check_architecture, tensor_shapes
+from napari_tessera.models.unet import UNet, UNetArchitecture
+from napari_tessera.models.weights import load_unet, read_tensors, save_model, tensors_of, write_tensors
+from tests.helpers.model_bytes import FEW_WIDTHS, HEADS, complaint, rewritten, small_net, with_fields
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where a test writes its model file."""
+    return tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_network_is_loaded_as_it_was_saved(path, ndim):
+    net = small_net(ndim)
+    save_model(path, net, {"diameter_px": 24.0, "title": "Small"})
+    again, header = load_unet(path)
+    assert (header["diameter_px"], header["title"], header["format"]) == (24.0, "Small", 1)
+    assert not again.training
+    for name, each in tensors_of(net).items():
+        torch.testing.assert_close(again.state_dict()[name], each.half().to(each.dtype))
+
+
+def test_header_is_read_without_torch(path, sound):
+    path.write_bytes(sound)
+    assert read_header(path)["architecture"] == {
+        "kind": "unet", "channels": 2, "heads": HEADS, "widths": list(FEW_WIDTHS), "ndim": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        UNetArchitecture(1, {"classes": 2}, (3,)),
+        UNetArchitecture(5, {"classes": 3, "distance": 1, "size": 1}, (2, 4, 6, 8, 8)),
+        UNetArchitecture(2, {"classes": 4}, (2, 3), ndim=3),
+    ],
+)
+def test_names_and_shapes_are_those_of_the_network(architecture):
+    state = UNet(architecture).state_dict()
+    assert tensor_shapes(architecture.as_json()) == {name: tuple(each.shape) for name, each in state.items()}
+
+
+def test_weights_too_large_for_half_precision_are_kept(path):
+    net = small_net()
+    net.down[0][1].running_var[0] = 1e6
+    save_model(path, net, {})
+    assert load_unet(path)[0].down[0][1].running_var[0] == 1e6
+
+
+def test_diverged_network_is_not_saved(path):
+    net = small_net()
+    net.down[0][0].weight.data[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ModelError, match=r"was not written: 'down\.0\.0\.weight' holds NaN or infinity"):
+        save_model(path, net, {})
+    assert not path.exists()
+
+
+def test_header_that_could_not_be_read_is_not_saved(path):
+    with pytest.raises(ModelError, match="`task` in its header must be objects or classes, not 'magic'"):
+        save_model(path, small_net(), {"task": "magic"})
+
+
+def test_architecture_in_the_header_is_that_of_the_network(path):
+    save_model(path, small_net(), {"architecture": {"widths": [8, 8]}, "format": 7})
+    assert read_header(path)["architecture"]["widths"] == list(FEW_WIDTHS)
+
+
+def test_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileError, match="nowhere"):
+        save_model(tmp_path / "nowhere" / "net.safetensors", small_net(), {})
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(path, sound, monkeypatch):
+    path.write_bytes(sound)
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(FileError, match="is full"):
+        save_model(path, small_net(), {})
+    assert path.read_bytes() == sound
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_score_that_is_no_number_is_saved_as_unknown(path):
+    save_model(path, small_net(), {"training": {"scores": [0.5, float("nan"), float("inf")]}})
+    assert read_header(path)["training"] == {"scores": [0.5, None, None]}
+
+
+def test_header_that_is_too_long_is_not_saved(path):
+    with pytest.raises(ModelError, match="its header would be longer than"):
+        save_model(path, small_net(), {"card": "a" * LONGEST_HEADER})
+    assert not path.exists()
+
+
+def test_any_script_and_thin_spaces_are_text(path):
+    card = "30\u202f\u00b5m \u2014 \u7d30\u80de \U0001f52c"
+    save_model(path, small_net(), {"card": card})
+    assert read_header(path)["card"] == card
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_file_has_the_permissions_of_any_new_file(path):
+    (path.parent / "other").write_bytes(b"")
+    save_model(path, small_net(), {})
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((path.parent / "other").stat().st_mode)
+
+
+def test_tensors_of_other_kinds_are_read_back(path):
+    tensors = {"empty": torch.zeros(0, 3), "one": torch.tensor(7), "truth": torch.tensor([True, False])}
+    write_tensors(path, tensors, {"step": 3})
+    again, header = read_tensors(path)
+    assert header == {"step": 3}
+    assert {name: each.tolist() for name, each in again.items()} == {"empty": [], "one": 7, "truth": [True, False]}
+
+
+@pytest.mark.parametrize(
+    "name", ["name", "title", "summary", "card", "task", "architecture", "classes", "channels", "normalisation",
+             "diameter_px", "decoding", "training", "licence", "cite"],
+)  # fmt: skip
+def test_missing_field_is_named(path, sound, name):
+    assert f"its header has no `{name}`" in complaint(path, with_fields(sound, **{name: ...}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", "1"), ("format", True), ("format", 0), ("name", 3), ("name", ""), ("title", "two\nlines"),
+        ("title", "\x1b[2Jcleared"), ("card", None), ("task", "magic"), ("task", []),
+        ("architecture", []), ("classes", "nucleus"), ("classes", []), ("classes", [1]), ("channels", {}),
+        ("normalisation", None), ("diameter_px", 0), ("diameter_px", -3), ("diameter_px", True), ("diameter_px", "32"),
+        ("diameter_px", 1e9), ("decoding", []), ("training", "long"), ("licence", 0), ("cite", None),
+        ("diameter_px", 1e-9), ("decoding", {"object_level": 1.1}), ("decoding", {"most_hidden": -0.1}),
+        ("decoding", {"mask_level": "high"}), ("decoding", {"smoothing_px": 1e6}), ("decoding", {"prominence": 1e300}),
+        ("decoding", {"prominence": 2}), ("decoding", {"border_cost": -1}), ("normalisation", {"kind": "x"}),
+        ("normalisation", {"low_percent": 1}), ("normalisation", {"count": 0}), ("normalisation", {"gamma": 2}),
+        ("scoring", []), ("scoring", {"least": 0.5}),
+    ],
+)  # fmt: skip
+def test_wrong_field_is_named(path, sound, name, value):
+    assert f"`{name}` in its header must be" in complaint(path, with_fields(sound, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "transformer"}, "a network of kind 'transformer', but this Tessera knows unet, mask_rcnn"),
+        ({"channels": 0}, "`channels` must be"),
+        ({"channels": 2.0}, "`channels` must be"),
+        ({"heads": {}}, "`heads` must be"),
+        ({"heads": {"classes.0": 1}}, "`heads` must be"),
+        ({"heads": {"classes": 10**6}}, "each of `heads` must have"),
+        ({"heads": {"distance": 1}}, "needs the output `classes`"),
+        ({"widths": [10**9, 10**9]}, "`widths` must be"),
+        ({"widths": []}, "`widths` has 0 levels"),
+        ({"widths": [1] * 40}, "`widths` has 40 levels"),
+        ({"widths": [8192] * 8}, f"but at most {MOST_WEIGHTS:,} are allowed"),
+        ({"widths": "many"}, "`widths` must be"),
+        ({"ndim": 4}, "`ndim` must be 2 or 3"),
+        ({"depth": 3}, "'depth' is unknown"),
+    ],
+)
+def test_impossible_architecture_is_named(path, sound, changes, words):
+    architecture = {"kind": "unet", "channels": 2, "heads": HEADS, "widths": [2, 3], "ndim": 2} | changes
+    assert words in complaint(path, with_fields(sound, architecture=architecture))
+
+
+def test_architecture_without_a_part_is_named():
+    with pytest.raises(ValueError, match="`architecture` has no 'ndim'"):
+        check_architecture({"channels": 1, "heads": {"classes": 2}, "widths": [4]})
+
+
+def test_every_class_has_an_output(path, sound):
+    said = complaint(path, with_fields(sound, task="classes", classes=["background", "cell"]))
+    assert "it names 2 classes, but its network tells 3 apart" in said
+
+
+def test_architecture_must_fit_the_tensors(path, sound):
+    architecture = {"kind": "unet", "channels": 2, "heads": HEADS, "widths": [2, 4], "ndim": 2}
+    assert "but its network needs (4, 2, 3, 3)" in complaint(path, with_fields(sound, architecture=architecture))
+    architecture["widths"] = [2, 3, 4]
+    assert "needs tensor 'down.2.0.weight', which is not there" in complaint(
+        path, with_fields(sound, architecture=architecture)
+    )
+
+
+def test_file_laid_out_by_hand_is_loaded(path, sound):
+    path.write_bytes(rewritten(sound, lambda arrays: None))
+    assert torch.equal(load_unet(path)[0].down[0][0].weight, small_net().down[0][0].weight.half().float())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weight_that_is_no_number_is_found(path, sound, value):
+    content = rewritten(sound, lambda arrays: arrays["rise.0.bias"].fill(value))
+    assert "tensor 'rise.0.bias' holds values that are NaN or infinite" in complaint(path, content)
+
+
+def test_negative_variance_is_found(path, sound):
+    content = rewritten(sound, lambda arrays: arrays["up.0.1.running_var"].fill(-1))
+    assert "holds negative variances" in complaint(path, content)
+
+
+def test_additional_tensor_is_named(path, sound):
+    content = rewritten(sound, lambda arrays: arrays.update(stowaway=np.zeros(3, "<f2")))
+    assert "tensor 'stowaway' does not belong to its network" in complaint(path, content)
+
+
+def test_tensor_of_a_wrong_type_is_named(path, sound):
+    content = rewritten(sound, lambda arrays: arrays.update({"rise.0.bias": np.zeros(2, "<i4")}))
+    assert "tensor 'rise.0.bias' is of type int32" in complaint(path, content)
