@@ -146,7 +146,7 @@ class Worker:
         self.process.join()
 
 
-def endings(cases: Iterator[Case], processes: int, source: str = "fuzz.targets") -> Iterator[Ended]:
+def endings(cases: Iterator[Case], processes: int, source: str = "tests.fuzz.targets") -> Iterator[Ended]:
     """Run cases as they come, and yield how each ended; the files of a case are there until the next is asked for."""
     with tempfile.TemporaryDirectory(prefix="tessera-fuzz-", ignore_cleanup_errors=True) as workplace:
         os.environ["TESSERA_FUZZ_SEEDS"] = tempfile.mkdtemp(prefix="seeds-", dir=workplace)

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python tests/fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--minutes", type=float, help="go on so long, instead of a number of cases")
     parser.add_argument("--seed", type=int, default=0, help="the same seed tries the same")
@@ -79,7 +79,7 @@ def tell(found: Iterator[Ended], keep: Path | None = None) -> int:
 def _show(ended: Ended) -> None:
     case = ended.case
     print(f"\nFAULT {case.target}: {ended.outcome.kind}")
-    print(f'  python tests/fuzz --seed {case.seed} --only "{case.target}" --case {case.number}')
+    print(f'  python -m tests.fuzz --seed {case.seed} --only "{case.target}" --case {case.number}')
     for text in (ended.words[:LONGEST_SHOWN], ended.outcome.text[-LONGEST_SHOWN:]):
         print("  " + ascii(text)[1:-1].replace("\\n", "\n  "), flush=True)
 

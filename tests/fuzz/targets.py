@@ -126,7 +126,8 @@ def of_checkpoints(folder: Path, rng: Random, _: int) -> Try:
     if kind == "list":
         return Try("interrupted", lambda: interrupted(own))
     if kind == "go on":
-        return Try("going on", partial(_go_on, own / "halves.safetensors"), outputs=("own/halves",))
+        through_a_link = "own/lost"  # where damage made the checkpoint a link, it is written through it
+        return Try("going on", partial(_go_on, own / "halves.safetensors"), outputs=("own/halves", through_a_link))
     words = ["models"] if kind == "models" else ["models", "import", str(path), "--name", "new"]
     return command(words, folder, ("own/new",))
 
