@@ -44,3 +44,10 @@ def test_one_background_pixel_in_a_corner_is_seen_from_everywhere():
     mask = np.ones((200, 300), bool)
     mask[0, 0] = False
     assert run_job(distance_to_background(mask))[199, 299] == pytest.approx(np.hypot(199, 299))
+
+
+@pytest.mark.parametrize("shape", [(1, 30), (40, 33), (7, 12, 15)])
+def test_distance_in_labels_is_to_the_nearest_pixel_of_another_one(shape):
+    labels = np.random.default_rng(0).integers(0, 3, shape).astype(np.int32)
+    expected = sum(ndimage.distance_transform_edt(labels == number) for number in (1, 2))
+    np.testing.assert_allclose(run_job(distance_to_background(labels)), expected, rtol=1e-5)

@@ -1,11 +1,8 @@
 """Exact Euclidean distance to the background, in threads and in bands.
 
-The `edt` library is fast but holds the interpreter lock for its whole run, SciPy's transform is five times slower; this
-one is exact as they are, releases the lock, works on all processors and stops between bands.
-
-The lower envelope of parabolas, by which exact Euclidean distances are found along one axis after the other.
-
-Give pixels without a number that of the nearest pixel with one.
+SciPy's transform is five times slower, and the `edt` library holds the interpreter lock for its whole run. This one is as
+exact, releases the lock, works on all processors and stops between bands. Distances are found along one axis after the
+other, by the lower envelope of parabolas. `fill_from_nearest` gives pixels without a number that of the nearest with one.
 """
 
 from __future__ import annotations
@@ -111,12 +108,12 @@ def _spread(numbers: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
 
 
 def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[np.ndarray]:
-    """Measure how far each pixel is from the nearest pixel outside the mask.
+    """Measure how far each pixel is from the nearest pixel outside the mask, or with another label.
 
     Parameters
     ----------
-    mask : array of bool
-        (Y, X) or (Z, Y, X).
+    mask : array of bool or int32
+        (Y, X) or (Z, Y, X); of labels, 0 is background.
     spacing : tuple of float, optional
         Size of a pixel along each axis; None means 1.
 
@@ -139,12 +136,12 @@ def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None =
         _measure_rows(volume.reshape(-1, width)[rows], squares.reshape(-1, width)[rows])
 
     def along_y(columns: slice) -> None:
-        for plane in squares:
-            _measure_columns(plane[:, columns], np.float32(steps[-2]))
+        for labels, plane in zip(volume, squares, strict=True):
+            _measure_columns(labels[:, columns], plane[:, columns], np.float32(steps[-2]))
 
     def along_z(rows: slice) -> None:
         for row in range(rows.start, rows.stop):
-            _measure_columns(squares[:, row], np.float32(steps[0]))
+            _measure_columns(volume[:, row], squares[:, row], np.float32(steps[0]))
 
     def take_root(rows: slice) -> None:
         np.sqrt(squares.reshape(-1, width)[rows], out=squares.reshape(-1, width)[rows])
@@ -167,26 +164,30 @@ def _distance_to_edge(mask: np.ndarray, spacing: tuple[float, ...] | None) -> Jo
 
 
 @njit
-def _measure_rows(mask: np.ndarray, squares: np.ndarray) -> None:
-    """Write the squared distance to the nearest background pixel of the same row."""
-    height, width = mask.shape
+def _measure_rows(labels: np.ndarray, squares: np.ndarray) -> None:
+    """Write the squared distance to the nearest pixel of the same row that is background or has another label."""
+    height, width = labels.shape
     for y in range(height):
-        since = FAR
+        away, last = FAR, labels[y, 0]
         for x in range(width):
-            since = since + np.float32(1) if mask[y, x] else np.float32(0)
-            squares[y, x] = since
-        ahead = FAR
+            label = labels[y, x]
+            away = np.float32(0) if not label else away + np.float32(1) if label == last else np.float32(1)
+            squares[y, x] = away
+            last = label
+        away, last = FAR, labels[y, width - 1]
         for x in range(width - 1, -1, -1):
-            ahead = ahead + np.float32(1) if mask[y, x] else np.float32(0)
-            nearest = min(squares[y, x], ahead)
+            label = labels[y, x]
+            away = np.float32(0) if not label else away + np.float32(1) if label == last else np.float32(1)
+            nearest = min(squares[y, x], away)
             squares[y, x] = nearest * nearest if nearest < FAR else FAR
+            last = label
 
 
 @njit
-def _measure_columns(squares: np.ndarray, step: np.float32) -> None:
-    """Let each column's squared distances reach along it, one run of foreground after the other, in place.
+def _measure_columns(labels: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
+    """Let each column's squared distances reach along it, one run of one label after the other, in place.
 
-    Beyond the background pixels at its two ends nothing can be nearer to a run.
+    Beyond the pixels at its two ends, which have another label or none, nothing can be nearer to a run.
     """
     height, width = squares.shape
     column = np.empty(height + 2, np.float32)
@@ -199,13 +200,13 @@ def _measure_columns(squares: np.ndarray, step: np.float32) -> None:
                 y += 1
                 continue
             stop = y
-            while stop < height and squares[stop, x] != 0:
+            while stop < height and labels[stop, x] == labels[y, x]:
                 stop += 1
             first, last = max(y - 1, 0), min(stop + 1, height)
             for row in range(first, last):
-                column[row - first] = squares[row, x]
+                column[row - first] = squares[row, x] if y <= row < stop else np.float32(0)
             lower_envelope(column, last - first, step, vertices, bounds)
-            _fill_run(squares, x, first, last, column, step, vertices, bounds)
+            _fill_run(squares, x, y, stop, column, step, vertices, bounds)
             y = stop
 
 
@@ -213,16 +214,16 @@ def _measure_columns(squares: np.ndarray, step: np.float32) -> None:
 def _fill_run(
     squares: np.ndarray,
     x: int,
-    first: int,
-    last: int,
+    start: int,
+    stop: int,
     column: np.ndarray,
     step: np.float32,
     vertices: np.ndarray,
     bounds: np.ndarray,
 ) -> None:
-    top = 0
-    for row in range(last - first):
-        while bounds[top + 1] < row:
+    top, first = 0, max(start - 1, 0)
+    for row in range(start, stop):
+        while bounds[top + 1] < row - first:
             top += 1
-        away = np.float32(row - vertices[top]) * step
-        squares[first + row, x] = min(FAR, away * away + column[vertices[top]])
+        away = np.float32(row - first - vertices[top]) * step
+        squares[row, x] = min(FAR, away * away + column[vertices[top]])

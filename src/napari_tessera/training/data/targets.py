@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_tessera.core.jobs import run_job
+
 NOT_PAINTED, BACKGROUND, OBJECT, BORDER = 0, 1, 2, 3
 """Classes of the instance target, in the paint convention: 0 never counts."""
 HEADS = {"classes": 3, "distance": 1, "size": 1}
@@ -92,12 +94,11 @@ def touching(labels: np.ndarray, reach_px: int = 1) -> np.ndarray:
 
 
 def normalised_distance(labels: np.ndarray) -> np.ndarray:
-    """Give each pixel its distance to the edge of its object, over the largest such distance in the object."""
-    import edt
+    """Return each pixel's distance to the edge of its object, over the largest such distance in the object."""
+    from napari_tessera.algorithms.distance_transform import distance_to_background
 
-    objects = np.where(labels > BACKGROUND, labels, 0).astype(np.uint32)
-    distance = edt.edt(objects, black_border=False, parallel=1)
-    distance[~np.isfinite(distance)] = 0
+    objects = np.where(labels > BACKGROUND, labels, 0).astype(np.int32)
+    distance = run_job(distance_to_background(objects)) if (objects != objects.flat[0]).any() else np.zeros(labels.shape)
     largest = np.ones(int(objects.max()) + 1, dtype=np.float32)
     np.maximum.at(largest, objects.ravel(), distance.ravel())
     return (distance / largest[objects]).astype(np.float32)
