@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from imageio.v3 import imwrite
+from skimage.segmentation import find_boundaries
 
 import napari_tessera as tessera
-from napari_tessera.algorithms.overlay import outlines
 
 SIDE_PX, SPOT_PX, CONTRAST, SHARE = 384, 4, 45, 0.01
 LOSSES = {
@@ -57,8 +57,8 @@ def picture(image, truth, found):
         np.kron(each[CORNER], np.ones((LARGER, LARGER), each.dtype)) for each in (image, truth, found)
     )
     colours = np.repeat(image[..., None], 3, axis=-1)
-    colours[outlines(truth.astype(np.int32))] = 255, 210, 0
-    colours[outlines(found.astype(np.int32))] = 255, 0, 200
+    colours[find_boundaries(truth.astype(np.int32), mode="inner")] = 255, 210, 0
+    colours[find_boundaries(found.astype(np.int32), mode="inner")] = 255, 0, 200
     return np.pad(colours, ((0, 0), (0, GAP_PX), (0, 0)), constant_values=255)
 
 

@@ -1,8 +1,8 @@
 """Exact Euclidean distance to the background, in threads and in bands.
 
-SciPy's transform is five times slower, and the `edt` library holds the interpreter lock for its whole run. This one is as
-exact, releases the lock, works on all processors and stops between bands. Distances are found along one axis after the
-other, by the lower envelope of parabolas. `fill_from_nearest` gives pixels without a number that of the nearest with one.
+SciPy's transform is five times slower, and the `edt` library holds the interpreter lock for its whole run. This one is
+as exact, releases the lock, works on all processors and stops between bands. Distances are found along one axis after
+the other, by the lower envelope of parabolas. `fill_from_nearest` fills pixels that have no number.
 """
 
 from __future__ import annotations

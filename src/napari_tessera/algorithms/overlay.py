@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import colorsys
-
 import numpy as np
-
-GOLDEN_RATIO = 0.6180339887498949
 
 
 def draw_overlay(image: np.ndarray, labels: np.ndarray, *, opacity: float = 0.35) -> np.ndarray:
@@ -31,32 +27,13 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, *, opacity: float = 0.35
     >>> draw_overlay(np.eye(4), np.array([[1, 1, 0, 0]] * 4)).shape
     (4, 4, 3)
     """
-    picture = _as_colour(image)
-    tint = colours(int(labels.max(initial=0)))[labels]
-    inside = (labels > 0)[..., None]
-    picture = np.where(inside, (1 - opacity) * picture + opacity * tint, picture)
-    picture = np.where(outlines(labels)[..., None], tint, picture)
+    from skimage.color import label2rgb
+    from skimage.segmentation import find_boundaries
+
+    picture = label2rgb(labels, _as_colour(image), alpha=opacity, bg_label=0, bg_color=None, saturation=1)
+    edge = find_boundaries(labels, mode="inner")
+    picture[edge] = label2rgb(labels, bg_label=0)[edge]
     return np.rint(picture * 255).astype(np.uint8)
-
-
-def colours(count: int) -> np.ndarray:
-    """Return (count + 1, 3) colours, 0 to 1, in which neighbouring numbers look different; the first is black."""
-    hues = (np.arange(count) * GOLDEN_RATIO) % 1
-    table = [(0.0, 0.0, 0.0), *(colorsys.hsv_to_rgb(hue, 0.75, 1.0) for hue in hues)]
-    return np.asarray(table, np.float32)
-
-
-def outlines(labels: np.ndarray) -> np.ndarray:
-    """Return which pixels of objects have another label beside them: (Y, X) bool."""
-    edge = np.zeros(labels.shape, bool)
-    for axis in range(labels.ndim):
-        here = [slice(None)] * labels.ndim
-        there = list(here)
-        here[axis], there[axis] = slice(None, -1), slice(1, None)
-        differs = labels[tuple(here)] != labels[tuple(there)]
-        edge[tuple(here)] |= differs
-        edge[tuple(there)] |= differs
-    return edge & (labels > 0)
 
 
 def _as_colour(image: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from napari_tessera.algorithms.overlay import outlines
 from napari_tessera.core.errors import as_html
 
 Points = Sequence[tuple[float, float]]
@@ -214,13 +213,15 @@ def by_name(entries: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[floa
 
 def picture_of(shown: ReportImage) -> np.ndarray:
     """Draw the image (of a volume its middle plane) with the outlines of truth and prediction: uint8 (Y, X, 3)."""
+    from skimage.segmentation import find_boundaries
+
     image, paint, found = shown.image, shown.paint, shown.found
     if paint.ndim == 3:
         middle = len(paint) // 2
         image, paint, found = image[middle], paint[middle], found[middle]
     image, paint, found = (each[:LARGEST_PX, :LARGEST_PX] for each in (image, paint, found))
     picture = _grey_or_colour(image)
-    truth, prediction = outlines(np.maximum(paint - 1, 0)), outlines(found)
+    truth, prediction = (find_boundaries(each, mode="inner") for each in (np.maximum(paint - 1, 0), found))
     picture[truth], picture[prediction], picture[truth & prediction] = TRUTH_COLOUR, FOUND_COLOUR, BOTH_COLOUR
     return picture
 

@@ -98,7 +98,8 @@ def normalised_distance(labels: np.ndarray) -> np.ndarray:
     from napari_tessera.algorithms.distance_transform import distance_to_background
 
     objects = np.where(labels > BACKGROUND, labels, 0).astype(np.int32)
-    distance = run_job(distance_to_background(objects)) if (objects != objects.flat[0]).any() else np.zeros(labels.shape)
+    has_edge = (objects != objects.flat[0]).any()
+    distance = run_job(distance_to_background(objects)) if has_edge else np.zeros(labels.shape, np.float32)
     largest = np.ones(int(objects.max()) + 1, dtype=np.float32)
     np.maximum.at(largest, objects.ravel(), distance.ravel())
     return (distance / largest[objects]).astype(np.float32)
