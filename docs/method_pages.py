@@ -15,8 +15,9 @@ from pathlib import Path
 
 from napari_tessera.cli.options import flag, shown
 from napari_tessera.cli.segment import method_parser
+from napari_tessera.core.method import Method
 from napari_tessera.core.spec import Input, Parameter, Role, ShownIf
-from napari_tessera.methods.registry import METHODS, Method
+from napari_tessera.methods.registry import METHODS
 
 IMAGES = Path(__file__).parent / "images"
 HELP_WIDTH = 88

@@ -25,6 +25,10 @@ def test_help_loads_nothing_heavy():
     assert _loaded_by("from napari_tessera.cli.main import main; main(['--help'])") == set()
 
 
+def test_listing_the_methods_loads_nothing_heavy():
+    assert _loaded_by("from napari_tessera.cli.main import main; main(['methods'])") == set()
+
+
 def test_help_of_a_method_loads_neither_torch_nor_napari():
     loaded = _loaded_by("from napari_tessera.cli.main import main; assert main(['watershed', '--help']) == 0")
     assert not loaded & {"torch", "napari", "qtpy", "magicgui"}

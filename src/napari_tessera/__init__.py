@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 
 from napari_tessera.core.threads import watch_forks
+from napari_tessera.methods import NAMES
 
 TYPE_CHECKING = False  # that of `typing`, which takes longer to load than all else here
 if TYPE_CHECKING:
     from typing import Any
 
-    from napari_tessera.methods.registry import Method
+    from napari_tessera.core.method import Method
 
 __version__ = "0.1.0"
 
@@ -31,9 +32,8 @@ _PUBLIC = {
     "TesseraError": "core.errors",
     "train": "training.train",
 }
-_METHODS = ("threshold", "region_growing", "watershed", "kmeans", "unet", "mask_rcnn", "panoptic", "refine", "compare")
 
-__all__ = ["__version__", "list_methods", *_PUBLIC, *_METHODS]
+__all__ = ["__version__", "list_methods", *_PUBLIC, *NAMES]
 
 
 def list_methods() -> tuple[Method, ...]:
@@ -54,7 +54,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, so that importing the package costs next to nothing."""
     if name in _PUBLIC:
         return getattr(import_module(f"napari_tessera.{_PUBLIC[name]}"), name)
-    if name in _METHODS:
+    if name in NAMES:
         from napari_tessera.engine.api import plain
         from napari_tessera.methods.registry import method_named
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 
 import dask.array as da
@@ -18,7 +17,7 @@ from napari_tessera.engine.replay import result_taken
 from napari_tessera.engine.run import keep_inside
 from napari_tessera.io import read_labels, write_result
 from napari_tessera.methods import registry
-from napari_tessera.methods.registry import Method, method_named
+from napari_tessera.methods.registry import method_named
 from tests.helpers import sides_method
 
 IMAGE = np.array([[9, 0, 0, 0, 9, 9], [9, 0, 9, 0, 0, 0]], np.uint8)
@@ -28,8 +27,7 @@ HALVES = np.array([[1, 1, 1, 2, 2, 2], [1, 1, 1, 2, 2, 2]])
 
 @pytest.fixture(autouse=True)
 def _method_of_sides(monkeypatch):
-    monkeypatch.setitem(sys.modules, "napari_tessera.methods.sides", sides_method)
-    monkeypatch.setattr(registry, "METHODS", (*registry.METHODS, Method("sides", "Sides", join="overlap")))
+    monkeypatch.setattr(registry, "METHODS", (*registry.METHODS, sides_method.METHOD))
 
 
 def test_further_images_come_after_the_labels():

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_tessera.core.method import Method
 from napari_tessera.core.spec import Role
-from napari_tessera.methods.registry import Method
 
 
 def blobs(ndim: int = 2, dtype: Any = np.uint8) -> np.ndarray:

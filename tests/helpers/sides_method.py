@@ -6,6 +6,7 @@ import numpy as np
 
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.labels import connected_components
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import ExtraImage, MethodOutput
 from napari_tessera.core.spec import ChannelAxis, Image, Spacing
 
@@ -33,3 +34,6 @@ def sides(image: Image, *, spacing: Spacing = None, channel_axis: ChannelAxis = 
 def reach(**parameters: object) -> int:
     """An object is seen whole from one pixel away."""
     return 1
+
+
+METHOD = Method(sides, "Sides", join="overlap", reach=reach)

@@ -14,12 +14,13 @@ from napari_tessera.cli.terminal import Parser
 from napari_tessera.core.errors import FileError, InputError, ParameterError
 from napari_tessera.core.files import read_json
 from napari_tessera.core.jobs import Job, run_job
+from napari_tessera.core.method import Method
 from napari_tessera.core.provenance import DEEPEST, described
 from napari_tessera.core.result import Result
 from napari_tessera.core.schema import check_recipe
 from napari_tessera.core.spec import Input
 from napari_tessera.io.image_file import Picture, with_axes, with_pixel_size
-from napari_tessera.methods.registry import Method, method_named
+from napari_tessera.methods.registry import method_named
 
 
 def main(argv: list[str]) -> int:

@@ -16,6 +16,7 @@ from napari_tessera.cli.options import add_image_options, check_pixel_size_is_kn
 from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.core.errors import FileError, InputError, ParameterError
 from napari_tessera.core.jobs import Job
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import Result
 from napari_tessera.core.spec import Input, Role
 from napari_tessera.engine.bind import check_models, power_of
@@ -23,7 +24,6 @@ from napari_tessera.engine.blocks import check_blocks, is_stored
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.image_file import Picture, with_pixel_size
 from napari_tessera.io.write import planned_files
-from napari_tessera.methods.registry import Method
 
 FILES_WRITTEN = "Files written: the labels, a .json record that `tessera run` repeats, and a .csv table of the objects."
 
@@ -118,7 +118,7 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
     options.add_inputs(parser, method)
     options.add_parameters(parser, method)
     add_image_options(parser)
-    if method.kind == "segments":
+    if method.output == "segments":
         parser.add_argument(
             "--coco", type=Path, metavar="FILE.json",
             help="write the segments as COCO panoptic, too: this file for all images, and a folder of PNG files",

@@ -300,7 +300,7 @@ class Overlapping:
 
 def from_parts(
     function: Callable[..., Any],
-    reach: Callable[[Mapping[str, Any]], int | None],
+    reach: Callable[..., int] | None,
     measured: tuple[TwoPass, Settings, Callable[[dict[str, Any]], Settings]] | None,
     settings: Mapping[str, Any],
 ) -> Overlapping:
@@ -310,6 +310,6 @@ def from_parts(
         yield from ()
         fixed = dict(settings) if measured is None else measured[2](dict(fitted))
         n_space = len(image.shape) - (settings["channel_axis"] is not None)
-        return BlockPlan(partial(function, **fixed), (reach(settings) or 0,) * n_space)
+        return BlockPlan(partial(function, **fixed), (0 if reach is None else reach(**settings),) * n_space)
 
     return Overlapping(measured and measured[:2], plan)

@@ -13,12 +13,12 @@ from napari_tessera.core.axes import CHANNEL, guess_axes
 from napari_tessera.core.checks import READERS, as_array, refuse_file_name
 from napari_tessera.core.errors import InputError, ParameterError, short
 from napari_tessera.core.jobs import run_job
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput, Result
 from napari_tessera.engine.bind import bind
 from napari_tessera.engine.blocks import is_stored
 from napari_tessera.engine.replay import replay
 from napari_tessera.engine.run import frame_arguments, job
-from napari_tessera.methods.registry import Method
 
 __all__ = ["bind", "job", "plain", "replay", "run", "segment"]
 

@@ -29,12 +29,13 @@ from napari_tessera.core.checks import (
     is_labels,
 )
 from napari_tessera.core.errors import InputError, ParameterError, explaining_lack_of_memory, short
+from napari_tessera.core.method import Method
 from napari_tessera.core.region import Crop, Region, resolve
 from napari_tessera.core.result import Kind
 from napari_tessera.core.spatial import Spatial
 from napari_tessera.core.spec import Parameter, Role
 from napari_tessera.engine.blocks import Blocks, check_blocks, fits_in_memory, is_stored
-from napari_tessera.methods.registry import Method, method_named
+from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
 
 
@@ -298,7 +299,8 @@ def _inputs_among(
 def _where_better(method: Method, layout: Layout, shape: Sequence[int], parameters: Mapping[str, Any]) -> Blocks | None:
     """Run in blocks by itself what would take too much memory as a whole."""
     sides = dict(zip(layout.axes, shape, strict=True))
-    if not method.is_better_in_blocks(tuple(sides[axis] for axis in layout.space), parameters):
+    shape_in_space = tuple(sides[axis] for axis in layout.space)
+    if method.join is None or not method.is_better_in_blocks(shape_in_space, **parameters):
         return None
     return check_blocks(method, len(layout.space), blocks=True)
 

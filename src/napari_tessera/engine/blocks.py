@@ -15,7 +15,7 @@ import psutil
 from napari_tessera.core.atomic_writes import NEW, explain_full_disk, explain_refusal, move_together, working_folder
 from napari_tessera.core.errors import FileError, InputError, short
 from napari_tessera.core.files import read_json
-from napari_tessera.methods.registry import Method
+from napari_tessera.core.method import Method
 
 BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
 MOST_WORKERS = 1024

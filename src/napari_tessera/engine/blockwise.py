@@ -161,7 +161,7 @@ def _label(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
 
 def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:
     """Look at the whole image, as far as the method asks for it, before the first block is labelled."""
-    overlapping = request.method.overlapping(frame.settings)
+    overlapping = request.method.block_plan(frame.settings)
     fitted: dict[str, Any] = {}
     if overlapping.measured is not None:
         two_pass, settings = overlapping.measured

@@ -32,9 +32,10 @@ import platformdirs
 
 from napari_tessera.core.errors import TesseraError
 from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import Result
 from napari_tessera.core.spec import Role
-from napari_tessera.methods.registry import Method, method_named
+from napari_tessera.methods.registry import method_named
 
 TEXT = "Preparing, once after installing or updating"
 LONGEST_SECONDS = 180.0

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.engine.bind import power_of
-from napari_tessera.methods.registry import Method, method_named
+from napari_tessera.methods.registry import method_named
 
 if TYPE_CHECKING:
     from napari_tessera.core.blockwise import TwoPass
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 
 # What computes is imported where it is used, so that a form with a preview opens without waiting for SciPy.
 
-LARGEST_VIEW_PX = 500_000
-"""About a screen; keeps a preview within its time."""
-LARGEST_SLOW_VIEW_PX = 250_000
-SLOW_METHODS = ("watershed",)
 LARGEST_SAMPLE_PX = 250_000
 PLANE_NDIM = 2
 
@@ -109,11 +106,6 @@ class PreviewRequest:
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
-def largest_view_px(method: str) -> int:
-    """Return how many pixels a preview may have to be found in about a tenth of a second."""
-    return LARGEST_SLOW_VIEW_PX if method in SLOW_METHODS else LARGEST_VIEW_PX
-
-
 def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
     """Run a method on a view.
 
@@ -146,7 +138,7 @@ def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
     if method.two_pass is not None:
         fitted = yield from _fitted(method.two_pass, sketch, memory, None)
         return (yield from subtask(_label(method.two_pass, image, fitted, settings), 2, 2, 4))
-    measured = method.measured_over_whole(settings)
+    measured = method.measured_over_whole(**settings)
     if measured is not None:
         two_pass, _, fix = measured
         fitted = yield from _fitted(two_pass, sketch, memory, method)
@@ -192,7 +184,7 @@ def _fitted(
     request = _bound(sketch, sample, memory.step, {})
     settings = frame_arguments(request)
     image = settings.pop(request.main_name)
-    measured = None if method is None else method.measured_over_whole(settings)
+    measured = None if method is None else method.measured_over_whole(**settings)
     if measured is not None:
         settings = measured[1]
     settings["scale"] = yield from scale_whole(two_pass, image, **settings)

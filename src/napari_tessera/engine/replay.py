@@ -13,12 +13,13 @@ from napari_tessera.core import provenance
 from napari_tessera.core.checks import as_array
 from napari_tessera.core.errors import InputError, ModelError, ParameterError
 from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.core.result import Result
 from napari_tessera.engine.bind import Request, bind
 from napari_tessera.engine.blocks import is_stored
 from napari_tessera.engine.run import job
-from napari_tessera.methods.registry import Method, method_named
+from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
 
 MOST_POINTS = 2**22

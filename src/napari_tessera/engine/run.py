@@ -182,7 +182,7 @@ def _recorded_run(request: Request) -> Job[Result]:
     yield Progress(0, 100, "Starting")
     models = _models(request)
     # Read now: the model may be gone when the run ends.
-    names = request.method.class_names(request.parameters) if request.kind in ("classes", "probabilities") else ()
+    names = request.method.class_names(**request.parameters) if request.kind in ("classes", "probabilities") else ()
     found = yield from subtask(monotonic(run_region(request)), 0, 95, 100)
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
@@ -277,7 +277,7 @@ def _hint(request: Request) -> str:
     """Return which settings to try, from those that the method has and that matter with the others."""
     names = [parameter.name for parameter in request.method.parameters if parameter.matters(request.parameters)]
     names = [name for name in names if name != CHANNEL or request.layout.has_channels]
-    decisive = [f"`{name}`" for name in request.method.decisive if name in names]
-    if decisive:
-        return f"Look at {', '.join(decisive[:-1])} and {decisive[-1]}." if decisive[1:] else f"Look at {decisive[0]}."
+    first = [f"`{name}`" for name in request.method.look_first if name in names]
+    if first:
+        return f"Look at {', '.join(first[:-1])} and {first[-1]}." if first[1:] else f"Look at {first[0]}."
     return "Try another rule, or less strict settings." if "rule" in names else "Try less strict settings."

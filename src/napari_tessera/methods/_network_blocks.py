@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera.algorithms.histogram import Measure
 from napari_tessera.core.blockwise import BlockPlan, Settings, Stored, never
 from napari_tessera.core.jobs import Job
 from napari_tessera.core.result import AutoValues
@@ -26,11 +25,15 @@ from napari_tessera.methods._network_input import channels_for, check_diameter, 
 from napari_tessera.methods.threshold import THRESHOLD
 
 if TYPE_CHECKING:
+    from napari_tessera.algorithms.histogram import Measure
     from napari_tessera.inference.grid import Grid, NormalizedImage
     from napari_tessera.inference.normalization import (
         Levels,
     )
     from napari_tessera.models.registry import ModelEntry
+
+    Measures = tuple[Measure, ...]
+    """One for all channels together, or one for each channel, as the model's kind of image wants it."""
 
 
 LARGEST_PART_PX = {2: 6e6, 3: 16e6}
@@ -101,10 +104,6 @@ class BlockMargins:
         return (1,) * self.axes.start + (self.step,) * len(self.axes)
 
 
-Measures = tuple[Measure, ...]
-"""One for all channels together, or one for each channel, as the model's kind of image wants it."""
-
-
 def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
     """Return what `np.percentile` would, of all the values that were counted; exact where each step is one value.
 
@@ -141,7 +140,7 @@ def counted(values: np.ndarray, earlier: Measure | None) -> Measure:
     the range. What lies beyond the outer percentiles is known from the round before. For 8- and 16-bit integers, one
     round is exact.
     """
-    from napari_tessera.algorithms.histogram import measure_block
+    from napari_tessera.algorithms.histogram import Measure, measure_block
     from napari_tessera.inference.normalization import HIGH_PERCENT, LOW_PERCENT, PERCENTS
 
     if earlier is None or earlier.counts is None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from napari_tessera.core.jobs import Job
+from napari_tessera.core.method import Method
 from napari_tessera.core.spec import Labels, Range, Table
-
-if TYPE_CHECKING:
-    pass
 
 
 def compare(
@@ -70,3 +68,6 @@ def compare(
     from napari_tessera.metrics.error_map import finding_errors
 
     return (yield from finding_errors(truth, prediction, iou))
+
+
+METHOD = Method(compare, "Compare with truth")

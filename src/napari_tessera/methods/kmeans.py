@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from napari_tessera.algorithms.histogram import Measure
-from napari_tessera.algorithms.kmeans import PixelSample
-from napari_tessera.algorithms.unique_colors import ColourCounts
 from napari_tessera.core.blockwise import TwoPass, run_whole
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job
+from napari_tessera.core.method import Method
 from napari_tessera.core.parallel import PIECE_PX, Piece, in_threads, pieces
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.core.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
 
 if TYPE_CHECKING:
-    from napari_tessera.algorithms.histogram import Histogram
-    from napari_tessera.algorithms.kmeans import (
-        Place,
-    )
+    from napari_tessera.algorithms.histogram import Histogram, Measure
+    from napari_tessera.algorithms.kmeans import PixelSample, Place
+    from napari_tessera.algorithms.unique_colors import ColourCounts
+
+    Summary = Measure | ColourCounts | PixelSample
 
 
 COLOUR_CHANNELS = (3, 4)
@@ -101,9 +100,6 @@ def _rounds(prepared: np.ndarray, *, position_weight: float, **_: Any) -> int:
     return rounds_for(prepared.dtype) if _way(prepared, position_weight) == "histogram" else 1
 
 
-Summary = Measure | ColourCounts | PixelSample
-
-
 def _summarise(
     prepared: np.ndarray,
     start: tuple[int, ...],
@@ -112,7 +108,7 @@ def _summarise(
     position_weight: float,
     seed: int,
     **_: Any,
-) -> Measure | ColourCounts | PixelSample:
+) -> Summary:
     from napari_tessera.algorithms.histogram import measure_block
     from napari_tessera.algorithms.kmeans import sample_block
     from napari_tessera.algorithms.unique_colors import count_colours
@@ -127,6 +123,7 @@ def _summarise(
 
 def _fit(summary: Summary, *, k: int, restarts: int, seed: int, **settings: Any) -> Job[dict[str, Any]]:
     """Find the levels between classes of one value, or the centres of classes of several."""
+    from napari_tessera.algorithms.histogram import Measure
     from napari_tessera.algorithms.kmeans import brightness, fit_centres
 
     if isinstance(summary, Measure):
@@ -147,7 +144,7 @@ def _in_units(settings: dict[str, Any]) -> dict[str, Any]:
 def _points(summary: ColourCounts | PixelSample, **settings: Any) -> Job[tuple[np.ndarray, np.ndarray, Place]]:
     """Return the points to fit, neighbours together, their weights and where they lie."""
     from napari_tessera.algorithms.kmeans import feature_points, neighbour_order, place_of
-    from napari_tessera.algorithms.unique_colors import StepColours
+    from napari_tessera.algorithms.unique_colors import ColourCounts, StepColours
 
     if isinstance(summary, ColourCounts):
         return (yield from _points_of_colours(summary, **settings))
@@ -313,3 +310,6 @@ def kmeans(
     """
     settings = {name: value for name, value in locals().items() if name != "image"}
     return (yield from run_whole(KMEANS, image, **settings))
+
+
+METHOD = Method(kmeans, "K-means", output="classes", join="touch", has_preview=True, two_pass=KMEANS)

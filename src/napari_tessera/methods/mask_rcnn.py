@@ -20,6 +20,7 @@ import numpy as np
 from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stored
 from napari_tessera.core.errors import ModelError, ParameterError
 from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.core.spec import ChannelAxis, Image, ModelName, Range, Spacing, Table
 from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from napari_tessera.inference.grid import Grid
     from napari_tessera.inference.normalization import Levels
     from napari_tessera.models.registry import ModelEntry
-
-__all__ = ["BLOCK_PX", "DECISIVE", "SMALLEST_BLOCK_PX", "is_better_in_blocks", "mask_rcnn", "overlapping"]
-
 
 OF_PLANES = "Objects were counted in each plane, before planes were linked."
 
@@ -201,10 +199,6 @@ def label_block(
     return MethodOutput(labels, table_of(rows, entry.classes), notes_on_blocks(left, which))
 
 
-DECISIVE = ("score", "diameter", "objects", "model", "channel")
-"""What decides, before all else, whether anything is found."""
-
-
 def mask_rcnn(
     image: Image,
     *,
@@ -340,3 +334,15 @@ def mask_rcnn(
     return MethodOutput(
         labels, table_of(rows, entry.classes), (*told, *notes_on(left, which, view.ndim == 3)), chosen=chosen
     )
+
+
+METHOD = Method(
+    mask_rcnn,
+    "Mask R-CNN",
+    join="overlap",
+    look_first=("score", "diameter", "objects", "model", "channel"),
+    overlapping=overlapping,
+    is_better_in_blocks=is_better_in_blocks,
+    block_px=BLOCK_PX,
+    smallest_block_px=SMALLEST_BLOCK_PX,
+)

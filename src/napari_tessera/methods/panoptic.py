@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import ExtraImage, MethodOutput
 from napari_tessera.core.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 from napari_tessera.methods._panoptic_sources import (
@@ -18,10 +19,6 @@ from napari_tessera.methods._panoptic_sources import (
     started,
     thing_name,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 NETWORKS = ("mask_rcnn", "unet")
 
@@ -196,3 +193,6 @@ def notes_on_rims(rims: Mapping[str, int]) -> tuple[str, ...]:
         f"nearest stuff, set `smallest_stuff` to {pixels + 1} or more."
         for name, pixels in rims.items()
     )
+
+
+METHOD = Method(panoptic, "Panoptic", output="segments")

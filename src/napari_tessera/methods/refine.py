@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import label_dtype, renumbering
+from napari_tessera.core.method import Method
 from napari_tessera.core.spec import Labels, Range, ShownIf, Spacing
-
-if TYPE_CHECKING:
-    pass
 
 
 def refine(
@@ -119,3 +117,6 @@ def _with_old_numbers(work: np.ndarray, old: np.ndarray) -> Job[np.ndarray]:
     result = np.empty(work.shape, numbers.dtype)
     yield from selection.map_numbers(work, numbers, result)
     return result
+
+
+METHOD = Method(refine, "Refine labels")

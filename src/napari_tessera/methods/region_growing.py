@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.labels import renumbering
+from napari_tessera.core.method import Method
 from napari_tessera.core.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing, Table
 
 if TYPE_CHECKING:
@@ -160,3 +161,6 @@ def _numbered(labels: np.ndarray, table: Table, background: int) -> Job[tuple[np
     labels, regions = yield from renumbering(labels)
     ordered = {name: column[regions - 1] for name, column in table.items()}
     return labels, {**ordered, "label": np.arange(1, len(regions) + 1)}
+
+
+METHOD = Method(region_growing, "Region growing")

@@ -14,6 +14,7 @@ import numpy as np
 from napari_tessera.core.blockwise import Touching, TwoPass, run_whole
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Job
+from napari_tessera.core.method import Method
 from napari_tessera.core.parallel import PIECE_PX, Piece
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
@@ -318,3 +319,6 @@ def threshold(
     """
     settings = {name: value for name, value in locals().items() if name != "image"}
     return (yield from run_whole(THRESHOLD, image, **settings))
+
+
+METHOD = Method(threshold, "Threshold", join="touch", has_preview=True, two_pass=THRESHOLD)

@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stored
 from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.core.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from napari_tessera.inference.grid import Grid
     from napari_tessera.inference.normalization import Levels
     from napari_tessera.models.registry import ModelEntry
-
-__all__ = ["BLOCK_PX", "DECISIVE", "SMALLEST_BLOCK_PX", "class_names", "is_better_in_blocks", "overlapping", "unet"]
-
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
 """Planes of a volume are mostly segmented one by one, so that blocks had better be flat and wide."""
@@ -113,10 +111,6 @@ def label_block(
     view = NormalizedImage(shown, levels, has_channels, settings["spacing"], grid)
     segmenting = segment(network, view, looking, wanted, stacking)
     return (yield from subtask(segmenting, 1, 19, 20))
-
-
-DECISIVE = ("diameter", "level", "objects", "model", "channel")
-"""What decides, before all else, whether anything is found."""
 
 
 def unet(
@@ -258,8 +252,21 @@ def unet(
     return MethodOutput(labels, notes=notes, chosen=chosen_diameter(entry, factor, diameter))
 
 
-def class_names(parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the classes 1…K that the output speaks of."""
+def class_names(*, model: str, **_: Any) -> tuple[str, ...]:
+    """Return the names of the classes 1…K of the output."""
     from napari_tessera.models import registry as catalogue
 
-    return catalogue.find(parameters["model"]).classes[1:]
+    return catalogue.find(model).classes[1:]
+
+
+METHOD = Method(
+    unet,
+    "U-Net",
+    join="overlap",
+    look_first=("diameter", "level", "objects", "model", "channel"),
+    overlapping=overlapping,
+    is_better_in_blocks=is_better_in_blocks,
+    class_names=class_names,
+    block_px=BLOCK_PX,
+    smallest_block_px=SMALLEST_BLOCK_PX,
+)

@@ -15,6 +15,7 @@ import numpy as np
 from napari_tessera.core.blockwise import Settings, TwoPass
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.method import PREVIEW_PX, Method
 from napari_tessera.core.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
 from napari_tessera.core.value_range import UNSCALED, Scale, scaled_number
 from napari_tessera.methods.threshold import THRESHOLD
@@ -285,4 +286,15 @@ def _fit(measure: Measure, *, foreground: str, scale: Scale, **_: Any) -> Job[di
 
 LEVEL = replace(
     THRESHOLD, summarise=_summarise, reach=_reach, prepare=_prepare, rounds=_rounds, fit=_fit, needs_scale=_needs_scale
+)
+
+
+METHOD = Method(
+    watershed,
+    "Watershed",
+    join="overlap",
+    has_preview=True,
+    preview_px=PREVIEW_PX // 2,
+    reach=reach,
+    measured_over_whole=measured_over_whole,
 )

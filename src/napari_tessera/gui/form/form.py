@@ -15,11 +15,11 @@ import platformdirs
 
 from napari_tessera.core.atomic_writes import written_together
 from napari_tessera.core.errors import FileError, ParameterError
+from napari_tessera.core.method import Method
 from napari_tessera.core.spec import Declaration, Parameter
 from napari_tessera.gui.form.field import Field
 from napari_tessera.gui.form.fields import make_field
 from napari_tessera.gui.qt.layout import Rows
-from napari_tessera.methods.registry import Method
 
 SETTINGS_SHOWN_FIRST = 6
 """So many settings are shown at once; the rest wait under "More settings"."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import Result
 from napari_tessera.core.spec import Parameter
 from napari_tessera.engine.frame_stack import describe_auto_values
-from napari_tessera.methods.registry import Method
 
 PROPER = {
     "cielab": "CIELAB",

@@ -14,6 +14,7 @@ from napari.components import ViewerModel
 from napari.layers import Layer, Points
 
 from napari_tessera.core.errors import InputError
+from napari_tessera.core.method import Method
 from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.form import Rows
 from napari_tessera.gui.form.layer_combo import LayerBox
@@ -30,7 +31,6 @@ from napari_tessera.gui.layers.read import (
     record_of,
     short_unit,
 )
-from napari_tessera.methods.registry import Method
 
 LETTERS = {
     "t": "T",

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
-from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, largest_view_px, preview
+from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, preview
 from napari_tessera.gui.form.layer_combo import PREVIEW
 from napari_tessera.gui.layers.read import array_of, camera_of
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, shown_by
@@ -94,7 +94,7 @@ class LivePreview:
         corners = image.corner_pixels[:, columns]
         if not corners.any():  # nothing has been drawn yet
             corners = np.array([[0, 0], plane]) - [[0], [1]]
-        view = View.of(planes, corners, plane, largest_view_px(self.widget.method.name))
+        view = View.of(planes, corners, plane, self.widget.method.preview_px)
         return PreviewRequest(self.widget.method.name, data, axes, view, values, self.widget.inputs.arrays(values))
 
     def _show(self, about: tuple[PreviewRequest, Layer], labels: np.ndarray) -> None:

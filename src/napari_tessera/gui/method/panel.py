@@ -15,6 +15,7 @@ from qtpy.QtCore import QSize, QTimer
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import TesseraError
+from napari_tessera.core.method import Method
 from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.form import Form
 from napari_tessera.gui.form.text import tooltip
@@ -27,7 +28,6 @@ from napari_tessera.gui.qt.docking import Placing
 from napari_tessera.gui.qt.layout import AsTallAsContent, Rows, Shrinking, collapsible, column_of
 from napari_tessera.gui.qt.run_bar import NOTE_STYLE, PLAIN_STYLE, RunBar
 from napari_tessera.gui.qt.worker import LatestOnlyWorker
-from napari_tessera.methods.registry import Method
 
 if TYPE_CHECKING:
     from napari_tessera.engine.cost_estimate import Forecast
@@ -108,7 +108,6 @@ class ForecastLine(QLabel):
 
 
 WIDTH_PX = 320
-METHODS_WITH_PREVIEW = ("threshold", "kmeans", "watershed")
 
 PIXELS, LAYER_UNITS = "pixels", "units of the layer"
 SIZES_HELP = "Unit of the lengths and areas in this form."
@@ -206,7 +205,7 @@ class Panel(QWidget):
         layout.setSpacing(8)
         layout.addWidget(summary)
         layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
-        if self.method.name in METHODS_WITH_PREVIEW:
+        if self.method.has_preview:
             layout.addWidget(self.preview_switch.native)
         layout.addWidget(self.forecast)
         layout.addWidget(self.bar)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.core.result import Result
 from napari_tessera.core.spatial import PIXEL, Spatial
 from napari_tessera.engine import precompile as compiled
-from napari_tessera.methods.registry import Method, method_named
+from napari_tessera.methods.registry import method_named
 
 if TYPE_CHECKING:
     from napari_tessera.engine.bind import Request

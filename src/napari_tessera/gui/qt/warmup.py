@@ -19,10 +19,10 @@ from napari.utils.notifications import show_warning
 
 from napari_tessera.core.errors import LOGGER, WARNING
 from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.method import Method
 from napari_tessera.core.threads import is_ending, start_thread
 from napari_tessera.engine import precompile as compiled
 from napari_tessera.gui.qt.worker import short_switch_interval
-from napari_tessera.methods.registry import Method
 
 SECONDS_BETWEEN_LOOKS = 0.02
 STARTING = "Getting ready"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.spec import Declaration
+from napari_tessera.core.method import Method
 from napari_tessera.core.spec import Image as ImageArray
 from napari_tessera.core.spec import Labels as LabelArray
 from napari_tessera.gui.form.text import tooltip
@@ -22,7 +21,6 @@ from napari_tessera.gui.layers.read import array_of, labels_of
 from napari_tessera.gui.method.inputs import InputsBox
 from napari_tessera.gui.qt.buttons import OnceButton
 from napari_tessera.gui.qt.layout import Rows
-from napari_tessera.methods.registry import Method
 from napari_tessera.training.interactive import AnnotatedLayer
 
 NEW_HELP = "Add an empty layer that lies on the image, with the brush ready."
@@ -43,16 +41,7 @@ def painted(image: ImageArray, paint: LabelArray | None = None) -> LabelArray:
     return np.zeros(image.shape) if paint is None else paint
 
 
-class PairOfLayers(Method):
-    """An image and its paint, declared like the inputs of a method."""
-
-    @cached_property
-    def declaration(self) -> Declaration:
-        """What the signature and the docstring of `painted` say."""
-        return Declaration(painted)
-
-
-PAIR = PairOfLayers("painted", "Image and paint")
+PAIR = Method(painted, "Image and paint")
 
 
 class PairBox(QWidget):

@@ -1,0 +1,139 @@
+"""What a method's module declares of it: its `Method`, which all front ends read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_tessera.core.result import Kind
+from napari_tessera.core.spec import Declaration, Input, Parameter, Role
+
+if TYPE_CHECKING:
+    from napari_tessera.core.blockwise import Overlapping, Settings, TwoPass
+
+Join = Literal["touch", "overlap"]
+FixedSettings = Callable[[dict[str, Any]], dict[str, Any]]
+PREVIEW_PX = 500_000
+"""About a screen; most methods take about a tenth of a second for it."""
+
+
+def measures_nothing(**_: Any) -> None:
+    """Return None: blocks can be labelled alike without a measurement of the whole image."""
+
+
+def names_no_classes(**_: Any) -> tuple[str, ...]:
+    """Return no names of classes."""
+    return ()
+
+
+def is_never_better(shape: tuple[int, ...], **_: Any) -> bool:
+    """Return False: an image that fits into memory is not cut into blocks."""
+    return False
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A method's function, and what cannot be read from its signature.
+
+    The callables take all settings of the method as keywords.
+
+    Attributes
+    ----------
+    function : callable
+        Arrays in, labels out, as a job. Its name is the name of the method, of its module, and of its command.
+    title : str
+        Name on the widget and in the menus.
+    output : "objects", "segments", "classes" or "probabilities"
+        What the labels are; a parameter `output`, where there is one, decides instead.
+    join : "touch", "overlap" or None
+        How objects cut by a block face are put together again; None where the method needs the whole image.
+    look_first : tuple of str
+        Parameters to look at first where nothing was found.
+    has_preview : bool
+        Whether the widget offers a live preview.
+    preview_px : int
+        How many pixels a preview may have to be found in about a tenth of a second.
+    two_pass : TwoPass or None
+        The method's two passes, if it has them.
+    reach : callable (**settings) -> int, optional
+        How many pixels away the image can change a label, of a method whose blocks overlap.
+    measured_over_whole : callable (**settings) -> (TwoPass, settings, fix) or None
+        What must be measured over the whole image before blocks can be labelled alike; `fix` turns the outcome into
+        the settings for the blocks.
+    overlapping : callable (**settings) -> Overlapping, optional
+        What is looked at over the whole image, and how blocks are labelled then, where they overlap. Not given, it
+        follows from `measured_over_whole` and `reach`.
+    is_better_in_blocks : callable (shape, **settings) -> bool
+        Whether one frame of `shape` (space only) takes so much memory as a whole that blocks are better.
+    class_names : callable (**settings) -> tuple of str
+        Names of the classes 1…K of the labels or the probabilities; empty if they have no names.
+    block_px : dict of int to tuple of int, optional
+        Sides of a block by the number of axes, where the usual ones do not suit.
+    smallest_block_px : dict of int to tuple of int
+        Smallest sides of a block by the number of axes.
+    """
+
+    function: Callable[..., Any]
+    title: str
+    output: Kind = "objects"
+    join: Join | None = None
+    look_first: tuple[str, ...] = ()
+    has_preview: bool = False
+    preview_px: int = PREVIEW_PX
+    two_pass: TwoPass | None = None
+    reach: Callable[..., int] | None = None
+    measured_over_whole: Callable[..., tuple[TwoPass, Settings, FixedSettings] | None] = measures_nothing
+    overlapping: Callable[..., Overlapping] | None = None
+    is_better_in_blocks: Callable[..., bool] = is_never_better
+    class_names: Callable[..., tuple[str, ...]] = names_no_classes
+    block_px: Mapping[int, tuple[int, ...]] | None = None
+    smallest_block_px: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the function."""
+        return self.function.__name__
+
+    @cached_property
+    def declaration(self) -> Declaration:
+        """What the signature and the docstring say."""
+        return Declaration(self.function)
+
+    @property
+    def summary(self) -> str:
+        """One line on what the method does."""
+        return self.declaration.summary
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """Arrays the method takes, the main one first."""
+        return self.declaration.inputs
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Settings of the method."""
+        return self.declaration.parameters
+
+    @property
+    def takes_image(self) -> bool:
+        """Whether the main input is an image (otherwise it is labels)."""
+        return self.inputs[0].roles == (Role.IMAGE,)
+
+    def kind_of(self, parameters: Mapping[str, Any]) -> Kind:
+        """Return what the labels are, given the parameters."""
+        return parameters.get("output", self.output)
+
+    def implied(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that follow from the inputs given: a mask needs the rule that takes it."""
+        rules = [rule for entry in self.inputs[1:] if given.get(entry.name) is not None for rule in entry.shown_if]
+        return {rule.parameter: rule.values[0] for rule in rules if rule.parameter not in given}
+
+    def block_plan(self, settings: Mapping[str, Any]) -> Overlapping:
+        """Return what is looked at over the whole image, and how overlapping blocks are labelled then."""
+        if self.overlapping is not None:
+            return self.overlapping(**settings)
+        from napari_tessera.core.blockwise import from_parts
+
+        return from_parts(self.function, self.reach, self.measured_over_whole(**settings), settings)
