@@ -18,9 +18,9 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 
 from napari_tessera.cli.demo import SETTINGS
-from napari_tessera.gui.demo import open_demo
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.method.widget import MethodWidget
+from napari_tessera.gui.sample_data import open_demo
 from napari_tessera.methods.registry import METHODS
 
 SIZE_PX = (1280, 800)

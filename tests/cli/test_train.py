@@ -29,7 +29,7 @@ from napari_tessera.gui.train.plot import TrainingHistory
 from napari_tessera.io.read import read_labels
 from napari_tessera.io.tiff import write_tiff
 from napari_tessera.models.header import read_header
-from napari_tessera.training import budget
+from napari_tessera.training import session as budget
 from napari_tessera.training import train as training
 from napari_tessera.training.data.sources import from_index, from_paths, read_frames, with_validation
 from napari_tessera.training.settings import checked_settings

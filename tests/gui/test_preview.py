@@ -157,7 +157,7 @@ def test_demo_opens_with_the_widget_and_finds_the_nuclei(make_napari_viewer, mon
     import napari
 
     from napari_tessera.cli.demo import METHOD
-    from napari_tessera.gui.demo import open_demo
+    from napari_tessera.gui.sample_data import open_demo
     from napari_tessera.methods.registry import method_named
 
     monkeypatch.setattr(napari, "Viewer", lambda title: make_napari_viewer(title=title))

@@ -4,11 +4,11 @@ import pytest
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Progress, run_job
-from napari_tessera.training import budget
+from napari_tessera.training import session as budget
 from napari_tessera.training import train as training
-from napari_tessera.training.budget import fit_to_time, patches_to_cover, steps_in, with_steps_in
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.dataset import Dataset
+from napari_tessera.training.session import fit_to_time, patches_to_cover, steps_in, with_steps_in
 from napari_tessera.training.settings import checked_settings
 from tests.training.test_tasks import scene
 

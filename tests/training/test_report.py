@@ -9,7 +9,6 @@ import pytest
 
 from napari_tessera.core.errors import InputError, ParameterError
 from napari_tessera.core.jobs import run_job
-from napari_tessera.training.budget import with_steps_in
 from napari_tessera.training.checkpoint import Checkpoint
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.dataset import Dataset, example_of
@@ -27,6 +26,7 @@ from napari_tessera.training.report import (
     report_page,
 )
 from napari_tessera.training.resolve import balanced, resolve_config
+from napari_tessera.training.session import with_steps_in
 from napari_tessera.training.settings import checked_settings
 from napari_tessera.training.tasks import learn
 

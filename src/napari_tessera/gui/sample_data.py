@@ -1,12 +1,18 @@
-"""File → Open Sample → Tessera: the samples as napari layers, the truth beside the image."""
+"""File → Open Sample → Tessera: the samples as napari layers, the truth beside the image.
+
+`tessera demo` in a window: a real image, and the widget that finds its nuclei at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import napari
+
 from napari_tessera.core.spatial import Spatial
-from napari_tessera.sample_data import SAMPLES, Sample, SampleEntry
+from napari_tessera.methods.registry import method_named
+from napari_tessera.sample_data import SAMPLES, Sample, SampleEntry, sample_named
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -48,3 +54,36 @@ def __getattr__(name: str) -> Any:
     if name in _OPENERS:
         return _OPENERS[name]
     raise AttributeError(f"module 'napari_tessera.gui.sample_data' has no attribute {name!r}")
+
+
+PLUGIN = "napari-tessera"
+
+
+def open_demo(image: str, method_name: str, settings: Mapping[str, Any], block: bool = True) -> napari.Viewer:
+    """Open napari on the demo, and start the run.
+
+    Parameters
+    ----------
+    image : str
+        Name of a sample image.
+    method_name : str
+        Method to run on it.
+    settings : mapping
+        Its parameters, where they are not the defaults.
+    block : bool
+        Wait until the window is closed; otherwise return at once, with the run under way.
+
+    Returns
+    -------
+    napari.Viewer
+    """
+    viewer = napari.Viewer(title="Tessera")
+    ((data, options, _),) = layers_of(sample_named(image), image)
+    viewer.add_image(data, **options)
+    method = method_named(method_name)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, method.title)
+    widget.set_for_now(method.declaration.defaults | dict(settings))
+    widget.run()
+    if block:
+        napari.run()
+    return viewer

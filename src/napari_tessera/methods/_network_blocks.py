@@ -27,9 +27,7 @@ from napari_tessera.methods.threshold import THRESHOLD
 if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Measure
     from napari_tessera.inference.grid import Grid, NormalizedImage
-    from napari_tessera.inference.normalization import (
-        Levels,
-    )
+    from napari_tessera.inference.normalization import Levels
     from napari_tessera.models.registry import ModelEntry
 
     Measures = tuple[Measure, ...]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from napari_tessera.algorithms.overlay import draw_overlay
+from napari_tessera.cli.demo import draw_overlay
 
 
 def test_background_stays_as_it_is():
