@@ -23,9 +23,8 @@ from os import PathLike
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import psutil
-
 from napari_tessera.core.errors import FileError, TesseraError, short
+from napari_tessera.core.memory import free_bytes
 
 HARMLESS_BYTES = 2**28
 """Pixels that take no more are believed without looking at the size of their file."""
@@ -201,7 +200,7 @@ def check_fits(pixel_bytes: int) -> None:
     ------
     MemoryError
     """
-    if pixel_bytes > HARMLESS_BYTES and pixel_bytes > psutil.virtual_memory().available:
+    if pixel_bytes > HARMLESS_BYTES and pixel_bytes > free_bytes():
         raise MemoryError
 
 

@@ -1,8 +1,8 @@
-"""Room for libraries: where they find too little memory they end the process, or wait for ever.
+"""How much memory this process may take, and whether a library has enough of it to be loaded.
 
-OpenBLAS asks again without end for memory that it does not get, LLVM and OpenMP end the program, and none of them can
-be stopped from Python. So it is asked beforehand whether the system would give a process (`ulimit -v`, some clusters)
-what a library takes when it is loaded and first used.
+Where libraries find too little memory they end the process, or wait for ever: OpenBLAS asks again without end for
+memory that it does not get, LLVM and OpenMP end the program, and Python can stop none of them. So the system is asked
+before a library is loaded.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from contextlib import suppress
+from math import inf
+from pathlib import Path
 
 from napari_tessera.core.errors import RunError
 
@@ -66,3 +69,56 @@ def is_given(n_bytes: int) -> bool:
             return True
     except (OSError, OverflowError, MemoryError):
         return False
+
+
+def free_bytes() -> int:
+    """Return how much memory this process can still take.
+
+    It is what the computer has free, or less where the system limits the process (`ulimit -v`) or its control group
+    (containers, clusters).
+    """
+    import psutil
+
+    return int(min(psutil.virtual_memory().available, _address_space_left(), group_bytes_left()))
+
+
+def _address_space_left() -> float:
+    import psutil
+
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return inf
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return inf if allowed == resource.RLIM_INFINITY else max(0, allowed - psutil.Process().memory_info().vms)
+
+
+GROUP_FILES = {
+    "": ("", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+"""By controller, in version 2 and 1 of Linux's control groups: folder, limit, use, and what can be given up."""
+
+
+def group_bytes_left(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return how much memory the control groups of this process still allow; infinite if they have no limit."""
+    left = inf
+    with suppress(OSError, ValueError):
+        for line in groups.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            for name in GROUP_FILES.keys() & set(controllers.split(",")):
+                folder, *files = GROUP_FILES[name]
+                top = root / folder
+                group = top / path.lstrip("/")
+                for each in (group, *group.parents):
+                    if each.is_relative_to(top):
+                        left = min(left, _left_in(each, *files))
+    return left
+
+
+def _left_in(group: Path, limit: str, use: str, cache: str) -> float:
+    with suppress(OSError, ValueError):  # no limit is "max"; the group at the top has no such file
+        allowed, used = int((group / limit).read_text()), int((group / use).read_text())
+        stated = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return max(0, allowed - used + int(stated.get(cache, 0)))
+    return inf

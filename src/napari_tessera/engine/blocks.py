@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from napari_tessera.core.atomic_writes import NEW, explain_full_disk, explain_refusal, move_together, working_folder
 from napari_tessera.core.errors import FileError, InputError, short
 from napari_tessera.core.files import read_json
+from napari_tessera.core.memory import free_bytes
 from napari_tessera.core.method import Method
 
 BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
@@ -110,7 +110,7 @@ def is_stored(image: Any) -> bool:
 def fits_in_memory(image: Any) -> bool:
     """Return whether an array takes no more than a modest share of the free memory."""
     n_bytes = int(np.prod([int(side) for side in image.shape], dtype=np.int64)) * np.dtype(image.dtype).itemsize
-    return n_bytes <= SHARE_OF_MEMORY * psutil.virtual_memory().available
+    return n_bytes <= SHARE_OF_MEMORY * free_bytes()
 
 
 def may_be_measured(image: Any, out: str | None) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 
 import psutil
 import torch
 
+from napari_tessera.core import memory
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.parallel import worker_count
 
@@ -90,23 +90,12 @@ def describe(kind: str) -> Device:
 def free_bytes(kind: str) -> int:
     """Return how much memory of a device is free now, what torch holds in reserve included.
 
-    Where the system limits a process (`ulimit -v`, some clusters), no more than that is free. Apple's graphics
-    processors share the computer's memory.
+    Apple's graphics processors share the computer's memory.
     """
     if kind == "cuda":
         reserve = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return torch.cuda.mem_get_info()[0] + reserve
-    return int(min(psutil.virtual_memory().available, _allowed_bytes()))
-
-
-def _allowed_bytes() -> float:
-    """Return how much more memory the system lets this process have."""
-    try:
-        import resource
-    except ImportError:  # on Windows
-        return inf
-    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return inf if allowed == resource.RLIM_INFINITY else max(0, allowed - psutil.Process().memory_info().vms)
+    return memory.free_bytes()
 
 
 def low_precision(kind: str) -> torch.dtype:
