@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
 import re
 import shlex
 import shutil
@@ -15,21 +14,14 @@ from napari_tessera.cli.main import main
 from napari_tessera.io.tiff import write_tiff
 from napari_tessera.methods.registry import METHODS
 from napari_tessera.sample_data import nuclei_2d
+from tests.helpers.docs_scripts import DOCS, docs_script
 
 ROOT = Path(__file__).parents[1]
-DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
-def _load_method_pages():
-    spec = importlib.util.spec_from_file_location("method_pages", DOCS / "method_pages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-method_pages = _load_method_pages()
+method_pages = docs_script("method_pages")
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 
 

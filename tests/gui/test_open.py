@@ -13,6 +13,7 @@ from napari_tessera.core.jobs import Progress
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, Runner, freeze_gc, short_switch_interval
 from napari_tessera.gui.widgets import WatershedWidget
 from napari_tessera.methods.registry import METHODS
+from tests.helpers.docs_scripts import docs_script
 
 MANIFEST = PluginManifest.from_distribution("napari-tessera")
 
@@ -42,6 +43,11 @@ def test_opening_the_widgets_imports_nothing_heavy():
     count, *imported = found.stdout.split()
     assert int(count) == len(METHODS) + len(TRAINING)
     assert not HEAVY & set(imported)
+
+
+def test_manifest_is_the_one_that_the_script_writes():
+    script = docs_script("manifest")
+    assert script.MANIFEST.read_text(encoding="utf-8") == script.manifest(), "Run python docs/manifest.py"
 
 
 def test_every_method_and_training_have_a_widget_in_the_plugins_menu():

@@ -1,53 +1,26 @@
-"""One class per method, for the manifest."""
+"""One dock widget for each method, such as `WatershedWidget`, made from the names of the methods for the manifest."""
 
 from __future__ import annotations
 
 from napari_tessera.gui.method.widget import MethodWidget
+from napari_tessera.methods import NAMES
+
+OWN_WIDGETS = {"compare": "napari_tessera.gui.compare:CompareWidget"}
+"""Widgets that have more than a form."""
 
 
-class ThresholdWidget(MethodWidget):
-    """Threshold."""
+def class_name(method_name: str) -> str:
+    """Turn the name of a method into that of its widget.
 
-    method_name = "threshold"
-
-
-class RegionGrowingWidget(MethodWidget):
-    """Region growing."""
-
-    method_name = "region_growing"
-
-
-class WatershedWidget(MethodWidget):
-    """Watershed."""
-
-    method_name = "watershed"
+    Examples
+    --------
+    >>> class_name("region_growing")
+    'RegionGrowingWidget'
+    """
+    return "".join(word.capitalize() for word in method_name.split("_")) + "Widget"
 
 
-class KMeansWidget(MethodWidget):
-    """K-means."""
-
-    method_name = "kmeans"
-
-
-class UNetWidget(MethodWidget):
-    """U-Net."""
-
-    method_name = "unet"
-
-
-class MaskRCNNWidget(MethodWidget):
-    """Mask R-CNN."""
-
-    method_name = "mask_rcnn"
-
-
-class PanopticWidget(MethodWidget):
-    """Panoptic."""
-
-    method_name = "panoptic"
-
-
-class RefineWidget(MethodWidget):
-    """Refine labels."""
-
-    method_name = "refine"
+for _name in (name for name in NAMES if name not in OWN_WIDGETS):
+    vars()[class_name(_name)] = type(
+        class_name(_name), (MethodWidget,), {"__module__": __name__, "__doc__": f"{_name}.", "method_name": _name}
+    )
