@@ -1,8 +1,7 @@
-"""One grey value per pixel from an image with channels.
+"""Convert colour images to grey, or to CIELAB (CIE 15:2004) from sRGB (IEC 61966-2-1, D65, 2°).
 
-Colours to CIELAB (CIE 15:2004), from sRGB (IEC 61966-2-1) under daylight (D65, 2°).
-
-scikit-image's conversion multiplies matrices in threads of its own, which fight with ours: many times slower in a band.
+scikit-image's conversion to CIELAB starts its own threads for the matrix product, which compete with ours: many times
+slower in a piece of an image.
 """
 
 from __future__ import annotations

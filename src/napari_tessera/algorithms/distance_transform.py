@@ -1,8 +1,8 @@
-"""Exact Euclidean distance to the background, in threads and in bands.
+"""Exact Euclidean distance to the background, and fill from the nearest label.
 
-SciPy's transform is five times slower, and the `edt` library holds the interpreter lock for its whole run. This one is
-as exact, releases the lock, works on all processors and stops between bands. Distances are found along one axis after
-the other, by the lower envelope of parabolas. `fill_from_nearest` fills pixels that have no number.
+SciPy's transform is five times slower, and the `edt` library holds the interpreter lock all the time. This one is as
+exact, releases the lock, uses all cores and can be cancelled. It takes the lower envelope of parabolas along one axis
+after the other.
 """
 
 from __future__ import annotations

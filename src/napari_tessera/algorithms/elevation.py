@@ -1,11 +1,7 @@
-"""The landscape that is flooded: heights, and the levels they are cut into.
+"""Elevation map for a watershed: heights, levels, peaks as markers, and merging of shallow basins (h-maxima).
 
-Merge the basins of a flood whose peaks hardly rise above the pass between them (h-maxima, after the flood).
-
-Flooding from every peak and then merging over the highest passes gives the same objects as flooding from the h-maxima
-alone, and needs no morphological reconstruction, by far the slowest step where it is done first.
-
-Find one marker per object: peaks of a landscape, and which of them are no peaks of their own.
+Flooding from every peak and then merging basins over the highest passes gives the same objects as flooding from the
+h-maxima, and needs no morphological reconstruction, which is by far the slowest step.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Find out whether the values of an image lie on equal steps, as those of an integer image do in any unit."""
+"""Find the common step of an image's values, such as those of an integer image in another unit."""
 
 from __future__ import annotations
 

@@ -1,14 +1,12 @@
-"""Flooding from markers through a landscape of levels (Meyer 1994), in slices and in threads.
+"""Watershed flooding from markers over a map of levels (Meyer 1994), also compact (Neubert & Protzel 2014).
 
-Everything here works on flat views of arrays with a frame one pixel wide, so that a neighbour is a fixed step away and
-the frame stops the flood. In `labels`, a positive number is an object, 0 is out of bounds and a negative number is a
-pixel to be flooded: minus the number of its connected region. Floods of different regions never meet, so each region
-is flooded on its own, which keeps memory close together and lets several threads work on one array.
+All functions work on flat views of arrays with a border of one pixel, so that a neighbour is a fixed offset away and
+the border stops the flood. In `labels`, a positive number is an object, 0 is outside, and a negative number is a pixel
+to be flooded: minus the number of its connected region. Floods of different regions never meet, so each region is
+flooded alone, which uses the cache well and lets several threads work on one array.
 
-Flooding in which distance counts too, for objects of similar size (Neubert & Protzel 2014).
-
-What a pixel costs depends on the marker that reaches it, so pixels wait in a heap and may wait there several times.
-The arrays are those of `flooding`.
+In compact flooding, the cost of a pixel depends on the marker that reaches it, so pixels wait in a heap, each maybe
+several times.
 """
 
 from __future__ import annotations

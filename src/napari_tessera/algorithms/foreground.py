@@ -1,11 +1,9 @@
-"""Which pixels belong to objects at all, before they are told apart.
+"""Foreground mask from one level, or from a level that follows the brightness of the objects around a pixel.
 
-Foreground by a level that follows how bright the objects around a pixel are.
-
-One level for the whole image makes bright blurred objects too wide and dim ones too narrow, and joins what is crowded.
-Here the level is the highest of three: a floor, a share of the brightness of the objects near by (so that an outline
-lies half-way up its own object's flank, dim or bright), and a share of the mean of the surroundings (which rises above
-the gaps in a crowd). It changes slowly, so it is worked out on a coarse grid.
+One level for the whole image makes bright blurred objects too wide and dim ones too narrow, and joins crowded objects.
+The local level is the highest of three: a lowest level, a share of the brightness of the objects near by (so that the
+outline is half-way up each object's edge), and a share of the local mean (which is above the gaps in a crowd). It
+changes slowly, so it is computed on a coarse grid.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
-"""Intensity levels from a histogram: one function per published rule.
+"""Global thresholds from a histogram: Otsu, Li, triangle and others, and exact multi-level classes.
 
-Every rule takes a `Histogram` of at least two occupied steps and returns a level; pixels above it are foreground.
-On 8- and 16-bit integers the levels are those of scikit-image; on floating point they agree within one of its 256 bins.
+Each rule takes a `Histogram` with at least two occupied bins and returns a level; pixels above it are foreground. On 8-
+and 16-bit integers the levels equal scikit-image's; on floating point they agree within one of its 256 bins.
 
-The best way to cut a histogram into classes: least variance within them, exactly.
-
-Multi-level Otsu, Jenks' natural breaks and one-dimensional k-means are this one problem. The best last cut moves up
-with the number of values, so each row of the dynamic programme is found by halving (Grønlund et al. 2017,
-arXiv:1701.07204): O(classes · values · log values), instead of trying all cuts.
+Multi-level Otsu, Jenks' natural breaks and one-dimensional k-means are one problem: the cuts with the least variance
+within classes. The best last cut increases with the number of values, so each row of the dynamic programme is solved by
+halving (Grønlund et al. 2017, arXiv:1701.07204): O(classes · values · log values) instead of all cuts.
 """
 
 from __future__ import annotations

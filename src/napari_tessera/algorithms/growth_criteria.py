@@ -1,7 +1,4 @@
-"""The rules by which regions grow: a fixed tolerance, one that adapts to the region, or competition.
-
-Intensities as fractions of the image's range, channel by channel, with a frame around them.
-"""
+"""Criteria of region growing (fixed or adaptive tolerance, competition), and intensities scaled to 0…1."""
 
 from __future__ import annotations
 

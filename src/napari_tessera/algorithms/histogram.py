@@ -1,9 +1,7 @@
-"""Count an image's values on equal steps: on those that the values lie on, or on 65,536 steps of their range.
+"""Histogram of an image with equal bins: the steps of its values, or 65,536 bins over their range.
 
-The steps follow the values alone, so an image in another unit or on another offset has the same histogram. Counts of
-parts of one image can be added up.
-
-Count values on equal steps, and remember what lies in each: one compiled pass without the interpreter lock.
+The bins depend on the values alone, so the unit or offset of an image does not matter. Histograms of parts of an image
+can be added. Counting is one compiled pass without the interpreter lock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Compile kernels with numba, wherever Tessera is installed.
+"""Compile functions with numba, also if its cache cannot be written.
 
-numba keeps compiled code beside the source, in the user's cache folder or in NUMBA_CACHE_DIR. It refuses a kernel where
-none of them can be written to (a container, a cluster), and passes on every failure to read or write what it keeps.
-Here, what cannot be kept is only compiled again.
+numba keeps compiled code beside the source, in the user's cache folder or in NUMBA_CACHE_DIR. It fails if it can write
+to none of them (a container, a cluster), and on any error with a cache file. Here such code is compiled again.
 """
 
 from __future__ import annotations

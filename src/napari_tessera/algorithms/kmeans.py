@@ -1,12 +1,7 @@
-"""Find k centres for weighted points: careful seeding, several starts on a sample, then Lloyd's steps on all points.
+"""k-means for weighted points (seeding, several starts on a sample, Lloyd's steps), its features and its sample.
 
-The loop that numbers positions at random and keeps the small numbers.
-
-What k-means compares: points made from channels, colour and position.
-
-A random sample of an image's pixels that does not depend on how the image is cut into blocks.
-
-Every position has a random number of its own, made from the seed; the pixels with the smallest numbers are the sample.
+Each pixel has a random number that depends on the seed and its position; the pixels with the smallest numbers are the
+sample, so the sample does not depend on how the image is cut into blocks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The loops of k-means: assign points to their nearest centre, skipping whole tiles of points where one centre wins.
+"""Assign points to their nearest k-means centre, a whole tile of points at once where one centre is nearest.
 
-A tile is a run of neighbouring points. A centre that is farther than another one from every corner of the tile's
-bounding box is nobody's nearest there (the filtering algorithm, Kanungo et al. 2002, doi:10.1109/TPAMI.2002.1017616).
+A tile is a run of neighbouring points. If a centre is farther than another one from every corner of the tile's bounding
+box, it is nearest to no point there (filtering algorithm, Kanungo et al. 2002, doi:10.1109/TPAMI.2002.1017616).
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Find out which objects touch, and merge small ones into their neighbours.
-
-Fill the holes of objects.
-
-Smooth the outlines of objects without merging or losing any.
-"""
+"""Morphology of label images: merge small objects into neighbours, fill holes, smooth outlines."""
 
 from __future__ import annotations
 

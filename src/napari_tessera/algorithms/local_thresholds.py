@@ -1,11 +1,8 @@
-"""Levels that follow the brightness of a pixel's surroundings: mean, Gaussian, median, Niblack, Sauvola.
+"""Local thresholds: mean, Gaussian, median, Niblack, Sauvola.
 
-All work on whole-number steps of a `Grid`, whose sums are exact: the result does not depend on how the image is cut.
-Every rule looks for dark objects, as published; bright ones are dark on the inverted steps.
-
-Median over a box that slides along the rows, with a histogram of what is in it (Huang et al. 1979).
-
-SciPy sorts every window anew, which takes minutes for wide windows on large images.
+All rules use the integer steps of a `Grid`, whose sums are exact: the result does not depend on how the image is cut.
+As published, every rule is for dark objects; for bright objects the steps are inverted. The median slides a histogram
+along the rows (Huang et al. 1979); SciPy sorts every window again, which takes minutes for wide windows.
 """
 
 from __future__ import annotations

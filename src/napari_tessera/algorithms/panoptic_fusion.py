@@ -1,7 +1,4 @@
-"""Countable things and amorphous stuff put together: every pixel gets a class, every thing its own number.
-
-What a scene is made of: things, which are counted, and stuff, which is not.
-"""
+"""Fuse things (counted objects) and stuff (regions that are not counted) into one panoptic label image."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Brightness in types that float32 does not hold: long integers and float64 keep their differences.
+"""Exact percentiles and scaling of values that float32 cannot hold: 64-bit integers and float64.
 
-An offset of 2⁶⁰ or values of 10³⁰⁰ say nothing about what there is to see; the differences between pixels do.
+With an offset of 2⁶⁰ or values of 10³⁰⁰, only the differences between pixels matter.
 """
 
 from __future__ import annotations

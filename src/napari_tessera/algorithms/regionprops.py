@@ -1,7 +1,7 @@
-"""Measure every object: size, place, shape and intensities, in physical units.
+"""Measure every object: size, position, shape and intensities, in physical units.
 
-Objects are summed up run by run (a run is a stretch of one label along X), not pixel by pixel nor object by object, so
-that the time hardly depends on how many objects there are.
+Objects are summed run by run (a run is a stretch of one label along X), so the time hardly depends on the number of
+objects.
 """
 
 from __future__ import annotations

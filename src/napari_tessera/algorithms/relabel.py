@@ -1,14 +1,8 @@
-"""From basins to labels: join, drop what is too small, number.
+"""Relabel, filter and number the objects of a label image.
 
-In `volume`, (Z, Y, X), a positive number is a basin, the rest is background; `owners` says which object a basin
-belongs to. Rows are counted through all planes.
-
-Drop objects: some, or small ones that no pixel is sure of.
-
-Choose which objects of a label image to keep.
-
-Here and in the other steps of `refine`, objects are numbered 1…N without gaps or nearly so, so that arrays with one
-entry per object are small.
+In `volume`, (Z, Y, X), a positive number is a basin and the rest is background; `owners` maps a basin to its object.
+Rows are counted through all planes. Objects are numbered 1…N almost without gaps, so that arrays with one entry per
+object are small.
 """
 
 from __future__ import annotations

@@ -1,13 +1,9 @@
-"""Grow regions from seeds, the most similar pixel first (Adams & Bischof 1994), in slices.
+"""Seeded region growing, the most similar pixel first (Adams & Bischof 1994), with region statistics and seeds.
 
-Everything here works on flat views of arrays with a frame one pixel wide, so that a neighbour is a fixed step away. In
-`labels` a positive number is a region, `FREE` is nobody's, `FRAME` is out of bounds, and `FRAME` less a region's
-number is a pixel that waits for its turn on behalf of that region. Region number 0 is not used, so that arrays with one
-entry per region have one entry more.
-
-What regions that grow have so far, and what they accept.
-
-Seeds, clicked as points or painted as labels.
+All functions work on flat views of arrays with a border of one pixel, so that a neighbour is a fixed offset away. In
+`labels`, a positive number is a region, `FREE` belongs to no region, `FRAME` is outside, and `FRAME` minus a region's
+number is a pixel that waits to join that region. Region number 0 is not used, so arrays with one entry per region have
+one entry more.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Split objects at their necks.
-
-From a landscape to labels: find markers, flood, merge, number.
-"""
+"""Split touching objects by a watershed: find markers, flood, merge, number."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Count the different colours of an 8-bit image, exactly.
+"""Count the unique colours of an 8-bit image, exactly.
 
-A colour is one number with the bits of its channels taken in turn (Morton order), so that colours next to each other
-are alike.
-
-The loops of counting colours.
+A colour is one number with the bits of its channels interleaved (Morton order), so that neighbouring numbers are
+similar colours.
 """
 
 from __future__ import annotations

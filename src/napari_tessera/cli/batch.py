@@ -1,9 +1,4 @@
-"""One command on one or many images: where each result goes, and what failed.
-
-Say it of images whose axes were guessed, as a film that is taken for a volume gives other labels without a word.
-
-What the command line says of a result.
-"""
+"""Run one command on many images: output paths, failures, and notes on results."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The commands of `tessera`: everything they know of a method they read from the method's declaration.
-
-`tessera methods`: a table of what there is.
-"""
+"""Build the commands of `tessera` from the declarations of the methods; `tessera methods` lists them."""
 
 from __future__ import annotations
 

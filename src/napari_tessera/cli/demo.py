@@ -1,9 +1,4 @@
-"""`tessera demo`.
-
-`tessera demo`: a result on a real image, in a window or as files. Nothing is installed or downloaded.
-
-A picture of labels laid over their image.
-"""
+"""`tessera demo`: segment an included image, and show or save the result. It needs no download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tessera evaluate TRUTH PREDICTION`."""
+"""`tessera evaluate TRUTH PREDICTION`: score label images."""
 
 from __future__ import annotations
 

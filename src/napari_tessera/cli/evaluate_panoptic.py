@@ -1,7 +1,4 @@
-"""Find and read the segments of images: from COCO panoptic files, or from label images with their classes.
-
-`tessera evaluate --panoptic TRUTH PREDICTION`.
-"""
+"""`tessera evaluate --panoptic TRUTH PREDICTION`: panoptic quality of COCO files or label images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line `tessera`; here is only its start, which Ctrl-C ends without a word of Python while that loads."""
+"""Entry point of the command line `tessera`. Ctrl-C during loading ends it without a traceback."""
 
 from __future__ import annotations
 

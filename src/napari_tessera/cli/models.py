@@ -1,4 +1,4 @@
-"""`tessera models`: list them, show a card, import, remove."""
+"""`tessera models`: list models, show a model card, import and remove models."""
 
 from __future__ import annotations
 

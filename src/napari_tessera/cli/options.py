@@ -1,7 +1,4 @@
-"""Options of a method, made from its declaration.
-
-What may be said of an image that its file does not say, or says wrongly.
-"""
+"""Command-line options: a method's parameters, and the axes and pixel size of an image."""
 
 from __future__ import annotations
 

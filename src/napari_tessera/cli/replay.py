@@ -1,4 +1,4 @@
-"""`tessera run RECIPE.json IMAGE... -o OUT`."""
+"""`tessera run RECIPE.json IMAGE... -o OUT`: replay a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tessera METHOD IMAGE... -o OUT`."""
+"""`tessera METHOD IMAGE... -o OUT`: segment images."""
 
 from __future__ import annotations
 

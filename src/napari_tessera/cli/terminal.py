@@ -1,9 +1,4 @@
-"""What is printed: without characters that do something to a terminal, and also where nothing is there to read it.
-
-What is said on the terminal while a job runs: a bar that shows how far it has come, and what it tells of itself.
-
-Ctrl-C and SIGTERM end a run cleanly, wherever it is: also inside of a library that passes over them.
-"""
+"""Terminal output (safe text, progress bar, closed pipes), and clean ends on Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tessera train IMAGES LABELS -o MODEL`."""
+"""`tessera train IMAGES LABELS -o MODEL`: train a model."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What everything else is made of: axes, placement, jobs, results, labels, tiles, files and errors."""
+"""Axes, pixel sizes, jobs, results, labels, tiles, files and errors, which all other packages use."""

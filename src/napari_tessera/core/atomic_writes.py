@@ -1,17 +1,15 @@
-"""Files written whole or not at all, and several of them together or not at all, however the writer ends.
+"""Write files completely or not at all, also several files together, and also if the process is killed.
 
-A writer works in a folder of its own, on the disk of its files, until it moves them into place:
+A writer works in its own folder on the disk of the output, then moves its files into place:
 
-    .tessera/lock              held while a writer begins, moves its files, or clears up after another
-    .tessera/8c2f….lock        held as long as the writer lives
-    .tessera/8c2f…/new         what is to be moved in
-    .tessera/8c2f…/old         what was there under these names
-    .tessera/8c2f…/moves.json  which files are being moved, while they are
+    .tessera/lock              held while a writer starts, moves its files, or cleans up after a killed one
+    .tessera/8c2f….lock        held as long as the writer lives; the system releases it when the process ends
+    .tessera/8c2f…/new         new files
+    .tessera/8c2f…/old         the files that they replace
+    .tessera/8c2f…/moves.json  the files that are being moved
 
-Names that exist are moved away first, so that nothing old ever lies beside anything new. The next writer in the same
-folder undoes the moves of one that was killed, and deletes what it left.
-
-One at a time: a lock that the system itself gives back when the process that holds it ends, however it ends.
+Files that exist are moved away first, so that old and new files never lie side by side. If a writer was killed, the
+next writer in the same folder undoes its moves and deletes its files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the axes of an image mean, and how large its pixels are: as given, or guessed where nobody said it."""
+"""Axes of an image and size of its pixels: check what the user gives, or guess the axes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Methods in two passes: measure the whole image, then label every pixel from what was measured.
+"""Block-wise methods: two passes (measure the image, then label each pixel), or a plan for overlapping blocks.
 
-The measure of an image is the exact sum of the measures of its blocks, so an image in blocks gets the very labels that
-it gets in one piece.
-
-Methods whose blocks overlap: what all blocks share, and how each is labelled.
+The measurement of an image is the exact sum of the measurements of its blocks, so the labels do not depend on the
+blocks.
 """
 
 from __future__ import annotations

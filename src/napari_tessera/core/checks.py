@@ -1,7 +1,4 @@
-"""Every check at the door: what comes in is made canonical here, or refused with a message that says what to do.
-
-Labels stored as floating-point numbers, as ImageJ writes them: taken for what they are if all are whole.
-"""
+"""Check and convert the inputs of a method: image, labels, points and argument types."""
 
 from __future__ import annotations
 

@@ -1,11 +1,7 @@
-"""Errors that teach: what was given, what is needed, what to do.
+"""Error classes, and how errors and texts from files are shown.
 
-Every error a user can cause is a `TesseraError`. None of them is a `RuntimeError`: superqt's generator worker
-swallows those.
-
-Texts from an unknown source, so that a terminal, a table or a page shows them and does nothing that they say.
-
-Tell whoever runs this process what is not worth an error: on the terminal, or in the corner of the window.
+Every error that the user can cause is a `TesseraError`. No `TesseraError` is a `RuntimeError`, because superqt's
+generator worker hides those.
 """
 
 from __future__ import annotations

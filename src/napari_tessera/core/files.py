@@ -1,9 +1,4 @@
-"""The errors around opening any file: missing, no regular file, empty, elsewhere, too large, damaged.
-
-Folders for files that are needed for a while, in the folder that the system has for such.
-
-JSON from an unknown source: what would be ambiguous, endless or too deep is refused.
-"""
+"""Check paths and file sizes, read text and strict JSON, explain damaged files, make temporary folders."""
 
 from __future__ import annotations
 

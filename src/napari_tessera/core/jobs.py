@@ -1,6 +1,6 @@
-"""Long work is a generator that yields `Progress` and returns its result.
+"""A job is a generator that yields `Progress` and returns its result.
 
-It knows no threads and no window. Cancelling means not asking for the next step and closing the generator.
+A job knows no threads and no window. To cancel it, close the generator.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Pure label arrays: connected components, sizes, raster-order numbers.
+"""Label arrays: connected components, sizes, numbers in raster order, and segments with a class.
 
-Every label array here is C-ordered, integer, with 0 as background.
-
-An image cut into segments, each of a class: what panoptic quality compares and panoptic files hold.
+Every label array here is C-ordered and integer; 0 is background.
 """
 
 from __future__ import annotations

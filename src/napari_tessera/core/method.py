@@ -1,4 +1,4 @@
-"""What a method's module declares of it: its `Method`, which all front ends read."""
+"""The `Method` class: what each method's module declares for the registry and the front ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which objects of two label images share pixels, and how many."""
+"""Count the pixels that the objects of two label images share."""
 
 from __future__ import annotations
 

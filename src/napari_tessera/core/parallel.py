@@ -1,4 +1,4 @@
-"""Cut an array into pieces along its longest axis and work on them in threads, with a yield after each."""
+"""Cut an array into pieces, and work on the pieces in threads as a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a run: plain JSON, enough to run it again and get the same labels."""
+"""Make the record of a run: plain JSON with all that a replay needs to give the same labels."""
 
 from __future__ import annotations
 

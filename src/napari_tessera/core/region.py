@@ -1,4 +1,4 @@
-"""The part of an image to work on: single planes, and the inside of drawn outlines."""
+"""Part of an image to segment: single planes, and the inside of drawn outlines."""
 
 from __future__ import annotations
 

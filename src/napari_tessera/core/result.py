@@ -1,4 +1,4 @@
-"""What a method finds, and what a run returns: label images, their tables, and the record that replays it."""
+"""Result types: what a method returns (`MethodOutput`) and what a run returns (`Result`, `LabelImage`)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Check data from an unknown source against a model of pydantic; one sentence names the place of the first fault.
-
-The record of a run as a model of pydantic: the fields that a replay reads, and what each may be.
-"""
+"""Pydantic models of records, and a check of JSON against a model that names the first error in one sentence."""
 
 from __future__ import annotations
 

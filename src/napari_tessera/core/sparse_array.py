@@ -1,4 +1,4 @@
-"""An array of zeros of any size: only those blocks take memory that something was written to."""
+"""`SparseArray`, an array of zeros that uses memory only for the blocks that were written."""
 
 from __future__ import annotations
 

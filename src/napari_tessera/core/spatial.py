@@ -1,4 +1,4 @@
-"""Where an array lies in the world: pixel size, offset, rotation, units and axis names, carried through every step."""
+"""`Spatial`, the placement of an array: pixel size, offset, rotation, units and axis names."""
 
 from __future__ import annotations
 

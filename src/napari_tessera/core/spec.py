@@ -1,9 +1,7 @@
-"""Read a method's signature and docstring once; everything else is made from what is found there.
+"""Read a method's inputs and parameters from its signature and docstring.
 
-The annotations below and those in `parameter` are the whole vocabulary. A parameter's range, unit, default and help
-text are written in the method's signature and docstring and nowhere else.
-
-One setting of a method: what values it takes, and the check of a value.
+The classes below are all that an annotation in a signature may use. A parameter's range, unit, default and help are
+written only there.
 """
 
 from __future__ import annotations

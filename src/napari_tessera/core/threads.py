@@ -1,9 +1,7 @@
-"""Threads that do not keep the program from ending, and that its end does not cut off.
+"""Daemon threads that are stopped and joined at interpreter exit, and thread pools after a `fork`.
 
-Processes made by `fork`, the default of multiprocessing on Linux before Python 3.14: they get threads of their own.
-
-A child has none of its parent's threads, but all of its memory. dask would hand its work to a pool of threads that are
-not there, and wait for ever.
+A process made by `fork` (Linux before Python 3.14) has its parent's memory but not its threads. dask would wait forever
+for a thread pool that no longer exists, so the pools are removed in the child.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arithmetic of tiles: what each one reads and what it writes. The write regions partition the image."""
+"""Cut an image into tiles: each reads its pixels and a halo, and writes its pixels alone."""
 
 from __future__ import annotations
 

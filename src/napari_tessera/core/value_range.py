@@ -1,4 +1,4 @@
-"""Where values lie in their range, exactly: no offset takes their differences away, and no range overflows."""
+"""Scale values to their range without loss: also with large offsets, and without overflow."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Run a method: check the request, run it whole or in blocks, replay a record, preview, estimate the cost."""
+"""Run a method: check the request, run it in memory or in blocks, replay a record, preview, estimate the cost."""

@@ -1,4 +1,4 @@
-"""The Python interface: segment, run, and each method as a function of its own name."""
+"""The Python interface: `segment`, `run`, and a function for each method."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""From a method's name and arrays to a request: every check before any work starts.
-
-A run that has passed every check: what to do, on which arrays, in which part of the image.
-
-Sizes given in the image's own unit, turned into pixels.
-"""
+"""Check a method's name, arrays and parameters, and bind them to a `Request` that can run."""
 
 from __future__ import annotations
 

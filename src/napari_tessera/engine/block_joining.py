@@ -1,7 +1,4 @@
-"""Objects cut by the faces of tiles, put together again.
-
-Tables of the objects of tiles, put together as their objects were.
-"""
+"""Join objects that block faces cut, and merge the rows of their tables."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""Passes over the blocks of an image: measure it, label each block, join what the blocks cut, number the objects.
-
-Memory that was used for one block goes back to the system before the next.
-
-One frame of an image, and work on it block by block.
-"""
+"""Passes over the blocks of one frame: measure, label each block, join objects across blocks, number them."""
 
 from __future__ import annotations
 

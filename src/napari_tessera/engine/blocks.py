@@ -1,4 +1,4 @@
-"""Images in blocks: when to cut one up, where the labels go, and what is known of the objects afterwards."""
+"""Decide whether an image is processed in blocks, choose the block size, and store the labels."""
 
 from __future__ import annotations
 

@@ -1,12 +1,8 @@
-"""Tasks on the workers of a dask.distributed scheduler, maybe on other computers.
+"""Run tasks on the workers of a dask.distributed scheduler, which may be on other computers.
 
-Workers read images in files, and write labels to folders, themselves. What lies in this process's memory goes to them
-part by part, and labels come back block by block.
-
-Tasks on their way to another process: stored arrays go as their path, arrays in memory as the part that is needed.
-
-A zarr array is opened anew where the task runs. zarr takes a missing chunk for zeros, and so a missing folder for an
-empty image: whether the folder is there is checked first.
+Workers read image files and write label folders themselves. Arrays in this process's memory are sent block by block,
+and so are labels. A zarr array is opened again in the worker. zarr reads a missing chunk as zeros, so a missing folder
+would be an empty image: the worker first checks that the folder exists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run of a network will cost before it starts: where it runs, how long it takes, how much memory it needs."""
+"""Estimate the device, time and memory of a network run before it starts."""
 
 from __future__ import annotations
 

@@ -1,11 +1,7 @@
-"""Where blocks are worked on: threads on this computer, or the workers of a dask.distributed scheduler.
+"""Run block tasks with dask, in local threads or on the workers of a scheduler, and monitor their progress.
 
-A task reads its blocks, works on them and returns a few numbers; nothing as large as the image is ever held.
-
-Jobs that run in other threads: how far they have come, and the word to stop.
-
-A task in a thread cannot be ended from outside. It looks up at each of its own steps, notes how far it is, and ends
-there if it has been told to.
+A task reads its blocks and returns a few numbers, so memory never holds the whole image. A thread cannot be stopped
+from outside: at each of its steps a task reports its progress and checks whether it was asked to stop.
 """
 
 from __future__ import annotations

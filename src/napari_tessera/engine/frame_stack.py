@@ -1,9 +1,4 @@
-"""Put one image of every frame (time, position, …) together, numbers and tables included.
-
-In words: what a method worked with where the settings left it open.
-
-Where objects are, as their table says: counted from the first pixel of the whole image, whatever part was seen.
-"""
+"""Combine the results of all frames (time, position, …): images, tables, notes and automatic values."""
 
 from __future__ import annotations
 

@@ -1,15 +1,10 @@
-"""Compile the passes of a method in a process of its own, once after installing or updating.
+"""Compile a method's numba code in a separate process, by running the method on a tiny image.
 
-Compiling holds Python's interpreter lock for up to a second at a time, in which a window would stand still. A child
-process has a lock of its own, and leaves what it compiled in numba's cache. Where no child can be started, nothing is
-lost: the run then compiles what it needs itself.
+Compiling holds Python's interpreter lock for up to a second at a time, which would block a window. The separate process
+writes the compiled code to numba's cache. If no process can be started, the run compiles the code itself.
 
-Run a method on a tiny image, so that whatever its first call loads or compiles is ready before anybody waits for it.
-
-`python -m napari_tessera.engine.precompile METHOD DTYPE AXES SETTINGS` does so
-in all ways that the method can be set (a network in one), in a process of its own: numba keeps what it compiles in
-files, from which every later process loads it.
-SETTINGS is JSON.
+`python -m napari_tessera.engine.precompile METHOD DTYPE AXES SETTINGS` does this for all variants of the method's
+parameters, or for a network in one. SETTINGS is JSON.
 """
 
 from __future__ import annotations

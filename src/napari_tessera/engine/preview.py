@@ -1,7 +1,7 @@
-"""What a method would find, shown at once: a run on the visible part of one plane, no finer than the screen.
+"""Live preview: run a method on the visible part of one plane, no finer than the screen.
 
-Levels and centres that a method takes from the whole image are found on an evenly spaced sample of the whole plane, so
-that they do not jump with the view. The outcome is a sketch: a full run decides.
+Levels and centres that depend on the whole image are computed from an evenly spaced sample of the plane, so they do not
+change with the view. A full run can give other labels.
 """
 
 from __future__ import annotations

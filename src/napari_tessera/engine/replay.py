@@ -1,4 +1,4 @@
-"""Replay records: one step, or several that hand their labels on."""
+"""Replay records: one step, or several steps that use each other's labels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Run a method on one frame after the other (time, position, …) and put the labels together.
-
-Run a request, and record what ran.
-"""
+"""Run a request frame by frame (time, position, …), combine the labels, and record the run."""
 
 from __future__ import annotations
 

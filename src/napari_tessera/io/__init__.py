@@ -1,4 +1,4 @@
-"""Files: images, label images and points in; labels with their record and table out. Nothing here knows napari."""
+"""Read images, labels and points; write labels, tables and records. This package does not use napari."""
 
 from napari_tessera.io.coco_panoptic import read_coco_panoptic, write_coco_panoptic
 from napari_tessera.io.image_file import Picture

@@ -1,9 +1,7 @@
-"""Paint as it is saved while somebody paints: a folder of small files, each written whole or not at all.
+"""Save the annotation of a layer in a folder, block by block, while the user paints.
 
-``annotation.json`` says what the layer is; ``block-Z-Y-X.npz`` holds one block of 1 × 256 × 256 pixels, unless nothing
-is painted in it. Killed at any moment, the folder can be read: only what was being written is missing.
-
-Save the paint of a layer block by block, as often as it changes; see `saved_paint` for the files.
+``annotation.json`` describes the layer; ``block-Z-Y-X.npz`` holds one block of 1 × 256 × 256 pixels that has
+annotation. Each file is written completely or not at all, so after a crash only the last change is lost.
 """
 
 from __future__ import annotations

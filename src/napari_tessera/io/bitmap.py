@@ -1,4 +1,4 @@
-"""PNG, JPEG and other pictures that Pillow reads."""
+"""PNG, JPEG and other formats that Pillow reads."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""COCO's panoptic format: one JSON for all images, and for each a PNG whose colours are the numbers of segments.
+"""Read and write COCO's panoptic format: one JSON for all images, and one PNG of segment numbers per image.
 
 Format: https://cocodataset.org/#format-data, "Panoptic Segmentation". A pixel's number is R + 256 G + 65,536 B; 0 is
-void. The PNG files lie in a folder beside the JSON that has its name without the ending.
-
-Read COCO's panoptic format; see `io.coco_panoptic` for what is in it.
+void. The PNG files lie in a folder beside the JSON, with the same name without the suffix.
 """
 
 from __future__ import annotations

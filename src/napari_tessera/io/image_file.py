@@ -1,11 +1,4 @@
-"""A picture read from a file: its pixels, what its axes mean, and where it lies.
-
-Names of units: one spelling inside, each format's own outside.
-
-Axes and a pixel size said by the user, instead of those that the file gives.
-
-The record beside a file: how it was made, and the pixel size that PNG and NumPy cannot hold themselves.
-"""
+"""`Picture`, an image read from a file, with its axes and placement; units, pixel sizes and sidecar records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NumPy's .npy and .npz; nothing is ever unpickled."""
+"""NumPy's .npy and .npz; pickled data is never loaded."""
 
 from __future__ import annotations
 

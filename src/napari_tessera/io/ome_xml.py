@@ -1,4 +1,4 @@
-"""The OME-XML of a TIFF file: which planes it names, in which files, and how large a pixel is."""
+"""Parse the OME-XML of a TIFF file: its planes, their files, and the pixel size."""
 
 from __future__ import annotations
 

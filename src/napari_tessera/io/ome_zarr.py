@@ -1,9 +1,7 @@
-"""OME-Zarr 0.1 to 0.5 and plain Zarr arrays.
+"""Read OME-Zarr 0.1 to 0.5 and plain Zarr arrays; write labels and probabilities as OME-Zarr 0.4.
 
-Labels, and probabilities, as OME-Zarr 0.4.
-
-Version 0.4 (on Zarr 2) is written because every tool of today reads it: any release of napari-ome-zarr, Fiji,
-Bio-Formats, QuPath and webKnossos. Version 0.5 (on Zarr 3) is read by the newer of them only.
+Version 0.4 (Zarr 2) is written because napari-ome-zarr, Fiji, Bio-Formats, QuPath and webKnossos all read it; only the
+newer ones of them read version 0.5 (Zarr 3).
 """
 
 from __future__ import annotations

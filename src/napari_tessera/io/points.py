@@ -1,4 +1,4 @@
-"""Points from CSV files."""
+"""Read points from CSV files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Read an image or a label image from any known format.
-
-Any other format, through the reader plugins that napari's users have installed.
-"""
+"""Read an image or a label image from any supported format, or through an installed napari reader plugin."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""TIFF, OME-TIFF and ImageJ TIFF.
-
-An image in a TIFF file that is read piece by piece, and that another process opens by its path.
-"""
+"""Read TIFF, OME-TIFF and ImageJ TIFF, in memory or piece by piece."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
-"""The directories of a TIFF file, one for each plane, and whether what they speak of is in the file.
+"""Check the pages of a TIFF file and the meaning of their values (inverted, palette, inks, opacity).
 
-A library follows them without end where they lead back, and fills what is not there with zeros.
-
-What the numbers in a TIFF file mean: brightness from below or above, a palette, printing inks, opacity.
+tifffile follows a circular chain of pages forever, and fills missing data with zeros.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write a result: labels or probabilities, the record that replays it, and the table."""
+"""Write a result: labels or probabilities, their record, and the table."""
 
 from __future__ import annotations
 

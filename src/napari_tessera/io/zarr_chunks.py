@@ -1,7 +1,6 @@
-"""Packed chunks of Zarr: none is unpacked to more than it can hold.
+"""Decompress chunks of Zarr arrays without exceeding the chunk size.
 
-A few kilobytes can unpack to gigabytes, and the C library of Blosc believes a chunk that names a block larger than all
-it holds, and ends the process.
+A few kilobytes can decompress to gigabytes, and Blosc's C library crashes on a chunk with a wrong block size.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Scores of a segmentation against a truth."""
+"""Scores of a segmentation against the truth."""

@@ -1,4 +1,4 @@
-"""Where a label image and the truth disagree, as labels that can be drawn and clicked."""
+"""Label image of the errors of a segmentation, to show over the image."""
 
 from __future__ import annotations
 

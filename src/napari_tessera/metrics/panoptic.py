@@ -1,8 +1,6 @@
-"""Panoptic quality: how well segments agree with the truth, class by class.
+"""Panoptic quality: how well segments agree with the truth, per class.
 
-Every score is made from sums, so that many images are pooled by adding their sums.
-
-From two label images, objects and classes, to segments.
+All scores are computed from sums, so several images are pooled by adding their sums.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""How well labels agree with the truth: Dice, IoU, AP, F1, PQ, splits and merges.
+"""Dice, IoU, AP, F1, PQ, splits and merges of labels against the truth.
 
-Every score is made from sums (`counts`), so that many images are pooled by adding their sums.
-
-The sums that scores are made of. The sums of several images add up to those of all.
+All scores are computed from sums (`counts`), so several images are pooled by adding their sums.
 """
 
 from __future__ import annotations

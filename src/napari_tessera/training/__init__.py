@@ -1,1 +1,1 @@
-"""Train a network: settings, data, losses, the loop and the report."""
+"""Train a network: settings, data, losses, the training loop and the report."""

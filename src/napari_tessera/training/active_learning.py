@@ -1,6 +1,4 @@
-"""Where to paint next: the regions of an image in which a network is least sure.
-
-Where a network is least sure: there, a stroke of paint teaches it most.
+"""Suggest regions to annotate next: those where the network is least certain.
 
 References
 ----------

@@ -1,7 +1,4 @@
-"""The checkpoint of a training run: all that is needed to go on as if nothing had happened, in one file.
-
-The header of a checkpoint as a model of pydantic: what a training must find in it to go on.
-"""
+"""Write and read the checkpoint of a training: one file with all that is needed to resume exactly."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Let a network find as much of each class as there is of it, whatever the share of the paint that it was given.
+"""Correct the class prior: match predicted class frequencies to their estimate on unlabelled pixels.
 
-Whoever paints gives all classes strokes of a like length, also a class that fills little of the image. A network that
-learns from these takes the rare class for as frequent as the others and finds too much of it. How much there is can be
-told from what is not painted: what the network finds there, less its usual mistakes, which the paint shows. The
-scores of the classes are then moved until the network finds that much.
+Users annotate all classes with strokes of similar length, also rare ones. A network trained on them predicts a rare
+class too often. The true frequency is estimated from the pixels without annotation: the predicted frequency there,
+corrected by the error rates on the annotation. Then the class scores are shifted until the frequencies match.
 
 References
 ----------

@@ -1,7 +1,4 @@
-"""What to train, on what, for how long: the settings of `tessera train` made definite.
-
-How long and how fast to learn.
-"""
+"""`TrainingConfig`: the complete configuration of a training, with its schedule."""
 
 from __future__ import annotations
 

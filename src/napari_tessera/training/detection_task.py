@@ -1,4 +1,4 @@
-"""Learning to detect: a batch of patches with what is known of their objects, and the loss of a Mask R-CNN."""
+"""Training task of a Mask R-CNN: batches of patches with their objects, and the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained model says of itself, and the files it is written to."""
+"""Write a trained model: its header, its model card and its files."""
 
 from __future__ import annotations
 

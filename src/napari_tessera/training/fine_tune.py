@@ -1,4 +1,4 @@
-"""Train on what was painted: arrays or files in, a model and its report out."""
+"""Train on annotations: arrays or files in, a model and its report out."""
 
 from __future__ import annotations
 

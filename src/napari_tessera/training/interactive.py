@@ -1,7 +1,4 @@
-"""Train while somebody looks on: between two steps, the network says what it sees in the part of an image in view.
-
-Images and the paint on them as somebody holds them who goes on painting, and how to learn from them.
-"""
+"""Interactive training: between steps, predict the visible part of the image."""
 
 from __future__ import annotations
 

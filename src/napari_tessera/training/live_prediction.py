@@ -1,7 +1,4 @@
-"""See what a network in training would say of an image by now.
-
-The part of an image in view, and what a network says of it.
-"""
+"""Predict with the current weights of a running training, in the viewport."""
 
 from __future__ import annotations
 

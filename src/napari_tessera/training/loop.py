@@ -1,7 +1,7 @@
-"""The one training loop: a generator that can be stopped, killed and resumed at any moment.
+"""The training loop: a generator that can be stopped, killed and resumed at any step.
 
-Each step draws its patches from a generator seeded with (seed, step), so that nothing random has to be remembered: a
-run resumed from its checkpoint goes on exactly as if it had never stopped.
+Each step draws its patches with a random generator seeded with (seed, step). So a training that is resumed from its
+checkpoint gives exactly the same weights as one that was not interrupted.
 """
 
 from __future__ import annotations

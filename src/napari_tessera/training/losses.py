@@ -1,7 +1,7 @@
-"""Losses of class scores: weighted cross-entropy, Dice, focal; and the error of regressed values.
+"""Losses of class scores (weighted cross-entropy, Dice, focal), and of regressed values.
 
-Paint convention: a target of 0 is not painted and gives exactly zero gradient; targets 1…K are the classes, whose
-scores lie in channels 0…K-1. Scores may be in half precision; everything is computed in float32.
+A target of 0 is a pixel without annotation and gives exactly zero gradient; targets 1…K are the classes, whose scores
+are in channels 0…K-1. Scores may be in half precision; all losses are computed in float32.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Start from a model instead of from nothing: its weights, and a head for the classes that are to be learnt.
-
-Start from the published Mask R-CNN, which has learnt to find the things of everyday photographs (COCO).
-"""
+"""Start from a trained model, or from the published COCO weights: load its weights and adapt its heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trainings that were interrupted, by a power cut or by Cancel: what they had learnt, as a model."""
+"""Save the model of a training that was interrupted, by Cancel or a power cut."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Rehearsal: patches of what a model has learnt before, beside those of what it is to learn, so that it keeps both.
+"""Rehearsal: train on patches of a model's earlier data too, so that the model does not forget them.
+
+The learning rate depends on the loss on the new annotation relative to the earlier data.
 
 References
 ----------
 Robins 1995, "Catastrophic forgetting, rehearsal and pseudorehearsal", doi:10.1080/09540099550039318.
-
-How new what is painted is to the model that learns it: a new kind is learnt at once, a known one with care.
 """
 
 from __future__ import annotations

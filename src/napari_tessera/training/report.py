@@ -1,9 +1,4 @@
-"""The report of a training: one page of HTML that needs nothing beside it, not even a network.
-
-Line charts as SVG, drawn from numbers alone.
-
-Which weights the scores of a training are of.
-"""
+"""The report of a training: one HTML page, with charts as SVG, that needs no other file and no connection."""
 
 from __future__ import annotations
 

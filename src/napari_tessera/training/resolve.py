@@ -1,7 +1,4 @@
-"""Make settings definite: what they leave open is decided by the data and the machine.
-
-What training uses of the machine.
-"""
+"""Fill in automatic settings from the data and the hardware."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""One sitting of a training: from its checkpoint, or from the beginning, to its end or a Stop.
-
-Learn from patches as large as memory allows: after an out-of-memory error, smaller ones do.
-
-How long to train: what fits into a time, or how many steps see all there is so many times.
-"""
+"""Run a training session: start or resume, choose the number of steps, and use smaller patches if memory runs out."""
 
 from __future__ import annotations
 

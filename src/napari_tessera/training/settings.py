@@ -1,9 +1,4 @@
-"""The settings of `tessera train`; declared here once, for Python and the command line.
-
-Numbers and words in settings, which are texts with commas between them.
-
-Settings of a training, made whole, or refused with a message that says what to do.
-"""
+"""The training settings, for Python and the command line, and their checks."""
 
 from __future__ import annotations
 

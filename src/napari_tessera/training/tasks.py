@@ -1,9 +1,4 @@
-"""A training as planned: the network, how its patches are drawn, and the parts of its loss.
-
-Learning objects: a batch of patches, and the loss of a network with the heads of `targets.HEADS`.
-
-Learning classes of pixels: a batch of patches, and the loss of a network with the one head "classes".
-"""
+"""The task of a U-Net training: the network, its batches of patches, and the loss for objects or classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train a model on labelled images: read, learn, validate, keep the best, write the model and its report."""
+"""Train a model on labelled images: read, train, validate, and write the best model and its report."""
 
 from __future__ import annotations
 

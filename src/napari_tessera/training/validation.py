@@ -1,4 +1,4 @@
-"""Score a network on images held back, by segmenting them exactly as a user of the model would."""
+"""Score a network on the validation images, which it segments exactly as in use."""
 
 from __future__ import annotations
 

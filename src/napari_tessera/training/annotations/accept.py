@@ -1,4 +1,4 @@
-"""From a prediction to paint: what of it can be taken over where somebody agrees with it."""
+"""Convert a part of a prediction that the user accepts into annotation."""
 
 from __future__ import annotations
 

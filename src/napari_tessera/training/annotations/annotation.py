@@ -1,7 +1,4 @@
-"""Read the paint on images, wherever they are stored: in windows, with objects numbered without gaps.
-
-The paint of a window, and what is in it.
-"""
+"""Annotated images: read windows of an annotation, with objects numbered without gaps."""
 
 from __future__ import annotations
 

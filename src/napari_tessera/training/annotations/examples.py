@@ -1,7 +1,4 @@
-"""Examples from paint: the windows around it, what of it is learnt, and what is held back to validate on.
-
-All that is painted, read and measured, as what there is to learn from.
-"""
+"""Split annotations into training and validation examples, and collect them into a dataset."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Hold paint back from learning, to validate on: in blocks, so that nothing learnt lies beside what is held back.
+"""Hold out a part of the annotation for validation, with a gap between it and the training part.
 
-Of classes, blocks of paint are held back, and what lies around them is neither learnt nor validated on. Of objects,
-whole objects are, with the background around them. Where there is too little paint for that, nothing is held back, and
-it is said why.
+For classes, blocks of annotation are held out, and the pixels around them are used for neither. For objects, whole
+objects are held out, with the background around them. If there is too little annotation, nothing is held out, and the
+result says why.
 """
 
 from __future__ import annotations

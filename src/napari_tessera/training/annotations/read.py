@@ -1,4 +1,4 @@
-"""Images and their paint, as arrays or files, brought to what the training reads windows of."""
+"""Prepare annotated images, as arrays or files, for reading in windows."""
 
 from __future__ import annotations
 

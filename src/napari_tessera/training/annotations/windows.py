@@ -1,7 +1,7 @@
-"""Find the paint in an image of any size, and read the windows around it: of the rest, nothing is brought into memory.
+"""Find the annotation in an image of any size, and read only the windows around it.
 
-Where windows lie depends on the paint alone: not on how a file is cut into chunks, nor on how far the image goes on
-around it. So the same strokes on the same pixels give the same windows, wherever in an image they are.
+The windows depend on the annotation alone, not on the chunks of the file or the size of the image. So the same strokes
+give the same windows wherever they are.
 """
 
 from __future__ import annotations

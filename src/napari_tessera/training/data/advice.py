@@ -1,7 +1,4 @@
-"""Advice in plain words, from the paint and from the course of the losses: what is amiss, and what to do about it.
-
-Whether a score on what is held back tells anything.
-"""
+"""Advice to the user, from the annotation and the loss curves."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Likely mix-ups of what was given, found before hours of training: swapped folders, masks, paint, the wrong task.
-
-Full labels that are probably paint: what has the number 1 lies as painted background does, and as no object.
-"""
+"""Detect likely mistakes in the training data: swapped folders, masks, sparse annotation, the wrong task."""
 
 from __future__ import annotations
 

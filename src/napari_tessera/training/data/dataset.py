@@ -1,4 +1,4 @@
-"""All images to learn from, read and measured, and a digest by which they are known again."""
+"""The training dataset: all images, read and measured, and a digest that identifies them."""
 
 from __future__ import annotations
 

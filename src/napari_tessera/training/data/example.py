@@ -1,4 +1,4 @@
-"""Examples: images with their paint, and what is measured of them once."""
+"""`Example`: an image with its annotation, and what is measured of it once."""
 
 from __future__ import annotations
 

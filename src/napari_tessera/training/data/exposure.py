@@ -1,4 +1,4 @@
-"""Images whose brightness tells too little: saturated ones, and those that are the same everywhere."""
+"""Detect saturated and constant images."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Draw training patches from images and their labels.
-
-Random changes of patches that leave the truth true.
-"""
+"""Sample and augment training patches."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Which files to learn from: two folders, two stacks, or the lines of an index.
-
-Read images and labels, and cut them into what is learnt from one at a time: planes or volumes.
-"""
+"""Find training images and labels in folders, stacks or an index file, and read them as planes or volumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the network should say of each pixel, made from an image of numbered objects."""
+"""Compute a network's targets from labelled objects."""
 
 from __future__ import annotations
 
