@@ -34,8 +34,7 @@ from napari_tessera.inference.tiled_detection import detect
 from napari_tessera.inference.unet_predictor import load_network
 from napari_tessera.inference.unet_rescoring import opinions_on
 from napari_tessera.models import registry as catalogue
-from napari_tessera.models.header import EVIDENCE
-from napari_tessera.models.tensor_shapes import kind_of
+from napari_tessera.models.header import EVIDENCE, kind_of
 from napari_tessera.models.weights import read_tensors, write_tensors
 
 IOU = 0.5

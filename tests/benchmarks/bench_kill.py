@@ -84,7 +84,7 @@ def wait_for(moment, child, saved, seen, seconds, rng):
 
 def check_files(folder):
     """Return how far the checkpoint is, and whether there is a model; a damaged file raises an error."""
-    from napari_tessera.models.header import read_weights
+    from napari_tessera.models.weights import load_model
     from napari_tessera.training.checkpoint import read_checkpoint
 
     step, has_model = 0, False
@@ -92,7 +92,7 @@ def check_files(folder):
         if path.name.endswith(".checkpoint"):
             step = read_checkpoint(path)[1]["step"]
         elif path.suffix == ".safetensors":
-            read_weights(path)
+            load_model(path)
             has_model = True
     return step, has_model
 

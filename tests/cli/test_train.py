@@ -532,8 +532,8 @@ def test_a_model_that_exists_is_not_overwritten_unless_allowed(folder, capsys):
         (["--minutes", "1"], "`steps` and `minutes` both say how long"),
         (["--axes", "CZ"], "it needs Y and X"),
         (["--classes", "one"], "2 classes"),
-        (["--widths", "2,2,2,2,2,2,2,2,2", "--patch", "256"], "1 to 8 are possible"),
-        (["--title", "two\nlines"], "`title` must be a line of text"),
+        (["--widths", "2,2,2,2,2,2,2,2,2", "--patch", "256"], "it should have at most 8 items"),
+        (["--title", "two\nlines"], "but it should be a line of text"),
         (["--balance", "kind"], "index"),
     ],
 )

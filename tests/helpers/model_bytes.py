@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from napari_tessera.core.errors import ModelError
-from napari_tessera.models.header import read_weights
 from napari_tessera.models.unet import UNet, UNetArchitecture
-from napari_tessera.models.weights import save_model
+from napari_tessera.models.weights import load_model, save_model
 
 HEADS = {"classes": 3, "distance": 1}
 FEW_WIDTHS = (2, 3)
@@ -78,6 +77,6 @@ def complaint(path, content):
     """Return what is said of a file with this content."""
     path.write_bytes(content)
     with pytest.raises(ModelError) as caught:
-        read_weights(path)
+        load_model(path)
     assert str(path) in str(caught.value)
     return str(caught.value)

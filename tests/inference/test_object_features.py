@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import run_job
+from napari_tessera.core.schema import check_fields
 from napari_tessera.inference.decode_objects import OutputOptions, make_output
 from napari_tessera.inference.grid import Grid
 from napari_tessera.inference.object_features import FEATURES, PixelScores, Scoring, measured, without_unlikely
-from napari_tessera.models.header import EVIDENCE, is_scoring
+from napari_tessera.models.header import EVIDENCE, MaskRCNNScoring, UNetScoring
 
 LABELS = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 2]], np.int32)
 SAID = PixelScores(
@@ -132,8 +133,7 @@ def test_who_gives_the_smallest_size_gets_all_objects_of_that_size():
 
 def test_a_header_says_as_many_numbers_as_there_are_features():
     assert len(FEATURES) == EVIDENCE["unet"]
-    assert is_scoring(None, "unet")
-    assert is_scoring(scoring_on("object", 1, 0)["scoring"], "unet")
+    check_fields(UNetScoring, scoring_on("object", 1, 0)["scoring"])
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,10 @@ def test_a_header_says_as_many_numbers_as_there_are_features():
     ],
 )  # fmt: skip
 def test_other_headers_are_refused(wrong):
-    assert not is_scoring(scoring_on("object", 1, 0, **wrong)["scoring"], "unet")
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} .*but it should"):
+        check_fields(UNetScoring, scoring_on("object", 1, 0, **wrong)["scoring"])
 
 
 def test_the_numbers_of_one_kind_of_network_do_not_suit_the_other():
-    assert not is_scoring(scoring_on("object", 1, 0)["scoring"], "mask_rcnn")
+    with pytest.raises(ValueError, match="lowest is missing"):
+        check_fields(MaskRCNNScoring, scoring_on("object", 1, 0)["scoring"])

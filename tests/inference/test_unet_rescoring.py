@@ -10,6 +10,7 @@ import torch
 import napari_tessera as tessera
 from napari_tessera.core.errors import InputError, ModelError
 from napari_tessera.core.jobs import run_job
+from napari_tessera.core.schema import check_fields
 from napari_tessera.engine.cost_estimate import estimate, second_look
 from napari_tessera.engine.precompile import second_network
 from napari_tessera.inference import unet_rescoring as second_opinion
@@ -22,10 +23,11 @@ from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_obj
 from napari_tessera.inference.unet_predictor import load_network
 from napari_tessera.inference.unet_rescoring import compared, opinions_on, rescore_with_unet
 from napari_tessera.models import registry as catalogue
-from napari_tessera.models.header import EVIDENCE, OPINIONS, check_second_opinion
+from napari_tessera.models.header import EVIDENCE, OPINIONS, SecondOpinion
 from napari_tessera.models.mask_rcnn.detections import Detections
-from napari_tessera.models.weights import read_tensors, write_tensors
-from tests.helpers.tiny_models import BrightDetector, save_bright
+from napari_tessera.models.weights import read_tensors, save_model, write_tensors
+from tests.helpers.model_bytes import small_net
+from tests.helpers.tiny_models import BrightDetector, save_bright, small_mask_rcnn
 
 ALL = (*FEATURES, *second_opinion.FEATURES)
 NOTHING = log_odds(0.0)
@@ -318,31 +320,26 @@ def test_a_model_that_asks_nobody_has_no_second_network_in_its_record():
 
 
 WRONG = [
-    ({"model": "../elsewhere"}, "name of a `model`"), ({"model": 3}, "name of a `model`"),
-    ({"sha256": "0" * 63}, "`sha256`"), ({"sha256": "G" * 64}, "`sha256`"), ({"sha256": 0}, "`sha256`"),
-    ({"centre": [0.0]}, "6 features"), ({"spread": [1e-320] * len(ALL)}, "6 features"),
-    ({"weights": [float("nan")]}, "6 features"),
+    ({"model": "../elsewhere"}, "model"), ({"model": 3}, "model"), ({"sha256": "0" * 63}, "sha256"),
+    ({"sha256": "G" * 64}, "sha256"), ({"sha256": 0}, "sha256"), ({"centre": [0.0]}, "centre"),
+    ({"spread": [1e-320] * len(ALL)}, "spread → 0"), ({"weights": [float("nan")]}, "weights → 0"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changes", "words"), WRONG)
-def test_a_second_opinion_that_cannot_be_is_refused_with_what_is_needed(unet_path, changes, words):
-    with pytest.raises(ValueError, match=f"`second_opinion` in its header needs.*{words}"):
-        check_second_opinion(
-            second_of(unet_path, model="second") | changes, {"scoring": {}, "diameter_px": 20}, "mask_rcnn"
-        )
+@pytest.mark.parametrize(("changes", "place"), WRONG)
+def test_a_second_opinion_that_cannot_be_is_refused_with_what_is_needed(unet_path, changes, place):
+    with pytest.raises(ValueError, match=f"^{place} is .*, but it should"):
+        check_fields(SecondOpinion, second_of(unet_path, model="second") | changes)
 
 
-def test_only_a_mask_rcnn_that_judges_and_knows_a_size_has_a_second_opinion(unet_path):
-    header, said = {"scoring": {}, "diameter_px": 20}, second_of(unet_path, model="second")
+def test_only_a_mask_rcnn_that_judges_and_knows_a_size_has_a_second_opinion(tmp_path, unet_path):
+    said = second_of(unet_path, model="second")
     assert len(second_opinion.FEATURES) == OPINIONS
-    check_second_opinion(None, {}, "unet")
-    check_second_opinion(said, header, "mask_rcnn")
-    for value, kind, changes, words in (
-        (said, "unet", {}, "Mask R-CNN only"),
-        (said, "mask_rcnn", {"scoring": None}, "needs `scoring`"),
-        (said, "mask_rcnn", {"diameter_px": None}, "needs `diameter_px`"),
-        ([], "mask_rcnn", {}, "JSON object"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            check_second_opinion(value, header | changes, kind)
+    scoring = {"lowest": 0.1} | regression_on(["any"] * EVIDENCE["mask_rcnn"], None, 0.0)
+    sound = {"scoring": scoring, "diameter_px": 20, "second_opinion": said}
+    save_model(tmp_path / "asking.safetensors", small_mask_rcnn(), sound)
+    for changes in ({"scoring": None}, {"diameter_px": None}):
+        with pytest.raises(ModelError, match=r"second_opinion needs scoring, .* and diameter_px"):
+            save_model(tmp_path / "asking.safetensors", small_mask_rcnn(), sound | changes)
+    with pytest.raises(ModelError, match=r"second_opinion is \{.*, but it should be None"):
+        save_model(tmp_path / "unet.safetensors", small_net(), {"second_opinion": said})

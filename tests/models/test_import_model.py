@@ -39,7 +39,7 @@ def test_name_that_no_file_can_have_is_refused(yeast_file, name, own_models):
 
 def test_name_in_the_file_cannot_lead_out_of_the_folder(yeast_file, own_models):
     yeast_file.write_bytes(with_fields(sound_model(), name="../outside"))
-    with pytest.raises(ModelError, match=r"without slashes, not '\.\./outside'"):
+    with pytest.raises(ModelError, match=r"name is '\.\./outside', but it should be a line of text without slashes"):
         import_model(yeast_file)
     assert not own_models.exists()
 

@@ -150,12 +150,15 @@ def test_a_list_of_images_is_needed():
 @pytest.mark.parametrize(
     ("num_classes", "settings", "words"),
     [
-        (-1, {}, "`num_classes` must be a whole number"), (2.5, {}, "`num_classes` must be"), (None, {}, "must be"),
-        (10**9, {}, "`num_classes` must be"), (1, {}, "the background counts, too"),
-        (2, {"bogus": 1}, "has 'bogus', which is unknown"), (2, {"min_size": -5}, "`min_size` in `settings` cannot"),
-        (2, {"image_std": [0, 0, 0]}, "`image_std` in `settings`"), (2, {"image_mean": [0, 0]}, "one number for each"),
-        (2, {"box_score_thresh": 2}, "`box_score_thresh` in"), (2, {"box_nms_thresh": math.nan}, "`box_nms_thresh` in"),
-        (2, {"box_detections_per_img": 10.5}, "`box_detections_per_img` in"), (2, {"channels": 0}, "`channels` must"),
+        (-1, {}, "num_classes is -1, but"), (2.5, {}, "num_classes is 2.5, but"),
+        (None, {}, "num_classes is None, but"),
+        (10**9, {}, "num_classes is 1000000000, but"), (1, {}, "the background counts, too"),
+        (2, {"bogus": 1}, "settings → bogus is unknown"), (2, {"min_size": -5}, "min_size is -5, but"),
+        (2, {"image_std": [0, 0, 0]}, "image_std → 0 is 0, but"), (2, {"image_mean": [0, 0]}, "one number for each"),
+        (2, {"box_score_thresh": 2}, "box_score_thresh is 2, but"),
+        (2, {"box_nms_thresh": math.nan}, "box_nms_thresh is nan, but"),
+        (2, {"box_detections_per_img": 10.5}, "box_detections_per_img is 10.5, but"),
+        (2, {"channels": 0}, "channels is 0, but"),
     ],
 )  # fmt: skip
 def test_a_network_that_cannot_be_is_refused_before_it_is_built(num_classes, settings, words):

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from napari_tessera.core.errors import ModelError
+from napari_tessera.models.header import check_architecture
 from napari_tessera.models.mask_rcnn.build import light_architecture, mask_rcnn_resnet50_fpn
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
 from napari_tessera.models.registry import entry_of
-from napari_tessera.models.tensor_shapes import check_architecture, tensor_shapes
-from napari_tessera.models.weights import load_mask_rcnn, load_model, load_unet, save_model
+from napari_tessera.models.weights import empty_network, load_mask_rcnn, load_model, load_unet, save_model
 from tests.helpers.tiny_models import small_mask_rcnn
 
 
@@ -51,10 +51,13 @@ def test_an_entry_says_kind_and_dimensions(path):
     ],
     ids=["small", "light", "other widths", "resnet50"],
 )
-def test_names_and_shapes_are_known_without_torch(net):
+def test_an_empty_network_has_the_tensors_of_the_network(net):
     architecture = described(net)
     check_architecture(architecture)
-    assert tensor_shapes(architecture) == {name: tuple(each.shape) for name, each in net.state_dict().items()}
+    empty = empty_network(architecture)
+    assert empty.state_dict().keys() == net.state_dict().keys()
+    assert all(each.shape == net.state_dict()[name].shape for name, each in empty.state_dict().items())
+    assert all(each.is_meta for each in (*empty.parameters(), *empty.buffers()))
 
 
 def test_a_tiny_variance_keeps_its_digits(path):
@@ -74,8 +77,8 @@ def test_a_mask_rcnn_is_no_unet(path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"task": "classes"}, "a Mask R-CNN finds objects, not classes"),
-        ({"classes": ["background", "a", "b"]}, "names 3 classes, but its network tells 2 apart"),
+        ({"task": "classes"}, "task is 'classes', but it should be 'objects'"),
+        ({"classes": ["background", "a", "b"]}, "names 3 classes, but its network has 2"),
     ],
 )
 def test_a_header_that_does_not_suit_the_network_is_refused(path, changes, words):
@@ -86,21 +89,23 @@ def test_a_header_that_does_not_suit_the_network_is_refused(path, changes, words
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"backbone": "vgg"}, "`backbone` must be resnet50 or light, not 'vgg'"),
-        ({"backbone": []}, "`backbone` must be"),
-        ({"widths": [8, 8]}, "`widths` must be four whole numbers"),
-        ({"num_classes": 0}, "`num_classes` must be a whole number"),
-        ({"box_width": 1e9}, "`box_width` must be a whole number"),
-        ({"width": True}, "`width` must be a whole number"),
-        ({"epsilon": float("nan")}, "`epsilon` must be"),
-        ({"settings": []}, "`settings` must be a JSON object"),
-        ({"settings": {"colour": 1}}, "'colour', which is unknown"),
-        ({"settings": {"min_size": -3}}, "`min_size` in `settings` cannot be -3"),
-        ({"settings": {"anchor_sizes": [[8]]}}, "`anchor_sizes` in `settings` cannot be"),
-        ({"settings": {"box_nms_thresh": 2}}, "`box_nms_thresh` in `settings` cannot be 2"),
+        ({"backbone": "vgg"}, "backbone is 'vgg', but it should be 'resnet50' or 'light'"),
+        ({"backbone": []}, r"backbone is \[\], but it should be"),
+        ({"widths": [8, 8]}, r"widths is \[8, 8\], but it should have at least 4 items"),
+        ({"num_classes": 0}, "num_classes is 0, but it should be"),
+        ({"box_width": 1e9}, "box_width is 1000000000.0, but it should be a valid integer"),
+        ({"width": True}, "width is True, but it should be a valid integer"),
+        ({"epsilon": float("nan")}, "epsilon is nan, but it should be"),
+        ({"settings": []}, r"settings is \[\], but it should be a dictionary"),
+        ({"settings": {"colour": 1}}, "settings → colour is unknown"),
+        ({"settings": {"min_size": -3}}, "settings → min_size is -3, but it should be"),
+        ({"settings": {"anchor_sizes": [[8]]}}, "settings → anchor_sizes is .*, but it should have at least 5 items"),
+        (
+            {"settings": {"box_nms_thresh": 2}},
+            "settings → box_nms_thresh is 2, but it should be less than",
+        ),
         ({"settings": {"image_mean": [0.0, 0.0]}}, "one number for each of the 1 channels"),
-        ({"depth": 3}, "'depth' is unknown"),
-        ({"width": 8192, "box_width": 8192}, r"the network would have [\d,]+ weights"),
+        ({"depth": 3}, "in its architecture, depth is unknown"),
     ],
 )
 def test_a_description_that_no_network_can_have_is_refused(changes, words):
@@ -108,8 +113,13 @@ def test_a_description_that_no_network_can_have_is_refused(changes, words):
         check_architecture(described(small_mask_rcnn()) | changes)
 
 
+def test_a_network_of_too_many_weights_is_refused():
+    with pytest.raises(ValueError, match=r"the network would have [\d,]+ weights"):
+        empty_network(described(small_mask_rcnn()) | {"width": 8192, "box_width": 8192})
+
+
 def test_what_a_description_lacks_is_named():
     architecture = described(small_mask_rcnn())
     del architecture["settings"]
-    with pytest.raises(ValueError, match="has no 'settings'"):
+    with pytest.raises(ValueError, match="settings is missing"):
         check_architecture(architecture)

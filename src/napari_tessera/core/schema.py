@@ -82,6 +82,8 @@ def _in_words(fault: Any) -> str:
     place = _place(fault["loc"])
     if fault["type"] == "missing":
         return f"{place} is missing"
+    if fault["type"] == "extra_forbidden":
+        return f"{place} is unknown"
     if fault["type"] == "recursion_loop":
         return f"{place} is nested too deeply, or holds itself"
     said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]

@@ -5,6 +5,7 @@ What running a Mask R-CNN costs: operations and memory per pixel, per proposal a
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,8 @@ from napari_tessera.inference.sliding_window import largest_side, seen_pixels
 from napari_tessera.models import device as devices
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture, Settings
 from napari_tessera.models.mask_rcnn.rpn import limits
-from napari_tessera.models.tensor_shapes import tensor_shapes
 from napari_tessera.models.unet import UNetArchitecture
+from napari_tessera.models.weights import empty_network
 
 UNET_OPERATIONS_AT_ONCE = {"cpu": 135e9, "mps": 500e9, "cuda": 2000e9}
 """Work in a window: a fraction of a second on a slow device of each kind. Fixed, so that a run can be repeated."""
@@ -273,7 +274,12 @@ def backbone_operations(architecture: MaskRCNNArchitecture) -> float:
 
 
 def _shapes(architecture: MaskRCNNArchitecture) -> dict[str, tuple[int, ...]]:
-    return tensor_shapes({"kind": "mask_rcnn", **architecture.as_json()})
+    return _shapes_of_json(json.dumps({"kind": "mask_rcnn", **architecture.as_json()}))
+
+
+@lru_cache(maxsize=4)
+def _shapes_of_json(architecture: str) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(each.shape) for name, each in empty_network(json.loads(architecture)).state_dict().items()}
 
 
 def _proposals_per_pixel(architecture: MaskRCNNArchitecture) -> float:

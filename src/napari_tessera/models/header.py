@@ -1,246 +1,351 @@
-"""The header of a model file: its fields, and what each may be.
-
-Model files: a network's tensors, and a header that says what it finds. Read without torch; nothing is run.
-"""
+"""The header of a model file: its fields as models of pydantic, which say what each may be. Read without torch."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import numpy as np
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from napari_tessera.core.errors import ModelError, visible
 from napari_tessera.core.files import parse_json
-from napari_tessera.models.safetensors import StoredTensor, TensorFile, open_tensors
-from napari_tessera.models.tensor_shapes import (
-    COUNTER,
-    MOST_CHANNELS,
-    VARIANCE,
-    check_architecture,
-    is_count,
-    kind_of,
-    tensor_shapes,
-)
+from napari_tessera.core.schema import Count, Fields, Number, check_fields
+from napari_tessera.models.safetensors import TensorFile, open_tensors
 
 FORMAT = 1
-TASKS = ("objects", "classes")
-SMALLEST_DIAMETER_PX, LARGEST_DIAMETER_PX = 1, 5000
-LARGEST_SMOOTHING_PX = 100
-LARGEST_NUMBER = 1e9
-SMALLEST_SPREAD = 1e-9
-SHARES = (
-    "score", "mask_level", "most_hidden", "object_level", "heart_level", "prominence", "smallest_share", "small_share",
-    "sure_level",
-)  # fmt: skip
-"""Numbers of the decoding that are probabilities or shares."""
-NORMALISATION: Mapping[str, tuple[Any, ...]] = {
-    "kind": ("colours", "channels"),
-    "low_percent": (0.5,),
-    "high_percent": (99.8,),
-    "bright colours": ("brightest",),
-}
-"""What a header can say of how images become channels, beside their `count`; see `nn.intensity.normalisation`."""
-SHA256 = re.compile("[0-9a-f]{64}")
+HEADER = "tessera"
+CHECKPOINT, LOCK = ".checkpoint", ".lock"
+"""What a training leaves beside its model while it lasts is called as the model file, with these at the end."""
+TEXTS = frozenset({"name", "title", "summary", "card", "classes", "channels", "licence", "cite"})
+"""Fields of the header that are shown."""
+OLDEST_KIND = "unet"
 EVIDENCE = {"unet": 16, "mask_rcnn": 4}
-"""How much is measured of an object to judge whether it is one, by the kind of network; see `large.object_scores` and
-`large.detection_scores`."""
+"""How much is measured of an object to judge whether it is one, by the kind of network; see
+`inference.object_features` and `inference.detection_features`."""
 OPINIONS = 2
-"""How much a second network says of an object; see `large.second_opinion`."""
-LIMITS = {"unet": ("least", "least_of_small", "small_share"), "mask_rcnn": ("lowest",)}
-"""Numbers that say which objects are judged, and kept."""
+"""How much a second network measures of an object; see `inference.unet_rescoring`."""
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What a terminal takes for commands, and halves of characters, which no file can take."""
+LONGEST_LINE = 500
+LARGEST_NUMBER = 1e9
+MOST_CHANNELS = 8192
+
+
+def _text(value: str) -> str:
+    if CONTROLS.search(value):
+        raise ValueError("should be text without control characters")
+    return value
+
+
+def _line(value: str) -> str:
+    if not _text(value).strip() or "\n" in value or len(value) > LONGEST_LINE:
+        raise ValueError(f"should be a line of text, of up to {LONGEST_LINE} characters")
+    return value
+
+
+def _file_name(value: str) -> str:
+    if any(each in _line(value) for each in "/\\"):
+        raise ValueError("should be a line of text without slashes")
+    return value
+
+
+def _head_name(value: str) -> str:
+    if not value.isidentifier() or len(value) > 64:
+        raise ValueError("should be a name of letters and digits")
+    return value
+
+
+def _alike(sides: list[list[float]]) -> list[list[float]]:
+    if len({len(each) for each in sides}) != 1:
+        raise ValueError("should have as many sides at each level")
+    return sides
+
+
+def _items(count: int, most: int | None = None) -> Any:
+    return Field(min_length=count, max_length=count if most is None else most)
+
+
+def _n_weights(count: int) -> int:
+    """Return how many weights a regression on so many features has; see `inference.logistic_regression`."""
+    return 1 + count + count * (count + 1) // 2
+
+
+Text = Annotated[StrictStr, AfterValidator(_text)]
+Line = Annotated[StrictStr, AfterValidator(_line)]
+FileName = Annotated[StrictStr, AfterValidator(_file_name)]
+Lines = Annotated[list[Line], Field(min_length=1)]
+Finite = Annotated[Number, Field(gt=-LARGEST_NUMBER, lt=LARGEST_NUMBER)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Spread = Annotated[Finite, Field(ge=1e-9)]
+Length = Annotated[Number, Field(ge=1e-3, le=1e6)]
+Lengths = Annotated[list[Length], _items(1, 64)]
+Channels = Annotated[StrictInt, Field(ge=1, le=MOST_CHANNELS)]
+Outputs = Annotated[StrictInt, Field(ge=1, le=1024)]
+Boxes = Annotated[StrictInt, Field(ge=1, le=10_000_000)]
+UNSAID: Any = None
+"""In place of a default: settings that are left out are those of the published model."""
+
+
+class ExactFields(Fields):
+    """A JSON object of known fields, and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UNetFields(ExactFields):
+    """What is needed to build a U-Net; see `models.unet.UNetArchitecture`."""
+
+    kind: Literal["unet"] = "unet"
+    channels: Channels
+    heads: Annotated[dict[Annotated[StrictStr, AfterValidator(_head_name)], Outputs], _items(1, 16)]
+    widths: Annotated[list[Channels], _items(1, 8)]
+    ndim: Annotated[StrictInt, Field(ge=2, le=3)]
+
+
+class MaskRCNNSettings(ExactFields):
+    """How a Mask R-CNN works on an image; see `models.mask_rcnn.config.Settings`."""
+
+    min_size: Boxes | None = UNSAID
+    max_size: Boxes | None = UNSAID
+    image_mean: Annotated[list[Finite], _items(1, MOST_CHANNELS)] = UNSAID
+    image_std: Annotated[list[Spread], _items(1, MOST_CHANNELS)] = UNSAID
+    anchor_sizes: Annotated[list[Lengths], _items(5), AfterValidator(_alike)] = UNSAID
+    aspect_ratios: Lengths = UNSAID
+    rpn_pre_nms_top_n_train: Boxes | None = UNSAID
+    rpn_pre_nms_top_n_test: Boxes | None = UNSAID
+    rpn_post_nms_top_n_train: Boxes | None = UNSAID
+    rpn_post_nms_top_n_test: Boxes | None = UNSAID
+    rpn_nms_thresh: Share = UNSAID
+    rpn_score_thresh: Share = UNSAID
+    rpn_fg_iou_thresh: Share = UNSAID
+    rpn_bg_iou_thresh: Share = UNSAID
+    rpn_batch_size_per_image: Boxes = UNSAID
+    rpn_positive_fraction: Share = UNSAID
+    box_score_thresh: Share = UNSAID
+    box_nms_thresh: Share = UNSAID
+    box_detections_per_img: Boxes | None = UNSAID
+    box_fg_iou_thresh: Share = UNSAID
+    box_bg_iou_thresh: Share = UNSAID
+    box_batch_size_per_image: Boxes = UNSAID
+    box_positive_fraction: Share = UNSAID
+    bbox_reg_weights: Annotated[list[Annotated[Finite, Field(ge=1e-6)]], _items(4)] = UNSAID
+    canonical_px: Length = UNSAID
+    is_aligned: StrictBool = UNSAID
+    largest_ignored_share: Share = UNSAID
+
+
+class MaskRCNNFields(ExactFields):
+    """What is needed to build a Mask R-CNN; see `models.mask_rcnn.config.MaskRCNNArchitecture`."""
+
+    kind: Literal["mask_rcnn"]
+    num_classes: Outputs
+    channels: Channels
+    backbone: Literal["resnet50", "light"]
+    widths: Annotated[list[Channels], _items(4)]
+    width: Channels
+    box_width: Channels
+    epsilon: Share
+    settings: MaskRCNNSettings
+
+
+class Normalisation(ExactFields):
+    """How images become channels, as this Tessera can do it; see `inference.normalization`."""
+
+    kind: Literal["colours", "channels"] = UNSAID
+    count: Channels = UNSAID
+    low_percent: Annotated[Number, Field(ge=0.5, le=0.5)] = UNSAID
+    high_percent: Annotated[Number, Field(ge=99.8, le=99.8)] = UNSAID
+    bright_colours: Literal["brightest"] = Field(UNSAID, alias="bright colours")
+
+
+class Decoding(Fields):
+    """How scores become labels: numbers; see `inference.decode_objects` and `inference.detections_to_labels`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Finite]
+    score: Share = UNSAID
+    mask_level: Share = UNSAID
+    most_hidden: Share = UNSAID
+    object_level: Share = UNSAID
+    heart_level: Share = UNSAID
+    prominence: Share = UNSAID
+    smallest_share: Share = UNSAID
+    small_share: Share = UNSAID
+    sure_level: Share = UNSAID
+    smoothing_px: Annotated[Number, Field(ge=0, le=100)] = UNSAID
+    border_cost: Annotated[Finite, Field(ge=0)] = UNSAID
+
+
+class UNetScoring(Fields):
+    """How a U-Net's objects are judged: a regression, and from which probability on one is kept."""
+
+    least: Share
+    least_of_small: Share
+    small_share: Annotated[Share, Field(gt=0)]
+    centre: Annotated[list[Finite], _items(EVIDENCE["unet"])]
+    spread: Annotated[list[Spread], _items(EVIDENCE["unet"])]
+    weights: Annotated[list[Finite], _items(_n_weights(EVIDENCE["unet"]))]
+
+
+class MaskRCNNScoring(Fields):
+    """How a Mask R-CNN's objects are judged: a regression, and the score from which on one is looked at."""
+
+    lowest: Share
+    centre: Annotated[list[Finite], _items(EVIDENCE["mask_rcnn"])]
+    spread: Annotated[list[Spread], _items(EVIDENCE["mask_rcnn"])]
+    weights: Annotated[list[Finite], _items(_n_weights(EVIDENCE["mask_rcnn"]))]
+
+
+class SecondOpinion(Fields):
+    """The U-Net that judges a Mask R-CNN's objects, too: the very file, and a regression on what both measure."""
+
+    model: FileName
+    sha256: Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
+    centre: Annotated[list[Finite], _items(EVIDENCE["mask_rcnn"] + OPINIONS)]
+    spread: Annotated[list[Spread], _items(EVIDENCE["mask_rcnn"] + OPINIONS)]
+    weights: Annotated[list[Finite], _items(_n_weights(EVIDENCE["mask_rcnn"] + OPINIONS))]
+
+
+class Start(Fields):
+    """The model that a training started from."""
+
+    steps: Count | None = None
+
+
+class TrainingSettings(Fields):
+    """How a model was trained."""
+
+    start: Start | None = None
+
+
+class TrainingRecord(Fields):
+    """What is known of the training of a model."""
+
+    steps: Count | None = None
+    best_step: Count | None = None
+    settings: TrainingSettings | None = None
+
+
+class ModelTexts(Fields):
+    """What a user can write about a model."""
+
+    name: FileName
+    title: Line
+    summary: Line
+    card: Text
+    licence: Text
+    cite: Text
+    classes: Lines
+
+
+class Header(ModelTexts):
+    """All that a model file tells of its network, whatever its kind."""
+
+    format: Annotated[StrictInt, Field(ge=FORMAT, le=FORMAT)]
+    task: Literal["objects", "classes"]
+    architecture: dict[StrictStr, Any]
+    channels: Lines
+    normalisation: Normalisation
+    diameter_px: Annotated[Number, Field(ge=1, le=5000)] | None
+    decoding: Decoding
+    training: TrainingRecord
+
+
+class UNetHeader(Header):
+    """The header of a U-Net."""
+
+    scoring: UNetScoring | None = None
+    second_opinion: None = None
+
+
+class MaskRCNNHeader(Header):
+    """The header of a Mask R-CNN, which finds objects only."""
+
+    task: Literal["objects"]
+    scoring: MaskRCNNScoring | None = None
+    second_opinion: SecondOpinion | None = None
+
+
+KINDS: Mapping[str, tuple[type[Fields], type[Fields]]] = {
+    "unet": (UNetHeader, UNetFields),
+    "mask_rcnn": (MaskRCNNHeader, MaskRCNNFields),
+}
+"""Fields of the header and of the architecture, by the kind of network."""
+
+
+def kind_of(architecture: Any) -> str:
+    """Return the kind of network that is described; where nothing is said, a U-Net.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+    """
+    kind = architecture.get("kind", OLDEST_KIND) if isinstance(architecture, Mapping) else OLDEST_KIND
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"it is a network of kind {kind!r:.80}, but this Tessera knows {', '.join(KINDS)}")
+    return kind
 
 
 def check_header(header: Mapping[str, Any]) -> None:
     """Raise a `ValueError` that names the first field that is missing or cannot be."""
-    if missing := [name for name in FIELDS if name not in header]:
-        raise ValueError(f"its header has no `{missing[0]}`")
-    for name, (is_right, words) in FIELDS.items():
-        if not is_right(header[name]):
-            raise ValueError(f"`{name}` in its header must be {words}, not {header[name]!r:.80}")
-    check_architecture(header["architecture"])
-    kind, scoring = kind_of(header["architecture"]), header.get("scoring")
-    if not is_scoring(scoring, kind):
-        raise ValueError(f"`scoring` in its header must be numbers by which objects are judged, not {scoring!r:.80}")
-    check_second_opinion(header.get("second_opinion"), header, kind)
-    if kind == "unet":
-        check_heads(header["task"], header["classes"], header["architecture"]["heads"])
-    else:
-        check_classes(header["task"], header["classes"], header["architecture"]["num_classes"])
+    architecture = header.get("architecture")
+    kind = kind_of(architecture)
+    try:
+        check_fields(KINDS[kind][0], header)
+    except ValueError as error:
+        raise ValueError(f"in its header, {error}") from error
+    check_architecture(architecture)
+    if header.get("second_opinion") and (header.get("scoring") is None or header["diameter_px"] is None):
+        raise ValueError("in its header, second_opinion needs scoring, by which objects are judged, and diameter_px")
+    is_unet = kind == "unet"
+    check_classes(header["task"], header["classes"], header["architecture"]["heads" if is_unet else "num_classes"])
 
 
-def check_heads(task: str, classes: list[str], heads: Mapping[str, int]) -> None:
-    """Raise a `ValueError` unless a U-Net has the outputs that its task needs."""
-    needed = ("classes", "distance") if task == "objects" else ("classes",)
-    if missing := [name for name in needed if name not in heads]:
-        raise ValueError(f"a network that finds {task} needs the output `{missing[0]}`, which this one has not")
-    if len(classes) < 2:
-        raise ValueError("it names no class but the background")
-    if task == "classes" and len(classes) != heads["classes"]:
-        raise ValueError(f"it names {len(classes)} classes, but its network tells {heads['classes']} apart")
+def check_architecture(architecture: Any) -> None:
+    """Raise a `ValueError` that names the first thing in a description that no network of its kind can have.
 
-
-def check_classes(task: str, classes: list[str], count: int) -> None:
-    """Raise a `ValueError` unless a Mask R-CNN finds objects, and each of its classes has a name."""
-    if task != "objects":
-        raise ValueError(f"a Mask R-CNN finds objects, not {task}")
-    if len(classes) != count:
-        raise ValueError(f"it names {len(classes)} classes, but its network tells {count} apart")
-
-
-def check_second_opinion(value: Any, header: Mapping[str, Any], kind: str) -> None:
-    """Raise a `ValueError` unless this is None, or names another model and judges objects by what both measure.
-
-    Only a Mask R-CNN that knows a size has one, and judges by its own words where the other model is not there.
+    Parameters
+    ----------
+    architecture : dict
+        kind ("unet" or "mask_rcnn"), and the fields of `UNetArchitecture` or `MaskRCNNArchitecture`.
     """
-    if value is not None and (words := _lacking(value, header, kind)):
-        raise ValueError(f"`second_opinion` in its header {words}; it is {value!r:.80}")
+    try:
+        check_fields(KINDS[kind_of(architecture)][1], architecture)
+    except ValueError as error:
+        raise ValueError(f"in its architecture, {error}") from error
+    settings = architecture.get("settings", {})
+    for name in ("image_mean", "image_std") if "settings" in architecture else ():
+        if len(settings.get(name, (0, 0, 0))) != architecture["channels"]:
+            raise ValueError(
+                f"in its architecture, {name} must have one number for each of the {architecture['channels']} channels"
+            )
 
 
-def _lacking(value: Any, header: Mapping[str, Any], kind: str) -> str:
-    """Return what a second opinion lacks; nothing if it is sound."""
-    count = EVIDENCE["mask_rcnn"] + OPINIONS
-    if kind != "mask_rcnn":
-        return "belongs to a Mask R-CNN only"
-    if header.get("scoring") is None:
-        return "needs `scoring`, by which objects are judged where the other model is not there"
-    if header["diameter_px"] is None:
-        return "needs `diameter_px`"
-    if not isinstance(value, dict):
-        return "must be a JSON object"
-    if not is_name(value.get("model")):
-        return "needs the name of a `model`"
-    if not is_sha256(value.get("sha256")):
-        return "needs `sha256`, the SHA-256 of the model's file, of 64 digits and small letters"
-    if not is_regression(value, count):
-        return f"needs `centre`, `spread` and `weights` of a regression on {count} features"
-    return ""
+def check_classes(task: str, classes: list[str], outputs: Mapping[str, int] | int) -> None:
+    """Raise a `ValueError` unless a network has the outputs that its task needs, and each class has a name.
 
-
-def is_text(value: Any) -> bool:
-    """Return whether this is text that a terminal can show: no control characters, nothing that UTF-8 cannot write."""
-    return isinstance(value, str) and not any(
-        unicodedata.category(each) in ("Cc", "Cs") and each not in "\n\t" for each in value
-    )
-
-
-def is_line(value: Any) -> bool:
-    """Return whether this is one line of text, and not an empty one."""
-    return is_text(value) and bool(value.strip()) and "\n" not in value and len(value) <= 500
-
-
-def is_name(value: Any) -> bool:
-    """Return whether this is one line of text that could be the name of a file, but leads into no other folder."""
-    return is_line(value) and not any(each in value for each in "/\\")
-
-
-def are_lines(value: Any) -> bool:
-    """Return whether this is a list of lines of text."""
-    return isinstance(value, list) and len(value) > 0 and all(map(is_line, value))
-
-
-def is_diameter(value: Any) -> bool:
-    """Return whether this is a number of pixels, or None for a network that knows no usual size."""
-    return value is None or (type(value) in (int, float) and SMALLEST_DIAMETER_PX <= value <= LARGEST_DIAMETER_PX)
-
-
-def is_decoding(value: Any) -> bool:
-    """Return whether this is a JSON object whose values are numbers, each of a size that can be."""
-    return (
-        isinstance(value, dict)
-        and are_all_numbers(list(value.values()), len(value))
-        and all(0 <= value.get(name, 0) <= 1 for name in SHARES)
-        and 0 <= value.get("smoothing_px", 0) <= LARGEST_SMOOTHING_PX
-        and value.get("border_cost", 0) >= 0
-    )
-
-
-def is_normalisation(value: Any) -> bool:
-    """Return whether this is how this Tessera makes channels of an image."""
-    return (
-        isinstance(value, dict)
-        and is_count(value.get("count", 1), MOST_CHANNELS)
-        and all(name == "count" or said in NORMALISATION.get(name, ()) for name, said in value.items())
-    )
-
-
-def is_sha256(value: Any) -> bool:
-    """Return whether this is a SHA-256 in lower case."""
-    return isinstance(value, str) and SHA256.fullmatch(value) is not None
-
-
-def is_scoring(value: Any, kind: str) -> bool:
-    """Return whether this judges objects by what is measured of them, or is None for a network that does not."""
-    if value is None:
-        return True
-    return (
-        isinstance(value, dict)
-        and all(type(value.get(name)) in (int, float) and 0 <= value[name] <= 1 for name in LIMITS[kind])
-        and value.get("small_share", 1) > 0
-        and is_regression(value, EVIDENCE[kind])
-    )
-
-
-def is_regression(value: Mapping[str, Any], count: int) -> bool:
-    """Return whether this holds the numbers of a regression on so many features; see `large.regression`."""
-    lengths = {"centre": count, "spread": count, "weights": 1 + count + count * (count + 1) // 2}
-    return (
-        all(are_all_numbers(value.get(name), length) for name, length in lengths.items())
-        and min(value["spread"]) >= SMALLEST_SPREAD
-    )
-
-
-def are_all_numbers(value: Any, length: int) -> bool:
-    """Return whether this is a list of so many numbers, none of them beyond all measure."""
-    return (
-        isinstance(value, list)
-        and len(value) == length
-        and all(type(each) in (int, float) and abs(each) < LARGEST_NUMBER for each in value)
-    )
-
-
-def is_object(value: Any) -> bool:
-    """Return whether this is a JSON object."""
-    return isinstance(value, dict)
-
-
-def is_training(value: Any) -> bool:
-    """Return whether this is a JSON object whose steps, if there, are whole numbers and whose settings are one."""
-    if not isinstance(value, dict) or not isinstance(settings := value.get("settings") or {}, dict):
-        return False
-    start = settings.get("start") or {}
-    steps = (value.get("steps"), value.get("best_step"), start.get("steps") if isinstance(start, dict) else start)
-    return all(each is None or (type(each) is int and each >= 0) for each in steps)
-
-
-FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "format": (lambda value: type(value) is int and value == FORMAT, str(FORMAT)),
-    "name": (is_name, "a line of text without slashes"),
-    "title": (is_line, "a line of text"),
-    "summary": (is_line, "a line of text"),
-    "card": (is_text, "text without control characters"),
-    "task": (lambda value: value in TASKS, " or ".join(TASKS)),
-    "architecture": (is_object, "a JSON object"),
-    "classes": (are_lines, "a list of names"),
-    "channels": (are_lines, "a list of names"),
-    "normalisation": (is_normalisation, "one that this Tessera knows; a newer one may know it"),
-    "diameter_px": (is_diameter, f"null or a number from {SMALLEST_DIAMETER_PX} to {LARGEST_DIAMETER_PX}"),
-    "decoding": (is_decoding, f"a JSON object of numbers; {', '.join(SHARES)} from 0 to 1"),
-    "training": (is_training, "a JSON object, with whole numbers of steps"),
-    "licence": (is_text, "text without control characters"),
-    "cite": (is_text, "text without control characters"),
-}
-
-
-HEADER = "tessera"
-ENDING = ".safetensors"
-TEXTS = frozenset({"name", "title", "summary", "card", "classes", "channels", "licence", "cite"})
-"""Fields of the header that are shown."""
-CHECKPOINT, LOCK = ".checkpoint", ".lock"
-"""What a training leaves beside its model while it lasts is called as the model file, with these at the end."""
+    Parameters
+    ----------
+    task : {"objects", "classes"}
+    classes : list of str
+        Names, background first.
+    outputs : mapping of str to int, or int
+        Channels of each output of a U-Net; classes of a Mask R-CNN.
+    """
+    if isinstance(outputs, int):
+        count = outputs
+    else:
+        needed = ("classes", "distance") if task == "objects" else ("classes",)
+        if missing := [name for name in needed if name not in outputs]:
+            raise ValueError(f"a network that finds {task} needs the output `{missing[0]}`, which this one has not")
+        if len(classes) < 2:
+            raise ValueError("it names no class but the background")
+        count = outputs["classes"] if task == "classes" else len(classes)
+    if len(classes) != count:
+        raise ValueError(f"it names {len(classes)} classes, but its network has {count}")
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -254,42 +359,19 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        format, name, title, summary, card, task, architecture, classes, channels, normalisation, diameter_px, decoding,
-        training, licence, cite, and maybe scoring and second_opinion.
+        The fields of `Header`, and maybe scoring and second_opinion.
 
     Raises
     ------
     ModelError
-        If the file is missing, damaged, foreign, made by a newer Tessera, or its tensors do not fit its header.
+        If the file is missing, damaged, foreign, or made by a newer Tessera.
     """
     with open_tensors(path) as file:
         return header_of(file, Path(path))
 
 
-def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read tensors and header of a model file.
-
-    Returns
-    -------
-    arrays : dict of str to array
-        As stored, read-only, all finite.
-    header : dict
-        See `read_header`.
-
-    Raises
-    ------
-    ModelError
-        As `read_header`; also if the weights are not the ones that were written, or are not finite.
-    """
-    with open_tensors(path) as file:
-        header = header_of(file, Path(path))
-        arrays = file.read_arrays()
-        check_values(arrays)
-    return arrays, header
-
-
 def header_of(file: TensorFile, path: Path) -> dict[str, Any]:
-    """Read the header of an open file and check it against the tensors that are there."""
+    """Read the header of an open file, and check it."""
     if HEADER not in file.texts:
         raise ModelError(f"{path} holds tensors of another program. Tessera needs a model that it trained itself.")
     header = parse_json(file.texts[HEADER])
@@ -305,33 +387,9 @@ def header_of(file: TensorFile, path: Path) -> dict[str, Any]:
             "python -m pip install --upgrade napari-tessera."
         )
     check_header(header)
-    check_tensors(file.tensors, header["architecture"])
     return {name: _shown(value) if name in TEXTS else value for name, value in header.items()}
 
 
 def _shown(value: str | list[str]) -> str | list[str]:
     """Return a text, or each of several, without what turns the direction of the text around it."""
     return visible(value) if isinstance(value, str) else [visible(each) for each in value]
-
-
-def check_tensors(tensors: Mapping[str, StoredTensor], architecture: Mapping[str, Any]) -> None:
-    """Raise a `ValueError` unless there is each tensor of the architecture, in its shape and type, and no other."""
-    shapes = tensor_shapes(architecture)
-    if missing := [name for name in shapes if name not in tensors]:
-        raise ValueError(f"its network needs tensor {missing[0]!r}, which is not there")
-    if unknown := [name for name in tensors if name not in shapes]:
-        raise ValueError(f"tensor {unknown[0]!r:.80} does not belong to its network")
-    for name, each in tensors.items():
-        if each.shape != shapes[name]:
-            raise ValueError(f"tensor {name!r} has shape {each.shape}, but its network needs {shapes[name]}")
-        if each.dtype not in (("<i8",) if name.endswith(COUNTER) else ("<f2", "<f4")):
-            raise ValueError(f"tensor {name!r} is of type {each.dtype}, which its network cannot take")
-
-
-def check_values(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise a `ValueError` if a weight is not finite, or a variance is negative."""
-    for name, values in arrays.items():
-        if not np.isfinite(values).all():
-            raise ValueError(f"tensor {name!r} holds values that are NaN or infinite")
-        if name.endswith(VARIANCE) and (values < 0).any():
-            raise ValueError(f"tensor {name!r} holds negative variances")

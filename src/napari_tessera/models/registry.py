@@ -21,8 +21,7 @@ import platformdirs
 
 from napari_tessera.core.atomic_writes import check_free, written_together
 from napari_tessera.core.errors import LONGEST_SHOWN, ModelError, ParameterError, short
-from napari_tessera.models.header import ENDING, read_header, read_weights
-from napari_tessera.models.tensor_shapes import kind_of
+from napari_tessera.models.safetensors import ENDING
 
 __all__ = [
     "ModelEntry",
@@ -52,7 +51,7 @@ class ModelEntry:
         It came with Tessera; otherwise it is the user's own.
     n_bytes : int
     header : mapping
-        See `io.model_file.read_header`; empty if the file cannot be used.
+        See `models.header.read_header`; empty if the file cannot be used.
     error : str, optional
         Why the file cannot be used, and what to do.
     """
@@ -102,7 +101,7 @@ class ModelEntry:
     @property
     def kind(self) -> str:
         """What kind of network it is, "unet" or "mask_rcnn"; empty if the file cannot be used."""
-        return kind_of(self.header["architecture"]) if self.header else ""
+        return str(self.header["architecture"].get("kind", "unet")) if self.header else ""
 
     @property
     def licence(self) -> str:
@@ -126,6 +125,8 @@ class ModelEntry:
 
 def entry_of(path: Path, *, is_shipped: bool) -> ModelEntry:
     """Describe a file by its header, or by what is wrong with it."""
+    from napari_tessera.models.header import read_header  # pydantic takes a sixth of a second to load
+
     try:
         header, reason = read_header(path), None
     except ModelError as error:
@@ -219,7 +220,7 @@ def with_sha256(sha256: str, name: str) -> ModelEntry | None:
 
 
 def import_model(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> ModelEntry:
-    """Copy a model file into the user's folder, whole or not at all, after reading all of it.
+    """Copy a model file into the user's folder, whole or not at all, after loading it, for which torch is loaded, too.
 
     Parameters
     ----------
@@ -243,14 +244,16 @@ def import_model(path: str | Path, name: str | None = None, *, overwrite: bool =
     FileError
         If the folder cannot be written to.
     """
-    _, header = read_weights(path)
+    from napari_tessera.models.weights import load_model
+
+    _, header = load_model(path)
     name = checked_name(header["name"] if name is None else name)
     target = user_folder() / (name + ENDING)
     with written_together([target], overwrite=overwrite, is_claimed=True) as (part,):
         _check_name_is_free(name, overwrite=overwrite)
         check_free([target], overwrite=overwrite, inputs=[Path(path)])
         part.write_bytes(Path(path).read_bytes())
-        read_weights(part)
+        load_model(part)
     return entry_of(target, is_shipped=False)
 
 

@@ -11,16 +11,23 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from napari_tessera.core.atomic_writes import write_whole
 from napari_tessera.core.errors import ModelError
 from napari_tessera.core.files import parse_json, without_nan
 from napari_tessera.models import unet
-from napari_tessera.models.header import FORMAT, HEADER, check_header, read_weights
+from napari_tessera.models.header import FORMAT, HEADER, check_header, header_of, kind_of
 from napari_tessera.models.mask_rcnn import config as detection_settings
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
-from napari_tessera.models.safetensors import DIGEST, LENGTH_BYTES, LONGEST_HEADER, digest_of, open_tensors
-from napari_tessera.models.tensor_shapes import VARIANCE, kind_of
+from napari_tessera.models.safetensors import (
+    DIGEST,
+    LENGTH_BYTES,
+    LONGEST_HEADER,
+    digest_of,
+    open_tensors,
+    start_of_tensors,
+)
 from napari_tessera.models.unet import UNet
 
 
@@ -44,10 +51,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
     """
     together = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     texts = {HEADER: json.dumps(header, allow_nan=False)}
-    plain = save(together, texts)
-    length = int.from_bytes(plain[:LENGTH_BYTES], "little")
-    whole = save(together, texts | {DIGEST: digest_of(texts, plain[LENGTH_BYTES + length :])})
-    if int.from_bytes(whole[:LENGTH_BYTES], "little") > LONGEST_HEADER:
+    whole = save(together, texts | {DIGEST: digest_of(texts, save(together, texts))})
+    if start_of_tensors(whole) > LENGTH_BYTES + LONGEST_HEADER:
         raise ModelError(f"{path} was not written: its header would be longer than {LONGEST_HEADER} bytes.")
     write_whole(Path(path), whole)
 
@@ -67,6 +72,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 Network = UNet | MaskRCNN
+MOST_WEIGHTS = 500_000_000
+COUNTER, VARIANCE = "num_batches_tracked", "running_var"
+"""How the names of a batch normalisation's tensors end."""
 LARGEST_ERROR = 0.01
 """Error in half precision, as a share of a variance, up to which it is stored so: features are divided by its root."""
 
@@ -80,7 +88,7 @@ def save_model(path: str | Path, net: Network, header: Mapping[str, Any]) -> Non
         Its folder must exist.
     net : UNet or MaskRCNN
     header : mapping
-        What to say of it, as `io.model_file.read_header` returns it; what is left out says that nothing is known, and
+        What to say of it, as `models.header.read_header` returns it; what is left out says that nothing is known, and
         numbers that are NaN or infinite become null.
 
     Raises
@@ -93,6 +101,7 @@ def save_model(path: str | Path, net: Network, header: Mapping[str, Any]) -> Non
     full = without_nan(completed(header, net, Path(path).stem))
     try:
         check_header(full)
+        check_size(net)
     except ValueError as error:
         raise ModelError(f"{path} was not written: {error}.") from error
     if diverged := [name for name, each in net.state_dict().items() if not torch.isfinite(each).all()]:
@@ -139,22 +148,88 @@ def load_model(path: str | Path) -> tuple[Network, dict[str, Any]]:
     ModelError
         If the file is missing, damaged, foreign, newer, or holds weights that are not finite.
     """
-    arrays, header = read_weights(path)
-    net = _built(header["architecture"])
-    net.load_state_dict(
-        {
-            name: torch.from_numpy(array.astype("f4" if array.dtype.kind == "f" else "i8"))
-            for name, array in arrays.items()
-        }
-    )
+    with open_tensors(path) as file:
+        header = header_of(file, Path(path))
+        net = empty_network(header["architecture"])
+        check_tensors(file.table, net)
+        arrays = file.read_arrays()
+        check_values(arrays)
+    weights = {
+        name: torch.from_numpy(array.astype("f4" if array.dtype.kind == "f" else "i8"))
+        for name, array in arrays.items()
+    }
+    net.load_state_dict(weights, assign=True)
     return net.eval(), header
 
 
-def _built(architecture: Mapping[str, Any]) -> Network:
-    """Build a network with random weights."""
-    if kind_of(architecture) == "unet":
-        return UNet(unet.UNetArchitecture.from_json(architecture))
-    return MaskRCNN(detection_settings.MaskRCNNArchitecture.from_json(architecture))
+class _WithoutNormal(TorchFunctionMode):
+    """Draw no normal numbers: on the meta device that would load half of torch, for nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if func in (Tensor.normal_, nn.init.normal_):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
+
+
+def empty_network(architecture: Mapping[str, Any]) -> Network:
+    """Build a network whose tensors have names, shapes and types, but no values, and take no memory.
+
+    Parameters
+    ----------
+    architecture : mapping
+        Found sound by `check_architecture`.
+
+    Raises
+    ------
+    ValueError
+        If it would have more weights than are allowed.
+
+    Examples
+    --------
+    >>> net = empty_network({"kind": "unet", "channels": 1, "heads": {"classes": 3}, "widths": [4, 8], "ndim": 2})
+    >>> net.heads["classes"].weight.shape
+    torch.Size([3, 4, 1, 1])
+    """
+    with torch.device("meta"), _WithoutNormal():
+        net: Network = (
+            UNet(unet.UNetArchitecture.from_json(architecture))
+            if kind_of(architecture) == "unet"
+            else MaskRCNN(detection_settings.MaskRCNNArchitecture.from_json(architecture))
+        )
+    check_size(net)
+    return net
+
+
+def check_size(net: nn.Module) -> None:
+    """Raise a `ValueError` if a network has more weights than are allowed."""
+    n_weights = sum(each.numel() for each in net.state_dict().values())
+    if n_weights > MOST_WEIGHTS:
+        raise ValueError(f"the network would have {n_weights:,} weights, but at most {MOST_WEIGHTS:,} are allowed")
+
+
+def check_tensors(table: Mapping[str, Any], net: nn.Module) -> None:
+    """Raise a `ValueError` unless a file has each tensor of a network, in its shape and type, and no other."""
+    needed = net.state_dict()
+    if missing := [name for name in needed if name not in table]:
+        raise ValueError(f"its network needs tensor {missing[0]!r}, which is not there")
+    if unknown := [name for name in table if name not in needed]:
+        raise ValueError(f"tensor {unknown[0]!r:.80} does not belong to its network")
+    for name, tensor in needed.items():
+        shape, dtype = table[name].get("shape"), table[name].get("dtype")
+        if shape != list(tensor.shape):
+            raise ValueError(f"tensor {name!r} has shape {shape!r:.80}, but its network needs {tuple(tensor.shape)}")
+        if dtype not in (["I64"] if name.endswith(COUNTER) else ["F16", "F32"]):
+            raise ValueError(f"tensor {name!r} is of type {dtype!r:.80}, which its network cannot take")
+
+
+def check_values(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise a `ValueError` if a weight is not finite, or a variance is negative."""
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"tensor {name!r} holds values that are NaN or infinite")
+        if name.endswith(VARIANCE) and (values < 0).any():
+            raise ValueError(f"tensor {name!r} holds negative variances")
 
 
 def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:

@@ -14,8 +14,9 @@ from napari_tessera.core.atomic_writes import bring_to_disk, write_to_disk, writ
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.files import check_exists, explain_damage
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.models.header import FIELDS
-from napari_tessera.models.tensor_shapes import check_architecture
+from napari_tessera.core.schema import check_fields
+from napari_tessera.models.header import ModelTexts, check_architecture
+from napari_tessera.models.weights import empty_network
 from napari_tessera.training.data.advice import advice_on_end
 from napari_tessera.training.data.sources import TRAIN
 from napari_tessera.training.report import ReportImage, describe_scored_step, report_page
@@ -128,6 +129,7 @@ def check_widths(plan: TrainingConfig) -> None:
     """
     try:
         check_architecture(plan.described_network())
+        empty_network(plan.described_network())
     except ValueError as error:
         raise ParameterError(f"Training: {error}.", "widths") from error
 
@@ -139,10 +141,10 @@ def checked_texts(**said: Any) -> dict[str, Any]:
     ------
     ParameterError
     """
-    for name, value in said.items():
-        is_right, words_for = FIELDS[name]
-        if not is_right(value):
-            raise ParameterError(f"Training: `{name}` must be {words_for}, not {value!r:.80}.", name)
+    try:
+        check_fields(ModelTexts, said)
+    except ValueError as error:
+        raise ParameterError(f"Training: {error}.", str(error).partition(" ")[0]) from error
     return said
 
 

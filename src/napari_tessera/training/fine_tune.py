@@ -13,8 +13,8 @@ from napari_tessera.core.checks import FLAG, PATH_OR_NONE, TEXT_OR_NONE, Types, 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.io.read import read_image, read_labels
-from napari_tessera.models.header import ENDING
 from napari_tessera.models.registry import user_folder
+from napari_tessera.models.safetensors import ENDING
 from napari_tessera.training.annotations.annotation import AnnotatedImage
 from napari_tessera.training.annotations.read import named, painting_from, painting_of
 from napari_tessera.training.data.sources import Source, from_paths

@@ -13,9 +13,9 @@ from napari_tessera.core.atomic_writes import is_locked
 from napari_tessera.core.errors import FileError, InputError, ModelError
 from napari_tessera.core.files import parse_json, short_lived_folder
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.models.header import CHECKPOINT, ENDING, HEADER, LOCK, read_header
+from napari_tessera.models.header import CHECKPOINT, HEADER, LOCK, read_header
 from napari_tessera.models.registry import ModelEntry, import_model, user_folder
-from napari_tessera.models.safetensors import open_tensors
+from napari_tessera.models.safetensors import ENDING, open_tensors
 
 if TYPE_CHECKING:
     from napari_tessera.training.checkpoint import State

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.models.device import free_bytes, low_precision
-from napari_tessera.models.tensor_shapes import tensor_shapes
+from napari_tessera.models.weights import empty_network
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.dataset import Dataset
 from napari_tessera.training.data.example import has_few_strokes
@@ -266,10 +265,9 @@ def check_memory(plan: TrainingConfig, device: str) -> None:
 
 def least_bytes(plan: TrainingConfig) -> int:
     """Estimate, from below, the memory that a step needs."""
-    shapes = tensor_shapes(plan.described_network())
     n_pixels = plan.batch * plan.patch_px**2 * (plan.depth_px or 1) / FINEST_STRIDE_PX[plan.network] ** plan.ndim
     n_features = sum(width * n_pixels / 2 ** (plan.ndim * level) for level, width in enumerate(plan.widths))
-    n_weights = sum(math.prod(shape) for shape in shapes.values())
+    n_weights = sum(each.numel() for each in empty_network(plan.described_network()).state_dict().values())
     return 4 * int(VALUES_PER_CHANNEL[plan.mixed] * n_features + COPIES_OF_WEIGHTS * n_weights)
 
 

@@ -15,9 +15,10 @@ from napari_tessera.core.atomic_writes import check_free, clear_up, locked, make
 from napari_tessera.core.checks import FLAG, PATH, PATH_OR_NONE, TEXT_OR_NONE, Types, check_types
 from napari_tessera.core.errors import ModelError, ParameterError, short
 from napari_tessera.core.jobs import Job, Progress, run_job, subtask
-from napari_tessera.models.header import CHECKPOINT, ENDING, LOCK
+from napari_tessera.models.header import CHECKPOINT, LOCK
 from napari_tessera.models.import_torch import load_torch
 from napari_tessera.models.registry import find
+from napari_tessera.models.safetensors import ENDING
 from napari_tessera.training.annotations.read import paintings_from
 from napari_tessera.training.data.sources import Source, from_index, from_paths, with_validation
 from napari_tessera.training.export import TrainingResult, check_widths, describe, report_path, write_model

@@ -295,6 +295,9 @@ class ModelField(Field):
 
 
 def _importing(path: Path) -> Job[ModelEntry]:
+    from napari_tessera.models.import_torch import load_torch
+
+    yield from load_torch()
     yield Progress(0, 1, "Importing")
     return catalogue.import_model(path)
 

@@ -44,7 +44,8 @@ from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import MOST_CLASSES, class_names, colours_of_classes, set_class_names
 from napari_tessera.gui.qt.layout import AsTallAsLines, Rows
 from napari_tessera.models import registry as catalogue
-from napari_tessera.models.header import CHECKPOINT, ENDING
+from napari_tessera.models.header import CHECKPOINT
+from napari_tessera.models.safetensors import ENDING
 from napari_tessera.training.settings import DECLARATION, NOTHING
 
 if TYPE_CHECKING:

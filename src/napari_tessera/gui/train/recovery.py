@@ -24,8 +24,8 @@ from napari_tessera.gui.qt.run_bar import NOTE_STYLE
 from napari_tessera.gui.qt.worker import Runner, shown_by
 from napari_tessera.gui.train.form import free_name
 from napari_tessera.gui.train.results import wrapped
-from napari_tessera.models.header import ENDING
 from napari_tessera.models.registry import ModelEntry, shipped_models
+from napari_tessera.models.safetensors import ENDING
 from napari_tessera.training.recovery import Interrupted, import_checkpoint, interrupted
 
 MOST_SHOWN = 3

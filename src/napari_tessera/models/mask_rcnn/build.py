@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from napari_tessera.core.errors import ParameterError
+from napari_tessera.models.header import check_architecture
 from napari_tessera.models.mask_rcnn.anchors import sides_for
 from napari_tessera.models.mask_rcnn.coco import COCO_CLASSES, read_coco_weights
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
-from napari_tessera.models.tensor_shapes import check_architecture
 
 
 def mask_rcnn_resnet50_fpn(
