@@ -20,6 +20,7 @@ watch_forks()
 _PUBLIC = {
     "run": "engine.api",
     "segment": "engine.api",
+    "segment_steps": "engine.api",
     "evaluate": "metrics.segmentation",
     "evaluate_many": "metrics.segmentation",
     "fine_tune": "training.fine_tune",
@@ -51,15 +52,17 @@ def list_methods() -> tuple[Method, ...]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that importing the package costs next to nothing."""
+    """Import a public name when it is first asked for, and keep it: importing the package costs next to nothing."""
     if name in _PUBLIC:
-        return getattr(import_module(f"napari_tessera.{_PUBLIC[name]}"), name)
-    if name in NAMES:
+        found = getattr(import_module(f"napari_tessera.{_PUBLIC[name]}"), name)
+    elif name in NAMES:
         from napari_tessera.engine.api import plain
         from napari_tessera.methods.registry import method_named
 
-        return plain(method_named(name))
-    raise AttributeError(f"module 'napari_tessera' has no attribute {name!r}")
+        found = plain(method_named(name))
+    else:
+        raise AttributeError(f"module 'napari_tessera' has no attribute {name!r}")
+    return globals().setdefault(name, found)
 
 
 def __dir__() -> list[str]:

@@ -3,27 +3,103 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 
 import napari_tessera as tessera
 from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.spec import LabelsAndTable, LabelsClassesAndTable
+from napari_tessera.engine.bind import bind
 from tests.helpers.scenes import blobs, two_boxes
 
+every_method = pytest.mark.parametrize("method", tessera.list_methods(), ids=lambda method: method.name)
 
-@pytest.mark.parametrize("method", tessera.list_methods(), ids=lambda method: method.name)
+
+@every_method
 def test_signature_says_what_a_caller_gets(method):
     signature = inspect.signature(getattr(tessera, method.name))
     assert list(signature.parameters) == list(inspect.signature(method.function).parameters)
-    returns_more = method.name in ("region_growing", "mask_rcnn", "panoptic", "compare")
-    assert signature.return_annotation is (tuple if returns_more else np.ndarray)
+    kinds = dict.fromkeys(("region_growing", "mask_rcnn", "compare"), LabelsAndTable)
+    kinds["panoptic"] = LabelsClassesAndTable
+    assert signature.return_annotation is kinds.get(method.name, np.ndarray)
 
 
-def test_a_tuple_is_returned_where_the_signature_says_so():
-    assert isinstance(tessera.compare(two_boxes(), two_boxes()), tuple)
-    assert isinstance(tessera.threshold(blobs()), np.ndarray)
+@every_method
+def test_signature_can_be_read(method):
+    shown = str(inspect.signature(getattr(tessera, method.name)))
+    assert "Annotated" not in shown
+    assert "Literal" not in shown
+    assert len(shown) < 700
+
+
+@every_method
+def test_function_is_the_same_at_each_access_and_can_be_pickled(method):
+    function = getattr(tessera, method.name)
+    assert getattr(tessera, method.name) is function
+    assert pickle.loads(pickle.dumps(function)) is function
+    assert function.__module__ == "napari_tessera"
+
+
+def test_function_can_be_delayed():
+    delayed = dask.delayed(tessera.threshold)(blobs())
+    np.testing.assert_array_equal(delayed.compute(scheduler="processes", num_workers=1), tessera.threshold(blobs()))
+
+
+@pytest.mark.parametrize("function", [tessera.segment, tessera.segment_steps])
+def test_options_of_segment_are_in_its_signature(function):
+    options = set(inspect.signature(bind).parameters)
+    assert options - set(inspect.signature(function).parameters) == set()
+
+
+def test_more_than_labels_is_returned_by_name():
+    found = tessera.compare(two_boxes(), two_boxes())
+    np.testing.assert_array_equal(found.labels > 0, two_boxes() > 0)
+    assert found.table["state"].tolist() == ["found", "found"]
+    labels, table = found
+    assert (labels, table) == (found.labels, found.table)
+
+
+def test_panoptic_returns_labels_classes_and_table_by_name():
+    found = tessera.panoptic(blobs(), things=two_boxes(), stuff=np.ones_like(two_boxes()), things_from="layer")
+    assert found.labels.shape == found.classes.shape == blobs().shape
+    assert len(found.table["label"]) == found.labels.max()
+
+
+def test_progress_of_segment_goes_to_a_function():
+    steps = []
+    result = tessera.segment("threshold", blobs(), progress=steps.append)
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+    steps.clear()
+    tessera.run(result.provenance, blobs(), progress=steps.append)
+    assert steps[-1].fraction > 0.9
+
+
+def test_exception_of_the_progress_function_cancels():
+    def stop(step: tessera.Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tessera.segment("threshold", blobs(), progress=stop)
+
+
+def test_steps_of_segment_return_its_result():
+    steps = tessera.segment_steps("threshold", blobs())
+    while True:
+        try:
+            assert isinstance(next(steps), tessera.Progress)
+        except StopIteration as end:
+            np.testing.assert_array_equal(end.value.labels, tessera.segment("threshold", blobs()).labels)
+            return
+
+
+def test_steps_of_segment_are_refused_before_the_first():
+    with pytest.raises(ParameterError, match="no parameter `lo`"):
+        tessera.segment_steps("threshold", blobs(), lo=3)
 
 
 @pytest.mark.parametrize("path", ["cells.tif", Path("cells.tif")])

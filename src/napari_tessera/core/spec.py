@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import docstring_parser
 import numpy as np
@@ -182,6 +182,25 @@ ChannelAxis = Annotated[int | None, Role.CHANNEL_AXIS]
 Table = dict[str, np.ndarray]
 """Columns by name, one row per object in the order of its label; a column "label" is always there."""
 
+
+class LabelsAndTable(NamedTuple):
+    """What a method returns that finds a table beside its labels."""
+
+    labels: np.ndarray
+    table: Table
+
+
+class LabelsClassesAndTable(NamedTuple):
+    """What a panoptic method returns: the number of the segment and the class of each pixel, and a table."""
+
+    labels: np.ndarray
+    classes: np.ndarray
+    table: Table
+
+
+ARRAYS: Mapping[tuple[str, ...], type] = {kind._fields: kind for kind in (LabelsAndTable, LabelsClassesAndTable)}
+"""What is returned by a function of a method's own name that finds more than labels, by the names of its parts."""
+
 CONTEXT = (Role.SPACING, Role.CHANNEL_AXIS)
 
 
@@ -272,6 +291,22 @@ class Declaration:
         return Role.LABELS not in _roles(typing.get_args(returned)[-1])
 
     @property
+    def returned_names(self) -> tuple[str, ...]:
+        """Names of what is returned, as the docstring lists them."""
+        return tuple(entry.return_name for entry in self.docstring.many_returns if entry.return_name)
+
+    @cached_property
+    def plain_signature(self) -> inspect.Signature:
+        """The signature as a reader needs it: types without choices, ranges and units, which the docstring explains."""
+        values: dict[str, Any] = {parameter.name: parameter.kind for parameter in self.parameters}
+        arguments = [
+            argument.replace(annotation=_or_none(values.get(name, _bare(hint)[0]), argument.default))
+            for name, (argument, hint, _) in self._arguments.items()
+        ]
+        returned = ARRAYS.get(self.returned_names, tuple) if self.has_more_than_labels else np.ndarray
+        return inspect.Signature(arguments, return_annotation=returned)
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """Default of each parameter."""
         return {parameter.name: parameter.default for parameter in self.parameters}
@@ -332,6 +367,10 @@ def _bare(hint: Any) -> list[Any]:
         else:
             bare.append(member)
     return bare
+
+
+def _or_none(kind: Any, default: Any) -> Any:
+    return kind | None if default is None else kind
 
 
 def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:

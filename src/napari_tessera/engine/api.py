@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from napari_tessera.core.axes import CHANNEL, guess_axes
 from napari_tessera.core.checks import READERS, as_array, refuse_file_name
 from napari_tessera.core.errors import InputError, ParameterError, short
-from napari_tessera.core.jobs import run_job
+from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput, Result
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.core.spec import ARRAYS
 from napari_tessera.engine.bind import bind
 from napari_tessera.engine.blocks import is_stored
 from napari_tessera.engine.replay import replay
 from napari_tessera.engine.run import frame_arguments, job
 
-__all__ = ["bind", "job", "plain", "replay", "run", "segment"]
+__all__ = ["bind", "job", "plain", "replay", "run", "segment", "segment_steps"]
+
+Returned = TypeVar("Returned")
+OnProgress = Callable[[Progress], None]
+VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
 
 
-def segment(method: str, image: Any, **options: Any) -> Result:
+def _with_options_of_bind(function: Callable[..., Returned]) -> Callable[..., Returned]:
+    """Write the options that `bind` takes into the signature, so that they are listed and complete."""
+    own = inspect.signature(function, eval_str=True)
+    shown = inspect.signature(bind, eval_str=True).parameters
+    given = {name: argument for name, argument in own.parameters.items() if argument.kind is not VAR_KEYWORD}
+    ordered = sorted({**shown, **given}.values(), key=lambda argument: argument.kind)
+    vars(function)["__signature__"] = own.replace(parameters=ordered)
+    return function
+
+
+@_with_options_of_bind
+def segment(
+    method: str, /, image: Any, *, progress: Callable[[Progress], None] | None = None, **options: Any
+) -> Result:
     """Turn an image into labels.
 
     Parameters
@@ -60,6 +78,8 @@ def segment(method: str, image: Any, **options: Any) -> Result:
         Address of a dask.distributed scheduler to work on blocks instead.
     out : path, optional
         Folder for a new zarr array that the labels are written to.
+    progress : function, optional
+        Called with a `Progress` after each step. An exception that it raises cancels the run.
     **inputs_and_parameters
         What the method's own signature lists.
 
@@ -79,10 +99,45 @@ def segment(method: str, image: Any, **options: Any) -> Result:
     >>> tessera.segment("threshold", image, smoothing=0).labels.max()
     np.int32(1)
     """
-    return run_job(job(bind(method, image, **options)))
+    return run_job(segment_steps(method, image, **options), progress)
 
 
-def run(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **inputs: Any) -> Result:
+@_with_options_of_bind
+def segment_steps(method: str, /, image: Any, **options: Any) -> Job[Result]:
+    """Check what `segment` is asked for at once, and return the run as a generator.
+
+    Parameters
+    ----------
+    method, image, **options
+        As for `segment`.
+
+    Returns
+    -------
+    generator of Progress
+        Each `next` runs one step, and closing the generator cancels the run. What it returns is the `Result`.
+
+    Examples
+    --------
+    >>> import numpy as np, napari_tessera as tessera
+    >>> image = np.zeros((8, 8)); image[2:5, 2:5] = 1
+    >>> steps = tessera.segment_steps("threshold", image)
+    >>> next(steps)
+    Progress(done=0, total=100, text='Starting', data=None)
+    >>> steps.close()
+    """
+    return job(bind(method, image, **options))
+
+
+def run(
+    recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    image: Any,
+    *,
+    spatial: Spatial | None = None,
+    name: str = "",
+    measure: bool = True,
+    progress: OnProgress | None = None,
+    **inputs: Any,
+) -> Result:
     """Replay a record, or a list of them one after the other.
 
     Parameters
@@ -91,9 +146,16 @@ def run(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **i
         `Result.provenance`, or several; a step that works on labels takes those of the step before.
     image : array
         The same image for the same labels, bit for bit, or another one.
+    spatial : Spatial, optional
+        Placement of the image, instead of the pixel size in the record.
+    name : str
+        Name of the image, kept in the new record.
+    measure : bool
+        Whether to measure every object for the table.
+    progress : function, optional
+        Called with a `Progress` after each step. An exception that it raises cancels the run.
     **inputs
-        Arrays that the record only describes because they were too large to keep (markers, masks), by name, and
-        `spatial` or `name`.
+        Arrays that the record only describes because they were too large to keep (markers, masks), by name.
 
     Returns
     -------
@@ -105,14 +167,13 @@ def run(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **i
     InputError
         If the recipe is none, is from a newer version, or needs an input that it does not hold.
     """
-    return run_job(replay(recipe, image, **inputs))
+    return run_job(replay(recipe, image, spatial=spatial, name=name, measure=measure, **inputs), progress)
 
 
 def plain(method: Method) -> Callable[..., Any]:
     """Make the function a user calls by the method's own name: arrays in, array(s) out, checked and drained."""
-    function, signature = method.function, inspect.signature(method.function)
+    function, signature = method.function, method.declaration.plain_signature
 
-    @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         arguments = _arguments_of(method, signature, args, kwargs)
         image = _main_among(arguments, method)
@@ -127,8 +188,9 @@ def plain(method: Method) -> Callable[..., Any]:
             found = run_job(function(**frame_arguments(request)))
         return as_arrays(found) if method.declaration.has_more_than_labels else MethodOutput.of(found).labels
 
-    returned = tuple if method.declaration.has_more_than_labels else np.ndarray
-    vars(call)["__signature__"] = signature.replace(return_annotation=returned)
+    call.__name__ = call.__qualname__ = method.name
+    call.__doc__, call.__module__ = function.__doc__, "napari_tessera"
+    vars(call)["__signature__"] = signature
     return call
 
 
@@ -165,10 +227,10 @@ def _main_among(arguments: dict[str, Any], method: Method) -> Any:
 
 
 def as_arrays(found: Any) -> Any:
-    """Return what a method found as plain arrays: labels, or a tuple of labels, further images and the table."""
-    if not isinstance(found, MethodOutput):
-        return found
-    return (found.labels, *(other.data for other in found.others), found.table)
+    """Return what a method found by name: labels, further images and the table."""
+    output = MethodOutput.of(found)
+    arrays = {"labels": output.labels, **{other.name: other.data for other in output.others}, "table": output.table}
+    return ARRAYS.get(tuple(arrays), lambda *parts: parts)(*arrays.values())
 
 
 def _axes_of(image: Any, channel_axis: int | None, is_guessed: bool) -> str:

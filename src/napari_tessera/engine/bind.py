@@ -186,6 +186,7 @@ def in_pixels(
 
 def bind(
     method: str,
+    /,
     image: Any,
     *,
     axes: str | None = None,
