@@ -116,7 +116,7 @@ def test_every_package_that_the_tests_import_comes_with_their_extra():
 
 def test_every_package_of_the_tests_is_imported_by_them_or_run():
     declared = {_plain(requirement) for requirement in EXTRAS["test"]}
-    run = {"hatchling", "pytest-qt"}
+    run = {"hatchling", "mypy", "pytest-qt"}
     assert declared - set().union(*_imported_by_the_tests().values()) == run
 
 

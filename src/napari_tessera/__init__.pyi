@@ -1,0 +1,273 @@
+"""Types of the public interface, written by `docs/stub.py`."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from napari_tessera.core.errors import TesseraError as TesseraError
+from napari_tessera.core.jobs import Progress as Progress
+from napari_tessera.core.method import Method
+from napari_tessera.core.region import Region as Region
+from napari_tessera.core.result import Result as Result
+from napari_tessera.core.spatial import Spatial as Spatial
+from napari_tessera.core.spec import LabelsAndTable, LabelsClassesAndTable
+from napari_tessera.engine.api import run as run
+from napari_tessera.metrics.panoptic import evaluate_panoptic as evaluate_panoptic
+from napari_tessera.metrics.segmentation import evaluate as evaluate
+from napari_tessera.metrics.segmentation import evaluate_many as evaluate_many
+from napari_tessera.models.registry import list_models as list_models
+from napari_tessera.training.fine_tune import fine_tune as fine_tune
+from napari_tessera.training.train import train as train
+
+__all__ = [
+    "Progress",
+    "Region",
+    "Result",
+    "Spatial",
+    "TesseraError",
+    "__version__",
+    "compare",
+    "evaluate",
+    "evaluate_many",
+    "evaluate_panoptic",
+    "fine_tune",
+    "kmeans",
+    "list_methods",
+    "list_models",
+    "mask_rcnn",
+    "panoptic",
+    "refine",
+    "region_growing",
+    "run",
+    "segment",
+    "segment_steps",
+    "threshold",
+    "train",
+    "unet",
+    "watershed",
+]
+
+__version__: str
+_MethodName = Literal[
+    "threshold",
+    "region_growing",
+    "watershed",
+    "kmeans",
+    "unet",
+    "mask_rcnn",
+    "panoptic",
+    "refine",
+    "compare",
+]
+
+def list_methods() -> tuple[Method, ...]: ...
+def segment(
+    method: _MethodName | str,
+    /,
+    image: ArrayLike,
+    *,
+    axes: str | None = None,
+    spacing: float | Sequence[float] | Mapping[str, float] | None = None,
+    unit: str = "pixel",
+    spatial: Spatial | None = None,
+    region: Region | None = None,
+    sizes_in: str = "px",
+    measure: bool = True,
+    name: str = "",
+    made_by: Mapping[str, Any] | None = None,
+    blocks: int | Sequence[int] | bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    **inputs_and_parameters: Any,
+) -> Result: ...
+def segment_steps(
+    method: _MethodName | str,
+    /,
+    image: ArrayLike,
+    *,
+    axes: str | None = None,
+    spacing: float | Sequence[float] | Mapping[str, float] | None = None,
+    unit: str = "pixel",
+    spatial: Spatial | None = None,
+    region: Region | None = None,
+    sizes_in: str = "px",
+    measure: bool = True,
+    name: str = "",
+    made_by: Mapping[str, Any] | None = None,
+    blocks: int | Sequence[int] | bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
+    **inputs_and_parameters: Any,
+) -> Generator[Progress, None, Result]: ...
+def threshold(
+    image: ArrayLike,
+    *,
+    rule: Literal[
+        "otsu",
+        "li",
+        "yen",
+        "isodata",
+        "triangle",
+        "mean",
+        "minimum",
+        "multi-otsu",
+        "manual",
+        "hysteresis",
+        "local-mean",
+        "local-gaussian",
+        "local-median",
+        "sauvola",
+        "niblack",
+    ] = "otsu",
+    classes: int = 3,
+    low: float | None = None,
+    high: float | None = None,
+    radius: int = 25,
+    offset: float = 0.0,
+    k: float = 0.2,
+    contrast: float | None = None,
+    objects: Literal["bright", "dark"] = "bright",
+    channel: int = 0,
+    smoothing: float = 0.0,
+    output: Literal["classes", "objects"] = "classes",
+    connectivity: int = 1,
+    min_size: int = 0,
+    spacing: tuple[float, ...] | None = None,
+    channel_axis: int | None = None,
+) -> np.ndarray: ...
+def region_growing(
+    image: ArrayLike,
+    seeds: ArrayLike,
+    *,
+    rule: Literal["tolerance", "adaptive", "competing"] = "tolerance",
+    tolerance: float = 0.1,
+    k: float = 2.5,
+    channel: int = 0,
+    smoothing: float = 1.0,
+    connectivity: int = 1,
+    max_size: int = 0,
+    background: int = 0,
+    spacing: tuple[float, ...] | None = None,
+    channel_axis: int | None = None,
+) -> LabelsAndTable: ...
+def watershed(
+    image: ArrayLike,
+    markers: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    *,
+    foreground: Literal["local", "otsu", "li", "isodata", "triangle", "mask", "whole"] = "local",
+    level: float | None = None,
+    radius: float = 6.0,
+    objects: Literal["bright", "dark"] = "bright",
+    landscape: Literal["distance", "intensity", "gradient"] = "distance",
+    smoothing: float = 0.7,
+    min_distance: float = 5.0,
+    prominence: float = 0.12,
+    compactness: float = 0.0,
+    watershed_line: bool = False,
+    fill_holes: int = 100,
+    min_size: int = 30,
+    connectivity: int = 1,
+    channel: int = 0,
+    spacing: tuple[float, ...] | None = None,
+    channel_axis: int | None = None,
+) -> np.ndarray: ...
+def kmeans(
+    image: ArrayLike,
+    *,
+    k: int = 3,
+    features: Literal["channels", "intensity", "cielab"] = "channels",
+    channel: int = 0,
+    smoothing: float = 0.0,
+    position_weight: float = 0.0,
+    restarts: int = 4,
+    seed: int = 0,
+    spacing: tuple[float, ...] | None = None,
+    channel_axis: int | None = None,
+) -> np.ndarray: ...
+def unet(
+    image: ArrayLike,
+    *,
+    model: str = "nuclei-unet",
+    output: Literal["objects", "classes", "probabilities"] = "objects",
+    diameter: float | None = None,
+    objects: Literal["auto", "bright", "dark"] = "auto",
+    level: float | None = None,
+    min_size: int | None = None,
+    averaging: bool = False,
+    volume: Literal["planes", "orientations"] = "planes",
+    overlap: float = 0.25,
+    channel: int = 0,
+    tile: int | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    spacing: tuple[float, ...] | None = None,
+    channel_axis: int | None = None,
+) -> np.ndarray: ...
+def mask_rcnn(
+    image: ArrayLike,
+    *,
+    model: str = "nuclei-mask-rcnn",
+    diameter: float | None = None,
+    objects: Literal["auto", "bright", "dark"] = "auto",
+    score: float | None = None,
+    most: int | None = None,
+    min_size: int = 0,
+    overlap: float = 0.25,
+    channel: int = 0,
+    tile: int | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    spacing: tuple[float, ...] | None = None,
+    channel_axis: int | None = None,
+) -> LabelsAndTable: ...
+def panoptic(
+    image: ArrayLike,
+    things: ArrayLike | None = None,
+    stuff: ArrayLike | None = None,
+    *,
+    things_from: Literal["layer", "mask_rcnn", "unet", "watershed"] = "unet",
+    things_model: str = "nuclei-mask-rcnn",
+    things_unet: str = "nuclei-unet",
+    diameter: float | None = None,
+    objects: Literal["auto", "bright", "dark"] = "auto",
+    things_name: str = "object",
+    least_score: float | None = None,
+    least_remaining: float = 0.5,
+    stuff_from: Literal["layer", "threshold", "kmeans", "unet"] = "threshold",
+    stuff_unet: str = "nuclei-unet",
+    stuff_classes: int = 3,
+    stuff_names: str = "",
+    smoothing: float = 1.0,
+    smallest_stuff: int = 64,
+    channel: int = 0,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    spacing: tuple[float, ...] | None = None,
+    channel_axis: int | None = None,
+) -> LabelsClassesAndTable: ...
+def refine(
+    labels: ArrayLike,
+    *,
+    fill_holes: int = 0,
+    split: bool = False,
+    min_distance: float = 5.0,
+    prominence: float = 0.1,
+    merge_below: int = 0,
+    smooth: float = 0.0,
+    clear_border: bool = False,
+    min_size: int = 0,
+    max_size: int = 0,
+    keep_largest: int = 0,
+    renumber: bool = True,
+    spacing: tuple[float, ...] | None = None,
+) -> np.ndarray: ...
+def compare(
+    truth: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    iou: float = 0.5,
+) -> LabelsAndTable: ...
