@@ -95,7 +95,7 @@ def set_up(viewer: napari.Viewer, name: str) -> MethodWidget:
     if name == "threshold":
         widget.form.fields["output"].value = "objects"
         widget.form.fields["min_size"].value = 100
-        widget.form.fields["smoothing"].value = 1.0
+        widget.form.fields["sigma"].value = 1.0
     if name == "compare":
         widget.inputs.boxes["truth"].layer = next(layer for layer in viewer.layers if "truth" in layer.name)
     return widget

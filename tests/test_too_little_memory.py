@@ -94,8 +94,8 @@ def test_a_command_without_room_ends_with_one_sentence(tmp_path, megabytes, comm
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
 def test_an_array_too_large_is_our_own_error():
-    program = "image = np.zeros((4000, 4000), np.uint8)\ntessera.threshold(image[:99, :99], smoothing=1)\nallow(50)\n"
-    said = said_by(program + "said(lambda: tessera.segment('threshold', image, smoothing=1))")
+    program = "image = np.zeros((4000, 4000), np.uint8)\ntessera.threshold(image[:99, :99], sigma=1)\nallow(50)\n"
+    said = said_by(program + "said(lambda: tessera.segment('threshold', image, sigma=1))")
     assert re.match(r"RunError threshold ran out of memory on an image of shape \(4000, 4000\) \(.+\). Segment", said)
 
 

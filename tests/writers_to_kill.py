@@ -171,7 +171,7 @@ def remembered(folder, value, overwrite):
     from napari_tessera.gui.form import form as settings
     from napari_tessera.methods.registry import method_named
 
-    settings.save(method_named("threshold"), {"smoothing": float(value)}, folder / "settings.json")
+    settings.save(method_named("threshold"), {"sigma": float(value)}, folder / "settings.json")
 
 
 def annotation(folder, value, overwrite):

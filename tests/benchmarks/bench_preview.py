@@ -21,7 +21,7 @@ from napari_tessera.gui.layers.read import camera_of
 from napari_tessera.gui.method.widget import MethodWidget
 from napari_tessera.methods.registry import METHODS
 
-SETTINGS = {"threshold": "smoothing", "kmeans": "smoothing", "watershed": "min_distance"}
+SETTINGS = {"threshold": "sigma", "kmeans": "sigma", "watershed": "min_distance"}
 CHANGES = 30
 
 

@@ -23,15 +23,15 @@ from tests.methods.test_scale_and_shift import CASES, COUNTS_FROM_BLACK, SEEDS, 
 
 BLOCK_PX = 40
 MORE: list[tuple[str, dict[str, Any]]] = [
-    *(("threshold", {"rule": rule, "smoothing": 1.0}) for rule in ("li", "triangle", "isodata", "local-mean")),
+    *(("threshold", {"rule": rule, "sigma": 1.0}) for rule in ("li", "triangle", "isodata", "local-mean")),
     *(("threshold", {"rule": rule, "radius": 6}) for rule in COUNTS_FROM_BLACK),
     ("threshold", {"axes": "YXC"}),
     ("kmeans", {"axes": "YXC"}),
-    ("kmeans", {"axes": "YXC", "smoothing": 1.0}),
+    ("kmeans", {"axes": "YXC", "sigma": 1.0}),
     *(("watershed", {"landscape": landscape}) for landscape in ("intensity", "gradient")),
     ("watershed", {"axes": "YXC"}),
     *(("region_growing", {"seeds": SEEDS, "rule": rule}) for rule in ("tolerance", "adaptive", "competing")),
-    ("region_growing", {"seeds": SEEDS, "smoothing": 1.0}),
+    ("region_growing", {"seeds": SEEDS, "sigma": 1.0}),
     ("panoptic", {"things_from": "watershed", "stuff_from": "threshold"}),
     ("unet", {"diameter": 16.0}),
     ("mask_rcnn", {"diameter": 16.0}),

@@ -25,7 +25,7 @@ import napari_tessera as tessera
 
 SAME_STEPS = {
     "foreground": "otsu",
-    "smoothing": 1.0,
+    "sigma": 1.0,
     "min_distance": 7.0,
     "prominence": 0.0,
     "fill_holes": 0,

@@ -14,7 +14,7 @@ from nuclei import add_folder_option, ap_of, names, score_all
 VALUES = {
     "foreground": ("otsu", "li", "isodata", "triangle"),
     "radius": (6.0, 8.0, 12.0, 15.0),
-    "smoothing": (0.5, 0.7, 1.5),
+    "sigma": (0.5, 0.7, 1.5),
     "min_distance": (3.0, 4.0, 7.0),
     "prominence": (0.05, 0.08, 0.12, 0.15),
     "fill_holes": (0, 20, 100, 200),

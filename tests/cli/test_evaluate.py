@@ -109,7 +109,7 @@ def test_scores_never_take_the_place_of_what_belongs_to_the_labels(folders, caps
 
 
 def test_scores_never_take_the_place_of_a_record_that_is_read(folders, capsys):
-    assert main(["threshold", "truth/a.tif", "-o", "labels.png", "--smoothing", "0", "--quiet"]) == 0
+    assert main(["threshold", "truth/a.tif", "-o", "labels.png", "--sigma", "0", "--quiet"]) == 0
     before = (folders / "labels.json").read_bytes()
     assert main(["evaluate", "labels.png", "found/a.npy", "--json", "labels.json", "--overwrite"]) == 1
     assert "labels.json was read as input" in capsys.readouterr().err

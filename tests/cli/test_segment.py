@@ -21,7 +21,7 @@ from napari_tessera.engine import api
 from napari_tessera.io import read_labels
 from napari_tessera.methods.registry import METHODS, method_named
 
-SETTINGS = ["--output", "objects", "--smoothing", "0"]
+SETTINGS = ["--output", "objects", "--sigma", "0"]
 
 
 @pytest.fixture
@@ -167,17 +167,17 @@ def test_sizes_in_the_unit_need_the_distance_of_planes_too(folder, capsys):
 
 def test_seeds_come_from_a_table(folder):
     (folder / "seeds.csv").write_text("y,x\n3,3\n")
-    assert main(["region-growing", "squares.tif", "-o", "out.tif", "--seeds", "seeds.csv", "--smoothing", "0"]) == 0
+    assert main(["region-growing", "squares.tif", "-o", "out.tif", "--seeds", "seeds.csv", "--sigma", "0"]) == 0
     assert np.count_nonzero(read_labels("out.tif").data) == 9
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["threshold", "squares.tif", "-o", "out.tif", "--smoothing", "-1"], 2, "`smoothing` is -1, but it must be"),
-        (["threshold", "squares.tif", "-o", "out.tif", "--smoothing", "much"], 2, "'much' is not a number"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--sigma", "-1"], 2, "`sigma` is -1, but it must be"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--sigma", "much"], 2, "'much' is not a number"),
         (["threshold", "squares.tif", "-o", "out.tif", "--rule", "otso"], 2, "`rule` is 'otso'"),
-        (["threshold", "squares.tif", "-o", "out.tif", "--smothing", "1"], 2, "Did you mean --smoothing?"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--sigmas", "1"], 2, "Did you mean --sigma?"),
         (["threshold", "squares.tif"], 2, "-o"),
         (["treshold", "squares.tif"], 2, "Did you mean 'threshold'?"),
         (["foo"], 2, "There are: threshold, region_growing, "),
@@ -384,7 +384,7 @@ def test_several_seeds_are_matched_by_name(folder):
     (folder / "seeds").mkdir()
     (folder / "seeds" / "squares.csv").write_text("y,x\n3,3\n")
     (folder / "seeds" / "more.csv").write_text("y,x\n3,3\n8,0\n")
-    words = ["region-growing", "squares.tif", "more.npy", "-o", "labels", "--seeds", "seeds", "--smoothing", "0"]
+    words = ["region-growing", "squares.tif", "more.npy", "-o", "labels", "--seeds", "seeds", "--sigma", "0"]
     assert main(words) == 1
     assert (folder / "labels" / "squares.tif").exists()
     assert not (folder / "labels" / "more.tif").exists()
@@ -415,7 +415,7 @@ def test_recipe_made_in_2d_runs_on_a_time_series(folder):
 def test_recipe_takes_other_seeds(folder):
     (folder / "seeds.csv").write_text("y,x\n3,3\n")
     (folder / "others.csv").write_text("y,x\n8,10\n")
-    main(["region-growing", "squares.tif", "-o", "out.tif", "--seeds", "seeds.csv", "--smoothing", "0"])
+    main(["region-growing", "squares.tif", "-o", "out.tif", "--seeds", "seeds.csv", "--sigma", "0"])
     assert main(["run", "out.json", "squares.tif", "-o", "again.tif", "--input", "seeds=others.csv"]) == 0
     assert np.count_nonzero(read_labels("again.tif").data) == 15
 
@@ -436,14 +436,14 @@ def test_a_class_of_a_film_is_counted_once(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("out", ["out.tif", "out/"])
 def test_axes_that_tiff_has_in_another_order_are_moved_and_that_is_said(folder, capsys, out):
     np.save("volume.npy", np.random.default_rng(0).random((12, 16, 3)))
-    assert main(["threshold", "volume.npy", "-o", out, "--axes", "YXZ", "--smoothing", "0"]) == 0
+    assert main(["threshold", "volume.npy", "-o", out, "--axes", "YXZ", "--sigma", "0"]) == 0
     assert "The labels have the axes YXZ; they are written as ZYX" in capsys.readouterr().err
     assert read_labels(folder / ("out.tif" if out == "out.tif" else "out/volume.tif")).axes == "ZYX"
 
 
 def test_recipe_moves_axes_as_the_method_does(folder, capsys):
     np.save("volume.npy", np.random.default_rng(0).random((12, 16, 3)))
-    assert main(["threshold", "volume.npy", "-o", "first.npy", "--axes", "YXZ", "--smoothing", "0"]) == 0
+    assert main(["threshold", "volume.npy", "-o", "first.npy", "--axes", "YXZ", "--sigma", "0"]) == 0
     assert main(["run", "first.json", "volume.npy", "-o", "out.tif", "--axes", "YXZ"]) == 0
     assert "they are written as ZYX" in capsys.readouterr().err
     np.testing.assert_array_equal(np.load("first.npy").transpose(2, 0, 1), read_labels(folder / "out.tif").data)

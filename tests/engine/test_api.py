@@ -229,16 +229,16 @@ def test_nothing_found_is_said():
 def test_image_that_may_be_in_colour_gets_a_note(dtype):
     image = np.zeros((6, 8, 3), dtype)
     image[2:4] = 9
-    (note,) = tessera.segment("threshold", image, smoothing=0).notes
+    (note,) = tessera.segment("threshold", image, sigma=0).notes
     assert "taken for ZYX" in note
     assert "if the last axis is colours, say axes='YXC'" in note
-    assert tessera.segment("threshold", image, axes="ZYX", smoothing=0).notes == ()
+    assert tessera.segment("threshold", image, axes="ZYX", sigma=0).notes == ()
 
 
 def test_image_taken_for_colours_gets_no_note():
     image = np.zeros((6, 8, 3), np.uint8)
     image[2:4] = 9
-    assert tessera.segment("threshold", image, smoothing=0).notes == ()
+    assert tessera.segment("threshold", image, sigma=0).notes == ()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float64])

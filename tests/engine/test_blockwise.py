@@ -28,7 +28,7 @@ def in_one_piece(image, **options):
 @pytest.mark.parametrize("output", ["classes", "objects"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_threshold_is_the_same_in_blocks(rule, output, dtype):
-    options = {"rule": rule, "output": output, "smoothing": 1.0}
+    options = {"rule": rule, "output": output, "sigma": 1.0}
     options |= {"radius": 4} if rule in ("sauvola", "local-median") else {}
     image = noise((37, 53)).astype(dtype)
     whole = in_one_piece(image, **options)
@@ -132,7 +132,7 @@ def test_output_with_a_zero_character_is_refused():
 
 def test_wrong_setting_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(ParameterError):
-        in_one_piece(noise((8, 8)), blocks=4, out=tmp_path / "labels", smoothing=-1)
+        in_one_piece(noise((8, 8)), blocks=4, out=tmp_path / "labels", sigma=-1)
     assert not list(tmp_path.iterdir())
 
 

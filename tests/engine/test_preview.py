@@ -41,8 +41,8 @@ def test_every_second_pixel_is_looked_at():
 
 
 def test_sizes_shrink_with_the_step():
-    values = scaled({"min_distance": 10, "min_size": 80, "smoothing": 3.0}, method_named("watershed"), 2)
-    assert values == {"min_distance": 5, "min_size": 20, "smoothing": 1.5}
+    values = scaled({"min_distance": 10, "min_size": 80, "sigma": 3.0}, method_named("watershed"), 2)
+    assert values == {"min_distance": 5, "min_size": 20, "sigma": 1.5}
 
 
 def test_size_that_must_not_be_0_stays_at_its_least():

@@ -213,17 +213,17 @@ def test_size_typed_in_the_layer_s_unit_reaches_the_method_in_pixels(viewer, ope
     viewer.add_image(blobs(), scale=(0.5, 0.5), units=("um", "um"), name="blobs")
     widget = open_widget("Threshold")
     widget.sizes.value = "µm"
-    widget.form.fields["smoothing"].widget.native.setValue(1.5)
-    assert widget.question().parameters["smoothing"] == 3.0
+    widget.form.fields["sigma"].widget.native.setValue(1.5)
+    assert widget.question().parameters["sigma"] == 3.0
 
 
 def test_rescaled_layer_is_followed(viewer, open_widget):
     image = viewer.add_image(blobs(), scale=(0.5, 0.5), units=("um", "um"), name="blobs")
     widget = open_widget("Threshold")
     widget.sizes.value = "µm"
-    widget.form.fields["smoothing"].value = 2.0
+    widget.form.fields["sigma"].value = 2.0
     image.scale = (0.25, 0.25)
-    assert widget.form.fields["smoothing"].widget.native.value() == 0.5
+    assert widget.form.fields["sigma"].widget.native.value() == 0.5
 
 
 def test_axis_names_of_the_layer_decide_what_its_axes_mean():

@@ -24,7 +24,7 @@ def test_settings_come_back_in_the_next_session(open_widget, viewer, settings_fi
 
 
 def test_what_is_not_by_default_is_said_and_set_back(open_widget, viewer, settings_file, qtbot):
-    settings.save(THRESHOLD, {"rule": "li", "smoothing": 2.5})
+    settings.save(THRESHOLD, {"rule": "li", "sigma": 2.5})
     widget = open_widget("Threshold")
     assert widget.bar.message.text() == "As last time, not by default: Rule Li, Smoothing 2.5."
     widget.bar.offer_button.click()
@@ -57,14 +57,14 @@ def test_damaged_settings_are_the_same_as_none(open_widget, settings_file):
 
 def test_settings_that_no_longer_fit_are_left_out(tmp_path):
     path = tmp_path / "settings.json"
-    path.write_text(json.dumps({"threshold": {"rule": "gone", "removed": 1, "smoothing": -5, "classes": 4}}))
+    path.write_text(json.dumps({"threshold": {"rule": "gone", "removed": 1, "sigma": -5, "classes": 4}}))
     assert settings.load(THRESHOLD, path) == {"classes": 4}
 
 
 def test_saving_one_method_keeps_the_others(tmp_path):
     path = tmp_path / "settings.json"
     settings.save(THRESHOLD, {"rule": "li"}, path)
-    settings.save(method_named("watershed"), {"smoothing": 2.0}, path)
+    settings.save(method_named("watershed"), {"sigma": 2.0}, path)
     assert settings.load(THRESHOLD, path) == {"rule": "li"}
 
 
@@ -92,7 +92,7 @@ def ran(viewer, open_widget, run):
     """A watershed widget that ran with settings of its own; its layer is selected."""
     viewer.add_image(blobs(), scale=(0.5, 0.5), units=("um", "um"), name="blobs")
     widget = open_widget("Watershed")
-    widget.form.fields["smoothing"].value = 1.7
+    widget.form.fields["sigma"].value = 1.7
     run(widget)
     return widget
 
@@ -118,7 +118,7 @@ def test_record_made_in_napari_runs_in_python_bit_for_bit(ran, viewer):
 
 
 def test_record_made_in_python_runs_in_napari_bit_for_bit(viewer, open_widget, qtbot):
-    result = api.segment("threshold", blobs(), output="objects", smoothing=0.8)
+    result = api.segment("threshold", blobs(), output="objects", sigma=0.8)
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
     QGuiApplication.clipboard().setText(json.dumps(result.provenance))
@@ -131,7 +131,7 @@ def test_copied_recipe_fills_the_form(ran):
     ran.recipes.copy_recipe()
     ran.restore_defaults()
     ran.recipes.apply_recipe()
-    assert ran.form.fields["smoothing"].value == 1.7
+    assert ran.form.fields["sigma"].value == 1.7
 
 
 def test_recipe_of_a_run_with_painted_markers_holds_them(viewer, open_widget, run, qtbot):
@@ -200,7 +200,7 @@ def test_python_code_gives_the_same_labels(ran, viewer):
 def test_command_line_holds_the_changed_settings(ran):
     from napari_tessera.gui.method.run_request import as_command
 
-    assert as_command(ran.question()).endswith(" --smoothing 1.7")
+    assert as_command(ran.question()).endswith(" --sigma 1.7")
 
 
 def test_command_line_holds_the_pixel_size_and_its_unit(ran):

@@ -99,7 +99,7 @@ def test_any_number_of_threads_gives_the_same_labels(monkeypatch, workers):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-@pytest.mark.parametrize("options", [{}, {"position_weight": 0.5}, {"smoothing": 1.5}, {"features": "cielab"}])
+@pytest.mark.parametrize("options", [{}, {"position_weight": 0.5}, {"sigma": 1.5}, {"features": "cielab"}])
 def test_blocks_get_the_labels_of_the_whole(dtype, options):
     image = TISSUE if dtype == np.uint8 else TISSUE.astype(dtype) / 255
     whole = tessera.segment("kmeans", image, axes="YXC", **options).labels

@@ -97,16 +97,14 @@ def test_function_returns_segments_classes_and_table():
 def test_watershed_finds_things_and_threshold_the_stuff_they_lie_on():
     image = two_squares()
     image[18:, :] = 60
-    options = {"things_from": "watershed", "stuff_from": "threshold", "smoothing": 0}
+    options = {"things_from": "watershed", "stuff_from": "threshold", "sigma": 0}
     result = tessera.segment("panoptic", image, **options)
     assert result.table["class"].tolist()[:2] == ["object", "object"]
     assert (result.labels > 0).all()
 
 
 def test_classes_of_kmeans_go_from_dark_to_bright():
-    result = tessera.segment(
-        "panoptic", two_squares(), things=np.zeros((24, 40), int), stuff_from="kmeans", smoothing=0
-    )
+    result = tessera.segment("panoptic", two_squares(), things=np.zeros((24, 40), int), stuff_from="kmeans", sigma=0)
     assert result.table["class"].tolist() == ["class 1", "class 2", "class 3"]
     assert result.labels[5, 5] == 3
     assert result.labels[10, 25] == 2
@@ -231,7 +229,7 @@ def test_rims_of_things_are_told_and_how_to_be_rid_of_them():
     image[20:40, 20:40] = 100
     things = np.zeros((60, 60), np.int32)
     things[21:39, 21:39] = 1
-    settings = {"things": things, "things_from": "layer", "stuff_from": "threshold", "smoothing": 0.0}
+    settings = {"things": things, "things_from": "layer", "stuff_from": "threshold", "sigma": 0.0}
     result = tessera.segment("panoptic", image, **settings)
     assert any('cover most of the stuff "foreground"; the 76 px' in note for note in result.notes)
     assert "foreground" in result.images[1].table["class"]

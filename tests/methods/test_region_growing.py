@@ -21,7 +21,7 @@ IN_50, IN_90 = [1.0, 1.0], [1.0, 5.0]
 
 
 def grown(image, seeds, **parameters):
-    return run_job(region_growing(np.asarray(image), np.asarray(seeds), **{"smoothing": 0.0, **parameters}))
+    return run_job(region_growing(np.asarray(image), np.asarray(seeds), **{"sigma": 0.0, **parameters}))
 
 
 def test_tolerance_is_a_fraction_of_the_images_range():
@@ -184,7 +184,7 @@ def test_smoothing_lets_a_region_cross_noise():
     image = np.tile([[0.0, 1.0]], (20, 10))
     image[0, 0] = 100
     assert np.count_nonzero(grown(image, [[10, 10]], tolerance=0.001)[0]) == 20
-    assert np.count_nonzero(grown(image, [[10, 10]], tolerance=0.002, smoothing=3.0)[0]) > 60
+    assert np.count_nonzero(grown(image, [[10, 10]], tolerance=0.002, sigma=3.0)[0]) > 60
 
 
 @pytest.mark.parametrize("rule", ["tolerance", "adaptive", "competing"])

@@ -78,13 +78,13 @@ whole_and_blocks = pytest.mark.parametrize("blocks", [False, 40], ids=["whole", 
 COUNTS_FROM_BLACK = ("sauvola",)
 SETTINGS = [
     *(("threshold", {"rule": rule, "radius": 6}) for rule in ALL_BUT_MANUAL if rule not in COUNTS_FROM_BLACK),
-    ("threshold", {"rule": "otsu", "smoothing": 1.0}),
+    ("threshold", {"rule": "otsu", "sigma": 1.0}),
     ("threshold", {"rule": "multi-otsu", "objects": "dark", "output": "objects"}),
     ("kmeans", {}),
-    ("kmeans", {"smoothing": 1.0}),
+    ("kmeans", {"sigma": 1.0}),
     ("watershed", {}),
-    ("watershed", {"foreground": "otsu", "smoothing": 0.0, "landscape": "intensity"}),
-    ("watershed", {"foreground": "otsu", "smoothing": 0.0, "landscape": "gradient"}),
+    ("watershed", {"foreground": "otsu", "sigma": 0.0, "landscape": "intensity"}),
+    ("watershed", {"foreground": "otsu", "sigma": 0.0, "landscape": "gradient"}),
 ]
 each_setting = pytest.mark.parametrize(("method", "settings"), SETTINGS, ids=lambda value: str(value))
 SEEDS = np.array([[14, 14], [17, 27], [46, 20], [3, 60]])

@@ -97,13 +97,13 @@ def test_smoothing_takes_away_a_lone_pixel():
     image = np.zeros((9, 9), np.uint8)
     image[1:5, 1:5], image[7, 7] = 200, 200
     assert tessera.threshold(image, output="objects").max() == 2
-    assert tessera.threshold(image, output="objects", smoothing=1).max() == 1
+    assert tessera.threshold(image, output="objects", sigma=1).max() == 1
 
 
 def test_smoothing_follows_the_spacing():
     image = np.zeros((9, 9, 9))
     image[4, 4, 4] = 1
-    flat = tessera.threshold(image, smoothing=1, spacing=(4, 1, 1), rule="manual", low=1e-3)
+    flat = tessera.threshold(image, sigma=1, spacing=(4, 1, 1), rule="manual", low=1e-3)
     assert flat.any(axis=(1, 2)).sum() < flat.any(axis=(0, 1)).sum()
 
 

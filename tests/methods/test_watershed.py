@@ -14,7 +14,7 @@ for centre in (7, 18):
     TWO_DISCS[(rows - 7) ** 2 + (columns - centre) ** 2 <= 36] = 100
 """Two discs of radius 6 that touch; the neck is at column 12 and 13."""
 
-PLAIN = {"foreground": "otsu", "smoothing": 0.0, "fill_holes": 0, "min_size": 0}
+PLAIN = {"foreground": "otsu", "sigma": 0.0, "fill_holes": 0, "min_size": 0}
 
 
 def labels_of(image, *inputs, **parameters):

@@ -156,5 +156,5 @@ def _convert(image: np.ndarray, result: np.ndarray, scale: Scale, band: slice) -
     except FloatingPointError:
         raise InputError(
             f"The image has values of up to {float(np.abs(image[band]).max()):.3g} in size, but what is smoothed may "
-            f"have {np.finfo(np.float32).max:.3g} at most. Divide it by a constant first, or set `smoothing` to 0."
+            f"have {np.finfo(np.float32).max:.3g} at most. Divide it by a constant first, or set `sigma` to 0."
         ) from None

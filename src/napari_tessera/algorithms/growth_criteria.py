@@ -26,16 +26,14 @@ def chosen_channels(image: np.ndarray, channel_axis: int | None, channel: int, m
     return channels[:OPACITY] if len(channels) == OPACITY + 1 else channels
 
 
-def framed_fractions(
-    channels: list[np.ndarray], smoothing: float, spacing: tuple[float, ...] | None
-) -> Job[np.ndarray]:
+def framed_fractions(channels: list[np.ndarray], sigma: float, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
     """Scale intensities to 0…1 over the range of all channels together, smooth them, and add a frame of zeros.
 
     Parameters
     ----------
     channels : list of array
         Each (Y, X) or (Z, Y, X).
-    smoothing : float
+    sigma : float
         Sigma of the Gaussian in pixels along X; 0 does not smooth.
     spacing : tuple of float, optional
 
@@ -51,8 +49,8 @@ def framed_fractions(
     high = max(channel.max().item() for channel in channels)
     for index, channel in enumerate(channels):
         fractions = yield from subtask(_fractions(channel, low, high), index, 0.3, len(channels))
-        if smoothing:
-            fractions = yield from subtask(smoothed(fractions, smoothing, spacing), index + 0.3, 0.7, len(channels))
+        if sigma:
+            fractions = yield from subtask(smoothed(fractions, sigma, spacing), index + 0.3, 0.7, len(channels))
         unframed[..., index] = fractions
     return framed
 

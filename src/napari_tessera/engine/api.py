@@ -96,7 +96,7 @@ def segment(
     --------
     >>> import numpy as np, napari_tessera as tessera
     >>> image = np.zeros((8, 8)); image[2:5, 2:5] = 1
-    >>> tessera.segment("threshold", image, smoothing=0).labels.max()
+    >>> tessera.segment("threshold", image, sigma=0).labels.max()
     np.int32(1)
     """
     return run_job(segment_steps(method, image, **options), progress)

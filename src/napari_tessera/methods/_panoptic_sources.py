@@ -44,7 +44,7 @@ class StuffSource:
     names: tuple[str, ...]
     unet: str
     n_classes: int
-    smoothing: float
+    sigma: float
     device: Literal["auto", "cpu", "cuda", "mps"]
     settings: Mapping[str, Any]
 
@@ -219,12 +219,12 @@ def find_stuff(image: np.ndarray, source: StuffSource) -> Job[Stuff]:
         from napari_tessera.methods.kmeans import kmeans
 
         seen = {name: value for name, value in source.settings.items() if name != "channel"}
-        clustering = kmeans(image, k=source.n_classes, smoothing=source.smoothing, **seen)
+        clustering = kmeans(image, k=source.n_classes, sigma=source.sigma, **seen)
         return Stuff(MethodOutput.of((yield from clustering)).labels, source.names)
     from napari_tessera.methods.threshold import threshold
 
     names = source.names or ("foreground",)
-    thresholding = threshold(image, smoothing=source.smoothing, **source.settings)
+    thresholding = threshold(image, sigma=source.sigma, **source.settings)
     return Stuff(MethodOutput.of((yield from thresholding)).labels, names)
 
 

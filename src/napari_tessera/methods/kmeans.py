@@ -36,10 +36,10 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     from napari_tessera.algorithms.gaussian import smoothed
 
     channels = _used_channels(image, **settings)
-    if settings["smoothing"] == 0:
+    if settings["sigma"] == 0:
         return channels
     prepared = np.empty(channels.shape, np.float32)
-    how = settings["smoothing"], settings["spacing"], settings["scale"]
+    how = settings["sigma"], settings["spacing"], settings["scale"]
     for number in range(channels.shape[-1]):
         values = yield from smoothed(channels[..., number], *how)
         prepared[..., number] = values
@@ -72,16 +72,16 @@ def _used_channels(image: np.ndarray, *, features: str, channel: int, channel_ax
     return channels[..., :3]
 
 
-def _needs_scale(dtype: np.dtype, *, smoothing: float, features: str, **_: Any) -> bool:
+def _needs_scale(dtype: np.dtype, *, sigma: float, features: str, **_: Any) -> bool:
     from napari_tessera.algorithms.gaussian import is_held
 
-    return smoothing > 0 and features != "cielab" and not is_held(dtype)
+    return sigma > 0 and features != "cielab" and not is_held(dtype)
 
 
-def _reach(*, smoothing: float, spacing: Spacing, **_: Any) -> int:
+def _reach(*, sigma: float, spacing: Spacing, **_: Any) -> int:
     from napari_tessera.algorithms.gaussian import sigmas_px
 
-    return max(int(4 * sigma + 0.5) for sigma in sigmas_px(smoothing, len(spacing or (1,)), spacing))
+    return max(int(4 * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
 
 
 def _way(prepared: np.ndarray, position_weight: float) -> Literal["histogram", "colours", "sample"]:
@@ -239,7 +239,7 @@ def kmeans(
     k: Annotated[int, Range(2, 20)] = 3,
     features: Literal["channels", "intensity", "cielab"] = "channels",
     channel: Annotated[int, Range(0, 100), ShownIf("features", "intensity")] = 0,
-    smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
+    sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
     position_weight: Annotated[float, Range(0, 1e9, unit="intensity/px")] = 0.0,
     restarts: Annotated[int, Range(1, 50)] = 4,
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
@@ -261,7 +261,7 @@ def kmeans(
     channel : int
         Channel to use as intensity, from 1; 0 is all together: luminance for three or four channels, otherwise their
         mean.
-    smoothing : float
+    sigma : float
         Standard deviation of a Gaussian that is applied to each channel first; 0 is none.
     position_weight : float
         How much difference in intensity (with "cielab", in lightness, 0 to 100) a distance of one pixel is worth; 0

@@ -40,7 +40,7 @@ def panoptic(
     stuff_unet: Annotated[str, ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
     stuff_classes: Annotated[int, Range(2, 20), ShownIf("stuff_from", "kmeans")] = 3,
     stuff_names: Annotated[str, ShownIf("stuff_from", "layer", "threshold", "kmeans")] = "",
-    smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")] = 1.0,
+    sigma: Annotated[float, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")] = 1.0,
     smallest_stuff: Annotated[int, Range(0, unit="px²")] = 64,
     channel: Annotated[int, Range(0, 100)] = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -92,7 +92,7 @@ def panoptic(
         Names of the classes of stuff 1, 2, … with commas between, such as "cytoplasm, matrix". Of a threshold, 1 is the
         foreground; of k-means, the darkest. Those without a name are called "class 1" and so on. A threshold has one
         class, k-means `stuff_classes`; more names are refused.
-    smoothing : float
+    sigma : float
         Standard deviation of a Gaussian that is applied before the stuff is found; 0 is none.
     smallest_stuff : int
         A class of stuff with fewer pixels than this in the image, in 3-D fewer voxels, is dropped: each of its pixels
@@ -166,7 +166,7 @@ def panoptic(
         things_from, things, thing_name(things_name), things_model, things_unet, least_score, settings
     )
     names = given_names(stuff_names)
-    stuff_source = StuffSource(stuff_from, stuff, names, stuff_unet, stuff_classes, smoothing, device, seen)
+    stuff_source = StuffSource(stuff_from, stuff, names, stuff_unet, stuff_classes, sigma, device, seen)
     check_names_fit(stuff_source)
     finding_things = started(find_things(image, thing_source))
     finding_stuff = started(find_stuff(image, stuff_source))

@@ -23,7 +23,7 @@ def region_growing(
     tolerance: Annotated[float, Range(0, 1, step=0.01), ShownIf("rule", "tolerance")] = 0.1,
     k: Annotated[float, Range(0, 10, step=0.1), ShownIf("rule", "adaptive")] = 2.5,
     channel: Annotated[int, Range(0, 100)] = 0,
-    smoothing: Annotated[float, Range(0, 50, unit="px")] = 1.0,
+    sigma: Annotated[float, Range(0, 50, unit="px")] = 1.0,
     connectivity: Annotated[int, Range(1, 3)] = 1,
     max_size: Annotated[int, Range(0, unit="px²")] = 0,
     background: Annotated[int, Range(0)] = 0,
@@ -53,7 +53,7 @@ def region_growing(
     channel : int
         Channel to work on, 1 is the first. 0 compares all of them: the difference is the root mean square over the
         channels, which for RGB is the colour distance (a fourth of four channels is taken for opacity and left out).
-    smoothing : float
+    sigma : float
         Sigma of a Gaussian that smooths the image first, in pixels along X; 0 does not smooth.
     connectivity : int
         1 grows across the faces of pixels only; 2 and 3 across edges and corners too.
@@ -102,7 +102,7 @@ def region_growing(
     >>> import numpy as np
     >>> import napari_tessera as tessera
     >>> image = np.array([[10, 10, 90, 90, 10]])
-    >>> labels, table = tessera.region_growing(image, np.array([[0, 3]]), smoothing=0)
+    >>> labels, table = tessera.region_growing(image, np.array([[0, 3]]), sigma=0)
     >>> labels
     array([[0, 0, 1, 1, 0]], dtype=int32)
     >>> int(table["grown_px"][0])
@@ -115,7 +115,7 @@ def region_growing(
     given = read_seeds(seeds, channels[0].shape)
     from napari_tessera.algorithms import growth_criteria as rules
 
-    values = yield from subtask(framed_fractions(channels, smoothing, spacing), 0, 2, 10)
+    values = yield from subtask(framed_fractions(channels, sigma, spacing), 0, 2, 10)
     ground = rules.lay_out(values, given, connectivity)
     largest = max_size or np.iinfo(np.int64).max
     growing = {

@@ -34,15 +34,15 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
 
     _check(settings["rule"], settings["low"], settings["high"], settings["contrast"])
     grey = to_grey(image, settings["channel_axis"], settings["channel"], "threshold")
-    if settings["smoothing"] == 0:
+    if settings["sigma"] == 0:
         return grey
-    return (yield from smoothed(grey, settings["smoothing"], settings["spacing"], settings["scale"]))
+    return (yield from smoothed(grey, settings["sigma"], settings["spacing"], settings["scale"]))
 
 
-def _needs_scale(dtype: np.dtype, *, smoothing: float, **_: Any) -> bool:
+def _needs_scale(dtype: np.dtype, *, sigma: float, **_: Any) -> bool:
     from napari_tessera.algorithms.gaussian import is_held
 
-    return smoothing > 0 and not is_held(dtype)
+    return sigma > 0 and not is_held(dtype)
 
 
 def _check(rule: str, low: float | None, high: float | None, contrast: float | None) -> None:
@@ -57,12 +57,12 @@ def _check(rule: str, low: float | None, high: float | None, contrast: float | N
         raise ParameterError("threshold: `contrast` is 0. Give a number above 0, or leave it empty.", "contrast")
 
 
-def _reach(*, rule: str, radius: int, smoothing: float, spacing: Spacing, **_: Any) -> int:
+def _reach(*, rule: str, radius: int, sigma: float, spacing: Spacing, **_: Any) -> int:
     """Reach of the Gaussian, cut off at four standard deviations, and of the window."""
     from napari_tessera.algorithms.gaussian import sigmas_px
     from napari_tessera.algorithms.local_thresholds import local_reach
 
-    blur = max(int(4 * sigma + 0.5) for sigma in sigmas_px(smoothing, len(spacing or (1,)), spacing))
+    blur = max(int(4 * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
     return blur + (local_reach(rule, radius, spacing) if rule in LOCAL_RULES else 0)
 
 
@@ -225,7 +225,7 @@ def threshold(
     contrast: Annotated[float | None, Range(0, unit="intensity"), ShownIf("rule", "sauvola")] = None,
     objects: Annotated[Literal["bright", "dark"], ShownIf("rule", *ALL_BUT_MANUAL)] = "bright",
     channel: Annotated[int, Range(0, 100)] = 0,
-    smoothing: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
+    sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
     output: Literal["classes", "objects"] = "classes",
     connectivity: Annotated[int, Range(1, 3), ShownIf("output", "objects")] = 1,
     min_size: Annotated[int, Range(0, unit="px²"), ShownIf("output", "objects")] = 0,
@@ -265,7 +265,7 @@ def threshold(
         Whether objects are brighter or darker than the background.
     channel : int
         Channel to use, from 1; 0 is all together: luminance for three or four channels, otherwise their mean.
-    smoothing : float
+    sigma : float
         Standard deviation of a Gaussian that is applied first; 0 is none.
     output : str
         "classes" labels pixels by class; "objects" numbers the connected regions of each class.
@@ -274,7 +274,7 @@ def threshold(
     min_size : int
         Objects of fewer pixels (in 3-D, voxels) are dropped; 0 keeps all.
     spacing : tuple of float, optional
-        Size of a pixel along each spatial axis; `radius` and `smoothing` follow it.
+        Size of a pixel along each spatial axis; `radius` and `sigma` follow it.
     channel_axis : int, optional
         Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
         length 3 or 4, in an image that is 8-bit or larger than 30×30.

@@ -41,7 +41,7 @@ def watershed(
     radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 6.0,
     objects: Literal["bright", "dark"] = "bright",
     landscape: Literal["distance", "intensity", "gradient"] = "distance",
-    smoothing: Annotated[float, Range(0, 50, unit="px", step=0.1)] = 0.7,
+    sigma: Annotated[float, Range(0, 50, unit="px", step=0.1)] = 0.7,
     min_distance: Annotated[float, Range(0, 500, unit="px")] = 5.0,
     prominence: Annotated[float, Range(0, 1, step=0.01)] = 0.12,
     compactness: Annotated[float, Range(0, 1, step=0.05)] = 0.0,
@@ -80,7 +80,7 @@ def watershed(
         What parts objects that touch. "distance": the distance to the background; for round objects with narrow necks
         between them. "intensity": the smoothed image; for objects that are brightest in their middle. "gradient": the
         edges in the smoothed image; for even objects with visible outlines.
-    smoothing : float
+    sigma : float
         Sigma of a Gaussian that smooths the image first, in pixels along X; 0 does not smooth.
     min_distance : float
         Smallest distance between two found markers in the same patch of foreground, in pixels along X; 0 takes every
@@ -148,7 +148,7 @@ def watershed(
     >>> import napari_tessera as tessera
     >>> image = np.zeros((5, 9), np.uint8)
     >>> image[1:4, 1:4] = image[1:4, 5:8] = image[2, 4] = 200
-    >>> tessera.watershed(image, foreground="otsu", smoothing=0, min_distance=2, min_size=0)
+    >>> tessera.watershed(image, foreground="otsu", sigma=0, min_distance=2, min_size=0)
     array([[0, 0, 0, 0, 0, 0, 0, 0, 0],
            [0, 1, 1, 1, 0, 2, 2, 2, 0],
            [0, 1, 1, 1, 1, 2, 2, 2, 0],
@@ -164,7 +164,7 @@ def watershed(
     grey = to_grey(image, channel_axis, channel, "watershed")
     _check(foreground, mask)
     scale = UNSCALED if is_held(image.dtype) else (yield from subtask(step_scale(grey), 0, 0.1, 8))
-    values = yield from subtask(smoothed(grey, smoothing, spacing, scale), 0.1, 0.9, 8)
+    values = yield from subtask(smoothed(grey, sigma, spacing, scale), 0.1, 0.9, 8)
     level = None if level is None else scaled_number(level, scale)
     if objects == "dark":
         np.negative(values, out=values)
@@ -209,7 +209,7 @@ def reach(**parameters: Any) -> int:
     The flood itself has no bound: the label of a pixel depends on all of the object it belongs to. Objects up to
     `USUAL_DIAMETER_PX` wide come out of overlapping blocks as they come out of the whole image.
     """
-    around = 4 * (parameters.get("smoothing", 0) + parameters.get("radius", 0))
+    around = 4 * (parameters.get("sigma", 0) + parameters.get("radius", 0))
     return int(max(USUAL_DIAMETER_PX, 4 * parameters.get("min_distance", 0)) + around)
 
 
@@ -242,16 +242,16 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     from napari_tessera.algorithms.gaussian import smoothed
 
     grey = to_grey(image, settings["channel_axis"], settings["channel"], "watershed")
-    values = yield from smoothed(grey, settings["smoothing"], settings["spacing"], settings["scale"])
+    values = yield from smoothed(grey, settings["sigma"], settings["spacing"], settings["scale"])
     if settings["objects"] == "dark":
         np.negative(values, out=values)
     return values
 
 
-def _reach(*, smoothing: float, spacing: tuple[float, ...] | None, **_: Any) -> int:
+def _reach(*, sigma: float, spacing: tuple[float, ...] | None, **_: Any) -> int:
     from napari_tessera.algorithms.gaussian import sigmas_px
 
-    return max(int(4 * sigma + 0.5) for sigma in sigmas_px(smoothing, len(spacing or (1,)), spacing))
+    return max(int(4 * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
 
 
 def _rounds(prepared: np.ndarray, **_: Any) -> int:
