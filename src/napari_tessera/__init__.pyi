@@ -108,7 +108,7 @@ def segment_steps(
 def threshold(
     image: ArrayLike,
     *,
-    rule: Literal[
+    method: Literal[
         "otsu",
         "li",
         "yen",

@@ -68,25 +68,25 @@ def test_folding_keeps_all_pixels():
 def test_local_gaussian_is_that_of_scikit_image(offset):
     expected = filters.threshold_local(COINS, WINDOW, "gaussian", offset=-offset) < COINS
     np.testing.assert_array_equal(
-        tessera.threshold(COINS, rule="local-gaussian", radius=RADIUS, offset=offset), expected
+        tessera.threshold(COINS, method="local-gaussian", radius=RADIUS, offset=offset), expected
     )
 
 
 def test_local_median_is_that_of_scikit_image():
     expected = filters.threshold_local(COINS, WINDOW, "median") < COINS
-    np.testing.assert_array_equal(tessera.threshold(COINS, rule="local-median", radius=RADIUS), expected)
+    np.testing.assert_array_equal(tessera.threshold(COINS, method="local-median", radius=RADIUS), expected)
 
 
 def test_local_mean_is_that_of_scikit_image_but_for_rounding():
     level = filters.threshold_local(COINS, WINDOW, "mean")
     is_clear = np.abs(level - COINS) > 1e-6
-    labels = tessera.threshold(COINS, rule="local-mean", radius=RADIUS)
+    labels = tessera.threshold(COINS, method="local-mean", radius=RADIUS)
     np.testing.assert_array_equal(labels[is_clear], (level < COINS)[is_clear])
 
 
 def test_niblack_inside_the_image_is_that_of_scikit_image():
     expected = filters.threshold_niblack(COINS, WINDOW, 0.2) > COINS
-    labels = tessera.threshold(COINS, rule="niblack", radius=RADIUS, objects="dark")
+    labels = tessera.threshold(COINS, method="niblack", radius=RADIUS, objects="dark")
     np.testing.assert_array_equal(labels[INSIDE], expected[INSIDE])
 
 
@@ -95,10 +95,10 @@ def test_sauvola_inside_the_image_is_that_of_scikit_image(objects):
     low, high = int(COINS.min()), int(COINS.max())
     image = COINS if objects == "dark" else (low + high - COINS).astype(np.uint8)
     expected = image < filters.threshold_sauvola(image, WINDOW, 0.2, r=(high - low) / 2)
-    labels = tessera.threshold(COINS, rule="sauvola", radius=RADIUS, objects=objects)
+    labels = tessera.threshold(COINS, method="sauvola", radius=RADIUS, objects=objects)
     np.testing.assert_array_equal(labels[INSIDE], expected[INSIDE])
 
 
 def test_hysteresis_is_that_of_scikit_image():
     expected = filters.apply_hysteresis_threshold(COINS, 90, 150)
-    np.testing.assert_array_equal(tessera.threshold(COINS, rule="hysteresis", low=90, high=150), expected)
+    np.testing.assert_array_equal(tessera.threshold(COINS, method="hysteresis", low=90, high=150), expected)

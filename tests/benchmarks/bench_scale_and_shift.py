@@ -23,8 +23,8 @@ from tests.methods.test_scale_and_shift import CASES, COUNTS_FROM_BLACK, SEEDS, 
 
 BLOCK_PX = 40
 MORE: list[tuple[str, dict[str, Any]]] = [
-    *(("threshold", {"rule": rule, "sigma": 1.0}) for rule in ("li", "triangle", "isodata", "local-mean")),
-    *(("threshold", {"rule": rule, "radius": 6}) for rule in COUNTS_FROM_BLACK),
+    *(("threshold", {"method": method, "sigma": 1.0}) for method in ("li", "triangle", "isodata", "local-mean")),
+    *(("threshold", {"method": method, "radius": 6}) for method in COUNTS_FROM_BLACK),
     ("threshold", {"axes": "YXC"}),
     ("kmeans", {"axes": "YXC"}),
     ("kmeans", {"axes": "YXC", "sigma": 1.0}),

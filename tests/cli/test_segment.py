@@ -143,9 +143,9 @@ def test_sizes_in_the_unit_need_a_pixel_size(plain_file, capsys):
 
 
 def test_settings_without_a_size_are_checked_before_any_image(folder, capsys):
-    words = ["threshold", "nowhere.tif", "squares.tif", "-o", "labels", "--sizes-in", "unit", "--rule", "otso"]
+    words = ["threshold", "nowhere.tif", "squares.tif", "-o", "labels", "--sizes-in", "unit", "--method", "otso"]
     assert main(words) == 2
-    assert "`rule` is 'otso'" in capsys.readouterr().err
+    assert "`method` is 'otso'" in capsys.readouterr().err
 
 
 def test_a_unit_alone_is_no_pixel_size(plain_file):
@@ -176,7 +176,7 @@ def test_seeds_come_from_a_table(folder):
     [
         (["threshold", "squares.tif", "-o", "out.tif", "--sigma", "-1"], 2, "`sigma` is -1, but it must be"),
         (["threshold", "squares.tif", "-o", "out.tif", "--sigma", "much"], 2, "'much' is not a number"),
-        (["threshold", "squares.tif", "-o", "out.tif", "--rule", "otso"], 2, "`rule` is 'otso'"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--method", "otso"], 2, "`method` is 'otso'"),
         (["threshold", "squares.tif", "-o", "out.tif", "--sigmas", "1"], 2, "Did you mean --sigma?"),
         (["threshold", "squares.tif"], 2, "-o"),
         (["treshold", "squares.tif"], 2, "Did you mean 'threshold'?"),
@@ -230,7 +230,7 @@ def test_message_that_names_the_file_already_is_left_as_it_is(folder, capsys):
 
 def test_setting_without_effect_is_noted(folder, capsys):
     main(["threshold", "squares.tif", "-o", "out.tif", "--low", "5"])
-    assert "--low has no effect: it is used only with --rule manual" in capsys.readouterr().err
+    assert "--low has no effect: it is used only with --method manual" in capsys.readouterr().err
 
 
 def test_recipe_is_never_overwritten_by_a_record(folder, capsys):
@@ -361,8 +361,8 @@ def test_unit_of_a_range_is_set_apart(capsys):
 
 def test_condition_is_said_by_the_shorter_list(capsys):
     texts = {action.dest: action.help for action in method_parser(method_named("threshold"))._actions}
-    assert "only with --rule multi-otsu" in texts["classes"]
-    assert "not with --rule manual" in texts["objects"]
+    assert "only with --method multi-otsu" in texts["classes"]
+    assert "not with --method manual" in texts["objects"]
 
 
 def test_command_works_as_a_program_and_loads_nothing_heavy_for_help():

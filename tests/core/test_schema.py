@@ -51,7 +51,7 @@ def grown(depth):
         ({"region": 5}, "region is 5, but it should be a dictionary"),
         ({"region": {"planes": {"T": "first"}}}, "region → planes → T is 'first', but it should be a valid integer"),
         ({"region": {"polygons": [[[1, 2], [3]]]}}, "region → polygons → 0 → 1 is [3], but it should have at least 2"),
-        ({"parameters": {"rule": ["otsu"]}}, "parameters → rule is ['otsu'], but it should be a number, a text"),
+        ({"parameters": {"method": ["otsu"]}}, "parameters → method is ['otsu'], but it should be a number, a text"),
         ({"inputs": {"markers": {**SEEDS, "shape": [-3, 24]}}}, "inputs → markers → shape → 0 is -3, but it should be"),
         ({"inputs": {"markers": {**SEEDS, "shape": [2**40] * 2}}}, "inputs → markers → shape is [1099511627776, 10995"),
         ({"inputs": {"markers": {**SEEDS, "shape": [10**5000]}}}, "inputs → markers → shape → 0 is a number of about"),

@@ -142,9 +142,9 @@ def test_painted_seeds_travel_with_the_record():
 
 
 def test_record_says_what_ran():
-    record = tessera.segment("threshold", blobs(), rule="li", name="cells.tif", spacing=0.5, unit="µm").provenance
+    record = tessera.segment("threshold", blobs(), method="li", name="cells.tif", spacing=0.5, unit="µm").provenance
     assert record["method"] == "threshold"
-    assert record["parameters"]["rule"] == "li"
+    assert record["parameters"]["method"] == "li"
     assert record["spacing"] == [0.5, 0.5]
     assert record["inputs"]["image"]["name"] == "cells.tif"
     assert len(record["inputs"]["image"]["sha256"]) == 64

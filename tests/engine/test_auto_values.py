@@ -26,7 +26,7 @@ def test_each_frame_has_its_own_entry():
     assert chosen("threshold", film, axes="TYX") == {"levels": each}
 
 
-@pytest.mark.parametrize("settings", [{"rule": "manual", "low": 5.0}, {"rule": "local-mean"}])
+@pytest.mark.parametrize("settings", [{"method": "manual", "low": 5.0}, {"method": "local-mean"}])
 def test_nothing_is_told_where_nothing_was_left_open(settings):
     assert chosen("threshold", blobs(), **settings) is None
 

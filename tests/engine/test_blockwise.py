@@ -24,12 +24,12 @@ def in_one_piece(image, **options):
     return tessera.segment("threshold", image, **options)
 
 
-@pytest.mark.parametrize("rule", ["otsu", "li", "triangle", "multi-otsu", "hysteresis", "sauvola", "local-median"])
+@pytest.mark.parametrize("method", ["otsu", "li", "triangle", "multi-otsu", "hysteresis", "sauvola", "local-median"])
 @pytest.mark.parametrize("output", ["classes", "objects"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_threshold_is_the_same_in_blocks(rule, output, dtype):
-    options = {"rule": rule, "output": output, "sigma": 1.0}
-    options |= {"radius": 4} if rule in ("sauvola", "local-median") else {}
+def test_threshold_is_the_same_in_blocks(method, output, dtype):
+    options = {"method": method, "output": output, "sigma": 1.0}
+    options |= {"radius": 4} if method in ("sauvola", "local-median") else {}
     image = noise((37, 53)).astype(dtype)
     whole = in_one_piece(image, **options)
     blocks = in_one_piece(image, blocks=(11, 17), **options)

@@ -164,7 +164,7 @@ def test_folder_that_was_removed_is_not_made_anew(tmp_path):
 
 def test_error_of_a_task_names_its_parameter(workers):
     with pytest.raises(ParameterError, match="`low` is 3") as raised:
-        tessera.segment("threshold", PLANE, rule="hysteresis", low=3, high=1, blocks=32, scheduler=workers.address)
+        tessera.segment("threshold", PLANE, method="hysteresis", low=3, high=1, blocks=32, scheduler=workers.address)
     assert raised.value.parameter == "low"
     assert pickle.loads(pickle.dumps(raised.value)).parameter == "low"
 

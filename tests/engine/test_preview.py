@@ -14,9 +14,9 @@ WHOLE = View({}, 0, 0, 20, 24, 1)
 LEFT = View({}, 0, 0, 20, 11, 1)
 
 
-def sketch(method="threshold", image=None, view=WHOLE, axes="YX", inputs=None, **changed):
-    values = {**method_named(method).declaration.defaults, **changed}
-    return PreviewRequest(method, blobs() if image is None else image, axes, view, values, inputs or {})
+def sketch(name="threshold", image=None, view=WHOLE, axes="YX", inputs=None, **changed):
+    values = {**method_named(name).declaration.defaults, **changed}
+    return PreviewRequest(name, blobs() if image is None else image, axes, view, values, inputs or {})
 
 
 def seen(*args, **kwargs):
@@ -83,8 +83,8 @@ def test_same_settings_are_measured_once():
 def test_changed_setting_is_measured_anew():
     memory, image = PreviewCache(), blobs()
     run_job(preview(sketch(image=image), memory))
-    found = run_job(preview(sketch(image=image, rule="mean"), memory))
-    np.testing.assert_array_equal(found, api.segment("threshold", image, axes="YX", rule="mean").labels)
+    found = run_job(preview(sketch(image=image, method="mean"), memory))
+    np.testing.assert_array_equal(found, api.segment("threshold", image, axes="YX", method="mean").labels)
 
 
 def test_view_has_at_most_the_pixels_asked_for():

@@ -129,7 +129,7 @@ def test_rows_appear_when_they_matter(open_widget):
     form = open_widget("Threshold").form
     radius = form.fields["radius"]
     assert radius.native.isHidden()
-    form.fields["rule"].widget.value = "sauvola"
+    form.fields["method"].widget.value = "sauvola"
     assert not radius.native.isHidden()
     assert form.fields["classes"].native.isHidden()
 

@@ -92,7 +92,7 @@ def test_preview_layer_deleted_by_hand_comes_back_at_the_next_change(previewed, 
 
 
 def test_bad_setting_is_said_while_previewing(previewed, qtbot):
-    previewed.form.fields["rule"].value = "manual"
+    previewed.form.fields["method"].value = "manual"
     qtbot.waitUntil(lambda: '"manual" needs `low`' in previewed.bar.message.text(), timeout=30_000)
 
 

@@ -132,7 +132,7 @@ def test_what_a_run_found_stays_when_another_layer_is_chosen(viewer, open_widget
 def test_bad_setting_is_said_in_the_widget(viewer, open_widget, run):
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
-    widget.form.fields["rule"].value = "manual"
+    widget.form.fields["method"].value = "manual"
     run(widget)
     assert '"manual" needs `low`' in widget.bar.message.text()
 

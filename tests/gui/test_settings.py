@@ -17,30 +17,30 @@ THRESHOLD = method_named("threshold")
 
 def test_settings_come_back_in_the_next_session(open_widget, viewer, settings_file, qtbot):
     widget = open_widget("Threshold")
-    widget.form.fields["rule"].value = "li"
+    widget.form.fields["method"].value = "li"
     qtbot.waitUntil(settings_file.exists, timeout=5_000)
     viewer.window.remove_dock_widget(widget)
-    assert open_widget("Threshold").form.fields["rule"].value == "li"
+    assert open_widget("Threshold").form.fields["method"].value == "li"
 
 
 def test_what_is_not_by_default_is_said_and_set_back(open_widget, viewer, settings_file, qtbot):
-    settings.save(THRESHOLD, {"rule": "li", "sigma": 2.5})
+    settings.save(THRESHOLD, {"method": "li", "sigma": 2.5})
     widget = open_widget("Threshold")
-    assert widget.bar.message.text() == "As last time, not by default: Rule Li, Smoothing 2.5."
+    assert widget.bar.message.text() == "As last time, not by default: Method Li, Smoothing (sigma) 2.5."
     widget.bar.offer_button.click()
     assert widget.form.values == THRESHOLD.declaration.defaults
     assert not widget.bar.offer_button.isVisible()
 
 
 def test_it_is_said_until_a_setting_changes(open_widget, viewer, settings_file):
-    settings.save(THRESHOLD, {"rule": "li"})
+    settings.save(THRESHOLD, {"method": "li"})
     image = viewer.add_image(blobs(), name="blobs", scale=(0.5, 0.5), units=("um", "um"))
     widget = open_widget("Threshold")
     image.scale = (0.25, 0.25)
     viewer.add_image(blobs(), name="other")
     widget.inputs.main.layer = viewer.layers["other"]
-    assert "Rule Li" in widget.bar.message.text()
-    widget.form.fields["rule"].value = "otsu"
+    assert "Method Li" in widget.bar.message.text()
+    widget.form.fields["method"].value = "otsu"
     assert widget.bar.message.text() == ""
 
 
@@ -51,25 +51,25 @@ def test_defaults_are_not_worth_a_word(open_widget):
 
 def test_damaged_settings_are_the_same_as_none(open_widget, settings_file):
     settings_file.parent.mkdir(parents=True)
-    settings_file.write_text('{"threshold": {"rule": "l')
+    settings_file.write_text('{"threshold": {"method": "l')
     assert open_widget("Threshold").form.values == THRESHOLD.declaration.defaults
 
 
 def test_settings_that_no_longer_fit_are_left_out(tmp_path):
     path = tmp_path / "settings.json"
-    path.write_text(json.dumps({"threshold": {"rule": "gone", "removed": 1, "sigma": -5, "classes": 4}}))
+    path.write_text(json.dumps({"threshold": {"method": "gone", "removed": 1, "sigma": -5, "classes": 4}}))
     assert settings.load(THRESHOLD, path) == {"classes": 4}
 
 
 def test_saving_one_method_keeps_the_others(tmp_path):
     path = tmp_path / "settings.json"
-    settings.save(THRESHOLD, {"rule": "li"}, path)
+    settings.save(THRESHOLD, {"method": "li"}, path)
     settings.save(method_named("watershed"), {"sigma": 2.0}, path)
-    assert settings.load(THRESHOLD, path) == {"rule": "li"}
+    assert settings.load(THRESHOLD, path) == {"method": "li"}
 
 
 def test_saving_leaves_no_other_file_behind(tmp_path):
-    settings.save(THRESHOLD, {"rule": "li"}, tmp_path / "settings.json")
+    settings.save(THRESHOLD, {"method": "li"}, tmp_path / "settings.json")
     assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
 
 
@@ -81,7 +81,7 @@ def test_settings_that_cannot_be_written_are_no_error(tmp_path):
 
 def test_restore_defaults_restores_every_setting(open_widget):
     widget = open_widget("Threshold")
-    widget.form.fields["rule"].value = "manual"
+    widget.form.fields["method"].value = "manual"
     widget.form.fields["low"].value = 7.0
     widget.restore_defaults()
     assert widget.form.values == THRESHOLD.declaration.defaults

@@ -49,7 +49,7 @@ class Case:
 PLANE, FILM, VOLUME = spots(), spots((2, 60, 60), 1), spots((16, 48, 48), 2)
 CASES = (
     Case("threshold, objects", "threshold", PLANE, {"output": "objects", "blocks": 32}),
-    Case("threshold, classes", "threshold", PLANE, {"output": "classes", "rule": "multi-otsu", "blocks": 32}),
+    Case("threshold, classes", "threshold", PLANE, {"output": "classes", "method": "multi-otsu", "blocks": 32}),
     Case("threshold, film", "threshold", FILM, {"axes": "TYX", "output": "objects", "blocks": 32}),
     Case("threshold, volume", "threshold", VOLUME, {"output": "objects", "blocks": 16}),
     Case("kmeans", "kmeans", PLANE, {"k": 3, "blocks": 32}),

@@ -26,7 +26,7 @@ on_images = pytest.mark.parametrize(
 in_2d_and_3d = pytest.mark.parametrize("ndim", [2, 3])
 
 
-def run(method: Method, ndim: int = 2, **options):
+def run(method: Method, ndim: int = 2, /, **options):
     main = options.pop("main", None)
     return tessera.segment(
         method.name, main_input(method, ndim) if main is None else main, **needed_inputs(method, ndim), **options
@@ -234,7 +234,9 @@ def test_docstring_describes_every_input_and_parameter(method):
 def test_parameters_do_not_take_the_names_of_options_of_segment(method):
     from napari_tessera.engine import api
 
-    options = set(inspect.signature(api.bind).parameters)
+    options = {
+        name for name, each in inspect.signature(api.bind).parameters.items() if each.kind != each.POSITIONAL_ONLY
+    }
     assert not options & {item.name for item in (*method.inputs[1:], *method.parameters)}
 
 

@@ -77,9 +77,9 @@ hardest_cases = pytest.mark.parametrize("change", [CASES[name] for name in HARDE
 whole_and_blocks = pytest.mark.parametrize("blocks", [False, 40], ids=["whole", "blocks"])
 COUNTS_FROM_BLACK = ("sauvola",)
 SETTINGS = [
-    *(("threshold", {"rule": rule, "radius": 6}) for rule in ALL_BUT_MANUAL if rule not in COUNTS_FROM_BLACK),
-    ("threshold", {"rule": "otsu", "sigma": 1.0}),
-    ("threshold", {"rule": "multi-otsu", "objects": "dark", "output": "objects"}),
+    *(("threshold", {"method": method, "radius": 6}) for method in ALL_BUT_MANUAL if method not in COUNTS_FROM_BLACK),
+    ("threshold", {"method": "otsu", "sigma": 1.0}),
+    ("threshold", {"method": "multi-otsu", "objects": "dark", "output": "objects"}),
     ("kmeans", {}),
     ("kmeans", {"sigma": 1.0}),
     ("watershed", {}),
@@ -95,7 +95,7 @@ def found(method, blocks, settings):
     return labels_of(method, cells(), blocks=blocks, **dict(settings))
 
 
-def labels_of(method, image, **settings):
+def labels_of(method, image, /, **settings):
     return tessera.segment(method, image, measure=False, **settings).labels
 
 
@@ -164,25 +164,25 @@ def test_things_and_stuff_of_a_scaled_image_are_the_same(change):
     np.testing.assert_array_equal(labels, labels_of("panoptic", cells(), **settings))
 
 
-@pytest.mark.parametrize("rule", [rule for rule in ALL_BUT_MANUAL if rule != "minimum"])
+@pytest.mark.parametrize("method", [method for method in ALL_BUT_MANUAL if method != "minimum"])
 @pytest.mark.parametrize("blocks", [False, 40])
-def test_yes_and_no_has_the_labels_of_0_and_1(rule, blocks):
+def test_yes_and_no_has_the_labels_of_0_and_1(method, blocks):
     is_bright = cells() > 40
-    options = {"rule": rule, "radius": 6, "blocks": blocks}
+    options = {"method": method, "radius": 6, "blocks": blocks}
     expected = labels_of("threshold", is_bright.astype(np.uint8), **options)
-    for image in (is_bright, is_bright * 0.7 + (0 if rule in COUNTS_FROM_BLACK else 1e6)):
+    for image in (is_bright, is_bright * 0.7 + (0 if method in COUNTS_FROM_BLACK else 1e6)):
         np.testing.assert_array_equal(labels_of("threshold", image, **options), expected)
 
 
 @pytest.mark.parametrize("factor", [1 / 255, 3.0, 1e-310, 1e300])
 def test_sauvola_counts_from_black_in_any_unit(factor):
-    labels = tessera.threshold(cells() * factor, rule="sauvola", radius=6)
-    np.testing.assert_array_equal(labels, tessera.threshold(cells(), rule="sauvola", radius=6))
+    labels = tessera.threshold(cells() * factor, method="sauvola", radius=6)
+    np.testing.assert_array_equal(labels, tessera.threshold(cells(), method="sauvola", radius=6))
 
 
 def test_a_tenth_and_one_are_classes_of_their_own():
     image = np.array([[0, 0.1, 1]])
-    assert tessera.threshold(image, rule="multi-otsu", classes=3).tolist() == [[0, 1, 2]]
+    assert tessera.threshold(image, method="multi-otsu", classes=3).tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("change", [CASES["int64 at its end"], CASES["int64 at its beginning"]])
@@ -247,5 +247,5 @@ def test_the_level_that_is_told_is_a_value_of_the_image():
     image = cells() / 255
     (level,) = tessera.segment("threshold", image).provenance["chosen"]["levels"]
     assert level in image
-    labels = tessera.threshold(image, rule="hysteresis", low=level, high=level)
+    labels = tessera.threshold(image, method="hysteresis", low=level, high=level)
     np.testing.assert_array_equal(labels, tessera.threshold(image))

@@ -8,10 +8,10 @@ from hypothesis.extra import numpy as arrays
 
 import napari_tessera as tessera
 from napari_tessera.core.errors import ParameterError
-from napari_tessera.methods.threshold import Rule
+from napari_tessera.methods.threshold import LevelMethod
 
-RULES = Rule.__args__
-FINDS_ITS_LEVEL = [rule for rule in RULES if rule not in ("manual", "minimum")]
+METHODS = LevelMethod.__args__
+FINDS_ITS_LEVEL = [method for method in METHODS if method not in ("manual", "minimum")]
 
 DRAWN = np.array(
     [
@@ -26,27 +26,27 @@ DRAWN = np.array(
 
 
 def test_classes_are_numbered_from_dim_to_bright():
-    labels = tessera.threshold(DRAWN, rule="multi-otsu", classes=3)
+    labels = tessera.threshold(DRAWN, method="multi-otsu", classes=3)
     np.testing.assert_array_equal(labels, np.choose(DRAWN // 4, [0, 1, 2]))
 
 
 def test_classes_of_dark_objects_are_numbered_from_dim_to_bright_too():
-    labels = tessera.threshold(DRAWN, rule="multi-otsu", classes=3, objects="dark")
+    labels = tessera.threshold(DRAWN, method="multi-otsu", classes=3, objects="dark")
     np.testing.assert_array_equal(labels, np.choose(DRAWN // 4, [1, 2, 0]))
 
 
 def test_fewer_values_than_classes_give_a_class_each():
     image = np.array([[1, 1, 9]], np.uint8)
-    assert tessera.threshold(image, rule="multi-otsu", classes=5).tolist() == [[0, 0, 1]]
+    assert tessera.threshold(image, method="multi-otsu", classes=5).tolist() == [[0, 0, 1]]
 
 
 def test_objects_are_numbered_in_raster_order_across_classes():
-    labels = tessera.threshold(DRAWN, rule="multi-otsu", output="objects")
+    labels = tessera.threshold(DRAWN, method="multi-otsu", output="objects")
     assert labels.tolist() == [[0, 0, 0, 0, 0], [0, 1, 1, 0, 2], [0, 1, 1, 0, 2], [0, 0, 0, 0, 0], [3, 3, 0, 0, 4]]
 
 
 def test_small_objects_are_dropped_and_the_rest_renumbered():
-    labels = tessera.threshold(DRAWN[::-1], rule="manual", low=5, output="objects", min_size=2)
+    labels = tessera.threshold(DRAWN[::-1], method="manual", low=5, output="objects", min_size=2)
     assert labels.tolist() == [[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 2, 2, 0, 3], [0, 2, 2, 0, 3], [0, 0, 0, 0, 0]]
 
 
@@ -57,33 +57,33 @@ def test_connectivity_decides_whether_corners_join(connectivity, count):
 
 
 def test_manual_limits_belong_to_the_objects():
-    assert tessera.threshold(DRAWN, rule="manual", low=5, high=5).sum() == (DRAWN == 5).sum()
+    assert tessera.threshold(DRAWN, method="manual", low=5, high=5).sum() == (DRAWN == 5).sum()
 
 
 def test_manual_without_low_has_no_lower_end():
-    np.testing.assert_array_equal(tessera.threshold(DRAWN, rule="manual", high=5), DRAWN <= 5)
+    np.testing.assert_array_equal(tessera.threshold(DRAWN, method="manual", high=5), DRAWN <= 5)
 
 
 def test_hysteresis_keeps_weak_pixels_that_touch_strong_ones():
     image = np.array([[5, 5, 9, 1, 5], [1, 1, 1, 1, 5]], np.uint8)
-    labels = tessera.threshold(image, rule="hysteresis", low=3, high=7)
+    labels = tessera.threshold(image, method="hysteresis", low=3, high=7)
     assert labels.tolist() == [[1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]
 
 
 def test_hysteresis_of_dark_objects_is_that_of_the_inverted_image():
     image = np.array([[5, 5, 1, 9, 5], [9, 9, 9, 9, 5]], np.uint8)
-    labels = tessera.threshold(image, rule="hysteresis", low=3, high=7, objects="dark")
+    labels = tessera.threshold(image, method="hysteresis", low=3, high=7, objects="dark")
     assert labels.tolist() == [[1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]
 
 
 def test_hysteresis_finds_its_levels_by_three_class_otsu():
     np.testing.assert_array_equal(
-        tessera.threshold(DRAWN, rule="hysteresis"), tessera.threshold(DRAWN, rule="hysteresis", low=1, high=5)
+        tessera.threshold(DRAWN, method="hysteresis"), tessera.threshold(DRAWN, method="hysteresis", low=1, high=5)
     )
 
 
 def test_dark_objects_are_what_bright_ones_leave():
-    bright, dark = (tessera.threshold(DRAWN, rule="otsu", objects=objects) for objects in ("bright", "dark"))
+    bright, dark = (tessera.threshold(DRAWN, method="otsu", objects=objects) for objects in ("bright", "dark"))
     np.testing.assert_array_equal(bright + dark, np.ones_like(DRAWN))
 
 
@@ -103,18 +103,18 @@ def test_smoothing_takes_away_a_lone_pixel():
 def test_smoothing_follows_the_spacing():
     image = np.zeros((9, 9, 9))
     image[4, 4, 4] = 1
-    flat = tessera.threshold(image, sigma=1, spacing=(4, 1, 1), rule="manual", low=1e-3)
+    flat = tessera.threshold(image, sigma=1, spacing=(4, 1, 1), method="manual", low=1e-3)
     assert flat.any(axis=(1, 2)).sum() < flat.any(axis=(0, 1)).sum()
 
 
 @pytest.mark.parametrize(
     ("settings", "parameter"),
     [
-        ({"rule": "manual"}, "low"),
-        ({"rule": "manual", "low": 5, "high": 4}, "low"),
-        ({"rule": "hysteresis", "low": 5, "high": 4}, "low"),
-        ({"rule": "sauvola", "contrast": 0}, "contrast"),
-        ({"rule": "minimum"}, "rule"),
+        ({"method": "manual"}, "low"),
+        ({"method": "manual", "low": 5, "high": 4}, "low"),
+        ({"method": "hysteresis", "low": 5, "high": 4}, "low"),
+        ({"method": "sauvola", "contrast": 0}, "contrast"),
+        ({"method": "minimum"}, "method"),
         ({"classes": 6}, "classes"),
         ({"channel": 2}, "channel"),
     ],
@@ -125,22 +125,22 @@ def test_a_setting_that_cannot_work_is_named(settings, parameter):
     assert caught.value.parameter == parameter
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "manual"])
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "manual"])
 @pytest.mark.parametrize("objects", ["bright", "dark"])
 @pytest.mark.parametrize("image", [np.full((3, 4), 7, np.uint16), np.full((2, 3, 4), -0.1), np.zeros((1, 1), np.int64)])
-def test_a_constant_image_is_all_background(rule, objects, image):
-    assert not tessera.threshold(image, rule=rule, objects=objects).any()
+def test_a_constant_image_is_all_background(method, objects, image):
+    assert not tessera.threshold(image, method=method, objects=objects).any()
 
 
-@pytest.mark.parametrize("rule", ["local-mean", "local-gaussian", "local-median", "niblack"])
+@pytest.mark.parametrize("method", ["local-mean", "local-gaussian", "local-median", "niblack"])
 @pytest.mark.parametrize("objects", ["bright", "dark"])
-def test_even_ground_away_from_objects_is_background(rule, objects):
+def test_even_ground_away_from_objects_is_background(method, objects):
     image = np.full((30, 30), 0.3)
     image[:3, :3] = 0.7
-    assert not tessera.threshold(image, rule=rule, objects=objects, radius=2)[10:, 10:].any()
+    assert not tessera.threshold(image, method=method, objects=objects, radius=2)[10:, 10:].any()
 
 
-@pytest.mark.parametrize("rule", FINDS_ITS_LEVEL)
+@pytest.mark.parametrize("method", FINDS_ITS_LEVEL)
 @settings(deadline=None)
 @given(
     image=arrays.arrays(
@@ -149,9 +149,9 @@ def test_even_ground_away_from_objects_is_background(rule, objects):
         fill=st.nothing(),
     ).filter(lambda image: np.isfinite(image).all() and not 0 < np.ptp(image.astype(float)) < 1e-300)  # refused
 )
-def test_a_brighter_pixel_is_never_in_a_lower_class(rule, image):
-    labels = tessera.threshold(image, rule=rule, radius=2, channel_axis=None)
-    if not rule.startswith("local") and rule not in ("sauvola", "niblack", "hysteresis"):
+def test_a_brighter_pixel_is_never_in_a_lower_class(method, image):
+    labels = tessera.threshold(image, method=method, radius=2, channel_axis=None)
+    if not method.startswith("local") and method not in ("sauvola", "niblack", "hysteresis"):
         order = np.argsort(image, axis=None)
         assert (np.diff(labels.reshape(-1)[order]) >= 0).all()
     assert labels.shape == image.shape

@@ -212,9 +212,9 @@ def minimum(histogram: Histogram) -> float:
             break
     if len(peaks) != 2:
         raise ParameterError(
-            'The rule "minimum" needs a histogram with two peaks, one of background and one of objects, but this '
+            'The method "minimum" needs a histogram with two peaks, one of background and one of objects, but this '
             'image\'s has not. Use "otsu", "li" or "triangle".',
-            "rule",
+            "method",
         )
     valley = peaks[0] + np.argmin(counts[peaks[0] : peaks[1] + 1])
     return histogram.value_at(valley)

@@ -98,7 +98,7 @@ def _read_image(
     return with_pixel_size(picture, arguments.spacing, arguments.unit)
 
 
-def start(method: Method, picture: Picture, **rest: Any) -> Job[Result]:
+def start(method: Method, picture: Picture, /, **rest: Any) -> Job[Result]:
     """Check everything and return the job."""
     from napari_tessera.engine import api
 

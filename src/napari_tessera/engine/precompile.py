@@ -192,7 +192,7 @@ def parameter_variants(method: Method, settings: Mapping[str, Any]) -> Iterator[
     Examples
     --------
     >>> list(parameter_variants(method_named("threshold"), {}))[:3]
-    [{}, {'rule': 'li'}, {'rule': 'yen'}]
+    [{}, {'method': 'li'}, {'method': 'yen'}]
     """
     yield dict(settings)
     for parameter in method.parameters:

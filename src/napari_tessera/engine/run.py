@@ -277,4 +277,5 @@ def _hint(request: Request) -> str:
     first = [f"`{name}`" for name in request.method.look_first if name in names]
     if first:
         return f"Look at {', '.join(first[:-1])} and {first[-1]}." if first[1:] else f"Look at {first[0]}."
-    return "Try another rule, or less strict settings." if "rule" in names else "Try less strict settings."
+    others = [f"another {name}, or " for name in ("method", "rule") if name in names]
+    return f"Try {''.join(others)}less strict settings."

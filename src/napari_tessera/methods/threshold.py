@@ -32,7 +32,7 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     from napari_tessera.algorithms.color import to_grey
     from napari_tessera.algorithms.gaussian import smoothed
 
-    _check(settings["rule"], settings["low"], settings["high"], settings["contrast"])
+    _check(settings["method"], settings["low"], settings["high"], settings["contrast"])
     grey = to_grey(image, settings["channel_axis"], settings["channel"], "threshold")
     if settings["sigma"] == 0:
         return grey
@@ -45,47 +45,47 @@ def _needs_scale(dtype: np.dtype, *, sigma: float, **_: Any) -> bool:
     return sigma > 0 and not is_held(dtype)
 
 
-def _check(rule: str, low: float | None, high: float | None, contrast: float | None) -> None:
-    if rule == "manual" and low is None and high is None:
+def _check(method: str, low: float | None, high: float | None, contrast: float | None) -> None:
+    if method == "manual" and low is None and high is None:
         raise ParameterError(
-            'threshold: the rule "manual" needs `low`, `high` or both. Give an object\'s lowest intensity as `low`.',
+            'threshold: the method "manual" needs `low`, `high` or both. Give an object\'s lowest intensity as `low`.',
             "low",
         )
-    if rule in ("manual", "hysteresis") and low is not None and high is not None and low > high:
+    if method in ("manual", "hysteresis") and low is not None and high is not None and low > high:
         raise ParameterError(f"threshold: `low` is {low:g}, which is above `high`, {high:g}. Swap them.", "low")
-    if rule == "sauvola" and contrast == 0:
+    if method == "sauvola" and contrast == 0:
         raise ParameterError("threshold: `contrast` is 0. Give a number above 0, or leave it empty.", "contrast")
 
 
-def _reach(*, rule: str, radius: int, sigma: float, spacing: Spacing, **_: Any) -> int:
+def _reach(*, method: str, radius: int, sigma: float, spacing: Spacing, **_: Any) -> int:
     """Reach of the Gaussian, cut off at four standard deviations, and of the window."""
     from napari_tessera.algorithms.gaussian import sigmas_px
     from napari_tessera.algorithms.local_thresholds import local_reach
 
     blur = max(int(4 * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
-    return blur + (local_reach(rule, radius, spacing) if rule in LOCAL_RULES else 0)
+    return blur + (local_reach(method, radius, spacing) if method in LOCAL_RULES else 0)
 
 
-def _rounds(prepared: np.ndarray, *, rule: str, low: float | None, high: float | None, **_: Any) -> int:
+def _rounds(prepared: np.ndarray, *, method: str, low: float | None, high: float | None, **_: Any) -> int:
     from napari_tessera.algorithms.histogram import rounds_for
 
-    if rule == "manual" or (rule == "hysteresis" and low is not None and high is not None):
+    if method == "manual" or (method == "hysteresis" and low is not None and high is not None):
         return 0
     return rounds_for(prepared.dtype)
 
 
 def _summarise(
-    prepared: np.ndarray, start: tuple[int, ...], earlier: Measure | None, *, rule: str, **_: Any
+    prepared: np.ndarray, start: tuple[int, ...], earlier: Measure | None, *, method: str, **_: Any
 ) -> Measure:
     from napari_tessera.algorithms.histogram import measure_block
 
-    if rule in LOCAL_RULES and earlier is not None and earlier.is_uneven:
+    if method in LOCAL_RULES and earlier is not None and earlier.is_uneven:
         return earlier  # they need no counts, but the steps that values lie on
     return measure_block(prepared, earlier)
 
 
 def _fit(
-    measure: Measure | None, *, rule: str, classes: int, low: Any, high: Any, scale: Scale, **_: Any
+    measure: Measure | None, *, method: str, classes: int, low: Any, high: Any, scale: Scale, **_: Any
 ) -> Job[dict[str, Any]]:
     """Find the levels in the unit of `scale`, or for local rules the grid."""
     from napari_tessera.algorithms.global_thresholds import RULES, otsu_levels
@@ -94,16 +94,16 @@ def _fit(
     low, high = (None if level is None else scaled_number(level, scale) for level in (low, high))
     if measure is None:
         return {"levels": [low, high]}
-    if rule in LOCAL_RULES:
+    if method in LOCAL_RULES:
         return {"grid": asdict(measure.value_grid)}
     histogram = measure.histogram
     if histogram is None:
         return {"levels": []}
-    if rule == "hysteresis":
+    if method == "hysteresis":
         found = otsu_levels(histogram, 3)
         pair = [found[0] if low is None else low, found[-1] if high is None else high]
         return {"levels": sorted(pair)}
-    return {"levels": otsu_levels(histogram, classes) if rule == "multi-otsu" else [RULES[rule](histogram)]}
+    return {"levels": otsu_levels(histogram, classes) if method == "multi-otsu" else [RULES[method](histogram)]}
 
 
 def _apply(
@@ -112,7 +112,7 @@ def _apply(
     start: tuple[int, ...],
     fitted: dict[str, Any],
     *,
-    rule: str,
+    method: str,
     objects: str,
     **settings: Any,
 ) -> np.ndarray:
@@ -120,12 +120,12 @@ def _apply(
     from napari_tessera.algorithms.histogram import Grid
     from napari_tessera.algorithms.local_thresholds import local_threshold_mask
 
-    if rule in LOCAL_RULES:
+    if method in LOCAL_RULES:
         grid = Grid(**fitted["grid"])
         local = {name: settings[name] for name in ("radius", "offset", "k", "contrast", "spacing", "scale")}
-        return local_threshold_mask(prepared, core, grid, rule, objects=objects, **local).astype(np.uint8)
+        return local_threshold_mask(prepared, core, grid, method, objects=objects, **local).astype(np.uint8)
     values = prepared[core]
-    if rule == "manual":
+    if method == "manual":
         return _between(values, *fitted["levels"]).astype(np.uint8)
     above = np.zeros(values.shape, np.uint8)
     for level in fitted["levels"]:
@@ -133,7 +133,7 @@ def _apply(
     if objects == "bright" or not fitted["levels"]:
         return above
     last = np.uint8(len(fitted["levels"]))
-    return last - above if rule == "hysteresis" else np.where(above == last, np.uint8(0), above + np.uint8(1))
+    return last - above if method == "hysteresis" else np.where(above == last, np.uint8(0), above + np.uint8(1))
 
 
 def _between(values: np.ndarray, low: float | None, high: float | None) -> np.ndarray:
@@ -145,18 +145,20 @@ def _between(values: np.ndarray, low: float | None, high: float | None) -> np.nd
     return is_inside
 
 
-def _touching(*, rule: str, output: str, **_: Any) -> Touching | None:
-    return Touching(_regions, _numbers) if output == "objects" or rule == "hysteresis" else None
+def _touching(*, method: str, output: str, **_: Any) -> Touching | None:
+    return Touching(_regions, _numbers) if output == "objects" or method == "hysteresis" else None
 
 
-def _regions(classes: np.ndarray, /, *, rule: str, **_: Any) -> np.ndarray:
+def _regions(classes: np.ndarray, /, *, method: str, **_: Any) -> np.ndarray:
     """Weak and strong pixels of hysteresis are one region; other classes are apart."""
-    return np.minimum(classes, 1) if rule == "hysteresis" else classes
+    return np.minimum(classes, 1) if method == "hysteresis" else classes
 
 
-def _numbers(sizes: np.ndarray, highest: np.ndarray, *, rule: str, output: str, min_size: int, **_: Any) -> np.ndarray:
+def _numbers(
+    sizes: np.ndarray, highest: np.ndarray, *, method: str, output: str, min_size: int, **_: Any
+) -> np.ndarray:
     """Keep the objects that are large enough and, with hysteresis, hold a strong pixel."""
-    keep = highest >= (2 if rule == "hysteresis" else 1)
+    keep = highest >= (2 if method == "hysteresis" else 1)
     if output == "classes":
         return keep.astype(np.int64)
     keep &= sizes >= min_size
@@ -164,15 +166,15 @@ def _numbers(sizes: np.ndarray, highest: np.ndarray, *, rule: str, output: str, 
     return np.cumsum(keep) * keep
 
 
-def _piece_px(ndim: int, *, rule: str, radius: int, **_: Any) -> int:
+def _piece_px(ndim: int, *, method: str, radius: int, **_: Any) -> int:
     """Large pieces where the halo costs most; smaller ones for the median, whose work grows with the window."""
-    if rule == "local-median":
+    if method == "local-median":
         return int(2**23 // (2 * radius + 1) ** (ndim - 1))
-    return 2 * PIECE_PX if rule in ("local-mean", "sauvola", "niblack") else PIECE_PX
+    return 2 * PIECE_PX if method in ("local-mean", "sauvola", "niblack") else PIECE_PX
 
 
-def _chosen(fitted: dict[str, Any], *, rule: str, scale: Scale, **_: Any) -> AutoValues:
-    if rule in ("manual", *LOCAL_RULES):
+def _chosen(fitted: dict[str, Any], *, method: str, scale: Scale, **_: Any) -> AutoValues:
+    if method in ("manual", *LOCAL_RULES):
         return {}
     return {"levels": [unscaled_number(level, scale) for level in fitted["levels"]]}
 
@@ -192,7 +194,7 @@ THRESHOLD = TwoPass(
 )
 
 
-Rule = Literal[
+LevelMethod = Literal[
     "otsu",
     "li",
     "yen",
@@ -209,21 +211,21 @@ Rule = Literal[
     "sauvola",
     "niblack",
 ]
-ALL_BUT_MANUAL = tuple(rule for rule in get_args(Rule) if rule != "manual")
+ALL_BUT_MANUAL = tuple(method for method in get_args(LevelMethod) if method != "manual")
 
 
 def threshold(
     image: Image,
     *,
-    rule: Rule = "otsu",
-    classes: Annotated[int, Range(2, 5), ShownIf("rule", "multi-otsu")] = 3,
-    low: Annotated[float | None, Range(unit="intensity"), ShownIf("rule", "manual", "hysteresis")] = None,
-    high: Annotated[float | None, Range(unit="intensity"), ShownIf("rule", "manual", "hysteresis")] = None,
-    radius: Annotated[int, Range(1, 250, unit="px"), ShownIf("rule", *LOCAL_RULES)] = 25,
-    offset: Annotated[float, Range(unit="intensity"), ShownIf("rule", *LOCAL_RULES[:3])] = 0.0,
-    k: Annotated[float, Range(-5, 5, step=0.05), ShownIf("rule", "sauvola", "niblack")] = 0.2,
-    contrast: Annotated[float | None, Range(0, unit="intensity"), ShownIf("rule", "sauvola")] = None,
-    objects: Annotated[Literal["bright", "dark"], ShownIf("rule", *ALL_BUT_MANUAL)] = "bright",
+    method: LevelMethod = "otsu",
+    classes: Annotated[int, Range(2, 5), ShownIf("method", "multi-otsu")] = 3,
+    low: Annotated[float | None, Range(unit="intensity"), ShownIf("method", "manual", "hysteresis")] = None,
+    high: Annotated[float | None, Range(unit="intensity"), ShownIf("method", "manual", "hysteresis")] = None,
+    radius: Annotated[int, Range(1, 250, unit="px"), ShownIf("method", *LOCAL_RULES)] = 25,
+    offset: Annotated[float, Range(unit="intensity"), ShownIf("method", *LOCAL_RULES[:3])] = 0.0,
+    k: Annotated[float, Range(-5, 5, step=0.05), ShownIf("method", "sauvola", "niblack")] = 0.2,
+    contrast: Annotated[float | None, Range(0, unit="intensity"), ShownIf("method", "sauvola")] = None,
+    objects: Annotated[Literal["bright", "dark"], ShownIf("method", *ALL_BUT_MANUAL)] = "bright",
     channel: Annotated[int, Range(0, 100)] = 0,
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
     output: Literal["classes", "objects"] = "classes",
@@ -238,7 +240,7 @@ def threshold(
     ----------
     image : (Y, X) or (Z, Y, X) array
         Any integer or floating-point dtype, with channels at `channel_axis` if it has any.
-    rule : str
+    method : str
         How the level is found. "otsu", "li", "yen", "isodata", "triangle", "mean" and "minimum" find one for the whole
         image from its histogram, "multi-otsu" several. "manual" and "hysteresis" take yours. "local-mean",
         "local-gaussian", "local-median", "sauvola" and "niblack" find one for each pixel from its surroundings, for

@@ -142,8 +142,8 @@ CHANGES_OF_LABELS = 0.2
 """Neighbours with different values, of all neighbours above 0, of which labels have less than images have."""
 FEWEST_NUMBERS = 20
 COMPONENTS = (
-    "`tessera threshold MASK -o LABELS --rule manual --low 1 --output objects` numbers what does not touch. For areas "
-    'instead of objects, train with the task "classes".'
+    "`tessera threshold MASK -o LABELS --method manual --low 1 --output objects` numbers what does not touch. For "
+    'areas instead of objects, train with the task "classes".'
 )
 PAINT_EACH = (
     "Of paint, that is 2, 3, 4 and so on (in napari the key M takes the next). For areas instead of objects, take a "
