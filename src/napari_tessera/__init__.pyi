@@ -171,7 +171,7 @@ def watershed(
     prominence: float = 0.12,
     compactness: float = 0.0,
     watershed_line: bool = False,
-    fill_holes: int = 100,
+    max_hole_size: int = 100,
     min_size: int = 30,
     connectivity: int = 1,
     channel: int = 0,
@@ -252,7 +252,7 @@ def panoptic(
 def refine(
     labels: ArrayLike,
     *,
-    fill_holes: int = 0,
+    max_hole_size: int = 0,
     split: bool = False,
     min_distance: float = 5.0,
     prominence: float = 0.1,

@@ -31,7 +31,7 @@ def agreement(heights: np.ndarray, points: np.ndarray) -> float:
     """Return the share of pixels that go to the same marker; hills are objects."""
     markers = np.zeros(heights.shape, np.int32)
     markers[tuple(points.T)] = np.arange(1, len(points) + 1)
-    options = {"foreground": "whole", "landscape": "intensity", "sigma": 0, "min_size": 0, "fill_holes": 0}
+    options = {"foreground": "whole", "landscape": "intensity", "sigma": 0, "min_size": 0, "max_hole_size": 0}
     ours = tessera.watershed(heights, markers, **options)
     numbers = np.zeros(ours.max() + 1, np.int32)
     numbers[ours[tuple(points.T)]] = np.arange(1, len(points) + 1)  # ours are numbered in raster order

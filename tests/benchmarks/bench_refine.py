@@ -13,7 +13,7 @@ from napari_tessera.methods.refine import refine
 
 STEPS = {
     "renumber": {},
-    "fill_holes": {"fill_holes": 100},
+    "max_hole_size": {"max_hole_size": 100},
     "split": {"split": True},
     "merge_below": {"merge_below": 400},
     "smooth": {"smooth": 3.0},

@@ -28,7 +28,7 @@ SAME_STEPS = {
     "sigma": 1.0,
     "min_distance": 7.0,
     "prominence": 0.0,
-    "fill_holes": 0,
+    "max_hole_size": 0,
     "min_size": 0,
 }
 

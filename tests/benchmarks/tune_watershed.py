@@ -17,7 +17,7 @@ VALUES = {
     "sigma": (0.5, 0.7, 1.5),
     "min_distance": (3.0, 4.0, 7.0),
     "prominence": (0.05, 0.08, 0.12, 0.15),
-    "fill_holes": (0, 20, 100, 200),
+    "max_hole_size": (0, 20, 100, 200),
     "min_size": (10, 30, 40, 50),
     "landscape": ("intensity",),
 }

@@ -38,22 +38,22 @@ def test_numbers_may_be_kept():
 
 
 def test_a_hole_goes_to_the_object_around_it():
-    assert (refined(RING, fill_holes=1) == np.pad(np.ones((3, 3)), 1)).all()
+    assert (refined(RING, max_hole_size=1) == np.pad(np.ones((3, 3)), 1)).all()
 
 
 def test_a_hole_larger_than_the_limit_stays():
     wide = np.pad(np.zeros((1, 2)), 1, constant_values=1)
-    assert refined(wide, fill_holes=1).tolist() == wide.tolist()
+    assert refined(wide, max_hole_size=1).tolist() == wide.tolist()
 
 
 def test_a_gap_between_two_objects_is_no_hole():
     labels = [[1, 1, 2], [1, 0, 2], [1, 1, 2]]
-    assert refined(labels, fill_holes=9).tolist() == labels
+    assert refined(labels, max_hole_size=9).tolist() == labels
 
 
 def test_a_bay_at_the_images_edge_is_no_hole():
     labels = [[1, 0, 1], [1, 1, 1]]
-    assert refined(labels, fill_holes=9).tolist() == labels
+    assert refined(labels, max_hole_size=9).tolist() == labels
 
 
 def test_two_discs_that_touch_are_split_at_the_neck():
@@ -185,12 +185,14 @@ def test_large_numbers_come_back_as_int64():
 
 def test_the_input_is_left_as_it_is():
     labels = DUMBBELL.copy()
-    refined(labels, fill_holes=5, split=True, merge_below=3, smooth=2.0, clear_border=True, min_size=5, keep_largest=1)
+    refined(
+        labels, max_hole_size=5, split=True, merge_below=3, smooth=2.0, clear_border=True, min_size=5, keep_largest=1
+    )
     assert (labels == DUMBBELL).all()
 
 
 EVERYTHING = {
-    "fill_holes": 4,
+    "max_hole_size": 4,
     "split": True,
     "min_distance": 1.0,
     "merge_below": 3,
@@ -226,7 +228,7 @@ def test_splitting_keeps_the_foreground_and_never_joins_objects(labels):
 
 @given(small_labels)
 def test_filled_holes_lie_within_one_object(labels):
-    after = refined(labels, fill_holes=100, renumber=False)
+    after = refined(labels, max_hole_size=100, renumber=False)
     filled = (labels == 0) & (after > 0)
     for number in np.unique(after[filled]):
         assert ndimage.binary_fill_holes(labels == number)[filled & (after == number)].all()

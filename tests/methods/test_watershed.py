@@ -14,7 +14,7 @@ for centre in (7, 18):
     TWO_DISCS[(rows - 7) ** 2 + (columns - centre) ** 2 <= 36] = 100
 """Two discs of radius 6 that touch; the neck is at column 12 and 13."""
 
-PLAIN = {"foreground": "otsu", "sigma": 0.0, "fill_holes": 0, "min_size": 0}
+PLAIN = {"foreground": "otsu", "sigma": 0.0, "max_hole_size": 0, "min_size": 0}
 
 
 def labels_of(image, *inputs, **parameters):
@@ -133,13 +133,13 @@ def test_small_holes_are_filled_and_large_ones_are_not():
     image = np.full((9, 16), 100, np.uint8)
     image[0] = image[-1] = image[:, 0] = image[:, -1] = 0
     image[3, 3] = image[3:6, 8:12] = 0
-    labels = labels_of(image, fill_holes=2, prominence=1.0, min_distance=30.0)
+    labels = labels_of(image, max_hole_size=2, prominence=1.0, min_distance=30.0)
     assert labels[3, 3] == 1
     assert not labels[3:6, 8:12].any()
 
 
 def test_gap_at_the_edge_of_the_image_is_no_hole():
-    assert labels_of([[100, 0, 100], [100, 100, 100]], fill_holes=9)[0, 1] == 0
+    assert labels_of([[100, 0, 100], [100, 100, 100]], max_hole_size=9)[0, 1] == 0
 
 
 def test_small_objects_are_dropped_and_the_others_renumbered():

@@ -15,7 +15,7 @@ from napari_tessera.core.spec import Labels, Range, ShownIf, Spacing
 def refine(
     labels: Labels,
     *,
-    fill_holes: Annotated[int, Range(0, unit="px²")] = 0,
+    max_hole_size: Annotated[int, Range(0, unit="px²")] = 0,
     split: bool = False,
     min_distance: Annotated[float, Range(0, 500, unit="px"), ShownIf("split", True)] = 5.0,
     prominence: Annotated[float, Range(0, 1, step=0.01), ShownIf("split", True)] = 0.1,
@@ -37,7 +37,7 @@ def refine(
     ----------
     labels : array
         (Y, X) or (Z, Y, X) integers; 0 is background, each number is one object.
-    fill_holes : int
+    max_hole_size : int
         Fill holes of at most this many pixels that one object alone encloses; 0 fills none. Holes hang together
         across the faces of pixels; what touches the image's edge is none.
     split : bool
@@ -83,8 +83,8 @@ def refine(
     from napari_tessera.algorithms.label_morphology import fill_label_holes, merge_fragments
 
     work, old = yield from subtask(renumbering(labels), 0, 1, 8)
-    if fill_holes:
-        yield from subtask(fill_label_holes(work, fill_holes), 1, 1, 8)
+    if max_hole_size:
+        yield from subtask(fill_label_holes(work, max_hole_size), 1, 1, 8)
     if split:
         from napari_tessera.algorithms.split_objects import split_touching
 

@@ -46,7 +46,7 @@ def watershed(
     prominence: Annotated[float, Range(0, 1, step=0.01)] = 0.12,
     compactness: Annotated[float, Range(0, 1, step=0.05)] = 0.0,
     watershed_line: bool = False,
-    fill_holes: Annotated[int, Range(0, unit="px²")] = 100,
+    max_hole_size: Annotated[int, Range(0, unit="px²")] = 100,
     min_size: Annotated[int, Range(0, unit="px²")] = 30,
     connectivity: Annotated[int, Range(1, 3)] = 1,
     channel: Annotated[int, Range(0, 100)] = 0,
@@ -94,7 +94,7 @@ def watershed(
         to the nearest marker.
     watershed_line : bool
         Leave a line of background, one pixel wide, between objects that touch.
-    fill_holes : int
+    max_hole_size : int
         Holes in the foreground of at most this many pixels are filled; 0 fills none.
     min_size : int
         Objects of fewer pixels are dropped; 0 drops none.
@@ -170,8 +170,8 @@ def watershed(
         np.negative(values, out=values)
         level = None if level is None else -level
     inside = yield from subtask(_foreground(values, foreground, mask, level, radius, spacing), 1, 1, 8)
-    if fill_holes:
-        yield from subtask(filled(inside, fill_holes, connectivity), 2, 1, 8)
+    if max_hole_size:
+        yield from subtask(filled(inside, max_hole_size, connectivity), 2, 1, 8)
     hills = yield from subtask(elevation_map(landscape, values, inside, spacing), 3, 1, 8)
     del values
     settings = Settings(min_distance, prominence, compactness, watershed_line, connectivity, spacing)
