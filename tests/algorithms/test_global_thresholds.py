@@ -86,16 +86,16 @@ def test_local_mean_is_that_of_scikit_image_but_for_rounding():
 
 def test_niblack_inside_the_image_is_that_of_scikit_image():
     expected = filters.threshold_niblack(COINS, WINDOW, 0.2) > COINS
-    labels = tessera.threshold(COINS, method="niblack", radius=RADIUS, objects="dark")
+    labels = tessera.threshold(COINS, method="niblack", radius=RADIUS, polarity="dark")
     np.testing.assert_array_equal(labels[INSIDE], expected[INSIDE])
 
 
-@pytest.mark.parametrize("objects", ["bright", "dark"])
-def test_sauvola_inside_the_image_is_that_of_scikit_image(objects):
+@pytest.mark.parametrize("polarity", ["bright", "dark"])
+def test_sauvola_inside_the_image_is_that_of_scikit_image(polarity):
     low, high = int(COINS.min()), int(COINS.max())
-    image = COINS if objects == "dark" else (low + high - COINS).astype(np.uint8)
+    image = COINS if polarity == "dark" else (low + high - COINS).astype(np.uint8)
     expected = image < filters.threshold_sauvola(image, WINDOW, 0.2, r=(high - low) / 2)
-    labels = tessera.threshold(COINS, method="sauvola", radius=RADIUS, objects=objects)
+    labels = tessera.threshold(COINS, method="sauvola", radius=RADIUS, polarity=polarity)
     np.testing.assert_array_equal(labels[INSIDE], expected[INSIDE])
 
 

@@ -362,7 +362,7 @@ def test_unit_of_a_range_is_set_apart(capsys):
 def test_condition_is_said_by_the_shorter_list(capsys):
     texts = {action.dest: action.help for action in method_parser(method_named("threshold"))._actions}
     assert "only with --method multi-otsu" in texts["classes"]
-    assert "not with --method manual" in texts["objects"]
+    assert "not with --method manual" in texts["polarity"]
 
 
 def test_command_works_as_a_program_and_loads_nothing_heavy_for_help():

@@ -96,7 +96,7 @@ def test_a_preview_that_fails_is_said_and_comes_back(previewed, viewer, qtbot, m
             patch.setattr(live_preview, "view_to_world", fault)
         previewed.preview_switch.value = True
         qtbot.waitUntil(lambda: SAID[fault] in previewed.bar.message.text(), timeout=30_000)
-    previewed.form.fields["objects"].value = "dark"
+    previewed.form.fields["polarity"].value = "dark"
     qtbot.waitUntil(lambda: previewed.preview.layer in viewer.layers, timeout=30_000)
     assert previewed.bar.message.text() == ""
 
@@ -105,7 +105,7 @@ def test_a_preview_of_an_image_whose_data_are_replaced_follows(previewed, viewer
     previewed.preview_switch.value = True
     qtbot.waitUntil(lambda: previewed.preview.layer in viewer.layers, timeout=30_000)
     viewer.layers["blobs"].data = np.zeros((7, 9))
-    previewed.form.fields["objects"].value = "dark"
+    previewed.form.fields["polarity"].value = "dark"
     qtbot.waitUntil(lambda: previewed.preview.layer.data.shape == (7, 9), timeout=30_000)
 
 

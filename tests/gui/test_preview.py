@@ -45,7 +45,7 @@ def test_coarse_preview_covers_the_pixels_it_stands_for():
 
 def test_changed_setting_changes_the_same_layer(previewed, viewer, qtbot):
     layer, before = previewed.preview.layer, previewed.preview.layer.data
-    previewed.form.fields["objects"].value = "dark"
+    previewed.form.fields["polarity"].value = "dark"
     qtbot.waitUntil(lambda: layer.data is not before, timeout=30_000)
     assert previewed.preview.layer is layer
     assert layer.data[0, 0] == 1
@@ -87,7 +87,7 @@ def test_result_takes_the_place_of_the_preview(previewed, viewer, run):
 
 def test_preview_layer_deleted_by_hand_comes_back_at_the_next_change(previewed, viewer, qtbot):
     viewer.layers.remove(previewed.preview.layer)
-    previewed.form.fields["objects"].value = "dark"
+    previewed.form.fields["polarity"].value = "dark"
     qtbot.waitUntil(lambda: any(PREVIEW in layer.metadata for layer in viewer.layers), timeout=30_000)
 
 

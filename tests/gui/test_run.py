@@ -30,7 +30,7 @@ def test_second_run_adds_a_second_layer_and_leaves_the_first(viewer, open_widget
     run(widget)
     first = viewer.layers[-1]
     kept = first.data.copy()
-    widget.form.fields["objects"].value = "dark"
+    widget.form.fields["polarity"].value = "dark"
     run(widget)
     assert len(viewer.layers) == 3
     np.testing.assert_array_equal(first.data, kept)

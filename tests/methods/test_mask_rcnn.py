@@ -52,7 +52,7 @@ def test_the_noise_of_an_empty_field_is_not_one_large_object():
 def test_dark_squares_on_a_bright_ground_are_found_alike(model):
     dark = 250 - two_squares()
     assert tessera.mask_rcnn(dark, model=model, diameter=14)[0].max() == 2
-    assert tessera.mask_rcnn(dark, model=model, diameter=14, objects="bright")[0].max() == 1
+    assert tessera.mask_rcnn(dark, model=model, diameter=14, polarity="bright")[0].max() == 1
 
 
 def test_what_the_number_and_the_score_cut_is_said(model):

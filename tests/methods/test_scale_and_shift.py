@@ -79,7 +79,7 @@ COUNTS_FROM_BLACK = ("sauvola",)
 SETTINGS = [
     *(("threshold", {"method": method, "radius": 6}) for method in ALL_BUT_MANUAL if method not in COUNTS_FROM_BLACK),
     ("threshold", {"method": "otsu", "sigma": 1.0}),
-    ("threshold", {"method": "multi-otsu", "objects": "dark", "output": "objects"}),
+    ("threshold", {"method": "multi-otsu", "polarity": "dark", "output": "objects"}),
     ("kmeans", {}),
     ("kmeans", {"sigma": 1.0}),
     ("watershed", {}),

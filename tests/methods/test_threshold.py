@@ -31,7 +31,7 @@ def test_classes_are_numbered_from_dim_to_bright():
 
 
 def test_classes_of_dark_objects_are_numbered_from_dim_to_bright_too():
-    labels = tessera.threshold(DRAWN, method="multi-otsu", classes=3, objects="dark")
+    labels = tessera.threshold(DRAWN, method="multi-otsu", classes=3, polarity="dark")
     np.testing.assert_array_equal(labels, np.choose(DRAWN // 4, [1, 2, 0]))
 
 
@@ -72,7 +72,7 @@ def test_hysteresis_keeps_weak_pixels_that_touch_strong_ones():
 
 def test_hysteresis_of_dark_objects_is_that_of_the_inverted_image():
     image = np.array([[5, 5, 1, 9, 5], [9, 9, 9, 9, 5]], np.uint8)
-    labels = tessera.threshold(image, method="hysteresis", low=3, high=7, objects="dark")
+    labels = tessera.threshold(image, method="hysteresis", low=3, high=7, polarity="dark")
     assert labels.tolist() == [[1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]
 
 
@@ -83,7 +83,7 @@ def test_hysteresis_finds_its_levels_by_three_class_otsu():
 
 
 def test_dark_objects_are_what_bright_ones_leave():
-    bright, dark = (tessera.threshold(DRAWN, method="otsu", objects=objects) for objects in ("bright", "dark"))
+    bright, dark = (tessera.threshold(DRAWN, method="otsu", polarity=polarity) for polarity in ("bright", "dark"))
     np.testing.assert_array_equal(bright + dark, np.ones_like(DRAWN))
 
 
@@ -126,18 +126,18 @@ def test_a_setting_that_cannot_work_is_named(settings, parameter):
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "manual"])
-@pytest.mark.parametrize("objects", ["bright", "dark"])
+@pytest.mark.parametrize("polarity", ["bright", "dark"])
 @pytest.mark.parametrize("image", [np.full((3, 4), 7, np.uint16), np.full((2, 3, 4), -0.1), np.zeros((1, 1), np.int64)])
-def test_a_constant_image_is_all_background(method, objects, image):
-    assert not tessera.threshold(image, method=method, objects=objects).any()
+def test_a_constant_image_is_all_background(method, polarity, image):
+    assert not tessera.threshold(image, method=method, polarity=polarity).any()
 
 
 @pytest.mark.parametrize("method", ["local-mean", "local-gaussian", "local-median", "niblack"])
-@pytest.mark.parametrize("objects", ["bright", "dark"])
-def test_even_ground_away_from_objects_is_background(method, objects):
+@pytest.mark.parametrize("polarity", ["bright", "dark"])
+def test_even_ground_away_from_objects_is_background(method, polarity):
     image = np.full((30, 30), 0.3)
     image[:3, :3] = 0.7
-    assert not tessera.threshold(image, method=method, objects=objects, radius=2)[10:, 10:].any()
+    assert not tessera.threshold(image, method=method, polarity=polarity, radius=2)[10:, 10:].any()
 
 
 @pytest.mark.parametrize("method", FINDS_ITS_LEVEL)

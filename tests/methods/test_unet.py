@@ -57,10 +57,10 @@ def test_dark_squares_on_a_bright_ground_are_found_alike(model):
 def test_bright_objects_that_fill_the_image_are_found_when_said_to_be_bright(model):
     crowded = np.full((24, 40), 200, np.uint8)
     crowded[:, 19:22] = 10
-    labels = tessera.unet(crowded, model=model, objects="bright", diameter=20)
+    labels = tessera.unet(crowded, model=model, polarity="bright", diameter=20)
     assert (labels[:, 5] > 0).all()
     assert labels[:, 20].max() == 0
-    assert tessera.unet(crowded, model=model, objects="auto", diameter=20)[:, 5].max() == 0
+    assert tessera.unet(crowded, model=model, polarity="auto", diameter=20)[:, 5].max() == 0
 
 
 def test_very_small_numbers_are_brightness_like_any_other(model):
@@ -312,7 +312,7 @@ def test_command_line_names_the_nearest_model(image_file, tmp_path, capsys):
 
 def test_nothing_found_names_settings_that_the_method_has(model):
     (note,) = tessera.segment("unet", np.zeros((24, 40), np.uint8), model=model).notes
-    assert note == "Nothing was found: every label is 0. Look at `diameter`, `level`, `objects` and `model`."
+    assert note == "Nothing was found: every label is 0. Look at `diameter`, `level`, `polarity` and `model`."
 
 
 def test_record_names_the_model_that_was_there_at_the_start(model, tmp_path):

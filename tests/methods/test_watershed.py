@@ -43,7 +43,7 @@ def test_touching_balls_are_parted_in_3d_with_flat_voxels():
 
 
 def test_dark_objects_are_those_of_the_inverted_image():
-    np.testing.assert_array_equal(labels_of(200 - TWO_DISCS, objects="dark"), labels_of(TWO_DISCS))
+    np.testing.assert_array_equal(labels_of(200 - TWO_DISCS, polarity="dark"), labels_of(TWO_DISCS))
 
 
 def test_points_say_how_many_objects_there_are():
@@ -174,7 +174,7 @@ def test_whole_range_of_float64_works():
 def test_inputs_are_not_changed():
     image, painted = TWO_DISCS.astype(np.float32), np.eye(15, 26, dtype=np.int32)
     before = image.copy(), painted.copy()
-    labels_of(image, painted, objects="dark")
+    labels_of(image, painted, polarity="dark")
     np.testing.assert_array_equal(image, before[0])
     np.testing.assert_array_equal(painted, before[1])
 

@@ -25,7 +25,7 @@ def local_threshold_mask(
     grid: Grid,
     rule: str,
     *,
-    objects: str,
+    polarity: str,
     radius: int,
     offset: float = 0.0,
     k: float = 0.2,
@@ -45,7 +45,7 @@ def local_threshold_mask(
         Of the whole image's range.
     rule : str
         One of `LOCAL_RULES`.
-    objects : "bright" or "dark"
+    polarity : "bright" or "dark"
     radius : int
         Half the window's side, in pixels along X; the window is 2 · radius + 1 wide.
     offset : float
@@ -65,7 +65,7 @@ def local_threshold_mask(
     if grid.is_constant:
         return np.zeros(image[core].shape, bool)
     steps = grid.index(image)
-    if objects == "bright":
+    if polarity == "bright":
         steps = grid.size - 1 - steps
     radii = radii_px(radius, image.ndim, spacing)
     if rule in CENTRES:

@@ -173,14 +173,14 @@ def _well_inside(ways: Sequence[float], farthest: float) -> float | None:
     return None if first is None else ways[min(first + INTO_OBJECTS, len(ways) - 1)]
 
 
-def with_polarity(levels: Levels, objects: str, header: Mapping[str, Any]) -> Levels:
+def with_polarity(levels: Levels, polarity: str, header: Mapping[str, Any]) -> Levels:
     """Return the levels of an image as a model is to see it.
 
     Parameters
     ----------
     levels : Levels
         As measured.
-    objects : {"auto", "bright", "dark"}
+    polarity : {"auto", "bright", "dark"}
         "auto" leaves what was found.
     header : mapping
         Of the model: whoever has seen bright objects in grey alone is shown grey, since a nucleus that is nothing but
@@ -188,7 +188,7 @@ def with_polarity(levels: Levels, objects: str, header: Mapping[str, Any]) -> Le
     """
     if levels.kind == "channels":
         return levels
-    inverted = levels.inverted if objects == "auto" else objects == "dark"
+    inverted = levels.inverted if polarity == "auto" else polarity == "dark"
     is_grey = header.get("normalisation", {}).get(BRIGHT_COLOURS) == BRIGHTEST and not inverted
     return replace(levels, inverted=inverted, shows_brightest=is_grey)
 

@@ -260,7 +260,7 @@ def view_of(entry: ModelEntry, image: Stored, levels: Levels, settings: Settings
     shown = ChannelView(image, entry, settings["channel_axis"], settings["channel"], method)
     spacing = settings["spacing"] or (1.0,) * n_space
     return NormalizedImage(
-        shown, with_polarity(levels, settings["objects"], entry.header), len(shown.shape) > n_space, spacing
+        shown, with_polarity(levels, settings["polarity"], entry.header), len(shown.shape) > n_space, spacing
     )
 
 

@@ -161,7 +161,7 @@ def _load_detector(entry: ModelEntry, device: str) -> Detector:
 
 
 def viewed(
-    entry: ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], objects: str
+    entry: ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], polarity: str
 ) -> Job[NormalizedImage]:
     """Measure the brightness of the whole image, by which the network sees it."""
     from napari_tessera.inference.grid import NormalizedImage
@@ -169,7 +169,7 @@ def viewed(
 
     measure = partial(measure_levels, image, kind_of(entry.header))
     levels = yield from in_background(measure, "Measuring brightness")
-    return NormalizedImage(image, with_polarity(levels, objects, entry.header), has_channels, spacing)
+    return NormalizedImage(image, with_polarity(levels, polarity, entry.header), has_channels, spacing)
 
 
 FEWEST_PLANES = 12

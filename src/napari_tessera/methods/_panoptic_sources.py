@@ -190,8 +190,8 @@ def _from_watershed(image: np.ndarray, source: ThingSource) -> Job[tuple[Things,
     from napari_tessera.methods.watershed import watershed
 
     seen = {name: source.settings[name] for name in ("channel", "spacing", "channel_axis")}
-    is_dark = source.settings["objects"] == "dark"
-    labels = yield from watershed(image, objects="dark" if is_dark else "bright", **seen)
+    is_dark = source.settings["polarity"] == "dark"
+    labels = yield from watershed(image, polarity="dark" if is_dark else "bright", **seen)
     return Things(labels, np.zeros(int(labels.max()), np.int64), (source.name or "object",)), ()
 
 

@@ -204,7 +204,7 @@ def mask_rcnn(
     *,
     model: Annotated[str, ModelName("mask_rcnn")] = "nuclei-mask-rcnn",
     diameter: Annotated[float | None, Range(1, 5000, unit="px")] = None,
-    objects: Literal["auto", "bright", "dark"] = "auto",
+    polarity: Literal["auto", "bright", "dark"] = "auto",
     score: Annotated[float | None, Range(0, 1, step=0.01)] = None,
     most: Annotated[int | None, Range(1)] = None,
     min_size: Annotated[int, Range(0, unit="px²")] = 0,
@@ -221,7 +221,7 @@ def mask_rcnn(
     ----------
     image : array
         (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`. Brightness is measured over the
-        whole image (percentiles); an image with dark objects on a bright background is turned (see `objects`).
+        whole image (percentiles); an image with dark objects on a bright background is turned (see `polarity`).
     model : str
         Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
     diameter : float, optional
@@ -229,7 +229,7 @@ def mask_rcnn(
         model knows. Empty means estimated from the objects found, by looking up to three times, and where there is
         nothing, once more at a smaller scale; give it where objects are missed or come out in pieces, or where one size
         must hold for many images.
-    objects : str
+    polarity : str
         Whether objects are brighter or darker than the background. "auto" takes them for dark where more than half of
         the image is bright; say it where objects fill most of the image. Without effect on a model for channels of its
         own.
@@ -322,7 +322,7 @@ def mask_rcnn(
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale, objects_at
 
-    view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
+    view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
     which = DetectionThresholds.of(entry.header, score, most)
     how = MaskRCNNOptions(diameter, tile, min_size, overlap)
     factor, seen = yield from subtask(find_scale(network, view, how, which), 2, 6, 20)
@@ -340,7 +340,7 @@ METHOD = Method(
     mask_rcnn,
     "Mask R-CNN",
     join="overlap",
-    look_first=("score", "diameter", "objects", "model", "channel"),
+    look_first=("score", "diameter", "polarity", "model", "channel"),
     overlapping=overlapping,
     is_better_in_blocks=is_better_in_blocks,
     block_px=BLOCK_PX,

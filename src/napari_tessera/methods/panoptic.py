@@ -32,7 +32,7 @@ def panoptic(
     things_model: Annotated[str, ModelName("mask_rcnn"), ShownIf("things_from", "mask_rcnn")] = "nuclei-mask-rcnn",
     things_unet: Annotated[str, ModelName("unet"), ShownIf("things_from", "unet")] = "nuclei-unet",
     diameter: Annotated[float | None, Range(1, 5000, unit="px"), ShownIf("things_from", *NETWORKS)] = None,
-    objects: Annotated[Literal["auto", "bright", "dark"], ShownIf("things_from", *NETWORKS, "watershed")] = "auto",
+    polarity: Annotated[Literal["auto", "bright", "dark"], ShownIf("things_from", *NETWORKS, "watershed")] = "auto",
     things_name: Annotated[str, ShownIf("things_from", "layer", "watershed")] = "object",
     least_score: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("things_from", "mask_rcnn")] = None,
     least_remaining: Annotated[float, Range(0.5, 1, step=0.05), ShownIf("things_from", "mask_rcnn")] = 0.5,
@@ -72,7 +72,7 @@ def panoptic(
         region of a class is a thing.
     diameter : float, optional
         Usual diameter of a thing, in pixels along X. Empty means estimated from the image.
-    objects : str
+    polarity : str
         Whether things are brighter or darker than the background. "auto" lets a network decide; the watershed then
         takes them for bright.
     things_name : str
@@ -160,7 +160,7 @@ def panoptic(
     from napari_tessera.algorithms.panoptic_fusion import Rules, fuse
 
     seen = {"channel": channel, "spacing": spacing, "channel_axis": channel_axis}
-    of_networks = {"diameter": diameter, "objects": objects, "device": device}
+    of_networks = {"diameter": diameter, "polarity": polarity, "device": device}
     settings = of_networks | seen
     thing_source = ThingSource(
         things_from, things, thing_name(things_name), things_model, things_unet, least_score, settings

@@ -113,7 +113,7 @@ def _apply(
     fitted: dict[str, Any],
     *,
     method: str,
-    objects: str,
+    polarity: str,
     **settings: Any,
 ) -> np.ndarray:
     """Return the class of each pixel; with hysteresis 1 is weak and 2 strong."""
@@ -123,14 +123,14 @@ def _apply(
     if method in LOCAL_RULES:
         grid = Grid(**fitted["grid"])
         local = {name: settings[name] for name in ("radius", "offset", "k", "contrast", "spacing", "scale")}
-        return local_threshold_mask(prepared, core, grid, method, objects=objects, **local).astype(np.uint8)
+        return local_threshold_mask(prepared, core, grid, method, polarity=polarity, **local).astype(np.uint8)
     values = prepared[core]
     if method == "manual":
         return _between(values, *fitted["levels"]).astype(np.uint8)
     above = np.zeros(values.shape, np.uint8)
     for level in fitted["levels"]:
         above += values > level
-    if objects == "bright" or not fitted["levels"]:
+    if polarity == "bright" or not fitted["levels"]:
         return above
     last = np.uint8(len(fitted["levels"]))
     return last - above if method == "hysteresis" else np.where(above == last, np.uint8(0), above + np.uint8(1))
@@ -225,7 +225,7 @@ def threshold(
     offset: Annotated[float, Range(unit="intensity"), ShownIf("method", *LOCAL_RULES[:3])] = 0.0,
     k: Annotated[float, Range(-5, 5, step=0.05), ShownIf("method", "sauvola", "niblack")] = 0.2,
     contrast: Annotated[float | None, Range(0, unit="intensity"), ShownIf("method", "sauvola")] = None,
-    objects: Annotated[Literal["bright", "dark"], ShownIf("method", *ALL_BUT_MANUAL)] = "bright",
+    polarity: Annotated[Literal["bright", "dark"], ShownIf("method", *ALL_BUT_MANUAL)] = "bright",
     channel: Annotated[int, Range(0, 100)] = 0,
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
     output: Literal["classes", "objects"] = "classes",
@@ -263,7 +263,7 @@ def threshold(
     contrast : float, optional
         Standard deviation of surroundings with full contrast (Sauvola's R); empty means half of the range of the
         image's intensities.
-    objects : str
+    polarity : str
         Whether objects are brighter or darker than the background.
     channel : int
         Channel to use, from 1; 0 is all together: luminance for three or four channels, otherwise their mean.

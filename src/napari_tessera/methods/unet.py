@@ -119,7 +119,7 @@ def unet(
     model: Annotated[str, ModelName("unet")] = "nuclei-unet",
     output: Literal["objects", "classes", "probabilities"] = "objects",
     diameter: Annotated[float | None, Range(1, 5000, unit="px")] = None,
-    objects: Literal["auto", "bright", "dark"] = "auto",
+    polarity: Literal["auto", "bright", "dark"] = "auto",
     level: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
     min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
     averaging: bool = False,
@@ -137,7 +137,7 @@ def unet(
     ----------
     image : array
         (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`. Brightness is measured over the
-        whole image (percentiles); an image with dark objects on a bright background is turned (see `objects`).
+        whole image (percentiles); an image with dark objects on a bright background is turned (see `polarity`).
     model : str
         Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
     output : str
@@ -149,7 +149,7 @@ def unet(
         Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
         model knows. Empty means estimated from the image, by looking up to three times; give it where objects come out
         in pieces (larger helps) or several as one (smaller helps), or where one size must hold for many images.
-    objects : str
+    polarity : str
         Whether objects are brighter or darker than the background. "auto" takes them for dark where more than half of
         the image is bright; say it where objects fill most of the image. Without effect on a model for channels of its
         own.
@@ -240,7 +240,7 @@ def unet(
     from napari_tessera.inference.scale_search import PredictOptions, find_scale
     from napari_tessera.inference.segment_unet import VolumeOptions, segment_at
 
-    view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), objects), 1, 1, 20)
+    view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
     looking, wanted = PredictOptions(diameter, averaging, tile), OutputOptions(output, level, min_size)
     stacking = VolumeOptions(volume == "orientations", overlap)
     factor, seen = yield from subtask(find_scale(network, view, looking), 2, 6, 20)
@@ -263,7 +263,7 @@ METHOD = Method(
     unet,
     "U-Net",
     join="overlap",
-    look_first=("diameter", "level", "objects", "model", "channel"),
+    look_first=("diameter", "level", "polarity", "model", "channel"),
     overlapping=overlapping,
     is_better_in_blocks=is_better_in_blocks,
     class_names=class_names,

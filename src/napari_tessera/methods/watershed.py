@@ -39,7 +39,7 @@ def watershed(
     foreground: Literal["local", "otsu", "li", "isodata", "triangle", "mask", "whole"] = "local",
     level: Annotated[float | None, Range(unit="intensity"), ShownIf("foreground", *LEVEL_RULES)] = None,
     radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 6.0,
-    objects: Literal["bright", "dark"] = "bright",
+    polarity: Literal["bright", "dark"] = "bright",
     landscape: Literal["distance", "intensity", "gradient"] = "distance",
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.1)] = 0.7,
     min_distance: Annotated[float, Range(0, 500, unit="px")] = 5.0,
@@ -74,7 +74,7 @@ def watershed(
         channels and smoothing; empty means found by the rule. "local" starts from it, by default from Otsu's.
     radius : float
         How far around a pixel "local" looks: sigma of a Gaussian, in pixels along X. About the radius of an object.
-    objects : str
+    polarity : str
         Whether objects are brighter or darker than the background.
     landscape : str
         What parts objects that touch. "distance": the distance to the background; for round objects with narrow necks
@@ -166,7 +166,7 @@ def watershed(
     scale = UNSCALED if is_held(image.dtype) else (yield from subtask(step_scale(grey), 0, 0.1, 8))
     values = yield from subtask(smoothed(grey, sigma, spacing, scale), 0.1, 0.9, 8)
     level = None if level is None else scaled_number(level, scale)
-    if objects == "dark":
+    if polarity == "dark":
         np.negative(values, out=values)
         level = None if level is None else -level
     inside = yield from subtask(_foreground(values, foreground, mask, level, radius, spacing), 1, 1, 8)
@@ -231,7 +231,7 @@ def measured_over_whole(**settings: Any) -> tuple[TwoPass, Settings, Callable[[d
     def fix(fitted: dict[str, Any]) -> Settings:
         origin, unit = Fraction(fitted["scale"].origin), Fraction(fitted["scale"].unit)
         level = Fraction(fitted["level"])
-        return {**settings, "level": origin + unit * (-level if settings["objects"] == "dark" else level)}
+        return {**settings, "level": origin + unit * (-level if settings["polarity"] == "dark" else level)}
 
     return LEVEL, settings, fix
 
@@ -243,7 +243,7 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
 
     grey = to_grey(image, settings["channel_axis"], settings["channel"], "watershed")
     values = yield from smoothed(grey, settings["sigma"], settings["spacing"], settings["scale"])
-    if settings["objects"] == "dark":
+    if settings["polarity"] == "dark":
         np.negative(values, out=values)
     return values
 
