@@ -216,7 +216,7 @@ def mask_rcnn(
     diameter: float | None = None,
     polarity: Literal["auto", "bright", "dark"] = "auto",
     score: float | None = None,
-    most: int | None = None,
+    max_objects: int | None = None,
     min_size: int = 0,
     overlap: float = 0.25,
     channel: int = 0,

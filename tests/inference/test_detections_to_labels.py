@@ -103,28 +103,28 @@ def test_scores_just_below_the_least_one_are_counted():
 
 def test_the_highest_scores_stay_where_their_number_is_limited():
     boxes = [[4 * number, 0, 4 * number + 3, 3] for number in range(3)]
-    labels, _, left = objects_in(detections(*boxes), which=replace(HALF, most=2))
+    labels, _, left = objects_in(detections(*boxes), which=replace(HALF, max_objects=2))
     assert labels[0].tolist() == [1, 1, 1, 0, 2, 2, 2, 0, 0, 0, 0, 0]
     assert left == DroppedDetections(surplus=1)
 
 
 def test_what_is_dropped_for_another_reason_takes_no_place_among_the_most():
     found = detections([0, 0, 6, 4], [1, 0, 6, 4], [7, 0, 8, 1], [8, 0, 12, 4], [0, 4, 4, 6])
-    labels, rows, left = objects_in(found, which=replace(HALF, most=2), min_size=2)
+    labels, rows, left = objects_in(found, which=replace(HALF, max_objects=2), min_size=2)
     assert rows.scores.tolist() == pytest.approx([0.9, 0.87])
     assert (labels[0] == [1] * 6 + [0] * 2 + [2] * 4).all()
     assert left == DroppedDetections(hidden=1, small=1, surplus=1)
 
 
 def test_overlap_of_what_was_left_out_is_not_told():
-    _, rows, left = objects_in(detections([0, 0, 5, 4], [4, 0, 8, 4]), which=replace(HALF, most=1))
+    _, rows, left = objects_in(detections([0, 0, 5, 4], [4, 0, 8, 4]), which=replace(HALF, max_objects=1))
     assert rows.lost_px.tolist() == [0]
     assert left == DroppedDetections(surplus=1)
 
 
 def test_of_equal_scores_the_first_objects_stay():
     boxes = [[4 * number, 0, 4 * number + 3, 3] for number in range(3)]
-    labels, _, _ = objects_in(detections(*boxes, scores=[0.8] * 3), which=replace(HALF, most=2))
+    labels, _, _ = objects_in(detections(*boxes, scores=[0.8] * 3), which=replace(HALF, max_objects=2))
     assert labels[0].tolist() == [1, 1, 1, 0, 2, 2, 2, 0, 0, 0, 0, 0]
 
 
@@ -144,11 +144,11 @@ def test_nothing_is_said_where_nothing_was_left_out():
 
 def test_a_note_for_each_reason_says_how_many_and_what_to_do():
     left = DroppedDetections(unseen=1, faint=2, surplus=3, hidden=1, blank=5, overlapping=6, shared_px=70)
-    surplus, faint, hidden, blank, overlapping, unseen = notes_on(left, DetectionThresholds(score=0.5, most=10))
+    surplus, faint, hidden, blank, overlapping, unseen = notes_on(left, DetectionThresholds(score=0.5, max_objects=10))
     assert faint == (
         "2 objects scored just below the least score, 0.40 to 0.50, and were left out. Lower `score` to have them."
     )
-    assert "3 objects of lower scores were left out, since `most` is 10. Raise it" in surplus
+    assert "3 objects of lower scores were left out, since `max_objects` is 10. Raise it" in surplus
     assert "1 object was dropped: more than 50% of the mask" in hidden
     assert "5 objects were dropped: the mask has no pixel." in blank
     assert "6 objects lost 70 px to overlapping ones" in overlapping
@@ -156,7 +156,7 @@ def test_a_note_for_each_reason_says_how_many_and_what_to_do():
 
 
 def test_notes_on_a_volume_say_that_planes_were_counted():
-    assert notes_on(DroppedDetections(surplus=3), DetectionThresholds(most=10), is_volume=True)[1].startswith(
+    assert notes_on(DroppedDetections(surplus=3), DetectionThresholds(max_objects=10), is_volume=True)[1].startswith(
         "Objects were counted in each"
     )
     assert notes_on(DroppedDetections(), HALF, is_volume=True) == ()
@@ -173,7 +173,9 @@ def test_notes_on_blocks_give_no_numbers_so_that_each_is_told_once():
 def test_what_the_user_asks_for_goes_before_the_model():
     header = {"decoding": {"score": 0.7, "mask_level": 0.4, "other": 1}}
     assert DetectionThresholds.of(header) == DetectionThresholds(score=0.7, mask_level=0.4)
-    assert DetectionThresholds.of(header, score=0.2, most=5) == DetectionThresholds(score=0.2, most=5, mask_level=0.4)
+    assert DetectionThresholds.of(header, score=0.2, max_objects=5) == DetectionThresholds(
+        score=0.2, max_objects=5, mask_level=0.4
+    )
     assert DetectionThresholds.of({}, score=0.05).faintest == 0
 
 

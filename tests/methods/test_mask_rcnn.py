@@ -58,9 +58,9 @@ def test_dark_squares_on_a_bright_ground_are_found_alike(model):
 def test_what_the_number_and_the_score_cut_is_said(model):
     dim = two_squares()
     dim[:, :20] //= 2
-    few = tessera.segment("mask_rcnn", two_squares(), model=model, diameter=14, most=1)
+    few = tessera.segment("mask_rcnn", two_squares(), model=model, diameter=14, max_objects=1)
     assert few.labels.max() == 1
-    assert few.notes[0].startswith("1 object of lower scores was left out, since `most` is 1.")
+    assert few.notes[0].startswith("1 object of lower scores was left out, since `max_objects` is 1.")
     sure = tessera.segment("mask_rcnn", dim, model=model, diameter=14, score=0.55)
     assert sure.labels.max() == 1
     assert sure.notes[0].startswith("1 object scored just below the least score, 0.45 to 0.55, and was left out.")
@@ -72,7 +72,9 @@ def test_what_is_too_small_is_said(model):
 
 
 def test_notes_on_many_frames_are_told_once(model):
-    result = tessera.segment("mask_rcnn", np.stack([two_squares()] * 3), axes="TYX", model=model, diameter=14, most=1)
+    result = tessera.segment(
+        "mask_rcnn", np.stack([two_squares()] * 3), axes="TYX", model=model, diameter=14, max_objects=1
+    )
     assert len(result.notes) == 1
 
 
@@ -186,9 +188,9 @@ def test_the_scale_of_blocks_is_that_of_the_whole(model, crowd):
 def test_large_images_run_in_blocks_by_themselves(model, crowd, monkeypatch):
     monkeypatch.setattr(mask_rcnn_blocks, "LARGEST_WHOLE_PX", 1000)
     assert api.bind("mask_rcnn", crowd, model=model).blocks is not None
-    assert api.bind("mask_rcnn", crowd, model=model, most=3).blocks is None
+    assert api.bind("mask_rcnn", crowd, model=model, max_objects=3).blocks is None
 
 
 def test_a_limited_number_in_blocks_is_refused(model, crowd):
-    with pytest.raises(ParameterError, match="`most` is 3, but in blocks nobody knows"):
-        tessera.segment("mask_rcnn", crowd, model=model, blocks=64, most=3)
+    with pytest.raises(ParameterError, match="`max_objects` is 3, but in blocks it is not known"):
+        tessera.segment("mask_rcnn", crowd, model=model, blocks=64, max_objects=3)

@@ -44,7 +44,7 @@ class DetectionThresholds:
     ----------
     score : float
         Least score.
-    most : int or None
+    max_objects : int or None
         Largest number of objects; those of the highest scores are kept.
     mask_level : float
         Probability above which a pixel belongs to an object.
@@ -53,16 +53,18 @@ class DetectionThresholds:
     """
 
     score: float = 0.5
-    most: int | None = None
+    max_objects: int | None = None
     mask_level: float = 0.5
     most_hidden: float = 0.5
 
     @classmethod
-    def of(cls, header: Mapping[str, Any], score: float | None = None, most: int | None = None) -> DetectionThresholds:
+    def of(
+        cls, header: Mapping[str, Any], score: float | None = None, max_objects: int | None = None
+    ) -> DetectionThresholds:
         """Read it from a model's header; what the user asks for goes before the model's own."""
-        known = {field.name for field in fields(cls)} - {"most"}
+        known = {field.name for field in fields(cls)} - {"max_objects"}
         own = cls(**{name: value for name, value in header.get("decoding", {}).items() if name in known})
-        return replace(own, score=own.score if score is None else score, most=most)
+        return replace(own, score=own.score if score is None else score, max_objects=max_objects)
 
     @property
     def faintest(self) -> float:
@@ -253,7 +255,7 @@ def objects_of(
     labels = yield from subtask(numbered(objects.labels, np.arange(count + 1), min_size), 8, 1, 10)
     order = yield from subtask(former_numbers(objects.labels, labels), 9, 0.5, 10)
     small = DroppedDetections(small=count - len(order) if min_size else 0)
-    labels, rows = yield from subtask(best_of(labels, _rows(objects).chosen(order - 1), how.most), 9.5, 0.5, 10)
+    labels, rows = yield from subtask(best_of(labels, _rows(objects).chosen(order - 1), how.max_objects), 9.5, 0.5, 10)
     overlaps = rows.lost_px > TRACE * rows.claimed_px
     told = DroppedDetections(
         surplus=len(order) - len(rows.scores),
@@ -263,7 +265,7 @@ def objects_of(
     return labels, rows, left + covered + small + told
 
 
-def best_of(labels: np.ndarray, rows: Rows, most: int | None) -> Job[tuple[np.ndarray, Rows]]:
+def best_of(labels: np.ndarray, rows: Rows, max_objects: int | None) -> Job[tuple[np.ndarray, Rows]]:
     """Keep the objects of the highest scores; of equal ones, the first.
 
     They are chosen last of all: what was dropped for another reason does not take the place of an object, and no pixel
@@ -274,11 +276,11 @@ def best_of(labels: np.ndarray, rows: Rows, most: int | None) -> Job[tuple[np.nd
     labels : int32 array (Y, X)
         0 background, 1…N; changed in place.
     rows : Rows
-    most : int or None
+    max_objects : int or None
     """
-    if most is None or len(rows.scores) <= most:
+    if max_objects is None or len(rows.scores) <= max_objects:
         return labels, rows
-    kept = np.sort(np.argsort(-rows.scores, kind="stable")[:most])
+    kept = np.sort(np.argsort(-rows.scores, kind="stable")[:max_objects])
     is_kept = np.zeros(1 + len(rows.scores), bool)
     is_kept[1 + kept] = True
     return (yield from only(labels, is_kept)), rows.chosen(kept)

@@ -76,12 +76,12 @@ def notes_on(left: DroppedDetections, which: DetectionThresholds, is_volume: boo
     Examples
     --------
     >>> from napari_tessera.inference.detections_to_labels import DetectionThresholds, DroppedDetections
-    >>> notes_on(DroppedDetections(surplus=3), DetectionThresholds(most=100))
-    ('3 objects of lower scores were left out, since `most` is 100. Raise it, or leave it empty, to have them all.',)
+    >>> notes_on(DroppedDetections(surplus=3), DetectionThresholds(max_objects=100))
+    ('3 objects of lower scores were left out, since `max_objects` is 100. Raise it, or leave it empty.',)
     """
     said = {
-        f"{_objects(left.surplus)} of lower scores {_were(left.surplus)} left out, since `most` is {which.most}. Raise "
-        "it, or leave it empty, to have them all.": left.surplus,
+        f"{_objects(left.surplus)} of lower scores {_were(left.surplus)} left out, since `max_objects` is "
+        f"{which.max_objects}. Raise it, or leave it empty.": left.surplus,
         f"{_objects(left.faint)} scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and "
         f"{_were(left.faint)} left out. Lower `score` to have them.": left.faint,
         f"{_objects(left.hidden)} {_were(left.hidden)} dropped: more than {which.most_hidden:.0%} of the mask belongs "
@@ -136,11 +136,11 @@ def overlapping(**settings: Any) -> Overlapping:
     from napari_tessera.methods._network_blocks import LEVELS
     from napari_tessera.models import registry as catalogue
 
-    if settings["most"] is not None:
+    if settings["max_objects"] is not None:
         raise ParameterError(
-            f"mask_rcnn: `most` is {settings['most']}, but in blocks nobody knows which objects of the image score "
-            "highest. Leave it empty, or run on the whole image at once.",
-            "most",
+            f"mask_rcnn: `max_objects` is {settings['max_objects']}, but in blocks it is not known which objects of "
+            "the image score highest. Leave it empty, or run on the whole image at once.",
+            "max_objects",
         )
     entry = catalogue.find(settings["model"])
     return Overlapping((LEVELS, {**settings, "entry": entry}), partial(_plan, entry, settings))
@@ -148,7 +148,7 @@ def overlapping(**settings: Any) -> Overlapping:
 
 def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
     """Return whether the planes of an image are so large that blocks keep memory low."""
-    return settings["most"] is None and prod(shape[-2:]) > LARGEST_WHOLE_PX
+    return settings["max_objects"] is None and prod(shape[-2:]) > LARGEST_WHOLE_PX
 
 
 def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
@@ -206,7 +206,7 @@ def mask_rcnn(
     diameter: Annotated[float | None, Range(1, 5000, unit="px")] = None,
     polarity: Literal["auto", "bright", "dark"] = "auto",
     score: Annotated[float | None, Range(0, 1, step=0.01)] = None,
-    most: Annotated[int | None, Range(1)] = None,
+    max_objects: Annotated[int | None, Range(1)] = None,
     min_size: Annotated[int, Range(0, unit="px²")] = 0,
     overlap: Annotated[float, Range(0, 1, step=0.05)] = 0.25,
     channel: Annotated[int, Range(0, 100)] = 0,
@@ -236,7 +236,7 @@ def mask_rcnn(
     score : float, optional
         Least score of an object, 0 to 1: lower finds more objects, and more that are none. Empty means the model's own,
         chosen on its validation images.
-    most : int, optional
+    max_objects : int, optional
         Largest number of objects in an image, in a volume in each plane before the planes are linked: those of the
         highest scores are kept. Empty means no limit.
     min_size : int
@@ -323,7 +323,7 @@ def mask_rcnn(
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale, objects_at
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
-    which = DetectionThresholds.of(entry.header, score, most)
+    which = DetectionThresholds.of(entry.header, score, max_objects)
     how = MaskRCNNOptions(diameter, tile, min_size, overlap)
     factor, seen = yield from subtask(find_scale(network, view, how, which), 2, 6, 20)
     labels, rows, left = yield from subtask(objects_at(factor, seen, network, view, how, which), 8, 12, 20)

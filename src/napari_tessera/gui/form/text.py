@@ -34,7 +34,7 @@ NO_LAYER = "(none)"
 SHORTEST_TOLD_SECONDS = 0.1
 
 
-FULLER = {"most": "Most objects", "sigma": "Smoothing (sigma)"}
+FULLER = {"sigma": "Smoothing (sigma)"}
 """Titles of settings whose name alone says too little in a form."""
 
 
