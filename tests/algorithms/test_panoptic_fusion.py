@@ -74,7 +74,7 @@ def test_table_says_class_kind_score_and_area():
 
 
 def test_things_of_a_lower_score_leave_their_pixels_to_the_stuff():
-    found = fused(cells(scores=np.array([0.9, 0.4])), least_score=0.5)
+    found = fused(cells(scores=np.array([0.9, 0.4])), min_score=0.5)
     assert found.segments[1:, 4:].tolist() == [[3, 3], [3, 3]]
     assert found.table["class"].tolist() == ["cell", "background", "lumen", "wall"]
 

@@ -18,9 +18,9 @@ GOALS = {
 
 def main():
     parser = options(__doc__)
-    parser.add_argument("--score", type=float, help="least score; the model's own if not given")
+    parser.add_argument("--min-score", type=float, help="least score; the model's own if not given")
     chosen = parser.parse_args()
-    settings = {"score": chosen.score} | ({"model": chosen.model} if chosen.model else {})
+    settings = {"min_score": chosen.min_score} | ({"model": chosen.model} if chosen.model else {})
 
     def segmented(image: np.ndarray) -> np.ndarray:
         return run_job(mask_rcnn(image, channel_axis=2 if image.ndim == 3 else None, **settings)).labels

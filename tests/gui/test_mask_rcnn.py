@@ -32,7 +32,7 @@ def models(tmp_path, monkeypatch):
 @pytest.fixture
 def widget(models, viewer, open_widget):
     widget = open_widget("Mask R-CNN")
-    for name, value in {"model": "squares", "diameter": 14.0, "score": 0.3}.items():
+    for name, value in {"model": "squares", "diameter": 14.0, "min_score": 0.3}.items():
         widget.form.fields[name].value = value
     return widget
 
@@ -59,7 +59,7 @@ def test_run_adds_the_objects_that_python_gives(widget, viewer, run):
     run(widget)
     labels = viewer.layers[-1]
     assert isinstance(labels, Labels)
-    expected = api.segment("mask_rcnn", two_squares(), model="squares", diameter=14, score=0.3).labels
+    expected = api.segment("mask_rcnn", two_squares(), model="squares", diameter=14, min_score=0.3).labels
     np.testing.assert_array_equal(labels.data, expected)
     assert labels.data.max() == 2
     np.testing.assert_array_equal(labels.scale, (0.5, 0.5))
@@ -75,7 +75,7 @@ def test_the_object_under_the_mouse_says_its_class_and_score_first(widget, viewe
 
 def test_what_the_score_cut_is_said_with_the_number_of_objects(widget, viewer, run):
     viewer.add_image(two_squares(), name="squares")
-    widget.form.fields["score"].value = 0.55
+    widget.form.fields["min_score"].value = 0.55
     run(widget)
     text = widget.bar.message.text()
     assert text.startswith("squares: 1 object in ")

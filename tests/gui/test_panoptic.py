@@ -83,7 +83,7 @@ def test_a_class_of_a_film_has_one_row_for_all_frames(widget, viewer, run):
 
 
 def test_settings_of_a_network_are_shown_with_it_only(widget):
-    assert not {"things_unet", "things_model", "least_score", "diameter"} & shown(widget)
+    assert not {"things_unet", "things_model", "min_score", "diameter"} & shown(widget)
     widget.form.fields["things_from"].value = "unet"
     assert {"things_unet", "diameter"} <= shown(widget)
     assert "things_model" not in shown(widget)

@@ -146,7 +146,7 @@ def test_a_note_for_each_reason_says_how_many_and_what_to_do():
     left = DroppedDetections(unseen=1, faint=2, surplus=3, hidden=1, blank=5, overlapping=6, shared_px=70)
     surplus, faint, hidden, blank, overlapping, unseen = notes_on(left, DetectionThresholds(score=0.5, max_objects=10))
     assert faint == (
-        "2 objects scored just below the least score, 0.40 to 0.50, and were left out. Lower `score` to have them."
+        "2 objects scored just below the least score, 0.40 to 0.50, and were left out. Lower `min_score` to have them."
     )
     assert "3 objects of lower scores were left out, since `max_objects` is 10. Raise it" in surplus
     assert "1 object was dropped: more than 50% of the mask" in hidden

@@ -61,7 +61,7 @@ def test_what_the_number_and_the_score_cut_is_said(model):
     few = tessera.segment("mask_rcnn", two_squares(), model=model, diameter=14, max_objects=1)
     assert few.labels.max() == 1
     assert few.notes[0].startswith("1 object of lower scores was left out, since `max_objects` is 1.")
-    sure = tessera.segment("mask_rcnn", dim, model=model, diameter=14, score=0.55)
+    sure = tessera.segment("mask_rcnn", dim, model=model, diameter=14, min_score=0.55)
     assert sure.labels.max() == 1
     assert sure.notes[0].startswith("1 object scored just below the least score, 0.45 to 0.55, and was left out.")
 

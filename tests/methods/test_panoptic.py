@@ -139,11 +139,11 @@ def test_notes_of_the_mask_rcnn_name_the_settings_of_panoptic(tmp_path, monkeypa
     monkeypatch.setattr(
         "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
     )
-    options = {"things_from": "mask_rcnn", "things_model": str(path), "diameter": 14, "least_score": 0.9}
+    options = {"things_from": "mask_rcnn", "things_model": str(path), "diameter": 14, "min_score": 0.9}
     dim = two_squares()
     dim[:, :20] //= 2
     (note,) = tessera.segment("panoptic", dim, **options).notes
-    assert note.endswith("Lower `least_score` to have them.")
+    assert note.endswith("Lower `min_score` to have them.")
 
 
 def test_no_things_are_said():

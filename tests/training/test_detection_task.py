@@ -272,6 +272,6 @@ def test_the_least_score_is_the_one_that_does_best_on_validation_images(trained)
 
 
 def test_a_trained_model_can_be_used(trained):
-    found = run_job(mask_rcnn(scene().image, model=str(trained.path), diameter=10, score=0.01))
+    found = run_job(mask_rcnn(scene().image, model=str(trained.path), diameter=10, min_score=0.01))
     assert found.labels.shape == (48, 48)
     assert set(found.table["class"]) <= {"disc"}

@@ -116,7 +116,7 @@ class Rules:
 
     Attributes
     ----------
-    least_score : float
+    min_score : float
         Things of a lower score are dropped.
     least_remaining : float
         Things of which a smaller share is left beside things of higher score are dropped.
@@ -124,7 +124,7 @@ class Rules:
         A class of stuff with fewer pixels in the image is dropped; each of its pixels goes to the nearest that is left.
     """
 
-    least_score: float = 0.0
+    min_score: float = 0.0
     least_remaining: float = 0.5
     smallest_stuff_px: int = 0
 
@@ -205,7 +205,7 @@ def _kept(things: Things, rules: Rules) -> np.ndarray:
     """Return which things stay, (N,) bool."""
     kept = np.ones(len(things.classes), bool)
     if things.scores is not None:
-        kept &= things.scores >= rules.least_score
+        kept &= things.scores >= rules.min_score
     if things.hidden is not None:
         kept &= 1 - things.hidden >= rules.least_remaining
     return kept

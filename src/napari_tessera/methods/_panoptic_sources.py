@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 LARGEST_CLASS = 65_535
-OWN_WORDS = {"`score`": "`least_score`", "; the column `hidden` says how much of each": ""}
-"""What is called otherwise here than where the things come from."""
+ON_HIDDEN = "; the column `hidden` says how much of each"
+"""Part of a note of `mask_rcnn` that is left out, since the table of segments has no such column."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ThingSource:
     name: str
     mask_rcnn: str
     unet: str
-    score: float | None
+    min_score: float | None
     settings: Mapping[str, Any]
 
 
@@ -139,7 +139,7 @@ def _from_mask_rcnn(image: np.ndarray, source: ThingSource) -> Job[tuple[Things,
     from napari_tessera.methods.mask_rcnn import mask_rcnn
     from napari_tessera.models import registry as catalogue
 
-    found = yield from mask_rcnn(image, model=source.mask_rcnn, score=source.score, **source.settings)
+    found = yield from mask_rcnn(image, model=source.mask_rcnn, min_score=source.min_score, **source.settings)
     names = catalogue.find(source.mask_rcnn).classes[1:]
     classes = np.array([names.index(name) for name in found.table["class"].tolist()], np.int64)
     return Things(found.labels, classes, names, found.table["score"], found.table["hidden"]), tuple(
@@ -148,9 +148,7 @@ def _from_mask_rcnn(image: np.ndarray, source: ThingSource) -> Job[tuple[Things,
 
 
 def _in_own_words(note: str) -> str:
-    for word, own in OWN_WORDS.items():
-        note = note.replace(word, own)
-    return note
+    return note.replace(ON_HIDDEN, "")
 
 
 def _from_unet(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:

@@ -83,7 +83,7 @@ def notes_on(left: DroppedDetections, which: DetectionThresholds, is_volume: boo
         f"{_objects(left.surplus)} of lower scores {_were(left.surplus)} left out, since `max_objects` is "
         f"{which.max_objects}. Raise it, or leave it empty.": left.surplus,
         f"{_objects(left.faint)} scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and "
-        f"{_were(left.faint)} left out. Lower `score` to have them.": left.faint,
+        f"{_were(left.faint)} left out. Lower `min_score` to have them.": left.faint,
         f"{_objects(left.hidden)} {_were(left.hidden)} dropped: more than {which.most_hidden:.0%} of the mask belongs "
         "to objects of higher scores.": left.hidden,
         f"{_objects(left.blank)} {_were(left.blank)} dropped: the mask has no pixel.": left.blank,
@@ -101,7 +101,7 @@ def notes_on_blocks(left: DroppedDetections, which: DetectionThresholds) -> tupl
     """Say of one block of many what was left out, but not how much: other blocks see some of it again."""
     said = {
         f"Some objects scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and were left "
-        "out. Lower `score` to have them.": left.faint,
+        "out. Lower `min_score` to have them.": left.faint,
         f"Some objects were dropped: more than {which.most_hidden:.0%} of the mask belongs to objects of higher "
         "scores.": left.hidden,
         "Some objects overlap others of higher scores; the column `hidden` says how much.": left.overlapping,
@@ -158,7 +158,7 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
 
     view = view_of(entry, image, fitted["levels"], settings, "mask_rcnn")
     network = yield from subtask(loaded_detector(entry, settings["device"]), 0, 1, 4)
-    which = DetectionThresholds.of(entry.header, settings["score"])
+    which = DetectionThresholds.of(entry.header, settings["min_score"])
     searching = MaskRCNNOptions(settings["diameter"], settings["tile"])
     factor, _ = yield from subtask(find_scale(network, view, searching, which), 1, 3, 4)
     sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
@@ -192,7 +192,7 @@ def label_block(
             f"The network that {entry.name!r} asks for a second opinion is not on all computers that work on this "
             "image. Put it there, or run without `scheduler`."
         )
-    which = DetectionThresholds.of(entry.header, settings["score"])
+    which = DetectionThresholds.of(entry.header, settings["min_score"])
     how = MaskRCNNOptions(tile_px=settings["tile"], least_overlap=settings["overlap"], factor=factors[-1])
     finding = find_objects(network, NormalizedImage(shown, levels, has_channels, factors, grid), how, which)
     labels, rows, left = yield from subtask(finding, 1, 19, 20)
@@ -205,7 +205,7 @@ def mask_rcnn(
     model: Annotated[str, ModelName("mask_rcnn")] = "nuclei-mask-rcnn",
     diameter: Annotated[float | None, Range(1, 5000, unit="px")] = None,
     polarity: Literal["auto", "bright", "dark"] = "auto",
-    score: Annotated[float | None, Range(0, 1, step=0.01)] = None,
+    min_score: Annotated[float | None, Range(0, 1, step=0.01)] = None,
     max_objects: Annotated[int | None, Range(1)] = None,
     min_size: Annotated[int, Range(0, unit="px²")] = 0,
     overlap: Annotated[float, Range(0, 1, step=0.05)] = 0.25,
@@ -233,7 +233,7 @@ def mask_rcnn(
         Whether objects are brighter or darker than the background. "auto" takes them for dark where more than half of
         the image is bright; say it where objects fill most of the image. Without effect on a model for channels of its
         own.
-    score : float, optional
+    min_score : float, optional
         Least score of an object, 0 to 1: lower finds more objects, and more that are none. Empty means the model's own,
         chosen on its validation images.
     max_objects : int, optional
@@ -323,7 +323,7 @@ def mask_rcnn(
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale, objects_at
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
-    which = DetectionThresholds.of(entry.header, score, max_objects)
+    which = DetectionThresholds.of(entry.header, min_score, max_objects)
     how = MaskRCNNOptions(diameter, tile, min_size, overlap)
     factor, seen = yield from subtask(find_scale(network, view, how, which), 2, 6, 20)
     labels, rows, left = yield from subtask(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
@@ -340,7 +340,7 @@ METHOD = Method(
     mask_rcnn,
     "Mask R-CNN",
     join="overlap",
-    look_first=("score", "diameter", "polarity", "model", "channel"),
+    look_first=("min_score", "diameter", "polarity", "model", "channel"),
     overlapping=overlapping,
     is_better_in_blocks=is_better_in_blocks,
     block_px=BLOCK_PX,

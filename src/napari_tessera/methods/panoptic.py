@@ -34,7 +34,7 @@ def panoptic(
     diameter: Annotated[float | None, Range(1, 5000, unit="px"), ShownIf("things_from", *NETWORKS)] = None,
     polarity: Annotated[Literal["auto", "bright", "dark"], ShownIf("things_from", *NETWORKS, "watershed")] = "auto",
     things_name: Annotated[str, ShownIf("things_from", "layer", "watershed")] = "object",
-    least_score: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("things_from", "mask_rcnn")] = None,
+    min_score: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("things_from", "mask_rcnn")] = None,
     least_remaining: Annotated[float, Range(0.5, 1, step=0.05), ShownIf("things_from", "mask_rcnn")] = 0.5,
     stuff_from: Literal["layer", "threshold", "kmeans", "unet"] = "threshold",
     stuff_unet: Annotated[str, ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
@@ -77,7 +77,7 @@ def panoptic(
         takes them for bright.
     things_name : str
         Name of the class of the things.
-    least_score : float, optional
+    min_score : float, optional
         Least score of a thing, 0 to 1. Empty means the model's own.
     least_remaining : float
         Share of a thing that must be left beside things of higher score; otherwise it is dropped.
@@ -163,7 +163,7 @@ def panoptic(
     of_networks = {"diameter": diameter, "polarity": polarity, "device": device}
     settings = of_networks | seen
     thing_source = ThingSource(
-        things_from, things, thing_name(things_name), things_model, things_unet, least_score, settings
+        things_from, things, thing_name(things_name), things_model, things_unet, min_score, settings
     )
     names = given_names(stuff_names)
     stuff_source = StuffSource(stuff_from, stuff, names, stuff_unet, stuff_classes, sigma, device, seen)
