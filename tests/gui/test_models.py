@@ -153,7 +153,9 @@ def test_diameter_starts_from_that_of_the_model(models_folder, open_widget):
     assert form.values["diameter"] == 8
 
 
-@pytest.mark.parametrize(("title", "setting", "start"), [("U-Net", "level", 0.56), ("Mask R-CNN", "min_score", 0.4)])
+@pytest.mark.parametrize(
+    ("title", "setting", "start"), [("U-Net", "threshold", 0.56), ("Mask R-CNN", "min_score", 0.4)]
+)
 def test_what_is_left_to_the_model_starts_from_what_it_takes(open_widget, title, setting, start):
     form = open_widget(title).form
     assert form.values[setting] is None

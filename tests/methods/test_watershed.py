@@ -91,19 +91,19 @@ def test_whole_image_is_shared_out_among_the_points():
 def test_level_overrules_the_rule():
     image = np.array([[0, 40, 0, 100]], np.uint8)
     assert labels_of(image).tolist() == [[0, 0, 0, 1]]
-    assert labels_of(image, level=30.0).tolist() == [[0, 1, 0, 2]]
+    assert labels_of(image, threshold=30.0).tolist() == [[0, 1, 0, 2]]
 
 
 def test_level_is_in_the_units_of_the_image_whatever_its_dtype():
     image = np.array([[1e6, 1e6 + 40, 1e6, 1e6 + 100]])
-    assert labels_of(image, level=1e6 + 30).tolist() == [[0, 1, 0, 2]]
+    assert labels_of(image, threshold=1e6 + 30).tolist() == [[0, 1, 0, 2]]
 
 
 def test_bright_object_does_not_hide_a_dim_one_from_the_local_level():
     image = np.full((30, 60), 10, np.uint8)
     image[8:20, 8:20], image[8:20, 40:52] = 250, 60
     assert labels_of(image, foreground="otsu").max() == 1
-    assert labels_of(image, foreground="local", level=90.0).max() == 2
+    assert labels_of(image, foreground="local", threshold=90.0).max() == 2
 
 
 def test_prominence_merges_shallow_hills():

@@ -106,7 +106,7 @@ def label_block(
     shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "unet")
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 20)
     looking = PredictOptions(settings["diameter"], settings["averaging"], settings["tile"])
-    wanted = OutputOptions(settings["output"], settings["level"], None if settings["min_size"] is None else 0)
+    wanted = OutputOptions(settings["output"], settings["threshold"], None if settings["min_size"] is None else 0)
     stacking = VolumeOptions(settings["volume"] == "orientations", settings["overlap"])
     view = NormalizedImage(shown, levels, has_channels, settings["spacing"], grid)
     segmenting = segment(network, view, looking, wanted, stacking)
@@ -120,7 +120,7 @@ def unet(
     output: Literal["objects", "classes", "probabilities"] = "objects",
     diameter: Annotated[float | None, Range(1, 5000, unit="px")] = None,
     polarity: Literal["auto", "bright", "dark"] = "auto",
-    level: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
+    threshold: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
     min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
     averaging: bool = False,
     volume: Literal["planes", "orientations"] = "planes",
@@ -153,7 +153,7 @@ def unet(
         Whether objects are brighter or darker than the background. "auto" takes them for dark where more than half of
         the image is bright; say it where objects fill most of the image. Without effect on a model for channels of its
         own.
-    level : float, optional
+    threshold : float, optional
         Probability above which a pixel is no background: lower finds dimmer objects and wider outlines. Empty means the
         model's own, chosen on its validation images; in a model for classes the likeliest class.
     min_size : int, optional
@@ -204,7 +204,7 @@ def unet(
     -----
     A model for objects says of each pixel how likely it is an object, or a border between two that touch, and how far
     it lies from the outline of its object. Where that distance has a summit, an object has its heart; the objects are
-    flooded from their hearts, and outlines lie where the probability crosses `level`. So touching objects are parted,
+    flooded from their hearts, and outlines lie where the probability crosses `threshold`. So touching objects part,
     and a pixel belongs to one object at most. Some models, the shipped one among them, have also learnt which of the
     objects so found are none: by their size and outline, and by how sure of them their pixels are, and how well these
     agree. Give `min_size` to see all.
@@ -241,7 +241,7 @@ def unet(
     from napari_tessera.inference.segment_unet import VolumeOptions, segment_at
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
-    looking, wanted = PredictOptions(diameter, averaging, tile), OutputOptions(output, level, min_size)
+    looking, wanted = PredictOptions(diameter, averaging, tile), OutputOptions(output, threshold, min_size)
     stacking = VolumeOptions(volume == "orientations", overlap)
     factor, seen = yield from subtask(find_scale(network, view, looking), 2, 6, 20)
     labels = yield from subtask(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
@@ -263,7 +263,7 @@ METHOD = Method(
     unet,
     "U-Net",
     join="overlap",
-    look_first=("diameter", "level", "polarity", "model", "channel"),
+    look_first=("diameter", "threshold", "polarity", "model", "channel"),
     overlapping=overlapping,
     is_better_in_blocks=is_better_in_blocks,
     class_names=class_names,

@@ -37,7 +37,7 @@ def watershed(
     mask: Annotated[Labels, ShownIf("foreground", "mask")] | None = None,
     *,
     foreground: Literal["local", "otsu", "li", "isodata", "triangle", "mask", "whole"] = "local",
-    level: Annotated[float | None, Range(unit="intensity"), ShownIf("foreground", *LEVEL_RULES)] = None,
+    threshold: Annotated[float | None, Range(unit="intensity"), ShownIf("foreground", *LEVEL_RULES)] = None,
     radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 6.0,
     polarity: Literal["bright", "dark"] = "bright",
     landscape: Literal["distance", "intensity", "gradient"] = "distance",
@@ -69,7 +69,7 @@ def watershed(
         Which pixels belong to objects. "otsu", "li", "isodata" and "triangle" take what is brighter than one level for
         the whole image. "local" lets the level follow the brightness of the objects around: it finds dim objects beside
         bright ones, and the gaps in a crowd. "mask" takes `mask`. "whole" takes every pixel.
-    level : float, optional
+    threshold : float, optional
         Intensity that parts objects from background over the whole image, in the image's own units, after combining
         channels and smoothing; empty means found by the rule. "local" starts from it, by default from Otsu's.
     radius : float
@@ -165,11 +165,11 @@ def watershed(
     _check(foreground, mask)
     scale = UNSCALED if is_held(image.dtype) else (yield from subtask(step_scale(grey), 0, 0.1, 8))
     values = yield from subtask(smoothed(grey, sigma, spacing, scale), 0.1, 0.9, 8)
-    level = None if level is None else scaled_number(level, scale)
+    threshold = None if threshold is None else scaled_number(threshold, scale)
     if polarity == "dark":
         np.negative(values, out=values)
-        level = None if level is None else -level
-    inside = yield from subtask(_foreground(values, foreground, mask, level, radius, spacing), 1, 1, 8)
+        threshold = None if threshold is None else -threshold
+    inside = yield from subtask(_foreground(values, foreground, mask, threshold, radius, spacing), 1, 1, 8)
     if max_hole_size:
         yield from subtask(filled(inside, max_hole_size, connectivity), 2, 1, 8)
     hills = yield from subtask(elevation_map(landscape, values, inside, spacing), 3, 1, 8)
@@ -225,13 +225,13 @@ def measured_over_whole(**settings: Any) -> tuple[TwoPass, Settings, Callable[[d
     level, settings, fix : or None
         None where no level is to be found: it is given, or the foreground needs none.
     """
-    if settings["level"] is not None or settings["foreground"] in ("mask", "whole"):
+    if settings["threshold"] is not None or settings["foreground"] in ("mask", "whole"):
         return None
 
     def fix(fitted: dict[str, Any]) -> Settings:
         origin, unit = Fraction(fitted["scale"].origin), Fraction(fitted["scale"].unit)
         level = Fraction(fitted["level"])
-        return {**settings, "level": origin + unit * (-level if settings["polarity"] == "dark" else level)}
+        return {**settings, "threshold": origin + unit * (-level if settings["polarity"] == "dark" else level)}
 
     return LEVEL, settings, fix
 

@@ -140,7 +140,7 @@ def whole_card(entry: ModelEntry) -> str:
 
 IMPORT, NO_MODEL = "Import a model file …", ""
 FILES = "Models of Tessera (*.safetensors)"
-DECODED = {"min_score": "score", "level": "object_level"}
+DECODED = {"min_score": "score", "threshold": "object_level"}
 """Settings that are left to the model unless given, and what its header calls them."""
 
 
