@@ -200,7 +200,7 @@ def unet(
     polarity: Literal["auto", "bright", "dark"] = "auto",
     threshold: float | None = None,
     min_size: int | None = None,
-    averaging: bool = False,
+    augment: bool = False,
     volume: Literal["planes", "orientations"] = "planes",
     overlap: float = 0.25,
     channel: int = 0,

@@ -18,9 +18,9 @@ GOALS = {
 
 def main():
     parser = options(__doc__)
-    parser.add_argument("--averaging", action="store_true")
+    parser.add_argument("--augment", action="store_true")
     chosen = parser.parse_args()
-    settings = {"averaging": chosen.averaging} | ({"model": chosen.model} if chosen.model else {})
+    settings = {"augment": chosen.augment} | ({"model": chosen.model} if chosen.model else {})
 
     def segmented(image: np.ndarray) -> np.ndarray:
         return tessera.unet(image, channel_axis=2 if image.ndim == 3 else None, **settings)

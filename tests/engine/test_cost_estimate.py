@@ -76,7 +76,7 @@ def test_planes_of_a_volume_take_as_long_as_those_of_a_time_series(model):
 
 def test_averaging_takes_longer(model):
     plain, averaged = (
-        forecast(UNET, "YX", (64, 64), None, DEFAULTS | {"model": model, "averaging": each}) for each in (False, True)
+        forecast(UNET, "YX", (64, 64), None, DEFAULTS | {"model": model, "augment": each}) for each in (False, True)
     )
     assert averaged.seconds > plain.seconds
 

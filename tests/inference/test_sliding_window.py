@@ -74,8 +74,8 @@ def test_scores_lie_on_the_grid_of_the_network():
 
 def test_averaged_scores_of_the_mirror_image_are_mirrored():
     net, image = network(), noise(40, 56)
-    one = scores_of(net, image, averaging=True)["distance"]
-    mirrored = scores_of(net, image[..., ::-1], averaging=True)["distance"]
+    one = scores_of(net, image, augment=True)["distance"]
+    mirrored = scores_of(net, image[..., ::-1], augment=True)["distance"]
     np.testing.assert_allclose(mirrored[..., ::-1], one, atol=1e-5)
 
 

@@ -82,7 +82,7 @@ def test_at_another_scale_the_outlines_stay_within_a_pixel(model, diameter):
 
 
 def test_averaging_over_mirror_images_finds_the_same(model):
-    averaged = tessera.unet(two_squares(), model=model, averaging=True)
+    averaged = tessera.unet(two_squares(), model=model, augment=True)
     np.testing.assert_array_equal(averaged, tessera.unet(two_squares(), model=model))
 
 

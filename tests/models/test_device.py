@@ -136,7 +136,7 @@ def test_operations_are_those_of_the_convolutions():
 def test_averaging_and_magnifying_cost_more():
     header = {"architecture": UNetArchitecture(5, {"classes": 3}, (8, 16)).as_json()}
     plain = estimate_unet(header, (512, 512), device="cpu")
-    assert estimate_unet(header, (512, 512), device="cpu", averaging=True).seconds == pytest.approx(4 * plain.seconds)
+    assert estimate_unet(header, (512, 512), device="cpu", augment=True).seconds == pytest.approx(4 * plain.seconds)
     assert estimate_unet(header, (256, 256), 2.0, "cpu").seconds == pytest.approx(plain.seconds)
     assert estimate_unet(header, (10, 256, 256), 2.0, device="cpu").seconds == pytest.approx(10 * plain.seconds)
     assert plain.n_bytes > 3 * 4 * 512**2

@@ -145,7 +145,7 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
     else:
         from napari_tessera.inference import cost
 
-        each = cost.estimate_unet(header, sides, factor, kind, parameters.get("averaging", False))
+        each = cost.estimate_unet(header, sides, factor, kind, parameters.get("augment", False))
     grid_px = math.prod(sides) * factor ** (len(sides) if is_seen_thrice else n_axes)
     seconds = each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px
     times = float(SIDES_SEEN if is_seen_thrice else 1)

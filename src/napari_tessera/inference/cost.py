@@ -64,7 +64,7 @@ def estimate_unet(
     shape: Sequence[int],
     factor: float | Sequence[float] = 1.0,
     device: str = "auto",
-    averaging: bool = False,
+    augment: bool = False,
 ) -> Estimate:
     """Estimate what `large.predict.predict` will cost.
 
@@ -78,7 +78,7 @@ def estimate_unet(
         Network pixels per image pixel.
     device : str
         "auto", "cuda", "mps" or "cpu".
-    averaging : bool
+    augment : bool
         Whether scores are averaged over mirror images.
 
     Raises
@@ -93,7 +93,7 @@ def estimate_unet(
     dtype, halo = devices.low_precision(kind), halo_px(architecture)
     at_once = unet_pixels_at_once(architecture, kind, dtype)
     side = largest_side(seen, architecture.step, halo, at_once)
-    n_pixels = planes * seen_pixels(seen, side, architecture.step, halo) * (2**architecture.ndim if averaging else 1)
+    n_pixels = planes * seen_pixels(seen, side, architecture.step, halo) * (2**architecture.ndim if augment else 1)
     seconds = n_pixels * unet_operations_per_pixel(architecture) / (UNET_EFFICIENCY * convolution_rate(kind))
     scores = 4 * sum(architecture.heads.values()) * prod(seen)
     window = 0 if kind == "cuda" else min(at_once, n_pixels) * unet_bytes_per_pixel(architecture, dtype)

@@ -212,14 +212,14 @@ class PredictOptions:
     ----------
     diameter_px : float or None
         Usual diameter of an object along X; None means estimated.
-    averaging : bool
+    augment : bool
         Average over mirror images.
     tile_px : int or None
         Side of a tile of the network's grid; None means as memory allows.
     """
 
     diameter_px: float | None = None
-    averaging: bool = False
+    augment: bool = False
     tile_px: int | None = None
 
 
@@ -241,14 +241,14 @@ def predict_or_reuse(
     factor: float, seen: Scores | None, network: Network, view: NormalizedImage, how: PredictOptions
 ) -> Job[Scores]:
     """Predict at a scale, if that was not done while it was looked for: `factor` and `seen` are from `find_scale`."""
-    if seen is None or how.averaging:
+    if seen is None or how.augment:
         return (yield from predict_at(network, view, factor, how))
     return seen
 
 
 def predict_at(network: Network, view: NormalizedImage, factor: float, how: PredictOptions) -> Job[Scores]:
     """Predict at a given scale along X."""
-    return predict(network, view.laid(factor), view.read, tile_px=how.tile_px, averaging=how.averaging)
+    return predict(network, view.laid(factor), view.read, tile_px=how.tile_px, augment=how.augment)
 
 
 def find_scale(network: Network, view: NormalizedImage, how: PredictOptions) -> Job[tuple[float, Scores | None]]:

@@ -67,7 +67,7 @@ def _add_planes(
     found: Scores = {}
     for done, index in enumerate(shown.tolist()):
         plane = view.plane(axis, index)
-        seeing = predict(network, grid.across(axis), plane.read, tile_px=how.tile_px, averaging=how.averaging)
+        seeing = predict(network, grid.across(axis), plane.read, tile_px=how.tile_px, augment=how.augment)
         scores = yield from subtask(seeing, done, 0.9, count)
         for name in set(AVERAGED) & set(scores):
             empty = np.empty((len(scores[name]), count, *scores[name].shape[1:]), np.float32)

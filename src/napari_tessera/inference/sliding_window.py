@@ -138,7 +138,7 @@ def predict(
     read: Read,
     *,
     tile_px: int | None = None,
-    averaging: bool = False,
+    augment: bool = False,
     halo_px: int | None = None,
 ) -> Job[Scores]:
     """Predict the scores of an image.
@@ -154,7 +154,7 @@ def predict(
     tile_px : int, optional
         Side of what a window decides, in network pixels; by default as large as time and memory allow. After an
         out-of-memory error it is halved.
-    averaging : bool
+    augment : bool
         Average over the 4 mirror images, in 3-D 8: slower by as much, a little better.
     halo_px : int, optional
         How far a window sees beyond what it decides; by default what the network needs.
@@ -183,7 +183,7 @@ def predict(
     while True:
         windows = list(itertools.product(*(spans(size, side, step, halo) for size in grid.size)))
         try:
-            return (yield from _predict_windows(network, grid, read, windows, averaging))
+            return (yield from _predict_windows(network, grid, read, windows, augment))
         except Exception as error:
             if side <= SMALLEST_SIDE_PX or not lacks_memory(error):
                 raise
@@ -192,10 +192,10 @@ def predict(
         say_once(SMALLER_TILES.format(wanted=wanted, side=side), WARNING)
 
 
-def _predict_windows(network: Network, grid: Grid, read: Read, windows: list[Window], averaging: bool) -> Job[Scores]:
+def _predict_windows(network: Network, grid: Grid, read: Read, windows: list[Window], augment: bool) -> Job[Scores]:
     """Compute batch after batch in one thread, while another one reads what comes next."""
     scores: Scores = {}
-    mirrors = list(itertools.product([False, True], repeat=network.ndim)) if averaging else [(False,) * network.ndim]
+    mirrors = list(itertools.product([False, True], repeat=network.ndim)) if augment else [(False,) * network.ndim]
     done, total = 0, len(windows)
     batches = list(same_sized(windows, network.windows_at_once))
     with reader_and_worker() as (reading, computing):

@@ -105,7 +105,7 @@ def label_block(
     channel_axis = settings["channel_axis"]
     shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "unet")
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 20)
-    looking = PredictOptions(settings["diameter"], settings["averaging"], settings["tile"])
+    looking = PredictOptions(settings["diameter"], settings["augment"], settings["tile"])
     wanted = OutputOptions(settings["output"], settings["threshold"], None if settings["min_size"] is None else 0)
     stacking = VolumeOptions(settings["volume"] == "orientations", settings["overlap"])
     view = NormalizedImage(shown, levels, has_channels, settings["spacing"], grid)
@@ -122,7 +122,7 @@ def unet(
     polarity: Literal["auto", "bright", "dark"] = "auto",
     threshold: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
     min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
-    averaging: bool = False,
+    augment: bool = False,
     volume: Literal["planes", "orientations"] = "planes",
     overlap: Annotated[float, Range(0, 1, step=0.05), ShownIf("volume", "planes"), ShownIf("output", "objects")] = 0.25,
     channel: Annotated[int, Range(0, 100)] = 0,
@@ -159,7 +159,7 @@ def unet(
     min_size : int, optional
         Objects of fewer pixels are dropped, in 3-D of fewer voxels; 0 keeps all. Empty means that the model drops what
         is hardly an object: as it has learnt, or else by a share of the usual area.
-    averaging : bool
+    augment : bool
         Predict mirror images as well and average: a little better, 4 times slower (8 times with a model for volumes).
     volume : str
         How a model for planes segments a volume. "planes": plane by plane, and objects of neighbouring planes are
@@ -241,7 +241,7 @@ def unet(
     from napari_tessera.inference.segment_unet import VolumeOptions, segment_at
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
-    looking, wanted = PredictOptions(diameter, averaging, tile), OutputOptions(output, threshold, min_size)
+    looking, wanted = PredictOptions(diameter, augment, tile), OutputOptions(output, threshold, min_size)
     stacking = VolumeOptions(volume == "orientations", overlap)
     factor, seen = yield from subtask(find_scale(network, view, looking), 2, 6, 20)
     labels = yield from subtask(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
