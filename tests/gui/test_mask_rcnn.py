@@ -152,7 +152,7 @@ def test_a_second_run_leaves_the_labels_and_boxes_of_the_first(widget, viewer, r
 
 def test_cancel_ends_the_run_and_adds_nothing(widget, viewer, qtbot):
     viewer.add_image(np.tile(two_squares(), (40, 40)), name="many")
-    widget.form.fields["tile"].value = 32
+    widget.form.fields["tile_size"].value = 32
     widget.bar.run_button.click()
     qtbot.waitUntil(lambda: widget.bar.progress_bar.value() > 0, timeout=60_000)
     widget.bar.cancel_button.click()

@@ -100,7 +100,7 @@ def test_drawn_region_only(widget, viewer, run):
 
 def test_cancel_ends_the_run_and_adds_nothing(widget, viewer, qtbot):
     viewer.add_image(np.tile(blobs(), (60, 60)), name="many")
-    widget.form.fields["tile"].value = 32
+    widget.form.fields["tile_size"].value = 32
     widget.form.fields["augment"].value = True
     widget.bar.run_button.click()
     qtbot.waitUntil(lambda: widget.bar.progress_bar.value() > 0, timeout=60_000)

@@ -88,7 +88,7 @@ def test_averaging_over_mirror_images_finds_the_same(model):
 
 def test_small_tiles_find_the_same(model):
     np.testing.assert_array_equal(
-        tessera.unet(two_squares(), model=model, tile=32), tessera.unet(two_squares(), model=model)
+        tessera.unet(two_squares(), model=model, tile_size=32), tessera.unet(two_squares(), model=model)
     )
 
 

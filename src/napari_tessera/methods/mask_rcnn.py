@@ -91,7 +91,7 @@ def notes_on(left: DroppedDetections, which: DetectionThresholds, is_volume: boo
         f"{_objects(left.overlapping)} lost {left.shared_px} px to overlapping ones of higher scores; the column "
         "`hidden` says how much of each.": left.overlapping,
         f"{_objects(left.unseen)} that seemed likely {_were(left.unseen)} not looked at: there are too many in one "
-        "tile. A smaller `tile` finds more of them.": left.unseen,
+        "tile. A smaller `tile_size` finds more of them.": left.unseen,
     }
     sentences = tuple(sentence for sentence, count in said.items() if count)
     return (*sentences, OF_PLANES) if sentences and is_volume else sentences
@@ -159,7 +159,7 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     view = view_of(entry, image, fitted["levels"], settings, "mask_rcnn")
     network = yield from subtask(loaded_detector(entry, settings["device"]), 0, 1, 4)
     which = DetectionThresholds.of(entry.header, settings["min_score"])
-    searching = MaskRCNNOptions(settings["diameter"], settings["tile"])
+    searching = MaskRCNNOptions(settings["diameter"], settings["tile_size"])
     factor, _ = yield from subtask(find_scale(network, view, searching, which), 1, 3, 4)
     sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
     fixed = {**settings, "spacing": tuple(1 / scale for scale in sight.grid.scale)}
@@ -193,7 +193,7 @@ def label_block(
             "image. Put it there, or run without `scheduler`."
         )
     which = DetectionThresholds.of(entry.header, settings["min_score"])
-    how = MaskRCNNOptions(tile_px=settings["tile"], least_overlap=settings["overlap"], factor=factors[-1])
+    how = MaskRCNNOptions(tile_px=settings["tile_size"], least_overlap=settings["overlap"], factor=factors[-1])
     finding = find_objects(network, NormalizedImage(shown, levels, has_channels, factors, grid), how, which)
     labels, rows, left = yield from subtask(finding, 1, 19, 20)
     return MethodOutput(labels, table_of(rows, entry.classes), notes_on_blocks(left, which))
@@ -210,7 +210,7 @@ def mask_rcnn(
     min_size: Annotated[int, Range(0, unit="px²")] = 0,
     overlap: Annotated[float, Range(0, 1, step=0.05)] = 0.25,
     channel: Annotated[int, Range(0, 100)] = 0,
-    tile: Annotated[int | None, Range(32, 8192)] = None,
+    tile_size: Annotated[int | None, Range(32, 8192)] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
@@ -248,7 +248,7 @@ def mask_rcnn(
         Channel to look at, 1 is the first. 0 shows the model three or four channels as the colours red, green and blue
         (the fourth, opacity, is left out), any other number of channels as their mean. A model that was trained on
         several channels takes all of them.
-    tile : int, optional
+    tile_size : int, optional
         Side of the pieces the image is computed in, in pixels of the model; each is seen with a margin. The objects
         hardly depend on it; smaller needs less memory. Empty means as large as time and memory allow.
     device : str
@@ -324,7 +324,7 @@ def mask_rcnn(
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
     which = DetectionThresholds.of(entry.header, min_score, max_objects)
-    how = MaskRCNNOptions(diameter, tile, min_size, overlap)
+    how = MaskRCNNOptions(diameter, tile_size, min_size, overlap)
     factor, seen = yield from subtask(find_scale(network, view, how, which), 2, 6, 20)
     labels, rows, left = yield from subtask(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]

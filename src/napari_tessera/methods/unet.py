@@ -75,7 +75,7 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
 
     view = view_of(entry, image, fitted["levels"], settings, "unet")
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 4)
-    looking = PredictOptions(settings["diameter"], tile_px=settings["tile"])
+    looking = PredictOptions(settings["diameter"], tile_px=settings["tile_size"])
     factor, _ = yield from subtask(find_scale(network, view, looking), 1, 3, 4)
     usual_px = entry.diameter_px
     object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
@@ -105,7 +105,7 @@ def label_block(
     channel_axis = settings["channel_axis"]
     shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "unet")
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 20)
-    looking = PredictOptions(settings["diameter"], settings["augment"], settings["tile"])
+    looking = PredictOptions(settings["diameter"], settings["augment"], settings["tile_size"])
     wanted = OutputOptions(settings["output"], settings["threshold"], None if settings["min_size"] is None else 0)
     stacking = VolumeOptions(settings["volume"] == "orientations", settings["overlap"])
     view = NormalizedImage(shown, levels, has_channels, settings["spacing"], grid)
@@ -126,7 +126,7 @@ def unet(
     volume: Literal["planes", "orientations"] = "planes",
     overlap: Annotated[float, Range(0, 1, step=0.05), ShownIf("volume", "planes"), ShownIf("output", "objects")] = 0.25,
     channel: Annotated[int, Range(0, 100)] = 0,
-    tile: Annotated[int | None, Range(32, 8192)] = None,
+    tile_size: Annotated[int | None, Range(32, 8192)] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
@@ -173,7 +173,7 @@ def unet(
         Channel to look at, 1 is the first. 0 shows the model three or four channels as the colours red, green and blue
         (the fourth, opacity, is left out), any other number of channels as their mean. A model that was trained on
         several channels takes all of them.
-    tile : int, optional
+    tile_size : int, optional
         Side of the pieces the image is computed in, in pixels of the model. The labels hardly depend on it; smaller
         needs less memory. Empty means as large as time and memory allow.
     device : str
@@ -241,7 +241,7 @@ def unet(
     from napari_tessera.inference.segment_unet import VolumeOptions, segment_at
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
-    looking, wanted = PredictOptions(diameter, augment, tile), OutputOptions(output, threshold, min_size)
+    looking, wanted = PredictOptions(diameter, augment, tile_size), OutputOptions(output, threshold, min_size)
     stacking = VolumeOptions(volume == "orientations", overlap)
     factor, seen = yield from subtask(find_scale(network, view, looking), 2, 6, 20)
     labels = yield from subtask(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
