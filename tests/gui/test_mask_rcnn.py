@@ -169,9 +169,9 @@ def test_forecast_says_device_time_and_memory(widget, viewer, qtbot):
 
 def test_settings_of_volumes_are_shown_with_volumes_only(widget, viewer):
     viewer.add_image(two_squares(), name="plane")
-    assert widget.form.fields["overlap"].native.isHidden()
+    assert widget.form.fields["stitch_threshold"].native.isHidden()
     widget.inputs.main.layer = viewer.add_image(two_squares(6), name="volume")
-    assert not widget.form.fields["overlap"].native.isHidden()
+    assert not widget.form.fields["stitch_threshold"].native.isHidden()
 
 
 def test_closing_the_widget_leaves_labels_and_boxes(widget, viewer, run, qtbot):

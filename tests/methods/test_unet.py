@@ -152,8 +152,8 @@ def test_smallest_size_in_a_stack_counts_voxels(model):
 
 def test_objects_that_hardly_overlap_from_plane_to_plane_are_linked_only_if_so_wanted(model):
     leaning = np.stack([np.roll(two_squares()[:, :20], 5 * plane, axis=1) for plane in range(2)])
-    assert tessera.unet(leaning, model=model, overlap=0.5).max() == 2
-    assert tessera.unet(leaning, model=model, overlap=0.25).max() == 1
+    assert tessera.unet(leaning, model=model, stitch_threshold=0.5).max() == 2
+    assert tessera.unet(leaning, model=model, stitch_threshold=0.25).max() == 1
 
 
 def test_a_model_for_volumes_sees_the_whole_volume(volume_model):

@@ -91,8 +91,8 @@ def test_small_objects_are_counted_over_all_blocks_before_they_are_dropped(brigh
 
 def test_volume_plane_by_plane_in_blocks(bright):
     stack = smooth(samples.nuclei_3d(0, (12, 60, 60), 8).image)
-    whole = tessera.segment("unet", stack, model=bright, overlap=0.1).labels
-    blocks = tessera.segment("unet", stack, model=bright, overlap=0.1, blocks=(5, 32, 32)).labels
+    whole = tessera.segment("unet", stack, model=bright, stitch_threshold=0.1).labels
+    blocks = tessera.segment("unet", stack, model=bright, stitch_threshold=0.1, blocks=(5, 32, 32)).labels
     assert whole.max() >= 3
     assert agreement(whole, blocks) >= 0.99
 

@@ -193,7 +193,7 @@ def label_block(
             "image. Put it there, or run without `scheduler`."
         )
     which = DetectionThresholds.of(entry.header, settings["min_score"])
-    how = MaskRCNNOptions(tile_px=settings["tile_size"], least_overlap=settings["overlap"], factor=factors[-1])
+    how = MaskRCNNOptions(tile_px=settings["tile_size"], least_overlap=settings["stitch_threshold"], factor=factors[-1])
     finding = find_objects(network, NormalizedImage(shown, levels, has_channels, factors, grid), how, which)
     labels, rows, left = yield from subtask(finding, 1, 19, 20)
     return MethodOutput(labels, table_of(rows, entry.classes), notes_on_blocks(left, which))
@@ -208,7 +208,7 @@ def mask_rcnn(
     min_score: Annotated[float | None, Range(0, 1, step=0.01)] = None,
     max_objects: Annotated[int | None, Range(1)] = None,
     min_size: Annotated[int, Range(0, unit="px²")] = 0,
-    overlap: Annotated[float, Range(0, 1, step=0.05)] = 0.25,
+    stitch_threshold: Annotated[float, Range(0, 1, step=0.05)] = 0.25,
     channel: Annotated[int, Range(0, 100)] = 0,
     tile_size: Annotated[int | None, Range(32, 8192)] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -241,7 +241,7 @@ def mask_rcnn(
         highest scores are kept. Empty means no limit.
     min_size : int
         Objects of fewer pixels are dropped, in 3-D of fewer voxels; 0 keeps all.
-    overlap : float
+    stitch_threshold : float
         In a volume, how much two objects of neighbouring planes must overlap to be one: intersection over union.
         Higher splits more, lower joins more.
     channel : int
@@ -324,7 +324,7 @@ def mask_rcnn(
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
     which = DetectionThresholds.of(entry.header, min_score, max_objects)
-    how = MaskRCNNOptions(diameter, tile_size, min_size, overlap)
+    how = MaskRCNNOptions(diameter, tile_size, min_size, stitch_threshold)
     factor, seen = yield from subtask(find_scale(network, view, how, which), 2, 6, 20)
     labels, rows, left = yield from subtask(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]

@@ -107,7 +107,7 @@ def label_block(
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 20)
     looking = PredictOptions(settings["diameter"], settings["augment"], settings["tile_size"])
     wanted = OutputOptions(settings["output"], settings["threshold"], None if settings["min_size"] is None else 0)
-    stacking = VolumeOptions(settings["volume"] == "orientations", settings["overlap"])
+    stacking = VolumeOptions(settings["volume"] == "orientations", settings["stitch_threshold"])
     view = NormalizedImage(shown, levels, has_channels, settings["spacing"], grid)
     segmenting = segment(network, view, looking, wanted, stacking)
     return (yield from subtask(segmenting, 1, 19, 20))
@@ -124,7 +124,9 @@ def unet(
     min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
     augment: bool = False,
     volume: Literal["planes", "orientations"] = "planes",
-    overlap: Annotated[float, Range(0, 1, step=0.05), ShownIf("volume", "planes"), ShownIf("output", "objects")] = 0.25,
+    stitch_threshold: Annotated[
+        float, Range(0, 1, step=0.05), ShownIf("volume", "planes"), ShownIf("output", "objects")
+    ] = 0.25,
     channel: Annotated[int, Range(0, 100)] = 0,
     tile_size: Annotated[int | None, Range(32, 8192)] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -166,7 +168,7 @@ def unet(
         linked where they overlap; for planes that are far apart, or objects that are flat. "orientations": what the
         model says of the planes across z, y and x is averaged and then made into objects; better for round objects and
         crowds, 3 times slower. Without effect on a plane, or with a model for volumes.
-    overlap : float
+    stitch_threshold : float
         How much two objects of neighbouring planes must overlap to be one: intersection over union. Higher splits
         more, lower joins more.
     channel : int
@@ -242,7 +244,7 @@ def unet(
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
     looking, wanted = PredictOptions(diameter, augment, tile_size), OutputOptions(output, threshold, min_size)
-    stacking = VolumeOptions(volume == "orientations", overlap)
+    stacking = VolumeOptions(volume == "orientations", stitch_threshold)
     factor, seen = yield from subtask(find_scale(network, view, looking), 2, 6, 20)
     labels = yield from subtask(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]

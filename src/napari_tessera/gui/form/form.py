@@ -24,7 +24,7 @@ from napari_tessera.gui.qt.layout import Rows
 SETTINGS_SHOWN_FIRST = 6
 """So many settings are shown at once; the rest wait under "More settings"."""
 RARELY_CHANGED = ("connectivity", "seed", "tile_size", "device")
-OF_VOLUMES = ("volume", "overlap")
+OF_VOLUMES = ("volume", "stitch_threshold")
 """Settings without effect on a plane."""
 
 
