@@ -201,7 +201,7 @@ def unet(
     threshold: float | None = None,
     min_size: int | None = None,
     augment: bool = False,
-    volume: Literal["planes", "orientations"] = "planes",
+    volume: Literal["stitch", "orthogonal"] = "stitch",
     stitch_threshold: float = 0.25,
     channel: int = 0,
     tile_size: int | None = None,

@@ -125,20 +125,20 @@ def test_probabilities_outside_a_region_are_0(model):
     assert np.argwhere(result.labels > 0.5)[:, 0].tolist() == [2] * 100
 
 
-@pytest.mark.parametrize("volume", ["planes", "orientations"])
+@pytest.mark.parametrize("volume", ["stitch", "orthogonal"])
 def test_volumes_are_segmented_by_a_model_for_planes(model, volume):
     labels = tessera.unet(two_squares(3), model=model, volume=volume)
     np.testing.assert_array_equal(labels > 0, two_squares(3) > 0)
     assert labels.max() == 2
 
 
-@pytest.mark.parametrize("volume", ["planes", "orientations"])
+@pytest.mark.parametrize("volume", ["stitch", "orthogonal"])
 def test_volumes_whose_planes_are_far_apart_keep_their_shape(model, volume):
     labels = tessera.unet(two_squares(3), model=model, volume=volume, spacing=(3, 1, 1))
     assert (labels == tessera.unet(two_squares(3), model=model)).mean() > 0.97
 
 
-@pytest.mark.parametrize("volume", ["planes", "orientations"])
+@pytest.mark.parametrize("volume", ["stitch", "orthogonal"])
 def test_probabilities_of_volumes(model, volume):
     found = tessera.unet(two_squares(3), model=model, volume=volume, output="probabilities")
     assert found.shape == (1, 6, 24, 40)
@@ -207,8 +207,8 @@ def test_a_volume_that_looks_alike_from_all_sides_is_worth_a_word(model, volume_
         given = {"model": model, "diameter": 10, "blocks": blocks, "spacing": (depth, 1.0, 1.0)} | settings
         return tessera.segment("unet", stack, axes="ZYX", **given).notes
 
-    assert "`volume` orientations" in notes()[0]
-    assert notes(n_planes=11) == notes(depth=2.0) == notes(output="classes") == notes(volume="orientations") == ()
+    assert "`volume` orthogonal" in notes()[0]
+    assert notes(n_planes=11) == notes(depth=2.0) == notes(output="classes") == notes(volume="orthogonal") == ()
     assert notes(model=volume_model) == ()
 
 

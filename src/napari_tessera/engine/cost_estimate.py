@@ -21,7 +21,7 @@ MINUTE_S, HOUR_S = 60, 3600
 LABEL_BYTES = 4
 BESIDE_SECONDS_PER_PIXEL = 1e-6
 """What brightness, resampling and decoding take for a pixel of the network's grid, measured on one core."""
-ORIENTATIONS, SIDES_SEEN = "orientations", 3
+ORTHOGONAL, SIDES_SEEN = "orthogonal", 3
 LOOKS_FOR_SIZE = 1
 """Looks, beside the last one, that it mostly takes to find how large the objects are."""
 SHARE_OF_FREE_MEMORY = 0.9
@@ -135,7 +135,7 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
     """
     factor = factor_of(header, parameters.get("diameter"))
     n_axes = header["architecture"].get("ndim", 2)
-    is_seen_thrice = parameters.get("volume") == ORIENTATIONS and len(sides) > n_axes
+    is_seen_thrice = parameters.get("volume") == ORTHOGONAL and len(sides) > n_axes
     second = None
     if header["architecture"].get("kind") == "mask_rcnn":
         from napari_tessera.inference import cost as detection_cost

@@ -217,12 +217,12 @@ def _is_in_colour(view: NormalizedImage) -> bool:
 
 def notes_on_volume(entry: ModelEntry, view: NormalizedImage, volume: str, output: str) -> tuple[str, ...]:
     """Say that a volume was seen plane by plane where its voxels are, or are taken for, as deep as they are wide."""
-    is_plane_by_plane = entry.ndim < view.ndim and volume == "planes" and output == "objects"
+    is_plane_by_plane = entry.ndim < view.ndim and volume == "stitch" and output == "objects"
     if not is_plane_by_plane or view.shape[0] < FEWEST_PLANES or view.spacing[0] > NEARLY_ALIKE * view.spacing[-1]:
         return ()
     return (
         "The volume was segmented plane by plane. Its voxels are taken to be as deep as they are wide: if they are, "
-        "`volume` orientations often finds objects better, in three times the time; if not, give the pixel size.",
+        "`volume` orthogonal often finds objects better, in three times the time; if not, give the pixel size.",
     )
 
 

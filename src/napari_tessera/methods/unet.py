@@ -64,7 +64,7 @@ def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
     """Return whether an image is so large that blocks keep memory low; probabilities are as large in any case."""
     from napari_tessera.models import registry as catalogue
 
-    is_plane_by_plane = catalogue.find(settings["model"]).ndim < len(shape) and settings["volume"] == "planes"
+    is_plane_by_plane = catalogue.find(settings["model"]).ndim < len(shape) and settings["volume"] == "stitch"
     seen_at_once = shape[1:] if is_plane_by_plane else shape
     return settings["output"] != "probabilities" and prod(seen_at_once) > LARGEST_WHOLE_PX[len(seen_at_once)]
 
@@ -80,7 +80,7 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     usual_px = entry.diameter_px
     object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
     beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
-    is_plane_by_plane = network.ndim < view.ndim and settings["volume"] == "planes"
+    is_plane_by_plane = network.ndim < view.ndim and settings["volume"] == "stitch"
     sight = sight_over(view, factor, beyond_px, network.step, is_plane_by_plane)
     # Pixel size and diameter that give each block the very scale that the whole image's grid has.
     factors = tuple(1 / scale for scale in sight.grid.scale)
@@ -107,7 +107,7 @@ def label_block(
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 20)
     looking = PredictOptions(settings["diameter"], settings["augment"], settings["tile_size"])
     wanted = OutputOptions(settings["output"], settings["threshold"], None if settings["min_size"] is None else 0)
-    stacking = VolumeOptions(settings["volume"] == "orientations", settings["stitch_threshold"])
+    stacking = VolumeOptions(settings["volume"] == "orthogonal", settings["stitch_threshold"])
     view = NormalizedImage(shown, levels, has_channels, settings["spacing"], grid)
     segmenting = segment(network, view, looking, wanted, stacking)
     return (yield from subtask(segmenting, 1, 19, 20))
@@ -123,9 +123,9 @@ def unet(
     threshold: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
     min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
     augment: bool = False,
-    volume: Literal["planes", "orientations"] = "planes",
+    volume: Literal["stitch", "orthogonal"] = "stitch",
     stitch_threshold: Annotated[
-        float, Range(0, 1, step=0.05), ShownIf("volume", "planes"), ShownIf("output", "objects")
+        float, Range(0, 1, step=0.05), ShownIf("volume", "stitch"), ShownIf("output", "objects")
     ] = 0.25,
     channel: Annotated[int, Range(0, 100)] = 0,
     tile_size: Annotated[int | None, Range(32, 8192)] = None,
@@ -164,8 +164,8 @@ def unet(
     augment : bool
         Predict mirror images as well and average: a little better, 4 times slower (8 times with a model for volumes).
     volume : str
-        How a model for planes segments a volume. "planes": plane by plane, and objects of neighbouring planes are
-        linked where they overlap; for planes that are far apart, or objects that are flat. "orientations": what the
+        How a model for planes segments a volume. "stitch": plane by plane, and objects of neighbouring planes are
+        linked where they overlap; for planes that are far apart, or objects that are flat. "orthogonal": what the
         model says of the planes across z, y and x is averaged and then made into objects; better for round objects and
         crowds, 3 times slower. Without effect on a plane, or with a model for volumes.
     stitch_threshold : float
@@ -244,7 +244,7 @@ def unet(
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
     looking, wanted = PredictOptions(diameter, augment, tile_size), OutputOptions(output, threshold, min_size)
-    stacking = VolumeOptions(volume == "orientations", stitch_threshold)
+    stacking = VolumeOptions(volume == "orthogonal", stitch_threshold)
     factor, seen = yield from subtask(find_scale(network, view, looking), 2, 6, 20)
     labels = yield from subtask(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
