@@ -131,7 +131,7 @@ def threshold(
     radius: int = 25,
     offset: float = 0.0,
     k: float = 0.2,
-    contrast: float | None = None,
+    r: float | None = None,
     polarity: Literal["bright", "dark"] = "bright",
     channel: int = 0,
     sigma: float = 0.0,

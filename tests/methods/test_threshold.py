@@ -113,7 +113,7 @@ def test_smoothing_follows_the_spacing():
         ({"method": "manual"}, "low"),
         ({"method": "manual", "low": 5, "high": 4}, "low"),
         ({"method": "hysteresis", "low": 5, "high": 4}, "low"),
-        ({"method": "sauvola", "contrast": 0}, "contrast"),
+        ({"method": "sauvola", "r": 0}, "r"),
         ({"method": "minimum"}, "method"),
         ({"classes": 6}, "classes"),
         ({"channel": 2}, "channel"),

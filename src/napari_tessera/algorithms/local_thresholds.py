@@ -29,7 +29,7 @@ def local_threshold_mask(
     radius: int,
     offset: float = 0.0,
     k: float = 0.2,
-    contrast: float | None = None,
+    r: float | None = None,
     spacing: Sequence[float] | None = None,
     scale: Scale = UNSCALED,
 ) -> np.ndarray:
@@ -52,11 +52,11 @@ def local_threshold_mask(
         How far from the local mean or median a pixel must be, in intensity.
     k : float
         Weight of the standard deviation (Niblack, Sauvola).
-    contrast : float, optional
+    r : float, optional
         Standard deviation of a high-contrast window (Sauvola's R); None is half the image's range.
     spacing : sequence of float, optional
     scale : tuple of two numbers
-        Origin and unit of the image's values; `offset` and `contrast` are in intensity itself.
+        Origin and unit of the image's values; `offset` and `r` are in intensity itself.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def local_threshold_mask(
     mean, deviation = mean_and_deviation(steps, radii, core)
     if rule == "niblack":
         return steps[core] < mean - k * deviation
-    full = contrast / scale.unit / grid.step if contrast else (grid.size - grid.is_exact) / 2
+    full = r / scale.unit / grid.step if r else (grid.size - grid.is_exact) / 2
     intensity = grid.steps_above_black(scale) + mean  # Sauvola's rule counts from black, not from the darkest pixel
     return steps[core] < mean + intensity * k * (deviation / full - 1)
 

@@ -32,7 +32,7 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     from napari_tessera.algorithms.color import to_grey
     from napari_tessera.algorithms.gaussian import smoothed
 
-    _check(settings["method"], settings["low"], settings["high"], settings["contrast"])
+    _check(settings["method"], settings["low"], settings["high"], settings["r"])
     grey = to_grey(image, settings["channel_axis"], settings["channel"], "threshold")
     if settings["sigma"] == 0:
         return grey
@@ -45,7 +45,7 @@ def _needs_scale(dtype: np.dtype, *, sigma: float, **_: Any) -> bool:
     return sigma > 0 and not is_held(dtype)
 
 
-def _check(method: str, low: float | None, high: float | None, contrast: float | None) -> None:
+def _check(method: str, low: float | None, high: float | None, r: float | None) -> None:
     if method == "manual" and low is None and high is None:
         raise ParameterError(
             'threshold: the method "manual" needs `low`, `high` or both. Give an object\'s lowest intensity as `low`.',
@@ -53,8 +53,8 @@ def _check(method: str, low: float | None, high: float | None, contrast: float |
         )
     if method in ("manual", "hysteresis") and low is not None and high is not None and low > high:
         raise ParameterError(f"threshold: `low` is {low:g}, which is above `high`, {high:g}. Swap them.", "low")
-    if method == "sauvola" and contrast == 0:
-        raise ParameterError("threshold: `contrast` is 0. Give a number above 0, or leave it empty.", "contrast")
+    if method == "sauvola" and r == 0:
+        raise ParameterError("threshold: `r` is 0. Give a number above 0, or leave it empty.", "r")
 
 
 def _reach(*, method: str, radius: int, sigma: float, spacing: Spacing, **_: Any) -> int:
@@ -122,7 +122,7 @@ def _apply(
 
     if method in LOCAL_RULES:
         grid = Grid(**fitted["grid"])
-        local = {name: settings[name] for name in ("radius", "offset", "k", "contrast", "spacing", "scale")}
+        local = {name: settings[name] for name in ("radius", "offset", "k", "r", "spacing", "scale")}
         return local_threshold_mask(prepared, core, grid, method, polarity=polarity, **local).astype(np.uint8)
     values = prepared[core]
     if method == "manual":
@@ -224,7 +224,7 @@ def threshold(
     radius: Annotated[int, Range(1, 250, unit="px"), ShownIf("method", *LOCAL_RULES)] = 25,
     offset: Annotated[float, Range(unit="intensity"), ShownIf("method", *LOCAL_RULES[:3])] = 0.0,
     k: Annotated[float, Range(-5, 5, step=0.05), ShownIf("method", "sauvola", "niblack")] = 0.2,
-    contrast: Annotated[float | None, Range(0, unit="intensity"), ShownIf("method", "sauvola")] = None,
+    r: Annotated[float | None, Range(0, unit="intensity"), ShownIf("method", "sauvola")] = None,
     polarity: Annotated[Literal["bright", "dark"], ShownIf("method", *ALL_BUT_MANUAL)] = "bright",
     channel: Annotated[int, Range(0, 100)] = 0,
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
@@ -260,7 +260,7 @@ def threshold(
         How much brighter (or darker) than its surroundings a pixel must be, in intensity.
     k : float
         Weight of the standard deviation around the pixel; a higher one keeps less.
-    contrast : float, optional
+    r : float, optional
         Standard deviation of surroundings with full contrast (Sauvola's R); empty means half of the range of the
         image's intensities.
     polarity : str
