@@ -181,7 +181,7 @@ def watershed(
 def kmeans(
     image: ArrayLike,
     *,
-    k: int = 3,
+    n_clusters: int = 3,
     features: Literal["channels", "intensity", "cielab"] = "channels",
     channel: int = 0,
     sigma: float = 0.0,

@@ -37,7 +37,7 @@ def enlarged(noise: float) -> np.ndarray:
 
 def ours(image: np.ndarray, channel_axis: int | None) -> np.ndarray:
     """Label with our k-means."""
-    return run_job(kmeans(image, k=K, channel_axis=channel_axis)).labels
+    return run_job(kmeans(image, n_clusters=K, channel_axis=channel_axis)).labels
 
 
 def theirs(image: np.ndarray, channel_axis: int | None) -> np.ndarray:

@@ -53,7 +53,7 @@ def test_replay_chooses_anew():
 
 def test_direct_calls_return_labels_alone():
     assert isinstance(tessera.threshold(blobs()), np.ndarray)
-    assert isinstance(tessera.kmeans(blobs(), k=2), np.ndarray)
+    assert isinstance(tessera.kmeans(blobs(), n_clusters=2), np.ndarray)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_objects_that_touch_at_corners_of_blocks_are_joined_in_3d(connectivity):
 @pytest.mark.parametrize("features", ["channels", "intensity", "cielab"])
 def test_kmeans_is_the_same_in_blocks(features):
     image = np.stack([noise((30, 41), seed) // 4 for seed in range(3)], axis=-1).astype(np.uint8)
-    options = {"axes": "YXC", "k": 3, "features": features}
+    options = {"axes": "YXC", "n_clusters": 3, "features": features}
     whole = tessera.segment("kmeans", image, **options).labels
     np.testing.assert_array_equal(tessera.segment("kmeans", image, blocks=16, **options).labels, whole)
 

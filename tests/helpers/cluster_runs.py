@@ -52,7 +52,7 @@ CASES = (
     Case("threshold, classes", "threshold", PLANE, {"output": "classes", "method": "multi-otsu", "blocks": 32}),
     Case("threshold, film", "threshold", FILM, {"axes": "TYX", "output": "objects", "blocks": 32}),
     Case("threshold, volume", "threshold", VOLUME, {"output": "objects", "blocks": 16}),
-    Case("kmeans", "kmeans", PLANE, {"k": 3, "blocks": 32}),
+    Case("kmeans", "kmeans", PLANE, {"n_clusters": 3, "blocks": 32}),
     Case("watershed", "watershed", PLANE, {"blocks": 32}),
     Case("watershed, mask", "watershed", PLANE, {"foreground": "mask", "mask": PLANE > 100, "blocks": 32}),
     Case("watershed, points", "watershed", PLANE, {"markers": np.argwhere(PLANE > 215)[::7], "blocks": 32}),

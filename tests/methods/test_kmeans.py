@@ -29,45 +29,45 @@ def within_classes(image, labels):
 
 def test_classes_are_numbered_from_dark_to_bright():
     image = np.array([[7, 90, 8], [200, 92, 7]], np.uint8)
-    assert tessera.kmeans(image, k=3).tolist() == [[1, 2, 1], [3, 2, 1]]
+    assert tessera.kmeans(image, n_clusters=3).tolist() == [[1, 2, 1], [3, 2, 1]]
 
 
 def test_colours_are_ordered_by_luminance():
     image = np.array([[GREEN, RED], [BLACK, RED]], np.uint8)
-    assert tessera.kmeans(image, k=3, channel_axis=2).tolist() == [[3, 2], [1, 2]]
+    assert tessera.kmeans(image, n_clusters=3, channel_axis=2).tolist() == [[3, 2], [1, 2]]
 
 
 def test_two_channels_are_ordered_by_their_mean():
     image = np.array([[[0, 90], [50, 0]]], np.uint8)
-    assert tessera.kmeans(image, k=2, channel_axis=2).tolist() == [[2, 1]]
+    assert tessera.kmeans(image, n_clusters=2, channel_axis=2).tolist() == [[2, 1]]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64, np.float32, np.float64])
 def test_any_dtype_gives_the_same_classes(dtype):
     image = np.array([[7, 90, 8], [120, 92, 7]], dtype)
-    assert tessera.kmeans(image, k=3).tolist() == [[1, 2, 1], [3, 2, 1]]
+    assert tessera.kmeans(image, n_clusters=3).tolist() == [[1, 2, 1], [3, 2, 1]]
 
 
 @pytest.mark.parametrize("image", [np.full((2, 3), 5, np.uint8), np.full((2, 2, 2), 0.5), np.zeros((1, 1), np.int32)])
 def test_a_constant_image_is_one_class(image):
-    assert (tessera.kmeans(image, k=4) == 1).all()
+    assert (tessera.kmeans(image, n_clusters=4) == 1).all()
 
 
 def test_fewer_colours_than_classes_give_a_class_each():
     image = np.array([[GREEN, RED], [BLACK, RED]], np.uint8)
-    assert tessera.kmeans(image, k=20, channel_axis=2).tolist() == [[3, 2], [1, 2]]
+    assert tessera.kmeans(image, n_clusters=20, channel_axis=2).tolist() == [[3, 2], [1, 2]]
 
 
 def test_position_parts_equal_pixels():
     image = np.full((2, 6), 9, np.uint8)
-    labels = tessera.kmeans(image, k=2, position_weight=1)
+    labels = tessera.kmeans(image, n_clusters=2, position_weight=1)
     assert (labels[:, :3] == labels[0, 0]).all()
     assert (labels[:, 3:] == 3 - labels[0, 0]).all()
 
 
 def test_position_follows_the_spacing():
     image = np.full((4, 4), 9, np.uint8)
-    labels = tessera.kmeans(image, k=2, position_weight=1, spacing=(10, 1))
+    labels = tessera.kmeans(image, n_clusters=2, position_weight=1, spacing=(10, 1))
     assert (labels[:2] == labels[0, 0]).all()
     assert (labels[2:] == 3 - labels[0, 0]).all()
 
@@ -79,7 +79,7 @@ def test_grey_values_get_the_best_classes_of_all():
         sum(((part - part.mean()) ** 2).sum() for part in np.split(ordered, cuts))
         for cuts in itertools.combinations(range(1, 8), 2)
     )
-    assert within_classes(image.astype(float), tessera.kmeans(image, k=3)) == pytest.approx(best)
+    assert within_classes(image.astype(float), tessera.kmeans(image, n_clusters=3)) == pytest.approx(best)
 
 
 @pytest.mark.parametrize("features", ["channels", "intensity", "cielab"])
@@ -93,9 +93,9 @@ def test_same_seed_same_labels(features, position_weight):
 @pytest.mark.parametrize("workers", [1, 5])
 def test_any_number_of_threads_gives_the_same_labels(monkeypatch, workers):
     image = np.repeat(TISSUE.astype(np.float32), 20, axis=0)
-    expected = tessera.kmeans(image, channel_axis=2, k=4)
+    expected = tessera.kmeans(image, channel_axis=2, n_clusters=4)
     monkeypatch.setattr(bands, "worker_count", lambda: workers)
-    np.testing.assert_array_equal(tessera.kmeans(image, channel_axis=2, k=4), expected)
+    np.testing.assert_array_equal(tessera.kmeans(image, channel_axis=2, n_clusters=4), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -111,7 +111,7 @@ def test_inertia_is_no_worse_than_that_of_scikit_learn():
 
     pixels = TISSUE.reshape(-1, 3).astype(np.float64)
     theirs = cluster.KMeans(5, random_state=0).fit(pixels).inertia_
-    labels = tessera.kmeans(TISSUE, k=5, channel_axis=2)
+    labels = tessera.kmeans(TISSUE, n_clusters=5, channel_axis=2)
     assert within_classes(pixels, labels.reshape(-1)) <= 1.001 * theirs
 
 
@@ -159,20 +159,20 @@ def test_another_seed_draws_another_sample():
 
 @given(
     points=arrays.arrays(np.float64, st.tuples(st.integers(1, 200), st.integers(1, 4)), elements=st.integers(0, 20)),
-    k=st.integers(2, 6),
+    n_clusters=st.integers(2, 6),
 )
 @settings(max_examples=30, deadline=None)
-def test_skipping_tiles_changes_no_centre(points, k):
+def test_skipping_tiles_changes_no_centre(points, n_clusters):
     points = np.unique(points, axis=0)
     weights = np.arange(1.0, len(points) + 1)
-    centres = run_job(fit_centres(points, weights, k, restarts=2, seed=0))
+    centres = run_job(fit_centres(points, weights, n_clusters, restarts=2, seed=0))
     distances = ((points[:, np.newaxis] - centres) ** 2).sum(axis=2)
-    assert len(centres) == min(k, len(points))
+    assert len(centres) == min(n_clusters, len(points))
     assert inertia(points, weights, centres) == pytest.approx(distances.min(axis=1) @ weights)
     means = [np.average(points[own], axis=0, weights=weights[own]) for own in _shares(distances, len(centres))]
     assert inertia(points, weights, np.array(means)) <= inertia(points, weights, centres) + 1e-9
 
 
-def _shares(distances, k):
+def _shares(distances, n_clusters):
     nearest = distances.argmin(axis=1)
-    return [nearest == number for number in range(k)]
+    return [nearest == number for number in range(n_clusters)]

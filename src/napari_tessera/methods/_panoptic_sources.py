@@ -217,7 +217,7 @@ def find_stuff(image: np.ndarray, source: StuffSource) -> Job[Stuff]:
         from napari_tessera.methods.kmeans import kmeans
 
         seen = {name: value for name, value in source.settings.items() if name != "channel"}
-        clustering = kmeans(image, k=source.n_classes, sigma=source.sigma, **seen)
+        clustering = kmeans(image, n_clusters=source.n_classes, sigma=source.sigma, **seen)
         return Stuff(MethodOutput.of((yield from clustering)).labels, source.names)
     from napari_tessera.methods.threshold import threshold
 

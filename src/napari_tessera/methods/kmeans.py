@@ -121,16 +121,16 @@ def _summarise(
     return sample_block(prepared, start, seed)
 
 
-def _fit(summary: Summary, *, k: int, restarts: int, seed: int, **settings: Any) -> Job[dict[str, Any]]:
+def _fit(summary: Summary, *, n_clusters: int, restarts: int, seed: int, **settings: Any) -> Job[dict[str, Any]]:
     """Find the levels between classes of one value, or the centres of classes of several."""
     from napari_tessera.algorithms.histogram import Measure
     from napari_tessera.algorithms.kmeans import brightness, fit_centres
 
     if isinstance(summary, Measure):
-        return {"levels": _levels(summary.histogram, k)}
+        return {"levels": _levels(summary.histogram, n_clusters)}
     settings = _in_units(settings)
     points, weights, place = yield from _points(summary, **settings)
-    centres = yield from fit_centres(points, weights, k, restarts, seed)
+    centres = yield from fit_centres(points, weights, n_clusters, restarts, seed)
     channels = len(place.origins)
     order = np.argsort(brightness(centres, channels, settings["features"]), kind="stable")
     return {"centres": centres[order].tolist(), "place": asdict(place)}
@@ -175,7 +175,7 @@ def _points_of_colours(summary: ColourCounts, **settings: Any) -> Job[tuple[np.n
     return points, summary.counts.astype(np.float64), place
 
 
-def _levels(histogram: Histogram | None, k: int) -> list[float]:
+def _levels(histogram: Histogram | None, n_clusters: int) -> list[float]:
     """Return the levels half-way between the means of the best classes."""
     from napari_tessera.algorithms.global_thresholds import best_breaks, class_means
 
@@ -183,7 +183,7 @@ def _levels(histogram: Histogram | None, k: int) -> list[float]:
         return []
     occupied = np.flatnonzero(histogram.counts)
     counts, steps = histogram.counts[occupied], occupied.astype(np.float64)
-    means = class_means(counts, steps, best_breaks(counts, steps, k))
+    means = class_means(counts, steps, best_breaks(counts, steps, n_clusters))
     return [histogram.value_at(step) for step in (means[:-1] + means[1:]) / 2]
 
 
@@ -236,7 +236,7 @@ KMEANS = TwoPass(
 def kmeans(
     image: Image,
     *,
-    k: Annotated[int, Range(2, 20)] = 3,
+    n_clusters: Annotated[int, Range(2, 20)] = 3,
     features: Literal["channels", "intensity", "cielab"] = "channels",
     channel: Annotated[int, Range(0, 100), ShownIf("features", "intensity")] = 0,
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
@@ -246,13 +246,13 @@ def kmeans(
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
 ) -> Job[Labels | MethodOutput]:
-    """Sort pixels into k classes of like intensity or colour.
+    """Sort pixels into classes of like intensity or colour.
 
     Parameters
     ----------
     image : (Y, X) or (Z, Y, X) array
         Any integer or floating-point dtype, with channels at `channel_axis` if it has any.
-    k : int
+    n_clusters : int
         Number of classes.
     features : str
         What makes pixels alike. "channels": the values of all channels, such as red, green and blue. "intensity": one
@@ -279,7 +279,7 @@ def kmeans(
     Returns
     -------
     (Y, X) or (Z, Y, X) int32 array
-        1…`k` from dark to bright. Every pixel has a class, none is 0. There are fewer classes where the image has
+        1…`n_clusters` from dark to bright. Every pixel has a class, none is 0. There are fewer where the image has
         fewer different values.
 
     Raises
@@ -304,7 +304,7 @@ def kmeans(
     --------
     >>> import numpy as np
     >>> import napari_tessera as tessera
-    >>> tessera.kmeans(np.array([[7, 90, 8], [200, 92, 7]], np.uint8), k=3)
+    >>> tessera.kmeans(np.array([[7, 90, 8], [200, 92, 7]], np.uint8), n_clusters=3)
     array([[1, 2, 1],
            [3, 2, 1]], dtype=int32)
     """

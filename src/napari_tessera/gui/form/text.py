@@ -34,7 +34,7 @@ NO_LAYER = "(none)"
 SHORTEST_TOLD_SECONDS = 0.1
 
 
-FULLER = {"sigma": "Smoothing (sigma)"}
+FULLER = {"n_clusters": "Clusters", "sigma": "Smoothing (sigma)"}
 """Titles of settings whose name alone says too little in a form."""
 
 
