@@ -33,7 +33,7 @@ def grown(depth):
     """Return a record whose labels were made by a run on labels that were made by a run and so on."""
     record = STEP
     for _ in range(depth):
-        labels = {**SEEDS, "sha256": "0", "made_by": record}
+        labels = {**SEEDS, "sha256": "0", "record": record}
         record = {**STEP, "method": "refine", "inputs": {"labels": labels}}
     return record
 
@@ -58,7 +58,7 @@ def grown(depth):
         ({"inputs": {"markers": {**SEEDS, "dtype": "O"}}}, "inputs → markers → dtype is 'O', but it should be 'b1'"),
         ({"inputs": {"markers": {"dtype": "i4"}}}, "inputs → markers → shape is missing"),
         ({"inputs": {"markers": {**SEEDS, "zlib": "A" * 2_000_000}}}, "inputs → markers → zlib is 'AAA"),
-        ({"inputs": {"markers": {**SEEDS, "made_by": []}}}, "inputs → markers → made_by is [], but it should have at"),
+        ({"inputs": {"markers": {**SEEDS, "record": []}}}, "inputs → markers → record is [], but it should have at"),
         ({"blocks": {"size": [0]}}, "blocks → size → 0 is 0, but it should be greater than or equal to 1"),
         ({"model": {"name": 3, "sha256": ""}}, "model → name is 3, but it should be a valid string"),
         ({"unit": "\ud800"}, "unit is '\\ud800', but it should hold no half of a character"),
@@ -75,7 +75,7 @@ def test_a_step_is_named_by_its_number():
 
 def test_a_record_that_holds_itself_is_refused():
     record = {**STEP}
-    record["inputs"] = {"image": {**SEEDS, "made_by": record}}
+    record["inputs"] = {"image": {**SEEDS, "record": record}}
     with pytest.raises(InputError, match="nested too deeply, or holds itself"):
         tessera.run(record, blobs())
 

@@ -123,14 +123,14 @@ def test_recipe_of_two_steps_hands_labels_on():
 
 def test_record_of_a_step_on_labels_makes_them_anew():
     first = tessera.segment("threshold", blobs(), output="objects")
-    second = tessera.segment("refine", first.labels, min_size=50, made_by={"labels": first.provenance})
+    second = tessera.segment("refine", first.labels, min_size=50, input_records={"labels": first.provenance})
     record = json.loads(json.dumps(second.provenance))
     np.testing.assert_array_equal(tessera.run(record, blobs()).labels, second.labels)
 
 
 def test_record_of_a_step_on_labels_takes_those_very_labels_too():
     first = tessera.segment("threshold", blobs(), output="objects")
-    second = tessera.segment("refine", first.labels, min_size=50, made_by={"labels": first.provenance})
+    second = tessera.segment("refine", first.labels, min_size=50, input_records={"labels": first.provenance})
     again = tessera.run(second.provenance, first.labels.astype(np.uint8))
     np.testing.assert_array_equal(again.labels, second.labels)
 

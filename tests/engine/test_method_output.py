@@ -139,7 +139,7 @@ def test_next_step_of_a_recipe_takes_the_image_that_the_record_names():
     first = tessera.segment("sides", IMAGE)
     record = {**first.provenance, "taken": "halves"}
     np.testing.assert_array_equal(result_taken(first, record), HALVES)
-    second = tessera.segment("refine", HALVES, min_size=2, made_by={"labels": record})
+    second = tessera.segment("refine", HALVES, min_size=2, input_records={"labels": record})
     np.testing.assert_array_equal(tessera.run(second.provenance, IMAGE).labels, second.labels)
 
 

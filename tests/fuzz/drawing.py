@@ -37,7 +37,7 @@ ODD_OPTIONS: dict[str, tuple[Any, ...]] = {
     "sizes_in": ("unit", "x", None),
     "spacing": (1e300, 1e-320, float("nan"), -1, (1, 2, 3, 4), {"Y": 2}, {"Y": "x"}, (), [[1]], 10**400),
     "axes": ("YXYX", 5, "", "QYX", "ZYXTC", "XZY", "yx", "\x1b", "Y"),
-    "made_by": (5, {"markers": 5}, []),
+    "input_records": (5, {"markers": 5}, []),
     "spatial": (5, "YX"),
     "method": ("x",),
     "zzz": (1,),

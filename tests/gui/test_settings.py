@@ -156,7 +156,7 @@ def test_recipe_of_labels_made_from_labels_holds_both_steps(viewer, open_widget,
     run(open_widget("Threshold"))
     run(open_widget("Refine labels"))
     record = viewer.layers[-1].metadata[RECORD]
-    assert record["inputs"]["labels"]["made_by"]["method"] == "threshold"
+    assert record["inputs"]["labels"]["record"]["method"] == "threshold"
 
 
 def test_layer_without_a_recipe_is_said_in_the_widget(viewer, open_widget):

@@ -143,7 +143,7 @@ class InputRecord(Fields):
     dtype: Dtype
     sha256: Text | None = None
     zlib: Annotated[Text, Field(max_length=LONGEST_TEXT)] | None = None
-    made_by: Annotated[list[Record], BeforeValidator(_listed), Field(min_length=1, max_length=MOST_STEPS)] | None = None
+    record: Annotated[list[Record], BeforeValidator(_listed), Field(min_length=1, max_length=MOST_STEPS)] | None = None
 
 
 class RegionRecord(Fields):

@@ -67,7 +67,7 @@ def segment(
         Whether to measure every object for the table.
     name : str
         Name of the image, kept in the record.
-    made_by : dict of str to record, optional
+    input_records : dict of str to record, optional
         Records of how inputs were made; a replay on another image makes them anew.
     blocks : int or sequence of int or True, optional
         Side of a block in pixels (or one per z, y, x): the image is read, labelled and written block by block, and may

@@ -54,7 +54,7 @@ class Request:
     name : str
         Name of the main input.
     region : Region or None
-    made_by : dict of str to record
+    input_records : dict of str to record
         How an input was itself made, where that is known; a replay on another image makes it anew.
     measure : bool
         Whether to measure every object for the table.
@@ -73,7 +73,7 @@ class Request:
     spatial: Spatial
     name: str = ""
     region: Region | None = None
-    made_by: Mapping[str, Any] = field(default_factory=dict)
+    input_records: Mapping[str, Any] = field(default_factory=dict)
     measure: bool = True
     blocks: Blocks | None = None
     notes: tuple[str, ...] = ()
@@ -197,7 +197,7 @@ def bind(
     sizes_in: str = "px",
     measure: bool = True,
     name: str = "",
-    made_by: Mapping[str, Any] | None = None,
+    input_records: Mapping[str, Any] | None = None,
     blocks: int | Sequence[int] | bool | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -205,7 +205,14 @@ def bind(
     **inputs_and_parameters: Any,
 ) -> Request:
     """Check everything before any work starts; arguments as for `tessera.segment`."""
-    given = {"unit": unit, "spatial": spatial, "region": region, "measure": measure, "name": name, "made_by": made_by}
+    given = {
+        "unit": unit,
+        "spatial": spatial,
+        "region": region,
+        "measure": measure,
+        "name": name,
+        "input_records": input_records,
+    }
     check_types({**given, "scheduler": scheduler, "out": out}, TYPES)
     chosen = method_named(method)
     inputs_and_parameters |= chosen.implied(inputs_and_parameters)
@@ -229,7 +236,7 @@ def bind(
         spatial=_placed(spatial, layout, sizes, unit),
         name=name,
         region=region,
-        made_by=dict(made_by or {}),
+        input_records=dict(input_records or {}),
         measure=measure,
         blocks=in_blocks,
         notes=note_on_colours(layout, main.shape) if axes is None else (),
@@ -242,7 +249,7 @@ TYPES: Types = {
     "region": (Region | None, "a tessera.Region"),
     "measure": FLAG,
     "name": (str, "a text"),
-    "made_by": (Mapping | None, "a dictionary of records"),
+    "input_records": (Mapping | None, "a dictionary of records"),
     "scheduler": (str | None, "the address of a scheduler"),
     "out": PATH_OR_NONE,
 }

@@ -73,7 +73,7 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
     options = {name: value for name, value in inputs.items() if name in ("spatial", "name", "measure")}
     main_name, *others = (entry.name for entry in method.inputs)
     described = record.get("inputs") or {}
-    how_main_was_made = (described.get(main_name) or {}).get("made_by")
+    how_main_was_made = (described.get(main_name) or {}).get("record")
     if how_main_was_made and main is image and not (yield from _is_the_same(image, described[main_name])):
         main = yield from _made_again(how_main_was_made, image)
     for name in others:
@@ -174,8 +174,8 @@ def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:
 
 def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.ndarray]:
     """Make an input as it was made, or take it from the record."""
-    if "made_by" in described:
-        return (yield from _made_again(described["made_by"], image))
+    if "record" in described:
+        return (yield from _made_again(described["record"], image))
     shape = tuple(described["shape"])
     if math.prod(shape) > max(MOST_POINTS, math.prod(np.shape(image))):  # little text can unpack to gigabytes
         raise InputError(

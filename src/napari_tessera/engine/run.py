@@ -212,9 +212,9 @@ def _record(request: Request, models: Models, chosen: AutoValues, started: str, 
     for name, array in request.inputs.items():
         if name != request.main_name:
             inputs[name] = None if array is None else (yield from provenance.embed(array))
-    for name, made_by in request.made_by.items():
+    for name, record in request.input_records.items():
         if inputs.get(name) is not None:
-            inputs[name]["made_by"] = made_by
+            inputs[name]["record"] = record
     return provenance.make_record(
         request.method.name,
         request.parameters,

@@ -280,7 +280,7 @@ class InputsBox:
                 found.append(f"The {layer.ndim}-D points of {layer.name!r} were put on the plane shown ({where}).")
         return tuple(found)
 
-    def made_by(self) -> dict[str, Any]:
+    def input_records(self) -> dict[str, Any]:
         """Return the records of those inputs that Tessera made."""
         records = {name: record_of(box.layer) for name, box in self.boxes.items()}
         return {name: record for name, record in records.items() if record is not None}

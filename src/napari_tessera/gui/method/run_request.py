@@ -51,7 +51,7 @@ class RunRequest:
     parameters : dict
         Sizes are in pixels.
     region : Region or None
-    made_by : dict of str to record
+    input_records : dict of str to record
     recipe : record or None
         Replay this instead; the parameters and the region are then those of the record.
     """
@@ -64,7 +64,7 @@ class RunRequest:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     region: Region | None = None
-    made_by: Mapping[str, Any] = field(default_factory=dict)
+    input_records: Mapping[str, Any] = field(default_factory=dict)
     recipe: Any = None
 
 
@@ -79,7 +79,7 @@ def bound(question: RunRequest, measure: bool = True) -> Request:
         spatial=question.spatial,
         region=question.region,
         name=question.name,
-        made_by=question.made_by,
+        input_records=question.input_records,
         measure=measure,
         **question.inputs,
         **question.parameters,

@@ -82,7 +82,7 @@ class MethodWidget(Panel):
             self.inputs.arrays(values) if recipe is None else {},
             values,
             self.region.region(layer, self.inputs.axes) if recipe is None else None,
-            self.inputs.made_by(),
+            self.inputs.input_records(),
             recipe,
         )
 
