@@ -126,7 +126,7 @@ def test_axes_typed_are_used(folder):
 
 
 def test_sizes_in_the_image_s_own_unit(folder):
-    main(["threshold", "squares.tif", "-o", "out.tif", "--sizes-in", "unit", "--min-size", "3", *SETTINGS])
+    main(["threshold", "squares.tif", "-o", "out.tif", "--units", "physical", "--min-size", "3", *SETTINGS])
     assert json.loads((folder / "out.json").read_text())["parameters"]["min_size"] == 12
 
 
@@ -134,7 +134,7 @@ def test_sizes_in_the_image_s_own_unit(folder):
 def plain_file(folder):
     """A command on a file that says no pixel size, so that sizes in its unit mean nothing."""
     np.save(folder / "plain.npy", np.pad(np.ones((3, 3)), 2))
-    return ["threshold", "plain.npy", "-o", "out.tif", "--sizes-in", "unit", "--output", "objects"]
+    return ["threshold", "plain.npy", "-o", "out.tif", "--units", "physical", "--output", "objects"]
 
 
 def test_sizes_in_the_unit_need_a_pixel_size(plain_file, capsys):
@@ -143,7 +143,7 @@ def test_sizes_in_the_unit_need_a_pixel_size(plain_file, capsys):
 
 
 def test_settings_without_a_size_are_checked_before_any_image(folder, capsys):
-    words = ["threshold", "nowhere.tif", "squares.tif", "-o", "labels", "--sizes-in", "unit", "--method", "otso"]
+    words = ["threshold", "nowhere.tif", "squares.tif", "-o", "labels", "--units", "physical", "--method", "otso"]
     assert main(words) == 2
     assert "`method` is 'otso'" in capsys.readouterr().err
 
@@ -161,7 +161,7 @@ def test_sizes_in_the_unit_need_the_distance_of_planes_too(folder, capsys):
         "stack.tif", np.ones((4, 5, 5), np.uint16), metadata={"axes": "ZYX"}, photometric="minisblack",
         resolution=(100, 100), resolutionunit="CENTIMETER",
     )  # fmt: skip
-    assert main(["threshold", "stack.tif", "-o", "out.tif", "--sizes-in", "unit"]) == 2
+    assert main(["threshold", "stack.tif", "-o", "out.tif", "--units", "physical"]) == 2
     assert "its pixel size is not known" in capsys.readouterr().err
 
 

@@ -63,14 +63,14 @@ def test_areas_in_the_table_are_in_the_unit_of_the_spacing():
 
 def test_sizes_in_the_unit_of_the_spacing():
     options = {"output": "objects", "spacing": 0.5, "unit": "µm"}
-    small = tessera.segment("threshold", blobs(), sizes_in="unit", min_size=12, **options)
+    small = tessera.segment("threshold", blobs(), units="physical", min_size=12, **options)
     assert small.provenance["parameters"]["min_size"] == 48
     np.testing.assert_array_equal(small.labels, tessera.segment("threshold", blobs(), min_size=48, **options).labels)
 
 
 def test_sizes_in_a_unit_need_a_spacing():
     with pytest.raises(InputError, match="Give `spacing`"):
-        tessera.segment("threshold", blobs(), sizes_in="unit", output="objects", min_size=12)
+        tessera.segment("threshold", blobs(), units="physical", output="objects", min_size=12)
 
 
 def test_labels_outside_a_drawn_region_are_zero():

@@ -34,7 +34,7 @@ ODD_OPTIONS: dict[str, tuple[Any, ...]] = {
     "measure": (3, None, "x", False),
     "name": (5, "", "\x1b[31m", "a" * 300),
     "unit": ("µm", "größe", 5, "", "\x1b", "\ud800"),
-    "sizes_in": ("unit", "x", None),
+    "units": ("physical", "x", None),
     "spacing": (1e300, 1e-320, float("nan"), -1, (1, 2, 3, 4), {"Y": 2}, {"Y": "x"}, (), [[1]], 10**400),
     "axes": ("YXYX", 5, "", "QYX", "ZYXTC", "XZY", "yx", "\x1b", "Y"),
     "input_records": (5, {"markers": 5}, []),

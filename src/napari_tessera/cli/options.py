@@ -109,9 +109,9 @@ def check_pixel_size_is_known(spatial: Spatial) -> None:
     units = {unit for axis, unit in zip(spatial.axes, spatial.units, strict=True) if axis in SPATIAL_AXES}
     if has_no_pixel_size(spatial) or (PIXEL in units and len(units) > 1):
         raise ParameterError(
-            "Sizes are given in the image's unit (--sizes-in unit), but its pixel size is not known. "
+            "Sizes are given in the image's unit (--units physical), but its pixel size is not known. "
             "Give --spacing, and --unit to name the unit.",
-            "sizes_in",
+            "units",
         )
 
 

@@ -32,7 +32,7 @@ def segment_images(method: Method, argv: list[str]) -> int:
     """Run a method on every image named; return the exit code."""
     arguments = options.parsed(method_parser(method), argv)
     settings, paths = options.given_parameters(arguments, method), _input_paths(arguments, method)
-    checked = _checked_before_reading({**settings, **paths}, method, arguments.sizes_in)
+    checked = _checked_before_reading({**settings, **paths}, method, arguments.units)
     for note in options.without_effect(method, {**settings, **paths}):
         say(f"tessera: {note}", is_error=True)
     running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
@@ -49,7 +49,7 @@ def segment_images(method: Method, argv: list[str]) -> int:
             if entry.name in paths
         }
         on_disk = {"out": scratch} if may_stay_on_disk and is_stored(picture.data) else {}
-        options_of_run = {"sizes_in": arguments.sizes_in, **settings, **inputs, **running, **on_disk}
+        options_of_run = {"units": arguments.units, **settings, **inputs, **running, **on_disk}
         return picture, start(method, picture, **options_of_run)
 
     output = _output_of(arguments, list(paths.values()))
@@ -93,7 +93,7 @@ def _read_image(
         in_blocks=in_blocks,
         to_zarr=to_zarr,
     )
-    if arguments.sizes_in == "unit" and arguments.spacing is None:
+    if arguments.units == "physical" and arguments.spacing is None:
         check_pixel_size_is_known(picture.spatial)
     return with_pixel_size(picture, arguments.spacing, arguments.unit)
 
@@ -125,7 +125,7 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
         )  # fmt: skip
     sizes = parser.add_argument_group("units")
     sizes.add_argument(
-        "--sizes-in", choices=("px", "unit"), default="px",
+        "--units", choices=("px", "physical"), default="px",
         help="whether lengths and areas among the settings are in pixels or in the image's own unit [default: px]",
     )  # fmt: skip
     large = parser.add_argument_group("large images").add_mutually_exclusive_group()
@@ -142,9 +142,9 @@ def _check_is_plane(path: Path, picture: Picture) -> None:
         )
 
 
-def _checked_before_reading(given: dict[str, Any], method: Method, sizes_in: str) -> dict[str, Any]:
+def _checked_before_reading(given: dict[str, Any], method: Method, units: str) -> dict[str, Any]:
     """Check the settings, but the lengths and areas that only the pixel size of the image turns into pixels."""
-    names = {parameter.name for parameter in method.parameters if sizes_in == "px" or not power_of(parameter, 2)}
+    names = {parameter.name for parameter in method.parameters if units == "px" or not power_of(parameter, 2)}
     known = {name: value for name, value in {**given, **method.implied(given)}.items() if name in names}
     checked = method.declaration.checked(known)
     check_models(method, checked)

@@ -61,8 +61,8 @@ def segment(
         Full placement, instead of `spacing` and `unit`.
     region : Region, optional
         Planes and outlines to work inside; the labels elsewhere are 0.
-    sizes_in : "px" or "unit"
-        Whether lengths and areas among the parameters are in pixels or in the image's unit.
+    units : "px" or "physical"
+        Whether lengths and areas among the parameters are in pixels, or in the unit of the pixel size.
     measure : bool
         Whether to measure every object for the table.
     name : str

@@ -158,18 +158,18 @@ def in_pixels(
     method: Method,
     spacing: tuple[float, ...] | None,
     ndim: int,
-    sizes_in: str,
+    units: str,
 ) -> dict[str, Any]:
     """Turn lengths and areas given in the image's unit into pixels; whole-number parameters are rounded.
 
     Raises
     ------
     InputError
-        If the pixel size is not known, or `sizes_in` is neither "px" nor "unit".
+        If the pixel size is not known, or `units` is neither "px" nor "physical".
     """
-    if not isinstance(sizes_in, str) or sizes_in not in ("px", "unit"):
-        raise InputError(f'`sizes_in` is {short(sizes_in)}, but it must be "px" or "unit".')
-    if sizes_in == "px":
+    if not isinstance(units, str) or units not in ("px", "physical"):
+        raise InputError(f'`units` is {short(units)}, but it must be "px" or "physical".')
+    if units == "px":
         return dict(settings)
     if spacing is None:
         raise InputError("Sizes are given in the image's unit, but its pixel size is not known. Give `spacing`.")
@@ -194,7 +194,7 @@ def bind(
     unit: str = "pixel",
     spatial: Spatial | None = None,
     region: Region | None = None,
-    sizes_in: str = "px",
+    units: str = "px",
     measure: bool = True,
     name: str = "",
     input_records: Mapping[str, Any] | None = None,
@@ -220,7 +220,7 @@ def bind(
     with explaining_lack_of_memory(method, getattr(image, "shape", ())):
         main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
-    parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), sizes_in)
+    parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), units)
     if in_blocks is not None:
         _check_output(chosen, parameters)
     elif region is None and blocks is None:
@@ -280,12 +280,12 @@ def _main_input(
 
 
 def _parameters_among(
-    given: Mapping[str, Any], method: Method, sizes: tuple[float, ...] | None, ndim: int, sizes_in: str
+    given: Mapping[str, Any], method: Method, sizes: tuple[float, ...] | None, ndim: int, units: str
 ) -> dict[str, Any]:
     """Check the method's settings, models included, and bring lengths and areas to pixels."""
     names = {entry.name for entry in method.inputs[1:]}
     settings = {name: value for name, value in given.items() if name not in names}
-    parameters = method.declaration.checked(in_pixels(settings, method, sizes, ndim, sizes_in))
+    parameters = method.declaration.checked(in_pixels(settings, method, sizes, ndim, units))
     check_models(method, parameters)
     return parameters
 

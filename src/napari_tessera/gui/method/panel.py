@@ -141,7 +141,7 @@ class Panel(QWidget):
         self.form = Form(method)
         self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
         let_shrink(self.sizes.native)
-        self.more.add("Sizes in", self.sizes.native, self.sizes.tooltip or "")
+        self.more.add("Units", self.sizes.native, self.sizes.tooltip or "")
         self.region = RegionBox(viewer, self.more)
         self.preview_switch = CheckBox(text="Live preview", tooltip=tooltip(PREVIEW_HELP))
         self.forecast = ForecastLine()
