@@ -192,10 +192,10 @@ def test_seeds_come_from_a_table(folder):
         (["threshold", "squares.tif", "-o", "out.tif", "--spacing", "0"], 2, "positive number"),
         (["threshold", "squares.tif", "-o", "out.tif", "--spacing", "1", "1", "1", "1"], 2, "at most z, y and x"),
         (["threshold", "squares.tif", "-o", "out.tif", "--axes", "QQ"], 2, "it needs Y and X"),
-        (["threshold", "squares.tif", "-o", "out.tif", "--workers", "0"], 2, "1 or more"),
-        (["threshold", "squares.tif", "-o", "out.tif", "--workers", "-1"], 2, "1 or more"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--n-workers", "0"], 2, "1 or more"),
+        (["threshold", "squares.tif", "-o", "out.tif", "--n-workers", "-1"], 2, "1 or more"),
         (["threshold", "squares.tif", "-o", "out.tif", "--resolution-level", "-1"], 2, "0 or more"),
-        (["region-growing", "a.tif", "-o", "o.tif", "--seeds", "s.csv", "--workers", "2"], 2, "cannot run in blocks"),
+        (["region-growing", "a.tif", "-o", "o.tif", "--seeds", "s.csv", "--n-workers", "2"], 2, "cannot run in blocks"),
         (["run", "any.json", "squares.tif", "-o", "out.tif", "--axes", "QQ"], 2, "it needs Y and X"),
         (["region-growing", "squares.tif", "-o", "out.tif"], 2, "--seeds"),
         (["run", "squares.tif", "squares.tif", "-o", "out.tif"], 1, "is no recipe"),
@@ -392,13 +392,13 @@ def test_several_seeds_are_matched_by_name(folder):
 
 def test_workers_give_the_same_labels(folder):
     main(["threshold", "squares.tif", "-o", "whole.npy", *SETTINGS])
-    assert main(["threshold", "squares.tif", "-o", "blocks.zarr", "--workers", "2", *SETTINGS]) == 0
+    assert main(["threshold", "squares.tif", "-o", "blocks.zarr", "--n-workers", "2", *SETTINGS]) == 0
     np.testing.assert_array_equal(np.asarray(read_labels("blocks.zarr").data), np.load("whole.npy"))
 
 
 def test_zarr_in_blocks_goes_to_zarr_and_leaves_nothing_else(folder):
     main(["threshold", "squares.tif", "-o", "squares.zarr", *SETTINGS])
-    words = ["threshold", "squares.zarr", "-o", "out.zarr", "--workers", "2", "--axes", "YX", *SETTINGS]
+    words = ["threshold", "squares.zarr", "-o", "out.zarr", "--n-workers", "2", "--axes", "YX", *SETTINGS]
     assert main(words) == 0
     assert np.asarray(read_labels("out.zarr").data).max() == 2
     assert not list(folder.glob(".tessera*"))

@@ -32,7 +32,7 @@ def in_fork(work, *arguments):
 
 
 def labels_in_blocks(method, image):
-    return tessera.segment(method, image, blocks=10, workers=2).labels
+    return tessera.segment(method, image, blocks=10, n_workers=2).labels
 
 
 @pytest.mark.parametrize("method", ["threshold", "watershed"])

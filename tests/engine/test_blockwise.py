@@ -81,7 +81,7 @@ def test_record_of_a_run_in_blocks_replays():
 
 def test_any_number_of_workers_gives_the_same_labels():
     image = noise((60, 60))
-    one, three = (tessera.segment("watershed", image, blocks=32, workers=count).labels for count in (1, 3))
+    one, three = (tessera.segment("watershed", image, blocks=32, n_workers=count).labels for count in (1, 3))
     np.testing.assert_array_equal(one, three)
 
 

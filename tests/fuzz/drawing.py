@@ -30,7 +30,7 @@ ODD_NUMBERS = (10**400, 2**70, -(2**70), 1e308, -1e308, 1e300, 1e-320, float("na
 ODD_OPTIONS: dict[str, tuple[Any, ...]] = {
     "region": (5, "x", (), {"planes": 3}),
     "blocks": (0, -1, 1, 3, (2, 2), True, "x", 2**70, 1.5, (1e308, 2)),
-    "workers": (0, -1, 1, 10**9, "x", 1.5),
+    "n_workers": (0, -1, 1, 10**9, "x", 1.5),
     "measure": (3, None, "x", False),
     "name": (5, "", "\x1b[31m", "a" * 300),
     "unit": ("µm", "größe", 5, "", "\x1b", "\ud800"),

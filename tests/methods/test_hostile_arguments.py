@@ -57,7 +57,7 @@ def test_any_value_of_a_parameter_is_taken_or_refused(method, name):
 
 
 COMMON = (
-    "axes", "spacing", "unit", "spatial", "region", "units", "measure", "name", "input_records", "blocks", "workers",
+    "axes", "spacing", "unit", "spatial", "region", "units", "measure", "name", "input_records", "blocks", "n_workers",
 )  # fmt: skip
 
 

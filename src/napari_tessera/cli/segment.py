@@ -35,7 +35,7 @@ def segment_images(method: Method, argv: list[str]) -> int:
     checked = _checked_before_reading({**settings, **paths}, method, arguments.units)
     for note in options.without_effect(method, {**settings, **paths}):
         say(f"tessera: {note}", is_error=True)
-    running = {name: getattr(arguments, name) for name in ("workers", "scheduler") if getattr(arguments, name)}
+    running = {name: getattr(arguments, name) for name in ("n_workers", "scheduler") if getattr(arguments, name)}
     _check_can_run_in_blocks(method, running)
 
     def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
@@ -129,7 +129,7 @@ def method_parser(method: Method) -> argparse.ArgumentParser:
         help="whether lengths and areas among the settings are in pixels or in the image's own unit [default: px]",
     )  # fmt: skip
     large = parser.add_argument_group("large images").add_mutually_exclusive_group()
-    large.add_argument("--workers", type=count(1), metavar="N", help="work in blocks, N at a time")
+    large.add_argument("--n-workers", type=count(1), metavar="N", help="work in blocks, N at a time")
     large.add_argument("--scheduler", metavar="ADDRESS", help="work in blocks on a dask.distributed scheduler")
     return parser
 
@@ -155,7 +155,7 @@ def _check_can_run_in_blocks(method: Method, running: dict[str, Any]) -> None:
     try:
         check_blocks(method, 2, **running)
     except InputError as error:
-        raise ParameterError(str(error), "workers") from error
+        raise ParameterError(str(error), "n_workers") from error
 
 
 def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Path]:

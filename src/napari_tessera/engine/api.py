@@ -72,8 +72,9 @@ def segment(
     blocks : int or sequence of int or True, optional
         Side of a block in pixels (or one per z, y, x): the image is read, labelled and written block by block, and may
         be larger than memory. Dask and zarr arrays too large for memory are run in blocks by themselves.
-    workers : int, optional
-        Threads that work on blocks; one per processor if not given.
+    n_workers : int, optional
+        Threads that work on blocks; one per processor if not given. The name is that of dask: unlike with `n_jobs` of
+        scikit-learn, negative numbers have no meaning.
     scheduler : str, optional
         Address of a dask.distributed scheduler to work on blocks instead.
     out : path, optional

@@ -199,7 +199,7 @@ def bind(
     name: str = "",
     input_records: Mapping[str, Any] | None = None,
     blocks: int | Sequence[int] | bool | None = None,
-    workers: int | None = None,
+    n_workers: int | None = None,
     scheduler: str | None = None,
     out: str | Path | None = None,
     **inputs_and_parameters: Any,
@@ -216,7 +216,7 @@ def bind(
     check_types({**given, "scheduler": scheduler, "out": out}, TYPES)
     chosen = method_named(method)
     inputs_and_parameters |= chosen.implied(inputs_and_parameters)
-    asked = {"blocks": blocks, "workers": workers, "scheduler": scheduler, "out": out}
+    asked = {"blocks": blocks, "n_workers": n_workers, "scheduler": scheduler, "out": out}
     with explaining_lack_of_memory(method, getattr(image, "shape", ())):
         main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
@@ -313,7 +313,7 @@ def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
     if method.kind_of(parameters) == "probabilities":
         raise InputError(
             f"{method.name}: probabilities are made in one piece. Segment a region, choose another `output`, or leave "
-            "out `blocks`, `workers`, `scheduler` and `out`."
+            "out `blocks`, `n_workers`, `scheduler` and `out`."
         )
 
 

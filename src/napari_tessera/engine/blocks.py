@@ -33,7 +33,7 @@ class Blocks:
     ----------
     size : tuple of int
         Pixels of a block along z, y, x.
-    workers : int or None
+    n_workers : int or None
         Threads; None is one per processor.
     scheduler : str or None
         Address of a dask.distributed scheduler, instead of threads.
@@ -42,7 +42,7 @@ class Blocks:
     """
 
     size: tuple[int, ...]
-    workers: int | None = None
+    n_workers: int | None = None
     scheduler: str | None = None
     out: str | None = None
 
@@ -56,7 +56,7 @@ def check_blocks(
     ndim: int,
     *,
     blocks: int | Sequence[int] | bool | None = None,
-    workers: int | None = None,
+    n_workers: int | None = None,
     scheduler: str | None = None,
     out: str | Path | None = None,
 ) -> Blocks | None:
@@ -69,20 +69,20 @@ def check_blocks(
     FileError
         If `out` holds something already.
     """
-    if (blocks is None or blocks is False) and workers is None and scheduler is None and out is None:
+    if (blocks is None or blocks is False) and n_workers is None and scheduler is None and out is None:
         return None
     if method.join is None:
         raise InputError(
-            f"{method.name} needs the whole image at once and cannot run in blocks. Leave out `blocks`, `workers`, "
+            f"{method.name} needs the whole image at once and cannot run in blocks. Leave out `blocks`, `n_workers`, "
             "`scheduler` and `out`, or segment a region."
         )
-    if workers is not None and (type(workers) is not int or not 1 <= workers <= MOST_WORKERS):
+    if n_workers is not None and (type(n_workers) is not int or not 1 <= n_workers <= MOST_WORKERS):
         raise InputError(
-            f"`workers` is {short(workers)}, but it must be a whole number of threads, 1 to {MOST_WORKERS}."
+            f"`n_workers` is {short(n_workers)}, but it must be a whole number of threads, 1 to {MOST_WORKERS}."
         )
     if out is not None:
         check_is_new(Path(out))
-    return Blocks(_size(blocks, ndim, method), workers, scheduler, None if out is None else str(out))
+    return Blocks(_size(blocks, ndim, method), n_workers, scheduler, None if out is None else str(out))
 
 
 def _size(blocks: int | Sequence[int] | bool | None, ndim: int, method: Method) -> tuple[int, ...]:

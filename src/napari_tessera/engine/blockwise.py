@@ -81,7 +81,7 @@ def _run_frames(request: Request, image: Any, output: Any) -> Job[list[FrameSumm
     assert request.blocks is not None
     said: list[FrameSummary] = []
     frames = list(np.ndindex(image.shape[: len(request.layout.loops)]))
-    place = (request.blocks.workers, request.blocks.scheduler)
+    place = (request.blocks.n_workers, request.blocks.scheduler)
     with chunked.pool(*place) as at, _draft(request, output) as draft:
         for done, index in enumerate(frames):
             found = sum(len(each.table["label"]) for each in said) if request.kind == "objects" else 0
