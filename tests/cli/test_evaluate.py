@@ -55,7 +55,7 @@ def test_scores_are_written_as_json(folders):
 
 
 def test_classes_are_scored_by_pixels(folders, capsys):
-    assert main(["evaluate", "truth/a.tif", "found/a.npy", "--classes"]) == 0
+    assert main(["evaluate", "truth/a.tif", "found/a.npy", "--task", "classes"]) == 0
     assert lines(capsys)["mean Dice"][-1] == "1.0000"
 
 
@@ -95,7 +95,7 @@ def test_image_given_for_labels_is_named(folders, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("panoptic", [[], ["--panoptic"]])
+@pytest.mark.parametrize("panoptic", [[], ["--task", "panoptic"]])
 @pytest.mark.parametrize("name", ["a.tif", "a.csv", "a-classes.tif", "a-classes.csv"])
 def test_scores_never_take_the_place_of_what_belongs_to_the_labels(folders, capsys, name, panoptic):
     before = b"label,class,kind\n1,cell,thing\n2,cell,thing\n"

@@ -1,4 +1,4 @@
-"""Panoptic files on the command line: written by `tessera panoptic`, scored by `tessera evaluate --panoptic`."""
+"""Panoptic files on the command line: written by `tessera panoptic`, scored by `tessera evaluate --task panoptic`."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_only_panoptic_writes_coco_files(folder, capsys):
 
 
 def test_coco_files_are_scored_by_class(folder, capsys):
-    assert main(["evaluate", "truth.json", "found.json", "--panoptic"]) == 0
+    assert main(["evaluate", "truth.json", "found.json", "--task", "panoptic"]) == 0
     table = lines(capsys)
     assert table["cell"][1:] == ["thing", "0.4889", "0.7333", "0.6667", "2", "1", "1"]
     assert table["mean of stuff (2)"][-3:] == ["0.6786", "0.6786", "1.0000"]
@@ -123,7 +123,7 @@ def test_coco_files_are_scored_by_class(folder, capsys):
 
 def test_what_panoptic_writes_is_scored_as_it_is(folder, capsys):
     main(["panoptic", "image.tif", "-o", "out.tif", *LAYERS])
-    assert main(["evaluate", "out.tif", "out.tif", "--panoptic", "--json", "scores.json"]) == 0
+    assert main(["evaluate", "out.tif", "out.tif", "--task", "panoptic", "--json", "scores.json"]) == 0
     assert json.loads((folder / "scores.json").read_text())["pooled"]["all"] == {"pq": 1, "sq": 1, "rq": 1, "n": 3}
 
 
@@ -132,7 +132,7 @@ def test_objects_with_an_image_of_classes_are_scored(folder, capsys):
         (folder / place).mkdir()
         tifffile.imwrite(f"{place}/a.tif", CELLS)
         tifffile.imwrite(f"{place}/a-classes.tif", np.where(CELLS, 1, 2).astype(np.uint8))
-    assert main(["evaluate", "true", "predicted", "--panoptic", "--per-image"]) == 0
+    assert main(["evaluate", "true", "predicted", "--task", "panoptic", "--per-image"]) == 0
     table = lines(capsys)
     assert table["class 1"][2:4] == ["thing", "1.0000"]
     assert table["image a"][-1] == "1.0000"
@@ -144,24 +144,24 @@ def test_classes_that_differ_in_name_alone_get_a_word(folder, capsys):
     table = folder / "same.csv"
     table.write_text(table.read_text().replace("object", "cell"))
     capsys.readouterr()
-    assert main(["evaluate", "out.tif", "same.tif", "--panoptic"]) == 0
+    assert main(["evaluate", "out.tif", "same.tif", "--task", "panoptic"]) == 0
     assert "'object' is only in the truth, 'cell' is only in the prediction" in capsys.readouterr().err
 
 
 def test_labels_of_which_nothing_is_said_are_refused_with_advice(folder, capsys):
-    assert main(["evaluate", "cells.tif", "cells.tif", "--panoptic"]) == 1
+    assert main(["evaluate", "cells.tif", "cells.tif", "--task", "panoptic"]) == 1
     assert "needs beside it either cells.csv" in capsys.readouterr().err
 
 
 def test_images_of_different_shape_are_refused(folder, capsys):
     main(["panoptic", "image.tif", "-o", "out.tif", *LAYERS])
-    assert main(["evaluate", "out.tif", "truth.json", "--panoptic"]) == 1
+    assert main(["evaluate", "out.tif", "truth.json", "--task", "panoptic"]) == 1
     assert "must be of the same image" in capsys.readouterr().err
 
 
 def test_scores_never_take_the_place_of_a_png_that_a_coco_file_names(folder, capsys):
     before = (folder / "truth" / "scene.png").read_bytes()
-    words = ["evaluate", "--panoptic", "truth.json", "found.json", "--json", "truth/scene.png", "--overwrite"]
+    words = ["evaluate", "--task", "panoptic", "truth.json", "found.json", "--json", "truth/scene.png", "--overwrite"]
     assert main(words) == 1
     assert "truth/scene.png was read as input" in capsys.readouterr().err
     assert (folder / "truth" / "scene.png").read_bytes() == before

@@ -53,10 +53,10 @@ def test_value_that_is_no_label_is_named(value, message):
         whole_numbers(np.array([0, value, 3]), "cells")
 
 
-@pytest.mark.parametrize("classes", [False, True])
-def test_scores_of_floating_labels_are_those_of_integer_ones(classes):
-    found = tessera.evaluate(two_boxes().astype(float), two_boxes(), classes=classes)
-    assert found == tessera.evaluate(two_boxes(), two_boxes(), classes=classes)
+@pytest.mark.parametrize("task", ["objects", "classes"])
+def test_scores_of_floating_labels_are_those_of_integer_ones(task):
+    found = tessera.evaluate(two_boxes().astype(float), two_boxes(), task=task)
+    assert found == tessera.evaluate(two_boxes(), two_boxes(), task=task)
 
 
 def test_negative_floating_labels_are_refused_as_integer_ones_are():

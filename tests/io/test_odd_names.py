@@ -29,7 +29,7 @@ def image(tmp_path, monkeypatch):
         ["threshold", f"{TOO_LONG}*.tif", "-o", "out.tif"],
         ["refine", "a.npy", "--image", TOO_LONG, "-o", "out.tif"],
         ["evaluate", TOO_LONG, "a.npy"],
-        ["evaluate", "--panoptic", TOO_LONG, "a.npy"],
+        ["evaluate", "--task", "panoptic", TOO_LONG, "a.npy"],
         ["train", TOO_LONG, "a.npy", "-o", "m.safetensors"],
         ["train", "a.npy", "a.npy", "-o", f"{TOO_LONG}.safetensors"],
         ["models", "show", f"{TOO_LONG}.safetensors"],

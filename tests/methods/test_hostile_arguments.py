@@ -104,8 +104,8 @@ def test_any_setting_of_a_training_is_taken_or_refused(name):
 
 
 CALLS = {
-    "evaluate": (tessera.evaluate, {"truth": LABELS, "prediction": LABELS}, ("thresholds", "classes")),
-    "evaluate_many": (tessera.evaluate_many, {"pairs": [(LABELS, LABELS)]}, ("pairs", "thresholds", "classes")),
+    "evaluate": (tessera.evaluate, {"truth": LABELS, "prediction": LABELS}, ("thresholds", "task")),
+    "evaluate_many": (tessera.evaluate_many, {"pairs": [(LABELS, LABELS)]}, ("pairs", "thresholds", "task")),
     "evaluate_panoptic": (tessera.evaluate_panoptic, {"truth": None, "prediction": None}, ("truth",)),
     "train": (
         tessera.train,

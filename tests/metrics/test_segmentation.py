@@ -119,7 +119,7 @@ def test_scores_are_plain_json():
 
 
 def test_each_class_has_its_own_dice_and_iou():
-    scores = evaluate(np.array([[1, 1, 2, 0]]), np.array([[1, 2, 2, 0]]), classes=True)
+    scores = evaluate(np.array([[1, 1, 2, 0]]), np.array([[1, 2, 2, 0]]), task="classes")
     assert scores["classes"] == {
         "1": {"dice": 2 * 1 / 3, "iou": 1 / 2},
         "2": {"dice": 2 * 1 / 3, "iou": 1 / 2},
@@ -129,7 +129,7 @@ def test_each_class_has_its_own_dice_and_iou():
 
 
 def test_a_class_that_only_one_image_has_scores_zero():
-    scores = evaluate(np.array([[1, 1]]), np.array([[1, 3]]), classes=True)
+    scores = evaluate(np.array([[1, 1]]), np.array([[1, 3]]), task="classes")
     assert scores["classes"]["3"] == {"dice": 0.0, "iou": 0.0}
 
 
@@ -144,7 +144,7 @@ def test_pooling_adds_tp_fp_and_fn_over_the_images():
 def test_pooling_classes_adds_their_pixels():
     first = np.array([[1, 1, 0, 0]]), np.array([[1, 1, 0, 0]])
     second = np.array([[1, 1, 2, 2]]), np.array([[0, 0, 2, 2]])
-    pooled = evaluate_many([first, second], classes=True)["pooled"]
+    pooled = evaluate_many([first, second], task="classes")["pooled"]
     assert pooled["classes"] == {"1": {"dice": 2 * 2 / 6, "iou": 1 / 2}, "2": {"dice": 1.0, "iou": 1.0}}
 
 

@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
     check_room("scipy.linalg", "SciPy, which matches the objects,")
     if arguments.json is not None:
         check_free([arguments.json], overwrite=arguments.overwrite, inputs=_files_in(arguments))
-    evaluate = _evaluate_panoptic if arguments.panoptic else _evaluate_labels
+    evaluate = _evaluate_panoptic if arguments.task == "panoptic" else _evaluate_labels
     scores, names, table = evaluate(arguments)
     if not arguments.quiet:
         say(table)
@@ -109,12 +109,12 @@ def _evaluate_labels(arguments: argparse.Namespace) -> tuple[dict[str, Any], lis
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     pairs = LabelPairs(files)
     with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
-        scores = run_job(evaluation_of_many(pairs, classes=arguments.classes), on_progress)
+        scores = run_job(evaluation_of_many(pairs, task=arguments.task), on_progress)
     if not arguments.quiet:
         for doubt in pairs.doubts():
             say(f"tessera: {doubt}", is_error=True)
     names = [stem(truth) for truth, _ in files]
-    return scores, names, as_table(scores, names, per_image=arguments.per_image, classes=arguments.classes)
+    return scores, names, as_table(scores, names, per_image=arguments.per_image, task=arguments.task)
 
 
 def _evaluate_panoptic(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str], str]:
@@ -138,13 +138,12 @@ def evaluate_parser() -> argparse.ArgumentParser:
         description="Score labels against the truth. Two folders are matched by the names of their files.",
     )  # fmt: skip
     for name in ("truth", "prediction"):
-        what = "label image, or folder of them; with --panoptic also a COCO panoptic .json"
+        what = "label image, or folder of them; with --task panoptic also a COCO panoptic .json"
         parser.add_argument(name, type=Path, metavar=name.upper(), help=what)
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--classes", action="store_true", help="the labels are classes, not objects")
-    kind.add_argument(
-        "--panoptic", action="store_true",
-        help="score things and stuff (PQ, SQ, RQ by class); beside each label image lies its .csv with the columns "
+    parser.add_argument(
+        "--task", choices=("objects", "classes", "panoptic"), default="objects",
+        help="what the labels are [default: objects]; panoptic scores things and stuff (PQ, SQ, RQ by class), and "
+        "beside each label image lies its .csv with the columns "
         "label, class and kind, as `tessera panoptic` writes it, or an image of classes named NAME-classes",
     )  # fmt: skip
     parser.add_argument("--per-image", action="store_true", help="print a line for each image too")
@@ -211,9 +210,9 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return found
 
 
-def as_table(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool, classes: bool) -> str:
+def as_table(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool, task: str) -> str:
     """Lay out the scores: a line for each image if asked for, then the mean over images and all images pooled."""
-    columns = CLASS_SCORES if classes else OBJECT_SCORES
+    columns = CLASS_SCORES if task == "classes" else OBJECT_SCORES
     rows = [["image", *columns]]
     if per_image:
         rows += [[name, *_cells(image, columns)] for name, image in zip(names, scores["images"], strict=True)]

@@ -1,4 +1,4 @@
-"""`tessera evaluate --panoptic TRUTH PREDICTION`: panoptic quality of COCO files or label images."""
+"""`tessera evaluate --task panoptic TRUTH PREDICTION`: panoptic quality of COCO files or label images."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def panoptic(
     Conflicts are resolved as in the paper. Of things that overlap, the one of the higher score has the pixels; a thing
     of which too little is left is dropped, and its pixels go to the stuff. Things win over stuff. Stuff of a small area
     is dropped, and so is stuff that has the name of a class of things, such as nuclei that only the model of stuff saw;
-    other than in the paper its pixels get a class, the nearest. The scores of `tessera evaluate --panoptic`
+    other than in the paper its pixels get a class, the nearest. The scores of `tessera evaluate --task panoptic`
     are those of the paper, too.
 
     References

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from napari_tessera.core.checks import FLAG, check_types
 from napari_tessera.core.errors import InputError, ParameterError, short
 from napari_tessera.core.jobs import Job, Progress, run_job, subtask
 from napari_tessera.core.overlaps import Overlaps, find_overlaps
@@ -200,10 +199,11 @@ def _threshold_name(iou: float) -> str:
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 """IoU thresholds 0.50, 0.55 … 0.95."""
+Task = Literal["objects", "classes"]
 
 
 def evaluate(
-    truth: np.ndarray, prediction: np.ndarray, *, thresholds: Sequence[float] = THRESHOLDS, classes: bool = False
+    truth: np.ndarray, prediction: np.ndarray, *, thresholds: Sequence[float] = THRESHOLDS, task: Task = "objects"
 ) -> dict[str, Any]:
     """Score a label image against the truth.
 
@@ -214,8 +214,8 @@ def evaluate(
         have any numbers.
     thresholds : sequence of float
         IoU from which on a pair of objects may match, each above 0 and at most 1.
-    classes : bool
-        The labels are classes, not objects: score the pixels of each class instead of counting objects.
+    task : "objects" or "classes"
+        Whether the labels are objects, which are counted, or classes, of each of which the pixels are scored.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def evaluate(
         With no object in either image every score is 1. With objects in one only, the scores are 0. Where nothing
         matches, ``sq`` is 0.
 
-        With `classes` there are, beside ``dice`` and ``iou``, only ``classes`` (Dice and IoU by class), ``mean_dice``
+        For classes there are, beside ``dice`` and ``iou``, only ``classes`` (Dice and IoU by class), ``mean_dice``
         and ``mean_iou`` (over the classes that occur in either image) and ``accuracy`` (of all pixels).
 
     Raises
@@ -260,14 +260,14 @@ def evaluate(
     >>> scores["ap"]["0.50"], scores["dice"]
     (0.5, 0.8)
     """
-    return run_job(evaluation(truth, prediction, thresholds=thresholds, classes=classes))
+    return run_job(evaluation(truth, prediction, thresholds=thresholds, task=task))
 
 
 def evaluation(
-    truth: np.ndarray, prediction: np.ndarray, *, thresholds: Sequence[float] = THRESHOLDS, classes: bool = False
+    truth: np.ndarray, prediction: np.ndarray, *, thresholds: Sequence[float] = THRESHOLDS, task: Task = "objects"
 ) -> Job[dict[str, Any]]:
     """Do what `evaluate` does, as a job in small steps."""
-    counts = yield from _counting(truth, prediction, _checked(thresholds), classes)
+    counts = yield from _counting(truth, prediction, _checked(thresholds), task)
     return counts.scores()
 
 
@@ -275,7 +275,7 @@ def evaluate_many(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]],
     *,
     thresholds: Sequence[float] = THRESHOLDS,
-    classes: bool = False,
+    task: Task = "objects",
 ) -> dict[str, Any]:
     """Score many label images against their truths.
 
@@ -283,7 +283,7 @@ def evaluate_many(
     ----------
     pairs : iterable of (truth, prediction)
         They may be read one by one: only two images are held at a time.
-    thresholds, classes
+    thresholds, task
         See `evaluate`.
 
     Returns
@@ -308,14 +308,14 @@ def evaluate_many(
     >>> scores["pooled"]["ap"]["0.50"], scores["mean"]["dice"]
     (0.5, 0.5)
     """
-    return run_job(evaluation_of_many(pairs, thresholds=thresholds, classes=classes))
+    return run_job(evaluation_of_many(pairs, thresholds=thresholds, task=task))
 
 
 def evaluation_of_many(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]],
     *,
     thresholds: Sequence[float] = THRESHOLDS,
-    classes: bool = False,
+    task: Task = "objects",
 ) -> Job[dict[str, Any]]:
     """Do what `evaluate_many` does, as a job in small steps."""
     thresholds = _checked(thresholds)
@@ -329,7 +329,7 @@ def evaluation_of_many(
     counts: list[Any] = []
     for done, pair in enumerate(one_by_one):
         truth, prediction = checked_pair(pair)
-        counts.append((yield from subtask(_counting(truth, prediction, thresholds, classes), done, 1, total)))
+        counts.append((yield from subtask(_counting(truth, prediction, thresholds, task), done, 1, total)))
     if not counts:
         raise InputError("evaluate: there are no images to score. Give at least one pair of truth and prediction.")
     images = [each.scores() for each in counts]
@@ -340,12 +340,13 @@ def evaluation_of_many(
 
 
 def _counting(
-    truth: np.ndarray, prediction: np.ndarray, thresholds: tuple[float, ...], classes: bool
+    truth: np.ndarray, prediction: np.ndarray, thresholds: tuple[float, ...], task: Task
 ) -> Job[ObjectCounts | ClassCounts]:
-    check_types({"classes": classes}, {"classes": FLAG})
+    if not isinstance(task, str) or task not in get_args(Task):
+        raise ParameterError(f'evaluate: `task` is {short(task)}, but it must be "objects" or "classes".', "task")
     overlaps = yield from find_overlaps(truth, prediction)
     yield Progress(1, 1, "Matching objects")
-    if classes:
+    if task == "classes":
         return count_classes(overlaps, np.size(truth))
     return count_objects(overlaps, thresholds)
 

@@ -60,7 +60,7 @@ def score_network(
     if not is_classes:
         return (yield from subtask(score_of_objects(found, examples), 9, 1, 10))
     pairs = [compared(labels, example.labels, is_classes) for labels, example in zip(found, examples, strict=True)]
-    scores = yield from subtask(evaluation_of_many(pairs, classes=True), 9, 1, 10)
+    scores = yield from subtask(evaluation_of_many(pairs, task="classes"), 9, 1, 10)
     iou, dice = scores["pooled"]["mean_iou"], scores["pooled"]["mean_dice"]
     return {"score": iou, "iou": iou, "dice": dice}
 
