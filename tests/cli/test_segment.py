@@ -97,9 +97,20 @@ def test_format_that_agrees_with_the_output_is_taken(folder, out, chosen):
 
 def test_setting_that_cannot_be_with_the_only_image_ends_with_2(folder, capsys):
     np.save("colours.npy", np.zeros((40, 40, 3), np.uint8))
-    command = ["threshold", "--channel", "4", "-o"]
+    command = ["threshold", "--channel", "3", "-o"]
     assert main([*command, "out.tif", "colours.npy"]) == 2
     assert main([*command, "out/", "colours.npy", "squares.tif"]) == 1
+
+
+def test_channels_count_from_0_and_all_are_taken_together(folder):
+    image = np.zeros((40, 40, 2), np.uint8)
+    image[2:5, 2:5, 0] = image[20:30, 20:30, 1] = 200
+    np.save("two.npy", image)
+    sums = []
+    for channel in ("0", "1", "all"):
+        main(["threshold", "two.npy", "-o", "out.npy", "--axes", "YXC", "--channel", channel, "--overwrite"])
+        sums.append(int(np.load("out.npy").sum()))
+    assert sums == [9, 100, 109]
 
 
 def test_one_failing_image_does_not_stop_the_others(folder, capsys):

@@ -176,7 +176,7 @@ def test_blocks_that_cost_workers_their_life_are_explained():
 
 
 def test_block_is_not_judged_without_the_second_network_that_the_run_has():
-    settings = {"channel_axis": None, "channel": 0, "spacing": (1.0, 1.0), "device": "cpu"}
+    settings = {"channel_axis": None, "channel": None, "spacing": (1.0, 1.0), "device": "cpu"}
     entry = catalogue.find("nuclei-mask-rcnn")
     job = label_block(PLANE, entry=entry, levels=None, grid=None, has_second=False, **settings)
     with pytest.raises(ModelError, match="second opinion is not on all computers"):

@@ -171,8 +171,8 @@ def test_channel_zero_compares_colours_not_brightness():
 
 def test_one_channel_alone_may_be_chosen():
     image = np.array([[[0, 5], [9, 5], [0, 5]]])
-    assert grown(image, [[0, 0]], channel_axis=2, channel=1)[0].tolist() == [[1, 0, 0]]
-    assert grown(image, [[0, 0]], channel_axis=2, channel=2)[0].tolist() == [[1, 1, 1]]
+    assert grown(image, [[0, 0]], channel_axis=2, channel=0)[0].tolist() == [[1, 0, 0]]
+    assert grown(image, [[0, 0]], channel_axis=2, channel=1)[0].tolist() == [[1, 1, 1]]
 
 
 def test_a_channel_that_does_not_exist_is_refused():

@@ -171,7 +171,7 @@ def test_colours_are_shown_together_and_a_channel_alone(model):
     red = np.stack([two_squares(), *[np.zeros((24, 40), np.uint8)] * 2])
     red[1, :8, :8] = 200
     assert tessera.unet(red, model=model, channel_axis=0).max() == 2
-    assert tessera.unet(red, model=model, channel_axis=0, channel=2).tolist() == (red[1] // 200).tolist()
+    assert tessera.unet(red, model=model, channel_axis=0, channel=1).tolist() == (red[1] // 200).tolist()
 
 
 @pytest.mark.parametrize("blocks", [None, 32])
@@ -183,7 +183,7 @@ def test_stains_shown_all_together_are_worth_a_word(model, blocks):
         return tessera.segment("unet", image, axes="YXC", model=model, diameter=10, blocks=blocks, **settings).notes
 
     assert "the mean of 2 channels" in notes(stains[..., :2])[0]
-    assert notes(stains[..., :2], channel=1) == ()
+    assert notes(stains[..., :2], channel=0) == ()
     assert notes(stains) == ()  # the model knows colours
 
 
@@ -194,7 +194,7 @@ def test_bright_colours_are_worth_a_word_where_the_model_sees_the_brightest():
     for method in ("unet", "mask_rcnn"):
         assert "the brightest of red, green and blue" in tessera.segment(method, colours, axes="YXC").notes[0]
         for result in (
-            tessera.segment(method, colours, axes="YXC", channel=3),
+            tessera.segment(method, colours, axes="YXC", channel=2),
             tessera.segment(method, grey, axes="YXC"),
         ):
             assert not any("the brightest" in note for note in result.notes)

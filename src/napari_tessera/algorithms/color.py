@@ -72,7 +72,7 @@ def _compressed(light: np.ndarray) -> np.ndarray:
 RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
 
 
-def to_grey(image: np.ndarray, channel_axis: int | None, channel: int, method: str) -> np.ndarray:
+def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> np.ndarray:
     """Pick one channel, or combine all of them.
 
     Parameters
@@ -80,8 +80,8 @@ def to_grey(image: np.ndarray, channel_axis: int | None, channel: int, method: s
     image : array
         (Y, X) or (Z, Y, X), with the channels at `channel_axis`.
     channel_axis : int or None
-    channel : int
-        1 is the first channel; 0 combines all: luminance (Rec. 709) for three or four channels, of which the fourth
+    channel : int or None
+        Counted from 0; None combines all: luminance (Rec. 709) for three or four channels, of which the fourth
         is taken for opacity and left out, otherwise their mean.
     method : str
         Name for the error message.
@@ -100,18 +100,20 @@ def to_grey(image: np.ndarray, channel_axis: int | None, channel: int, method: s
         If channels are to be combined whose values float64 does not hold.
     """
     if channel_axis is None:
-        if channel > 1:
-            raise ParameterError(f"{method}: `channel` is {channel}, but the image has no channels. Use 0.", "channel")
+        if channel:
+            raise ParameterError(
+                f"{method}: `channel` is {channel}, but the image has no channels. Leave it empty.", "channel"
+            )
         return image
     channels = np.moveaxis(image, channel_axis, 0)
-    if channel > len(channels):
+    if channel is not None and channel >= len(channels):
         raise ParameterError(
             f"{method}: `channel` is {channel}, but the image has {len(channels)} channels. "
-            f"Use 1 to {len(channels)}, or 0 for all together.",
+            f"Use 0 to {len(channels) - 1}, or leave it empty for all together.",
             "channel",
         )
-    if channel:
-        return channels[channel - 1]
+    if channel is not None:
+        return channels[channel]
     _refuse_huge(image, method)
     weights = RGB_TO_LUMINANCE if len(channels) in (3, 4) else (1 / len(channels),) * len(channels)
     wanted = np.float64 if is_wide(image.dtype) else np.float32

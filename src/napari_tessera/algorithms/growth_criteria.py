@@ -18,9 +18,9 @@ from napari_tessera.core.value_range import Number, share_of_range
 OPACITY = len(RGB_TO_LUMINANCE)
 
 
-def chosen_channels(image: np.ndarray, channel_axis: int | None, channel: int, method: str) -> list[np.ndarray]:
-    """Return one channel, or with `channel` 0 all of them; a fourth of four is taken for opacity and left out."""
-    if channel_axis is None or channel:
+def chosen_channels(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> list[np.ndarray]:
+    """Return one channel, or with None all of them; a fourth of four is taken for opacity and left out."""
+    if channel_axis is None or channel is not None:
         return [to_grey(image, channel_axis, channel, method)]
     channels = list(np.moveaxis(image, channel_axis, 0))
     return channels[:OPACITY] if len(channels) == OPACITY + 1 else channels

@@ -153,9 +153,8 @@ def add_parameters(parser: argparse.ArgumentParser, method: Method | Declaration
     """Add an option for each setting; one that is not given is left out of the parsed arguments."""
     group = parser.add_argument_group("settings")
     for parameter in method.parameters:
-        said = _bracketed(
-            _allowed(parameter), f"default: {shown(parameter.default)}", *_conditions(parameter.shown_if, method)
-        )
+        default = parameter.none if parameter.default is None else shown(parameter.default)
+        said = _bracketed(_allowed(parameter), f"default: {default}", *_conditions(parameter.shown_if, method))
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _escaped(f"{parameter.help} {said}")}
         if parameter.kind is bool:
             options["action"] = argparse.BooleanOptionalAction
@@ -243,7 +242,7 @@ def _converter(parameter: Parameter) -> Callable[[str], Any]:
     """Return what turns the typed text into a value; the range is checked later, once units are known."""
 
     def convert(text: str) -> Any:
-        if parameter.is_optional and text.lower() == AUTO:
+        if parameter.is_optional and text.lower() == parameter.none:
             return None
         return text if parameter.kind is str else _number(text)
 

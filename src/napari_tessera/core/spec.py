@@ -54,6 +54,16 @@ class ShownIf:
 
 
 @dataclass(frozen=True)
+class NoneMeans:
+    """What None stands for, in a word for the window and the command line; without it, "auto": found automatically."""
+
+    word: str
+
+
+AUTO = NoneMeans("auto")
+
+
+@dataclass(frozen=True)
 class ModelName:
     """The text names a model, or is a path to a model file.
 
@@ -77,7 +87,7 @@ class Parameter:
         bool, int, float or str.
     default : bool, int, float, str or None
     is_optional : bool
-        None is allowed and means "found automatically" (the help says how).
+        None is allowed and means what `none` says: mostly "found automatically" (the help says how).
     choices : tuple
         Allowed values, or () where `range` says.
     range : Range
@@ -87,6 +97,8 @@ class Parameter:
         The docstring's text.
     model : ModelName or None
         What kind of model the text names; the catalogue knows which there are.
+    none : str
+        Word for None in the window and on the command line.
     """
 
     name: str
@@ -98,6 +110,7 @@ class Parameter:
     shown_if: tuple[ShownIf, ...]
     help: str
     model: ModelName | None = None
+    none: str = AUTO.word
 
     def matters(self, values: Mapping[str, Any]) -> bool:
         """Return whether the parameter has an effect, given the values of the others."""
@@ -179,6 +192,8 @@ Spacing = Annotated[tuple[float, ...] | None, Role.SPACING]
 """Size of a pixel along each spatial axis, in any one unit; None means 1. Only ratios matter to shapes."""
 ChannelAxis = Annotated[int | None, Role.CHANNEL_AXIS]
 """Axis of `image` that holds channels, or None for a grey image. RGB is three channels."""
+Channel = Annotated[int | None, Range(0, 100), NoneMeans("all")]
+"""Channel to work on, counted from 0; None takes all together."""
 Table = dict[str, np.ndarray]
 """Columns by name, one row per object in the order of its label; a column "label" is always there."""
 
@@ -382,4 +397,5 @@ def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
     ranges = [item for item in _metadata(hint) if isinstance(item, Range)]
     allowed = ranges[-1] if ranges else Range()
     model = next((item for item in _metadata(hint) if isinstance(item, ModelName)), None)
-    return Parameter(name, kind, default, default is None, choices, allowed, _shown_if(hint), text, model)
+    none = next((item for item in _metadata(hint) if isinstance(item, NoneMeans)), AUTO)
+    return Parameter(name, kind, default, default is None, choices, allowed, _shown_if(hint), text, model, none.word)

@@ -169,7 +169,7 @@ def rounds(prepared: np.ndarray, **_: Any) -> int:
 
 
 def _prepare(
-    image: np.ndarray, *, entry: ModelEntry, channel_axis: int | None, channel: int, **_: Any
+    image: np.ndarray, *, entry: ModelEntry, channel_axis: int | None, channel: int | None, **_: Any
 ) -> Job[np.ndarray]:
     """Choose the channels that the model is shown."""
     yield from ()
@@ -221,7 +221,7 @@ class ChannelView:
     image : Stored
     entry : ModelEntry
     channel_axis : int or None
-    channel : int
+    channel : int or None
     method : str
         Name for error messages.
     """
@@ -229,7 +229,7 @@ class ChannelView:
     image: Stored
     entry: ModelEntry
     channel_axis: int | None
-    channel: int
+    channel: int | None
     method: str
 
     @cached_property

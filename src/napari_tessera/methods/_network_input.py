@@ -34,7 +34,7 @@ LARGEST_SHARE = 2.0
 
 
 def channels_for(
-    entry: ModelEntry, image: np.ndarray, channel_axis: int | None, channel: int, method: str
+    entry: ModelEntry, image: np.ndarray, channel_axis: int | None, channel: int | None, method: str
 ) -> tuple[np.ndarray, bool]:
     """Choose the channels that a model is shown.
 
@@ -43,8 +43,8 @@ def channels_for(
     entry : ModelEntry
     image : array
     channel_axis : int or None
-    channel : int
-        1 is the first channel; 0 shows three or four channels as the colours red, green and blue, any other number as
+    channel : int or None
+        Counted from 0; None shows three or four channels as the colours red, green and blue, any other number as
         their mean. A model for channels of its own kind takes all of them.
     method : str
         Name for error messages.
@@ -66,20 +66,20 @@ def channels_for(
 
     if kind_of(entry.header) == "channels":
         return _own_channels(entry, image, channel_axis, channel, method), True
-    is_coloured = channel_axis is not None and image.shape[channel_axis] in (3, 4) and channel == 0
+    is_coloured = channel_axis is not None and image.shape[channel_axis] in (3, 4) and channel is None
     if channel_axis is None or not is_coloured:
         return to_grey(image, channel_axis, channel, method), False
     return np.moveaxis(image, channel_axis, -1)[..., : len(RGB_TO_LUMINANCE)], True
 
 
 def _own_channels(
-    entry: ModelEntry, image: np.ndarray, channel_axis: int | None, channel: int, method: str
+    entry: ModelEntry, image: np.ndarray, channel_axis: int | None, channel: int | None, method: str
 ) -> np.ndarray:
     from napari_tessera.algorithms.color import to_grey
 
     wanted = int(entry.header["architecture"]["channels"])
     chosen = image[..., None] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
-    if channel:
+    if channel is not None:
         chosen = to_grey(image, channel_axis, channel, method)[..., None]
     if chosen.shape[-1] == wanted:
         return chosen
@@ -180,7 +180,7 @@ SEEN_PX = 512
 """Side of the part of an image by which it is told whether it is in colour."""
 
 
-def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int) -> tuple[str, ...]:
+def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int | None) -> tuple[str, ...]:
     """Return what a model was shown of several channels where nobody chose one, and bright objects are likely stains.
 
     Parameters
@@ -189,12 +189,12 @@ def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int) -> t
         What the model sees.
     n_channels : int
         Of the image; 1 where it has no such axis.
-    channel : int
-        The one that was chosen; 0 for all.
+    channel : int or None
+        The one that was chosen; None for all.
     """
-    if n_channels == 1 or channel or view.levels.kind == "channels":
+    if n_channels == 1 or channel is not None or view.levels.kind == "channels":
         return ()
-    choose = f"If each channel is a stain, choose the one of what you look for with `channel`, 1 to {n_channels}."
+    choose = f"If each channel is a stain, choose the one of what you look for with `channel`, 0 to {n_channels - 1}."
     if not view.has_channels:
         return (f"The model was shown the mean of {n_channels} channels. {choose}",)
     if not view.levels.shows_brightest or not _is_in_colour(view):

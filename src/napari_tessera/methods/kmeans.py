@@ -17,7 +17,7 @@ from napari_tessera.core.jobs import Job
 from napari_tessera.core.method import Method
 from napari_tessera.core.parallel import PIECE_PX, Piece, in_threads, pieces
 from napari_tessera.core.result import MethodOutput
-from napari_tessera.core.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
+from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, Range, ShownIf, Spacing
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Histogram, Measure
@@ -48,12 +48,14 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     return prepared
 
 
-def _used_channels(image: np.ndarray, *, features: str, channel: int, channel_axis: int | None, **_: Any) -> np.ndarray:
+def _used_channels(
+    image: np.ndarray, *, features: str, channel: int | None, channel_axis: int | None, **_: Any
+) -> np.ndarray:
     """Return the channels that count, (Y, X, C) or (Z, Y, X, C)."""
     from napari_tessera.algorithms.color import to_grey
 
     if channel_axis is None or features == "intensity":
-        grey = to_grey(image, channel_axis, channel if features == "intensity" else 0, "kmeans")
+        grey = to_grey(image, channel_axis, channel if features == "intensity" else None, "kmeans")
         channels = grey[..., np.newaxis]
     else:
         channels = np.moveaxis(image, channel_axis, -1)
@@ -238,7 +240,7 @@ def kmeans(
     *,
     n_clusters: Annotated[int, Range(2, 20)] = 3,
     features: Literal["channels", "intensity", "cielab"] = "channels",
-    channel: Annotated[int, Range(0, 100), ShownIf("features", "intensity")] = 0,
+    channel: Annotated[Channel, ShownIf("features", "intensity")] = None,
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
     position_weight: Annotated[float, Range(0, 1e9, unit="intensity/px")] = 0.0,
     restarts: Annotated[int, Range(1, 50)] = 4,
@@ -258,9 +260,9 @@ def kmeans(
         What makes pixels alike. "channels": the values of all channels, such as red, green and blue. "intensity": one
         grey value, see `channel`. "cielab": lightness and two colour axes, spaced as the eye sees differences, from
         the first three channels as sRGB.
-    channel : int
-        Channel to use as intensity, from 1; 0 is all together: luminance for three or four channels, otherwise their
-        mean.
+    channel : int, optional
+        Channel to use as intensity, from 0; empty takes all together: luminance for three or four channels, otherwise
+        their mean.
     sigma : float
         Standard deviation of a Gaussian that is applied to each channel first; 0 is none.
     position_weight : float

@@ -22,7 +22,7 @@ from napari_tessera.core.errors import ModelError, ParameterError
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput
-from napari_tessera.core.spec import ChannelAxis, Image, ModelName, Range, Spacing, Table
+from napari_tessera.core.spec import Channel, ChannelAxis, Image, ModelName, Range, Spacing, Table
 from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
 from napari_tessera.methods._network_input import (
     channels_for,
@@ -209,7 +209,7 @@ def mask_rcnn(
     max_objects: Annotated[int | None, Range(1)] = None,
     min_size: Annotated[int, Range(0, unit="px²")] = 0,
     stitch_threshold: Annotated[float, Range(0, 1, step=0.05)] = 0.25,
-    channel: Annotated[int, Range(0, 100)] = 0,
+    channel: Channel = None,
     tile_size: Annotated[int | None, Range(32, 8192)] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
@@ -244,8 +244,8 @@ def mask_rcnn(
     stitch_threshold : float
         In a volume, how much two objects of neighbouring planes must overlap to be one: intersection over union.
         Higher splits more, lower joins more.
-    channel : int
-        Channel to look at, 1 is the first. 0 shows the model three or four channels as the colours red, green and blue
+    channel : int, optional
+        Channel to look at, from 0. Empty shows the model three or four channels as the colours red, green and blue
         (the fourth, opacity, is left out), any other number of channels as their mean. A model that was trained on
         several channels takes all of them.
     tile_size : int, optional

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import ExtraImage, MethodOutput
-from napari_tessera.core.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 from napari_tessera.methods._panoptic_sources import (
     StuffSource,
     ThingSource,
@@ -42,7 +42,7 @@ def panoptic(
     stuff_names: Annotated[str, ShownIf("stuff_from", "layer", "threshold", "kmeans")] = "",
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")] = 1.0,
     smallest_stuff: Annotated[int, Range(0, unit="px²")] = 64,
-    channel: Annotated[int, Range(0, 100)] = 0,
+    channel: Channel = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
@@ -97,8 +97,8 @@ def panoptic(
     smallest_stuff : int
         A class of stuff with fewer pixels than this in the image, in 3-D fewer voxels, is dropped: each of its pixels
         goes to the nearest stuff that is left. 0 drops none; the largest class always stays.
-    channel : int
-        Channel to look at, 1 is the first; 0 takes all together, each method and model in its own way. The classes of
+    channel : int, optional
+        Channel to look at, from 0; empty takes all together, each method and model in its own way. The classes of
         k-means are made of all channels in any case.
     device : str
         Where networks run. "auto" takes a graphics card if there is one, otherwise the processor.

@@ -9,7 +9,7 @@ import numpy as np
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.labels import renumbering
 from napari_tessera.core.method import Method
-from napari_tessera.core.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing, Table
+from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing, Table
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.seeded_growing import Seeds
@@ -22,7 +22,7 @@ def region_growing(
     rule: Literal["tolerance", "adaptive", "competing"] = "tolerance",
     tolerance: Annotated[float, Range(0, 1, step=0.01), ShownIf("rule", "tolerance")] = 0.1,
     k: Annotated[float, Range(0, 10, step=0.1), ShownIf("rule", "adaptive")] = 2.5,
-    channel: Annotated[int, Range(0, 100)] = 0,
+    channel: Channel = None,
     sigma: Annotated[float, Range(0, 50, unit="px")] = 1.0,
     connectivity: Annotated[int, Range(1, 3)] = 1,
     max_size: Annotated[int, Range(0, unit="px²")] = 0,
@@ -50,8 +50,8 @@ def region_growing(
     k : float
         Largest difference from the region's mean, in standard deviations of the region. Below about 2 regions tend to
         shrink to the seed.
-    channel : int
-        Channel to work on, 1 is the first. 0 compares all of them: the difference is the root mean square over the
+    channel : int, optional
+        Channel to work on, from 0. Empty compares all of them: the difference is the root mean square over the
         channels, which for RGB is the colour distance (a fourth of four channels is taken for opacity and left out).
     sigma : float
         Sigma of a Gaussian that smooths the image first, in pixels along X; 0 does not smooth.

@@ -17,7 +17,7 @@ from napari_tessera.core.jobs import Job
 from napari_tessera.core.method import Method
 from napari_tessera.core.parallel import PIECE_PX, Piece
 from napari_tessera.core.result import AutoValues, MethodOutput
-from napari_tessera.core.spec import ChannelAxis, Image, Labels, Range, ShownIf, Spacing
+from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, Range, ShownIf, Spacing
 from napari_tessera.core.value_range import Scale, scaled_number, unscaled_number
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def threshold(
     k: Annotated[float, Range(-5, 5, step=0.05), ShownIf("method", "sauvola", "niblack")] = 0.2,
     r: Annotated[float | None, Range(0, unit="intensity"), ShownIf("method", "sauvola")] = None,
     polarity: Annotated[Literal["bright", "dark"], ShownIf("method", *ALL_BUT_MANUAL)] = "bright",
-    channel: Annotated[int, Range(0, 100)] = 0,
+    channel: Channel = None,
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
     output: Literal["classes", "objects"] = "classes",
     connectivity: Annotated[int, Range(1, 3), ShownIf("output", "objects")] = 1,
@@ -265,8 +265,8 @@ def threshold(
         image's intensities.
     polarity : str
         Whether objects are brighter or darker than the background.
-    channel : int
-        Channel to use, from 1; 0 is all together: luminance for three or four channels, otherwise their mean.
+    channel : int, optional
+        Channel to use, from 0; empty takes all together: luminance for three or four channels, otherwise their mean.
     sigma : float
         Standard deviation of a Gaussian that is applied first; 0 is none.
     output : str

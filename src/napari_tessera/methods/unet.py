@@ -19,7 +19,7 @@ from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stor
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput
-from napari_tessera.core.spec import ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
 from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
 from napari_tessera.methods._network_input import (
     channels_for,
@@ -127,7 +127,7 @@ def unet(
     stitch_threshold: Annotated[
         float, Range(0, 1, step=0.05), ShownIf("volume", "stitch"), ShownIf("output", "objects")
     ] = 0.25,
-    channel: Annotated[int, Range(0, 100)] = 0,
+    channel: Channel = None,
     tile_size: Annotated[int | None, Range(32, 8192)] = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: Spacing = None,
@@ -171,8 +171,8 @@ def unet(
     stitch_threshold : float
         How much two objects of neighbouring planes must overlap to be one: intersection over union. Higher splits
         more, lower joins more.
-    channel : int
-        Channel to look at, 1 is the first. 0 shows the model three or four channels as the colours red, green and blue
+    channel : int, optional
+        Channel to look at, from 0. Empty shows the model three or four channels as the colours red, green and blue
         (the fourth, opacity, is left out), any other number of channels as their mean. A model that was trained on
         several channels takes all of them.
     tile_size : int, optional

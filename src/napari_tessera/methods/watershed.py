@@ -16,7 +16,7 @@ from napari_tessera.core.blockwise import Settings, TwoPass
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import PREVIEW_PX, Method
-from napari_tessera.core.spec import ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
+from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
 from napari_tessera.core.value_range import UNSCALED, Scale, scaled_number
 from napari_tessera.methods.threshold import THRESHOLD
 
@@ -49,7 +49,7 @@ def watershed(
     max_hole_size: Annotated[int, Range(0, unit="px²")] = 100,
     min_size: Annotated[int, Range(0, unit="px²")] = 30,
     connectivity: Annotated[int, Range(1, 3)] = 1,
-    channel: Annotated[int, Range(0, 100)] = 0,
+    channel: Channel = None,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
 ) -> Job[Labels]:
@@ -100,8 +100,8 @@ def watershed(
         Objects of fewer pixels are dropped; 0 drops none.
     connectivity : int
         1 joins pixels across their faces only; 2 and 3 across edges and corners too.
-    channel : int
-        Channel to work on, 1 is the first; 0 takes all together: the luminance of RGB, or the mean.
+    channel : int, optional
+        Channel to work on, from 0; empty takes all together: the luminance of RGB, or the mean.
     spacing : tuple of float, optional
         Size of a pixel along each axis; lengths, distances and smoothing follow it.
     channel_axis : int, optional

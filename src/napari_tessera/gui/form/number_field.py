@@ -10,10 +10,10 @@ from typing import Any
 from magicgui.widgets import CheckBox, FloatSpinBox
 from qtpy.QtWidgets import QAbstractSpinBox, QHBoxLayout, QWidget
 
-from napari_tessera.core.spec import Parameter
+from napari_tessera.core.spec import AUTO, Parameter
 from napari_tessera.engine.bind import pixel_volume, power_of
 from napari_tessera.gui.form.field import Field, let_shrink
-from napari_tessera.gui.form.text import AUTOMATIC, unit_suffix
+from napari_tessera.gui.form.text import unit_suffix
 
 LARGEST = 1e12
 """Spin boxes need an end where the declaration gives none."""
@@ -87,7 +87,7 @@ class Number(Field):
         self._show()
 
     def _add_automatic(self) -> None:
-        self.automatic = CheckBox(text=AUTOMATIC, value=self._number is None)
+        self.automatic = CheckBox(text=self.parameter.none, value=self._number is None)
         self.automatic.tooltip = self.widget.tooltip
         self.native = QWidget()
         row = QHBoxLayout(self.native)
@@ -158,6 +158,8 @@ def _first_guess(parameter: Parameter) -> float:
     if parameter.default is not None:
         return parameter.default
     low, high = parameter.range.low, parameter.range.high
+    if parameter.none != AUTO.word:
+        return low
     if math.isfinite(low) and math.isfinite(high):
         # Sizes differ by factors: their middle is the geometric one.
         return parameter.kind(math.sqrt(low * high) if low > 0 else (low + high) / 2)
