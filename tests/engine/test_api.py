@@ -61,6 +61,13 @@ def test_areas_in_the_table_are_in_the_unit_of_the_spacing():
     np.testing.assert_allclose(result.table["area (µm²)"], [42 / 4, 63 / 4])
 
 
+def test_table_is_a_data_frame_for_pandas():
+    result = tessera.segment("threshold", blobs(), output="objects")
+    frame = result.to_dataframe()
+    assert list(frame.columns) == list(result.table)
+    assert frame["label"].tolist() == [1, 2]
+
+
 def test_sizes_in_the_unit_of_the_spacing():
     options = {"output": "objects", "spacing": 0.5, "unit": "µm"}
     small = tessera.segment("threshold", blobs(), units="physical", min_size=12, **options)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_tessera.core.spatial import Spatial
 from napari_tessera.core.spec import Table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Kind = Literal["objects", "segments", "classes", "probabilities"]
 """What an image says of a pixel. Objects and segments have a number each, and those of the next frame are numbered on;
@@ -136,3 +139,18 @@ class Result:
     def table(self) -> Table:
         """The table of the first label array."""
         return self.images[0].table
+
+    def to_dataframe(self) -> DataFrame:
+        """Return the table of the first label array for pandas: a row for each object, a column for each measurement.
+
+        Examples
+        --------
+        >>> import numpy as np, napari_tessera as tessera
+        >>> image = np.zeros((8, 8)); image[2:5, 2:5] = image[7, 7] = 1
+        >>> frame = tessera.segment("threshold", image, output="objects").to_dataframe()
+        >>> frame["pixels"].tolist()
+        [9, 1]
+        """
+        from pandas import DataFrame
+
+        return DataFrame(self.table)
