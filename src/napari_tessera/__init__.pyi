@@ -241,7 +241,7 @@ def panoptic(
     stuff_from: Literal["layer", "threshold", "kmeans", "unet"] = "threshold",
     stuff_unet: str = "nuclei-unet",
     stuff_classes: int = 3,
-    stuff_names: str = "",
+    stuff_names: str | Sequence[str] = "",
     sigma: float = 1.0,
     smallest_stuff: int = 64,
     channel: int | None = None,

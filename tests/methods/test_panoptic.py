@@ -110,8 +110,9 @@ def test_classes_of_kmeans_go_from_dark_to_bright():
     assert result.labels[10, 25] == 2
 
 
-def test_things_and_stuff_of_layers_have_the_names_that_are_given():
-    result = of_layers(things_name="cell", stuff_names="lumen, wall")
+@pytest.mark.parametrize("names", ["lumen, wall", ["lumen", "wall"]])
+def test_things_and_stuff_of_layers_have_the_names_that_are_given(names):
+    result = of_layers(things_name="cell", stuff_names=names)
     assert result.table["class"].tolist() == ["cell", "cell", "background", "wall"]
 
 

@@ -11,7 +11,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -64,6 +64,11 @@ AUTO = NoneMeans("auto")
 
 
 @dataclass(frozen=True)
+class CommaSeparated:
+    """The text is a list with commas between; in Python, a list or a tuple is taken, too."""
+
+
+@dataclass(frozen=True)
 class ModelName:
     """The text names a model, or is a path to a model file.
 
@@ -99,6 +104,8 @@ class Parameter:
         What kind of model the text names; the catalogue knows which there are.
     none : str
         Word for None in the window and on the command line.
+    is_list : bool
+        The text is a list with commas between.
     """
 
     name: str
@@ -111,6 +118,7 @@ class Parameter:
     help: str
     model: ModelName | None = None
     none: str = AUTO.word
+    is_list: bool = False
 
     def matters(self, values: Mapping[str, Any]) -> bool:
         """Return whether the parameter has an effect, given the values of the others."""
@@ -126,9 +134,17 @@ class Parameter:
             return self._checked_bool(value, method)
         if self.kind in (int, float):
             return self._checked_number(value, method)
+        if self.is_list and isinstance(value, list | tuple):
+            return self._joined(value, method)
         if not isinstance(value, str):
             raise self._error(method, value, self.describe_range())
         return value
+
+    def _joined(self, values: Sequence[Any], method: str) -> str:
+        parts = [str(each) for each in values if isinstance(each, (str, int, float, np.integer, np.floating))]
+        if len(parts) < len(values) or any("," in part for part in parts):
+            raise self._error(method, values, "a list of texts or numbers without commas")
+        return ",".join(parts)
 
     def _checked_choice(self, value: Any, method: str) -> Any:
         for choice in self.choices:
@@ -160,6 +176,8 @@ class Parameter:
         if self.kind is bool:
             return "True or False"
         if self.kind is str:
+            if self.is_list:
+                return "a list, or a text with commas"
             return "a text" if self.model is None else "the name of a model, or the path of a model file"
         if math.isinf(low) and math.isinf(high):
             return f"any number{unit}"
@@ -313,7 +331,7 @@ class Declaration:
     @cached_property
     def plain_signature(self) -> inspect.Signature:
         """The signature as a reader needs it: types without choices, ranges and units, which the docstring explains."""
-        values: dict[str, Any] = {parameter.name: parameter.kind for parameter in self.parameters}
+        values = {each.name: str | Sequence[str] if each.is_list else each.kind for each in self.parameters}
         arguments = [
             argument.replace(annotation=_or_none(values.get(name, _bare(hint)[0]), argument.default))
             for name, (argument, hint, _) in self._arguments.items()
@@ -397,5 +415,8 @@ def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
     ranges = [item for item in _metadata(hint) if isinstance(item, Range)]
     allowed = ranges[-1] if ranges else Range()
     model = next((item for item in _metadata(hint) if isinstance(item, ModelName)), None)
+    is_list = any(isinstance(item, CommaSeparated) for item in _metadata(hint))
     none = next((item for item in _metadata(hint) if isinstance(item, NoneMeans)), AUTO)
-    return Parameter(name, kind, default, default is None, choices, allowed, _shown_if(hint), text, model, none.word)
+    return Parameter(
+        name, kind, default, default is None, choices, allowed, _shown_if(hint), text, model, none.word, is_list
+    )

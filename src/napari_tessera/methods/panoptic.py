@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import ExtraImage, MethodOutput
-from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+from napari_tessera.core.spec import (
+    Channel,
+    ChannelAxis,
+    CommaSeparated,
+    Image,
+    Labels,
+    ModelName,
+    Range,
+    ShownIf,
+    Spacing,
+)
 from napari_tessera.methods._panoptic_sources import (
     StuffSource,
     ThingSource,
@@ -39,7 +49,7 @@ def panoptic(
     stuff_from: Literal["layer", "threshold", "kmeans", "unet"] = "threshold",
     stuff_unet: Annotated[str, ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
     stuff_classes: Annotated[int, Range(2, 20), ShownIf("stuff_from", "kmeans")] = 3,
-    stuff_names: Annotated[str, ShownIf("stuff_from", "layer", "threshold", "kmeans")] = "",
+    stuff_names: Annotated[str, CommaSeparated(), ShownIf("stuff_from", "layer", "threshold", "kmeans")] = "",
     sigma: Annotated[float, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")] = 1.0,
     smallest_stuff: Annotated[int, Range(0, unit="px²")] = 64,
     channel: Channel = None,
@@ -88,7 +98,7 @@ def panoptic(
         U-Net whose classes are the stuff: a name, or the path of a model file.
     stuff_classes : int
         Number of classes of stuff.
-    stuff_names : str
+    stuff_names : str or list of str
         Names of the classes of stuff 1, 2, … with commas between, such as "cytoplasm, matrix". Of a threshold, 1 is the
         foreground; of k-means, the darkest. Those without a name are called "class 1" and so on. A threshold has one
         class, k-means `stuff_classes`; more names are refused.

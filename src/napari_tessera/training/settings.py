@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from napari_tessera.core.errors import ParameterError, short
 from napari_tessera.core.parallel import worker_count
-from napari_tessera.core.spec import Declaration, Range, ShownIf
+from napari_tessera.core.spec import CommaSeparated, Declaration, Range, ShownIf
 
 
 def numbers(text: str, parameter: str) -> tuple[float, ...]:
@@ -65,7 +65,7 @@ class Training:
         every pixel counts and 0 is background.
     ignore : int
         Pixels with this number in the labels never count.
-    classes : str
+    classes : str or list of str
         Names of the classes, background first, such as background,nucleus.
     ndim : {2, 3}
         2 learns from planes, those of a stack one at a time; 3 from volumes.
@@ -80,7 +80,7 @@ class Training:
         is in each box.
     mask_loss : {"combined", "dice", "weighted-ce", "focal"}
         The loss of which pixels of a box belong to its object.
-    class_weights : str
+    class_weights : str or list of float
         How much a pixel (of a Mask R-CNN: a box) of each class counts, background first, such as 1,5,5; or "balanced":
         the rarer the more, up to ten times. Auto: all the same. The U-Net of objects has three classes: background,
         object, border.
@@ -112,7 +112,7 @@ class Training:
         Side of the patches that are learnt from. Auto: 160 in 2-D, 64 in 3-D; of painted classes 48.
     batch : int
         Patches per step. Auto: 4; of painted classes in 2-D, whose patches are small, 8.
-    widths : str
+    widths : str or list of int
         Channels of the network at each level, from the finest down, with commas between. Auto: for a U-Net
         24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D, and of painted classes 16,32,64; for a Mask R-CNN, which has
         four levels, 32,64,128,256.
@@ -127,7 +127,7 @@ class Training:
     inversion : float
         Share of the patches of bright objects that are shown as if the image had been dark on bright, for images whose
         brightness was inverted.
-    balance : str
+    balance : str or list of str
         Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
         than their number alone would have it.
     seed : int
@@ -158,13 +158,13 @@ class Training:
     task: Literal["objects", "classes"] = "objects"
     painted: bool = False
     ignore: Annotated[int | None, Range(0)] = None
-    classes: str | None = None
+    classes: Annotated[str | None, CommaSeparated()] = None
     ndim: Literal[2, 3] = 2
     validation: Annotated[float, Range(0, 0.9)] = 0.15
     diameter: Annotated[float | None, Range(4, 500, unit="px"), ShownIf("task", "objects")] = None
     loss: Loss = "combined"
     mask_loss: Annotated[Loss, ShownIf("network", "mask-rcnn")] = "combined"
-    class_weights: str | None = None
+    class_weights: Annotated[str | None, CommaSeparated()] = None
     gamma: Annotated[float, Range(0, 10, step=0.5), ShownIf("loss", "focal")] = 2.0
     alpha: Annotated[float, Range(0.01, 0.99, step=0.05), ShownIf("loss", "focal")] = 0.25
     start_from: str = NOTHING
@@ -177,11 +177,11 @@ class Training:
     validations: Annotated[int, Range(1, 10_000)] = 10
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
     batch: Annotated[int | None, Range(1, 1024)] = None
-    widths: str | None = None
+    widths: Annotated[str | None, CommaSeparated()] = None
     intensity_changes: Annotated[float | None, Range(0, 2, step=0.1)] = None
     noise: Annotated[float, Range(0, 1, step=0.1)] = 0.0
     inversion: Annotated[float, Range(0, 1, step=0.1)] = 0.0
-    balance: str | None = None
+    balance: Annotated[str | None, CommaSeparated()] = None
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     precision: Literal["auto", "mixed", "full"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
