@@ -35,6 +35,7 @@ def stub() -> str:
     imports = [f"from {module} import {name} as {name}" for name, module in places.items()]
     imports += [f"from napari_tessera.core.spec import {', '.join(kind.__name__ for kind in ARRAYS.values())}"]
     imports += ["from napari_tessera.core.method import Method"]
+    imports += [f"from napari_tessera import {name} as {name}" for name in tessera._MODULES]
     functions = [_of_any_method(name) for name in OWN] + [_method(method) for method in tessera.list_methods()]
     return "\n".join(
         [

@@ -44,6 +44,11 @@ def test_version_is_said_once_and_the_same():
     assert napari_tessera.__version__ == PROJECT["version"]
 
 
+def test_files_and_samples_are_public_parts():
+    program = "import napari_tessera as t; t.io.read_image; t.sample_data.SAMPLES; assert set(t.__all__) == set(dir(t))"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 @pytest.fixture(scope="module")
 def wheel_names(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")

@@ -33,8 +33,9 @@ _PUBLIC = {
     "TesseraError": "core.errors",
     "train": "training.train",
 }
+_MODULES = ("io", "sample_data")
 
-__all__ = ["__version__", "list_methods", *_PUBLIC, *NAMES]
+__all__ = ["__version__", "list_methods", *_PUBLIC, *NAMES, *_MODULES]
 
 
 def list_methods() -> tuple[Method, ...]:
@@ -55,6 +56,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for, and keep it: importing the package costs next to nothing."""
     if name in _PUBLIC:
         found = getattr(import_module(f"napari_tessera.{_PUBLIC[name]}"), name)
+    elif name in _MODULES:
+        found = import_module(f"napari_tessera.{name}")
     elif name in NAMES:
         from napari_tessera.engine.api import plain
         from napari_tessera.methods.registry import method_named

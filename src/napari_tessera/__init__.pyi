@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from napari_tessera import io as io
+from napari_tessera import sample_data as sample_data
 from napari_tessera.core.errors import TesseraError as TesseraError
 from napari_tessera.core.jobs import Progress as Progress
 from napari_tessera.core.method import Method
@@ -34,6 +36,7 @@ __all__ = [
     "evaluate_many",
     "evaluate_panoptic",
     "fine_tune",
+    "io",
     "kmeans",
     "list_methods",
     "list_models",
@@ -42,6 +45,7 @@ __all__ = [
     "refine",
     "region_growing",
     "run",
+    "sample_data",
     "segment",
     "segment_steps",
     "threshold",
