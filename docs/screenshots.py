@@ -105,8 +105,8 @@ def point_at_largest(viewer: napari.Viewer) -> None:
     """Move napari's cursor to the largest thing of the active layer, so that the status bar tells of it."""
     layer = viewer.layers.selection.active
     things = layer.features[layer.features["class"] == "nucleus"]
-    largest = things.loc[things["pixels"].idxmax()]
-    corners = [[largest[f"{axis} {end} (px)"] for axis in "yx"] for end in ("min", "max")]
+    largest = things.loc[things["num_pixels"].idxmax()]
+    corners = [[largest[f"bbox-{end + axis} (px)"] for axis in range(2)] for end in (0, 2)]
     viewer.cursor.position = layer.data_to_world(np.mean(corners, axis=0))
 
 

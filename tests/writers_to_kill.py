@@ -94,7 +94,7 @@ def result(value, dtype=np.int32):
     """Return a result of two label images with a table."""
     spatial = Spatial.plain("YX")
     data = np.full((2, 3), value, dtype)
-    table = {"label": np.array([value]), "pixels": np.array([6])}
+    table = {"label": np.array([value]), "num_pixels": np.array([6])}
     return Result((LabelImage("one", data, spatial, "objects", table), LabelImage("two", data, spatial, "classes", {})),
                   {"method": "threshold", "value": value})  # fmt: skip
 

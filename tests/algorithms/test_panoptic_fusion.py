@@ -53,7 +53,7 @@ def test_classes_are_background_then_things_then_stuff():
     ]
     assert found.class_table["class"].tolist() == ["background", "cell", "lumen", "wall"]
     assert found.class_table["kind"].tolist() == ["stuff", "thing", "stuff", "stuff"]
-    assert found.class_table["pixels"].tolist() == [4, 8, 5, 1]
+    assert found.class_table["num_pixels"].tolist() == [4, 8, 5, 1]
 
 
 def test_stuff_that_has_the_name_of_things_goes_to_the_nearest():
@@ -70,7 +70,7 @@ def test_table_says_class_kind_score_and_area():
     assert table["class"].tolist() == ["cell", "cell", "background", "lumen", "wall"]
     assert table["kind"].tolist() == ["thing", "thing", "stuff", "stuff", "stuff"]
     np.testing.assert_array_equal(table["score"], [0.9, 0.6, np.nan, np.nan, np.nan])
-    assert table["pixels"].tolist() == [4, 4, 4, 5, 1]
+    assert table["num_pixels"].tolist() == [4, 4, 4, 5, 1]
 
 
 def test_things_of_a_lower_score_leave_their_pixels_to_the_stuff():
@@ -90,7 +90,7 @@ def test_small_stuff_goes_to_the_nearest_that_is_left():
     found = fused(smallest_stuff_px=2)  # the one pixel of wall: lumen at its right and background at its left
     assert found.segments[2, 2] in (3, 4)
     assert "wall" not in found.table["class"].tolist()
-    assert found.table["pixels"].sum() == CELLS.size
+    assert found.table["num_pixels"].sum() == CELLS.size
 
 
 def test_small_stuff_never_goes_to_a_thing():

@@ -60,6 +60,6 @@ if __name__ == "__main__":
         print(
             f"{rule:10} {len(seeds)} seeds {size}×{size}: {seconds:.2f} s, longest step {step:.2f} s, longest wait "
             f"{wait * 1e3:.0f} ms, {np.count_nonzero(labels) / labels.size:.0%} grown, "
-            f"{int(table['contested_px'].sum())} px contested",
+            f"{int(table['num_contested_pixels'].sum())} px contested",
             flush=True,
         )

@@ -28,7 +28,7 @@ def test_a_place_where_not_even_deleting_is_possible_is_explained(tmp_path):
 def small_result(value):
     """Return a result of one label image, all of it `value`, with a table."""
     data = np.full((2, 3), value, np.int32)
-    table = {"label": np.array([value]), "pixels": np.array([6])}
+    table = {"label": np.array([value]), "num_pixels": np.array([6])}
     return Result((LabelImage("threshold", data, Spatial.plain("YX"), "objects", table),), {"value": value})
 
 

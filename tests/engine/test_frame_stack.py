@@ -21,7 +21,7 @@ def threshold(image, **options):
     return tessera.segment("threshold", image, output="objects", **options).table
 
 
-@pytest.mark.parametrize("column", ["y min (px)", "x max (px)", "y (µm)", "x (µm)"])
+@pytest.mark.parametrize("column", ["bbox-0", "bbox-3", "centroid-0", "centroid-1"])
 def test_positions_within_an_outline_are_those_in_the_image(column):
     size = {"spacing": (0.5, 0.25), "unit": "µm"}
     region = Region({}, (INSIDE,))
@@ -31,7 +31,7 @@ def test_positions_within_an_outline_are_those_in_the_image(column):
 def test_table_of_a_plane_says_which_plane():
     table = threshold(one_box(4), axes="ZYX", region=Region({"Z": 2}))
     assert table["z"].tolist() == [2]
-    assert table["y min (px)"].tolist() == [40]
+    assert table["bbox-0"].tolist() == [40]
 
 
 def test_boxes_are_moved_along():
@@ -43,5 +43,5 @@ def test_boxes_are_moved_along():
 
 def test_what_is_no_position_stays():
     crop = Crop("YX", (slice(30, 60), slice(20, 60)), None)
-    table = {"label": np.array([1]), "pixels": np.array([150]), "score": np.array([0.5])}
+    table = {"label": np.array([1]), "num_pixels": np.array([150]), "score": np.array([0.5])}
     assert in_whole_image(table, crop, {}) == table

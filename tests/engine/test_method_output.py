@@ -45,7 +45,7 @@ def test_further_images_come_after_the_labels():
 
 def test_columns_of_the_method_come_before_the_measured_ones():
     table = tessera.segment("sides", IMAGE).table
-    assert list(table)[:3] == ["label", "name", "pixels"]
+    assert list(table)[:3] == ["label", "name", "num_pixels"]
     assert table["name"].tolist() == ["object 1", "object 2", "object 3"]
 
 

@@ -17,10 +17,10 @@ def labelled(shape=(12, 16), axes="YX", **placed):
         "index": [1, 2],
         "class": ["cell", "debris"],
         "score": np.array([0.875, 0.5], np.float32),
-        "box_y0": [2.0, 7.0],
-        "box_x0": [3.0, 9.0],
-        "box_y1": [5.0, 11.0],
-        "box_x1": [8.0, 15.0],
+        "box_y0 (px)": [2.0, 7.0],
+        "box_x0 (px)": [3.0, 9.0],
+        "box_y1 (px)": [5.0, 11.0],
+        "box_x1 (px)": [8.0, 15.0],
     }
     return Labels(data, name="cells", features=features, metadata={RECORD: {"axes": axes}}, **placed)
 
@@ -65,7 +65,7 @@ def test_many_texts_wait_until_they_are_asked_for():
 
 def test_texts_on_many_planes_are_shown_where_each_has_few():
     labels = labelled((150, 12, 16), "ZYX")
-    labels.features = labels.features.assign(box_z0=0.0, box_z1=150.0)
+    labels.features = labels.features.assign(**{"box_z0 (px)": 0.0, "box_z1 (px)": 150.0})
     assert boxes_layer(labels).text.visible
 
 
@@ -84,7 +84,7 @@ def test_boxes_lie_where_the_labels_lie():
 
 def test_a_box_of_a_volume_is_on_every_plane_that_it_spans():
     labels = labelled((5, 12, 16), "ZYX")
-    labels.features = labels.features.assign(box_z0=[1.0, 0.0], box_z1=[3.0, 1.0])
+    labels.features = labels.features.assign(**{"box_z0 (px)": [1.0, 0.0], "box_z1 (px)": [3.0, 1.0]})
     boxes = boxes_layer(labels)
     assert [float(corners[0, 0]) for corners in boxes.data] == [1, 2, 0]
     assert boxes.features["index"].tolist() == [1, 1, 2]
@@ -107,7 +107,7 @@ def test_colours_have_no_place_among_the_axes():
 
 def test_labels_without_boxes_have_none():
     assert not has_boxes(Labels(np.ones((2, 2), int)))
-    assert not has_boxes(Labels(np.ones((2, 2), int), features={"index": [1], "pixels": [4]}))
+    assert not has_boxes(Labels(np.ones((2, 2), int), features={"index": [1], "num_pixels": [4]}))
 
 
 def test_button_is_there_while_a_result_has_boxes(button, viewer):

@@ -57,7 +57,7 @@ def test_hover_shows_what_was_measured(viewer, open_widget, run):
     run(widget)
     labels = viewer.layers[-1]
     row = labels.features[labels.features["index"] == 2]
-    assert row["pixels"].item() == (two_boxes() == 2).sum()
+    assert row["num_pixels"].item() == (two_boxes() == 2).sum()
     assert "pixels: 63" in labels.get_status((14, 15), world=True)["coordinates"]
 
 

@@ -80,7 +80,7 @@ def test_notes_on_many_frames_are_told_once(model):
 
 def test_measurements_and_what_the_network_says_are_in_one_table(model):
     table = tessera.segment("mask_rcnn", two_squares(), model=model, diameter=14).table
-    assert table["pixels"].tolist() == [100, 196]
+    assert table["num_pixels"].tolist() == [100, 196]
     assert table["class"].tolist() == ["small", "large"]
 
 
@@ -166,7 +166,7 @@ def test_objects_in_blocks_are_those_of_one_piece(model, crowd, blocks):
     assert whole.labels.max() == 42
     parts = tessera.segment("mask_rcnn", crowd, model=model, diameter=14, blocks=blocks)
     np.testing.assert_array_equal(parts.labels, whole.labels)
-    for name in ("class", "score", "box_y0", "box_x0", "box_y1", "box_x1", "hidden", "pixels"):
+    for name in ("class", "score", "box_y0", "box_x0", "box_y1", "box_x1", "hidden", "num_pixels"):
         np.testing.assert_array_equal(parts.table[name], whole.table[name])
 
 

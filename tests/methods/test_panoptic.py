@@ -43,10 +43,10 @@ def test_two_layers_are_fused():
 
 def test_table_says_class_kind_and_area_of_each_segment():
     table = of_layers().table
-    assert list(table)[:5] == ["label", "class", "kind", "score", "pixels"]
+    assert list(table)[:5] == ["label", "class", "kind", "score", "num_pixels"]
     assert table["class"].tolist() == ["object", "object", "background", "class 2"]
     assert table["kind"].tolist() == ["thing", "thing", "stuff", "stuff"]
-    assert table["pixels"].tolist() == [4, 2, 5, 7]
+    assert table["num_pixels"].tolist() == [4, 2, 5, 7]
 
 
 def test_who_gives_layers_wants_things_and_stuff_from_them():
@@ -76,7 +76,7 @@ def test_segments_outside_a_region_are_none_and_the_others_keep_their_order():
     result = of_layers(region=tessera.Region(polygons=(right,)))
     assert result.labels[0].tolist() == [0, 0, 0, 2, 2, 1]
     assert result.table["class"].tolist() == ["object", "class 2"]
-    assert result.table["pixels"].tolist() == [2, 7]
+    assert result.table["num_pixels"].tolist() == [2, 7]
     assert result.images[1].data[0].tolist() == [0, 0, 0, 4, 4, 2]
 
 

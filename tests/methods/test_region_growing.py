@@ -66,27 +66,27 @@ def test_one_number_painted_twice_is_one_seed():
     painted = np.zeros(IMAGE.shape, np.int32)
     painted[1, 1] = painted[1, 2] = 4
     _, table = grown(IMAGE, painted, tolerance=0.0)
-    assert table["seed_px"].tolist() == [2]
-    assert table["grown_px"].tolist() == [2]
+    assert table["num_seed_pixels"].tolist() == [2]
+    assert table["num_grown_pixels"].tolist() == [2]
 
 
 def test_a_seed_without_similar_neighbours_stays_as_it_is_and_is_reported():
     image = np.array([[0, 9, 0]])
     labels, table = grown(image, [[0, 1]])
     assert labels.tolist() == [[0, 1, 0]]
-    assert table["grown_px"].tolist() == [0]
+    assert table["num_grown_pixels"].tolist() == [0]
 
 
 def test_two_seeds_on_one_plateau_share_it_and_say_so():
     labels, table = grown(np.zeros((1, 6)), [[0, 0], [0, 5]])
     assert labels.tolist() == [[1, 1, 1, 2, 2, 2]]
-    assert table["contested_px"].tolist() == [1, 1]
+    assert table["num_contested_pixels"].tolist() == [1, 1]
     assert table["shared_with"].tolist() == [2, 1]
 
 
 def test_regions_that_touch_without_wanting_each_others_pixels_contest_nothing():
     _, table = grown([[0, 0, 9, 9]], [[0, 0], [0, 3]])
-    assert table["contested_px"].tolist() == [0, 0]
+    assert table["num_contested_pixels"].tolist() == [0, 0]
     assert table["shared_with"].tolist() == [0, 0]
 
 
@@ -146,7 +146,7 @@ def test_an_adaptive_region_crowded_out_by_another_keeps_what_it_accepts():
     image = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(50, 50)), 2)
     labels, table = grown(image, [[25, 25], [5, 5]], rule="adaptive", k=2.5)
     assert np.count_nonzero(labels) > 0.9 * labels.size
-    assert (table["grown_px"] > 0).all()
+    assert (table["num_grown_pixels"] > 0).all()
 
 
 def test_competing_regions_share_out_the_whole_image():

@@ -305,7 +305,7 @@ def _segment_table(pixels: np.ndarray, kinds: _Kinds) -> Table:
         "class": kinds.names[found],
         "kind": kinds.kinds[found],
         "score": kinds.scores[found],
-        "pixels": pixels[found],
+        "num_pixels": pixels[found],
     }
 
 
@@ -316,5 +316,5 @@ def _class_table(pixels: np.ndarray, kinds: _Kinds) -> Table:
         "label": numbers.astype(np.int64),
         "class": kinds.names[found][first],
         "kind": kinds.kinds[found][first],
-        "pixels": np.bincount(which, pixels[found], len(numbers)).astype(np.int64),
+        "num_pixels": np.bincount(which, pixels[found], len(numbers)).astype(np.int64),
     }

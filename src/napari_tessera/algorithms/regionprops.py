@@ -1,26 +1,36 @@
-"""Measure every object: size, position, shape and intensities, in physical units.
+"""Measure every object: size, position, shape and intensities, under the names of `skimage.measure.regionprops_table`.
 
-Objects are summed run by run (a run is a stretch of one label along X), so the time hardly depends on the number of
-objects.
+A compiled pass adds up runs (a run is a stretch of one label along X), strip by strip in threads. Coordinates, and
+intensities of up to 16 bits, are summed as integers, so that means and spreads lose no digits. Sums of squares may wrap
+around: moments about the mean are differences of them, and come out right as long as they fit themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.labels import LabelMapping, chunks, run_starts, unique_in_order
-from napari_tessera.core.spatial import SHORT_UNITS
+from napari_tessera.algorithms.jit import njit
+from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.parallel import Piece, in_threads, pieces
 from napari_tessera.core.spec import Table
-from napari_tessera.core.value_range import Scale, scaled
+from napari_tessera.core.value_range import UNSCALED, Scale, scaled
 
-AXES = "zyx"
-HUGE = 1e150
-"""Half of a range beyond which squares, or sums over many pixels, are too large for float64."""
-MEASURES = ("mean", "min", "max", "sd")
+STRIP_PX = 1 << 20
+"""Pixels between two steps of the job: a few milliseconds."""
+STRIPS_AT_ONCE = 16
+"""Strips whose sums are held before they are put together."""
+HUGE, HUGE_UNIT = 1e150, 2.0**600
+"""Half of a range beyond which squares, or sums over many pixels, are too large for float64; and the unit for it."""
+PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""Axes whose coordinates are multiplied in the second powers."""
+FIRST, SECOND, LOW, HIGH = slice(1, 4), slice(4, 10), slice(10, 13), slice(13, 16)
+"""Columns of sums over z, y, x after the number of pixels: first and second powers, first pixel and last."""
+COLUMNS = 16
+FARTHEST = np.iinfo(np.int64).max
 
 
 def measure_objects(
@@ -29,7 +39,6 @@ def measure_objects(
     *,
     channel_axis: int | None = None,
     spacing: tuple[float, ...] | None = None,
-    unit: str = "pixel",
 ) -> Job[Table]:
     """Measure every object of a label image.
 
@@ -41,204 +50,344 @@ def measure_objects(
         Intensities of the same shape, with the channels at `channel_axis`.
     channel_axis : int, optional
     spacing : tuple of float, optional
-        Size of a pixel along each axis, in `unit`; None measures in pixels.
-    unit : str
-        Unit of `spacing`; "pixel" with a spacing means that the unit is not known.
+        Size of a pixel along each axis; None measures in pixels.
 
     Returns
     -------
     table : dict
-        One row per object, labels ascending; names carry the unit.
+        One row per object, labels ascending. Names and values are those of scikit-image, except where said.
 
-        - ``label``, ``pixels`` and ``area (µm²)``, in 3-D ``volume (µm³)``.
-        - ``equivalent diameter (µm)``: of the disc or ball of that area or volume.
-        - ``longest axis (µm)``, ``shortest axis (µm)``: of the ellipse or ellipsoid with the same second moments.
-        - ``y (µm)``, ``x (µm)``: the centroid, counted from the centre of the first pixel.
-        - ``y min (px)``, ``y max (px)`` and so on: first and last pixel. ``touches edge``: whether the object reaches
-          the image's edge.
-        - ``mean intensity``, ``min``, ``max`` and ``sd``; with channels ``mean intensity 1``, ``mean intensity 2`` …
+        - ``label``, ``num_pixels``, and ``area``, in 3-D the volume.
+        - ``equivalent_diameter_area``: of the disc or ball of that area or volume.
+        - ``axis_major_length``, ``axis_minor_length``: of the ellipse or ellipsoid with the same second moments. A
+          pixel counts as a square or cube (in scikit-image, as a point), so that no object is without width.
+        - ``centroid-0``, ``centroid-1`` …: along z, y, x, from the centre of the first pixel, times `spacing`.
+        - ``bbox-0``, ``bbox-1`` …: index of the first pixel along each axis, then of the one after the last.
+        - ``touches_edge``: whether the object reaches the image's edge (not in scikit-image).
+        - ``intensity_mean``, ``intensity_min``, ``intensity_max`` and ``intensity_std``; with channels
+          ``intensity_mean-0``, ``intensity_mean-1`` … each.
     """
-    channels = _flat_channels(labels, image, channel_axis)
-    numbers = yield from _find_numbers(labels)
-    shapes = _ShapeSums.zeros(len(numbers), labels.ndim)
-    sums = [_IntensitySums.zeros(len(numbers), _usual(values)) for values in channels]
-    row_of = LabelMapping(np.append(0, numbers), np.arange(-1, len(numbers)))
-    flat = np.ascontiguousarray(labels).reshape(-1)
-    for part in chunks(flat.size):
-        yield Progress(part.start, flat.size, "Measuring")
-        runs = _find_runs(flat[part], part.start, labels.shape, row_of)
-        shapes.add(runs)
-        for channel, values in zip(sums, channels, strict=True):
-            channel.add(runs, values[part])
-    table: Table = {"label": numbers, **shapes.table(labels.shape, spacing, unit)}
-    for number, channel in enumerate(sums, start=1):
-        table |= channel.table(shapes.pixels, "" if channel_axis is None else f" {number}")
-    return table
+    row_count, width = math.prod(labels.shape[:-1]), labels.shape[-1]
+    rows = labels.reshape(row_count, width)
+    values = _channels_last(image, channel_axis, row_count, width)
+    sums = yield from _add_up(rows, labels.shape[-2], values)
+    sizes = np.ones(labels.ndim) if spacing is None else np.array(spacing)
+    table: Table = {"label": sums.numbers, **_shape_columns(sums.places, labels.shape, sizes)}
+    return table if image is None else table | _intensity_columns(sums, channel_axis is not None)
 
 
-@dataclass(frozen=True)
-class _Runs:
-    """Stretches of one object along X.
+class _Sums(NamedTuple):
+    """Sums over the pixels of each object, of a strip or of the whole image.
 
     Attributes
     ----------
-    rows : (R,) array
-        Row of the table that each run adds to.
-    is_object : (S,) array of bool
-        Which of all stretches, background included, the runs are.
-    starts : (S,) array
-        Where all stretches begin within the chunk.
-    lengths : (R,) array
-    places : tuple of (R,) arrays
-        z, y, x of each run's first pixel.
+    numbers : (N,) array
+        Labels of the objects, ascending.
+    places : (N, COLUMNS) array of int64
+        Number of pixels, and sums over their coordinates.
+    powers : (N, C, 2) array
+        Sums of intensities and of their squares: int64, or float64 in the origin and unit of `scales`.
+    extremes : (N, C, 2) array
+        Lowest and highest intensity.
+    scales : sequence of Scale
+        One for each channel.
     """
 
-    rows: np.ndarray
-    is_object: np.ndarray
-    starts: np.ndarray
-    lengths: np.ndarray
-    places: tuple[np.ndarray, ...]
-
-
-@dataclass(frozen=True)
-class _ShapeSums:
-    """Sums over each object's pixels that sizes, centroids and axes are made of."""
-
-    pixels: np.ndarray  # (N,)
-    first: np.ndarray  # (D, N)
-    second: np.ndarray  # (D, D, N)
-    low: np.ndarray  # (D, N)
-    high: np.ndarray  # (D, N)
+    numbers: np.ndarray
+    places: np.ndarray
+    powers: np.ndarray
+    extremes: np.ndarray
+    scales: Sequence[Scale]
 
     @classmethod
-    def zeros(cls, count: int, ndim: int) -> _ShapeSums:
-        largest = np.iinfo(np.int64).max
-        low, high = np.full((ndim, count), largest), np.full((ndim, count), -1)
-        return cls(np.zeros(count, np.int64), np.zeros((ndim, count)), np.zeros((ndim, ndim, count)), low, high)
+    def zeros(cls, numbers: np.ndarray, dtype: np.dtype, scales: Sequence[Scale]) -> _Sums:
+        places = np.zeros((len(numbers), COLUMNS), np.int64)
+        places[:, LOW] = FARTHEST
+        shape = (len(numbers), len(scales), 2)
+        extremes = np.empty(shape, dtype)
+        extremes[:] = (np.inf, -np.inf) if dtype.kind == "f" else (FARTHEST, -FARTHEST)
+        return cls(numbers, places, np.zeros(shape, dtype), extremes, scales)
 
-    def add(self, runs: _Runs) -> None:
-        n = runs.lengths
-        x = runs.places[-1]
-        np.add.at(self.pixels, runs.rows, n)
-        sums = [*(place * n for place in runs.places[:-1]), n * x + n * (n - 1) // 2]
-        squares_along_x = n * x**2 + x * n * (n - 1) + (n - 1) * n * (2 * n - 1) // 6
-        for axis, place in enumerate(runs.places):
-            is_x = axis == len(sums) - 1
-            np.add.at(self.first[axis], runs.rows, sums[axis])
-            np.minimum.at(self.low[axis], runs.rows, place)
-            np.maximum.at(self.high[axis], runs.rows, place + (n - 1) * is_x)
-            for other in range(axis + 1):
-                product = squares_along_x if other == axis and is_x else runs.places[other] * sums[axis]
-                np.add.at(self.second[axis, other], runs.rows, product)
-
-    def table(self, shape: tuple[int, ...], spacing: tuple[float, ...] | None, unit: str) -> Table:
-        ndim = len(shape)
-        names, sizes = AXES[-ndim:], np.ones(ndim) if spacing is None else np.array(spacing)
-        length = _length_unit(spacing, unit)
-        measure, power = ("volume", "³") if ndim == 3 else ("area", "²")
-        amount = self.pixels * sizes.prod()
-        diameter = np.cbrt(6 * amount / np.pi) if ndim == 3 else np.sqrt(4 * amount / np.pi)
-        axes = self._axis_lengths(sizes)
-        centroids = self.first / self.pixels * sizes[:, None]
-        touches = (self.low == 0).any(0) | (self.high == np.array(shape)[:, None] - 1).any(0)
-        return {
-            "pixels": self.pixels,
-            f"{measure} ({length}{power})": amount,
-            f"equivalent diameter ({length})": diameter,
-            f"longest axis ({length})": axes[:, -1],
-            f"shortest axis ({length})": axes[:, 0],
-            **{f"{name} ({length})": centroid for name, centroid in zip(names, centroids, strict=True)},
-            **{f"{name} min (px)": low for name, low in zip(names, self.low, strict=True)},
-            **{f"{name} max (px)": high for name, high in zip(names, self.high, strict=True)},
-            "touches edge": touches,
-        }
-
-    def _axis_lengths(self, sizes: np.ndarray) -> np.ndarray:
-        """Return (N, D) full axis lengths, ascending, of ellipses whose second moments are those of the objects."""
-        ndim = len(sizes)
-        mean = self.first / self.pixels
-        covariance = self.second / self.pixels - mean[:, None] * mean[None]
-        # A pixel is a little square, not a point: its own second moment keeps thin objects from having no width.
-        covariance += np.eye(ndim)[:, :, None] / 12
-        covariance *= (sizes[:, None] * sizes[None])[:, :, None]
-        moments = np.linalg.eigvalsh(np.moveaxis(covariance, -1, 0), UPLO="L")
-        return 2 * np.sqrt((ndim + 2) * np.maximum(moments, 0))
-
-
-@dataclass(frozen=True)
-class _IntensitySums:
-    """Sums over each object's intensities, counted from a usual one so that large values lose no digits."""
-
-    scale: Scale
-    first: np.ndarray
-    second: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    def chosen(self, rows: np.ndarray) -> _Sums:
+        """Return the sums of some of the objects."""
+        numbers, places, powers, extremes = (column[rows] for column in self[:4])
+        return _Sums(numbers, places, powers, extremes, self.scales)
 
     @classmethod
-    def zeros(cls, count: int, scale: Scale) -> _IntensitySums:
-        return cls(scale, np.zeros(count), np.zeros(count), np.full(count, np.inf), np.full(count, -np.inf))
-
-    def add(self, runs: _Runs, values: np.ndarray) -> None:
-        if not len(runs.rows):
-            return
-        difference = scaled(values.astype(np.float64) if values.dtype.kind == "f" else values, self.scale)
-
-        def per_run(summary: np.ufunc, of: np.ndarray) -> np.ndarray:
-            return summary.reduceat(of, runs.starts)[runs.is_object]
-
-        np.add.at(self.first, runs.rows, per_run(np.add, difference))
-        with np.errstate(over="ignore"):  # beyond 1e154 a square is infinite; the other columns still hold
-            np.add.at(self.second, runs.rows, per_run(np.add, difference**2))
-        np.minimum.at(self.low, runs.rows, per_run(np.minimum, values))
-        np.maximum.at(self.high, runs.rows, per_run(np.maximum, values))
-
-    def table(self, pixels: np.ndarray, channel: str) -> Table:
-        origin, unit = self.scale.origin, self.scale.unit
-        mean = self.first / pixels
-        with np.errstate(over="ignore", invalid="ignore"):
-            deviation = np.sqrt(np.maximum(self.second / pixels - mean**2, 0))
-            deviation *= unit  # where that of the whole range of float64 is twice its largest number
-        columns = ((mean + origin / unit) * unit, self.low, self.high, deviation)
-        return {f"{name} intensity{channel}": column for name, column in zip(MEASURES, columns, strict=True)}
+    def merged(cls, parts: Sequence[_Sums]) -> _Sums:
+        """Return the sums of all parts of an image together."""
+        numbers = np.sort(np.concatenate([part.numbers for part in parts]))
+        numbers = numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
+        whole = cls.zeros(numbers, parts[0].powers.dtype, parts[0].scales)
+        for part in parts:
+            _merge(*whole[1:4], *part[1:4], np.searchsorted(numbers, part.numbers))
+        return whole
 
 
-def _find_numbers(labels: np.ndarray) -> Job[np.ndarray]:
-    flat = np.ascontiguousarray(labels).reshape(-1)
-    seen = [flat[:0]]
-    for part in chunks(flat.size):
-        yield Progress(0, 1, "Finding objects")
-        seen.append(unique_in_order(flat[part]))
-    return np.unique(np.concatenate(seen))
+def _add_up(labels: np.ndarray, height: int, values: np.ndarray) -> Job[_Sums]:
+    """Add up (R, X) labels and (R, X, C) values, where R are the rows of all planes."""
+    is_exact = values.dtype.kind in "iub" and values.dtype.itemsize <= 2
+    dtype = np.dtype(np.int64 if is_exact else np.float64)
+    channels = values.reshape(labels.size, values.shape[-1]).T
+    scales = [UNSCALED if is_exact else _usual(channel) for channel in channels]
+    total = _Sums.zeros(np.zeros(0, labels.dtype), dtype, scales)
+
+    def add_strip(strip: Piece) -> _Sums:
+        numbers, found, lowest = _table_rows(np.ascontiguousarray(labels[strip]))
+        here, origins, differences = _summands(values[strip], scales, dtype)
+
+        def added(summands: np.ndarray, origins: np.ndarray) -> _Sums:
+            sums = _Sums.zeros(numbers, dtype, scales)
+            _add_runs(found, lowest, strip[0].start, height, summands, origins, *sums[1:4])
+            return sums
+
+        sums = added(here, origins)
+        if differences is not None:
+            sums = sums._replace(powers=added(differences, np.zeros_like(origins)).powers)
+        return sums.chosen(sums.places[:, 0] > 0)
+
+    strips = pieces((len(labels),), max(1, STRIP_PX // max(1, labels.shape[1])))
+    for start in range(0, len(strips), STRIPS_AT_ONCE):
+        some = strips[start : start + STRIPS_AT_ONCE]
+        parts = yield from subtask(in_threads(add_strip, some, "Measuring"), start, len(some), len(strips))
+        total = _Sums.merged([total, *parts])
+    return total
 
 
-def _find_runs(flat: np.ndarray, offset: int, shape: tuple[int, ...], row_of: LabelMapping) -> _Runs:
-    width = shape[-1]
-    is_start = np.zeros(flat.size, bool)
-    is_start[run_starts(flat)] = True
-    is_start[-offset % width :: width] = True
-    starts = np.flatnonzero(is_start)
-    is_object = flat[starts] != 0
-    lengths = np.diff(starts, append=flat.size)[is_object]
-    firsts = starts[is_object]
-    return _Runs(row_of[flat[firsts]], is_object, starts, lengths, np.unravel_index(firsts + offset, shape))
+def _table_rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Find what labels may occur, ascending; return them, labels to look up, and which label is in the first row."""
+    if labels.dtype not in (np.int32, np.int64):
+        labels = labels.astype(np.int64)
+    low, high = _label_range(labels)
+    if high - low <= labels.size:  # as of labels that are numbered in raster order
+        return np.arange(low, high + 1, dtype=labels.dtype), labels, low
+    numbers, rows = np.unique(np.append(0, labels), return_inverse=True)
+    return numbers, rows[1:].reshape(labels.shape), 0
 
 
-def _flat_channels(labels: np.ndarray, image: np.ndarray | None, channel_axis: int | None) -> list[np.ndarray]:
+@njit
+def _label_range(labels: np.ndarray) -> tuple[int, int]:
+    """Return the lowest and the highest label of objects; 1 and 0 if there are none."""
+    low, high = FARTHEST, 0
+    for label in labels.flat:
+        if label != 0:
+            low, high = min(low, label), max(high, label)
+    return min(low, high + 1), high
+
+
+def _summands(
+    values: np.ndarray, scales: Sequence[Scale], dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return values, their origins, and their differences from them where the kernel cannot take these itself."""
+    values = np.ascontiguousarray(values.view(np.uint8) if values.dtype == bool else values)
+    origins = np.array([scale.origin for scale in scales], dtype)
+    is_plain = values.dtype in (np.float32, np.float64) and all(scale.unit == 1 for scale in scales)
+    if is_plain or dtype.kind == "i":
+        return values, origins, None
+    values_64 = values.astype(np.float64)
+    apart = np.moveaxis(values_64 if values.dtype.kind == "f" else values, -1, 0)
+    differences = [scaled(channel, scale) for channel, scale in zip(apart, scales, strict=True)]
+    return values_64, origins, np.stack(differences, axis=-1)
+
+
+@njit
+def _merge(
+    places: np.ndarray,
+    powers: np.ndarray,
+    extremes: np.ndarray,
+    more_places: np.ndarray,
+    more_powers: np.ndarray,
+    more_extremes: np.ndarray,
+    entries: np.ndarray,
+) -> None:
+    """Merge the sums of a part of an image into those of the whole; `entries` are its objects among all."""
+    for part_entry, entry in enumerate(entries):
+        for column in range(10):
+            places[entry, column] += more_places[part_entry, column]
+        for column in range(10, 13):
+            places[entry, column] = min(places[entry, column], more_places[part_entry, column])
+        for column in range(13, COLUMNS):
+            places[entry, column] = max(places[entry, column], more_places[part_entry, column])
+        for channel in range(powers.shape[1]):
+            powers[entry, channel, 0] += more_powers[part_entry, channel, 0]
+            powers[entry, channel, 1] += more_powers[part_entry, channel, 1]
+            extremes[entry, channel, 0] = min(extremes[entry, channel, 0], more_extremes[part_entry, channel, 0])
+            extremes[entry, channel, 1] = max(extremes[entry, channel, 1], more_extremes[part_entry, channel, 1])
+
+
+@njit
+def _add_runs(
+    labels: np.ndarray,
+    lowest: int,
+    first_row: int,
+    height: int,
+    values: np.ndarray,
+    origins: np.ndarray,
+    places: np.ndarray,
+    powers: np.ndarray,
+    extremes: np.ndarray,
+) -> None:
+    """Add every run of an object to the sums of its label, which are in the first row for the label `lowest`."""
+    for row in range(labels.shape[0]):
+        z, y = divmod(first_row + row, height)
+        stop = 0
+        while stop < labels.shape[1]:
+            start, label = stop, labels[row, stop]
+            while stop < labels.shape[1] and labels[row, stop] == label:
+                stop += 1
+            if label != 0:
+                _add_place(places, label - lowest, z, y, start, stop)
+                _add_values(values, origins, row, start, stop, label - lowest, powers, extremes)
+
+
+@njit
+def _add_place(places: np.ndarray, entry: int, z: int, y: int, start: int, stop: int) -> None:
+    """Add the coordinates of a run; the columns are those of `_Sums.places`."""
+    n = stop - start
+    x = n * (start + stop - 1) // 2
+    places[entry, 0] += n
+    places[entry, 1] += n * z
+    places[entry, 2] += n * y
+    places[entry, 3] += x
+    places[entry, 4] += n * z * z
+    places[entry, 5] += n * z * y
+    places[entry, 6] += z * x
+    places[entry, 7] += n * y * y
+    places[entry, 8] += y * x
+    places[entry, 9] += start * (2 * x - n * start) + (n - 1) * n * (2 * n - 1) // 6
+    places[entry, 10] = min(places[entry, 10], z)
+    places[entry, 11] = min(places[entry, 11], y)
+    places[entry, 12] = min(places[entry, 12], start)
+    places[entry, 13] = max(places[entry, 13], z + 1)
+    places[entry, 14] = max(places[entry, 14], y + 1)
+    places[entry, 15] = max(places[entry, 15], stop)
+
+
+@njit
+def _add_values(
+    values: np.ndarray,
+    origins: np.ndarray,
+    row: int,
+    start: int,
+    stop: int,
+    entry: int,
+    powers: np.ndarray,
+    extremes: np.ndarray,
+) -> None:
+    """Add the intensities of a run in every channel."""
+    for channel in range(values.shape[2]):
+        origin = origins[channel]
+        first = second = zero = origin - origin
+        low, high = extremes[entry, channel, 0], extremes[entry, channel, 1]
+        for x in range(start, stop):
+            value = values[row, x, channel] + zero
+            difference = value - origin
+            first += difference
+            second += difference * difference
+            if value < low:
+                low = value
+            if value > high:
+                high = value
+        powers[entry, channel, 0] += first
+        powers[entry, channel, 1] += second
+        extremes[entry, channel, 0], extremes[entry, channel, 1] = low, high
+
+
+def _shape_columns(places: np.ndarray, shape: tuple[int, ...], sizes: np.ndarray) -> Table:
+    ndim = len(shape)
+    sums = np.ascontiguousarray(places.T)
+    low, high = sums[LOW][-ndim:], sums[HIGH][-ndim:]
+    area = sums[0] * sizes.prod()
+    centroids, covariances = _moments(sums, ndim)
+    minor, major = _axis_lengths(covariances, sizes)
+    return {
+        "num_pixels": sums[0],
+        "area": area,
+        "equivalent_diameter_area": (2 * ndim * area / np.pi) ** (1 / ndim),
+        "axis_major_length": major,
+        "axis_minor_length": minor,
+        **{f"centroid-{axis}": column for axis, column in enumerate(centroids * sizes[:, None])},
+        **{f"bbox-{axis}": column for axis, column in enumerate((*low, *high))},
+        "touches_edge": (low == 0).any(0) | (high == np.array(shape)[:, None]).any(0),
+    }
+
+
+def _moments(sums: np.ndarray, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (D, N) centroids and (D, D, N) covariances in pixels, from sums about the pixel next to the centroid."""
+    count, first = sums[0], sums[FIRST]
+    middle = _rounded(first / count)
+    rest = (first - middle * count) / count
+    covariances = np.empty((3, 3, len(count)))
+    for (one, other), second in zip(PAIRS, sums[SECOND], strict=True):
+        if one >= 3 - ndim:
+            about = second - middle[one] * first[other] - middle[other] * (first[one] - middle[one] * count)
+            covariances[one, other] = covariances[other, one] = about / count - rest[one] * rest[other]
+    return (middle + rest)[-ndim:], covariances[-ndim:, -ndim:]
+
+
+def _axis_lengths(covariances: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shortest and longest axes of ellipses or ellipsoids whose second moments are those of the objects."""
+    ndim = len(sizes)
+    # A pixel is a little square, not a point: its own second moment keeps thin objects from having no width.
+    covariances = (covariances + np.eye(ndim)[..., None] / 12) * (sizes[:, None] * sizes)[..., None]
+    if ndim == 2:  # as below, many times faster
+        half = (covariances[0, 0] + covariances[1, 1]) / 2
+        spread = np.hypot((covariances[0, 0] - covariances[1, 1]) / 2, covariances[0, 1])
+        moments = np.stack([half - spread, half + spread])
+    else:
+        moments = np.linalg.eigvalsh(np.moveaxis(covariances, -1, 0)).T
+    lengths = 2 * np.sqrt((ndim + 2) * np.maximum(moments, 0))
+    return lengths[0], lengths[-1]
+
+
+def _intensity_columns(sums: _Sums, has_channels: bool) -> Table:
+    count = sums.places[:, :1]
+    if sums.powers.dtype.kind == "i":
+        means, spreads = _exact_spread(sums.powers, count)
+    else:
+        means, spreads = _scaled_spread(sums.powers / count[..., None], sums.scales)
+    extremes = sums.extremes.astype(np.float64)
+    measures = {"mean": means, "min": extremes[..., 0], "max": extremes[..., 1], "std": spreads}
+    if not has_channels:
+        return {f"intensity_{name}": columns[:, 0] for name, columns in measures.items()}
+    return {
+        f"intensity_{name}-{channel}": column
+        for name, columns in measures.items()
+        for channel, column in enumerate(columns.T)
+    }
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    return np.rint(values).astype(np.int64)
+
+
+def _exact_spread(powers: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N, C) means and standard deviations, from sums about the whole number next to the mean."""
+    first, second = powers[..., 0], powers[..., 1]
+    middle = _rounded(first / count)
+    rest = (first - middle * count) / count
+    variance = (second - middle * (2 * first - middle * count)) / count - rest**2
+    return middle + rest, np.sqrt(np.maximum(variance, 0))
+
+
+def _scaled_spread(mean_powers: np.ndarray, scales: Sequence[Scale]) -> tuple[np.ndarray, np.ndarray]:
+    origins, units = np.array([(scale.origin / scale.unit, scale.unit) for scale in scales]).reshape(-1, 2).T
+    mean, square = mean_powers[..., 0], mean_powers[..., 1]
+    with np.errstate(over="ignore", invalid="ignore"):  # where the spread of the whole range of float64 is twice that
+        deviation = np.sqrt(np.maximum(square - mean**2, 0)) * units
+    return (mean + origins) * units, deviation
+
+
+def _channels_last(image: np.ndarray | None, channel_axis: int | None, rows: int, width: int) -> np.ndarray:
+    """Return (R, X, C) values, of no channel where there is no image."""
     if image is None:
-        return []
-    channels: Iterator[np.ndarray] = iter([image] if channel_axis is None else np.moveaxis(image, channel_axis, 0))
-    return [channel.reshape(-1) for channel in channels]
+        return np.empty((rows, width, 0), np.uint8)
+    values = image[..., None] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
+    return values.reshape(rows, width, values.shape[-1])
 
 
 def _usual(values: np.ndarray) -> Scale:
     """Return a usual value, the median of a few pixels spread over the image, and a unit whose sums do not overflow."""
     few = np.sort(values[:: max(1, values.size // 1000)])
     half = few[-1].item() / 2 - few[0].item() / 2
-    return Scale(few[len(few) // 2].item(), half if half > HUGE else 1.0)
-
-
-def _length_unit(spacing: tuple[float, ...] | None, unit: str) -> str:
-    if unit != "pixel":
-        return SHORT_UNITS.get(unit, unit)
-    return "px" if spacing is None or set(spacing) == {1.0} else "unit"
+    return Scale(few[len(few) // 2].item(), HUGE_UNIT if half > HUGE else 1.0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_tessera.core.spatial import Spatial
 from napari_tessera.core.spec import Table
+from napari_tessera.core.tables import column_units
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -99,6 +100,11 @@ class LabelImage:
     kind: Kind
     table: Table
 
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of each column of the table that has one, such as "µm²" of "area"."""
+        return column_units(self.table, self.spatial)
+
     def __repr__(self) -> str:
         """Return what it is in one line; `count` is how many objects (or classes) its table lists."""
         count = f", count={len(self.table['label'])}" if "label" in self.table else ""
@@ -139,6 +145,11 @@ class Result:
     def table(self) -> Table:
         """The table of the first label array."""
         return self.images[0].table
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The unit of each column of `table` that has one, such as "µm²" of "area"."""
+        return self.images[0].units
 
     def to_dataframe(self) -> DataFrame:
         """Return the table of the first label array for pandas: a row for each object, a column for each measurement.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from napari_tessera.core.spatial import SPATIAL_AXES
 from napari_tessera.core.spec import Table
+from napari_tessera.core.tables import position_columns
 from napari_tessera.core.tiles import Slices, Tile
 
 SAME_OBJECT = 0.5
@@ -248,9 +249,6 @@ def _overlap(offset: np.ndarray) -> Slices:
     return tuple(slice(max(0, int(step)), min(0, int(step)) or None) for step in offset)
 
 
-CORNER = re.compile(r"box_([zyx])[01]")
-
-
 def join_tables(
     tables: Sequence[Table],
     pieces: Sequence[BlockObjects],
@@ -295,8 +293,7 @@ def join_tables(
 
 def _in_image(table: Table, tile: Tile) -> Table:
     """Count the corners of boxes from the image's first pixel."""
-    starts = {axis: part.start for axis, part in zip("zyx"[-len(tile.read) :], tile.read, strict=True)}
-    return {
-        name: column + starts[found[1]] if (found := CORNER.fullmatch(name)) else column
-        for name, column in table.items()
-    }
+    space = SPATIAL_AXES[-len(tile.read) :]
+    starts = {axis: part.start for axis, part in zip(space, tile.read, strict=True)}
+    axes = position_columns(space)
+    return {name: column + starts[axes[name]] if name in axes else column for name, column in table.items()}

@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import numpy as np
 
-from napari_tessera.algorithms.regionprops import measure_objects
 from napari_tessera.core.blockwise import BlockPlan
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, subtask
@@ -129,12 +128,13 @@ def _run_frame(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
     said = yield from subtask(_label(request, frame, at), 0, SHARE_OF_LABELLING, 1)
     if not request.measure or not may_be_measured(frame.image, request.blocks.out):
         return said
+    from napari_tessera.algorithms.regionprops import measure_objects
+
     measuring = measure_objects(
         np.asarray(frame.output[(slice(None),) * len(request.layout.space)]),
         np.asarray(frame.image),
         channel_axis=frame.settings["channel_axis"],
         spacing=request.spacing,
-        unit=request.spatial.unit,
     )
     measured = yield from subtask(measuring, SHARE_OF_LABELLING, 1 - SHARE_OF_LABELLING, 1)
     own = {name: column for name, column in said.table.items() if name not in measured}
@@ -155,7 +155,7 @@ def _label(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
         notes, chosen = (*plan.notes, *notes), plan.chosen
     if sizes is None:
         return FrameSummary({}, notes, chosen)
-    table = {"label": np.arange(1, len(sizes)) + frame.found, "pixels": sizes[1:], **own}
+    table = {"label": np.arange(1, len(sizes)) + frame.found, "num_pixels": sizes[1:], **own}
     return FrameSummary(table, notes, chosen)
 
 

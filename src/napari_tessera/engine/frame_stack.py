@@ -12,8 +12,9 @@ import numpy as np
 from napari_tessera.core import labels as label_arrays
 from napari_tessera.core.region import Crop
 from napari_tessera.core.result import AutoValues, ExtraImage, Result
-from napari_tessera.core.spatial import PIXEL, SHORT_UNITS
+from napari_tessera.core.spatial import PIXEL, SHORT_UNITS, SPATIAL_AXES
 from napari_tessera.core.spec import Table
+from napari_tessera.core.tables import position_columns
 from napari_tessera.engine.bind import Request
 
 MOST_TOLD = 3
@@ -177,17 +178,13 @@ def joined_notes(notes: list[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(same[0] + (more.format(len(same)) if set(same[1:]) - {same[0]} else "") for same in alike.values())
 
 
-CORNERS = re.compile(r"([zyx]) (?:min|max) \(px\)|box_([zyx])[01]")
-CENTROIDS = re.compile(r"([zyx]) \(.+\)")
-
-
 def in_whole_image(table: Table, crop: Crop, spacing: Mapping[str, float]) -> Table:
     """Count the positions of a crop's objects from the whole image's first pixel; name the plane, where it is one.
 
     Parameters
     ----------
     table : dict of str to array
-        Corners in pixels (``y min (px)``, ``box_y0``), centroids in the unit of `spacing` (``y (µm)``).
+        Corners in pixels (``bbox-0``, ``box_y0``), centroids in the unit of `spacing` (``centroid-0``).
     crop : Crop
     spacing : mapping of str to float
         Size of a pixel along "Z", "Y" and "X"; 1 where it is not there.
@@ -199,7 +196,7 @@ def in_whole_image(table: Table, crop: Crop, spacing: Mapping[str, float]) -> Ta
     """
     if not table:
         return table
-    starts: dict[str, int] = {}
+    starts: dict[str, float] = {}
     planes: Table = {}
     for axis, part in zip(crop.axes, crop.index, strict=True):
         if isinstance(part, int):
@@ -207,12 +204,7 @@ def in_whole_image(table: Table, crop: Crop, spacing: Mapping[str, float]) -> Ta
         else:
             starts[axis] = part.start
 
-    def moved(name: str, column: np.ndarray) -> np.ndarray:
-        if corner := CORNERS.fullmatch(name):
-            return column + starts[(corner[1] or corner[2]).upper()]
-        if centroid := CENTROIDS.fullmatch(name):
-            axis = centroid[1].upper()
-            return column + starts[axis] * spacing.get(axis, 1.0)
-        return column
-
-    return {name: moved(name, column) for name, column in table.items()} | planes
+    space = "".join(axis for axis in SPATIAL_AXES if axis in starts)
+    moves = {name: starts[axis] for name, axis in position_columns(space).items()}
+    moves |= {f"centroid-{place}": starts[axis] * spacing.get(axis, 1.0) for place, axis in enumerate(space)}
+    return {name: column + moves[name] if name in moves else column for name, column in table.items()} | planes

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.algorithms.regionprops import measure_objects
 from napari_tessera.core import labels as label_arrays
 from napari_tessera.core import provenance
 from napari_tessera.core.errors import ModelError, ParameterError, explaining_lack_of_memory
@@ -87,12 +86,13 @@ def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | Non
     if not request.measure or request.kind == "probabilities":
         return found
     yield Progress(SHARE_OF_METHOD, 1, "Measuring")
+    from napari_tessera.algorithms.regionprops import measure_objects
+
     measuring = measure_objects(
         found.labels,
         main if request.method.takes_image else None,
         channel_axis=arguments.get("channel_axis"),
         spacing=request.spacing,
-        unit=request.spatial.unit,
     )
     measured = yield from subtask(measuring, SHARE_OF_METHOD, 1 - SHARE_OF_METHOD, 1)
     return replace(found, table=_widened(measured, found.table))

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QAbstractItemView, QGridLayout, QHeaderView, QLabel, 
 
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.spec import Table
+from napari_tessera.core.tables import PX, column_title
 from napari_tessera.gui.layers.read import Placement, camera_of
 from napari_tessera.gui.method.run_request import RunRequest, scoring
 from napari_tessera.gui.method.widget import MethodWidget, RunResult
@@ -222,11 +223,11 @@ class CompareWidget(MethodWidget):
             return
         self.errors.selected_label = label
         row = self.errors.features[self.errors.features["index"] == label]
-        names = [f"{axis} {end} (px)" for axis in "yx" for end in ("min", "max")]
+        names = [column_title(f"bbox-{side}", PX) for side in range(4)]
         if len(row) == 0 or not all(name in row for name in names) or self.errors.ndim != 2:
             return
-        top, bottom, left, right = (float(row[name].iloc[0]) for name in names)
-        world = self.errors.data_to_world(((top + bottom) / 2, (left + right) / 2))
+        top, left, bottom, right = (float(row[name].iloc[0]) for name in names)
+        world = self.errors.data_to_world(((top + bottom - 1) / 2, (left + right - 1) / 2))
         camera_of(self.viewer).center = (0.0, *world)
 
     def _on_click(self, layer: Labels, event: Any) -> Iterator[None]:

@@ -251,9 +251,15 @@ HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:
-    """Return the record as JSON, with a list of the files written and where each lies."""
+    """Return the record as JSON, with a list of the files written, where each lies, and the units of its table."""
     written = [
-        {"file": visible(file), "name": image.name, "kind": image.kind, "spatial": image.spatial.to_json()}
+        {
+            "file": visible(file),
+            "name": image.name,
+            "kind": image.kind,
+            "spatial": image.spatial.to_json(),
+            **({"units": image.units} if image.units else {}),
+        }
         for file, image in outputs
     ]
     text = json.dumps(without_nan({**provenance, "outputs": written}), indent=2, ensure_ascii=False, allow_nan=False)

@@ -71,9 +71,9 @@ def region_growing(
         One row per object: who owns what.
 
         - ``label``; ``seed``: the painted number, or the number of the point, from 1.
-        - ``seed_px``, ``grown_px``: pixels of the seed, and pixels that it grew over; 0 if it found none.
-        - ``contested_px``: pixels of this object next to another one whose seed would have accepted them too, at the
-          end. ``shared_with``: the seed that contests most of them, 0 for none.
+        - ``num_seed_pixels``, ``num_grown_pixels``: pixels of the seed, and pixels that it grew over, if any.
+        - ``num_contested_pixels``: pixels of this object next to another one whose seed would have accepted them too,
+          at the end. ``shared_with``: the seed that contests most of them, 0 for none.
         - ``absorbed_seeds``: numbers of further points on the pixel of this one, which have no object of their own.
         - ``is_full``: whether `max_size` stopped it.
 
@@ -105,7 +105,7 @@ def region_growing(
     >>> labels, table = tessera.region_growing(image, np.array([[0, 3]]), sigma=0)
     >>> labels
     array([[0, 0, 1, 1, 0]], dtype=int32)
-    >>> int(table["grown_px"][0])
+    >>> int(table["num_grown_pixels"][0])
     1
     """
     from napari_tessera.algorithms.growth_criteria import chosen_channels, framed_fractions
@@ -145,9 +145,9 @@ def _describe_owners(
     return {
         "label": np.arange(1, len(sizes) + 1),
         "seed": seeds.numbers,
-        "seed_px": seed_sizes,
-        "grown_px": sizes - seed_sizes,
-        "contested_px": contested,
+        "num_seed_pixels": seed_sizes,
+        "num_grown_pixels": sizes - seed_sizes,
+        "num_contested_pixels": contested,
         "shared_with": shared_with,
         "absorbed_seeds": np.array(absorbed, dtype=str),
         "is_full": sizes >= largest,

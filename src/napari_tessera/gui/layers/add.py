@@ -10,7 +10,7 @@ from napari.layers import Image, Labels, Layer
 
 from napari_tessera.core.result import LabelImage
 from napari_tessera.core.spatial import Matrix, Spatial
-from napari_tessera.core.spec import Table
+from napari_tessera.core.tables import column_title
 from napari_tessera.gui.layers.colors import colours_of_classes, colours_of_probability
 from napari_tessera.gui.layers.read import RECORD, Placement
 
@@ -49,7 +49,7 @@ def result_layer(image: LabelImage, placement: Placement, name: str, record: dic
 def labels_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any]) -> Labels:
     """Make a new Labels layer from a result, placed as the image it came from."""
     data, placed = _placed(image, placement)
-    labels = Labels(data, name=name, features=feature_table(image.table), metadata={RECORD: record}, **placed)
+    labels = Labels(data, name=name, features=feature_table(image), metadata={RECORD: record}, **placed)
     if image.kind == "segments" and np.prod(image.data.shape[-2:]) <= MOST_OUTLINED_PX:
         labels.contour = CONTOUR_PX
     if image.kind == "classes" and "kind" in image.table:  # whose first class is the background
@@ -67,14 +67,16 @@ def with_background(features: Any) -> Any:
     return pd.concat([pd.DataFrame({"index": [0], "class": ["background"]}), features], ignore_index=True)
 
 
-def feature_table(table: Table) -> Any:
+def feature_table(image: LabelImage) -> Any:
     """Turn a result's table into napari's features: a column "index" says which label a row describes."""
     import pandas as pd
 
+    table, units = image.table, image.units
     if not table:
         return None
     names = sorted(table, key=lambda name: TOLD_FIRST.index(name) if name in TOLD_FIRST else len(TOLD_FIRST))
-    features = pd.DataFrame({"index" if name == "label" else name: table[name] for name in names})
+    titles = {name: column_title(name, units.get(name, "")) for name in names} | {"label": "index"}
+    features = pd.DataFrame({titles[name]: table[name] for name in names})
     return features if features["index"].is_unique else one_row_per_label(features)
 
 
@@ -86,8 +88,8 @@ def one_row_per_label(features: Any) -> Any:
     by_label = features.groupby("index", sort=False)
     alike = [name for name in features if name != "index" and by_label[name].nunique(dropna=False).max() == 1]
     joined = by_label[alike].first()
-    if "pixels" in features:
-        joined["pixels"] = by_label["pixels"].sum()
+    if "num_pixels" in features:
+        joined["num_pixels"] = by_label["num_pixels"].sum()
     return joined.reset_index()
 
 

@@ -15,11 +15,12 @@ from napari.layers import Labels, Layer, Shapes
 from qtpy.QtWidgets import QPushButton
 
 from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.tables import PX, column_title
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.read import record_of
 from napari_tessera.gui.qt.worker import Runner
 
-COLUMNS = ("box_y0", "box_x0", "box_y1", "box_x1")
+COLUMNS = tuple(column_title(f"box_{corner}", PX) for corner in ("y0", "x0", "y1", "x1"))
 TO_CENTRE = -0.5
 """Boxes are counted from the edge of the first pixel, and a layer's coordinates from its centre."""
 SHARE_OF_SIDE, THINNEST_PX = 0.04, 0.5
@@ -46,7 +47,7 @@ def boxes_layer(layer: Labels) -> Shapes:
         corners.append(rectangle)
     rectangles = np.array(corners)
     of_boxes = features.iloc[rows].reset_index(drop=True)
-    sides = features[["box_y1", "box_x1"]].to_numpy() - features[["box_y0", "box_x0"]].to_numpy()
+    sides = features[[*COLUMNS[2:]]].to_numpy() - features[[*COLUMNS[:2]]].to_numpy()
     return Shapes(
         rectangles,
         shape_type="rectangle",
@@ -79,8 +80,9 @@ def _rectangles(table: dict[str, list[Any]], axes: str) -> Iterator[tuple[int, l
 
 def _places(table: dict[str, list[Any]], axis: str, row: int) -> range:
     """Return the indices along an axis at which an object's box is drawn."""
-    if f"box_{axis}0" in table:
-        return range(int(table[f"box_{axis}0"][row]), int(np.ceil(table[f"box_{axis}1"][row])))
+    low, high = (column_title(f"box_{axis}{end}", PX) for end in (0, 1))
+    if low in table:
+        return range(int(table[low][row]), int(np.ceil(table[high][row])))
     place = int(table[axis][row]) if axis in table else 0
     return range(place, place + 1)
 
