@@ -30,6 +30,8 @@ PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 FIRST, SECOND, LOW, HIGH = slice(1, 4), slice(4, 10), slice(10, 13), slice(13, 16)
 """Columns of sums over z, y, x after the number of pixels: first and second powers, first pixel and last."""
 COLUMNS = 16
+FEW_LABELS, FEW_ROWS, SHORTEST_SIDE, WIDEST = 16, 512, 256, 8192
+"""Classes are counted, not added up run by run: up to so many labels, and rows at a time, in planes of such sides."""
 FARTHEST = np.iinfo(np.int64).max
 
 
@@ -130,11 +132,15 @@ def _add_up(labels: np.ndarray, height: int, values: np.ndarray) -> Job[_Sums]:
     dtype = np.dtype(np.int64 if is_exact else np.float64)
     channels = values.reshape(labels.size, values.shape[-1]).T
     scales = [UNSCALED if is_exact else _usual(channel) for channel in channels]
+    is_large = min(height, labels.shape[1]) >= SHORTEST_SIDE and labels.shape[1] <= WIDEST
+    may_be_counted = is_large and len(scales) > 0 and values.dtype in (np.uint8, bool)
     total = _Sums.zeros(np.zeros(0, labels.dtype), dtype, scales)
 
     def add_strip(strip: Piece) -> _Sums:
         numbers, found, lowest = _table_rows(np.ascontiguousarray(labels[strip]))
         here, origins, differences = _summands(values[strip], scales, dtype)
+        if may_be_counted and len(numbers) and numbers[-1] < FEW_LABELS:
+            return _count_strip(found, strip[0].start, height, here)
 
         def added(summands: np.ndarray, origins: np.ndarray) -> _Sums:
             sums = _Sums.zeros(numbers, dtype, scales)
@@ -291,6 +297,58 @@ def _add_values(
         powers[entry, channel, 0] += first
         powers[entry, channel, 1] += second
         extremes[entry, channel, 0], extremes[entry, channel, 1] = low, high
+
+
+def _count_strip(labels: np.ndarray, first_row: int, height: int, values: np.ndarray) -> _Sums:
+    """Return the sums of a strip of few labels, and of values of 8 bits, from counts: noisy classes have short runs."""
+    n, (row_count, width, channels) = int(labels.max()) + 1, values.shape
+    sums = _Sums.zeros(np.arange(n, dtype=labels.dtype), np.dtype(np.int64), [UNSCALED] * channels)
+    counts = np.zeros((n, channels, 256), np.int64)
+    start = 0
+    while start < row_count:
+        z, y = divmod(first_row + start, height)
+        rows = slice(start, min(start + FEW_ROWS, start + height - y, row_count))
+        columns, is_in_row = np.zeros((n, width), np.int64), np.zeros((rows.stop - start, n), bool)
+        _count(labels[rows], values[rows], columns, is_in_row, counts)
+        _add_counts(sums.places, columns, is_in_row, z, y)
+        start = rows.stop
+    levels = np.arange(256)
+    sums.powers[..., 0], sums.powers[..., 1] = counts @ levels, counts @ levels**2
+    sums.extremes[..., 0], sums.extremes[..., 1] = _first_and_last(counts > 0, axis=-1)
+    return sums.chosen((sums.places[:, 0] > 0) & (sums.numbers != 0))
+
+
+@njit
+def _count(
+    labels: np.ndarray, values: np.ndarray, columns: np.ndarray, is_in_row: np.ndarray, counts: np.ndarray
+) -> None:
+    """Count intensities, and pixels in each column: these, their y and their y² in 12, 20 and the remaining bits."""
+    for y in range(labels.shape[0]):
+        pixel = 1 + (y << 12) + (y * y << 32)
+        for x in range(labels.shape[1]):
+            label = np.uint32(labels[y, x])
+            columns[label, x] += pixel
+            is_in_row[y, label] = True
+        for channel in range(values.shape[2]):
+            for x in range(labels.shape[1]):
+                counts[np.uint32(labels[y, x]), channel, values[y, x, channel]] += 1
+
+
+def _add_counts(places: np.ndarray, columns: np.ndarray, is_in_row: np.ndarray, z: int, y: int) -> None:
+    """Add counts of a part of plane `z` that begins at row `y`."""
+    count, first, second = columns & 0xFFF, (columns >> 12) & 0xFFFFF, columns >> 32
+    x, n, local_y = np.arange(columns.shape[1]), count.sum(1), first.sum(1)
+    sum_x, sum_y = count @ x, local_y + n * y
+    products = (n * z * z, z * sum_y, z * sum_x, second.sum(1) + 2 * y * local_y + n * y * y, first @ x + y * sum_x)
+    places[:, : LOW.start] += np.stack((n, n * z, sum_y, sum_x, *products, count @ x**2), axis=1)
+    (top, bottom), (left, right) = _first_and_last(is_in_row, axis=0), _first_and_last(count > 0, axis=1)
+    low, high = np.stack((n * 0 + z, y + top, left), axis=1), np.stack((n * 0 + z, y + bottom, right), axis=1) + 1
+    places[n > 0, LOW] = np.minimum(places[n > 0, LOW], low[n > 0])
+    places[n > 0, HIGH] = np.maximum(places[n > 0, HIGH], high[n > 0])
+
+
+def _first_and_last(is_there: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    return is_there.argmax(axis), is_there.shape[axis] - 1 - np.flip(is_there, axis).argmax(axis)
 
 
 def _shape_columns(places: np.ndarray, shape: tuple[int, ...], sizes: np.ndarray) -> Table:
