@@ -8,7 +8,7 @@ from napari.layers import Image, Shapes
 from napari_tessera.core.result import LabelImage
 from napari_tessera.core.spatial import Spatial
 from napari_tessera.engine import api
-from napari_tessera.gui.layers.add import result_layer
+from napari_tessera.gui.layers.add import feature_table, result_layer
 from napari_tessera.gui.layers.read import RECORD, Placement, labels_of, outlines_of, place, planes_shown
 from tests.helpers.scenes import blobs, two_boxes
 
@@ -48,6 +48,13 @@ def test_table_is_in_the_unit_of_the_layer(viewer, open_widget, run):
     run(widget)
     areas = viewer.layers[-1].features["area (µm²)"]
     np.testing.assert_allclose(areas, [42 * 0.25, 63 * 0.25])
+
+
+def test_titles_of_a_volumes_table_say_its_units():
+    table = {"label": np.array([1]), "area": np.array([2.0])} | {f"centroid-{axis}": np.zeros(1) for axis in range(3)}
+    spatial = Spatial.with_spacing("ZYX", (2, 0.5, 0.5), "micrometer")
+    features = feature_table(LabelImage("threshold", np.ones((1, 1, 1), int), spatial, "objects", table))
+    assert list(features) == ["index", "volume (µm³)", "centroid-0 (µm)", "centroid-1 (µm)", "centroid-2 (µm)"]
 
 
 def test_volume_is_segmented_in_3d_with_its_scale(viewer, open_widget, run):

@@ -3,11 +3,14 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 import zarr
 from PIL import Image
 
+import napari_tessera as tessera
+from napari_tessera.cli.evaluate_panoptic import read_table
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.result import LabelImage, Result
 from napari_tessera.core.spatial import Spatial
@@ -314,6 +317,20 @@ def test_y_and_x_become_the_last_axes_of_a_tiff(tmp_path, ending, axes, written)
     expected = {"Y": 0.2, "X": 0.25, "Z": 0.5, "T": 1}
     np.testing.assert_allclose(picture.spatial.scale, [expected[axis] for axis in written], rtol=1e-6)
     assert json.loads(record.read_text())["outputs"][0]["spatial"]["axes"] == written
+
+
+def test_a_table_has_the_names_of_its_columns_and_the_record_their_units(tmp_path):
+    image = np.zeros((8, 8), np.uint8)
+    image[2:5, 2:5] = 200
+    result = tessera.segment("threshold", image, output="objects", spacing=0.5, unit="µm")
+    _, record, table = write_result(result, tmp_path / "cells.tif")
+    written = pd.read_csv(table)
+    assert list(written) == list(result.table)
+    assert written["area"].tolist() == [2.25]
+    assert read_table(table)["label"].tolist() == [1]
+    units = json.loads(record.read_text(encoding="utf-8"))["outputs"][0]["units"]
+    assert units == result.units
+    assert (units["area"], units["centroid-1"], units["bbox-3"]) == ("µm²", "µm", "px")
 
 
 def of_further_axis(axis):
