@@ -159,7 +159,7 @@ class Result:
         >>> import numpy as np, napari_tessera as tessera
         >>> image = np.zeros((8, 8)); image[2:5, 2:5] = image[7, 7] = 1
         >>> frame = tessera.segment("threshold", image, output="objects").to_dataframe()
-        >>> frame["pixels"].tolist()
+        >>> frame["num_pixels"].tolist()
         [9, 1]
         """
         from pandas import DataFrame
