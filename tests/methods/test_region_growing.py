@@ -211,3 +211,80 @@ def test_the_input_is_left_as_it_is():
     grown(image, seeds, rule="competing")
     assert (image == IMAGE).all()
     assert (seeds == painted).all()
+
+
+def halves(texture, other):
+    """Put two textures of equal mean and variance side by side, with a seed in the middle of each."""
+    textures = [(values - values.mean()) / values.std() for values in (texture, other)]
+    is_first = np.zeros(texture.shape, bool)
+    is_first[..., : texture.shape[-1] // 2] = True
+    middle = [length / 2 for length in texture.shape[:-1]]
+    seeds = [[*middle, share * texture.shape[-1]] for share in (0.25, 0.75)]
+    return np.where(is_first, *textures), seeds, is_first
+
+
+def noise(shape, sigma=0.0, seed=0):
+    return ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma)
+
+
+def bars(places, period):
+    """Return bars with some noise."""
+    return np.where(places % period < period / 2, 1.0, -1.0) + noise(places.shape) / 3
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+PLACES_Y, PLACES_X = np.indices((120, 120))
+TEXTURES = {
+    "white and blurred noise": (noise((120, 120)), noise((120, 120), 2, seed=1)),
+    "level and upright stripes": (bars(PLACES_Y, 8), bars(PLACES_X, 8)),
+    "both diagonals": (bars(PLACES_Y + PLACES_X, 9), bars(PLACES_Y - PLACES_X, 9)),
+    "narrow and wide stripes": (bars(PLACES_X, 6), bars(PLACES_X, 12)),
+    "checkerboards": (bars(PLACES_Y, 8) * bars(PLACES_X, 8), bars(PLACES_Y, 16) * bars(PLACES_X, 16)),
+}
+
+
+@pytest.mark.parametrize("rule", ["tolerance", "adaptive", "competing"])
+@pytest.mark.parametrize("textures", TEXTURES.values(), ids=TEXTURES)
+def test_textures_of_equal_mean_and_variance_are_parted(textures, rule):
+    image, seeds, is_first = halves(*textures)
+    labels, table = grown(image, seeds, feature="texture", rule=rule, tolerance=0.3)
+    first, second = (labels == number for number in np.argsort(table["seed"]) + 1)
+    assert dice(first, is_first) > 0.95
+    assert dice(second, ~is_first) > 0.95
+
+
+def test_textures_are_parted_in_volumes_with_long_voxels():
+    shape = (12, 40, 80)
+    z, _, x = np.indices(shape)
+    image, seeds, is_first = halves(bars(3 * z, 12), bars(x, 8))
+    labels, _ = grown(image, seeds, feature="texture", rule="competing", spacing=(3.0, 1.0, 1.0))
+    assert dice(labels == labels[6, 20, 20], is_first) > 0.95
+    assert dice(labels == labels[6, 20, 60], ~is_first) > 0.95
+
+
+def test_a_texture_in_one_colour_is_found():
+    grey = np.zeros((60, 120))
+    blue = np.hstack([noise((60, 60)), noise((60, 60), 2) * 4])
+    labels, _ = grown(
+        np.stack([grey, grey, blue], -1), [[30, 30], [30, 90]], feature="texture", rule="competing", channel_axis=2
+    )
+    assert dice(labels == labels[30, 30], PLACES_X[:60] < 60) > 0.95
+
+
+def test_both_parts_what_differs_in_mean_and_what_differs_in_texture():
+    level, upright = bars(PLACES_Y, 8), bars(PLACES_X, 8)
+    thirds = np.select([PLACES_X < 40, PLACES_X < 80], [level, upright], upright + 6)
+    seeds = [[60, 20], [60, 60], [60, 100]]
+    labels, _ = grown(thirds, seeds, feature="both", rule="competing")
+    for third, seed in enumerate(seeds):
+        assert dice(labels == labels[tuple(seed)], third == PLACES_X // 40) > 0.95
+
+
+def test_intensity_does_not_count_in_texture():
+    image = bars(PLACES_X, 8)[:60, :80]
+    brighter = image + 5 * (np.arange(80) < 40)
+    labels, _ = grown(brighter, [[30, 60]], feature="texture", tolerance=0.6)
+    assert labels[:, :30].any()

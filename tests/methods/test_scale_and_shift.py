@@ -125,6 +125,14 @@ def test_regions_of_a_scaled_image_are_the_same(rule, change):
     np.testing.assert_array_equal(labels, tessera.region_growing(cells(), SEEDS, rule=rule)[0])
 
 
+@each_case
+@pytest.mark.parametrize("feature", ["texture", "both"])
+def test_textures_of_a_scaled_image_are_the_same(feature, change):
+    settings = {"feature": feature, "texture_radius": 4, "tolerance": 0.3}
+    labels, _ = tessera.region_growing(change(cells()), SEEDS, **settings)
+    np.testing.assert_array_equal(labels, tessera.region_growing(cells(), SEEDS, **settings)[0])
+
+
 @few_cases
 @whole_and_blocks
 def test_colours_of_a_scaled_image_are_in_the_same_classes(change, blocks):
