@@ -152,6 +152,8 @@ def region_growing(
     rule: Literal["tolerance", "adaptive", "competing"] = "tolerance",
     tolerance: float = 0.1,
     k: float = 2.5,
+    feature: Literal["intensity", "texture", "both"] = "intensity",
+    texture_radius: int = 8,
     channel: int | None = None,
     sigma: float = 1.0,
     connectivity: int = 1,
