@@ -30,13 +30,13 @@ SAMPLE_PX = 1 << 18
 def framed_features(
     channels: list[np.ndarray],
     feature: str,
-    smoothing: float,
+    sigma: float,
     texture_radius: int,
     spacing: tuple[float, ...] | None = None,
 ) -> Job[np.ndarray]:
-    """Return what pixels are compared by: "intensity", which `smoothing` smooths first, "texture" or "both"."""
+    """Return what pixels are compared by: "intensity", smoothed with a Gaussian of `sigma`, "texture" or "both"."""
     if feature == "intensity":
-        return (yield from framed_fractions(channels, smoothing, spacing))
+        return (yield from framed_fractions(channels, sigma, spacing))
     framed = yield from subtask(framed_fractions(channels, 0, spacing), 0, 1, 10)
     intensities = framed[(slice(1, -1),) * (framed.ndim - 1)]
     return (yield from subtask(framed_texture(intensities, texture_radius, spacing, feature == "both"), 1, 9, 10))

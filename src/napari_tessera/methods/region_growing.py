@@ -102,7 +102,7 @@ def region_growing(
     logarithm is compared; sigma is 1 px and a fourth of `texture_radius`. The tolerance is a fraction of the range of
     the feature that varies most. Near a border, where a window holds two textures, a pixel takes the window beside it
     in which the texture changes least (Hsiao & Sawchuk); corners of a region are thus rounded by about half the radius.
-    Channels are measured one by one and added up. Patterns that repeat within 2 px look flat.
+    Channels are measured one by one and added up. Patterns that repeat within 2 px hardly show.
 
     "adaptive" begins with the pixels of the seed and those around them. A region stands still when a round leaves it
     at the same size, or when it has lost more than half of its pixels to others; after 30 rounds all do. Then all grow
