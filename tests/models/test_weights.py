@@ -17,7 +17,9 @@ from napari_tessera.models.safetensors import LONGEST_HEADER
 from napari_tessera.models.unet import UNet, UNetArchitecture
 from napari_tessera.models.weights import (
     MOST_WEIGHTS,
+    as_stored,
     empty_network,
+    load_model,
     load_unet,
     read_tensors,
     save_model,
@@ -25,6 +27,7 @@ from napari_tessera.models.weights import (
     write_tensors,
 )
 from tests.helpers.model_bytes import FEW_WIDTHS, HEADS, complaint, rewritten, small_net, with_fields
+from tests.helpers.tiny_models import small_mask_rcnn
 
 
 @pytest.fixture
@@ -42,6 +45,16 @@ def test_network_is_loaded_as_it_was_saved(path, ndim):
     assert not again.training
     for name, each in tensors_of(net).items():
         torch.testing.assert_close(again.state_dict()[name], each.half().to(each.dtype))
+
+
+@pytest.mark.parametrize("net", [small_net(), small_net(3), small_mask_rcnn()], ids=["planes", "volumes", "boxes"])
+def test_a_network_in_memory_is_what_its_file_would_hold(path, net):
+    header = {"diameter_px": 24.0, "decoding": {"mask_level": 0.4}, "training": {"scores": (0.5, float("nan"))}}
+    save_model(path, net, header)
+    (saved, said), (kept, full) = load_model(path), as_stored(net, header, path)
+    assert full == said
+    assert not kept.training
+    assert all(torch.equal(each, kept.state_dict()[name]) for name, each in saved.state_dict().items())
 
 
 def test_header_is_read_without_torch(path, sound):

@@ -49,6 +49,8 @@ class Request:
     spacing : tuple of float or None
         Pixel size along z, y, x.
     parameters : dict
+    models : dict of str to ModelEntry
+        The models that parameters name, found once, by the name of the parameter.
     spatial : Spatial
         Placement of the labels to come.
     name : str
@@ -77,6 +79,12 @@ class Request:
     measure: bool = True
     blocks: Blocks | None = None
     notes: tuple[str, ...] = ()
+    models: Mapping[str, catalogue.ModelEntry] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The parameters for the method's function, with models in place of their names."""
+        return {**self.parameters, **self.models}
 
     @property
     def main_name(self) -> str:
@@ -221,10 +229,11 @@ def bind(
         main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
     parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), units)
+    models = check_models(chosen, parameters)
     if in_blocks is not None:
         _check_output(chosen, parameters)
     elif region is None and blocks is None:
-        in_blocks = _where_better(chosen, layout, main.shape, parameters)
+        in_blocks = _where_better(chosen, layout, main.shape, {**parameters, **models})
     inputs = _inputs_among(inputs_and_parameters, chosen, main, layout, parameters)
     return Request(
         method=chosen,
@@ -233,6 +242,7 @@ def bind(
         layout=layout,
         spacing=sizes,
         parameters=parameters,
+        models=models,
         spatial=_placed(spatial, layout, sizes, unit),
         name=name,
         region=region,
@@ -282,12 +292,10 @@ def _main_input(
 def _parameters_among(
     given: Mapping[str, Any], method: Method, sizes: tuple[float, ...] | None, ndim: int, units: str
 ) -> dict[str, Any]:
-    """Check the method's settings, models included, and bring lengths and areas to pixels."""
+    """Check the method's settings, and bring lengths and areas to pixels."""
     names = {entry.name for entry in method.inputs[1:]}
     settings = {name: value for name, value in given.items() if name not in names}
-    parameters = method.declaration.checked(in_pixels(settings, method, sizes, ndim, units))
-    check_models(method, parameters)
-    return parameters
+    return method.declaration.checked(in_pixels(settings, method, sizes, ndim, units))
 
 
 def _inputs_among(
@@ -317,16 +325,17 @@ def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
         )
 
 
-def check_models(method: Method, parameters: Mapping[str, Any]) -> None:
-    """Refuse the name of a model that there is not, or of one of another kind; a default counts only where it matters.
+def check_models(method: Method, parameters: Mapping[str, Any]) -> dict[str, catalogue.ModelEntry]:
+    """Find the models that parameters name, by the parameter; a default counts only where it matters.
 
     Raises
     ------
     ParameterError
-        Naming the parameter, with the nearest names.
+        If there is no such model, with the nearest names, or it is of another kind.
     ModelError
         If the model's file cannot be used.
     """
+    found = {}
     for parameter in method.parameters:
         is_left = parameters.get(parameter.name) == parameter.default and not parameter.matters(parameters)
         if parameter.model is None or is_left:
@@ -342,6 +351,8 @@ def check_models(method: Method, parameters: Mapping[str, Any]) -> None:
                 f"{parameter.model.kind}. `tessera models` lists what there is.",
                 parameter.name,
             )
+        found[parameter.name] = entry
+    return found
 
 
 def _spacing_of(spatial: Spatial, layout: Layout) -> tuple[float, ...]:

@@ -97,7 +97,7 @@ def _name(request: Request) -> str:
 def _settings(request: Request) -> dict[str, Any]:
     """Return the method's keyword arguments for one frame."""
     channel_axis = len(request.layout.space) if request.layout.has_channels else None
-    return {**request.parameters, "spacing": request.spacing, "channel_axis": channel_axis}
+    return {**request.settings, "spacing": request.spacing, "channel_axis": channel_axis}
 
 
 @contextmanager

@@ -227,7 +227,7 @@ def second_network(model: str) -> str | None:
     from napari_tessera.models import registry as catalogue
 
     try:
-        second = catalogue.second_of(catalogue.find(model).header)
+        second = catalogue.find(model).second
     except TesseraError:
         return None
     return None if second is None else str(second.path)

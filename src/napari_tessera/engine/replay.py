@@ -144,8 +144,8 @@ def _check_second(name: str, recorded: Mapping[str, Any]) -> None:
         If the record says what cannot be.
     ModelError
     """
-    header = catalogue.find(name).header
-    said = header.get("second_opinion")
+    entry = catalogue.find(name)
+    said = entry.header.get("second_opinion")
     if "second" not in recorded or not said:
         return
     second = recorded["second"]
@@ -154,7 +154,7 @@ def _check_second(name: str, recorded: Mapping[str, Any]) -> None:
             f"The recipe is damaged: its `second` is {second!r:.80}, but the model {recorded.get('name')!r} is made "
             f"for the second opinion of a file with SHA-256 {said['sha256'][:12]}…. Take the original record."
         )
-    was, is_now = second is not None, catalogue.second_of(header) is not None
+    was, is_now = second is not None, entry.second is not None
     if was != is_now:
         there, otherwise = ("with", "Import its original file") if was else ("without", "Remove it from the models")
         raise ModelError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_tessera.core import labels as label_arrays
 from napari_tessera.core import provenance
-from napari_tessera.core.errors import ModelError, ParameterError, explaining_lack_of_memory
+from napari_tessera.core.errors import ModelError, explaining_lack_of_memory
 from napari_tessera.core.jobs import Job, Progress, monotonic, subtask
 from napari_tessera.core.memory import check_room
 from napari_tessera.core.result import AutoValues, ExtraImage, Kind, LabelImage, MethodOutput, Result
@@ -111,7 +111,7 @@ def frame_arguments(request: Request, frame: tuple[int, ...] = ()) -> dict[str, 
             arguments[name] = np.ascontiguousarray(layout.to_working(array)[frame])
     context = {"spacing": request.spacing, "channel_axis": len(layout.space) if layout.has_channels else None}
     known = {name: value for name, value in context.items() if name in request.method.declaration.context}
-    return {**arguments, **request.parameters, **known}
+    return {**arguments, **request.settings, **known}
 
 
 def keep_inside(found: MethodOutput, inside: np.ndarray, kind: Kind) -> MethodOutput:
@@ -179,7 +179,7 @@ def _recorded_run(request: Request) -> Job[Result]:
     yield Progress(0, 100, "Starting")
     models = _models(request)
     # Read now: the model may be gone when the run ends.
-    names = request.method.class_names(**request.parameters) if request.kind in ("classes", "probabilities") else ()
+    names = request.method.class_names(**request.settings) if request.kind in ("classes", "probabilities") else ()
     found = yield from subtask(monotonic(run_region(request)), 0, 95, 100)
     yield Progress(95, 100, "Recording")
     seconds = round(time.perf_counter() - clock, 3)
@@ -234,20 +234,19 @@ def _record(request: Request, models: Models, chosen: AutoValues, started: str, 
 
 def _models(request: Request) -> Models:
     """Return which model files are used: for each parameter that names one, its name and its SHA-256."""
-    used = {}
-    for parameter in request.method.parameters:
-        if parameter.model is not None and parameter.matters(request.parameters):
-            entry = catalogue.find(request.parameters[parameter.name])
-            used[parameter.name] = {"name": entry.name, "sha256": entry.sha256(), **_second(entry)}
-    return used
+    used = {each.name for each in request.method.parameters if each.matters(request.parameters)}
+    return {
+        name: {"name": entry.name, "sha256": entry.sha256(), **_second(entry)}
+        for name, entry in request.models.items()
+        if name in used
+    }
 
 
 def _second(entry: catalogue.ModelEntry) -> dict[str, Any]:
     """Return which network a model asks for a second opinion, if it asks for one; None where that is not there."""
     if not entry.header.get("second_opinion"):
         return {}
-    second = catalogue.second_of(entry.header)
-    return {"second": second and {"name": second.name, "sha256": second.sha256()}}
+    return {"second": entry.second and {"name": entry.second.name, "sha256": entry.second.sha256()}}
 
 
 def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ...]:
@@ -266,7 +265,7 @@ def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ..
 def _are_still_there(request: Request, models: Models) -> bool:
     try:
         return _models(request) == models
-    except (ParameterError, ModelError):
+    except ModelError:
         return False
 
 

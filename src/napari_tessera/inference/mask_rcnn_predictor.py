@@ -9,10 +9,8 @@ Merge the batch normalisations of a residual network into its convolutions, whic
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -25,15 +23,22 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from napari_tessera.inference.cost import COARSEST_STRIDE_PX, mask_rcnn_pixels_at_once, overlap_px, tile_bytes
 from napari_tessera.inference.detection_features import contrasts
-from napari_tessera.inference.unet_predictor import Network, load_network, tile_in_words, translate_torch_errors
+from napari_tessera.inference.unet_predictor import (
+    Network,
+    load_network,
+    load_once,
+    tile_in_words,
+    translate_torch_errors,
+)
 from napari_tessera.models import device as devices
 from napari_tessera.models import registry as catalogue
-from napari_tessera.models.header import read_header
 from napari_tessera.models.mask_rcnn.backbone import FrozenBatchNorm
 from napari_tessera.models.mask_rcnn.detections import Detections
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
 from napari_tessera.models.mask_rcnn.transform import scale_factor
-from napari_tessera.models.weights import load_mask_rcnn
+from napari_tessera.models.registry import ModelEntry
+from napari_tessera.models.unet import UNet
+from napari_tessera.models.weights import as_stored, load_mask_rcnn
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -165,12 +170,13 @@ class Detector:
             return replace(found, contrast=contrasts(pixels, found.boxes, found.masks))
 
 
-def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False) -> Detector:
-    """Load a model file onto a device, or return it as loaded before; a file that has changed is loaded anew.
+def load_detector(model: ModelEntry | str | Path, device: str = "auto", is_exact: bool = False) -> Detector:
+    """Load a Mask R-CNN, and the U-Net that judges its objects if there is one, as `load_network` does.
 
     Parameters
     ----------
-    path : path
+    model : ModelEntry, str or path
+        As `models.registry.find` takes it.
     device : str
         "auto", "cuda", "mps" or "cpu".
     is_exact : bool
@@ -179,19 +185,36 @@ def load_detector(path: str | Path, device: str = "auto", is_exact: bool = False
     Raises
     ------
     ModelError
-        If the file holds no Mask R-CNN of ours.
+        If it is no Mask R-CNN of ours.
     ParameterError
         If this computer has no such device.
     """
-    whole = Path(os.path.realpath(path))
-    changed = whole.stat().st_mtime_ns if whole.exists() else 0
-    kind = devices.choose(device)
-    # Another U-Net may be there, or none, although the file is as before.
-    second = catalogue.second_of(read_header(whole))
-    return _loaded(whole, changed, kind, is_exact, second and load_network(second.path, kind, is_exact))
+    entry = catalogue.find(model)
+    return load_once(_load, entry, device, is_exact, entry.second and load_network(entry.second, device, is_exact))
 
 
-@lru_cache(maxsize=3)
-def _loaded(path: Path, changed_ns: int, device: str, is_exact: bool, second: Network | None) -> Detector:
-    """Load a file as it was at one time; the time is there to tell its versions apart."""
+def _load(path: Path, device: str, is_exact: bool, second: Network | None) -> Detector:
     return Detector(*load_mask_rcnn(path), device, is_exact, second)
+
+
+def load_predictor(model: ModelEntry | str | Path, device: str = "auto") -> Network | Detector:
+    """Load a model of any kind; see `load_network` and `load_detector`."""
+    entry = catalogue.find(model)
+    return load_detector(entry, device) if entry.kind == "mask_rcnn" else load_network(entry, device)
+
+
+def in_memory(net: UNet | MaskRCNN, header: Mapping[str, Any], device: str = "auto") -> ModelEntry:
+    """Return a network that is not saved yet as the model that its file would hold: in half precision.
+
+    Raises
+    ------
+    ModelError
+        If no model file can hold the network or its header.
+    """
+    path = Path("trained.safetensors")
+    stored, full = as_stored(net, header, path)
+    entry = ModelEntry(path.stem, path, is_shipped=False, n_bytes=0, header=full)
+    if isinstance(stored, UNet):
+        return replace(entry, network=Network(stored, full, device))
+    second = load_network(entry.second, device) if entry.second else None
+    return replace(entry, network=Detector(stored, full, device, second=second))

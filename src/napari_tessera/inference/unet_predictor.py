@@ -7,12 +7,12 @@ the device is faster at it; the heads always run in float32.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,9 +21,12 @@ from torch import Tensor
 from napari_tessera.core.errors import OutOfMemory, RunError, first_line, lacks_memory
 from napari_tessera.inference.cost import WINDOWS_AT_ONCE, halo_px, unet_bytes_per_pixel, unet_pixels_at_once
 from napari_tessera.models import device as devices
+from napari_tessera.models import registry as catalogue
+from napari_tessera.models.registry import ModelEntry
 from napari_tessera.models.unet import UNet, UNetArchitecture, fold_normalisation
 from napari_tessera.models.weights import load_unet
 
+Loaded = TypeVar("Loaded")
 ON_THE_PROCESSOR = "the processor"
 """How the title of the device begins that needs no advice to try it instead."""
 
@@ -179,12 +182,13 @@ def translate_torch_errors(
         ) from error
 
 
-def load_network(path: str | Path, device: str = "auto", is_exact: bool = False) -> Network:
-    """Load a model file onto a device, or return it as loaded before; a file that has changed is loaded anew.
+def load_network(model: ModelEntry | str | Path, device: str = "auto", is_exact: bool = False) -> Network:
+    """Load a U-Net onto a device, or return it as loaded before; a file that has changed is loaded anew.
 
     Parameters
     ----------
-    path : path
+    model : ModelEntry, str or path
+        As `models.registry.find` takes it.
     device : str
         "auto", "cuda", "mps" or "cpu".
     is_exact : bool
@@ -193,16 +197,30 @@ def load_network(path: str | Path, device: str = "auto", is_exact: bool = False)
     Raises
     ------
     ModelError
-        If the file is no model of ours.
+        If it is no U-Net of ours.
     ParameterError
         If this computer has no such device.
     """
-    whole = Path(os.path.realpath(path))
-    changed = whole.stat().st_mtime_ns if whole.exists() else 0
-    return _loaded(whole, changed, devices.choose(device), is_exact)
+    return load_once(_load, catalogue.find(model), device, is_exact)
 
 
-@lru_cache(maxsize=3)
-def _loaded(path: Path, changed_ns: int, device: str, is_exact: bool) -> Network:
-    """Load a file as it was at one time; the time is there to tell its versions apart."""
+def _load(path: Path, device: str, is_exact: bool) -> Network:
     return Network(*load_unet(path), device, is_exact)
+
+
+def load_once(load: Callable[..., Loaded], entry: ModelEntry, device: str, *options: Any) -> Loaded:
+    """Return the network of a model, on a device: from memory, as loaded before, or by `load(path, device, *options)`.
+
+    A file that has changed is loaded anew.
+    """
+    if entry.network is not None:
+        return entry.network
+    whole = Path(os.path.realpath(entry.path))
+    changed = whole.stat().st_mtime_ns if whole.exists() else 0
+    return cast(Loaded, _loaded(load, whole, changed, devices.choose(device), *options))
+
+
+@lru_cache(maxsize=6)
+def _loaded(load: Callable[..., Any], path: Path, changed_ns: int, device: str, *options: Any) -> Any:
+    """Load a file as it was at one time; the time is there to tell its versions apart."""
+    return load(path, device, *options)

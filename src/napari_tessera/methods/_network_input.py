@@ -150,14 +150,14 @@ def _load_network(entry: ModelEntry, device: str) -> Network:
     from napari_tessera.inference.unet_predictor import load_network
 
     import_module("napari_tessera.inference.segment_unet")
-    return load_network(entry.path, device)
+    return load_network(entry, device)
 
 
 def _load_detector(entry: ModelEntry, device: str) -> Detector:
     from napari_tessera.inference.mask_rcnn_predictor import load_detector
 
     import_module("napari_tessera.inference.segment_mask_rcnn")
-    return load_detector(entry.path, device)
+    return load_detector(entry, device)
 
 
 def viewed(

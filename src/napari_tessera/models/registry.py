@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class ModelEntry:
         See `models.header.read_header`; empty if the file cannot be used.
     error : str, optional
         Why the file cannot be used, and what to do.
+    network : Network or Detector, optional
+        The network itself, ready to run, if it is in memory only and there is no file.
     """
 
     name: str
@@ -62,6 +64,7 @@ class ModelEntry:
     n_bytes: int
     header: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
     error: str | None = None
+    network: Any = field(default=None, repr=False, compare=False)
 
     @property
     def title(self) -> str:
@@ -107,6 +110,15 @@ class ModelEntry:
     def licence(self) -> str:
         """Licence of the weights."""
         return str(self.header.get("licence", ""))
+
+    @cached_property
+    def second(self) -> ModelEntry | None:
+        """The U-Net that judges its objects, too; looked up once. None without one; see `second_of`."""
+        return second_of(self.header)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out `second`, which another computer has to look up itself."""
+        return {name: value for name, value in self.__dict__.items() if name != "second"}
 
     def sha256(self) -> str:
         """Return the SHA-256 of the file, as a record names the model.
@@ -159,9 +171,7 @@ def list_models() -> tuple[ModelEntry, ...]:
     ['nuclei-mask-rcnn', 'nuclei-unet']
     """
     shipped = shipped_models()
-    taken = {entry.name.casefold() for entry in shipped}
-    own = [entry_of(path, is_shipped=False) for path in _files(user_folder())]
-    return (*shipped, *(_hidden(entry) if entry.name.casefold() in taken else entry for entry in own))
+    return (*shipped, *(_own_entry(path, [entry.name for entry in shipped]) for path in _files(user_folder())))
 
 
 def shipped_models() -> tuple[ModelEntry, ...]:
@@ -169,13 +179,14 @@ def shipped_models() -> tuple[ModelEntry, ...]:
     return tuple(entry_of(path, is_shipped=True) for path in _files(shipped_folder()))
 
 
-def find(name_or_path: str | Path) -> ModelEntry:
-    """Find a model by its name, or by the path of a file anywhere.
+def find(name_or_path: str | Path | ModelEntry) -> ModelEntry:
+    """Find a model by its name, or by the path of a file anywhere; the header of that file alone is read.
 
     Parameters
     ----------
     name_or_path : str or path
-        What ends in ``.safetensors`` or holds a slash is a path; so is what no model is called, but a file is.
+        What ends in ``.safetensors`` or holds a slash is a path; so is what no model is called, but a file is. A model
+        that has been found already is returned as it is.
 
     Raises
     ------
@@ -184,6 +195,8 @@ def find(name_or_path: str | Path) -> ModelEntry:
     ModelError
         If the file cannot be used.
     """
+    if isinstance(name_or_path, ModelEntry):
+        return name_or_path
     entry = _entry_at(Path(name_or_path)) if _is_path(name_or_path) else _entry_named(str(name_or_path), or_file=True)
     if entry.error:
         raise ModelError(entry.error)
@@ -318,9 +331,13 @@ def _files(folder: Path) -> list[Path]:
         ) from error
 
 
-def _hidden(entry: ModelEntry) -> ModelEntry:
-    reason = f"{entry.path} has the name of a model that comes with Tessera. Rename the file."
-    return ModelEntry(entry.name, entry.path, False, entry.n_bytes, error=reason)
+def _own_entry(path: Path, shipped: Iterable[str]) -> ModelEntry:
+    """Describe a model of the user's own, which may not have the name of a shipped one."""
+    entry = entry_of(path, is_shipped=False)
+    if entry.name.casefold() not in {name.casefold() for name in shipped}:
+        return entry
+    reason = f"{path} has the name of a model that comes with Tessera. Rename the file."
+    return ModelEntry(entry.name, path, False, entry.n_bytes, error=reason)
 
 
 def _is_path(name_or_path: str | Path) -> bool:
@@ -334,24 +351,23 @@ def _entry_at(path: Path) -> ModelEntry:
 
 def _entry_named(name: str, *, or_file: bool = False) -> ModelEntry:
     # The shipped ones first: they are there even if the user's own folder cannot be read.
-    entry = _named(name, shipped_models())
-    if entry is not None:
-        return entry
-    entries = list_models()
-    entry = _named(name, entries)
-    if entry is not None:
-        return entry
+    shipped = _files(shipped_folder())
+    if path := _named(name, shipped):
+        return entry_of(path, is_shipped=True)
+    own = _files(user_folder())
+    if path := _named(name, own):
+        return _own_entry(path, [each.stem for each in shipped])
     if or_file and os.path.isfile(name):
         return _entry_at(Path(name))
-    names = [entry.name for entry in entries]
+    names = [each.stem for each in (*shipped, *own)]
     near = difflib.get_close_matches(name[:LONGEST_SHOWN], names, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names) or 'none'}."
     raise ParameterError(f"There is no model {short(name)}. {hint} A file is named by its path.", "model")
 
 
-def _named(name: str, entries: Iterable[ModelEntry]) -> ModelEntry | None:
+def _named(name: str, paths: Iterable[Path]) -> Path | None:
     wanted = unicodedata.normalize("NFC", name)
-    return next((entry for entry in entries if unicodedata.normalize("NFC", entry.name) == wanted), None)
+    return next((path for path in paths if unicodedata.normalize("NFC", path.stem) == wanted), None)
 
 
 def checked_name(name: str) -> str:

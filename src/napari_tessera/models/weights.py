@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,6 +99,18 @@ def save_model(path: str | Path, net: Network, header: Mapping[str, Any]) -> Non
     FileError
         If the file cannot be written.
     """
+    state, full = stored_state(net, header, path)
+    write_tensors(path, state, full)
+
+
+def stored_state(net: Network, header: Mapping[str, Any], path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what a model file holds of a network: its weights in half precision, and the whole header.
+
+    Raises
+    ------
+    ModelError
+        If the header or a weight is such that the file could not be loaded again.
+    """
     full = without_nan(completed(header, net, Path(path).stem))
     try:
         check_header(full)
@@ -106,7 +119,21 @@ def save_model(path: str | Path, net: Network, header: Mapping[str, Any]) -> Non
         raise ModelError(f"{path} was not written: {error}.") from error
     if diverged := [name for name, each in net.state_dict().items() if not torch.isfinite(each).all()]:
         raise ModelError(f"{path} was not written: {diverged[0]!r} holds NaN or infinity. Train with a lower rate.")
-    write_tensors(path, {name: halved(each, name) for name, each in net.state_dict().items()}, full)
+    return {name: halved(each, name) for name, each in net.state_dict().items()}, full
+
+
+def as_stored(net: Network, header: Mapping[str, Any], path: str | Path) -> tuple[Network, dict[str, Any]]:
+    """Return a network and a header as they would be read from a model file, in eval mode; nothing is written.
+
+    Raises
+    ------
+    ModelError
+        As `stored_state`.
+    """
+    state, full = stored_state(net, header, path)
+    copied = copy.deepcopy(net).requires_grad_(False)
+    copied.load_state_dict(state)
+    return copied.eval(), json.loads(json.dumps(full))
 
 
 def completed(header: Mapping[str, Any], net: Network, name: str) -> dict[str, Any]:

@@ -18,7 +18,6 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.models import registry as catalogue
 from napari_tessera.training.annotations.windows import Place, Window
 
 if TYPE_CHECKING:
@@ -276,11 +275,12 @@ def _looker(
     model: Path, painting: AnnotatedImage, place: Place, ndim: int, diameter_px: float | None, device: Where
 ) -> Job[DoubtOf]:
     """Load the model, and find the size of the objects unless it is given."""
-    from napari_tessera.inference.mask_rcnn_predictor import load_detector
-    from napari_tessera.inference.unet_predictor import load_network
+    from napari_tessera.inference.mask_rcnn_predictor import load_predictor
+    from napari_tessera.models.registry import find
 
-    is_detector = catalogue.find(str(model)).kind == "mask_rcnn"
-    network: Any = load_detector(model, device) if is_detector else load_network(model, device)
+    entry = find(model)
+    network: Any = load_predictor(entry, device)
+    is_detector = entry.kind == "mask_rcnn"
     if diameter_px is None and (usual_px := network.header.get("diameter_px")):
         middle = _middle(painting.paint.shape[-ndim:], ndim)
         view = yield from subtask(_view(painting, ImageTile(place, middle), network.header), 0, 1, 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,7 @@ import numpy as np
 from napari_tessera.core.blockwise import Stored
 from napari_tessera.core.jobs import Job
 from napari_tessera.inference.grid import NormalizedImage
-from napari_tessera.training.validation import Where, predict_file, saved, score_network
+from napari_tessera.training.validation import Where, predict_view, score_network
 
 if TYPE_CHECKING:
     from napari_tessera.inference.normalization import Levels
@@ -108,13 +107,14 @@ def prediction(
     array
         As `tessera.unet` returns it: labels, or probabilities float32 (K, [Z,] Y, X).
     """
+    from napari_tessera.inference.mask_rcnn_predictor import in_memory
+
     assert live.state is not None
     ndim = len(image.shape) - has_channels
     view = NormalizedImage(image, levels, has_channels, tuple(spacing or (1.0,) * ndim))
-    with ExitStack() as files:
-        with live.state.averaged() as net:
-            path = files.enter_context(saved(net, live.header))
-        return (yield from predict_file(str(path), view, output or live.header["task"], diameter_px, device))
+    with live.state.averaged() as net:
+        model = in_memory(net, live.header, device)
+    return (yield from predict_view(model, view, output or live.header["task"], diameter_px, device))
 
 
 # What computes is imported where it is used, in a thread: a widget opens without waiting for it.
@@ -163,12 +163,12 @@ def looking_at(
 ) -> Job[ViewportPrediction]:
     """Let a model say what it sees in the part of an image in view."""
     from napari_tessera.inference.grid import NormalizedImage
-    from napari_tessera.training.validation import predict_file
+    from napari_tessera.models.registry import find
 
     sight = fitted(sight, painting, SIDE_PX)
     levels = yield from levels_for(painting, sight, header)
     view = NormalizedImage(read(painting, sight), levels, painting.channels > 0, spacing_of(painting, sight))
-    return ViewportPrediction(sight, (yield from predict_file(str(model), view, header["task"], diameter_px, device)))
+    return ViewportPrediction(sight, (yield from predict_view(find(model), view, header["task"], diameter_px, device)))
 
 
 def read(painting: AnnotatedImage, sight: Viewport) -> np.ndarray:

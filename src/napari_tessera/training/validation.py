@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_tessera.core.files import short_lived_folder
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.methods.unet import unet
 from napari_tessera.metrics.segmentation import evaluation_of_many
-from napari_tessera.models import registry as catalogue
 
 if TYPE_CHECKING:
     from napari_tessera.inference.mask_rcnn_predictor import Detector
+    from napari_tessera.models.registry import ModelEntry
     from napari_tessera.models.weights import Network
     from napari_tessera.training.data.example import Example
 
@@ -77,10 +74,9 @@ def score_detector(
     net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where
 ) -> Job[dict[str, float]]:
     """Score a Mask R-CNN at each of `LEAST_SCORES`, and return the best; the network sees each image once."""
-    from napari_tessera.inference.mask_rcnn_predictor import load_detector
+    from napari_tessera.inference.mask_rcnn_predictor import in_memory
 
-    with saved(net, header) as path:
-        found = yield from subtask(predict_all(load_detector(path, device), examples), 0, 8, 10)
+    found = yield from subtask(predict_all(in_memory(net, header, device).network, examples), 0, 8, 10)
     scored = []
     for number, least in enumerate(LEAST_SCORES):
         scoring = score_of_objects([each[number] for each in found], examples)
@@ -125,36 +121,27 @@ def segment_all(
     net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
 ) -> Job[list[np.ndarray]]:
     """Segment images with a network that is not yet a model: the labels of each."""
-    labels = []
-    with saved(net, header) as path:
-        for done, example in enumerate(examples):
-            job = segmented(str(path), header["task"], example, device)
-            labels.append((yield from subtask(job, done, 1, len(examples))))
+    from napari_tessera.inference.mask_rcnn_predictor import in_memory
+
+    model, labels = in_memory(net, header, device), []
+    for done, example in enumerate(examples):
+        job = segmented(model, header["task"], example, device)
+        labels.append((yield from subtask(job, done, 1, len(examples))))
     return labels
 
 
-@contextmanager
-def saved(net: Network, header: Mapping[str, Any]) -> Iterator[Path]:
-    """Save a network as a model for a while."""
-    from napari_tessera.models.weights import save_model
-
-    with short_lived_folder() as folder:
-        path = folder / "trained.safetensors"
-        save_model(path, net, header)
-        yield path
-
-
-def segmented(model: str, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
+def segmented(model: ModelEntry, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
     """Segment one image with the method that the model is made for; of a window, as within its image."""
     spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
     if example.is_window:
         view = NormalizedImage(example.image, example.levels, example.is_coloured, spacing)
-        return (yield from predict_file(model, view, task, known_diameter(example), device))
+        return (yield from predict_view(model, view, task, known_diameter(example), device))
     channel_axis = example.image.ndim - 1 if example.is_coloured else None
-    if catalogue.find(model).kind == "mask_rcnn":
-        found = yield from mask_rcnn(example.image, model=model, device=device, channel_axis=channel_axis)
+    given: Any = model  # methods take the model itself in place of its name
+    if model.kind == "mask_rcnn":
+        found = yield from mask_rcnn(example.image, model=given, device=device, channel_axis=channel_axis)
         return found.labels
-    seeing = unet(example.image, model=model, output=task, device=device, spacing=spacing, channel_axis=channel_axis)
+    seeing = unet(example.image, model=given, output=task, device=device, spacing=spacing, channel_axis=channel_axis)
     return MethodOutput.of((yield from seeing)).labels
 
 
@@ -163,28 +150,26 @@ def known_diameter(example: Example) -> float | None:
     return example.diameter_px if example.is_window else None
 
 
-def predict_file(
-    model: str,
+def predict_view(
+    model: ModelEntry,
     view: NormalizedImage,
     output: Literal["objects", "classes", "probabilities"],
     diameter_px: float | None,
     device: Where,
 ) -> Job[np.ndarray]:
-    """Segment with a model file what may be a part of an image, at the brightness of the whole."""
+    """Segment with a model what may be a part of an image, at the brightness of the whole."""
     from napari_tessera.inference.decode_objects import OutputOptions
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
-    from napari_tessera.inference.mask_rcnn_predictor import load_detector
+    from napari_tessera.inference.mask_rcnn_predictor import Detector, load_predictor
     from napari_tessera.inference.scale_search import PredictOptions
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
     from napari_tessera.inference.segment_unet import VolumeOptions, segment
-    from napari_tessera.inference.unet_predictor import load_network
 
-    if catalogue.find(model).kind == "mask_rcnn":
-        detector = load_detector(Path(model), device)
-        finding = find_objects(detector, view, MaskRCNNOptions(diameter_px), DetectionThresholds.of(detector.header))
+    network = load_predictor(model, device)
+    if isinstance(network, Detector):
+        finding = find_objects(network, view, MaskRCNNOptions(diameter_px), DetectionThresholds.of(network.header))
         labels, _, _ = yield from finding
         return labels
-    network = load_network(Path(model), device)
     return (
         yield from segment(
             network, view, PredictOptions(diameter_px), OutputOptions(output, None, None), VolumeOptions()
