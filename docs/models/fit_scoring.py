@@ -28,7 +28,7 @@ from napari_tessera.inference.mask_rcnn_predictor import load_detector
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.object_features import FARTHEST, measured, products
 from napari_tessera.inference.resample import outlined
-from napari_tessera.inference.scale_search import PredictOptions, predict_auto_scale
+from napari_tessera.inference.scale_search import UNetOptions, predict_auto_scale
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
 from napari_tessera.inference.tiled_detection import detect
 from napari_tessera.inference.unet_predictor import load_network
@@ -95,7 +95,7 @@ def view_of(image):
 def seen_by_unet(network, image):
     """Return the features of all objects that are found, and their labels."""
     view = view_of(image)
-    scores, scale = run_job(predict_auto_scale(network, view, PredictOptions()))
+    scores, scale = run_job(predict_auto_scale(network, view, UNetOptions()))
     grid = view.laid(scale)
     said, how = pixel_scores(scores), decoding_of(network.header)
     labels = run_job(find_objects(said, how))
@@ -106,7 +106,7 @@ def seen_by_unet(network, image):
 def seen_by_mask_rcnn(second, network, image):
     """Return the features of all detections that become objects, with those by a U-Net if given, and their labels."""
     view = view_of(image)
-    factor, _ = run_job(find_scale(network, view, MaskRCNNOptions(), DetectionThresholds.of(network.header)))
+    factor, _ = run_job(find_scale(network, view, MaskRCNNOptions(thresholds=DetectionThresholds.of(network.header))))
     found = run_job(detect(network, view.laid(factor), view.read, lowest_score=LOWEST))
     by_number = replace(found, labels=torch.arange(len(found.labels)))
     all_of_them = DetectionThresholds.of(network.header, score=0)

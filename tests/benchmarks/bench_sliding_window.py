@@ -23,9 +23,10 @@ from field import blob_field
 import napari_tessera
 from napari_tessera.core.jobs import run_job
 from napari_tessera.inference.cost import estimate_unet, unet_operations_per_pixel
-from napari_tessera.inference.decode_objects import OutputOptions, objects_of
+from napari_tessera.inference.decode_objects import objects_of
 from napari_tessera.inference.grid import network_grid
 from napari_tessera.inference.normalization import measure_levels, network_channels
+from napari_tessera.inference.scale_search import UNetOptions
 from napari_tessera.inference.sliding_window import predict
 from napari_tessera.inference.unet_predictor import Network
 from napari_tessera.metrics.segmentation import evaluate
@@ -129,7 +130,7 @@ def main() -> None:
     print(f"{options.size}×{options.size}, {options.threads} threads, {options.model.stem}:")
     scores = compare(net, header, channels, options)
     labels = {
-        name: run_job(objects_of(each, header, OutputOptions(), network_grid(image.shape)))
+        name: run_job(objects_of(each, header, UNetOptions(), network_grid(image.shape)))
         for name, each in scores.items()
     }
     for name in ("ours", "ours, float32"):

@@ -20,11 +20,12 @@ from PIL import Image
 
 from napari_tessera.core.jobs import run_job
 from napari_tessera.engine.api import segment
-from napari_tessera.inference.decode_objects import OutputOptions, objects_of
+from napari_tessera.inference.decode_objects import objects_of
 from napari_tessera.inference.detections_to_labels import DetectionThresholds
 from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.inference.mask_rcnn_predictor import Detector, load_detector
 from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.scale_search import UNetOptions
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
 from napari_tessera.inference.sliding_window import predict
 from napari_tessera.inference.unet_predictor import Network, load_network
@@ -53,10 +54,12 @@ def labels_of(network: Network | Detector, image: np.ndarray, tile_px: int) -> n
     """Segment an image at its own scale."""
     view = NormalizedImage(image, measure_levels(image), image.ndim == 3, (1.0, 1.0))
     if isinstance(network, Detector):
-        searching = MaskRCNNOptions(tile_px=tile_px, factor=1.0)
-        return run_job(find_objects(network, view, searching, DetectionThresholds.of(network.header)))[0]
+        thresholds = DetectionThresholds.of(network.header)
+        return run_job(
+            find_objects(network, view, MaskRCNNOptions(tile_px=tile_px, factor=1.0, thresholds=thresholds))
+        )[0]
     scores = run_job(predict(network, view.laid(1.0), view.read, tile_px=tile_px))
-    return run_job(objects_of(scores, network.header, OutputOptions(), view.laid(1.0)))
+    return run_job(objects_of(scores, network.header, UNetOptions(), view.laid(1.0)))
 
 
 def against(whole: np.ndarray, others: Mapping[str, np.ndarray]) -> float:

@@ -87,7 +87,7 @@ def test_objects_are_kept_by_the_probability_that_comes_of_it():
         detector = BrightDetector(diameter_px=20)
         detector.header = header
         labels, rows, _ = run_job(
-            find_objects(detector, view, MaskRCNNOptions(factor=1.0), DetectionThresholds(score=0.7))
+            find_objects(detector, view, MaskRCNNOptions(factor=1.0, thresholds=DetectionThresholds(score=0.7)))
         )
         counts.append(labels.max())
         assert len(rows.scores) == labels.max()

@@ -5,9 +5,10 @@ import pytest
 
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.schema import check_fields
-from napari_tessera.inference.decode_objects import OutputOptions, make_output
+from napari_tessera.inference.decode_objects import make_output
 from napari_tessera.inference.grid import Grid
 from napari_tessera.inference.object_features import FEATURES, PixelScores, Scoring, measured, without_unlikely
+from napari_tessera.inference.scale_search import UNetOptions
 from napari_tessera.models.header import EVIDENCE, MaskRCNNScoring, UNetScoring
 
 LABELS = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 2]], np.int32)
@@ -119,7 +120,7 @@ def output(header, **wanted):
     classes = np.stack([1 - SAID.object * (LABELS > 0) * 2, SAID.object * (LABELS > 0) * 2, SAID.border])
     scores = {"classes": np.clip(classes, 0, 1), "distance": SAID.distance[None], "size": SAID.size[None]}
     whole = {"task": "objects", "diameter_px": 3.4, "decoding": {"smoothing_px": 0.0}} | header
-    return run_job(make_output(scores, whole, OutputOptions(**wanted), Grid.over(LABELS.shape, LABELS.shape)))
+    return run_job(make_output(scores, whole, UNetOptions(**wanted), Grid.over(LABELS.shape, LABELS.shape)))
 
 
 def test_a_model_that_judges_objects_keeps_what_it_finds_likely():

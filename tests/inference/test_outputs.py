@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.inference.decode_objects import OutputOptions, classes_of, components_of, decoding_of, make_output
+from napari_tessera.inference.decode_objects import classes_of, components_of, decoding_of, make_output
 from napari_tessera.inference.grid import Grid
+from napari_tessera.inference.scale_search import UNetOptions
 
 OBJECTS = {"task": "objects", "diameter_px": 4.0, "decoding": {"object_level": 0.6, "smoothing_px": 0.5}}
 CLASSES = {"task": "classes", "diameter_px": None}
@@ -20,7 +21,7 @@ def square_scores(probability=0.9, side=10):
 
 def made(header, scores, shape=(10, 10), **wanted):
     size = scores["classes"].shape[1:]
-    return run_job(make_output(scores, header, OutputOptions(**wanted), Grid.over(shape, size)))
+    return run_job(make_output(scores, header, UNetOptions(**wanted), Grid.over(shape, size)))
 
 
 def class_scores():

@@ -11,7 +11,7 @@ from napari_tessera.inference import scale_search as seeing
 from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.scale_search import (
-    PredictOptions,
+    UNetOptions,
     bounded,
     find_scale,
     may_be_held_back,
@@ -38,12 +38,12 @@ def bright_square(shape=(40, 40)):
 
 
 def scale(net, view, **how):
-    return run_job(find_scale(net, view, PredictOptions(**how)))[0]
+    return run_job(find_scale(net, view, UNetOptions(**how)))[0]
 
 
 def test_a_given_diameter_sets_the_scale():
     assert scale(network(size=0.0), view_of(bright_square()), diameter_px=10) == 2
-    assert run_job(predict_auto_scale(network(), view_of(bright_square()), PredictOptions(diameter_px=10)))[0][
+    assert run_job(predict_auto_scale(network(), view_of(bright_square()), UNetOptions(diameter_px=10)))[0][
         "distance"
     ].shape == (1, 80, 80)
 
@@ -85,9 +85,9 @@ def test_the_scale_is_found_with_the_same_tiles_whatever_is_asked_for(monkeypatc
         return predict(*given, **how)
 
     monkeypatch.setattr(seeing, "predict", seen)
-    run_job(find_scale(network(size=math.log(0.8)), view_of(bright_square()), PredictOptions(tile_px=16)))
+    run_job(find_scale(network(size=math.log(0.8)), view_of(bright_square()), UNetOptions(tile_px=16)))
     assert set(sides) == {None}
-    run_job(predict_auto_scale(network(size=0.0), view_of(bright_square()), PredictOptions(diameter_px=20, tile_px=16)))
+    run_job(predict_auto_scale(network(size=0.0), view_of(bright_square()), UNetOptions(diameter_px=20, tile_px=16)))
     assert sides[-1] == 16
 
 
@@ -112,7 +112,7 @@ def scale_found(seen_at, others=()):
     """The scale of an image in which objects of 5 network pixels are seen at the scales `seen_at`, and then of 10."""
 
     def look(window, factor):
-        yield Progress(0, 1, "PredictOptions")
+        yield Progress(0, 1, "Looking")
         return factor
 
     def diameter(found, factor):

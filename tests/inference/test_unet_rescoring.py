@@ -147,7 +147,7 @@ def test_objects_are_kept_by_what_both_networks_say(unet_path, two_squares):
     counts = []
     for detector.second in (None, load_network(unet_path)):
         labels, rows, _ = run_job(
-            find_objects(detector, two_squares, MaskRCNNOptions(factor=1.0), DetectionThresholds(score=0.5))
+            find_objects(detector, two_squares, MaskRCNNOptions(factor=1.0, thresholds=DetectionThresholds(score=0.5)))
         )
         counts.append(labels.max())
         assert len(rows.scores) == labels.max()
@@ -169,7 +169,9 @@ def test_a_volume_has_opinions_plane_by_plane(unet_path, two_squares):
     detector.second = load_network(unet_path)
     stack = np.stack([two_squares.image] * 2)
     volume = NormalizedImage(stack, two_squares.levels, False, (1.0, 1.0, 1.0))
-    labels, _, _ = run_job(find_objects(detector, volume, MaskRCNNOptions(factor=1.0), DetectionThresholds(score=0.5)))
+    labels, _, _ = run_job(
+        find_objects(detector, volume, MaskRCNNOptions(factor=1.0, thresholds=DetectionThresholds(score=0.5)))
+    )
     assert np.unique(labels).tolist() == [0, 1, 2]
     assert (labels[0] == labels[1]).all()
 

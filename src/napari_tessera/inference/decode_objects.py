@@ -20,11 +20,10 @@ from napari_tessera.algorithms.relabel import finished_labels, numbered, without
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.parallel import Piece, bands, in_background, in_threads, pieces
-from napari_tessera.core.result import Kind
 from napari_tessera.inference.grid import Grid
 from napari_tessera.inference.object_features import PixelScores, Scoring, without_unlikely
 from napari_tessera.inference.resample import on_image, outlined
-from napari_tessera.inference.scale_search import Scores
+from napari_tessera.inference.scale_search import Scores, UNetOptions
 
 FACES = 1
 """Pixels of an object hang together across their faces."""
@@ -142,25 +141,7 @@ def _flood(ground: FloodInput, pixels: np.ndarray, rises: np.ndarray, how: Decod
     return (yield from subtask(merging, 3, 1, 4))
 
 
-@dataclass(frozen=True)
-class OutputOptions:
-    """What is to be made of the scores.
-
-    Attributes
-    ----------
-    output : "objects", "classes" or "probabilities"
-    level : float or None
-        Probability above which a pixel is no background; None means the model's own.
-    min_size : int or None
-        Smallest object to keep, in pixels of the image; None means the model's own share of the usual size.
-    """
-
-    output: Kind = "objects"
-    level: float | None = None
-    min_size: int | None = None
-
-
-def make_output(scores: Scores, header: Mapping[str, Any], wanted: OutputOptions, grid: Grid) -> Job[np.ndarray]:
+def make_output(scores: Scores, header: Mapping[str, Any], options: UNetOptions, grid: Grid) -> Job[np.ndarray]:
     """Turn scores into what is wanted, on the image's grid.
 
     Parameters
@@ -169,7 +150,7 @@ def make_output(scores: Scores, header: Mapping[str, Any], wanted: OutputOptions
         On the network's grid; it is emptied, so that memory is free as soon as can be.
     header : mapping
         Of the model file.
-    wanted : OutputOptions
+    options : UNetOptions
     grid : Grid
 
     Returns
@@ -177,35 +158,35 @@ def make_output(scores: Scores, header: Mapping[str, Any], wanted: OutputOptions
     array
         Labels of the image's shape; for probabilities float32 (K, *shape), one image per class but the background.
     """
-    if header["task"] == "objects" and wanted.output == "objects":
-        return (yield from objects_of(scores, header, wanted, grid))
+    if header["task"] == "objects" and options.output == "objects":
+        return (yield from objects_of(scores, header, options, grid))
     probabilities = yield from subtask(probabilities_of(scores, header, grid), 0, 1, 2)
-    if wanted.output == "probabilities":
+    if options.output == "probabilities":
         return probabilities
-    level = _own_level(header) if wanted.level is None else wanted.level
+    level = _own_level(header) if options.level is None else options.level
     classes = yield from subtask(classes_of(probabilities, level), 1, 0.5, 2)
-    if wanted.output == "classes":
+    if options.output == "classes":
         return classes
-    return (yield from subtask(components_of(classes, wanted.min_size or 0), 1.5, 0.5, 2))
+    return (yield from subtask(components_of(classes, options.min_size or 0), 1.5, 0.5, 2))
 
 
-def objects_of(scores: Scores, header: Mapping[str, Any], wanted: OutputOptions, grid: Grid) -> Job[np.ndarray]:
+def objects_of(scores: Scores, header: Mapping[str, Any], options: UNetOptions, grid: Grid) -> Job[np.ndarray]:
     """Decode objects on the network's grid, and bring them to the image's."""
-    how = decoding_of(header, wanted.level)
+    how = decoding_of(header, options.level)
     said = pixel_scores(scores)
     usual_px = usual_size(header.get("diameter_px") or 0, said.object.ndim)
-    scoring = scoring_of(header, usual_px, said, grid) if wanted.min_size is None else None
-    if wanted.min_size is None and scoring is None:
+    scoring = scoring_of(header, usual_px, said, grid) if options.min_size is None else None
+    if options.min_size is None and scoring is None:
         smallest_px, small_px = how.smallest_share * usual_px, how.small_share * usual_px
     else:
-        smallest_px, small_px = (wanted.min_size or 0) if grid.is_image else 0, 0.0  # counted on the image's grid
+        smallest_px, small_px = (options.min_size or 0) if grid.is_image else 0, 0.0  # counted on the image's grid
     objects = said.object
     labels = yield from subtask(find_objects(said, how, smallest_px, small_px, scoring), 0, 8, 10)
     if grid.is_image:
         return labels
     labels = yield from subtask(outlined(labels, objects, how.object_level, grid), 8, 1, 10)
     numbers = np.arange(int(labels.max(initial=0)) + 1)
-    return (yield from subtask(numbered(labels, numbers, wanted.min_size or 0), 9, 1, 10))
+    return (yield from subtask(numbered(labels, numbers, options.min_size or 0), 9, 1, 10))
 
 
 def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, grid: Grid) -> Scoring | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_tessera.algorithms.percentiles import is_wide
 from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.result import Kind
 from napari_tessera.core.tiles import tiles
 from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.inference.normalization import network_channels
@@ -205,25 +206,40 @@ FEWEST_OBJECT_PX = 20
 
 
 @dataclass(frozen=True)
-class PredictOptions:
-    """How to look.
+class UNetOptions:
+    """How to segment an image with a U-Net.
 
     Attributes
     ----------
+    output : "objects", "classes" or "probabilities"
     diameter_px : float or None
         Usual diameter of an object along X; None means estimated.
+    level : float or None
+        Probability above which a pixel is no background; None means the model's own.
+    min_size : int or None
+        Smallest object to keep, in pixels of the image; None means the model's own share of the usual size.
     augment : bool
         Average over mirror images.
+    is_orthogonal : bool
+        Of a volume and a network for planes: average the planes across z, y and x. Otherwise objects of neighbouring
+        planes across z are linked.
+    least_overlap : float
+        Intersection over union from which on objects of neighbouring planes are linked.
     tile_px : int or None
         Side of a tile of the network's grid; None means as memory allows.
     """
 
+    output: Kind = "objects"
     diameter_px: float | None = None
+    level: float | None = None
+    min_size: int | None = None
     augment: bool = False
+    is_orthogonal: bool = False
+    least_overlap: float = 0.25
     tile_px: int | None = None
 
 
-def predict_auto_scale(network: Network, view: NormalizedImage, how: PredictOptions) -> Job[tuple[Scores, float]]:
+def predict_auto_scale(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[tuple[Scores, float]]:
     """Find the scale, and predict at it; the network and the image have as many dimensions.
 
     Returns
@@ -238,7 +254,7 @@ def predict_auto_scale(network: Network, view: NormalizedImage, how: PredictOpti
 
 
 def predict_or_reuse(
-    factor: float, seen: Scores | None, network: Network, view: NormalizedImage, how: PredictOptions
+    factor: float, seen: Scores | None, network: Network, view: NormalizedImage, how: UNetOptions
 ) -> Job[Scores]:
     """Predict at a scale, if that was not done while it was looked for: `factor` and `seen` are from `find_scale`."""
     if seen is None or how.augment:
@@ -246,12 +262,12 @@ def predict_or_reuse(
     return seen
 
 
-def predict_at(network: Network, view: NormalizedImage, factor: float, how: PredictOptions) -> Job[Scores]:
+def predict_at(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[Scores]:
     """Predict at a given scale along X."""
     return predict(network, view.laid(factor), view.read, tile_px=how.tile_px, augment=how.augment)
 
 
-def find_scale(network: Network, view: NormalizedImage, how: PredictOptions) -> Job[tuple[float, Scores | None]]:
+def find_scale(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[tuple[float, Scores | None]]:
     """Find the scale at which the objects have the size that the network knows.
 
     Returns
@@ -268,7 +284,7 @@ def find_scale(network: Network, view: NormalizedImage, how: PredictOptions) -> 
         return 1.0, None
 
     def look(window: NormalizedImage, factor: float) -> Job[Scores]:
-        return predict_at(network, window, factor, PredictOptions())  # the scale is the same whatever the tiles
+        return predict_at(network, window, factor, UNetOptions())  # the scale is the same whatever the tiles
 
     def diameter(found: Sequence[Scores], factor: float) -> float | None:
         return estimated_diameter(found, usual_px)

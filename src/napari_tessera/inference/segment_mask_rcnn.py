@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ FILLING = 0.8
 
 @dataclass(frozen=True)
 class MaskRCNNOptions:
-    """How to look for objects.
+    """How to find the objects of an image with a Mask R-CNN.
 
     Attributes
     ----------
@@ -56,6 +56,8 @@ class MaskRCNNOptions:
         Intersection over union from which on objects of neighbouring planes are linked.
     factor : float or None
         Network pixels per image pixel along X, where it is known already.
+    thresholds : DetectionThresholds
+        Which detections become objects, and which pixels belong to them.
     """
 
     diameter_px: float | None = None
@@ -63,10 +65,11 @@ class MaskRCNNOptions:
     min_size: int = 0
     least_overlap: float = 0.25
     factor: float | None = None
+    thresholds: DetectionThresholds = field(default_factory=DetectionThresholds)
 
 
 def find_objects(
-    network: Detector, view: NormalizedImage, how: MaskRCNNOptions, which: DetectionThresholds
+    network: Detector, view: NormalizedImage, how: MaskRCNNOptions
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
     """Find the scale, then the objects.
 
@@ -78,8 +81,8 @@ def find_objects(
     left : DroppedDetections
         Added up over the planes.
     """
-    sight = yield from subtask(find_scale(network, view, how, which), 0, 1, 4)
-    return (yield from subtask(objects_at(*sight, network, view, how, which), 1, 3, 4))
+    sight = yield from subtask(find_scale(network, view, how), 0, 1, 4)
+    return (yield from subtask(objects_at(*sight, network, view, how), 1, 3, 4))
 
 
 def objects_at(
@@ -88,19 +91,16 @@ def objects_at(
     network: Detector,
     view: NormalizedImage,
     how: MaskRCNNOptions,
-    which: DetectionThresholds,
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
     """Find the objects at a scale, and from what was seen at it, both as `find_scale` says."""
     if view.ndim == network.ndim:
-        return (yield from _in_plane(network, view, factor, how, which, seen))
-    planes, rows, left = yield from subtask(_plane_by_plane(network, view, factor, how, which), 0, 9, 10)
+        return (yield from _in_plane(network, view, factor, how, seen))
+    planes, rows, left = yield from subtask(_plane_by_plane(network, view, factor, how), 0, 9, 10)
     labels, joined = yield from subtask(linked(planes, rows, how.least_overlap, how.min_size), 9, 1, 10)
     return labels, joined, left
 
 
-def find_scale(
-    network: Detector, view: NormalizedImage, how: MaskRCNNOptions, which: DetectionThresholds
-) -> Job[tuple[float, Detections | None]]:
+def find_scale(network: Detector, view: NormalizedImage, how: MaskRCNNOptions) -> Job[tuple[float, Detections | None]]:
     """Find the scale at which the objects have the size that the network knows.
 
     Returns
@@ -118,13 +118,13 @@ def find_scale(
     if how.diameter_px is not None:
         return usual_px / how.diameter_px, None
 
-    lowest = min(lowest_score(network.header, which.faintest), SURE)
+    lowest = min(lowest_score(network.header, how.thresholds.faintest), SURE)
 
     def look(window: NormalizedImage, factor: float) -> Job[Detections]:
         return _detected(network, window, factor, replace(how, tile_px=None), lowest)  # the same whatever the tiles
 
     def diameter(found: Sequence[Detections], factor: float) -> float | None:
-        seen_px = seen_diameter(found, which.mask_level)
+        seen_px = seen_diameter(found, how.thresholds.mask_level)
         if seen_px is None or usual_size(seen_px, 2) > FILLING * math.prod(view.shape[-2:]):
             return None
         return seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
@@ -149,26 +149,25 @@ def _in_plane(
     view: NormalizedImage,
     factor: float,
     how: MaskRCNNOptions,
-    which: DetectionThresholds,
     seen: Detections | None = None,
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
     """Find the objects of a plane, unless they have been seen already, judge them, and paint them."""
     if seen is None:
-        lowest = lowest_score(network.header, which.faintest)
+        lowest = lowest_score(network.header, how.thresholds.faintest)
         seen = yield from subtask(_detected(network, view, factor, how, lowest), 0, 5, 10)
     likely = yield from subtask(rescore_with_unet(network, view, seen, factor), 5, 3, 10)
     is_aligned = network.settings.is_aligned
-    return (yield from subtask(objects_of(likely, view.shape, which, is_aligned, how.min_size), 8, 2, 10))
+    return (yield from subtask(objects_of(likely, view.shape, how.thresholds, is_aligned, how.min_size), 8, 2, 10))
 
 
 def _plane_by_plane(
-    network: Detector, view: NormalizedImage, factor: float, how: MaskRCNNOptions, which: DetectionThresholds
+    network: Detector, view: NormalizedImage, factor: float, how: MaskRCNNOptions
 ) -> Job[tuple[np.ndarray, list[Rows], DroppedDetections]]:
     """Find the objects of each plane; they are numbered plane by plane."""
     planes, rows, left = np.empty(view.shape, np.int32), [], DroppedDetections()
     in_plane = replace(how, min_size=0)  # voxels are counted at the end
     for z in range(len(planes)):
-        job = _in_plane(network, view.plane(0, z), factor, in_plane, which)
+        job = _in_plane(network, view.plane(0, z), factor, in_plane)
         planes[z], own, cut = yield from subtask(job, z, 1, len(planes))
         rows.append(own)
         left += cut

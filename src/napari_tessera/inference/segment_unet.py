@@ -7,7 +7,7 @@ Segment what a network is shown: a plane or a volume at once, or a volume with a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +15,10 @@ import numpy as np
 from napari_tessera.algorithms.relabel import numbered
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.overlaps import Overlaps, find_overlaps
-from napari_tessera.inference.decode_objects import OutputOptions, make_output
+from napari_tessera.inference.decode_objects import make_output
 from napari_tessera.inference.grid import Grid, NormalizedImage
 from napari_tessera.inference.resample import interpolated
-from napari_tessera.inference.scale_search import PredictOptions, Scores, find_scale, predict_at, predict_or_reuse
+from napari_tessera.inference.scale_search import Scores, UNetOptions, find_scale, predict_at, predict_or_reuse
 from napari_tessera.inference.sliding_window import predict
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ AVERAGED = ("classes", "distance")
 """Heads whose scores mean the same from all sides."""
 
 
-def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, how: PredictOptions) -> Job[Scores]:
+def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[Scores]:
     """Predict the planes across z, y and x of a volume, and average.
 
     Parameters
@@ -41,7 +41,7 @@ def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, h
         A volume.
     factor : float
         Network pixels per image pixel along X; along the other axes as many per length.
-    how : PredictOptions
+    how : UNetOptions
 
     Returns
     -------
@@ -57,7 +57,7 @@ def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, h
 
 
 def _add_planes(
-    network: Network, view: NormalizedImage, grid: Grid, axis: int, how: PredictOptions, total: Scores
+    network: Network, view: NormalizedImage, grid: Grid, axis: int, how: UNetOptions, total: Scores
 ) -> Job[None]:
     """Add a third of what is said of the planes across `axis`: those of the grid, or of the image if it has fewer."""
     depth, count = view.shape[axis], min(view.shape[axis], grid.size[axis])
@@ -161,57 +161,31 @@ def _fill_gaps(planes: np.ndarray, z: int, numbers: np.ndarray) -> None:
     missed[is_gap] = after[is_gap]
 
 
-@dataclass(frozen=True)
-class VolumeOptions:
-    """How a network for planes segments a volume.
-
-    Attributes
-    ----------
-    is_three_ways : bool
-        Average what it says of the planes across z, y and x; otherwise the planes across z are linked.
-    least_overlap : float
-        Intersection over union from which on objects of neighbouring planes are linked.
-    """
-
-    is_three_ways: bool = False
-    least_overlap: float = 0.25
-
-
-def segment(
-    network: Network, view: NormalizedImage, how: PredictOptions, wanted: OutputOptions, stacking: VolumeOptions
-) -> Job[np.ndarray]:
+def segment(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[np.ndarray]:
     """Find the scale, predict, and make what is wanted; see `make_output` for what that is."""
     sight = yield from subtask(find_scale(network, view, how), 0, 1, 4)
-    return (yield from subtask(segment_at(*sight, network, view, how, wanted, stacking), 1, 3, 4))
+    return (yield from subtask(segment_at(*sight, network, view, how), 1, 3, 4))
 
 
 def segment_at(
-    factor: float,
-    seen: Scores | None,
-    network: Network,
-    view: NormalizedImage,
-    how: PredictOptions,
-    wanted: OutputOptions,
-    stacking: VolumeOptions,
+    factor: float, seen: Scores | None, network: Network, view: NormalizedImage, how: UNetOptions
 ) -> Job[np.ndarray]:
     """Make what is wanted at a scale, and from what was seen at it, both as `find_scale` says."""
     if network.ndim == view.ndim:
         scores = yield from subtask(predict_or_reuse(factor, seen, network, view, how), 0, 7, 10)
-        return (yield from subtask(make_output(scores, network.header, wanted, view.laid(factor)), 7, 3, 10))
-    if stacking.is_three_ways:
+        return (yield from subtask(make_output(scores, network.header, how, view.laid(factor)), 7, 3, 10))
+    if how.is_orthogonal:
         scores = yield from subtask(predict_orthogonal(network, view, factor, how), 1, 7, 10)
-        return (yield from subtask(make_output(scores, network.header, wanted, view.laid(factor)), 8, 2, 10))
-    planes = yield from subtask(_plane_by_plane(network, view, factor, how, wanted), 1, 8, 10)
-    if wanted.output != "objects":
+        return (yield from subtask(make_output(scores, network.header, how, view.laid(factor)), 8, 2, 10))
+    planes = yield from subtask(_plane_by_plane(network, view, factor, how), 1, 8, 10)
+    if how.output != "objects":
         return planes
-    return (yield from subtask(stitch_planes(planes, stacking.least_overlap, wanted.min_size or 0), 9, 1, 10))
+    return (yield from subtask(stitch_planes(planes, how.least_overlap, how.min_size or 0), 9, 1, 10))
 
 
-def _plane_by_plane(
-    network: Network, view: NormalizedImage, factor: float, how: PredictOptions, wanted: OutputOptions
-) -> Job[np.ndarray]:
+def _plane_by_plane(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[np.ndarray]:
     """Make what is wanted of each plane, and stack it along z; objects are numbered plane by plane."""
-    in_plane = wanted if wanted.min_size is None else replace(wanted, min_size=0)  # voxels are counted at the end
+    in_plane = how if how.min_size is None else replace(how, min_size=0)  # voxels are counted at the end
     result = np.empty(0)
     for z in range(view.shape[0]):
         plane = view.plane(0, z)

@@ -11,6 +11,7 @@ within the whole. Blocks overlap by as much as tiles do.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from napari_tessera.inference.detections_to_labels import DetectionThresholds, DroppedDetections, Rows
     from napari_tessera.inference.grid import Grid
     from napari_tessera.inference.normalization import Levels
+    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions
     from napari_tessera.models.registry import ModelEntry
 
 OF_PLANES = "Objects were counted in each plane, before planes were linked."
@@ -153,14 +155,11 @@ def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
 
 def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
     """Find the scale from windows spread over the image, and plan the blocks."""
-    from napari_tessera.inference.detections_to_labels import DetectionThresholds
-    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
+    from napari_tessera.inference.segment_mask_rcnn import find_scale
 
     view = view_of(entry, image, fitted["levels"], settings, "mask_rcnn")
     network = yield from subtask(loaded_detector(entry, settings["device"]), 0, 1, 4)
-    which = DetectionThresholds.of(entry.header, settings["min_score"])
-    searching = MaskRCNNOptions(settings["diameter"], settings["tile_size"])
-    factor, _ = yield from subtask(find_scale(network, view, searching, which), 1, 3, 4)
+    factor, _ = yield from subtask(find_scale(network, view, options_of(entry, **settings)), 1, 3, 4)
     sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
     fixed = {**settings, "spacing": tuple(1 / scale for scale in sight.grid.scale)}
     label = partial(label_block, entry=entry, levels=view.levels, has_second=network.second is not None, **fixed)
@@ -180,9 +179,8 @@ def label_block(
     ModelError
         If the network that is asked for a second opinion is not where this block is worked on.
     """
-    from napari_tessera.inference.detections_to_labels import DetectionThresholds
     from napari_tessera.inference.grid import NormalizedImage
-    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
+    from napari_tessera.inference.segment_mask_rcnn import find_objects
 
     channel_axis, factors = settings["channel_axis"], settings["spacing"]
     shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "mask_rcnn")
@@ -192,11 +190,29 @@ def label_block(
             f"The network that {entry.name!r} asks for a second opinion is not on all computers that work on this "
             "image. Put it there, or run without `scheduler`."
         )
-    which = DetectionThresholds.of(entry.header, settings["min_score"])
-    how = MaskRCNNOptions(tile_px=settings["tile_size"], least_overlap=settings["stitch_threshold"], factor=factors[-1])
-    finding = find_objects(network, NormalizedImage(shown, levels, has_channels, factors, grid), how, which)
-    labels, rows, left = yield from subtask(finding, 1, 19, 20)
-    return MethodOutput(labels, table_of(rows, entry.classes), notes_on_blocks(left, which))
+    options = replace(options_of(entry, **{**settings, "min_size": 0}), factor=factors[-1])
+    view = NormalizedImage(shown, levels, has_channels, factors, grid)
+    labels, rows, left = yield from subtask(find_objects(network, view, options), 1, 19, 20)
+    return MethodOutput(labels, table_of(rows, entry.classes), notes_on_blocks(left, options.thresholds))
+
+
+def options_of(
+    entry: ModelEntry,
+    *,
+    diameter: float | None,
+    min_score: float | None,
+    max_objects: int | None,
+    min_size: int,
+    stitch_threshold: float,
+    tile_size: int | None,
+    **_: Any,
+) -> MaskRCNNOptions:
+    """Return the network's options for these parameters of the method."""
+    from napari_tessera.inference.detections_to_labels import DetectionThresholds
+    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions
+
+    thresholds = DetectionThresholds.of(entry.header, min_score, max_objects)
+    return MaskRCNNOptions(diameter, tile_size, min_size, stitch_threshold, thresholds=thresholds)
 
 
 def mask_rcnn(
@@ -319,20 +335,24 @@ def mask_rcnn(
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "mask_rcnn")
     network = yield from subtask(loaded_detector(entry, device), 0, 1, 20)
 
-    from napari_tessera.inference.detections_to_labels import DetectionThresholds
-    from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale, objects_at
+    from napari_tessera.inference.segment_mask_rcnn import find_scale, objects_at
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
-    which = DetectionThresholds.of(entry.header, min_score, max_objects)
-    how = MaskRCNNOptions(diameter, tile_size, min_size, stitch_threshold)
-    factor, seen = yield from subtask(find_scale(network, view, how, which), 2, 6, 20)
-    labels, rows, left = yield from subtask(objects_at(factor, seen, network, view, how, which), 8, 12, 20)
+    options = options_of(
+        entry, diameter=diameter, min_score=min_score, max_objects=max_objects, min_size=min_size,
+        stitch_threshold=stitch_threshold, tile_size=tile_size,
+    )  # fmt: skip
+    factor, seen = yield from subtask(find_scale(network, view, options), 2, 6, 20)
+    labels, rows, left = yield from subtask(objects_at(factor, seen, network, view, options), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
     on_scale = notes_on_scale(entry, view, factor, diameter)
     told = (*notes_on_channels(view, n_channels, channel), *notes_on_second(entry, network), *on_scale)
     chosen = chosen_diameter(entry, factor, diameter)
     return MethodOutput(
-        labels, table_of(rows, entry.classes), (*told, *notes_on(left, which, view.ndim == 3)), chosen=chosen
+        labels,
+        table_of(rows, entry.classes),
+        (*told, *notes_on(left, options.thresholds, view.ndim == 3)),
+        chosen=chosen,
     )
 
 

@@ -35,8 +35,10 @@ from napari_tessera.methods._network_input import (
 )
 
 if TYPE_CHECKING:
+    from napari_tessera.core.result import Kind
     from napari_tessera.inference.grid import Grid
     from napari_tessera.inference.normalization import Levels
+    from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.models.registry import ModelEntry
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
@@ -71,12 +73,11 @@ def is_better_in_blocks(shape: tuple[int, ...], **settings: Any) -> bool:
 
 def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
     """Find the scale from windows spread over the image, and plan the blocks."""
-    from napari_tessera.inference.scale_search import PredictOptions, find_scale
+    from napari_tessera.inference.scale_search import find_scale
 
     view = view_of(entry, image, fitted["levels"], settings, "unet")
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 4)
-    looking = PredictOptions(settings["diameter"], tile_px=settings["tile_size"])
-    factor, _ = yield from subtask(find_scale(network, view, looking), 1, 3, 4)
+    factor, _ = yield from subtask(find_scale(network, view, options_of(**settings)), 1, 3, 4)
     usual_px = entry.diameter_px
     object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
     beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
@@ -97,20 +98,35 @@ def label_block(
     block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: Grid, **settings: Any
 ) -> Job[np.ndarray]:
     """Segment one block as a part of the image that has these levels; small objects stay until blocks are joined."""
-    from napari_tessera.inference.decode_objects import OutputOptions
     from napari_tessera.inference.grid import NormalizedImage
-    from napari_tessera.inference.scale_search import PredictOptions
-    from napari_tessera.inference.segment_unet import VolumeOptions, segment
+    from napari_tessera.inference.segment_unet import segment
 
     channel_axis = settings["channel_axis"]
     shown, has_channels = channels_for(entry, block, channel_axis, settings["channel"], "unet")
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 20)
-    looking = PredictOptions(settings["diameter"], settings["augment"], settings["tile_size"])
-    wanted = OutputOptions(settings["output"], settings["threshold"], None if settings["min_size"] is None else 0)
-    stacking = VolumeOptions(settings["volume"] == "orthogonal", settings["stitch_threshold"])
+    min_size = None if settings["min_size"] is None else 0
     view = NormalizedImage(shown, levels, has_channels, settings["spacing"], grid)
-    segmenting = segment(network, view, looking, wanted, stacking)
+    segmenting = segment(network, view, options_of(**{**settings, "min_size": min_size}))
     return (yield from subtask(segmenting, 1, 19, 20))
+
+
+def options_of(
+    *,
+    output: Kind,
+    diameter: float | None,
+    threshold: float | None,
+    min_size: int | None,
+    augment: bool,
+    volume: str,
+    stitch_threshold: float,
+    tile_size: int | None,
+    **_: Any,
+) -> UNetOptions:
+    """Return the network's options for these parameters of the method."""
+    from napari_tessera.inference.scale_search import UNetOptions
+
+    is_orthogonal = volume == "orthogonal"
+    return UNetOptions(output, diameter, threshold, min_size, augment, is_orthogonal, stitch_threshold, tile_size)
 
 
 def unet(
@@ -238,15 +254,16 @@ def unet(
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "unet")
     network = yield from subtask(loaded(entry, device), 0, 1, 20)
 
-    from napari_tessera.inference.decode_objects import OutputOptions
-    from napari_tessera.inference.scale_search import PredictOptions, find_scale
-    from napari_tessera.inference.segment_unet import VolumeOptions, segment_at
+    from napari_tessera.inference.scale_search import find_scale
+    from napari_tessera.inference.segment_unet import segment_at
 
     view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
-    looking, wanted = PredictOptions(diameter, augment, tile_size), OutputOptions(output, threshold, min_size)
-    stacking = VolumeOptions(volume == "orthogonal", stitch_threshold)
-    factor, seen = yield from subtask(find_scale(network, view, looking), 2, 6, 20)
-    labels = yield from subtask(segment_at(factor, seen, network, view, looking, wanted, stacking), 8, 12, 20)
+    options = options_of(
+        output=output, diameter=diameter, threshold=threshold, min_size=min_size, augment=augment, volume=volume,
+        stitch_threshold=stitch_threshold, tile_size=tile_size,
+    )  # fmt: skip
+    factor, seen = yield from subtask(find_scale(network, view, options), 2, 6, 20)
+    labels = yield from subtask(segment_at(factor, seen, network, view, options), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
     on_volume = notes_on_volume(entry, view, volume, output)
     on_scale = notes_on_scale(entry, view, factor, diameter)

@@ -292,20 +292,19 @@ def _looker(
 def _doubt_seen(
     network: Any, diameter_px: float | None, is_detector: bool, painting: AnnotatedImage, look: ImageTile
 ) -> Job[np.ndarray]:
-    from napari_tessera.inference.decode_objects import OutputOptions
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
-    from napari_tessera.inference.scale_search import PredictOptions
+    from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
-    from napari_tessera.inference.segment_unet import VolumeOptions, segment
+    from napari_tessera.inference.segment_unet import segment
 
     view = yield from subtask(_view(painting, look, network.header), 0, 1, 10)
     if not is_detector:
-        wanted = OutputOptions("probabilities")
-        job = segment(network, view, PredictOptions(diameter_px), wanted, VolumeOptions())
+        job = segment(network, view, UNetOptions("probabilities", diameter_px))
         return doubt_of_classes((yield from subtask(job, 1, 9, 10)))
     least = DetectionThresholds.of(network.header).score
     which = DetectionThresholds.of(network.header, score=FAINT * least)
-    labels, rows, _ = yield from subtask(find_objects(network, view, MaskRCNNOptions(diameter_px), which), 1, 9, 10)
+    options = MaskRCNNOptions(diameter_px, thresholds=which)
+    labels, rows, _ = yield from subtask(find_objects(network, view, options), 1, 9, 10)
     return doubt_of_objects(labels, rows.scores, least)
 
 
@@ -325,10 +324,10 @@ def _scale(network: Any, view: NormalizedImage, is_detector: bool) -> Job[float]
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
 
     if is_detector:
-        which = DetectionThresholds.of(network.header)
-        factor, _ = yield from detected_volumes.find_scale(network, view, detected_volumes.MaskRCNNOptions(), which)
+        options = detected_volumes.MaskRCNNOptions(thresholds=DetectionThresholds.of(network.header))
+        factor, _ = yield from detected_volumes.find_scale(network, view, options)
     else:
-        factor, _ = yield from seeing.find_scale(network, view, seeing.PredictOptions())
+        factor, _ = yield from seeing.find_scale(network, view, seeing.UNetOptions())
     return factor
 
 

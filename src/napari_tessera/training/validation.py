@@ -102,9 +102,8 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     from napari_tessera.inference.unet_rescoring import rescore_with_unet
 
     view = NormalizedImage(example.image, example.levels, example.is_coloured, (1.0, 1.0))
-    usual = DetectionThresholds.of(network.header)
-    known = MaskRCNNOptions(known_diameter(example))
-    factor, _ = yield from subtask(find_scale(network, view, known, usual), 0, 5, 10)
+    known = MaskRCNNOptions(known_diameter(example), thresholds=DetectionThresholds.of(network.header))
+    factor, _ = yield from subtask(find_scale(network, view, known), 0, 5, 10)
     lowest = lowest_score(network.header, LEAST_SCORES[0])
     seen = yield from subtask(detect(network, view.laid(factor), view.read, lowest_score=lowest), 5, 3, 10)
     likely = yield from subtask(rescore_with_unet(network, view, seen, factor), 8, 1, 10)
@@ -158,23 +157,19 @@ def predict_view(
     device: Where,
 ) -> Job[np.ndarray]:
     """Segment with a model what may be a part of an image, at the brightness of the whole."""
-    from napari_tessera.inference.decode_objects import OutputOptions
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
     from napari_tessera.inference.mask_rcnn_predictor import Detector, load_predictor
-    from napari_tessera.inference.scale_search import PredictOptions
+    from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
-    from napari_tessera.inference.segment_unet import VolumeOptions, segment
+    from napari_tessera.inference.segment_unet import segment
 
     network = load_predictor(model, device)
     if isinstance(network, Detector):
-        finding = find_objects(network, view, MaskRCNNOptions(diameter_px), DetectionThresholds.of(network.header))
+        thresholds = DetectionThresholds.of(network.header)
+        finding = find_objects(network, view, MaskRCNNOptions(diameter_px, thresholds=thresholds))
         labels, _, _ = yield from finding
         return labels
-    return (
-        yield from segment(
-            network, view, PredictOptions(diameter_px), OutputOptions(output, None, None), VolumeOptions()
-        )
-    )
+    return (yield from segment(network, view, UNetOptions(output, diameter_px)))
 
 
 def compared(labels: np.ndarray, paint: np.ndarray, is_classes: bool) -> tuple[np.ndarray, np.ndarray]:
