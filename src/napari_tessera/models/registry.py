@@ -137,14 +137,24 @@ class ModelEntry:
 
 def entry_of(path: Path, *, is_shipped: bool) -> ModelEntry:
     """Describe a file by its header, or by what is wrong with it."""
+    mtime_ns, n_bytes = 0, 0
+    with suppress(OSError):
+        mtime_ns, n_bytes = path.stat().st_mtime_ns, path.stat().st_size if path.is_file() else 0
+    header: Mapping[str, Any] = {}
+    reason = None
+    try:
+        header = _header(path, mtime_ns, n_bytes)
+    except ModelError as error:
+        reason = str(error)
+    return ModelEntry(path.stem, path, is_shipped, n_bytes, header, reason)
+
+
+@lru_cache
+def _header(path: Path, mtime_ns: int, n_bytes: int) -> Mapping[str, Any]:
+    """Read the header of a file as it was at one time; what cannot be read is tried again each time."""
     from napari_tessera.models.header import read_header  # pydantic takes a sixth of a second to load
 
-    try:
-        header, reason = read_header(path), None
-    except ModelError as error:
-        header, reason = {}, str(error)
-    n_bytes = path.stat().st_size if os.path.isfile(path) else 0
-    return ModelEntry(path.stem, path, is_shipped, n_bytes, header, reason)
+    return read_header(path)
 
 
 @lru_cache

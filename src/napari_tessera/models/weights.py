@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -73,6 +73,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 Network = UNet | MaskRCNN
+AnyNetwork = TypeVar("AnyNetwork", UNet, MaskRCNN)
 MOST_WEIGHTS = 500_000_000
 COUNTER, VARIANCE = "num_batches_tracked", "running_var"
 """How the names of a batch normalisation's tensors end."""
@@ -260,31 +261,19 @@ def check_values(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
-    """Load a U-Net as `load_model` does.
-
-    Raises
-    ------
-    ModelError
-        As `load_model`; also if the network is of another kind.
-    """
-    net, header = load_model(path)
-    if not isinstance(net, UNet):
-        raise ModelError(f"{path} holds a network of kind {kind_of(header['architecture'])!r}, but a U-Net is needed.")
-    return net, header
+    """Load a U-Net as `load_model` does; a network of another kind is a `ModelError`, too."""
+    return _load_kind(path, UNet, "a U-Net")
 
 
 def load_mask_rcnn(path: str | Path) -> tuple[MaskRCNN, dict[str, Any]]:
-    """Load a Mask R-CNN as `load_model` does.
+    """Load a Mask R-CNN as `load_model` does; a network of another kind is a `ModelError`, too."""
+    return _load_kind(path, MaskRCNN, "a Mask R-CNN")
 
-    Raises
-    ------
-    ModelError
-        As `load_model`; also if the network is of another kind.
-    """
+
+def _load_kind(path: str | Path, kind: type[AnyNetwork], title: str) -> tuple[AnyNetwork, dict[str, Any]]:
     net, header = load_model(path)
-    if not isinstance(net, MaskRCNN):
-        kind = kind_of(header["architecture"])
-        raise ModelError(f"{path} holds a network of kind {kind!r}, but a Mask R-CNN is needed.")
+    if not isinstance(net, kind):
+        raise ModelError(f"{path} holds a network of kind {kind_of(header['architecture'])!r}, but {title} is needed.")
     return net, header
 
 
