@@ -356,7 +356,8 @@ def test_help_shows_the_defaults_of_the_declaration(method):
         action.option_strings[0]: action.help for action in method_parser(method)._actions if action.option_strings
     }
     for parameter in method.parameters:
-        assert f"default: {shown(parameter.default)}" in texts[flag(parameter.name)]
+        default = parameter.none if parameter.default is None else shown(parameter.default)
+        assert f"default: {default}" in texts[flag(parameter.name)]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
