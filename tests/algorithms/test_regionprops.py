@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -215,3 +218,18 @@ def test_no_object_gives_an_empty_table_with_all_columns():
 def test_one_row_longer_than_a_chunk_is_measured_whole():
     labels = np.ones((1, 3 << 19), np.int32)
     assert measured(labels)["centroid-1"].tolist() == [((3 << 19) - 1) / 2]
+
+
+PRACTICE = """
+import numpy as np
+from napari_tessera.algorithms import regionprops
+from napari_tessera.core.jobs import run_job
+for side in (8, 300):
+    run_job(regionprops.measure_objects(np.ones((side, side), np.int32), np.ones((side, side), np.uint8)))
+    print(len(regionprops._count.signatures), len(regionprops._add_runs.signatures))
+"""
+
+
+def test_a_tiny_image_compiles_all_that_a_large_one_needs():
+    said = subprocess.run([sys.executable, "-c", PRACTICE], check=True, capture_output=True, text=True).stdout
+    assert said.split("\n")[:2] == ["1 1", "1 1"]

@@ -141,6 +141,10 @@ def _add_up(labels: np.ndarray, height: int, values: np.ndarray) -> Job[_Sums]:
         here, origins, differences = _summands(values[strip], scales, dtype)
         if may_be_counted and len(numbers) and numbers[-1] < FEW_LABELS:
             return _count_strip(found, strip[0].start, height, here)
+        if here.dtype == np.uint8:  # so that a tiny image, measured once after installing, has this compiled, too
+            _count(
+                found[:0], here[:0], np.zeros((1, 0), np.int64), np.zeros((0, 1), bool), np.zeros((1, 0, 256), np.int64)
+            )
 
         def added(summands: np.ndarray, origins: np.ndarray) -> _Sums:
             sums = _Sums.zeros(numbers, dtype, scales)
@@ -303,8 +307,7 @@ def _count_strip(labels: np.ndarray, first_row: int, height: int, values: np.nda
     """Return the sums of a strip of few labels, and of values of 8 bits, from counts: noisy classes have short runs."""
     n, (row_count, width, channels) = int(labels.max()) + 1, values.shape
     sums = _Sums.zeros(np.arange(n, dtype=labels.dtype), np.dtype(np.int64), [UNSCALED] * channels)
-    counts = np.zeros((n, channels, 256), np.int64)
-    start = 0
+    counts, start = np.zeros((n, channels, 256), np.int64), 0
     while start < row_count:
         z, y = divmod(first_row + start, height)
         rows = slice(start, min(start + FEW_ROWS, start + height - y, row_count))
