@@ -96,7 +96,7 @@ def seen_by_unet(network, image):
     """Return the features of all objects that are found, and their labels."""
     view = view_of(image)
     scores, scale = run_job(predict_auto_scale(network, view, UNetOptions()))
-    grid = view.laid(scale)
+    grid = view.grid_at(scale)
     said, how = pixel_scores(scores), decoding_of(network.header)
     labels = run_job(find_objects(said, how))
     features = run_job(measured(labels, said, usual_size(network.header["diameter_px"], 2), np.sqrt(grid.share)))
@@ -107,7 +107,7 @@ def seen_by_mask_rcnn(second, network, image):
     """Return the features of all detections that become objects, with those by a U-Net if given, and their labels."""
     view = view_of(image)
     factor, _ = run_job(find_scale(network, view, MaskRCNNOptions(thresholds=DetectionThresholds.of(network.header))))
-    found = run_job(detect(network, view.laid(factor), view.read, lowest_score=LOWEST))
+    found = run_job(detect(network, view.grid_at(factor), view.read, lowest_score=LOWEST))
     by_number = replace(found, labels=torch.arange(len(found.labels)))
     all_of_them = DetectionThresholds.of(network.header, score=0)
     labels, rows, _ = run_job(objects_of(by_number, view.shape, all_of_them, network.settings.is_aligned, 0))

@@ -63,7 +63,7 @@ def parts(model: Callable, image: torch.Tensor) -> tuple[Seconds, int, int]:
         with timed(seconds, "proposals"):
             [proposed] = model.propose(levels, batch)
         with timed(seconds, "heads"):
-            found = model.look_into(levels[:4], proposed, batch.shapes[0])
+            found = model.detect_in_proposals(levels[:4], proposed, batch.shapes[0])
     down, right = batch.growth(0)
     with timed(seconds, "pasting"):
         found = found.scaled(1 / down, 1 / right)

@@ -58,8 +58,8 @@ def labels_of(network: Network | Detector, image: np.ndarray, tile_px: int) -> n
         return run_job(
             find_objects(network, view, MaskRCNNOptions(tile_px=tile_px, factor=1.0, thresholds=thresholds))
         )[0]
-    scores = run_job(predict(network, view.laid(1.0), view.read, tile_px=tile_px))
-    return run_job(objects_of(scores, network.header, UNetOptions(), view.laid(1.0)))
+    scores = run_job(predict(network, view.grid_at(1.0), view.read, tile_px=tile_px))
+    return run_job(objects_of(scores, network.header, UNetOptions(), view.grid_at(1.0)))
 
 
 def against(whole: np.ndarray, others: Mapping[str, np.ndarray]) -> float:

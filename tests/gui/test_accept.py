@@ -5,7 +5,7 @@ import pytest
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.gui.layers.annotation import new_annotation
-from napari_tessera.gui.train.accept import Part, accept, clicked, in_outlines, in_view
+from napari_tessera.gui.train.accept import Selection, accept, clicked, in_outlines, in_view
 
 SIDE = 12
 
@@ -46,11 +46,11 @@ def accepted(qtbot):
 
 
 def everywhere(layer):
-    return Part(tuple(slice(0, length) for length in layer.data.shape))
+    return Selection(tuple(slice(0, length) for length in layer.data.shape))
 
 
 def columns(start, stop):
-    return Part((slice(0, SIDE), slice(start, stop)))
+    return Selection((slice(0, SIDE), slice(start, stop)))
 
 
 def test_classes_are_painted_one_higher(predicted, annotation, accepted):

@@ -242,12 +242,12 @@ def test_accepting_that_fails_takes_back_what_it_painted(viewer, qtbot, monkeypa
             fault()
         return real(*given, **named)
 
-    from napari_tessera.gui.train.accept import Part
+    from napari_tessera.gui.train.accept import Selection
 
     failures = []
     with monkeypatch.context() as patch:
         patch.setattr(annotation, "data_setitem", fails_later)
-        painting = accept(prediction, annotation, Part((slice(0, 600), slice(0, 600))))
+        painting = accept(prediction, annotation, Selection((slice(0, 600), slice(0, 600))))
         painting.failed.connect(failures.append)
         qtbot.waitUntil(lambda: bool(failures), timeout=20_000)
     check_same(viewer, before)

@@ -150,7 +150,7 @@ def settled(check, start=None, score=1.0):
     state.step = 5
     if check:
         state.judge({"step": 5, "score": score})
-    run_job(sitting.settle_shares(state, TrainingConfig(task="classes", seed=3)))
+    run_job(sitting.correct_class_prior(state, TrainingConfig(task="classes", seed=3)))
     return (net.heads["classes"].bias - torch.tensor([2.0, 0.0])).tolist(), state.history
 
 

@@ -71,7 +71,7 @@ class Grid:
         """Return the grid of one plane of a volume, across `axis`."""
         return Grid(*(each[:axis] + each[axis + 1 :] for each in vars(self).values()))
 
-    def cut(self, window: Slices, steps: Sequence[int]) -> tuple[Slices, Grid]:
+    def crop(self, window: Slices, steps: Sequence[int]) -> tuple[Slices, Grid]:
         """Cut out a part whose pixels of the network are the very ones of the whole.
 
         Parameters
@@ -249,11 +249,11 @@ class NormalizedImage:
         """Return the network's channels of a window, float32 (C, [Z,] Y, X)."""
         return network_channels(self.image[window], self.levels, is_coloured=self.has_channels)
 
-    def cut(self, window: Slices) -> NormalizedImage:
+    def crop(self, window: Slices) -> NormalizedImage:
         """Return a part of the image, with the levels of the whole."""
         return replace(self, image=self.image[window], grid=None)
 
-    def laid(self, factor: float) -> Grid:
+    def grid_at(self, factor: float) -> Grid:
         """Return the network's grid: the one that is given, or one of `factor` network pixels per image pixel along X.
 
         Pixels of the network are as far apart along all axes.

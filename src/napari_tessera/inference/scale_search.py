@@ -170,10 +170,10 @@ def windows_to_look_at(view: NormalizedImage, factor: float, ndim: int) -> list[
     sides[: view.ndim - ndim] = [1] * (view.ndim - ndim)
     places = [tile.write for tile in tiles(view.shape, sides, (0,) * view.ndim)]
     places = places[:: -(-len(places) // MOST_CANDIDATES)]
-    places.sort(key=lambda place: _content(view.cut(place)), reverse=True)
+    places.sort(key=lambda place: _content(view.crop(place)), reverse=True)
     # From the fuller half, but not its top alone: that may be dirt.
     chosen = places[: max(WINDOWS, len(places) // 2)][:: max(1, len(places) // (2 * WINDOWS))][:WINDOWS]
-    parts = [view.cut(place) for place in chosen]
+    parts = [view.crop(place) for place in chosen]
     return [part.plane(0, 0) for part in parts] if ndim < view.ndim else parts
 
 
@@ -264,7 +264,7 @@ def predict_or_reuse(
 
 def predict_at(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[Scores]:
     """Predict at a given scale along X."""
-    return predict(network, view.laid(factor), view.read, tile_px=how.tile_px, augment=how.augment)
+    return predict(network, view.grid_at(factor), view.read, tile_px=how.tile_px, augment=how.augment)
 
 
 def find_scale(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[tuple[float, Scores | None]]:

@@ -136,7 +136,7 @@ def _detected(
     network: Detector, view: NormalizedImage, factor: float, how: MaskRCNNOptions, lowest_score: float
 ) -> Job[Detections]:
     """Detect what is in a plane; where detections are judged, what is no more than noise is left out."""
-    looking = detect(network, view.laid(factor), view.read, lowest_score=lowest_score, tile_px=how.tile_px)
+    looking = detect(network, view.grid_at(factor), view.read, lowest_score=lowest_score, tile_px=how.tile_px)
     found = yield from subtask(looking, 0, 19, 20)
     if not network.header.get("scoring"):
         return found

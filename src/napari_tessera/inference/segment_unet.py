@@ -48,7 +48,7 @@ def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, h
     dict of str to float32 array (K, Z', Y', X')
         On a grid whose voxels have equal sides.
     """
-    grid = view.laid(factor)
+    grid = view.grid_at(factor)
     total: Scores = {}
     for axis in AXES:
         job = _add_planes(network, view, grid, axis, how, total)
@@ -173,10 +173,10 @@ def segment_at(
     """Make what is wanted at a scale, and from what was seen at it, both as `find_scale` says."""
     if network.ndim == view.ndim:
         scores = yield from subtask(predict_or_reuse(factor, seen, network, view, how), 0, 7, 10)
-        return (yield from subtask(make_output(scores, network.header, how, view.laid(factor)), 7, 3, 10))
+        return (yield from subtask(make_output(scores, network.header, how, view.grid_at(factor)), 7, 3, 10))
     if how.is_orthogonal:
         scores = yield from subtask(predict_orthogonal(network, view, factor, how), 1, 7, 10)
-        return (yield from subtask(make_output(scores, network.header, how, view.laid(factor)), 8, 2, 10))
+        return (yield from subtask(make_output(scores, network.header, how, view.grid_at(factor)), 8, 2, 10))
     planes = yield from subtask(_plane_by_plane(network, view, factor, how), 1, 8, 10)
     if how.output != "objects":
         return planes
@@ -190,7 +190,7 @@ def _plane_by_plane(network: Network, view: NormalizedImage, factor: float, how:
     for z in range(view.shape[0]):
         plane = view.plane(0, z)
         scores = yield from subtask(predict_at(network, plane, factor, how), z, 0.8, view.shape[0])
-        making = make_output(scores, network.header, in_plane, plane.laid(factor))
+        making = make_output(scores, network.header, in_plane, plane.grid_at(factor))
         made = yield from subtask(making, z + 0.8, 0.2, view.shape[0])
         if z == 0:
             result = np.empty((*made.shape[:-2], view.shape[0], *made.shape[-2:]), made.dtype)

@@ -80,17 +80,17 @@ def opinions_on(found: Detections, view: NormalizedImage, network: Network, fact
     said = np.tile([0.0, log_odds(0.0)], (len(found.labels), 1))
     boxes = found.boxes.double().numpy()
     x, y = ((boxes[:, axis] + boxes[:, 2 + axis]) / 2 for axis in (0, 1))
-    whole = view.laid(factor)
+    whole = view.grid_at(factor)
     sides, margins = ([max(1, ceil(length * each)) for each in whole.scale] for length in (OWN_PX, MARGIN_PX))
     parts = list(tiles(view.shape, sides, margins))
     for done, part in enumerate(parts):
-        read, grid = whole.cut(part.read, (network.step,) * view.ndim)
+        read, grid = whole.crop(part.read, (network.step,) * view.ndim)
         is_near, is_own = (
             _lie_in(y, across[0], view.shape[0]) & _lie_in(x, across[1], view.shape[1]) for across in (read, part.write)
         )
         if is_own.any():
             there = found.chosen(np.flatnonzero(is_near)).moved(*(-along.start for along in read))
-            looking = _seen_there(there, view.cut(read), network, grid)
+            looking = _seen_there(there, view.crop(read), network, grid)
             near = yield from subtask(looking, done, 1, len(parts))
             said[is_own] = near[is_own[is_near]]
     return said

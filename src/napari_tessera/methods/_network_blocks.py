@@ -89,12 +89,12 @@ class BlockMargins:
     def aligned(self, tile: Tile) -> Tile:
         """Widen what a tile reads, so that the network's pixels can be those of the whole image."""
         window = widened(tile.write, self.margins, self.grid.shape)
-        read, _ = self.grid.cut(window, self._steps)
+        read, _ = self.grid.crop(window, self._steps)
         return replace(tile, read=read)
 
     def over(self, tile: Tile) -> Grid:
         """Return the network's pixels over what a tile reads."""
-        _, grid = self.grid.cut(widened(tile.write, self.margins, self.grid.shape), self._steps)
+        _, grid = self.grid.crop(widened(tile.write, self.margins, self.grid.shape), self._steps)
         return grid
 
     @property
@@ -270,7 +270,7 @@ def sight_over(
     """Return how far around its blocks a network must see, on the grid of the whole image."""
     from napari_tessera.inference.grid import Grid
 
-    grid = view.laid(factor)
+    grid = view.grid_at(factor)
     if is_plane_by_plane:
         grid = Grid.over(grid.shape, (grid.shape[0], *grid.size[1:]))
     return BlockMargins(grid, beyond_px, step, is_plane_by_plane)

@@ -237,7 +237,7 @@ def watched(training: Job[TrainingResult], looking: LivePredictor) -> Job[Traini
             step = next(training)
             yield step
             if isinstance(step.data, dict) and "loss" in step.data:
-                yield from looking.between_steps(step)
+                yield from looking.on_step(step)
     except StopIteration as end:
         return end.value
     finally:
@@ -265,10 +265,10 @@ class LivePredictor:
     took: float = 0.0
     told: tuple[str, ...] = ()
 
-    def between_steps(self, step: Progress) -> Job[None]:
+    def on_step(self, step: Progress) -> Job[None]:
         """Do what is due."""
         if self.before is None:
-            self.before = (yield from self.unless_stopped(self.score_first(), step)) or {}
+            self.before = (yield from self.until_stopped(self.score_first(), step)) or {}
             yield replace(step, data={"before": self.before})
         if (advice := self.advice()) != self.told:
             self.told = advice
@@ -277,7 +277,7 @@ class LivePredictor:
         if time.monotonic() - self.ended >= pause and (sight := self.sight()) is not None:
             began = time.monotonic()
             try:
-                seen = yield from self.unless_stopped(self.look(sight), step)
+                seen = yield from self.until_stopped(self.look(sight), step)
             except Exception as error:  # the training can do without
                 self.ended = math.inf
                 yield replace(step, data={"warning": f"{NOT_SHOWN} {in_words(error) or repr(error)}"})
@@ -285,10 +285,10 @@ class LivePredictor:
             self.ended = time.monotonic()
             self.took = self.ended - began
             if seen is not None:
-                self.fit_side(seen)
+                self.adapt_size(seen)
                 yield replace(step, data={"seen": replace(seen, step=int(step.done))})
 
-    def unless_stopped(self, job: Job[Any], step: Progress) -> Job[Any]:
+    def until_stopped(self, job: Job[Any], step: Progress) -> Job[Any]:
         """Run a job at the place of a step, and let go of it when the training is to stop; then return None."""
         try:
             while not self.should_stop():
@@ -333,7 +333,7 @@ class LivePredictor:
         )
         return ViewportPrediction(sight, labels)
 
-    def fit_side(self, seen: ViewportPrediction) -> None:
+    def adapt_size(self, seen: ViewportPrediction) -> None:
         """Choose the side of the next look by the time that this one took."""
         side = self.side_px * (SECONDS_OF_A_LOOK / max(self.took, 0.01)) ** 0.5
         now = max(part.stop - part.start for part in seen.sight.window[-2:])

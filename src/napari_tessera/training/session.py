@@ -168,10 +168,10 @@ class TrainingSession:
             begin=partial(load_pretrained, start=self.start, task=plan.task, classes=classes, seed=plan.seed),
             watch=partial(self.live.begin, header=self.header, data=self.data), everything=self.everything,
         )  # fmt: skip
-        yield from self.settle_shares(state, plan)
+        yield from self.correct_class_prior(state, plan)
         return state, plan
 
-    def settle_shares(self, state: State, plan: TrainingConfig) -> Job[None]:
+    def correct_class_prior(self, state: State, plan: TrainingConfig) -> Job[None]:
         """Let as much of each class be found as there is, unless that costs more on the paint held back than it may.
 
         Only of a network that learns from nothing: paint that corrects a model lies where the model was wrong, and says

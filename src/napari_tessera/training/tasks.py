@@ -51,7 +51,7 @@ def object_targets(diameter_px: float) -> MakeTargets:
 
     def make(labels: np.ndarray, example: Example, factor: float, inner: tuple[slice, ...]) -> Targets:
         sizes = example.sizes * factor**labels.ndim
-        return instance_targets(labels, diameter_px, sizes).cut(inner)
+        return instance_targets(labels, diameter_px, sizes).crop(inner)
 
     return make
 

@@ -105,7 +105,7 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     known = MaskRCNNOptions(known_diameter(example), thresholds=DetectionThresholds.of(network.header))
     factor, _ = yield from subtask(find_scale(network, view, known), 0, 5, 10)
     lowest = lowest_score(network.header, LEAST_SCORES[0])
-    seen = yield from subtask(detect(network, view.laid(factor), view.read, lowest_score=lowest), 5, 3, 10)
+    seen = yield from subtask(detect(network, view.grid_at(factor), view.read, lowest_score=lowest), 5, 3, 10)
     likely = yield from subtask(rescore_with_unet(network, view, seen, factor), 8, 1, 10)
     labels = []
     for least in LEAST_SCORES:

@@ -91,7 +91,7 @@ def run_request(question: RunRequest) -> Job[Result]:
     yield Progress(0, 100, "Reading the image")
     from napari_tessera.engine import api
 
-    question = yield from subtask(holding_still(question), 0, 2, 100)
+    question = yield from subtask(snapshot(question), 0, 2, 100)
     if question.recipe is not None:
         job = api.replay(
             question.recipe, question.image, spatial=question.spatial, name=question.name, **question.inputs
@@ -133,7 +133,7 @@ def needs_network(method: Method) -> bool:
     return any(parameter.model is not None for parameter in method.parameters)
 
 
-def holding_still(question: RunRequest) -> Job[RunRequest]:
+def snapshot(question: RunRequest) -> Job[RunRequest]:
     """Copy labels, which the user may go on painting while the job runs."""
     inputs = {}
     for name, array in question.inputs.items():

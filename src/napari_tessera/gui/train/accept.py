@@ -38,7 +38,7 @@ from napari_tessera.training.annotations.accept import (
     paint_of_objects,
 )
 
-__all__ = ["Accepted", "Accepting", "Part", "accept", "accepting", "clicked", "in_outlines", "in_view"]
+__all__ = ["Accepted", "Accepting", "Selection", "accept", "accepting", "clicked", "in_outlines", "in_view"]
 
 
 PIECE_PX = 256
@@ -49,7 +49,7 @@ Offset = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Part:
+class Selection:
     """Where the user agrees, in pixels of the annotation.
 
     Attributes
@@ -63,17 +63,17 @@ class Part:
     inside: np.ndarray | None = None
 
 
-def in_view(viewer: ViewerModel, annotation: Labels) -> Part:
+def in_view(viewer: ViewerModel, annotation: Labels) -> Selection:
     """Return the part of an annotation that is in view, in the plane shown."""
     window = list(_plane(viewer, annotation))
     low, high = annotation.corner_pixels
     for axis in _axes_shown(viewer, annotation):
         if high[axis] > low[axis]:  # all of it before it is drawn for the first time
             window[axis] = slice(max(int(low[axis]), 0), min(int(high[axis]) + 1, annotation.data.shape[axis]))
-    return Part(tuple(window))
+    return Selection(tuple(window))
 
 
-def in_outlines(viewer: ViewerModel, shapes: Shapes, annotation: Labels, axes: str) -> Part:
+def in_outlines(viewer: ViewerModel, shapes: Shapes, annotation: Labels, axes: str) -> Selection:
     """Return what drawn outlines enclose, in the plane shown.
 
     Raises
@@ -91,10 +91,12 @@ def in_outlines(viewer: ViewerModel, shapes: Shapes, annotation: Labels, axes: s
         drawn = np.flatnonzero(inside.any(axis=across))
         window[axis] = slice(int(drawn[0]), int(drawn[-1]) + 1)
     sides = [part.stop - part.start for part in window]
-    return Part(tuple(window), inside[window[rows], window[columns]].reshape(sides))
+    return Selection(tuple(window), inside[window[rows], window[columns]].reshape(sides))
 
 
-def clicked(viewer: ViewerModel, prediction: Labels, annotation: Labels, world: Sequence[float], task: Task) -> Part:
+def clicked(
+    viewer: ViewerModel, prediction: Labels, annotation: Labels, world: Sequence[float], task: Task
+) -> Selection:
     """Return the predicted object under a click, or the patch of a class, in the plane shown.
 
     Raises
@@ -117,7 +119,7 @@ def clicked(viewer: ViewerModel, prediction: Labels, annotation: Labels, world: 
     if task == "classes":
         patches = connected_components(np.squeeze(inside)).reshape(inside.shape)
         inside = patches == patches[within]
-    return Part(_moved(tuple(window), offset_of(prediction, annotation)), inside)
+    return Selection(_moved(tuple(window), offset_of(prediction, annotation)), inside)
 
 
 def offset_of(prediction: Labels, annotation: Labels) -> Offset:
@@ -155,13 +157,13 @@ class AlignedPrediction:
     prediction, paint : integer arrays
     offset : tuple of int
         Which pixel of the paint the first pixel of the prediction is.
-    where : Part
+    where : Selection
     """
 
     prediction: Any
     paint: Any
     offset: Offset
-    where: Part
+    where: Selection
 
     @property
     def covered(self) -> Window:
@@ -282,7 +284,7 @@ class Accepting(QObject):
             QTimer.singleShot(0, lambda: self.go_on())
 
 
-def accept(prediction: Labels, annotation: Labels, where: Part, task: Task | None = None) -> Accepting:
+def accept(prediction: Labels, annotation: Labels, where: Selection, task: Task | None = None) -> Accepting:
     """Copy a prediction into an annotation where the user agrees with it.
 
     Parameters
@@ -292,7 +294,7 @@ def accept(prediction: Labels, annotation: Labels, where: Part, task: Task | Non
     annotation : napari.layers.Labels
         Painted pixels are left as they are. Background becomes 1, classes 2…, objects get numbers that are free.
         Objects that go on beyond the part, or lie on painted ones, are left out: half an object would be a wrong one.
-    where : Part
+    where : Selection
         From `in_view`, `in_outlines` or `clicked`.
     task : {"objects", "classes"}, optional
         Not given: that of the annotation.
@@ -314,7 +316,7 @@ def accept(prediction: Labels, annotation: Labels, where: Part, task: Task | Non
     return painting
 
 
-def accepting(prediction: Labels, annotation: Labels, where: Part, task: Task) -> Job[Accepted]:
+def accepting(prediction: Labels, annotation: Labels, where: Selection, task: Task) -> Job[Accepted]:
     """Do what `accept` does; to be run in the window's thread, in steps of a few milliseconds."""
     both = AlignedPrediction(prediction.data, annotation.data, offset_of(prediction, annotation), where)
     yield Progress(0, 1, "Accepting")

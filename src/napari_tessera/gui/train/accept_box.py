@@ -15,7 +15,7 @@ from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import Task
 from napari_tessera.gui.qt.worker import showing_errors
-from napari_tessera.gui.train.accept import Accepting, Part, accept, clicked, in_outlines, in_view
+from napari_tessera.gui.train.accept import Accepting, Selection, accept, clicked, in_outlines, in_view
 from napari_tessera.gui.train.live_layer import LiveImage, LiveLayer
 
 HELP = (
@@ -91,7 +91,7 @@ class Correcting(QObject):
         prediction, of = self._layers()
         self._accept(prediction, of, clicked(self.viewer, prediction, of.paint, event.position, _task(of)))
 
-    def _accept(self, prediction: Labels, of: LiveImage, part: Part) -> None:
+    def _accept(self, prediction: Labels, of: LiveImage, part: Selection) -> None:
         self._painting = accept(prediction, of.paint, part, _task(of))
         self._painting.ended.connect(self.ended.emit)
         self._painting.failed.connect(self.failed.emit)
@@ -111,7 +111,7 @@ class Correcting(QObject):
             raise InputError(f"The paint {of.paint.name!r} is gone. Make a new annotation layer, and train again.")
         return layer, of
 
-    def _outlined(self, of: LiveImage) -> Part:
+    def _outlined(self, of: LiveImage) -> Selection:
         shapes = [layer for layer in reversed(self.viewer.layers) if isinstance(layer, Shapes) and layer.visible]
         if not shapes:
             raise InputError("There is no layer of shapes. Add one, and draw around what is right.")

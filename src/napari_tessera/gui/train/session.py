@@ -52,13 +52,13 @@ class ChangeWatcher:
 
     def watch(self, layers: Iterable[Labels]) -> None:
         """Look at these layers from now on, and at no others."""
-        self._let_go()
+        self._disconnect()
         self.has_changed = False
         self._watched = [getattr(layer.events, name) for layer in layers for name in self._names]
         for event in self._watched:
             event.connect(self._on_change)
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         for event in self._watched:
             event.disconnect(self._on_change)
         self._watched = []
@@ -117,7 +117,7 @@ class RunningTraining:
         """End after this step, and save the best so far."""
         self._stopping.set()
 
-    def let_go(self) -> bool:
+    def detach(self) -> bool:
         """Go on without anybody who listens, to save the best so far; say whether there is something to save.
 
         Before the first step nothing is learnt, and the training is cancelled.
@@ -136,7 +136,7 @@ class RunningTraining:
 
     def end(self) -> None:
         """Save the best so far before the program ends; the runner's thread would not keep it from ending."""
-        self.let_go()
+        self.detach()
         self.runner.wait(SECONDS_TO_SAVE)
 
 

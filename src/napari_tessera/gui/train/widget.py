@@ -137,7 +137,7 @@ class TrainWidget(TrainPanel):
         if self._is_over:
             return
         self._is_over = True
-        is_saving = self.under_way.let_go()
+        is_saving = self.under_way.detach()
         if not is_saving:
             self._forget_the_last()
         self.after.forget()
@@ -286,7 +286,7 @@ class TrainWidget(TrainPanel):
         self.pairs.on_change(self.bar.clear_error)
         self.pairs.on_change(self.save_paint)
         under_way, latest = self.under_way, self.after.latest
-        self.destroyed.connect(lambda: under_way.let_go())
+        self.destroyed.connect(lambda: under_way.detach())
         self.destroyed.connect(lambda: latest.stop())
 
 

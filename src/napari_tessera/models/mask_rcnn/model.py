@@ -123,7 +123,7 @@ class MaskRCNN(nn.Module):
         found = []
         for index, proposals in enumerate(self.propose(levels, batch)):
             own = [level[index : index + 1] for level in levels[: len(STRIDES)]]
-            each = self.look_into(own, proposals, batch.shapes[index], lowest_score)
+            each = self.detect_in_proposals(own, proposals, batch.shapes[index], lowest_score)
             down, right = batch.growth(index)
             found.append(each.scaled(1 / down, 1 / right))
         return found
@@ -158,7 +158,7 @@ class MaskRCNN(nn.Module):
         settings = self.settings
         return grid_anchors(grids, shape, settings.anchor_sizes, settings.aspect_ratios, batch.pixels.device)
 
-    def look_into(
+    def detect_in_proposals(
         self,
         levels: Sequence[Tensor],
         proposals: Proposals,

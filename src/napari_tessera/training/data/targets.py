@@ -35,7 +35,7 @@ class Targets:
     size: np.ndarray
     weight: np.ndarray
 
-    def cut(self, where: tuple[slice, ...]) -> Targets:
+    def crop(self, where: tuple[slice, ...]) -> Targets:
         """Return the targets of a part of the patch."""
         return Targets(self.classes[where], self.distance[where], self.size[where], self.weight[where])
 
