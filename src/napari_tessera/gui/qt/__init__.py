@@ -1,1 +1,1 @@
-"""Parts of the window that know nothing of Tessera."""
+"""Parts of the window that do not depend on a method: threads, buttons, layout, docking."""

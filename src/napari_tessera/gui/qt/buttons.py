@@ -1,7 +1,4 @@
-"""Clicks that are meant: a double click counts once, and what cannot be undone is asked for twice.
-
-Text to and from the clipboard.
-"""
+"""Buttons that ignore double clicks or ask for confirmation, and the clipboard."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ ASKED_FOR_MS = 5000
 
 
 class OnceButton(QPushButton):
-    """A button whose double click counts once.
+    """A button that counts a double click once.
 
     Attributes
     ----------
@@ -37,7 +34,7 @@ class OnceButton(QPushButton):
 
 
 class AskingButton(OnceButton):
-    """A button for what cannot be undone: the first click asks, the second one does it.
+    """A button for an action that cannot be undone: the first click asks, the second one confirms.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where a widget finds its place in napari's window."""
+"""Dock a Tessera widget as a tab beside the other Tessera widgets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OURS = "napari_tessera."
 
 
 class Placing(QTimer):
-    """Finds the place of a widget once, as soon as it is shown and napari has docked it."""
+    """Docks a widget once, as soon as it is shown and napari has docked it."""
 
     def __init__(self, widget: QWidget) -> None:
         super().__init__(widget)
@@ -26,7 +26,7 @@ class Placing(QTimer):
 
 
 def share_place(widget: QWidget) -> None:
-    """Put a docked widget in front of Tessera's others in the same area, as a tab: below them it would be cut off."""
+    """Show a docked widget as a tab in front of other Tessera widgets of its area; below them it would be cut off."""
     dock = _dock_of(widget)
     window = None if dock is None else dock.parent()
     if dock is None or not isinstance(window, QMainWindow) or dock.isFloating():

@@ -1,9 +1,4 @@
-"""How a form is laid out: rows that come and go, a part that opens and closes, and a scroll bar where room is short.
-
-Lines of text that get the height they need.
-
-A heading that shows and hides what stands under it, as tall as its lines need to be.
-"""
+"""Qt layout of forms: rows that can be hidden, collapsible sections, scroll areas, labels with line breaks."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ LEAST_HEIGHT_PX = 36
 
 
 class Rows(QWidget):
-    """A column of titles and one of widgets; single rows can be hidden."""
+    """Two columns, titles and widgets; each row can be hidden."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +34,7 @@ class Rows(QWidget):
         self._layout.addRow(label, native)
 
     def add_wide(self, native: QWidget) -> None:
-        """Add something across both columns that belongs to the row above it."""
+        """Add a widget across both columns; it belongs to the row above it."""
         self._layout.addRow(native)
 
     def show_row(self, native: QWidget, is_shown: bool) -> None:
@@ -49,10 +44,10 @@ class Rows(QWidget):
 
 
 class AsTallAsContent(QScrollArea):
-    """A scroll area that takes no more room than its content needs, so that what stands below stays near.
+    """A scroll area that is no taller than its content.
 
-    It asks for what its content needs beside a scroll bar, which breaks more lines: with less, a scroll bar that came
-    once would stay, as it makes the content too tall to do without it.
+    It asks for the height that its content needs beside a scroll bar, where more lines break: with less, a scroll bar
+    that appeared once would stay, since it makes the content taller.
     """
 
     def __init__(self, content: QWidget) -> None:
@@ -67,32 +62,32 @@ class AsTallAsContent(QScrollArea):
         content.installEventFilter(self)
 
     def sizeHint(self) -> QSize:
-        """Return the content's size, with its lines broken as the width beside a scroll bar demands."""
+        """Return the content's size, with lines broken for the width beside a scroll bar."""
         hint, layout, bar = self._content.sizeHint(), self._content.layout(), self.verticalScrollBar()
         if layout is not None and bar is not None and layout.hasHeightForWidth():
             needed = layout.totalHeightForWidth(self.width() - bar.sizeHint().width())
-            # Qt makes the content no less tall than this, which it works out for lines broken at another width.
+            # Qt never makes the content smaller than this, which it computes for lines broken at another width.
             hint.setHeight(max(needed, self._content.minimumSizeHint().height()))
         return hint
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Ask for room anew: another width breaks other lines."""
+        """Update the height: another width breaks other lines."""
         super().resizeEvent(event)
         if event is not None and event.size().width() != event.oldSize().width():
             self.updateGeometry()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Ask for room anew when the content's rows come or go."""
+        """Update the height when rows of the content are shown or hidden."""
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
         return super().eventFilter(watched, event)
 
 
 class Shrinking(QScrollArea):
-    """A scroll area for a whole widget: it shrinks to next to nothing, and scrolls only where its content cannot.
+    """A scroll area for a whole widget: it can be very small, and scrolls only if its content cannot shrink further.
 
-    Qt's own resizing would scroll as soon as the content has less than the height it likes best; here the content's
-    inner scroll area gives way first, so that what stands below it stays in sight as long as it can.
+    Qt's own resizing scrolls as soon as the content has less than its preferred height. Here the content's inner
+    scroll area shrinks first, so that the widgets below it stay visible.
     """
 
     def __init__(self, content: QWidget) -> None:
@@ -110,12 +105,12 @@ class Shrinking(QScrollArea):
         return self._content.sizeHint()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Fit the content to the room."""
+        """Fit the content to the available room."""
         super().resizeEvent(event)
         self._fit()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Fit the content anew when parts of it come or go."""
+        """Fit the content again when parts of it are shown or hidden."""
         if event is not None and event.type() == QEvent.Type.LayoutRequest:
             self.updateGeometry()
             self._fit()
@@ -142,7 +137,7 @@ def column_of(*widgets: QWidget, spacing: int = 6) -> QWidget:
 
 
 def collapsible(title: str, content: QWidget) -> QCollapsible:
-    """Put `content` under a heading that opens and closes at once."""
+    """Put `content` under a heading that opens and closes without animation."""
     section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
     section.setDuration(0)
     for layout in (section.layout(), section.content().layout()):
@@ -155,9 +150,9 @@ def collapsible(title: str, content: QWidget) -> QCollapsible:
 
 
 class AsTallAsLines(QObject):
-    """Has a label laid out again that is less tall than its lines.
+    """Lays a label out again if it is less tall than its lines.
 
-    When rows come and go, Qt's form layout now and then shares out the height as it was before.
+    When rows are shown or hidden, Qt's form layout sometimes keeps the old heights.
     """
 
     def __init__(self, label: QLabel) -> None:
@@ -165,7 +160,7 @@ class AsTallAsLines(QObject):
         label.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Look at the height whenever the label is drawn."""
+        """Check the height whenever the label is drawn."""
         if isinstance(watched, QLabel) and event is not None and event.type() == QEvent.Type.Paint:
             rows = watched.parentWidget()
             layout = rows.layout() if rows is not None else None
@@ -178,9 +173,9 @@ HEADING_STYLE = "QToolButton { text-align: left; padding: 4px 6px; border-radius
 
 
 class Section(QWidget):
-    """A part of a form that opens and closes.
+    """A section of a form that opens and closes.
 
-    superqt's collapsible asks its content for one height only; here lines that are broken get the room they need.
+    superqt's collapsible asks its content for one height only; here broken lines get the room they need.
 
     Attributes
     ----------

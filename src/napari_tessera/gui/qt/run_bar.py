@@ -1,4 +1,4 @@
-"""Run, Cancel, progress, and a line that says in plain words what happened."""
+"""The bar at the bottom of a widget: Run, Cancel, menu, progress and messages."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ PLAIN_STYLE = "QLabel { padding: 2px; }"
 
 
 class RunBar(QWidget):
-    """The foot of a widget, always in sight.
+    """The bar at the bottom of a widget, always visible.
 
     Parameters
     ----------
     title, busy_title : str
-        What the button says when it can be pressed, and while it works.
+        Text of the button when it can be pressed, and while a job runs.
 
     Attributes
     ----------
     run_asked, cancel_asked : Signal
     menu : QMenu
-        Everything that is needed rarely.
+        Actions that are needed rarely.
     buttons : QHBoxLayout
     """
 
@@ -88,16 +88,16 @@ class RunBar(QWidget):
         self.progress_bar.setVisible(is_running)
 
     def show_progress(self, step: Progress) -> None:
-        """Show how far the run is."""
+        """Show the progress of the run."""
         self.progress_bar.setValue(round(100 * step.fraction))
         self.say(f"{step.text} …" if step.text else "")
 
     def say(self, text: str, is_warning: bool = False) -> None:
-        """Show a sentence, or nothing."""
+        """Show a message; an empty text hides it."""
         self._show(text, NOTE_STYLE if is_warning else PLAIN_STYLE)
 
     def show_error(self, error: BaseException) -> None:
-        """Show an error: one that the user can put right in its own words, any other kindly and with its details."""
+        """Show an error; an unexpected one is shown with a button to copy its details."""
         known = in_words(error)
         if known is not None:
             self._show(known, ERROR_STYLE)
@@ -107,19 +107,19 @@ class RunBar(QWidget):
         self._show(text, ERROR_STYLE, details)
 
     def offer(self, text: str, title: str, action: Callable[[], object]) -> None:
-        """Show a sentence, and a button that does something about it."""
+        """Show a message with a button for an action."""
         self._show(text, OFFER_STYLE)
         self._action = action
         self.offer_button.setText(title)
         self.offer_button.setVisible(True)
 
     def clear_offer(self) -> None:
-        """Take an offer away, or an error, that was about settings which have changed since."""
+        """Remove an offer or error about settings that have changed since."""
         if self.message.styleSheet() in (OFFER_STYLE, ERROR_STYLE):
             self.say("")
 
     def clear_error(self) -> None:
-        """Take an error away that was about something which has changed since."""
+        """Remove an error about something that has changed since."""
         if self.message.styleSheet() == ERROR_STYLE:
             self.say("")
 

@@ -1,7 +1,7 @@
-"""Load what a run needs before the user presses Run, so that the first run is as smooth as the others.
+"""Load what a run needs in the background, while the user still looks at the form.
 
-Compiled passes, networks and napari's own colouring of labels are loaded when they are first called, and loading holds
-up the window for a moment. That moment is better spent while the user still looks at the form.
+Compiled passes, networks and napari's colouring of labels are loaded at their first call, and loading holds up the
+window for a moment.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ STARTING = "Getting ready"
 
 
 class Telling(logging.Handler):
-    """Shows in the window what Tessera warns of on its way."""
+    """Shows Tessera's warnings in the window."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a sentence in napari's corner, from whichever thread it comes."""
+        """Show a warning as a napari notification, from any thread."""
         show_warning(record.getMessage())
 
 
@@ -40,7 +40,7 @@ LOGGER.addHandler(Telling(WARNING))
 
 
 class WarmUp:
-    """Prepares a method for images of a dtype, once, in a thread of its own."""
+    """Prepares a method for images of a dtype, once, in a separate thread."""
 
     def __init__(self) -> None:
         self._text = STARTING
@@ -49,11 +49,11 @@ class WarmUp:
 
     @property
     def is_over(self) -> bool:
-        """Whether it was started and has ended, or no thread could be started for it."""
+        """Whether the preparation has ended, or its thread could not be started."""
         return self._is_refused or (self._thread is not None and not self._thread.is_alive())
 
     def start(self, method: Method, dtype: str, axes: str, settings: Mapping[str, Any]) -> None:
-        """Start it; a second time, nothing happens.
+        """Start the preparation; later calls do nothing.
 
         Parameters
         ----------
@@ -61,13 +61,13 @@ class WarmUp:
         dtype : str
         axes : "YX" or "ZYX"
         settings : mapping
-            The models that the method is to load, and where to.
+            The models to load, and the device.
         """
         if self._thread is None:
             self._thread = self._started(self._prepare, method, dtype, axes, dict(settings))
 
     def _started(self, target: Callable[..., None], *args: Any) -> threading.Thread | None:
-        """Start a thread; where that is refused, a run does without what would have been prepared."""
+        """Start a thread; if the system refuses, runs work without the preparation."""
         self._is_refused = False
         try:
             return start_thread(target, "tessera warm-up", *args)
@@ -76,7 +76,7 @@ class WarmUp:
             return None
 
     def waiting(self) -> Job[None]:
-        """Wait until it is over: a run would load the same things at the same time, and less smoothly."""
+        """Wait until the preparation is over; a run would otherwise load the same things at the same time."""
         while not self.is_over:
             yield Progress(0, 1, self._text)
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -93,16 +93,16 @@ class WarmUp:
 
                 Labels(warm_up(method, dtype, axes, settings).labels)
         except Exception:
-            # Nobody asked for this run. If something is wrong, the run that the user starts will say so.
+            # The user did not start this run. If something is wrong, the user's own run will show it.
             return
 
 
 @contextmanager
 def postponing_garbage_collection() -> Iterator[None]:
-    """Let Python not look for garbage while a library is loaded.
+    """Switch garbage collection off while a library is loaded.
 
-    Loading makes so many objects, nearly all to stay, that Python goes through all there are several times, and no
-    other thread runs in the meantime: a tenth of a second each time.
+    Loading creates many objects that stay, so that Python collects several times: each collection takes a tenth of a
+    second, during which no other thread runs.
     """
     if not gc.isenabled():
         yield
@@ -111,7 +111,7 @@ def postponing_garbage_collection() -> Iterator[None]:
     try:
         yield
     finally:
-        # This counts the new objects as old ones; otherwise Python would go through them at once.
+        # This marks the new objects as old; otherwise Python would go through them at once.
         gc.freeze()
         gc.unfreeze()
         gc.enable()

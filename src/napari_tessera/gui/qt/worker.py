@@ -1,11 +1,7 @@
-"""Run a job in a thread: progress, cancel, result and errors arrive as Qt signals.
+"""Run jobs in a thread; progress, result, errors and cancelling arrive as Qt signals.
 
-superqt's generator worker is not used: it swallows a `RuntimeError` (torch and numba raise little else) and its `quit`
+superqt's generator worker is not used: it swallows a `RuntimeError` (which torch and numba raise most) and its `quit`
 never closes the generator.
-
-What fails in the window is shown there.
-
-A thread that always works on the latest request and lets go of older ones.
 """
 
 from __future__ import annotations
@@ -29,7 +25,7 @@ from napari_tessera.core.threads import start_thread
 
 @contextmanager
 def shown_by(show: Callable[[Exception], object]) -> Iterator[None]:
-    """Show what goes wrong: raised into Qt, it would leave the widget as it is, or end napari."""
+    """Pass an error to `show`; an error raised into Qt would be lost, or end napari."""
     try:
         yield
     except Exception as error:
@@ -37,12 +33,12 @@ def shown_by(show: Callable[[Exception], object]) -> Iterator[None]:
 
 
 def showing_errors(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a method that Qt or napari calls show what goes wrong, by `show_error` of its object."""
+    """Decorate a method that Qt or napari calls: errors go to the object's `show_error`."""
     most = len(inspect.signature(method).parameters)
 
     @wraps(method)
     def guarded(self: Any, *given: Any, **named: Any) -> Any:
-        # As Qt does, leave out what a signal tells and the method does not ask for.
+        # Like Qt, drop arguments of a signal that the method does not take.
         with shown_by(self.show_error):
             return method(self, *given[: most - 1], **named)
 
@@ -50,14 +46,14 @@ def showing_errors(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def sentence(error: BaseException) -> str:
-    """Return what the user is told of an error, whatever it is."""
+    """Return the message that the user reads for any error."""
     return in_words(error) or f"This should not have happened ({type(error).__name__}: {error})."
 
 
 SECONDS_BETWEEN_REPORTS = 0.1
 
 SWITCH_SECONDS = 0.0005
-"""While a job runs, Python hands the interpreter to the window after so long, not after its usual 5 ms.
+"""Switch interval of Python's threads while a job runs, instead of 5 ms.
 
 napari filters every event in Python; each of a burst of events would otherwise wait 5 ms for the job's threads.
 """
@@ -71,7 +67,7 @@ _runs_sparing: list[bool] = []
 
 @contextmanager
 def short_switch_interval() -> Iterator[None]:
-    """Let other threads have the interpreter more often; the outermost of several puts the usual time back."""
+    """Shorten Python's thread switch interval; the outermost context restores it."""
     with _switching:
         if not _switching_quickly:
             _usual_seconds.append(sys.getswitchinterval())
@@ -88,9 +84,9 @@ def short_switch_interval() -> Iterator[None]:
 
 @contextmanager
 def freeze_gc() -> Iterator[None]:
-    """Look for garbage among new objects alone, until the last of several has ended.
+    """Limit garbage collection to new objects, until the last of several contexts ends.
 
-    Among all objects of napari and torch, Python takes 0.4 s to look for it, and holds its lock meanwhile.
+    A collection of all objects of napari and torch takes 0.4 s, and holds Python's lock.
     """
     with _sparing:
         if not _runs_sparing:
@@ -130,16 +126,16 @@ class Runner(QObject):
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether no further step was asked for."""
+        """Whether the job was cancelled."""
         return self._stop.is_set()
 
     @property
     def is_left(self) -> bool:
-        """Whether the job goes on though nobody listens."""
+        """Whether the job goes on after its window was closed."""
         return self._is_left
 
     def start(self, job: Job[Any]) -> None:
-        """Start a job; the one before must have ended. Where no thread can be started, `failed` comes at once."""
+        """Start a job; the one before must have ended. If no thread can be started, `failed` is emitted at once."""
         if self.is_running:
             raise ValueError("A job is running already; cancel it or wait for it.")
         self._stop = threading.Event()
@@ -150,15 +146,15 @@ class Runner(QObject):
             self._send("failed", error)
 
     def cancel(self) -> None:
-        """Ask for no further step. The job is closed in its own thread, and `cancelled` follows."""
+        """Cancel the job. It is closed in its own thread, and `cancelled` is emitted."""
         self._stop.set()
 
     def leave(self) -> None:
-        """Let the job go on to its end though the window goes; of the signals, only `failed` still comes."""
+        """Let the job go on after the window is closed; only `failed` is still emitted."""
         self._is_left = True
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the thread to end; say whether it did."""
+        """Wait for the thread to end; return whether it did."""
         if self._thread is not None:
             self._thread.join(seconds)
         return not self.is_running
@@ -192,15 +188,15 @@ class Runner(QObject):
         try:
             getattr(self, signal).emit(*values)
         except RuntimeError:
-            # The window has gone and taken Qt's half of this object along: nobody is left to tell.
+            # The window is closed, and Qt has deleted its half of this object.
             if not self._is_left:
                 self._stop.set()
 
 
 class LatestOnlyWorker(QObject):
-    """Runs jobs one after the other; a newer one closes the one before at its next step.
+    """Runs only the latest job: a new job closes the running one at its next step.
 
-    `ready` comes with what was asked along and the job's result, `failed` with the error; both in the window's thread.
+    `ready` is emitted with `about` and the job's result, `failed` with the error; both in the window's thread.
     """
 
     ready = Signal(object, object)
@@ -214,7 +210,7 @@ class LatestOnlyWorker(QObject):
         self._thread: threading.Thread | None = None
 
     def ask(self, about: Any, job: Job[Any]) -> None:
-        """Work on `job` next; `about` comes back with its result."""
+        """Run `job` next; `about` is emitted with its result."""
         with self._changed:
             self._wanted = (about, job)
             self._is_over = False
@@ -227,7 +223,7 @@ class LatestOnlyWorker(QObject):
                 self._send("failed", error)
 
     def stop(self) -> None:
-        """Let go of everything; the thread ends after its step, and nothing comes of it any more."""
+        """Drop all jobs; the thread ends after its step, and emits nothing more."""
         with self._changed:
             self._wanted, self._is_over = None, True
             self._changed.notify()
@@ -243,7 +239,7 @@ class LatestOnlyWorker(QObject):
             with self._changed:
                 self._changed.wait_for(lambda: self._wanted is not None or self._is_over)
                 if self._is_over or self._wanted is None:
-                    self._thread = None  # within the lock: whoever asks from now on starts another thread
+                    self._thread = None  # within the lock: the next `ask` starts another thread
                     return
                 about, job = self._wanted
                 self._wanted = None
@@ -267,5 +263,5 @@ class LatestOnlyWorker(QObject):
         try:
             getattr(self, signal).emit(*values)
         except RuntimeError:
-            # The window has gone and taken Qt's half of this object along: nobody is left to show it to.
+            # The window is closed, and Qt has deleted its half of this object.
             self._is_over = True
