@@ -1,1 +1,1 @@
-"""Layers of napari: read them, add them, annotate them."""
+"""Read napari layers, add result layers, and create annotation layers."""

@@ -1,4 +1,4 @@
-"""From a result to new napari layers, placed as the image that the result came from."""
+"""Turn a result into new napari layers, placed like the image."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from napari_tessera.gui.layers.colors import colours_of_classes, colours_of_prob
 from napari_tessera.gui.layers.read import RECORD, Placement
 
 TOLD_FIRST = ("label", "class", "kind", "score")
-"""What matters most of an object under the mouse: napari's status bar has room for a few columns only."""
+"""Columns shown first for the object under the mouse: napari's status bar has room for a few only."""
 CONTOUR_PX = 2
-"""Segments fill the image, so that only their outlines let the classes below be seen."""
+"""Segments fill the image; as outlines, they leave the classes below visible."""
 CLASSES_OPACITY = 0.4
-"""They cover the whole image, which is to be seen below."""
+"""Classes cover the whole image, which stays visible below."""
 MOST_OUTLINED_PX = 2048 * 2048
-"""Planes of more pixels are shown filled: napari takes most of a second to outline one, and holds the window."""
+"""Planes with more pixels are shown filled: napari takes most of a second to outline one, and the window waits."""
 
 
 def result_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any], number: int = 0) -> Layer:
-    """Make a new layer from a result, placed as the image it came from: labels, or the probabilities of a class.
+    """Make a new layer of labels, or of the probabilities of a class, placed like the image.
 
     It is safe to call this in a worker thread: the layer belongs to no viewer yet. `number` counts the images of the
-    result: further labels are named after what they show, and each class has a colour of its own.
+    result: it selects the colour of a class, and labels after the first get the name of their image.
     """
     if image.kind != "probabilities":
         if number:
@@ -47,7 +47,7 @@ def result_layer(image: LabelImage, placement: Placement, name: str, record: dic
 
 
 def labels_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any]) -> Labels:
-    """Make a new Labels layer from a result, placed as the image it came from."""
+    """Make a new Labels layer from a result, placed like the image."""
     data, placed = _placed(image, placement)
     labels = Labels(data, name=name, features=feature_table(image), metadata={RECORD: record}, **placed)
     if image.kind == "segments" and np.prod(image.data.shape[-2:]) <= MOST_OUTLINED_PX:
@@ -61,14 +61,14 @@ def labels_layer(image: LabelImage, placement: Placement, name: str, record: dic
 
 
 def with_background(features: Any) -> Any:
-    """Add what is said of 0 under the mouse."""
+    """Add a row for 0, the background, to show its name under the mouse."""
     import pandas as pd
 
     return pd.concat([pd.DataFrame({"index": [0], "class": ["background"]}), features], ignore_index=True)
 
 
 def feature_table(image: LabelImage) -> Any:
-    """Turn a result's table into napari's features: a column "index" says which label a row describes."""
+    """Turn a result's table into napari features; the column "index" holds the label of each row."""
     import pandas as pd
 
     table, units = image.table, image.units
@@ -81,9 +81,9 @@ def feature_table(image: LabelImage) -> Any:
 
 
 def one_row_per_label(features: Any) -> Any:
-    """Put the rows of a label together, as those of a class that occurs in many frames: napari shows one of each.
+    """Merge the rows of each label, such as a class that occurs in many frames: napari shows one row per label.
 
-    Pixels are added up; of the rest, what is the same in all rows of a label stays.
+    Pixels are summed. Of the other columns, those with equal values in all rows of each label stay.
     """
     by_label = features.groupby("index", sort=False)
     alike = [name for name in features if name != "index" and by_label[name].nunique(dropna=False).max() == 1]
@@ -94,7 +94,7 @@ def one_row_per_label(features: Any) -> Any:
 
 
 def _placed(image: LabelImage, placement: Placement) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return an array with the axes of the image it came from, and where napari is to put it."""
+    """Return an array with the axes of its image, and napari's arguments for its position."""
     if has_channel_axis(placement):
         axis = placement.full.axes.index("C")
         return np.expand_dims(image.data, axis), placed_at(spanning_channels(placement))
@@ -102,7 +102,7 @@ def _placed(image: LabelImage, placement: Placement) -> tuple[np.ndarray, dict[s
 
 
 def placed_at(spatial: Spatial) -> dict[str, Any]:
-    """Say in napari's arguments where an array lies."""
+    """Return napari's arguments for the position of an array."""
     return {
         "scale": spatial.scale,
         "translate": spatial.translate,
@@ -115,15 +115,15 @@ def placed_at(spatial: Spatial) -> dict[str, Any]:
 
 
 def has_channel_axis(placement: Placement) -> bool:
-    """Return whether labels keep an axis of size one for channels that stand between other axes.
+    """Return whether labels need an axis of size one for channels that lie between other axes.
 
-    napari lines up the last axes of its layers, so that without it time would be shown on the channels' slider.
+    napari aligns the last axes of its layers; without this axis, time would be on the slider of the channels.
     """
     return bool(placement.channel_size) and placement.full.axes.index("C") > 0
 
 
 def spanning_channels(placement: Placement) -> Spatial:
-    """Place labels with an axis of size one for the channels, which spans all of them."""
+    """Place labels with an axis of size one that spans all channels."""
     place_of_channels = placement.full.axes.index("C")
     size = placement.channel_size
     step = placement.full.scale[place_of_channels]

@@ -1,4 +1,4 @@
-"""Layers to paint on: as large as their image and lying where it lies, with a name and a colour for each class."""
+"""Annotation layers: created over an image, with a name and a colour for each class."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from napari_tessera.gui.layers.read import array_of, is_rgb, place
 
 Task = Literal["objects", "classes"]
 ANNOTATION = "tessera annotation"
-"""Key in a layer's metadata that holds what its paint means."""
+"""Key in a layer's metadata for the meaning of its annotation."""
 
 NOT_PAINTED = "not painted"
 OBJECT_COLOURS = 253
-"""With the background and what is not painted, colours for one byte: more would be slower to show."""
+"""With background and not painted, these fit into one byte; more would be slower to show."""
 
 LARGEST_WHOLE_BYTES = 2**29
-"""A larger layer takes memory only where it is painted."""
+"""Larger layers are sparse: they take memory only where they are painted."""
 LARGEST_PLANE_PX = 2**31
 THINNEST_BRUSH_PX, THICKEST_BRUSH_PX = 2, 24
 BRUSHES_ACROSS = 64
@@ -35,19 +35,19 @@ BRUSHES_ACROSS = 64
 def new_annotation(
     viewer: ViewerModel, image_layer: Layer, axes: str, classes: Sequence[str] = (), task: Task = "classes"
 ) -> Labels:
-    """Add a layer to paint on, with the brush ready.
+    """Add an empty annotation layer, with the brush ready.
 
     Parameters
     ----------
     viewer : napari viewer
     image_layer : napari.layers.Layer
-        What is to be painted on.
+        The image to annotate.
     axes : str
         One letter for each axis of the image's array, such as "TZYX" or "YXC".
     classes : sequence of str
-        Names of 1, 2 and so on: the background is first.
+        Names of 1, 2 and so on, the background first.
     task : {"objects", "classes"}
-        Objects have a number each, from 2 on.
+        With "objects", each object has its own number, from 2 on.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def new_annotation(
 
 
 def empty_annotation(image_layer: Layer, axes: str, classes: Sequence[str], task: Task) -> Labels:
-    """Make a layer to paint on that no viewer holds yet."""
+    """Make an annotation layer without adding it to a viewer."""
     placement = place(image_layer, axes)
     sides = dict(zip(axes, array_of(image_layer).shape, strict=True))
     letters = axes[:-1] if is_rgb(image_layer) else axes
@@ -89,7 +89,7 @@ def empty_annotation(image_layer: Layer, axes: str, classes: Sequence[str], task
 
 
 def empty_paint(shape: Sequence[int], dtype: Any) -> np.ndarray | SparseArray:
-    """Return zeros, which take no memory where nothing is painted if they are many.
+    """Return an array of zeros; a large one is sparse, and takes memory only where it is painted.
 
     Raises
     ------
@@ -108,23 +108,23 @@ def empty_paint(shape: Sequence[int], dtype: Any) -> np.ndarray | SparseArray:
 
 
 def is_annotation(layer: Layer) -> bool:
-    """Return whether a layer was made to be painted on."""
+    """Return whether a layer was created as an annotation layer."""
     return ANNOTATION in layer.metadata
 
 
 def annotation_facts(layer: Layer) -> dict[str, Any]:
-    """Return what is known of a layer's paint: its task, the name of its image, its classes; perhaps nothing."""
+    """Return what is known about an annotation layer: task, name of the image, classes; may be empty."""
     return dict(layer.metadata.get(ANNOTATION, {}))
 
 
 def class_names(layer: Layer) -> list[str] | None:
-    """Return the names of 1, 2 and so on, the background first; None if nobody has named them."""
+    """Return the names of 1, 2 and so on, the background first; None if they have no names."""
     names = annotation_facts(layer).get("classes")
     return None if names is None else list(names)
 
 
 def set_class_names(layer: Labels, names: Sequence[str]) -> None:
-    """Name 1, 2 and so on, the background first: under the mouse, the name is told with the number.
+    """Name 1, 2 and so on, the background first; napari shows the name under the mouse.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def set_class_names(layer: Labels, names: Sequence[str]) -> None:
 
 
 def colours_of_objects() -> CyclicLabelColormap:
-    """Return a colour for each object, and the calm one for the background."""
+    """Return a colour for each object, and a muted one for the background."""
     colours = np.array(label_colormap(OBJECT_COLOURS).colors)
     colours[BACKGROUND] = DirectLabelColormap(color_dict={None: BACKGROUND_COLOUR}).map(BACKGROUND)
     return CyclicLabelColormap(colors=colours)

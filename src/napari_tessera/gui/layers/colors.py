@@ -1,4 +1,4 @@
-"""The colours of classes, the same wherever classes are painted or shown."""
+"""Colours of classes, the same in annotations, labels and probabilities."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from napari.utils.colormaps import Colormap, CyclicLabelColormap
 BACKGROUND = 1
 BACKGROUND_COLOUR = "#6f7f95"
 CLASS_COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#56b4e9", "#0072b2")
-"""Told apart also by those who see red and green alike (Okabe and Ito), the most different ones first."""
+"""Colours of Okabe and Ito, which colour-blind users can distinguish; the most different ones first."""
 MOST_CLASSES = 50
 
 
 def colours_of_classes(has_background: bool = True) -> CyclicLabelColormap:
-    """Return the colour of each class: the background calm, the others distinct.
+    """Return the colour of each class: muted for the background, distinct for the others.
 
-    The first class is the background, as in paint; with `has_background` False it is the one painted with 2, and the
-    background is 0.
+    Class 1 is the background, as in annotations. With `has_background` False the background is 0, and class 1 is the
+    one that annotations paint with 2.
 
-    A map that names numbers one by one would have napari compile for seconds, while the window stands still.
+    A direct colormap, which lists numbers one by one, makes napari compile for seconds while the window waits.
     """
     of_classes = [CLASS_COLOURS[number % len(CLASS_COLOURS)] for number in range(MOST_CLASSES - 1)]
     background = [BACKGROUND_COLOUR] if has_background else []
@@ -25,6 +25,6 @@ def colours_of_classes(has_background: bool = True) -> CyclicLabelColormap:
 
 
 def colours_of_probability(number: int) -> Colormap:
-    """Return the colours of the probability of a class, 0 for the first after the background: from black to its own."""
+    """Return a colormap for the probability of class `number`, from black to its colour; 0 follows the background."""
     colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
     return Colormap(["#000000", colour], name=f"class {colour}")

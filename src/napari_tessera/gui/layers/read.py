@@ -1,4 +1,4 @@
-"""From napari's layers to plain arrays: what a layer holds, where it lies, what is drawn in it."""
+"""Read napari layers into plain arrays: data, position, points and outlines, the plane shown."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from napari_tessera.core.errors import InputError
 from napari_tessera.core.spatial import Matrix, Spatial, as_matrix
 
 RECORD = "tessera"
-"""Key in a layer's metadata that holds the record of how it was made."""
+"""Key in a layer's metadata for the record of its run."""
 
 ELLIPSE_VERTICES = 96
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a layer lies and what its axes are.
+    """Position and axes of a layer.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Placement:
     spatial : Spatial
         Without the channels.
     full : Spatial
-        With an axis of channels that is not RGB, where there is one.
+        With the axis of channels, if there is one that is not RGB.
     channel_size : int
         Size of that axis, or 0.
     """
@@ -42,12 +42,12 @@ class Placement:
 
 
 def array_of(layer: Layer) -> Any:
-    """Return a layer's array as it is, perhaps still on disk; of a multiscale image the finest level."""
+    """Return a layer's array, which may be on disk; of a multiscale image, the finest level."""
     return layer.data[0] if getattr(layer, "multiscale", False) else layer.data
 
 
 def camera_of(viewer: ViewerModel) -> Any:
-    """Return the viewer's camera, which napari 0.9 moved into the scene."""
+    """Return the viewer's camera; napari 0.9 moved it into the scene."""
     return getattr(viewer, "scene", viewer).camera
 
 
@@ -57,24 +57,24 @@ def is_rgb(layer: Layer) -> bool:
 
 
 def record_of(layer: Layer | None) -> dict[str, Any] | None:
-    """Return the record of how a layer was made, or None."""
+    """Return the record of the run that made a layer, or None."""
     return None if layer is None else layer.metadata.get(RECORD)
 
 
 def axis_names(layer: Layer) -> tuple[str, ...]:
-    """Names that somebody gave to the layer's axes; empty where napari only counted them."""
+    """Return the names of the layer's axes; empty if napari only numbered them."""
     counted = tuple(str(axis) for axis in range(-layer.ndim, 0))
     return () if tuple(layer.axis_labels) == counted else tuple(layer.axis_labels)
 
 
 def short_unit(layer: Layer) -> str:
-    """Return the unit of the layer's X axis as written behind a number: "µm", or "px" where there is none."""
+    """Return the unit of the layer's X axis as a suffix: "µm", or "px" if it has no unit."""
     unit = f"{layer.units[-1]:~}"
     return "px" if unit in ("pixel", "") else unit.replace("μ", "µ")
 
 
 def place(layer: Layer, axes: str) -> Placement:
-    """Read where a layer lies; `axes` names every axis of its array."""
+    """Read the position of a layer; `axes` names every axis of its array."""
     layer_axes = axes[:-1] if is_rgb(layer) else axes
     full = Spatial(
         layer_axes,
@@ -91,7 +91,7 @@ def place(layer: Layer, axes: str) -> Placement:
 
 
 def labels_of(layer: Layer, axes: str) -> Any:
-    """Return the labels (or points) of a layer for an image with `axes`: an axis kept for channels is taken out."""
+    """Return the labels (or points) of a layer for an image with `axes`, without an axis of size one for channels."""
     data = array_of(layer)
     place_of_channels = axes.find("C")
     if isinstance(layer, Labels) and data.ndim == len(axes) and place_of_channels >= 0:
@@ -118,7 +118,7 @@ def points_of(layer: Points, image: Layer, axes: str, shown: Sequence[float]) ->
 
 
 def outlines_of(shapes: Shapes, image: Layer, axes: str, selected_only: bool = False) -> tuple[np.ndarray, ...]:
-    """Return drawn outlines in pixels of `image`, each (N, 2) as y, x; lines and paths enclose nothing.
+    """Return drawn outlines in pixels of `image`, each (N, 2) as y, x; lines and paths are left out.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def outlines_of(shapes: Shapes, image: Layer, axes: str, selected_only: bool = F
 
 
 def planes_shown(layer: Layer, axes: str, point: tuple[float, ...]) -> dict[str, int]:
-    """Return the plane that the viewer shows, as an index for each axis that is not in the plane and holds no channels.
+    """Return the index of the plane shown along each axis except Y, X and channels.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def planes_shown(layer: Layer, axes: str, point: tuple[float, ...]) -> dict[str,
 
 
 def check_plane_shown(layer: Layer, axes: str, dims: Dims) -> None:
-    """Refuse a view of other axes than Y and X, such as that of a rolled volume.
+    """Check that the viewer shows Y and X of a layer, not for example Z and X of a rolled volume.
 
     Raises
     ------
@@ -170,13 +170,13 @@ def check_plane_shown(layer: Layer, axes: str, dims: Dims) -> None:
         If the viewer does not show both Y and X of the layer.
     """
     letters = axes[:-1] if is_rgb(layer) else axes
-    # A viewer lines up the last axes of its layers.
+    # A viewer aligns the last axes of its layers.
     names = [*dims.axis_labels[: dims.ndim - len(letters)], *letters]
     shown = [names[axis] for axis in sorted(dims.displayed)]
     if not {"Y", "X"} <= set(shown):
         raise InputError(
-            f"The viewer shows the axes {' and '.join(shown)}; {layer.name!r} is worked on in planes of Y and X. "
-            "Roll the axes back so that Y and X are shown."
+            f"The viewer shows the axes {' and '.join(shown)}, but {layer.name!r} is processed in planes of Y and X. "
+            "Roll the axes back to show Y and X."
         )
 
 
@@ -189,7 +189,7 @@ def _shear_matrix(shear: np.ndarray, ndim: int) -> Matrix:
 
 
 def _ellipse(corners: np.ndarray) -> np.ndarray:
-    """Vertices on the ellipse in the box with these four corners, (N, D)."""
+    """Return vertices of the ellipse in the box with these four corners, (N, D)."""
     centre = corners.mean(axis=0)
     first, second = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
     angles = np.linspace(0, 2 * np.pi, ELLIPSE_VERTICES, endpoint=False)[:, None]
