@@ -152,7 +152,7 @@ def test_a_forecast_that_fails_is_said(viewer, open_widget, monkeypatch, qtbot, 
     monkeypatch.setattr(widget.forecast, "_question", widget.question)
     widget.forecast.setText("")
     widget.forecast.update_soon()
-    qtbot.waitUntil(lambda: "not known" in widget.forecast.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "is unknown" in widget.forecast.text(), timeout=30_000)
 
 
 def test_the_end_of_a_run_frees_the_buttons_though_the_activity_bar_fails(previewed, run, monkeypatch):

@@ -216,7 +216,7 @@ def test_points_without_z_lie_on_the_plane_shown(seeded):
 
 def test_it_is_said_where_points_without_z_were_put(seeded, run):
     run(seeded)
-    assert "The 2-D points of 'seeds' were put on the plane shown (Z 2)." in seeded.bar.message.text()
+    assert "The 2-D points of 'seeds' were placed on the plane shown (Z 2)." in seeded.bar.message.text()
 
 
 def test_points_without_z_seed_the_current_plane(seeded, viewer, run):

@@ -173,7 +173,7 @@ def test_a_layer_that_is_missing_is_said_at_once(widget, viewer):
     widget.form.fields["things_from"].value = "layer"
     widget.run()
     assert not widget.runner.is_running
-    assert widget.bar.message.text().startswith("Things is empty. Choose a labels layer there")
+    assert widget.bar.message.text().startswith("Things is empty. Choose a labels layer")
     assert widget.bar.details_button.isHidden()
     assert len(viewer.layers) == 1
 

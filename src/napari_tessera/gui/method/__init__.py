@@ -1,1 +1,1 @@
-"""The widget of a method."""
+"""The dock widget of a method: inputs, form, live preview, run request, results."""

@@ -1,7 +1,4 @@
-"""The boxes of objects as rectangles, from the columns of the table that a labels layer carries.
-
-A button under the result that shows and hides the boxes of its objects.
-"""
+"""Bounding boxes of objects as a Shapes layer, and the button that shows and hides it."""
 
 from __future__ import annotations
 
@@ -22,21 +19,21 @@ from napari_tessera.gui.qt.worker import Runner
 
 COLUMNS = tuple(column_title(f"box_{corner}", PX) for corner in ("y0", "x0", "y1", "x1"))
 TO_CENTRE = -0.5
-"""Boxes are counted from the edge of the first pixel, and a layer's coordinates from its centre."""
+"""Boxes are measured from the edge of the first pixel, and a layer's coordinates from its centre."""
 SHARE_OF_SIDE, THINNEST_PX = 0.04, 0.5
 MOST_WITH_TEXT = 200
-"""More texts than this in a plane cannot be read, and take napari seconds to draw."""
+"""More texts in a plane are unreadable, and take napari seconds to draw."""
 CLASS_COLOURS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#d55e00")
-"""Okabe & Ito, who chose colours that everybody can tell apart."""
+"""Colours of Okabe and Ito, which colour-blind users can distinguish."""
 
 
 def has_boxes(layer: Layer) -> bool:
-    """Return whether a layer's objects have boxes."""
+    """Return whether a layer's table has boxes."""
     return isinstance(layer, Labels) and len(layer.features) > 0 and set(COLUMNS) <= set(layer.features)
 
 
 def boxes_layer(layer: Labels) -> Shapes:
-    """Make a layer of the boxes of another layer's objects, in the same place; it belongs to no viewer yet.
+    """Make a Shapes layer of the boxes of a layer's objects, without adding it to a viewer.
 
     In a volume, a box is drawn on every plane that it spans; in a time series, at its object's time.
     """
@@ -70,7 +67,7 @@ def axes_of(layer: Labels) -> str:
 
 
 def _rectangles(table: dict[str, list[Any]], axes: str) -> Iterator[tuple[int, list[list[float]]]]:
-    """Give each box as its row and four corners, once for every plane that it spans."""
+    """Yield the row and the four corners of each box, once for every plane that it spans."""
     for row, (top, left, bottom, right) in enumerate(zip(*(table[name] for name in COLUMNS), strict=True)):
         across = [_places(table, axis.lower(), row) for axis in axes[:-2]]
         plane = [[top, left], [top, right], [bottom, right], [bottom, left]]
@@ -115,7 +112,7 @@ HELP = "The box of each object with its class and score, as a layer of rectangle
 
 
 class BoxesButton(QPushButton):
-    """Is there while the last result has boxes; they become a layer when first asked for."""
+    """Shows and hides the boxes of the last result; the layer is made at the first click."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__(SHOW)
@@ -130,13 +127,13 @@ class BoxesButton(QPushButton):
         self.hide()
 
     def offer(self, layers: Sequence[Layer]) -> None:
-        """Offer the boxes of the first of these layers that has some; of no layers, nothing."""
+        """Show the button if one of these layers has boxes; the first such layer is used."""
         self._follow(None)
         self._labels = next((layer for layer in layers if isinstance(layer, Labels) and has_boxes(layer)), None)
         self.refresh()
 
     def close_down(self) -> None:
-        """Let go of everything."""
+        """Stop, and forget the layers."""
         self.runner.cancel()
         self._follow(None)
         self._labels = None
@@ -155,7 +152,7 @@ class BoxesButton(QPushButton):
             return
         self._follow(boxes)
         self.viewer.add_layer(boxes)
-        # napari tells what lies under the mouse of the active layer only: the objects have more to say than the boxes.
+        # napari shows the features under the mouse of the active layer only; the objects have more than the boxes.
         self.viewer.layers.selection.active = self._labels
         self.refresh()
 
@@ -167,7 +164,7 @@ class BoxesButton(QPushButton):
         self.boxes = boxes
 
     def refresh(self, *_: Any) -> None:
-        """Follow layers that were shown, hidden or deleted."""
+        """Update the button after layers were shown, hidden or deleted."""
         has_labels = self._labels is not None and self._labels in self.viewer.layers
         are_seen = self.boxes is not None and self.boxes in self.viewer.layers and self.boxes.visible
         self.setText(HIDE if are_seen else SHOW)

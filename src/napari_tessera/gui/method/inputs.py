@@ -1,7 +1,4 @@
-"""The layers that a method works on, and what the axes of the first one mean.
-
-What the axes of a layer may mean, in words, and which of them becomes which letter.
-"""
+"""The rows that choose a method's input layers, and the meaning of the first layer's axes."""
 
 from __future__ import annotations
 
@@ -54,7 +51,7 @@ LOOP_LETTERS = "TPSRQUVW"
 
 
 def name_axes(ndim: int, is_rgb: bool, axis_labels: Sequence[str]) -> str | None:
-    """Read the axes from a layer's axis labels; None where they do not name every axis.
+    """Read the axes from a layer's axis labels; None if they do not name every axis.
 
     Parameters
     ----------
@@ -77,7 +74,7 @@ def name_axes(ndim: int, is_rgb: bool, axis_labels: Sequence[str]) -> str | None
 def list_axes(
     ndim: int, is_rgb: bool, axis_labels: Sequence[str] = (), has_channels: bool = True
 ) -> list[tuple[str, str]]:
-    """List what the axes of a layer may mean, the likeliest first.
+    """List the possible meanings of a layer's axes, the likeliest first.
 
     Parameters
     ----------
@@ -91,7 +88,7 @@ def list_axes(
     Returns
     -------
     list of (str, str)
-        Words, and the axes as one letter each.
+        Description, and one letter for each axis.
 
     Examples
     --------
@@ -111,7 +108,7 @@ def list_axes(
 
 
 def describe_axes(axes: str, is_rgb: bool) -> str:
-    """Say in words how an image with these axes is worked on."""
+    """Describe how an image with these axes is processed."""
     n_loops = sum(axis not in "ZYXC" for axis in axes)
     one_by_one = ", one by one" if n_loops else ""
     what = "3-D volume" if "Z" in axes else "2-D plane" if n_loops else "2-D image"
@@ -121,7 +118,7 @@ def describe_axes(axes: str, is_rgb: bool) -> str:
 
 
 def _loop_letters(ndim: int, axis_labels: Sequence[str]) -> list[str]:
-    """One letter for each axis but the last two, taken from its label where that is a loop's name."""
+    """Return one letter for each axis but the last two, from its label if that names a loop axis."""
     wanted = [LETTERS.get(label.strip().lower(), "") for label in axis_labels[: ndim - 2]]
     wanted += [""] * (ndim - 2 - len(wanted))
     taken = {letter for letter in wanted if letter and letter in LOOP_LETTERS and wanted.count(letter) == 1}
@@ -130,7 +127,7 @@ def _loop_letters(ndim: int, axis_labels: Sequence[str]) -> list[str]:
 
 
 def _lettered(ndim: int, channel_place: int | None, is_volume: bool, loop_letters: Sequence[str]) -> str | None:
-    """Write the axes; a volume has its Z on the last axis before Y, X that holds no channels."""
+    """Return the axes; Z of a volume is the last axis before Y and X that holds no channels."""
     letters = list(loop_letters)
     if channel_place is not None:
         letters[channel_place] = "C"
@@ -142,11 +139,11 @@ def _lettered(ndim: int, channel_place: int | None, is_volume: bool, loop_letter
     return "".join(letters) + "YX"
 
 
-AXES_HELP = "What the sliders of this layer mean: planes of a volume, time points and so on, or channels."
+AXES_HELP = "Meaning of the layer's sliders: planes of a volume, time points (or similar), or channels."
 
 
 class InputsBox:
-    """One layer box per input, and the axes.
+    """One layer box for each input, and the box of the axes.
 
     Attributes
     ----------
@@ -182,12 +179,12 @@ class InputsBox:
 
     @property
     def axes(self) -> str:
-        """Axes of the first input's array, one letter each."""
+        """One letter for each axis of the first input's array."""
         return self.axes_box.value
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
-        """Pixel size of the chosen layer along z, y, x as far as it has them; None where no unit or scale is known."""
+        """Pixel size of the chosen layer along its axes among z, y, x; None if unit and scale are unknown."""
         layer = self.main.layer
         if layer is None:
             return None
@@ -195,11 +192,11 @@ class InputsBox:
         return None if short_unit(layer) == "px" and set(spacing) == {1.0} else spacing
 
     def on_change(self, callback: Callable[[], Any]) -> None:
-        """Call `callback` whenever another layer or other axes are chosen, or the chosen layer is placed anew."""
+        """Call `callback` whenever another layer or other axes are chosen, or the chosen layer moves."""
         self._callbacks.append(callback)
 
     def show_rows(self, values: Mapping[str, Any]) -> None:
-        """Show the boxes that matter with the settings as they are; one that is asked for takes what is there."""
+        """Show the boxes that these settings need; a box that appears chooses a layer if there is one."""
         for entry in self.method.inputs:
             box = self.boxes[entry.name]
             is_asked_for = entry.matters(values) and bool(entry.shown_if) and box.native.isHidden()
@@ -209,7 +206,7 @@ class InputsBox:
         self._rows.show_row(self.axes_box.native, len(self.axes_box.choices) > 1)
 
     def refresh(self, *_: Any) -> None:
-        """Follow layers that came, went or were renamed."""
+        """Update the boxes after layers were added, removed or renamed."""
         had_none = self.main.layer is None
         for box in self.boxes.values():
             box.refresh()
@@ -224,12 +221,12 @@ class InputsBox:
             box.take_one([each.layer for each in self.boxes.values()])
 
     def main_layer(self) -> Layer:
-        """Return the layer to work on.
+        """Return the layer of the first input.
 
         Raises
         ------
         InputError
-            If there is none.
+            If no layer is chosen.
         """
         layer = self.main.layer
         if layer is None:
@@ -238,16 +235,16 @@ class InputsBox:
         return layer
 
     def placement(self) -> Placement:
-        """Return where the chosen layer lies."""
+        """Return the position of the chosen layer."""
         return place(self.main_layer(), self.axes)
 
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arrays of the further inputs that matter; those left empty are not among them.
+        """Return the arrays of the other inputs that these settings need, without empty ones.
 
         Raises
         ------
         InputError
-            If one is left empty that a setting asks for.
+            If an input that a setting requires is empty.
         """
         image = self.main_layer()
         found = {}
@@ -266,7 +263,7 @@ class InputsBox:
         return found
 
     def notes(self, values: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return which points have fewer axes than the image, and where they are put."""
+        """Return a note for each points layer with fewer axes than the image: on which plane the points were put."""
         image = self.main_layer()
         planes = planes_shown(image, self.axes, self._viewer.dims.point)
         found = []
@@ -277,11 +274,11 @@ class InputsBox:
             missing = self.axes[: max(image.ndim - layer.ndim, 0)].replace("C", "")
             if missing:
                 where = ", ".join(f"{axis} {planes[axis]}" for axis in missing)
-                found.append(f"The {layer.ndim}-D points of {layer.name!r} were put on the plane shown ({where}).")
+                found.append(f"The {layer.ndim}-D points of {layer.name!r} were placed on the plane shown ({where}).")
         return tuple(found)
 
     def input_records(self) -> dict[str, Any]:
-        """Return the records of those inputs that Tessera made."""
+        """Return the records of the inputs that Tessera made."""
         records = {name: record_of(box.layer) for name, box in self.boxes.items()}
         return {name: record for name, record in records.items() if record is not None}
 
@@ -309,7 +306,7 @@ class InputsBox:
         self._tell()
 
     def _follow(self, layer: Layer | None) -> None:
-        """Listen to changes of where the chosen layer lies."""
+        """Follow changes of the chosen layer's position."""
         if layer is self._followed:
             return
         for old, connect in ((self._followed, False), (layer, True)):
@@ -325,6 +322,6 @@ class InputsBox:
 
 def _how_to_fill(title: str, asked_by: str) -> str:
     return (
-        f"{title} is empty. Choose a labels layer there, or make one (the tag button above the list of layers) and "
-        f"paint; or choose something else for {asked_by}."
+        f"{title} is empty. Choose a labels layer, or add one (the tag button above the list of layers) and paint on "
+        f"it; or choose another value for {asked_by}."
     )

@@ -1,4 +1,4 @@
-"""Live preview: a changed setting shows its effect on what is to be seen of the plane."""
+"""Live preview: apply changed settings to the visible part of the plane."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from napari_tessera.gui.method.widget import MethodWidget
 
 SETTLE_MS = 15
-"""A burst of changes (a wheel turned, an image moved) is answered once."""
+"""Changes within this time, such as turns of a wheel, lead to one update."""
 
 
 class LivePreview:
-    """Shows the preview of a method's widget in a layer of its own.
+    """Shows the preview of a method in a separate layer.
 
     Attributes
     ----------
     layer : napari.layers.Labels or None
-        The layer that is shown, while there is one.
+        The preview layer, if it is shown.
     """
 
     def __init__(self, widget: MethodWidget) -> None:
@@ -48,7 +48,7 @@ class LivePreview:
             event.connect(self.update)
 
     def switch(self, is_on: bool) -> None:
-        """Show the preview, or take it away."""
+        """Show or remove the preview."""
         self.is_on = is_on
         if is_on:
             self._ask()
@@ -56,22 +56,22 @@ class LivePreview:
             self._take_away()
 
     def update(self, *_: Any) -> None:
-        """Something changed: show it soon."""
+        """Update the preview soon."""
         if self.is_on:
             self._timer.start()
 
     def has_lost_its_image(self) -> bool:
-        """Return whether the image that is previewed was deleted."""
+        """Return whether the image of the preview was deleted."""
         return self.is_on and self._image is not None and self._image not in self.viewer.layers
 
     def close(self) -> None:
-        """Take the preview away for good."""
+        """Remove the preview, and stop following the viewer."""
         for event in self._moves():
             event.disconnect(self.update)
         self.switch(False)
 
     def _moves(self) -> tuple[Any, ...]:
-        """Events that bring another part of the image in sight."""
+        """Return the events that change the viewport."""
         camera, dims = camera_of(self.viewer), self.viewer.dims
         return (camera.events.zoom, camera.events.center, dims.events.point, dims.events.order, dims.events.ndisplay)
 
@@ -126,7 +126,7 @@ class LivePreview:
         self.viewer.layers.selection.active = active
 
     def _take_away(self) -> None:
-        # An answer may be on its way from the thread already; it must not come back on.
+        # A result may already be on its way from the thread; it must not be shown.
         self._is_awaited = False
         self.latest.stop()
         layer, self.layer = self.layer, None
@@ -143,7 +143,7 @@ class LivePreview:
 
 
 def view_to_world(image: Layer, sketch: PreviewRequest) -> np.ndarray:
-    """Return the (3, 3) matrix from the preview's pixels, as y, x, to the image's world."""
+    """Return the (3, 3) matrix from pixels of the preview (y, x) to world coordinates of the image."""
     view, step = sketch.view, sketch.view.step
     axes = sketch.axes.replace("C", "") if len(sketch.axes) > image.ndim else sketch.axes
     y, x = axes.index("Y"), axes.index("X")
@@ -153,7 +153,7 @@ def view_to_world(image: Layer, sketch: PreviewRequest) -> np.ndarray:
         pixel[y], pixel[x] = top, left
         return np.asarray(image.data_to_world(pixel))[[y, x]]
 
-    # A pixel of the preview stands for a block of `step` by `step` pixels and is drawn around the block's centre.
+    # A pixel of the preview stands for `step` × `step` pixels, and is drawn around their centre.
     top, left = view.top + (step - 1) / 2, view.left + (step - 1) / 2
     origin = world(top, left)
     matrix = np.eye(3)

@@ -1,7 +1,4 @@
-"""What a method's widget shows: layers, settings, Run and Cancel. It follows the chosen layer, and runs nothing.
-
-The line above Run that says where a network will run, how long it will take, and how much memory it needs.
-"""
+"""The visible part of a method's widget: inputs, settings, cost estimate and Run bar."""
 
 from __future__ import annotations
 
@@ -34,12 +31,12 @@ if TYPE_CHECKING:
 
 
 SETTLE_MS = 150
-"""A burst of changes is answered once."""
-UNKNOWN = "Working out time and memory …"
+"""Changes within this time lead to one estimate."""
+UNKNOWN = "Estimating time and memory …"
 
 
 class ForecastLine(QLabel):
-    """Says what a run would cost, worked out in a thread whenever the question changes."""
+    """Shows the device, time and memory of a run, estimated in a thread whenever the request changes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,17 +55,17 @@ class ForecastLine(QLabel):
         self.hide()
 
     def follow(self, question: Callable[[], RunRequest], is_busy: Callable[[], bool]) -> None:
-        """Show the line from now on; `question` reads the widget, `is_busy` says when it is no time to measure."""
+        """Show the line from now on; `question` reads the widget, and nothing is measured while `is_busy`."""
         self._question, self._is_busy = question, is_busy
         self.update_soon()
 
     def update_soon(self, *_: Any) -> None:
-        """Something changed: work it out anew."""
+        """Update the estimate soon."""
         if self._question is not None:
             self._timer.start()
 
     def close_down(self) -> None:
-        """Let go of everything."""
+        """Stop estimating."""
         self._question = None
         self._timer.stop()
         self.latest.stop()
@@ -79,7 +76,7 @@ class ForecastLine(QLabel):
         try:
             question = self._question()
         except TesseraError:
-            # Run will say what is missing; until then there is nothing to foresee.
+            # Run shows what is missing; until then there is nothing to estimate.
             self.hide()
             return
         except Exception as error:
@@ -99,7 +96,7 @@ class ForecastLine(QLabel):
         if isinstance(error, TesseraError):
             self._say(str(error), is_warning=True)
         else:
-            self._say("How long this will take is not known.")
+            self._say("The time is unknown.")
 
     def _say(self, text: str, is_warning: bool = False) -> None:
         self.setText(text)
@@ -111,11 +108,11 @@ WIDTH_PX = 320
 
 PIXELS, LAYER_UNITS = "pixels", "units of the layer"
 SIZES_HELP = "Unit of the lengths and areas in this form."
-PREVIEW_HELP = "Show what the settings do to the part of the plane that is in sight, as you change them. Run decides."
+PREVIEW_HELP = "Show the effect of the settings on the visible part of the plane while you change them."
 
 
 class Panel(QWidget):
-    """The visible half of a method's widget.
+    """The visible part of a method's widget; it follows the chosen layer, and runs nothing.
 
     Attributes
     ----------
@@ -126,10 +123,10 @@ class Panel(QWidget):
         Whether sizes are shown in pixels or in the layer's unit.
     preview_switch : magicgui check box
     forecast : ForecastLine
-        Stays hidden where no network runs.
+        Hidden for methods without a network.
     bar : RunBar
     boxes : BoxesButton
-        Stays hidden where objects have no boxes.
+        Hidden if the objects have no boxes.
     """
 
     def __init__(self, viewer: ViewerModel, method: Method) -> None:
@@ -155,16 +152,16 @@ class Panel(QWidget):
         self.follow_layer()
 
     def sections(self) -> list[QWidget]:
-        """Parts that scroll, from top to bottom."""
+        """Return the sections that scroll, from top to bottom."""
         self.more_settings = collapsible("More settings", column_of(self.form.more, self.more))
         return [self.input_rows, self.form.main, self.more_settings]
 
     def sizeHint(self) -> QSize:
-        """Keep the width, whatever rows are shown."""
+        """Return a fixed width, whichever rows are shown."""
         return QSize(WIDTH_PX, super().sizeHint().height())
 
     def follow_layer(self) -> None:
-        """Fit the form to the layer chosen: its axes, unit and intensities."""
+        """Fit the form to the chosen layer: its axes, unit and intensities."""
         layer, axes = self.inputs.main.layer, self.inputs.axes
         self.form.show_axes(axes)
         self.region.show_plane_only(has_planes(axes))

@@ -1,4 +1,4 @@
-"""The menu beside Run: defaults, recipes (the record of a run), and the same run as code."""
+"""The menu beside Run: restore defaults, copy and replay recipes, copy the run as code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RecipeMenu:
-    """Fills the menu of a method's widget and does what it says."""
+    """Adds the actions to the menu of a method's widget."""
 
     def __init__(self, widget: MethodWidget) -> None:
         self.widget = widget
@@ -37,14 +37,14 @@ class RecipeMenu:
             widget.bar.menu.addAction(title, lambda action=action: self._try(action))
 
     def copy_recipe(self) -> None:
-        """Put the selected layer's record on the clipboard, as JSON."""
+        """Copy the selected layer's record to the clipboard, as JSON."""
         self._copy(json.dumps(self._selected_record(), indent=1), "Recipe")
 
     def apply_recipe(self, recipe: Mapping[str, Any] | None = None) -> None:
-        """Fill the form with a recipe's settings, by default those of the one on the clipboard."""
+        """Fill the form with the settings of a recipe, by default the one on the clipboard."""
         record, *_ = check_recipe(recipe if recipe is not None else self._copied())
         if record["method"] != self.widget.method.name:
-            raise InputError(f"The recipe is one of {record['method']}; open that widget to apply it.")
+            raise InputError(f"The recipe belongs to {record['method']}; open that widget to apply it.")
         self.widget.form.values = self.widget.method.declaration.checked(record["parameters"])
         self.widget.bar.say("The form now has the recipe's settings. Press Run.")
 
@@ -60,7 +60,7 @@ class RecipeMenu:
         layer = self.widget.viewer.layers.selection.active
         record = record_of(layer)
         if record is None:
-            raise InputError("Select a labels layer that Tessera made: only those have a recipe.")
+            raise InputError("Select a labels layer that Tessera made; other layers have no recipe.")
         return record
 
     def _copied(self) -> Any:

@@ -1,4 +1,4 @@
-"""Which part of the image to work on: the plane shown, and the inside of drawn outlines."""
+"""The rows of a form that limit a run to the plane shown, or to drawn outlines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_tessera.gui.layers.read import check_plane_shown, outlines_of, plane
 
 
 class RegionBox:
-    """The rows that say where to work.
+    """The rows that choose the region of a run.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class RegionBox:
         self.viewer = viewer
         self._rows = rows
         self.plane_only = CheckBox(
-            text="Current plane only", tooltip=tooltip("Work only on the plane that the viewer shows. Z becomes 2-D.")
+            text="Current plane only", tooltip=tooltip("Segment only the plane that the viewer shows, in 2-D.")
         )
         self.shapes = LayerBox.for_shapes(viewer)
         self.selected_only = CheckBox(
@@ -44,22 +44,22 @@ class RegionBox:
         self._show_selected_only()
 
     def on_change(self, callback: Callable[[], Any]) -> None:
-        """Call `callback` whenever another part is chosen."""
+        """Call `callback` whenever another region is chosen."""
         self.plane_only.changed.connect(lambda *_: callback())
         self.selected_only.changed.connect(lambda *_: callback())
         self.shapes.on_change(callback)
 
     def show_plane_only(self, has_planes: bool) -> None:
-        """Offer single planes only where the image has several."""
+        """Show the check box for the current plane if the image has several planes."""
         self._rows.show_row(self.plane_only.native, has_planes)
 
     def region(self, image: Layer, axes: str) -> Region | None:
-        """Return the part chosen, in pixels of `image`; None is all of it.
+        """Return the chosen region in pixels of `image`; None means the whole image.
 
         Raises
         ------
         InputError
-            If outlines are asked for but there are none, or a plane is asked for while the viewer shows another one.
+            If the shapes layer has no outline, or the viewer does not show Y and X.
         """
         is_plane_only = self.plane_only.value and has_planes(axes)
         planes = self.planes(image, axes) if is_plane_only else {}
@@ -74,12 +74,12 @@ class RegionBox:
         return Region(planes, outlines) if planes or outlines else None
 
     def planes(self, image: Layer, axes: str) -> dict[str, int]:
-        """Return the plane that the viewer shows.
+        """Return the index of the plane shown along each axis except Y, X and channels.
 
         Raises
         ------
         InputError
-            If that is none of Y and X.
+            If the viewer does not show Y and X.
         """
         check_plane_shown(image, axes, self.viewer.dims)
         return planes_shown(image, axes, self.viewer.dims.point)
@@ -89,5 +89,5 @@ class RegionBox:
 
 
 def has_planes(axes: str) -> bool:
-    """Return whether there are several planes along some axis; channels are none."""
+    """Return whether an image has an axis other than Y, X and channels."""
     return any(axis not in "YXC" for axis in axes)

@@ -1,7 +1,4 @@
-"""What the user asks for, read from the widget in one go, and the job that answers it in a thread.
-
-The same run as code: for Python, and for the command line.
-"""
+"""The request of a run, read from the widget; its jobs (run, cost estimate, scores), and the same run as code."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
     from napari_tessera.engine.cost_estimate import Forecast
 
 
-# What computes is imported where it is used, in the thread: a widget opens without waiting for SciPy.
+# Modules that compute are imported inside functions, in the thread: a widget opens without waiting for SciPy.
 
 BYTES_AT_ONCE = 8_000_000
 SECONDS_BETWEEN_LOOKS = 0.05
@@ -34,26 +31,26 @@ SECONDS_BETWEEN_LOOKS = 0.05
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run, as the user set it up.
+    """One run: image, method, settings.
 
     Attributes
     ----------
     method : str
     image : array
-        The main input, perhaps still on disk.
+        The main input, in memory or on disk.
     axes : str
     spatial : Spatial
-        Placement of the labels to come.
+        Placement of the labels.
     name : str
         Name of the main input.
     inputs : dict of str to array
-        Further inputs.
+        Other inputs.
     parameters : dict
         Sizes are in pixels.
     region : Region or None
     input_records : dict of str to record
     recipe : record or None
-        Replay this instead; the parameters and the region are then those of the record.
+        Replay this record, with its parameters and its region.
     """
 
     method: str
@@ -69,7 +66,7 @@ class RunRequest:
 
 
 def bound(question: RunRequest, measure: bool = True) -> Request:
-    """Check the question and bring its arrays into memory."""
+    """Check the request, and load its arrays into memory."""
     from napari_tessera.engine import api
 
     return api.bind(
@@ -87,7 +84,7 @@ def bound(question: RunRequest, measure: bool = True) -> Request:
 
 
 def run_request(question: RunRequest) -> Job[Result]:
-    """Answer a question: nothing of it, not even reading the image, is done before the first step."""
+    """Run the request; nothing, not even reading the image, happens before the first step."""
     yield Progress(0, 100, "Reading the image")
     from napari_tessera.engine import api
 
@@ -102,7 +99,7 @@ def run_request(question: RunRequest) -> Job[Result]:
 
 
 def estimate_cost(question: RunRequest, is_busy: Callable[[], bool]) -> Job[Forecast | None]:
-    """Foresee what answering a question will cost, once nothing else is busy: the speed of the device is measured."""
+    """Estimate time and memory of a run, once nothing else is busy, since the speed of the device is measured."""
     from napari_tessera.engine.cost_estimate import forecast, models_of
 
     method = method_named(question.method)
@@ -118,23 +115,23 @@ def estimate_cost(question: RunRequest, is_busy: Callable[[], bool]) -> Job[Fore
 
 
 def in_space(axes: str) -> str:
-    """Return whether an image is worked on in planes ("YX") or volumes ("ZYX")."""
+    """Return whether an image is processed in planes ("YX") or volumes ("ZYX")."""
     return "ZYX" if "Z" in axes else "YX"
 
 
 def compiling(question: RunRequest) -> Job[None]:
-    """Have what a question needs compiled where it does not hold up the window; done before, this takes no time."""
+    """Compile what a request needs, without delaying the window; this returns at once if it is compiled already."""
     method = method_named(question.method)
     return compiled.precompile(method, str(question.image.dtype), in_space(question.axes), question.parameters)
 
 
 def needs_network(method: Method) -> bool:
-    """Return whether a method runs a network, which it then takes from a model file."""
+    """Return whether a method runs a network from a model file."""
     return any(parameter.model is not None for parameter in method.parameters)
 
 
 def snapshot(question: RunRequest) -> Job[RunRequest]:
-    """Copy labels, which the user may go on painting while the job runs."""
+    """Copy the labels of a request, since the user may paint on them while the job runs."""
     inputs = {}
     for name, array in question.inputs.items():
         inputs[name] = yield from _copied(array)
@@ -145,7 +142,7 @@ def snapshot(question: RunRequest) -> Job[RunRequest]:
 
 
 def _copied(array: Any) -> Job[Any]:
-    """Copy an array in memory in small steps; one that is still on disk is nobody's to paint."""
+    """Copy an array in memory in small steps; arrays on disk cannot be painted, and are not copied."""
     if not isinstance(array, np.ndarray):
         return array
     copy = np.empty_like(array)
@@ -157,7 +154,7 @@ def _copied(array: Any) -> Job[Any]:
 
 
 def scoring(question: RunRequest) -> Job[dict[str, Any]]:
-    """Score the labels of a comparison within its region: what `tessera.evaluate` says."""
+    """Score the labels of a comparison within its region, as `tessera.evaluate` does."""
     yield Progress(0, 1, "Scoring")
     from napari_tessera.engine.bind import cropped
     from napari_tessera.metrics.segmentation import evaluation
@@ -176,7 +173,7 @@ def scoring(question: RunRequest) -> Job[dict[str, Any]]:
 
 
 def as_python(question: RunRequest) -> str:
-    """Write the run as Python; arrays are named, not written out."""
+    """Return the run as Python code, with names in place of arrays."""
     arguments = [f'"{question.method}"', "image", f'axes="{question.axes}"']
     if set(question.spatial.spacing) != {1.0}:
         arguments += [f"spacing={question.spatial.spacing}", f'unit="{question.spatial.unit}"']
@@ -186,7 +183,7 @@ def as_python(question: RunRequest) -> str:
 
 
 def as_command(question: RunRequest) -> str:
-    """Write the run as a command; files are named IMAGE.tif and so on."""
+    """Return the run as a command, with file names such as IMAGE.tif."""
     parts = ["tessera", question.method.replace("_", "-"), "IMAGE.tif", "-o", "OUT.tif", "--axes", question.axes]
     spatial = question.spatial
     if set(spatial.spacing) != {1.0} or spatial.unit != PIXEL:
@@ -199,7 +196,7 @@ def as_command(question: RunRequest) -> str:
 
 
 def _changed(question: RunRequest) -> dict[str, Any]:
-    """Parameters that matter and differ from their default."""
+    """Return the parameters that have an effect and differ from their default."""
     parameters = method_named(question.method).parameters
     values = question.parameters
     return {

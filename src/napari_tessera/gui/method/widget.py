@@ -1,4 +1,4 @@
-"""The dock widget of a method: read the form, ask the question in a thread, add the layers that come back."""
+"""The dock widget of a method: read the form, run the job in a thread, add the result layers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DEVICE = "device"
 
 @dataclass(frozen=True)
 class RunResult:
-    """A result, and the layers made from it that no viewer holds yet."""
+    """A result, and its layers before they are added to a viewer."""
 
     image_name: str
     result: Result
@@ -43,12 +43,12 @@ class RunResult:
 
 
 class MethodWidget(Panel):
-    """Dock widget of one method; the subclasses in `widgets` say which."""
+    """Dock widget of one method; subclasses in `gui.widgets` set `method_name`."""
 
     method_name: ClassVar[str]
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        # napari may hand over a proxy that hides private names; its layers would not be the viewer's own.
+        # napari may pass a proxy that hides private names; its layers differ from the viewer's.
         super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer), method_named(self.method_name))
         self.runner = Runner()
         self.recipes = RecipeMenu(self)
@@ -64,7 +64,7 @@ class MethodWidget(Panel):
             self.forecast.follow(self.question, self._is_busy)
 
     def question(self, recipe: Any = None) -> RunRequest:
-        """Read the whole widget.
+        """Read the run request from the widget.
 
         Raises
         ------
@@ -87,20 +87,20 @@ class MethodWidget(Panel):
         )
 
     def run(self, recipe: Any = None) -> None:
-        """Start a run; while one is running, nothing happens."""
+        """Start a run, unless one is running."""
         if self.runner.is_running or self._activity is not None:
             return
         with shown_by(self._on_failed):
             self._start(recipe)
 
     def cancel(self) -> None:
-        """Stop the run; it ends within half a second."""
+        """Cancel the run; it ends within half a second."""
         if self.runner.is_running:
             self.runner.cancel()
             self.bar.say("Cancelling …")
 
     def job(self, question: RunRequest, placement: Placement) -> Job[RunResult]:
-        """Everything that is done in the thread, making the layers included."""
+        """Return the job for the thread: run the request, and make the layers."""
         yield from self.warm_up.waiting()
         yield from compiling(question)
         result = yield from subtask(run_request(question), 0, 97, 100)
@@ -113,10 +113,10 @@ class MethodWidget(Panel):
         return RunResult(question.name, result, tuple(made))
 
     def show_answer(self, answer: RunResult) -> None:
-        """Add the new layers to the viewer in the place of the preview, and say what was found."""
+        """Replace the preview by the new layers, and show a summary."""
         self.preview_switch.value = False
         main, *others = answer.layers
-        for layer in (*others, main):  # the last one is on top, and what lies under the mouse is told of it
+        for layer in (*others, main):  # the last one is on top, and active: napari shows its features under the mouse
             self.viewer.add_layer(layer)
         self.boxes.offer(answer.layers)
         notes = (*self._notes, *answer.result.notes)
@@ -124,7 +124,7 @@ class MethodWidget(Panel):
         self.bar.say("\n".join((summary, *notes)), is_warning=bool(notes))
 
     def shut_down(self) -> None:
-        """Stop everything; called when the widget goes."""
+        """Stop everything; called when the widget is closed."""
         self.runner.cancel()
         self.preview.close()
         self.forecast.close_down()
@@ -140,7 +140,7 @@ class MethodWidget(Panel):
 
     @showing_errors
     def reset_choices(self, *_: Any) -> None:
-        """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
+        """Update the layer boxes; napari calls this when a layer is added, removed or renamed."""
         self.inputs.refresh()
         self.region.shapes.refresh()
         self.boxes.refresh()
@@ -150,15 +150,15 @@ class MethodWidget(Panel):
     def restore_defaults(self) -> None:
         """Set every setting to its default."""
         self.form.restore_defaults()
-        self.bar.say("All settings are back to their defaults.")
+        self.bar.say("All settings have their defaults again.")
 
     def set_for_now(self, values: Mapping[str, Any]) -> None:
-        """Fill in settings without remembering them for the next time."""
+        """Set settings without saving them for the next session."""
         self.form.values = values
         self._save_timer.stop()
 
     def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
+        """Stop everything when napari takes the widget out of its dock, which is how napari closes it."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.shut_down()
         return super().event(event)
@@ -169,10 +169,10 @@ class MethodWidget(Panel):
         self._notes = self.inputs.notes(question.parameters) if recipe is None else ()
         self.bar.show_running(True)
         self.bar.say("Starting …")
-        # napari lets other events through while it makes the bar; the end of a run must not be among them yet.
+        # napari processes events while it makes the bar, so the run must start after it.
         self._activity = napari.utils.cancelable_progress(total=100, desc=self.method.title)
         self.runner.start(job)
-        # The window is drawn anew first: loading would hold it up.
+        # The window is redrawn first: loading would delay it.
         QTimer.singleShot(WARM_UP_AFTER_PRESSING_MS, self._warm_up)
 
     @showing_errors
@@ -184,12 +184,12 @@ class MethodWidget(Panel):
             self.cancel()
             return
         self.bar.show_progress(step)
-        # Each change of napari's activity bar redraws the whole window at once, so it is told only now and then.
+        # Each change of napari's activity bar redraws the whole window, so it is updated rarely.
         if time.monotonic() - self._activity_told < SECONDS_BETWEEN_ACTIVITY:
             return
         self._activity_told = time.monotonic()
         activity.update(max(round(100 * step.fraction) - activity.n, 0))
-        # The activity dock lets other events through as it redraws; the run may have ended in the meantime.
+        # The activity dock processes events while it redraws; the run may have ended in the meantime.
         if activity is self._activity:
             activity.set_description(f"{self.method.title}: {step.text}")
 
@@ -224,7 +224,7 @@ class MethodWidget(Panel):
         self.warm_up.start(self.method, dtype, in_space(self.inputs.axes), chosen)
 
     def _is_busy(self) -> bool:
-        """Return whether a run is under way, or the first one is being prepared."""
+        """Return whether a job runs, or the first one is being prepared."""
         return not self.warm_up.is_over or self.runner.is_running
 
     def _remember(self) -> None:
@@ -254,7 +254,7 @@ class MethodWidget(Panel):
         self.form.on_change(self.bar.clear_offer)
         self.region.on_change(self.bar.clear_error)
         self.preview_switch.changed.connect(self.preview.switch)
-        # Qt cuts a widget's own methods off before it says that the widget is destroyed.
+        # Qt disconnects a widget's own methods before it emits `destroyed`.
         runner, served = self.runner, (self.preview.latest, self.forecast.latest)
         self.destroyed.connect(lambda: runner.cancel())
         for latest in served:
