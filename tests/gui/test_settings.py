@@ -26,7 +26,7 @@ def test_settings_come_back_in_the_next_session(open_widget, viewer, settings_fi
 def test_what_is_not_by_default_is_said_and_set_back(open_widget, viewer, settings_file, qtbot):
     settings.save(THRESHOLD, {"method": "li", "sigma": 2.5})
     widget = open_widget("Threshold")
-    assert widget.bar.message.text() == "As last time, not by default: Method Li, Smoothing (sigma) 2.5."
+    assert widget.bar.message.text() == "From last time, not the defaults: Method Li, Smoothing (sigma) 2.5."
     widget.bar.offer_button.click()
     assert widget.form.values == THRESHOLD.declaration.defaults
     assert not widget.bar.offer_button.isVisible()
@@ -170,7 +170,7 @@ def test_recipe_of_another_method_is_said_in_the_widget(viewer, open_widget):
     widget = open_widget("Threshold")
     QGuiApplication.clipboard().setText(json.dumps(api.segment("watershed", blobs()).provenance))
     widget.recipes._try(widget.recipes.apply_recipe)
-    assert "one of watershed" in widget.bar.message.text()
+    assert "belongs to watershed" in widget.bar.message.text()
 
 
 def test_text_that_is_no_recipe_is_said_in_the_widget(open_widget):

@@ -1,1 +1,1 @@
-"""The form of a method or of training: one field for each parameter."""
+"""Forms made from declarations: one field for each parameter."""

@@ -1,4 +1,4 @@
-"""One setting of a method: a magicgui widget made from its declaration, that holds its value."""
+"""The base class of form fields: one parameter, its widget and its value."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from napari_tessera.gui.form.text import title_of, tooltip
 
 
 class Field:
-    """A setting in the form.
+    """A field of the form.
 
     Attributes
     ----------
     parameter : Parameter
     native : QWidget
-        What the form shows in the setting's row.
+        The widget in the field's row.
     has_own_title : bool
-        The widget says its own title (a check box), so the row needs none.
+        Whether the widget shows the title itself, like a check box.
     below : QWidget or None
-        What stands under the row, across the whole form.
+        A widget under the row, across the whole form.
     """
 
     has_own_title = False
@@ -38,7 +38,7 @@ class Field:
 
     @property
     def value(self) -> Any:
-        """The value as the method wants it: sizes in pixels, None where it is to be found automatically."""
+        """The value as the method takes it: sizes in pixels, None for an automatic value."""
         return self.widget.value
 
     @value.setter
@@ -51,24 +51,24 @@ class Field:
 
     @property
     def starts(self) -> Mapping[str, float]:
-        """Where other settings, by name, start when "auto" is switched off, if this one implies it."""
+        """Start values of other settings, by name, for when "auto" is switched off."""
         return {}
 
     def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
-        """Call `callback` with the error when something that the field does fails; most fields do nothing that can."""
+        """Call `callback` with the error if an action of the field fails; most fields have no such action."""
 
     def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
-        """Show lengths and areas in another unit; only numbers care."""
+        """Show lengths and areas in another unit; only number fields use this."""
 
     def show_intensities(self, low: float, high: float) -> None:
-        """Show which intensities the image has; only intensities care."""
+        """Fit the field to the intensities of the image; only fields of intensities use this."""
 
     def start_from(self, number: float) -> None:
-        """Show what a number starts from when "auto" is switched off."""
+        """Set the start value for when "auto" is switched off."""
 
 
 def let_shrink(native: QWidget) -> None:
-    """Let a box be narrower than its longest possible text, so that the form fits a narrow dock."""
+    """Let a widget be narrower than its longest text, so that the form fits a narrow dock."""
     native.setMinimumWidth(60)
     native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     if isinstance(native, QComboBox):

@@ -1,4 +1,4 @@
-"""The fields of a form: a check box, a combo box, a line of text, and whichever suits a declaration."""
+"""Fields for switches, choices and text, and the function that makes the field of a parameter."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Choice(Field):
 
 
 class Text(Field):
-    """A line of text; empty it stands for None, where that is allowed."""
+    """A line of text; empty means None, if the parameter allows None."""
 
     def __init__(self, parameter: Parameter) -> None:
         super().__init__(parameter, LineEdit(name=parameter.name, value=parameter.default or ""))
 
     @property
     def value(self) -> str | None:
-        """The text as the method wants it."""
+        """The text as the method takes it."""
         text = str(self.widget.value)
         return None if self.parameter.is_optional and not text else text
 
@@ -52,7 +52,7 @@ class Text(Field):
 
 
 def make_field(parameter: Parameter) -> Field:
-    """Make the widget that suits a parameter's declaration."""
+    """Make the field for a parameter's declaration."""
     if parameter.choices:
         return Choice(parameter)
     if parameter.model is not None:

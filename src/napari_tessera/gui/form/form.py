@@ -1,7 +1,4 @@
-"""The form of a method, made from its declaration: one row a setting, and rows that matter only sometimes.
-
-Settings remembered between sessions: one small JSON file, written whole or not at all.
-"""
+"""The form of a method, made from its declaration, and the file of settings remembered between sessions."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from napari_tessera.gui.form.fields import make_field
 from napari_tessera.gui.qt.layout import Rows
 
 SETTINGS_SHOWN_FIRST = 6
-"""So many settings are shown at once; the rest wait under "More settings"."""
+"""Number of settings shown at first; the others are under "More settings"."""
 RARELY_CHANGED = ("connectivity", "seed", "tile_size", "device")
 OF_VOLUMES = ("volume", "stitch_threshold")
 """Settings without effect on a plane."""
@@ -34,7 +31,7 @@ class Form:
     Attributes
     ----------
     main, more : Rows
-        The settings that matter first, and the others.
+        The settings shown first, and those under "More settings".
     fields : dict of str to Field
     """
 
@@ -53,7 +50,7 @@ class Form:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Every setting as the method wants it: sizes in pixels."""
+        """All settings as the method takes them: sizes in pixels."""
         return {name: field.value for name, field in self.fields.items()}
 
     @values.setter
@@ -68,12 +65,12 @@ class Form:
             field.on_change(callback)
 
     def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
-        """Call `callback` with the error when something that a field does fails."""
+        """Call `callback` with the error if an action of a field fails."""
         for field in self.fields.values():
             field.on_failure(callback)
 
     def restore_defaults(self) -> None:
-        """Set every setting to what the declaration says."""
+        """Set every setting to its default."""
         self.values = self.method.declaration.defaults
 
     def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
@@ -82,18 +79,18 @@ class Form:
             field.show_sizes(spacing, unit, ndim)
 
     def show_intensities(self, low: float, high: float) -> None:
-        """Tell the fields of intensities which ones there are."""
+        """Fit the fields of intensities to the intensities of the image."""
         for field in self.fields.values():
             field.show_intensities(low, high)
 
     def show_axes(self, axes: str) -> None:
-        """Show the choice of a channel only where there are channels, and what is about volumes only with those."""
+        """Show the channel only for images with channels, and settings of volumes only for volumes."""
         self._has_channels = "C" in axes
         self._is_volume = "Z" in axes
         self.show_rows()
 
     def show_rows(self) -> None:
-        """Show the rows that matter with the settings as they are."""
+        """Show the rows of settings that have an effect."""
         values = self.values
         for name, field in self.fields.items():
             fits = (name != "channel" or self._has_channels) and (name not in OF_VOLUMES or self._is_volume)
@@ -103,7 +100,7 @@ class Form:
                 field.below.setVisible(is_shown)
 
     def _follow_model(self) -> None:
-        """Let settings start from what the chosen model takes by itself, of several the first that matters."""
+        """Take start values from the chosen model; of several models, from the first that has an effect."""
         values = self.values
         known = [field.starts for field in self.fields.values() if field.parameter.matters(values)]
         for name, start in ChainMap(*map(dict, known)).items():
@@ -124,7 +121,7 @@ class Form:
 
 
 def names_shown_first(parameters: tuple[Parameter, ...]) -> set[str]:
-    """Choose the settings that matter first: the first ones of the signature, each with those it brings in."""
+    """Return the names of the settings shown first: the first of the signature, and those that depend on them."""
     skipped = (*RARELY_CHANGED, "channel")
     own = [parameter.name for parameter in parameters if not parameter.shown_if and parameter.name not in skipped]
     chosen = {*own[:SETTINGS_SHOWN_FIRST], "channel"}
@@ -136,14 +133,14 @@ def names_shown_first(parameters: tuple[Parameter, ...]) -> set[str]:
 
 
 def settings_path() -> Path:
-    """Return where the settings are kept."""
+    """Return the path of the settings file."""
     return Path(platformdirs.user_config_dir("napari-tessera", appauthor=False)) / "settings.json"
 
 
 def load(method: Method | Declaration, path: Path | None = None) -> dict[str, Any]:
-    """Return the remembered settings of a method; those that no longer fit its declaration are left out.
+    """Return the saved settings of a method, without those that no longer fit its declaration.
 
-    A missing or damaged file is the same as an empty one.
+    A missing or damaged file counts as empty.
     """
     remembered = _read(path or settings_path()).get(method.name)
     known = {parameter.name: parameter for parameter in method.parameters}
@@ -157,10 +154,10 @@ def load(method: Method | Declaration, path: Path | None = None) -> dict[str, An
 
 
 def save(method: Method | Declaration, values: dict[str, Any], path: Path | None = None) -> bool:
-    """Remember the settings of a method; say whether they could be written.
+    """Save the settings of a method; return whether they could be written.
 
-    The file is replaced in one step, so that a crash leaves the old one or the new one, never half of one; what
-    another window remembers at the same moment is kept.
+    The file is replaced in one step, so that a crash leaves the old or the new file. Settings that another window
+    saves at the same time are kept.
     """
     path = path or settings_path()
     try:

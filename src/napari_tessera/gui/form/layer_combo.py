@@ -1,4 +1,4 @@
-"""A box to choose a layer, which follows the viewer's layers."""
+"""A combo box of layers that follows the viewer's layer list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_tessera.gui.form.text import NO_LAYER, title_of, tooltip
 from napari_tessera.gui.layers.read import RECORD
 
 PREVIEW = "tessera_preview"
-"""Layers with this key in their metadata are previews; they are never offered."""
+"""Key in the metadata of preview layers, which are never offered."""
 
 LAYER_TYPES: dict[Role, type[Layer]] = {Role.IMAGE: Image, Role.LABELS: Labels, Role.POINTS: Points}
 
@@ -30,7 +30,7 @@ class LayerBox:
         Layer types to offer.
     title, help : str
     is_optional : bool
-        Whether no layer is a choice.
+        Whether "(none)" is a choice.
     """
 
     def __init__(
@@ -48,18 +48,18 @@ class LayerBox:
 
     @classmethod
     def for_input(cls, viewer: ViewerModel, entry: Input) -> LayerBox:
-        """Make the box of one of a method's inputs."""
+        """Make the box for an input of a method."""
         types = tuple(LAYER_TYPES[role] for role in entry.roles)
         return cls(viewer, types, title_of(entry.name), entry.help, entry.is_optional)
 
     @classmethod
     def for_shapes(cls, viewer: ViewerModel) -> LayerBox:
-        """Make the box of the outlines to work inside."""
-        return cls(viewer, (Shapes,), "Inside shapes", "Work only inside the outlines drawn in this layer.", True)
+        """Make the box for the outlines of a region."""
+        return cls(viewer, (Shapes,), "Inside shapes", "Segment only inside the outlines drawn in this layer.", True)
 
     @property
     def layer(self) -> Layer | None:
-        """The layer chosen, or None."""
+        """The chosen layer, or None."""
         return self.combo.value
 
     @layer.setter
@@ -72,7 +72,7 @@ class LayerBox:
         self._callbacks.append(callback)
 
     def offered(self) -> list[Layer]:
-        """Layers that can be chosen, the topmost first."""
+        """Return the layers that can be chosen, the topmost first."""
         return [
             layer
             for layer in reversed(self.viewer.layers)
@@ -80,11 +80,11 @@ class LayerBox:
         ]
 
     def preselect(self, taken: Sequence[Layer | None] = ()) -> None:
-        """Choose the active layer if it fits; where one is needed, the topmost otherwise."""
+        """Choose the active layer if it fits, or else, if the input is required, the topmost."""
         self.take_one(taken, only_active=self.is_optional)
 
     def take_one(self, taken: Sequence[Layer | None], only_active: bool = False) -> None:
-        """Choose the active layer if it fits, or else the topmost that no other box has."""
+        """Choose the active layer if it fits, or else the topmost layer that is not in `taken`."""
         offered = sorted((layer for layer in self.offered() if layer not in taken), key=_is_made_image)
         active = self.viewer.layers.selection.active
         if active in offered:
@@ -93,7 +93,7 @@ class LayerBox:
             self.layer = offered[0]
 
     def refresh(self) -> None:
-        """Follow layers that came, went or were renamed; the chosen one stays chosen."""
+        """Update the choices after layers were added, removed or renamed; the choice stays."""
         chosen = self.layer
         with self.combo.changed.blocked():
             self.combo.reset_choices()
@@ -112,5 +112,5 @@ class LayerBox:
 
 
 def _is_made_image(layer: Layer) -> bool:
-    """Return whether a layer is an image that Tessera made, such as probabilities: hardly what comes next."""
+    """Return whether Tessera made an image layer, such as probabilities; it is rarely the next input."""
     return isinstance(layer, Image) and RECORD in layer.metadata

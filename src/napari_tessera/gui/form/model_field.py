@@ -1,7 +1,4 @@
-"""The setting that says which model to use: a box of the models there are, and the chosen one's card below it.
-
-What a model is for: a few lines in the form, and the whole card in a window of its own.
-"""
+"""The field that chooses a model, with a short card below it and the whole card in a window."""
 
 from __future__ import annotations
 
@@ -41,11 +38,11 @@ CARD_SIZE_PX = (640, 560)
 CARD_STYLE = "QLabel { background-color: rgba(128, 128, 128, 40); border-radius: 4px; padding: 6px; }"
 DOI = "doi:"
 LINK_COLOUR = "#5aa9f5"
-"""Can be read on napari's dark theme and on its light one."""
+"""Readable on napari's dark and light themes."""
 
 
 class ModelCard(QLabel):
-    """The lines under the box of models; a click on "more" opens the whole card.
+    """The short card under the box of models; "more …" opens the whole card.
 
     Attributes
     ----------
@@ -67,17 +64,17 @@ class ModelCard(QLabel):
         self.whole: CardWindow | None = None
 
     def show_entry(self, entry: ModelEntry) -> None:
-        """Say in short what the model is for."""
+        """Show the short card of a model."""
         self._entry = entry
         self.setText("<br>".join(short_lines(entry)))
 
     def say(self, text: str) -> None:
-        """Show a sentence instead of a card."""
+        """Show a message instead of a card."""
         self._entry = None
         self.setText(escape(text))
 
     def show_error(self, error: BaseException) -> None:
-        """Leave it to the widget to show what went wrong."""
+        """Emit `failed`; the widget shows the error."""
         self.failed.emit(error)
 
     @showing_errors
@@ -88,14 +85,14 @@ class ModelCard(QLabel):
             open_web_page(QUrl(link))
 
     def open_whole(self) -> None:
-        """Open the whole card; the rest of the program goes on."""
+        """Open the whole card in a window that does not block the program."""
         if self._entry is not None:
             self.whole = CardWindow(self._entry, self.window())
             self.whole.show()
 
 
 class CardWindow(QDialog):
-    """The whole card of a model, as its file holds it."""
+    """A window with the whole card of a model."""
 
     def __init__(self, entry: ModelEntry, parent: QWidget | None) -> None:
         super().__init__(parent)
@@ -114,13 +111,13 @@ class CardWindow(QDialog):
 
 
 def open_web_page(address: QUrl) -> None:
-    """Open a page of the web, and nothing else that the file of a stranger may link to, such as a program."""
+    """Open a web page; other links in a model file, such as to a program, are ignored."""
     if address.scheme() in ("http", "https"):
         QDesktopServices.openUrl(address)
 
 
 def short_lines(entry: ModelEntry) -> list[str]:
-    """Return what a model finds, how large its objects are, and whom to thank: lines of rich text."""
+    """Return lines of rich text: what a model finds, the size of its objects, licence and citation."""
     size = "" if entry.diameter_px is None else f", about {entry.diameter_px:g} px wide"
     what = f"{entry.ndim}-D {entry.task}: {', '.join(entry.classes[1:])}{size}."
     doi = str(entry.header["cite"]).removeprefix(DOI) if str(entry.header["cite"]).startswith(DOI) else ""
@@ -134,14 +131,14 @@ def _link(address: str, text: str) -> str:
 
 
 def whole_card(entry: ModelEntry) -> str:
-    """Return the card as markdown, with what the file itself is."""
+    """Return the card as Markdown, with the path and size of the file."""
     return f"{entry.card}\n\n---\n\nFile: `{entry.path}` ({entry.n_bytes / 1e6:.1f} MB)\n"
 
 
 IMPORT, NO_MODEL = "Import a model file …", ""
 FILES = "Models of Tessera (*.safetensors)"
 DECODED = {"min_score": "score", "threshold": "object_level"}
-"""Settings that are left to the model unless given, and what its header calls them."""
+"""Settings whose automatic values come from the model, and their names in its header."""
 
 
 class ModelField(Field):
@@ -150,7 +147,7 @@ class ModelField(Field):
     Attributes
     ----------
     below : ModelCard
-        What the chosen model is for, across the whole form.
+        The short card of the chosen model.
     """
 
     below: ModelCard
@@ -174,7 +171,7 @@ class ModelField(Field):
 
     @property
     def value(self) -> str:
-        """Name of the chosen model, even if it is not there any more."""
+        """Name of the chosen model, even if its file is gone."""
         return self._chosen
 
     @value.setter
@@ -185,7 +182,7 @@ class ModelField(Field):
 
     @property
     def starts(self) -> Mapping[str, float]:
-        """Diameter at which the chosen model works, and the least score or probability that it takes."""
+        """Object diameter of the chosen model, and its thresholds of score and probability."""
         entry = self.entries.get(self._chosen)
         if entry is None or entry.error:
             return {}
@@ -198,7 +195,7 @@ class ModelField(Field):
         self._failed.append(callback)
 
     def refresh(self) -> None:
-        """Follow models that came or went; the chosen one stays chosen."""
+        """Update the choices after models were added or removed; the choice stays."""
         with self.widget.changed.blocked():
             self.combo.reset_choices()
             self.combo.value = self._chosen
@@ -212,13 +209,13 @@ class ModelField(Field):
             self.runner.start(_importing(Path(path)))
 
     def other_choices(self) -> list[tuple[str, str]]:
-        """List what can be chosen instead of a model, as titles and values."""
+        """Return choices other than models, as titles and values."""
         return []
 
     def _choices(self, _: Any = None) -> list[tuple[str, str]]:
         self.entries: dict[str, ModelEntry] = {}
         for entry in filter(self._fits, self._models()):
-            # The first of a name is the one that methods take.
+            # Of several models with one name, methods take the first.
             self.entries.setdefault(entry.name, entry)
         titles = [(_title_of(entry, self.entries), name) for name, entry in self.entries.items()]
         titles += self.other_choices()
@@ -227,7 +224,7 @@ class ModelField(Field):
         return [*titles, (IMPORT, NO_MODEL)]
 
     def _models(self) -> tuple[ModelEntry, ...]:
-        """List the models; where the user's own folder cannot be read, the shipped ones, and `problem` says why."""
+        """List the models; if the user's folder cannot be read, the shipped ones, with the reason in `problem`."""
         self.problem = ""
         try:
             return catalogue.list_models()
@@ -236,7 +233,7 @@ class ModelField(Field):
             return catalogue.shipped_models()
 
     def _fits(self, entry: ModelEntry) -> bool:
-        """Return whether the method can run the model; a damaged one is listed, since nobody knows."""
+        """Return whether the method can run the model; a damaged file is listed too."""
         kind = self.parameter.model.kind if self.parameter.model else ""
         return bool(entry.error) or entry.header["architecture"].get("kind", kind) == kind
 
@@ -260,7 +257,7 @@ class ModelField(Field):
             self.below.show_entry(entry)
 
     def _watch(self) -> None:
-        """Listen to the user's folder, or while there is none, to the nearest one above it."""
+        """Watch the user's folder, or its nearest existing parent."""
         folder = catalogue.user_folder()
         nearest = next(path for path in (folder, *folder.parents) if os.path.isdir(path))
         if self.watcher.directories() != [str(nearest)]:
@@ -289,7 +286,7 @@ class ModelField(Field):
         self.value = entry.name
 
     def show_error(self, error: BaseException) -> None:
-        """Tell the form what went wrong."""
+        """Pass an error to the form."""
         for callback in self._failed:
             callback(error)
 
@@ -303,7 +300,7 @@ def _importing(path: Path) -> Job[ModelEntry]:
 
 
 def _title_of(entry: ModelEntry, entries: dict[str, ModelEntry]) -> str:
-    """Title of a model, with its name where two have the same title."""
+    """Return the title of a model, with its name if another model has the same title."""
     if entry.error:
         return f"{entry.name} (cannot be used)"
     is_alone = sum(other.title == entry.title for other in entries.values()) == 1

@@ -1,4 +1,4 @@
-"""A number in the form: a spin box with its unit, and "auto" where the number can be found automatically."""
+"""The field for numbers: a spin box with a unit, and "auto" for automatic values."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from napari_tessera.gui.form.field import Field, let_shrink
 from napari_tessera.gui.form.text import unit_suffix
 
 LARGEST = 1e12
-"""Spin boxes need an end where the declaration gives none."""
+"""Limit of spin boxes whose declaration has no limit."""
 MOST_DECIMALS = 12
 BLANK = " "
-"""What a box shows while its number is found automatically: any number there would look like the one that is found."""
+"""Text of a box with an automatic value: any number there would look like that value."""
 FIRST_COUNT = 100
-"""Where a number of objects without an end starts."""
+"""Start value of a number of objects without a limit."""
 
 
 class Number(Field):
-    """A spin box, with "auto" beside it where None is allowed.
+    """A spin box, with "auto" beside it if None is allowed.
 
-    The value is kept as the method wants it, and only shown in the unit of the moment: changing the unit back and
-    forth never changes a value.
+    The value is kept in pixels and only shown in the current unit: a change of the unit never changes a value.
     """
 
     def __init__(self, parameter: Parameter) -> None:
-        # magicgui's box of whole numbers has no place for a unit, so whole numbers are shown without decimals instead.
+        # magicgui's integer box has no place for a unit, so integers use a float box without decimals.
         self.spin_box = FloatSpinBox(name=parameter.name)
         super().__init__(parameter, self.spin_box)
         self._callbacks: list[Callable[[], Any]] = []
@@ -79,7 +78,7 @@ class Number(Field):
             self._show()
 
     def show_intensities(self, low: float, high: float) -> None:
-        """Fit the decimals to the image's range, and start from its middle."""
+        """Fit the decimals to the image's range, and set the start value to its middle."""
         if self.parameter.range.unit != "intensity" or not high > low:
             return
         self._decimals = min(max(3 - math.floor(math.log10(high - low)), 0), 9)
@@ -134,7 +133,7 @@ class Number(Field):
             self.spin_box.step = step or 1
 
     def _decimals_for(self, shown: float) -> int:
-        """Enough decimals to show the value as it is, and a tenth of a pixel."""
+        """Return enough decimals to show the exact value, and a tenth of a pixel."""
         wanted = self._decimals
         if self._pixel != 1.0:
             wanted = max(wanted, 1 - math.floor(math.log10(self._pixel)))
@@ -154,14 +153,14 @@ def _decimals_of(step: float | None) -> int:
 
 
 def _first_guess(parameter: Parameter) -> float:
-    """Where a number starts when "auto" is switched off and nothing is known of the image."""
+    """Return the start value for when "auto" is switched off and the image is unknown."""
     if parameter.default is not None:
         return parameter.default
     low, high = parameter.range.low, parameter.range.high
     if parameter.none != AUTO.word:
         return low
     if math.isfinite(low) and math.isfinite(high):
-        # Sizes differ by factors: their middle is the geometric one.
+        # Sizes differ by factors, so their middle is the geometric mean.
         return parameter.kind(math.sqrt(low * high) if low > 0 else (low + high) / 2)
     if parameter.kind is int and not parameter.range.unit:
         return FIRST_COUNT

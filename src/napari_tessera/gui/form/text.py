@@ -1,4 +1,4 @@
-"""Names and sentences as the user reads them, made from the names in the code and from results."""
+"""Display text: titles of settings and choices, units, summaries of results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROPER = {
     "unet": "U-Net",
     "yen": "Yen",
 }
-"""Words that keep their own spelling."""
+"""Words with a fixed spelling."""
 
 WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
 AUTOMATIC = "auto"
@@ -35,7 +35,7 @@ SHORTEST_TOLD_SECONDS = 0.1
 
 
 FULLER = {"n_clusters": "Clusters", "sigma": "Smoothing (sigma)"}
-"""Titles of settings whose name alone says too little in a form."""
+"""Titles of settings whose name is not clear enough in a form."""
 
 
 def title_of(name: str) -> str:
@@ -44,16 +44,16 @@ def title_of(name: str) -> str:
         return FULLER[name]
     words = [PROPER.get(word, word) for word in name.replace("_", " ").split()]
     title = " ".join(words)
-    # A single letter is a symbol of the literature, such as k.
+    # A single letter is a symbol from the literature, such as k.
     return title if len(title) == 1 else title[:1].upper() + title[1:]
 
 
 CHOICES = {"combined": "Cross-entropy and Dice", "weighted-ce": "Weighted cross-entropy"}
-"""Titles of choices whose name alone says too little in a form."""
+"""Titles of choices whose name is not clear enough in a form."""
 
 
 def choice_title(value: Any) -> str:
-    """Turn a choice such as "local-mean" into what the box shows, "Local mean"."""
+    """Turn a choice such as "local-mean" into its title, "Local mean"."""
     if not isinstance(value, str):
         return str(value)
     if value in CHOICES:
@@ -62,13 +62,13 @@ def choice_title(value: Any) -> str:
 
 
 def unit_suffix(parameter: Parameter, unit: str, ndim: int) -> str:
-    """Return what stands behind a number: " px", " µm", " µm²", " px³", or nothing.
+    """Return the suffix of a number: " px", " µm", " µm²", " px³", or an empty text.
 
     Parameters
     ----------
     parameter : Parameter
     unit : str
-        The unit sizes are shown in, "px" or the layer's own.
+        Unit of lengths: "px" or that of the layer.
     ndim : int
         2 or 3; areas become volumes in 3-D.
     """
@@ -86,17 +86,17 @@ def tooltip(text: str) -> str:
 
 
 def as_last_time(method: Method, values: Mapping[str, Any]) -> str:
-    """Return which settings in sight are as they were left the last time, not as by default; empty if none is."""
+    """Return a sentence with the visible settings that differ from their defaults; empty if all are defaults."""
     changed = [
         f"{title_of(each.name)} {shown(values[each.name])}"
         for each in method.parameters
         if each.matters(values) and values[each.name] != each.default
     ]
-    return f"As last time, not by default: {', '.join(changed)}." if changed else ""
+    return f"From last time, not the defaults: {', '.join(changed)}." if changed else ""
 
 
 def shown(value: Any) -> str:
-    """Write a value as the form shows it.
+    """Return a value as the form shows it.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def shown(value: Any) -> str:
 
 
 def summary_of(result: Result) -> str:
-    """Return what a run found, how long it took, and what it worked with where the form left it open."""
+    """Return a summary of a result: what was found, the time, the automatic values."""
     chosen = describe_auto_values(result)
     return f"{_found_in_words(result)} {chosen}".rstrip()
 
@@ -127,7 +127,7 @@ def _found_in_words(result: Result) -> str:
         n_things, n_stuff = int(is_thing.sum()), len(set(image.table["class"][~is_thing]))
         what = "1 thing" if n_things == 1 else f"{n_things} things"
         return f"{what} on {n_stuff} kind{'' if n_stuff == 1 else 's'} of stuff in {took}."
-    # A class of a film has a row in each frame.
+    # A class of a time series has a row in each frame.
     count = len(set(image.table["label"].tolist())) if image.table else int(image.data.max())
     singular, plural = WORDS[image.kind]
     return f"{count} {singular if count == 1 else plural} in {took}."
