@@ -237,7 +237,7 @@ def test_of_a_damaged_file_the_others_come_back(layer, autosave, folder, viewer)
     expected = layer.data.copy()
     expected[:, :BLOCK_PX, :BLOCK_PX] = 0
     np.testing.assert_array_equal(back.data, expected)
-    assert "1 of 2 pieces" in notification_manager.records[-1].message
+    assert "1 of 2 blocks" in notification_manager.records[-1].message
 
 
 def test_a_full_disk_is_told_and_nothing_is_forgotten(layer, autosave, folder, qtbot):

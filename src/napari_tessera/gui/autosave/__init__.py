@@ -1,1 +1,1 @@
-"""Keep a copy of annotations on disk while the user paints."""
+"""Save annotations in the background while the user paints."""

@@ -1,6 +1,6 @@
-"""Annotations saved in the background while they are painted, and offered back after a crash.
+"""Save annotation layers in a background thread, and restore them after a crash.
 
-The thread that saves annotations while they are painted; it knows no Qt, and outlives the window if it must.
+The thread does not depend on Qt, and may outlive the window.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ __all__ = ["Autosave", "Saved", "discard", "kept", "left_over", "restore", "rest
 
 SECONDS_BETWEEN_SAVES = 1.0
 SECONDS_AFTER_FAILURE = 5.0
-MEANWHILE = "It is tried again every few seconds. Until this line is gone, save the layer yourself (File → Save)."
+MEANWHILE = "Tessera tries again every few seconds. While you see this line, save the layer yourself (File → Save)."
 
 
 class SavingThread:
-    """Saves the layers given to it, every second.
+    """Saves its layers every second.
 
     Parameters
     ----------
     folder : Path
     tell : function (str)
-        Told why something could not be saved, in this thread; and nothing ("") when all is saved again.
+        Called in this thread with the reason why a layer could not be saved, and with "" when all are saved again.
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
@@ -61,11 +61,11 @@ class SavingThread:
         self._thread: threading.Thread | None = None
 
     def add(self, copy: LayerCopy) -> None:
-        """Save one more layer, once it has begun."""
+        """Add a layer to save."""
         self.copies.append(copy)
 
     def begin(self) -> None:
-        """Save from now on; where no thread can be started, this can be tried again."""
+        """Start saving; if no thread can be started, this can be called again."""
         if self._thread is not None or not self.copies or self._is_over:
             return
         try:
@@ -74,7 +74,7 @@ class SavingThread:
             self._note(_failure(self.copies[-1], error))
 
     def settle(self, seconds: float) -> bool:
-        """Save everything now; say whether that was done in time."""
+        """Save everything now; return whether it was saved in time."""
         with self._turns:
             target = self._begun + 1
             for copy in self.copies:
@@ -99,7 +99,7 @@ class SavingThread:
         return any(copy.is_searching for copy in self.copies)
 
     def _serve(self) -> None:
-        with suppress(Exception):  # what is old is in nobody's way; what is painted now matters
+        with suppress(Exception):  # old copies do no harm; saving matters more
             discard_old(self._folder)
         while not self._is_over:
             self._wake.wait(SECONDS_AFTER_FAILURE if self._told else SECONDS_BETWEEN_SAVES)
@@ -118,13 +118,13 @@ class SavingThread:
             self._turns.notify_all()
 
     def _note(self, failure: str) -> None:
-        """Tell of a failure, or of its end, once."""
+        """Report a failure, or its end, once."""
         if failure != self._told:
             self._told = failure
             self._tell(failure)
 
     def _saved(self, copy: LayerCopy) -> str:
-        """Save one layer; return why that failed, or nothing."""
+        """Save one layer; return the reason if that failed, or ""."""
         try:
             with short_switch_interval():
                 if copy.is_closed:
@@ -132,7 +132,7 @@ class SavingThread:
                     self.copies.remove(copy)
                 else:
                     copy.save()
-        except Exception as error:  # the next layer, and the next second, must not suffer from it
+        except Exception as error:  # the other layers are saved all the same
             return _failure(copy, error)
         return ""
 
@@ -146,15 +146,15 @@ BLOCKS_AT_A_TIME = 8
 
 
 class Autosave(QObject):
-    """Saves annotation layers of a viewer a second or two after each stroke.
+    """Saves the annotation layers of a viewer a second or two after each stroke.
 
-    Only blocks that have changed are written, each whole or not at all, in a thread of its own. The copy of a layer
-    that is closed is kept for 30 days; that of a session that did not end well until somebody discards it.
+    A separate thread writes only the blocks that have changed, each completely or not at all. The copy of a closed
+    layer is kept for 30 days; the copy of a session that crashed is kept until the user discards it.
 
     Signals
     -------
     failed : str
-        Why a layer could not be saved, such as a full disk. It is tried again; empty when it was saved after all.
+        Why a layer could not be saved, such as a full disk; empty when it was saved later.
     """
 
     failed = Signal(str)
@@ -165,11 +165,11 @@ class Autosave(QObject):
         self.folder = folder or annotations_folder()
         self._thread = SavingThread(self.folder, _teller(self))
         viewer.layers.events.removed.connect(self._on_removed)
-        # Also when Python ends without anybody having closed this.
+        # Also at the end of Python, if `close` was not called.
         self._end = weakref.finalize(self, self._thread.close, SECONDS_TO_CLOSE)
 
     def watch(self, layer: Labels, image_layer: Layer) -> None:
-        """Save a layer from now on; a layer that is saved already is left alone."""
+        """Start to save a layer, unless it is saved already."""
         if not self.is_watching(layer) and not layer.multiscale:
             self._thread.add(LayerCopy(layer, image_layer.name, self.viewer, self.folder))
         self._thread.begin()
@@ -179,11 +179,11 @@ class Autosave(QObject):
         return any(copy.layer is layer and not copy.is_closed for copy in self._thread.copies)
 
     def save_now(self, seconds: float = SECONDS_TO_CLOSE) -> bool:
-        """Save what is not saved yet; say whether that was done in time."""
+        """Save all changes now; return whether they were saved in time."""
         return not self._end.alive or not self._thread.copies or self._thread.settle(seconds)
 
     def close(self) -> None:
-        """Save the rest and end; the layers count as closed."""
+        """Save the rest, and stop; the layers count as closed."""
         self._end()
 
     def _on_removed(self, event: Any) -> None:
@@ -193,7 +193,7 @@ class Autosave(QObject):
 
 
 def _teller(autosave: Autosave) -> Callable[[str], None]:
-    """Return what emits `failed` while there is somebody to tell."""
+    """Return a function that emits `failed`, or shows a napari warning if the window is closed."""
     known = weakref.ref(autosave)
 
     def tell(why: str) -> None:
@@ -202,7 +202,7 @@ def _teller(autosave: Autosave) -> Callable[[str], None]:
             if listening is not None:
                 listening.failed.emit(why)
                 return
-        except RuntimeError:  # the window has gone, and Qt's half of it too
+        except RuntimeError:  # Qt has deleted its half of the object
             pass
         if why:
             show_warning(why)
@@ -211,33 +211,33 @@ def _teller(autosave: Autosave) -> Callable[[str], None]:
 
 
 def left_over(folder: Path | None = None) -> list[Saved]:
-    """List the annotations of sessions that did not end well, the latest first."""
+    """List the saved annotations of sessions that crashed, the latest first."""
     return [saved for saved in kept(folder) if not saved.has_ended]
 
 
 def kept(folder: Path | None = None) -> list[Saved]:
-    """List all annotations that can be had back, also those of layers that were closed, the latest first."""
+    """List all annotations that can be restored, those of closed layers included, the latest first."""
     return [saved for saved in saved_annotations(folder) if saved.has_paint or saved.problem]
 
 
 def restore(viewer: ViewerModel, saved: Saved) -> Labels:
-    """Add an annotation that was saved to a viewer, as a new layer; watched, it goes on to be saved where it is.
+    """Add a saved annotation to a viewer as a new layer; if it is watched, the same copy is updated.
 
     Raises
     ------
     FileError
-        If what was saved cannot be read.
+        If the copy cannot be read.
     """
     return viewer.add_layer(run_job(restoring(saved)))
 
 
 def restoring(saved: Saved) -> Job[Labels]:
-    """Do what `restore` does up to the layer, which no viewer holds yet.
+    """Read a saved annotation into a layer, without adding it to a viewer.
 
     Raises
     ------
     FileError
-        If what was saved cannot be read.
+        If the copy cannot be read.
     """
     if saved.problem:
         raise FileError(saved.problem)
@@ -252,7 +252,7 @@ def restoring(saved: Saved) -> Job[Labels]:
     layer = _layer(saved, paint)
     if damaged:
         show_warning(
-            f"{damaged} of {count} pieces of {saved.name!r} are damaged and cannot be read. Look for what is missing."
+            f"{damaged} of {count} blocks of {saved.name!r} are damaged and cannot be read. Check the layer for gaps."
         )
     return layer
 
@@ -265,6 +265,6 @@ def _layer(saved: Saved, paint: Any) -> Labels:
             layer.metadata[ANNOTATION] = facts
             set_class_names(layer, [str(name) for name in facts["classes"]])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileError(f"The annotation saved in {saved.folder} does not say where it lies ({error}).") from error
+        raise FileError(f"The annotation saved in {saved.folder} has no valid position ({error}).") from error
     layer.metadata[ANNOTATION] = {**layer.metadata.get(ANNOTATION, {}), SAVED_IN: str(saved.folder)}
     return layer

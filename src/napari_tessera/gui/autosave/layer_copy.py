@@ -1,6 +1,6 @@
-"""The saved copy of one layer, and what is written to it when the layer changes.
+"""The saved copy of one annotation layer: follow its changes, and write the blocks that changed.
 
-Where a Labels layer has changed, from what napari tells of it; no pixel is looked at here.
+Changes are known from napari's events, without comparing pixels; a slow search finds changes without an event.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STROKES_TO_UNDO = 100
 
 
 class Changes:
-    """What napari told of a layer since it was last asked for; noted in the window's thread, asked for in another."""
+    """The changes of a layer since the last save; collected in the window's thread, read in the saving thread."""
 
     def __init__(self, layer: Labels, viewer: ViewerModel) -> None:
         self._layer, self._viewer = layer, viewer
@@ -46,7 +46,7 @@ class Changes:
             event.connect(self._on_refresh)
 
     def blocks(self, shape: Index) -> set[Index]:
-        """Return the blocks that strokes touched since the last time; if that fails, no stroke is forgotten."""
+        """Return the blocks that strokes touched since the last call; if that fails, no stroke is lost."""
         under_way = [blocks_touched(place, shape) for place in self._under_way.copy()]
         strokes = [set().union(*(blocks_touched(place, shape) for place in each)) for each in self._strokes.copy()]
         for _ in under_way:
@@ -57,16 +57,16 @@ class Changes:
         return set().union(*under_way, *strokes)
 
     def was_shaken(self) -> bool:
-        """Return whether the layer may have changed anywhere: after an undo, or after pixels set without the brush."""
+        """Return whether any pixel may have changed, as after an undo or a change without the brush."""
         was, self._is_shaken = self._is_shaken, False
         return was
 
     def undoable(self) -> set[Index]:
-        """Return the blocks that can have changed if a stroke was undone, or done again."""
+        """Return the blocks that undo or redo of a stroke can have changed."""
         return set().union(*self._undoable)
 
     def forget(self) -> None:
-        """Begin anew, as the layer holds another array."""
+        """Start again, since the layer holds another array."""
         for each in (self._strokes, self._under_way, self._undoable):
             each.clear()
         self._is_shaken = True
@@ -82,12 +82,12 @@ class Changes:
 
 
 def places_painted(stroke: Iterable[Any]) -> list[Place]:
-    """Return where a stroke painted, from the value of napari's event `paint`, whose parts begin with their place."""
+    """Return the places that a stroke painted, from the value of napari's event `paint`."""
     return [part[0] for part in stroke]
 
 
 def place_updated(layer: Labels, event: Any, viewer: ViewerModel) -> Window:
-    """Return where a stroke under way painted, from napari's event `labels_update`, which knows only the axes shown."""
+    """Return the window that an unfinished stroke painted; napari's event `labels_update` holds only the axes shown."""
     shape = layer.data.shape
     middle = np.rint(layer.world_to_data(viewer.dims.point)).astype(int)
     reach = layer.brush_size if layer.n_edit_dimensions > 2 else 0
@@ -100,7 +100,7 @@ def place_updated(layer: Labels, event: Any, viewer: ViewerModel) -> Window:
 
 
 def blocks_touched(place: Place, shape: Index) -> set[Index]:
-    """List the blocks that a place touches."""
+    """Return the blocks that a place touches."""
     sides = block_sides(len(shape))
     if all(isinstance(part, slice) for part in place):
         bounds = [part.indices(length) for part, length in zip(place, shape, strict=True)]
@@ -111,7 +111,7 @@ def blocks_touched(place: Place, shape: Index) -> set[Index]:
 
 
 def all_blocks(data: Any) -> Iterator[Index]:
-    """Yield the blocks of an array, of a sparse one those that something was written to."""
+    """Yield the blocks of an array; of a sparse array, only the written ones."""
     sides = block_sides(len(data.shape))
     if isinstance(data, SparseArray):
         for window in data.written():
@@ -121,24 +121,24 @@ def all_blocks(data: Any) -> Iterator[Index]:
 
 
 SECONDS_AT_A_TIME = 0.2
-"""How long a layer is searched for changes that napari tells nothing of, before strokes are looked after again."""
+"""Time of one search for changes without an event; strokes are saved between searches."""
 SHARE_OF_TIME = 0.2
 PAUSE_SECONDS = 2.0
 LARGEST_SEARCHED_BYTES = 2**30
-"""What is stored elsewhere is not searched if it is larger."""
+"""Larger arrays that are not in memory are not searched."""
 SAVED_IN = "saved in"
 
 
 class LayerCopy:
-    """Saves one layer; made in the window's thread, all else happens in the thread that saves.
+    """Saves one layer; created in the window's thread, used in the saving thread.
 
     Attributes
     ----------
     layer : napari.layers.Labels
     image : str
-        Name of what is painted on.
+        Name of the image.
     is_closed : bool
-        The layer has gone.
+        Whether the layer was removed.
     """
 
     def __init__(self, layer: Labels, image: str, viewer: ViewerModel, folder: Path) -> None:
@@ -152,12 +152,12 @@ class LayerCopy:
         self._name = ""
 
     def save(self) -> None:
-        """Save what has changed since the last time.
+        """Save the changes since the last call.
 
         Raises
         ------
         FileError
-            If it cannot be written; nothing is forgotten, and the next time it is tried again.
+            If the copy cannot be written; the next call tries again.
         """
         data = self.layer.data
         self._begin_anew_if_other(data)
@@ -174,7 +174,7 @@ class LayerCopy:
             self._copy.say(self._state, has_changed=has_changed)
 
     def end(self) -> None:
-        """Save the rest, and note that the layer was closed; what holds no paint is not kept."""
+        """Save the rest, and mark the layer as closed; an empty copy is deleted."""
         self.save()
         while self.is_searching:
             self.hurry()
@@ -183,11 +183,11 @@ class LayerCopy:
 
     @property
     def is_searching(self) -> bool:
-        """Whether the layer may have changed where nobody has looked yet."""
+        """Whether a search for changes is wanted or not finished."""
         return self._search.is_wanted or self._search.is_under_way
 
     def hurry(self) -> None:
-        """Search the layer next time, without a pause."""
+        """Search the layer at the next save, without a pause."""
         self._search.pause_until = 0.0
 
     def _save_blocks(self, data: Any) -> bool:
@@ -202,16 +202,16 @@ class LayerCopy:
         return has_changed
 
     def _open(self, data: Any) -> PaintCopy:
-        """Go on with the copy that the layer was restored from, or begin one."""
+        """Open the copy that the layer was restored from, or create one."""
         earlier = annotation_facts(self.layer).get(SAVED_IN)
         if earlier is not None and Path(earlier).is_dir():
             with suppress(FileError):
                 return PaintCopy(Path(earlier), tuple(data.shape))
-        # One name, however often it is tried: a full disk is not to be littered with folders.
+        # The name stays for all attempts, so that a full disk is not filled with folders.
         self._name = self._name or f"{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(4).hex()}"
         copy = PaintCopy(self.folder / self._name, tuple(data.shape))
         try:
-            copy.say(self._state, has_changed=True)  # first of all: without it nothing would say whose paint it is
+            copy.say(self._state, has_changed=True)  # first, since it names the layer
         except Exception:
             copy.close()
             raise
@@ -238,14 +238,14 @@ class LayerCopy:
 
 
 class Search:
-    """Goes through a layer now and then, a fifth of the time at most.
+    """Searches a layer for changes from time to time, at most a fifth of the time.
 
     Attributes
     ----------
     is_wanted : bool
-        Begin as soon as the pause is over.
+        Search when the pause is over.
     pause_until : float
-        In seconds of the clock that only goes forwards.
+        Seconds of `time.monotonic`.
     """
 
     def __init__(self) -> None:
@@ -256,11 +256,11 @@ class Search:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether part of the layer has been gone through."""
+        """Whether a search is not finished."""
         return self._left is not None
 
     def blocks(self, data: Any, known: Collection[Index]) -> Iterator[Index]:
-        """Yield blocks of a layer, and those saved before, until it is time for a break."""
+        """Yield blocks of a layer, and those saved before, until the pause."""
         began = time.monotonic()
         if self._left is None and self.is_wanted and began >= self.pause_until:
             self._left = iter(dict.fromkeys((*all_blocks(data), *known)))
@@ -277,13 +277,13 @@ class Search:
 
 
 def is_searched(data: Any) -> bool:
-    """Return whether an array is at hand, so that going through it costs little."""
+    """Return whether an array is in memory or small enough to be searched."""
     is_at_hand = isinstance(data, np.ndarray | SparseArray)
     return is_at_hand or math.prod(data.shape) * np.dtype(data.dtype).itemsize <= LARGEST_SEARCHED_BYTES
 
 
 def state_of(layer: Labels, image: str) -> dict[str, Any]:
-    """Say in plain JSON what a layer is and where it lies."""
+    """Return name, image and position of a layer as JSON."""
     return {
         "name": layer.name,
         "image": image,
