@@ -1,9 +1,4 @@
-"""Compare labels with the truth: scores, a table of objects, and a layer that shows where the mistakes are.
-
-A table of objects that makes a cell only when it is seen, so that thousands of rows open at once.
-
-How well labels agree with the truth: overall scores, and a row for every object.
-"""
+"""The widget Compare with truth: scores, a table of objects with mistakes first, and a layer of mistakes."""
 
 from __future__ import annotations
 
@@ -61,7 +56,7 @@ class ObjectsModel(QAbstractTableModel):
         return 0 if parent.isValid() else len(COLUMNS)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return a cell's text."""
+        """Return the text of a cell, made when the cell is shown: thousands of rows open at once."""
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignCenter
         if role != Qt.ItemDataRole.DisplayRole:
@@ -75,7 +70,7 @@ class ObjectsModel(QAbstractTableModel):
 
 
 def written(value: Any) -> str:
-    """Write a value for a cell; 0 stands for no object and becomes a dash."""
+    """Return a value as the text of a cell; 0 means no object, and becomes a dash."""
     if isinstance(value, (float, np.floating)):
         return f"{value:.2f}"
     return "–" if isinstance(value, (int, np.integer)) and value == 0 else str(value)
@@ -88,13 +83,13 @@ STATE_COLOURS = {
     "split": "#56b4e9",
     "merged": "#cc79a7",
 }
-"""The palette of Okabe & Ito, which colour-blind readers can tell apart."""
+"""Colours of Okabe and Ito, which colour-blind users can distinguish."""
 
 SCORES_PER_ROW = 4
 
 
 class ScoresPanel(QWidget):
-    """Scores and objects of one comparison; `object_chosen` comes with the number of the object in the clicked row."""
+    """Scores and objects of one comparison; `object_chosen` is emitted with the number of the clicked object."""
 
     object_chosen = Signal(int)
 
@@ -114,7 +109,7 @@ class ScoresPanel(QWidget):
         self.hide()
 
     def show_comparison(self, scores: Mapping[str, Any], table: Table) -> None:
-        """Show the scores, and the objects with the mistakes first."""
+        """Show the scores and the table of objects, mistakes first."""
         for number, (title, text) in enumerate(headline(scores).items()):
             self._say(number, title, text)
         states = table["state"] if table else np.empty(0, str)
@@ -159,7 +154,7 @@ class ScoresPanel(QWidget):
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, str]:
-    """Choose the scores that are read first."""
+    """Return the main scores as text, by title."""
     return {
         "Dice": f"{scores['dice']:.3f}",
         "IoU": f"{scores['iou']:.3f}",
@@ -174,13 +169,13 @@ def headline(scores: Mapping[str, Any]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Comparison(RunResult):
-    """An answer with its scores."""
+    """A result with its scores."""
 
     scores: dict[str, Any]
 
 
 class CompareWidget(MethodWidget):
-    """Compare with truth."""
+    """Dock widget that compares labels with the truth."""
 
     method_name = "compare"
 
@@ -191,7 +186,7 @@ class CompareWidget(MethodWidget):
         self.panel.object_chosen.connect(self.go_to)
 
     def sections(self) -> list[QWidget]:
-        """Parts of the widget from top to bottom."""
+        """Return the sections of the widget from top to bottom."""
         return [*super().sections(), self.panel]
 
     def job(self, question: RunRequest, placement: Placement) -> Job[Comparison]:
@@ -200,14 +195,14 @@ class CompareWidget(MethodWidget):
         scores = yield from subtask(scoring(question), 2, 1, 3)
         yield Progress(99, 100, "Colouring")
         for layer, image in zip(answer.layers, answer.result.images, strict=True):
-            # napari colours up to 16 bits on the graphics card, and wider labels one by one, which takes seconds.
+            # napari colours labels of up to 16 bits on the graphics card; wider labels take seconds.
             if image.data.max() <= np.iinfo(np.uint16).max:
                 layer.data = image.data.astype(np.uint16)
             layer.colormap = colour_states(image.table)
         return Comparison(answer.image_name, answer.result, answer.layers, scores)
 
     def show_answer(self, answer: RunResult) -> None:
-        """Add the layer, make its objects clickable, and fill the table."""
+        """Add the layer, connect clicks on its objects, and fill the table."""
         super().show_answer(answer)
         assert isinstance(answer, Comparison)
         self.errors = answer.layers[0]
@@ -218,7 +213,7 @@ class CompareWidget(MethodWidget):
 
     @showing_errors
     def go_to(self, label: int) -> None:
-        """Select an object in the layer, and bring it into the middle of the view."""
+        """Select an object in the layer, and centre the view on it."""
         if self.errors is None or self.errors not in self.viewer.layers:
             return
         self.errors.selected_label = label

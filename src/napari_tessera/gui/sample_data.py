@@ -1,7 +1,4 @@
-"""File → Open Sample → Tessera: the samples as napari layers, the truth beside the image.
-
-`tessera demo` in a window: a real image, and the widget that finds its nuclei at once.
-"""
+"""Sample images as napari layers, for File → Open Sample → Tessera and for `tessera demo`."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def layers_of(sample: Sample, title: str) -> list[LayerData]:
-    """Describe the layers of a sample: the image, and the truth where there is one."""
+    """Return the layers of a sample: the image, and the truth if there is one."""
     is_rgb = sample.axes.endswith("C")
     placed = _placed(sample.spatial, sample.axes[:-1] if is_rgb else sample.axes)
     layers: list[LayerData] = [(sample.image, {"name": title, **({"rgb": True} if is_rgb else {}), **placed}, "image")]
@@ -29,7 +26,7 @@ def layers_of(sample: Sample, title: str) -> list[LayerData]:
 
 
 def _placed(spatial: Spatial, axes: str) -> dict[str, Any]:
-    """Return where the layer lies; an axis of channels has steps of 1."""
+    """Return napari's arguments for the position of a layer; an axis of channels has a scale of 1."""
     at = {axis: place for place, axis in enumerate(spatial.axes)}
     return {
         "scale": [spatial.scale[at[axis]] if axis in at else 1.0 for axis in axes],
@@ -50,7 +47,7 @@ _OPENERS = {entry.name: _opener(entry) for entry in SAMPLES}
 
 
 def __getattr__(name: str) -> Any:
-    """Find the function that opens a sample under the sample's own name, as the manifest asks for it."""
+    """Return the function that opens a sample; the manifest names it by the sample's name."""
     if name in _OPENERS:
         return _OPENERS[name]
     raise AttributeError(f"module 'napari_tessera.gui.sample_data' has no attribute {name!r}")
@@ -60,7 +57,7 @@ PLUGIN = "napari-tessera"
 
 
 def open_demo(image: str, method_name: str, settings: Mapping[str, Any], block: bool = True) -> napari.Viewer:
-    """Open napari on the demo, and start the run.
+    """Open napari with the demo image, and start the run.
 
     Parameters
     ----------
@@ -69,9 +66,9 @@ def open_demo(image: str, method_name: str, settings: Mapping[str, Any], block: 
     method_name : str
         Method to run on it.
     settings : mapping
-        Its parameters, where they are not the defaults.
+        Parameters that differ from the defaults.
     block : bool
-        Wait until the window is closed; otherwise return at once, with the run under way.
+        Wait until the window is closed; otherwise return at once, while the job runs.
 
     Returns
     -------
