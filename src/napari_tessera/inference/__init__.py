@@ -1,1 +1,1 @@
-"""From an image to labels with a network: normalise, find the scale, predict tile by tile, decode."""
+"""Inference with networks: normalise an image, find its scale, predict tile by tile, decode scores into labels."""

@@ -1,7 +1,4 @@
-"""What running a network costs: operations, memory, and how many seconds that will be on a device.
-
-What running a Mask R-CNN costs: operations and memory per pixel, per proposal and per object.
-"""
+"""Cost of running a U-Net or a Mask R-CNN: operations, memory, and seconds on a device."""
 
 from __future__ import annotations
 

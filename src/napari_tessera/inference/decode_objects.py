@@ -1,7 +1,4 @@
-"""From what a network says of each pixel to the images a user asked for: objects, classes or probabilities.
-
-Turn what an instance network says of each pixel into numbered objects.
-"""
+"""Decode the scores of a U-Net into objects, classes or probabilities."""
 
 from __future__ import annotations
 

@@ -1,19 +1,13 @@
-"""How likely it is that a detection is an object: judged by its score and its mask, as learnt from known images.
+"""Features of detections (contrast, noise, mask), and the score of a detection from them by logistic regression.
 
-The score of a box says that something is in it, and is given before there is a mask. It says less of objects much
-smaller than usual than of others, and less of masks that the network is not sure of.
+The score of a box is given before there is a mask. It is less reliable for objects much smaller than usual, and for
+uncertain masks. Detections in the noise of an empty image are removed: the noise of an object's pixels cancels out
+except for a part that grows like the square root of their number.
 
 References
 ----------
-Huang et al. 2019, Mask Scoring R-CNN, doi:10.1109/CVPR.2019.00657, whose network learns how good a mask is; here a
+Huang et al. 2019, Mask Scoring R-CNN, doi:10.1109/CVPR.2019.00657. There a network learns the quality of a mask; here a
 regression on few features does, so that a trained network need not be changed.
-
-How much detections stand out from the ground around them.
-
-How noisy the pixels of an image are, and which detections are no more than noise.
-
-Where there is nothing, levels are those of the noise, and a network that magnifies it sees objects. The noise of the
-pixels of an object cancels out but for what grows like the root of their number.
 """
 
 from __future__ import annotations

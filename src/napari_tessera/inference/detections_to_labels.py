@@ -1,11 +1,9 @@
-"""From the detections of a plane to numbered objects, and a table that says what each is.
-
-From detections to objects: which are accepted, which pixels each gets, and what had to be left out.
+"""Turn the detections of a plane into numbered objects and a table: accept them, assign pixels, report what is dropped.
 
 References
 ----------
-Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963, section 4.2: of overlapping masks the higher score wins, and what is
-mostly hidden is no object.
+Kirillov et al. 2019, doi:10.1109/CVPR.2019.00963, section 4.2: of overlapping masks the higher score wins, and an
+object that is mostly hidden is dropped.
 """
 
 from __future__ import annotations

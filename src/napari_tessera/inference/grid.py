@@ -1,11 +1,7 @@
-"""The grid on which a network sees an image: how many of its pixels, how large, and where they begin.
+"""The network's pixel grid: its shape and pixel size in the image, and reading any window of an image on it.
 
-Read any window of an image on the network's grid: rescaled, and mirrored beyond the edge.
-
-Where a pixel of the grid lies in the image does not depend on where the window begins, so that windows read apart fit
-together as if they had been cut from one rescaled image.
-
-An image as a network is to see it: which part, how bright, how far apart its pixels are.
+The position of a grid pixel in the image does not depend on where a window begins, so that windows fit together as if
+they were cut from one rescaled image. Beyond the edge the image is mirrored.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""Run a Mask R-CNN on a device: prepared once for inference, arrays in, detections out, in the computer's memory.
+"""The Mask R-CNN predictor: a network prepared for inference on a device; arrays in, detections out.
 
 Normalisation is folded into the convolutions, channels lie last in memory, and the backbone runs in low precision where
-the device is faster at it; the heads always run in float32. Nothing limits how many objects are found.
-
-Merge the batch normalisations of a residual network into its convolutions, which makes it faster.
+the device is faster at it; the heads always run in float32. The number of objects is not limited.
 """
 
 from __future__ import annotations

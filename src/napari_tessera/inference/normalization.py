@@ -1,9 +1,9 @@
-"""What a network sees of an image: channels of comparable brightness, whatever the microscope.
+"""Normalise the brightness of an image's channels for a network, by percentiles.
 
-The levels are percentiles of the whole image, so that a tile is seen exactly as it is within the image.
+The percentiles are those of the whole image, so that a tile has the same values as within the image.
 
 There are two kinds. ``"colours"`` takes grey and RGB images alike and turns them into five channels. ``"channels"``
-takes a fixed number of channels, such as two stains, each with levels of its own.
+takes a fixed number of channels, such as two stains, each with its own percentiles.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
-"""How likely it is that an object is one: judged by what the network says of its pixels, as learnt from known images.
+"""Features of the objects a U-Net found, and the probability that each is an object, by logistic regression.
 
-A network says of each pixel what it is, and of no object whether it is there. Debris, glow and parts of nuclei can look
-sure pixel by pixel, and yet be known by their size, their outline, and by how well the pixels agree.
-
-Measure what a network says of each object of a plane, and its shape, in one pass over its pixels.
-
-What an instance network says of each pixel.
-
-A logistic regression on a few features, their squares and their products, as the header of a model holds it.
+A U-Net scores pixels, not objects. Debris, glow and parts of nuclei can have high scores pixel by pixel; their size,
+outline and the agreement of their pixels tell them from objects. The features are measured in one pass over the pixels.
 """
 
 from __future__ import annotations

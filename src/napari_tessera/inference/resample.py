@@ -1,4 +1,4 @@
-"""Bring what a network says from its own grid to the image's: scores between pixels, labels with smooth outlines."""
+"""Resample the network's output to the image's grid: interpolated scores, labels with smooth outlines."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Find the scale at which the objects of an image have the size that a network knows, by looking at the image.
-
-See an image with a network: at the scale at which its objects have the size that the network knows.
-"""
+"""Find the scale at which objects have the diameter that a network was trained for, and predict at that scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find objects with a Mask R-CNN in what it is shown: a plane, or a volume plane by plane."""
+"""Segment a plane, or a volume plane by plane, with a Mask R-CNN."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Volumes with a network for planes, one plane after the other; objects are linked where they overlap.
+"""Segment a plane or a volume with a U-Net.
 
-Volumes with a network for planes, seen from three sides: what it says of each voxel is averaged.
-
-Segment what a network is shown: a plane or a volume at once, or a volume with a network for planes.
+A network for planes segments volumes in two ways: plane by plane, linking objects that overlap; or along three axes,
+averaging the scores of each voxel.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
-"""Predict the scores of an image of any size, window after window.
+"""Predict the scores of an image of any size, window by window, and blend overlapping windows.
 
-Windows overlap, and the scores of one fade into those of the next, so that what is found does not depend on where the
-windows lie. Beside the scores, memory holds a few windows at a time.
-
-Arithmetic of the windows in which a network sees a large image: how large, where, and how they fade together.
-
-Windows begin at multiples of the network's step, so that its pooling always pools the same pixels. At the image's edge
+Windows fade into each other, so that the labels do not depend on their position; only a few are in memory at a time.
+They begin at multiples of the network's step, so that its pooling always pools the same pixels. At the image's edge
 they reach one step beyond, where the image is mirrored.
 """
 

@@ -1,9 +1,7 @@
-"""Detect the objects of an image of any size, tile after tile.
+"""Detect the objects of an image of any size tile by tile, and merge the detections of overlapping tiles.
 
-Tiles overlap, so that an object that one of them cuts is whole in another. Memory holds a few tiles at a time, and of
-each object found a mask of m×m points.
-
-Detections of overlapping tiles joined into those of the whole image, without doubles and without halves.
+Tiles overlap, so that an object cut by one tile is whole in another. Memory holds a few tiles at a time, and a mask of
+m×m points for each object.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run a network on a device: prepared once for inference, arrays in, arrays out.
+"""The U-Net predictor: a network prepared for inference on a device; arrays in, arrays out.
 
 Normalisation is folded into the convolutions, channels lie last in memory, and convolutions run in low precision where
 the device is faster at it; the heads always run in float32.

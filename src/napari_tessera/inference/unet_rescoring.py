@@ -1,6 +1,6 @@
-"""What a U-Net says of the detections of a Mask R-CNN: whether it sees the same objects, and how likely these are.
+"""Rescore the detections of a Mask R-CNN with a U-Net's scores of the same image.
 
-The one network looks into boxes, the other at pixels: where they agree, they are more often right.
+One network classifies boxes, the other pixels: objects that both find are more often right.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Methods: one module each. Adding a method is one module here and its name in `NAMES`."""
+"""The methods: one module for each, and `NAMES`, their list."""
 
 NAMES = ("threshold", "region_growing", "watershed", "kmeans", "unet", "mask_rcnn", "panoptic", "refine", "compare")
 """Names of the methods, in the order of the menus."""

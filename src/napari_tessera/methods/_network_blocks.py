@@ -1,9 +1,4 @@
-"""Brightness of an image that is too large to hold, as a network needs it: percentiles from the sums of its blocks.
-
-How a network sees an image block by block: how far around a block, from which pixel on, how much at a time.
-
-What networks of all kinds need to see images block by block: the channels shown, and how far to look.
-"""
+"""Block plan for networks: channels, global percentiles from sums of blocks, margins and tile grid of each block."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a network is given of an image, and whether the model suits it: checked before any work starts.
-
-What is told of a run of a network beside its labels: what was left open, and what may not have been meant.
-"""
+"""Checks of the image and the model before a network runs, and the notes returned with its labels."""
 
 from __future__ import annotations
 

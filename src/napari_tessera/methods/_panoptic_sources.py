@@ -1,4 +1,4 @@
-"""Where the things and the stuff of a panoptic segmentation come from: layers, methods and models."""
+"""Sources of things and stuff for panoptic segmentation: layers, methods and models."""
 
 from __future__ import annotations
 

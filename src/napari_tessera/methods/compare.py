@@ -1,4 +1,4 @@
-"""Show where a label image and the truth disagree."""
+"""The method `compare`: mark where labels and the truth differ."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""k-means: k classes of pixels that are alike in intensity, channels or colour.
+"""The method `kmeans`: k classes of pixels with similar intensity, channels or colour.
 
-The two passes of k-means: sum the pixels up and find the centres; then give every pixel to its nearest centre.
+On blocks it makes two passes: sum up the pixels and find the centres, then assign each pixel to its nearest centre.
 """
 
 from __future__ import annotations

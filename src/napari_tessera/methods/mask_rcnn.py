@@ -1,11 +1,7 @@
-"""Find objects with a trained Mask R-CNN.
+"""The method `mask_rcnn`: objects with class, score and box from a trained Mask R-CNN, with its table and notes.
 
-What a user is told of detected objects: a table with a row for each, and notes on what is not among them.
-
-Mask R-CNN on images too large to hold: brightness and scale from the whole, then block by block.
-
-All blocks share the levels of brightness and the scale, so that each sees its part of the image as it would be seen
-within the whole. Blocks overlap by as much as tiles do.
+On blocks, brightness and scale are found for the whole image first and shared by all blocks, so that each block gives
+the same objects as the whole image. Blocks overlap by as much as tiles do.
 """
 
 from __future__ import annotations

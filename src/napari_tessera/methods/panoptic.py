@@ -1,4 +1,4 @@
-"""Give every pixel a class and every countable object a number."""
+"""The method `panoptic`: a class for every pixel, and a number for every countable object."""
 
 from __future__ import annotations
 

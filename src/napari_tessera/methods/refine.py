@@ -1,4 +1,4 @@
-"""Refine labels that a method, or a hand, has made."""
+"""The method `refine`: clean up labels made by a method or by hand."""
 
 from __future__ import annotations
 

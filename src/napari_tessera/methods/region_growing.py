@@ -1,4 +1,4 @@
-"""Grow regions from seeds."""
+"""The method `region_growing`: grow regions from seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every method: the `METHOD` of each module in `methods/`."""
+"""The registry of methods: the `METHOD` of each module in `methods/`."""
 
 from __future__ import annotations
 

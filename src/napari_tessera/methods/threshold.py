@@ -1,6 +1,6 @@
-"""Thresholding: pixels brighter (or darker) than a level, found for the whole image or for each pixel.
+"""The method `threshold`: pixels brighter or darker than a global or local level.
 
-The two passes of thresholding: count the values and find the levels; then compare every pixel with its level.
+On blocks it makes two passes: count the values and find the levels, then compare each pixel with its level.
 """
 
 from __future__ import annotations

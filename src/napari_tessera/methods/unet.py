@@ -1,9 +1,7 @@
-"""Find objects or classes with a trained U-Net.
+"""The method `unet`: objects, classes or probabilities from a trained U-Net.
 
-The U-Net on images too large to hold: brightness and scale from the whole, then block by block.
-
-All blocks share the levels of brightness and the scale, so that each sees its part of the image as it would be seen
-within the whole. Blocks overlap by as much as the network sees around a pixel and an object is wide.
+On blocks, brightness and scale are found for the whole image first and shared by all blocks, so that each block gives
+the same objects as the whole image. Blocks overlap by the network's receptive field and the size of an object.
 """
 
 from __future__ import annotations

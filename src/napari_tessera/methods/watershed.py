@@ -1,6 +1,6 @@
-"""Split touching objects by flooding from markers.
+"""The method `watershed`: split touching objects by flooding from markers.
 
-The one level that all blocks of an image share, so that watershed parts objects from background alike in each.
+On blocks, the foreground level is found for the whole image first and shared by all blocks.
 """
 
 from __future__ import annotations
