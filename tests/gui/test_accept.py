@@ -93,7 +93,7 @@ def test_an_object_cut_by_the_part_is_left_out(predicted, for_objects, accepted)
     found = accepted(predicted, for_objects, columns(0, 10))
     assert (for_objects.data[3, 3], for_objects.data[8, 9]) == (2, 0)
     assert found.cut == 1
-    assert "go on beyond" in str(found)
+    assert "extend beyond" in str(found)
 
 
 def test_an_object_at_the_border_of_the_image_is_whole(predicted, for_objects, accepted):
@@ -157,7 +157,7 @@ def test_in_view_is_the_plane_shown(viewer):
 
 
 def test_pixels_of_another_size_are_refused(viewer, annotation):
-    with pytest.raises(InputError, match="do not lie on"):
+    with pytest.raises(InputError, match="do not match"):
         accept(viewer.add_labels(np.zeros((6, 6), int)), annotation, everywhere(annotation))
 
 

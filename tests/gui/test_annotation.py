@@ -31,7 +31,7 @@ def stack(viewer):
 
 def test_paint_lies_where_the_image_lies(viewer, stack):
     layer = new_annotation(viewer, stack, "TYX", NAMES, "classes")
-    assert layer.name == "cells · paint"
+    assert layer.name == "cells · annotation"
     assert layer.data.shape == stack.data.shape
     assert not layer.data.any()
     np.testing.assert_array_equal(layer.scale, stack.scale)

@@ -187,7 +187,7 @@ def test_a_closed_layer_is_kept_but_not_left_over(layer, autosave, folder, viewe
     viewer.layers.remove(layer)
     assert autosave.save_now()
     assert left_over() == []
-    assert [saved.name for saved in kept()] == ["cells · paint"]
+    assert [saved.name for saved in kept()] == ["cells · annotation"]
 
 
 def test_a_closed_session_saves_its_last_stroke(layer, autosave, folder, viewer):

@@ -9,7 +9,7 @@ from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_tessera.gui.layers.annotation import new_annotation
 from napari_tessera.gui.layers.read import camera_of
-from napari_tessera.gui.train.suggestions import COLOUR_HERE, SURE, PaintNext, SuggestionRequest, regions_layer
+from napari_tessera.gui.train.suggestions import CERTAIN, COLOUR_HERE, PaintNext, SuggestionRequest, regions_layer
 from napari_tessera.training.active_learning import UncertainRegion
 from tests.helpers.tiny_models import save_bright
 
@@ -99,7 +99,7 @@ def test_the_place_in_view_stands_out(box, find):
 
 def test_the_annotation_stays_ready_to_be_painted(box, find, viewer):
     find(box)
-    assert viewer.layers.selection.active.name == "cells · paint"
+    assert viewer.layers.selection.active.name == "cells · annotation"
 
 
 def test_places_found_again_replace_the_old_ones(box, find, viewer):
@@ -119,7 +119,7 @@ def test_a_model_that_is_sure_says_so(box, find, image):
     image.data = np.where(half_bright() == 100, 0, half_bright()).astype(np.uint8)
     find(box)
     assert box.layer is None
-    assert box.message.text() == SURE
+    assert box.message.text() == CERTAIN
 
 
 def test_a_model_that_is_gone_is_a_kind_sentence(box, find, model):
@@ -146,7 +146,7 @@ def test_looking_can_be_cancelled(box, qtbot, viewer):
     box.find_button.click()
     box.press()
     qtbot.waitUntil(lambda: box.message.text() == "Cancelled.", timeout=30_000)
-    assert [layer.name for layer in viewer.layers] == ["cells", "cells · paint"]
+    assert [layer.name for layer in viewer.layers] == ["cells", "cells · annotation"]
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_the_live_prediction_is_a_layer_of_its_own_that_is_never_offered(widget,
     widget.bar.cancel_button.click()
     live = widget.live.layer
     assert live.name != "halves · live prediction"
-    assert live not in widget.pairs.first.inputs.boxes["paint"].offered()
+    assert live not in widget.pairs.first.inputs.boxes["annotation"].offered()
     assert viewer.layers["halves · live prediction"].data.all()
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
 
@@ -182,7 +182,7 @@ def test_no_model_is_replaced(widget, viewer, train):
     paint_halves(widget, viewer)
     widget.name.value = "nuclei-unet"
     train(widget)
-    assert "There is a model 'nuclei-unet' already" in widget.bar.message.text()
+    assert "A model 'nuclei-unet' exists already" in widget.bar.message.text()
 
 
 def test_the_model_is_in_the_list_of_a_widget_that_is_open(widget, viewer, open_widget, train, qtbot):
@@ -231,7 +231,7 @@ def test_the_prediction_becomes_paint_and_the_next_training_starts_from_it(widge
     train(widget)
     qtbot.waitUntil(lambda: widget.live.layer is not None, timeout=60_000)
     widget.correct_box.button.click()
-    qtbot.waitUntil(lambda: "painted as predicted" in widget.bar.message.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "predicted pixels were painted" in widget.bar.message.text(), timeout=30_000)
     painted = strokes() > 0
     np.testing.assert_array_equal(paint.data[painted], strokes()[painted])
     assert (paint.data > 0).sum() > painted.sum()

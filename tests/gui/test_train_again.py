@@ -59,7 +59,7 @@ def paint_on(widget, number=2):
 
 def accept(widget, qtbot):
     widget.correct_box.button.click()
-    qtbot.waitUntil(lambda: "painted as predicted" in widget.bar.message.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "predicted pixels were painted" in widget.bar.message.text(), timeout=30_000)
 
 
 def test_a_name_with_the_checkpoint_of_a_killed_training_is_not_offered(own_models):
@@ -79,14 +79,14 @@ def test_the_next_training_starts_from_the_model_that_said_where_to_paint(traine
 def test_going_on_says_that_strokes_painted_since_are_not_learnt(stopped, ready):
     paint_on(stopped)
     stopped.bar.go_on_button.click()
-    assert "Strokes painted since" in stopped.bar.message.text()
+    assert "does not use strokes painted after its start" in stopped.bar.message.text()
     ready(stopped)
-    assert "Strokes painted since" in stopped.bar.message.text()
+    assert "does not use strokes painted after its start" in stopped.bar.message.text()
 
 
 def test_going_on_with_the_same_paint_says_nothing_of_it(stopped, ready):
     stopped.bar.go_on_button.click()
-    assert "Strokes" not in stopped.bar.message.text()
+    assert "does not use strokes" not in stopped.bar.message.text()
     ready(stopped)
 
 
@@ -108,7 +108,7 @@ def test_a_stroke_after_it_is_what_ctrl_z_takes_back(trained, qtbot):
 def test_looking_for_places_to_paint_ends_what_was_said_before(trained, qtbot):
     accept(trained, qtbot)
     trained.paint_next.find_button.click()
-    assert "painted as predicted" not in trained.bar.message.text()
+    assert "predicted pixels were painted" not in trained.bar.message.text()
     qtbot.waitUntil(lambda: not trained.paint_next.runner.is_running, timeout=60_000)
 
 
@@ -168,7 +168,7 @@ def test_numbers_without_a_class_are_refused(widget, viewer, ready):
 
 def test_a_model_that_got_worse_is_said(widget):
     widget.outcome.show_outcome("mine", "U-Net", {"score": 0.9, "iou": 0.9}, {"score": 0.5, "iou": 0.5})
-    assert "does worse there than the model it started from" in widget.outcome.saved.text()
+    assert "is worse there than the model it started from" in widget.outcome.saved.text()
     widget.outcome.show_outcome("mine", "U-Net", {"score": 0.5, "iou": 0.5}, {"score": 0.9, "iou": 0.9})
     assert "worse" not in widget.outcome.saved.text()
 
@@ -219,7 +219,7 @@ def test_a_double_click_adds_one_layer_to_paint_on(widget, viewer):
     viewer.add_image(halves(), name="halves")
     for _ in range(2):
         widget.pairs.first.new_button.click()
-    assert [layer.name for layer in viewer.layers] == ["halves", "halves · paint"]
+    assert [layer.name for layer in viewer.layers] == ["halves", "halves · annotation"]
 
 
 def test_going_on_shows_the_whole_course(stopped, qtbot, ready):

@@ -39,7 +39,7 @@ def test_what_was_learnt_is_saved_and_chosen_to_start_from(left, own_models, ope
     assert widget.lost.isHidden()
     values = widget.form.values
     assert (values["start_from"], values["task"], values["network"]) == ("halves", "classes", "unet")
-    assert "step 10 are the model 'halves' now" in widget.bar.message.text()
+    assert "step 10 are saved as the model 'halves'" in widget.bar.message.text()
 
 
 def test_a_model_of_that_name_is_not_replaced(left, own_models, open_widget, qtbot):
@@ -83,7 +83,7 @@ def test_what_another_window_dealt_with_is_offered_no_longer(left, open_widget, 
     left.unlink()
     with qtbot.waitSignal(widget.lost.failed):
         press(widget.lost, "Save as a model")
-    assert "not there any more" in widget.bar.message.text()
+    assert "is gone" in widget.bar.message.text()
     assert widget.lost.isHidden()
 
 

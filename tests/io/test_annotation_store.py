@@ -20,7 +20,7 @@ from napari_tessera.io.annotation_store import (
 )
 
 SHAPE = (2, BLOCK_PX + 4, BLOCK_PX + 6)
-SAID = {"name": "cells · paint", "image": "cells", "dtype": "uint8"}
+SAID = {"name": "cells · annotation", "image": "cells", "dtype": "uint8"}
 
 
 def block(value, sides=(1, BLOCK_PX, BLOCK_PX)):
@@ -87,7 +87,7 @@ def test_what_a_session_writes_to_is_not_listed(folder):
 
 def test_what_was_saved_says_what_it_is(folder):
     (saved,) = saved_annotations(folder)
-    assert (saved.name, saved.image, saved.has_ended) == ("cells · paint", "cells", False)
+    assert (saved.name, saved.image, saved.has_ended) == ("cells · annotation", "cells", False)
 
 
 def cut(content):

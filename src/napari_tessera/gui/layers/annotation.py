@@ -78,7 +78,7 @@ def empty_annotation(image_layer: Layer, axes: str, classes: Sequence[str], task
         shape.insert(letters.index("C"), 1)
     layer = Labels(
         empty_paint(shape, np.int32 if task == "objects" else np.uint8),
-        name=f"{image_layer.name} · paint",
+        name=f"{image_layer.name} · annotation",
         metadata={ANNOTATION: {"task": task, "image": image_layer.name}},
         **placed_at(spatial),
     )

@@ -1,1 +1,1 @@
-"""The Train widget."""
+"""The Train widget: annotate images, train a network, correct its predictions."""

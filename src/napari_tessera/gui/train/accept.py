@@ -1,9 +1,7 @@
-"""Where the user agrees with a prediction, and how it lies over the annotation.
+"""Copy a prediction into an annotation: in the viewport, inside drawn outlines, or at a click.
 
-Turn a prediction into paint where the user agrees with it: in view, inside drawn outlines, or where was clicked.
-
-Paint that is there is never changed, and one Ctrl-Z takes everything back. A large part is painted in small pieces
-between which the window lives on.
+Painted pixels are never changed, and one Ctrl-Z undoes the whole copy. A large area is painted in small pieces, between
+which the window stays responsive.
 """
 
 from __future__ import annotations
@@ -50,13 +48,13 @@ Offset = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Selection:
-    """Where the user agrees, in pixels of the annotation.
+    """The selected area, in pixels of the annotation.
 
     Attributes
     ----------
     window : tuple of slice
     inside : array of bool or None
-        Of the window's shape; None is all of it.
+        Of the window's shape; None means all of it.
     """
 
     window: Window
@@ -64,22 +62,22 @@ class Selection:
 
 
 def in_view(viewer: ViewerModel, annotation: Labels) -> Selection:
-    """Return the part of an annotation that is in view, in the plane shown."""
+    """Return the viewport of an annotation, in the plane shown."""
     window = list(_plane(viewer, annotation))
     low, high = annotation.corner_pixels
     for axis in _axes_shown(viewer, annotation):
-        if high[axis] > low[axis]:  # all of it before it is drawn for the first time
+        if high[axis] > low[axis]:  # otherwise the layer was never drawn, and all of it is taken
             window[axis] = slice(max(int(low[axis]), 0), min(int(high[axis]) + 1, annotation.data.shape[axis]))
     return Selection(tuple(window))
 
 
 def in_outlines(viewer: ViewerModel, shapes: Shapes, annotation: Labels, axes: str) -> Selection:
-    """Return what drawn outlines enclose, in the plane shown.
+    """Return the area inside drawn outlines, in the plane shown.
 
     Raises
     ------
     InputError
-        If none of them encloses anything of the annotation.
+        If the outlines enclose no pixel of the annotation.
     """
     outlines = outlines_of(shapes, annotation, axes)
     if not outlines:
@@ -97,12 +95,12 @@ def in_outlines(viewer: ViewerModel, shapes: Shapes, annotation: Labels, axes: s
 def clicked(
     viewer: ViewerModel, prediction: Labels, annotation: Labels, world: Sequence[float], task: Task
 ) -> Selection:
-    """Return the predicted object under a click, or the patch of a class, in the plane shown.
+    """Return the predicted object under a click, or the connected patch of a class, in the plane shown.
 
     Raises
     ------
     InputError
-        If there is no prediction, or no object.
+        If there is no prediction, or no object, under the click.
     """
     at = np.rint(prediction.world_to_data(world)).astype(int)
     shape = np.array(prediction.data.shape)
@@ -114,7 +112,7 @@ def clicked(
     labels = np.asarray(prediction.data[tuple(window)])
     within = tuple(place - part.start for place, part in zip(at, window, strict=True))
     if task == "objects" and labels[within] == 0:
-        raise InputError("There is no object where you clicked. Click on one, or accept what is in view.")
+        raise InputError("There is no object where you clicked. Click on an object, or accept all that is in view.")
     inside = labels == labels[within]
     if task == "classes":
         patches = connected_components(np.squeeze(inside)).reshape(inside.shape)
@@ -123,17 +121,17 @@ def clicked(
 
 
 def offset_of(prediction: Labels, annotation: Labels) -> Offset:
-    """Return which pixel of the annotation the first pixel of the prediction is.
+    """Return the position of the prediction's first pixel in the annotation.
 
     Raises
     ------
     InputError
-        If they have pixels of different sizes, or axes.
+        If pixel sizes or axes differ.
     """
     if prediction.ndim != annotation.ndim:
         raise InputError(
             f"{prediction.name!r} has {prediction.ndim} axes and {annotation.name!r} has {annotation.ndim}. Accept a "
-            "prediction of the image that is painted on."
+            "prediction of the annotated image."
         )
     corner, *along = (
         np.asarray(annotation.world_to_data(prediction.data_to_world(pixel)))
@@ -142,21 +140,21 @@ def offset_of(prediction: Labels, annotation: Labels) -> Offset:
     is_aligned = np.allclose(np.array(along) - corner, np.eye(annotation.ndim), atol=TOLERANCE_PX)
     if not is_aligned or not np.allclose(corner, np.rint(corner), atol=TOLERANCE_PX):
         raise InputError(
-            f"The pixels of {prediction.name!r} do not lie on those of {annotation.name!r}. Accept a prediction of the "
-            "image that is painted on."
+            f"The pixels of {prediction.name!r} do not match those of {annotation.name!r}. Accept a prediction of the "
+            "annotated image."
         )
     return tuple(np.rint(corner).astype(int).tolist())
 
 
 @dataclass(frozen=True)
 class AlignedPrediction:
-    """A prediction over an annotation.
+    """A prediction aligned with an annotation.
 
     Attributes
     ----------
     prediction, paint : integer arrays
     offset : tuple of int
-        Which pixel of the paint the first pixel of the prediction is.
+        Position of the prediction's first pixel in the annotation.
     where : Selection
     """
 
@@ -167,12 +165,12 @@ class AlignedPrediction:
 
     @property
     def covered(self) -> Window:
-        """What the prediction covers of the paint."""
+        """The part of the annotation that the prediction covers."""
         whole = tuple(slice(0, length) for length in self.prediction.shape)
         return _shared(_moved(whole, self.offset), tuple(slice(0, length) for length in self.paint.shape))
 
     def pieces(self) -> Iterator[Window]:
-        """Yield what is to be painted, piece by piece."""
+        """Yield the selected windows, piece by piece."""
         spans = [
             [slice(start, min(start + PIECE_PX, part.stop)) for start in range(part.start, part.stop, PIECE_PX)]
             for part in _shared(self.where.window, self.covered)
@@ -180,7 +178,7 @@ class AlignedPrediction:
         yield from itertools.product(*spans)
 
     def read(self, piece: Window, margin: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return prediction, paint, and where the user agrees, of a piece, one pixel wider if asked for."""
+        """Return prediction, annotation and selection of a piece, with a margin of one pixel if asked for."""
         if margin:
             whole = tuple(slice(0, length) for length in self.paint.shape)
             is_wide = [part.stop - part.start > 1 for part in self.where.window]
@@ -198,7 +196,7 @@ class AlignedPrediction:
 
 
 def _axes_shown(viewer: ViewerModel, layer: Labels) -> list[int]:
-    """Return the axes of a layer that are shown; a viewer lines up the last axes of its layers."""
+    """Return the axes of a layer that are shown; a viewer aligns the last axes of its layers."""
     shown = (axis - (viewer.dims.ndim - layer.ndim) for axis in viewer.dims.displayed[-2:])
     return [axis for axis in shown if axis >= 0]
 
@@ -233,15 +231,15 @@ SECONDS_AT_A_TIME = 0.03
 
 @dataclass(frozen=True)
 class Accepted:
-    """What was taken over.
+    """Counts of accepted pixels and objects.
 
     Attributes
     ----------
     pixels : int
     objects : int
-        Of objects, how many.
+        Number of objects.
     cut, met : int
-        Objects left out, as they go on beyond the part, or lie on objects painted by hand.
+        Objects left out because they extend beyond the selection, or overlap painted objects.
     """
 
     pixels: int = 0
@@ -250,16 +248,16 @@ class Accepted:
     met: int = 0
 
     def __str__(self) -> str:
-        said = [f"{self.pixels:,} pixels were painted as predicted; Ctrl-Z takes them back."]
+        said = [f"{self.pixels:,} predicted pixels were painted; Ctrl-Z undoes this."]
         if self.cut:
-            said.append(f"Objects left out as they go on beyond the part: {self.cut}.")
+            said.append(f"Objects left out because they extend beyond the selection: {self.cut}.")
         if self.met:
-            said.append(f"Objects left out where others are painted already: {self.met}.")
+            said.append(f"Objects left out because they overlap painted objects: {self.met}.")
         return " ".join(said) if self.pixels else " ".join(["Nothing is left to paint there.", *said[1:]])
 
 
 class Accepting(QObject):
-    """Paints piece by piece; `ended` comes with an `Accepted`, or `failed` with an error."""
+    """Paints piece by piece; emits `ended` with an `Accepted`, or `failed` with an error."""
 
     ended = Signal(object)
     failed = Signal(object)
@@ -270,7 +268,7 @@ class Accepting(QObject):
         self.accepted: Accepted | None = None
 
     def go_on(self) -> None:
-        """Paint for a moment, and again when the window has done what it has to do."""
+        """Paint for a moment, and go on after the window has processed its events."""
         until = time.monotonic() + SECONDS_AT_A_TIME
         try:
             while time.monotonic() < until:
@@ -285,29 +283,29 @@ class Accepting(QObject):
 
 
 def accept(prediction: Labels, annotation: Labels, where: Selection, task: Task | None = None) -> Accepting:
-    """Copy a prediction into an annotation where the user agrees with it.
+    """Copy a prediction into the selected area of an annotation.
 
     Parameters
     ----------
     prediction : napari.layers.Labels
-        0 background, 1… classes or objects; of pixels as large as the annotation's, it may cover a part of it.
+        0 is background, 1… are classes or objects. Its pixels are as large as the annotation's; it may cover a part.
     annotation : napari.layers.Labels
-        Painted pixels are left as they are. Background becomes 1, classes 2…, objects get numbers that are free.
-        Objects that go on beyond the part, or lie on painted ones, are left out: half an object would be a wrong one.
+        Painted pixels stay. Background becomes 1, classes 2…, objects get free numbers. Objects that extend beyond the
+        selection, or overlap painted ones, are left out: half an object would be wrong.
     where : Selection
         From `in_view`, `in_outlines` or `clicked`.
     task : {"objects", "classes"}, optional
-        Not given: that of the annotation.
+        By default the task of the annotation.
 
     Returns
     -------
     Accepting
-        Paints from the next moment on.
+        Starts to paint at the next event of the window.
 
     Raises
     ------
     InputError
-        If the layers do not fit each other, or the annotation cannot hold the numbers.
+        If the layers do not match, or the annotation's data type cannot hold the numbers.
     """
     job = accepting(prediction, annotation, where, task or annotation_facts(annotation).get("task", "classes"))
     next(job)
@@ -317,7 +315,7 @@ def accept(prediction: Labels, annotation: Labels, where: Selection, task: Task 
 
 
 def accepting(prediction: Labels, annotation: Labels, where: Selection, task: Task) -> Job[Accepted]:
-    """Do what `accept` does; to be run in the window's thread, in steps of a few milliseconds."""
+    """Return the job of `accept`, for the window's thread, in steps of a few milliseconds."""
     both = AlignedPrediction(prediction.data, annotation.data, offset_of(prediction, annotation), where)
     yield Progress(0, 1, "Accepting")
     found, cut, met = yield from _numbers(both, task)
@@ -339,7 +337,7 @@ def accepting(prediction: Labels, annotation: Labels, where: Selection, task: Ta
 
 @contextmanager
 def one_to_undo(annotation: Labels) -> Iterator[None]:
-    """Paint what one Ctrl-Z takes back; if that fails half way, nothing of it stays.
+    """Group all changes into one undo step; if one fails, undo all.
 
     Raises
     ------
@@ -354,7 +352,7 @@ def one_to_undo(annotation: Labels) -> Iterator[None]:
 
     annotation.events.paint.connect(note)
     try:
-        with annotation.block_history():  # which forgets what was painted if an error leaves it
+        with annotation.block_history():  # an error inside would lose the undo step
             try:
                 yield
             except Exception as error:
@@ -365,11 +363,11 @@ def one_to_undo(annotation: Labels) -> Iterator[None]:
         return
     if has_painted:
         annotation.undo()
-    raise RunError(f"Nothing was accepted; what had been painted was taken back. {sentence(failure)}") from failure
+    raise RunError(f"Nothing was accepted; the painted pixels were undone. {sentence(failure)}") from failure
 
 
 def _numbers(both: AlignedPrediction, task: Task) -> Job[tuple[set[int], set[int], set[int]]]:
-    """List the numbers predicted, and of objects those that are cut off, or lie on painted ones."""
+    """Return the predicted numbers, and the objects among them that are cut off or overlap painted ones."""
     found: set[int] = set()
     cut: set[int] = set()
     met: set[int] = set()
@@ -384,7 +382,7 @@ def _numbers(both: AlignedPrediction, task: Task) -> Job[tuple[set[int], set[int
 
 
 def _highest(data: Any) -> Job[int]:
-    """Return the highest number that is painted, 1 at least."""
+    """Return the highest painted number, at least 1."""
     highest = BACKGROUND
     for index in all_blocks(data):
         yield Progress(0, 1, "Looking for free numbers")
@@ -396,13 +394,13 @@ def _check_fits(highest: int, annotation: Labels) -> None:
     most = int(np.iinfo(annotation.dtype).max)
     if highest > most:
         raise InputError(
-            f"{annotation.name!r} holds numbers up to {most}, and {highest} is needed. Convert its data type (right "
+            f"{annotation.name!r} holds numbers up to {most}, but {highest} is needed. Convert its data type (right "
             "click on the layer), or make a new annotation layer."
         )
 
 
 def _set(annotation: Labels, piece: Window, new: np.ndarray) -> int:
-    """Paint a piece in a way that can be undone; 0 leaves a pixel as it is."""
+    """Paint a piece so that it can be undone; 0 leaves a pixel as it is."""
     at = np.nonzero(new)
     if at[0].size:
         annotation.data_setitem(tuple(each + part.start for each, part in zip(at, piece, strict=True)), new[at])

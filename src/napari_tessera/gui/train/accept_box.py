@@ -1,4 +1,4 @@
-"""Turn the prediction into paint where the user agrees with it, to put the rest right and train further."""
+"""The button "Correct and go on", which copies the live prediction into the annotation."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from napari_tessera.gui.train.accept import Accepting, Selection, accept, clicke
 from napari_tessera.gui.train.live_layer import LiveImage, LiveLayer
 
 HELP = (
-    "Turn the prediction into paint where nothing is painted yet, put right what is wrong, and train further from the "
-    "model. One Ctrl-Z takes it back."
+    "Paint the prediction where nothing is painted yet, correct what is wrong, and train further from this model. One "
+    "Ctrl-Z undoes it."
 )
 VIEW, SHAPES, CLICKS = "in view", "inside shapes", "where I click"
 
 
 class CorrectBox(QWidget):
-    """The button "Correct and go on", and where the prediction is taken over."""
+    """The button "Correct and go on", and the choice of the area to accept."""
 
     asked = Signal()
 
@@ -44,12 +44,12 @@ class CorrectBox(QWidget):
 
 
 class Correcting(QObject):
-    """Takes the live prediction over into the paint below it.
+    """Copies the live prediction into its annotation.
 
     Attributes
     ----------
     ended, failed : Signal
-        With an `Accepted`, or with the error.
+        Emitted with an `Accepted`, or with the error.
     """
 
     ended = Signal(object)
@@ -64,7 +64,7 @@ class Correcting(QObject):
 
     @showing_errors
     def take(self, where: str) -> None:
-        """Take over what is in view, what drawn outlines enclose, or from now on what is clicked."""
+        """Accept the viewport, the inside of drawn outlines, or from now on each click."""
         self.click(where == CLICKS)
         if where == CLICKS:
             return
@@ -72,17 +72,17 @@ class Correcting(QObject):
         self._accept(prediction, of, in_view(self.viewer, of.paint) if where == VIEW else self._outlined(of))
 
     def show_error(self, error: BaseException) -> None:
-        """Leave it to the widget to show what went wrong."""
+        """Emit `failed`; the widget shows the error."""
         self.failed.emit(error)
 
     def click(self, is_on: bool) -> None:
-        """Begin or end to take over what is clicked."""
+        """Start or stop accepting clicks."""
         if is_on == self.is_clicking:
             return
         self.is_clicking = is_on
         (self.viewer.mouse_drag_callbacks.append if is_on else self.viewer.mouse_drag_callbacks.remove)(self._on_click)
         if is_on and self.live.layer is not None:
-            # The brush of the paint would paint at every click.
+            # The brush of the annotation layer would paint at every click.
             self.viewer.layers.selection.active = self.live.layer
             self.live.layer.mode = "pan_zoom"
 
@@ -97,24 +97,24 @@ class Correcting(QObject):
         self._painting.failed.connect(self.failed.emit)
 
     def _layers(self) -> tuple[Labels, LiveImage]:
-        """Return the live prediction, and the image that it is of.
+        """Return the live prediction and its image.
 
         Raises
         ------
         InputError
-            If there is none, or its paint is gone.
+            If there is no live prediction, or its annotation was deleted.
         """
         layer, of = self.live.layer, self.live.of
         if layer is None or of is None or layer not in self.viewer.layers:
-            raise InputError("There is no live prediction in view. Bring a part of the image into view that is learnt.")
+            raise InputError("There is no live prediction in view. Move the view to an image of the training.")
         if of.paint not in self.viewer.layers:
-            raise InputError(f"The paint {of.paint.name!r} is gone. Make a new annotation layer, and train again.")
+            raise InputError(f"The annotation {of.paint.name!r} is gone. Make a new annotation layer, and train again.")
         return layer, of
 
     def _outlined(self, of: LiveImage) -> Selection:
         shapes = [layer for layer in reversed(self.viewer.layers) if isinstance(layer, Shapes) and layer.visible]
         if not shapes:
-            raise InputError("There is no layer of shapes. Add one, and draw around what is right.")
+            raise InputError("There is no Shapes layer. Add one, and draw around what is right.")
         return in_outlines(self.viewer, shapes[0], of.paint, of.axes)
 
 

@@ -1,4 +1,4 @@
-"""What can be done with a model that was just trained: look through it, correct it, open it, read its report."""
+"""The actions after a training: predict the viewport, correct, suggest places, open the model, open the report."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from napari_tessera.training.report import describe_scored_step
 WIDGETS = {"unet": "U-Net", "mask-rcnn": "Mask R-CNN"}
 """Widgets by the network that they run."""
 PLUGIN = "napari-tessera"
-CLICK = "Click on what is predicted rightly: it becomes paint. Then put the rest right, and train."
-THEN = "Put right what is wrong, then press Train: it starts from the model just trained."
+CLICK = "Click on what is predicted correctly, to paint it. Then correct the rest, and train."
+THEN = "Correct what is wrong, then press Train: it starts from the model just trained."
 PAINT_THERE = "Paint what is missing or wrong, then press Train: it starts from the model just trained."
 
 
 class AfterTraining(QObject):
-    """Holds the model that was trained last.
+    """The actions for the model that was trained last.
 
     Attributes
     ----------
@@ -54,12 +54,12 @@ class AfterTraining(QObject):
 
     @property
     def widget_title(self) -> str:
-        """The widget that runs the model."""
+        """Title of the widget that runs the model."""
         assert self.learnt is not None
         return WIDGETS[self.learnt.trained.header["training"]["settings"]["network"]]
 
     def begin(self, learnt: InteractiveResult) -> None:
-        """Show what came of a training."""
+        """Show the result of a training."""
         self.learnt = learnt
         name = learnt.trained.path.stem
         said = describe_scored_step(learnt.trained.header["training"])
@@ -71,7 +71,7 @@ class AfterTraining(QObject):
         self.panel.bar.show_error(error)
 
     def forget(self) -> None:
-        """Let go of the model: another one is to be trained."""
+        """Drop the model, before another one is trained."""
         self.learnt = None
         self.latest.stop()
         self.correcting.click(False)
@@ -79,7 +79,7 @@ class AfterTraining(QObject):
 
     @showing_errors
     def look(self) -> None:
-        """Show what the model says of the part in view."""
+        """Predict the viewport with the model."""
         learnt, sight = self.learnt, self.live.sight
         if learnt is None or sight is None or sight.index >= len(learnt.paintings):
             return
@@ -90,7 +90,7 @@ class AfterTraining(QObject):
 
     @showing_errors
     def open_model(self) -> None:
-        """Open the widget that runs the model, with the model chosen, and with the output that it was trained for."""
+        """Open the widget that runs the model, with the model and its output chosen."""
         window = getattr(self.viewer, "window", None)
         if window is not None and self.learnt is not None:
             _, widget = window.add_plugin_dock_widget(PLUGIN, self.widget_title, tabify=True)
@@ -101,7 +101,7 @@ class AfterTraining(QObject):
 
     @showing_errors
     def correct(self) -> None:
-        """Take the prediction over where the user agrees with it; the next training starts from this model."""
+        """Accept the prediction in the chosen area; the next training starts from this model."""
         if self.learnt is None:
             return
         self._start_from_it()
@@ -110,16 +110,16 @@ class AfterTraining(QObject):
             self.panel.bar.say(CLICK)
 
     def unsure(self) -> SuggestionRequest:
-        """Return what to look through for the places where the model is least sure; the next training starts from it.
+        """Return the request for suggestions; the next training starts from this model.
 
         Raises
         ------
         InputError
-            If there is no model, or its image is gone.
+            If there is no model, or its image was removed.
         """
         at = self.live.sight.index if self.live.sight is not None else 0
         if self.learnt is None or at >= len(self.live.shown):
-            raise InputError("Train first: a model is needed that can be unsure.")
+            raise InputError("Train a model first.")
         of, painting = self.live.shown[at], self.learnt.paintings[at]
         axes = self.panel.pairs.axes_of(of.image)
         diameter_px = self.learnt.diameters_px.get(painting.name)
@@ -129,7 +129,7 @@ class AfterTraining(QObject):
 
     @showing_errors
     def open_report(self) -> None:
-        """Open the page about the training."""
+        """Open the report of the training."""
         if self.learnt is None:
             self.panel.bar.show_error(InputError("There is no report yet: it is written at the end of a training."))
         else:
@@ -150,6 +150,6 @@ class AfterTraining(QObject):
         self._since_accepted.watch([self.live.of.paint] if self.live.of is not None else [])
 
     def _on_painted_on(self) -> None:
-        """Say no longer that Ctrl-Z takes back what was accepted: it did, or it takes back what came after."""
+        """Remove the hint to Ctrl-Z, which now undoes something else, or has undone it already."""
         if self.panel.bar.message.text() == self._accepted:
             self.panel.bar.say(THEN)

@@ -1,13 +1,4 @@
-"""The settings of a training, made from their one declaration: those that matter first, and the others.
-
-How long to train: a number, and whether it counts minutes, epochs or steps.
-
-Names and colours of the classes: a row for each, that also takes its brush.
-
-Which model to learn further: a box of those that suit, "nothing", and the published weights of a Mask R-CNN.
-
-The name under which a trained model is saved.
-"""
+"""The form of a training: its settings, length, classes, start model, and the name of the new model."""
 
 from __future__ import annotations
 
@@ -53,16 +44,16 @@ if TYPE_CHECKING:
 
 
 INITIAL_LENGTHS = {"minutes": 2.0, "epochs": 50.0, "steps": 500.0}
-"""What each begins with: enough for a first look."""
+"""Default length in each unit, for a first try."""
 HELP = (
-    "Minutes: as many steps as fit into the time, measured at the start. Epochs: so many times all that is painted. "
-    "Steps: exactly so many batches, which gives the same weights again for the same seed."
+    "Minutes: as many steps as fit into this time. Epochs: passes over the whole annotation. Steps: number of batches; "
+    "gives the same weights for the same seed."
 )
 
 
 NUMBER_STYLE = "QAbstractSpinBox { padding: 1px 2px; }"
 UNIT_STYLE = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 22px; }"
-"""Less room at the sides than elsewhere in napari, so that six digits can be read beside the unit."""
+"""Smaller padding than napari's, so that six digits fit beside the unit."""
 SPACING_PX = 4
 
 
@@ -119,7 +110,7 @@ class BudgetBox(QWidget):
         allowed = next(each.range for each in DECLARATION.parameters if each.name == unit)
         with self.number.changed.blocked():
             self.number.native.setDecimals(0 if unit == "steps" else 1)
-            self.number.min = 0  # while the number is that of another unit
+            self.number.min = 0  # the number is still that of another unit
             self.number.max = min(allowed.high, LARGEST)
             self.number.value = self._numbers[unit]
             self.number.step = 1
@@ -142,7 +133,7 @@ class ClassRow(QWidget):
         self.brush.setText(f"✎ {number}")
         self.brush.setToolTip(BRUSH_HELP)
         self.name = QLineEdit(name)
-        self.name.setToolTip(tooltip("What this number stands for."))
+        self.name.setToolTip(tooltip("Name of this class."))
         self.colour = QPushButton()
         self.colour.setFixedWidth(COLOUR_WIDTH_PX)
         self.colour.setToolTip(COLOUR_HELP)
@@ -155,7 +146,7 @@ class ClassRow(QWidget):
 
 
 class ClassBox(QWidget):
-    """The classes of the layers that are painted on.
+    """The classes of the annotation layers: brush, name and colour of each.
 
     Attributes
     ----------
@@ -186,7 +177,7 @@ class ClassBox(QWidget):
         return list(self._names[self.task])
 
     def follow(self, layers: Sequence[Labels], task: str) -> None:
-        """Show the classes of these layers; a layer without names gets those that are shown."""
+        """Show the classes of these layers; a layer without names gets the names shown."""
         known = next((names for layer in layers if (names := class_names(layer)) and len(names) > 1), None)
         is_new = list(layers) != list(self.layers) or task != self.task
         self.layers, self.task = tuple(layers), task
@@ -203,7 +194,7 @@ class ClassBox(QWidget):
             self._show()
 
     def rename(self, number: int, name: str) -> None:
-        """Name a class; a comma would end the name in a list of names."""
+        """Name a class; commas, which separate names in lists, are replaced."""
         self._names[self.task][number - 1] = name.replace(",", " ").strip() or f"class {number - 1}"
         self._write()
 
@@ -214,7 +205,7 @@ class ClassBox(QWidget):
         self._show()
 
     def paint_with(self, number: int) -> None:
-        """Take the brush of a class, in the layer that is active or else the first."""
+        """Activate the brush of a class in the first layer."""
         for layer in self.layers[:1]:
             layer.selected_label = number
             layer.mode = "paint"
@@ -227,7 +218,7 @@ class ClassBox(QWidget):
                 layer.colormap = self.colormap()
 
     def colormap(self) -> CyclicLabelColormap:
-        """Return the colours of the classes as chosen."""
+        """Return the chosen colours of the classes."""
         colours = colours_of_classes().colors.copy()
         for number, colour in self.colours.items():
             colours[number] = transform_color(colour)[0]
@@ -268,20 +259,20 @@ class ClassBox(QWidget):
 
 
 KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
-"""Kinds of networks as the settings name them, and as model files do."""
+"""Networks by their names in the settings, with their names in model files."""
 PLANE_NDIM = 2
 FROM_NOTHING = "Nothing (random weights)"
 COCO = "coco"
 FROM_COCO = "COCO (everyday things)"
 ON_OTHERS = {
-    NOTHING: "Learns from your paint alone. Classes are learnt soonest so; objects take more paint and more time.",
-    COCO: "The published network, which knows the things of everyday photographs: for objects that no model here "
-    "knows. It is large, and downloaded once (170 MB).",
+    NOTHING: "Trains on your annotation alone. Best for classes; objects need more annotation and more time.",
+    COCO: "The published network, trained on everyday photographs: for objects that no model here finds. It is large, "
+    "and downloaded once (170 MB).",
 }
 
 
 class StartField(ModelField):
-    """The box of models to start from; it holds those that fit network, task and dimensions."""
+    """The field of the model to start from; it offers those that fit network, task and dimensions."""
 
     def __init__(self, parameter: Parameter) -> None:
         self.network, self.task, self.ndim = "unet", "objects", 2
@@ -289,20 +280,20 @@ class StartField(ModelField):
         self.value = self.usual()
 
     def follow(self, network: str, task: str, ndim: int) -> None:
-        """Offer what suits these settings, and choose what is usual with them."""
+        """Offer the models that fit these settings, and choose the usual one."""
         if (network, task, ndim) == (self.network, self.task, self.ndim):
-            return  # every model's file would be looked at again
+            return  # otherwise every model file would be read again
         self.network, self.task, self.ndim = network, task, ndim
         self.value = self.usual()
 
     def usual(self) -> str:
-        """Return what teaches soonest: of objects in planes the first model that suits, of all else nothing."""
+        """Return the usual start: for objects in planes the first shipped model that fits, otherwise "nothing"."""
         if self.task == "classes" or self.ndim != PLANE_NDIM:
             return NOTHING
         return next((entry.name for entry in catalogue.shipped_models() if self._fits(entry)), NOTHING)
 
     def other_choices(self) -> list[tuple[str, str]]:
-        """Offer to start from the published weights, or from nothing."""
+        """Return the choices of published weights and of random weights."""
         published = [(FROM_COCO, COCO)] if self.network == "mask-rcnn" else []
         return [*published, (FROM_NOTHING, NOTHING)]
 
@@ -326,10 +317,10 @@ OF_FILES = ("ignore", "noise", "inversion", "balance", "card", "summary", "licen
 FIXED_BY_MODEL, FIXED_BY_COCO = ("widths", "diameter"), ("widths",)
 NOT_WITH_DICE = ("class_weights",)
 WHEN_TO_USE = {
-    "combined": "Cross-entropy and half of Dice: steady, and fair to rare classes. Right for most images.",
-    "dice": "Counts each class the same, however rare: for small or thin things on much background.",
-    "weighted-ce": "Each pixel counts by the weight of its class: where one class matters more, as 1,10 for tumour.",
-    "focal": "Looks at the pixels that are still wrong: where most of the image is easy and a little is hard.",
+    "combined": "Cross-entropy and half of Dice: stable, and fair to rare classes. Right for most images.",
+    "dice": "All classes count the same, however rare: for small or thin objects on much background.",
+    "weighted-ce": "Each pixel counts by the weight of its class: if one class matters more, such as 1,10 for tumour.",
+    "focal": "Pixels that are still wrong count most: if most of the image is easy and a small part is hard.",
 }
 WEIGHTS_HINT = "all the same; balanced; or 1,5"
 
@@ -340,7 +331,7 @@ class TrainForm:
     Attributes
     ----------
     first, main, more : Rows
-        The task, above the classes; what matters; and the rest.
+        The task, above the classes; the main settings; and those under "More settings".
     fields : dict of str to Field
     budget : BudgetBox
     advice : QLabel
@@ -375,14 +366,14 @@ class TrainForm:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The settings that matter, as `train.settings.Training` takes them."""
+        """The settings that have an effect, as `training.settings.Training` takes them."""
         shown = self._shown()
         values = {name: field.value for name, field in self.fields.items() if name in shown}
         return values | self._forced() | self.budget.value
 
     @values.setter
     def values(self, values: Mapping[str, Any]) -> None:
-        # What to start from comes last: with another task or network, another model is chosen.
+        # `start_from` comes last, since a change of task or network chooses another model.
         for name, value in sorted(values.items(), key=lambda each: each[0] == "start_from"):
             if name in self.fields:
                 self.fields[name].value = value
@@ -391,7 +382,7 @@ class TrainForm:
             self.budget.value = lengths
 
     def start_from(self, header: Mapping[str, Any], name: str) -> None:
-        """Choose a model that was trained here to start from, with its network and its task."""
+        """Start from a model that was trained here, with its network and its task."""
         network = header["training"]["settings"]["network"]
         self.values = {"network": network, "task": header["task"], "start_from": name}
 
@@ -402,12 +393,12 @@ class TrainForm:
             field.on_change(callback)
 
     def show_volumes(self, has_volumes: bool) -> None:
-        """Ask whether to learn from planes or volumes only where there are volumes."""
+        """Show the choice between planes and volumes only for volumes."""
         self._has_volumes = has_volumes
         self._follow()
 
     def restore_defaults(self) -> None:
-        """Set every setting to what the declaration says, and start from the first model that suits."""
+        """Set every setting to its default, and start from the usual model."""
         self.values = {name: value for name, value in DECLARATION.defaults.items() if name not in LENGTHS}
         self.start.value = self.start.usual()
 
@@ -426,7 +417,7 @@ class TrainForm:
         field.on_change(self._follow)
 
     def _forced(self) -> dict[str, Any]:
-        """Return what follows from the network: a Mask R-CNN finds objects, in planes."""
+        """Return the settings that follow from the network: a Mask R-CNN finds objects in planes."""
         return {"task": "objects", "ndim": 2} if self.fields["network"].value == "mask-rcnn" else {}
 
     def _shown(self) -> set[str]:
@@ -459,7 +450,7 @@ MOST_NAMES = 1000
 
 
 def free_name(wish: str = FIRST_NAME) -> str:
-    """Return the name wished for, or one like it that no model has, nor a training that was not ended."""
+    """Return `wish`, or a similar name that is not used by a model or an interrupted training."""
     taken = {entry.name.casefold() for entry in catalogue.shipped_models()}
     folder = catalogue.user_folder()
     names = [wish, *(f"{wish}-{number}" for number in range(2, MOST_NAMES))]
@@ -467,25 +458,25 @@ def free_name(wish: str = FIRST_NAME) -> str:
 
 
 def is_on_disk(model: Path) -> bool:
-    """Return whether there is a model, or the checkpoint of a training that was to become it."""
+    """Return whether a model or its checkpoint exists."""
     return model.exists() or model.with_name(model.name + CHECKPOINT).exists()
 
 
 def path_for(name: str, may_exist: bool = False) -> Path:
-    """Return where a model of this name is saved.
+    """Return the path of a new model with this name.
 
     Raises
     ------
     ParameterError
-        If it cannot be a model's name, or there is one of this name.
+        If the name is not valid, or a model has it.
     """
     name = catalogue.checked_name(name.strip())
     path = catalogue.user_folder() / (name + ENDING)
     is_taken = path.exists() or any(entry.name.casefold() == name.casefold() for entry in catalogue.shipped_models())
     if is_taken and not may_exist:
         raise ParameterError(
-            f'There is a model {name!r} already, and none is ever replaced. Give another name under "Save as", such as '
-            f"{free_name(name)!r}.",
+            f'A model {name!r} exists already, and models are never replaced. Give another name under "Save as", such '
+            f"as {free_name(name)!r}.",
             "name",
         )
     return path

@@ -1,4 +1,4 @@
-"""Which images to learn from: each with the layer that holds its paint."""
+"""The rows that choose the images of a training, each with its annotation layer."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from napari_tessera.gui.qt.buttons import OnceButton
 from napari_tessera.gui.qt.layout import Rows
 from napari_tessera.training.interactive import AnnotatedLayer
 
-NEW_HELP = "Add an empty layer that lies on the image, with the brush ready."
-MORE_HELP = "Learn from one more image and its paint; all are learnt together."
+NEW_HELP = "Add an empty annotation layer over the image, with the brush ready."
+MORE_HELP = "Add an image and its annotation; all are trained on together."
 
 
-def painted(image: ImageArray, paint: LabelArray | None = None) -> LabelArray:
-    """Pair an image with its paint.
+def pair(image: ImageArray, annotation: LabelArray | None = None) -> LabelArray:
+    """Pair an image with its annotation.
 
     Parameters
     ----------
     image : array
-        What is painted on.
-    paint : array
-        The layer that you paint on: 0 is not painted and never counts, 1 is background, 2 and up are classes, or
+        The image to train on.
+    annotation : array
+        The layer that you paint on: 0 is not painted and never counts, 1 is background, 2 and up are classes or
         objects.
     """
-    return np.zeros(image.shape) if paint is None else paint
+    return np.zeros(image.shape) if annotation is None else annotation
 
 
-PAIR = Method(painted, "Image and paint")
+PAIR = Method(pair, "Image and annotation")
 
 
 class PairBox(QWidget):
-    """The rows of one image and its paint.
+    """The rows of one image and its annotation.
 
     Attributes
     ----------
     new_asked : Signal
-        A layer to paint on is wanted.
+        Emitted when the user asks for a new annotation layer.
     inputs : InputsBox
     """
 
@@ -66,7 +66,7 @@ class PairBox(QWidget):
         self.new_button.setToolTip(tooltip(NEW_HELP))
         self.new_button.pressed_once.connect(self.new_asked.emit)
         self.remove_button = QPushButton("Remove")
-        self.remove_button.setToolTip(tooltip("Learn without this image. Its layers stay."))
+        self.remove_button.setToolTip(tooltip("Train without this image. Its layers stay."))
         self.remove_button.clicked.connect(self.removed.emit)
         self.remove_button.setHidden(is_first)
         buttons = QHBoxLayout()
@@ -81,18 +81,18 @@ class PairBox(QWidget):
 
     @property
     def image(self) -> Layer | None:
-        """The image chosen."""
+        """The chosen image."""
         return self.inputs.main.layer
 
     @property
     def paint(self) -> Labels | None:
-        """The layer of its paint."""
-        layer = self.inputs.boxes["paint"].layer
+        """The chosen annotation layer."""
+        layer = self.inputs.boxes["annotation"].layer
         return layer if isinstance(layer, Labels) else None
 
     @paint.setter
     def paint(self, layer: Labels) -> None:
-        self.inputs.boxes["paint"].layer = layer
+        self.inputs.boxes["annotation"].layer = layer
 
     @property
     def axes(self) -> str:
@@ -100,14 +100,14 @@ class PairBox(QWidget):
         return self.inputs.axes
 
     def guess_paint(self) -> None:
-        """Choose the layer that was made to be painted on over this image, unless one is chosen that may be that."""
+        """Choose the annotation layer of this image, unless a layer that may belong to it is chosen."""
         if self.image is None or (self.paint is not None and self.may_belong(self.paint)):
             return
-        own = [each for each in self.inputs.boxes["paint"].offered() if is_annotation(each) and self.may_belong(each)]
-        self.inputs.boxes["paint"].combo.value = next(iter(own), None)
+        box = self.inputs.boxes["annotation"]
+        box.combo.value = next((each for each in box.offered() if is_annotation(each) and self.may_belong(each)), None)
 
     def follow_layers(self) -> None:
-        """Follow layers that came, went or were renamed; paint that somebody chose stays chosen."""
+        """Update the boxes after layers were added, removed or renamed; a chosen annotation stays."""
         before = self.image, self.paint
         self.inputs.refresh()
         is_as_chosen = self.paint is not None and (self.image, self.paint) == before
@@ -115,19 +115,19 @@ class PairBox(QWidget):
             self.guess_paint()
 
     def may_belong(self, paint: Layer) -> bool:
-        """Return whether the annotation has the image's shape, and was not made for an image of another name."""
+        """Return whether the annotation has the image's shape, and was not made for an image with another name."""
         assert self.image is not None
         made_for = annotation_facts(paint).get("image") if is_annotation(paint) else None
         return self.fits(paint) and made_for in (None, self.image.name)
 
     def fits(self, paint: Layer) -> bool:
-        """Return whether paint has the image's shape."""
+        """Return whether an annotation has the image's shape."""
         assert self.image is not None
         sides = zip(self.axes, array_of(self.image).shape, strict=False)
         return tuple(labels_of(paint, self.axes).shape) == tuple(side for axis, side in sides if axis != "C")
 
     def given(self) -> AnnotatedLayer:
-        """Return the image and its paint.
+        """Return the image and its annotation.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class PairBox(QWidget):
         image, paint = self.inputs.main_layer(), self.paint
         if paint is None:
             raise InputError(
-                f'{image.name}: no layer of paint is chosen. Press "New annotation layer" and paint on it: 1 for '
+                f'{image.name}: no annotation is chosen. Press "New annotation layer" and paint on it: 1 for '
                 "background, 2 and up for what you look for."
             )
         spacing = self.inputs.placement().spatial.spacing
@@ -146,7 +146,7 @@ class PairBox(QWidget):
 
 
 class PairsBox(QWidget):
-    """All pairs, one to begin with."""
+    """All pairs of image and annotation; at the start there is one."""
 
     new_asked = Signal(object)
 
@@ -165,7 +165,7 @@ class PairsBox(QWidget):
 
     @property
     def first(self) -> PairBox:
-        """The first pair, by which the rest of the widget goes."""
+        """The first pair; the form follows its image."""
         return self.pairs[0]
 
     def add(self) -> PairBox:
@@ -183,7 +183,7 @@ class PairsBox(QWidget):
         return pair
 
     def remove(self, pair: PairBox) -> None:
-        """Learn without a pair."""
+        """Remove a pair."""
         self.pairs.remove(pair)
         self._layout.removeWidget(pair)
         pair.hide()
@@ -195,25 +195,25 @@ class PairsBox(QWidget):
         self._callbacks.append(callback)
 
     def refresh(self) -> None:
-        """Follow layers that came, went or were renamed."""
+        """Update the boxes after layers were added, removed or renamed."""
         for pair in self.pairs:
             pair.follow_layers()
 
     def axes_of(self, image: Layer) -> str:
-        """Return the axes of an image that is among the pairs.
+        """Return the axes of an image among the pairs.
 
         Raises
         ------
         InputError
-            If it is not any more.
+            If the image is no longer among them.
         """
         found = next((pair.axes for pair in self.pairs if pair.image is image), None)
         if found is None:
-            raise InputError(f"{image.name!r} is not among the images any more. Choose it again, or train again.")
+            raise InputError(f"{image.name!r} is no longer among the images. Choose it again, or train again.")
         return found
 
     def given(self) -> tuple[AnnotatedLayer, ...]:
-        """Return all images and their paint.
+        """Return all images and their annotations.
 
         Raises
         ------
@@ -224,7 +224,7 @@ class PairsBox(QWidget):
         paints = [pair.paint for pair in self.pairs]
         twice = next((each for each in paints if paints.count(each) > 1), None)
         if twice is not None:
-            raise InputError(f"The paint {twice.name!r} is given twice. Choose each layer once, or remove a pair.")
+            raise InputError(f"The annotation {twice.name!r} is given twice. Choose each layer once, or remove a pair.")
         return found
 
     def _tell(self) -> None:

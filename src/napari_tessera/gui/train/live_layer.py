@@ -1,4 +1,4 @@
-"""What the user looks at, for the thread that trains; and the layer that shows what the network says of it."""
+"""The layer of the live prediction: follow the viewport for the training thread, and show its predictions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from napari_tessera.training.live_prediction import PLANES_AROUND, Viewport, Vie
 
 SETTLE_MS = 100
 NARROW = np.uint16
-"""napari colours labels of up to 16 bits on the graphics card, and wider ones one by one."""
+"""napari colours labels of up to 16 bits on the graphics card, and wider ones much slower."""
 
 
 @dataclass(frozen=True)
 class LiveImage:
-    """An image that is learnt from, as the viewer has it.
+    """An image of the training, with its annotation, as layers of the viewer.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class LiveImage:
     axes : str
         One letter for each axis of `paint`.
     ndim : {2, 3}
-        How many of them are segmented together.
+        Number of axes that are segmented together.
     task : {"objects", "classes"}
     """
 
@@ -51,20 +51,20 @@ class LiveImage:
 
     @property
     def outer(self) -> str:
-        """The axes that are taken one at a time."""
+        """The axes that are processed one index at a time."""
         return "".join(axis for axis in self.axes if axis not in (*self.space, "C"))
 
 
 class LiveLayer(QObject):
-    """Follows the view, and shows what is seen there in a layer of its own.
+    """Follows the viewport, and shows its prediction in a separate layer.
 
     Attributes
     ----------
     sight : Viewport or None
-        What is in view; read by the thread that trains.
+        The viewport; read by the training thread.
     layer : napari.layers.Labels or None
     of : LiveImage or None
-        The image that the layer is of.
+        The image of the layer.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -85,17 +85,17 @@ class LiveLayer(QObject):
             event.connect(self._on_moved)
 
     def follow(self, shown: Sequence[LiveImage]) -> None:
-        """Follow the view of these images from now on; of none, nothing is shown."""
+        """Follow the viewport of these images; without images, nothing is shown."""
         self.shown = tuple(shown)
         self._shapes = [of.paint.data.shape for of in self.shown]
         self._look()
 
     def on_move(self, callback: Callable[[], Any]) -> None:
-        """Call `callback` when another part comes into view."""
+        """Call `callback` when the viewport changes."""
         self._callbacks.append(callback)
 
     def show(self, seen: ViewportPrediction) -> None:
-        """Show what was seen."""
+        """Show a prediction."""
         if seen.sight.index >= len(self.shown) or seen.labels.size == 0:
             return
         of = self.shown[seen.sight.index]
@@ -143,7 +143,7 @@ class LiveLayer(QObject):
         self.viewer.layers.selection.active = active
 
     def _colours(self, of: LiveImage, labels: np.ndarray) -> CyclicLabelColormap | None:
-        """Return the colours of classes, where they are not shown already: it takes napari a while to change them."""
+        """Return the colours of classes, or None if they are unchanged: napari is slow to change them."""
         highest = max(1, int(labels.max(initial=0)), len(class_names(of.paint) or ()) - 1)
         if of.task != "classes" or highest <= self._coloured:
             return None
@@ -159,7 +159,7 @@ class LiveLayer(QObject):
             self._timer.start()
 
     def _is_as_begun(self, index: int) -> bool:
-        """Return whether the paint of an image still has the shape that is learnt from."""
+        """Return whether the annotation of an image still has the shape that it had at the start."""
         return self.shown[index].paint.data.shape == self._shapes[index]
 
     def _look(self) -> None:
@@ -169,13 +169,13 @@ class LiveLayer(QObject):
             callback()
 
     def _in_order(self) -> list[tuple[int, LiveImage]]:
-        """Put the image whose layers are active first."""
+        """Return the images with their indices; one whose layers are active comes first."""
         active = self.viewer.layers.selection.active
         return sorted(enumerate(self.shown), key=lambda each: active not in (each[1].image, each[1].paint))
 
 
 def sight_of(viewer: ViewerModel, index: int, of: LiveImage) -> Viewport | None:
-    """Return which part of an image is in view; None where it is not, or not in planes of Y and X."""
+    """Return the viewport of an image, or None if the image is not in view, or not in planes of Y and X."""
     if of.paint not in viewer.layers or of.image not in viewer.layers or not of.image.visible:
         return None
     if viewer.dims.ndisplay != 2:
@@ -201,7 +201,7 @@ def sight_of(viewer: ViewerModel, index: int, of: LiveImage) -> Viewport | None:
 
 
 def laid_out(seen: ViewportPrediction, of: LiveImage) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels with the axes of the paint, and the `translate` by which they lie where they were seen."""
+    """Return labels with the axes of the annotation, and the `translate` that puts them in place."""
     starts = dict(zip(of.outer, seen.sight.place, strict=True))
     starts |= {axis: part.start for axis, part in zip(of.space, seen.sight.window, strict=True)}
     order = of.outer + of.space
@@ -218,9 +218,9 @@ def laid_out(seen: ViewportPrediction, of: LiveImage) -> tuple[np.ndarray, np.nd
 
 
 def colours_for(paint: Labels, highest: int) -> CyclicLabelColormap:
-    """Give each class the colour that its paint has: class 1 is painted with 2.
+    """Return a colormap with the annotation's colours; class 1 is painted with 2.
 
-    A colormap that names colours one by one would have napari compile, for seconds, in the window's thread.
+    A direct colormap would make napari compile for seconds in the window's thread.
     """
     colours = np.zeros((highest + 1, 4))
     for number in range(1, highest + 1):

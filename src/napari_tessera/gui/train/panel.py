@@ -1,7 +1,4 @@
-"""What the widget that trains shows: images and paint, classes, settings, and how it goes. It runs nothing.
-
-Train, Stop and Cancel, and what is said of it.
-"""
+"""The visible part of the Train widget: images and annotations, classes, settings, charts and Train bar."""
 
 from __future__ import annotations
 
@@ -26,16 +23,16 @@ from napari_tessera.gui.train.recovery import LostBox, RescueBox
 from napari_tessera.gui.train.results import CourseView, Outcome, wrapped
 from napari_tessera.training.interactive import OBJECTS
 
-STOP_HELP = "End after this step and save the best that was learnt so far. It can go on later."
-CANCEL_HELP = "End now. No layer and no model is changed; what was learnt so far can be taken up again."
+STOP_HELP = "End after this step, and save the best model so far. The training can go on later."
+CANCEL_HELP = "End now. No layer and no model is changed. The training can go on later."
 GO_ON_HELP = (
-    "Take up the training that was stopped or cancelled, with the paint, the settings and the name that it had. "
-    "Strokes painted since are not learnt; press Train for those."
+    "Continue the training that was stopped or cancelled, with its annotation, settings and name. It does not use "
+    "newer strokes; for those, press Train."
 )
 
 
 class TrainBar(RunBar):
-    """The foot of the widget that trains.
+    """The bar at the bottom of the Train widget.
 
     Attributes
     ----------
@@ -60,7 +57,7 @@ class TrainBar(RunBar):
         self.offer_to_go_on(False)
 
     def show_running(self, is_running: bool) -> None:
-        """Switch between ready and running; there is nothing to stop before the first step."""
+        """Switch between ready and running; Stop is enabled after the first step."""
         super().show_running(is_running)
         self.stop_button.setVisible(is_running)
         self.stop_button.setEnabled(False)
@@ -69,20 +66,20 @@ class TrainBar(RunBar):
             self.offer_to_go_on(False)
 
     def offer_to_go_on(self, is_offered: bool) -> None:
-        """Show the button that takes up what was stopped, or hide it."""
+        """Show or hide the button that continues a training."""
         self.go_on_button.setVisible(is_offered)
 
 
 SUMMARY = {
     "classes": "Paint strokes of each class, and of the background (1), on an image. Then press Train.",
-    "objects": "Paint some objects whole, each with a number of its own from 2 on (M takes the next), and background "
+    "objects": "Paint some objects completely, each with its own number from 2 on (M takes the next), and background "
     "(1) around them. Then press Train.",
 }
-NAME_HELP = "Name of the new model. No model is ever replaced."
+NAME_HELP = "Name of the new model. Models are never replaced."
 
 
 class TrainPanel(QWidget):
-    """The visible half of the widget that trains.
+    """The visible part of the Train widget; it runs nothing.
 
     Attributes
     ----------
@@ -125,16 +122,16 @@ class TrainPanel(QWidget):
 
     @property
     def task(self) -> str:
-        """What is learnt, "objects" or "classes"."""
+        """The task, "objects" or "classes"."""
         return str(self.form.values["task"])
 
     @property
     def ndim(self) -> int:
-        """How many axes are segmented together."""
+        """Number of axes that are segmented together."""
         return int(self.form.values.get("ndim", 2))
 
     def shown(self) -> tuple[LiveImage, ...]:
-        """Return the images with their paint, as far as both are chosen."""
+        """Return the pairs of image and annotation in which both are chosen."""
         found = []
         for pair in self.pairs.pairs:
             if pair.image is not None and pair.paint is not None:
@@ -155,18 +152,18 @@ class TrainPanel(QWidget):
 
     @showing_errors
     def add_annotation(self, pair: PairBox) -> None:
-        """Add a layer to paint on over the image of a pair."""
+        """Add an annotation layer over the image of a pair."""
         if pair.image is None:
-            self.bar.say("Open an image first: there is nothing to paint on.", is_warning=True)
+            self.bar.say("Open an image first; there is no image to paint on.", is_warning=True)
             return
         task: Task = "objects" if self.task == OBJECTS else "classes"
         layer = new_annotation(self.viewer, pair.image, pair.axes, self.classes.names, task)
         self.pairs.refresh()
         pair.paint = layer
-        self.bar.say(f"Paint on {layer.name!r}: drag with the mouse. 1 is background, 2 and up what you look for.")
+        self.bar.say(f"Paint on {layer.name!r}: drag with the mouse. 1 is background, 2 and up are what you look for.")
 
     def show_training(self, is_training: bool) -> None:
-        """Make room for the charts while it trains."""
+        """Make room for the charts during a training."""
         self.bar.show_running(is_training)
         self.setup.setEnabled(not is_training)
         if is_training:
@@ -174,11 +171,11 @@ class TrainPanel(QWidget):
             self.outcome.hide()
 
     def sizeHint(self) -> QSize:
-        """Keep the width, whatever rows are shown."""
+        """Return a fixed width, whichever rows are shown."""
         return QSize(WIDTH_PX, super().sizeHint().height())
 
     def sections(self) -> list[QWidget]:
-        """Parts that scroll, from top to bottom."""
+        """Return the sections that scroll, from top to bottom."""
         self.save_row = Rows()
         self.save_row.add("Save as", self.name.native, self.name.tooltip or "")
         self.more_settings = Section("More settings", self.form.more)

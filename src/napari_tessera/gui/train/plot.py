@@ -1,7 +1,4 @@
-"""How a training goes: what was told of it, and how long it will still take.
-
-Two small charts that grow while a network learns: the loss, and the score on the paint held back.
-"""
+"""The history of a training (losses, scores, time left), and the charts that show it."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.training.live_prediction import ViewportPrediction
 
 FEWEST_STEPS = 3
-"""Steps to have seen before the time that is left is told."""
+"""Steps needed to estimate the time left."""
 SCORES = {"dice": "Dice", "iou": "IoU", "ap": "AP 0.5", "map": "Mean AP", "score": "Score"}
-"""Titles of the scores, the one that is shown first."""
+"""Titles of the scores; the first one that exists is shown."""
 
 
 @dataclass
 class TrainingHistory:
-    """All that was told of a training so far.
+    """All that a training has reported so far.
 
     Attributes
     ----------
@@ -36,13 +33,13 @@ class TrainingHistory:
     before : mapping
         Scores before the first step.
     warnings, advice : list of str
-        What is amiss with the paint, and with the course by now.
+        Problems of the annotation, and of the training so far.
     seen : ViewportPrediction or None
-        What the network said last of what is in view.
+        Latest prediction of the viewport.
     ends_at : float or None
-        When the time that was given is over, on the clock of `time.monotonic`.
+        End of the given time, in seconds of `time.monotonic`.
     all_from : int or None
-        Step from which what was held back is learnt, too, so that there is no score any more.
+        Step from which the validation set is trained on too, so that there are no more scores.
     """
 
     losses: list[tuple[float, float]] = field(default_factory=list)
@@ -59,11 +56,11 @@ class TrainingHistory:
     _last: tuple[float, int] | None = None
 
     def continued(self) -> TrainingHistory:
-        """Return the course of a training that is taken up again."""
+        """Return the history for a training that is continued."""
         return TrainingHistory(list(self.losses), list(self.validations), self.before, list(self.warnings))
 
     def note(self, step: Progress) -> None:
-        """Take note of a step."""
+        """Add a step."""
         self.text = step.text
         told: Any = step.data
         if not isinstance(told, dict):
@@ -77,7 +74,7 @@ class TrainingHistory:
         elif "all_from" in told:
             self.all_from = told["all_from"]
         elif "before" in told:
-            self.before = told["before"] or self.before  # of a training that is taken up again, nothing is told
+            self.before = told["before"] or self.before  # empty if the training is continued
         elif "seen" in told:
             self.seen = told["seen"]
         elif "loss" in told:
@@ -94,7 +91,7 @@ class TrainingHistory:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the steps that are left will take, if that is known already."""
+        """Time of the remaining steps, or None if it is unknown."""
         if self._began is None or self._last is None or self._last[1] - self._began[1] < FEWEST_STEPS:
             return None
         of_step = (self._last[0] - self._began[0]) / (self._last[1] - self._began[1])
@@ -103,18 +100,18 @@ class TrainingHistory:
 
     @property
     def score_name(self) -> str:
-        """The score that is shown: Dice of classes, AP at 0.5 of objects."""
+        """The score that is shown: Dice for classes, AP at 0.5 for objects."""
         told = {**self.before, **(self.validations[-1] if self.validations else {})}
         return next((name for name in SCORES if name in told), "score")
 
     def scores(self) -> list[tuple[float, float]]:
-        """Return the score that is shown by step, that before the first step among them."""
+        """Return the steps and values of the score, the one before the first step included."""
         name = self.score_name
         first = [(0.0, self.before[name])] if name in self.before else []
         return first + [(told["step"], told[name]) for told in self.validations if name in told]
 
     def _forget_from(self, step: int) -> None:
-        """Forget what comes again, where a training is taken up at an earlier step than it had reached."""
+        """Drop steps that come again, if a training continues from an earlier step."""
         if self.losses and self.losses[-1][0] >= step:
             self.losses = [told for told in self.losses if told[0] < step]
             self.validations = [told for told in self.validations if told["step"] < step]
@@ -127,7 +124,7 @@ class TrainingHistory:
 
 
 def record(job: Job[Any], course: TrainingHistory) -> Job[Any]:
-    """Run a job and take note of all its steps, in the thread that it runs in."""
+    """Run a job, and add all its steps to a history, in the job's thread."""
     try:
         while True:
             step = next(job)
@@ -140,7 +137,7 @@ def record(job: Job[Any], course: TrainingHistory) -> Job[Any]:
 
 
 def headline(before: Mapping[str, float], after: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
-    """Say each score before and after: title, before or a dash, after or a dash."""
+    """Yield the title of each score, and its values before and after as text, or a dash."""
     for name, title in SCORES.items():
         if name != "score" and (name in before or name in after):
             was, now = (f"{scores[name]:.3f}" if name in scores else "–" for scores in (before, after))
@@ -150,9 +147,9 @@ def headline(before: Mapping[str, float], after: Mapping[str, float]) -> Iterato
 HEIGHT_PX = 92
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 40, 8, 18, 6
 MOST_POINTS = 300
-"""More are joined to means: a chart is no wider."""
+"""More points are averaged, since a chart is not wider."""
 DOT_PX = 2.5
-NO_MORE = "From here on this is learnt, too: no score"
+NO_MORE = "From here on trained on all: no score"
 Point = tuple[float, float]
 
 
@@ -177,13 +174,13 @@ class Chart(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def sizeHint(self) -> QSize:
-        """Return a width that any dock has."""
+        """Return a size that fits any dock."""
         return QSize(200, HEIGHT_PX)
 
     def show_points(
         self, points: Sequence[Point], steps: int, title: str | None = None, last: int | None = None
     ) -> None:
-        """Draw these from now on; `steps` is where the axis ends, and `last` the step after which no point comes."""
+        """Draw these points; `steps` is the end of the axis, and `last` the step of the last score."""
         self.points, self.steps, self.last = thinned(points), max(steps, 1), last
         self.title = self.title if title is None else title
         self.update()
@@ -207,7 +204,7 @@ class Chart(QWidget):
         painter.end()
 
     def limits(self) -> Point:
-        """Return what is at the bottom and at the top."""
+        """Return the values at the bottom and at the top."""
         if not self.is_logarithmic:
             return 0.0, 1.0
         values = [value for _, value in self.points if value > 0]
@@ -231,7 +228,7 @@ class Chart(QWidget):
         painter.drawRect(frame)
 
     def _draw_end(self, painter: QPainter, frame: QRectF, last: int) -> None:
-        """Show why no point comes after `last`, with a shade as wide as the text is to be."""
+        """Shade the area after `last`, with the reason why it has no points."""
         shade = self.palette().color(self.foregroundRole())
         rest = frame.adjusted(frame.width() * min(last / self.steps, 1), 0, 0, 0)
         shade.setAlpha(25)
@@ -249,7 +246,7 @@ class Chart(QWidget):
 
 
 def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """Join neighbours to means until there are few enough.
+    """Average neighbouring points, so that at most `most` remain.
 
     Examples
     --------

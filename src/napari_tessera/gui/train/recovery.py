@@ -1,7 +1,4 @@
-"""Paint of a session that did not end well, offered back; and the paint of this one, saved as it grows.
-
-Trainings that were interrupted, by a crash or by Cancel, offered as models.
-"""
+"""Boxes that offer what an earlier session left: saved annotations and interrupted trainings."""
 
 from __future__ import annotations
 
@@ -33,12 +30,12 @@ DISCARD, DISCARD_FOR_GOOD = "Discard", "Discard for good?"
 
 
 class RescueBox(QWidget):
-    """A line for each annotation that was left over, with buttons to have it back or to let it go.
+    """A line for each annotation left by a crash, with buttons to restore or discard it.
 
     Attributes
     ----------
     restored, failed : Signal
-        With the new layer, or with the error.
+        Emitted with the new layer, or with the error.
     """
 
     restored = Signal(object)
@@ -57,7 +54,7 @@ class RescueBox(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what there is by now."""
+        """Update the lines."""
         try:
             found = [saved for saved in left_over() if saved.folder not in self._in_use][:MOST_SHOWN]
         except OSError:
@@ -71,14 +68,14 @@ class RescueBox(QWidget):
             self.runner.start(restoring(saved))
 
     def discard(self, saved: Saved) -> None:
-        """Delete what was saved."""
+        """Delete a saved annotation."""
         with shown_by(self.failed.emit):
             discard(saved)
         self.refresh()
 
     def _line(self, saved: Saved) -> QWidget:
         return offer(
-            f"Kept from a session that did not end well: {saved.name!r}, {saved.painted_px:,} pixels, "
+            f"Saved from a session that crashed: {saved.name!r}, {saved.painted_px:,} pixels, "
             f"{saved.changed:%d %B, %H:%M}.",
             {"Restore": partial(self.restore, saved), DISCARD: partial(self.discard, saved)},
         )
@@ -86,13 +83,13 @@ class RescueBox(QWidget):
     def _on_restored(self, layer: Labels) -> None:
         with shown_by(self.failed.emit):
             self.viewer.add_layer(layer)
-            self._in_use.add(Path(annotation_facts(layer)[SAVED_IN]))  # this session paints on it now
+            self._in_use.add(Path(annotation_facts(layer)[SAVED_IN]))  # this session uses it now
             self.restored.emit(layer)
         self.refresh()
 
 
 def offer(text: str, actions: Mapping[str, Callable[[], None]]) -> QWidget:
-    """Make a line that says what there is, with a button for each thing to do with it; "Discard" asks first."""
+    """Make a line of text with a button for each action; "Discard" asks first."""
     line = QWidget()
     layout = QVBoxLayout(line)
     layout.setContentsMargins(0, 0, 0, 0)
@@ -114,7 +111,7 @@ def _do(action: Callable[[], None], *_: object) -> None:
 
 
 def exchanged(layout: QVBoxLayout, old: Sequence[QWidget], new: list[QWidget]) -> list[QWidget]:
-    """Put new lines where old ones were, and return them."""
+    """Replace the old lines by new ones, and return these."""
     for line in old:
         layout.removeWidget(line)
         line.hide()
@@ -124,16 +121,16 @@ def exchanged(layout: QVBoxLayout, old: Sequence[QWidget], new: list[QWidget]) -
     return new
 
 
-GONE = "What the training of {!r} had learnt is not there any more: another window saved, discarded or finished it."
+GONE = "The checkpoint of {!r} is gone: another window saved, discarded or finished this training."
 
 
 class LostBox(QWidget):
-    """A line for each training that was interrupted, with buttons to have a model of it or to let it go.
+    """A line for each interrupted training, with buttons to save it as a model or to discard it.
 
     Attributes
     ----------
     saved, failed : Signal
-        With the new model's entry, or with the error.
+        Emitted with the new model's entry, or with the error.
     """
 
     saved = Signal(object)
@@ -150,7 +147,7 @@ class LostBox(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what there is by now."""
+        """Update the lines."""
         try:
             found = interrupted()[:MOST_SHOWN]
         except OSError:
@@ -159,7 +156,7 @@ class LostBox(QWidget):
         self.setVisible(bool(found))
 
     def save(self, lost: Interrupted) -> None:
-        """Save what a training had learnt as a model, in a thread; its checkpoint is not needed any more."""
+        """Save an interrupted training as a model, in a thread, and delete its checkpoint."""
         if not lost.path.exists():
             self.failed.emit(FileError(GONE.format(lost.name)))
             self.refresh()
@@ -167,7 +164,7 @@ class LostBox(QWidget):
             self.runner.start(_saving(lost))
 
     def discard(self, lost: Interrupted) -> None:
-        """Delete what a training had learnt."""
+        """Delete the checkpoint of a training."""
         try:
             lost.path.unlink(missing_ok=True)
         except OSError as error:
@@ -193,7 +190,7 @@ def _saving(lost: Interrupted) -> Job[ModelEntry]:
 
 
 def name_for(lost: Interrupted) -> str:
-    """Return the name that the model was to have, or one like it if there is a model of that name."""
+    """Return the name planned for the model, or a similar one if a model has it."""
     is_shipped = any(entry.name.casefold() == lost.name.casefold() for entry in shipped_models())
     is_taken = is_shipped or lost.path.with_name(lost.name + ENDING).exists()
     return free_name(lost.name) if is_taken else lost.name

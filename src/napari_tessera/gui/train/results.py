@@ -1,4 +1,4 @@
-"""How a training goes, and what came of it."""
+"""The charts of a running training, and the scores and next steps after it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from napari_tessera.gui.train.plot import SCORES, Chart, TrainingHistory, headli
 from napari_tessera.training.data.advice import LOST_SCORE
 
 LOSS_COLOUR, SCORE_COLOUR = "#e69f00", "#2f9ee0"
-ON_PAINT = "on the paint held back"
-WORSE = " It does worse there than the model it started from: stay with that one, or paint more and train again."
-NO_SCORE = " There is no score: nothing was held back, or it was stopped before the first one."
+ON_VALIDATION = "on the validation set"
+WORSE = " It is worse there than the model it started from: keep that one, or paint more and train again."
+NO_SCORE = " There is no score: there was no validation set, or the training stopped before the first score."
 OPEN_HELP = "Open the widget that runs this model, with the model chosen."
 
 
@@ -32,7 +32,7 @@ def wrapped(style: str = "") -> QLabel:
 
 
 class CourseView(QWidget):
-    """Two charts, and what is amiss in plain words."""
+    """Charts of loss and score, and warnings."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,10 +47,10 @@ class CourseView(QWidget):
         self.hide()
 
     def show_course(self, course: TrainingHistory) -> None:
-        """Show how it goes."""
+        """Show a history."""
         self.loss.show_points(list(course.losses), course.steps)
         scores = course.scores()
-        self.score.show_points(scores, course.steps, f"{SCORES[course.score_name]} {ON_PAINT}", course.all_from)
+        self.score.show_points(scores, course.steps, f"{SCORES[course.score_name]} {ON_VALIDATION}", course.all_from)
         self.score.setVisible(bool(scores) or not course.losses)
         said = "\n".join(f"• {each}" for each in (*course.warnings, *course.advice))
         if said != self.warnings.text():
@@ -60,13 +60,13 @@ class CourseView(QWidget):
 
 
 class Outcome(QWidget):
-    """Scores before and after, and what can be done next.
+    """Scores before and after a training, and the next steps.
 
     Attributes
     ----------
     open_asked : Signal
     next_steps : QVBoxLayout
-        What can be done to get better.
+        Ways to a better model.
     """
 
     open_asked = Signal()
@@ -91,11 +91,11 @@ class Outcome(QWidget):
     def show_outcome(
         self, name: str, widget: str, before: Mapping[str, float], after: Mapping[str, float], said: str = ""
     ) -> None:
-        """Show the scores of the model to start from, and those of the one that was trained, of which `said` tells."""
+        """Show the scores of the start model and of the trained one; `said` describes the latter."""
         rows = list(headline(before, after))
-        scored = f" {said} Scores {ON_PAINT}:".replace("  ", " ") if rows else NO_SCORE
+        scored = f" {said} Scores {ON_VALIDATION}:".replace("  ", " ") if rows else NO_SCORE
         worse = WORSE if before and after and after["score"] < before["score"] - LOST_SCORE else ""
-        self.saved.setText(f'Saved as "{name}", and in the list of the {widget} widget.{scored}{worse}')
+        self.saved.setText(f'Saved as "{name}", in the list of the {widget} widget.{scored}{worse}')
         self.open_button.setText(f"Open in {widget}")
         table: Sequence[tuple[str, str, str]] = [("", "before", "after"), *rows] if rows else []
         while (item := self.scores.takeAt(0)) is not None:
@@ -111,7 +111,7 @@ class Outcome(QWidget):
 
 
 def progress_text(course: TrainingHistory) -> str:
-    """Return where a training is, and how long it will still take."""
+    """Return the step of a training and the time left, as text."""
     left = course.seconds_left
     if left is None or not course.steps:
         return f"{course.text} …" if course.text else "Starting …"

@@ -1,9 +1,4 @@
-"""The training under way, and what becomes of it when its widget goes: the best so far is saved.
-
-Whether layers of paint have changed since a certain moment.
-
-Load what a training needs before the user presses Train, once in a process.
-"""
+"""The running training, saved when its widget closes; the watcher of annotation layers; the warm-up of training."""
 
 from __future__ import annotations
 
@@ -25,18 +20,18 @@ from napari_tessera.gui.train.plot import TrainingHistory, record
 from napari_tessera.training.interactive import warm_up_training
 
 STROKES = ("paint", "data")
-"""napari's events after a stroke, or when a layer gets another array."""
+"""napari's events for a finished stroke, and for a new array."""
 ANYTHING = (*STROKES, "set_data")
-"""Also when a stroke is undone, of which napari tells nothing but that the layer is drawn anew."""
+"""Also undo, for which napari only emits that the layer is drawn again."""
 
 
 class ChangeWatcher:
-    """Takes note of the first change of some layers.
+    """Notices the first change of some layers.
 
     Parameters
     ----------
     events : sequence of str
-        What counts as a change.
+        Names of the events that count as a change.
     tell : function ()
         Called at the first change.
 
@@ -51,7 +46,7 @@ class ChangeWatcher:
         self._watched: list[Any] = []
 
     def watch(self, layers: Iterable[Labels]) -> None:
-        """Look at these layers from now on, and at no others."""
+        """Watch these layers only."""
         self._disconnect()
         self.has_changed = False
         self._watched = [getattr(layer.events, name) for layer in layers for name in self._names]
@@ -70,19 +65,19 @@ class ChangeWatcher:
 
 
 SECONDS_TO_SAVE = 60.0
-"""How long the program waits for a model to be saved before it ends."""
-SAVING = 'The training stops, as its widget was closed. The best so far is being saved as "{}".'
-NOT_SAVED = 'The best so far could not be saved as "{}": {}'
+"""Longest time that the program waits at its end for a model to be saved."""
+SAVING = 'The training stops because its widget was closed. The best model so far is being saved as "{}".'
+NOT_SAVED = 'The best model so far could not be saved as "{}": {}'
 
 
 def register_shutdown(action: Callable[[], None]) -> None:
-    """Call `action` when the program ends, while its thread pools, which saving a model needs, still take work."""
-    # Python's own pools are closed by the same function, last registered first; `atexit` comes only after them.
+    """Call `action` at the end of the program, while the thread pools that save a model still accept work."""
+    # Python closes its pools by the same function, last registered first; `atexit` comes only after them.
     getattr(threading, "_register_atexit", atexit.register)(action)
 
 
 class RunningTraining:
-    """What is known of a training without its widget, whose half in Qt goes first when napari is closed.
+    """A running training; it can outlive its widget, which Qt deletes first when napari is closed.
 
     Attributes
     ----------
@@ -104,23 +99,23 @@ class RunningTraining:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was asked to end after the step under way."""
+        """Whether the training stops after the current step."""
         return self._stopping.is_set()
 
     def begin(self, name: str, job: Callable[[Callable[[], bool]], Job[Any]], goes_on: bool = False) -> None:
-        """Start a training, or take up the last one; `job` is given a function that says whether to stop."""
+        """Start a training, or continue the last one; `job` gets a function that returns whether to stop."""
         self.name, self._stopping = name, threading.Event()
         self.course = self.course.continued() if goes_on else TrainingHistory()
         self.runner.start(record(job(self._stopping.is_set), self.course))
 
     def stop(self) -> None:
-        """End after this step, and save the best so far."""
+        """Stop after this step, and save the best model so far."""
         self._stopping.set()
 
     def detach(self) -> bool:
-        """Go on without anybody who listens, to save the best so far; say whether there is something to save.
+        """Detach from the widget, stop, and save the best model so far; return whether there is a model to save.
 
-        Before the first step nothing is learnt, and the training is cancelled.
+        Before the first step there is no model, and the training is cancelled.
         """
         if self.runner.is_left or not self.runner.is_running:
             return self.runner.is_running
@@ -135,20 +130,20 @@ class RunningTraining:
         return True
 
     def end(self) -> None:
-        """Save the best so far before the program ends; the runner's thread would not keep it from ending."""
+        """Save the best model before the program ends; the runner's daemon thread would not delay the end."""
         self.detach()
         self.runner.wait(SECONDS_TO_SAVE)
 
 
 _threads: list[threading.Thread] = []
-"""The one that prepares, or has prepared, this process."""
+"""The thread that warms this process up, once started."""
 
 
 class TrainWarmUp(WarmUp):
-    """Takes a step on a tiny image, in a thread of its own."""
+    """Trains one step on a tiny image, in a separate thread, once in a process."""
 
     def begin(self) -> None:
-        """Start it, unless this process has been prepared."""
+        """Start the warm-up, unless this process was warmed up."""
         if not _threads:
             thread = self._started(self._rehearse)
             _threads.extend([thread] if thread is not None else [])
@@ -162,5 +157,5 @@ class TrainWarmUp(WarmUp):
                         return
                 Labels(np.zeros((1, 1), np.uint8))  # napari compiles how it colours labels
         except Exception:
-            # Nobody asked for this. If something is wrong, the training that the user starts will say so.
+            # The user did not start this. If something is wrong, the user's own training will show it.
             return

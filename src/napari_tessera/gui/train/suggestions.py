@@ -1,7 +1,4 @@
-"""A small box that says where to paint next: it finds where a model is least sure, and goes from one to the next.
-
-The regions in which a model is least sure as a layer of rectangles, and the way from one to the next.
-"""
+"""The button "Where to paint next": find the regions where a model is least certain, and go to each."""
 
 from __future__ import annotations
 
@@ -33,14 +30,14 @@ if TYPE_CHECKING:
 
 COLOUR, COLOUR_HERE = "#56b4e9", "#f0e442"
 TO_EDGE = -0.5
-"""Windows are counted from the edge of the first pixel, and a layer's coordinates from its centre."""
+"""Windows are measured from the edge of the first pixel, and a layer's coordinates from its centre."""
 SHARE_OF_SIDE, THINNEST_PX = 0.03, 0.5
 SMALLEST_SHOWN_PX, LARGEST_SHOWN_PX, SHOWN_PX = 80, 400, 180
-"""Sides of a region on the screen: outside of these, the camera is moved nearer or farther."""
+"""Sides of a region on the screen; outside of these limits, the camera zooms."""
 
 
 def regions_layer(regions: Sequence[UncertainRegion], image: Layer, axes: str, ndim: int) -> Shapes:
-    """Make a layer of rectangles where the image lies, numbered from the least sure on; no viewer holds it yet.
+    """Make a layer of numbered rectangles over the image, the least certain first, without adding it to a viewer.
 
     Parameters
     ----------
@@ -49,7 +46,7 @@ def regions_layer(regions: Sequence[UncertainRegion], image: Layer, axes: str, n
     axes : str
         One letter for each axis of the image's array.
     ndim : {2, 3}
-        How many of them were seen together.
+        Number of axes that are segmented together.
     """
     placement = place(image, axes)
     letters = (axes[:-1] if is_rgb(image) else axes) if has_channel_axis(placement) else placement.spatial.axes
@@ -88,7 +85,7 @@ def _corners(region: UncertainRegion, letters: str, ndim: int) -> np.ndarray:
 
 
 def go_to(viewer: ViewerModel, regions: Shapes, number: int) -> None:
-    """Bring a region into view: its plane onto the sliders, its middle into that of the canvas."""
+    """Bring a region into view: move the sliders to its plane, and the camera to its centre."""
     corners = np.array([regions.data_to_world(corner) for corner in np.asarray(regions.data[number])])
     middle = corners.mean(axis=0)
     hidden = viewer.dims.ndim - len(middle)
@@ -107,17 +104,17 @@ def go_to(viewer: ViewerModel, regions: Shapes, number: int) -> None:
 
 FIND, CANCEL = "Where to paint next", "Cancel"
 HELP = (
-    "Look through the image for the places where the model is least sure: paint there teaches it most. The next "
-    "training starts from this model."
+    "Search the image for the places where the model is least certain: annotation there helps most. The next training "
+    "starts from this model."
 )
-NEXT_HELP = "Go to the next place, on whatever plane it is."
-SURE = "The model is sure of all that it looked at. Paint where you see that it is wrong."
+NEXT_HELP = "Go to the next place, on any plane."
+CERTAIN = "The model is certain everywhere it was tried. Paint where you see that it is wrong."
 SECONDS_TO_STOP = 1.0
 
 
 @dataclass(frozen=True)
 class SuggestionRequest:
-    """What to look through, and with which model.
+    """An image, its annotation, and a model, to search for uncertain regions.
 
     Attributes
     ----------
@@ -126,11 +123,11 @@ class SuggestionRequest:
         One letter for each axis of the image's array.
     model : Path
     annotation : napari.layers.Labels or None
-        What is painted there is left out.
+        Painted pixels are left out.
     ndim : {2, 3}
-        How many of the last axes are seen together.
+        Number of the last axes that are segmented together.
     diameter_px : float or None
-        Usual diameter of the objects; None means estimated.
+        Usual diameter of the objects; None means an automatic value.
     """
 
     image: Layer
@@ -151,20 +148,20 @@ class SuggestionRequest:
 
 
 class PaintNext(QWidget):
-    """The button "Where to paint next", and the one to go on.
+    """The buttons "Where to paint next" and "Next".
 
     Parameters
     ----------
     viewer : napari viewer
-    asked : function () -> Asked
-        Says what to look through; it may raise a `TesseraError`, which is shown.
+    asked : function () -> SuggestionRequest
+        Returns the request; it may raise a `TesseraError`, which is shown.
 
     Attributes
     ----------
     layer : napari.layers.Shapes or None
-        The places, least sure first.
+        The places, the least certain first.
     current : int
-        Which of them was gone to.
+        Index of the place in view.
     """
 
     def __init__(self, viewer: ViewerModel, asked: Callable[[], SuggestionRequest]) -> None:
@@ -191,7 +188,7 @@ class PaintNext(QWidget):
 
     @showing_errors
     def press(self) -> None:
-        """Find the places, or stop looking for them."""
+        """Find the places, or cancel the search."""
         if self.runner.is_running:
             self.runner.cancel()
             return
@@ -201,7 +198,7 @@ class PaintNext(QWidget):
         self.next_button.hide()
         self.progress_bar.setValue(0)
         self.progress_bar.show()
-        self._say("Looking where the model is least sure …")
+        self._say("Searching for the places where the model is least certain …")
         self.runner.start(job)
 
     @showing_errors
@@ -209,19 +206,19 @@ class PaintNext(QWidget):
         """Go to the next place; after the last one comes the first."""
         if self.layer is None or self.layer not in self.viewer.layers or not len(self.layer.data):
             self.next_button.hide()
-            self._say("The places are gone. Look for them again.")
+            self._say("The places were deleted. Search again.")
             return
         count = len(self.layer.data)
         self.current = (self.current + 1) % count
         go_to(self.viewer, self.layer, self.current)
         unsure = self.layer.features["unsure"].iloc[self.current]
-        self._say(f"Place {self.current + 1} of {count} ({unsure:.0%} unsure). Paint what is right there.")
+        self._say(f"Place {self.current + 1} of {count} ({unsure:.0%} uncertain). Paint what is right there.")
         annotation = self._asked.annotation if self._asked is not None else None
         if annotation is not None and annotation in self.viewer.layers:
             self.viewer.layers.selection.active = annotation
 
     def forget(self) -> None:
-        """Take the places away: another model, or another image, has others."""
+        """Remove the places; they belong to one model and one image."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
         self.layer, self.current = None, -1
@@ -229,7 +226,7 @@ class PaintNext(QWidget):
         self._say("")
 
     def close_down(self) -> None:
-        """Stop looking; called when the widget goes."""
+        """Stop searching; called when the widget is closed."""
         self.runner.cancel()
         self.runner.wait(SECONDS_TO_STOP)
 
@@ -240,7 +237,7 @@ class PaintNext(QWidget):
     @showing_errors
     def _on_found(self, regions: Sequence[UncertainRegion]) -> None:
         self.forget()
-        self._on_ended(SURE)
+        self._on_ended(CERTAIN)
         asked = self._asked
         if not regions or asked is None or asked.image not in self.viewer.layers:
             return
@@ -282,15 +279,15 @@ class PaintNext(QWidget):
 
 
 def looking(asked: SuggestionRequest) -> Job[Sequence[UncertainRegion]]:
-    """Everything that is done in the thread.
+    """Return the job that finds uncertain regions.
 
     Raises
     ------
     InputError
-        If the model is gone.
+        If the model was deleted.
     """
     if not asked.model.is_file():
-        raise InputError(f"There is no model {asked.model.name!r} any more. Train one, or choose another.")
+        raise InputError(f"The model {asked.model.name!r} was deleted. Train one, or choose another.")
     return _looking(asked, asked.given())
 
 

@@ -1,4 +1,4 @@
-"""The dock widget that trains: read the form, learn in a thread, show how it goes, offer what comes next."""
+"""The dock widget Train: read the form, train in a thread, show the progress and the next steps."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from napari_tessera.training.settings import DECLARATION
 
 SECONDS_TO_STOP = 1.0
 SECONDS_BETWEEN_SHOWS = 0.4
-"""Whatever changes in the dock has the whole window drawn anew: a tenth of a second on a slow computer."""
+"""Every change in the dock redraws the whole window: a tenth of a second on a slow computer."""
 SAVE_AFTER_MS = 500
 START = "start_from"
-PAINTED_SINCE = " Strokes painted since the training began are not learnt with it; press Train for those."
+PAINTED_SINCE = " This training does not use strokes painted after its start; for those, press Train."
 
 
 class TrainWidget(TrainPanel):
-    """Train on what is painted."""
+    """Dock widget that trains a network on annotations."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        # napari may hand over a proxy that hides private names; its layers would not be the viewer's own.
+        # napari may pass a proxy that hides private names; its layers differ from the viewer's.
         super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self.under_way = RunningTraining()
         self.runner = self.under_way.runner
@@ -71,11 +71,11 @@ class TrainWidget(TrainPanel):
 
     @property
     def course(self) -> TrainingHistory:
-        """How the training goes."""
+        """The history of the training."""
         return self.under_way.course
 
     def train(self) -> None:
-        """Begin a training; while one is under way, nothing happens."""
+        """Start a training, unless one is running."""
         if self.runner.is_running:
             return
         with shown_by(self.bar.show_error):
@@ -91,7 +91,7 @@ class TrainWidget(TrainPanel):
 
     @showing_errors
     def go_on(self) -> None:
-        """Take up the training that was stopped or cancelled, with the paint that it had."""
+        """Continue the training that was stopped or cancelled, with its annotation."""
         if not self.runner.is_running and self.lesson is not None:
             self.name.value = self.lesson.out.stem
             self._start(
@@ -99,20 +99,20 @@ class TrainWidget(TrainPanel):
             )
 
     def stop(self) -> None:
-        """End after this step, and save the best so far."""
+        """Stop after this step, and save the best model so far."""
         if self.runner.is_running:
             self.under_way.stop()
             self.bar.stop_button.setEnabled(False)
             self.bar.say("Stopping after this step …")
 
     def cancel(self) -> None:
-        """End now; nothing is saved but the checkpoint."""
+        """Cancel now; only the checkpoint is saved."""
         if self.runner.is_running:
             self.runner.cancel()
             self.bar.say("Cancelling …")
 
     def job(self, lesson: TrainingRequest, should_stop: Callable[[], bool]) -> Job[InteractiveResult]:
-        """Everything that is done in the thread."""
+        """Return the job for the thread: copy the annotations, and train."""
         yield from self.warm_up.waiting()
         self.lesson = yield from snapshot(lesson)
         learnt = yield from learning(self.lesson, lambda: self.live.sight, should_stop)
@@ -122,18 +122,18 @@ class TrainWidget(TrainPanel):
 
     @showing_errors
     def save_paint(self) -> None:
-        """Save the paint of all pairs in the background, from now on."""
+        """Start to save the annotations of all pairs in the background."""
         for pair in self.pairs.pairs if not self._is_over else ():
             if pair.image is not None and pair.paint is not None:
                 self.autosave.watch(pair.paint, pair.image)
 
     @showing_errors
     def reset_choices(self, *_: Any) -> None:
-        """Follow the viewer's layers; napari calls this whenever one comes, goes or is renamed."""
+        """Update the layer boxes; napari calls this when a layer is added, removed or renamed."""
         self.pairs.refresh()
 
     def shut_down(self) -> None:
-        """Stop everything; called when the widget goes. What was learnt is saved, and the window does not wait."""
+        """Stop everything when the widget is closed; the best model is saved, and the window does not wait."""
         if self._is_over:
             return
         self._is_over = True
@@ -146,17 +146,17 @@ class TrainWidget(TrainPanel):
         until = time.monotonic() + SECONDS_TO_STOP
         for runner in (self.paint_next.runner, *(() if is_saving else (self.runner,))):
             runner.wait(max(0.0, until - time.monotonic()))
-        # The last strokes are saved even if napari is closed; the window does not wait for it.
+        # The last strokes are saved even if napari is closed; the window does not wait.
         threading.Thread(target=self.autosave.close, name="tessera autosave end").start()
 
     def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock, which is what closing means there."""
+        """Stop everything when napari takes the widget out of its dock, which is how napari closes it."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.shut_down()
         return super().event(event)
 
     def _forget_the_last(self) -> None:
-        """Delete the checkpoint of a training that was stopped: its model is there, and "Go on" is not any more."""
+        """Delete the checkpoint of the last training: its model is saved, and "Go on" is no longer offered."""
         if self.lesson is not None:
             delete_checkpoint(self.lesson.out)
 
@@ -193,7 +193,7 @@ class TrainWidget(TrainPanel):
                 self.live.show(seen)
 
     def _do_without_live(self, error: Exception) -> None:
-        """Train on without a live prediction, and say so."""
+        """Go on without a live prediction, and show a warning."""
         self.live.follow(())
         self.course.warnings.append(f"{NOT_SHOWN} {sentence(error)}")
 
@@ -207,7 +207,7 @@ class TrainWidget(TrainPanel):
         self.after.begin(replace(learnt, scores_before=self.course.before))
         record = learnt.trained.header["training"]
         is_last = record["best_step"] == record["steps"]
-        stopped = f"Stopped: {'what was learnt' if is_last else 'the best so far'} is saved"
+        stopped = f"Stopped: the {'last' if is_last else 'best'} weights are saved"
         how = "Trained" if learnt.trained.is_finished else stopped
         kept = f"The weights of step {record['best_step']} were kept, {record['seconds']} s of training."
         self.bar.say(f"{how}. {kept}{self._aside}")
@@ -224,7 +224,7 @@ class TrainWidget(TrainPanel):
         self._on_ended()
         self.live.take_away()
         has_learnt = bool(self.course.losses)
-        kept = ' What was learnt can be taken up again with "Go on".' if has_learnt else ""
+        kept = ' Press "Go on" to continue.' if has_learnt else ""
         self.bar.say(f"Cancelled. No layer and no model was changed.{kept}")
         self.bar.offer_to_go_on(has_learnt)
         self.setup_section.open()
@@ -235,11 +235,11 @@ class TrainWidget(TrainPanel):
     @showing_errors
     def _on_restored(self, layer: Labels) -> None:
         image = annotation_facts(layer).get("image", "")
-        said = "" if self._choose(layer) else f" Open the image {image!r} to go on with it."
-        self.bar.say(f"{layer.name!r} is back.{said}")
+        said = "" if self._choose(layer) else f" Open the image {image!r} to train on it."
+        self.bar.say(f"{layer.name!r} is restored.{said}")
 
     def _on_unsaved(self, why: str) -> None:
-        """Show why paint is not saved, for as long as that is so."""
+        """Show why an annotation is not saved; an empty text hides the line."""
         if self._is_over and why:
             show_warning(why)
         self.unsaved.setText(why)
@@ -250,12 +250,12 @@ class TrainWidget(TrainPanel):
         self.form.start_from(entry.header, entry.name)
         self.name.value = free_name()
         self.bar.say(
-            f"The weights of step {entry.header['training']['best_step']} are the model {entry.name!r} now, and chosen "
-            "to start from. To go on, choose an image and its paint, and press Train."
+            f"The weights of step {entry.header['training']['best_step']} are saved as the model {entry.name!r}, which "
+            "is chosen to start from. To go on, choose an image and its annotation, and press Train."
         )
 
     def _choose(self, layer: Labels) -> bool:
-        """Choose a layer of paint for the image that it was painted on; say whether there is one."""
+        """Choose an annotation layer for its image; return whether that image is among the pairs."""
         self.pairs.refresh()
         for pair in self.pairs.pairs:
             if pair.image is not None and pair.may_belong(layer):
@@ -291,5 +291,5 @@ class TrainWidget(TrainPanel):
 
 
 def remembered() -> dict[str, Any]:
-    """Return the settings of the last session, but for the model to start from, which suited what was painted then."""
+    """Return the settings of the last session, except the start model, which depends on the annotation."""
     return {name: value for name, value in settings.load(DECLARATION).items() if name != START}
