@@ -1,8 +1,7 @@
-"""How much memory this process may take, and whether a library has enough of it to be loaded.
+"""Free memory of this process, and a check of it before a library is loaded that would crash or hang without it.
 
-Where libraries find too little memory they end the process, or wait for ever: OpenBLAS asks again without end for
-memory that it does not get, LLVM and OpenMP end the program, and Python can stop none of them. So the system is asked
-before a library is loaded.
+OpenBLAS asks for memory again and again; LLVM and OpenMP end the process. Python can prevent neither. So this module
+first checks whether the system's limit (`ulimit -v`, some clusters) leaves enough memory to load and use the library.
 """
 
 from __future__ import annotations
