@@ -49,7 +49,7 @@ def said_by(program):
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
 def test_torch_that_finds_no_room_need_not_be_installed_anew():
     said = said_by("allow(60)\nsaid(lambda: run_job(load_torch()))")
-    assert said.startswith("RunError PyTorch, which runs the networks, cannot be loaded: memory does not suffice")
+    assert said.startswith("RunError PyTorch, which runs the networks, cannot be loaded: memory is insufficient")
     assert "Install" not in said
 
 
@@ -66,7 +66,7 @@ def test_a_library_without_room_is_not_loaded(megabytes, method, what):
     """OpenBLAS would wait for ever, LLVM and OpenMP end the process."""
     image = "image = np.arange(4096, dtype=np.uint16).reshape(64, 64)\n"
     said = said_by(f"{image}allow({megabytes})\nsaid(lambda: tessera.segment({method!r}, image))")
-    assert said.startswith(f"RunError {what} cannot be loaded: memory does not suffice. It takes about ")
+    assert said.startswith(f"RunError {what} cannot be loaded: memory is insufficient. It takes about ")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
@@ -88,7 +88,7 @@ def test_a_command_without_room_ends_with_one_sentence(tmp_path, megabytes, comm
         env=os.environ | {"OPENBLAS_NUM_THREADS": "2"}, cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert ended.returncode == 1
-    assert re.fullmatch(r"tessera: .*cannot be loaded: memory does not suffice\..*\n", ended.stderr)
+    assert re.fullmatch(r"tessera: .*cannot be loaded: memory is insufficient\..*\n", ended.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["image.npy"]
 
 

@@ -61,7 +61,7 @@ def grown(depth):
         ({"inputs": {"markers": {**SEEDS, "record": []}}}, "inputs → markers → record is [], but it should have at"),
         ({"blocks": {"size": [0]}}, "blocks → size → 0 is 0, but it should be greater than or equal to 1"),
         ({"model": {"name": 3, "sha256": ""}}, "model → name is 3, but it should be a valid string"),
-        ({"unit": "\ud800"}, "unit is '\\ud800', but it should hold no half of a character"),
+        ({"unit": "\ud800"}, "unit is '\\ud800', but it should not hold half of a character (a lone surrogate)"),
     ],
 )
 def test_what_is_wrong_in_a_record_is_named_with_its_place(changes, sentence):
@@ -76,7 +76,7 @@ def test_a_step_is_named_by_its_number():
 def test_a_record_that_holds_itself_is_refused():
     record = {**STEP}
     record["inputs"] = {"image": {**SEEDS, "record": record}}
-    with pytest.raises(InputError, match="nested too deeply, or holds itself"):
+    with pytest.raises(InputError, match="nested too deeply, or contains itself"):
         tessera.run(record, blobs())
 
 

@@ -35,7 +35,7 @@ def test_wrong_axes_are_refused_with_an_example(axes, message):
 
 
 def test_five_axes_must_be_named():
-    with pytest.raises(InputError, match="say what they are with `axes`"):
+    with pytest.raises(InputError, match="name them with `axes`"):
         tessera.segment("threshold", np.zeros((1, 1, 1, 4, 4)))
 
 
@@ -240,7 +240,7 @@ def test_image_that_may_be_in_colour_gets_a_note(dtype):
     image[2:4] = 9
     (note,) = tessera.segment("threshold", image, sigma=0).notes
     assert "taken for ZYX" in note
-    assert "if the last axis is colours, say axes='YXC'" in note
+    assert "if the last axis holds colours, give axes='YXC'" in note
     assert tessera.segment("threshold", image, axes="ZYX", sigma=0).notes == ()
 
 

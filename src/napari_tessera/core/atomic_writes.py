@@ -31,29 +31,29 @@ from napari_tessera.core.errors import FileError
 from napari_tessera.core.files import is_zarr, named_file, read_json, too_long
 
 PAUSE_SECONDS = 0.005
-"""Between two attempts to get a lock that is waited for."""
+"""Time between two attempts to take a lock."""
 
 
 @contextmanager
 def locked(path: Path, refusal: str, *, wait_seconds: float = 0.05, makes_folder: bool = False) -> Iterator[None]:
-    """Hold the lock that the file `path` stands for; the file is removed at the end.
+    """Hold the lock file `path`, which is removed at the end.
 
-    A file that a killed process left behind is no lock, as the system has taken the lock back.
+    A lock file that a killed process left behind holds no lock, because the system has released it.
 
     Parameters
     ----------
     path : Path
     refusal : str
-        What to say if another process, or another thread, holds it.
+        Message of the error if another process or thread holds the lock.
     wait_seconds : float
-        How long to wait for the other one; the default lets one pass that only looks whether it is held.
+        How long to wait for it; the default waits for a call of `is_locked`.
     makes_folder : bool
         Make the file's folder, which another process may remove between two attempts.
 
     Raises
     ------
     FileError
-        If another one holds it, or the file cannot be made.
+        If another process or thread holds the lock, or the file cannot be made.
     """
     until = time.monotonic() + wait_seconds
     while (file := _held(path, makes_folder)) is None:
@@ -67,7 +67,7 @@ def locked(path: Path, refusal: str, *, wait_seconds: float = 0.05, makes_folder
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether another process, or another thread, holds the lock."""
+    """Return whether another process or thread holds the lock."""
     try:
         with locked(path, "", wait_seconds=0):
             return False
@@ -76,7 +76,7 @@ def is_locked(path: Path) -> bool:
 
 
 def _held(path: Path, makes_folder: bool) -> int | None:
-    """Open the file and take its lock; None if another has it, or the holder removed file or folder just now."""
+    """Open the file and take its lock; return None if another has it, or file or folder was just removed."""
     try:
         if makes_folder:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ if sys.platform == "win32":
         return True
 
     def _give_back(file: int, path: Path) -> None:
-        os.close(file)  # Windows deletes no file that is open
+        os.close(file)  # Windows does not delete an open file
         with suppress(OSError):
             path.unlink()
 
@@ -121,28 +121,28 @@ else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # some network drives know no locks
+        except OSError:  # some network drives do not support locks
             return True
         return True
 
     def _give_back(file: int, path: Path) -> None:
         with suppress(OSError):
-            path.unlink()  # while it is held: afterwards it may be another's
+            path.unlink()  # while it is held; afterwards another process may own it
         os.close(file)
 
 
 HIDDEN, LOCK, NEW, OLD, MOVES = ".tessera", "lock", "new", "old", "moves.json"
 OURS = re.compile("([0-9a-f]{8}){1,2}")
-"""Name of a working folder, or of the claim of an output; whatever else lies in the hidden folder is not ours."""
+"""Name of a working folder or of an output's lock; other files in the hidden folder are left alone."""
 LONGEST_WAIT_SECONDS = 60
-"""For other writers in the same folder; each moves its files in milliseconds."""
+"""How long to wait for other writers in the same folder; each moves its files in milliseconds."""
 CLAIM_SECONDS = 1.0
-"""To wait for another run that is writing the same."""
+"""How long to wait for another run that writes the same output."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Refuse to write over a file that was read, or, without `overwrite`, over anything.
+    """Refuse to overwrite a file that was read as input, or, without `overwrite`, any file.
 
     Raises
     ------
@@ -155,15 +155,15 @@ def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path]
         if os.path.lexists(path) and not overwrite:
             raise FileError(f"{path} exists already. Choose another name, or allow it to be replaced (--overwrite).")
         if os.path.islink(path):
-            raise FileError(f"{path} is a link, which would be replaced by a file. Name the file that it leads to.")
+            raise FileError(f"{path} is a link, which would be replaced by a file. Name the file that it points to.")
         if os.path.lexists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-            raise FileError(f"{path} is no file but a pipe or a device, which cannot be replaced. Name a file.")
+            raise FileError(f"{path} is a pipe or a device, which cannot be replaced. Name a file.")
         if os.path.isdir(path) and not is_zarr(path):
-            raise FileError(f"{path} is a folder, and no Zarr that could be replaced. Choose another name.")
+            raise FileError(f"{path} is a folder but not a Zarr, so it is not replaced. Choose another name.")
 
 
 def _also_read(paths: Iterable[Path], read: set[Path]) -> Iterator[Path]:
-    """Yield the paths that are, hold or lie in one of those that are read, by whatever name."""
+    """Yield those of `paths` that are, contain or lie in one of the files in `read`, under any name."""
     if not read:
         return
     around = {folder for path in read for folder in path.parents}
@@ -175,7 +175,7 @@ def _also_read(paths: Iterable[Path], read: set[Path]) -> Iterator[Path]:
 
 
 def _file_number(path: Path) -> tuple[int, int] | None:
-    """Return what is the same for two spellings of a file's name; None where there is no file, or no such number."""
+    """Return an identifier that does not depend on how the path is written; None if there is no file or identifier."""
     with suppress(OSError):
         status = os.stat(path)
         return (status.st_dev, status.st_ino) if status.st_ino else None
@@ -183,12 +183,12 @@ def _file_number(path: Path) -> tuple[int, int] | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, unless it is there; files can be written to it.
+    """Make a folder and its parents if needed, and check that files can be written to it.
 
     Raises
     ------
     FileError
-        If it is read-only, or something else has its name.
+        If it is read-only, or its name is taken by a file.
     """
     with explain_refusal(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,22 +202,22 @@ def written_together(
 ) -> Iterator[list[Path]]:
     """Give a temporary path for each of `paths`; at the end all of them are moved into place.
 
-    If anything fails on the way, nothing is left behind and older files stay as they were.
+    If anything fails, nothing is left behind and older files stay as they were.
 
     Parameters
     ----------
     paths : sequence of Path
-        Files or Zarr folders; the first lies in a folder, and the others in the same or in folders below it.
+        Files or Zarr folders: the first one lies in a folder, and the others in that folder or in folders below it.
     overwrite : bool
-        Replace what is there.
+        Replace existing files.
     is_claimed : bool
-        Meanwhile no other process can claim the first of them.
+        Keep other processes from writing the first one meanwhile.
 
     Raises
     ------
     FileError
-        If the folder is read-only, the disk is full, or the system refuses in another way; or if there is something of
-        one of the names, and it may not be replaced.
+        If the folder is read-only, the disk is full, or the system refuses for another reason; or if one of the files
+        exists and `overwrite` is False.
     """
     folder = paths[0].parent
     with explain_refusal(folder), working_folder(folder, paths[0] if is_claimed else None) as work:
@@ -229,7 +229,7 @@ def written_together(
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write one file; a reader, even after a power cut, sees the old one or the whole new one. Its folder must exist.
+    """Write one file: a reader finds the old or the complete new one, even after a power cut. Its folder must exist.
 
     Raises
     ------
@@ -241,14 +241,14 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def replace_whole(path: Path, content: bytes) -> None:
-    """Do as `write_whole` for one of many files, after which the folder is brought to the disk once.
+    """Do the same as `write_whole`, for one of many files; the caller then syncs the folder once.
 
     Raises
     ------
     FileError
         If the folder is missing or read-only, the disk is full, or the system refuses in another way.
     """
-    path = Path(os.path.realpath(path))  # a link stays, and leads to what is written
+    path = Path(os.path.realpath(path))  # a link stays, and points to the new file
     with explain_refusal(path.parent):
         os.stat(path.parent)
     with written_together([path], overwrite=True) as (part,):
@@ -256,7 +256,7 @@ def replace_whole(path: Path, content: bytes) -> None:
 
 
 def write_to_disk(path: Path, content: bytes) -> None:
-    """Write a file, and wait until it would survive a power cut."""
+    """Write a file and sync it to the disk."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()
@@ -264,8 +264,8 @@ def write_to_disk(path: Path, content: bytes) -> None:
 
 
 def bring_to_disk(folder: Path) -> None:
-    """Let a folder's list of files survive a power cut."""
-    with suppress(OSError):  # Windows opens no folders, and some network drives bring none to the disk
+    """Sync a folder's list of files to the disk."""
+    with suppress(OSError):  # Windows cannot open folders, and some network drives cannot sync them
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -275,20 +275,20 @@ def bring_to_disk(folder: Path) -> None:
 
 @contextmanager
 def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
-    """Give a folder in `folder`, which is made if it is missing; what was made here is removed at the end.
+    """Make a temporary folder in `folder`, which is made if needed; both are removed at the end.
 
-    If this process is killed, the next writer in `folder` removes it.
+    If this process is killed, the next writer in `folder` removes the temporary folder.
 
     Parameters
     ----------
     folder : Path
     output : Path, optional
-        What is to be written: meanwhile no other process can claim it.
+        What will be written; meanwhile no other process can write it.
 
     Raises
     ------
     FileError
-        If the folder cannot be made, or another process has claimed the output.
+        If the folder cannot be made, or another process writes the output.
     """
     hidden = folder / HIDDEN
     work = hidden / os.urandom(4).hex()
@@ -306,21 +306,21 @@ def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
 
 
 def move_together(work: Path, paths: Sequence[Path], *, overwrite: bool) -> None:
-    """Move what lies in the folder "new" of a working folder into place: all of it or, if the system refuses, nothing.
+    """Move all files from the folder "new" of a working folder into place, or none of them if the system refuses.
 
     Parameters
     ----------
     work : Path
         See `working_folder`.
     paths : sequence of Path
-        Where to; each lies in "new" as it will lie in the folder that was worked in.
+        Targets; each file has the same relative path in "new" as in the output folder.
     overwrite : bool
-        Replace what is there.
+        Replace existing files.
 
     Raises
     ------
     FileError
-        If there is something already, and it may not be replaced, or the system refuses.
+        If a file exists and `overwrite` is False, or the system refuses.
     """
     folder = work.parent.parent
     with explain_refusal(folder), _alone_in(work.parent):
@@ -338,7 +338,7 @@ def move_together(work: Path, paths: Sequence[Path], *, overwrite: bool) -> None
 
 
 def clear_up(folder: Path) -> None:
-    """Undo and delete what killed writers left in a folder; nothing happens where it cannot be written to."""
+    """Undo and delete what killed writers left in a folder; do nothing if it cannot be written to."""
     if os.path.isdir(folder / HIDDEN):
         with suppress(OSError, FileError), _alone_in(folder / HIDDEN):
             _clear_up(folder / HIDDEN)
@@ -346,7 +346,7 @@ def clear_up(folder: Path) -> None:
 
 @contextmanager
 def explain_refusal(folder: Path) -> Iterator[None]:
-    """Turn what the system says into a `FileError` that says what to do."""
+    """Turn an `OSError` into a `FileError` that says what to do."""
     try:
         yield
     except FileError:
@@ -357,7 +357,7 @@ def explain_refusal(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turn a full disk, and nothing else, into a `FileError`: for work that reads as well as writes."""
+    """Turn only a full disk into a `FileError`, for work that reads as well as writes."""
     try:
         yield
     except OSError as error:
@@ -368,7 +368,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _explain_open_file(folder: Path) -> Iterator[None]:
-    """Name the file that the system does not let go of in a folder that can be written to."""
+    """Name the file that the system does not release, in a folder that can be written to."""
     try:
         yield
     except PermissionError as error:
@@ -382,7 +382,7 @@ def _explain_open_file(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _alone_in(hidden: Path) -> Iterator[None]:
-    """Hold the lock of the hidden folder, which is made if it is missing and removed if it is empty at the end."""
+    """Hold the lock of the hidden folder, which is made if needed and removed at the end if empty."""
     refusal = f"Another run has been moving files in {hidden.parent} for a long time. Wait until it has ended."
     if hidden.is_symlink():
         raise FileError(f"{hidden} is a link, but files that are being written lie in it. Remove it.")
@@ -395,10 +395,10 @@ def _alone_in(hidden: Path) -> Iterator[None]:
 
 
 def _clear_up(hidden: Path) -> None:
-    """Undo the moves of writers that are dead, and delete what they left."""
+    """Undo the moves of killed writers, and delete their files."""
     left = {entry.stem for entry in hidden.iterdir() if OURS.fullmatch(entry.stem)}
     if left and not is_locked(hidden / LOCK):
-        return  # On a network drive without locks, the dead cannot be told from the living.
+        return  # On a network drive without locks, killed writers cannot be told from running ones.
     for name in left:
         if not is_locked(hidden / f"{name}.{LOCK}"):
             _undo(hidden / name)
@@ -406,30 +406,30 @@ def _clear_up(hidden: Path) -> None:
 
 
 def _claim(output: Path) -> Path:
-    """Return the lock that stands for an output, however long its name is and whatever the case of its letters."""
+    """Return the lock file of an output; long names and upper or lower case do not matter."""
     digest = hashlib.blake2b(os.fsencode(output.name.casefold()), digest_size=8).hexdigest()
     return output.parent / HIDDEN / f"{digest}.{LOCK}"
 
 
 def _missing(folder: Path) -> list[Path]:
-    """List the folders that would have to be made for this one, the innermost first."""
+    """List the folders that must be made for this one, the innermost first."""
     return [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
-        with suppress(OSError):  # it holds something, or is gone
+        with suppress(OSError):  # it is not empty, or is gone
             folder.rmdir()
 
 
 def _remove_unless_moving(work: Path) -> None:
-    """Delete a working folder, unless it holds what was moved away and could not be put back."""
+    """Delete a working folder, unless it holds old files that could not be moved back."""
     if not os.path.lexists(work / MOVES):
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _move_noted(work: Path, names: Sequence[str], replaced: Sequence[Path]) -> None:
-    """Move old files away and new ones in, with a note on the disk of how to undo it until all is done."""
+    """Move old files away and new ones in; until all is done, a note on the disk tells how to undo it."""
     folder = work.parent.parent
     homes = {(folder / name).parent for name in names}
     made = list(dict.fromkeys(each for home in homes for each in _missing(home)))
@@ -449,9 +449,9 @@ def _move_noted(work: Path, names: Sequence[str], replaced: Sequence[Path]) -> N
 
 
 def _move_to_free_name(part: Path, path: Path) -> None:
-    """Move a file or folder; if another program has just made one of the name, that stays."""
+    """Move a file or folder; if another program has just used the name, its file stays."""
     if part.is_dir():
-        os.rename(part, path)  # replaces no file, and no folder that holds anything
+        os.rename(part, path)  # replaces neither a file nor a folder with files
         return
     try:
         os.link(part, path)
@@ -464,7 +464,7 @@ def _move_to_free_name(part: Path, path: Path) -> None:
 
 
 def _undo(work: Path) -> None:
-    """Put back what was there before moves that did not come to their end, if there are any."""
+    """Move the old files back after moves that were not completed."""
     try:
         note = _noted_moves(work)
         if note is not None:
@@ -477,9 +477,9 @@ def _undo(work: Path) -> None:
 
 
 def _noted_moves(work: Path) -> dict[str, Any] | None:
-    """Read which files were being moved; None if there is no such note, or one that leads out of the folder.
+    """Read which files were being moved; None without such a note, or if it names a path outside the folder.
 
-    Whoever made a folder chooses what its notes say, but not which other files are moved and deleted.
+    A note from an unknown source must not move or delete other files.
     """
     if not os.path.lexists(work / MOVES):
         return None
@@ -508,13 +508,13 @@ def _move_back(work: Path, note: dict[str, Any]) -> None:
 
 
 def _mark(path: Path) -> Any:
-    """Return what tells a file from one that is written later; None for a folder."""
+    """Return what distinguishes a file from one written later; None for a folder."""
     status = os.stat(path)
     return None if path.is_dir() else [status.st_mtime_ns, status.st_size]
 
 
 def _is_moved(path: Path, new: Path, mark: Any) -> bool:
-    """Return whether what has the name is what was to be moved there, and not what another program wrote since."""
+    """Return whether the file at `path` is the one that was to be moved there, not a later one of another program."""
     return not new.exists() if mark is None else path.is_file() and _mark(path) == mark
 
 

@@ -14,7 +14,7 @@ from napari_tessera.core.spatial import SPATIAL_AXES
 CHANNEL = "C"
 LARGEST_RGB_CHANNELS = 4
 LEAST_SIDE_OF_COLOURS = 31
-"""Pixels from which on an image of any dtype is taken for colours, as in napari; 8-bit images are at any size."""
+"""An image of any dtype with at least this many pixels may be in colour, as in napari; 8-bit images at any size."""
 
 SMALLEST_PIXEL, LARGEST_PIXEL = 1e-15, 1e15
 """Sizes of a pixel, in any unit."""
@@ -22,7 +22,7 @@ SMALLEST_PIXEL, LARGEST_PIXEL = 1e-15, 1e15
 
 @dataclass(frozen=True)
 class Layout:
-    """What the axes of an image mean, and their working order: one-at-a-time axes, then space, then channels.
+    """The axes of an image and their working order: axes processed one index at a time, then space, then channels.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Layout:
 
     @property
     def loops(self) -> str:
-        """Axes taken one at a time (time, position, …)."""
+        """Axes processed one index at a time (time, position, …)."""
         return "".join(axis for axis in self.axes if axis not in SPATIAL_AXES + CHANNEL)
 
     @property
@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def has_channels(self) -> bool:
-        """Whether one axis holds channels."""
+        """Whether the image has a channel axis."""
         return CHANNEL in self.axes
 
     @property
@@ -53,7 +53,7 @@ class Layout:
         return self.axes.replace(CHANNEL, "")
 
     def to_working(self, array: Any) -> Any:
-        """Bring a NumPy or dask array with the image's axes (or the label image's) into working order."""
+        """Bring a NumPy or dask array with the image's (or the label image's) axes into working order."""
         axes = self.axes if array.ndim == len(self.axes) else self.label_axes
         wanted = self.loops + self.space + (CHANNEL if CHANNEL in axes else "")
         return array.transpose([axes.index(axis) for axis in wanted])
@@ -70,26 +70,26 @@ class Layout:
 
 
 def guess_axes(shape: Sequence[int], dtype: np.dtype) -> str:
-    """Name the axes of an image nobody described: YX, ZYX or TZYX, in colour YXC or ZYXC."""
+    """Guess the axes of an image: YX, ZYX or TZYX, in colour YXC or ZYXC."""
     is_large = min(shape[-3:-1], default=0) >= LEAST_SIDE_OF_COLOURS
     is_colour = shape[-1:] in ((3,), (LARGEST_RGB_CHANNELS,)) and (dtype == np.uint8 or is_large)
     by_ndim = {2: "YX", 3: "YXC" if is_colour else "ZYX", 4: "ZYXC" if is_colour else "TZYX"}
     if len(shape) not in by_ndim:
         raise InputError(
-            f"The image has {len(shape)} axes (shape {tuple(shape)}); say what they are with `axes`, for example "
+            f"The image has {len(shape)} axes (shape {tuple(shape)}); name them with `axes`, for example "
             '"YX", "ZYX", "TYX" or "TCZYX".'
         )
     return by_ndim[len(shape)]
 
 
 def note_on_colours(layout: Layout, shape: Sequence[int]) -> tuple[str, ...]:
-    """Return what guessed axes mean for an image that may be in colour, but was not taken for it."""
+    """Return a note for an image that may be in colour, but was not read as colour."""
     if len(layout.axes) < 3 or layout.has_channels or shape[-1] not in (3, LARGEST_RGB_CHANNELS):
         return ()
     last, colours = shape[-1], layout.axes[1:] + CHANNEL
     return (
-        f"The axes were taken for {layout.axes}, so that the image is {last} pixels wide; if the last axis is colours, "
-        f"say axes={colours!r}.",
+        f"The axes were guessed as {layout.axes}, so the image is {last} pixels wide; if the last axis holds colours, "
+        f"give axes={colours!r}.",
     )
 
 
@@ -112,12 +112,12 @@ def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layou
 
 
 def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
-    """Return one positive pixel size per spatial axis in the order z, y, x; one number serves for all axes.
+    """Return one positive pixel size per spatial axis in the order z, y, x; one number is for all axes.
 
     Raises
     ------
     InputError
-        If it is none, or so small or large that areas and volumes cannot be told apart from 0 or infinity.
+        If a size is not a number, or so small or large that areas and volumes would become 0 or infinity.
     """
     if spacing is None:
         return None

@@ -20,21 +20,21 @@ from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.value_range import UNSCALED, Scale, scale_of, value_range
 
 MEASURED_PX = 2**21
-"""Pixels that are summarised at once."""
+"""Pixels in one summary."""
 Settings = dict[str, Any]
 """All keyword arguments of the method, with `spacing` and `channel_axis`."""
 
 
 @dataclass(frozen=True)
 class Touching:
-    """How labels become objects where neighbouring pixels belong together.
+    """How neighbouring pixels of classes are joined to objects.
 
     Attributes
     ----------
     regions : callable (classes, **settings) -> array
-        Neighbouring pixels of the same non-zero value are one object, over block faces too.
+        Neighbouring pixels of the same non-zero value are one object, also across block faces.
     numbers : callable (sizes, highest, **settings) -> (N + 1,) array
-        Final number of each object, 0 for one to drop, in the order of the objects. `sizes` are their pixels and
+        Final number of each object, or 0 to drop it, in the order of the objects. `sizes` are their pixels and
         `highest` the highest class in each, both with an unused entry 0 for the background.
     """
 
@@ -48,41 +48,41 @@ def never(dtype: np.dtype, **_: Any) -> bool:
 
 
 def nothing_chosen(fitted: dict[str, Any], **_: Any) -> AutoValues:
-    """Tell nothing."""
+    """Return no automatic values."""
     return {}
 
 
 @dataclass(frozen=True)
 class TwoPass:
-    """The parts of a method. Each takes the method's settings as keywords and leaves what it does not need.
+    """The parts of a two-pass method. Each takes the method's settings as keywords and ignores those it does not need.
 
     Attributes
     ----------
     reach : callable (**settings) -> int
-        How many pixels around a pixel its label depends on, once the whole image is measured. A block is prepared with
-        a halo this wide; `summarise` gets it without, `apply` with it.
+        How far away, in pixels, the image can change a label once the whole image is measured. A block is prepared with
+        a halo of this width; `summarise` gets it without the halo, `apply` with it.
     prepare : callable (image, **settings) -> Job of array
-        What the other parts work on: spatial axes first, then features if any. It raises what cannot work.
+        The array for the other parts: spatial axes first, then features if any. It raises errors about the image.
     rounds : callable (prepared, **settings) -> int
-        How often all blocks are summarised; any one of them says.
+        How often all blocks are summarised; any block gives the same answer.
     summarise : callable (prepared, start, earlier, **settings) -> summary
         Measure one block. `start` is the position of its first pixel in the whole image; `earlier` is the merged
-        summary of the round before, or None.
+        summary of the previous round, or None.
     merge : callable (summary, summary) -> summary
         Exact, so that the order of merging does not matter.
     fit : callable (summary or None, **settings) -> Job of dict
-        What every block needs to know: small, and plain JSON.
+        What every block needs to know: small, plain JSON.
     apply : callable (prepared, core, start, fitted, **settings) -> array of uint8
         The class of each pixel of `prepared[core]`, whose first pixel is at `start` in the whole image.
     touching : callable (**settings) -> Touching or None
-        How classes become objects; None where the classes are the labels.
+        How classes become objects; None if the classes are the labels.
     piece_px : callable (spatial axes, **settings) -> int
         How many pixels can be labelled within about 50 ms.
     chosen : callable (fitted, **settings) -> dict
-        What of it is worth to be told; see `MethodOutput`.
+        The automatic values to show; see `MethodOutput`.
     needs_scale : callable (dtype, **settings) -> bool
-        Whether the range of all values must be known before anything else, for a dtype whose values float32 does not
-        hold. All parts get what follows from it as the setting `scale`: an origin and a unit for float32.
+        Whether the range of all values must be known first, because float32 cannot hold values of this dtype. All parts
+        then get the setting `scale`: an origin and a unit for float32.
     """
 
     reach: Callable[..., int]
@@ -125,7 +125,7 @@ def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Met
 
 
 def scale_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Scale]:
-    """Return the origin and the unit in which the image is worked on."""
+    """Return the origin and the unit for the image's values."""
     if not method.needs_scale(image.dtype, **settings):
         return UNSCALED
     return scale_of(*(yield from value_range(image)))
@@ -163,7 +163,7 @@ def apply_whole(
 
 
 def join_whole(touching: Touching, classes: np.ndarray, /, **settings: Any) -> Job[np.ndarray]:
-    """Turn classes into objects: connected regions, of which `touching` drops some."""
+    """Join classes to objects: connected regions, some of which `touching` drops."""
     regions = touching.regions(classes, **settings)
     labels = yield from components_of_equal(regions, settings["connectivity"])
     cut = pieces(labels.shape)
@@ -218,7 +218,7 @@ def _merged(method: TwoPass, summaries: list[Any]) -> Job[Any]:
 
 
 def _size_and_highest(labels: np.ndarray, classes: np.ndarray, count: int) -> Job[tuple[np.ndarray, np.ndarray]]:
-    """Pixels in each label, and the highest class in each; (count,) each."""
+    """Return the pixels of each label and its highest class; (count,) each."""
     sizes, highest = np.zeros(count, np.int64), np.zeros(count, np.uint8)
     for piece in pieces(labels.shape):
         yield Progress(0, 1, "Measuring objects")
@@ -229,7 +229,7 @@ def _size_and_highest(labels: np.ndarray, classes: np.ndarray, count: int) -> Jo
 
 
 class Stored(Protocol):
-    """One frame of an image that is read piece by piece: spatial axes first, then channels if there are any."""
+    """One frame of an image that is read window by window: spatial axes first, then channels if any."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -243,29 +243,29 @@ class Stored(Protocol):
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """How the blocks of one image are labelled, once the whole of it has been looked at.
+    """How the blocks of one image are labelled, after the whole image was examined.
 
     Attributes
     ----------
     label : callable (block, **other inputs) -> job of labels, or of labels and a table
-        Everything that blocks share is fixed in it. Workers elsewhere get it pickled.
+        It holds all that blocks share. It is pickled for remote workers.
     reach : tuple of int
-        How many pixels around a block are looked at, along each spatial axis: enough to see an object that the block
-        cuts, and what decides its outline.
+        Width of the margin around a block along each spatial axis: wide enough for an object that the block cuts, and
+        for what decides its outline.
     parts : callable (block) -> tuple of int, optional
-        Into how many parts a block of these sides is cut along each axis, where it would take too much memory at once.
+        Number of parts along each axis into which a block of these sides is cut to save memory.
     aligned : callable (Tile) -> Tile, optional
-        Widens what a tile of the image reads, where not every pixel is a good one to begin or end at.
+        Widens what a tile reads, if a tile must begin and end at certain pixels.
     told : callable (Tile) -> dict, optional
-        What else `label` is told of a tile.
+        Further arguments of `label` for a tile.
     is_threaded : bool
-        Whether a block keeps all processors busy by itself, so that one at a time is enough.
+        Whether one block uses all cores, so that blocks are processed one at a time.
     smallest_px : int
-        Objects of fewer pixels are dropped when they have been joined.
+        Objects with fewer pixels are dropped after joining.
     notes : tuple of str
-        Plain sentences about the whole image.
+        Notes on the whole image.
     chosen : dict
-        What was found out about the whole image and is worth to be told; see `Found`.
+        Automatic values of the whole image; see `MethodOutput`.
     """
 
     label: Callable[..., Any]
@@ -281,15 +281,14 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class Overlapping:
-    """A method that looks at the whole image before its blocks are labelled alike.
+    """A method that examines the whole image before it labels overlapping blocks.
 
     Attributes
     ----------
     measured : (TwoPass, settings) or None
-        What is summed up over all blocks, and with which settings; only the first pass is used.
+        What is measured over all blocks, and with which settings; only the first pass is used.
     plan : callable (fitted, Stored) -> Job of BlockPlan
-        What follows from the sums (an empty dict where there are none) and, where that is not enough, from windows
-        of the image.
+        Make the plan from the measurement (an empty dict without one) and, if needed, from windows of the image.
     """
 
     measured: tuple[TwoPass, Settings] | None
@@ -302,7 +301,7 @@ def from_parts(
     measured: tuple[TwoPass, Settings, Callable[[dict[str, Any]], Settings]] | None,
     settings: Mapping[str, Any],
 ) -> Overlapping:
-    """Describe a method that needs at most one measurement of the whole image, and puts it among its settings."""
+    """Describe a method that needs at most one measurement of the whole image, and adds it to its settings."""
 
     def plan(fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
         yield from ()

@@ -15,20 +15,20 @@ from napari_tessera.core.errors import InputError, ParameterError, TesseraError,
 from napari_tessera.core.spec import Declaration, Input, Role
 
 LARGEST = float(2**63)
-"""Labels must stay below."""
+"""Labels must be smaller."""
 
 
 def whole_numbers(labels: Any, name: str, error: type[TesseraError] = InputError) -> Any:
-    """Return floating-point labels as int32, or int64 where they are larger; those of an integer type as they are.
+    """Convert floating-point labels to int32, or int64 if they are larger; return integer labels unchanged.
 
     Parameters
     ----------
     labels : array
         Anything with a dtype.
     name : str
-        What to call it in errors.
+        Name in error messages.
     error : type
-        What is raised.
+        Type of the error.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def whole_numbers(labels: Any, name: str, error: type[TesseraError] = InputError
 
 
 def refuse_unread_floats(labels: Any, name: str, error: type[TesseraError] = InputError) -> None:
-    """Refuse floating-point labels that are read piece by piece (dask, zarr), without reading any.
+    """Refuse floating-point labels that are not in memory (dask, zarr), without reading them.
 
     Raises
     ------
@@ -71,8 +71,8 @@ def refuse_unread_floats(labels: Any, name: str, error: type[TesseraError] = Inp
     """
     if hasattr(labels, "chunks") and np.dtype(labels.dtype).kind == "f":
         raise error(
-            f"{name} holds {labels.dtype} values and is not in memory (shape {tuple(labels.shape)}), so that nobody "
-            "knows whether all are whole numbers, as labels are. Convert it to an integer type first: in Python "
+            f"{name} holds {labels.dtype} values and is not in memory (shape {tuple(labels.shape)}), so it is unknown "
+            "whether all are whole numbers, as labels must be. Convert it to an integer type first: in Python "
             "labels.astype('int32'), in ImageJ Image > Type > 16-bit, without scaling."
         )
 
@@ -82,11 +82,11 @@ def _not_whole(value: np.floating, name: str) -> str:
 
 
 READERS = {Role.IMAGE: "read_image", Role.LABELS: "read_labels", Role.POINTS: "read_points"}
-"""What in `napari_tessera.io` reads a file of each kind."""
+"""The function of `napari_tessera.io` that reads a file of each kind."""
 
 
 Types = Mapping[str, tuple[type | UnionType, str]]
-"""What the value of an argument may be, and how to say it."""
+"""Allowed types of an argument, and their description."""
 FLAG = (bool | np.bool_, "True or False")
 PATH = (str | PathLike, "a path")
 PATH_OR_NONE = (str | PathLike | None, "a path, or None")
@@ -94,7 +94,7 @@ TEXT_OR_NONE = (str | None, "a text, or None")
 
 
 def check_types(given: Mapping[str, Any], types: Types) -> None:
-    """Refuse arguments of another type.
+    """Refuse arguments of a wrong type.
 
     Raises
     ------
@@ -106,12 +106,12 @@ def check_types(given: Mapping[str, Any], types: Types) -> None:
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
-    """Bring a NumPy, dask or zarr array (or nested lists) into memory.
+    """Load a NumPy, dask or zarr array (or nested lists) into memory.
 
     Raises
     ------
     InputError
-        If it is no array of numbers, is empty, or does not fit into memory.
+        If it is not an array of numbers, is empty, or does not fit into memory.
     """
     array = numbers_in(values, name)
     if array.size == 0:
@@ -120,12 +120,12 @@ def as_array(values: Any, name: str) -> np.ndarray:
 
 
 def numbers_in(values: Any, name: str) -> np.ndarray:
-    """Return an array of real numbers, maybe an empty one.
+    """Return an array of real numbers, which may be empty.
 
     Raises
     ------
     InputError
-        If it is none, or does not fit into memory.
+        If the values are not real numbers, or do not fit into memory.
     """
     refuse_file_name(values, name)
     refuse_unknown_lengths(values, name)
@@ -145,7 +145,7 @@ def numbers_in(values: Any, name: str) -> np.ndarray:
 
 
 def refuse_unknown_lengths(values: Any, name: str) -> None:
-    """Refuse a dask array some of whose chunks have a length that is not known before they are computed.
+    """Refuse a dask array with chunks of unknown length.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def refuse_unknown_lengths(values: Any, name: str) -> None:
 
 
 def refuse_file_name(values: Any, name: str, reader: str = "read_image") -> None:
-    """Refuse the name of a file where an array is needed, and say how it is read.
+    """Refuse a file name where an array is needed, and name the function that reads it.
 
     Raises
     ------
@@ -207,13 +207,13 @@ def check_image(values: Any, name: str) -> np.ndarray:
 
 
 def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
-    """Refuse an array by its shape and dtype alone, without reading a pixel.
+    """Check the shape and dtype of an array, without reading a pixel.
 
     Raises
     ------
     InputError
-        If it is empty, has fewer than two axes or holds no real numbers, or what is needed are labels and it is read
-        piece by piece and of a floating-point type.
+        If it is empty, has fewer than two axes or does not hold real numbers, or if `as_labels` is True and it is a
+        floating-point array that is not in memory.
     """
     refuse_unknown_lengths(array, name)
     if as_labels:
@@ -227,7 +227,7 @@ def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
 
 
 def check_labels(values: Any, name: str) -> np.ndarray:
-    """Return labels as int32 (or int64 where the numbers are larger), also where they come as floating-point numbers.
+    """Return labels, also floating-point ones, as int32 (or int64 if the numbers are larger).
 
     Raises
     ------
@@ -272,7 +272,7 @@ def check_points(values: Any, name: str, axes: str, shape: Sequence[int]) -> np.
 
 
 def is_labels(values: Any, shape: Sequence[int]) -> bool:
-    """Return whether seeds are painted labels (integers of the image's shape) rather than points."""
+    """Return whether seeds are labels (integers of the image's shape) rather than points."""
     array_shape = getattr(values, "shape", None)
     dtype = getattr(values, "dtype", None)
     return array_shape == tuple(shape) and dtype is not None and np.dtype(dtype).kind in "bui"
@@ -281,7 +281,7 @@ def is_labels(values: Any, shape: Sequence[int]) -> bool:
 def check_inputs(
     declaration: Declaration, given: Mapping[str, Any], layout: Layout, shape: Sequence[int]
 ) -> dict[str, np.ndarray | None]:
-    """Check every input after the first one against the image's shape; those left out are None.
+    """Check every input after the first one against the image's shape; omitted ones are None.
 
     Raises
     ------
@@ -317,7 +317,7 @@ def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Se
 
 
 def _is_painted(values: Any, shape: Sequence[int]) -> bool:
-    """Return whether these are labels, of the image's shape or, if integers, of another that no list of points has."""
+    """Return whether these are labels: of the image's shape, or integers of a shape that points cannot have."""
     given = np.shape(values)
     if len(given) == 2 and given[1] == len(shape):
         return is_labels(values, shape)
@@ -325,7 +325,7 @@ def _is_painted(values: Any, shape: Sequence[int]) -> bool:
 
 
 def _some(array: np.ndarray, entry: Input, name: str) -> np.ndarray:
-    """Refuse seeds that are none where the method cannot do without."""
+    """Refuse empty seeds."""
     is_empty = not len(array) if array.dtype.kind == "f" else not array.any()  # points are floats, labels integers
     if Role.POINTS in entry.roles and not entry.is_optional and is_empty:
         raise InputError(f"{name} is empty. Add at least one point, or paint at least one stroke.")

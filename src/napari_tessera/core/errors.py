@@ -18,13 +18,13 @@ UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )
-"""What moves the cursor, turns the direction of the text, cannot be seen, or is half of a character."""
+"""Characters that move the cursor, change the text direction or are invisible, and lone surrogates."""
 FORMULA = re.compile("'*[=+\\-@\t\r＝＋－＠]")
-"""What a spreadsheet takes for the start of a formula, or a text that was told apart from one by us."""
+"""Texts that a spreadsheet reads as a formula, or that `cell` has escaped."""
 
 
 def visible(text: str) -> str:
-    r"""Write control and direction characters as they are written in Python; new lines and tabs stay.
+    r"""Escape control and direction characters as Python does; new lines and tabs stay.
 
     Examples
     --------
@@ -35,7 +35,7 @@ def visible(text: str) -> str:
 
 
 def as_html(text: str) -> str:
-    """Write a text into a page of HTML or into SVG.
+    """Escape a text for HTML or SVG.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def as_html(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Write a text into a cell of a table, with an apostrophe before what a spreadsheet would compute.
+    """Escape a text for a table: an apostrophe goes before what a spreadsheet would read as a formula.
 
     Examples
     --------
@@ -74,7 +74,7 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = LONGEST_SHOWN
 
 
 def short(value: object) -> str:
-    """Write any value in one line of at most 80 characters, as errors show it: hostile ones are long, or deep.
+    """Describe any value, however long or deeply nested, in one line of at most 80 characters for an error message.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def short(value: object) -> str:
     """
     try:
         text = " ".join(_REPR.repr(value).split())
-    except ValueError:  # Python writes no whole number of more than 4300 digits
+    except ValueError:  # Python does not convert integers of more than 4300 digits
         digits = value.bit_length() * 0.30103 if isinstance(value, int) else 4300
         return f"a number of about {digits:.0f} digits"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
@@ -95,7 +95,7 @@ TOO_LITTLE_MEMORY = re.compile(
     r"|failed to map segment from shared object(?!: operation not permitted)",
     re.IGNORECASE,
 )
-"""What torch, its libraries, NumPy and Python say when memory does not suffice, in whatever kind of error."""
+"""Messages of torch, its libraries, NumPy and Python when memory is insufficient, in any type of error."""
 
 
 LONGEST_SENTENCE = 2000
@@ -103,9 +103,9 @@ ADDRESS = re.compile(r" object at 0x[0-9a-fA-F]+")
 
 
 def printable(text: str) -> str:
-    r"""Return a text in one line that any terminal can show: errors quote what a stranger's file says of itself.
+    r"""Return a text in one safe line for any terminal: errors quote texts from files.
 
-    Objects stand without their address in memory; of a very long text the middle is left out.
+    Objects are shown without their memory address; the middle of a very long text is left out.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def printable(text: str) -> str:
 
 
 class TesseraError(Exception):
-    """Something the user can put right; the message says how."""
+    """An error that the user can fix; the message says how."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
@@ -139,7 +139,7 @@ class ParameterError(TesseraError, ValueError):
         self.parameter = parameter
 
     def __reduce__(self) -> tuple[type[ParameterError], tuple[str, str]]:
-        """Go to another process and back, as from a worker, with the name of the parameter."""
+        """Pickle the error with its parameter name, for workers."""
         return type(self), (str(self), self.parameter)
 
 
@@ -152,19 +152,19 @@ class FileError(TesseraError, OSError):
 
 
 class RunError(TesseraError):
-    """A run failed on its way (out of memory, a worker lost); nothing was changed."""
+    """A run failed (out of memory, a worker lost); nothing was changed."""
 
 
 class OutOfMemory(RunError):
-    """A device has too little memory for what was asked of it; with less at a time it may have enough."""
+    """A device has too little memory for this request; a smaller one may fit."""
 
 
 class ModelError(TesseraError):
-    """A model file is missing, damaged, foreign or newer, or is in the way; nothing in it was run."""
+    """A model file is missing, damaged, unknown, newer than this version or in the way; it was not executed."""
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory does not suffice, of whichever kind it is."""
+    """Return whether an error, of any type, means that memory is insufficient."""
     if isinstance(error, OutOfMemory | MemoryError):
         return True
     if isinstance(error, TesseraError):
@@ -193,7 +193,7 @@ def explaining_lack_of_memory(method: str, shape: Sequence[int]) -> Iterator[Non
 
 
 def in_words(error: BaseException) -> str | None:
-    """Return what the user is told of an error; None where it is none that anyone but us can put right."""
+    """Return the message for the user, or None for an error that only the developers can fix."""
     if isinstance(error, TesseraError):
         return str(error)
     if lacks_memory(error):
@@ -208,23 +208,23 @@ def in_words(error: BaseException) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, without the lines for whoever wrote the library."""
+    """Return the first line of an error's message."""
     return (str(error).strip() or type(error).__name__).split("\n")[0]
 
 
 INFO, WARNING = logging.INFO, logging.WARNING
 LOGGER = logging.getLogger("napari_tessera")
-"""The command line and the window listen to it; in Python, warnings alone are printed."""
+"""The command line and the window show its messages; in Python only warnings are printed."""
 
 
 @cache
 def say_once(text: str, level: int) -> None:
-    """Say something to whoever runs this process, the first time only.
+    """Log a message, the first time only.
 
     Parameters
     ----------
     text : str
     level : int
-        `WARNING`, or `INFO` where all is well and only takes its time.
+        `WARNING`, or `INFO` if nothing is wrong and the user only has to wait.
     """
     LOGGER.log(level, text)

@@ -22,9 +22,9 @@ from napari_tessera.core.errors import FileError, TesseraError, short
 from napari_tessera.core.memory import free_bytes
 
 HARMLESS_BYTES = 2**28
-"""Pixels that take no more are believed without looking at the size of their file."""
+"""Below this size, pixels are read without checking the size of their file."""
 LARGEST_COMPRESSION = 100_000
-"""Times; the decoders read here reach 32,000 (Zstandard), and 80,000 on the white pages of a fax."""
+"""Compression ratio; the decoders used here reach 32,000 (Zstandard), and 80,000 on the white pages of a fax."""
 LARGEST_TEXT_BYTES = 2**27
 KINDS_OF_SPECIAL_FILES = {
     stat.S_IFIFO: "a pipe",
@@ -45,14 +45,14 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str =
     Raises
     ------
     FileError
-        If there is nothing there (naming what is there under nearly that name), if it is a folder where a file is
-        needed, if it is a pipe, a device or a socket, which may never end, or if it is an empty file.
+        If it does not exist (similar names are suggested), if it is a folder where a file is needed, if it is a pipe, a
+        device or a socket, which may never end, or if it is an empty file.
     """
     if not isinstance(path, str | PathLike):
-        raise FileError(f"{short(path)} is no path, but the path of a {sought} is needed.")
+        raise FileError(f"{short(path)} is not a path, but the path of a {sought} is needed.")
     path = Path(path)
     if not os.path.lexists(path):
-        from napari_tessera.core.atomic_writes import clear_up  # which imports this module
+        from napari_tessera.core.atomic_writes import clear_up  # it imports this module
 
         clear_up(path.parent)
     try:
@@ -81,18 +81,18 @@ def check_regular(path: Path | str, found: os.stat_result | None = None) -> int:
     FileError
         If it is a pipe, a device or a socket.
     OSError
-        If it is not there, or cannot be looked at.
+        If it does not exist, or cannot be accessed.
     """
     found = os.stat(path) if found is None else found
     if (kind := stat.S_IFMT(found.st_mode)) in KINDS_OF_SPECIAL_FILES:
         special = KINDS_OF_SPECIAL_FILES[kind]
-        raise FileError(f"{path} is {special}, but a file is needed. Save what it gives in a file, and name that.")
+        raise FileError(f"{path} is {special}, but a file is needed. Save its content in a file, and name that file.")
     return found.st_size
 
 
 def _missing(path: Path, sought: str) -> str:
     if path.is_symlink():
-        return f"{path} is a link to {path.readlink()}, which is not there. Put it back, or remove the link."
+        return f"{path} is a link to {path.readlink()}, which does not exist. Restore it, or remove the link."
     return f"There is no {sought} {path}. {_near(path)}".rstrip()
 
 
@@ -108,7 +108,7 @@ def _unreachable(path: Path, error: OSError | ValueError) -> str:
 
 
 def too_long(path: Path) -> str:
-    """Return what to say where the system refuses a path for its length."""
+    """Return the message for a path that is too long for the system."""
     longest = max(path.parts, key=lambda part: len(os.fsencode(part)))
     return f"The name {longest[:40]}… is longer than this system allows. Give a shorter one."
 
@@ -130,7 +130,7 @@ def named_file(folder: Path, name: str) -> Path:
     Raises
     ------
     FileError
-        If it lies outside the folder, also by a link: who made a file does not choose what else is read.
+        If it lies outside the folder, also through a link: a file must not choose what else is read.
     """
     check_name(name)
     path = folder / name
@@ -146,13 +146,13 @@ def named_file(folder: Path, name: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Refuse the name of a file in another folder, as any system writes it.
+    """Refuse a file name that contains a folder, in any system's notation.
 
     Raises
     ------
     FileError
     """
-    parts = PureWindowsPath(name)  # knows both kinds of slashes
+    parts = PureWindowsPath(name)  # splits at both kinds of slashes
     if parts.anchor or ".." in parts.parts or "\0" in name:
         raise FileError(f"It names the file {_short(name)}, which lies outside the folder. Put it there.")
 
@@ -162,14 +162,14 @@ def _short(name: str) -> str:
 
 
 def read_text(path: Path, *, largest_bytes: int = LARGEST_TEXT_BYTES, encoding: str = "utf-8") -> str:
-    """Read a text file of a bounded size.
+    """Read a text file of limited size.
 
     Raises
     ------
     FileError
-        If it is larger, or no regular file.
+        If it is larger, or not a regular file.
     OSError, UnicodeDecodeError
-        If it cannot be read, or is no text.
+        If it cannot be read, or is not text.
     """
     size = check_regular(path)
     if size > largest_bytes:
@@ -178,18 +178,18 @@ def read_text(path: Path, *, largest_bytes: int = LARGEST_TEXT_BYTES, encoding: 
 
 
 def check_can_hold(stored_bytes: int, pixel_bytes: int, *, times: int = LARGEST_COMPRESSION) -> None:
-    """Refuse pixels before memory is taken for them, if so few bytes cannot hold them.
+    """Before memory is allocated, refuse pixels that so few stored bytes cannot hold.
 
     Raises
     ------
     ValueError
     """
     if pixel_bytes > max(HARMLESS_BYTES, times * stored_bytes):
-        raise ValueError(f"it says that it holds {pixel_bytes / 1e6:,.0f} MB of pixels, which cannot be in it")
+        raise ValueError(f"its header promises {pixel_bytes / 1e6:,.0f} MB of pixels, more than the file can hold")
 
 
 def check_fits(pixel_bytes: int) -> None:
-    """Refuse pixels that do not fit into the free memory, before it is taken.
+    """Before memory is allocated, refuse pixels that do not fit into free memory.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def check_fits(pixel_bytes: int) -> None:
 
 
 def stored_bytes(path: Path, *, enough: int) -> int:
-    """Return the size of a file, or of the files in a folder; of these, no more are counted once there is `enough`."""
+    """Return the size of a file, or of the files in a folder, counted only up to `enough`."""
     if not path.is_dir():
         return path.stat().st_size
     total = 0
@@ -212,15 +212,15 @@ def stored_bytes(path: Path, *, enough: int) -> int:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """Yield what is in a folder and those in it, other than folders."""
+    """Yield the files in a folder and its subfolders."""
     return (os.path.join(inner, name) for inner, _, names in os.walk(folder) for name in names)
 
 
 @contextmanager
 def explain_damage(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a library raises about a file into a `FileError` that names the file.
+    """Turn any exception of a library into a `FileError` that names the file.
 
-    Decoders raise almost anything on damaged bytes, so that here, and only here, every exception is caught.
+    Decoders raise almost any exception on damaged bytes, so here, and only here, every exception is caught.
     """
     try:
         yield
@@ -241,12 +241,12 @@ def explain_damage(path: Path, what: str) -> Iterator[None]:
 
 PREFIX = "tessera-model-"
 LEFT_AFTER_SECONDS = 7 * 24 * 3600.0
-"""A folder is used for minutes; whoever made one that is older than this was killed."""
+"""A folder is used for minutes; the process that made an older one was killed."""
 
 
 @contextmanager
 def short_lived_folder() -> Iterator[Path]:
-    """Give a new folder, which is deleted at the end; old ones that killed programs left are deleted, too."""
+    """Make a temporary folder, deleted at the end; old ones of killed programs are deleted too."""
     _delete_left()
     with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         yield Path(folder)
@@ -263,23 +263,23 @@ def _delete_left() -> None:
 
 DEEPEST = 32
 LONGEST_NUMBER = 19
-"""Characters of a whole number; 64 bits have no more."""
+"""Characters of a 64-bit integer."""
 LARGEST_BYTES = 2**26
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def read_json(path: Path, deepest: int = DEEPEST) -> Any:
-    """Read JSON from an ordinary file that is not too large to be what is sought; see `parse_json`.
+    """Read JSON from a regular file of limited size; see `parse_json`.
 
     Raises
     ------
     ValueError
-        If it is no such file, or no such JSON.
+        If it is not such a file, or not such JSON.
     FileError
-        If it is not there, or cannot be opened.
+        If it does not exist, or cannot be opened.
     """
     if not check_exists(path).is_file():
-        raise ValueError("it is no ordinary file")
+        raise ValueError("it is not a regular file")
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_BYTES + 1)
@@ -291,13 +291,13 @@ def read_json(path: Path, deepest: int = DEEPEST) -> Any:
 
 
 def parse_json(text: str, deepest: int = DEEPEST) -> Any:
-    """Parse JSON, strictly.
+    """Parse JSON strictly.
 
     Raises
     ------
     ValueError
-        If it is no JSON, a key is given twice, a number is endless or NaN, half a character stands alone, or it is
-        nested in more than `deepest` levels.
+        If it is not JSON, a key is given twice, a number is infinite or NaN, a surrogate stands alone, or it is nested
+        in more than `deepest` levels.
     """
     try:
         value = json.loads(
@@ -312,12 +312,12 @@ def parse_json(text: str, deepest: int = DEEPEST) -> Any:
     if is_deeper(value, deepest):
         raise ValueError("it is nested too deeply")
     if HALF_CHARACTER.search(text) and not is_unicode(json.dumps(value, ensure_ascii=False)):
-        raise ValueError("it holds half of a character, which no file can take")
+        raise ValueError("it holds half of a character (a lone surrogate), which cannot be stored")
     return value
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether UTF-8 can write a text, which it cannot where half of a pair of surrogates stands alone."""
+    """Return whether UTF-8 can encode a text; it cannot encode a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -326,29 +326,29 @@ def is_unicode(text: str) -> bool:
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of pairs whose keys differ."""
+    """Make a dict of pairs, and refuse repeated keys."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("it says something twice")
+        raise ValueError("it has a key twice")
     return found
 
 
 def short_int(text: str) -> int:
-    """Read a whole number of a sensible size."""
+    """Parse an integer of limited length."""
     if len(text) > LONGEST_NUMBER:
         raise ValueError(f"it holds a number of {len(text)} digits")
     return int(text)
 
 
 def finite_float(text: str) -> float:
-    """Read a number that is neither infinite nor NaN."""
+    """Parse a number, and refuse infinity and NaN."""
     if not math.isfinite(value := float(text)):
         raise ValueError(f"it holds the number {text:.20}")
     return value
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Return whether lists and dicts are nested in more than so many levels."""
+    """Return whether lists and dicts are nested in more than `levels` levels."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value
@@ -356,7 +356,7 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 def without_nan(value: Any) -> Any:
-    """Copy plain JSON with null in place of NaN and infinity, which JSON cannot say."""
+    """Copy plain JSON with null in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -14,16 +14,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job has come.
+    """The progress of a job.
 
     Parameters
     ----------
     done, total : float
-        Work finished and work in all, in the same arbitrary unit.
+        Work finished and work in total, in the same arbitrary unit.
     text : str
         What is being done now, in a few plain words.
     data : object, optional
-        Anything worth showing on the way (an intermediate prediction, a loss).
+        Intermediate data to show (a prediction, a loss).
     """
 
     done: float
@@ -49,9 +49,9 @@ def run_job(job: Result, on_progress: Callable[[Progress], None] | None = None) 
 
 
 def run_job(job: Job[Result] | Result, on_progress: Callable[[Progress], None] | None = None) -> Result:
-    """Run a job to its end and return its result; anything that is not a generator is a result already.
+    """Run a job to its end and return its result; a value that is not a generator is returned as it is.
 
-    The generator is closed whatever happens, so that a job stopped half-way (Ctrl-C) cleans up at once.
+    The generator is always closed, so that a job stopped half-way (Ctrl-C) cleans up at once.
     """
     if not isinstance(job, Generator):
         return job
@@ -67,7 +67,7 @@ def run_job(job: Job[Result] | Result, on_progress: Callable[[Progress], None] |
 
 
 def subtask(job: Job[Result], done: float, share: float, total: float) -> Job[Result]:
-    """Run `job` as one part of a larger job: its progress is moved to [done, done + share] of `total`."""
+    """Run `job` as one part of a larger job: its progress is mapped to [done, done + share] of `total`."""
     try:
         while True:
             step = next(job)
@@ -79,7 +79,7 @@ def subtask(job: Job[Result], done: float, share: float, total: float) -> Job[Re
 
 
 def monotonic(job: Job[Result]) -> Job[Result]:
-    """Keep a job's progress from running backwards where its parts overlap."""
+    """Keep a job's progress from going backwards when its parts overlap."""
     furthest = 0.0
     try:
         while True:

@@ -16,11 +16,11 @@ from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.parallel import middle
 
 CHUNK_PX = 1 << 20
-"""Pixels worked on between two steps of a job: a few milliseconds of NumPy."""
+"""Pixels processed between two steps of a job: a few milliseconds of NumPy."""
 LOOKED_AT_PX = 1024
 CHANGES_OF_IMAGES = 0.4
-"""Neighbours with different values, of all neighbours above 0, of which an image has more than labels have. Touching
-squares of 3×3 pixels have a third."""
+"""An array with a larger share of neighbours (above 0) that differ is an image, not labels. Touching squares of 3×3
+pixels have a third."""
 
 
 def label_dtype(largest: int) -> type[np.signedinteger]:
@@ -36,7 +36,7 @@ def neighbourhood(ndim: int, connectivity: int) -> np.ndarray:
 
 
 def connected_components(mask: np.ndarray, connectivity: int = 1) -> np.ndarray:
-    """Label the connected regions of `mask` from 1 in raster order of their first pixel; int32, or int64 past 2³¹."""
+    """Label the connected regions of `mask` from 1 in raster order of their first pixel; int32, or int64 above 2³¹."""
     dtype = label_dtype(mask.size)
     from scipy import ndimage
 
@@ -45,7 +45,7 @@ def connected_components(mask: np.ndarray, connectivity: int = 1) -> np.ndarray:
 
 
 def renumber(labels: np.ndarray) -> np.ndarray:
-    """Give objects the numbers 1…N in raster order of their first pixel; the result is int32, or int64 past 2³¹.
+    """Renumber objects 1…N in raster order of their first pixel; the result is int32, or int64 above 2³¹.
 
     The input may be overwritten.
     """
@@ -56,14 +56,14 @@ def renumber(labels: np.ndarray) -> np.ndarray:
 
 
 def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
-    """Do the same as `renumber` in small steps that leave other threads free, without touching the input.
+    """Do the same as `renumber` as a job in small steps, without changing the input.
 
     Returns
     -------
     labels : array
         The same shape, 1…N in raster order of the first pixel.
     old : (N,) array
-        The number that object 1…N had before.
+        The earlier number of object 1…N.
     """
     flat = np.ascontiguousarray(labels).reshape(-1)
     total = 2 * flat.size
@@ -87,7 +87,7 @@ def sizes(labels: np.ndarray) -> np.ndarray:
 
 
 def drop_small(labels: np.ndarray, smallest: int) -> np.ndarray:
-    """Set objects of fewer than `smallest` pixels to 0; the others keep their number."""
+    """Set objects with fewer than `smallest` pixels to 0; the others keep their number."""
     keep = sizes(labels) >= smallest
     keep[0] = False
     return np.where(keep, np.arange(len(keep), dtype=labels.dtype), 0)[labels]
@@ -102,7 +102,7 @@ def chunks(size: int, chunk_px: int = CHUNK_PX) -> Iterator[slice]:
 def run_starts(*flat: np.ndarray) -> np.ndarray:
     """Return where a new run of equal values begins in any of the flat arrays of one length.
 
-    Label images are made of long runs, so counting runs is many times cheaper than counting pixels.
+    Label images consist of long runs, so counting runs is many times faster than counting pixels.
     """
     if flat[0].size == 0:
         return np.empty(0, np.intp)
@@ -114,14 +114,14 @@ def run_starts(*flat: np.ndarray) -> np.ndarray:
 
 
 class LabelMapping:
-    """Look up a number for every label: by table where labels are small, by search where they are huge.
+    """Map labels to numbers: by a table if labels are small, by search if they are huge.
 
     Parameters
     ----------
     labels : (N,) array
-        All different.
+        Unique labels.
     numbers : (N,) array
-        What each becomes; a label that is not listed must not be looked up.
+        The number for each; a label that is not listed must not be looked up.
     """
 
     LARGEST_TABLE = 1 << 24
@@ -149,18 +149,18 @@ def unique_in_order(labels: np.ndarray) -> np.ndarray:
 
 
 def offset_labels(labels: np.ndarray, largest: int) -> np.ndarray:
-    """Add `largest` to every number but the background; the result is int32, or int64 past 2³¹."""
+    """Add `largest` to every label except the background; the result is int32, or int64 above 2³¹."""
     dtype = label_dtype(largest + int(labels.max(initial=0)))
     return np.where(labels > 0, labels.astype(dtype) + dtype(largest), dtype(0))
 
 
 def looks_like_an_image(labels: np.ndarray) -> bool:
-    """Return whether most pixels in the middle of a label image have another number than the next."""
+    """Return whether most pixels in the middle of a label image differ from the next pixel."""
     return changes(labels[middle(labels.shape, (LOOKED_AT_PX,) * labels.ndim)]) > CHANGES_OF_IMAGES
 
 
 def changes(values: np.ndarray) -> float:
-    """Return the share of neighbours along the last axis that differ, of those above 0; 0 where few are.
+    """Return the share of neighbours along the last axis, above 0, that differ; 0 if there are few.
 
     Examples
     --------
@@ -175,27 +175,27 @@ def changes(values: np.ndarray) -> float:
 
 
 THING, STUFF = "thing", "stuff"
-"""Kinds of classes: those whose objects are counted, and those that are not."""
+"""Kinds of classes: countable things, and stuff."""
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of one image.
+    """The segments of one image.
 
     Attributes
     ----------
     labels : array of int
-        The number of the segment that each pixel is in; 0 is void: nobody says what it is.
+        The segment of each pixel; 0 is void (unknown).
     numbers : (S,) array of int
         The numbers of the segments.
     classes : (S,) array of str
-        Name of the class of each.
+        The class of each.
     is_thing : (S,) array of bool
         Whether its class is counted.
     is_crowd : (S,) array of bool
-        Whether it is a crowd of things that were not told apart.
+        Whether it is a crowd of things that were not separated.
     scores : (S,) array of float
-        NaN where there is none.
+        NaN without a score.
     """
 
     labels: np.ndarray
@@ -207,7 +207,7 @@ class Segments:
 
     @classmethod
     def of_table(cls, labels: np.ndarray, table: Mapping[str, np.ndarray], name: str = "labels") -> Segments:
-        """Take segments from labels and their table, as `tessera.panoptic` returns them.
+        """Make segments from labels and their table, as `tessera.panoptic` returns them.
 
         Raises
         ------

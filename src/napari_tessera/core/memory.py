@@ -17,20 +17,20 @@ from napari_tessera.core.errors import RunError
 
 MEGABYTE = 2**20
 BESIDE = 60
-"""Megabytes that are needed beside what libraries take."""
+"""Megabytes needed besides the libraries."""
 TAKEN = {"scipy.linalg": (60, 20), "llvmlite": (300, 50), "torch": (930, 80)}
-"""Megabytes of address space by library, and for each thread; each brings along those before it."""
+"""Megabytes of address space by library, and for each thread; each library loads those before it."""
 
 
 def check_room(library: str, what: str) -> None:
-    """Refuse to load a library for which there is too little memory; one that is loaded has what it needs.
+    """Refuse to load a library if there is too little memory for it; a loaded library always passes.
 
     Parameters
     ----------
     library : str
         One of `TAKEN`.
     what : str
-        What cannot be loaded or done without it, as the sentence begins.
+        Start of the error message: what needs the library.
 
     Raises
     ------
@@ -47,21 +47,21 @@ def check_room(library: str, what: str) -> None:
     needed = BESIDE + fixed + each * cores
     if not is_given(needed * MEGABYTE):
         raise RunError(
-            f"{what} cannot be loaded: memory does not suffice. It takes about {needed:,} MB, and the system lets this "
-            "process have less (on Linux `ulimit -v` says how much in all). Allow it more, or use another "
+            f"{what} cannot be loaded: memory is insufficient. It takes about {needed:,} MB, and the system gives this "
+            "process less (on Linux `ulimit -v` shows the limit). Raise the limit, or use another "
             "computer."
         )
 
 
 def is_given(n_bytes: int) -> bool:
-    """Return whether the system lets this process have so much memory; it is given back at once, untouched.
+    """Return whether the system would give this process so much memory; it is released at once.
 
     Examples
     --------
     >>> is_given(2**20), sys.platform != "win32" and is_given(2**60)
     (True, False)
     """
-    if sys.platform == "win32":  # which has no such limit, and would have to find the memory
+    if sys.platform == "win32":  # it has no such limit, and would allocate the memory
         return True
     try:
         with mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ):

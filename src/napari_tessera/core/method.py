@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 Join = Literal["touch", "overlap"]
 FixedSettings = Callable[[dict[str, Any]], dict[str, Any]]
 PREVIEW_PX = 500_000
-"""About a screen; most methods take about a tenth of a second for it."""
+"""About a screen; most methods need about a tenth of a second for it."""
 
 
 def measures_nothing(**_: Any) -> None:
-    """Return None: blocks can be labelled alike without a measurement of the whole image."""
+    """Return None: blocks can be labelled without a measurement of the whole image."""
 
 
 def names_no_classes(**_: Any) -> tuple[str, ...]:
@@ -35,42 +35,42 @@ def is_never_better(shape: tuple[int, ...], **_: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """A method's function, and what cannot be read from its signature.
+    """A method's function, with the facts that its signature does not contain.
 
     The callables take all settings of the method as keywords.
 
     Attributes
     ----------
     function : callable
-        Arrays in, labels out, as a job. Its name is the name of the method, of its module, and of its command.
+        Arrays in, labels out, as a job. The method, its module and its command have the same name.
     title : str
         Name on the widget and in the menus.
     output : "objects", "segments", "classes" or "probabilities"
-        What the labels are; a parameter `output`, where there is one, decides instead.
+        What the labels are; a parameter `output` of the method overrides it.
     join : "touch", "overlap" or None
-        How objects cut by a block face are put together again; None where the method needs the whole image.
+        How objects cut by a block face are joined; None if the method needs the whole image.
     look_first : tuple of str
-        Parameters to look at first where nothing was found.
+        Parameters to check first if nothing was found.
     has_preview : bool
-        Whether the widget offers a live preview.
+        Whether the widget has a live preview.
     preview_px : int
-        How many pixels a preview may have to be found in about a tenth of a second.
+        How many pixels a preview can have to take about a tenth of a second.
     two_pass : TwoPass or None
         The method's two passes, if it has them.
     reach : callable (**settings) -> int, optional
-        How many pixels away the image can change a label, of a method whose blocks overlap.
+        For a method with overlapping blocks: how far away, in pixels, the image can change a label.
     measured_over_whole : callable (**settings) -> (TwoPass, settings, fix) or None
-        What must be measured over the whole image before blocks can be labelled alike; `fix` turns the outcome into
-        the settings for the blocks.
+        What must be measured over the whole image before blocks can be labelled; `fix` turns the measurement into the
+        settings for the blocks.
     overlapping : callable (**settings) -> Overlapping, optional
-        What is looked at over the whole image, and how blocks are labelled then, where they overlap. Not given, it
-        follows from `measured_over_whole` and `reach`.
+        What is examined over the whole image, and how overlapping blocks are then labelled. The default is made from
+        `measured_over_whole` and `reach`.
     is_better_in_blocks : callable (shape, **settings) -> bool
-        Whether one frame of `shape` (space only) takes so much memory as a whole that blocks are better.
+        Whether one frame of `shape` (space only) needs so much memory that blocks are better.
     class_names : callable (**settings) -> tuple of str
         Names of the classes 1…K of the labels or the probabilities; empty if they have no names.
     block_px : dict of int to tuple of int, optional
-        Sides of a block by the number of axes, where the usual ones do not suit.
+        Sides of a block by the number of axes, instead of the default.
     smallest_block_px : dict of int to tuple of int
         Smallest sides of a block by the number of axes.
     """
@@ -98,7 +98,7 @@ class Method:
 
     @cached_property
     def declaration(self) -> Declaration:
-        """What the signature and the docstring say."""
+        """The parsed signature and docstring."""
         return Declaration(self.function)
 
     @property
@@ -126,12 +126,12 @@ class Method:
         return parameters.get("output", self.output)
 
     def implied(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings that follow from the inputs given: a mask needs the rule that takes it."""
+        """Return the settings that follow from the given inputs: a mask needs the rule that uses it."""
         rules = [rule for entry in self.inputs[1:] if given.get(entry.name) is not None for rule in entry.shown_if]
         return {rule.parameter: rule.values[0] for rule in rules if rule.parameter not in given}
 
     def block_plan(self, settings: Mapping[str, Any]) -> Overlapping:
-        """Return what is looked at over the whole image, and how overlapping blocks are labelled then."""
+        """Return how the whole image is examined, and overlapping blocks are labelled."""
         if self.overlapping is not None:
             return self.overlapping(**settings)
         from napari_tessera.core.blockwise import from_parts

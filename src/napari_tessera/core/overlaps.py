@@ -15,7 +15,7 @@ from napari_tessera.core.labels import chunks, run_starts
 
 @dataclass(frozen=True)
 class Overlaps:
-    """The overlap of T true and P predicted objects; the background is nobody's object.
+    """The overlap of T true and P predicted objects; the background is not an object.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ def _as_labels(labels: np.ndarray, name: str) -> np.ndarray:
 
 
 def count_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the different pairs of values at the same place, and how often each occurs."""
+    """Return the different pairs of values at the same position, and how often each occurs."""
     starts = run_starts(first, second)
     return sum_pairs(first[starts], second[starts], np.diff(starts, append=first.size))
 
@@ -122,7 +122,7 @@ def _from_pairs(first: np.ndarray, second: np.ndarray, px: np.ndarray) -> Overla
     prediction, columns = np.unique(second, return_inverse=True)
     truth_px = np.bincount(rows, px, len(truth)).astype(np.int64)
     prediction_px = np.bincount(columns, px, len(prediction)).astype(np.int64)
-    # The background, where there is any, is the smallest label and so at position 0.
+    # The background, if any, is the smallest label and so at position 0.
     skip_row, skip_column = int(0 in truth[:1]), int(0 in prediction[:1])
     both = (first != 0) & (second != 0)
     return Overlaps(

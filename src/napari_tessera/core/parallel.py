@@ -18,20 +18,20 @@ Piece = tuple[slice, ...]
 PIECE_PX = 2**18
 """Pixels in one piece: a few milliseconds of pointwise work."""
 BEAT_SECONDS = 0.05
-"""Time between two signs of life while something long is under way."""
+"""Time between two progress reports of a long call."""
 
 
 def worker_count() -> int:
-    """Return how many threads work at once: one per processor core that this process may use.
+    """Return the number of threads: one per core that this process may use.
 
-    A cluster, or `taskset`, may give it fewer than the computer has.
+    A cluster, or `taskset`, may allow fewer cores than the computer has.
     """
-    given = getattr(os, "sched_getaffinity", None)  # which there is on Linux alone
+    given = getattr(os, "sched_getaffinity", None)  # on Linux only
     return len(given(0)) if given else os.cpu_count() or 1
 
 
 def pieces(shape: tuple[int, ...], piece_px: int = PIECE_PX) -> list[Piece]:
-    """Cut `shape` along its longest axis into pieces of about `piece_px` pixels, one row at least, in order."""
+    """Cut `shape` along its longest axis into pieces of about `piece_px` pixels and at least one row, in order."""
     axis = max(range(len(shape)), key=lambda axis: shape[axis])
     row_px = max(1, math.prod(shape) // max(1, shape[axis]))
     rows = max(1, piece_px // row_px)
@@ -41,7 +41,7 @@ def pieces(shape: tuple[int, ...], piece_px: int = PIECE_PX) -> list[Piece]:
 
 
 def middle(shape: tuple[int, ...], sides: tuple[int, ...]) -> Piece:
-    """Return the middle of an array, of these sides or less.
+    """Return the middle part of an array, with these sides or less.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def bands(length: int, index_px: int) -> list[slice]:
 
 
 def widened(piece: Piece, reach: int, shape: tuple[int, ...]) -> tuple[Piece, Piece]:
-    """Widen `piece` by `reach` pixels on each side, as far as `shape` allows.
+    """Widen `piece` by `reach` pixels on each side, within `shape`.
 
     Returns
     -------
@@ -80,9 +80,9 @@ def widened(piece: Piece, reach: int, shape: tuple[int, ...]) -> tuple[Piece, Pi
 
 
 def in_threads(work: Callable[[Item], Outcome], items: Sequence[Item], text: str = "") -> Job[list[Outcome]]:
-    """Call `work` on each item in threads, and return the outcomes in the order of the items.
+    """Call `work` on each item in threads, and return the results in the order of the items.
 
-    Two calls per worker are under way at most, so that little is left to finish when the job is closed.
+    At most two calls per worker are running or waiting, so that little is left to finish when the job is closed.
     """
     outcomes: list[Outcome] = []
     waiting: deque[Future[Outcome]] = deque()
@@ -100,9 +100,9 @@ def in_threads(work: Callable[[Item], Outcome], items: Sequence[Item], text: str
 
 
 def in_background(work: Callable[[], Outcome], text: str = "") -> Job[Outcome]:
-    """Call `work` in a thread, for what cannot be cut into pieces and leaves the interpreter free.
+    """Call `work` in a thread, if it cannot be cut into pieces and releases the interpreter lock.
 
-    A job that is closed does not wait: the thread finishes by itself, and its outcome is forgotten.
+    A closed job does not wait: the thread finishes alone, and its result is dropped.
     """
     pool = ThreadPoolExecutor(1)
     try:

@@ -21,16 +21,16 @@ from napari_tessera.core.jobs import Job, Progress
 FORMAT = 1
 LARGEST_EMBEDDED_BYTES = 1_000_000
 DEEPEST = 300
-"""Levels of JSON in which a record may be nested: an input made by a run on an input made by a run takes three."""
+"""Nesting of a record's JSON: an input made by a run on an input made by a run takes three levels."""
 PART_BYTES = 2**22
 ZLIB_LEVEL = 3
 CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "fastremap", "torch")
 _version = cache(version)
-"""Reading the files of a package takes milliseconds; one that is missing is looked for again."""
+"""Reading the files of a package takes milliseconds; a missing one is searched again."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the system and the packages that decide a result."""
+    """Return the versions of Python, the system and the packages that affect a result."""
     found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     for package in CORE_PACKAGES:
         try:
@@ -41,12 +41,12 @@ def versions() -> dict[str, str]:
 
 
 def now() -> str:
-    """Tell the time, as an ISO 8601 text in UTC."""
+    """Return the time as an ISO 8601 text in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def described(array: np.ndarray) -> Job[dict[str, Any]]:
-    """Give shape, dtype and SHA-256 of an array's pixels in C order; no hash of an array that is not in memory."""
+    """Return shape, dtype and SHA-256 of an array's pixels in C order; no hash if it is not in memory."""
     digest = None
     if isinstance(array, np.ndarray):
         hashing = hashlib.sha256()
@@ -58,7 +58,7 @@ def described(array: np.ndarray) -> Job[dict[str, Any]]:
 
 
 def embed(array: np.ndarray) -> Job[dict[str, Any]]:
-    """Describe an array and, where it packs small (paint, seeds), keep its values in the record."""
+    """Describe an array and, if it compresses well (annotation, seeds), keep its values in the record."""
     record = yield from described(array)
     packing, packed = zlib.compressobj(ZLIB_LEVEL), bytearray()
     for part in _little_endian_parts(array):
@@ -86,7 +86,7 @@ def embedded(record: Mapping[str, Any]) -> np.ndarray | None:
     Raises
     ------
     FileError
-        If it is not the array that was kept, or does not fit into memory.
+        If it differs from the array that was kept, or does not fit into memory.
     """
     if record.get("zlib") is None:
         return None
@@ -109,7 +109,7 @@ def make_record(
     inputs: Mapping[str, Any],
     **more: Any,
 ) -> dict[str, Any]:
-    """Assemble the record of one run."""
+    """Make the record of one run."""
     return {
         "tessera": FORMAT,
         "method": method,

@@ -12,7 +12,7 @@ from napari_tessera.core.axes import Layout
 from napari_tessera.core.errors import InputError, short
 
 FARTHEST_PX = 2**40
-"""Vertices farther from the image are as good as there."""
+"""Vertices farther from the image are moved to this distance."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Region:
     Attributes
     ----------
     planes : dict of str to int
-        Axis letter to the one index to use, such as {"T": 3}. Z held at one plane is segmented in 2-D.
+        Axis letter to the one index to use, such as {"T": 3}. With one plane of Z, segmentation is in 2-D.
     polygons : tuple of array
         Outlines, each (N, 2) vertices as y, x in pixels; the region is their union. None means the whole plane.
     """
@@ -31,7 +31,7 @@ class Region:
     polygons: tuple[np.ndarray, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the types; whether the image has such planes is known when it is there.
+        """Check the types; `resolve` checks the values against an image.
 
         Raises
         ------
@@ -62,16 +62,16 @@ class Region:
 
 @dataclass(frozen=True)
 class Crop:
-    """A region resolved on one image: what to cut out, and which of its pixels count.
+    """A region resolved on one image: what to cut out, and which of its pixels are inside.
 
     Attributes
     ----------
     axes : str
         Axes of the image as given.
     index : tuple of slice or int
-        Per axis of the image; an int takes the axis away.
+        Per axis of the image; an int removes the axis.
     inside : array of bool or None
-        (Y, X) of the crop; None where all of it counts.
+        (Y, X) of the crop; None if all of it is inside.
     """
 
     axes: str
@@ -88,7 +88,7 @@ class Crop:
         return tuple(self.index[self.axes.index(axis)] for axis in axes)
 
     def points(self, points: np.ndarray, axes: str) -> np.ndarray:
-        """Keep the points inside the crop, in its own coordinates."""
+        """Return the points inside the crop, in its coordinates."""
         keep = np.ones(len(points), bool)
         columns = []
         for column, part in enumerate(self.index_for(axes)):
@@ -102,7 +102,7 @@ class Crop:
 
 
 def resolve(region: Region, layout: Layout, shape: Sequence[int]) -> Crop:
-    """Work out which part of an image of `shape` the region is.
+    """Resolve a region on an image of `shape`.
 
     Raises
     ------
@@ -113,9 +113,9 @@ def resolve(region: Region, layout: Layout, shape: Sequence[int]) -> Crop:
     index: dict[str, slice | int] = {axis: slice(0, size[axis]) for axis in layout.axes}
     for axis, plane in region.planes.items():
         if axis not in size or axis in "YXC":
-            raise InputError(f"The region holds axis {axis!r} at one plane, but the image's axes are {layout.axes}.")
+            raise InputError(f"The region selects a plane of axis {axis!r}, but the image's axes are {layout.axes}.")
         if not 0 <= plane < size[axis]:
-            raise InputError(f"The region asks for plane {plane} of axis {axis}, which has 0 to {size[axis] - 1}.")
+            raise InputError(f"The region selects plane {plane} of axis {axis}, which has 0 to {size[axis] - 1}.")
         index[axis] = int(plane)
     inside = None
     if region.polygons:

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Kind = Literal["objects", "segments", "classes", "probabilities"]
-"""What an image says of a pixel. Objects and segments have a number each, and those of the next frame are numbered on;
-objects are numbered in raster order, segments in an order of their own. Classes keep their number."""
+"""What a pixel value means. Objects and segments have a number each, which continues in the next frame; objects are
+numbered in raster order, segments in the method's order. Classes keep their number."""
 
 AutoValues = Mapping[str, Any]
-"""What a method worked with where the settings left it open, by name."""
+"""Automatic values of a run, by name."""
 
 
 @dataclass(frozen=True)
 class ExtraImage:
-    """A further image that a method found.
+    """A further output image of a method.
 
     Attributes
     ----------
     name : str
-        What it shows, in a word that a file and a layer can be named after.
+        What it shows, in a word that can name a file and a layer.
     kind : Kind
     data : array
         The shape of the labels.
@@ -46,7 +46,7 @@ class ExtraImage:
 
 @dataclass(frozen=True)
 class MethodOutput:
-    """What a method found that has more to say than labels.
+    """Labels of a method, with its table, notes, further images and automatic values.
 
     Attributes
     ----------
@@ -57,10 +57,10 @@ class MethodOutput:
     notes : tuple of str
         Plain sentences that the user should read.
     others : tuple of ExtraImage
-        Further images; for every image the same ones in the same order.
+        Further images; the same ones in the same order for every input image.
     chosen : dict
-        What the method worked with where the settings left it open, as plain JSON: such as the levels that a rule
-        found, or the usual diameter that a network saw. For several frames a list each, with an entry per frame.
+        Automatic values as plain JSON, such as the levels of a rule or the estimated diameter. For several frames a
+        list each, with an entry per frame.
     """
 
     labels: np.ndarray
@@ -71,7 +71,7 @@ class MethodOutput:
 
     @classmethod
     def of(cls, found: Any) -> MethodOutput:
-        """Bring to one form what methods may return: labels, labels and a table, or all of this."""
+        """Convert what a method may return (labels, labels and a table, or a `MethodOutput`) to a `MethodOutput`."""
         if isinstance(found, MethodOutput):
             return found
         return cls(*found) if isinstance(found, tuple) else cls(found)
@@ -84,11 +84,11 @@ class LabelImage:
     Attributes
     ----------
     name : str
-        Name of the method that made it; of further images, what they show; of probabilities, the name of the class.
+        Name of the method; for further images, what they show; for probabilities, the name of the class.
     data : array
         Integers, 0 is background. Probabilities are float32, 0 to 1.
     spatial : Spatial
-        Where it lies in the world.
+        Placement in the world.
     kind : "objects", "segments", "classes" or "probabilities"
     table : dict of str to array
         One row per object (or class), in the order of the labels; may be empty.
@@ -106,7 +106,7 @@ class LabelImage:
         return column_units(self.table, self.spatial)
 
     def __repr__(self) -> str:
-        """Return what it is in one line; `count` is how many objects (or classes) its table lists."""
+        """Describe it in one line; `count` is the number of objects (or classes) in its table."""
         count = f", count={len(self.table['label'])}" if "label" in self.table else ""
         shape = tuple(self.data.shape)
         return f"LabelImage(name={self.name!r}, kind={self.kind!r}{count}, shape={shape}, dtype={self.data.dtype})"
@@ -119,13 +119,13 @@ class Result:
     Attributes
     ----------
     images : tuple of LabelImage
-        The labels, and what else the method shows; for probabilities one per class but the background, in the order of
-        the classes.
+        The labels, and further images of the method; for probabilities one image per class except the background, in
+        the order of the classes.
     provenance : dict
-        Plain JSON: method, parameters, axes, spacing, inputs, versions, seconds, and under ``chosen`` what came out
-        where the settings left it open. `tessera.run(provenance, image)` gives the same labels again.
+        Plain JSON: method, parameters, axes, spacing, inputs, versions, seconds, and under ``chosen`` the automatic
+        values. `tessera.run(provenance, image)` gives the same labels again.
     notes : tuple of str
-        Plain sentences the user should read (nothing was found, something was cut).
+        Plain sentences that the user should read (nothing was found, something was cut).
     """
 
     images: tuple[LabelImage, ...]
@@ -133,7 +133,7 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        """Return what was found in a few words, without tables and record."""
+        """Describe the result in a few words, without tables and record."""
         return f"Result(images={self.images!r}, notes={self.notes!r})"
 
     @property

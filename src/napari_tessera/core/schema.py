@@ -29,13 +29,13 @@ MOST_PARTS = 12
 IN_A_CLASS = re.compile("be a valid dictionary or instance of .*")
 
 Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
-"""A number of JSON, whole or not."""
+"""A JSON number, integer or not."""
 Count = Annotated[StrictInt, Field(ge=0, le=LARGEST_INT)]
 
 
 def _unicode(value: Any) -> Any:
     if isinstance(value, str) and not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
-        raise ValueError("should hold no half of a character")
+        raise ValueError("should not hold half of a character (a lone surrogate)")
     return value
 
 
@@ -50,18 +50,18 @@ Scalar = Annotated[Any, AfterValidator(_scalar)]
 
 
 class Fields(BaseModel):
-    """A JSON object of known fields; whatever else it holds is left unread."""
+    """A JSON object with known fields; other fields are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 def check_fields(fields: type[Fields], value: Any) -> None:
-    """Check that a value has these fields.
+    """Check a value against a model.
 
     Raises
     ------
     ValueError
-        Naming the first place where it has not, what is there and what should be.
+        With the first wrong place, its value, and what is needed.
 
     Examples
     --------
@@ -78,21 +78,21 @@ def check_fields(fields: type[Fields], value: Any) -> None:
 
 
 def _in_words(fault: Any) -> str:
-    """Write a fault as pydantic describes it: its place, what is there, what should be."""
+    """Describe a pydantic error in one sentence: its place, the value, what is needed."""
     place = _place(fault["loc"])
     if fault["type"] == "missing":
         return f"{place} is missing"
     if fault["type"] == "extra_forbidden":
         return f"{place} is unknown"
     if fault["type"] == "recursion_loop":
-        return f"{place} is nested too deeply, or holds itself"
+        return f"{place} is nested too deeply, or contains itself"
     said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
     needed = said.partition("should ")[2].replace(" after validation", "")
     return f"{place} is {short(fault['input'])}, but it should {IN_A_CLASS.sub('be a dictionary', needed)}"
 
 
 def _place(path: Sequence[str | int]) -> str:
-    """Write the path to a place; the middle of a long one is left out."""
+    """Format the path to a place; the middle of a long one is left out."""
     parts = [str(part) if str(part).replace("_", "").isalnum() else short(part) for part in path]
     shown = parts if len(parts) <= MOST_PARTS else [*parts[: MOST_PARTS // 2], "…", *parts[-MOST_PARTS // 2 :]]
     return " → ".join(shown) or "it"
@@ -128,7 +128,7 @@ Outline = list[Annotated[list[Number], Field(min_length=2, max_length=2)]]
 
 
 class ModelRecord(Fields):
-    """The file of a model, and of the one that gives a second opinion."""
+    """The file of a model, and of the second network that it uses."""
 
     name: Text
     sha256: Text
@@ -136,7 +136,7 @@ class ModelRecord(Fields):
 
 
 class InputRecord(Fields):
-    """An array: what it was, how it was made, and its values where they pack small."""
+    """An array: its description, how it was made, and its values if they compress well."""
 
     name: Text | None = None
     shape: Shape
@@ -147,7 +147,7 @@ class InputRecord(Fields):
 
 
 class RegionRecord(Fields):
-    """Planes and outlines that the run was held to."""
+    """Planes and outlines of the region."""
 
     planes: dict[Text, Count] = Field(default_factory=dict)
     polygons: list[Outline] = Field(default_factory=list)
@@ -160,7 +160,7 @@ class BlocksRecord(Fields):
 
 
 class SpatialRecord(Fields):
-    """Where an image that was written lies: an entry for each of its axes."""
+    """Placement of a written image, with an entry for each of its axes."""
 
     axes: Annotated[Text, Field(max_length=MOST_AXES), AfterValidator(_letters)]
     scale: list[Number]
@@ -175,7 +175,7 @@ class SpatialRecord(Fields):
 
 
 class OutputRecord(Fields):
-    """An image that was written."""
+    """A written image."""
 
     file: Text
     spatial: SpatialRecord
@@ -208,7 +208,7 @@ InputRecord.model_rebuild()
 
 
 def check_recipe(recipe: Any) -> list[dict[str, Any]]:
-    """Return the steps of a recipe, a record or a list of them, if this version can replay all.
+    """Return the steps of a recipe (a record or a list of records) if this version can replay all of them.
 
     Raises
     ------
@@ -231,7 +231,7 @@ def check_recipe(recipe: Any) -> list[dict[str, Any]]:
 
 
 def _check_format(step: Any) -> None:
-    """Refuse what is no record at all, or one of a newer version, which may have other fields."""
+    """Refuse what is not a record, and records of newer versions, which may have other fields."""
     if not isinstance(step, Mapping):
         raise InputError(f"A recipe is a dictionary (or a list of them), but this is a {type(step).__name__}.")
     missing = [key for key in ("tessera", "method", "parameters", "axes") if key not in step]

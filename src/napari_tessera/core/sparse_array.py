@@ -14,7 +14,7 @@ Window = tuple[slice, ...]
 
 
 class SparseArray:
-    """Zeros of which parts can be written, read like an array: by slices, indices, or arrays of indices.
+    """A writable array of zeros, indexed by slices, indices or arrays of indices.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class SparseArray:
         return math.prod(self.shape)
 
     def written(self) -> list[Window]:
-        """List the blocks that something was written to."""
+        """List the blocks that were written."""
         return [self._window(index) for index in list(self._written)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -77,7 +77,7 @@ class SparseArray:
         return part
 
     def _parts(self, window: Window, only_written: bool = False) -> Iterator[tuple[tuple[int, ...], Window, Window]]:
-        """Yield the blocks that a window touches: which, and what they share in their and in its coordinates."""
+        """Yield the blocks that a window touches: place, and the common part in block and in window coordinates."""
         if any(part.start >= part.stop for part in window):
             return
         spans = [
@@ -126,7 +126,7 @@ class SparseArray:
             self._block(index)[within] = given[chosen]
 
     def _by_block(self, at: Sequence[np.ndarray]) -> Iterator[tuple[tuple[int, ...], tuple, np.ndarray]]:
-        """Yield the blocks that hold single pixels: which, the pixels in its coordinates, and which they are."""
+        """Yield the blocks that contain the pixels: their place, the pixels in block coordinates, and which pixels."""
         blocks = np.stack([each // side for each, side in zip(at, self.blocks, strict=True)], axis=-1)  # (…, ndim)
         which, inverse = np.unique(blocks.reshape(-1, self.ndim), axis=0, return_inverse=True)
         for number, index in enumerate(which.tolist()):
@@ -140,7 +140,7 @@ def _is_fancy(key: Any) -> bool:
 
 
 def _resolved(key: Any, shape: Sequence[int]) -> tuple[Window, tuple[Any, ...]]:
-    """Return the window that a key reads from, and what of it the key means."""
+    """Return the window that a key reads from, and the index within the window."""
     given = list(key) if isinstance(key, tuple) else [key]
     missing = len(shape) - sum(each is not Ellipsis for each in given)
     if Ellipsis in given:

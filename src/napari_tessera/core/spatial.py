@@ -50,12 +50,12 @@ class Spatial:
 
     @classmethod
     def plain(cls, axes: str) -> Spatial:
-        """Pixels of size 1 at the origin."""
+        """Place an array with pixel size 1 at the origin."""
         return cls(axes, (1.0,) * len(axes), (0.0,) * len(axes), (PIXEL,) * len(axes))
 
     @classmethod
     def with_spacing(cls, axes: str, spacing: Sequence[float] | None, unit: str = PIXEL) -> Spatial:
-        """Place an array of known pixel size, given for its spatial axes in the order of `axes`."""
+        """Place an array with a pixel size for each spatial axis, in the order of `axes`."""
         plain = cls.plain(axes)
         if spacing is None:
             return plain
@@ -73,12 +73,12 @@ class Spatial:
 
     @property
     def unit(self) -> str:
-        """Unit of the spatial axes, or "pixel" where they differ or are unknown."""
+        """Unit of the spatial axes, or "pixel" if they differ or are unknown."""
         units = {unit for axis, unit in zip(self.axes, self.units, strict=True) if axis in SPATIAL_AXES}
         return units.pop() if len(units) == 1 else PIXEL
 
     def without(self, axis: str) -> Spatial:
-        """Leave out one axis."""
+        """Remove one axis."""
         if axis not in self.axes:
             return self
         gone = self.axes.index(axis)
@@ -94,7 +94,7 @@ class Spatial:
         )
 
     def reordered(self, axes: str) -> Spatial:
-        """Bring the same axes in another order."""
+        """Reorder the axes."""
         order = [self.axes.index(axis) for axis in axes]
         return Spatial(
             axes,
@@ -113,7 +113,7 @@ class Spatial:
 
 
 def spatial_axes(axes: str) -> str:
-    """Return the letters of `axes` that are space, in their order."""
+    """Return the spatial letters of `axes`, in their order."""
     return "".join(axis for axis in axes if axis in SPATIAL_AXES)
 
 

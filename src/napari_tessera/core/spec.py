@@ -23,15 +23,15 @@ import numpy as np
 from napari_tessera.core.errors import ParameterError, short
 
 LARGEST_WHOLE = 2**53
-"""Up to here floating-point numbers hold whole numbers exactly."""
+"""Up to here floating-point numbers hold integers exactly."""
 LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
 class Range:
-    """Allowed values of a number, ends included, and their unit.
+    """Allowed values of a number, both ends included, and their unit.
 
-    Units "px", "px²" (an area, in 3-D a volume) can be converted to the image's own unit; "intensity" follows the
+    Units "px", "px²" (an area, in 3-D a volume) can be converted to the image's unit; "intensity" depends on the
     image's values.
     """
 
@@ -43,7 +43,7 @@ class Range:
 
 @dataclass(frozen=True, init=False)
 class ShownIf:
-    """The parameter matters only while another one has one of the given values."""
+    """The parameter has an effect only if another one has one of the given values."""
 
     parameter: str
     values: tuple[Any, ...]
@@ -75,7 +75,7 @@ class ModelName:
     Attributes
     ----------
     kind : str
-        Kind of network, as the header of a model file says: "unet".
+        Kind of network, as in the header of a model file: "unet".
     """
 
     kind: str
@@ -92,16 +92,16 @@ class Parameter:
         bool, int, float or str.
     default : bool, int, float, str or None
     is_optional : bool
-        None is allowed and means what `none` says: mostly "found automatically" (the help says how).
+        None is allowed; `none` is its meaning, usually "automatic" (the help says how).
     choices : tuple
-        Allowed values, or () where `range` says.
+        Allowed values, or () if `range` defines them.
     range : Range
     shown_if : tuple of ShownIf
-        All must hold for the parameter to matter.
+        All must hold for the parameter to have an effect.
     help : str
         The docstring's text.
     model : ModelName or None
-        What kind of model the text names; the catalogue knows which there are.
+        The kind of model that the text names; the registry lists the models.
     none : str
         Word for None in the window and on the command line.
     is_list : bool
@@ -168,7 +168,7 @@ class Parameter:
         return self.kind(value)
 
     def describe_range(self) -> str:
-        """Say in words what values are allowed."""
+        """Describe the allowed values."""
         low, high = self.range.low, self.range.high
         unit = f" {self.range.unit}" if self.range.unit not in ("", "intensity") else ""
         if self.choices:
@@ -191,7 +191,7 @@ class Parameter:
 
 
 class Role(Enum):
-    """What an argument is, where its Python type alone does not say."""
+    """What an argument is, if its Python type alone does not tell."""
 
     IMAGE = "image"
     LABELS = "labels"
@@ -201,13 +201,13 @@ class Role(Enum):
 
 
 Image = Annotated[np.ndarray, Role.IMAGE]
-"""Intensities, (Y, X) or (Z, Y, X), with the channel axis wherever `channel_axis` says."""
+"""Intensities, (Y, X) or (Z, Y, X), with the channel axis at `channel_axis`."""
 Labels = Annotated[np.ndarray, Role.LABELS]
 """Integers, (Y, X) or (Z, Y, X); 0 is background."""
 Points = Annotated[np.ndarray, Role.POINTS]
 """Pixel coordinates, (N, 2) as y, x or (N, 3) as z, y, x."""
 Spacing = Annotated[tuple[float, ...] | None, Role.SPACING]
-"""Size of a pixel along each spatial axis, in any one unit; None means 1. Only ratios matter to shapes."""
+"""Size of a pixel along each spatial axis, all in one unit; None means 1. Shapes depend only on the ratios."""
 ChannelAxis = Annotated[int | None, Role.CHANNEL_AXIS]
 """Axis of `image` that holds channels, or None for a grey image. RGB is three channels."""
 Channel = Annotated[int | None, Range(0, 100), NoneMeans("all")]
@@ -264,13 +264,13 @@ class Input:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a function's signature and docstring say: its inputs, its parameters, its help."""
+    """A function's inputs, parameters and help, from its signature and docstring."""
 
     function: Callable[..., Any]
 
     @property
     def name(self) -> str:
-        """The function's name, which is the method's name everywhere."""
+        """The function's name, which is also the method's name."""
         return self.function.__name__
 
     @cached_property
@@ -314,12 +314,12 @@ class Declaration:
 
     @cached_property
     def context(self) -> tuple[str, ...]:
-        """Names of the arguments that describe the image (`spacing`, `channel_axis`) and come from the caller."""
+        """Names of the arguments that describe the image (`spacing`, `channel_axis`), which the caller supplies."""
         return tuple(name for name, (_, hint, _) in self._arguments.items() if set(_roles(hint)) & set(CONTEXT))
 
     @cached_property
     def has_more_than_labels(self) -> bool:
-        """Whether the function returns a table, or more, beside its labels."""
+        """Whether the function returns more than labels, such as a table."""
         returned = typing.get_type_hints(self.function, include_extras=True)["return"]
         return Role.LABELS not in _roles(typing.get_args(returned)[-1])
 
@@ -345,7 +345,7 @@ class Declaration:
         return {parameter.name: parameter.default for parameter in self.parameters}
 
     def unknown(self, name: str) -> ParameterError:
-        """Make the error for a parameter that there is not."""
+        """Return the error for an unknown parameter."""
         known = ", ".join(self.defaults)
         return ParameterError(f"{self.name}: there is no parameter `{name}`. It has: {known}.", name)
 
@@ -367,14 +367,14 @@ class Declaration:
 
 
 def _members(hint: Any) -> list[Any]:
-    """Members of a union without None, or the hint itself."""
+    """Return the members of a union without None, or the hint itself."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [member for member in typing.get_args(hint) if member is not type(None)]
     return [hint]
 
 
 def _metadata(hint: Any) -> list[Any]:
-    """Everything written in `Annotated[...]`, through unions and nested annotations."""
+    """Return all metadata in `Annotated[...]`, through unions and nested annotations."""
     found: list[Any] = []
     for member in _members(hint):
         if typing.get_origin(member) is Annotated:
@@ -392,7 +392,7 @@ def _shown_if(hint: Any) -> tuple[ShownIf, ...]:
 
 
 def _bare(hint: Any) -> list[Any]:
-    """Types of the hint without annotations and without None."""
+    """Return the types of the hint without annotations and without None."""
     bare: list[Any] = []
     for member in _members(hint):
         if typing.get_origin(member) is Annotated:

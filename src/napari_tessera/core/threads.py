@@ -16,20 +16,20 @@ from threading import Lock
 from typing import Any
 
 SECONDS_TO_END = 10.0
-"""How long the program waits for all of them together."""
+"""How long the program waits for all threads together."""
 
 is_ending = threading.Event()
-"""Whether the program ends: whoever does what nobody waits for looks here, and leaves off."""
+"""Set at interpreter exit; background tasks check it and return."""
 _started: list[tuple[threading.Thread, Callable[[], Any]]] = []
 
 
 def start_thread(
     target: Callable[..., Any], name: str, *args: Any, stop: Callable[[], Any] = lambda: None
 ) -> threading.Thread:
-    """Start a daemon thread that is told to stop, and waited for, when the program ends.
+    """Start a daemon thread that is stopped and joined at interpreter exit.
 
-    Python ends daemon threads wherever they are, and one that is inside of torch then takes the program along
-    ("terminate called without an active exception").
+    Python ends daemon threads at any point; if one is inside torch, the process aborts ("terminate called without an
+    active exception").
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def start_thread(
 
 @atexit.register
 def end_threads() -> None:
-    """Tell all of them to stop, and wait for them."""
+    """Ask all threads to stop, and join them."""
     is_ending.set()
     for _, stop in _started:
         stop()
@@ -58,7 +58,7 @@ def end_threads() -> None:
 
 
 def forget_threads() -> None:
-    """Let dask start its pools of threads anew, if it has been imported."""
+    """Let dask, if imported, start new thread pools."""
     threaded = sys.modules.get("dask.threaded")
     if threaded is not None:
         threaded.pools.clear()
@@ -66,6 +66,6 @@ def forget_threads() -> None:
 
 
 def watch_forks() -> None:
-    """Forget the parent's threads in each child made by `fork`, where there is such a thing."""
+    """Reset thread pools in each child made by `fork`, on systems that have it."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=forget_threads)

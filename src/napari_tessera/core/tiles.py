@@ -18,9 +18,9 @@ class Tile:
     place : tuple of int
         Position in the grid of tiles.
     write : tuple of slice
-        Pixels this tile decides.
+        Pixels that this tile labels.
     read : tuple of slice
-        Pixels it looks at: `write` and the halo around it, as far as the image goes.
+        Pixels that it reads: `write` and the halo around it, within the image.
     """
 
     place: tuple[int, ...]
@@ -36,7 +36,7 @@ class Tile:
         )
 
     def next_to(self, axis: int) -> tuple[int, ...]:
-        """Place of the tile that follows along `axis`, whether it exists or not."""
+        """Return the place of the next tile along `axis`, which may not exist."""
         return (*self.place[:axis], self.place[axis] + 1, *self.place[axis + 1 :])
 
 
@@ -50,7 +50,7 @@ def tiles(
     shape, size, halo : sequence of int
         One entry per axis; `size` at least 1, `halo` at least 0.
     parts : sequence of int, optional
-        Into how many parts of nearly equal length each of those tiles is cut again along each axis.
+        Number of parts of nearly equal length into which each tile is cut again along each axis.
     """
     rows = [_cuts(*along) for along in zip(shape, size, parts or (1,) * len(shape), strict=True)]
     for place in itertools.product(*(range(len(cuts)) for cuts in rows)):
@@ -59,7 +59,7 @@ def tiles(
 
 
 def widened(part: Slices, halo: Sequence[int], shape: Sequence[int]) -> Slices:
-    """Return a part of an image with `halo` pixels around it, as far as the image goes."""
+    """Return a part of an image with `halo` pixels around it, within the image."""
     return tuple(
         slice(max(0, along.start - margin), min(length, along.stop + margin))
         for along, margin, length in zip(part, halo, shape, strict=True)
@@ -67,12 +67,12 @@ def widened(part: Slices, halo: Sequence[int], shape: Sequence[int]) -> Slices:
 
 
 def _cuts(length: int, size: int, parts: int) -> list[slice]:
-    """Cut an axis at every multiple of `size`, and each stretch between in `parts`."""
+    """Cut an axis at every multiple of `size`, and each stretch in `parts`."""
     starts = sorted({block + size * part // parts for block in range(0, length, size) for part in range(parts)})
     starts = [start for start in starts if start < length]
     return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], length], strict=True)]
 
 
 def block_of(tile: Tile, size: Sequence[int]) -> tuple[int, ...]:
-    """Place, in the grid of blocks of `size` pixels, of the block that a tile is part of."""
+    """Return the place, in the grid of blocks of `size` pixels, of the block that contains a tile."""
     return tuple(part.start // side for part, side in zip(tile.write, size, strict=True))

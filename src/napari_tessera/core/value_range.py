@@ -13,18 +13,18 @@ from napari_tessera.core.parallel import bands, in_threads
 
 Number = int | float
 EXACT = 2**53
-"""Whole numbers up to here are exact as float64."""
+"""Integers up to here are exact as float64."""
 
 
 class Scale(NamedTuple):
-    """An origin and a unit in which values are given, such as those in which float32 holds an image without loss.
+    """An origin and a unit for values, chosen so that float32 holds the image without loss.
 
     Attributes
     ----------
     origin : int or float
     unit : float
     is_stepped : bool
-        Whether all values are a whole number of units away from the origin, but for rounding.
+        Whether each value is a whole number of units from the origin, up to rounding.
     """
 
     origin: Number
@@ -34,13 +34,13 @@ class Scale(NamedTuple):
 
 UNSCALED = Scale(0, 1.0)
 TINY = 1e-290
-"""Half of a range of which steps per unit of intensity would overflow."""
+"""Half of a range for which the steps per unit of intensity would overflow."""
 LEAST = 2.0**-1038
 """Range below which float64 rounds the 65,536th part of it by more than a millionth."""
 SMALL = 1e-30
-"""Units above it are exact as float32."""
+"""Units above this are exact as float32."""
 FAR = 10**30
-"""Beyond all scaled values, and within float32."""
+"""Larger than all scaled values, and within float32."""
 
 
 def value_range(image: np.ndarray) -> Job[tuple[Number, Number]]:
@@ -71,7 +71,7 @@ def above(values: np.ndarray, low: Number) -> np.ndarray:
 
 
 def reducing(low: Number, high: Number) -> float:
-    """Return a power of two by which neither a range nor what a step is part of it overflows: mostly 1."""
+    """Return the power of two that keeps a range and its step from overflowing: usually 1."""
     if isinstance(low, int):
         return 1.0
     if high / 2 - low / 2 < TINY:
@@ -80,7 +80,7 @@ def reducing(low: Number, high: Number) -> float:
 
 
 def share_of_range(values: np.ndarray, low: Number, high: Number) -> np.ndarray:
-    """Return how far each value lies on the way from `low` to `high`, which differ: 0 to 1, float64."""
+    """Return the position of each value between `low` and `high`, which must differ: 0 to 1, float64."""
     if values.dtype.kind in "iu":
         return above(values, low) / float(high - low)
     factor = reducing(low, high)
@@ -93,7 +93,7 @@ def share_of_range(values: np.ndarray, low: Number, high: Number) -> np.ndarray:
 
 
 def scale_of(low: Number, high: Number) -> Scale:
-    """Return the lowest value and half of the range, in which no contrast is lost and nothing overflows.
+    """Return the lowest value and half of the range: no contrast is lost and nothing overflows.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def scale_of(low: Number, high: Number) -> Scale:
 
 
 def scaled(values: np.ndarray, scale: Scale) -> np.ndarray:
-    """Return values in another origin and unit; float32 of float32, otherwise float64."""
+    """Convert values to another origin and unit; float32 stays float32, other types become float64."""
     away = _away(values, scale.origin, scale.unit)
     return np.rint(away, out=away) if scale.is_stepped else away
 
@@ -126,7 +126,7 @@ def _away(values: np.ndarray, origin: Number, unit: float) -> np.ndarray:
 
 
 def scaled_number(value: Number | Fraction, scale: Scale) -> Number:
-    """Return one number in another origin and unit; one that lies far out as far as `FAR`."""
+    """Convert one number to another origin and unit, limited to ±`FAR`."""
     if scale == UNSCALED:
         return float(value) if isinstance(value, Fraction) else value
     exact = (Fraction(value) - Fraction(scale.origin)) / Fraction(scale.unit)
@@ -134,7 +134,7 @@ def scaled_number(value: Number | Fraction, scale: Scale) -> Number:
 
 
 def unscaled_number(value: float, scale: Scale) -> Number:
-    """Return the number that `scaled_number` makes `value` of; a whole one where float64 would lose its last digits."""
+    """Invert `scaled_number`; the result is an integer if float64 would lose its last digits."""
     if scale == UNSCALED:
         return value
     origin, unit = Fraction(scale.origin), Fraction(scale.unit)
@@ -143,7 +143,7 @@ def unscaled_number(value: float, scale: Scale) -> Number:
 
 
 def _signed_above(values: np.ndarray, origin: Number) -> np.ndarray:
-    """Subtract a whole number from integers, which may lie below it; float64."""
+    """Subtract a whole number from integers, which may be smaller; float64."""
     away = above(values, origin)
     result = away.astype(np.float64)
     is_below = values < np.array(origin, values.dtype)
