@@ -529,7 +529,7 @@ def test_a_model_that_exists_is_not_overwritten_unless_allowed(folder, capsys):
         (["--class-weights", "1,2,3", "--loss", "dice"], "class_weights"),
         (["--gamma", "3"], "`gamma` has no effect"),
         (["--alpha", "0.5", "--loss", "dice"], "`alpha` has no effect"),
-        (["--minutes", "1"], "`steps` and `minutes` both say how long"),
+        (["--minutes", "1"], "`steps` and `minutes` both set the number of steps"),
         (["--axes", "CZ"], "it needs Y and X"),
         (["--classes", "one"], "2 classes"),
         (["--widths", "2,2,2,2,2,2,2,2,2", "--patch", "256"], "it should have at most 8 items"),

@@ -277,7 +277,7 @@ def test_a_live_prediction_that_fails_is_said_and_the_training_goes_on(training,
     else:
         monkeypatch.setattr(train_sight, "laid_out", fault)
     begin(training, qtbot)
-    said = "There is no live prediction"
+    said = "The live prediction has stopped"
     qtbot.waitUntil(lambda: said in training.course_view.warnings.text(), timeout=60_000)
     step = training.course.step
     qtbot.waitUntil(lambda: training.course.step > step + 2, timeout=60_000)

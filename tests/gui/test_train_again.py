@@ -163,7 +163,7 @@ def test_numbers_without_a_class_are_refused(widget, viewer, ready):
     paint_on(widget, number=9)
     widget.bar.run_button.click()
     ready(widget)
-    assert "goes up to the number 9, but there are 2 classes" in widget.bar.message.text()
+    assert "has the number 9, but there are 2 classes" in widget.bar.message.text()
 
 
 def test_a_model_that_got_worse_is_said(widget):

@@ -51,7 +51,7 @@ def test_what_is_looked_at_before_the_first_step_says_nothing_of_how_long_a_step
     def learn(*_, **__):
         for look in range(12):
             clock[0] += 0.01
-            yield Progress(look, 12, "Looking at what is painted")
+            yield Progress(look, 12, "Testing the model on the annotation")
         for step in range(100):
             clock[0] += 1.0
             yield Progress(step, 100, "", {"step": step, "loss": 1.0})

@@ -216,7 +216,7 @@ def data_of(example):
     ("values", "named", "said"),
     [
         ({"network": "mask-rcnn", "task": "classes"}, "task", "finds objects"),
-        ({"network": "mask-rcnn", "ndim": 3}, "ndim", "sees planes"),
+        ({"network": "mask-rcnn", "ndim": 3}, "ndim", "segments planes"),
         ({"mask_loss": "dice"}, "mask_loss", "Leave it out"),
         ({"network": "unknown"}, "network", "mask-rcnn"),
         ({"network": "mask-rcnn", "widths": "8,16"}, "widths", "four levels|4 levels"),

@@ -158,8 +158,8 @@ def test_means_and_variances_are_kept():
     ("model", "settings", "named", "said"),
     [
         (OBJECTS, {"network": "mask-rcnn"}, "start_from", "is a U-Net"),
-        (OBJECTS, {"ndim": 3}, "start_from", "sees planes"),
-        ({"heads": {"classes": 2}, "task": "classes", "classes": ["background", "a"]}, {}, "start_from", "no objects"),
+        (OBJECTS, {"ndim": 3}, "start_from", "is for planes"),
+        ({"heads": {"classes": 2}, "task": "classes", "classes": ["background", "a"]}, {}, "start_from", "not objects"),
         (OBJECTS, {"widths": "4,8"}, "widths", "Leave it out"),
         (OBJECTS, {"diameter": 30}, "diameter", "Leave it out"),
     ],

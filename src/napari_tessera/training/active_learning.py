@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 
 CELL_PX = 8
-"""Doubt is averaged over cells of this side, on whose grid regions lie."""
+"""Side of the cells over which uncertainty is averaged; regions lie on their grid."""
 FEWEST_DOUBT = 0.02
-"""Where a network doubts less on average, there is nothing to learn."""
+"""Regions with a lower mean uncertainty are not suggested."""
 NEAR_PLANES = 2
-"""Regions over each other in planes up to so far apart would teach the same."""
+"""Overlapping regions in planes up to this distance would add little to each other."""
 
 
 @dataclass(frozen=True)
 class UncertainRegion:
-    """A region in which a network is not sure.
+    """A region in which a network is uncertain.
 
     Attributes
     ----------
     place : tuple of int
         Which plane or volume of the image.
     window : tuple of slice
-        Along [z,] y, x; of a volume one plane.
+        Along [z,] y, x; in a volume one plane.
     doubt : float
-        0 sure, 1 no idea; on average over the region.
+        Mean uncertainty of the region, from 0 (certain) to 1.
     """
 
     place: Place
@@ -54,12 +54,12 @@ class UncertainRegion:
 
 
 def doubt_of_classes(probabilities: np.ndarray) -> np.ndarray:
-    """Return how unsure a network is of the class of each pixel: the entropy, 0 to 1.
+    """Return the uncertainty of the class of each pixel: the entropy, 0 to 1.
 
     Parameters
     ----------
     probabilities : float array (K, …)
-        Of each class but the background, which has the rest.
+        Of each class except the background, which has the rest.
 
     Examples
     --------
@@ -73,15 +73,15 @@ def doubt_of_classes(probabilities: np.ndarray) -> np.ndarray:
 
 
 def doubt_of_objects(labels: np.ndarray, scores: np.ndarray, least_score: float) -> np.ndarray:
-    """Return how unsure a network is of the object that each pixel belongs to: 1 where its score just decides.
+    """Return the uncertainty of the object of each pixel: 1 if its score equals the threshold.
 
     Parameters
     ----------
     labels : integer array
-        0 background, 1…N objects, those included that would be dropped.
+        0 background, 1…N objects, with those that would be dropped.
     scores : (N,) array
     least_score : float
-        From which on an object is kept.
+        Objects with at least this score are kept.
 
     Examples
     --------
@@ -94,12 +94,12 @@ def doubt_of_objects(labels: np.ndarray, scores: np.ndarray, least_score: float)
 
 
 def unsure_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Window, float]]:
-    """Find the regions of the highest doubt, which do not overlap in their plane.
+    """Find the most uncertain regions, without overlap in their plane.
 
     Parameters
     ----------
     doubt : float array ([Z,] Y, X)
-        0 where there is nothing to ask, such as in what is painted.
+        Uncertainty, 0 in annotated pixels.
     side_px : int
         Side of a region, cut at the border.
     most : int
@@ -107,7 +107,7 @@ def unsure_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Win
     Returns
     -------
     list of (window, doubt)
-        The highest doubt first.
+        The most uncertain first.
     """
     planes = doubt if doubt.ndim == 3 else doubt[None]
     cells = np.stack([_in_cells(plane) for plane in planes])  # (Z, y, x)
@@ -124,7 +124,7 @@ def unsure_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Win
 
 
 def _in_cells(plane: np.ndarray) -> np.ndarray:
-    """Average over cells; those at the far border count as if they were whole, so that they are not preferred."""
+    """Average over cells; cells at the far border are divided by their full area, so that they are not preferred."""
     height, width = (-(-length // CELL_PX) for length in plane.shape)
     whole = np.zeros((height * CELL_PX, width * CELL_PX), np.float32)
     whole[: plane.shape[0], : plane.shape[1]] = plane
@@ -143,7 +143,7 @@ def _around(centre: tuple[int, int], reach: int) -> Window:
 
 
 def non_overlapping(regions: Sequence[UncertainRegion], most: int) -> list[UncertainRegion]:
-    """Return the regions of the highest doubt, of which none lies over another in the same or a near plane."""
+    """Return the most uncertain regions that do not overlap in the same or a near plane."""
     chosen: list[UncertainRegion] = []
     for region in sorted(regions, key=lambda each: -each.doubt):
         if len(chosen) == most:
@@ -164,27 +164,27 @@ def _starts(region: UncertainRegion) -> Place:
     return tuple(part.start for part in region.window[:-2])
 
 
-# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+# Heavy modules are imported in functions, in a thread, so that a widget opens at once.
 
 LOOK_PX = {2: (384, 384), 3: (16, 192, 192)}
-"""How much is looked at at once."""
+"""Pixels of one window."""
 CONTEXT_PX = {2: (32, 32), 3: (4, 24, 24)}
-"""Seen around it, so that what is cut off at its border causes no doubt."""
+"""Margin around a window, so that objects cut at its border do not count as uncertain."""
 MOST_LOOKS = 40
-"""Of a larger image, so many windows are drawn by lot."""
+"""In a larger image, this many random windows are used."""
 SCALE_PX = {2: (1536, 1536), 3: (24, 384, 384)}
-"""In the middle of a plane or volume, the size of the objects is estimated in so much."""
+"""Size of the middle part of a plane or volume in which the object size is estimated."""
 REGIONS = 12
 REGIONS_OF_A_LOOK = 4
 SMALLEST_SIDE_PX, LARGEST_SIDE_PX, SIDES_ACROSS = 24, 160, 8
 FAINT = 0.25
-"""Objects of a Mask R-CNN with a score of so much of the least one are still doubted."""
+"""Objects of a Mask R-CNN count as uncertain from this share of the threshold score on."""
 DoubtOf = Callable[["AnnotatedImage", "ImageTile"], Job[np.ndarray]]
 
 
 @dataclass(frozen=True)
 class ImageTile:
-    """A window of a plane or volume to look at."""
+    """A window of a plane or volume to predict."""
 
     place: Place
     window: Window
@@ -200,20 +200,20 @@ def where_to_paint(
     diameter_px: float | None = None,
     device: Where = "auto",
 ) -> Job[Sequence[UncertainRegion]]:
-    """Find the regions in which a model is least sure; what is painted already is left out.
+    """Find the regions in which a model is least certain, outside the annotation.
 
     Parameters
     ----------
     model : path
         A U-Net, for classes or objects, or a Mask R-CNN.
     painting : AnnotatedImage
-        The image and its paint. Of a large one, windows are drawn by lot.
+        The image and its annotation. In a large image, random windows are used.
     ndim : {2, 3}
-        How many of the last axes are seen together.
+        Number of the last axes that are segmented together.
     most : int
         Number of regions.
     seed : int
-        Of the lots.
+        Seed of the random windows.
     diameter_px : float, optional
         Usual diameter of the objects; estimated once if not given.
     device : {"auto", "cpu", "cuda", "mps"}
@@ -221,7 +221,7 @@ def where_to_paint(
     Returns
     -------
     sequence of UncertainRegion
-        The least sure first; none where the model is sure of all that it looked at.
+        The least certain first; empty if the model is certain everywhere.
     """
     from napari_tessera.models.import_torch import load_torch
 
@@ -240,7 +240,7 @@ def where_to_paint(
 
 
 def looks_at(shape: Sequence[int], ndim: int, most: int, rng: np.random.Generator) -> list[ImageTile]:
-    """Cut an image into windows, and draw some of them by lot where they are too many."""
+    """Cut an image into windows, and choose some at random if there are too many."""
     outer, space = tuple(shape[:-ndim]), shape[-ndim:]
     counts = tuple(-(-length // side) for length, side in zip(space, LOOK_PX[ndim], strict=True))
     total = prod((*outer, *counts))
@@ -257,7 +257,7 @@ def looks_at(shape: Sequence[int], ndim: int, most: int, rng: np.random.Generato
 
 
 def _doubt_in(doubt_of: DoubtOf, painting: AnnotatedImage, look: ImageTile) -> Job[np.ndarray]:
-    """Return the doubt in a window, 0 where it is painted; a little more than the window is looked at."""
+    """Return the uncertainty in a window, 0 where it is annotated; it is predicted with a margin."""
     ndim = len(look.window)
     shape = painting.paint.shape[-ndim:]
     wide = tuple(

@@ -20,7 +20,7 @@ from napari_tessera.core.schema import Count, Fields, Number, Text, check_fields
 from napari_tessera.models.weights import Network, read_tensors, tensors_of, write_tensors
 
 Entry = dict[Text, Number | None]
-"""Values by name at a step; null for what was NaN or infinite."""
+"""Values by name at a step; null stands for NaN or infinity."""
 
 
 def _scored(entry: Entry) -> Entry:
@@ -30,14 +30,14 @@ def _scored(entry: Entry) -> Entry:
 
 
 class Identity(Fields):
-    """What of a training's settings is read before they are compared."""
+    """The training settings that are read before the comparison."""
 
     steps: Annotated[Count, Field(ge=1)] | None = None
     validations: Annotated[Count, Field(ge=1)] | None = None
 
 
 class CheckpointHeader(Fields):
-    """Where a training stands, which training it is, and what its model is to be."""
+    """Progress and identity of the training, and the header of its model."""
 
     step: Count
     best_score: Number | None
@@ -52,32 +52,31 @@ class CheckpointHeader(Fields):
 
 
 DATA = "data"
-"""Name in the identity of a run of the digest of its images and labels."""
+"""Key of the digest of images and labels in the identity of a run."""
 
 
 @dataclass
 class State:
-    """All that changes while learning.
+    """Everything that changes during training.
 
     Attributes
     ----------
     net : UNet or MaskRCNN
     average : dict
-        Weights that follow those of `net` slowly; they are the ones that are scored and kept.
+        Exponential moving average of the weights of `net`; these are scored and kept.
     optimiser : Optimizer
     step : int
         Steps done.
     best, best_score, best_at
-        The averaged weights of the best validation, its score and its step; of equal ones, those of the last, which
-        have learnt most.
+        The averaged weights of the best validation, its score and its step; among equal scores the last one.
     better_at : int
-        The step of the first of these: no validation since has been better.
+        The first step with the best score.
     history : list of dict
         Step and scores of each validation.
     losses, recent : list of dict
-        The parts of the loss: means over equal numbers of steps, and those of the steps since the last mean.
+        The parts of the loss: means over equal numbers of steps, and values since the last mean.
     seconds : float
-        Time spent before `began`, which is when this process took over.
+        Time spent before `began`, when this process started.
     """
 
     net: Network
@@ -96,16 +95,16 @@ class State:
 
     @property
     def seconds_in_all(self) -> float:
-        """Time spent on the run, in however many sittings."""
+        """Time spent on the training in all sessions."""
         return self.seconds + time.perf_counter() - self.began
 
     @property
     def best_step(self) -> int:
-        """The step whose weights are kept: that of the best validation, or the last one, see `kept`."""
+        """The step whose weights are kept: that of the best validation, or the last one; see `kept`."""
         return self.step if self.best is None else self.best_at
 
     def judge(self, report: dict[str, float]) -> None:
-        """Take note of the validation of this step, and keep the averaged weights if none before was better."""
+        """Record the validation of this step, and keep the averaged weights unless an earlier score was better."""
         self.history.append(report)
         if report["score"] > self.best_score:
             self.better_at = self.step
@@ -115,12 +114,12 @@ class State:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The scores, with their step, of the weights that are kept, or of those that went on to learn all there is."""
+        """Scores, with their step, of the kept weights, or of the last validation before training on all annotation."""
         of_step = max((entry["step"] for entry in self.history if entry["step"] <= self.best_step), default=None)
         return next((entry for entry in self.history if entry["step"] == of_step), {})
 
     def has_settled(self, patience: int | None) -> bool:
-        """Return whether the last `patience` validations were no better than one before; never so without patience."""
+        """Return whether the last `patience` validations were no better than an earlier one; False without patience."""
         since = sum(entry["step"] > self.better_at for entry in self.history)
         return patience is not None and self.best is not None and since >= patience
 
@@ -136,21 +135,21 @@ class State:
 
     @property
     def kept(self) -> dict[str, Tensor]:
-        """The weights that are kept: the best by validation; without one, and after learning all, the averaged ones."""
+        """The kept weights: the best by validation, or the averaged ones if nothing is validated at the end."""
         return self.average if self.best is None else self.best
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run is saved, and what tells it apart from other runs.
+    """Where a run is saved, and the identity that distinguishes it from other runs.
 
     Attributes
     ----------
     path : Path
     identity : mapping
-        Plain JSON: settings and data. A run goes on only under the same identity.
+        Plain JSON: settings and data. A run resumes only with the same identity.
     model : mapping
-        Plain JSON: what the model is to say of itself, so that it can be had although the run never goes on.
+        Plain JSON: the header of the model, so that the model can be saved without resuming the run.
     """
 
     path: Path
@@ -158,7 +157,7 @@ class Checkpoint:
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, state: State) -> None:
-        """Write everything that is needed to go on; a reader sees the old file or the whole new one."""
+        """Write all that is needed to resume; a reader finds the old or the complete new file."""
         groups: dict[str, Mapping[str, Tensor]] = {"net": tensors_of(state.net), "average": state.average}
         for index, moments in state.optimiser.state_dict()["state"].items():
             groups[f"optimiser.{index}"] = moments
@@ -185,7 +184,7 @@ class Checkpoint:
         Raises
         ------
         InputError
-            If the file is damaged, or of a run with other settings or on other data.
+            If the file is damaged, or from a run with other settings or data.
         """
         tensors, header = read_checkpoint(self.path)
         check_identity(self.path, header["identity"], self.identity)
@@ -200,7 +199,7 @@ class Checkpoint:
             load_moments(state.optimiser, groups)
         except (LookupError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(f"{self.path} is damaged: {reason:.300}. Add --restart to begin anew.") from error
+            raise InputError(f"{self.path} is damaged: {reason:.300}. Add --restart to start again.") from error
         state.average, state.best = groups["average"], groups.get("best")
         state.step, state.seconds = header["step"], header["seconds"]
         state.history, state.losses, state.recent = (
@@ -211,12 +210,12 @@ class Checkpoint:
 
 
 def _with_nan(entries: Sequence[Mapping[str, float | None]]) -> list[dict[str, float]]:
-    """Return entries with NaN where JSON has null."""
+    """Replace null by NaN."""
     return [{name: math.nan if value is None else value for name, value in entry.items()} for entry in entries]
 
 
 def steps_of_best(header: Mapping[str, Any]) -> tuple[int, int]:
-    """Read `best_at` and `better_at`; an earlier Tessera wrote neither, and kept the first of equal validations."""
+    """Read `best_at` and `better_at`; earlier versions wrote neither, and kept the first of equal scores."""
     if header.get("best_at") is not None and header.get("better_at") is not None:
         return header["best_at"], header["better_at"]
     first = max(header["history"], key=lambda entry: entry["score"], default={"step": 0})["step"]
@@ -224,33 +223,33 @@ def steps_of_best(header: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def load_weights(net: Network, weights: Mapping[str, Tensor], group: str) -> None:
-    """Give a network its weights.
+    """Load weights into a network.
 
     Raises
     ------
     ValueError, RuntimeError
-        If there are others than it has, or of another shape.
+        If names or shapes differ.
     """
-    # What torch takes for weights of an earlier version may lack the counters of batches.
+    # torch accepts weights without batch counters as those of an earlier version.
     if wrong := sorted(weights.keys() ^ net.state_dict().keys()):
-        raise ValueError(f"its weights {group!r} lack, or have too much, {short(wrong[0])}")
+        raise ValueError(f"its weights {group!r} have a missing or unknown entry {short(wrong[0])}")
     net.load_state_dict(weights)
 
 
 def load_moments(optimiser: torch.optim.Optimizer, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Give the optimiser back what it remembers of each parameter.
+    """Load the optimiser's moments of each parameter.
 
-    A fused optimiser walks through memory as it lies, so the moments must be laid out exactly as their parameter.
+    A fused optimiser needs each moment in the same memory layout as its parameter.
 
     Raises
     ------
     ValueError
-        If something is missing, or of another shape.
+        If a moment is missing, or has another shape.
     """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     stored = {index: groups[f"optimiser.{index}"] for index in range(len(parameters)) if f"optimiser.{index}" in groups}
     if len({frozenset(moments) for moments in stored.values()}) > 1:
-        raise ValueError("the optimiser remembers less of some parameters than of others")
+        raise ValueError("the optimiser has fewer moments for some parameters than for others")
     moments = {
         index: {name: _laid_out(value, parameters[index]) for name, value in moments.items()}
         for index, moments in stored.items()
@@ -262,7 +261,7 @@ def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
     if moment.ndim == 0:
         return moment
     if moment.shape != parameter.shape:
-        raise ValueError(f"the optimiser remembers {tuple(moment.shape)} of a parameter of {tuple(parameter.shape)}")
+        raise ValueError(f"a moment has shape {tuple(moment.shape)}, but its parameter {tuple(parameter.shape)}")
     return torch.empty_like(parameter).copy_(moment)
 
 
@@ -272,23 +271,23 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises
     ------
     InputError
-        If the file is damaged or no checkpoint.
+        If the file is damaged or not a checkpoint.
     """
     try:
         tensors, header = read_tensors(path)
     except ModelError as error:
-        raise InputError(f"{path} cannot be read ({error}). Add --restart to begin anew.") from error
+        raise InputError(f"{path} cannot be read ({error}). Add --restart to start again.") from error
     if not isinstance(header, dict) or "identity" not in header:
-        raise InputError(f"{path} is no checkpoint of a training. Move it, or add --restart to write over it.")
+        raise InputError(f"{path} is not a checkpoint of a training. Move it, or add --restart to overwrite it.")
     try:
         check_fields(CheckpointHeader, header)
     except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}. Add --restart to begin anew.") from error
+        raise InputError(f"{path} is damaged: {error}. Add --restart to start again.") from error
     return tensors, header
 
 
 def check_identity(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with other settings or other data than at the start.
+    """Refuse to resume with other settings or data than at the start.
 
     Raises
     ------
@@ -302,6 +301,6 @@ def check_identity(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) 
     if DATA in names:
         said.append("the images, labels or their split have changed")
     raise InputError(
-        f"{path} is from a training that differs: {'; '.join(said)}. To go on with it, give what was given then; to "
-        "begin anew, add --restart."
+        f"{path} is from another training: {'; '.join(said)}. To resume it, give the same settings and data; to "
+        "start again, add --restart."
     )

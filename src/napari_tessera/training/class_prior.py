@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 PATCHES = 20
 SIDE_PX, MARGIN_PX = {2: 192, 3: 48}, {2: 24, 3: 8}
-"""How many patches are looked at, of which side, and what near their edges is not counted: there less is seen."""
+"""Number and side of the patches, and the width of their edge that is not counted, because context is missing there."""
 FEWEST_PX = 100
-"""With fewer painted pixels of a class in them, its mistakes are not known."""
+"""With fewer annotated pixels, the error rates of a class are unknown."""
 LARGEST_UNPAINTED = 0.5
-"""Where more than this share of the patches is painted, paint tells itself how much there is of each class."""
+"""If more than this share of the patches is annotated, the annotation itself gives the class frequencies."""
 LARGEST_CHANGE = 4.0
-"""A class is not found more than so many times as often, or as rarely, as before."""
+"""Largest factor by which the frequency of a class may change."""
 ROUNDS = 100
 PACE = 0.4
 COUNTED_PX = 100_000
@@ -43,25 +43,25 @@ BIAS = "heads.classes.bias"
 
 
 def match_class_prior(net: Network, examples: Sequence[Example], seed: int) -> Job[np.ndarray | None]:
-    """Move the scores of the classes so that the network finds as much of each as there is in the images.
+    """Shift the class scores so that the network predicts each class as often as it occurs in the images.
 
     Parameters
     ----------
     net : UNet
         With a head "classes", in eval mode; its bias is changed in place.
     examples : sequence of Example
-        What was learnt from: windows around paint.
+        The training windows.
     seed : int
-        Of the draw of patches.
+        Seed of the patches.
 
     Returns
     -------
     (K,) array or None
-        Estimated share of each class; None where nothing is changed, since the paint says too little, or says it all.
+        Estimated share of each class; None if nothing is changed, because too little or nearly everything is annotated.
     """
     scores, labels = [], []
     for done, (channels, paint) in enumerate(straight_patches(examples, seed)):
-        yield Progress(done, PATCHES, "Estimating how much there is of each class")
+        yield Progress(done, PATCHES, "Estimating the share of each class")
         inner = (slice(MARGIN_PX[paint.ndim], -MARGIN_PX[paint.ndim]),) * paint.ndim
         is_inside = paint[inner] != OUTSIDE
         scores.append(scores_of(net, channels)[(slice(None), *inner)][:, is_inside])
@@ -74,7 +74,7 @@ def match_class_prior(net: Network, examples: Sequence[Example], seed: int) -> J
 
 
 def add_to_bias(net: Network, by: np.ndarray) -> None:
-    """Raise and lower the scores of the classes everywhere; (K,)."""
+    """Add a constant to the scores of each class; (K,)."""
     with torch.no_grad():
         for name, bias in net.named_parameters():
             if name == BIAS:
@@ -82,7 +82,7 @@ def add_to_bias(net: Network, by: np.ndarray) -> None:
 
 
 def straight_patches(examples: Sequence[Example], seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Draw patches as the network will see images: channels (C, [Z,] Y, X) and paint ([Z,] Y, X), −1 outside."""
+    """Sample patches without augmentation: channels (C, [Z,] Y, X) and annotation ([Z,] Y, X), −1 outside."""
     rng = np.random.default_rng([seed, PATCHES])
     sizes = np.array([example.labels.size for example in examples], float)
     for index in rng.choice(len(examples), PATCHES, p=sizes / sizes.sum()):
@@ -109,13 +109,13 @@ def scores_of(net: Network, channels: np.ndarray) -> np.ndarray:
 
 
 def shares_of_classes(scores: np.ndarray, painted: np.ndarray) -> np.ndarray | None:
-    """Estimate the share of each class where nothing is painted: (K,), or None if the paint does not allow it.
+    """Estimate the share of each class in pixels without annotation: (K,), or None if there is too little annotation.
 
     Parameters
     ----------
     scores : (K, pixels) array
     painted : (pixels,) array
-        0 not painted, 1…K the classes.
+        0 not annotated, 1…K the classes.
     """
     n_classes = len(scores)
     counts = np.bincount(painted, minlength=n_classes + 1)
@@ -132,18 +132,18 @@ def shares_of_classes(scores: np.ndarray, painted: np.ndarray) -> np.ndarray | N
 
 
 def adjusted_count(found: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Estimate how much there is of each class from how much is found.
+    """Estimate the true share of each class from the predicted share.
 
     Parameters
     ----------
     found : (K,) array
-        Share of the pixels found to be of each class.
+        Share of the pixels predicted as each class.
     rates : (K, K) array
-        For each true class (row), how often it is found to be which.
+        For each true class (row), how often each class is predicted.
 
     Examples
     --------
-    >>> adjusted_count(np.array([0.74, 0.26]), np.array([[0.9, 0.1], [0.1, 0.9]])).round(2)  # 10 % mistakes each way
+    >>> adjusted_count(np.array([0.74, 0.26]), np.array([[0.9, 0.1], [0.1, 0.9]])).round(2)  # 10 % errors each way
     array([0.8, 0.2])
     """
     sums_to_one = 100.0
@@ -155,7 +155,7 @@ def adjusted_count(found: np.ndarray, rates: np.ndarray) -> np.ndarray:
 
 
 def bias_for(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return what to add to the scores (K, pixels), so that each class is the highest in its share of the pixels."""
+    """Return the constants for the scores (K, pixels) that give each class its share of the pixels."""
     scores = scores[:, :: max(1, scores.shape[1] // COUNTED_PX)]
     bias = np.zeros((len(scores), 1), np.float32)
     wanted = np.maximum(shares, 1 / scores.shape[1])

@@ -16,47 +16,45 @@ from napari_tessera.training.detection_task import detection_architecture
 from napari_tessera.training.settings import Loss, NetworkKind
 
 RATE_FOR_MORE, RATE_FOR_OTHER = 0.05, 0.25
-"""Share of the rate at which a network that has learnt much learns more of the same task, or another one.
+"""Share of the learning rate for a network that has been trained for long, for the same task or another one.
 
 Sixty steps on twenty stained nuclei at a quarter of the rate cost 0.08 of AP on other images, 150 at a twentieth 0.04.
 """
 RATE_FOR_KNOWN, RATE_FOR_NEW = 0.05, 1.0
-"""The same where it learns again, beside what is painted, what it has learnt before: of a kind that it knows, and of a
-new one."""
+"""The same with rehearsal: for a known kind of objects, and for a new one."""
 STEPS_AT_FULL_RATE = 300
-"""A network that has learnt no longer goes on at the full rate; one that has, at a rate the lower the longer it has."""
+"""Up to this many steps a network continues at the full rate; after more steps the rate is lower."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to learn.
+    """How long and how fast to train.
 
     Parameters
     ----------
     steps : int
-        Steps in all.
+        Total steps.
     peak_rate : float
-        Learning rate between warming up and cooling down.
+        Learning rate between warm-up and cool-down.
     warm_steps, cool_steps : int
         Steps over which the rate rises from 0 at the start, and falls to 0 at the end along a cosine.
     weight_decay : float
     average : float
-        How slowly the averaged weights, which are the ones kept, follow the trained ones.
+        Decay of the moving average of the weights, which is the one that is kept.
     validate_every : int
         Steps between two validations.
     save_seconds : float
         Time between two checkpoints.
     seed : int
     mixed : bool
-        Compute in bfloat16 where that is sound.
+        Compute in bfloat16 where that is precise enough.
     keeps_statistics : bool
-        Batch normalisation goes by the means and variances that the network came with, and leaves them as they are: a
-        few images of one kind say little about those of others.
+        Keep the means and variances of batch normalisation: a few images of one kind do not represent those of others.
     patience : int or None
         Validations without a better score after which the training ends.
     all_from : int or None
-        Step from which what was held back is learnt, too; then nothing is validated any more, and the last weights are
-        kept. None: it is held back to the end.
+        Step from which the held-out annotation is used for training too; then there is no validation, and the last
+        weights are kept. None: it is held out to the end.
     """
 
     steps: int
@@ -86,14 +84,14 @@ class Schedule:
 
 
 def share_of_rate(start: Mapping[str, Any] | None, task: str) -> float:
-    """Return at which share of the usual rate a network learns: 1 from nothing, less after it has learnt for long.
+    """Return the share of the default learning rate: 1 without a start model, less after long training.
 
     Parameters
     ----------
     start : mapping or None
-        The model whose weights are learnt further, with its "task" and its "steps" (None if that is not known).
+        The model to start from, with its "task" and its "steps" (None if unknown).
     task : str
-        What is to be learnt.
+        The task of this training.
     """
     if start is None:
         return 1.0
@@ -103,55 +101,55 @@ def share_of_rate(start: Mapping[str, Any] | None, task: str) -> float:
 
 PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
 FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25}
-"""Share of the patches of objects at scales far from the usual; see `Sampling.native_share`."""
+"""Share of object patches at scales far from the usual; see `Sampling.native_share`."""
 ALL_FROM = 0.5
-"""Share of the steps after which strokes that were held back are learnt, too."""
+"""Share of the steps after which held-out strokes are used for training too."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train a network; two runs with one plan on the same images give the same weights.
+    """How to train a network; two runs with one configuration on the same images give the same weights.
 
     Parameters
     ----------
     network : {"unet", "mask-rcnn"}
     task : {"objects", "classes"}
     steps : int
-        Batches to learn from.
+        Number of batches.
     ndim : {2, 3}
     n_classes : int
         Classes of pixels, background included; not used for objects.
     kind, n_channels
-        Kind of images, and how many channels they have; see `nn.intensity`.
+        Kind of images, and their number of channels; see `inference.normalization`.
     widths : sequence of int
         Channels of the network at each level, from the finest down.
     diameter_px : float or None
-        Usual diameter of an object at which the network works; images are rescaled to it. None for classes.
+        Usual object diameter to which images are rescaled for the network. None for classes.
     patch_px, depth_px : int
         Side of a patch at the network's scale, and its planes (0 in 2-D).
     batch : int
         Patches per step.
     learning_rate : float or None
-        See `Schedule.peak_rate`; None goes by the network, and by how long the model to start from has learnt.
+        See `Schedule.peak_rate`; None depends on the network and on how long the start model was trained.
     rehearsal : float
-        Share of the patches that come from what the model to start from has learnt; see `rehearsal`.
+        Share of the patches that come from the start model's earlier data; see `rehearsal`.
     validations : int
-        How often the network is scored on the validation images, evenly spread.
+        Number of validations, evenly spaced.
     intensity_changes : float
-        See `augment.random_intensity`.
+        See `patches.random_intensity`.
     noise, inversion : float
         See `Sampling`.
     loss, mask_loss, class_weights
-        See `losses.class_loss`; `mask_loss` is that of the masks of a Mask R-CNN, and not used for a U-Net.
+        See `losses.class_loss`; `mask_loss` is for the masks of a Mask R-CNN, and not used for a U-Net.
     gamma, alpha : float
         See `losses.focal`.
     mixed : bool
-        Compute in bfloat16 where that is sound.
+        Compute in bfloat16 where that is precise enough.
     seed : int
     patience : int or None
         See `Schedule`.
     start : mapping or None
-        The model whose weights are learnt further: see `Start.as_json`.
+        The model to start from; see `Pretrained.as_json`.
     """
 
     network: NetworkKind = "unet"
@@ -183,7 +181,7 @@ class TrainingConfig:
     start: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as plain JSON."""
+        """Return plain JSON."""
         is_focal = "focal" in (self.loss, self.mask_loss)
         unused: tuple[str, ...] = () if is_focal else ("gamma", "alpha")
         unused += tuple(name for name in ("noise", "inversion") if not getattr(self, name))
@@ -191,7 +189,7 @@ class TrainingConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def architecture(self) -> UNetArchitecture | MaskRCNNArchitecture:
-        """Return the network that is trained."""
+        """Return the network's architecture."""
         channels = CHANNELS if self.kind == "colours" else self.n_channels
         if self.network == "mask-rcnn" and self.start is not None:
             return replace(MaskRCNNArchitecture.from_json(self.start["architecture"]), num_classes=2)
@@ -201,12 +199,12 @@ class TrainingConfig:
         return UNetArchitecture(channels, heads, self.widths, self.ndim)
 
     def described_network(self) -> dict[str, Any]:
-        """Return the architecture as the header of a model file has it."""
+        """Return the architecture as in the header of a model file."""
         kind = "mask_rcnn" if self.network == "mask-rcnn" else "unet"
         return {"kind": kind, **self.architecture().as_json()}
 
     def sampling(self) -> Sampling:
-        """Return how patches are drawn: objects at their usual size, classes at the scale of the images."""
+        """Return how patches are sampled: objects at their usual size, classes at the scale of the images."""
         common = Sampling(
             self.patch_px,
             self.diameter_px,
@@ -222,9 +220,9 @@ class TrainingConfig:
         return replace(common, diameter_px=None, size_spread=0.15, native_share=0, dim_share=0, needs_margin=False)
 
     def schedule(self, save_seconds: float = 60.0, *, learns_all: bool = False) -> Schedule:
-        """Cool down over the second half; from a model learn slowly, so that little is forgotten.
+        """Cool down over the second half; from a start model, train slowly, so that the network forgets little.
 
-        `learns_all` says whether what was held back is learnt, too, in the end.
+        With `learns_all`, the held-out annotation is used for training in the end.
         """
         usual = PEAK_RATES[self.network]
         slower = RATE_FOR_KNOWN if self.rehearsal else share_of_rate(self.start, self.task)

@@ -20,7 +20,7 @@ from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
 from napari_tessera.training.losses import ClassLoss
 
 FEWEST_SHARE = 0.02
-"""An object of which less than this share of the usual area can be seen is neither learnt nor held to be background."""
+"""If less than this share of the usual area of an object is in the patch, its pixels are ignored."""
 FEWEST_FITTING = 9
 COUNTED_PER_OBJECT = {
     "rpn_pre_nms_top_n_train": 16.0,
@@ -28,15 +28,15 @@ COUNTED_PER_OBJECT = {
     "rpn_batch_size_per_image": 10.0,
     "box_batch_size_per_image": 2.5,
 }
-"""Anchors and proposals that count in a step, for each object that fits into a patch; more would teach little."""
+"""Sampled anchors and proposals per step, for each object that fits into a patch; more add little."""
 RIGHT_SHARE = 0.25
-"""Largest share of the proposals that count which lie on an object, and so have a mask to be learnt."""
+"""Largest share of the sampled proposals that lie on an object, and so have a mask target."""
 
 
 def detection_architecture(
     channels: int, diameter_px: float, patch_px: int, widths: Sequence[int]
 ) -> MaskRCNNArchitecture:
-    """Return what Mask R-CNN is trained for objects of one sort, on patches of this side.
+    """Return the Mask R-CNN architecture for objects of one class, trained on patches of this side.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ def detection_architecture(
     diameter_px : float
         Usual diameter of an object.
     patch_px : int
-        Side of a patch: the more objects fit into it, the more anchors and proposals count in a step.
+        Side of a patch: the more objects fit into it, the more anchors and proposals are sampled per step.
     widths : four ints
-        Channels of the backbone at each resolution; pyramid and heads are as wide as suits them.
+        Channels of the backbone at each resolution; the widths of pyramid and heads follow from them.
     """
     fits = max(FEWEST_FITTING, round((patch_px / diameter_px) ** 2))
     numbers = {name: round(per_object * fits) for name, per_object in COUNTED_PER_OBJECT.items()}
@@ -57,14 +57,14 @@ def detection_architecture(
 
 @dataclass(frozen=True)
 class DetectionBatch:
-    """Patches and what is known of them.
+    """Patches and their targets.
 
     Attributes
     ----------
     images : float32 Tensor (B, C, Y, X)
     truths : sequence of B `DetectionTarget`
     seed : int
-        Of the draw of anchors and proposals.
+        Seed of the sampled anchors and proposals.
     """
 
     images: Tensor
@@ -73,7 +73,7 @@ class DetectionBatch:
 
 
 def detection_targets(diameter_px: float) -> MakeTargets:
-    """Return what makes the truth of a patch at this usual diameter."""
+    """Return the function that makes the target of a patch, at this usual diameter."""
     fewest_px = FEWEST_SHARE * np.pi / 4 * diameter_px**2
 
     def make(labels: np.ndarray, _: Example, __: float, inner: tuple[slice, ...]) -> DetectionTarget:
@@ -83,14 +83,14 @@ def detection_targets(diameter_px: float) -> MakeTargets:
 
 
 def truth_from(labels: np.ndarray, fewest_px: float = 0) -> DetectionTarget:
-    """Read the truth off paint.
+    """Make the target from an annotation.
 
     Parameters
     ----------
     labels : integer array (Y, X)
-        0 not painted, 1 background, 2… one number per object, of which only the part in the patch counts.
+        0 not annotated, 1 background, 2… one number per object; only the part in the patch counts.
     fewest_px : float
-        Objects of which fewer pixels can be seen count as not painted.
+        Objects with fewer pixels in the patch count as not annotated.
     """
     is_tiny = np.bincount(labels.ravel()) < fewest_px
     is_tiny[: BACKGROUND + 1] = False
@@ -103,18 +103,18 @@ def truth_from(labels: np.ndarray, fewest_px: float = 0) -> DetectionTarget:
 def detection_batch(
     patches: np.ndarray, truths: Sequence[DetectionTarget], seed: int, device: torch.device | str = "cpu"
 ) -> DetectionBatch:
-    """Bring patches (B, C, Y, X) and truths to a device."""
+    """Move patches (B, C, Y, X) and targets to a device."""
     return DetectionBatch(torch.from_numpy(patches).to(device), [truth.to(device) for truth in truths], seed)
 
 
 def detection_loss(net: MaskRCNN, batch: DetectionBatch, criteria: Criteria) -> dict[str, Tensor]:
-    """Return the parts of the loss; the same batch draws the same anchors and proposals."""
+    """Return the parts of the loss; the same batch always samples the same anchors and proposals."""
     rng = torch.Generator().manual_seed(batch.seed)
     return net.losses(list(batch.images), batch.truths, criteria, rng)
 
 
 def criteria_of(of_classes: ClassLoss, of_masks: ClassLoss) -> Criteria:
-    """Score the classes of boxes, and the pixels of their masks, by losses of class scores."""
+    """Use losses of class scores for the classes of boxes and for the pixels of their masks."""
     return Criteria(_in_all(of_classes), _in_all(of_masks))
 
 

@@ -41,9 +41,9 @@ class TrainingResult:
     path, report : Path
         The model file, and the page about its training.
     header : mapping
-        What the model file says; ``header["training"]`` is the record of the training.
+        Header of the model file; ``header["training"]`` is the record of the training.
     is_finished : bool
-        False if the training was stopped before its last step, and before its time was over; the same call goes on.
+        False if the training was stopped before its last step and before its time was over; the same call resumes it.
     """
 
     path: Path
@@ -53,19 +53,19 @@ class TrainingResult:
 
 
 def report_path(out: Path) -> Path:
-    """Return where the report of a model lies."""
+    """Return the path of a model's report."""
     return out.with_name(out.stem + ".report.html")
 
 
 def describe(out: Path, settings: Training, plan: TrainingConfig, data: Dataset) -> dict[str, Any]:
-    """Say in the header what the model is, before it is known how good it is.
+    """Return the header of the model, without scores.
 
     Raises
     ------
     ParameterError
-        If there are more or fewer names than classes, or a text or the network is such that no model file can hold it.
+        If there are more or fewer names than classes, or a model file cannot hold a text or the network.
     FileError
-        If there is no such card, or it is no text.
+        If the card does not exist, or is not text.
     """
     from napari_tessera.inference.normalization import channel_names, normalisation
 
@@ -91,7 +91,7 @@ def describe(out: Path, settings: Training, plan: TrainingConfig, data: Dataset)
 
 
 def knows_bright_colours(plan: TrainingConfig, data: Dataset) -> bool:
-    """Return whether bright objects in colour are among what is learnt, if it is images in colour or in grey."""
+    """Return whether the training images include bright objects in colour; for images in colour or grey."""
     if plan.kind != "colours":
         return True
     bright = (each for each in data.learn if each.is_coloured and not each.levels.inverted)
@@ -99,7 +99,7 @@ def knows_bright_colours(plan: TrainingConfig, data: Dataset) -> bool:
 
 
 def decoding_of(plan: TrainingConfig) -> dict[str, float]:
-    """Return how scores become objects, unless it is decided otherwise on the validation images."""
+    """Return how scores become objects, unless the validation images decide it."""
     from napari_tessera.inference.decode_objects import Decoding
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
 
@@ -111,9 +111,9 @@ def decoding_of(plan: TrainingConfig) -> dict[str, float]:
 
 
 def scoring_of(plan: TrainingConfig) -> dict[str, Any]:
-    """Return how objects are judged: as by the U-Net that was started from, if that knows objects and judges them.
+    """Return how objects are rescored: as by the U-Net that was started from, if it has object scoring.
 
-    A Mask R-CNN gives new scores to what it learnt, by which its objects are kept.
+    A trained Mask R-CNN has its own scores.
     """
     start = plan.start or {}
     is_kept = plan.network == "unet" and plan.task == start.get("task") == "objects" and "scoring" in start
@@ -121,7 +121,7 @@ def scoring_of(plan: TrainingConfig) -> dict[str, Any]:
 
 
 def check_widths(plan: TrainingConfig) -> None:
-    """Refuse a network that is too deep or too wide for a model file, before it has learnt anything.
+    """Refuse a network that is too deep or too wide for a model file, before training starts.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def check_widths(plan: TrainingConfig) -> None:
 
 
 def checked_texts(**said: Any) -> dict[str, Any]:
-    """Return what the user says of a model, if a model file can hold it: hours later would be too late to find out.
+    """Return the user's texts about a model, if a model file can hold them; checked before hours of training.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _read_card(path: str) -> str:
 
 
 def class_names(settings: Training, plan: TrainingConfig) -> list[str]:
-    """Return the names of the classes, as given or by number.
+    """Return the names of the classes, as given or numbered.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def class_names(settings: Training, plan: TrainingConfig) -> list[str]:
 
 
 def chosen_decoding(scores: Mapping[str, float]) -> dict[str, float]:
-    """Return what of the decoding was chosen by the scores on the validation images."""
+    """Return the decoding values that were chosen by the scores on the validation images."""
     return {"score": scores["least_score"]} if "least_score" in scores else {}
 
 
@@ -189,7 +189,7 @@ def training_record(
     doubts: Sequence[str],
     device: str,
 ) -> dict[str, Any]:
-    """Return how the model came about; see `dataset.Dataset` on images, digest and doubts."""
+    """Return the record of the training; see `dataset.Dataset` on images, digest and doubts."""
     from napari_tessera.training.resolve import threads
 
     return {
@@ -211,7 +211,7 @@ def training_record(
 
 
 def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    """Write a model card in Markdown: what it finds, what it learnt from, how well it does."""
+    """Write a model card in Markdown: task, training data, scores."""
     learnt, checked = record["images"].values()
     is_apart = not set(learnt) & set(checked)
     scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items())
@@ -220,7 +220,7 @@ def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         f"# {header['name']}",
         header["title"],
         f"- finds {header['task']}: {', '.join(header['classes'][1:])}",
-        f"- learnt from {len(learnt)} images in {record['best_step']} steps, {record['seconds'] / 60:.0f} minutes",
+        f"- trained on {len(learnt)} images in {record['best_step']} steps, {record['seconds'] / 60:.0f} minutes",
         f"- validated on {where}: {scores}" if scores else "- not validated",
     ]
     if said := describe_scored_step(record):
@@ -231,7 +231,7 @@ def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 
 
 def with_record(header: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete a model's header by how it came about, and by what was chosen on the way."""
+    """Add the training record and the chosen values to a model's header."""
     decoding = header["decoding"] | chosen_decoding(record["scores"])
     chosen = {**header, "decoding": decoding, "training": record}
     return {**chosen, "card": header["card"] or card(chosen, record)}

@@ -42,45 +42,45 @@ def fine_tune(
     on_progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> TrainingResult:
-    """Train a network on what is painted on images: strokes, filled outlines, whole objects.
+    """Train a network on annotations of images: strokes, filled outlines, whole objects.
 
     Parameters
     ----------
     images : array, path, or sequence of these
-        (Y, X), (Z, Y, X) or (T, Z, Y, X), with channels last if there are any; NumPy, dask or zarr, of which only what
-        is around the paint is kept in memory. Of two folders, files are matched by their names.
+        (Y, X), (Z, Y, X) or (T, Z, Y, X), with channels last if any; NumPy, dask or zarr. Only the parts around the
+        annotation are kept in memory. Files in two folders are matched by their names.
     painted : integer array, path, or sequence of these
-        For each image its paint, of the same shape without channels: 0 is not painted and never counts, 1 is
-        background, 2… are classes, or objects. An image with several layers of paint is given once for each.
+        The annotation of each image, of the same shape without channels: 0 is not annotated and never counts, 1 is
+        background, 2… are classes, or objects. Give an image with several annotations once for each.
     out : path, optional
-        The model file to write, ending in ``.safetensors``. Not given: a free name in the folder of the user's own
-        models, so that every list of models has it.
+        The model file to write, ending in ``.safetensors``. The default is a new name in the folder of the user's
+        models, which all lists of models show.
     axes : str, optional
-        One letter for each axis of the images, with C for channels, such as "TYX". Not given: as the files say, and
-        of arrays as the paint has them, with channels last.
+        One letter for each axis of the images, with C for channels, such as "TYX". The default is read from the file;
+        for arrays, the axes of the annotation, with channels last.
     spacing : sequence of float, optional
-        Size of a pixel along the axes in space, for volumes; files say it themselves.
+        Pixel size along the spatial axes, for volumes; files contain it.
     start_from : str, optional
-        Name or path of a model whose weights are learnt further, "nothing", or "coco" for a Mask R-CNN. Not given: of
-        objects in planes the shipped model for nuclei, otherwise nothing, since classes are learnt sooner so.
+        Name or path of a model to start from, "nothing", or "coco" for a Mask R-CNN. The default is the shipped model
+        for nuclei for objects in planes, otherwise nothing, because classes are then learnt faster.
     restart, overwrite : bool
-        Begin anew although a training could go on; replace a model that is there already.
+        Start again even if a training could be resumed; replace an existing model.
     on_progress : function (Progress), optional
-        Told of each step.
+        Called after each step.
     **settings
         See `napari_tessera.training.settings.Training`: task, loss, minutes, seed and so on.
 
     Returns
     -------
     TrainingResult
-        Where the model and its report are, and what the model says of itself.
+        Paths of the model and its report, and the model's header.
 
     Raises
     ------
     ParameterError, InputError, FileError, ModelError
         If a setting, an image, a file or the model to start from cannot be used.
     RunError
-        If the loss grows beyond all bounds.
+        If the training diverges.
 
     Notes
     -----
@@ -124,13 +124,13 @@ TYPES: Types = {
 
 
 def painted_settings(start_from: str | None, settings: Mapping[str, Any]) -> Training:
-    """Check the settings of a training on paint; without a model to start from, choose the usual one."""
+    """Check the settings of a training on annotations, and choose the default model to start from."""
     checked = checked_settings({**settings, "painted": True, "start_from": start_from or NOTHING})
     return checked if start_from else replace(checked, start_from=usual_start(checked))
 
 
 def usual_start(settings: Training) -> str:
-    """Return the shipped model that learns such objects soonest; "nothing" for all else."""
+    """Return the shipped model that learns such objects fastest, or "nothing"."""
     is_in_planes = settings.task == "objects" and settings.ndim == 2
     return SHIPPED[settings.network] if is_in_planes else NOTHING
 
@@ -151,18 +151,18 @@ def fine_tuning(
     Parameters
     ----------
     paintings : sequence of AnnotatedImage
-        See `painted_images.painting_of`.
+        See `annotations.read`.
     out : path
     settings : Training
         With `painted`.
     inputs : sequence of path
-        Files that must not be written over.
+        Files that must not be overwritten.
     restart, overwrite
         As in `fine_tune`.
     should_stop : function () -> bool
-        Asked after each step.
+        Called after each step.
     live : LiveTraining, optional
-        Told what is learnt, for `live.prediction` between two steps.
+        Gets the state of the training, for `live_prediction.prediction` between two steps.
     """
     return training_on(
         partial(_read, paintings), inputs, out, settings,
@@ -177,12 +177,12 @@ def _read(paintings: Sequence[AnnotatedImage], settings: Training, start: Any) -
 
 
 def paired(images: Given | Sequence[Given], painted: Given | Sequence[Given]) -> list[tuple[Given, Given]]:
-    """Pair images with their paint.
+    """Pair images with their annotations.
 
     Raises
     ------
     ParameterError
-        If there are more of the one than of the other, or none.
+        If their numbers differ, or are 0.
     """
     if isinstance(images, str | Path) and isinstance(painted, str | Path):
         return [(source.image, source.labels) for source in from_paths(Path(images), Path(painted))]
@@ -190,10 +190,10 @@ def paired(images: Given | Sequence[Given], painted: Given | Sequence[Given]) ->
     ones = list(images) if isinstance(images, several) else [images]
     others = list(painted) if isinstance(painted, several) else [painted]
     if not ones:
-        raise ParameterError("fine_tune: `images` is empty. Give at least one image, and its paint.", "images")
+        raise ParameterError("fine_tune: `images` is empty. Give at least one image and its annotation.", "images")
     if len(ones) != len(others):
         raise ParameterError(
-            f"fine_tune: there are {len(ones)} images, but {len(others)} `painted`. Give the paint of each image.",
+            f"fine_tune: there are {len(ones)} images, but {len(others)} `painted`. Give one annotation per image.",
             "painted",
         )
     return list(zip(ones, others, strict=True))
@@ -208,12 +208,12 @@ def given_painting(
     axes: str | None = None,
     spacing: Sequence[float] | None = None,
 ) -> AnnotatedImage:
-    """Pair one image with its paint, each an array or the path of a file.
+    """Pair one image with its annotation, each an array or the path of a file.
 
     Raises
     ------
     FileError, InputError
-        If a file cannot be opened, one is neither, or the two do not fit each other.
+        If a file cannot be opened, an input is neither an array nor a path, or the two do not match.
     """
     name = named(image, index)
     if isinstance(image, str | Path) and isinstance(paint, str | Path):
@@ -227,7 +227,7 @@ def given_painting(
 
 
 def anisotropy_of(spacing: Any, ndim: int) -> float:
-    """Return the distance of planes over that of pixels; 1 where it is not given, and for planes.
+    """Return the distance of planes divided by the pixel size; 1 if it is not given, and for planes.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def anisotropy_of(spacing: Any, ndim: int) -> float:
 
 
 def free_name(settings: Training) -> Path:
-    """Return a path among the user's own models: the name in the settings, or one that no model has."""
+    """Return a path in the folder of the user's models: the name in the settings, or a new one."""
     folder = user_folder()
     if settings.name is not None:
         return folder / (settings.name + ENDING)

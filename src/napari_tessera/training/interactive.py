@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_tessera.training.settings import Training
 
 
-# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+# Heavy modules are imported in functions, in a thread, so that a widget opens at once.
 
 COPIED_BYTES_AT_ONCE = 8_000_000
 PAINT_PX_AT_ONCE = 2**22
@@ -41,17 +41,17 @@ OBJECTS = "objects"
 
 @dataclass(frozen=True)
 class AnnotatedLayer:
-    """An image and the paint on it, as somebody holds them.
+    """An image and its annotation, as layers that the user may change.
 
     Attributes
     ----------
     name : str
     image, paint : array, or what is read like one
-        Paint that goes on being painted is to be copied first: see `snapshot`.
+        If the user continues to paint, copy the annotation first: see `snapshot`.
     axes : str
         One letter for each axis of the image, with C for channels.
     anisotropy : float
-        Distance of planes over that of pixels.
+        Distance of planes divided by the pixel size.
     """
 
     name: str
@@ -63,7 +63,7 @@ class AnnotatedLayer:
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What is to be learnt, and how.
+    """A training request: annotated layers, the model to write, and settings.
 
     Attributes
     ----------
@@ -71,11 +71,11 @@ class TrainingRequest:
     out : Path
         The model file to write.
     settings : mapping
-        See `train.settings.Training`.
+        See `training.settings.Training`.
     names : sequence of str
-        Names of the classes, background first; those beyond the highest number painted are left out.
+        Names of the classes, background first; names beyond the highest annotated number are ignored.
     goes_on : bool
-        Go on where an earlier training of this name ended; otherwise begin anew.
+        Resume an earlier training with this name; otherwise start again.
     """
 
     given: Sequence[AnnotatedLayer]
@@ -86,7 +86,7 @@ class TrainingRequest:
 
 
 def snapshot(lesson: TrainingRequest) -> Job[TrainingRequest]:
-    """Copy the paint, so that it can be painted on while the lesson is learnt."""
+    """Copy the annotations, so that the user can continue to paint during the training."""
     still = []
     for each in lesson.given:
         still.append(replace(each, paint=(yield from hold_snapshot(each.paint))))
@@ -94,12 +94,12 @@ def snapshot(lesson: TrainingRequest) -> Job[TrainingRequest]:
 
 
 def paintings_of(given: Sequence[AnnotatedLayer], ndim: int) -> Job[tuple[list[AnnotatedImage], int]]:
-    """Pair images with their paint, and return the highest number painted, too.
+    """Pair images with their annotations, and return the highest annotated number too.
 
     Raises
     ------
     InputError
-        If an image and its paint do not fit each other.
+        If an image and its annotation do not match.
     """
     from napari_tessera.training.annotations.read import painting_of
 
@@ -112,7 +112,7 @@ def paintings_of(given: Sequence[AnnotatedLayer], ndim: int) -> Job[tuple[list[A
 
 
 def hold_snapshot(array: Any) -> Job[Any]:
-    """Copy an array in memory in small steps; one that is stored is read around its paint, when that is read."""
+    """Copy an array in memory in small steps; a stored array is read later, around its annotation."""
     if isinstance(array, SparseArray):
         return (yield from _sparse_copy(array))
     if not isinstance(array, np.ndarray) or not array.size:
@@ -134,7 +134,7 @@ def _sparse_copy(array: SparseArray) -> Job[SparseArray]:
 
 
 def highest_of(paint: Any) -> Job[int]:
-    """Return the highest number in paint, read piece by piece."""
+    """Return the highest number in an annotation, read piece by piece."""
     from napari_tessera.core.parallel import pieces
 
     is_sparse = isinstance(paint, SparseArray)
@@ -146,7 +146,7 @@ def highest_of(paint: Any) -> Job[int]:
 
 
 def check_named(settings: Training, names: Sequence[str], highest: int) -> None:
-    """Refuse paint of more classes than there are names, if there are any: most often it is paint of objects.
+    """Refuse an annotation with more classes than names: it is usually an annotation of objects.
 
     Raises
     ------
@@ -154,14 +154,14 @@ def check_named(settings: Training, names: Sequence[str], highest: int) -> None:
     """
     if settings.task != OBJECTS and names and highest > len(names):
         raise InputError(
-            f"The paint goes up to the number {highest}, but there are {len(names)} classes, background included. If "
-            'each number is an object, choose the task "Objects"; if it is a class, add it to the classes, or paint '
-            "with the numbers that are listed."
+            f"The annotation has the number {highest}, but there are {len(names)} classes, background included. If "
+            'each number is an object, choose the task "Objects"; if it is a class, add it to the list of classes, or '
+            "paint with the numbers in the list."
         )
 
 
 def named(settings: Training, names: Sequence[str], highest: int) -> Training:
-    """Name the classes; for objects there are two names, whatever their number."""
+    """Name the classes; for objects there are always two names."""
     count = 2 if settings.task == OBJECTS else highest
     chosen = list(names[:count])
     return replace(settings, classes=",".join(chosen)) if chosen and len(chosen) == count else settings
@@ -170,16 +170,16 @@ def named(settings: Training, names: Sequence[str], highest: int) -> Training:
 # What computes is imported where it is used, in the thread: a widget opens without waiting for it.
 
 SHARE_OF_LOOKING = 0.2
-"""Of the time that goes into learning, at most so much goes into looking."""
+"""Largest share of the training time for live predictions."""
 FEWEST_SECONDS = 1.0
 SECONDS_OF_A_LOOK = 1.0
-NOT_SHOWN = "There is no live prediction any more; the training goes on."
+NOT_SHOWN = "The live prediction has stopped; the training goes on."
 SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 96, 2048
 
 
 @dataclass(frozen=True)
 class InteractiveResult:
-    """What came of it: the model, and the scores of the network on the paint held back before its first step."""
+    """The model, and the scores of the network on the held-out annotation before its first step."""
 
     trained: TrainingResult
     scores_before: Mapping[str, float]
@@ -195,21 +195,21 @@ class InteractiveResult:
 def learning(
     lesson: TrainingRequest, sight: Callable[[], Viewport | None], should_stop: Callable[[], bool] = lambda: False
 ) -> Job[InteractiveResult]:
-    """Do what `fine_tuning.fine_tuning` does, and look between steps at what is in view.
+    """Do what `fine_tune.fine_tuning` does, and predict the viewport between steps.
 
     Parameters
     ----------
     lesson : TrainingRequest
-    sight : function () -> Sight or None
-        Asked between steps; None where nothing is to be looked at.
+    sight : function () -> Viewport or None
+        Called between steps; None for no prediction.
     should_stop : function () -> bool
-        Asked after each step.
+        Called after each step.
 
     Yields
     ------
     Progress
-        With `data`: as in `train.loop.train`, or {"before": scores}, {"advice": texts} as it is by now, or
-        {"seen": Seen}.
+        With `data`: as in `training.loop.train`, or {"before": scores}, or {"advice": texts} for the current state, or
+        {"seen": ViewportPrediction}.
     """
     from napari_tessera.models.import_torch import load_torch
 
@@ -231,7 +231,7 @@ def learning(
 
 
 def watched(training: Job[TrainingResult], looking: LivePredictor) -> Job[TrainingResult]:
-    """Take steps, and look in between."""
+    """Run training steps, with predictions between them."""
     try:
         while True:
             step = next(training)
@@ -246,12 +246,12 @@ def watched(training: Job[TrainingResult], looking: LivePredictor) -> Job[Traini
 
 @dataclass
 class LivePredictor:
-    """Looks at what is in view, now and then, and tells what is amiss with the course of the training.
+    """Predict the viewport now and then, and give advice on the course of the training.
 
     Attributes
     ----------
     before : mapping or None
-        Scores before the first step; None until they are known.
+        Scores before the first step; None until they are computed.
     """
 
     live: LiveTraining
@@ -309,14 +309,14 @@ class LivePredictor:
         return scores
 
     def advice(self) -> tuple[str, ...]:
-        """Return what is amiss with the course by now."""
+        """Return advice on the course of the training so far."""
         from napari_tessera.training.data.advice import advice_on_course
 
         assert self.live.state is not None
         return tuple(each.text for each in advice_on_course(self.live.state.losses, self.live.state.history))
 
     def look(self, sight: Viewport) -> Job[ViewportPrediction]:
-        """Let the network in training say what it sees."""
+        """Predict the viewport with the current weights."""
         from napari_tessera.training.live_prediction import prediction
 
         painting = self.paintings[sight.index]
@@ -337,12 +337,12 @@ class LivePredictor:
         """Choose the side of the next look by the time that this one took."""
         side = self.side_px * (SECONDS_OF_A_LOOK / max(self.took, 0.01)) ** 0.5
         now = max(part.stop - part.start for part in seen.sight.window[-2:])
-        # A look at less than was allowed says little about more.
+        # A prediction of less than the allowed area tells little about a larger one.
         self.side_px = int(min(max(SMALLEST_SIDE_PX, min(side, 2 * now)), LARGEST_SIDE_PX))
 
 
 def warm_up_training() -> Job[None]:
-    """Take one step on a tiny image, so that all that a training loads is there before anybody waits for it."""
+    """Take one step on a tiny image, so that everything is loaded before the user starts a training."""
     from napari_tessera.models.import_torch import load_torch
 
     yield from load_torch()

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class LiveTraining:
-    """A training under way; empty until its first step.
+    """A running training; empty until its first step.
 
     Attributes
     ----------
     state : State or None
-        What has been learnt.
+        The state of the training.
     header : mapping
-        Of the model file that it would be saved in.
+        Header of the model file.
     data : Dataset or None
-        What is learnt, and what is held back to validate on.
+        Training and validation data.
     keeps_first : bool
-        Whether `first_scores` will be asked for.
+        Whether to keep the network for `first_scores`.
     first : UNet, MaskRCNN or None
-        The network as it was before its first step; None for a training that goes on from a checkpoint.
+        The network before its first step; None if the training resumes from a checkpoint.
     """
 
     state: State | None = None
@@ -48,23 +48,23 @@ class LiveTraining:
     first: Network | None = None
 
     def begin(self, state: State, header: Mapping[str, Any], data: Dataset | None = None) -> None:
-        """Take note of a training that begins."""
+        """Record a training that begins."""
         self.state, self.header, self.data = state, header, data
         self.first = copy.deepcopy(state.net).eval() if self.keeps_first and not state.step else None
 
     def diameter_px(self, name: str) -> float | None:
-        """Return the usual diameter of the objects painted on an image; None where there are none."""
+        """Return the usual diameter of the annotated objects of an image; None without objects."""
         of_image = [each.diameter_px for each in (self.data.learn if self.data else ()) if each.name.startswith(name)]
         return next((each for each in of_image if each), None)
 
 
 def first_scores(live: LiveTraining, device: Where = "auto") -> Job[dict[str, float]]:
-    """Score the network as it was before its first step, on the paint held back.
+    """Score the network as it was before its first step, on the held-out annotation.
 
     Returns
     -------
     dict
-        As of `validation.score_network`; empty where nothing is held back, or the training had begun before.
+        As of `validation.score_network`; empty without held-out annotation, or if the training was resumed.
     """
     if live.first is None or live.data is None or not live.data.check:
         return {}
@@ -82,9 +82,9 @@ def prediction(
     output: Literal["objects", "classes", "probabilities"] | None = None,
     device: Where = "auto",
 ) -> Job[np.ndarray]:
-    """Segment an image, or a part of one, with the averaged weights of a network in training.
+    """Segment an image, or a part of one, with the averaged weights of a running training.
 
-    To be run between two steps, in the thread that trains.
+    Call it between two steps, in the thread that trains.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def prediction(
     diameter_px : float, optional
         Usual diameter of the objects; estimated if not given.
     output : {"objects", "classes", "probabilities"}, optional
-        As of `tessera.unet`; not given: what the network is trained for. A Mask R-CNN gives objects in any case.
+        As of `tessera.unet`; the default is the task of the network. A Mask R-CNN always gives objects.
     device : {"auto", "cpu", "cuda", "mps"}
 
     Returns
@@ -117,17 +117,17 @@ def prediction(
     return (yield from predict_view(model, view, output or live.header["task"], diameter_px, device))
 
 
-# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+# Heavy modules are imported in functions, in a thread, so that a widget opens at once.
 
 FIRST_SIDE_PX, SIDE_PX = 256, 512
-"""Side of a first look at a network that learns, and of one at a model."""
+"""Side of the first prediction of a training, and of a prediction of a model."""
 PLANES_AROUND = 8
-"""Of a volume, so many planes above and below the one in view are looked at."""
+"""Planes of a volume above and below the visible one that are predicted too."""
 
 
 @dataclass(frozen=True)
 class Viewport:
-    """The part of an image in view.
+    """The visible part of an image.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ class Viewport:
 
 @dataclass(frozen=True)
 class ViewportPrediction:
-    """What the network says of a part of an image; `labels` are those of `sight.window`."""
+    """The prediction of a viewport; `labels` are those of `sight.window`."""
 
     sight: Viewport
     labels: np.ndarray
@@ -161,7 +161,7 @@ def looking_at(
     diameter_px: float | None = None,
     device: Where = "auto",
 ) -> Job[ViewportPrediction]:
-    """Let a model say what it sees in the part of an image in view."""
+    """Predict the viewport with a model."""
     from napari_tessera.inference.grid import NormalizedImage
     from napari_tessera.models.registry import find
 
@@ -177,14 +177,14 @@ def read(painting: AnnotatedImage, sight: Viewport) -> np.ndarray:
 
 
 def levels_for(painting: AnnotatedImage, sight: Viewport, header: Mapping[str, Any]) -> Job[Levels]:
-    """Measure the brightness of the whole image that a part belongs to."""
+    """Measure the intensity levels of the whole image that contains the viewport."""
     from napari_tessera.inference.normalization import kind_of
 
     return painting.measure(sight.place, kind_of(header))
 
 
 def fitted(sight: Viewport, painting: AnnotatedImage, side_px: int) -> Viewport:
-    """Cut a window to its middle where it is larger than `side_px`, and to the image; of planes, few are taken."""
+    """Cut a window to its middle if it is larger than `side_px`, to the image, and to a few planes."""
     shape = tuple(painting.paint.shape)[-len(sight.window) :]
     sides = (2 * PLANES_AROUND + 1, side_px, side_px)[-len(sight.window) :]
     window = []

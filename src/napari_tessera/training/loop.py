@@ -28,7 +28,7 @@ Draw = Callable[[np.random.Generator], Batch]
 LossParts = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Validate = Callable[[Network], Job[dict[str, float]]]
 LARGEST_LOSS = 1e4
-"""Beyond this a network has come apart; at the start losses are around 3."""
+"""Above this loss the training has diverged; at the start losses are around 3."""
 
 
 def train(
@@ -49,26 +49,26 @@ def train(
     net : UNet or MaskRCNN
         Changed in place.
     draw : function (numpy Generator) -> batch
-        Draws a batch; called with a generator of its own at each step.
+        Draws a batch; each step has its own generator.
     loss_parts : function (net, batch) -> dict of str to Tensor
-        The parts of the loss; their sum is made smaller.
+        The parts of the loss, whose sum is minimised.
     schedule : Schedule
     checkpoint : Checkpoint, optional
         Written every `save_seconds`, around validations, and when the job is closed.
     validate : function (net) -> job that returns a dict with "score", optional
-        Scores the averaged weights, more is better; the best are kept, of equal ones the last.
+        Scores the averaged weights; the best are kept (higher is better), among equal ones the last.
     should_stop : function () -> bool
-        Asked after each step; if it says so, the run ends there, with the best weights so far.
+        Called after each step; if it returns True, the run ends there, with the best weights so far.
     watch : function (State)
-        Given the state before the first step; between steps it may be looked at.
+        Gets the state before the first step, and may read it between steps.
     draw_of_all : function (numpy Generator) -> batch, optional
-        Draws from `Schedule.all_from` on, also from what was held back to validate on.
+        Draws from `Schedule.all_from` on, also from the held-out data.
 
     Returns
     -------
     State
-        Its `net`, in eval mode, has the best averaged weights; the last ones without `validate`, and where all is
-        learnt in the end.
+        Its `net`, in eval mode, has the best averaged weights; the last ones without `validate`, or after training on
+        all data.
 
     Yields
     ------
@@ -78,11 +78,11 @@ def train(
     Raises
     ------
     InputError
-        If the checkpoint is of another run.
+        If the checkpoint is from another run.
     OutOfMemory
         If a step needs more memory than the device has.
     RunError
-        If the loss grows beyond all bounds, or torch fails.
+        If the training diverges, or torch fails.
     """
     state = start(net, schedule, checkpoint)
     watch(state)
@@ -108,7 +108,7 @@ def train(
 
 
 def start(net: Network, schedule: Schedule, checkpoint: Checkpoint | None) -> State:
-    """Begin, or take up where the checkpoint left off."""
+    """Start, or resume from the checkpoint."""
     is_fused = next(net.parameters()).device.type in ("cpu", "cuda")
     optimiser = torch.optim.AdamW(
         net.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay, fused=is_fused
@@ -120,20 +120,20 @@ def start(net: Network, schedule: Schedule, checkpoint: Checkpoint | None) -> St
 
 
 def is_under_way(state: State, schedule: Schedule, validate: Validate | None) -> bool:
-    """Return whether there is anything left to do."""
+    """Return whether steps or validations are left."""
     if state.has_settled(schedule.patience):
         return False
     return state.step < schedule.steps or validation_is_due(state, schedule, validate)
 
 
 def save(state: State, checkpoint: Checkpoint | None) -> None:
-    """Write the checkpoint, if there is to be one."""
+    """Write the checkpoint, if any."""
     if checkpoint is not None:
         checkpoint.save(state)
 
 
 def validation_is_due(state: State, schedule: Schedule, validate: Validate | None) -> bool:
-    """Return whether the weights of this very step are to be scored and have not been."""
+    """Return whether the weights of this step must be scored and have not been."""
     last = schedule.steps if schedule.all_from is None else schedule.all_from
     is_time = 0 < state.step <= last and (state.step % schedule.validate_every == 0 or state.step == last)
     is_done = bool(state.history) and state.history[-1]["step"] == state.step
@@ -149,7 +149,7 @@ def step_or_validate(
     validate: Validate | None,
     draw_of_all: Draw | None = None,
 ) -> Job[dict[str, float]]:
-    """Validate if that is due, otherwise take a step; return what is to be told of it."""
+    """Validate if that is due, otherwise take a step; return what to report."""
     if validate is None or not validation_is_due(state, schedule, validate):
         if draw_of_all is not None and schedule.all_from is not None and state.step >= schedule.all_from:
             draw, state.best = draw_of_all, None
@@ -161,7 +161,7 @@ def step_or_validate(
 
 
 def take_step(state: State, draw: Draw, loss_parts: LossParts, schedule: Schedule) -> dict[str, float]:
-    """Draw a batch, follow the gradient once, and let the averaged weights follow."""
+    """Draw a batch, take an optimiser step, and update the averaged weights."""
     state.net.train()
     if schedule.keeps_statistics:
         keep_statistics(state.net)
@@ -186,14 +186,14 @@ def take_step(state: State, draw: Draw, loss_parts: LossParts, schedule: Schedul
 
 
 def keep_statistics(net: nn.Module) -> None:
-    """Let batch normalisation go by the means and variances it has; its weights are learnt all the same."""
+    """Keep the means and variances of batch normalisation; its weights are still trained."""
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
             layer.eval()
 
 
 def check_loss(loss: float, step: int) -> None:
-    """Stop where nothing good can come any more; the weights are still those before this step.
+    """Stop a training that has diverged; the weights are still those before this step.
 
     Raises
     ------
@@ -201,14 +201,14 @@ def check_loss(loss: float, step: int) -> None:
     """
     if not math.isfinite(loss) or loss > LARGEST_LOSS:
         raise RunError(
-            f"The loss is {loss:g} at step {step}: the network has come apart. Look for images with NaN or wild "
-            "intensities and for labels that do not lie on them; then train again with full precision, another seed, "
+            f"The loss is {loss:g} at step {step}: the training has diverged. Look for images with NaN or extreme "
+            "intensities and for labels that do not match them; then train again with full precision, another seed, "
             "or larger batches."
         )
 
 
 def update_ema(average: dict[str, Tensor], net: nn.Module, slowness: float) -> None:
-    """Move the averaged weights towards the trained ones; counts are copied."""
+    """Move the averaged weights towards the trained ones; batch counters are copied."""
     for name, value in net.state_dict().items():
         if value.is_floating_point():
             average[name].lerp_(value.detach(), 1 - slowness)
@@ -217,7 +217,7 @@ def update_ema(average: dict[str, Tensor], net: nn.Module, slowness: float) -> N
 
 
 def log_losses(state: State, values: dict[str, float], steps_per_mean: int) -> None:
-    """Keep the losses of a step, and once there are enough of them only their means."""
+    """Keep the losses of a step, and replace them by their mean when there are enough."""
     state.recent.append(values)
     if len(state.recent) >= steps_per_mean:
         means = {name: float(np.mean([each[name] for each in state.recent])) for name in values}
@@ -226,7 +226,7 @@ def log_losses(state: State, values: dict[str, float], steps_per_mean: int) -> N
 
 
 def keep_best(state: State, validate: Validate) -> Job[dict[str, float]]:
-    """Score the averaged weights, and keep them if none before were better."""
+    """Score the averaged weights, and keep them unless an earlier score was better."""
     with state.averaged() as net:
         scores = yield from validate(net)
     report = {"step": state.step, **scores}
@@ -235,7 +235,7 @@ def keep_best(state: State, validate: Validate) -> Job[dict[str, float]]:
 
 
 def in_words(report: dict[str, float]) -> str:
-    """Return how a step or a validation went."""
+    """Describe the result of a step or a validation."""
     if "loss" in report:
         return f"Step {report['step']}, loss {report['loss']:.3f}"
     return f"Step {report['step']}, score {report['score']:.3f}"

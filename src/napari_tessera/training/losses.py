@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 ClassLoss = Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]
-"""From scores (B, K, …), target (B, …) and the weight of each pixel (B, …) or None to the named parts of a loss."""
+"""From scores (B, K, …), target (B, …) and pixel weights (B, …) or None to the named parts of a loss."""
 
 TINY = 1e-6
 
@@ -34,13 +34,13 @@ def class_loss(
         "combined" is the cross-entropy, whose gradient is steady, and half of the Dice loss, which counts rare classes
         like common ones.
     class_weights : Tensor (K,), optional
-        How much a pixel of each class counts in the cross-entropy and the focal loss.
+        Weight of a pixel of each class in the cross-entropy and the focal loss.
     gamma, alpha : float
         See `focal`.
     """
 
     def parts(scores: Tensor, target: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
-        if target.ndim == 1:  # where a weight for each target could be taken for one for each class
+        if target.ndim == 1:  # here the weights could be read as one per class
             return parts(scores[..., None], target[..., None], None if weight is None else weight[..., None])
         weighted = weight if class_weights is None else _both_weights(target, weight, class_weights)
         if name == "dice":
@@ -59,7 +59,7 @@ def _both_weights(target: Tensor, weight: Tensor | None, class_weights: Tensor) 
 
 
 def weighted_cross_entropy(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Average −log p(true class) over the painted pixels: Σ w·(−log p) / Σ w.
+    """Return the mean of −log p(true class) over the annotated pixels: Σ w·(−log p) / Σ w.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def weighted_cross_entropy(scores: Tensor, target: Tensor, weight: Tensor | None
 def focal(
     scores: Tensor, target: Tensor, weight: Tensor | None = None, gamma: float = 2, alpha: float = 0.25
 ) -> Tensor:
-    """Weigh the cross-entropy down where the network is sure: Σ w·α_t·(1 − p)^γ·(−log p) / Σ w.
+    """Return the cross-entropy with less weight where the network is certain: Σ w·α_t·(1 − p)^γ·(−log p) / Σ w.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def focal(
 
 
 def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """One minus the mean over the classes of 2 Σ w·p·t / (Σ w·p² + Σ w·t²), sums over the painted pixels of the batch.
+    """Return 1 − the mean over classes of 2 Σ w·p·t / (Σ w·p² + Σ w·t²), sums over the annotated pixels of the batch.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor
 
 
 def regression(values: Tensor, target: Tensor, weight: Tensor, sharpness: float = 0.1) -> Tensor:
-    """Average the smooth absolute error, quadratic below `sharpness`: Σ w·h(v − t) / Σ w.
+    """Return the mean smooth absolute error, quadratic below `sharpness`: Σ w·h(v − t) / Σ w.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def regression(values: Tensor, target: Tensor, weight: Tensor, sharpness: float 
 
 
 def _surprise(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return −log p(true class), and 1 where painted (0 elsewhere), both (B, …)."""
+    """Return −log p(true class), and 1 where annotated (0 elsewhere), both (B, …)."""
     painted = (target > 0).float()
     classes = (target.long() - 1).clamp_min(0)
     if scores.shape[1] == 1:

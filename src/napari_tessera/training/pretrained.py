@@ -27,13 +27,13 @@ ROWS_OF_A_CLASS = {
     "roi_heads.box_predictor.bbox_pred": 4,
     "roi_heads.mask_predictor.mask_fcn_logits": 1,
 }
-"""Layers that have rows of weights for each class, and how many."""
+"""Layers with rows of weights for each class, and the rows per class."""
 BACKGROUND_ROW, OBJECT_ROW = 0, 1
 NOISE = 0.1
-"""Spread of what is added to the rows of a new class, as a share of the spread of the rows it begins with: classes that
-begin alike would otherwise stay alike."""
+"""Standard deviation of the noise on the rows of a new class, as a share of that of its initial rows: without noise,
+equal classes would stay equal."""
 KINDS = {"unet": "unet", "mask_rcnn": "mask-rcnn"}
-"""Kinds of networks as model files name them, and as the settings do."""
+"""Kinds of networks in model files, and in the settings."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Pretrained:
     name, sha256 : str
         Of the model file.
     header : mapping
-        What the file says of the model.
+        Header of the file.
     weights : mapping of str to Tensor
     """
 
@@ -60,26 +60,26 @@ class Pretrained:
         return self.header["architecture"]
 
     def as_json(self) -> dict[str, Any]:
-        """Return which model it is, and what of it the plan of a training needs, as plain JSON."""
+        """Return plain JSON that identifies the model, with the fields that a training configuration needs."""
         taken = ("architecture", "task", "classes", "diameter_px", "decoding", "scoring")
         known = {name: self.header[name] for name in taken if name in self.header}
         return {"model": self.name, "sha256": self.sha256, "steps": self.steps, **known}
 
     @property
     def steps(self) -> int | None:
-        """How many steps it has learnt, with those of the model before it; None if it is not said."""
+        """Training steps of the model, with those of its own start model; None if unknown."""
         record = self.header.get("training", {})
         own, before = record.get("best_step"), (record.get("settings") or {}).get("start") or {}
         return None if own is None else int(own) + int(before.get("steps") or 0)
 
     @property
     def kind(self) -> Kind:
-        """What kind of images it takes; see `nn.intensity`."""
+        """Kind of images; see `inference.normalization`."""
         return kind_of(self.header)
 
     @property
     def n_channels(self) -> int:
-        """How many channels its images have."""
+        """Channels of its images."""
         return (
             int(self.header["normalisation"].get("count", 3))
             if self.kind == "colours"
@@ -88,17 +88,17 @@ class Pretrained:
 
     @property
     def diameter_px(self) -> float | None:
-        """Usual diameter of an object at which it works; None where it knows no size."""
+        """Usual object diameter at the network's scale; None if it has none."""
         return self.header.get("diameter_px")
 
 
 def read_start(settings: Training) -> Pretrained | None:
-    """Load the model that the settings name; None where they say to start from nothing.
+    """Load the model that the settings name; None if they say to start from nothing.
 
     Raises
     ------
     ParameterError
-        If there is no such model, or it does not suit the other settings.
+        If there is no such model, or it does not fit the other settings.
     ModelError
         If the file cannot be used.
     """
@@ -111,7 +111,7 @@ def read_start(settings: Training) -> Pretrained | None:
 
 
 def check_suits(entry: ModelEntry, settings: Training) -> None:
-    """Refuse a model that cannot learn what the settings say.
+    """Refuse a model that does not fit the settings.
 
     Raises
     ------
@@ -124,12 +124,12 @@ def check_suits(entry: ModelEntry, settings: Training) -> None:
         )
     if entry.ndim != settings.ndim:
         raise _unsuited(
-            f"{entry.name!r} sees {'planes' if entry.ndim == 2 else 'volumes'}, but `ndim` is {settings.ndim}. Choose "
-            f"{entry.ndim}, or another model."
+            f"{entry.name!r} is for {'planes' if entry.ndim == 2 else 'volumes'}, but `ndim` is {settings.ndim}. "
+            f"Choose {entry.ndim}, or another model."
         )
     if settings.task == "objects" and entry.task == "classes":
         raise _unsuited(
-            f'{entry.name!r} tells classes of pixels apart and knows no objects, but `task` is "objects". Choose the '
+            f'{entry.name!r} segments classes of pixels, not objects, but `task` is "objects". Choose the '
             'task "classes", or a model for objects.'
         )
     for name in ("widths", "diameter"):
@@ -142,7 +142,7 @@ def check_suits(entry: ModelEntry, settings: Training) -> None:
 
 
 def _unsuited(said: str) -> ParameterError:
-    return ParameterError(f"Training: `start_from` does not suit the other settings: {said}", "start_from")
+    return ParameterError(f"Training: `start_from` does not fit the other settings: {said}", "start_from")
 
 
 def _in_words(network: str) -> str:
@@ -168,24 +168,24 @@ def check_images(start: Pretrained | None, kind: Kind, n_channels: int) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """Where the weights of a class come from: a class of the model to start from, taken as it is or as a beginning."""
+    """Source of the weights of a class: a class of the start model, copied as it is or with noise."""
 
     of: int
     is_new: bool
 
 
 def rows_for(start: Pretrained, task: str, classes: Sequence[str], count: int) -> list[Row]:
-    """Return where each class begins: those that stay keep their weights, new ones begin as an object.
+    """Return the source of each class: existing classes keep their weights, new ones start as an object.
 
     Parameters
     ----------
     start : Pretrained
     task : str
-        "objects" or "classes", of what is to be learnt.
+        "objects" or "classes".
     classes : sequence of str
-        Names of the classes that are to be learnt, background first; empty where nobody has named them.
+        Names of the classes, background first; empty if they have no names.
     count : int
-        Rows of the new head: one for each class, or for the objects of a U-Net background, object and border.
+        Rows of the new head: one for each class; for the objects of a U-Net: background, object and border.
     """
     old = list(start.header["classes"])
     is_same_task = start.header["task"] == task
@@ -198,9 +198,9 @@ def rows_for(start: Pretrained, task: str, classes: Sequence[str], count: int) -
 
 
 def load_pretrained(net: Network, start: Pretrained | None, task: str, classes: Sequence[str], seed: int) -> None:
-    """Give a network the weights of a model, if there is one to start from.
+    """Load the weights of the start model, if any, into a network.
 
-    What the model does not have, such as the head for another task, stays as it is in `net`.
+    Layers that the model does not have, such as the head for another task, stay as they are in `net`.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def load_pretrained(net: Network, start: Pretrained | None, task: str, classes: 
     task, classes
         See `rows_for`.
     seed : int
-        Of the noise by which new classes differ.
+        Seed of the noise on new classes.
     """
     if start is None:
         return
@@ -230,14 +230,14 @@ def load_pretrained(net: Network, start: Pretrained | None, task: str, classes: 
 
 
 def classes_of(net: Network) -> int:
-    """Return how many classes a network scores, background included."""
+    """Return the number of classes that a network scores, background included."""
     if isinstance(net, MaskRCNN):
         return net.architecture.num_classes
     return int(net.architecture.heads["classes"])
 
 
 def adapted(old: Tensor, rows: Sequence[Row], each: int, rng: torch.Generator) -> Tensor:
-    """Return the weights of a layer for other classes; new ones get a little noise.
+    """Return the weights of a layer for other classes; new classes get a little noise.
 
     Parameters
     ----------
@@ -255,26 +255,26 @@ def adapted(old: Tensor, rows: Sequence[Row], each: int, rng: torch.Generator) -
 
 
 COCO = "coco"
-"""Name under which the published weights are downloaded; their file, too, can be given."""
+"""Name for the published weights, which are downloaded; the path of their file can be given instead."""
 ENDING = ".pth"
 FIRST_CONVOLUTION = "backbone.body.conv1.weight"
 
 
 def is_coco(start_from: str) -> bool:
-    """Return whether the setting names the published weights, or a file of them."""
+    """Return whether the setting names the published weights, or their file."""
     return start_from == COCO or start_from.endswith(ENDING)
 
 
 def read_coco_start(settings: Training) -> Pretrained:
-    """Read the published weights, as a network for patches instead of photographs.
+    """Read the published weights, for patches instead of photographs.
 
-    Images keep their size, anchors suit the objects, and beside the three colours there are the channels that our
-    networks see, which count for nothing at first.
+    Images keep their size, the anchors fit the objects, and besides the three colours there are Tessera's other
+    channels, with weight 0 at first.
 
     Raises
     ------
     ParameterError
-        If the settings ask for another network.
+        If the settings need another network.
     FileError
         If the file is missing, is not the published one, or cannot be downloaded.
     """
@@ -294,7 +294,7 @@ def read_coco_start(settings: Training) -> Pretrained:
 
 
 def check_suits_coco(settings: Training) -> None:
-    """Refuse another network than the published one.
+    """Refuse settings for another network than the published one.
 
     Raises
     ------
@@ -313,7 +313,7 @@ def check_suits_coco(settings: Training) -> None:
 
 
 def coco_architecture(diameter_px: float, patch_px: int | None = None) -> MaskRCNNArchitecture:
-    """Return how the published network is built for objects of a usual diameter, learnt from patches of this side."""
+    """Return the published network's architecture for objects of a usual diameter, and patches of this side."""
     published = MaskRCNNArchitecture(len(COCO_CLASSES))
     own = detection_architecture(CHANNELS, diameter_px, patch_px or Sampling().size_px, published.widths)
     more = CHANNELS - len(IMAGENET_MEAN)
@@ -322,7 +322,7 @@ def coco_architecture(diameter_px: float, patch_px: int | None = None) -> MaskRC
 
 
 def with_own_channels(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Let the first convolution see the colours as before, and our other channels with weight 0."""
+    """Extend the first convolution by Tessera's other channels, with weight 0."""
     first = weights[FIRST_CONVOLUTION]
     more = torch.zeros(len(first), CHANNELS - first.shape[1], *first.shape[2:])
     return {**weights, FIRST_CONVOLUTION: torch.cat([first, more], dim=1)}

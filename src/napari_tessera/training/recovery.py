@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from napari_tessera.training.checkpoint import State
     from napari_tessera.training.config import TrainingConfig
 
-# What computes is imported where it is used, in a thread: a widget opens without waiting for it.
+# Heavy modules are imported in functions, in a thread, so that a widget opens at once.
 
-CUT_SHORT = "The training was interrupted at step {} of {}: this is what it had learnt by its last checkpoint."
+CUT_SHORT = "The training was interrupted at step {} of {}: this is the model of its last checkpoint."
 
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A training that did not end, and is not under way.
+    """A training that did not end, and is not running.
 
     Attributes
     ----------
     path : Path
         Its checkpoint.
     step, steps : int
-        How far it came, of how many.
+        Steps done, and planned.
     when : datetime
         When the checkpoint was written.
     """
@@ -47,24 +47,24 @@ class Interrupted:
 
     @property
     def name(self) -> str:
-        """The name that the model was to have."""
+        """The name of its model."""
         return self.path.name.removesuffix(ENDING + CHECKPOINT)
 
 
 def interrupted(folder: Path | None = None) -> list[Interrupted]:
-    """List the trainings that learnt what no model has, the latest first.
+    """List the trainings whose checkpoints are newer than their models, the latest first.
 
     Parameters
     ----------
     folder : Path, optional
-        Where the models were to be; by default among the user's own.
+        Folder of the models; by default that of the user's models.
     """
     found = [each for path in _checkpoints(folder) if (each := _look_at(path)) is not None and _is_lost(each)]
     return sorted(found, key=lambda each: each.when, reverse=True)
 
 
 def unreadable(folder: Path | None = None) -> list[str]:
-    """Name the checkpoints that cannot be read, each with the reason; `folder` as for `interrupted`."""
+    """List the checkpoints that cannot be read, each with the reason; `folder` as for `interrupted`."""
     reasons = []
     for path in _checkpoints(folder):
         try:
@@ -75,7 +75,7 @@ def unreadable(folder: Path | None = None) -> list[str]:
 
 
 def delete_checkpoint(out: Path) -> None:
-    """Delete the checkpoint of a model that has all that was learnt, as nobody will go on with the training.
+    """Delete the checkpoint of a model that is complete.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def delete_checkpoint(out: Path) -> None:
 
 
 def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> Job[ModelEntry]:
-    """Save what an interrupted training had learnt as a model of the user's own; the checkpoint stays where it is.
+    """Save the model of an interrupted training in the user's models; the checkpoint is kept.
 
     The weights are the best by validation; without a validation, the averaged ones.
 
@@ -98,9 +98,9 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
     path : path
         The checkpoint, ``NAME.safetensors.checkpoint``.
     name : str, optional
-        Name of the model; None takes the one that it was to have.
+        Name of the model; None takes the name of the training.
     overwrite : bool
-        Replace a model of the user's own of this name.
+        Replace one of the user's models with this name.
 
     Returns
     -------
@@ -109,11 +109,11 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
     Raises
     ------
     InputError
-        If this is no checkpoint, or written by an earlier Tessera.
+        If this is not a checkpoint, or was written by an earlier version.
     ModelError
         If it is missing or damaged, or the name is taken.
     ParameterError, FileError
-        As `catalogue.import_model`.
+        As `registry.import_model`.
     """
     from napari_tessera.models.import_torch import load_torch
 
@@ -135,7 +135,7 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
 
 
 def renamed(header: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
-    """Return the header under another name; a title that was nothing but the name follows it."""
+    """Return the header with another name; a title that equals the name changes with it."""
     if name is None or header["title"] != header["name"]:
         return header
     return {**header, "title": name}
@@ -147,7 +147,7 @@ def _checkpoints(folder: Path | None) -> list[Path]:
 
 
 def _look_at(path: Path) -> Interrupted | None:
-    """Return the training of a checkpoint; None where there is none, or none that says what its model is."""
+    """Read an interrupted training from its checkpoint, or None if unusable."""
     try:
         told, when = _read_told(path), datetime.fromtimestamp(path.stat().st_mtime)
     except (ModelError, OSError):
@@ -157,12 +157,12 @@ def _look_at(path: Path) -> Interrupted | None:
 
 
 def _read_told(path: Path) -> dict[str, Any]:
-    """Read the header of a checkpoint; its tensors are not read.
+    """Read the header of a checkpoint, without its tensors.
 
     Raises
     ------
     ModelError
-        If it is missing, damaged or no checkpoint.
+        If it is missing, damaged or not a checkpoint.
     """
     from napari_tessera.core.schema import check_fields
     from napari_tessera.training.checkpoint import CheckpointHeader
@@ -174,7 +174,7 @@ def _read_told(path: Path) -> dict[str, Any]:
 
 
 def _is_lost(left: Interrupted) -> bool:
-    """Return whether a training is not under way, and learnt more than its model has, if there is one."""
+    """Return whether a training is not running, and is ahead of its model, if any."""
     out = left.path.with_name(left.path.name.removesuffix(CHECKPOINT))
     return left.step > _steps_of(out) and not _is_under_way(out)
 
@@ -192,7 +192,7 @@ def _is_under_way(out: Path) -> bool:
 
 
 def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, TrainingConfig]:
-    """Return what a checkpoint tells of: the network with the weights to keep, and the plan of the training."""
+    """Return the network of a checkpoint with the kept weights, and the configuration of the training."""
     from napari_tessera.training.checkpoint import DATA, Checkpoint
     from napari_tessera.training.config import TrainingConfig
     from napari_tessera.training.export import check_widths
@@ -201,7 +201,7 @@ def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, TrainingConfi
 
     if not isinstance(told, dict) or not told.get("model"):
         raise InputError(
-            f"{path} was written by an earlier Tessera, and does not say what its model is. Go on with the training "
+            f"{path} was written by an earlier Tessera, and does not describe its model. Resume the training "
             "that wrote it: `tessera train` with the same images and settings."
         )
     plan = TrainingConfig(**{name: value for name, value in told["identity"].items() if name != DATA})
@@ -213,13 +213,13 @@ def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, TrainingConfi
 
 @contextmanager
 def _foreign_refused(path: Path) -> Iterator[None]:
-    """Say plainly of a file that says of itself to be a checkpoint, but holds what none does."""
+    """Raise a clear error for a file that is not a valid checkpoint."""
     try:
         yield
-    except ModelError as error:  # of the model that would be written; its path means nothing to anybody
+    except ModelError as error:  # it names the path of the model, which the user does not know
         reason = str(error).split(" was not written: ")[-1]
-        raise InputError(f"{path} holds nothing that can be a model: {reason}") from error
+        raise InputError(f"{path} does not hold a valid model: {reason}") from error
     except (FileError, InputError):
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged, or no checkpoint that Tessera wrote: {error}.") from error
+        raise InputError(f"{path} is damaged, or not a checkpoint of Tessera: {error}.") from error

@@ -29,27 +29,27 @@ from napari_tessera.training.pretrained import Pretrained
 from napari_tessera.training.settings import Training
 
 SHIPPED_EXAMPLES = Path(__file__).with_name("nuclei_examples.npz")
-"""Images that the shipped models have learnt, with their nuclei; `docs/models/make_rehearsal.py` writes it."""
+"""Training images of the shipped models, with their nuclei; written by `docs/models/make_rehearsal.py`."""
 KNOWN = "rehearsal"
-"""Name of the part of the loss that is of what is rehearsed."""
+"""Name of the part of the loss on the earlier data."""
 USUAL_SHARE = 0.5
 INTENSITY_CHANGES = 0.3
-"""As in the recipes of the shipped models."""
+"""As in the training settings of the shipped models."""
 
 
 def rehearsal_for(settings: Training, start: Pretrained | None) -> float:
-    """Return the share of the patches that come from what the model to start from has learnt.
+    """Return the share of the patches that come from the start model's earlier data.
 
     Parameters
     ----------
     settings : Training
-        Where `rehearsal` is not given, objects from paint have half of it, if it can be had.
+        If `rehearsal` is automatic, it is half for annotated objects if the data is available.
     start : Pretrained or None
 
     Raises
     ------
     ParameterError
-        If it is wanted, but there is nothing to rehearse.
+        If rehearsal is asked for, but the start model has no earlier data.
     """
     can_rehearse = settings.task == "objects" and start is not None and knows_nuclei(start)
     if settings.rehearsal is None:
@@ -65,22 +65,23 @@ def rehearsal_for(settings: Training, start: Pretrained | None) -> float:
 
 
 def knows_nuclei(start: Pretrained) -> bool:
-    """Return whether a model is a shipped one, or has learnt from one with rehearsal."""
+    """Return whether a model is a shipped one, or was trained from one with rehearsal."""
     learnt = start.header.get("training", {}).get("settings") or {}
     is_known = start.kind == "colours" and start.header["task"] == "objects"
     return is_known and (bool(learnt.get("rehearsal")) or start.sha256 in {each.sha256() for each in shipped_models()})
 
 
 def parts_of_batch(batch: int, share: float) -> tuple[int, int]:
-    """Return how many patches of a batch are new, and how many are rehearsed; at least one of each."""
+    """Return the numbers of new and of rehearsal patches in a batch, each at least 1."""
     rehearsed = min(max(1, round(batch * share)), max(1, batch - 1))
     return max(1, batch - rehearsed), rehearsed
 
 
 def with_rehearsal(draw: Draw, rehearse: Draw, loss_parts: LossParts, share: float) -> tuple[Draw, LossParts]:
-    """Draw what is new and what is rehearsed together, and weigh the losses of the two by their shares.
+    """Draw new and rehearsal patches together, and weight their losses by their shares.
 
-    The two are scored apart: few pixels of what is new may be painted, and all of what is rehearsed.
+    The two losses are computed separately: the new patches may have few annotated pixels, the earlier ones are fully
+    labelled.
     """
 
     def both(rng: np.random.Generator) -> tuple[Batch, Batch]:
@@ -96,12 +97,12 @@ def with_rehearsal(draw: Draw, rehearse: Draw, loss_parts: LossParts, share: flo
 
 @cache
 def shipped_examples() -> Sequence[Example]:
-    """Read the images that the shipped models have learnt."""
+    """Read the training images of the shipped models."""
     return read_examples(SHIPPED_EXAMPLES)
 
 
 def write_examples(path: Path, examples: Sequence[tuple[Example, tuple[slice, ...]]]) -> None:
-    """Write windows of images with their objects; what was measured of the whole images is kept."""
+    """Write windows of images with their objects, and the measurements of the whole images."""
     arrays: dict[str, Any] = {"count": len(examples)}
     for index, (example, window) in enumerate(examples):
         levels = example.levels
@@ -137,33 +138,33 @@ def _example(stored: Any, index: int) -> Example:
 
 BATCHES = 12
 NEW_FROM = 5.0
-"""Loss on what is painted, over that on what is rehearsed, from which the paint is of a new kind.
+"""From this ratio of the loss on the annotation to that on the earlier data on, the objects count as a new kind.
 
-Of stained nuclei, painted on two pairs of images that are found badly, a U-Net had 3.1 and 3.8; of cells in electron
-microscopy 7.1. The losses of a Mask R-CNN differ less (2.3 and 2.7), so that it learns all with care.
+A U-Net had 3.1 and 3.8 on stained nuclei in two pairs of images that it segments badly, and 7.1 on cells in electron
+microscopy. The losses of a Mask R-CNN differ less (2.3 and 2.7), so it always has the low rate.
 """
 
 
 def share_of_rate_for(
     net: nn.Module, draw: Draw, loss_parts: LossParts, schedule: Schedule, share: float
 ) -> Job[float]:
-    """Return at which share of the usual rate to learn, by how well the network already does.
+    """Return the share of the default learning rate, by the network's loss on the new annotation.
 
     Parameters
     ----------
     net : UNet or MaskRCNN
-        As it is before the first step.
+        Before the first step.
     draw, loss_parts
-        With rehearsal; see `rehearsal.with_rehearsal`.
+        With rehearsal; see `with_rehearsal`.
     schedule : Schedule
     share : float
-        Of what is rehearsed.
+        Of the rehearsal patches.
     """
     net.train()
     keep_statistics(net)
     new = known = 0.0
     for index in range(BATCHES):
-        yield Progress(0, schedule.steps, "Looking at what is painted")
+        yield Progress(0, schedule.steps, "Testing the model on the annotation")
         batch = draw(np.random.default_rng([schedule.seed, index]))
         device = next(net.parameters()).device.type
         with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=schedule.mixed):

@@ -28,12 +28,12 @@ def chart(title: str, lines: Mapping[str, Points], *, is_logarithmic: bool = Fal
     lines : mapping of str to sequence of (step, value)
         By the name shown at the end of the line; values that are not finite are left out.
     is_logarithmic : bool
-        Draw values on a logarithmic axis; those that are not above 0 are left out.
+        Use a logarithmic axis; values that are not above 0 are left out.
 
     Returns
     -------
     str
-        An <svg> element; empty where there is nothing to draw.
+        An <svg> element; empty if there is nothing to draw.
     """
     finite = {
         name: [point for point in points if _is_shown(point[1], is_logarithmic)] for name, points in lines.items()
@@ -68,7 +68,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def logarithmic_ticks(low: float, high: float) -> list[float]:
-    """Return the logarithms of 1, 2 and 5, and of these times powers of ten, from `low` to `high`."""
+    """Return the logarithms of 1, 2 and 5 times powers of ten, from `low` to `high`."""
     powers = range(math.floor(low) - 1, math.ceil(high) + 1)
     found = [power + math.log10(digit) for power in powers for digit in (1, 2, 5)]
     return [value for value in found if low <= value <= high]
@@ -123,23 +123,23 @@ def _text(x: float, y: float, words: str, anchor: str, weight: str = "normal") -
 
 
 def describe_scored_step(record: Mapping[str, Any]) -> str:
-    """Say of which step the scores are, if not of the weights that were kept; otherwise nothing.
+    """Return a sentence on the step of the scores, if it is not the step of the kept weights; otherwise "".
 
     Parameters
     ----------
     record : mapping
-        Of a training, as the header of its model has it.
+        Of a training, as in the header of its model.
     """
     scored = record.get("scored_step")
     if scored is None or scored == record["best_step"]:
         return ""
-    return f"The scores are those of step {scored:.0f}, before the paint held back was learnt, too."
+    return f"The scores are those of step {scored:.0f}, before the training on the held-out annotation too."
 
 
 TRUTH_COLOUR, FOUND_COLOUR, BOTH_COLOUR = (255, 210, 0), (255, 0, 200), (255, 255, 255)
 LARGEST_PX = 640
-"""Pictures are cut to this side."""
-NO_SCORE = "<p>No score: there was nothing to validate on, or it was stopped before the first validation.</p>"
+"""Images are cut to this side."""
+NO_SCORE = "<p>No score: there was no validation data, or the training was stopped before the first validation.</p>"
 STYLE = """body{font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse}td,th{text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top}
 figure{display:inline-block;margin:0 1rem 1rem 0}img{width:18rem;image-rendering:pixelated}
@@ -148,14 +148,14 @@ figcaption{font-size:.85rem;max-width:18rem;overflow-wrap:anywhere}"""
 
 @dataclass(frozen=True)
 class ReportImage:
-    """A validation image with what was painted and what was found.
+    """A validation image with its annotation and the prediction.
 
     Attributes
     ----------
     name : str
     image : array ([Z,] Y, X) or ([Z,] Y, X, C)
     paint : integer array ([Z,] Y, X)
-        0 not painted, 1 background, 2… objects or classes.
+        0 not annotated, 1 background, 2… objects or classes.
     found : integer array ([Z,] Y, X)
         0 background, 1… objects or classes.
     """
@@ -167,7 +167,7 @@ class ReportImage:
 
 
 def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]], shown: Sequence[ReportImage]) -> str:
-    """Lay out the page.
+    """Return the HTML page.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]]
         "<h2>Curves</h2>",
         chart("Loss and its parts, logarithmic", by_name(losses), is_logarithmic=True),
         chart("Scores on the validation images", by_name(record["validations"])),
-        "<h2>Examples</h2><p>Outlines: truth yellow, found pink, white where both agree.</p>",
+        "<h2>Examples</h2><p>Outlines: truth yellow, prediction pink, white where both agree.</p>",
         *(_figure(each) for each in shown),
         _table("Settings", record["settings"]),
         _table("Data", {**{f"images, {name}": len(of) for name, of in record["images"].items()},
@@ -201,13 +201,13 @@ def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]]
 
 
 def by_name(entries: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[float, float]]]:
-    """Turn entries of named values at steps into a line for each name."""
+    """Convert entries of named values at steps to a line for each name."""
     names = [name for name in (entries[0] if entries else {}) if name not in ("step", "rate")]
     return {name: [(entry["step"], entry[name]) for entry in entries] for name in names}
 
 
 def picture_of(shown: ReportImage) -> np.ndarray:
-    """Draw the image (of a volume its middle plane) with the outlines of truth and prediction: uint8 (Y, X, 3)."""
+    """Draw the image (the middle plane of a volume) with the outlines of truth and prediction: uint8 (Y, X, 3)."""
     from skimage.segmentation import find_boundaries
 
     image, paint, found = shown.image, shown.paint, shown.found

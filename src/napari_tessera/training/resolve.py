@@ -20,7 +20,7 @@ from napari_tessera.training.settings import BALANCED, NetworkKind, Training, nu
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
 DETECTION_WIDTHS = (32, 64, 128, 256)
 DETECTION_STEP_PX = 32
-"""What the sides of the patches of a Mask R-CNN are multiples of."""
+"""The sides of the patches of a Mask R-CNN are multiples of this."""
 PATCH_PX = {2: 160, 3: 64}
 LARGEST_WEIGHT = 10.0
 BATCH = 4
@@ -28,17 +28,17 @@ WIDTHS_FOR_STROKES = (16, 32, 64)
 PATCH_FOR_STROKES_PX = 48
 BATCH_FOR_STROKES = {2: 8, 3: 4}
 INTENSITY_CHANGES_FOR_STROKES, INTENSITY_CHANGES_FOR_PAINT = 0.6, 0.2
-"""Of classes from paint: strokes are few and narrow, so that a small network learns soonest on many small patches."""
+"""For annotated classes: strokes are few and narrow, so a small network learns fastest on many small patches."""
 DIAMETER_PX = {2: 32.0, 3: 16.0}
 
 
 def resolve_config(settings: Training, data: Dataset, device: str, start: Pretrained | None = None) -> TrainingConfig:
-    """Decide what the settings leave open, but for the number of steps that fit into a time.
+    """Fill in the automatic settings, except the number of steps that fit into a time.
 
     Raises
     ------
     ParameterError
-        If a setting does not suit the others or the data.
+        If a setting does not fit the others or the data.
     """
     ndim = settings.ndim
     widths = widths_for(settings, start)
@@ -76,7 +76,7 @@ def resolve_config(settings: Training, data: Dataset, device: str, start: Pretra
 
 
 def diameter_for(settings: Training, start: Pretrained | None = None) -> float | None:
-    """Return the usual diameter of an object at which the network works; None for classes."""
+    """Return the usual object diameter at the network's scale; None for classes."""
     if settings.task == "classes":
         return None
     return (start and start.diameter_px) or settings.diameter or DIAMETER_PX[settings.ndim]
@@ -107,14 +107,14 @@ def widths_for(settings: Training, start: Pretrained | None = None) -> tuple[int
 
 
 def is_strokes(settings: Training) -> bool:
-    """Return whether classes are learnt from paint."""
+    """Return whether the training is on annotations of classes."""
     return settings.painted and settings.task == "classes"
 
 
 def intensity_changes(settings: Training, data: Dataset) -> float:
-    """Return how strongly brightness and the like are changed at random.
+    """Return the strength of random intensity changes.
 
-    Little where images are of one kind; more where a few strokes would be learnt by heart.
+    It is low for images of one kind, and higher if a few strokes could be memorised.
     """
     if settings.intensity_changes is not None:
         return settings.intensity_changes
@@ -137,12 +137,12 @@ def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:
 
 
 def step_px(network: NetworkKind, widths: Sequence[int]) -> int:
-    """Return the pixels of a patch, along one side, for each of the network's coarsest level."""
+    """Return the pixels along a patch's side for one pixel of the network's coarsest level."""
     return 2 ** (len(widths) - 1) if network == "unet" else DETECTION_STEP_PX
 
 
 def check_coarsest(plan: TrainingConfig) -> None:
-    """Refuse batches of which the coarsest level sees a single pixel: nothing there tells what is usual.
+    """Refuse batches with a single pixel at the coarsest level: batch normalisation needs more.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def patch_for(settings: Training, step: int) -> int:
 
 
 def class_weights(settings: Training, data: Dataset) -> tuple[float, ...] | None:
-    """Return how much a pixel of each class counts.
+    """Return the weight of a pixel of each class.
 
     Raises
     ------
@@ -205,13 +205,14 @@ def class_weights(settings: Training, data: Dataset) -> tuple[float, ...] | None
 
 
 def balanced(sizes: Sequence[np.ndarray], n_classes: int) -> tuple[float, ...]:
-    """Weigh classes by the inverse of how often they are painted, so that a painted pixel counts 1 on average.
+    """Weight classes by the inverse of their annotated frequency, so that the mean weight of annotated pixels is 1.
 
-    A class counts at most `LARGEST_WEIGHT` times as much as the commonest one: more makes it be found everywhere.
+    A class has at most `LARGEST_WEIGHT` times the weight of the most frequent one: higher weights make the network find
+    it everywhere.
 
     Examples
     --------
-    >>> balanced([np.array([9, 30, 10])], 2)  # 9 pixels are not painted, 30 are background
+    >>> balanced([np.array([9, 30, 10])], 2)  # 9 pixels are not annotated, 30 are background
     (0.6667, 2.0)
     >>> balanced([np.array([0, 9900, 100])], 2)
     (0.9174, 9.1743)
@@ -227,27 +228,27 @@ def balanced(sizes: Sequence[np.ndarray], n_classes: int) -> tuple[float, ...]:
 VALUES_PER_CHANNEL = {False: 12, True: 8}
 """float32 values that a step keeps per pixel and channel of each level, without and with mixed precision.
 
-Measured were 17 to 30, and 14 with mixed precision; what is refused by these numbers is certain not to fit.
+Measured: 17 to 30, and 14 with mixed precision; so a training that is refused would certainly not fit.
 """
 FINEST_STRIDE_PX: Mapping[NetworkKind, int] = {"unet": 1, "mask-rcnn": 4}
-"""Pixels of a patch for each of the network's finest level."""
+"""Pixels of a patch for each pixel of the network's finest level."""
 COPIES_OF_WEIGHTS = 6
-"""The weights, their gradients, two moments of each, the running average, and the best so far."""
+"""Copies of the weights: weights, gradients, two moments, the moving average, and the best so far."""
 
 
 def use_threads(count: int | None) -> None:
-    """Compute on this many processor cores; None leaves it to torch, which takes all."""
+    """Use this many cores; None leaves it to torch, which uses all."""
     if count is not None:
         torch.set_num_threads(count)
 
 
 def threads() -> int:
-    """Return how many processor cores torch uses."""
+    """Return how many cores torch uses."""
     return torch.get_num_threads()
 
 
 def check_memory(plan: TrainingConfig, device: str) -> None:
-    """Refuse a training whose steps cannot fit into the memory that is free on the device.
+    """Refuse a training whose steps cannot fit into the device's free memory.
 
     Raises
     ------
@@ -264,7 +265,7 @@ def check_memory(plan: TrainingConfig, device: str) -> None:
 
 
 def least_bytes(plan: TrainingConfig) -> int:
-    """Estimate, from below, the memory that a step needs."""
+    """Return a lower bound for the memory of a step."""
     n_pixels = plan.batch * plan.patch_px**2 * (plan.depth_px or 1) / FINEST_STRIDE_PX[plan.network] ** plan.ndim
     n_features = sum(width * n_pixels / 2 ** (plan.ndim * level) for level, width in enumerate(plan.widths))
     n_weights = sum(each.numel() for each in empty_network(plan.described_network()).state_dict().values())

@@ -34,28 +34,28 @@ if TYPE_CHECKING:
 
 TIMED_STEPS = 5
 SHARE_OF_LEARNING, SHARE_OF_VALIDATION = 0.85, 0.1
-"""Share of the time that goes into steps and validations, the rest being reading and writing; and into validations."""
+"""Share of the time for steps and validations together (the rest is for reading and writing), and for validations."""
 FORWARD_SHARE = 0.4
-"""Time to predict pixels, as a share of that to learn from as many."""
+"""Prediction time per pixel as a share of the training time per pixel."""
 
 
 def with_length(
     settings: Training, plan: TrainingConfig, data: Dataset, device: str, checkpoint: Path
 ) -> Job[TrainingConfig]:
-    """Return the plan with as many steps as the settings say in steps, epochs or minutes."""
+    """Return the configuration with its number of steps, from the settings' steps, epochs or minutes."""
     if settings.minutes is not None:
         return (yield from with_steps_in(settings.minutes, plan, data, device, checkpoint))
     return plan if settings.epochs is None else replace(plan, steps=steps_in(settings.epochs, data.learn, plan))
 
 
 def steps_in(epochs: float, examples: Sequence[Example], plan: TrainingConfig) -> int:
-    """Return how many steps see all that is labelled so many times, one at least."""
+    """Return the steps for this many passes over all labels, at least 1."""
     patches = sum(patches_to_cover(example, plan) for example in examples)
     return max(1, math.ceil(epochs * patches / plan.batch))
 
 
 def patches_to_cover(example: Example, plan: TrainingConfig) -> int:
-    """Count the patches, laid side by side, that hold what is labelled in an image."""
+    """Count the patches, side by side, that cover the labels of an image."""
     wanted = plan.diameter_px
     factor = wanted / (example.diameter_px or wanted) if wanted else 1.0
     sides = np.array((plan.depth_px / example.anisotropy, plan.patch_px, plan.patch_px)[-plan.ndim :]) / factor
@@ -66,13 +66,13 @@ def patches_to_cover(example: Example, plan: TrainingConfig) -> int:
 def with_steps_in(
     minutes: float, plan: TrainingConfig, data: Dataset, device: str, checkpoint: Path
 ) -> Job[TrainingConfig]:
-    """Set steps and validations to what fits into a time: as found at the start of the run, or measured now."""
+    """Set steps and validations to fit into a time: as at the start of the run, or measured now."""
     if checkpoint.exists():
         then = read_checkpoint(checkpoint)[1]["identity"]
         known = {name: then[name] for name in ("steps", "validations") if then.get(name) is not None}
         return replace(plan, **known)
     trial = learn(data.learn, replace(plan, steps=10**6), device=device)
-    yield from skip_to_next_step(trial)  # the first is slower than the others
+    yield from skip_to_next_step(trial)  # the first step is slower than the others
     start = time.perf_counter()
     for _ in range(TIMED_STEPS):
         yield from skip_to_next_step(trial)
@@ -82,9 +82,9 @@ def with_steps_in(
 
 
 def skip_to_next_step(trial: Job[Any]) -> Job[None]:
-    """Go on to the end of a step, past all that is looked at before the first.
+    """Advance a trial to the end of a step, past the work before the first step.
 
-    What the trial says of its steps is not passed on: whoever looks on would take them for those of the training.
+    Its progress is not passed on, because it would look like progress of the training.
     """
     while True:
         data = next(trial).data or {}
@@ -94,13 +94,13 @@ def skip_to_next_step(trial: Job[Any]) -> Job[None]:
 
 
 def fit_to_time(seconds: float, of_step: float, plan: TrainingConfig, data: Dataset) -> TrainingConfig:
-    """Return the plan with as many steps and, of those planned, validations as fit into a time.
+    """Return the configuration with the steps and validations (at most those planned) that fit into a time.
 
     Parameters
     ----------
     seconds : float
     of_step : float
-        Seconds that a step takes.
+        Seconds per step.
     plan : TrainingConfig
     data : Dataset
     """
@@ -114,26 +114,26 @@ def fit_to_time(seconds: float, of_step: float, plan: TrainingConfig, data: Data
 
 
 LARGEST_LOSS_OF_SCORE = 0.05
-"""Held-back strokes are even, too, so that to find as much of each class as there is may cost a little on them."""
+"""Largest loss of score by the class prior correction: held-out strokes have equal class frequencies too."""
 
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """What it takes to learn, but for the plan.
+    """Everything that a training needs, except its configuration.
 
     Attributes
     ----------
     settings : Training
     data : Dataset
     start : Pretrained or None
-        The model whose weights are learnt further.
+        The model to start from.
     header : mapping
         Of the model file.
     saved : Path
-        Where the checkpoint lies, or will.
+        Path of the checkpoint.
     device : str
     should_stop, live
-        See `fine_tuning.fine_tuning`.
+        See `fine_tune.fine_tuning`.
     """
 
     settings: Training
@@ -146,17 +146,17 @@ class TrainingSession:
     live: LiveTraining
 
     def learn(self, wanted: TrainingConfig) -> Job[tuple[State, TrainingConfig]]:
-        """Learn as planned, if need be from smaller patches; return what was learnt, and the plan that came of it."""
+        """Train as configured, with smaller patches if needed; return the state and the final configuration."""
         return within_memory(partial(self.attempt, wanted), wanted)
 
     def attempt(self, wanted: TrainingConfig, plan: TrainingConfig) -> Job[tuple[State, TrainingConfig]]:
-        """Learn by a plan whose patches may be smaller than those that were wanted."""
+        """Train with a configuration whose patches may be smaller than those wanted."""
         from napari_tessera.training.checkpoint import DATA, Checkpoint
         from napari_tessera.training.pretrained import load_pretrained
         from napari_tessera.training.tasks import learn
 
         plan = yield from with_length(self.settings, plan, self.data, self.device, self.saved)
-        # Whoever goes on with a training asks for the patches that were wanted, whatever fitted into memory then.
+        # A resumed training starts with the wanted patches, whatever fitted into memory earlier.
         asked = replace(plan, patch_px=wanted.patch_px, depth_px=wanted.depth_px)
         classes = words(self.settings.classes)
         model = {"header": dict(self.header), "images": self.data.names, "doubts": list(self.data.doubts)}
@@ -174,8 +174,8 @@ class TrainingSession:
     def correct_class_prior(self, state: State, plan: TrainingConfig) -> Job[None]:
         """Let as much of each class be found as there is, unless that costs more on the paint held back than it may.
 
-        Only of a network that learns from nothing: paint that corrects a model lies where the model was wrong, and says
-        nothing of how often it is.
+        Only for a network that started from nothing: an annotation that corrects a model lies where the model was
+        wrong, and does not show how often it is wrong.
         """
         from napari_tessera.models.weights import tensors_of
         from napari_tessera.training.class_prior import match_class_prior
@@ -198,22 +198,21 @@ class TrainingSession:
 
     @property
     def everything(self) -> Sequence[Example]:
-        """What is learnt in the end, paint that was held back among it: in strokes on few images all of it counts.
+        """All examples for the last steps, also the held-out annotation: with few strokes, every stroke matters.
 
-        A model that is learnt further is held to what it does on paint that it has not learnt, to the end, and so is
-        a training that ends when that gets no better.
+        A model that is fine-tuned keeps its validation to the end, and so does a training with `patience`.
         """
         return () if self.start is not None or self.settings.patience is not None else self.data.everything
 
     def validate(self, net: Network) -> Job[dict[str, float]]:
-        """Score a network on what is held back."""
+        """Score a network on the validation data."""
         return score_network(net, self.header, self.data.check, self.settings.device)
 
 
 def has_even_strokes(plan: TrainingConfig, settings: Training) -> bool:
-    """Return whether classes are learnt from strokes that say nothing of how much there is of each.
+    """Return whether classes are learnt from strokes that do not show class frequencies.
 
-    Whoever chooses class weights, or a loss that favours a class, wants more or less of it to be found.
+    With class weights, or a loss that favours a class, the user wants more or less of a class.
     """
     return settings.painted and plan.task == "classes" and plan.loss == "combined" and plan.class_weights is None
 
@@ -223,18 +222,18 @@ Done = TypeVar("Done")
 
 
 def within_memory(attempt: Callable[[TrainingConfig], Job[Done]], plan: TrainingConfig) -> Job[Done]:
-    """Try a plan; whenever memory does not suffice, try it again with patches of half the side.
+    """Try a configuration; while memory is insufficient, try again with patches of half the side.
 
     Parameters
     ----------
-    attempt : function (Plan) -> Job
-        Begins from where it got to, if it has saved that.
+    attempt : function (TrainingConfig) -> Job
+        Resumes from its checkpoint, if there is one.
     plan : TrainingConfig
 
     Raises
     ------
     OutOfMemory
-        If memory does not suffice for the smallest patches.
+        If memory is insufficient for the smallest patches.
     """
     while True:
         try:
@@ -243,14 +242,14 @@ def within_memory(attempt: Callable[[TrainingConfig], Job[Done]], plan: Training
             smaller = with_smaller_patches(plan)
             if smaller.patch_px == plan.patch_px or not lacks_memory(error):
                 raise
-        gc.collect()  # the error's traceback may hold what the step had taken
+        gc.collect()  # the error's traceback may hold the memory of the step
         said = on_smaller_patches(smaller, plan)
         plan = smaller
         yield Progress(0, plan.steps, said, {"warning": said})
 
 
 def with_smaller_patches(plan: TrainingConfig) -> TrainingConfig:
-    """Halve the side of the patches, which stays a multiple of the network's step; the smallest stay as they are.
+    """Halve the side of the patches, as a multiple of the network's step; the smallest patches stay.
 
     Examples
     --------
@@ -265,8 +264,8 @@ def with_smaller_patches(plan: TrainingConfig) -> TrainingConfig:
 
 
 def on_smaller_patches(plan: TrainingConfig, wanted: TrainingConfig) -> str:
-    """Say that patches are smaller than they were to be."""
+    """Return a note that patches are smaller than planned."""
     return (
-        f"Memory did not suffice for patches of {wanted.patch_px} px, so they are {plan.patch_px} px wide, and the "
-        "network learns less of what lies around. Close other programs, or choose a smaller `batch`, for larger ones."
+        f"Patches of {wanted.patch_px} px do not fit into memory, so they are {plan.patch_px} px wide, and the "
+        "network learns less from the surroundings. For larger ones, close other programs, or choose a smaller `batch`."
     )

@@ -37,7 +37,7 @@ def numbers(text: str, parameter: str) -> tuple[float, ...]:
 
 
 def words(text: str | None) -> tuple[str, ...]:
-    """Read words separated by commas."""
+    """Split a text at its commas."""
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
@@ -56,28 +56,28 @@ class Training:
     Parameters
     ----------
     network : {"unet", "mask-rcnn"}
-        A U-Net says of each pixel what it is. A Mask R-CNN finds objects, in planes, each with a score and a mask of
-        its own, so that objects may lie on top of each other.
+        A U-Net classifies each pixel. A Mask R-CNN finds objects, in planes, each with its own score and mask, so that
+        objects may overlap.
     task : {"objects", "classes"}
         What the labels are: one number per object, or one number per class of pixels.
     painted : bool
-        The labels are paint: 0 is not painted and never counts, 1 is background, 2… objects or classes. Otherwise
-        every pixel counts and 0 is background.
+        The labels are annotations: 0 is not annotated and never counts, 1 is background, 2… objects or classes.
+        Otherwise every pixel counts and 0 is background.
     ignore : int
         Pixels with this number in the labels never count.
     classes : str or list of str
         Names of the classes, background first, such as background,nucleus.
     ndim : {2, 3}
-        2 learns from planes, those of a stack one at a time; 3 from volumes.
+        2 trains on planes, also those of a stack; 3 on volumes.
     validation : float
-        Share of the images that is held back to choose the best weights by; of a single stack, its last planes.
+        Share of the images that is held out to choose the best weights; in a single stack, its last planes.
     diameter : float
-        Usual diameter of an object at which the network works; images are rescaled to it. Auto: 32 in 2-D, 16 in 3-D.
-        Classes are learnt at the scale of the images.
+        Usual object diameter at the network's scale; images are rescaled to it. Auto: 32 in 2-D, 16 in 3-D. Classes are
+        learnt at the scale of the images.
     loss : {"combined", "dice", "weighted-ce", "focal"}
-        What is made smaller: cross-entropy and half of the Dice loss, or one of Dice (Milletari et al. 2016), weighted
-        cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017). Of a Mask R-CNN, the loss of what
-        is in each box.
+        The loss to minimise: cross-entropy and half of the Dice loss, or one of Dice (Milletari et al. 2016), weighted
+        cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017). For a Mask R-CNN, the loss of the
+        classes of boxes.
     mask_loss : {"combined", "dice", "weighted-ce", "focal"}
         The loss of which pixels of a box belong to its object.
     class_weights : str or list of float
@@ -85,31 +85,31 @@ class Training:
         the rarer the more, up to ten times. Auto: all the same. The U-Net of objects has three classes: background,
         object, border.
     gamma : float
-        Of the focal loss: how little a pixel counts of which the network is sure already; 0: as much as any other.
+        For the focal loss: how little a pixel counts if the network is certain; 0: as much as any other.
     alpha : float
-        Of the focal loss: the weight of all classes but the background, whose own is 1 − `alpha`.
+        For the focal loss: the weight of all classes except the background, which has 1 − `alpha`.
     start_from : str
-        Name or path of a model whose weights are learnt further; it says `widths` and `diameter`, too. "nothing" begins
-        with random weights. For a Mask R-CNN, "coco" is the published one (downloaded, 170 MB), as is its file's path.
+        Name or path of a model to start from, which also sets `widths` and `diameter`. "nothing" starts with random
+        weights. For a Mask R-CNN, "coco" is the published model (downloaded, 170 MB), as is its file's path.
     steps : int
-        Batches to learn from.
+        Number of batches.
     epochs : float
-        Instead of `steps`: as many as it takes to see all that is labelled so many times.
+        Instead of `steps`: passes over all labels.
     minutes : float
-        Instead of `steps`: as many as fit into this time, measured at the start.
+        Instead of `steps`: as many steps as fit into this time, measured at the start.
     patience : int
         Validations without a better score after which the training ends early. Auto: it does not.
     learning_rate : float
-        How far a step goes, between warming up and cooling down. Auto: 0.002 for a U-Net and 0.001 for a Mask R-CNN; of
-        that a quarter to a twentieth from a model that has learnt for long, whose batch normalisation is then left as
-        it is, so that it forgets little.
+        Learning rate between warm-up and cool-down. Auto: 0.002 for a U-Net and 0.001 for a Mask R-CNN; a quarter to a
+        twentieth of it from a model with a long training, whose batch normalisation then stays as it is, so that it
+        forgets little.
     rehearsal : float
-        Share of the patches that come from what the shipped model to start from has learnt, so that it goes on finding
-        nuclei while it learns others. Auto: half of them where objects are learnt from paint, otherwise none.
+        Share of the patches that come from the training data of the shipped start model, so that the model still finds
+        nuclei after it has learnt other objects. Auto: half of them for annotated objects, otherwise 0.
     validations : int
-        How often the network is scored on the images held back.
+        How often the network is scored on the validation images.
     patch : int
-        Side of the patches that are learnt from. Auto: 160 in 2-D, 64 in 3-D; of painted classes 48.
+        Side of the patches. Auto: 160 in 2-D, 64 in 3-D; for annotated classes 48.
     batch : int
         Patches per step. Auto: 4; of painted classes in 2-D, whose patches are small, 8.
     widths : str or list of int
@@ -117,13 +117,12 @@ class Training:
         24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D, and of painted classes 16,32,64; for a Mask R-CNN, which has
         four levels, 32,64,128,256.
     intensity_changes : float
-        How strongly brightness, contrast, sharpness and noise of the patches are changed at random: more for images of
-        many microscopes, less where outlines in the labels follow the glow around objects; 0 leaves them as they are.
-        Auto: 1; of painted classes, since what is painted on are mostly images of one kind, 0.2, and 0.6 for strokes
-        on less than a quarter of it, so that they are not learnt by heart.
+        Strength of random changes of brightness, contrast, sharpness and noise of the patches: higher for images of
+        many microscopes, lower if outlines in the labels follow the glow around objects; 0 means no change. Auto: 1;
+        for annotated classes, usually on images of one kind, 0.2, and 0.6 for strokes on less than a quarter of it, so
+        that they are not memorised.
     noise : float
-        Share of the patches to which noise is added as a camera makes it, pixel by pixel of the image, for images that
-        are noisier than those with labels.
+        Share of the patches with added camera noise, pixel by pixel, for images with more noise than the labelled ones.
     inversion : float
         Share of the patches of bright objects that are shown as if the image had been dark on bright, for images whose
         brightness was inverted.
@@ -133,7 +132,7 @@ class Training:
     seed : int
         The same seed gives the same weights on the same machine.
     precision : {"auto", "mixed", "full"}
-        "mixed" computes partly in 16 bits. Auto: where the machine is faster at it.
+        "mixed" computes partly in 16 bits. Auto: mixed if the machine is faster with it.
     device : {"auto", "cpu", "cuda", "mps"}
         Where to compute.
     threads : int
@@ -143,13 +142,13 @@ class Training:
     name : str
         Name of the model. Auto: that of the file.
     title : str
-        What the model is called in lists.
+        Title of the model in lists.
     summary : str
         One line on what the model does. Auto: the title.
     card : str
-        Markdown file that tells more about the model. Auto: written from the training.
+        Markdown file with the model card. Auto: written from the training.
     licence : str
-        Who may use the model for what, such as CC0-1.0.
+        Licence of the model, such as CC0-1.0.
     cite : str
         What to cite when using the model.
     """
@@ -216,7 +215,7 @@ def checked_settings(values: Mapping[str, Any]) -> Training:
 
 
 def check_network(settings: Training) -> None:
-    """Refuse what the network cannot learn.
+    """Refuse settings that the network cannot use.
 
     Raises
     ------
@@ -235,14 +234,14 @@ def check_network(settings: Training) -> None:
         )
     elif settings.ndim != 2:
         raise ParameterError(
-            "Training: `ndim` is 3, but a Mask R-CNN sees planes. Choose 2 (it then finds the objects of a volume "
+            "Training: `ndim` is 3, but a Mask R-CNN segments planes. Choose 2 (it then finds the objects of a volume "
             'plane by plane), or the network "unet".',
             "ndim",
         )
 
 
 def check_budget(given: Mapping[str, Any]) -> None:
-    """Refuse two lengths at once; the `steps` that a training has of itself are none that was given.
+    """Refuse two lengths at once; the default of `steps` does not count.
 
     Raises
     ------
@@ -252,13 +251,13 @@ def check_budget(given: Mapping[str, Any]) -> None:
     if len(lengths) > 1:
         named = " and ".join(f"`{name}`" for name in lengths)
         raise ParameterError(
-            f"Training: {named} {'both' if len(lengths) == 2 else 'all'} say how long to train. Give one of them.",
+            f"Training: {named} {'both' if len(lengths) == 2 else 'all'} set the number of steps. Give one of them.",
             lengths[-1],
         )
 
 
 def check_threads(count: int | None) -> None:
-    """Refuse more threads than there are processor cores: they would only be in each other's way.
+    """Refuse more threads than cores, because they would slow each other down.
 
     Raises
     ------
@@ -273,7 +272,7 @@ def check_threads(count: int | None) -> None:
 
 
 def check_focal(settings: Training, given: Mapping[str, Any]) -> None:
-    """Refuse numbers of the focal loss where another loss is chosen.
+    """Refuse parameters of the focal loss with another loss.
 
     Raises
     ------
@@ -282,14 +281,14 @@ def check_focal(settings: Training, given: Mapping[str, Any]) -> None:
     numbers_given = [name for name in OF_FOCAL if given.get(name) is not None]
     if numbers_given and "focal" not in (settings.loss, settings.mask_loss):
         raise ParameterError(
-            f'Training: `{numbers_given[0]}` has no effect on the loss "{settings.loss}": it is a number of the focal '
-            'loss. Leave it out, or choose the loss "focal".',
+            f'Training: `{numbers_given[0]}` has no effect on the loss "{settings.loss}": it is for the focal loss. '
+            'Leave it out, or choose the loss "focal".',
             numbers_given[0],
         )
 
 
 def check_weights(settings: Training) -> None:
-    """Refuse class weights that are no weights, or that the loss does not use."""
+    """Refuse invalid class weights, or class weights that the loss does not use."""
     if settings.class_weights is None:
         return
     if settings.loss == "dice":

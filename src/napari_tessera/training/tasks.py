@@ -32,7 +32,7 @@ from napari_tessera.training.rehearsal import (
 )
 
 DISTANCE_COUNTS, SIZE_COUNTS = 6.0, 0.25
-"""Weights of the losses beside that of the classes: the distance parts objects, the size only finds the scale."""
+"""Weights of the losses besides that of the classes: the distance separates objects, the size only finds the scale."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ObjectBatch:
 
 
 def object_targets(diameter_px: float) -> MakeTargets:
-    """Return what makes the targets of a patch at this usual diameter."""
+    """Return the function that makes the targets of a patch, at this usual diameter."""
 
     def make(labels: np.ndarray, example: Example, factor: float, inner: tuple[slice, ...]) -> Targets:
         sizes = example.sizes * factor**labels.ndim
@@ -67,32 +67,32 @@ def object_batch(patches: np.ndarray, targets: Sequence[Targets], device: torch.
 
 
 def channels_last(patches: np.ndarray) -> Tensor:
-    """Lay patches (B, C, [Z,] Y, X) out in memory as convolutions like it best."""
+    """Bring patches (B, C, [Z,] Y, X) into the memory layout that is fastest for convolutions."""
     layout = torch.channels_last if patches.ndim == 4 else torch.channels_last_3d
     return torch.from_numpy(patches).contiguous(memory_format=layout)
 
 
 def object_loss(net: nn.Module, batch: ObjectBatch, class_loss: ClassLoss) -> dict[str, Tensor]:
-    """Return the loss of each head: of the classes, of the distance, and of the size."""
+    """Return the loss of each head: classes, distance and size."""
     scores = net(batch.images)
     is_object = (batch.classes > BACKGROUND).float()
     return {
         **class_loss(scores["classes"], batch.classes, batch.weight),
         "distance": DISTANCE_COUNTS * regression(scores["distance"], batch.distance, batch.weight),
-        "size": SIZE_COUNTS * regression(scores["size"], batch.size, is_object),  # large objects count by their area
+        "size": SIZE_COUNTS * regression(scores["size"], batch.size, is_object),  # weighted by area
     }
 
 
 @dataclass(frozen=True)
 class ClassBatch:
-    """Patches (B, C, [Z,] Y, X) and their classes (B, [Z,] Y, X), 0 where not painted."""
+    """Patches (B, C, [Z,] Y, X) and their classes (B, [Z,] Y, X), 0 where not annotated."""
 
     images: Tensor
     classes: Tensor
 
 
 def class_targets(labels: np.ndarray, _: Example, __: float, inner: tuple[slice, ...]) -> np.ndarray:
-    """Return the classes of a patch: they are the paint itself."""
+    """Return the classes of a patch, which are its annotation."""
     return labels[inner].astype(np.uint8)
 
 
@@ -119,10 +119,10 @@ def learn(
     watch: Callable[[State], None] = lambda _: None,
     everything: Sequence[Example] = (),
 ) -> Job[State]:
-    """Train a network as planned; see `loop.train` for what it yields and returns.
+    """Train a network as configured; see `loop.train` for what it yields and returns.
 
-    `begin` may give the network other weights than random ones, before it learns. `everything` is learnt in the end,
-    with what was held back until then; before the first step, the one from which it is learnt is told as "all_from".
+    `begin` may load other weights than random ones. `everything` is used in the last steps, with the held-out data;
+    before the first step, "all_from" reports the step from which on it is used.
     """
     net = new_network(plan, device)
     begin(net)
@@ -151,7 +151,7 @@ def new_network(plan: TrainingConfig, device: str = "cpu") -> Network:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What differs from task to task.
+    """What differs between tasks.
 
     Attributes
     ----------
@@ -167,7 +167,7 @@ class TaskSpec:
 
 
 def task_of(plan: TrainingConfig, examples: Sequence[Example], device: torch.device) -> tuple[Draw, LossParts]:
-    """Return how to draw a batch for the task, and the parts of its loss."""
+    """Return the function that draws a batch for the task, and the one that returns the parts of its loss."""
     lesson = task_spec(plan, device)
     if not plan.rehearsal:
         return draw_from(examples, plan.sampling(), lesson, plan.batch), lesson.loss_parts
@@ -182,7 +182,7 @@ def task_of(plan: TrainingConfig, examples: Sequence[Example], device: torch.dev
 
 
 def draw_from(examples: Sequence[Example], sampling: Sampling, lesson: TaskSpec, count: int) -> Draw:
-    """Return how to draw a batch of `count` patches."""
+    """Return the function that draws a batch of `count` patches."""
     weights = image_weights(examples)
 
     def draw(rng: np.random.Generator) -> Any:

@@ -51,39 +51,39 @@ def train(
     images, labels : path
         Two folders whose files are matched by their names, or two files. With `labels` None, `images` is a table (CSV)
         with columns ``image`` and ``label`` (paths beside it) or ``name`` (of files in ``images`` and ``labels`` beside
-        it), and, if there is one, ``split`` ("train" or "val").
+        it), and optionally ``split`` ("train" or "val").
     out : path
-        The model file to write, ending in ``.safetensors``. Beside it lie a checkpoint while the training lasts, and in
-        the end a report.
+        The model file to write, ending in ``.safetensors``. A checkpoint is beside it during the training, and a report
+        at the end.
     validate_on : pair of paths, optional
         Images and labels to choose the best weights by, instead of a share of `images`.
     axes : str, optional
-        One letter for each axis of all images, with C for channels, such as "CYX". Not given: as the files say.
+        One letter for each axis of all images, with C for channels, such as "CYX". The default is read from the files.
     restart : bool
-        Begin anew although there is a checkpoint; otherwise the training goes on from there.
+        Start again even if there is a checkpoint; otherwise the training resumes from it.
     overwrite : bool
-        Replace a model that is there already.
+        Replace an existing model.
     on_progress : function (Progress), optional
-        Told of each step.
+        Called after each step.
     **settings
         See `napari_tessera.training.settings.Training`: task, steps, seed and so on.
 
     Returns
     -------
     TrainingResult
-        Where the model is and what it says of itself.
+        Path and header of the model.
 
     Raises
     ------
     ParameterError, InputError, FileError
-        If a setting, an image or a file cannot be used, or the checkpoint is of another training.
+        If a setting, an image or a file cannot be used, or the checkpoint is from another training.
     RunError
-        If the loss grows beyond all bounds.
+        If the training diverges.
 
     Notes
     -----
-    A training that was killed at any moment goes on with the same call, and gives the same weights as if it had not
-    been. The model file is written whole or not at all.
+    If a training was killed, the same call resumes it, and gives the same weights as without the interruption. The
+    model file is written completely or not at all.
     """
     given = {"images": images, "labels": labels, "out": out, "axes": axes, "restart": restart, "overwrite": overwrite}
     check_types(given, TYPES)
@@ -99,7 +99,7 @@ def find_sources(
     validate_on: tuple[str | Path, str | Path] | None = None,
     axes: str | None = None,
 ) -> list[Source]:
-    """List the files to learn from and to validate on; see `train`."""
+    """List the training and validation files; see `train`."""
     if labels is None:
         found = from_index(Path(images), words(settings.balance))
     elif settings.balance:
@@ -113,7 +113,7 @@ def find_sources(
             raise ParameterError(f"`validate_on` is {short(validate_on)}, but it must be two paths.", "validate_on")
         check = from_paths(Path(validate_on[0]), Path(validate_on[1]), "val")
         return [replace(source, split="train") for source in found] + [replace(source, axes=axes) for source in check]
-    # Of paint, a share is held back within each image.
+    # With annotations, a share is held out within each image.
     return with_validation(found, 0 if settings.painted else settings.validation)
 
 
@@ -127,7 +127,7 @@ TYPES: Types = {
 }
 
 Read = Callable[[Training, "Pretrained | None"], Job["Dataset"]]
-"""Reads what there is to learn, by the settings and the model to start from."""
+"""Function that reads the dataset, given the settings and the model to start from."""
 
 
 def training(
@@ -156,9 +156,9 @@ def training_on(
     should_stop: Callable[[], bool] = lambda: False,
     live: LiveTraining | None = None,
 ) -> Job[TrainingResult]:
-    """Train on whatever `read` reads; `inputs` are the files that it reads, which must not be written over.
+    """Train on the dataset that `read` returns; `inputs` are the files that it reads, which must not be overwritten.
 
-    `live` is told what is learnt as soon as the first step begins.
+    `live` gets the state of the training when the first step begins.
     """
     check_name(out)
     make_folder(out.parent)
@@ -176,7 +176,7 @@ def training_on(
 
 
 def read_files(sources: Sequence[Source], settings: Training, start: Pretrained | None) -> Job[Dataset]:
-    """Read images and labels from files: of paint the windows around it, otherwise all."""
+    """Read images and labels from files: around annotations, or completely."""
     from napari_tessera.training.annotations.examples import painted_dataset
     from napari_tessera.training.data.dataset import read_dataset
 
@@ -195,7 +195,7 @@ def learnt_model(
     live: LiveTraining,
     overwrite: bool,
 ) -> Job[TrainingResult]:
-    """Learn, from the checkpoint `saved` on if it is there, and write the model.
+    """Train, from the checkpoint `saved` if it exists, and write the model.
 
     With a length in minutes, a training whose time is over is finished: a step may take longer than when it was
     measured.
@@ -225,13 +225,13 @@ def learnt_model(
 
 
 def over_after(minutes: float | None) -> Callable[[], bool]:
-    """Return what says whether so many minutes have passed since now; never without a number."""
+    """Return a function that tells whether so many minutes have passed since now; always False for None."""
     end = math.inf if minutes is None else time.monotonic() + 60 * minutes
     return lambda: time.monotonic() > end
 
 
 def prepare(read: Read, settings: Training, start: Pretrained | None) -> Job[tuple[Dataset, TrainingConfig, str]]:
-    """Read the data, decide what the settings leave open but for the length, and choose where to compute."""
+    """Read the data, fill in the automatic settings except the length, and choose the device."""
     from napari_tessera.models.device import choose
     from napari_tessera.training.pretrained import check_images
     from napari_tessera.training.resolve import check_coarsest, check_memory, resolve_config, use_threads
@@ -248,7 +248,7 @@ def prepare(read: Read, settings: Training, start: Pretrained | None) -> Job[tup
 
 
 def check_name(out: Path) -> None:
-    """Refuse a name that no model file has.
+    """Refuse a path that does not end like a model file.
 
     Raises
     ------
@@ -259,8 +259,8 @@ def check_name(out: Path) -> None:
 
 
 def files_named_in(settings: Training) -> list[Path]:
-    """List the files that are read because a setting names them: the card, and the model to start from."""
+    """List the files that the settings name: the card, and the model to start from."""
     files = [Path(settings.card)] if settings.card else []
-    with suppress(ParameterError, ModelError):  # what is no model is refused where it is read
+    with suppress(ParameterError, ModelError):  # a wrong model is refused when it is read
         files.append(find(settings.start_from).path)
     return files

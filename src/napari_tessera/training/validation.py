@@ -24,29 +24,28 @@ Where = Literal["auto", "cpu", "cuda", "mps"]
 Task = Literal["objects", "classes"]
 NOT_PAINTED, BACKGROUND = 0, 1
 LEAST_SCORES = tuple(round(0.05 * step, 2) for step in range(4, 19))
-"""Least scores of objects that are tried."""
+"""Threshold scores of objects to try."""
 
 
 def score_network(
     net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
 ) -> Job[dict[str, float]]:
-    """Score a network on images with paint.
+    """Score a network on annotated images.
 
     Parameters
     ----------
     net : UNet or MaskRCNN
     header : mapping
-        Of the model file that it would be saved in.
+        Of its model file.
     examples : sequence of Example
     device : {"auto", "cpu", "cuda", "mps"}
 
     Returns
     -------
     dict
-        "score", by which networks are compared, and what it is made of: for objects the mean of AP@0.5 ("ap") and mean
-        AP ("map"), each averaged over the images; for classes the mean IoU ("iou") and Dice ("dice") of all classes but
-        the background, over all images together. Of a Mask R-CNN the scores are those at the least score of an object
-        at which they are best ("least_score").
+        "score", which is maximised, and its parts: for objects the mean of AP@0.5 ("ap") and mean AP ("map"), each
+        averaged over the images; for classes the mean IoU ("iou") and Dice ("dice") of all classes except the
+        background, pooled over the images. For a Mask R-CNN, the scores at the best threshold ("least_score").
     """
     from napari_tessera.models.mask_rcnn.model import MaskRCNN
 
@@ -63,7 +62,7 @@ def score_network(
 
 
 def score_of_objects(found: Sequence[np.ndarray], examples: Sequence[Example]) -> Job[dict[str, float]]:
-    """Score the objects found in images by AP@0.5 and mean AP, averaged over the images."""
+    """Score the objects in images by AP@0.5 and mean AP, averaged over the images."""
     pairs = [compared(labels, example.labels, False) for labels, example in zip(found, examples, strict=True)]
     scores = yield from evaluation_of_many(pairs)
     ap, mean_ap = scores["mean"]["ap"]["0.50"], scores["mean"]["map"]
@@ -145,7 +144,7 @@ def segmented(model: ModelEntry, task: Task, example: Example, device: Where) ->
 
 
 def known_diameter(example: Example) -> float | None:
-    """Return the diameter at which to look for objects: in a window too little may be seen to estimate it."""
+    """Return the object diameter to use: a window may be too small to estimate it."""
     return example.diameter_px if example.is_window else None
 
 
@@ -173,7 +172,7 @@ def predict_view(
 
 
 def compared(labels: np.ndarray, paint: np.ndarray, is_classes: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return truth and prediction with all left out that the paint says nothing about.
+    """Return truth and prediction, without the pixels that are not annotated.
 
     Parameters
     ----------
