@@ -138,7 +138,7 @@ def test_an_index_that_is_no_text_is_refused(tmp_path):
 
 def test_a_folder_without_images_is_refused(folder):
     (folder / "empty").mkdir()
-    with pytest.raises(FileError, match="holds no images"):
+    with pytest.raises(FileError, match="has no images"):
         from_paths(folder / "empty", folder / "labels")
 
 
@@ -289,16 +289,16 @@ def test_doubts_are_told_on_the_terminal_and_in_the_report(folder, capsys):
     for path in (folder / "labels").iterdir():
         Image.fromarray(np.asarray(Image.open(path)) * 4).save(path)
     assert train(folder, "--task", "classes") == 0
-    assert "Warning: The labels go up to number 36" in capsys.readouterr().err
-    assert "Warning: The labels go up to number 36" in (folder / "model.report.html").read_text(encoding="utf-8")
+    assert "Warning: The labels have numbers up to 36" in capsys.readouterr().err
+    assert "Warning: The labels have numbers up to 36" in (folder / "model.report.html").read_text(encoding="utf-8")
 
 
 def test_a_training_that_found_nothing_says_so_and_keeps_what_learnt_most(folder, capsys):
     assert train(folder, "--learning-rate", "1e-5") == 0
     said = capsys.readouterr()
     assert "the weights of step 4, score 0.000" in said.out
-    assert said.err.count("Warning: Nothing of what was held back to validate on was found") == 1
-    assert "Warning: Nothing of what was held back" in (folder / "model.report.html").read_text(encoding="utf-8")
+    assert said.err.count("Warning: The network found nothing right in the validation data") == 1
+    assert "Warning: The network found nothing right" in (folder / "model.report.html").read_text(encoding="utf-8")
     assert train(folder, "--learning-rate", "1e-5", "--quiet", out="other.safetensors") == 0
     assert capsys.readouterr().err == ""
 
@@ -381,7 +381,7 @@ def test_images_to_validate_on_without_objects_give_no_score(folder, capsys):
         Image.fromarray(np.zeros((48, 48), np.uint8)).save(folder / "blank" / path.name)
     assert train(folder, "--validate-on", str(folder / "images"), str(folder / "blank")) == 0
     said = capsys.readouterr()
-    assert "All that there is to validate on is background" in said.err
+    assert "The validation data has only background" in said.err
     assert "no score" in said.out
 
 

@@ -175,7 +175,7 @@ def test_paint_of_another_shape_is_refused(widget, viewer, train):
     paint_halves(widget, viewer)
     widget.pairs.first.paint = viewer.add_labels(np.ones((9, 9), np.uint8), name="small")
     train(widget)
-    assert "the paint has shape (9, 9)" in widget.bar.message.text()
+    assert "the annotation has shape (9, 9)" in widget.bar.message.text()
 
 
 def test_no_model_is_replaced(widget, viewer, train):

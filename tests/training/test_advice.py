@@ -37,17 +37,17 @@ def test_no_background_is_said():
 @pytest.mark.parametrize("pixels", [{1: 1000, 2: 99}, {1: 100_000, 2: 900}])
 def test_a_class_with_hardly_any_paint_is_named(pixels):
     (advice,) = advice_on_paint(pixels, ("background", "membrane"), [], None, "")
-    assert advice.text.startswith(f"Hardly any pixels of membrane are painted: {pixels[2]} of ")
+    assert advice.text.startswith(f"Very few pixels of membrane are painted: {pixels[2]} of ")
 
 
 def test_a_number_that_nothing_is_painted_with_is_named():
     (advice,) = advice_on_paint({1: 1000, 4: 500}, (), [example()], None, "")
-    assert advice.text.startswith("Nothing of the class painted with 2, the class painted with 3 is painted")
+    assert advice.text.startswith("Nothing is painted for class number 2, class number 3: ")
 
 
 def test_many_rare_classes_are_said_in_one_sentence():
     (advice,) = advice_on_paint({1: 10_000} | dict.fromkeys(range(2, 33), 20), (), [], None, "")
-    assert "the class painted with 4 and 28 more are painted: 20, 20, 20 of 10620" in advice.text
+    assert "class number 4 and 28 more are painted: 20, 20, 20 of 10620" in advice.text
 
 
 def test_small_objects_are_no_rare_classes():

@@ -191,7 +191,7 @@ def test_with_too_little_paint_nothing_is_held_back_and_it_is_said():
 
 
 @pytest.mark.parametrize(
-    ("lessons", "paint", "said"), [(CLASSES, 2, "all of one class"), (OBJECTS, 1, "is background")]
+    ("lessons", "paint", "said"), [(CLASSES, 2, "only one class"), (OBJECTS, 1, "only background")]
 )
 def test_an_image_to_validate_on_that_tells_nothing_is_left_out_and_it_is_said(lessons, paint, said):
     image, learnt = strokes()

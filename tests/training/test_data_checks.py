@@ -39,12 +39,12 @@ def test_labels_that_look_like_images_are_doubted():
 
 
 def test_a_mask_of_many_pieces_is_refused_as_objects():
-    with pytest.raises(InputError, match=r"usually 25, .* number of its own"):
+    with pytest.raises(InputError, match=r"usually 25, .* its own number"):
         said_of(NOISE, np.where(SQUARES > 0, 255, 0))
 
 
 def test_paint_in_which_all_objects_have_one_number_is_refused_without_a_word_of_the_command_line():
-    with pytest.raises(InputError, match="key M takes the next") as refused:
+    with pytest.raises(InputError, match="key M selects the next") as refused:
         said_of(NOISE, np.where(SQUARES > 0, 2, 1), painted=True)
     assert "tessera" not in str(refused.value)
 
@@ -60,7 +60,7 @@ def test_a_mask_is_sound_for_classes():
 
 def test_numbered_objects_as_classes_are_doubted():
     (doubt,) = said_of(NOISE, SQUARES, task="classes")
-    assert "up to number 25" in doubt
+    assert "numbers up to 25" in doubt
 
 
 def test_a_number_that_is_ignored_is_no_class():

@@ -64,7 +64,7 @@ def test_white_objects_on_a_white_background_are_too_bright():
     lost = section()
     lost[10:20] = 255
     (advice,) = advice_on_images([example(lost)])
-    assert advice.text.startswith("50% of what is painted as objects or classes on cells")
+    assert advice.text.startswith("50% of the painted objects or classes on cells")
 
 
 def test_red_alone_does_not_make_a_stained_section_too_bright():
@@ -81,7 +81,7 @@ def test_a_mask_and_a_dark_window_are_not_saturated():
 def test_the_worst_of_several_images_is_named():
     images = [example(with_white(share), name=name) for name, share in (("a", 0.1), ("b", 0.2))]
     (advice,) = advice_on_images(images)
-    assert advice.text.startswith("20% of the pixels of b (the most of 2 such images)")
+    assert advice.text.startswith("20% of the pixels of b (the highest of 2 such images)")
 
 
 def test_a_constant_image_is_refused():

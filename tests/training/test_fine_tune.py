@@ -71,7 +71,7 @@ def test_objects_are_judged_as_by_the_model_that_was_started_from(tmp_path):
 
 def test_what_was_advised_is_in_the_record(strokes, tmp_path):
     trained = tessera.fine_tune(*strokes, tmp_path / "model.safetensors", **TINY)
-    assert any("too few to hold any back" in said for said in trained.header["training"]["warnings"])
+    assert any("too few for validation" in said for said in trained.header["training"]["warnings"])
 
 
 def test_a_training_stopped_at_once_writes_a_model_and_can_go_on(strokes, tmp_path):
@@ -119,8 +119,8 @@ def test_one_class_alone_has_no_score_and_it_is_said(tmp_path, capsys):
     assert main(["train", *files, "-o", str(out), "--painted", *options]) == 0
     said, record = capsys.readouterr(), read_header(out)["training"]
     assert (record["scores"], record["validations"]) == ({}, [])
-    assert any("All paint is of one class" in each for each in record["warnings"])
-    assert "All paint is of one class" in said.err
+    assert any("The annotation has only one class" in each for each in record["warnings"])
+    assert "The annotation has only one class" in said.err
     assert "the weights of step 3, no score" in said.out
     assert "No score" in (tmp_path / "model.report.html").read_text(encoding="utf-8")
 

@@ -85,7 +85,7 @@ def test_a_class_in_too_few_places_leaves_nothing_held_back_and_says_which():
 def test_of_one_class_alone_nothing_is_held_back_and_it_is_said():
     labels = np.where(two_classes() == 2, 2, 0)
     out = held(labels)
-    assert "All paint is of one class" in out.reason
+    assert "The annotation has only one class" in out.reason
     assert not out.to_check(painted(labels)).any()
 
 
@@ -98,7 +98,7 @@ def test_background_in_too_few_places_is_called_background():
 
 def test_a_share_of_0_holds_nothing_back_and_says_so():
     out = held(two_classes(), share=0)
-    assert "as was asked" in out.reason
+    assert "As the settings say" in out.reason
     assert not out.to_check(painted(two_classes())).any()
 
 

@@ -96,7 +96,7 @@ def test_times_of_volumes_are_taken_one_at_a_time():
 @pytest.mark.parametrize(
     ("shape", "axes", "said"),
     [
-        ((40, 51), None, r"\(40, 51\), but the image \(40, 50\) .*the paint that belongs to it\.$"),
+        ((40, 51), None, r"\(40, 51\), but the image \(40, 50\) .*the annotation that belongs to it\.$"),
         ((3, 40, 50), "TYX", r"needs Z, Y, X, and has no Z\. .*--axes ZYX"),
         ((2, 3), None, "must have the shape"),
         ((40, 50), "YXC", "names 3 axes"),
@@ -121,7 +121,7 @@ def test_what_is_no_image_is_refused(image):
 
 @pytest.mark.parametrize("paint", [None, 7, np.uint8(7), NOISE[0, 0] * 1j])
 def test_what_is_no_paint_is_refused(paint):
-    with pytest.raises(InputError, match="a: the paint"):
+    with pytest.raises(InputError, match="a: the annotation"):
         painting_of("a", NOISE[0, 0], paint, 2)
 
 
@@ -139,7 +139,7 @@ def test_a_mask_is_an_image_like_any_other():
 
 
 def test_paint_of_fractions_is_refused():
-    with pytest.raises(InputError, match=r"the paint holds 0\.5, but labels are whole numbers"):
+    with pytest.raises(InputError, match=r"the annotation holds 0\.5, but labels are whole numbers"):
         painting_of("a", NOISE[0, 0], np.full((40, 50), 0.5), 2)
 
 

@@ -53,7 +53,7 @@ def fragments():
 def test_full_labels_that_look_like_paint_are_doubted(paint):
     image = np.random.default_rng(0).integers(50, 200, paint.shape).astype(np.uint8)
     (doubt,) = said_of(image, paint)
-    assert "look like paint" in doubt
+    assert "look like annotation" in doubt
     assert "--painted" in doubt
     assert "painted=True" in doubt
 
@@ -89,4 +89,4 @@ def test_one_of_several_label_images_that_looks_like_paint_is_let_pass():
 
 @pytest.mark.parametrize("settings", [{"painted": True}, {"task": "classes"}, {"ignore": 1}])
 def test_paint_that_is_said_to_be_paint_is_not_doubted(settings):
-    assert not any("look like paint" in each for each in said_of(NOISE, strokes(), **settings))
+    assert not any("look like annotation" in each for each in said_of(NOISE, strokes(), **settings))

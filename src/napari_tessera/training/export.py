@@ -215,7 +215,7 @@ def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     learnt, checked = record["images"].values()
     is_apart = not set(learnt) & set(checked)
     scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items())
-    where = f"{len(checked)} other images" if is_apart else "paint held back"
+    where = f"{len(checked)} other images" if is_apart else "held-out annotation"
     lines = [
         f"# {header['name']}",
         header["title"],

@@ -6,20 +6,20 @@ import numpy as np
 
 NOT_PAINTED, BACKGROUND = 0, 1
 UNKNOWN = -1
-"""In a prediction: nobody has looked there."""
+"""Value of pixels without a prediction."""
 
 
 def paint_of_classes(classes: np.ndarray, paint: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return classes as paint, 0 where nothing is to be painted: paint that is there stays.
+    """Convert predicted classes to annotation; 0 where nothing is added, because existing annotation stays.
 
     Parameters
     ----------
     classes : integer array
-        0 background, 1… classes; -1 where nobody has looked.
+        0 background, 1… classes; -1 without a prediction.
     paint : integer array
-        0 not painted, 1 background, 2… classes.
+        Existing annotation: 0 not annotated, 1 background, 2… classes.
     inside : array of bool
-        Where somebody agrees.
+        The part that the user accepts.
 
     Examples
     --------
@@ -32,16 +32,16 @@ def paint_of_classes(classes: np.ndarray, paint: np.ndarray, inside: np.ndarray)
 def paint_of_objects(
     objects: np.ndarray, paint: np.ndarray, inside: np.ndarray, taken: np.ndarray, first: int
 ) -> np.ndarray:
-    """Return background and the objects taken over as paint, 0 where nothing is to be painted.
+    """Convert background and accepted objects to annotation; 0 where nothing is added.
 
     Parameters
     ----------
     objects, paint, inside
         As in `paint_of_classes`.
     taken : integer array
-        Objects that are taken over, in order of their numbers.
+        Accepted objects, in order of their numbers.
     first : int
-        Number of the first of them as paint; the others follow.
+        Annotation number of the first of them; the others follow.
 
     Examples
     --------
@@ -55,12 +55,12 @@ def paint_of_objects(
 
 
 def objects_cut(objects: np.ndarray, inside: np.ndarray) -> set[int]:
-    """List the objects that go on beyond where somebody agrees, or into what nobody has looked at.
+    """Return the objects that extend beyond the accepted part, or into pixels without a prediction.
 
     Parameters
     ----------
     objects : integer array
-        One pixel wider on all sides of the plane than what is asked about.
+        One pixel wider than the accepted part on all sides of the plane.
     inside : array of bool
 
     Examples
@@ -80,5 +80,5 @@ def objects_cut(objects: np.ndarray, inside: np.ndarray) -> set[int]:
 
 
 def objects_met(objects: np.ndarray, paint: np.ndarray) -> set[int]:
-    """List the objects that lie on objects painted already: these were drawn by hand."""
+    """Return the objects that overlap annotated objects, which the user has drawn."""
     return set(np.unique(objects[(paint > BACKGROUND) & (objects > 0)]).tolist())

@@ -27,24 +27,24 @@ from napari_tessera.training.data.example import MOST_CLASSES, diameter_of_sizes
 from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
 
 Where = tuple[int, Place]
-"""Which image, and which plane or volume of it."""
+"""Index of an image, and of a plane or volume in it."""
 
 
 @dataclass(frozen=True)
 class AnnotationWindow:
-    """The paint of one window.
+    """The annotation of one window.
 
     Attributes
     ----------
     where : Where
     origin : tuple of int
-        Where blocks of paint begin to be counted, in pixels of the plane or volume.
+        Where the blocks for holding out begin, in pixels of the plane or volume.
     window : Window
         In pixels of the plane or volume.
     labels : int32 array
-        0 not painted, 1 background, 2… classes or objects; an object has one number in all windows of an image.
+        0 not annotated, 1 background, 2… classes or objects; an object has one number in all windows of an image.
     anisotropy : float
-        Distance of planes over that of pixels.
+        Distance of planes divided by the pixel size.
     """
 
     where: Where
@@ -59,17 +59,17 @@ class AnnotationWindow:
         return np.array((self.anisotropy, 1.0, 1.0)[-self.labels.ndim :])
 
     def pixels(self, length_px: float) -> tuple[int, ...]:
-        """Return a length as pixels along each axis, one at least."""
+        """Return a length in pixels along each axis, at least 1."""
         return tuple(int(max(1, round(length_px / each))) for each in self.lengths)
 
 
 def numbers_of(paints: Sequence[AnnotationWindow]) -> set[int]:
-    """Return all numbers that are painted."""
+    """Return all annotated numbers."""
     return {number for paint in paints for number in np.unique(paint.labels).tolist() if number != NOT_PAINTED}
 
 
 def object_windows(paints: Sequence[AnnotationWindow]) -> list[tuple[tuple[int, int], tuple[AnnotationWindow, Window]]]:
-    """List each object as (image, number), with the paint it lies in and the window around it."""
+    """List each object as (image, number), with its annotation and the window around it."""
     return [
         ((paint.where[0], number), (paint, shifted(window, paint.window)))
         for paint in paints
@@ -79,7 +79,7 @@ def object_windows(paints: Sequence[AnnotationWindow]) -> list[tuple[tuple[int, 
 
 
 def counted(paints: Sequence[AnnotationWindow]) -> Counter[int]:
-    """Count the painted pixels of each number."""
+    """Count the annotated pixels of each number."""
     total: Counter[int] = Counter()
     for paint in paints:
         numbers, counts = np.unique(paint.labels[paint.labels != NOT_PAINTED], return_counts=True)
@@ -88,28 +88,28 @@ def counted(paints: Sequence[AnnotationWindow]) -> Counter[int]:
 
 
 CELL_PX = {2: (1024, 1024), 3: (64, 512, 512)}
-"""Larger windows around paint are cut into cells of these sides, of which only those that hold paint are kept."""
+"""Sides of the cells into which large windows are cut; only cells with annotation are kept."""
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image and the paint on it, in memory or stored.
+    """An image and its annotation, in memory or stored.
 
     Attributes
     ----------
     name : str
     image : array, or what is read like one
-        (…, [Z,] Y, X), with channels last if there are any.
+        (…, [Z,] Y, X), with channels last if any.
     paint : integer array, or what is read like one
-        (…, [Z,] Y, X): 0 not painted, 1 background, 2… objects or classes.
+        (…, [Z,] Y, X): 0 not annotated, 1 background, 2… objects or classes.
     dtype : numpy dtype
         Of the image.
     measure : callable (place, kind) -> Job of Levels
-        Measures the brightness of the image that a plane or volume is part of; see `nn.intensity` for kinds.
+        Measures the intensity levels of the image that contains a plane or volume; see `inference.normalization`.
     anisotropy : float
-        Distance of planes over that of pixels.
+        Distance of planes divided by the pixel size.
     is_check : bool
-        All of its paint is there to validate on.
+        All of its annotation is for validation.
     """
 
     name: str
@@ -122,29 +122,29 @@ class AnnotatedImage:
 
     @property
     def channels(self) -> int:
-        """How many channels the image has; 0 where it is grey."""
+        """Number of channels; 0 for a grey image."""
         return self.image.shape[-1] if len(self.image.shape) > len(self.paint.shape) else 0
 
 
 @dataclass(frozen=True)
 class AnnotationSampling:
-    """What to look for in paint, and how.
+    """How annotations are split into windows and examples.
 
     Attributes
     ----------
     task : {"objects", "classes"}
     ndim : {2, 3}
     patch_px : int
-        Side of a patch, with what is seen around it.
+        Side of a patch, with its margin.
     diameter_px : float or None
-        Usual diameter of an object at which the network works; None for classes.
+        Usual object diameter at the network's scale; None for classes.
     kind : {"colours", "channels"}
-        Of the images; see `nn.intensity`.
+        Of the images; see `inference.normalization`.
     share : float
-        Of the paint, held back to validate on.
+        Share of the annotation that is held out for validation.
     seed : int
     ignore : int or None
-        A number that counts as not painted.
+        A number that counts as not annotated.
     """
 
     task: Literal["objects", "classes"]
@@ -158,7 +158,7 @@ class AnnotationSampling:
 
 
 def check_painted(paints: Sequence[AnnotationWindow]) -> None:
-    """Refuse images on which nothing but background is painted.
+    """Refuse images with no annotation but background.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def check_painted(paints: Sequence[AnnotationWindow]) -> None:
 def read_paint(
     paintings: Sequence[AnnotatedImage], lessons: AnnotationSampling
 ) -> Job[tuple[list[AnnotationWindow], dict[int, np.ndarray]]]:
-    """Read all paint; return it, and the numbers of the objects of each image in the order they have from then on.
+    """Read all annotations; return them, and the original numbers of each image's objects, which are renumbered.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def read_paint(
         windows = yield from subtask(finding, index, 0.5, len(paintings))
         for done, (place, found) in enumerate(windows.items()):
             yield Progress(
-                index + 0.5 + 0.5 * done / len(windows), len(paintings), f"Reading the paint on {painting.name}"
+                index + 0.5 + 0.5 * done / len(windows), len(paintings), f"Reading the annotation of {painting.name}"
             )
             for window in found:
                 paints += read_cells(painting, (index, place), window, lessons)
@@ -196,7 +196,7 @@ def read_paint(
 def read_cells(
     painting: AnnotatedImage, where: Where, window: Window, lessons: AnnotationSampling
 ) -> list[AnnotationWindow]:
-    """Read the paint in a window, cell by cell; only cells that hold paint remain."""
+    """Read the annotation in a window, cell by cell, without empty cells."""
     origin = tuple(part.start for part in window)
     found = []
     for cell in cells(window, CELL_PX[lessons.ndim]):
@@ -208,7 +208,7 @@ def read_cells(
 
 
 def checked_paint(labels: np.ndarray, name: str, lessons: AnnotationSampling) -> np.ndarray:
-    """Return paint as int64 without what is to be ignored.
+    """Return annotation as int64 without the ignored number.
 
     Raises
     ------
@@ -219,17 +219,17 @@ def checked_paint(labels: np.ndarray, name: str, lessons: AnnotationSampling) ->
     if lessons.ignore is not None:
         labels[labels == lessons.ignore] = NOT_PAINTED
     if labels.min(initial=0) < 0:
-        raise InputError(f"{name}: the paint holds the number {labels.min()}, but paint is 0 or more.")
+        raise InputError(f"{name}: the annotation has the number {labels.min()}, but numbers must be 0 or more.")
     if lessons.task == "classes" and labels.max(initial=0) > MOST_CLASSES:
         raise InputError(
-            f"{name}: the paint holds the number {labels.max()}, which are too many classes. If each object has a "
-            'number of its own, train with the task "objects".'
+            f"{name}: the annotation has the number {labels.max()}: too many classes. If each object has its "
+            'own number, train with the task "objects".'
         )
     return labels
 
 
 def object_numbers(paints: Sequence[AnnotationWindow], index: int, lessons: AnnotationSampling) -> np.ndarray:
-    """List the numbers of the objects painted on an image, in order; none for classes, which keep theirs."""
+    """Return the sorted numbers of the annotated objects of an image; empty for classes, which are not renumbered."""
     if lessons.task == "classes":
         return np.empty(0, np.int64)
     own = [np.unique(paint.labels[paint.labels > BACKGROUND]) for paint in paints if paint.where[0] == index]
@@ -237,7 +237,7 @@ def object_numbers(paints: Sequence[AnnotationWindow], index: int, lessons: Anno
 
 
 def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Give objects numbers from 2 on without gaps, int32.
+    """Renumber objects from 2 on without gaps, int32.
 
     Examples
     --------
@@ -263,7 +263,7 @@ def sizes_of(paints: Sequence[AnnotationWindow], lessons: AnnotationSampling) ->
 
 
 def usual_diameters(paints: Sequence[AnnotationWindow], lessons: AnnotationSampling) -> dict[int, float | None]:
-    """Return the usual diameter of the objects painted on each image."""
+    """Return the usual diameter of the annotated objects of each image."""
     if lessons.task == "classes" or not paints:
         return {}
     found: dict[int, list[np.ndarray]] = {}

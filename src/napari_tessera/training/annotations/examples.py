@@ -51,20 +51,20 @@ from napari_tessera.training.resolve import diameter_for, patch_for, step_px, wi
 from napari_tessera.training.settings import Training, words
 
 PATCHES_AROUND = 0.75
-"""What is read around paint, in sides of a patch: enough for a patch that is turned and has its edge at the paint."""
+"""Margin around annotation in sides of a patch: enough for a rotated patch whose edge is at the annotation."""
 
 
 @dataclass(frozen=True)
 class AnnotationSplit:
-    """What was found.
+    """Training and validation examples.
 
     Attributes
     ----------
     learn, check : list of Example
     pixels : mapping of int to int
-        Painted pixels of each number, in all images together.
+        Annotated pixels of each number, in all images.
     reason : str
-        Why nothing is held back to validate on; empty where something is.
+        Why nothing is held out; empty if something is.
     everything : list of Example
         See `dataset.Dataset`.
     """
@@ -77,12 +77,12 @@ class AnnotationSplit:
 
 
 def painted_examples(paintings: Sequence[AnnotatedImage], lessons: AnnotationSampling) -> Job[AnnotationSplit]:
-    """Read the windows around paint, and divide the paint into what is learnt and what is held back.
+    """Read the windows around annotation, and split it into training and validation.
 
     Raises
     ------
     InputError
-        If nothing is painted, or the paint holds numbers that cannot be.
+        If nothing is annotated, or a number is invalid.
     """
     paints, numbers = yield from subtask(read_paint(paintings, lessons), 0, 1, 3)
     diameters = usual_diameters(paints, lessons)
@@ -106,7 +106,7 @@ def painted_examples(paintings: Sequence[AnnotatedImage], lessons: AnnotationSam
 
 @dataclass(frozen=True)
 class AnnotationReader:
-    """Reads the windows of images around their paint; each window once."""
+    """Reads the windows of images around their annotation; each window once."""
 
     paintings: Sequence[AnnotatedImage]
     lessons: AnnotationSampling
@@ -118,12 +118,12 @@ class AnnotationReader:
     images: dict[str, np.ndarray] = field(default_factory=dict)
 
     def to_learn(self, paints: Sequence[AnnotationWindow]) -> Job[list[Example]]:
-        """Return windows with what is to be learnt, and the places where patches are drawn."""
+        """Return the training windows, with the places where patches are sampled."""
         own = [self.held.to_learn(paint) for paint in paints]
         totals = counted([replace(paint, labels=labels) for paint, labels in zip(paints, own, strict=True)])
         examples = []
         for done, (paint, labels) in enumerate(zip(paints, own, strict=True)):
-            yield Progress(done, len(paints), "Reading around the paint")
+            yield Progress(done, len(paints), "Reading around the annotation")
             if not labels.any():
                 continue
             window = grown(paint.window, self.margins(paint))
@@ -137,10 +137,10 @@ class AnnotationReader:
         return examples
 
     def to_check(self, paints: Sequence[AnnotationWindow]) -> Job[list[Example]]:
-        """Return windows around what is held back."""
+        """Return the windows around the held-out annotation."""
         examples = []
         for done, paint in enumerate(paints):
-            yield Progress(done, len(paints), "Reading around what is held back")
+            yield Progress(done, len(paints), "Reading around the held-out annotation")
             is_check = self.paintings[paint.where[0]].is_check
             held = paint.labels if is_check else self.held.to_check(paint)
             around = smallest_window(held)
@@ -155,7 +155,7 @@ class AnnotationReader:
         return examples
 
     def margins(self, paint: AnnotationWindow) -> tuple[int, ...]:
-        """Return how much is read around paint, in pixels along each axis."""
+        """Return the margin around annotation, in pixels along each axis."""
         usual, wanted = self.diameters.get(paint.where[0]), self.lessons.diameter_px
         factor = wanted / usual if usual and wanted else 1.0
         return paint.pixels(PATCHES_AROUND * self.lessons.patch_px / factor)
@@ -165,7 +165,7 @@ class AnnotationReader:
         return tuple(self.paintings[where[0]].paint.shape[len(where[1]) :])
 
     def paint_in(self, paint: AnnotationWindow, window: Window) -> AnnotationWindow:
-        """Read all paint in a window that may reach beyond the image."""
+        """Read all annotation in a window that may extend beyond the image."""
         painting = self.paintings[paint.where[0]]
         labels = checked_paint(
             read_window(painting.paint, paint.where[1], window, "constant"), painting.name, self.lessons
@@ -175,7 +175,7 @@ class AnnotationReader:
     def example(
         self, paint: AnnotationWindow, window: Window, labels: np.ndarray, places: np.ndarray, sizes: np.ndarray
     ) -> Job[Example]:
-        """Read the image in a window, and put it together with its labels."""
+        """Read the image in a window, and combine it with its labels."""
         index, place = paint.where
         painting = self.paintings[index]
         if paint.where not in self.levels:
@@ -200,9 +200,9 @@ class AnnotationReader:
 
 
 def places_of(labels: np.ndarray, totals: Counter[int], task: Literal["objects", "classes"]) -> np.ndarray:
-    """Choose the places of a window around which patches are drawn: float64 (N, ndim), in its pixels.
+    """Choose the places of a window at which patches are sampled: float64 (N, ndim), in its pixels.
 
-    Of each class there are equally many in all windows together, of objects their centres, and as many of background.
+    In all windows together, each class has equally many; objects have their centres, and the background as many.
     """
     rng = np.random.default_rng(0)
     found = [centres(labels)] if task == "objects" else []
@@ -219,12 +219,12 @@ def places_of(labels: np.ndarray, totals: Counter[int], task: Literal["objects",
 def painted_dataset(
     paintings: Sequence[AnnotatedImage], settings: Training, start: Pretrained | None = None
 ) -> Job[Dataset]:
-    """Read the windows around all paint, hold some of it back, and look at what was painted.
+    """Read the windows around all annotation, hold a part of it out, and check it.
 
     Raises
     ------
     InputError
-        If images do not go together, or there is nothing to learn, or nothing to learn it from.
+        If images do not go together, or there is nothing to learn.
     """
     kind, n_channels = kind_of_paintings(paintings, start)
     lessons = lessons_for(settings, kind, start)
@@ -239,7 +239,7 @@ def painted_dataset(
 
 
 def kind_of_paintings(paintings: Sequence[AnnotatedImage], start: Pretrained | None) -> tuple[Kind, int]:
-    """Return what kind of images these are; that of the model to start from, where it takes as many channels."""
+    """Return the kind of these images: that of the start model, if it takes as many channels."""
     kind, count = kind_of_images(paintings)
     if start is not None and start.kind == "channels" and {each.channels for each in paintings} == {start.n_channels}:
         return "channels", start.n_channels
@@ -247,7 +247,7 @@ def kind_of_paintings(paintings: Sequence[AnnotatedImage], start: Pretrained | N
 
 
 def lessons_for(settings: Training, kind: Kind, start: Pretrained | None) -> AnnotationSampling:
-    """Return what to look for in paint, as the settings have it."""
+    """Return how annotations are sampled, from the settings."""
     patch_px = patch_for(settings, step_px(settings.network, widths_for(settings, start)))
     seen_around_px = 2 * Sampling(patch_px).margin[-1]
     return AnnotationSampling(
@@ -263,7 +263,7 @@ def lessons_for(settings: Training, kind: Kind, start: Pretrained | None) -> Ann
 
 
 def digest_of(found: AnnotationSplit) -> Job[str]:
-    """Return the SHA-256 over what is learnt and what is held back."""
+    """Return the SHA-256 of the training and validation examples."""
     hashing = hashlib.sha256()
     examples: list[tuple[str, Example]] = [
         *(("learn", each) for each in found.learn),

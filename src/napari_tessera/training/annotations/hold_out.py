@@ -18,36 +18,36 @@ from napari_tessera.training.annotations.windows import Place, Window, clipped, 
 from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
 
 SIDE_PX = 64
-"""Side of a block of paint that is held back."""
+"""Side of a held-out block of annotation."""
 GAP_PX = 8
-"""Paint nearer than this to a block held back is neither learnt nor validated on."""
+"""Annotation nearer than this to a held-out block is used for neither training nor validation."""
 NEAR_PLANES = 2
-"""Planes up to so far apart are neighbours: what is held back in one is not learnt in the other."""
+"""Planes up to this distance are neighbours: what is held out in one is not used for training in the other."""
 FEWEST_BLOCKS, FEWEST_OBJECTS = 4, 5
-"""A class painted in fewer blocks, or fewer objects: nothing is held back."""
+"""With fewer blocks of a class, or fewer objects, nothing is held out."""
 LARGEST_SHARE = 2.5
-"""How many times the share that is wanted of a class may be held back of it, where paint comes in large pieces."""
+"""If annotation is in large pieces, up to this many times the wanted share of a class may be held out."""
 ONE_CLASS = (
-    "All paint is of one class, so that a score would mean nothing: none is given, no paint is held back, and the last "
-    "weights are kept. Paint background with 1, and each class with a number of its own."
+    "The annotation has only one class, so there can be no meaningful score: nothing is held out for validation, and "
+    "the last weights are kept. Paint background with 1, and each class with its own number."
 )
 ENOUGH = 0.75
-"""Share of what is wanted that is enough."""
+"""Share of the wanted amount that is enough."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is held back.
+    """The held-out part of the annotation.
 
     Attributes
     ----------
     task : {"objects", "classes"}
     zones : mapping of Where to sequence of window
-        Where paint is held back.
+        Where annotation is held out.
     objects : frozenset of (image, number)
-        Objects that are held back.
+        Held-out objects.
     reason : str
-        Why nothing is held back, and what to do; empty where something is.
+        Why nothing is held out, and what to do; empty if something is.
     """
 
     task: Literal["objects", "classes"]
@@ -56,7 +56,7 @@ class HeldOut:
     reason: str = ""
 
     def to_learn(self, paint: AnnotationWindow) -> np.ndarray:
-        """Return labels of which what is held back, and the paint beside it, is not painted."""
+        """Return the labels without the held-out annotation and the annotation near it."""
         if self.task == "objects":
             return np.where(self._of_objects(paint), NOT_PAINTED, paint.labels)
         left = paint.labels.copy()
@@ -66,7 +66,7 @@ class HeldOut:
         return left
 
     def to_check(self, paint: AnnotationWindow) -> np.ndarray:
-        """Return labels of which all that is not held back is not painted."""
+        """Return only the held-out labels."""
         if self.task == "objects":
             return np.where(self._of_objects(paint), paint.labels, NOT_PAINTED)
         held = np.zeros_like(paint.labels)
@@ -82,7 +82,7 @@ class HeldOut:
                 yield from zones
 
     def _of_objects(self, paint: AnnotationWindow) -> np.ndarray:
-        """Mark the objects held back, and the background around them."""
+        """Mark the held-out objects, and the background around them."""
         held = np.isin(paint.labels, [number for image, number in self.objects if image == paint.where[0]])
         for zone in self._zones_near(paint.where):
             window = _within(zone, paint)
@@ -101,7 +101,7 @@ def hold_out(
     rng: np.random.Generator,
     diameter_px: float | None = None,
 ) -> HeldOut:
-    """Choose what is held back to validate on.
+    """Choose the annotation to hold out for validation.
 
     Parameters
     ----------
@@ -109,7 +109,8 @@ def hold_out(
         Of all images; their windows do not overlap.
     task : {"objects", "classes"}
     share : float
-        Of the paint of each class, or of the objects; about so much is held back. 0 holds nothing back, and says so.
+        About this share of the annotation of each class, or of the objects, is held out. With 0 nothing is held out,
+        and the reason says so.
     rng : numpy Generator
     diameter_px : float, optional
         Usual diameter of an object.
@@ -119,7 +120,7 @@ def hold_out(
     HeldOut
     """
     if share == 0:
-        return HeldOut(task, reason="No paint is held back to validate on, as was asked: the last weights are kept.")
+        return HeldOut(task, reason="As the settings say, nothing is held out for validation: the last weights stay.")
     if task == "objects":
         return _objects_out(paints, share, rng, diameter_px or 0.0)
     if len(numbers_of(paints)) == 1:
@@ -146,7 +147,7 @@ def _too_little(number: int, places: int) -> str:
     name = "The background (1)" if number == BACKGROUND else f"Class {number}"
     times = "one place" if places == 1 else f"{places} places"
     return (
-        f"{name} is painted in {times} only, too few to hold any back: nothing validates the training, and the last "
+        f"{name} is painted in {times} only, too few for validation: the training is not validated, and the last "
         f"weights are kept. Paint it in {FEWEST_BLOCKS} places or more that are {SIDE_PX} px apart."
     )
 
@@ -155,7 +156,7 @@ Block = tuple[Where, Window]
 
 
 def blocks_of_paint(paints: Sequence[AnnotationWindow]) -> tuple[list[Block], np.ndarray]:
-    """Cut the paint into blocks, and count the pixels of each number in each: the blocks, and (blocks, numbers)."""
+    """Cut the annotation into blocks, and count the pixels of each number: the blocks, and (blocks, numbers)."""
     highest = max(numbers_of(paints), default=0)
     counts: dict[tuple[Where, Place], np.ndarray] = {}
     sides: dict[tuple[Where, Place], Place] = {}
@@ -179,7 +180,7 @@ def _window_from(corner: Place, sides: Place) -> Window:
 
 
 def chosen_blocks(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Choose blocks until each number has about `share` of its pixels in them, beginning with the rarest.
+    """Choose blocks until they contain about `share` of the pixels of each number, the rarest number first.
 
     Parameters
     ----------
@@ -210,7 +211,7 @@ def _objects_out(
         objects = "One object is" if len(names) == 1 else f"{len(names)} objects are"
         return HeldOut(
             "objects",
-            reason=f"{objects} painted, too few to hold any back: nothing validates the training, and the last weights "
+            reason=f"{objects} painted, too few for validation: the training is not validated, and the last weights "
             f"are kept. Paint {FEWEST_OBJECTS} objects or more.",
         )
     count = max(1, round(share * len(names)))

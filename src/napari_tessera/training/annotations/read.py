@@ -32,7 +32,7 @@ from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axe
 
 CHANNEL, PLANES = "C", "Z"
 LARGEST_AT_ONCE_PX = 2**26
-"""A larger image, or one that is not in memory, is measured piece by piece."""
+"""Larger or stored images are measured piece by piece."""
 PIECE_PX = 2**22
 DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
 
@@ -72,7 +72,7 @@ class Image:
 
 
 def levels_of(image: Any, whole: tuple[slice, ...], kind: Kind) -> Job[Levels]:
-    """Measure the levels of a part of an image, in one go or piece by piece."""
+    """Measure the levels of a part of an image, at once or piece by piece."""
     shape = tuple(len(range(*part.indices(side))) for part, side in zip(whole, image.shape, strict=False))
     shape = (*shape, *image.shape[len(whole) :])
     if isinstance(image, np.ndarray) and prod(shape) <= LARGEST_AT_ONCE_PX:
@@ -114,30 +114,30 @@ def painting_of(
     anisotropy: float = 1.0,
     is_check: bool = False,
 ) -> AnnotatedImage:
-    """Pair an image with the paint on it.
+    """Pair an image with its annotation.
 
     Parameters
     ----------
     name : str
     image : array, or what is read like one
-        With channels last, if it has any and `axes` does not say otherwise.
+        With channels last, if any, unless `axes` says otherwise.
     paint : array of whole numbers, or what is read like one
         Of the image's shape, without channels.
     ndim : {2, 3}
     axes : str, optional
-        One letter for each axis of the image, with C for channels. Not given: YX, ZYX or TZYX, by the paint.
+        One letter for each axis of the image, with C for channels. The default is YX, ZYX or TZYX, by the annotation.
     anisotropy : float
-        Distance of planes over that of pixels.
+        Distance of planes divided by the pixel size.
     is_check : bool
-        The paint is there to validate on.
+        The annotation is for validation.
 
     Raises
     ------
     InputError
-        If image and paint do not fit each other, or the axes do not fit them, or one of them holds no numbers.
+        If image, annotation and axes do not match, or one of the arrays is not numeric.
     """
     check_pair(name, image, paint)
-    paint = whole_numbers(paint, f"{name}: the paint")
+    paint = whole_numbers(paint, f"{name}: the annotation")
     letters = checked_letters(name, image, paint, ndim, axes)
     plain = letters.replace(CHANNEL, "")
     space = "ZYX"[-ndim:]
@@ -151,13 +151,13 @@ def painting_of(
 
 
 def check_pair(name: str, image: Any, paint: Any) -> None:
-    """Refuse what is no image, or no paint.
+    """Refuse what is not an array.
 
     Raises
     ------
     InputError
     """
-    for what, given in (("image", image), ("paint", paint)):
+    for what, given in (("image", image), ("annotation", paint)):
         if not is_array(given):
             said = f"of the type {type(given).__name__}, but an array is needed"
             raise InputError(f"{name}: the {what} is {said} (NumPy, dask or zarr), or the path of a file.")
@@ -165,7 +165,7 @@ def check_pair(name: str, image: Any, paint: Any) -> None:
 
 
 def is_array(given: Any) -> bool:
-    """Return whether something has a shape, and a type of values that NumPy knows."""
+    """Return whether something has a shape, and a dtype that NumPy knows."""
     try:
         np.dtype(given.dtype)
     except (AttributeError, TypeError):
@@ -174,51 +174,51 @@ def is_array(given: Any) -> bool:
 
 
 def checked_letters(name: str, image: Any, paint: Any, ndim: int, axes: str | None) -> str:
-    """Return one letter for each axis of an image: as given, or else as the paint has them.
+    """Return one letter for each axis of an image: as given, or from the axes of the annotation.
 
     Raises
     ------
     InputError
-        If the image has not the shape of its paint then, or not the axes that are needed.
+        If the shapes do not match, or a needed axis is missing.
     """
     if axes is None and len(paint.shape) not in DEFAULT_AXES:
         raise InputError(
-            f"{name}: the paint has {len(paint.shape)} axes (shape {tuple(paint.shape)}). Say which is which in the "
+            f"{name}: the annotation has {len(paint.shape)} axes (shape {tuple(paint.shape)}). Name the axes of the "
             'image, such as axes="PTZYX", with C for channels.'
         )
     usual = DEFAULT_AXES.get(len(paint.shape), "") + CHANNEL * (len(image.shape) - len(paint.shape))
     letters = check_axes(axes, image.shape, image.dtype).axes if axes is not None else usual
     shape = tuple(side for side, axis in zip(image.shape, letters, strict=False) if axis != CHANNEL)
     if len(letters) != len(image.shape) or shape != tuple(paint.shape):
-        otherwise = " Paint on this very image, or give the paint that belongs to it."
+        otherwise = " Paint on this image, or give the annotation that belongs to it."
         raise InputError(
-            f"{name}: the paint has shape {tuple(paint.shape)}, but the image {tuple(image.shape)} (axes "
-            f"{letters}). Paint must have the shape of its image, channels left out."
+            f"{name}: the annotation has shape {tuple(paint.shape)}, but the image {tuple(image.shape)} (axes "
+            f"{letters}). It must have the shape of its image, without channels."
             f"{hint_at_axes(image.shape, paint.shape) or otherwise}"
         )
     space = "ZYX"[-ndim:]
     if missing := [axis for axis in space if axis not in letters]:
         raise InputError(
             f"{name}: the image has the axes {letters}, but with ndim {ndim} it needs {', '.join(space)}, and has no "
-            f'{missing[0]}. Say which axis is which, such as axes="{space}" (on the command line --axes {space}), or '
-            "learn from planes, with ndim 2."
+            f'{missing[0]}. Name the axes, such as axes="{space}" (on the command line --axes {space}), or '
+            "train on planes, with ndim 2."
         )
     return letters
 
 
 def _arranged(array: Any, axes: str, wanted: str) -> Any:
-    """Move the axes into this order, and nothing where they are in it: a stored array would be read as a whole."""
+    """Reorder the axes, unless they are in order: a stored array would be read as a whole."""
     order = [axes.index(axis) for axis in wanted]
     return array if order == sorted(order) else np.transpose(array, order)
 
 
 def painting_from(source: Source, ndim: int) -> AnnotatedImage:
-    """Open the files of an image and its paint, and read no more of them than needed.
+    """Open the files of an image and its annotation, and read no more of them than needed.
 
     Raises
     ------
     FileError, InputError
-        If a file cannot be opened, or the two do not fit each other.
+        If a file cannot be opened, or the two do not match.
     """
     image, paint = read_image(source.image, axes=source.axes), read_labels(source.labels)
     size = dict(zip(image.spatial.axes, image.spatial.scale, strict=True))
@@ -244,5 +244,5 @@ def paintings_from(sources: Sequence[Source], ndim: int) -> Job[list[AnnotatedIm
 
 
 def named(image: Any, index: int) -> str:
-    """Return what an image is called in messages: its file's name, or its number."""
+    """Return the name of an image in messages: its file's name, or its number."""
     return stem(Path(image)) if isinstance(image, str | Path) else f"image {index + 1}"

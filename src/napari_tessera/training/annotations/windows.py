@@ -19,30 +19,30 @@ from napari_tessera.core.jobs import Job, Progress
 Window = tuple[slice, ...]
 """A slice of pixels along each axis in space."""
 Place = tuple[int, ...]
-"""Which plane or volume of an image: an index for each axis that is taken one at a time."""
+"""A plane or volume of an image: an index for each axis that is not space."""
 
 BLOCK_PX = 128
-"""Paint nearer than this lies in one window. Blocks in which it is looked for must not be larger."""
+"""Annotation nearer than this is in one window. The blocks of the search must not be larger."""
 READ_PX = 1024
 PLANES_AT_ONCE = 16
 CELL_PX = 1024
-"""Larger windows are cut into cells of this side, since only those that hold paint need be read."""
+"""Larger windows are cut into cells of this side; only cells with annotation are read."""
 
 
 def painted_windows(paint: Stored, ndim: int) -> Job[dict[Place, list[Window]]]:
-    """Find the windows that hold all paint, reading it piece by piece.
+    """Find the windows that contain all annotation, reading it piece by piece.
 
     Parameters
     ----------
     paint : integer array, or what is read like one
-        (…, [Z,] Y, X), 0 where not painted.
+        (…, [Z,] Y, X), 0 where not annotated.
     ndim : {2, 3}
-        How many of the last axes are space; the others are taken one at a time.
+        Number of the last axes that are space; the others are processed one index at a time.
 
     Returns
     -------
     dict of place to list of window
-        Those planes or volumes that hold paint.
+        The planes or volumes with annotation.
     """
     found: dict[Place, list[Window]] = {}
     pieces = list(pieces_of(paint.shape))
@@ -55,13 +55,13 @@ def painted_windows(paint: Stored, ndim: int) -> Job[dict[Place, list[Window]]]:
 
 
 def pieces_of(shape: Sequence[int]) -> Iterator[Window]:
-    """Cut an array into pieces that are read at once."""
+    """Cut an array into pieces for reading."""
     sides = (*(PLANES_AT_ONCE for _ in shape[:-2]), READ_PX, READ_PX)
     return cells(tuple(slice(0, length) for length in shape), sides)
 
 
 def painted_blocks(paint: np.ndarray, ndim: int) -> Iterator[tuple[Place, Window]]:
-    """Yield the smallest window around the paint of each block of a piece, with the plane or volume it lies in."""
+    """Yield the smallest window around the annotation of each block of a piece, with its plane or volume."""
     if not paint.any():
         return
     sides = (*(1 for _ in paint.shape[:-ndim]), *(BLOCK_PX for _ in range(ndim)))
@@ -73,7 +73,7 @@ def painted_blocks(paint: np.ndarray, ndim: int) -> Iterator[tuple[Place, Window
 
 
 def smallest_window(paint: np.ndarray) -> Window | None:
-    """Return the smallest window that holds all paint; None where there is none.
+    """Return the smallest window that contains all annotation; None without annotation.
 
     Examples
     --------
@@ -85,9 +85,9 @@ def smallest_window(paint: np.ndarray) -> Window | None:
 
 
 def joined(windows: Sequence[Window], gap_px: int = BLOCK_PX) -> list[Window]:
-    """Join windows that are nearer than `gap_px`, until all are apart; in order of their first corners.
+    """Join windows that are nearer than `gap_px`, in order of their first corners.
 
-    What comes out is the same for all ways to cut the same paint into blocks of up to `gap_px`.
+    The result does not depend on how the annotation was cut into blocks of up to `gap_px`.
     """
     boxes = np.array([[(part.start, part.stop) for part in window] for window in windows])  # (windows, ndim, 2)
     while len(fewer := _joined_once(boxes, gap_px)) < len(boxes):
@@ -126,12 +126,12 @@ def cells(window: Window, sides: Sequence[int]) -> Iterator[Window]:
 
 
 def grown(window: Window, margins: Sequence[int]) -> Window:
-    """Widen a window by so many pixels on either side, also beyond the image."""
+    """Widen a window by this many pixels on each side, also beyond the image."""
     return tuple(slice(part.start - margin, part.stop + margin) for part, margin in zip(window, margins, strict=True))
 
 
 def clipped(window: Window, shape: Sequence[int]) -> Window:
-    """Cut off what lies beyond an image; nothing is left of a window that lies beyond it altogether."""
+    """Clip a window to an image; a window outside the image becomes empty."""
     return tuple(
         slice(min(max(part.start, 0), length), max(min(part.stop, length), 0))
         for part, length in zip(window, shape, strict=True)
@@ -139,7 +139,7 @@ def clipped(window: Window, shape: Sequence[int]) -> Window:
 
 
 def shifted(window: Window, by: Window) -> Window:
-    """Say in the coordinates of the whole where a window of a part lies.
+    """Convert a window of a part to coordinates of the whole.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def shifted(window: Window, by: Window) -> Window:
 
 
 def inside(window: Window, outer: Window) -> Window:
-    """Say in the coordinates of `outer` where a window of the whole lies."""
+    """Convert a window of the whole to coordinates of `outer`."""
     return tuple(
         slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(window, outer, strict=True)
     )
@@ -166,9 +166,9 @@ def read_window(
     Parameters
     ----------
     image : array, or what is read like one
-        (…, [Z,] Y, X), with channels last if there are any.
+        (…, [Z,] Y, X), with channels last if any.
     place, window
-        What to read. Beyond the image, it goes on mirrored ("reflect") or as 0 ("constant").
+        What to read. Pixels beyond the image are mirrored ("reflect") or 0 ("constant").
     """
     shape = image.shape[len(place) : len(place) + len(window)]
     seen = clipped(window, shape)

@@ -18,26 +18,26 @@ from napari_tessera.training.data.targets import BACKGROUND
 from napari_tessera.training.settings import Training
 
 FEWEST_OTHERS = 3
-"""Other numbers, and others around which or beside which the number 1 lies, below which nothing is said."""
+"""Least numbers of other labels, and of others around or beside the number 1, for a note."""
 FEWEST_PIECES = 3
 LARGE_SHARE = 0.05
-"""A smaller share of what has a number is no piece of it, but a slip."""
+"""A piece with a smaller share of its label is ignored as a mistake."""
 MOST_IN_PIECES = 0.1
-"""Share of the others that may lie in several pieces, too: where more do, all objects look like that."""
+"""Largest share of the other labels in several pieces: if more are, all objects look like that."""
 MOST_OFTEN = 0.5
-"""Share of the label images above which the number 1 must lie so."""
+"""Share of the label images in which the number 1 must look like background."""
 
 
 @dataclass(frozen=True)
 class LabelOneStatistics:
-    """How what has the number 1 lies among what has others.
+    """How the number 1 lies among the other numbers of a label image.
 
     Attributes
     ----------
     pieces : int
-        In how many it lies.
+        Its pieces.
     others, others_in_pieces : int
-        How many there are, and how many of them lie in several pieces.
+        Number of other labels, and how many of them have several pieces.
     around : int
         Others inside it, or that touch it and nothing else.
     """
@@ -49,19 +49,19 @@ class LabelOneStatistics:
 
     @property
     def is_scattered(self) -> bool:
-        """Whether it lies in pieces, as strokes do."""
+        """Whether it has several pieces, like strokes."""
         return self.pieces >= FEWEST_PIECES
 
     @property
     def is_like_paint(self) -> bool:
-        """Whether it lies in pieces or around the others, which are in one piece each."""
+        """Whether it has several pieces or lies around the others, which have one piece each."""
         is_around = self.around >= max(FEWEST_OTHERS, self.others / 2)
         are_whole = self.others >= FEWEST_OTHERS and self.others_in_pieces <= MOST_IN_PIECES * self.others
         return are_whole and (self.is_scattered or is_around)
 
 
 def ones_in(labels: np.ndarray) -> LabelOneStatistics:
-    """Look how what has the number 1 lies."""
+    """Measure how the number 1 lies."""
     if not (labels == BACKGROUND).any():
         return LabelOneStatistics()
     pieces = pieces_of(labels)
@@ -75,7 +75,7 @@ def ones_in(labels: np.ndarray) -> LabelOneStatistics:
 
 
 def pieces_of(labels: np.ndarray) -> dict[int, int]:
-    """Count the pieces of each number, but for tiny ones.
+    """Count the pieces of each number, without tiny ones.
 
     Examples
     --------
@@ -94,13 +94,13 @@ def pieces_of(labels: np.ndarray) -> dict[int, int]:
 
 
 def enclosed_labels(labels: np.ndarray) -> set[int]:
-    """Return the numbers that what has the number 1 encloses."""
+    """Return the numbers that the number 1 encloses."""
     enclosed = binary_fill_holes(labels == BACKGROUND) & (labels > BACKGROUND)
     return set(np.unique(labels[enclosed]).tolist())
 
 
 def touching_labels(labels: np.ndarray) -> set[int]:
-    """Return the numbers that touch what has the number 1, and nothing else.
+    """Return the numbers that touch the number 1, and nothing else.
 
     Examples
     --------
@@ -119,41 +119,41 @@ def touching_labels(labels: np.ndarray) -> set[int]:
 
 
 def doubt_of_paint(looks: Sequence[LabelOneStatistics]) -> str:
-    """Say that full labels look like paint, where most of them do; otherwise nothing."""
+    """Return a note if most full labels look like sparse annotation; otherwise ""."""
     found = [look for look in looks if look.is_like_paint]
     if len(found) <= MOST_OFTEN * len(looks):
         return ""
     first = found[0]
     where = f"in {first.pieces} pieces" if first.is_scattered else f"around {first.around} of {first.others} others"
     return (
-        f"The labels look like paint: the number 1 lies {where}, and the others are in one piece each. If it is paint, "
-        "in which 0 is not painted and 1 is background, add --painted (in Python painted=True, or use "
-        "tessera.fine_tune): without it, what is not painted is learnt as background, and the number 1 as an object."
+        f"The labels look like annotation: the number 1 lies {where}, and the others are in one piece each. If they "
+        "are, so that 0 is not annotated and 1 is background, add --painted (in Python painted=True, or use "
+        "tessera.fine_tune): without it, 0 is learnt as background, and the number 1 as an object."
     )
 
 
 MOST_FRAMES = 50
-"""Frames that are looked at, evenly spread."""
+"""Frames to check, evenly spaced."""
 LARGEST_SIDE_PX = 1024
 USUAL_CLASSES = 20
 MOST_PIECES = 5
-"""Pieces with one number from which on they are taken for objects without numbers of their own."""
+"""From this number of pieces with one number on, they are probably separate objects."""
 CHANGES_OF_LABELS = 0.2
-"""Neighbours with different values, of all neighbours above 0, of which labels have less than images have."""
+"""Share of neighbours (above 0) that differ; labels have less, images have more."""
 FEWEST_NUMBERS = 20
 COMPONENTS = (
     "`tessera threshold MASK -o LABELS --method manual --low 1 --output objects` numbers what does not touch. For "
     'areas instead of objects, train with the task "classes".'
 )
 PAINT_EACH = (
-    "Of paint, that is 2, 3, 4 and so on (in napari the key M takes the next). For areas instead of objects, take a "
-    'U-Net and the task "classes".'
+    "In annotation, use 2, 3, 4 and so on (in napari the key M selects the next). For areas instead of objects, choose "
+    'a U-Net and the task "classes".'
 )
 
 
 @dataclass(frozen=True)
 class LabelStatistics:
-    """What a frame looks like.
+    """Statistics of a frame's labels and image.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ class LabelStatistics:
     changes, image_changes : float
         Share of neighbours that differ, in labels and image.
     ones : LabelOneStatistics
-        How what has the number 1 lies, where objects with numbers from 1 on are expected.
+        How the number 1 lies, if objects with numbers from 1 on are expected.
     """
 
     numbers: int
@@ -178,12 +178,12 @@ class LabelStatistics:
 
 
 def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
-    """Look at labels and images, and say what is probably not meant.
+    """Check labels and images, and return notes on likely mistakes.
 
     Raises
     ------
     InputError
-        If images and labels are swapped, or objects have no numbers of their own.
+        If images and labels are swapped, or objects do not have their own numbers.
     """
     looks: list[LabelStatistics] = []
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).astype(int))
@@ -200,7 +200,7 @@ def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
 
 
 def look_at(frame: Frame, settings: Training) -> LabelStatistics:
-    """Look at the middle of a frame."""
+    """Measure the middle of a frame."""
     part = middle(frame.labels.shape, (LARGEST_SIDE_PX,) * frame.labels.ndim)
     labels, image = frame.labels[part], (frame.image[..., 0] if frame.channels else frame.image)[part]
     counted = frame.labels > (BACKGROUND if settings.painted else 0)
@@ -221,7 +221,7 @@ def look_at(frame: Frame, settings: Training) -> LabelStatistics:
 
 
 def doubt_of_labels(looks: Sequence[LabelStatistics]) -> str:
-    """Say that labels look like images.
+    """Return a note if labels look like images.
 
     Raises
     ------
@@ -231,14 +231,14 @@ def doubt_of_labels(looks: Sequence[LabelStatistics]) -> str:
     usual, numbers = np.median([look.changes for look in looks]), int(np.median([look.numbers for look in looks]))
     if usual <= CHANGES_OF_IMAGES or numbers <= FEWEST_NUMBERS:
         return ""
-    said = f"The labels look like images: {numbers} numbers in one, and most pixels have another than the next."
+    said = f"The labels look like images: one has {numbers} numbers, and most pixels differ from the next."
     if np.median([look.image_changes for look in looks]) < CHANGES_OF_LABELS:
         raise InputError(f"{said} The images look like labels. Give the images first, then their labels.")
     return f"{said} Give label images, in which all pixels of an object have one number."
 
 
 def doubt_of_objects(looks: Sequence[LabelStatistics], is_painted: bool = False) -> str:
-    """Say that objects have no numbers of their own.
+    """Return a note if objects do not have their own numbers.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def doubt_of_objects(looks: Sequence[LabelStatistics], is_painted: bool = False)
         return ""
     said = (
         f"In each label image all pieces, usually {pieces}, have one number, such as {looks[0].highest}: they are one "
-        "object. Give each object a number of its own, also where objects touch. "
+        "object. Give each object its own number, also where objects touch. "
         f"{PAINT_EACH if is_painted else COMPONENTS}"
     )
     if pieces >= MOST_PIECES:
@@ -259,11 +259,11 @@ def doubt_of_objects(looks: Sequence[LabelStatistics], is_painted: bool = False)
 
 
 def doubt_of_classes(looks: Sequence[LabelStatistics]) -> str:
-    """Say that there are very many classes."""
+    """Return a note if there are very many classes."""
     highest = max(look.highest for look in looks)
     if highest <= USUAL_CLASSES:
         return ""
     return (
-        f"The labels go up to number {highest}, and each number is a class to tell apart. If each object has a number "
-        'of its own, train with the task "objects".'
+        f"The labels have numbers up to {highest}, and each number is a class. If each object has its own "
+        'number, train with the task "objects".'
     )

@@ -24,23 +24,22 @@ from napari_tessera.training.settings import Training
 
 @dataclass(frozen=True)
 class Dataset:
-    """What there is to learn from.
+    """The training and validation data.
 
     Attributes
     ----------
     learn, check : list of Example
-        To learn from, and to choose the best weights by.
+        For training, and for choosing the best weights.
     kind, n_channels
-        See `nn.intensity`.
+        See `inference.normalization`.
     n_classes : int
         Classes of pixels, background included.
     digest : str
         SHA-256 over names, splits, pixels and labels.
     doubts : sequence of str
-        What is probably not meant; see `doubts`.
+        Notes on likely mistakes; see `checks.doubts`.
     everything : list of Example
-        Of classes painted by a few strokes, what is to learn and what is held back together; empty where nothing is
-        held back.
+        For classes with few strokes, the training and validation data together; empty if nothing is held out.
     """
 
     learn: list[Example]
@@ -67,7 +66,7 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
     Raises
     ------
     FileError, InputError
-        If a file cannot be read or does not fit the others, or there is nothing to learn.
+        If a file cannot be read or does not match the others, or there is nothing to learn.
     """
     frames = yield from subtask(read_frames(sources, settings.ndim, settings.validation), 0, 0.8, 2)
     doubted = yield from subtask(doubts(frames, settings), 0.8, 0.2, 2)
@@ -91,7 +90,7 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
 
 
 def example_of(frame: Frame, kind: Kind, settings: Training) -> Example:
-    """Bring the labels of a frame to paint, and measure it."""
+    """Convert the labels of a frame to annotation, and measure it."""
     if not np.isfinite(frame.image).all():
         raise InputError(f"{frame.name} holds NaN or infinity. Replace them, or leave the image out.")
     try:
@@ -104,16 +103,16 @@ def example_of(frame: Frame, kind: Kind, settings: Training) -> Example:
 
 
 def check_something_to_learn(examples: Sequence[Example]) -> None:
-    """Refuse images without a single object or class beside the background.
+    """Refuse images without an object or a class other than background.
 
     Raises
     ------
     InputError
     """
     if not examples:
-        raise InputError("All images are held back for validation, none is left to learn from. Give more images.")
+        raise InputError("All images are held out for validation, so nothing is left for training. Give more images.")
     if not any(len(example.sizes) > BACKGROUND + 1 for example in examples):
         raise InputError(
-            "The labels hold nothing but background. Objects and classes are numbered from 1 (in paint from 2, where 1 "
+            "The labels have only background. Objects and classes are numbered from 1 (in annotation from 2, where 1 "
             "is background)."
         )

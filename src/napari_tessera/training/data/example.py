@@ -19,32 +19,32 @@ ENCLOSED_SHARE = 0.2
 MOST_CLASSES = 50
 PLACES_PER_CLASS = 500
 MOST_OF_STROKES = 0.25
-"""Share of what is read around paint that is painted, above which it is more than a few strokes."""
+"""Share of the windows around annotation that is annotated, above which it is more than a few strokes."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image to learn from.
+    """One training image.
 
     Attributes
     ----------
     image : array ([Z,] Y, X) or ([Z,] Y, X, C)
     labels : int32 array ([Z,] Y, X)
-        0 not painted, 1 background, 2… objects or classes.
+        0 not annotated, 1 background, 2… objects or classes.
     levels : Levels
     sizes : array
         Area (in 3-D volume, in pixels of x cubed) of each number in `labels`.
     places : float64 array (N, ndim)
-        Where patches are drawn, in pixels: the centres of the objects, or some pixels of each class.
+        Where patches are sampled, in pixels: the centres of the objects, or some pixels of each class.
     diameter_px : float or None
         Usual diameter of an object; None without objects.
     group : str
-        Images of a kind, of which rare ones are shown more often.
+        Kind of the image; rare kinds are used more often.
     name : str
     anisotropy : float
-        Distance of planes over that of pixels.
+        Distance of planes divided by the pixel size.
     is_window : bool
-        It is a window around paint, of a larger image that goes on beyond it.
+        It is a window around annotation, in a larger image.
     """
 
     image: np.ndarray
@@ -73,7 +73,7 @@ def object_example(
     kind: Kind = "colours",
     anisotropy: float = 1.0,
 ) -> Example:
-    """Measure an image with painted objects (0 not painted, 1 background, 2… objects)."""
+    """Measure an image with annotated objects (0 not annotated, 1 background, 2… objects)."""
     sizes = np.bincount(labels.ravel()) * anisotropy
     usual = usual_diameter(np.where(labels > BACKGROUND, labels, 0), anisotropy)
     return Example(image, labels, measure_levels(image, kind), sizes, centres(labels), usual, group, name, anisotropy)
@@ -88,7 +88,7 @@ def class_example(
     kind: Kind = "colours",
     anisotropy: float = 1.0,
 ) -> Example:
-    """Measure an image with painted classes (0 not painted, 1 background, 2… classes)."""
+    """Measure an image with annotated classes (0 not annotated, 1 background, 2… classes)."""
     sizes = np.bincount(labels.ravel()) * anisotropy
     return Example(
         image, labels, measure_levels(image, kind), sizes, some_of_each(labels), None, group, name, anisotropy
@@ -96,7 +96,7 @@ def class_example(
 
 
 def some_of_each(labels: np.ndarray) -> np.ndarray:
-    """Return places of each class beside the background, equally many of each where there are enough: (N, ndim)."""
+    """Return pixels of each class except the background, equally many of each if possible: (N, ndim)."""
     rng = np.random.default_rng(0)
     found = [np.empty((0, labels.ndim))]
     for number in np.unique(labels[labels > BACKGROUND]):
@@ -106,14 +106,14 @@ def some_of_each(labels: np.ndarray) -> np.ndarray:
 
 
 def usual_diameter(labels: np.ndarray, anisotropy: float = 1.0) -> float | None:
-    """Return the diameter of a disc (in 3-D a ball) of the usual size, in pixels of x; None with no object."""
+    """Return the diameter of a disc (in 3-D a ball) of the usual size, in pixels of x; None without objects."""
     return diameter_of_sizes(np.bincount(labels.ravel())[1:], labels.ndim, anisotropy)
 
 
 def diameter_of_sizes(sizes: np.ndarray, ndim: int, anisotropy: float = 1.0) -> float | None:
     """Return the diameter of a disc (in 3-D a ball) of the usual size, from the pixels of each object.
 
-    The usual size is the one above which half of the labelled area lies. Sizes of 0 are no objects.
+    Half of the labelled area is in objects above the usual size. Sizes of 0 are ignored.
     """
     sizes = np.sort(sizes[sizes > 0])
     if sizes.size == 0:
@@ -135,30 +135,30 @@ def centres(labels: np.ndarray) -> np.ndarray:
 def as_paint(
     labels: np.ndarray, task: Literal["objects", "classes"], *, is_paint: bool = False, ignore: int | None = None
 ) -> np.ndarray:
-    """Bring labels as they are in files to paint: int32, 0 not painted, 1 background, 2… objects or classes.
+    """Convert labels from a file to annotation: int32, 0 not annotated, 1 background, 2… objects or classes.
 
     Parameters
     ----------
     labels : integer array
     task : {"objects", "classes"}
     is_paint : bool
-        They are paint already; otherwise 0 is background and every pixel counts.
+        They are annotation already; otherwise 0 is background and every pixel counts.
     ignore : int, optional
         A number that never counts.
 
     Raises
     ------
     InputError
-        If a number is negative, or there are too many classes for them to be classes.
+        If a number is negative, or there are too many classes.
     """
     ignored = labels == ignore if ignore is not None else np.zeros(labels.shape, dtype=bool)
     lowest, highest = int(labels.min()), int(labels.max(where=~ignored, initial=0))
     if lowest < 0:
-        raise InputError(f"The labels hold the number {lowest}, but labels are 0 or more. Give a label image.")
+        raise InputError(f"The labels have the number {lowest}, but labels must be 0 or more. Give a label image.")
     if task == "classes" and highest > MOST_CLASSES:
         raise InputError(
-            f"The labels hold the number {highest}, which are too many classes. If each object has a number of its "
-            'own, train with the task "objects".'
+            f"The labels have the number {highest}: too many classes. If each object has its own number, "
+            'train with the task "objects".'
         )
     if highest > max(labels.size, 2**16):
         labels = _packed(labels, is_paint)
@@ -169,14 +169,14 @@ def as_paint(
 
 
 def _packed(labels: np.ndarray, is_paint: bool) -> np.ndarray:
-    """Give objects new numbers where their numbers are too far apart to count up to."""
+    """Renumber objects if their numbers are very high."""
     first = BACKGROUND if is_paint else 0
     numbers = np.unique(labels[labels > first])
     return np.where(labels > first, np.searchsorted(numbers, labels) + first + 1, labels)
 
 
 def painted_objects(labels: np.ndarray) -> np.ndarray:
-    """Turn full labels into paint: 1 background, 2… objects; outlines around other objects count as not painted.
+    """Convert full labels to annotation: 1 background, 2… objects; outlines around other objects become not annotated.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def painted_objects(labels: np.ndarray) -> np.ndarray:
     Returns
     -------
     int32 array
-        0 not painted, 1 background, 2… objects.
+        0 not annotated, 1 background, 2… objects.
     """
     painted = labels + BACKGROUND
     for number, window in enumerate(find_objects(labels), start=1):
@@ -200,6 +200,6 @@ def painted_objects(labels: np.ndarray) -> np.ndarray:
 
 
 def has_few_strokes(examples: Sequence[Example]) -> bool:
-    """Return whether so little is painted that a network learns it by heart long before it knows the image."""
+    """Return whether there is so little annotation that a network would overfit."""
     painted = sum(int(np.count_nonzero(each.labels)) for each in examples)
     return painted < MOST_OF_STROKES * sum(each.labels.size for each in examples)

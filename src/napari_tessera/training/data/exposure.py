@@ -13,27 +13,27 @@ from napari_tessera.training.data.example import Example
 from napari_tessera.training.data.targets import BACKGROUND
 
 SATURATED_SHARE = 0.02
-"""Share of the pixels with the highest value of an image from which on it is taken for saturated."""
+"""From this share of pixels with the highest value on, an image counts as saturated."""
 SATURATED_OBJECTS = 0.1
-"""On a bright background: share of what is painted as objects or classes. Paint may lie a little over their edges."""
+"""The same on a bright background, as a share of annotated objects or classes, which may extend over their edges."""
 FEWEST_VALUES = 3
-"""An image of fewer values is a mask, and none of its pixels is too bright."""
+"""An image with fewer values is a mask, which cannot be saturated."""
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """Pixels of one example, or of several of one image.
+    """Pixel counts of one example, or of several examples of one image.
 
     Attributes
     ----------
     px, bright_px : float
-        All, and those with the highest value.
+        All pixels, and those with the highest value.
     object_px, bright_object_px : float
-        The same of what is painted as objects or classes, background left out.
+        The same in annotated objects or classes, without background.
     is_inverted : bool
-        The background is bright, as of stained sections, where it often has the highest value and does no harm.
+        The background is bright, as in stained sections, where it often has the highest value without harm.
     can_saturate : bool
-        It has whole numbers, and is no mask.
+        It has integer values, and is not a mask.
     is_constant : bool
     """
 
@@ -58,7 +58,7 @@ class Exposure:
 
     @property
     def saturated(self) -> float:
-        """Share that is too bright: of the image, on a bright background of the objects; 0 where it does no harm."""
+        """Share that is too bright: of the image, or of the objects on a bright background."""
         if not self.can_saturate:
             return 0.0
         share = self.bright_object_px / max(1, self.object_px) if self.is_inverted else self.bright_px / self.px
@@ -66,10 +66,10 @@ class Exposure:
 
 
 def exposure_of(example: Example) -> Exposure:
-    """Measure an example; where the background is bright, a pixel is too bright if all of its colours are."""
+    """Measure an example; on a bright background, a pixel is too bright if all its colours are."""
     image, levels = example.image, example.levels
     space = tuple(range(example.labels.ndim))
-    highest = np.maximum(image.max(axis=space), levels.high)  # of each channel; of a window, that of its image
+    highest = np.maximum(image.max(axis=space), levels.high)  # per channel; of the whole image
     bright = image >= highest
     if example.is_coloured:
         bright = bright.all(-1) if levels.inverted else bright.mean(-1)
@@ -86,17 +86,17 @@ def exposure_of(example: Example) -> Exposure:
 
 
 def has_few_values(image: np.ndarray) -> bool:
-    """Return whether an image is a mask, or black, and has no highest value to speak of."""
+    """Return whether an image is a mask or black, so that it has no meaningful highest value."""
     return not image.any() or len(np.unique(image[..., ::7])) < FEWEST_VALUES
 
 
 def advice_on_images(examples: Sequence[Example]) -> list[Advice]:
-    """Look at the brightness of the images under what is labelled.
+    """Check the exposure of the annotated images.
 
     Raises
     ------
     InputError
-        If no image with objects or classes has more than one value: there is nothing to learn.
+        If all images with objects or classes are constant: there is nothing to learn.
     """
     found: dict[str, Exposure] = {}
     for example in examples:
@@ -111,7 +111,7 @@ def _on_constant(found: dict[str, Exposure]) -> Iterator[Advice]:
     if not constant:
         return
     said = (
-        f"All pixels of {listed(constant)} have the same value, so that nothing tells what is painted from the rest. "
+        f"All pixels of {listed(constant)} have the same value, so the network cannot learn the annotation from it. "
         "Look whether the right file, layer or channel was given"
     )
     if len(constant) == len(used):
@@ -124,12 +124,12 @@ def _on_saturation(found: dict[str, Exposure]) -> Iterator[Advice]:
     if not names:
         return
     worst = found[names[0]]
-    what = "what is painted as objects or classes on" if worst.is_inverted else "the pixels of"
-    several = "" if len(names) == 1 else f" (the most of {len(names)} such images)"
-    but = " If that is a class of its own, such as empty glass, all is well." if worst.is_inverted else ""
+    what = "the painted objects or classes on" if worst.is_inverted else "the pixels of"
+    several = "" if len(names) == 1 else f" (the highest of {len(names)} such images)"
+    but = " If that is a separate class, such as empty glass, ignore this." if worst.is_inverted else ""
     yield Advice(
         "saturated",
-        f"{worst.saturated:.0%} of {what} {names[0]}{several} have the highest value there is: it is saturated, and "
-        "what lies in these places cannot be told apart. Take it with less light or a shorter exposure, or leave it "
-        f"out.{but}",
+        f"{worst.saturated:.0%} of {what} {names[0]}{several} have the highest possible value: the image is saturated, "
+        "and shows no detail there. Take it with less light or a shorter exposure, or leave it out."
+        f"{but}",
     )

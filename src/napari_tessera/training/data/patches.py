@@ -19,22 +19,22 @@ from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
 def random_placement(
     shape: Sequence[int], rng: np.random.Generator, zoom_factor: float, anisotropy: float = 1.0
 ) -> np.ndarray:
-    """Draw a rotation, a flip and a mild elastic deformation; volumes are turned and deformed in their planes alone.
+    """Sample a rotation, a flip and a mild elastic deformation; volumes are changed only within their planes.
 
     Parameters
     ----------
     shape : sequence of int
-        ([Z,] Y, X) of the patch; Y and X are the same.
+        ([Z,] Y, X) of the patch; Y and X are equal.
     rng : numpy Generator
     zoom_factor : float
         Pixels of the patch per pixel of the image, in its planes.
     anisotropy : float
-        Distance of the image's planes over that of its pixels; the planes of the patch are as near as its pixels.
+        Distance of the image's planes divided by its pixel size; the patch is isotropic.
 
     Returns
     -------
     float32 array (ndim, [Z,] Y, X)
-        For each pixel of the patch, where in the image it comes from, relative to the centre of the patch.
+        For each pixel of the patch, its position in the image, relative to the centre of the patch.
     """
     plane = plane_placement(shape[-1], rng, zoom_factor)
     if len(shape) == 2:
@@ -48,7 +48,7 @@ def random_placement(
 
 
 def plane_placement(size_px: int, rng: np.random.Generator, zoom_factor: float, elastic_px: float = 2.0) -> np.ndarray:
-    """Draw the placement of a square patch, float32 (2, size_px, size_px), deformed by usually `elastic_px`."""
+    """Sample the placement of a square patch, float32 (2, size_px, size_px), deformed by about `elastic_px`."""
     angle = rng.integers(4) * np.pi / 2 + (rng.uniform(-np.pi / 4, np.pi / 4) if rng.random() < 0.3 else 0)
     stretch = np.exp(rng.normal(0, 0.08, 2))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -66,7 +66,7 @@ def random_intensity(
 ) -> np.ndarray:
     """Change gain, offset, gamma, colour, sharpness and noise of (C, [Z,] Y, X) channels with background near 0.
 
-    `strength` is 1 for the usual changes, 0 for none; colours change by the same amount whatever it is.
+    `strength` is 1 for the default changes, 0 for no change; it does not affect the change of colour.
     """
     space = colours.ndim - 1
     colours = colours * np.float32(np.exp(rng.normal(0, 0.25 * strength))) + np.float32(rng.normal(0, 0.04 * strength))
@@ -88,9 +88,9 @@ def random_intensity(
 
 
 def random_noise(channels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add noise to the pixels of (C, …) channels, everywhere alike or more where it is bright.
+    """Add noise to the pixels of (C, …) channels: uniform, or stronger in bright pixels.
 
-    That of a camera's electronics is alike everywhere; that of counted photons grows like the root of their number.
+    A camera's electronic noise is uniform; photon noise grows with the square root of the number of photons.
     """
     spread = np.exp(rng.uniform(np.log(0.01), np.log(0.15)))
     noise = rng.normal(0, spread, channels.shape)
@@ -100,7 +100,7 @@ def random_noise(channels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def dim_some_objects(colours: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Make about a third of the objects dimmer, down to a tenth, as nuclei in and out of focus or cycle are."""
+    """Make about a third of the objects dimmer, down to a tenth, like nuclei out of focus or in another phase."""
     numbers = np.unique(labels)
     gain = np.ones(int(numbers.max()) + 1, dtype=np.float32)
     chosen = numbers[(numbers > 1) & (rng.random(len(numbers)) < 0.35)]
@@ -112,17 +112,17 @@ def dim_some_objects(colours: np.ndarray, labels: np.ndarray, rng: np.random.Gen
 
 
 NEAR_A_PLACE = 0.7
-"""Share of the patches that are drawn around an object, small and large ones alike; the rest lie anywhere."""
+"""Share of the patches that are sampled around an object of any size; the others lie anywhere."""
 COARSER = 0.7
-"""Patch pixels per image pixel below which the image is smoothed before it is sampled."""
+"""If a patch has fewer pixels per image pixel, the image is smoothed before sampling."""
 
 MakeTargets = Callable[[np.ndarray, Example, float, tuple[slice, ...]], Any]
-"""Makes targets from (labels of a patch with its margin, example, patch pixels per image pixel, where the patch is)."""
+"""Makes targets from (labels of a patch with margin, example, patch pixels per image pixel, slices of the patch)."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How patches are drawn.
+    """How patches are sampled.
 
     Parameters
     ----------
@@ -135,22 +135,22 @@ class Sampling:
     size_spread : float
         Standard deviation of the natural logarithm of the random rescaling.
     native_share : float
-        Share of the patches rescaled much more freely, for the first look at an image of unknown size.
+        Share of the patches with a much wider rescaling, for the first prediction of an image of unknown size.
     native_spread : float
         Standard deviation of the natural logarithm of that rescaling.
     dim_share : float
         Share of the patches of bright objects in which some are made dimmer.
     intensity_changes : float
-        See `augment.random_intensity`.
+        See `random_intensity`.
     noise_share : float
-        Share of the patches whose image gets noise in its own pixels; see `augment.random_noise`.
+        Share of the patches whose image gets noise in its own pixels; see `random_noise`.
     inverted_share : float
-        Share of the patches of bright objects of which the network is told that they were dark.
+        Share of the patches of bright objects that are processed as if the objects were dark.
     is_dark_outside : bool
-        Beyond the image a patch is dark, and background, as for a network that sees images end there. Otherwise the
-        image goes on mirrored, and nothing there is painted.
+        Outside the image, a patch is dark, and background, as at the border of images in use. Otherwise the image is
+        mirrored, and the pixels outside are not annotated.
     needs_margin : bool
-        Targets are made of what lies around a patch, too: of objects cut by its edge heart and centre are to be kept.
+        Targets need the surroundings of a patch, to keep the seed and centre of objects cut by its edge.
     """
 
     size_px: int = 160
@@ -174,17 +174,17 @@ class Sampling:
 
     @property
     def margin(self) -> tuple[int, ...]:
-        """Pixels around a patch that are seen when its targets are made."""
+        """Margin around a patch, for its targets."""
         if not self.needs_margin:
             return (0,) * len(self.shape)
         return (8, 8, 8) if self.depth_px else (20, 20)
 
 
 def image_weights(examples: Sequence[Example]) -> np.ndarray:
-    """Return each image's chance to be drawn: a group has a share like the square root of its number of images.
+    """Return each image's probability: a group has a share proportional to the square root of its number of images.
 
-    Images drawn evenly would leave rare kinds out; groups drawn evenly would repeat their few images too often. Windows
-    of one image are drawn by how many places they have.
+    With equal probability of images, rare kinds would be missing; with equal probability of groups, their few images
+    would be repeated too often. Windows of one image are weighted by their number of places.
     """
     groups = Counter(example.group for example in examples)
     weights = np.array(
@@ -201,7 +201,7 @@ def draw_batch(
     count: int,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, list[Any]]:
-    """Draw `count` patches: float32 (count, channels, [Z,] Y, X), and the targets of each."""
+    """Sample `count` patches: float32 (count, channels, [Z,] Y, X), and the targets of each."""
     chosen = rng.choice(len(examples), count, p=weights)
     patches = [draw_patch(examples[index], sampling, make_targets, rng) for index in chosen]
     return np.stack([channels for channels, _ in patches]), [targets for _, targets in patches]
@@ -210,7 +210,7 @@ def draw_batch(
 def draw_patch(
     example: Example, sampling: Sampling, make_targets: MakeTargets, rng: np.random.Generator
 ) -> tuple[np.ndarray, Any]:
-    """Cut one patch from an image, rescaled, turned, and changed in brightness: its channels and its targets."""
+    """Sample one patch of an image, rescaled, rotated, and with changed intensity: its channels and its targets."""
     whole = tuple(side + 2 * margin for side, margin in zip(sampling.shape, sampling.margin, strict=True))
     inner = tuple(slice(margin, margin + side) for margin, side in zip(sampling.margin, sampling.shape, strict=True))
     factor = draw_factor(example, sampling, rng)
@@ -236,12 +236,12 @@ def draw_patch(
 
 
 def finished(colours: np.ndarray, example: Example, is_turned: bool) -> np.ndarray:
-    """Turn the three colours, or the channels, of an image into what a network sees."""
+    """Convert the three colours, or the channels, of an image to network input."""
     return clipped(colours) if example.levels.kind == "channels" else from_colours(colours, is_turned)
 
 
 def draw_factor(example: Example, sampling: Sampling, rng: np.random.Generator) -> float:
-    """Draw the number of patch pixels per image pixel."""
+    """Sample the number of patch pixels per image pixel."""
     is_free = rng.random() < sampling.native_share
     spread = sampling.native_spread if is_free else sampling.size_spread
     wanted = sampling.diameter_px
@@ -250,9 +250,9 @@ def draw_factor(example: Example, sampling: Sampling, rng: np.random.Generator) 
 
 
 def draw_centre(example: Example, sides_px: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw where the patch lies: usually near an object, and inside the image as far as it fits.
+    """Sample the position of a patch: usually near an object, and inside the image if it fits.
 
-    In a window around paint, all patches lie near a place: elsewhere there is nothing to learn.
+    In a window around annotation, all patches are near a place: elsewhere there is nothing to learn.
     """
     shape = np.array(example.labels.shape)
     centre = rng.uniform(0, shape)
@@ -263,13 +263,13 @@ def draw_centre(example: Example, sides_px: np.ndarray, rng: np.random.Generator
 
 
 def beyond(shape: Sequence[int], places: np.ndarray) -> np.ndarray:
-    """Return which places (ndim, [Z,] Y, X) lie outside an image of `shape`: ([Z,] Y, X)."""
+    """Return which places (ndim, [Z,] Y, X) are outside an image of `shape`: ([Z,] Y, X)."""
     at = np.rint(places)
     return np.any((at < 0) | (at >= np.reshape(shape, (-1, *(1,) * len(shape)))), axis=0)
 
 
 def sample_labels(labels: np.ndarray, places: np.ndarray, outside: int = NOT_PAINTED) -> np.ndarray:
-    """Take the nearest label; there are none outside the image."""
+    """Sample the nearest label; outside the image it is not annotated."""
     is_outside = beyond(labels.shape, places)
     at = np.where(is_outside, 0, np.rint(places).astype(np.int64))
     return np.where(is_outside, outside, labels[tuple(at)])
@@ -278,10 +278,9 @@ def sample_labels(labels: np.ndarray, places: np.ndarray, outside: int = NOT_PAI
 def sample_channels(
     example: Example, places: np.ndarray, factors: np.ndarray, change: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> np.ndarray:
-    """Interpolate the normalised channels (C, [Z,] Y, X) at `places`, averaging first where the patch is much coarser.
+    """Interpolate the normalised channels (C, [Z,] Y, X) at `places`, averaged first if the patch is much coarser.
 
-    There are three colours, also of a grey image, or as many channels as the image has. `change` is applied to the
-    pixels of the image before that.
+    The image has three colours (also a grey one), or its channels. `change` is applied to its pixels first.
     """
     space = tuple(range(1, places.ndim))
     shape = np.array(example.labels.shape)

@@ -23,7 +23,7 @@ from napari_tessera.io.read import load, read_image, read_labels, stem
 OTHER_FILES = frozenset(
     {".json", ".csv", ".txt", ".md", ".xml", ".ini", ".html", ".yaml", ".yml", ".db", ".lnk", ".tmp"}
 )
-"""Tables, texts and what a desktop puts into folders, such as Thumbs.db and desktop.ini: no images."""
+"""Files that are not images: tables, texts, and system files such as Thumbs.db and desktop.ini."""
 TRAIN, VALIDATION = "train", "val"
 SPLITS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION}
 
@@ -37,11 +37,11 @@ class Source:
     name : str
     image, labels : Path
     split : str
-        "train" or "val"; empty where nobody has said yet.
+        "train" or "val"; empty if not yet decided.
     group : str
-        Images of a kind, of which rare ones are shown more often.
+        Kind of the image; rare kinds are used more often.
     axes : str or None
-        One letter for each axis of the image; None where the file says it.
+        One letter for each axis of the image; None reads them from the file.
     """
 
     name: str
@@ -58,8 +58,8 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
     Raises
     ------
     FileError
-        If one is missing, a folder while the other is not, or the same as the other; or if there is no image, or an
-        image has no labels.
+        If a path is missing, only one of them is a folder, or both are the same; if there is no image, or an image has
+        no labels.
     """
     check_two_places(images, labels)
     if _is_folder(images) != _is_folder(labels):
@@ -71,7 +71,7 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
     truths, found = files_by_name(labels), files_by_name(images)
     for folder, files in ((images, found), (labels, truths)):
         if not files:
-            raise FileError(f"{folder} holds no images. Name the folder that they are in.")
+            raise FileError(f"{folder} has no images. Name the folder that contains them.")
     missing = [name for name in found if name not in truths]
     if missing:
         raise FileError(
@@ -83,7 +83,7 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
 
 
 def check_two_places(images: Path, labels: Path) -> None:
-    """Refuse images or labels that are not there, and images that are to be their own labels.
+    """Refuse missing images or labels, and equal paths for both.
 
     Raises
     ------
@@ -98,12 +98,12 @@ def check_two_places(images: Path, labels: Path) -> None:
 def from_index(index: Path, balance: Sequence[str] = ()) -> list[Source]:
     """Read a table of images: `image` and `label` are paths, or `name` is a file in `images` and in `labels` beside it.
 
-    A column `split` says "train" or "val"; lines with anything else, such as "test", are left out.
+    A column `split` has "train" or "val"; lines with other values, such as "test", are ignored.
 
     Raises
     ------
     FileError
-        If the table, a column that is needed, or a file is missing, or the table cannot be read.
+        If the table, a needed column, or a file is missing, or the table cannot be read.
     """
     rows = _rows_of(index)
     columns = set(rows[0]) if rows else set()
@@ -121,7 +121,7 @@ def from_index(index: Path, balance: Sequence[str] = ()) -> list[Source]:
 
 
 def _rows_of(index: Path) -> list[dict[str, str]]:
-    """Read the lines of a table; what a short line leaves out is empty text."""
+    """Read the lines of a table; missing values at the end of a line are empty."""
     check_exists(index)
     with explain_damage(index, "a table (CSV in UTF-8)"), open(index, newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file, restkey="", restval=""))
@@ -157,12 +157,12 @@ def _named_files(folder: Path, row: Mapping[str, str]) -> tuple[str, Path, Path]
 
 
 def files_by_name(folder: Path) -> dict[str, Path]:
-    """List the files of a folder by their names without endings; tables and texts are passed over.
+    """List the files of a folder by their names without suffixes; tables and texts are ignored.
 
     Raises
     ------
     FileError
-        If two of them have one name.
+        If two of them have the same name.
     """
     found: dict[str, Path] = {}
     for path in sorted(check_exists(folder, may_be_folder=True).iterdir()):
@@ -179,9 +179,9 @@ def files_by_name(folder: Path) -> dict[str, Path]:
 
 
 def with_validation(sources: Sequence[Source], share: float) -> list[Source]:
-    """Hold back `share` of the images, at least one of several, chosen by a hash of their names.
+    """Hold out `share` of the images, at least one of several, chosen by a hash of their names.
 
-    Where the split is given already, and where there is one file only, nothing changes.
+    Nothing changes if the split is given, or if there is only one file.
     """
     if len(sources) < 2 or share == 0 or any(source.split for source in sources):
         return [replace(source, split=source.split or TRAIN) for source in sources]
@@ -214,7 +214,7 @@ class Frame:
     split, group : str
         See `Source`.
     anisotropy : float
-        Distance of planes over that of pixels; 1 in 2-D.
+        Distance of planes divided by the pixel size; 1 in 2-D.
     """
 
     name: str
@@ -226,7 +226,7 @@ class Frame:
 
     @property
     def channels(self) -> int:
-        """How many channels the image has; 0 where it is grey."""
+        """Number of channels; 0 for a grey image."""
         return self.image.shape[-1] if self.image.ndim > self.labels.ndim else 0
 
     @property
@@ -236,16 +236,16 @@ class Frame:
 
 
 class WithChannels(Protocol):
-    """An image of which it is known how many channels it has."""
+    """An image with a known number of channels."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the image."""
         ...
 
     @property
     def channels(self) -> int:
-        """How many channels it has; 0 where it is grey."""
+        """Number of channels; 0 for a grey image."""
         ...
 
     @property
@@ -255,12 +255,12 @@ class WithChannels(Protocol):
 
 
 def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[Frame]]:
-    """Read every file into memory; of a single stack, hold back the last `share` of its planes.
+    """Read every file into memory; of a single stack, hold out the last `share` of its planes.
 
     Raises
     ------
     FileError, InputError
-        If a file cannot be read, or an image does not fit its labels.
+        If a file cannot be read, or an image does not match its labels.
     """
     frames: list[Frame] = []
     for done, source in enumerate(sources):
@@ -274,7 +274,7 @@ def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[
 
 
 def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> list[Frame]:
-    """Cut one image into planes (all axes but Y, X and channels taken one at a time) or volumes."""
+    """Cut one image into planes or volumes; other axes are processed one index at a time."""
     space, plain = "ZYX"[-ndim:], image.axes.replace(CHANNEL, "")
     if any(axis not in plain for axis in space):
         raise FileError(f"{source.image} has the axes {image.axes}, but with ndim 3 an image needs Z, Y and X.")
@@ -299,7 +299,7 @@ def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> lis
 
 
 def check_shapes(source: Source, image: Picture, labels: Picture) -> None:
-    """Refuse labels that are not of their image's shape.
+    """Refuse labels that do not have their image's shape.
 
     Raises
     ------
@@ -315,12 +315,12 @@ def check_shapes(source: Source, image: Picture, labels: Picture) -> None:
 
 
 def hint_at_axes(shape: Sequence[int], labels_shape: Sequence[int]) -> str:
-    """Return how the axes of an image are given, where with one axis of channels it would fit its labels.
+    """Return a hint on `axes`, if the image would match its labels with one axis of channels.
 
     Examples
     --------
     >>> hint_at_axes((2, 64, 80), (64, 80))
-    ' If the axis of 2 pixels holds channels, say so: axes="CYX" (on the command line --axes CYX).'
+    ' If the axis of 2 pixels holds channels, give axes="CYX" (on the command line --axes CYX).'
     >>> hint_at_axes((256, 320), (512, 512))
     ''
     """
@@ -329,12 +329,12 @@ def hint_at_axes(shape: Sequence[int], labels_shape: Sequence[int]) -> str:
         if (*shape[:at], *shape[at + 1 :]) == tuple(labels_shape) and len(plain) == len(labels_shape):
             axes = plain[:at] + CHANNEL + plain[at:]
             said = f'axes="{axes}" (on the command line --axes {axes})'
-            return f" If the axis of {shape[at]} pixels holds channels, say so: {said}."
+            return f" If the axis of {shape[at]} pixels holds channels, give {said}."
     return ""
 
 
 def kind_of_images(frames: Sequence[WithChannels]) -> tuple[Kind, int]:
-    """Return whether the images are grey and RGB ("colours"), or have channels of another sort, and how many.
+    """Return whether the images are grey and RGB ("colours") or have other channels ("channels"), and their number.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import numpy as np
 from napari_tessera.core.jobs import run_job
 
 NOT_PAINTED, BACKGROUND, OBJECT, BORDER = 0, 1, 2, 3
-"""Classes of the instance target, in the paint convention: 0 never counts."""
+"""Classes of the instance target, as in annotations: 0 never counts."""
 HEADS = {"classes": 3, "distance": 1, "size": 1}
 """Heads of an instance network: scores of background, object and border; distance; size."""
 
@@ -21,13 +21,13 @@ class Targets:
     Parameters
     ----------
     classes : uint8 array ([Z,] Y, X)
-        0 not painted, 1 background, 2 object, 3 where two objects touch.
+        0 not annotated, 1 background, 2 object, 3 where two objects touch.
     distance : float32 array ([Z,] Y, X)
-        Distance to the edge of the object over the largest in that object: 0 outside, 1 at the heart.
+        Distance to the edge of the object divided by its maximum in that object: 0 outside, 1 at the centre.
     size : float32 array ([Z,] Y, X)
-        Natural logarithm of the diameter of the object over the usual one; 0 outside.
+        Natural logarithm of the diameter of the object divided by the usual one; 0 outside.
     weight : float32 array ([Z,] Y, X)
-        How much a pixel counts; 0 where not painted.
+        Weight of a pixel; 0 where not annotated.
     """
 
     classes: np.ndarray
@@ -52,17 +52,17 @@ def instance_targets(
     Parameters
     ----------
     labels : integer array ([Z,] Y, X)
-        0 not painted, 1 background, 2… one number per object, preferably without large gaps.
+        0 not annotated, 1 background, 2… one number per object, preferably without large gaps.
     diameter_px : float
-        The usual diameter of an object, at which the model works.
+        The usual object diameter at the network's scale.
     sizes : array (objects + 2,), optional
-        Area or volume of each label number, where the labels show objects cut; measured if not given.
+        Area or volume of each label number, for objects that are cut in `labels`; measured if not given.
     border_weight : float
-        Weight of the pixels where two objects touch; the rest of an object counts 1, as does background.
+        Weight of the pixels where two objects touch; other pixels of objects and background have weight 1.
 
     Notes
     -----
-    Objects smaller than usual count more per pixel, up to 4 times, so that each object counts about the same.
+    Pixels of objects smaller than usual have a higher weight, up to 4, so that each object counts about the same.
     """
     is_object = labels > BACKGROUND
     border = touching(labels)
@@ -83,7 +83,7 @@ def diameters(sizes: np.ndarray, ndim: int) -> np.ndarray:
 
 
 def touching(labels: np.ndarray, reach_px: int = 1) -> np.ndarray:
-    """Mark the pixels that see two different objects within `reach_px`, as in the U-Net paper's gaps."""
+    """Mark the pixels with two different objects within `reach_px`, like the gaps in the U-Net paper."""
     from scipy.ndimage import maximum_filter, minimum_filter
 
     size = 2 * reach_px + 1
@@ -94,7 +94,7 @@ def touching(labels: np.ndarray, reach_px: int = 1) -> np.ndarray:
 
 
 def normalised_distance(labels: np.ndarray) -> np.ndarray:
-    """Return each pixel's distance to the edge of its object, over the largest such distance in the object."""
+    """Return each pixel's distance to the edge of its object, divided by the largest one in the object."""
     from napari_tessera.algorithms.distance_transform import distance_to_background
 
     objects = np.where(labels > BACKGROUND, labels, 0).astype(np.int32)
