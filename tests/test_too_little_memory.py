@@ -57,7 +57,7 @@ def test_torch_that_finds_no_room_need_not_be_installed_anew():
 @pytest.mark.parametrize(
     ("megabytes", "method", "what"),
     [
-        (70, "threshold", "SciPy, which the methods are made of,"),
+        (70, "threshold", "SciPy, which the methods use,"),
         (250, "watershed", "The compiler that this method needs"),
         (700, "unet", "PyTorch, which runs the networks,"),
     ],

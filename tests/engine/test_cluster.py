@@ -148,7 +148,7 @@ def test_array_that_a_worker_does_not_find_is_not_taken_for_an_empty_one(tmp_pat
     stored = zarr.create_array(tmp_path / "image.zarr", data=PLANE)
     sent = packed((chunked.read, (da.from_zarr(stored),)))
     (tmp_path / "image.zarr").rename(tmp_path / "elsewhere.zarr")
-    with pytest.raises(FileError, match=r"The worker on .* does not find .*image\.zarr"):
+    with pytest.raises(FileError, match=r"The worker on .* cannot find .*image\.zarr"):
         _work(sent)
 
 
@@ -172,7 +172,7 @@ def test_error_of_a_task_names_its_parameter(workers):
 def test_blocks_that_cost_workers_their_life_are_explained():
     error = _explained(KilledWorker("work-1", None, 3))
     assert isinstance(error, RunError)
-    assert "4 workers ended while they worked on the same block" in str(error)
+    assert "4 workers ended while they processed the same block" in str(error)
 
 
 def test_block_is_not_judged_without_the_second_network_that_the_run_has():
@@ -197,7 +197,7 @@ def test_run_ends_in_words_if_the_scheduler_is_gone(tmp_path):
         running = api.job(api.bind("threshold", PLANE, blocks=32, scheduler=gone.scheduler_address))
         next(step for step in running if step.text == "Waiting for workers")
         gone.close()
-        with pytest.raises(RunError, match="does not answer any more"):
+        with pytest.raises(RunError, match="no longer answers"):
             run_job(running)
 
 

@@ -277,10 +277,10 @@ def test_a_record_says_which_second_network_there_was_and_a_replay_needs_the_sam
     both = tessera.segment("mask_rcnn", image, model=model, diameter=20.0).provenance
     assert both["model"]["second"] == {"name": "second", "sha256": catalogue.find("second").sha256()}
     tessera.run(json.loads(json.dumps(both)), image)
-    with pytest.raises(ModelError, match=r"without the second opinion of 'second'.*which is here now. Remove it"):
+    with pytest.raises(ModelError, match=r"without rescoring by 'second'.*which is there now. Remove it"):
         tessera.run(alone, image)
     catalogue.remove_model("second")
-    with pytest.raises(ModelError, match=r"with the second opinion of 'second'.*not here now. Import its original"):
+    with pytest.raises(ModelError, match=r"with rescoring by 'second'.*missing now. Import its original"):
         tessera.run(both, image)
     del both["model"]["second"]
     assert is_judged_alone(tessera.run(both, image))

@@ -49,10 +49,10 @@ def segment(
     method : str
         Name of a method; `tessera.list_methods()` lists them.
     image : array
-        NumPy, dask or zarr array; for methods that work on labels, a label array. Never changed.
+        NumPy, dask or zarr array; for methods that work on labels, a label array. It is not changed.
     axes : str, optional
         One letter per axis, such as "YX", "ZYX", "TYX", "TCZYX" or "YXC". Y, X and Z are segmented together, C holds
-        channels, any other axis is taken one at a time. Guessed for 2-D to 4-D arrays.
+        channels, other axes are processed one index at a time. Guessed for 2-D to 4-D arrays.
     spacing : float or sequence of float or dict, optional
         Pixel size along z, y, x (or x alone for all, or by axis letter); None means 1.
     unit : str
@@ -76,13 +76,13 @@ def segment(
         Threads that work on blocks; one per processor if not given. The name is that of dask: unlike with `n_jobs` of
         scikit-learn, negative numbers have no meaning.
     scheduler : str, optional
-        Address of a dask.distributed scheduler to work on blocks instead.
+        Address of a dask.distributed scheduler to use instead.
     out : path, optional
         Folder for a new zarr array that the labels are written to.
     progress : function, optional
         Called with a `Progress` after each step. An exception that it raises cancels the run.
     **inputs_and_parameters
-        What the method's own signature lists.
+        The arguments in the method's signature.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def segment(
     Raises
     ------
     ParameterError, InputError
-        Before any work starts, naming what was given, what is needed and what to do.
+        Before any work starts; the message says what was given, what is needed and what to do.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def run(
     Parameters
     ----------
     recipe : dict or list of dict
-        `Result.provenance`, or several; a step that works on labels takes those of the step before.
+        `Result.provenance`, or several; a step that works on labels uses those of the previous step.
     image : array
         The same image for the same labels, bit for bit, or another one.
     spatial : Spatial, optional
@@ -166,7 +166,7 @@ def run(
     Raises
     ------
     InputError
-        If the recipe is none, is from a newer version, or needs an input that it does not hold.
+        If the recipe is invalid, is from a newer version, or needs an input that it does not contain.
     """
     return run_job(replay(recipe, image, spatial=spatial, name=name, measure=measure, **inputs), progress)
 
@@ -198,7 +198,7 @@ def plain(method: Method) -> Callable[..., Any]:
 def _arguments_of(
     method: Method, signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Give each argument its name; those left out are missing."""
+    """Bind each argument to its name; omitted ones are missing."""
     for name in kwargs:
         if name in signature.parameters:
             continue
@@ -211,13 +211,13 @@ def _arguments_of(
     except TypeError as error:
         arrays = ", ".join(f"`{entry.name}`" for entry in method.inputs)
         raise InputError(
-            f"{method.name}: {error}. Only the arrays may be given without a name ({arrays}), each once; settings are "
+            f"{method.name}: {error}. Only the arrays can be given by position ({arrays}), each once; settings are "
             "given by name."
         ) from error
 
 
 def _main_among(arguments: dict[str, Any], method: Method) -> Any:
-    """Take the image, or the labels, out of the arguments."""
+    """Remove the image, or the labels, from the arguments and return it."""
     main = method.inputs[0]
     name = f"{method.name}: `{main.name}`"
     image = arguments.pop(main.name, None)
@@ -235,7 +235,7 @@ def as_arrays(found: Any) -> Any:
 
 
 def _axes_of(image: Any, channel_axis: int | None, is_guessed: bool) -> str:
-    """Name the axes of an array; channels are where they are said to be, or, if guessed, in what looks like colours."""
+    """Name the axes of an array; channels are at `channel_axis`, or guessed from shape and dtype."""
     ndim = np.ndim(image)
     if is_guessed and ndim in (3, 4):
         guessed = guess_axes(np.shape(image), np.dtype(image.dtype))

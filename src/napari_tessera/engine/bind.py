@@ -36,13 +36,13 @@ from napari_tessera.models import registry as catalogue
 
 @dataclass(frozen=True)
 class Request:
-    """A run that can start.
+    """A checked run.
 
     Attributes
     ----------
     method : Method
     inputs : dict of str to array or None
-        Canonical arrays with the axes of `layout`; the first is the main one.
+        Checked arrays with the axes of `layout`; the first is the main one.
     points : frozenset of str
         Names of the inputs that are points; the others have the image's shape.
     layout : Layout
@@ -52,7 +52,7 @@ class Request:
     models : dict of str to ModelEntry
         The models that parameters name, found once, by the name of the parameter.
     spatial : Spatial
-        Placement of the labels to come.
+        Placement of the labels.
     name : str
         Name of the main input.
     region : Region or None
@@ -63,7 +63,7 @@ class Request:
     blocks : Blocks or None
         How to run in blocks; None runs on the whole image.
     notes : tuple of str
-        What the user should know of how the input was taken.
+        Notes on how the input was read.
     """
 
     method: Method
@@ -100,23 +100,23 @@ class Request:
 
     @property
     def kind(self) -> Kind:
-        """What the labels will be."""
+        """What the labels are."""
         return self.method.kind_of(self.parameters)
 
     @property
     def loop_shape(self) -> tuple[int, ...]:
-        """Lengths of the axes that are taken one at a time."""
+        """Lengths of the axes that are processed one index at a time."""
         size = dict(zip(self.layout.axes, self.main.shape, strict=True))
         return tuple(int(size[axis]) for axis in self.layout.loops)
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """Shape of the labels to come."""
+        """Shape of the labels."""
         return self.layout.label_shape(self.main.shape)
 
 
 def cropped(request: Request) -> tuple[Request, Crop]:
-    """Cut every input down to the request's region, which must not be None."""
+    """Crop every input to the request's region, which must not be None."""
     assert request.region is not None
     crop = resolve(request.region, request.layout, request.main.shape)
     layout = Layout(crop.kept_axes)
@@ -145,14 +145,14 @@ AREA = "px²"
 
 
 def power_of(parameter: Parameter, ndim: int) -> int:
-    """Say with which power of the pixel size a parameter grows: 1 for lengths, `ndim` for areas and volumes, else 0."""
+    """Return the power of the pixel size in a parameter's unit: 1 for lengths, `ndim` for areas and volumes, else 0."""
     if parameter.range.unit == AREA:
         return ndim
     return POWERS.get(parameter.range.unit, 0)
 
 
 def pixel_volume(spacing: tuple[float, ...], power: int) -> float:
-    """One pixel in the image's unit: its length along X, or its area or volume."""
+    """Return one pixel in the image's unit: its length along X, or its area or volume."""
     if power == 1:
         return spacing[-1]
     volume = 1.0
@@ -168,7 +168,7 @@ def in_pixels(
     ndim: int,
     units: str,
 ) -> dict[str, Any]:
-    """Turn lengths and areas given in the image's unit into pixels; whole-number parameters are rounded.
+    """Convert lengths and areas in the image's unit to pixels; whole-number parameters are rounded.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def in_pixels(
         power = power_of(parameter, ndim)
         value = settings.get(parameter.name)
         if power and isinstance(value, (int, float)) and not isinstance(value, bool):
-            with suppress(OverflowError):  # a number that is refused as it is
+            with suppress(OverflowError):  # such a number is refused later
                 pixels = value / pixel_volume(spacing, power)
                 converted[parameter.name] = round(pixels) if parameter.kind is int and isfinite(pixels) else pixels
     return converted
@@ -263,13 +263,13 @@ TYPES: Types = {
     "scheduler": (str | None, "the address of a scheduler"),
     "out": PATH_OR_NONE,
 }
-"""What of the arguments that all methods have in common is of a type that is not checked elsewhere."""
+"""Types of the common arguments that are not checked elsewhere."""
 
 
 def _main_input(
     method: Method, image: Any, axes: str | None, region: Region | None, in_blocks: Mapping[str, Any]
 ) -> tuple[Any, Layout, Blocks | None]:
-    """Check the image, and leave it where it lies if only parts of it are to be read."""
+    """Check the image; an image to read in blocks stays where it is stored."""
     name = f"{method.name}: `{method.inputs[0].name}`"
     if image is None:
         raise InputError(f"{name} is missing. Choose a layer or give an array.")
@@ -301,14 +301,14 @@ def _parameters_among(
 def _inputs_among(
     given: Mapping[str, Any], method: Method, main: Any, layout: Layout, parameters: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Check the inputs that matter with these parameters; the main one is checked already."""
+    """Check the inputs that have an effect with these parameters; the main one is already checked."""
     used = {entry.name for entry in method.inputs[1:] if entry.matters(parameters)}
     others = {name: value for name, value in given.items() if name in used}
     return {method.inputs[0].name: main, **check_inputs(method.declaration, others, layout, main.shape)}
 
 
 def _where_better(method: Method, layout: Layout, shape: Sequence[int], parameters: Mapping[str, Any]) -> Blocks | None:
-    """Run in blocks by itself what would take too much memory as a whole."""
+    """Use blocks if the whole image would need too much memory."""
     sides = dict(zip(layout.axes, shape, strict=True))
     shape_in_space = tuple(sides[axis] for axis in layout.space)
     if method.join is None or not method.is_better_in_blocks(shape_in_space, **parameters):
@@ -317,7 +317,7 @@ def _where_better(method: Method, layout: Layout, shape: Sequence[int], paramete
 
 
 def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
-    """Refuse what cannot be made in blocks."""
+    """Refuse outputs that cannot be made in blocks."""
     if method.kind_of(parameters) == "probabilities":
         raise InputError(
             f"{method.name}: probabilities are made in one piece. Segment a region, choose another `output`, or leave "

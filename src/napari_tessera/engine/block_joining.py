@@ -16,19 +16,19 @@ from napari_tessera.core.tables import position_columns
 from napari_tessera.core.tiles import Slices, Tile
 
 SAME_OBJECT = 0.5
-"""Share of the smaller of two cross-sections that two tiles must agree on to have seen one object."""
+"""Two tiles have the same object if they share this part of the smaller of its two cross-sections."""
 
 Face = tuple[int, int]
-"""Axis, and 0 for the face towards its start or 1 for the one towards its end."""
+"""Axis, and 0 for the face at its start or 1 for the face at its end."""
 
 
 PART_PX = 2**22
-"""Pixels that are counted at once."""
+"""Pixels counted at once."""
 
 
 @dataclass(frozen=True)
 class BlockFace:
-    """A few planes of labels, packed: a hundredth of their size, so that those of all tiles fit into memory."""
+    """A few planes of labels, compressed to a hundredth, so that those of all tiles fit into memory."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -36,25 +36,25 @@ class BlockFace:
 
     @classmethod
     def of(cls, labels: np.ndarray) -> BlockFace:
-        """Pack labels."""
+        """Compress labels."""
         return cls(labels.shape, labels.dtype, zlib.compress(np.ascontiguousarray(labels).data, level=1))
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels as they were."""
+        """Decompress the labels."""
         return np.frombuffer(zlib.decompress(self.packed), self.dtype).reshape(self.shape)
 
 
 @dataclass(frozen=True)
 class BlockObjects:
-    """What is known of the objects that one tile found; arrays have one entry per object in the write region.
+    """The objects of one tile; arrays have one entry per object in the write region.
 
     Attributes
     ----------
     place : tuple of int
         Place of the tile in the grid.
     largest : int
-        Largest number the tile gave, in its halo too.
+        Largest number in the tile, also in its halo.
     numbers : array
         Numbers of the objects within the write region.
     sizes : array
@@ -62,9 +62,9 @@ class BlockObjects:
     first : array
         Raster position, in the whole image, of the first pixel inside the write region.
     highest : array
-        Highest class in the object; 1 where there are no classes.
-    faces : dict of (axis, side) to Section
-        Numbers on the two planes on either side of a face of the write region, those of the halo included.
+        Highest class in the object; 1 without classes.
+    faces : dict of (axis, side) to BlockFace
+        Numbers on the two planes on either side of a face of the write region, also in the halo.
     """
 
     place: tuple[int, ...]
@@ -79,7 +79,7 @@ class BlockObjects:
 def describe_piece(
     labels: np.ndarray, tile: Tile, shape: tuple[int, ...], classes: np.ndarray | None = None, with_faces: bool = False
 ) -> BlockObjects:
-    """Sum up the objects of one tile.
+    """Measure the objects of one tile.
 
     Parameters
     ----------
@@ -114,18 +114,18 @@ def describe_piece(
 
 
 def _first_and_size(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Position of the first pixel of each number, and how many there are; (largest + 1,) each."""
+    """Return the position of the first pixel of each number, and its pixel count; (largest + 1,) each."""
     count = int(labels.max()) + 1
     first, sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for start in reversed(range(0, len(labels), PART_PX)):
         part = labels[start : start + PART_PX]
-        first[part[::-1]] = np.arange(start + len(part) - 1, start - 1, -1)  # of equal numbers, the last one stays
+        first[part[::-1]] = np.arange(start + len(part) - 1, start - 1, -1)  # for equal numbers, the last one is kept
         sizes += np.bincount(part, minlength=count)
     return first, sizes
 
 
 def _faces(labels: np.ndarray, tile: Tile) -> Iterator[tuple[Face, BlockFace]]:
-    """Cut out the two planes at each face that has a halo beyond it, over the write region along the other axes."""
+    """Cut out the two planes at each face with a halo beyond it, over the write region along the other axes."""
     for axis, (inner, size) in enumerate(zip(tile.inner, labels.shape, strict=True)):
         for side, border in enumerate((inner.start, inner.stop)):
             if 0 < border < size:
@@ -141,9 +141,9 @@ class GlobalLabels:
     Attributes
     ----------
     offsets : dict of place to int
-        What to add to a tile's own numbers to make them unique.
+        Added to a tile's numbers to make them unique.
     groups : array
-        Object (from 0) that each unique number, less 1, belongs to, in raster order of the objects' first pixels.
+        The object (from 0) of each unique number, less 1, in raster order of the objects' first pixels.
     sizes, highest : array
         Of each object, after an unused entry 0 for the background.
     """
@@ -155,7 +155,7 @@ class GlobalLabels:
 
 
 def label_offsets(pieces: Iterable[BlockObjects]) -> tuple[dict[tuple[int, ...], int], int]:
-    """Offset of each tile that makes its numbers unique, and the largest number there will be."""
+    """Return the offset of each tile that makes its numbers unique, and the largest number."""
     offsets, total = {}, 0
     for piece in pieces:
         offsets[piece.place] = total
@@ -166,7 +166,7 @@ def label_offsets(pieces: Iterable[BlockObjects]) -> tuple[dict[tuple[int, ...],
 def number_objects(
     pieces: list[BlockObjects], offsets: Mapping[tuple[int, ...], int], total: int, pairs: np.ndarray
 ) -> GlobalLabels:
-    """Join numbers that `pairs` (M, 2) says are one object, and order the objects by their first pixel."""
+    """Join numbers that `pairs` (M, 2) connect, and order the objects by their first pixel."""
     ones = np.ones(len(pairs), bool)
     graph = sparse.coo_array((ones, (pairs[:, 0] - 1, pairs[:, 1] - 1)), shape=(total, total))
     count, member = connected_components(graph, directed=False) if total else (0, np.empty(0, int))
@@ -190,7 +190,7 @@ def number_objects(
 
 
 def without_small(sizes: np.ndarray, smallest_px: int) -> np.ndarray:
-    """Give new numbers, in order, to the objects of at least `smallest_px` pixels; the others, and entry 0, get 0."""
+    """Renumber, in order, the objects of at least `smallest_px` pixels; the others, and entry 0, get 0."""
     is_kept = np.append(False, sizes[1:] >= smallest_px)
     return np.where(is_kept, np.cumsum(is_kept), 0)
 
@@ -198,7 +198,7 @@ def without_small(sizes: np.ndarray, smallest_px: int) -> np.ndarray:
 def same_objects(
     pieces: list[BlockObjects], offsets: Mapping[tuple[int, ...], int], grid: Mapping[tuple[int, ...], Tile]
 ) -> np.ndarray:
-    """Find objects that two neighbouring tiles both saw at the face between them: (M, 2) unique numbers."""
+    """Find objects that two neighbouring tiles both have at their common face: (M, 2) unique numbers."""
     by_place = {piece.place: piece for piece in pieces}
     found = [np.empty((0, 2), np.int64)]
     for piece in pieces:
@@ -212,7 +212,7 @@ def same_objects(
 
 
 def matching_sections(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Pair up the numbers of two labellings of the same pixels that share most of the smaller one: (M, 2)."""
+    """Match the numbers of two labellings of the same pixels that share most of the smaller one: (M, 2)."""
     both = (ours > 0) & (theirs > 0)
     pairs, shared = np.unique(np.stack([ours[both], theirs[both]], axis=1), axis=0, return_counts=True)
     if not len(pairs):
@@ -223,7 +223,7 @@ def matching_sections(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def touching_numbers(slab: np.ndarray, values: np.ndarray, axis: int, connectivity: int) -> np.ndarray:
-    """Pair up numbers of equal value that touch across the middle of a slab two planes thick: (M, 2).
+    """Find the numbers of equal value that touch across the middle of a slab two planes thick: (M, 2).
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def join_tables(
     numbering: GlobalLabels,
     final: np.ndarray,
 ) -> Table:
-    """Say of each object what the tile said that holds most of it.
+    """Return one row for each object, from the tile with most of it.
 
     Parameters
     ----------
@@ -287,7 +287,7 @@ def join_tables(
     order = np.argsort(np.concatenate([piece.sizes for piece in pieces]), kind="stable")
     order = order[numbers[order] > 0]
     chosen = np.zeros(int(final.max(initial=0)), np.intp)
-    chosen[numbers[order] - 1] = rows[order]  # of several, the last and largest stays
+    chosen[numbers[order] - 1] = rows[order]  # of several, the last and largest is kept
     return {name: np.concatenate([table[name] for table in moved])[chosen] for name in names}
 
 

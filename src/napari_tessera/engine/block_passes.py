@@ -27,9 +27,9 @@ from napari_tessera.engine.dask_pool import Made, Pool, Threads, read, unchanged
 
 
 def trim_memory() -> None:
-    """Return freed memory to the system, where the C library keeps it otherwise (glibc, for each thread).
+    """Return freed memory to the system, which glibc keeps for each thread.
 
-    Without this, what many blocks leave behind adds up. Elsewhere than on Linux, nothing happens.
+    Without this, memory grows from block to block. On other systems than Linux, nothing happens.
     """
     trim = _trim()
     if trim is not None:
@@ -45,14 +45,14 @@ def _trim() -> Any:
 
 
 Work = Callable[..., Job[Any]]
-"""What is done with a tile's part of the image: takes that, the tile, and the other inputs by name."""
+"""Function of a tile's part of the image, the tile, and the other inputs by name."""
 Inputs = Mapping[str, np.ndarray | None]
-"""Other inputs than the image, by name."""
+"""Inputs other than the image, by name."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Labels of one frame within a larger array, written and read in place; zarr arrays have no views of their own.
+    """Labels of one frame within a larger array, written and read in place, because zarr arrays have no views.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Output:
 
     @property
     def is_held(self) -> bool:
-        """Whether the labels lie in this process's memory, which workers elsewhere do not share."""
+        """Whether the labels are in this process's memory, which remote workers cannot access."""
         return isinstance(self.whole, np.ndarray)
 
     def __getitem__(self, index: Slices) -> Any:
@@ -79,7 +79,7 @@ class Output:
         Raises
         ------
         FileError
-            If the folder is gone, as when the run has been cancelled: zarr would make it anew, with nothing else in it.
+            If the folder is gone, as after cancelling the run: zarr would make it again, with nothing else in it.
         """
         if not self.is_held and not Path(self.whole.store.root, self.whole.path).is_dir():
             raise FileError(f"The folder for the labels, {self.whole.store.root}, was removed during the run.")
@@ -88,15 +88,15 @@ class Output:
 
 @dataclass(frozen=True)
 class Labelled:
-    """What a task found in a tile.
+    """The output of a task for a tile.
 
     Attributes
     ----------
     tile : Tile
     labels : array
-        Of the pixels that the tile decides.
+        Of the pixels that the tile writes.
     told : object
-        Whatever else there is to say of them: small.
+        Other results, which must be small.
     """
 
     tile: Tile
@@ -106,17 +106,17 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame to be labelled in blocks.
+    """One frame to label in blocks.
 
     Attributes
     ----------
     image : NumPy or dask array
-        Spatial axes first, then channels if there are any.
+        Spatial axes first, then channels if any.
     output : Output
         Where the final labels go.
     draft : Output
-        Where labels go that get their final numbers later. In memory it is `output`; labels in a folder are numbered
-        from one array into the other, so that no number is changed twice where a block is numbered twice.
+        Where labels go before their final numbers are known. In memory it is `output`; labels in a folder are
+        renumbered from one array into the other, so that no number is changed twice if a block is processed twice.
     block : tuple of int
         Pixels of a block along each spatial axis.
     settings : dict
@@ -124,7 +124,7 @@ class Frame:
     name : str
         Name of the image for error messages.
     found : int
-        Objects found in earlier frames; numbers go on from there.
+        Objects in earlier frames, after which numbers continue.
     """
 
     image: Any
@@ -136,7 +136,7 @@ class Frame:
     found: int = 0
 
     def having(self, settings: Mapping[str, Any]) -> Frame:
-        """Return the same frame with other settings."""
+        """Return the frame with other settings."""
         return replace(self, settings=settings)
 
     @property
@@ -145,13 +145,13 @@ class Frame:
         return tuple(self.image.shape[: len(self.block)])
 
     def grid(self, reach: int) -> list[Tile]:
-        """Tiles with a halo of `reach` pixels."""
+        """Return the tiles with a halo of `reach` pixels."""
         return list(tiles(self.shape, self.block, (reach,) * len(self.block)))
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The pixels of a frame, read window by window and checked as they come in."""
+    """The pixels of a frame, read and checked window by window."""
 
     frame: Frame
 
@@ -174,16 +174,16 @@ def over(
     into: Output | None = None,
     inputs: Callable[[Tile], Inputs] | None = None,
 ) -> Job[list[Any]]:
-    """Work on every tile's part of the image, and return the outcomes in the order of the tiles.
+    """Process every tile's part of the image, and return the results in the order of the tiles.
 
-    The tiles of one block are one task, one after the other: no two tasks ever write to the same chunk of a zarr array.
+    The tiles of one block are one task: no two tasks write to the same chunk of a zarr array.
 
     Parameters
     ----------
     frame, grid, work, at, text
     into : Output, optional
-        Where the labels go that `work` returns, as `Labelled`; the outcome is then what it tells. Workers write them
-        there themselves, or send them where they cannot reach it.
+        Where the labels in a `Labelled` result of `work` go; the result is then its `told`. Workers write the labels
+        themselves, or send them if they cannot access the output.
     inputs : callable (tile) -> dict, optional
         The other inputs, cut to a tile.
     """
@@ -209,7 +209,7 @@ def over(
 def _over_tiles(
     work: Work, into: Output | None, name: str, text: str, parts: list[tuple[Tile, Any, Inputs]]
 ) -> Job[list[Any]]:
-    """Work on the tiles of one block, and write the labels if there is where to; what it needs is all it holds."""
+    """Process the tiles of one block, and write the labels if `into` is given; the task holds only what it needs."""
     outcomes = []
     for done, (tile, part, others) in enumerate(parts):
         yield Progress(done, len(parts), text)
@@ -229,7 +229,7 @@ def _written(into: Output | None, found: Labelled) -> Any:
 
 
 def by_block(frame: Frame, grid: Sequence[Tile]) -> Iterator[list[Tile]]:
-    """Put the tiles that are parts of the same block together."""
+    """Group the tiles that are parts of the same block."""
 
     def block(tile: Tile) -> tuple[int, ...]:
         return block_of(tile, frame.block)
@@ -239,7 +239,7 @@ def by_block(frame: Frame, grid: Sequence[Tile]) -> Iterator[list[Tile]]:
 
 
 def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
-    """Do the first pass: what the whole image says, from exact sums over its blocks."""
+    """Run the first pass: exact sums over the blocks of the whole image."""
     scale = yield from _scale(method, frame, at)
     settings = {**frame.settings, "scale": scale}
     grid = frame.grid(method.reach(**settings))
@@ -260,7 +260,7 @@ def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
 
 
 def _scale(method: TwoPass, frame: Frame, at: Pool) -> Job[Scale]:
-    """Return the origin and the unit in which all blocks are worked on."""
+    """Return the origin and the unit of values for all blocks."""
     if not method.needs_scale(canonical_dtype(frame.image.dtype), **frame.settings):
         return UNSCALED
 
@@ -282,9 +282,9 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndar
     Returns
     -------
     sizes : (N + 1,) array or None
-        Pixels of each object, after an unused entry 0; None where the labels are classes.
+        Pixels of each object, after an unused entry 0; None if the labels are classes.
     chosen : dict
-        What of the measures is worth to be told; see `MethodOutput`.
+        Automatic values; see `MethodOutput`.
     """
     fitted = yield from subtask(measure(method, frame, at), 0, 0.3, 1)
     settings, shape = {**frame.settings, "scale": fitted["scale"]}, frame.shape
@@ -313,7 +313,7 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndar
 def label_overlapping(
     plan: BlockPlan, inputs: Callable[[Tile], Inputs], is_joined: bool, frame: Frame, at: Pool
 ) -> Job[tuple[np.ndarray | None, Table, tuple[str, ...]]]:
-    """Label every block with a margin; objects that two blocks both saw at their border are one.
+    """Label every block with a margin; objects that two blocks have in common at their border are one.
 
     Parameters
     ----------
@@ -327,11 +327,11 @@ def label_overlapping(
     Returns
     -------
     sizes : (N + 1,) array or None
-        Pixels of each object, after an unused entry 0; None where the labels are classes.
+        Pixels of each object, after an unused entry 0; None if the labels are classes.
     table : dict of str to array
-        What the method said of each object, in the order of their numbers; empty where it said nothing.
+        The method's table of the objects, in the order of their numbers; empty without one.
     notes : tuple of str
-        What the method had to say of any block, each sentence once.
+        The method's notes on all blocks, each sentence once.
     """
     shape = frame.shape
 
@@ -383,7 +383,7 @@ def _join_by_touch(
 
 
 def _borders(grid: list[Tile]) -> list[tuple[int, int]]:
-    """Every plane between two rows of tiles: the axis across it and its first index."""
+    """List every plane between two rows of tiles: the axis across it and its first index."""
     starts = {(axis, part.start) for tile in grid for axis, part in enumerate(tile.write) if part.start}
     return sorted(starts)
 
@@ -391,7 +391,7 @@ def _borders(grid: list[Tile]) -> list[tuple[int, int]]:
 def _unique_numbers(
     frame: Frame, grid: list[Tile], offsets: Mapping[tuple[int, ...], int], axis: int, border: int
 ) -> np.ndarray:
-    """Read the two planes at a border, and make the tiles' own numbers unique."""
+    """Read the two planes at a border, and make the tiles' numbers unique."""
     index = [slice(None)] * len(frame.shape)
     index[axis] = slice(border - 1, border + 1)
     slab = np.asarray(frame.draft[tuple(index)]).astype(np.int64)
@@ -408,7 +408,7 @@ def _unique_numbers(
 def _renumber(
     numbering: GlobalLabels, final: np.ndarray, pieces: list[BlockObjects], grid: list[Tile], frame: Frame, at: Pool
 ) -> Job[None]:
-    """Give every block its objects' final numbers, where the labels are."""
+    """Give every block its objects' final numbers, in place."""
     output, draft = frame.output, frame.draft
     tables: dict[tuple[int, ...], np.ndarray] = {}
     for piece in pieces:

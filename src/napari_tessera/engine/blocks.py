@@ -20,9 +20,9 @@ from napari_tessera.core.method import Method
 BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
 MOST_WORKERS = 1024
 SHARE_OF_MEMORY = 0.25
-"""An array larger than this share of the free memory is left where it lies and worked on in blocks."""
+"""An array larger than this share of the free memory is not loaded, but processed in blocks."""
 LARGE_PX = 2**24
-"""Where labels go to a folder, a larger image is not brought into memory, nor its objects measured one by one."""
+"""If labels go to a folder, a larger image is not loaded, and its objects are not measured."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Blocks:
     scheduler : str or None
         Address of a dask.distributed scheduler, instead of threads.
     out : str or None
-        Folder of a zarr array to write the labels to; None keeps them in memory.
+        Folder of a zarr array for the labels; None keeps them in memory.
     """
 
     size: tuple[int, ...]
@@ -60,14 +60,14 @@ def check_blocks(
     scheduler: str | None = None,
     out: str | Path | None = None,
 ) -> Blocks | None:
-    """Return how to run in blocks, or None where nothing asks for it.
+    """Return how to run in blocks, or None if no argument asks for blocks.
 
     Raises
     ------
     InputError
-        If the method needs the whole image, or a number makes no sense.
+        If the method needs the whole image, or a number is invalid.
     FileError
-        If `out` holds something already.
+        If `out` exists.
     """
     if (blocks is None or blocks is False) and n_workers is None and scheduler is None and out is None:
         return None
@@ -95,31 +95,30 @@ def _size(blocks: int | Sequence[int] | bool | None, ndim: int, method: Method) 
     if any(side < least for side, least in zip(size, smallest, strict=True)):
         sides = " × ".join(map(str, reversed(smallest)))
         raise InputError(
-            f"`blocks` is {short(blocks)}, but each block of {method.name} is seen with its surroundings, so that "
-            f"small ones take very long. The smallest is {sides} px (x first); the usual ones, with blocks=True, are "
-            "best."
+            f"`blocks` is {short(blocks)}, but each block of {method.name} is read with its surroundings, so small "
+            f"ones take very long. The smallest is {sides} px (x first); the default, blocks=True, is best."
         )
     return tuple(int(side) for side in size)
 
 
 def is_stored(image: Any) -> bool:
-    """Return whether an array is read piece by piece (dask, zarr) rather than held in memory."""
+    """Return whether an array is read piece by piece (dask, zarr) and not in memory."""
     return not isinstance(image, np.ndarray) and hasattr(image, "shape") and hasattr(image, "chunks")
 
 
 def fits_in_memory(image: Any) -> bool:
-    """Return whether an array takes no more than a modest share of the free memory."""
+    """Return whether an array needs only a modest share of the free memory."""
     n_bytes = int(np.prod([int(side) for side in image.shape], dtype=np.int64)) * np.dtype(image.dtype).itemsize
     return n_bytes <= SHARE_OF_MEMORY * free_bytes()
 
 
 def may_be_measured(image: Any, out: str | None) -> bool:
-    """Return whether every object is measured after a run in blocks; otherwise the table holds numbers and sizes."""
+    """Return whether every object is measured after a run in blocks; otherwise the table has only numbers and sizes."""
     return fits_in_memory(image) and not (out is not None and is_large(image))
 
 
 def is_large(image: Any) -> bool:
-    """Return whether an array has so many pixels that it is better left where it lies, if labels need not be held."""
+    """Return whether an array is so large that it is not loaded if labels go to a folder."""
     return int(np.prod([int(side) for side in image.shape], dtype=np.int64)) > LARGE_PX
 
 
@@ -133,30 +132,30 @@ def _is_zarr_array(folder: Path) -> bool:
 
 
 def check_is_new(out: Path) -> None:
-    """Refuse a folder for the labels that holds anything, and a file.
+    """Refuse a file, and a folder with content, for the labels.
 
     Raises
     ------
     FileError
     """
     if "\0" in str(out):
-        raise FileError(f"`out` is {str(out)!r}, but no path has the character \\0 in it. Choose another folder.")
+        raise FileError(f"`out` is {str(out)!r}, but a path cannot contain the character \\0. Choose another folder.")
     if any(_is_zarr_array(folder) for folder in out.absolute().parents):
         raise FileError(f"`out` is {out}, but that lies inside a Zarr array. Choose a folder outside of it.")
     if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise FileError(f"`out` is {out}, but there is something already, which stays as it is. Choose a new folder.")
+        raise FileError(f"`out` is {out}, which exists already and is not overwritten. Choose a new folder.")
 
 
 @contextmanager
 def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Iterator[Any]:
-    """Make the array that the labels are written to: zeros in memory, or a zarr array whose chunks fit the blocks.
+    """Make the array for the labels: zeros in memory, or a zarr array whose chunks match the blocks.
 
-    The zarr array is in `out` when the `with` block has ended; if that fails, there is nothing.
+    The zarr array is in `out` when the `with` block has ended; after an error there is nothing.
 
     Raises
     ------
     FileError
-        If `out` holds something already, cannot be written or the disk is full.
+        If `out` exists, cannot be written or the disk is full.
     """
     if out is None:
         yield np.zeros(shape, dtype)
@@ -171,7 +170,7 @@ def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...],
 
 
 def open_output(out: str) -> Any:
-    """Open the zarr array that was written to a folder."""
+    """Open the zarr array in a folder."""
     import zarr
 
     return zarr.open_array(out, mode="r+")

@@ -34,7 +34,7 @@ SHARE_OF_MEASURING = 0.1
 
 @dataclass(frozen=True)
 class FrameSummary:
-    """What there is to say of the labels of one frame; see `MethodOutput`."""
+    """Table, notes and automatic values of one frame; see `MethodOutput`."""
 
     table: Table
     notes: tuple[str, ...]
@@ -42,19 +42,19 @@ class FrameSummary:
 
 
 def run_in_blocks(request: Request) -> Job[MethodOutput]:
-    """Label every frame in blocks; a folder of labels that does not get finished is removed.
+    """Label every frame in blocks; an unfinished folder of labels is removed.
 
     Returns
     -------
     found : MethodOutput
-        Labels as NumPy, or as zarr where the request names a folder to write to; axes as in the request, without
-        channels. The table holds full measurements where image and labels fit into memory, otherwise numbers and sizes.
-        There are no further images: the method's own come from the whole image at once.
+        Labels as NumPy, or as zarr if the request names a folder; axes as in the request, without channels. The table
+        has full measurements if image and labels fit into memory, otherwise numbers and sizes. There are no further
+        images, which need the whole image at once.
     """
     blocks, layout = request.blocks, request.layout
     assert blocks is not None
     if blocks.out is not None and layout.label_axes != layout.loops + layout.space:
-        raise InputError(f"Axes {layout.axes} cannot be written in blocks; bring them in the order TZYX first.")
+        raise InputError(f"Axes {layout.axes} cannot be written in blocks; reorder them to TZYX first.")
     image = layout.to_working(chunked.lazy(request.main))
     n_loops = len(layout.loops)
     shape = image.shape[: n_loops + len(layout.space)]
@@ -70,7 +70,7 @@ def run_in_blocks(request: Request) -> Job[MethodOutput]:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what workers left of chunks that they were writing when they were lost; others have written them since."""
+    """Remove unfinished chunk files of lost workers; other workers have written these chunks again."""
     for part in folder.rglob("*.partial"):
         part.unlink(missing_ok=True)
 
@@ -102,7 +102,7 @@ def _settings(request: Request) -> dict[str, Any]:
 
 @contextmanager
 def _draft(request: Request, output: Any) -> Iterator[Any]:
-    """Make the array for labels that get their final numbers later: beside labels in a folder, another one."""
+    """Make the array for labels before their final numbers are known: for labels in a folder, a second array."""
     assert request.blocks is not None
     if request.blocks.out is None or not _is_numbered_later(request):
         yield output
@@ -160,19 +160,19 @@ def _label(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
 
 
 def _plan(request: Request, frame: Frame, at: Pool) -> Job[BlockPlan]:
-    """Look at the whole image, as far as the method asks for it, before the first block is labelled."""
+    """Examine the whole image, as far as the method needs it, before the first block is labelled."""
     overlapping = request.method.block_plan(frame.settings)
     fitted: dict[str, Any] = {}
     if overlapping.measured is not None:
         two_pass, settings = overlapping.measured
         fitted = yield from subtask(passes.measure(two_pass, frame.having(settings), at), 0, 0.5, 1)
-    planning = chunked.Threads(1).run(overlapping.plan, [(fitted, Windows(frame))], "Looking at the image")
+    planning = chunked.Threads(1).run(overlapping.plan, [(fitted, Windows(frame))], "Examining the image")
     (plan,) = yield from subtask(planning, 0.5, 0.5, 1)
     return plan
 
 
 def _cut_to_tile(request: Request, index: tuple[int, ...], tile: Tile) -> Inputs:
-    """Cut the method's other inputs to one tile of one frame; points are counted from the tile's first pixel."""
+    """Cut the method's other inputs to one tile of one frame; points get coordinates of the tile."""
     cut: dict[str, np.ndarray | None] = {}
     for name, array in request.inputs.items():
         if name == request.main_name:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 METADATA = ("zarr.json", ".zarray")
-"""One of these files is in the folder of every zarr array."""
+"""The folder of every zarr array has one of these files."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Folder:
 
     @classmethod
     def of(cls, array: Any) -> Folder:
-        """Return where a zarr array lies, of which the store is a `LocalStore`."""
+        """Return the path of a zarr array with a `LocalStore`."""
         path = Path(array.store.root, array.path).absolute()
         return cls(path, tuple(array.shape), str(array.dtype), array.read_only)
 
@@ -68,7 +68,7 @@ class Folder:
         Raises
         ------
         FileNotFoundError
-            If it is not there, or another one is.
+            If it does not exist, or is another array.
         """
         if any((self.path / name).is_file() for name in METADATA):
             array = zarr.open_array(self.path, mode="r" if self.is_read_only else "r+")
@@ -78,25 +78,25 @@ class Folder:
 
 
 def packed(task: Any) -> bytes:
-    """Pack a task with its arguments; a dask array is read here if it would take more than its own pixels with it."""
+    """Pickle a task with its arguments; a dask array is computed here if its graph holds more than its pixels."""
     file = io.BytesIO()
     _Packer(file).dump(task)
     return file.getvalue()
 
 
 def unpacked(task: bytes) -> Any:
-    """Unpack a task, and open the arrays in folders that it needs.
+    """Unpickle a task, and open the arrays in folders that it needs.
 
     Raises
     ------
     FileNotFoundError
-        If one is not there.
+        If one does not exist.
     """
     return _Unpacker(io.BytesIO(task)).load()
 
 
 class _Packer(cloudpickle.Pickler):
-    """Pickles an array in a folder as its path, and a dask array as how to read it or, if need be, as its pixels."""
+    """Pickles an array in a folder as its path, and a dask array as its graph or, if needed, as its pixels."""
 
     def persistent_id(self, thing: Any) -> Any:
         if isinstance(thing, zarr.Array) and isinstance(thing.store, LocalStore):
@@ -112,11 +112,11 @@ class _Unpacker(pickle.Unpickler):
 
 
 class _Held(Exception):
-    """What a dask array is made of lies in memory."""
+    """The graph of a dask array holds arrays in memory."""
 
 
 class _LazyPacker(_Packer):
-    """Packs how to read a dask array, unless that takes arrays in memory of more than `most_bytes` with it."""
+    """Pickles the graph of a dask array, unless that includes arrays in memory of more than `most_bytes`."""
 
     def __init__(self, file: io.BytesIO, most_bytes: int) -> None:
         super().__init__(file)
@@ -143,13 +143,13 @@ def _lazily(array: da.Array) -> bytes | np.ndarray:
 
 
 TASKS_PER_THREAD = 2
-"""Tasks that are on their way at a time: one being worked on, one waiting."""
+"""Tasks per worker thread: one running, one waiting."""
 LONGEST_WITHOUT_WORKERS_S = 120.0
 LONGEST_TRANSFER_S = 60.0
-"""An outcome that takes longer to come is asked for again."""
+"""A result that takes longer is requested again."""
 BETWEEN_COUNTS_S = 1.0
 MOST_AT_A_TIME = 4
-"""Outcomes that are taken in between two signs of life."""
+"""Results received between two progress reports."""
 LARGE_CALL = "distributed.admin.large-graph-warning-threshold"
 
 
@@ -167,12 +167,12 @@ class Cluster:
     address: str
 
     def run(self, task: Task, arguments: Arguments, text: str, receive: Receive = unchanged) -> Job[list[Any]]:
-        """Run the tasks some at a time; when the job is closed, a task under way ends at its next step.
+        """Run the tasks, some at a time; when the job is closed, a running task ends at its next step.
 
         Raises
         ------
         RunError
-            If the scheduler or all workers are gone, or the same task has cost several workers their life.
+            If the scheduler or all workers are gone, or several workers died during the same task.
         """
         outcomes: list[Any] = [None] * len(arguments)
         under_way: dict[Any, int] = {}
@@ -196,15 +196,15 @@ class Cluster:
         return outcomes
 
     def reaches(self, output: Output) -> bool:
-        """Return whether labels are in a folder: this process's memory is out of the workers' reach."""
+        """Return whether labels are in a folder: workers cannot access this process's memory."""
         return not output.is_held
 
     def narrowed(self) -> Cluster:
-        """Return the same workers: how many threads each has was decided when they were started."""
+        """Return the same workers: their number of threads is fixed when they start."""
         return self
 
     def threads(self) -> int:
-        """Return how many threads all workers have together."""
+        """Return the number of threads of all workers."""
         with _in_words(self.address):
             return sum(self.client.nthreads().values())
 
@@ -214,7 +214,7 @@ class Cluster:
             return self.client.submit(_work, call, pure=False)
 
     def _arrived(self, futures: Iterable[Any]) -> list[tuple[Any, Any]]:
-        """Return the tasks that are done with their outcomes, some at a time."""
+        """Return the finished tasks with their results, some at a time."""
         arrived = []
         for future in [future for future in futures if future.done()][:MOST_AT_A_TIME]:
             if future.status == "error":
@@ -224,7 +224,7 @@ class Cluster:
         return arrived
 
     def _cancel(self, futures: list[Any]) -> None:
-        """Tell the scheduler that nothing waits for these tasks; if it is gone, they are as well."""
+        """Tell the scheduler that these tasks are not needed; ignore a scheduler that is gone."""
         if futures and self.client.status == "running":
             with contextlib.suppress(OSError, TimeoutError, CancelledError):
                 self.client.cancel(futures)
@@ -232,7 +232,7 @@ class Cluster:
 
 @dataclass
 class _Workers:
-    """How many workers there are, looked up now and then.
+    """The number of workers, updated now and then.
 
     Attributes
     ----------
@@ -245,7 +245,7 @@ class _Workers:
     seen: float = field(default_factory=time.monotonic)
 
     def threads(self) -> int:
-        """Return how many threads all workers have.
+        """Return the number of threads of all workers.
 
         Raises
         ------
@@ -272,23 +272,23 @@ def _work(call: bytes) -> Any:
     Raises
     ------
     FileError
-        If a file that the task needs is not there.
+        If a file that the task needs does not exist.
     Stopped
-        If nothing waits for the task any more.
+        If the task was cancelled.
     """
     try:
         task, arguments = unpacked(call)
         return _driven(task(*arguments))
     except FileNotFoundError as error:
         raise FileError(
-            f"The worker on {platform.node()} does not find {error.filename or error}. Images, models and the folder "
-            "for the labels must have the same path on all computers that work on them: use a disk that they share, or "
+            f"The worker on {platform.node()} cannot find {error.filename or error}. Images, models and the folder "
+            "for the labels must have the same path on all computers: use a disk that they share, or "
             "leave out `scheduler`."
         ) from error
 
 
 def _driven(job: Any) -> Any:
-    """Run a job to its end, or up to the step at which its task has been cancelled."""
+    """Run a job to its end, or to the step at which its task is cancelled."""
     from distributed import get_worker
 
     if not isinstance(job, Generator):
@@ -303,34 +303,34 @@ def _driven(job: Any) -> Any:
 
 
 def _explained(error: BaseException) -> BaseException:
-    """Say in words what it means where workers died over a task; other errors are the task's own."""
+    """Explain the error of workers that died during a task; other errors are the task's own."""
     from distributed import KilledWorker
 
     if not isinstance(error, KilledWorker):
         return error
     return RunError(
-        f"{error.allowed_failures + 1} workers ended while they worked on the same block, most likely for want of "
-        "memory. Choose smaller `blocks`, or give the workers fewer threads or more memory."
+        f"{error.allowed_failures + 1} workers ended while they processed the same block, probably because of too "
+        "little memory. Choose smaller `blocks`, or give the workers fewer threads or more memory."
     )
 
 
 @contextlib.contextmanager
 def _in_words(address: str) -> Iterator[None]:
-    """Say in words that the scheduler is gone."""
+    """Explain the error of a scheduler that is gone."""
     try:
         yield
     except TesseraError:
         raise
     except (OSError, CancelledError) as error:
         raise RunError(
-            f"The dask scheduler at {address} does not answer any more ({error}). Start it and its workers again, and "
+            f"The dask scheduler at {address} no longer answers ({error}). Start it and its workers again, and "
             "run this again."
         ) from error
 
 
 @contextlib.contextmanager
 def cluster(address: str) -> Iterator[Cluster]:
-    """Open the way to a dask.distributed scheduler.
+    """Connect to a dask.distributed scheduler.
 
     Raises
     ------
@@ -342,7 +342,7 @@ def cluster(address: str) -> Iterator[Cluster]:
     except ImportError as error:
         raise RunError('A scheduler needs dask.distributed: pip install "dask[distributed]".') from error
     try:
-        client = Client(address, timeout="10s", set_as_default=False)  # what is read here is computed here
+        client = Client(address, timeout="10s", set_as_default=False)  # this process's own arrays are computed here
     except (OSError, TimeoutError, ValueError) as error:
         raise RunError(
             f"No dask scheduler answers at {address!r} ({error}). Start one with `dask scheduler`."

@@ -23,24 +23,24 @@ BESIDE_SECONDS_PER_PIXEL = 1e-6
 """What brightness, resampling and decoding take for a pixel of the network's grid, measured on one core."""
 ORTHOGONAL, SIDES_SEEN = "orthogonal", 3
 LOOKS_FOR_SIZE = 1
-"""Looks, beside the last one, that it mostly takes to find how large the objects are."""
+"""Usual number of predictions, besides the last one, to find the object size."""
 SHARE_OF_FREE_MEMORY = 0.9
-"""A run that needs more than this share of the free memory is likely to fail, or to slow everything down."""
+"""A run that needs more than this share of the free memory probably fails, or slows the computer down."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will cost.
+    """Estimated cost of a run.
 
     Attributes
     ----------
     device : str
-        Where the network runs, in words.
+        Name of the device.
     seconds : float
     needed_bytes, free_bytes : int
         Memory of the computer.
     diameter_px : float or None
-        The time holds for objects of about this diameter, which is not known yet; smaller ones take longer.
+        The time is for objects of about this diameter, which is not known yet; smaller ones take longer.
     """
 
     device: str
@@ -51,12 +51,12 @@ class Forecast:
 
     @property
     def is_too_large(self) -> bool:
-        """Whether the memory will hardly suffice."""
+        """Whether the run is likely to exceed the free memory."""
         return self.needed_bytes > SHARE_OF_FREE_MEMORY * self.free_bytes
 
     @property
     def sentence(self) -> str:
-        """The forecast in one plain sentence, and advice where memory is short."""
+        """One sentence with the estimate, and advice if memory is short."""
         needed = in_gigabytes(self.needed_bytes)
         sized = "" if self.diameter_px is None else f" if objects are about {self.diameter_px:g} px wide"
         plain = f"On {self.device}: {in_time(self.seconds)}{sized}, {needed} of memory"
@@ -69,7 +69,7 @@ class Forecast:
 
 
 def models_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """Name the models that a run loads: those of the settings that matter."""
+    """Return the names of the models that a run loads: those of the settings that have an effect."""
     chosen = [each for each in method.parameters if each.model is not None and each.matters(parameters)]
     return tuple(parameters[each.name] for each in chosen)
 
@@ -77,7 +77,7 @@ def models_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, ...]:
 def forecast(
     method: Method, axes: str, shape: tuple[int, ...], region: Region | None, parameters: Mapping[str, Any]
 ) -> Forecast | None:
-    """Foresee what a run of networks costs. It loads torch, and measures once how fast the device is.
+    """Estimate the cost of a run with networks. It loads torch, and measures once how fast the device is.
 
     Parameters
     ----------
@@ -87,20 +87,19 @@ def forecast(
     shape : tuple of int
         Of the image.
     region : Region or None
-        Part of the image to work on.
+        Part of the image to segment.
     parameters : mapping
-        Of the method: its models and device and, where it has them, the diameter, whether mirror images are averaged,
-        and how volumes are seen.
+        Of the method: its models and device and, if it has them, diameter, averaging and the mode for volumes.
 
     Returns
     -------
     Forecast or None
-        None where no network runs.
+        None if no network runs.
 
     Raises
     ------
     ParameterError, ModelError
-        If there is no such model or device.
+        If the model or device does not exist.
     """
     headers = [find(name).header for name in models_of(method, parameters)]
     if not headers:
@@ -121,7 +120,7 @@ def forecast(
 
 
 def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, parameters: Mapping[str, Any]) -> Estimate:
-    """Estimate what a network costs on one frame, with what is done beside it.
+    """Estimate the cost of a network on one frame, with normalisation and decoding.
 
     Parameters
     ----------
@@ -159,7 +158,7 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
 
 
 def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float, kind: str) -> Estimate | None:
-    """Estimate what a second network costs, which sees the image once and part by part; None where there is none."""
+    """Estimate the cost of a second network, which predicts the image once and in parts; None without one."""
     from napari_tessera.inference import cost
     from napari_tessera.inference.unet_rescoring import MARGIN_PX, OWN_PX
 
@@ -174,13 +173,13 @@ def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float
 
 
 def factor_of(header: Mapping[str, Any], diameter_px: float | None) -> float:
-    """Return how many pixels the network sees for each of the image; as many where the diameter is not known yet."""
+    """Return the network pixels per image pixel; 1 if the diameter is not known yet."""
     usual_px = header.get("diameter_px")
     return usual_px / diameter_px if usual_px and diameter_px else 1.0
 
 
 def in_time(seconds: float) -> str:
-    """Say a time as roughly as it is known.
+    """Format a time as precisely as it is known.
 
     Examples
     --------
@@ -195,7 +194,7 @@ def in_time(seconds: float) -> str:
 
 
 def in_gigabytes(n_bytes: float) -> str:
-    """Say an amount of memory, never less than it is: one place after the point, none from 10 on.
+    """Format an amount of memory, rounded up: one decimal below 10 GB, otherwise whole.
 
     Examples
     --------

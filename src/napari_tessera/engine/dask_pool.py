@@ -30,17 +30,17 @@ Outcome = TypeVar("Outcome")
 
 BETWEEN_LOOKS_S = 0.05
 LONGEST_WAIT_S = 0.4
-"""A job that is closed waits this long for its tasks to come to their next step; they end there in any case."""
+"""A closed job waits this long for its tasks to reach their next step, where they end in any case."""
 THREADS = "tessera-blocks"
-"""What the threads are called."""
+"""Name of the threads."""
 
 
 class Stopped(Exception):
-    """A task was told to stop."""
+    """A task was asked to stop."""
 
 
 class TaskMonitor:
-    """What a job and its tasks in other threads tell each other.
+    """Progress of tasks in other threads, and the request to stop.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ class TaskMonitor:
 
     @property
     def done(self) -> float:
-        """Tasks finished, those under way by their fraction."""
+        """Finished tasks, plus the fraction of running ones."""
         return sum(self._fractions)
 
     def drive(self, number: int, job: Job[Outcome] | Outcome) -> Outcome:
-        """Run the job of task `number` to its end in this thread, or up to the step at which it is told to stop.
+        """Run the job of task `number` in this thread to its end, or to the step at which it is asked to stop.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class TaskMonitor:
 
 
 def monitor(work: Callable[[], Any], watch: TaskMonitor, text: str) -> Job[Any]:
-    """Run `work` in a helper thread, and yield how far its tasks are every 50 ms; closing the job tells them to stop.
+    """Run `work` in a thread, and yield the progress of its tasks every 50 ms; closing the job stops them.
 
     Parameters
     ----------
@@ -102,16 +102,16 @@ def monitor(work: Callable[[], Any], watch: TaskMonitor, text: str) -> Job[Any]:
 
 
 Task = Callable[..., Any]
-"""Takes arrays and whatever else it needs, and returns a job or an outcome. Lazy arrays it brings in by `read`."""
+"""Function of arrays and other arguments that returns a job or a result. It loads lazy arrays with `read`."""
 Arguments = Sequence[tuple[Any, ...]]
 """The arguments of each task."""
 Receive = Callable[[Any], Any]
-"""Takes an outcome as soon as it is there, in the process that runs the job, and returns what to keep of it."""
+"""Function that gets each result at once, in the process that runs the job, and returns what to keep."""
 
 
 @dataclass(frozen=True)
 class Made(Sequence[tuple[Any, ...]]):
-    """Arguments that are made when the turn comes to their task, in the process that runs the job.
+    """Arguments that are made just before their task, in the process that runs the job.
 
     Attributes
     ----------
@@ -132,46 +132,46 @@ class Made(Sequence[tuple[Any, ...]]):
 
 
 def unchanged(outcome: Any) -> Any:
-    """Keep an outcome as it is."""
+    """Return a result as it is."""
     return outcome
 
 
 class Pool(Protocol):
-    """Where tasks run. A task may be run again where a worker is lost: it must not matter how often."""
+    """Where tasks run. A task may run again if a worker is lost, so repetition must not change the result."""
 
     def run(self, task: Task, arguments: Arguments, text: str, receive: Receive = unchanged) -> Job[list[Any]]:
-        """Do `task` with each of the arguments, and return the outcomes, as received, in the order of the arguments.
+        """Run `task` with each of the arguments, and return the received results in order.
 
-        Closing the job stops the tasks under way.
+        Closing the job stops the running tasks.
         """
         ...
 
     def reaches(self, output: Output) -> bool:
-        """Return whether tasks can write to these labels, and read them, themselves."""
+        """Return whether tasks can access these labels themselves."""
         ...
 
     def narrowed(self) -> Pool:
-        """Return a pool for tasks that each use all processors of a computer."""
+        """Return a pool for tasks that each use all cores of a computer."""
         ...
 
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads on this computer; a task reads its arrays itself, so that no more is held than is worked on.
+    """Threads on this computer; a task reads its own arrays, so only the running ones are in memory.
 
     Attributes
     ----------
     count : int
         Threads.
     is_wish : bool
-        Whether the user asked for that many.
+        Whether the user asked for this number.
     """
 
     count: int
     is_wish: bool = False
 
     def run(self, task: Task, arguments: Arguments, text: str, receive: Receive = unchanged) -> Job[list[Any]]:
-        """Run the tasks in threads; progress is told within tasks too."""
+        """Run the tasks in threads; progress includes the progress within tasks."""
         watch = TaskMonitor(len(arguments))
 
         def work(number: int) -> Any:
@@ -197,7 +197,7 @@ class Threads:
 
 
 def _task(work: Callable[[int], Any], number: int) -> Any:
-    """Make a dask task; by its name it follows its neighbour, where dask has nothing else to go by."""
+    """Make a dask task with a name that keeps neighbouring tasks in order."""
     return dask.delayed(partial(work, number), pure=False)(dask_key_name=f"task-{number:09d}")
 
 
@@ -214,25 +214,25 @@ def pool(n_workers: int | None, scheduler: str | None) -> Iterator[Pool]:
 
 
 def lazy(array: Any) -> Any:
-    """Wrap a zarr or dask array so that only what is asked for is read; a NumPy array is there already."""
+    """Wrap a zarr or dask array so that only requested parts are read; a NumPy array is unchanged."""
     return array if isinstance(array, np.ndarray) else da.asarray(array)
 
 
 def read(array: Any) -> np.ndarray:
-    """Bring a lazy array into memory, in this thread.
+    """Load a lazy array into memory, in this thread.
 
     Raises
     ------
     InputError
-        If a dask array holds something else than it says: what is worked out block by block would be wrong.
+        If a dask array differs from its declared shape or dtype: block-wise results would be wrong.
     """
     if not isinstance(array, da.Array):
         return np.asarray(array)
     found = np.asarray(array.compute(scheduler="synchronous"))
     if (found.dtype, found.shape) != (array.dtype, array.shape):
         raise InputError(
-            f"A part of the dask array should be {array.dtype} of shape {array.shape}, as the array says of itself, "
-            f"but it is {found.dtype} of shape {found.shape}. Say how its chunks really are, with `dtype` and `chunks` "
+            f"A part of the dask array should be {array.dtype} of shape {array.shape}, as the array declares, "
+            f"but it is {found.dtype} of shape {found.shape}. Give the correct `dtype` and `chunks` in the call "
             "of map_blocks or from_delayed."
         )
     return found

@@ -18,11 +18,11 @@ from napari_tessera.core.tables import position_columns
 from napari_tessera.engine.bind import Request
 
 MOST_TOLD = 3
-"""Values that are told one by one; of more, the smallest and the largest."""
+"""Up to this many values are listed; of more, the smallest and the largest."""
 
 
 def describe_auto_values(result: Result) -> str:
-    """Return what came out where the settings left it open, in a sentence; empty if nothing did.
+    """Return the automatic values of a run as a sentence; empty without any.
 
     Examples
     --------
@@ -83,15 +83,15 @@ NUMBER = re.compile(r"\d+(\.\d+)?")
 
 @dataclass
 class Stack:
-    """One image as it grows frame by frame.
+    """One image of all frames.
 
     Attributes
     ----------
     request : Request
     image : ExtraImage
-        As the first frame has it: its name and kind hold for all.
+        Of the first frame: all frames have its name and kind.
     data : array
-        In the working order of axes; made with the first frame, and widened when numbers outgrow it.
+        In the working order of axes; allocated with the first frame, and widened if numbers outgrow its dtype.
     tables : list of dict
         One per frame.
     largest : int
@@ -105,7 +105,7 @@ class Stack:
     largest: int = 0
 
     def add(self, image: ExtraImage, frame: tuple[int, ...]) -> None:
-        """Add a frame; objects are numbered on from the frames before, classes keep their number."""
+        """Add a frame; object numbers continue after the earlier frames, classes keep their number."""
         if image.kind in NUMBERED_ON:
             image = self._numbered_on(image)
         self.tables.append(image.table)
@@ -128,7 +128,7 @@ class Stack:
         return replace(image, data=data, table=table)
 
     def _whole_shape(self, data: np.ndarray) -> tuple[int, ...]:
-        """Shape of all frames together; axes before those in space, such as the classes, stay in front."""
+        """Return the shape of all frames together; axes before space, such as the classes, stay in front."""
         n_space = len(self.request.layout.space)
         return (*data.shape[:-n_space], *self.request.loop_shape, *data.shape[-n_space:])
 
@@ -142,7 +142,7 @@ class Stack:
 
 
 def joined(tables: list[Table], request: Request) -> Table:
-    """Put the frames' tables below each other, with a column for each looped axis."""
+    """Concatenate the frames' tables, with a column for each looped axis."""
     loops = request.layout.loops.lower()
     placed = [
         {**table, **{axis: np.full(len(table["label"]), index) for axis, index in zip(loops, frame, strict=True)}}
@@ -156,7 +156,7 @@ def joined(tables: list[Table], request: Request) -> Table:
 
 
 def merge_auto_values(chosen: list[AutoValues], request: Request) -> AutoValues:
-    """Put what was chosen for each frame into lists, in raster order of the frames; what was for one frame stays."""
+    """Collect the automatic values of all frames in lists, in raster order; those of one frame stay as they are."""
     if not request.layout.loops:
         return chosen[0] if chosen else {}
     names = dict.fromkeys(name for each in chosen for name in each)
@@ -164,22 +164,22 @@ def merge_auto_values(chosen: list[AutoValues], request: Request) -> AutoValues:
 
 
 def joined_notes(notes: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """Tell once what was said of several frames; of sentences that differ in numbers only, the first stands for all.
+    """Merge the notes of all frames; notes that differ only in numbers are shown once.
 
     Examples
     --------
     >>> joined_notes([("3 objects were dropped.",), (), ("5 objects were dropped.", "It is dark.")])
-    ('3 objects were dropped. (Said of 2 frames, each with its own numbers; these are of the first.)', 'It is dark.')
+    ('3 objects were dropped. (In 2 frames, with other numbers in each; these are of the first.)', 'It is dark.')
     """
     alike: dict[str, list[str]] = {}
     for note in (note for said in notes for note in said):
         alike.setdefault(NUMBER.sub("#", note), []).append(note)
-    more = " (Said of {} frames, each with its own numbers; these are of the first.)"
+    more = " (In {} frames, with other numbers in each; these are of the first.)"
     return tuple(same[0] + (more.format(len(same)) if set(same[1:]) - {same[0]} else "") for same in alike.values())
 
 
 def in_whole_image(table: Table, crop: Crop, spacing: Mapping[str, float]) -> Table:
-    """Count the positions of a crop's objects from the whole image's first pixel; name the plane, where it is one.
+    """Convert the positions of a crop's objects to coordinates of the whole image, and add the planes.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def in_whole_image(table: Table, crop: Crop, spacing: Mapping[str, float]) -> Ta
         Corners in pixels (``bbox-0``, ``box_y0``), centroids in the unit of `spacing` (``centroid-0``).
     crop : Crop
     spacing : mapping of str to float
-        Size of a pixel along "Z", "Y" and "X"; 1 where it is not there.
+        Size of a pixel along "Z", "Y" and "X"; 1 if missing.
 
     Returns
     -------

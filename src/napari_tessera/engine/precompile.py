@@ -36,15 +36,15 @@ TEXT = "Preparing, once after installing or updating"
 LONGEST_SECONDS = 180.0
 BEAT_SECONDS = 0.05
 PRACTICE = "napari_tessera.engine.precompile"
-"""The module that the child runs."""
+"""The module that the child process runs."""
 CACHE_FOLDER = "NUMBA_CACHE_DIR"
 
 _asked: set[tuple[str, ...]] = set()
-"""What this process has had compiled, or tried to."""
+"""What this process has already compiled, or tried to."""
 
 
 def precompile(method: Method, dtype: str, axes: str, settings: Mapping[str, Any]) -> Job[None]:
-    """Have a method's passes compiled for images of a dtype, unless that was done before.
+    """Compile a method's passes for images of a dtype, unless that was done before.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def precompile(method: Method, dtype: str, axes: str, settings: Mapping[str, Any
     dtype : str
     axes : "YX" or "ZYX"
     settings : mapping
-        Parameters of the method; of these only its models are used.
+        Parameters of the method; only its models matter.
     """
     key = (method.name, dtype, axes, cache_key())
     note = notes_folder() / "-".join(key[:3])
@@ -66,12 +66,12 @@ def precompile(method: Method, dtype: str, axes: str, settings: Mapping[str, Any
 
 
 def notes_folder() -> Path:
-    """Return where it is noted what was compiled."""
+    """Return the folder with the notes on what was compiled."""
     return Path(platformdirs.user_cache_dir("napari-tessera", appauthor=False)) / "compiled"
 
 
 def cache_key() -> str:
-    """Return what the compiled code depends on: the sources, Python, numba, the computer, and where numba keeps it."""
+    """Return what the compiled code depends on: sources, Python, numba, the computer, and numba's cache folder."""
     folder = Path(__file__).parents[1]
     sources = sorted((*folder.glob("algorithms/*.py"), *folder.glob("inference/*.py")))
     changed = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sources]
@@ -84,9 +84,9 @@ def cache_key() -> str:
 
 
 def interpreter() -> Path | None:
-    """Return the Python to start a child with; None where this process is a program of another kind.
+    """Return the Python for a child process; None if this process is another program.
 
-    An application that bundles Python calls itself `sys.executable`; starting it would open a second window.
+    In an application that bundles Python, `sys.executable` is the application; starting it would open a second window.
     """
     root = Path(sys.prefix)
     for path in (Path(sys.executable), root / "bin" / "python", root / "python.exe", root / "Scripts" / "python.exe"):
@@ -96,13 +96,13 @@ def interpreter() -> Path | None:
 
 
 def _silent(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start a process that shows no window, reads nothing and says nothing."""
+    """Start a process without window, input and output."""
     nothing, windowless = subprocess.DEVNULL, getattr(subprocess, "CREATE_NO_WINDOW", 0)
     return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, creationflags=windowless)
 
 
 def _in_child(arguments: list[str]) -> Job[bool]:
-    """Run the child to its end; say whether it came to one. A job that is closed ends it."""
+    """Run the child to its end, and return whether it succeeded. Closing the job ends the child."""
     python = interpreter()
     if python is None:
         return False
@@ -137,17 +137,17 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError:
-        # Without the note, the next process asks for it again, and finds all compiled.
+        # Without the note, the next process starts a child again, which finds everything compiled.
         return
 
 
 SMALL = (4, 16, 16)
 WIDE = (2, 68, 4000)
-"""Of more pixels than are worked on at a time, so that it is cut; arrays cut across rows are compiled for anew."""
+"""More pixels than one piece, so that the array is cut: numba compiles again for arrays cut across rows."""
 DIAMETER_PX = 24.0
-"""Other than what the shipped models know, so that images are rescaled."""
+"""Different from the shipped models' diameter, so that images are rescaled."""
 SAME_EITHER_WAY = ("device",)
-"""Settings that change nothing about what is compiled."""
+"""Settings that do not change what is compiled."""
 
 
 def warm_up(
@@ -162,7 +162,7 @@ def warm_up(
         Of the image; labels are int32.
     axes : "YX" or "ZYX"
     settings : mapping
-        Parameters that are not to have their defaults.
+        Parameters that differ from their defaults.
     shape : tuple of int
         (Z, Y, X) of the image; Y and X are at least 16.
     """
@@ -182,12 +182,12 @@ def warm_up(
 
 
 def _bright(labels: np.ndarray, dtype: Any) -> np.ndarray:
-    """Make the objects brighter than the ground, with noise, as images of few values are treated otherwise."""
+    """Make the objects brighter than the background, with noise: images of few values use other code."""
     return (50 * labels + np.random.default_rng(0).uniform(0, 20, labels.shape)).astype(dtype)
 
 
 def parameter_variants(method: Method, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """List the settings as they are, and then with one choice or switch after the other changed.
+    """Yield the settings as they are, and then with each choice or switch changed in turn.
 
     Examples
     --------
@@ -205,10 +205,10 @@ def parameter_variants(method: Method, settings: Mapping[str, Any]) -> Iterator[
 
 
 def main(name: str, dtype: str, axes: str, settings: str) -> None:
-    """Practise a method, on a tiny image and a wide one; what cannot run on them is left out."""
+    """Warm up a method, on a tiny image and a wide one; variants that cannot run on them are skipped."""
     method, given = method_named(name), json.loads(settings)
     is_network = any(parameter.model for parameter in method.parameters)
-    # A network takes its time, and longest where it has to find out how large objects are.
+    # A network is slow, and slowest if it must estimate the object size.
     in_ways = [given | {"diameter": DIAMETER_PX}] if is_network else parameter_variants(method, given)
     runs = [(method, axes, each) for each in in_ways]
     if is_network:
@@ -223,7 +223,7 @@ def main(name: str, dtype: str, axes: str, settings: str) -> None:
 
 
 def second_network(model: str) -> str | None:
-    """Name the U-Net whose opinion a model asks for, which it does only where it sees something; None without one."""
+    """Return the name of the U-Net that a model uses for rescoring (only if objects are found); None without one."""
     from napari_tessera.models import registry as catalogue
 
     try:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_tessera.core.blockwise import TwoPass
     from napari_tessera.engine.bind import Request
 
-# What computes is imported where it is used, so that a form with a preview opens without waiting for SciPy.
+# Heavy modules are imported in functions, so that a form with a preview opens without waiting for SciPy.
 
 LARGEST_SAMPLE_PX = 250_000
 PLANE_NDIM = 2
@@ -38,9 +38,9 @@ class View:
     planes : dict of str to int
         Index along each axis that is neither in the plane nor channels.
     top, left, bottom, right : int
-        Pixels from (top, left) up to but without (bottom, right).
+        Pixels from (top, left) up to (bottom, right), exclusive.
     step : int
-        Every so many pixels one is looked at.
+        Every `step`-th pixel is used.
     """
 
     planes: Mapping[str, int]
@@ -71,7 +71,7 @@ class View:
 
 @dataclass
 class PreviewCache:
-    """What the previews of one image share: the sample of the plane, and what was found on it last."""
+    """The sample of the plane and its last measurement, shared by the previews of one image."""
 
     image: Any = None
     sample_of: Any = None
@@ -83,19 +83,19 @@ class PreviewCache:
 
 @dataclass(frozen=True)
 class PreviewRequest:
-    """A preview that is asked for.
+    """A request for a preview.
 
     Attributes
     ----------
     method : str
     image : array
-        The whole image, perhaps still on disk.
+        The whole image, maybe on disk.
     axes : str
     view : View
     parameters : dict
         Sizes are in pixels of the image.
     inputs : dict of str to array
-        Labels with the image's axes but the channels, or points in pixels of the image.
+        Labels with the image's axes except the channels, or points in pixels of the image.
     """
 
     method: str
@@ -113,7 +113,7 @@ def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
     ----------
     sketch : PreviewRequest
     memory : PreviewCache
-        Kept between calls; measured anew when the image, the plane or the settings change.
+        Kept between calls; measured again when the image, the plane or the settings change.
 
     Returns
     -------
@@ -123,9 +123,9 @@ def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
     Raises
     ------
     ParameterError, InputError
-        As the method itself would.
+        As in the method itself.
     """
-    yield Progress(0, 4, "Looking at the view")
+    yield Progress(0, 4, "Reading the view")
     from napari_tessera.engine.run import frame_arguments
 
     view = sketch.view
@@ -148,7 +148,7 @@ def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
 
 
 def scaled(parameters: Mapping[str, Any], method: Method, step: int) -> dict[str, Any]:
-    """Turn lengths and areas in pixels into those of an image of which every `step`-th pixel is looked at."""
+    """Convert lengths and areas in pixels for an image of which every `step`-th pixel is used."""
     values = dict(parameters)
     for parameter in method.parameters:
         power = power_of(parameter, PLANE_NDIM)
@@ -172,7 +172,7 @@ def _bound(sketch: PreviewRequest, part: np.ndarray, step: int, inputs: Mapping[
 def _fitted(
     two_pass: TwoPass, sketch: PreviewRequest, memory: PreviewCache, method: Method | None
 ) -> Job[dict[str, Any]]:
-    """Measure the sample of the whole plane, unless that was done for the same settings already."""
+    """Measure the sample of the whole plane, unless the cache has it for the same settings."""
     yield Progress(1, 4, "Measuring the plane")
     from napari_tessera.core.blockwise import fit_whole, scale_whole
     from napari_tessera.engine.run import frame_arguments
@@ -206,7 +206,7 @@ def _label(two_pass: TwoPass, image: np.ndarray, fitted: dict[str, Any], setting
 
 
 def _sample(sketch: PreviewRequest, memory: PreviewCache) -> np.ndarray:
-    """Return every so many pixels of the whole plane."""
+    """Return an evenly spaced sample of the whole plane."""
     shape = dict(zip(sketch.axes, sketch.image.shape, strict=True))
     corners = np.array([[0, 0], [shape["Y"] - 1, shape["X"] - 1]])
     whole = View.of(sketch.view.planes, corners, (shape["Y"], shape["X"]), LARGEST_SAMPLE_PX)
@@ -235,7 +235,7 @@ def _seen(array: Any, sketch: PreviewRequest, view: View) -> np.ndarray:
 
 
 def _largest_of_blocks(labels: np.ndarray, step: int) -> np.ndarray:
-    """Largest label in each block of `step` by `step` pixels, those at the far edges being smaller."""
+    """Return the largest label in each block of `step` by `step` pixels; blocks at the far edges are smaller."""
     if step == 1:
         return labels
     rows = np.maximum.reduceat(labels, np.arange(0, labels.shape[0], step), axis=0)

@@ -23,11 +23,11 @@ from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
 
 MOST_POINTS = 2**22
-"""Values that the inputs in a record may have, however small the image is."""
+"""Allowed number of values of an input in a record, even for a small image."""
 
 
 def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **inputs: Any) -> Job[Result]:
-    """Replay a record, or a list of them one after the other, as a job; see `tessera.run`."""
+    """Replay a record, or a list of records one after the other, as a job; see `tessera.run`."""
     from napari_tessera.core.schema import check_recipe  # pydantic takes a quarter of a second to load
 
     try:
@@ -37,12 +37,12 @@ def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, 
     except RecursionError as error:
         raise InputError(
             "The recipe cannot be replayed: its input was made by too many runs, one on the labels of another. Save "
-            "the labels of an early one, and run the recipe's last steps on them."
+            "the labels of an early run, and run the recipe's last steps on them."
         ) from error
 
 
 def _replayed(steps: Sequence[dict[str, Any]], image: Any, inputs: dict[str, Any]) -> Job[Result]:
-    """Replay steps that have been checked, of which there is at least one."""
+    """Replay checked steps, at least one."""
     result: Result | None = None
     for done, record in enumerate(steps):
         takes_labels = not method_named(record["method"]).takes_image
@@ -54,20 +54,20 @@ def _replayed(steps: Sequence[dict[str, Any]], image: Any, inputs: dict[str, Any
 
 
 def result_taken(result: Result, recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Return the image of a result that its recipe hands on: the one that its last record names, or the first."""
+    """Return the image of a result for the next step: the one that its last record names, or the first."""
     record = recipe if isinstance(recipe, Mapping) else recipe[-1]
     wanted = record.get("taken")
     return next((image.data for image in result.images if image.name == wanted), result.labels)
 
 
 def _made_again(recipe: Any, image: Any) -> Job[np.ndarray]:
-    """Replay how an input was made."""
+    """Replay the run that made an input."""
     steps = [recipe] if isinstance(recipe, dict) else recipe
     return result_taken((yield from _replayed(steps, image, {})), recipe)
 
 
 def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str, Any]) -> Job[Request]:
-    """Bind a record's step anew; inputs are those given, made anew as they were made, or kept in the record."""
+    """Bind a record's step again; inputs are those given, those made again by their records, or those in the record."""
     method = method_named(record["method"])
     parameters = method.declaration.checked(record["parameters"])
     options = {name: value for name, value in inputs.items() if name in ("spatial", "name", "measure")}
@@ -97,19 +97,19 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
 
 
 def _blocks_again(record: Mapping[str, Any], main: Any, described: Mapping[str, Any]) -> Any:
-    """Return the size of the blocks; False for an image that was segmented whole, however large it is."""
+    """Return the size of the blocks; False for an image that was segmented in one piece."""
     size = (record.get("blocks") or {}).get("size")
     is_as_large = list(np.shape(main)) == described.get("shape")
     return False if size is None and is_as_large else size
 
 
 def _same_models(record: Mapping[str, Any], method: Method, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Find the very model files that the record was made with, whatever their names are now.
+    """Find the model files that the record was made with, whatever their names are now.
 
     Raises
     ------
     ModelError
-        If one is not there; another file of its name would give other labels.
+        If one does not exist; another file with its name would give other labels.
     """
     used = [entry.name for entry in method.parameters if entry.model is not None and entry.matters(parameters)]
     recorded = record.get("models") or dict.fromkeys(used[:1], record.get("model"))
@@ -129,19 +129,19 @@ def _name_now(asked: str, recorded: Mapping[str, Any]) -> str:
     if entry is not None:
         return entry.name
     raise ModelError(
-        f"The recipe was made with the model {recorded.get('name')!r} (SHA-256 {sha256[:12]}…), which is not here; "
-        f'{asked!r} is another file now, or none. Import the original file, or take the entry "model" out of the '
-        "recipe to run it with whatever has this name."
+        f"The recipe was made with the model {recorded.get('name')!r} (SHA-256 {sha256[:12]}…), which is missing; "
+        f'{asked!r} is another file now, or missing. Import the original file, or remove the entry "model" from the '
+        "recipe to run it with the model of this name."
     )
 
 
 def _check_second(name: str, recorded: Mapping[str, Any]) -> None:
-    """Refuse to run without the network that gave a second opinion then, or with one that was not there then.
+    """Refuse a run whose second network (for rescoring) differs from the record: missing, or not there before.
 
     Raises
     ------
     InputError
-        If the record says what cannot be.
+        If the record is inconsistent.
     ModelError
     """
     entry = catalogue.find(name)
@@ -151,21 +151,21 @@ def _check_second(name: str, recorded: Mapping[str, Any]) -> None:
     second = recorded["second"]
     if second is not None and (not isinstance(second, dict) or second.get("sha256") != said["sha256"]):
         raise InputError(
-            f"The recipe is damaged: its `second` is {second!r:.80}, but the model {recorded.get('name')!r} is made "
-            f"for the second opinion of a file with SHA-256 {said['sha256'][:12]}…. Take the original record."
+            f"The recipe is damaged: its `second` is {second!r:.80}, but the model {recorded.get('name')!r} is "
+            f"rescored by a file with SHA-256 {said['sha256'][:12]}…. Take the original record."
         )
     was, is_now = second is not None, entry.second is not None
     if was != is_now:
         there, otherwise = ("with", "Import its original file") if was else ("without", "Remove it from the models")
         raise ModelError(
-            f"The recipe was made with the model {recorded.get('name')!r} {there} the second opinion of "
-            f"{said['model']!r} (SHA-256 {said['sha256'][:12]}…), which is {'here' if is_now else 'not here'} now. "
-            f'{otherwise}, or take the entry "second" out of the recipe to run it as things are.'
+            f"The recipe was made with the model {recorded.get('name')!r} {there} rescoring by "
+            f"{said['model']!r} (SHA-256 {said['sha256'][:12]}…), which is {'there' if is_now else 'missing'} now. "
+            f'{otherwise}, or remove the entry "second" from the recipe to run it as it is now.'
         )
 
 
 def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:
-    """Return whether what was given is the very array that the record describes."""
+    """Return whether an array is the one that the record describes."""
     if list(np.shape(image)) != described.get("shape"):
         return False
     same_type = np.asarray(image).astype(np.dtype(described["dtype"]), copy=False)
@@ -177,11 +177,11 @@ def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.
     if "record" in described:
         return (yield from _made_again(described["record"], image))
     shape = tuple(described["shape"])
-    if math.prod(shape) > max(MOST_POINTS, math.prod(np.shape(image))):  # little text can unpack to gigabytes
+    if math.prod(shape) > max(MOST_POINTS, math.prod(np.shape(image))):  # a short text can decompress to gigabytes
         raise InputError(
             f"The recipe's `{name}` has shape {shape}, but the image has {np.shape(image)}. Give it as {name}=array."
         )
     array = provenance.embedded(described)
     if array is None:
-        raise InputError(f"The recipe was made with a large `{name}` that it does not hold. Give it as {name}=array.")
+        raise InputError(f"The recipe was made with a large `{name}`, which it does not hold. Give it as {name}=array.")
     return array

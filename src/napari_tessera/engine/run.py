@@ -24,13 +24,13 @@ SHARE_OF_METHOD = 0.85
 
 
 def run_region(request: Request) -> Job[MethodOutput]:
-    """Run on the whole image, or on the request's region and lay the outcome into images of zeros.
+    """Run on the whole image, or on the request's region, with zeros outside.
 
     Returns
     -------
     found : MethodOutput
-        Every image in the axis order of the request, without channels; probabilities with the classes in front.
-        Tables have one row per object; with frames, a column per looped axis says which frame the object is in.
+        Every image in the axis order of the request, without channels; probabilities with the classes in front. Tables
+        have one row per object; with frames, a column per looped axis has the frame of the object.
     """
     if request.region is None:
         return (yield from _run_all(request, None))
@@ -51,7 +51,7 @@ def run_region(request: Request) -> Job[MethodOutput]:
 
 
 def _run_all(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]:
-    """Run the whole of a request, in blocks if it asks for them; labels outside `inside` (Y, X) are set to 0."""
+    """Run a request on its whole image, in blocks if wanted; labels outside `inside` (Y, X) are set to 0."""
     if request.blocks is None:
         return (yield from run_frames(request, inside))
     from napari_tessera.engine.blockwise import run_in_blocks
@@ -60,7 +60,7 @@ def _run_all(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]:
 
 
 def run_frames(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]:
-    """Run frame after frame, and put each image of all frames together; a note is told once."""
+    """Run frame by frame, and combine all frames; each note is shown once."""
     frames = list(np.ndindex(request.loop_shape))
     stacks: list[Stack] = []
     notes, chosen = [], []
@@ -77,7 +77,7 @@ def run_frames(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]
 
 
 def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | None) -> Job[MethodOutput]:
-    """Run the method on one frame, keep what lies inside the region, and measure it."""
+    """Run the method on one frame, keep what is inside the region, and measure it."""
     arguments = frame_arguments(request, frame)
     main = arguments[request.main_name]
     found = MethodOutput.of((yield from subtask(request.method.function(**arguments), 0, SHARE_OF_METHOD, 1)))
@@ -99,7 +99,7 @@ def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | Non
 
 
 def frame_arguments(request: Request, frame: tuple[int, ...] = ()) -> dict[str, Any]:
-    """Arguments for the method's function: this frame of every input, the parameters, spacing and channel axis."""
+    """Return the arguments of the method's function for one frame."""
     layout = request.layout
     arguments: dict[str, Any] = dict.fromkeys(request.inputs)
     for name, array in request.inputs.items():
@@ -115,7 +115,7 @@ def frame_arguments(request: Request, frame: tuple[int, ...] = ()) -> dict[str, 
 
 
 def keep_inside(found: MethodOutput, inside: np.ndarray, kind: Kind) -> MethodOutput:
-    """Set every image to 0 outside the region; objects are numbered anew, and rows of those that vanish are dropped."""
+    """Set every image to 0 outside the region; objects are renumbered, and rows of removed objects are dropped."""
     main = _cut(ExtraImage("", kind, found.labels, found.table), inside)
     others = tuple(_cut(other, inside) for other in found.others)
     return replace(found, labels=main.data, table=main.table, others=others)
@@ -155,10 +155,10 @@ def _widened(measured: Table, extra: Table) -> Table:
     return {"label": measured["label"], **columns, **measured}
 
 
-SCIPY = "SciPy, which the methods are made of,"
+SCIPY = "SciPy, which the methods use,"
 CHANNEL = "channel"
 Models = dict[str, dict[str, Any]]
-"""Name and SHA-256 of a model file, and of the one it asks for a second opinion, by the parameter that names it."""
+"""Name and SHA-256 of a model file, and of the one that rescores it, by the parameter that names it."""
 
 
 def job(request: Request) -> Job[Result]:
@@ -167,7 +167,7 @@ def job(request: Request) -> Job[Result]:
     Raises
     ------
     RunError
-        If memory does not suffice.
+        If memory is insufficient.
     """
     check_room("scipy.linalg", SCIPY)
     with explaining_lack_of_memory(request.method.name, request.main.shape):
@@ -189,7 +189,7 @@ def _recorded_run(request: Request) -> Job[Result]:
 
 
 def _images(request: Request, found: MethodOutput, names: Sequence[str]) -> tuple[LabelImage, ...]:
-    """Name what was found: the labels, or the probabilities of each class, and further images after them."""
+    """Name the images: the labels, or the probabilities of each class, and further images after them."""
     placed = request.spatial
     others = tuple(LabelImage(each.name, each.data, placed, each.kind, each.table) for each in found.others)
     if request.kind != "probabilities":
@@ -200,7 +200,7 @@ def _images(request: Request, found: MethodOutput, names: Sequence[str]) -> tupl
 
 
 def with_class_names(table: Table, names: Sequence[str]) -> Table:
-    """Say in a table of classes 1…K how each is called, if it is one of classes that have names."""
+    """Add the names of the classes 1…K to a table, if they have names."""
     if not table or not names:
         return table
     return {"label": table["label"], "class": np.array(names)[table["label"] - 1], **table}
@@ -243,7 +243,7 @@ def _models(request: Request) -> Models:
 
 
 def _second(entry: catalogue.ModelEntry) -> dict[str, Any]:
-    """Return which network a model asks for a second opinion, if it asks for one; None where that is not there."""
+    """Return the network that rescores a model's objects, if it has one; None if that is missing."""
     if not entry.header.get("second_opinion"):
         return {}
     return {"second": entry.second and {"name": entry.second.name, "sha256": entry.second.sha256()}}
@@ -254,8 +254,8 @@ def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ..
     if models and not _are_still_there(request, models):
         names = " and ".join(repr(model["name"]) for model in models.values())
         notes.append(
-            f"The file of the model {names} was replaced or removed during the run; the record names the one "
-            "that was there at the start."
+            f"The file of the model {names} was replaced or removed during the run; the record names the file "
+            "of the start."
         )
     if image.kind != "probabilities" and isinstance(image.data, np.ndarray) and not image.data.any():
         notes.append(f"Nothing was found: every label is 0. {_hint(request)}")
@@ -270,7 +270,7 @@ def _are_still_there(request: Request, models: Models) -> bool:
 
 
 def _hint(request: Request) -> str:
-    """Return which settings to try, from those that the method has and that matter with the others."""
+    """Return advice on which settings to try, among those that have an effect."""
     names = [parameter.name for parameter in request.method.parameters if parameter.matters(request.parameters)]
     names = [name for name in names if name != CHANNEL or request.layout.has_channels]
     first = [f"`{name}`" for name in request.method.look_first if name in names]
