@@ -464,7 +464,7 @@ def test_recipe_moves_axes_as_the_method_does(folder, capsys):
 @pytest.mark.parametrize(
     ("axes", "out", "message"),
     [
-        ("MYX", "out.tif", "TIFF knows no axis M"),
+        ("MYX", "out.tif", "TIFF has no axis M"),
         ("QYX", "out.ome.zarr", "what the axes Q are"),
         ("ZYX", "out.png", "PNG holds one plane"),
     ],

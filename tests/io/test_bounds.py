@@ -128,14 +128,14 @@ def test_directories_in_a_circle_are_refused(tmp_path, count, target):
     write_planes(tmp_path / "a.tif", count)
     offsets, _ = directories(tmp_path / "a.tif")
     lead_to(tmp_path / "a.tif", offsets[target])
-    with pytest.raises(FileError, match="go round in a circle"):
+    with pytest.raises(FileError, match="form a circle"):
         read_image(tmp_path / "a.tif")
 
 
 def test_directory_that_leads_nowhere_is_refused(tmp_path):
     write_planes(tmp_path / "a.tif", 3)
     lead_to(tmp_path / "a.tif", 10**6)
-    with pytest.raises(FileError, match="plane 4 lies behind its end"):
+    with pytest.raises(FileError, match="plane 4 is beyond its end"):
         read_image(tmp_path / "a.tif")
 
 
@@ -172,7 +172,7 @@ def test_ome_xml_of_more_planes_than_a_file_has_is_refused(tmp_path, before, aft
         assert before in xml
         return xml.replace(before, after)
 
-    with pytest.raises(FileError, match=r"OME-XML (speaks of .* planes|gives the sizes)"):
+    with pytest.raises(FileError, match=r"OME-XML (lists .* planes|has the sizes)"):
         read_image(ome_tiff(tmp_path / "a.ome.tif", change))
 
 
@@ -224,7 +224,7 @@ def test_npz_shorter_than_its_header_says_is_refused_before_it_is_unpacked(tmp_p
         archive.writestr("a.npy", array)
     tracemalloc.start()
     try:
-        with pytest.raises(FileError, match="says that it holds 3,600,000,128 bytes, but it has 16,777,344"):
+        with pytest.raises(FileError, match="its header says 3,600,000,128 bytes, but it has 16,777,344"):
             read_image(tmp_path / "a.npz")
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
@@ -249,7 +249,7 @@ def test_zarr_of_which_nearly_no_chunk_is_there_is_not_loaded(tmp_path):
     array = zarr.create_array(tmp_path / "a.zarr", shape=(8000, 8000), chunks=(16, 16), dtype="u1")
     array[:16, :16] = IMAGE
     picture = read_image(tmp_path / "a.zarr")
-    with pytest.raises(FileError, match="of its 250,000 chunks no more than 2 are there"):
+    with pytest.raises(FileError, match="only 2 of its 250,000 chunks exist"):
         load(picture)
 
 
@@ -263,7 +263,7 @@ def test_zarr_chunk_file_longer_than_a_chunk_is_refused(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", data=IMAGE)
     with (tmp_path / "a.zarr/c/0/0").open("r+b") as file:
         file.truncate(2**33)  # takes no room on the disk
-    with pytest.raises(FileError, match="more than it can hold"):
+    with pytest.raises(FileError, match="more than a chunk can have"):
         load(read_image(tmp_path / "a.zarr"))
 
 
@@ -283,7 +283,7 @@ def test_zarr_chunks_of_another_name_than_said_are_not_taken_for_zero(tmp_path, 
     if zarr_format == 3:
         said["chunk_key_encoding"] = {"name": "v2", "configuration": {"separator": "."}}
     metadata.write_text(json.dumps(said))
-    with pytest.raises(FileError, match="is not named as its metadata say"):
+    with pytest.raises(FileError, match="does not have the name that its metadata give"):
         read_image(tmp_path / "a.zarr")
 
 
@@ -327,7 +327,7 @@ def test_ome_tiff_in_several_files_is_read_from_any(tmp_path):
 def test_file_of_an_ome_tiff_that_is_not_there_is_named(tmp_path):
     path = multi_file_ome(tmp_path)
     (tmp_path / "z2.ome.tif").unlink()
-    with pytest.raises(FileError, match=r"lacks 1 of its 3 planes, the first at Z 2, since .*: 'z2\.ome\.tif'"):
+    with pytest.raises(FileError, match=r"lacks 1 of its 3 planes, the first at Z 2, because .*: 'z2\.ome\.tif'"):
         read_image(path)
 
 
@@ -428,7 +428,7 @@ def test_jpeg_larger_than_its_place_is_refused(tmp_path):
     start = content.index(b"\xff\xc0")  # of a frame; 5 bytes on are its sides
     content[start + 5 : start + 9] = struct.pack(">HH", 60_000, 60_000)
     path.write_bytes(content)
-    with pytest.raises(FileError, match="16 × 16 pixels says that it has 60000 × 60000"):
+    with pytest.raises(FileError, match="16 × 16 pixels claims 60000 × 60000"):
         read_image(path)
 
 

@@ -117,12 +117,12 @@ def segment_changed(**change):
         (lambda content: content["annotations"][0].pop("file_name"), "names no PNG file"),
         (lambda content: content["annotations"][0].update(file_name="../cells.png"), "outside the folder"),
         (lambda content: content["annotations"][0].update(file_name="other.png"), "There is no file"),
-        (lambda content: content["categories"][0].pop("isthing"), "whether it is a thing"),
-        (lambda content: content["categories"].append(content["categories"][0]), "there twice"),
+        (lambda content: content["categories"][0].pop("isthing"), 'must have "isthing"'),
+        (lambda content: content["categories"].append(content["categories"][0]), "appears twice"),
         (lambda content: [entry.update(name="cell") for entry in content["categories"]], "both things and stuff"),
-        (segment_changed(category_id=9), "not among the categories"),
-        (segment_changed(id=70_000), "no number of its own"),
-        (segment_changed(id=0), "no number of its own"),
+        (segment_changed(category_id=9), "unknown category"),
+        (segment_changed(id=70_000), "needs a unique number"),
+        (segment_changed(id=0), "needs a unique number"),
         (segment_changed(id=5), "pixels of segment 1, which"),
     ],
 )
@@ -154,7 +154,7 @@ def test_segment_without_a_pixel_is_refused(written):
 
 def test_grey_png_is_refused_with_advice(written):
     Image.fromarray(np.zeros((2, 3), np.uint8)).save(written.with_suffix("") / "cells.png")
-    with pytest.raises(FileError, match="written in colours"):
+    with pytest.raises(FileError, match="stored as colours"):
         read_coco_panoptic(written)[0]
 
 

@@ -45,7 +45,7 @@ def test_labels_stored_as_min_is_white_are_the_numbers(tmp_path):
 def test_command_line_says_that_an_image_was_turned_round(tmp_path, capsys):
     tifffile.imwrite(tmp_path / "a.tif", GREY, photometric="miniswhite")
     assert main(["threshold", str(tmp_path / "a.tif"), "-o", str(tmp_path / "out.tif")]) == 0
-    assert "a.tif: It stores bright as small numbers (min-is-white)." in capsys.readouterr().err
+    assert "a.tif: Small numbers mean bright (min-is-white)." in capsys.readouterr().err
 
 
 def test_white_of_a_mask_of_one_bit_is_the_object(tmp_path):
@@ -58,7 +58,7 @@ def test_white_of_a_mask_of_one_bit_is_the_object(tmp_path):
 
 
 def test_min_is_white_of_floats_is_refused(tmp_path):
-    with pytest.raises(FileError, match="float32, which has no brightest one"):
+    with pytest.raises(FileError, match="float32 has no largest number"):
         read_back(tmp_path / "a.tif", GREY.astype(np.float32), photometric="miniswhite")
 
 

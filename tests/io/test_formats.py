@@ -348,6 +348,6 @@ def test_a_further_axis_is_the_same_when_a_tiff_is_read(tmp_path, axis):
 
 @pytest.mark.parametrize("axis", "BDFGIJKLMNOQSUVW")
 def test_an_axis_that_tiff_does_not_know_is_refused(tmp_path, axis):
-    with pytest.raises(FileError, match=f"TIFF knows no axis {axis}"):
+    with pytest.raises(FileError, match=f"TIFF has no axis {axis}"):
         write_result(of_further_axis(axis), tmp_path / "cells.tif")
     assert not list(tmp_path.iterdir())

@@ -112,7 +112,7 @@ def test_same_number_in_two_classes_makes_two_segments():
 
 
 def test_class_of_objects_and_of_none_is_refused():
-    with pytest.raises(InputError, match="class 5 has pixels in objects and pixels in none"):
+    with pytest.raises(InputError, match="class 5 has pixels inside and outside of objects"):
         segments_of_classes(np.array([[1, 0]]), np.array([[5, 5]]))
 
 

@@ -49,14 +49,14 @@ FOLDER_VARIABLE = "TESSERA_ANNOTATIONS"
 DAYS_KEPT = 30
 LATEST_SECONDS = 2**36
 DAMAGED = (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged file raises."""
+"""Errors from reading a damaged file."""
 
 Index = tuple[int, ...]
 Window = tuple[slice, ...]
 
 
 def annotations_folder() -> Path:
-    """Return where annotations are saved, which need not exist; TESSERA_ANNOTATIONS can name another folder."""
+    """Return the folder for annotations, which may not exist; TESSERA_ANNOTATIONS overrides it."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -78,15 +78,15 @@ def block_window(index: Index, shape: Index) -> Window:
 
 @dataclass(frozen=True)
 class Saved:
-    """An annotation that was saved.
+    """A saved annotation.
 
     Attributes
     ----------
     folder : Path
     state : mapping
-        What the layer is: shape, dtype, name, where it lies.
+        The layer's shape, dtype, name and placement.
     problem : str
-        Why it cannot be read; empty where it can.
+        Why it cannot be read; otherwise empty.
     """
 
     folder: Path
@@ -100,7 +100,7 @@ class Saved:
 
     @property
     def image(self) -> str:
-        """Name of the image that was painted on."""
+        """Name of the annotated image."""
         return str(self.state.get("image", ""))
 
     @property
@@ -110,17 +110,17 @@ class Saved:
 
     @property
     def painted_px(self) -> int:
-        """How many pixels are painted."""
+        """Number of annotated pixels."""
         return int(self.state.get("painted_px", 0))
 
     @property
     def has_paint(self) -> bool:
-        """Whether there is a file with paint."""
+        """Whether there is a file with annotation."""
         return any(True for _ in block_files(self.folder))
 
     @property
     def has_ended(self) -> bool:
-        """Whether the layer was closed, rather than lost."""
+        """Whether the layer was closed, and not lost in a crash."""
         return bool(self.state.get("has_ended", False))
 
 
@@ -132,7 +132,7 @@ def block_files(folder: Path) -> Iterator[tuple[Index, Path]]:
 
 
 def saved_annotations(folder: Path | None = None) -> list[Saved]:
-    """List what was saved by sessions that have ended, the latest first; what another one writes to is left out."""
+    """List the annotations of ended sessions, the latest first, without those of other running sessions."""
     folder = folder or annotations_folder()
     if not folder.is_dir():
         return []
@@ -147,8 +147,8 @@ def _opened(folder: Path) -> Saved:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Saved(
             folder,
-            problem=f"The annotation saved in {folder} cannot be read: {STATE} is damaged ({error}). The paint itself "
-            "is in the files beside it, which are kept.",
+            problem=f"The annotation saved in {folder} cannot be read: {STATE} is damaged ({error}). The painted "
+            "pixels are in the files beside it, which are kept.",
         )
     return Saved(folder, state)
 
@@ -162,7 +162,7 @@ def _check(state: Any) -> None:
     if np.dtype(state["dtype"]).kind not in "iu":
         raise ValueError("it has no labels")
     if not 0 <= float(state["changed"]) < LATEST_SECONDS or int(state["painted_px"]) < 0:
-        raise ValueError("it has no date, or no amount of paint")
+        raise ValueError("it has no date, or no number of painted pixels")
 
 
 def read_blocks(saved: Saved) -> Iterator[tuple[Window, np.ndarray | None]]:
@@ -185,7 +185,7 @@ def _block(path: Path, window: Window, dtype: np.dtype) -> np.ndarray | None:
         with zipfile.ZipFile(path) as archive:
             if archive.getinfo(MEMBER).file_size > prod(sides) * dtype.itemsize + LONGEST_HEADER_BYTES:
                 return None
-            content = archive.read(MEMBER)  # as a whole: only then is its checksum looked at
+            content = archive.read(MEMBER)  # read completely, so that its checksum is checked
         block = np.load(io.BytesIO(content), allow_pickle=False)
     except DAMAGED:
         return None
@@ -193,16 +193,16 @@ def _block(path: Path, window: Window, dtype: np.dtype) -> np.ndarray | None:
 
 
 def discard(saved: Saved) -> None:
-    """Delete what was saved, unless a session writes to it again."""
+    """Delete a saved annotation, unless a session writes to it again."""
     if not is_locked(saved.folder / LOCK):
         with suppress(OSError, FileError), working_folder(saved.folder.parent) as work:
-            saved.folder.rename(work / saved.folder.name)  # from here on it is not offered any more
+            saved.folder.rename(work / saved.folder.name)  # from here on it is no longer listed
 
 
 def discard_old(folder: Path | None = None) -> None:
-    """Delete what was closed longer ago than it is kept; what was lost is kept until the user discards it.
+    """Delete annotations that were closed long ago; lost ones are kept until the user discards them.
 
-    What a session that was killed left while it began or discarded an annotation is deleted, too.
+    Folders that a killed session left while it made or discarded an annotation are deleted too.
     """
     folder = folder or annotations_folder()
     clear_up(folder)
@@ -210,7 +210,7 @@ def discard_old(folder: Path | None = None) -> None:
         if begun.is_dir() and not is_locked(begun / LOCK):
             clear_up(begun)
             with suppress(OSError):
-                begun.rmdir()  # unless it holds something
+                begun.rmdir()  # fails if it is not empty
     for saved in saved_annotations(folder):
         is_old = saved.has_ended and time.time() - saved.changed.timestamp() > DAYS_KEPT * 86400
         if is_old or not (saved.problem or saved.has_paint):
@@ -218,12 +218,12 @@ def discard_old(folder: Path | None = None) -> None:
 
 
 class PaintCopy:
-    """The saved copy of one layer's paint; one session at a time writes to it.
+    """The saved copy of one layer's annotation; one session at a time writes to it.
 
     Parameters
     ----------
     folder : Path
-        Made if it is not there.
+        Made if it does not exist.
     shape : tuple of int
 
     Raises
@@ -242,7 +242,7 @@ class PaintCopy:
         self._said: dict[str, Any] = {}
 
     def update(self, index: Index, block: np.ndarray) -> bool:
-        """Save a block if it has changed; say whether it has."""
+        """Save a block if it has changed, and return whether it has."""
         painted_px = int(np.count_nonzero(block))
         digest = hashlib.blake2b(block.tobytes(), digest_size=8).digest() if painted_px else None
         if self._digests.get(index) == digest:
@@ -258,7 +258,7 @@ class PaintCopy:
         return True
 
     def say(self, state: Mapping[str, Any], *, has_changed: bool) -> None:
-        """Save what the layer is, if that has changed or the paint has."""
+        """Save the description of the layer, if it or the annotation has changed."""
         said = {**state, "format": FORMAT, "shape": list(self.shape), "painted_px": self.painted_px}
         if not has_changed and said == {key: value for key, value in self._said.items() if key != "changed"}:
             return
@@ -268,7 +268,7 @@ class PaintCopy:
 
     @property
     def painted_px(self) -> int:
-        """How many pixels of the blocks saved by this session are painted."""
+        """Number of annotated pixels in the blocks that this session saved."""
         return sum(self._painted_px.values())
 
     def known(self) -> list[Index]:
@@ -276,7 +276,7 @@ class PaintCopy:
         return list(self._digests)
 
     def close(self) -> None:
-        """Let another session write to it."""
+        """Release the lock for other sessions."""
         self._lock.close()
 
 

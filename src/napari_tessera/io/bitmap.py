@@ -15,15 +15,15 @@ from napari_tessera.io.image_file import Reading, note_of_others
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
-"""What Pillow may take a file for: of others, some run a program to draw them."""
+"""Formats that Pillow may use; some others would start a program."""
 NETPBM_WHITE = (255, 65535)
 
 
 def read_bitmap(path: Path, *, as_labels: bool = False) -> Reading:
     """Read the first frame: (Y, X) grey or (Y, X, 3) colour, 8 or 16 bits a channel.
 
-    Opacity is left out, and a rotation noted in a camera's EXIF data is ignored: pixels are taken as stored. A palette
-    is turned into colours, except for labels, which are the numbers in the palette; CMYK becomes RGB.
+    Opacity and EXIF rotation are ignored. A palette is converted to colours, except for labels, which are the palette
+    numbers; CMYK becomes RGB.
     """
     with _opened(path) as picture:
         check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
@@ -73,14 +73,14 @@ def _has_16_bits(frame: Image.Image) -> bool:
 
 
 def _decode_16_bits(path: Path) -> np.ndarray:
-    """Pillow keeps only 8 of the 16 bits of a colour picture."""
+    """Decode with imagecodecs, because Pillow keeps only 8 of the 16 bits of a colour image."""
     import imagecodecs
 
     return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 
 def _decode_jpeg_2000(path: Path, frame: Image.Image) -> np.ndarray:
-    """Pillow keeps 8 bits of a colour, and spreads 9 to 15 bits of grey over 16."""
+    """Decode with imagecodecs: Pillow keeps 8 bits of a colour, and scales 9 to 15 bits of grey to 16."""
     import imagecodecs
 
     stored = np.asarray(imagecodecs.jpeg2k_decode(path.read_bytes()))
@@ -88,7 +88,7 @@ def _decode_jpeg_2000(path: Path, frame: Image.Image) -> np.ndarray:
 
 
 def _netpbm_numbers(path: Path, frame: Image.Image) -> np.ndarray | None:
-    """Return the numbers as stored, which Pillow spreads up to 255 or 65535; None where it does not."""
+    """Return the numbers as stored, if Pillow would scale them to 255 or 65535; otherwise None."""
     decoder, _, start, arguments = getattr(frame, "tile", [(None, None, 0, None)])[0]
     white = arguments[-1] if isinstance(arguments, tuple) else None
     if (
@@ -121,7 +121,7 @@ def write_png(path: Path, labels: np.ndarray) -> None:
     Raises
     ------
     FileError
-        If they are not 2-D or go past 65,535.
+        If they are not 2-D or exceed 65,535.
     """
     if labels.ndim != 2:
         raise FileError(f"The labels have shape {labels.shape}, but PNG holds one plane. Write .tif instead.")

@@ -32,7 +32,7 @@ from napari_tessera.core.files import (
 from napari_tessera.core.labels import Segments
 
 LARGEST_NUMBER = 2**24 - 1
-"""What three bytes hold."""
+"""Largest number in three bytes."""
 
 
 def write_coco_panoptic(
@@ -47,19 +47,19 @@ def write_coco_panoptic(
     images : iterable of (name, Segments)
         Name of the image's file, such as "cells.tif", and its segments. They may be made one by one.
     overwrite : bool
-        Replace what is there.
+        Replace existing files.
     inputs : paths
         Files that were read and must not be overwritten.
 
     Returns
     -------
     list of Path
-        The files written, the JSON first.
+        The written files, the JSON first.
 
     Raises
     ------
     FileError
-        If an image is no plane or has too many segments, or the files cannot be written.
+        If an image is not a plane or has too many segments, or the files cannot be written.
     """
     with CocoPanopticWriter(path, overwrite=overwrite, inputs=inputs) as writer:
         for name, segments in images:
@@ -68,15 +68,15 @@ def write_coco_panoptic(
 
 
 class CocoPanopticWriter:
-    """Writes the PNG of one image after the other, and at the end of a `with` block moves all into place with the JSON.
+    """Writes the PNG of each image, and at the end of a `with` block moves all files and the JSON into place.
 
-    Meanwhile no other process writes the same. All that was added is kept, even if the block fails.
+    Meanwhile no other process writes the same files. Added images are kept even if the block fails.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != ".json":
-            raise FileError(f"{self.path} must end in .json: it says what is in the PNG files, which lie beside it.")
+            raise FileError(f"{self.path} must end in .json: it describes the PNG files, which lie beside it.")
         self.folder = self.path.with_suffix("")
         self._overwrite, self._inputs = overwrite, tuple(inputs)
         self._categories: dict[str, dict[str, Any]] = {}
@@ -111,7 +111,7 @@ class CocoPanopticWriter:
         return self.folder / f"{Path(name).stem}.png"
 
     def add(self, name: str, segments: Segments) -> Path:
-        """Write the PNG of one image; return where it will lie."""
+        """Write the PNG of one image, and return its final path."""
         _check_fits(name, segments)
         number = len(self._images) + 1
         file = self._png_of(name)
@@ -129,7 +129,7 @@ class CocoPanopticWriter:
         return file
 
     def finish(self) -> list[Path]:
-        """Write the JSON, and move all into place; return the files, the JSON first."""
+        """Write the JSON, move all files into place, and return them, the JSON first."""
         content = {
             "info": {"description": "Panoptic segmentation by Tessera"},
             "images": self._images,
@@ -160,7 +160,7 @@ class CocoPanopticWriter:
         return described
 
     def _category(self, name: str, is_thing: bool) -> int:
-        """Return the number of a class; it gets one when it is first seen."""
+        """Return the number of a class; a new class gets a new number."""
         known = self._categories.setdefault(
             name, {"id": len(self._categories) + 1, "name": name, "isthing": int(is_thing)}
         )
@@ -186,7 +186,7 @@ def _as_png(labels: np.ndarray) -> bytes:
 
 
 def _places(labels: np.ndarray) -> dict[int, dict[str, Any]]:
-    """Say of each segment how many pixels it has, and in which box (x, y, width, height) they lie."""
+    """Return the pixel count and the box (x, y, width, height) of each segment."""
     from scipy import ndimage
 
     consecutive, new_numbers = fastremap.renumber(labels, preserve_zero=True)
@@ -203,19 +203,19 @@ def _places(labels: np.ndarray) -> dict[int, dict[str, Any]]:
 
 WORD_SIZE = 256
 LARGEST_JSON_BYTES = 2**31
-"""That of COCO's 118,287 training images has a fifth of it."""
+"""Five times the size of the file of COCO's 118,287 training images."""
 
 
 @dataclass(frozen=True)
 class CocoPanoptic(Sequence[Segments]):
-    """Segmented images of a COCO panoptic file; the PNG of each is read when it is asked for.
+    """Segmented images of a COCO panoptic file; each PNG is read when its image is accessed.
 
     Attributes
     ----------
     path : Path
         The JSON file.
     folder : Path
-        Where the PNG files lie.
+        Folder of the PNG files.
     annotations : list of dict
         One per image, as in the JSON, checked.
     categories : dict of int to dict
@@ -236,7 +236,7 @@ class CocoPanoptic(Sequence[Segments]):
 
     @property
     def names(self) -> list[str]:
-        """Name of each image: that of its PNG file without the ending."""
+        """Name of each image: that of its PNG file without the suffix."""
         return [Path(annotation["file_name"]).stem for annotation in self.annotations]
 
     def _segments(self, annotation: Mapping[str, Any]) -> Segments:
@@ -258,13 +258,13 @@ class CocoPanoptic(Sequence[Segments]):
 
 
 def read_coco_panoptic(path: str | Path, folder: str | Path | None = None) -> CocoPanoptic:
-    """Read a COCO panoptic JSON; the PNG files are read as the images are asked for.
+    """Read a COCO panoptic JSON; each PNG is read when its image is accessed.
 
     Parameters
     ----------
     path : str or Path
     folder : str or Path, optional
-        Where the PNG files lie, if not in a folder beside the JSON of its name, nor beside it.
+        Folder of the PNG files; by default a folder beside the JSON with its name, or the JSON's folder.
 
     Returns
     -------
@@ -291,14 +291,14 @@ def read_numbers(path: Path) -> np.ndarray:
     Raises
     ------
     FileError
-        If it is missing, damaged or no 8-bit colour picture.
+        If it is missing, damaged or not an 8-bit colour image.
     """
     check_exists(path)
     with explain_damage(path, "a COCO panoptic PNG"), Image.open(path, formats=("PNG",)) as picture:
         check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
         if picture.mode not in ("RGB", "RGBA"):
             raise FileError(
-                f"It is a picture of mode {picture.mode}, but segments are written in colours: number = R + 256 G + "
+                f"It is an image of mode {picture.mode}, but segments are stored as colours: number = R + 256 G + "
                 "65536 B. If it holds labels, evaluate it as a label image."
             )
         colours = np.asarray(picture.convert("RGB"), np.int32)  # (Y, X, 3)
@@ -312,29 +312,29 @@ def _folder(path: Path, beside: Path, given: str | Path | None) -> Path:
 
 
 def _checked_categories(content: Any) -> dict[int, dict[str, Any]]:
-    """Check what the file is as a whole; return its categories by number."""
+    """Check the structure of the file, and return its categories by number."""
     if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise FileError('It is no COCO panoptic file: it has no list "annotations".')
+        raise FileError('It is not a COCO panoptic file: it has no list "annotations".')
     if any(isinstance(entry, dict) and "segmentation" in entry for entry in content["annotations"][:1]):
         raise FileError('It holds COCO instances (polygons or masks), not panoptic segments ("segments_info").')
     entries = content.get("categories")
     if not isinstance(entries, list):
-        raise FileError('It is no COCO panoptic file: it has no list "categories".')
+        raise FileError('It is not a COCO panoptic file: it has no list "categories".')
     categories: dict[int, dict[str, Any]] = {}
     for entry in entries:
         if not (isinstance(entry, dict) and isinstance(entry.get("id"), int) and "name" in entry):
             raise FileError(f"The category {_short(entry)} lacks a number (id) or a name.")
         if entry.get("isthing") not in (0, 1):
-            raise FileError(f'The category {_short(entry)} must say whether it is a thing: "isthing" 0 or 1.')
+            raise FileError(f'The category {_short(entry)} must have "isthing" 0 or 1.')
         if entry["id"] in categories:
-            raise FileError(f"The category {entry['id']} is there twice.")
+            raise FileError(f"The category {entry['id']} appears twice.")
         categories[entry["id"]] = entry
     _check_kinds(categories.values())
     return categories
 
 
 def _check_kinds(categories: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a name that is both thing and stuff: classes go by their names."""
+    """Refuse a name that is both thing and stuff: classes are identified by their names."""
     kinds: dict[str, int] = {}
     for entry in categories:
         name = str(entry["name"])
@@ -353,15 +353,15 @@ def _checked_annotation(entry: Any, categories: Mapping[int, Any]) -> dict[str, 
     for segment in segments:
         number = segment.get("id")
         if not isinstance(number, int) or not 0 < number <= LARGEST_NUMBER or number in seen:
-            raise FileError(f"{name}: the segment {_short(segment)} has no number of its own, 1 to {LARGEST_NUMBER}.")
+            raise FileError(f"{name}: the segment {_short(segment)} needs a unique number from 1 to {LARGEST_NUMBER}.")
         if segment.get("category_id") not in categories:
-            raise FileError(f"{name}: the segment {number} has a category that is not among the categories.")
+            raise FileError(f"{name}: the segment {number} has an unknown category.")
         seen.add(number)
     return entry
 
 
 def _check_same(file: Path, path: Path, numbers: np.ndarray, labels: np.ndarray) -> None:
-    """Refuse a PNG and a JSON that speak of different segments."""
+    """Refuse a PNG and a JSON with different segments."""
     in_picture = np.setdiff1d(np.unique(labels), [0])
     for missing, text in (
         (np.setdiff1d(in_picture, numbers), f"{file} has pixels of segment {{}}, which {path} does not describe."),

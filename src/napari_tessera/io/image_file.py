@@ -20,29 +20,29 @@ from napari_tessera.core.result import LabelImage
 from napari_tessera.core.spatial import PIXEL, SPATIAL_AXES, Spatial
 
 NUMBERS = "buif"
-"""Kinds of values that are real numbers, as NumPy names them."""
+"""NumPy's kinds of real numbers."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as it was read.
+    """An image read from a file.
 
     Attributes
     ----------
     name : str
-        Name of the file without its ending.
+        Name of the file without its suffix.
     data : array
-        NumPy, or a dask array where the file is large or an OME-Zarr: nothing is read before it is asked for.
+        NumPy, or a lazy dask array for a large file or an OME-Zarr.
     spatial : Spatial
         Placement of the axes other than the channels.
     axes : str
-        One letter per axis of `data`, with "C" where there are channels.
+        One letter per axis of `data`, with "C" for channels.
     path : Path or None
-        Where it was read from.
+        Path of the file.
     has_guessed_axes : bool
-        Whether nobody said what the axes are, neither the file nor who read it.
+        Whether the axes were guessed, because neither the file nor the caller gives them.
     notes : tuple of str
-        What was done to the pixels because of how they were stored, and what was left unread.
+        What was done to the pixels because of how they are stored, and what was not read.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Place:
-    """What a file says of one axis."""
+    """Placement of one axis, from the file."""
 
     size: float = 1.0
     offset: float = 0.0
@@ -65,17 +65,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one format's reader found, before axes of length one are dropped.
+    """The output of one format's reader, before axes of length one are dropped.
 
     Attributes
     ----------
     data : array
     axes : str or None
-        One letter per axis; "Q" and "I" are axes whose meaning the file does not tell. None where it tells nothing.
+        One letter per axis; "Q" and "I" are axes of unknown meaning. None if the file has no axes.
     places : dict of str to Place
-        By axis letter; axes that are missing have pixels of size 1.
+        By axis letter; missing axes have pixels of size 1.
     notes : tuple of str
-        What was done to the pixels because of how they were stored, and what was left unread.
+        What was done to the pixels because of how they are stored, and what was not read.
     """
 
     data: Any
@@ -85,12 +85,12 @@ class Reading:
 
 
 def note_of_others(count: int) -> tuple[str, ...]:
-    """Return the note that a file holds `count` images, if the first is not the only one."""
+    """Return a note if a file has more than one image."""
     return (f"It holds {count:,} images; the first was read.",) if count > 1 else ()
 
 
 def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
-    """Return a `Place`, or the plain one where `size` is no positive number."""
+    """Return a `Place`, or the default if `size` is not a positive number."""
     try:
         size = abs(float(size))
     except (TypeError, ValueError):
@@ -99,7 +99,7 @@ def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
 
 
 def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> Picture:
-    """Name the axes (as `axes` says, else as the file says, else by guessing) and drop those of length one."""
+    """Name the axes (from `axes`, else from the file, else by guessing) and drop those of length one."""
     data, letters, places = reading.data, reading.axes, dict(reading.places)
     if np.dtype(data.dtype).kind not in NUMBERS:
         raise InputError(f"It holds {data.dtype} values, but an image holds real numbers (integers or floats).")
@@ -120,7 +120,7 @@ def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> 
 
 
 def _renamed(places: Mapping[str, Place], old: str, new: str) -> dict[str, Place]:
-    """Keep the size of an axis under its new name if both names are of space, or both are not."""
+    """Keep the size of a renamed axis if both names are spatial, or both are not."""
     return {
         after: places[before]
         for before, after in zip(old, new, strict=True)
@@ -137,7 +137,7 @@ def _guessed(data: Any) -> tuple[Any, str]:
 
 
 def _channels_in_one(data: Any, letters: str) -> tuple[Any, str]:
-    """Join channels that are themselves colour: (C, Y, X, S) becomes (Y, X, C · S)."""
+    """Join channels that are colour images: (C, Y, X, S) becomes (Y, X, C · S)."""
     if "S" not in letters:
         return data, letters
     order = [axis for axis, letter in enumerate(letters) if letter not in "CS"]
@@ -190,7 +190,7 @@ ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def unit_name(text: str | None) -> str:
-    r"""Return the full English name ("micrometer"), as OME-Zarr and napari write it; unknown units stay as they are.
+    r"""Return the full English name ("micrometer") as in OME-Zarr and napari; unknown units are returned unchanged.
 
     Examples
     --------
@@ -202,19 +202,19 @@ def unit_name(text: str | None) -> str:
 
 
 def ome_symbol(unit: str) -> str | None:
-    """Return the symbol that OME-XML demands ("µm"), or None for a unit that it does not know."""
+    """Return the symbol for OME-XML ("µm"), or None for an unknown unit."""
     return _OME_SYMBOLS.get(unit)
 
 
 def imagej_unit(unit: str) -> str:
-    """Return the unit as ImageJ writes it, in ASCII, with other letters as in Java."""
+    """Return the unit as ImageJ writes it, in ASCII, with other letters escaped as in Java."""
     symbol = {"micrometer": "um", "angstrom": "angstrom", "inch": "inch", "second": "sec"}
     text = symbol.get(unit) or ome_symbol(unit) or unit
     return "".join(each if each.isascii() else f"\\u{ord(each):04x}" for each in text)
 
 
 def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str | None) -> Picture:
-    """Return the picture with another pixel size along z, y, x (or one number for all), or another unit of it.
+    """Return the image with another pixel size along z, y, x (or one number for all), or another unit.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str
 
 
 def with_axes(picture: Picture, axes: str) -> Picture:
-    """Return the picture with its axes renamed; an axis that becomes one of another kind loses its size."""
+    """Return the image with renamed axes; an axis loses its size if its kind changes."""
     if axes == picture.axes:
         return replace(picture, has_guessed_axes=False)
     spatial = picture.spatial
@@ -263,17 +263,17 @@ def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, Labe
         for file, image in outputs
     ]
     text = json.dumps(without_nan({**provenance, "outputs": written}), indent=2, ensure_ascii=False, allow_nan=False)
-    # Half a character, as of a name that is not UTF-8, is written as it is shown.
+    # A lone surrogate, from a name that is not UTF-8, is written escaped.
     return HALF_CHARACTER.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def recorded_places(path: Path, reading: Reading) -> Reading:
-    """Add the axes and pixel size that the record beside `path` gives for it, if there is one and it fits.
+    """Add the axes and pixel size of the record beside `path`, if it exists and matches.
 
     Raises
     ------
     FileError
-        If there is a record of Tessera, but a damaged one.
+        If a Tessera record is damaged.
     """
     spatial = _recorded_spatial(path)
     if spatial is None or len(spatial["axes"]) != reading.data.ndim:
@@ -284,13 +284,13 @@ def recorded_places(path: Path, reading: Reading) -> Reading:
 
 
 def with_records(paths: Sequence[Path]) -> list[Path]:
-    """Add to files that are read the records beside them that are read with them."""
+    """Add the records beside the files, which are read with them."""
     beside = [path.with_suffix(".json") for path in paths if _recorded_spatial(path) is not None]
     return [*paths, *beside]
 
 
 def _recorded_spatial(path: Path) -> dict[str, Any] | None:
-    """Return what the record says; any other .json file beside an image is passed over."""
+    """Return the placement in the record; other .json files are ignored."""
     beside = path.with_suffix(".json")
     try:
         record = read_json(beside, DEEPEST)

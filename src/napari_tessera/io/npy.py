@@ -15,26 +15,26 @@ from napari_tessera.core.files import LARGEST_COMPRESSION, check_can_hold, check
 from napari_tessera.io.image_file import Reading
 
 LARGEST_DEFLATION = 1032
-"""Times; a packed bit stands for 129 bytes at most."""
+"""Compression ratio; zlib reaches 1032 (one bit for 129 bytes)."""
 
 
 def read_npy(path: Path) -> Reading:
     """Read one array, if the file is as long as its header says."""
     with path.open("rb") as file:
         if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
-            raise ValueError("it does not begin like a NumPy file")
+            raise ValueError("it does not start like a NumPy file")
     mapped = open_memmap(path, mode="r")
     check_fits(mapped.nbytes)
     return Reading(np.array(mapped, order="K"))
 
 
 def read_npz(path: Path) -> Reading:
-    """Read the one array of an .npz file.
+    """Read the only array of an .npz file.
 
     Raises
     ------
     FileError
-        If it holds none or several.
+        If it does not have exactly one.
     """
     with np.load(path, allow_pickle=False) as arrays:
         if len(arrays.files) != 1:
@@ -51,24 +51,24 @@ def read_npz(path: Path) -> Reading:
 
 
 def _check_length(archive: ZipFile, member: ZipInfo) -> None:
-    """Refuse an array that is not as long as its header says, before it is unpacked."""
+    """Before decompression, refuse an array that is not as long as its header says."""
     with archive.open(member) as file:
         read_header = read_array_header_1_0 if read_magic(file) == (1, 0) else read_array_header_2_0
         shape, _, dtype = read_header(file)
         said = file.tell() + prod(shape) * dtype.itemsize
     if said != member.file_size and not dtype.hasobject:
-        raise ValueError(f"it says that it holds {said:,} bytes, but it has {member.file_size:,}")
+        raise ValueError(f"its header says {said:,} bytes, but it has {member.file_size:,}")
 
 
 def write_npy(path: Path, labels: np.ndarray) -> None:
     """Write the labels as they are."""
-    # As a stream: NumPy's own way to a file does not say why it fails, such as that the disk is full.
+    # As a stream: NumPy's direct write does not report why it fails, for example a full disk.
     with path.open("wb") as file:
         np.save(_Stream(file), labels, allow_pickle=False)
 
 
 class _Stream:
-    """What NumPy writes to in pieces, since it takes it for no file."""
+    """A stream that NumPy writes to in pieces."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.write = file.write

@@ -15,7 +15,7 @@ from napari_tessera.core.files import check_exists, named_file, read_text
 from napari_tessera.io.image_file import Place, sized, unit_name
 
 MOST_PLANES = 10_000_000
-"""A list of so many planes takes 80 MB."""
+"""A list of this many planes needs 80 MB."""
 
 
 def parse_xml(text: str) -> Element:
@@ -24,7 +24,7 @@ def parse_xml(text: str) -> Element:
     Raises
     ------
     ValueError
-        If it has one, or is no XML.
+        If it has a document type, or is not XML.
     """
     check_plain(text)
     try:
@@ -34,7 +34,7 @@ def parse_xml(text: str) -> Element:
 
 
 def check_plain(text: str) -> None:
-    """Refuse XML with a document type, which no microscope writes: what it defines can multiply without end.
+    """Refuse XML with a document type: no microscope writes one, and its entities can expand endlessly.
 
     Raises
     ------
@@ -45,19 +45,19 @@ def check_plain(text: str) -> None:
 
 
 def companion_text(path: Path, root: Element) -> str | None:
-    """Return the OME-XML in the companion file that a file of a set names; None where its own is complete.
+    """Return the OME-XML of the companion file of a set; None if the file's own OME-XML is complete.
 
     Raises
     ------
     FileError
-        If the companion is not there.
+        If the companion does not exist.
     """
     for element in root.iterfind("{*}BinaryOnly"):
         name = element.get("MetadataFile", "")
         companion = named_file(path.parent, name)
         if not name or not companion.is_file():
             raise FileError(
-                f"What its planes are is written in the file {name!r}, which is not beside it. Put it there, or "
+                f"Its planes are described in the file {name!r}, which is not beside it. Put it there, or "
                 "save the planes as a plain TIFF."
             )
         return read_text(check_exists(companion))
@@ -65,12 +65,12 @@ def companion_text(path: Path, root: Element) -> str | None:
 
 
 def other_files(path: Path, root: Element) -> list[Path]:
-    """Return the files other than `path` that hold planes, whether they are there or not.
+    """Return the files other than `path` that contain planes, also missing ones.
 
     Raises
     ------
     FileError
-        If one lies elsewhere.
+        If one is in another folder.
     """
     own = root.get("UUID")
     names = {
@@ -80,12 +80,12 @@ def other_files(path: Path, root: Element) -> list[Path]:
 
 
 def _ending(root: Element, name: str) -> Iterator[Element]:
-    """Yield the elements whose name ends like this, in any namespace: as tifffile finds them."""
+    """Yield the elements whose name ends with `name`, in any namespace, as tifffile finds them."""
     return (element for element in root.iter() if str(element.tag).endswith(name))
 
 
 def check_counts(root: Element) -> None:
-    """Refuse OME-XML that speaks of more planes than any file has, before lists of that length are made.
+    """Refuse OME-XML with an impossible number of planes, before lists of that length are made.
 
     Raises
     ------
@@ -95,12 +95,12 @@ def check_counts(root: Element) -> None:
     for pixels in _ending(root, "Pixels"):
         sizes = [int(pixels.get(f"Size{axis}", 1)) for axis in "TCZYX"]
         if min(sizes) < 1:
-            raise ValueError(f"its OME-XML gives the sizes {sizes}")
+            raise ValueError(f"its OME-XML has the sizes {sizes}")
         planes += math.prod(sizes[:3])
     planes += sum(_planes(element) for element in _ending(root, "TiffData"))
     planes += sum(_labels(element) for element in root.iter() if "Along" in str(element.tag))
     if planes > MOST_PLANES:
-        raise ValueError(f"its OME-XML speaks of {planes:,} planes")
+        raise ValueError(f"its OME-XML lists {planes:,} planes")
 
 
 def _planes(element: Element) -> int:
@@ -108,29 +108,29 @@ def _planes(element: Element) -> int:
 
 
 def _labels(element: Element) -> int:
-    """Return how many steps an axis within an axis has."""
+    """Return the number of steps of an axis within an axis."""
     start, end, step = (float(element.get(name, usual)) for name, usual in (("Start", 0), ("End", 0), ("Step", 1)))
     count = abs(end - start) / abs(step) if step else math.inf
     return int(min(count, MOST_PLANES + 1)) if not math.isnan(count) else MOST_PLANES + 1
 
 
 def check_complete(pages: Sequence[object], axes: str, shape: Sequence[int], files: Sequence[Path]) -> None:
-    """Refuse an image of which planes are not there, instead of black ones.
+    """Refuse an image with missing planes, which would be read as black.
 
     Raises
     ------
     FileError
-        Naming the first plane, and those of the files that should hold it and are not there.
+        Naming the first missing plane, and the missing files.
     """
     gone = [number for number, page in enumerate(pages) if page is None]
     if not gone:
         return
     missing = [f"{each.name!r}" for each in files if not each.exists()]
     reason = (
-        f", since the files it names are not beside it: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. "
-        "Put them there, or save the image anew without them."
+        f", because the files it names are not beside it: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. "
+        "Put them there, or save the image again without them."
         if missing
-        else ". Copy it again, or save it anew without them."
+        else ". Copy it again, or save it again without them."
     )
     raise FileError(
         f"It lacks {len(gone)} of its {len(pages)} planes, the first at {_at(gone[0], axes, shape)}{reason}"
@@ -146,7 +146,7 @@ def _at(number: int, axes: str, shape: Sequence[int]) -> str:
 
 
 def ome_places(root: Element) -> dict[str, Place]:
-    """Return the size of a pixel of the first image, and the time between its frames."""
+    """Return the pixel size of the first image, and the time between its frames."""
     pixels = root.find(".//{*}Image/{*}Pixels")
     said = {} if pixels is None else pixels.attrib
     places = {

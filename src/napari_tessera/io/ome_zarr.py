@@ -30,7 +30,7 @@ MOST_CHUNKS = 10**7
 LARGEST_METADATA_BYTES = 2**27
 LEAST_LIMIT_BYTES = 2**20
 LARGEST_ENCODED = 8
-"""Times a chunk's pixels; a filter may store them as longer numbers."""
+"""Largest stored size of a chunk, in sizes of its pixels; a filter may store longer numbers."""
 _LETTERS = {"time": "T", "channel": "C"}
 _OLD_AXES = "TCZYX"
 
@@ -38,9 +38,9 @@ refuse_larger_chunks()
 
 
 def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
-    """Read one resolution level as a dask array: nothing is loaded before it is asked for.
+    """Read one resolution level as a lazy dask array.
 
-    With `as_labels`, an image that holds exactly one label image gives that one.
+    With `as_labels`, an image with exactly one label image gives that one.
     """
     node = zarr.open(_RegularFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
@@ -55,7 +55,7 @@ def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
 
 
 class _RegularFiles(LocalStore):
-    """A Zarr folder of which only regular files are read, and none that is longer than what it holds can be.
+    """A Zarr store that reads only regular files of a possible size.
 
     A pipe or a device in place of a chunk would never end.
     """
@@ -76,11 +76,11 @@ class _RegularFiles(LocalStore):
         except (FileNotFoundError, NotADirectoryError):
             return
         if byte_range is None and size > self.largest_bytes:
-            raise FileError(f"{self.root}/{key} has {size / 1e6:,.0f} MB, which is more than it can hold.")
+            raise FileError(f"{self.root}/{key} has {size / 1e6:,.0f} MB, more than a chunk can have.")
 
 
 def _metadata(group: zarr.Group) -> Mapping[str, Any]:
-    """OME metadata: under "ome" since version 0.5, at the top before."""
+    """Return the OME metadata: under "ome" since version 0.5, at the top before."""
     attributes = dict(group.attrs)
     inner = attributes.get("ome")
     return inner if isinstance(inner, Mapping) else attributes
@@ -117,14 +117,14 @@ def _read_array(array: zarr.Array) -> Reading:
 
 
 def _lazily(array: zarr.Array) -> Any:
-    """Return a dask array, unless a damaged shape gives it more chunks than can be listed."""
+    """Return a dask array, unless a damaged shape gives too many chunks to list."""
     import dask.array
 
     pieces = array.shards or array.chunks
     if (
         count := prod(-(-side // max(1, piece)) for side, piece in zip(array.shape, pieces, strict=True))
     ) > MOST_CHUNKS:
-        raise ValueError(f"its shape {array.shape} makes {count:,} chunks of {pieces}")
+        raise ValueError(f"its shape {array.shape} gives {count:,} chunks of {pieces}")
     piece_bytes = prod(pieces) * array.dtype.itemsize
     check_fits(piece_bytes)
     bound_chunks(array, piece_bytes)
@@ -135,7 +135,7 @@ def _lazily(array: zarr.Array) -> Any:
 
 
 def _check_chunk_names(array: zarr.Array, folder: Path) -> None:
-    """Refuse chunks that are named in another way than the metadata say: none would be found, and all be zero."""
+    """Refuse chunks with other names than in the metadata: they would be read as zeros."""
     for inner, _, names in os.walk(folder):
         for name in names:
             key = (Path(inner) / name).relative_to(folder).as_posix()
@@ -143,18 +143,18 @@ def _check_chunk_names(array: zarr.Array, folder: Path) -> None:
                 continue
             place = tuple(int(number) for number in re.findall(r"\d+", key))
             if len(place) != array.ndim or array.metadata.encode_chunk_key(place) != key:
-                raise ValueError(f"its chunk {key} is not named as its metadata say")
+                raise ValueError(f"its chunk {key} does not have the name that its metadata give")
             return
 
 
 def _read_level(path: Path, group: zarr.Group, image: Mapping[str, Any], level: int) -> Reading:
     levels = image["datasets"]
     if not 0 <= level < len(levels):
-        raise FileError(f"It has the resolution levels 0 to {len(levels) - 1}, but level {level} was asked for.")
+        raise FileError(f"It has the resolution levels 0 to {len(levels) - 1}, but level {level} was requested.")
     named_file(path, name := str(levels[level]["path"]))
     array = group[name]
     if not isinstance(array, zarr.Array):
-        raise FileError(f"Its level {level} is no array.")
+        raise FileError(f"Its level {level} is not an array.")
     axes = _axes(image, array.ndim)
     letters = "".join(_letter(axis) for axis in axes)
     if len(set(letters)) != array.ndim:
@@ -168,7 +168,7 @@ def _read_level(path: Path, group: zarr.Group, image: Mapping[str, Any], level: 
 
 
 def _axes(image: Mapping[str, Any], ndim: int) -> list[Mapping[str, Any]]:
-    """Axes as dictionaries; version 0.3 has names only, and older ones nothing."""
+    """Return the axes as dictionaries; version 0.3 has only names, and older ones nothing."""
     axes = image.get("axes") or list(_OLD_AXES[-ndim:].lower())
     return [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axes]
 
@@ -179,7 +179,7 @@ def _letter(axis: Mapping[str, Any]) -> str:
 
 
 def _transform(dataset: Mapping[str, Any], image: Mapping[str, Any], ndim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and offset of a level: its own transformations, then those of the whole image."""
+    """Return scale and offset of a level: its own transformations, then those of the whole image."""
     scale, offset = np.ones(ndim), np.zeros(ndim)
     for holder in (dataset, image):
         for step in holder.get("coordinateTransformations") or ():
@@ -214,14 +214,14 @@ def write_ome_zarr(path: Path, labels: Any, spatial: Spatial, name: str, *, is_l
 
 
 def _halved(level: Any, factors: list[int], axes: str) -> tuple[Any, list[int]]:
-    """Take every second pixel along Y and X; the first one keeps its place, so that no level is shifted."""
+    """Take every second pixel along Y and X; the first one keeps its position, so no level is shifted."""
     steps = [2 if axis in "YX" else 1 for axis in axes]
     half = level[tuple(slice(None, None, step) for step in steps)]
     return half, [factor * step for factor, step in zip(factors, steps, strict=True)]
 
 
 def _write_level(group: zarr.Group, number: int, source: Any, spatial: Spatial, factors: list[int]) -> dict[str, Any]:
-    """Copy one level and return what the metadata say of it."""
+    """Copy one level, and return its metadata."""
     chunks = tuple(min(size, CHUNK.get(axis, 1)) for axis, size in zip(spatial.axes, source.shape, strict=True))
     array: Any = group.create_array(
         str(number),

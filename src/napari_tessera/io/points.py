@@ -12,7 +12,7 @@ from napari_tessera.core.errors import FileError
 from napari_tessera.core.files import check_exists, explain_damage, read_text
 
 LARGEST_TABLE_BYTES = 2**28
-"""Some six million points."""
+"""About six million points."""
 
 
 def read_points(path: str | Path) -> np.ndarray:
@@ -21,9 +21,9 @@ def read_points(path: str | Path) -> np.ndarray:
     Parameters
     ----------
     path : str or Path
-        Either as napari saves points (columns "index", "axis-0", "axis-1", …), or with columns named by axis ("y", "x"
-        or "z", "y", "x", in any order, among others, which are ignored), or numbers without a header in the order of
-        the image's axes. Separated by commas, semicolons or tabs.
+        A file as napari saves points (columns "index", "axis-0", "axis-1", …); or with columns named by axis ("y", "x"
+        or "z", "y", "x", in any order; other columns are ignored); or numbers without a header, in the order of the
+        image's axes. Separated by commas, semicolons or tabs.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def read_points(path: str | Path) -> np.ndarray:
     Raises
     ------
     FileError
-        If the file is missing, holds no such columns, or something that is not a number.
+        If the file is missing, does not have such columns, or has a value that is not a number.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def _columns(header: list[str]) -> list[int]:
-    """Find the coordinate columns, in the order of the axes."""
+    """Return the coordinate columns, in the order of the axes."""
     names = [cell.strip().lower() for cell in header]
     numbered = sorted(
         (int(match[1]), column) for column, name in enumerate(names) if (match := re.fullmatch(r"axis-(\d+)", name))

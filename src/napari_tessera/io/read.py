@@ -35,12 +35,12 @@ def read_with_plugin(path: Path, *, as_labels: bool = False) -> Reading:
     Raises
     ------
     FileError
-        If no plugin reads such files or finds a layer in it; if it is a program, which napari's own reader would run.
+        If no plugin reads such files or finds a layer; if the file is a program, which napari's own reader would run.
     """
     if path.suffix.lower() in PROGRAMS:
         raise FileError(f"A file ending in {path.suffix} is a program. Give an image, such as {FORMATS}.")
     for data, settings, kind in _layers(path):
-        if data is None:  # what napari's own reader gives for a file without layers
+        if data is None:  # napari's own reader returns this for a file without layers
             continue
         if kind == "labels" or (kind == "image" and not as_labels):
             return _read_by_plugin(data[0] if settings.get("multiscale") else data, settings)
@@ -64,7 +64,7 @@ def _layers(path: Path) -> list[tuple[Any, Mapping[str, Any], str]]:
 
 
 def _read_by_plugin(data: Any, settings: Mapping[str, Any]) -> Reading:
-    """Name the axes of a layer: colours last, a channel axis where the plugin says, space at the end."""
+    """Name the axes of a layer: colours last, a channel axis as the plugin says, space at the end."""
     shape = np.shape(data)
     channel = len(shape) - 1 if settings.get("rgb") else settings.get("channel_axis")
     others = len(shape) - (channel is not None)
@@ -97,7 +97,7 @@ def _units(settings: Mapping[str, Any], ndim: int) -> list[str]:
 TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
 MANY_CHUNKS = 20_000
 MOST_LEFT_OUT = 1000
-"""Times the chunks that are there, of an image of many chunks."""
+"""Largest ratio of all chunks to existing chunks, for an image with many chunks."""
 DOUBLE_ENDINGS = (".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr")
 
 
@@ -108,32 +108,32 @@ def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> 
     ----------
     path : str or Path
         TIFF, OME-TIFF, ImageJ TIFF, PNG, JPEG, NumPy or (OME-)Zarr; any other format if a napari reader plugin for it
-        is installed. Of a file with several images, the first, and `notes` says so. For OME-Zarr a part may be named
-        too, such as "plate.zarr/A/1/0" or "image.zarr/labels/nuclei".
+        is installed. In a file with several images the first is read, and `notes` says so. For OME-Zarr the path may
+        name a part, such as "plate.zarr/A/1/0" or "image.zarr/labels/nuclei".
     level : int
         Resolution level, 0 is full size; formats without levels have only 0.
     axes : str, optional
-        One letter per axis, where the file says nothing or something wrong; either of all axes as stored, or of those
+        One letter per axis, if the axes in the file are missing or wrong; either for all axes as stored, or for those
         longer than one pixel.
 
     Returns
     -------
     Picture
-        Axes of length one are dropped, other than Y and X. `data` is a dask array for Zarr and for TIFF of a gigabyte
-        or more.
+        Axes of length one are dropped, except Y and X. `data` is a dask array for Zarr and for TIFF of a gigabyte or
+        more.
 
     Raises
     ------
     FileError
-        If the file is missing, empty, damaged, or of an unknown format; if planes, parts or files that it names are not
-        there, or lie outside its folder; if it is no regular file.
+        If the file is missing, empty, damaged, or of an unknown format; if planes, parts or files that it names are
+        missing or outside its folder; if it is not a regular file.
 
     Notes
     -----
-    Without metadata, axes are guessed from the shape: YX, ZYX, TZYX, and colours last where there are three or four. A
-    camera's EXIF rotation is ignored, opacity is left out, and pixels per inch are not taken for a pixel size. Grey
-    that is stored with bright as small numbers is turned round, and palettes, CMYK and YCbCr become RGB; the palettes
-    of ImageJ and of microscopes only say how intensities are shown, and are left out. What was done is in `notes`.
+    Without metadata, axes are guessed from the shape: YX, ZYX, TZYX, and colours last if there are three or four. EXIF
+    rotation and opacity are ignored, and pixels per inch are not used as a pixel size. Inverted grey is inverted back,
+    and palettes, CMYK and YCbCr become RGB; the palettes of ImageJ and of microscopes are only display colours, and are
+    ignored. What was done is in `notes`.
     """
     return _read(path, level, axes, as_labels=False)
 
@@ -141,24 +141,24 @@ def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> 
 def read_labels(path: str | Path, *, level: int = 0, axes: str | None = None) -> Picture:
     """Read a label image; arguments and result as `read_image`.
 
-    Of an OME-Zarr image that holds exactly one label image, that one is read; palette pictures give their numbers.
-    Whole numbers stored as floating-point ones, as ImageJ does, become int32 or int64.
+    An OME-Zarr image with exactly one label image gives that one; palette images give their numbers. Whole numbers
+    stored as floating point, as in ImageJ, become int32 or int64.
 
     Raises
     ------
     FileError
-        As `read_image`, and if the values are not whole numbers, floating-point ones are not in memory, or there are
+        As `read_image`, and if the values are not whole numbers, floating-point values are not in memory, or there are
         channels.
     """
     picture = _read(path, level, axes, as_labels=True)
     if "C" in picture.axes:
         shape = tuple(picture.data.shape)
-        raise FileError(f"{path} has channels (axes {picture.axes}, shape {shape}), but a label image has none.")
+        raise FileError(f"{path} has channels (axes {picture.axes}, shape {shape}), but labels have no channels.")
     return replace(picture, data=whole_numbers(picture.data, str(path), FileError))
 
 
 def load(picture: Picture) -> Picture:
-    """Bring the pixels into memory.
+    """Load the pixels into memory.
 
     Raises
     ------
@@ -173,21 +173,21 @@ def load(picture: Picture) -> Picture:
 
 
 def _check_believable(path: Path, data: Any) -> None:
-    """Refuse a stored image of which nearly nothing is there, or that does not fit, before memory is taken for it.
+    """Before memory is allocated, refuse a stored image that is too large, or of which nearly all chunks are missing.
 
-    A Zarr may leave chunks out, so that a damaged shape looks like an image that is empty nearly everywhere.
+    A Zarr may omit chunks, so a damaged shape looks like an image that is almost empty.
     """
     if path.exists():
         check_can_hold(stored_bytes(path, enough=data.nbytes // LARGEST_COMPRESSION + 1), data.nbytes)
     if path.is_dir() and data.npartitions > MANY_CHUNKS:
         enough = data.npartitions // MOST_LEFT_OUT + 1
         if (files := sum(1 for _ in islice(files_in(path), enough))) < enough:
-            raise ValueError(f"of its {data.npartitions:,} chunks no more than {files} are there")
+            raise ValueError(f"only {files} of its {data.npartitions:,} chunks exist")
     check_fits(data.nbytes)
 
 
 def stem(path: str | Path) -> str:
-    """Return the file's name without its ending; ".ome.tif" and ".ome.zarr" are one ending.
+    """Return the file's name without its suffix; ".ome.tif" and ".ome.zarr" are one suffix.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def _reading(path: Path, level: int, as_labels: bool) -> Reading:
 
         return read_tiff(path, level, as_labels=as_labels)
     if level:
-        raise FileError(f"It has only resolution level 0, but level {level} was asked for.")
+        raise FileError(f"It has only resolution level 0, but level {level} was requested.")
     return _read_flat(path, ending, as_labels)
 
 

@@ -44,7 +44,7 @@ class StoredTiff:
         Absolute.
     level : int
     array : zarr.Array
-        Its pixels; tifffile's own, which goes to no other process.
+        Its pixels; tifffile's array, which cannot be pickled.
     """
 
     path: Path
@@ -71,21 +71,21 @@ class StoredTiff:
         return np.dtype(self.array.dtype)
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        """Go to another process as the path."""
+        """Pickle as the path."""
         return open_again, (self.path, self.level, self.shape, str(self.dtype))
 
 
 def open_again(path: Path, level: int, shape: tuple[int, ...], dtype: str) -> StoredTiff:
-    """Open a file in another process than the one that read it first.
+    """Open a file again in another process.
 
     Raises
     ------
     FileNotFoundError
-        If it is not there, or another one is.
+        If it does not exist, or is another file.
     """
     stored = StoredTiff(path, level, _opened_level(path, level, path.stat().st_mtime_ns))
     if (stored.shape, str(stored.dtype)) != (shape, dtype):
-        raise FileNotFoundError(2, "Another image is in the file", str(path))
+        raise FileNotFoundError(2, "The file has another image", str(path))
     return stored
 
 
@@ -100,15 +100,15 @@ CENTIMETRE = 3
 XMP = 700
 NDTIFF_INDEX = "NDTiff.index"
 SIDE_IMAGES = ("thumbnail", "label", "macro", "map", "overview")
-"""What a slide scanner stores beside the image, as tifffile and OME-XML name it."""
+"""Names in tifffile and OME-XML of the extra images of a slide scanner."""
 SIGNS_OF_MISSING_PAGES = ("failed to reshape", "invalid or corrupted")
 
 
 def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
-    """Read the first image of a TIFF file; one of a gigabyte or more comes as a dask array.
+    """Read the first image of a TIFF file; one of a gigabyte or more is a dask array.
 
-    The pixel size comes from OME-XML, from ImageJ's description, from Zeiss LSM, or from resolution tags in
-    pixels per centimetre. Pixels per inch are a printer's setting and are ignored. Colours are those of `as_meant`.
+    The pixel size comes from OME-XML, from ImageJ's description, from Zeiss LSM, or from resolution tags in pixels per
+    centimetre. Pixels per inch are a printer's setting and are ignored. Colours are converted by `as_meant`.
     """
     planes = {path.resolve(): planes_by_offset(path)}
     with _noticing_missing_pages(), _opened(path) as (file, root):
@@ -133,12 +133,12 @@ def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
 
 def _level(series: tifffile.TiffPageSeries, level: int) -> tifffile.TiffPageSeries:
     if not 0 <= level < len(series.levels):
-        raise FileError(f"It has the resolution levels 0 to {len(series.levels) - 1}, but level {level} was asked for.")
+        raise FileError(f"It has the resolution levels 0 to {len(series.levels) - 1}, but level {level} was requested.")
     return series.levels[level]
 
 
 def _is_image(series: tifffile.TiffPageSeries) -> bool:
-    """Return whether pages are an image of their own, rather than a smaller copy, a mask, or a slide's label."""
+    """Return whether pages are a separate image, and not a smaller copy, a mask, or a slide's label."""
     page = series.keyframe
     is_copy = page.is_reduced or page.is_mask or page.is_subifd
     return not is_copy and series.name.lower().removesuffix(" image") not in SIDE_IMAGES
@@ -147,13 +147,13 @@ def _is_image(series: tifffile.TiffPageSeries) -> bool:
 def _places_of(
     chosen: tifffile.TiffPageSeries, full: tifffile.TiffPageSeries, places: Mapping[str, Place]
 ) -> dict[str, Place]:
-    """Return the places of a level, of which the pixels are larger than those of the image in full size."""
+    """Return the placement of a level, whose pixels are larger than at full size."""
     larger = {axis: whole / small for axis, whole, small in zip(full.axes, full.shape, chosen.shape, strict=True)}
     return {axis: Place(place.size * larger.get(axis, 1.0), place.offset, place.unit) for axis, place in places.items()}
 
 
 def _others(path: Path, file: tifffile.TiffFile, root: Element | None) -> list[Path]:
-    """Return the files that hold more planes of the image, as OME-XML or Micro-Manager's index names them."""
+    """Return the files with more planes of the image, from OME-XML or Micro-Manager's index."""
     if root is not None:
         return other_files(path, root)
     if not file.is_ndtiff:
@@ -165,7 +165,7 @@ def _others(path: Path, file: tifffile.TiffFile, root: Element | None) -> list[P
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Element | None]]:
-    """Open a file; give its OME-XML, if there is any, in it or in its companion file."""
+    """Open a file, and its OME-XML, if any, from it or from its companion file."""
     with tifffile.TiffFile(path) as file:
         root = _ome(file)
         companion = None if root is None else companion_text(path, root)
@@ -179,7 +179,7 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Element | None]]:
 
 
 def _ome(file: tifffile.TiffFile) -> Element | None:
-    """Return the OME-XML of a file, after a look at all XML that tifffile reads."""
+    """Return the OME-XML of a file, after checking all XML that tifffile parses."""
     if not file.pages:
         raise ValueError("it has no planes")
     page = file.pages.first
@@ -193,7 +193,7 @@ def _ome(file: tifffile.TiffFile) -> Element | None:
 
 
 class _Complaints(logging.Handler):
-    """Keeps what tifffile logs in this thread; also keeps it from being printed."""
+    """Collects what tifffile logs in this thread, and keeps it from being printed."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -207,7 +207,7 @@ class _Complaints(logging.Handler):
 
 @contextmanager
 def _noticing_missing_pages() -> Iterator[None]:
-    """Raise where tifffile only logs that pages are missing, and would give the first plane of a stack that was cut."""
+    """Raise an error for missing pages: tifffile only logs them, and would return one plane of a truncated stack."""
     complaints = _Complaints()
     logger = tifffile.logger()
     logger.addHandler(complaints)
@@ -222,12 +222,12 @@ def _noticing_missing_pages() -> Iterator[None]:
 
 def _checked(data: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if data.shape != tuple(shape):
-        raise ValueError(f"its pixels have shape {data.shape}, but it says {tuple(shape)}")
+        raise ValueError(f"its pixels have shape {data.shape}, but its header says {tuple(shape)}")
     return data
 
 
 def _lazily(series: tifffile.TiffPageSeries, level: int) -> Any:
-    """Return a dask array, which opens the file anew when it is asked for."""
+    """Return a dask array, which opens the file again when it is read."""
     import dask.array
     import zarr
 
@@ -267,7 +267,7 @@ def _resolution_places(file: tifffile.TiffFile) -> dict[str, Place]:
 
 
 def _pixel_size(file: tifffile.TiffFile) -> dict[str, float | None]:
-    """Reciprocal of the resolution tags along Y and X; None where they say nothing."""
+    """Return the reciprocal of the resolution tags along Y and X; None without a value."""
     sizes: dict[str, float | None] = {}
     for axis in "YX":
         tag = file.pages.first.tags.get(f"{axis}Resolution")
@@ -279,10 +279,10 @@ def _pixel_size(file: tifffile.TiffFile) -> dict[str, float | None]:
 def write_tiff(
     path: Path, labels: np.ndarray, spatial: Spatial, *, as_ome: bool = False, axes: str | None = None
 ) -> None:
-    """Write labels or probabilities with their pixel size, zlib-compressed, as BigTIFF where they need more than 4 GB.
+    """Write labels or probabilities with their pixel size, zlib-compressed, as BigTIFF above 4 GB.
 
-    OME-TIFF is written if `as_ome`, or where ImageJ's own format cannot hold the labels (more than 65,535 of them,
-    more than 4 GB, or an axis it does not know). `axes` says where channels are, for an image of whole numbers.
+    OME-TIFF is written if `as_ome`, or if ImageJ's format cannot hold the labels (more than 65,535 of them, more than 4
+    GB, or an unknown axis). `axes` names the channel axis of an integer image.
     """
     labels, axes = labels if labels.dtype == np.float32 else smallest_unsigned(labels), axes or spatial.axes
     fits_imagej = labels.dtype in (np.uint16, np.float32) and labels.nbytes < LARGEST_CLASSIC_TIFF_BYTES
@@ -294,7 +294,7 @@ def write_tiff(
 
 
 def smallest_unsigned(labels: np.ndarray) -> np.ndarray:
-    """Return labels as uint16, or uint32 where the numbers are larger.
+    """Return labels as uint16, or uint32 if the numbers are larger.
 
     Raises
     ------
@@ -328,7 +328,7 @@ def _write_imagej(path: Path, labels: np.ndarray, spatial: Spatial, axes: str) -
 
 
 UNKNOWN_LENGTH = "reference frame"
-"""What OME calls a length that is none of its own; the record names the unit."""
+"""OME's name for an unknown unit of length; the record has the unit."""
 
 
 def _write_ome(path: Path, labels: np.ndarray, spatial: Spatial, axes: str) -> None:

@@ -24,16 +24,16 @@ MEANING, INKS, YCBCR_COEFFICIENTS, REFERENCE_LEVELS = 262, 332, 529, 532
 OPACITY = (1, 2)
 SAMPLES = "S"
 DECODED_TO_RGB = (6, 7, 33007, 34892, 34934, 50001, 50002, 52546)
-"""Compressions whose decoders give RGB for YCbCr: the kinds of JPEG, and WebP."""
+"""Compressions whose decoders convert YCbCr to RGB: the kinds of JPEG, and WebP."""
 YCBCR_JPEG_2000 = 33003
 UNSAID_YCBCR = ((), (0.299, 0.587, 0.114)), ((), (0.0, 255.0, 128.0, 255.0, 128.0, 255.0))
 PLAIN = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MASK, 34892}
 NAMES = {8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "a camera's colour mosaic", 32844: "LogL"}
-INVERTED = "It stores bright as small numbers (min-is-white). It was inverted, so that bright is bright."
+INVERTED = "Small numbers mean bright (min-is-white). The image was inverted, so that bright pixels have large numbers."
 
 
 def as_meant(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool, has_display_colours: bool) -> Reading:
-    """Return grey values of which the larger are brighter, or RGB.
+    """Return grey values, the larger the brighter, or RGB.
 
     Parameters
     ----------
@@ -42,14 +42,14 @@ def as_meant(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool, has_
     page : TiffPage
         Any page of the image.
     as_labels : bool
-        Labels are the numbers stored; in a mask of one bit, white is True.
+        Labels are the stored numbers; in a mask of one bit, white is True.
     has_display_colours : bool
-        A palette only says in which colours intensities are shown, as those of ImageJ and of microscopes.
+        A palette only defines display colours, as in ImageJ and microscopes.
 
     Raises
     ------
     FileError
-        If the colours are of a kind that is not read.
+        If the kind of colours is not supported.
     """
     reading = _without_opacity(reading, page)
     kind = page.photometric if MEANING in page.tags else tifffile.PHOTOMETRIC.MINISBLACK
@@ -70,7 +70,7 @@ def as_meant(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool, has_
 
 
 def _unread(colours: str) -> str:
-    return f"Its colours are stored as {colours}, which is not read. Save it in grey or RGB."
+    return f"Its colours are stored as {colours}, which is not supported. Save it in grey or RGB."
 
 
 def _without_opacity(reading: Reading, page: tifffile.TiffPage) -> Reading:
@@ -98,14 +98,14 @@ def _inverted(reading: Reading, page: tifffile.TiffPage) -> Reading:
         data = reading.data.dtype.type(2**page.bitspersample - 1) - reading.data
     else:
         raise FileError(
-            f"It stores bright as small numbers (min-is-white), but as {reading.data.dtype}, which has no brightest one"
+            f"Small numbers mean bright (min-is-white), but {reading.data.dtype} has no largest number to invert it by"
             ". Invert it and save it again (in ImageJ: Image > Lookup Tables > Invert LUT)."
         )
     return Reading(data, reading.axes, reading.places, (*reading.notes, INVERTED))
 
 
 def _through_palette(reading: Reading, page: tifffile.TiffPage) -> Reading:
-    """Look colours up, 8 bits each; a palette of greys gives one channel."""
+    """Convert palette numbers to colours, 8 bits each; a palette of greys gives one channel."""
     colours = page.colormap
     if colours is None or reading.data.dtype.kind not in "bu" or colours.shape[1] < 2 ** int(page.bitspersample):
         raise FileError("It has a palette, but not a colour for each of its numbers. Save it in grey or RGB.")
@@ -118,7 +118,7 @@ def _through_palette(reading: Reading, page: tifffile.TiffPage) -> Reading:
 
 
 def _mapped(data: Any, function: Callable[[np.ndarray], np.ndarray], new_axis: int | None = None) -> Any:
-    """Apply a function that gives 8 bits, also to what is read when it is asked for."""
+    """Apply a function with an 8-bit result, also to lazy arrays."""
     if isinstance(data, np.ndarray):
         return function(data)
     chunks = data.chunks if new_axis is None else (*data.chunks, (3,))
@@ -126,14 +126,14 @@ def _mapped(data: Any, function: Callable[[np.ndarray], np.ndarray], new_axis: i
 
 
 def _from_inks(reading: Reading, page: tifffile.TiffPage) -> Reading:
-    """Turn cyan, magenta, yellow and black into red, green and blue, without a colour profile."""
+    """Convert cyan, magenta, yellow and black to red, green and blue, without a colour profile."""
     inks = _last_samples(reading)
     if page.tags.valueof(INKS, 1) != 1 or inks.shape[-1] != 4 or inks.dtype not in (np.uint8, np.uint16):
         raise FileError(_unread("printing inks other than CMYK of 8 or 16 bits"))
     most = np.iinfo(inks.dtype).max
     light = (most - inks).astype(np.uint32)
     data = ((light[..., :3] * light[..., 3:] + most // 2) // most).astype(inks.dtype)
-    return Reading(data, _samples_last(reading), reading.places, (*reading.notes, "It was turned from CMYK into RGB."))
+    return Reading(data, _samples_last(reading), reading.places, (*reading.notes, "It was converted from CMYK to RGB."))
 
 
 def _from_ycbcr(reading: Reading, page: tifffile.TiffPage) -> Reading:
@@ -164,7 +164,7 @@ def _numbers(tag: tifffile.TiffTag | None) -> tuple[float, ...]:
 def _last_samples(reading: Reading) -> Any:
     axes = reading.axes or ""
     if SAMPLES not in axes:
-        raise FileError("It says that its pixels are coloured, but they hold one number each. Save it in grey or RGB.")
+        raise FileError("Its header says colour, but its pixels have one number each. Save it in grey or RGB.")
     axis = axes.index(SAMPLES)
     return reading.data.transpose([*(each for each in range(reading.data.ndim) if each != axis), axis])
 
@@ -177,9 +177,9 @@ MOST_TAGS = 4096
 MOST_LEVELS = 256
 SUB_DIRECTORIES = 330
 DECODING_TAGS = frozenset((256, 257, 258, 259, 262, 266, 277, 284, 317, 322, 323, 339))
-"""Width, length, bits, compression, colours …: what a plane must share with the one whose decoder it uses."""
+"""Width, length, bits, compression, colours …: what planes with the same decoder must have in common."""
 USUAL = {259: 1, 266: 1, 277: 1, 284: 1, 317: 1, 339: 1}
-"""Values that need not be written."""
+"""Default values of optional tags."""
 LONG_LSM_BYTES = 2**32
 JPEG = (6, 7, 33007, 34892)
 JPEG_BLOCK = 16
@@ -198,12 +198,12 @@ class _Format:
 
 
 def planes_by_offset(path: Path) -> dict[int, int]:
-    """Return how each plane is stored, by the offset of its directory, as a number that planes of one kind share.
+    """Return the kind of each plane as a number, by the offset of its directory.
 
     Raises
     ------
     FileError
-        If the chain comes back to an earlier directory.
+        If the chain of directories is circular.
     ValueError
         If it is broken, or the directories take more bytes than the file has.
     """
@@ -212,14 +212,14 @@ def planes_by_offset(path: Path) -> dict[int, int]:
     with path.open("rb") as file:
         form = _format(file.read(4), path.suffix.lower())
         if form is None or (path.suffix.lower() == ".lsm" and size >= LONG_LSM_BYTES):
-            return planes  # tifffile says what is wrong with it, and knows how offsets of a long LSM file go on
+            return planes  # tifffile reports what is wrong, and handles the offsets of a long LSM file
         file.seek(form.first_at)
         offset, taken = _offset(file, form), 0
         while offset:
             if offset in planes:
-                raise FileError("Its planes go round in a circle: after the last comes an earlier one. Save it again.")
+                raise FileError("Its planes form a circle: the last one points to an earlier one. Save it again.")
             if offset >= size:
-                raise ValueError(f"some of its planes are missing: plane {len(planes) + 1} lies behind its end")
+                raise ValueError(f"some of its planes are missing: plane {len(planes) + 1} is beyond its end")
             file.seek(offset)
             planes[offset] = _plane(file, form, len(planes) + 1)
             offset, taken = _offset(file, form), taken + file.tell() - offset
@@ -252,7 +252,7 @@ def _unpacked(file: BinaryIO, layout: str) -> tuple:
 
 
 def _plane(file: BinaryIO, form: _Format, number: int) -> int:
-    """Read a directory; return a number for what a decoder goes by in it."""
+    """Read a directory, and return a number for the tags that its decoder depends on."""
     count = _unpacked(file, form.order + form.count)[0]
     if count > MOST_TAGS:
         raise ValueError(f"some of its planes are missing: the directory of plane {number} is damaged")
@@ -263,7 +263,7 @@ def _plane(file: BinaryIO, form: _Format, number: int) -> int:
     kind = []
     for code, storage, values, field in struct.iter_unpack(layout, content):
         if code == SUB_DIRECTORIES and values > MOST_LEVELS:
-            raise ValueError(f"it says that plane {number} has {values} smaller copies")
+            raise ValueError(f"plane {number} claims {values} smaller copies")
         if code in DECODING_TAGS:
             value = _value(form.order, storage, values, field)
             kind += [(code, values, value)] if USUAL.get(code) != value else []
@@ -271,7 +271,7 @@ def _plane(file: BinaryIO, form: _Format, number: int) -> int:
 
 
 def _value(order: str, storage: int, values: int, field: bytes) -> int | None:
-    """Return the one number that is stored in the directory itself; None for what lies elsewhere."""
+    """Return the number that is stored in the directory itself; None if it is stored elsewhere."""
     letter = WHOLE_NUMBERS.get(storage)
     if letter is None or values != 1 or struct.calcsize(letter) > len(field):
         return None
@@ -281,15 +281,15 @@ def _value(order: str, storage: int, values: int, field: bytes) -> int | None:
 def check_stored(
     series: tifffile.TiffPageSeries, pages: Sequence[Any], planes: Mapping[Path, Mapping[int, int]]
 ) -> None:
-    """Refuse an image of which not every strip or tile is in the file.
+    """Refuse an image unless all of its strips or tiles are in the file.
 
     Parameters
     ----------
     series : TiffPageSeries
     pages : sequence of TiffPage or TiffFrame
-        All of the image; empty where its pixels lie in one piece.
+        All of the image; empty if its pixels are one piece.
     planes : dict
-        For each file, what `planes_by_offset` says.
+        For each file, the result of `planes_by_offset`.
 
     Raises
     ------
@@ -308,7 +308,7 @@ def check_stored(
     check_can_hold(whole, prod(series.keyframe.chunks) * series.dtype.itemsize)
     needed = -(-series.size // max(1, prod(series.keyframe.shape)))
     if len(pages) < needed:
-        raise ValueError(f"some of its planes are missing: it speaks of {needed}, but {len(pages)} are there")
+        raise ValueError(f"some of its planes are missing: it lists {needed}, but has {len(pages)}")
     for keyframe in {id(page.keyframe): page.keyframe for page in pages}.values():
         if keyframe.compression in JPEG:
             _refuse_larger_parts(keyframe)
@@ -319,34 +319,32 @@ def check_stored(
         stored += _stored_bytes(page, number, is_lsm=is_lsm)
         kind = (known := kinds[id(page.parent)]).get(page.offset)
         if kind is not None and kind != known.get(page.keyframe.offset, kind):
-            raise FileError(f"Its plane {number} is stored in another way than the first. Save all planes alike.")
+            raise FileError(f"Its plane {number} is stored in another way than the first. Save all in the same way.")
     check_can_hold(stored, series.nbytes)
 
 
 def _stored_bytes(page: Any, number: int, *, is_lsm: bool) -> int:
-    """Return how many bytes a plane takes, if all of them are there; a tile of no bytes is one that was left out."""
+    """Return the bytes of a plane, if all are there; a tile of no bytes was omitted."""
     offsets, counts = np.array(page.dataoffsets, np.int64), np.array(page.databytecounts, np.int64)
     parts = prod(page.chunked)
     if len(offsets) < parts or len(counts) < parts:
-        raise ValueError(
-            f"plane {number} has {parts} parts, but says where {min(len(offsets), len(counts))} of them are"
-        )
+        raise ValueError(f"plane {number} has {parts} parts, but positions for {min(len(offsets), len(counts))} only")
     offsets, counts = offsets[:parts], counts[:parts]
     if (offsets > 0).all() and (counts > 0).all() and (offsets + counts).max() <= page.parent.filehandle.size:
         return int(counts.sum())
     is_left_out = (counts == 0) & ((offsets == 0) | page.keyframe.is_tiled)
     if is_left_out.all():
-        raise FileError(f"Its plane {number} was never written: no pixel of it is in the file. Save it again.")
-    if is_lsm:  # which gives the size of what is compressed as it was before
+        raise FileError(f"Its plane {number} was never written: the file has none of its pixels. Save it again.")
+    if is_lsm:  # LSM gives the size before compression
         counts = np.minimum(counts, 1)
     is_missing = ~is_left_out & ((offsets <= 0) | (counts <= 0) | (offsets + counts > page.parent.filehandle.size))
     if is_missing.any():
-        raise ValueError(f"part {int(np.argmax(is_missing)) + 1} of {parts} of plane {number} is not in it")
+        raise ValueError(f"part {int(np.argmax(is_missing)) + 1} of {parts} of plane {number} is missing")
     return int(counts.sum())
 
 
 def _refuse_larger_parts(keyframe: tifffile.TiffPage) -> None:
-    """Let a decoder refuse a JPEG that is larger than its place, which it would fill with grey, for minutes."""
+    """Refuse a JPEG larger than its tile, which a decoder would fill with grey for minutes."""
     decode = keyframe.decode
     strip = (keyframe.rowsperstrip, keyframe.imagewidth)
     rows, columns = (keyframe.tilelength, keyframe.tilewidth) if keyframe.is_tiled else strip
@@ -354,14 +352,14 @@ def _refuse_larger_parts(keyframe: tifffile.TiffPage) -> None:
     def decode_if_it_fits(data: bytes | None, *arguments: Any, **options: Any) -> Any:
         height, width = _jpeg_sides(data or b"")
         if height > rows + JPEG_BLOCK or width > columns + JPEG_BLOCK:
-            raise ValueError(f"a part of {columns} × {rows} pixels says that it has {width} × {height}")
+            raise ValueError(f"a part of {columns} × {rows} pixels claims {width} × {height}")
         return decode(data, *arguments, **options)
 
     keyframe.decode = decode_if_it_fits
 
 
 def _jpeg_sides(data: bytes) -> tuple[int, int]:
-    """Return height and width of a JPEG, or zeros if its start does not say."""
+    """Return height and width of a JPEG, or zeros if its header does not have them."""
     place = 2
     while place + 9 <= len(data) and data[place] == 0xFF:
         code, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")

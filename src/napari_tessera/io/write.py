@@ -20,11 +20,11 @@ from napari_tessera.io.image_file import Picture, record_text
 from napari_tessera.io.read import TIFF_ENDINGS, stem
 
 OUTSIDE_NAMES = re.compile(r"[^\w .-]")
-"""What a class may be called, but a file may not everywhere."""
+"""Characters of class names that file names cannot have on every system."""
 TIFF_AXES = "TZCYXAEHPR"
-"""Axes that are the same when a TIFF is read again."""
+"""Axes that a TIFF keeps."""
 UNSAID_AXES = "QIS"
-"""Axes that readers take for unknown ones, or for channels."""
+"""Letters that readers interpret as unknown axes, or as channels."""
 FORMATS = (".ome.tif", ".ome.tiff", ".ome.zarr", ".tif", ".tiff", ".zarr", ".png", ".npy")
 
 
@@ -41,28 +41,28 @@ def write_result(
     Parameters
     ----------
     result : Result
-        Further images than the first are written as "<name>-<method>", probabilities as "<name>-<class>".
+        Images after the first are written as "<name>-<method>", probabilities as "<name>-<class>".
     out_path : str or Path
-        Its ending chooses the format: .tif (as ImageJ reads it, where it can be), .ome.tif, .zarr or .ome.zarr
-        (OME-Zarr 0.4), .png (one plane, labels up to 65,535, no probabilities) or .npy. The folder is made if it is
-        missing. In a TIFF, Y and X become the last axes.
+        Its suffix chooses the format: .tif (for ImageJ, if possible), .ome.tif, .zarr or .ome.zarr (OME-Zarr 0.4), .png
+        (one plane, labels up to 65,535, no probabilities) or .npy. The folder is made if needed. In a TIFF, Y and X
+        become the last axes.
     picture : Picture, optional
-        What was segmented; it is never overwritten.
+        The segmented image; its file is never overwritten.
     overwrite : bool
-        Replace what is there.
+        Replace existing files.
     inputs : paths
         Other files that were read and must not be overwritten.
 
     Returns
     -------
     list of Path
-        The files written, the labels first. All are written, or none.
+        The written files, the labels first. All are written, or none.
 
     Raises
     ------
     FileError
-        If the format is unknown or cannot hold the labels or their axes, something is there already, the folder is
-        read-only or the disk full.
+        If the format is unknown or cannot hold the labels or their axes, a file exists, the folder is read-only or the
+        disk is full.
     """
     check_types({"out_path": out_path}, {"out_path": PATH})
     out_path = Path(out_path)
@@ -88,21 +88,21 @@ def write_result(
 
 
 def check_format(path: Path) -> str:
-    """Return the ending that says the format.
+    """Return the suffix of an output format.
 
     Raises
     ------
     FileError
-        If it is none that can be written.
+        If the format cannot be written.
     """
     for ending in FORMATS:
         if path.name.lower().endswith(ending) and len(path.name) > len(ending):
             return path.name[-len(ending) :]
-    raise FileError(f"{path} does not say a format that can be written. End its name in one of {', '.join(FORMATS)}.")
+    raise FileError(f"{path} does not end in a known format. End its name in one of {', '.join(FORMATS)}.")
 
 
 def is_of_format(path: Path, ending: str) -> bool:
-    """Return whether a file's name ends so; .tiff is .tif, and .zarr is written as .ome.zarr is.
+    """Return whether a file has this suffix; .tiff equals .tif, and .zarr equals .ome.zarr.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def is_of_format(path: Path, ending: str) -> bool:
 
 
 def check_can_hold(path: Path, kind: Kind) -> None:
-    """Refuse probabilities in a format that holds whole numbers.
+    """Refuse probabilities in an integer format.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def check_can_hold(path: Path, kind: Kind) -> None:
 
 
 def check_axes(path: Path, axes: str) -> None:
-    """Refuse axes of a label image that the format has no place for.
+    """Refuse axes that the format cannot store.
 
     Raises
     ------
@@ -139,19 +139,19 @@ def check_axes(path: Path, axes: str) -> None:
     strange = [axis for axis in axes if axis in UNSAID_AXES]
     if name.endswith(".zarr") and strange:
         raise FileError(
-            f"{path}: an OME-Zarr would not say what the axes {', '.join(strange)} are when it is read again. Name "
+            f"{path}: an OME-Zarr does not keep the axes {', '.join(strange)}. Name "
             "them by other letters with `axes`, or write .npy instead."
         )
     strange = [axis for axis in axes if axis not in TIFF_AXES]
     if name.endswith(TIFF_ENDINGS) and strange:
         raise FileError(
-            f"{path}: TIFF knows no axis {', '.join(strange)}, but the labels have the axes {axes}. Give it another "
+            f"{path}: TIFF has no axis {', '.join(strange)}, but the labels have the axes {axes}. Give it another "
             f"letter, such as T or P (--axes), or write .ome.zarr or .npy instead."
         )
 
 
 def in_order_of(path: Path, image: LabelImage) -> LabelImage:
-    """Return a label image with its axes in the order that the format needs: Y and X are the last ones in a TIFF."""
+    """Return a label image with its axes in the format's order: Y and X are the last ones in a TIFF."""
     axes = image.spatial.axes
     wanted = "".join(axis for axis in axes if axis not in "YX") + "YX"
     if wanted == axes or not path.name.lower().endswith(TIFF_ENDINGS):
@@ -161,19 +161,19 @@ def in_order_of(path: Path, image: LabelImage) -> LabelImage:
 
 
 def note_on_axes(path: Path, image: LabelImage) -> tuple[str, ...]:
-    """Say it where the axes were moved."""
+    """Return a note if the axes were moved."""
     axes, written = image.spatial.axes, in_order_of(path, image).spatial.axes
     return () if axes == written else (f"The labels have the axes {axes}; they are written as {written}, for TIFF.",)
 
 
 def planned_files(out_path: Path) -> list[Path]:
-    """Files that `write_result` will write for a result of one label image."""
+    """Return the files that `write_result` will write for a result with one label image."""
     check_format(out_path)
     return [out_path, *(out_path.with_name(f"{stem(out_path)}{ending}") for ending in (".json", ".csv"))]
 
 
 def named_tables(names: list[str], result: Result) -> list[tuple[str, LabelImage]]:
-    """Pair file names with the label images that have something in their table."""
+    """Pair file names with the label images that have a table."""
     return [(name, image) for name, image in zip(names, result.images, strict=True) if image.table]
 
 
@@ -207,6 +207,6 @@ def _write_table(path: Path, table: Table) -> None:
 
 
 def _cells(column: np.ndarray) -> list[Any]:
-    """Return the values of a column, numbers as they are."""
+    """Return the values of a column; numbers stay numbers."""
     values: list[Any] = np.asarray(column).tolist()
     return [cell(value) if isinstance(value, str) else value for value in values]

@@ -24,10 +24,10 @@ from numcodecs.compat import ensure_bytes, ndarray_copy
 from zarr.registry import get_codec_class, register_codec
 
 HEADER = struct.Struct("<4x3I")
-"""The bytes that a Blosc chunk unpacks to, those of a block of it, and those that it has itself."""
+"""Bytes of a Blosc chunk after decompression, of one of its blocks, and of the compressed chunk."""
 LZ4_HEADER_BYTES = 4
 LARGEST_FILTERED = 8
-"""Times a chunk's pixels; a filter of Zarr 2 may store them as longer numbers."""
+"""Largest stored size of a chunk, in sizes of its pixels; a filter of Zarr 2 may store longer numbers."""
 ROOM_BYTES = 2**16
 IN_ZARR_3 = {
     "blosc": "blosc",
@@ -35,31 +35,31 @@ IN_ZARR_3 = {
     "zstd": "zstd",
     **{f"numcodecs.{name}": name for name in ("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd")},
 }
-"""Names of what packs in Zarr 2, by those in Zarr 3."""
+"""Names of the codecs in Zarr 2, by those in Zarr 3."""
 
 
 def refuse_larger_chunks() -> None:
-    """Let this process unpack no chunk of Zarr 3 to more than it holds, and no Blosc chunk with a wrong header."""
+    """In this process, refuse Zarr 3 chunks that decompress to too much, and Blosc chunks with a wrong header."""
     for codec in (BoundedBlosc, BoundedBZ2, BoundedGZip, BoundedLZ4, BoundedLZMA, BoundedZlib, BoundedZstd):
         numcodecs.register_codec(codec)
     chosen = dict(zarr.config.get("codecs"))
     for key, name in IN_ZARR_3.items():
-        with suppress(KeyError):  # an older Zarr does not know each of them
+        with suppress(KeyError):  # an older Zarr does not have all of them
             chosen[key] = _register(key, name)
     zarr.config.set({"codecs": chosen})
 
 
 def _register(key: str, name: str) -> str:
-    """Register a bounded codec with Zarr 3; return where it is found."""
+    """Register a bounded codec with Zarr 3, and return its import path."""
     made = type(f"Bounded_{key.replace('.', '_')}", (_BoundedCodec, get_codec_class(key)), {"packing": name})
     made.__module__ = __name__
-    globals()[made.__name__] = made  # where pickle looks for it
+    globals()[made.__name__] = made  # for pickle
     register_codec(key, made)
     return f"{__name__}.{made.__name__}"
 
 
 def bound_chunks(array: zarr.Array, chunk_bytes: int) -> None:
-    """Let no chunk of an array unpack to more than it holds; Zarr 2 does not tell its codecs how much that is."""
+    """Limit the decompressed chunk size of an array; Zarr 2 does not tell its codecs the size."""
     filters = getattr(array.metadata, "filters", None) or ()
     for codec in (*filters, getattr(array.metadata, "compressor", None)):
         if isinstance(codec, _Bounded):
@@ -67,23 +67,23 @@ def bound_chunks(array: zarr.Array, chunk_bytes: int) -> None:
 
 
 class _Bounded(Codec):
-    """A codec as Zarr 2 names it, which unpacks no chunk to more than `allow` was told."""
+    """A codec of Zarr 2 that decompresses no chunk to more than `allow` permits."""
 
     _chunk_bytes = 0
     _most: int | None = None
 
     def allow(self, chunk_bytes: int) -> None:
-        """Set the bytes of a chunk; it may also hold what was packed before, and grew by that."""
+        """Set the bytes of a chunk; already compressed data inside may be larger."""
         self._chunk_bytes = chunk_bytes
         self._most = 2 * chunk_bytes + ROOM_BYTES
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """Unpack a chunk.
+        """Decompress a chunk.
 
         Raises
         ------
         ValueError
-            If it unpacks to more than it can hold, or is cut off.
+            If it decompresses to more than it can hold, or is truncated.
         """
         if self._most is None:
             return super().decode(buf, out)
@@ -97,15 +97,15 @@ class _Bounded(Codec):
             raise self._refusal()
 
     def _refusal(self) -> ValueError:
-        return ValueError(f"a chunk unpacks to more than the {self._most:,} bytes that it can take")
+        return ValueError(f"a chunk decompresses to more than the {self._most:,} bytes of its pixels")
 
     def _unpacked(self, packed: bytes, most: int) -> bytes:
-        """Unpack no more than a byte over `most`."""
+        """Decompress at most one byte over `most`."""
         raise NotImplementedError
 
 
 class BoundedBlosc(_Bounded, numcodecs.Blosc):
-    """Blosc; its header is looked at first."""
+    """Blosc with a check of the chunk's header."""
 
     def decode(self, buf: Any, out: Any = None) -> Any:
         """Unpack a chunk whose header can be right."""
@@ -138,7 +138,7 @@ class BoundedZstd(_Bounded, numcodecs.Zstd):
         try:
             return bytes(imagecodecs.zstd_decode(packed, out=most))
         except imagecodecs.ZstdError as error:
-            raise ValueError(f"a chunk is damaged, or unpacks to more than {most:,} bytes ({error})") from error
+            raise ValueError(f"a chunk is damaged, or decompresses to more than {most:,} bytes ({error})") from error
 
 
 class BoundedZlib(_Bounded, numcodecs.Zlib):

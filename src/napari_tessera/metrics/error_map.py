@@ -14,20 +14,20 @@ from napari_tessera.metrics.matching import match
 
 
 def error_labels(truth: np.ndarray, prediction: np.ndarray, iou: float = 0.5) -> tuple[np.ndarray, Table]:
-    """Give every object that was found, missed, invented, split or merged a number of its own.
+    """Label every object that was found, missed, invented, split or merged.
 
     Parameters
     ----------
     truth, prediction : array
         Integer label images of one shape; 0 is background.
     iou : float
-        From this IoU on two objects are the same one.
+        Smallest IoU of a match.
 
     Returns
     -------
     labels : array
-        Objects 1…N in raster order. Where two overlap, a mistake is drawn over an object found, and the smaller of two
-        mistakes over the larger.
+        Objects 1…N in raster order. Where two overlap, an error is drawn over an object found, and the smaller of two
+        errors over the larger.
     table : dict
         One row per object; see `methods.compare.compare`.
     """
@@ -47,20 +47,20 @@ def finding_errors(truth: np.ndarray, prediction: np.ndarray, iou: float = 0.5) 
 
 @dataclass(frozen=True)
 class Groups:
-    """True and predicted objects gathered into what is shown as one object of the error layer.
+    """True and predicted objects grouped to the objects of the error layer.
 
     An object's position counts the T true objects first and then the P predicted ones.
 
     Attributes
     ----------
     head : (G,) array
-        Position of the object that the group is named after.
+        Position of the object that names the group.
     state : (G,) array of str
         "found", "missed", "invented", "split" or "merged".
     of_object : (T + P,) array
         The group of each object.
     pair : (G,) array
-        The pair in `Overlaps` that joins the head to its match, or else to its best partner; -1 where it has none.
+        The pair in `Overlaps` of the head and its match, or else its best partner; -1 without a partner.
     """
 
     head: np.ndarray
@@ -70,7 +70,7 @@ class Groups:
 
 
 def group_objects(overlaps: Overlaps, matches: np.ndarray) -> Groups:
-    """Gather matched pairs, the fragments of each split object and the parts of each merged one."""
+    """Group matched pairs, the fragments of each split object and the parts of each merged one."""
     true_count = len(overlaps.truth)
     matched_truth = overlaps.rows[matches]
     matched_prediction = true_count + overlaps.columns[matches]
@@ -90,7 +90,7 @@ def group_objects(overlaps: Overlaps, matches: np.ndarray) -> Groups:
 
 
 def _holds_several(overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray]:
-    """Say for each object whether it is a true one that was split, and whether it is a predicted one that merges."""
+    """Return for each object whether it is a true one that was split, or a predicted one that merges."""
     true_count, predicted_count = len(overlaps.truth), len(overlaps.prediction)
     held_by_truth, held_by_prediction = overlaps.prediction_holders, overlaps.truth_holders
     is_split = np.bincount(held_by_truth[held_by_truth >= 0], minlength=true_count) >= 2
@@ -108,7 +108,7 @@ def _owners(
     matched_truth: np.ndarray,
     matched_prediction: np.ndarray,
 ) -> np.ndarray:
-    """Return the object with which each object is shown; a merging prediction comes before a split truth."""
+    """Return the object with which each object is shown; a merging prediction has priority over a split truth."""
     true_count = len(overlaps.truth)
     owner = np.arange(len(is_split))
     _join(owner, np.arange(true_count), overlaps.truth_holders, is_merged, true_count)
@@ -124,14 +124,14 @@ def _owners(
 
 
 def _join(owner: np.ndarray, objects: np.ndarray, holders: np.ndarray, is_head: np.ndarray, offset: int) -> None:
-    """Hand each of `objects` to the one that holds it, where that one is the head of a group."""
+    """Assign each of `objects` to its holder, if that is the head of a group."""
     is_held = holders >= 0
     held, heads = objects[is_held], offset + holders[is_held]
     owner[held[is_head[heads]]] = heads[is_head[heads]]
 
 
 def _best_pairs(overlaps: Overlaps) -> np.ndarray:
-    """Return for each object the pair of largest IoU that it is in, or -1."""
+    """Return the pair of largest IoU of each object, or -1."""
     true_count = len(overlaps.truth)
     best = np.full(true_count + len(overlaps.prediction), -1, np.intp)
     ascending = np.argsort(overlaps.iou, kind="stable")
@@ -141,7 +141,7 @@ def _best_pairs(overlaps: Overlaps) -> np.ndarray:
 
 
 def _draw(truth: np.ndarray, prediction: np.ndarray, overlaps: Overlaps, groups: Groups) -> Job[np.ndarray]:
-    """Paint the number of each group, from 1; in the place of two, that of higher rank."""
+    """Draw the number of each group, from 1; where two overlap, that of higher rank."""
     true_count = len(overlaps.truth)
     px = np.concatenate([overlaps.truth_px, overlaps.prediction_px])
     rank = np.where(groups.state[groups.of_object] == "found", 1.0, 1.0 + 1.0 / px)
@@ -159,13 +159,13 @@ def _draw(truth: np.ndarray, prediction: np.ndarray, overlaps: Overlaps, groups:
 
 
 def _lookups(labels: np.ndarray, group: np.ndarray, rank: np.ndarray) -> tuple[LabelMapping, LabelMapping]:
-    """Return label → number of its group and label → rank; the background has 0 of both."""
+    """Return label → number of its group and label → rank; both are 0 for the background."""
     with_background = np.append(np.zeros(1, labels.dtype), labels)
     return LabelMapping(with_background, np.append(0, group + 1)), LabelMapping(with_background, np.append(0.0, rank))
 
 
 def _with_hidden_counted(overlaps: Overlaps, groups: Groups, drawn: np.ndarray) -> Groups:
-    """Move objects that are covered altogether into the group drawn over the best part of them."""
+    """Move completely covered objects into the group drawn over most of them."""
     true_count = len(overlaps.truth)
     is_hidden = np.ones(len(groups.head), bool)
     is_hidden[drawn] = False

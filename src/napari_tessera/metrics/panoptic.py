@@ -23,25 +23,25 @@ from napari_tessera.core.spec import Table
 def segments_of_classes(
     objects: np.ndarray, classes: np.ndarray, names: Mapping[int, str] | None = None, name: str = "labels"
 ) -> Segments:
-    """Take segments from two label images: which object a pixel is in, and which class it has.
+    """Make segments from two label images: the object and the class of each pixel.
 
-    A class is stuff where no pixel of it is in an object: then it is one segment.
+    A class with no pixel in an object is stuff: it is one segment.
 
     Parameters
     ----------
     objects : array of int
-        Numbers of things; 0 where there is none. Two classes may use the same number.
+        Numbers of things; 0 elsewhere. Two classes may use the same number.
     classes : array of int
         The same shape; 0 is void.
     names : mapping, optional
         Names of the classes by number.
     name : str
-        What to call the images in errors.
+        Name of the images in errors.
 
     Raises
     ------
     InputError
-        If the shapes differ, or a class has objects here and none there.
+        If the shapes differ, or a class is only partly covered by objects.
     """
     objects, classes = whole_numbers(objects, f"{name}: objects"), whole_numbers(classes, f"{name}: classes")
     if objects.shape != classes.shape:
@@ -54,7 +54,7 @@ def segments_of_classes(
     torn = np.intersect1d(of_class[is_thing], of_class[~is_thing])
     if len(torn):
         raise InputError(
-            f"{name}: class {torn[0]} has pixels in objects and pixels in none, so that it is neither thing nor "
+            f"{name}: class {torn[0]} has pixels inside and outside of objects, so it is neither thing nor "
             "stuff. Number its objects, or set the other pixels to another class or to 0 (void)."
         )
     labels = _numbered(flat_classes, flat_objects, of_class, of_object).reshape(classes.shape)
@@ -65,7 +65,7 @@ def segments_of_classes(
 
 
 def _numbered(classes: np.ndarray, objects: np.ndarray, of_class: np.ndarray, of_object: np.ndarray) -> np.ndarray:
-    """Give each pair of a class and an object a number, 1…S in their order; void is 0."""
+    """Give each pair of a class and an object a number, 1…S in order; void is 0."""
     largest = int(of_object.max(initial=0)) + 1
     keys = np.append(0, of_class.astype(np.int64) * largest + of_object)
     mapping = NumberMapping(keys, np.arange(len(keys), dtype=np.int64))
@@ -73,16 +73,16 @@ def _numbered(classes: np.ndarray, objects: np.ndarray, of_class: np.ndarray, of
 
 
 MATCH_IOU = 0.5
-"""Above this IoU, two segments of a class are the same; at most one can be, as segments do not overlap."""
+"""Segments of a class match above this IoU; at most one can, because segments do not overlap."""
 LARGEST_IGNORED_SHARE = 0.5
-"""A segment found that lies in void or in a crowd of its class by more than this share is no mistake."""
+"""A predicted segment with more than this share in void or in a crowd of its class is not an error."""
 
 SegmentsOrPair = Segments | tuple[np.ndarray, Table]
 
 
 @dataclass(frozen=True)
 class ClassSums:
-    """Sums for one class: matches, their IoU, what was found beside the truth, and what was missed."""
+    """Sums for one class: matches, their IoU, false positives and false negatives."""
 
     matches: int = 0
     iou_sum: float = 0.0
@@ -101,11 +101,11 @@ class ClassSums:
 
     @property
     def occurs(self) -> bool:
-        """Whether there is a segment of the class that counts."""
+        """Whether the class has a segment that counts."""
         return self.matches + self.invented + self.missed > 0
 
     def scores(self) -> dict[str, Any]:
-        """Return PQ, SQ and RQ, and the numbers they are made of."""
+        """Return PQ, SQ and RQ, and the numbers that they are computed from."""
         rq = self.matches / (self.matches + (self.invented + self.missed) / 2)
         sq = self.iou_sum / self.matches if self.matches else 0.0
         counts = {"tp": self.matches, "fp": self.invented, "fn": self.missed}
@@ -144,8 +144,8 @@ def evaluate_panoptic(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> dict
     ----------
     truth, prediction : pair of array and dict, or Segments
         Labels with a table of the ``class`` and the ``kind`` ("thing" or "stuff") of each ``label``, as
-        `tessera.panoptic` makes them (the first and the last array it returns); 0 is void. Or segments made with
-        `class_segments.segments_of_classes` or read with `io.coco_panoptic`. Classes are matched by their name.
+        `tessera.panoptic` makes them (the first and the last array it returns); 0 is void. Or segments from
+        `segments_of_classes` or `io.coco_panoptic`. Classes are matched by their name.
 
     Returns
     -------
@@ -153,8 +153,8 @@ def evaluate_panoptic(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> dict
         Plain numbers and dicts, ready for JSON.
 
         - ``classes``: for each class that occurs ``pq``, ``sq``, ``rq``, ``tp``, ``fp``, ``fn`` and ``kind``.
-        - ``all``, ``things``, ``stuff``: the mean of ``pq``, ``sq`` and ``rq`` over the classes, and ``n``, how many
-          there are. Without any class the means are None.
+        - ``all``, ``things``, ``stuff``: the mean of ``pq``, ``sq`` and ``rq`` over the classes, and their number
+          ``n``. Without any class the means are None.
 
     Raises
     ------
@@ -164,9 +164,9 @@ def evaluate_panoptic(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> dict
     Notes
     -----
     Two segments match if they have the same class and an IoU above 0.5. PQ = (sum of the IoU of the matches) /
-    (TP + FP / 2 + FN / 2) is the product of SQ, the mean IoU of the matches, and RQ, the F1 score. Pixels that are void
-    in the truth are left out of the IoU; a segment found that lies more than half in void, or in a crowd of its class,
-    is no mistake; a crowd of the truth need not be found.
+    (TP + FP / 2 + FN / 2) is the product of SQ, the mean IoU of the matches, and RQ, the F1 score. Void pixels of the
+    truth do not count in the IoU; a predicted segment more than half in void, or in a crowd of its class, is not an
+    error; a crowd of the truth need not be found.
 
     References
     ----------
@@ -186,7 +186,7 @@ def evaluate_panoptic(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> dict
 
 
 def panoptic_evaluation_of_many(pairs: Iterable[tuple[SegmentsOrPair, SegmentsOrPair]]) -> Job[dict[str, Any]]:
-    """Score many images, as a job: ``images`` has the scores of each, ``pooled`` those from the sums over all.
+    """Score many images, as a job: ``images`` has the scores of each, ``pooled`` those of the sums over all.
 
     Raises
     ------
@@ -248,7 +248,7 @@ def count_segments(true: Segments, found: Segments, overlaps: Overlaps) -> Panop
 
 
 def _void_px(overlaps: Overlaps, in_crowd: np.ndarray | None = None) -> np.ndarray:
-    """Count the pixels of each segment found that no segment of the truth claims, or only the crowds given."""
+    """Count the pixels of each predicted segment outside of all true segments, or in the given crowds."""
     claimed = slice(None) if in_crowd is None else ~in_crowd
     columns, shared = overlaps.columns[claimed], overlaps.shared_px[claimed]
     return overlaps.prediction_px - np.bincount(columns, shared, len(overlaps.prediction)).astype(np.int64)
@@ -260,7 +260,7 @@ def _iou_without_void(overlaps: Overlaps) -> np.ndarray:
 
 
 def _rows(segments: Segments, numbers: np.ndarray) -> np.ndarray:
-    """Find where each number stands in the segments."""
+    """Return the position of each number in the segments."""
     order = np.argsort(segments.numbers)
     return order[np.searchsorted(segments.numbers[order], numbers)]
 

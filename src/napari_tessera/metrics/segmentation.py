@@ -17,12 +17,12 @@ from napari_tessera.core.overlaps import Overlaps, find_overlaps
 from napari_tessera.metrics.matching import match
 
 MATCH_IOU = 0.5
-"""From this IoU on, precision, recall, F1 and PQ take two objects for the same."""
+"""Smallest IoU of a match for precision, recall, F1 and PQ."""
 
 
 @dataclass(frozen=True)
 class Area:
-    """Pixels labelled in the truth, in the prediction and in both."""
+    """Labelled pixels in the truth, in the prediction and in both."""
 
     truth_px: int = 0
     prediction_px: int = 0
@@ -34,7 +34,7 @@ class Area:
         )
 
     def scores(self) -> dict[str, float]:
-        """Dice and IoU; two empty areas agree fully."""
+        """Return Dice and IoU; both are 1 for two empty areas."""
         both = self.truth_px + self.prediction_px
         return {"dice": _ratio(2 * self.shared_px, both), "iou": _ratio(self.shared_px, both - self.shared_px)}
 
@@ -53,7 +53,7 @@ class ObjectCounts:
     good_matches : int
         Matched pairs at `MATCH_IOU`.
     iou_sum : float
-        Sum of the IoU of those.
+        Sum of the IoU of these pairs.
     splits, merges : int
     """
 
@@ -181,7 +181,7 @@ def count_classes(overlaps: Overlaps, px: int) -> ClassCounts:
 
 
 def count_shared(holders: np.ndarray) -> int:
-    """Count the holders that hold two objects or more; -1 is nobody."""
+    """Count the holders with two objects or more; -1 is no holder."""
     return int((np.bincount(holders[holders >= 0]) >= 2).sum())
 
 
