@@ -28,7 +28,7 @@ def to_cielab(colours: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     colours : (N, 3) array
-        Integers up to their dtype's largest, or fractions of 1. What lies outside is clipped.
+        Integers from 0 to the largest of their dtype, or fractions of 1. Other values are clipped.
 
     Returns
     -------
@@ -49,12 +49,12 @@ def to_cielab(colours: np.ndarray) -> np.ndarray:
 
 
 def white(dtype: np.dtype) -> float:
-    """Return the value that stands for white."""
+    """Return the value of white."""
     return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
 
 
 def _linear(colours: np.ndarray) -> np.ndarray:
-    """Amount of light of each value, 0 to 1; looked up where there are few different ones."""
+    """Return the linear light of each value, 0 to 1, by a table if there are few different values."""
     if colours.dtype.kind == "u" and colours.dtype.itemsize <= TABLE_BYTES:
         return _light(np.arange(np.iinfo(colours.dtype).max + 1) / white(colours.dtype))[colours]
     return _light(np.clip(colours / white(colours.dtype), 0, 1))
@@ -65,7 +65,7 @@ def _light(values: np.ndarray) -> np.ndarray:
 
 
 def _compressed(light: np.ndarray) -> np.ndarray:
-    """Cube root, with a straight line near black."""
+    """Return the cube root, with a straight line near black."""
     return np.where(light > DARKEST_CUBE, np.cbrt(light), light / (3 * (6 / 29) ** 2) + 4 / 29)
 
 
@@ -124,7 +124,7 @@ def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, me
 
 
 def _refuse_huge(image: np.ndarray, method: str) -> None:
-    """Refuse to combine whole numbers that float64 does not hold."""
+    """Refuse to combine integers that float64 cannot hold exactly."""
     if image.dtype.kind not in "iu" or image.dtype.itemsize < 8:
         return
     farthest = max(abs(int(image.min())), abs(int(image.max())))

@@ -14,22 +14,22 @@ from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.parallel import bands, in_threads
 
 FAR = np.float32(1e18)
-"""Squared distance of a pixel that has seen no other yet; its sums stay finite in float32."""
+"""Initial squared distance; its sums stay finite in float32."""
 
 
 @njit
 def lower_envelope(column: np.ndarray, length: int, step: np.float32, vertices: np.ndarray, bounds: np.ndarray) -> None:
-    """Find which pixels' parabolas form the lower envelope, and from where on each of them is the lowest.
+    """Find the parabolas of the lower envelope, and where each of them is the lowest.
 
     Parameters
     ----------
     column : (length or more,) array of float32
-        Squared distances so far: the height at which each pixel's parabola stands.
+        Squared distances so far: the height of each pixel's parabola.
     length : int
     step : float32
         Distance from one pixel to the next.
     vertices, bounds : arrays
-        What is found: pixel `vertices[n]` is the lowest from `bounds[n]` to `bounds[n + 1]`.
+        Output: pixel `vertices[n]` is the lowest from `bounds[n]` to `bounds[n + 1]`.
 
     References
     ----------
@@ -58,18 +58,18 @@ def lower_envelope(column: np.ndarray, length: int, step: np.float32, vertices: 
 
 
 def fill_from_nearest(numbers: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[None]:
-    """Fill the zeros of an array with the number of the nearest pixel that is not 0, in place.
+    """Fill the zeros of an array with the number of the nearest non-zero pixel, in place.
 
     Parameters
     ----------
     numbers : array of int32
-        (Y, X) or (Z, Y, X), C-ordered. Where nothing but 0 is in it, it stays as it is.
+        (Y, X) or (Z, Y, X), C-ordered. An array of zeros stays as it is.
     spacing : tuple of float, optional
         Size of a pixel along each axis; None means 1.
 
     Notes
     -----
-    Of pixels that are equally near, which one counts is not said, but it is always the same one.
+    Among equally near pixels the choice is not specified, but always the same.
     """
     steps = [1.0] * numbers.ndim if spacing is None else [step / spacing[-1] for step in spacing]
     volume = numbers.reshape((1,) * (3 - numbers.ndim) + numbers.shape)
@@ -85,10 +85,10 @@ def fill_from_nearest(numbers: np.ndarray, spacing: tuple[float, ...] | None = N
         yield from subtask(in_threads(spread, cut, "Filling from the nearest"), done, 1, len(steps))
 
 
-# Said beforehand, the types are compiled once for every axis and shape, not anew in the middle of a run.
+# With these types given, the function is compiled once for every axis and shape, not again during a run.
 @njit(signature=numba.void(numba.int32[:, :, :], numba.float32[:, :, :], numba.float32))
 def _spread(numbers: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
-    """Let each number reach along its line as far as no other is nearer; `squares` are the distances squared."""
+    """Extend each number along its line as far as it is the nearest; `squares` are the squared distances."""
     length = numbers.shape[2]
     column, old = np.empty(length, np.float32), np.empty(length, np.int32)
     vertices, bounds = np.empty(length + 1, np.int64), np.empty(length + 2, np.float32)
@@ -108,7 +108,7 @@ def _spread(numbers: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
 
 
 def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[np.ndarray]:
-    """Measure how far each pixel is from the nearest pixel outside the mask, or with another label.
+    """Measure the distance of each pixel to the nearest pixel outside the mask, or with another label.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None =
     yield from subtask(in_threads(along_y, bands(width, depth * height), text), 1, 1, 4)
     if mask.ndim == 3:
         yield from subtask(in_threads(along_z, bands(height, depth * width), text), 2, 1, 4)
-    if squares[0, 0, 0] >= FAR:  # every pixel is as far as the first: there is no background
+    if squares[0, 0, 0] >= FAR:  # then there is no background at all
         return (yield from subtask(_distance_to_edge(mask, spacing), 3, 1, 4))
     yield from subtask(in_threads(take_root, bands(depth * height, width), text), 3, 1, 4)
     return squares.reshape(mask.shape)
@@ -165,7 +165,7 @@ def _distance_to_edge(mask: np.ndarray, spacing: tuple[float, ...] | None) -> Jo
 
 @njit
 def _measure_rows(labels: np.ndarray, squares: np.ndarray) -> None:
-    """Write the squared distance to the nearest pixel of the same row that is background or has another label."""
+    """Write the squared distance to the nearest pixel of the row that is background or has another label."""
     height, width = labels.shape
     for y in range(height):
         away, last = FAR, labels[y, 0]
@@ -185,9 +185,9 @@ def _measure_rows(labels: np.ndarray, squares: np.ndarray) -> None:
 
 @njit
 def _measure_columns(labels: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
-    """Let each column's squared distances reach along it, one run of one label after the other, in place.
+    """Update the squared distances along each column, run by run of one label, in place.
 
-    Beyond the pixels at its two ends, which have another label or none, nothing can be nearer to a run.
+    The nearest pixels outside a run along the column are the two at its ends.
     """
     height, width = squares.shape
     column = np.empty(height + 2, np.float32)

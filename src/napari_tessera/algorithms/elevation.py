@@ -21,20 +21,20 @@ from napari_tessera.core.parallel import bands, in_background, in_threads, widen
 def merged_basins(
     labels: np.ndarray, levels: np.ndarray, peak_levels: np.ndarray, steps: np.ndarray, depths: np.ndarray
 ) -> Job[np.ndarray]:
-    """Return which basins belong together.
+    """Merge basins without a deep pass between them.
 
     Parameters
     ----------
     labels : array of int, framed
-        The flooded basins, 1…N; 0 and below is no basin.
+        The flooded basins, 1…N; other values are no basin.
     levels : array of uint16, framed
         Level of each pixel; 0 is the highest.
     peak_levels : (N + 1,) array
         Level of each basin's peak; the entry 0 is not used.
     steps : array of int64
-        Steps to the neighbours in the flat array.
+        Offsets of the neighbours in the flat array.
     depths : (N + 1,) array of float64
-        A peak stays one of its own if the pass to any higher peak lies lower than it by more than this many levels.
+        A peak stays separate if the pass to any higher peak is lower than it by more than this many levels.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def merged_basins(
     ahead = steps[steps > 0]
 
     def passes_in(band: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # Ahead of the last pixels there is only the frame, which is no basin.
+        # After the last pixels there is only the border, which is no basin.
         return _passes(flat_labels, flat_levels, ahead, band.start, min(band.stop, len(flat_labels) - int(ahead.max())))
 
     found = yield from in_threads(passes_in, bands(len(flat_labels), 1), "Merging basins")
@@ -60,7 +60,7 @@ def merged_basins(
 
 @njit
 def _passes(labels, levels, ahead, start, stop):
-    """List pairs of neighbouring basins and the level at which they meet, once for every pair of pixels."""
+    """List pairs of neighbouring basins and the level of their pass, for every pair of pixels."""
     count = 0
     for pixel in range(start, stop):
         if labels[pixel] > 0:
@@ -82,7 +82,7 @@ def _passes(labels, levels, ahead, start, stop):
 
 @njit
 def _merge(low, high, level, peak_levels, depths):
-    """Merge over the highest passes first; `parent` leads to the basin with the highest peak."""
+    """Merge over the highest passes first; `parent` points to the basin with the highest peak."""
     parent = np.arange(len(peak_levels))
     for index in range(len(level)):
         first, second = _root(parent, low[index]), _root(parent, high[index])
@@ -111,7 +111,7 @@ MOST_LEVELS = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True)
 class Elevation:
-    """A landscape: heights, (Y, X) or (Z, Y, X) float32, in pixels along X if they are distances."""
+    """An elevation map: heights, (Y, X) or (Z, Y, X) float32, in pixels along X if they are distances."""
 
     height: np.ndarray
     is_distance: bool
@@ -119,18 +119,18 @@ class Elevation:
 
 @dataclass(frozen=True)
 class FloodInput:
-    """What a flood needs, with a frame one pixel wide around it.
+    """Input of a flood, with a border of one pixel.
 
     Attributes
     ----------
     labels : array of int32 or int64, framed
-        Minus the number of the connected region; 0 outside the foreground and on the frame.
+        Minus the number of the connected region; 0 outside the foreground and on the border.
     levels : array of uint16, framed
         0 is flooded first.
     floor : int
-        Level at which hills begin: that of height 0 for distances, otherwise the lowest in the foreground.
+        Level where hills begin: that of height 0 for distances, otherwise the lowest in the foreground.
     scale : float
-        Levels per unit of height; 0 where all is level.
+        Levels per unit of height; 0 if all heights are equal.
     """
 
     labels: np.ndarray
@@ -140,21 +140,21 @@ class FloodInput:
 
     @property
     def inner(self) -> np.ndarray:
-        """The labels without the frame; a view."""
+        """The labels without the border; a view."""
         return without_frame(self.labels)
 
     def flat_positions(self, positions: np.ndarray) -> np.ndarray:
-        """Turn (N, ndim) positions in the image into positions in the flat, framed arrays."""
+        """Convert (N, ndim) positions in the image to positions in the flat arrays."""
         return np.ravel_multi_index(tuple(positions.T + 1), self.labels.shape)
 
 
 def without_frame(framed: np.ndarray) -> np.ndarray:
-    """Return the array without its one-pixel frame; a view."""
+    """Return the array without its border; a view."""
     return framed[(slice(1, -1),) * framed.ndim]
 
 
 def number_regions(mask: np.ndarray, connectivity: int) -> np.ndarray:
-    """Return the connected regions of the mask in a framed array, each as minus its number."""
+    """Return the connected regions of the mask, each as minus its number, in an array with a border."""
     shape = tuple(length + 2 for length in mask.shape)
     labels = np.zeros(shape, label_dtype(int(np.prod(shape))))
     ndimage.label(mask, neighbourhood(mask.ndim, connectivity), output=without_frame(labels))
@@ -163,7 +163,7 @@ def number_regions(mask: np.ndarray, connectivity: int) -> np.ndarray:
 
 
 def steepness(values: np.ndarray, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
-    """Return minus the length of the gradient: high where the image is even, low at edges; float32."""
+    """Return minus the length of the gradient: high in even areas, low at edges; float32."""
     steps = [1.0] * values.ndim if spacing is None else [step / spacing[-1] for step in spacing]
     result = np.zeros(values.shape, np.float32)
 
@@ -180,7 +180,7 @@ def steepness(values: np.ndarray, spacing: tuple[float, ...] | None) -> Job[np.n
 
 
 def quantize(hills: Elevation, mask: np.ndarray, connectivity: int) -> Job[FloodInput]:
-    """Cut the landscape into levels, and give the regions of the mask their numbers."""
+    """Divide the elevation into levels, and number the regions of the mask."""
     height = hills.height
     cut = bands(len(height), height[0].size)
     ranges = yield from subtask(in_threads(partial(_range_in, height, mask), cut, "Shaping landscape"), 0, 1, 3)
@@ -205,7 +205,7 @@ def quantize(hills: Elevation, mask: np.ndarray, connectivity: int) -> Job[Flood
 
 
 def _range_in(height: np.ndarray, mask: np.ndarray, band: slice) -> tuple[float, float]:
-    """Lowest and highest height in the mask; +inf and -inf where it is empty."""
+    """Return the lowest and highest height in the mask; +inf and -inf if it is empty."""
     part, inside = height[band], mask[band]
     return float(part.min(where=inside, initial=np.inf)), float(part.max(where=inside, initial=-np.inf))
 
@@ -224,7 +224,7 @@ def offsets_within(radius: float, ndim: int, spacing: tuple[float, ...] | None) 
 def find_peaks(
     height: np.ndarray, regions: np.ndarray, min_distance: float, spacing: tuple[float, ...] | None = None
 ) -> Job[np.ndarray]:
-    """Find the pixels that no other pixel of their region within `min_distance` exceeds.
+    """Find the highest pixels of their region within `min_distance`.
 
     Parameters
     ----------

@@ -7,16 +7,16 @@ import numpy as np
 MOST_STEPS = 2**16 - 1
 PROBES = 64
 CLEAR = 0.25
-"""A value that may be this part of a step away from where it belongs could belong to the next step as well."""
+"""With a larger error, as part of a step, a value could belong to the next step."""
 SLACKS = (0.5, 2.0)
-"""Units in the last place by which values may be off: rounded once, and where they went through several operations."""
+"""Errors of values, in units in the last place: rounded once, and after several operations."""
 COMPUTING = 4 * np.finfo(np.float64).eps
-"""Part by which a share of the range may be off where it is computed: two differences, a quotient and a product."""
+"""Relative error of a computed share of the range: two differences, a quotient and a product."""
 PRECISIONS = (np.float64, np.float32, np.float16)
 
 
 def equal_steps(values: np.ndarray) -> int | None:
-    """Return the smallest number of equal steps from the first to the last value that all others fall on.
+    """Return the smallest number of equal steps from the first to the last value on which all others lie.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def equal_steps(values: np.ndarray) -> int | None:
     Returns
     -------
     int or None
-        65,535 at most; None where there is no such number.
+        65,535 at most; None if there is no such number.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def equal_steps(values: np.ndarray) -> int | None:
     if len(values) > MOST_STEPS + 1:
         return None
     if values.dtype.kind in "iu":
-        above = values.astype(np.uint64) - values.astype(np.uint64)[0]  # wraps around, which is right for int64 too
+        above = values.astype(np.uint64) - values.astype(np.uint64)[0]  # wraps around, which is correct for int64 too
         steps = int(above[-1]) // int(np.gcd.reduce(above))
         return steps if steps <= MOST_STEPS else None
     for precision in PRECISIONS[PRECISIONS.index(values.dtype.type) :]:
@@ -57,7 +57,7 @@ def equal_steps(values: np.ndarray) -> int | None:
 
 
 def _steps_of_rounded(values: np.ndarray, errors: np.ndarray) -> int | None:
-    """Return the smallest number of steps on which all values lie, each but for its error."""
+    """Return the smallest number of steps on which all values lie within their errors."""
     half = values[-1] / 2 - values[0] / 2  # halves do not overflow
     if not half:
         return None
@@ -76,7 +76,7 @@ def _steps_of_rounded(values: np.ndarray, errors: np.ndarray) -> int | None:
 
 
 def _reduced(share: np.ndarray, steps: int) -> int:
-    """Return the smallest part of a number of steps that will do: a multiple of it may have passed by its rounding."""
+    """Return the smallest divisor of a number of steps that is sufficient: rounding may have given a multiple of it."""
     return steps // int(np.gcd.reduce(np.rint(share * steps).astype(np.int64)))
 
 

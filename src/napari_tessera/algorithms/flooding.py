@@ -30,7 +30,7 @@ LEVELS_PER_CROWD = 256
 
 @dataclass(frozen=True)
 class Seeds:
-    """Pixels to flood from, those of one region next to each other.
+    """Pixels to flood from, sorted by region.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Seeds:
         return Seeds(self.pixels[part], self.labels[part], self.regions[part])
 
     def in_portions(self, portions: int) -> Iterator[Seeds]:
-        """Cut into about `portions` parts, never within a region."""
+        """Cut into about `portions` parts, but never within a region."""
         if len(self) == 0:
             return iter(())
         starts = np.flatnonzero(np.diff(self.regions, prepend=0))  # regions are numbered from 1
@@ -63,7 +63,7 @@ class Seeds:
 
 
 def seeds_from(labels: np.ndarray, pixels: np.ndarray, numbers: np.ndarray) -> Seeds:
-    """Sort marker pixels by the region they lie in; those outside every region are left out."""
+    """Sort marker pixels by their region; those outside every region are dropped."""
     regions = -labels.reshape(-1)[pixels]
     order = np.lexsort((pixels, regions))
     order = order[regions[order] > 0]
@@ -71,7 +71,7 @@ def seeds_from(labels: np.ndarray, pixels: np.ndarray, numbers: np.ndarray) -> S
 
 
 def steps_to_neighbours(shape: tuple[int, ...], connectivity: int) -> np.ndarray:
-    """Return how far away in the flat array each neighbour lies, nearest kind of neighbour first."""
+    """Return the flat offset of each neighbour, the nearest kind first."""
     offsets = np.indices((3,) * len(shape)).reshape(len(shape), -1).T - 1
     kinds = np.abs(offsets).sum(1)
     offsets = offsets[(kinds > 0) & (kinds <= connectivity)]
@@ -90,16 +90,16 @@ Part = TypeVar("Part", bound=HasSeeds)
 
 @dataclass
 class _Flood:
-    """A flood under way: a first-in-first-out queue per level, chained through `following`.
+    """A running flood: a first-in-first-out queue per level, linked through `following`.
 
     Attributes
     ----------
     first, last : (levels,) array of int64
-        Ends of each level's queue; `first` is -1 where it is empty.
+        Ends of each level's queue; `first` is -1 if it is empty.
     crowds : array of int64
-        Pixels waiting in each run of `LEVELS_PER_CROWD` levels, so that empty runs are skipped at once.
+        Waiting pixels in each run of `LEVELS_PER_CROWD` levels, so that empty runs are skipped at once.
     state : (3,) array of int64
-        Next seed, level reached, pixels waiting.
+        Next seed, current level, waiting pixels.
     """
 
     seeds: Seeds
@@ -131,7 +131,7 @@ def flood(
     connectivity : int
         1 floods across faces only; 2 and 3 across edges and corners too.
     watershed_line : bool
-        Leave pixels where two objects meet at 0.
+        Set pixels where two objects meet to 0.
 
     References
     ----------
@@ -140,7 +140,7 @@ def flood(
     labels.reshape(-1)[seeds.pixels] = seeds.labels
     following = np.empty(labels.size, labels.dtype)
     steps = steps_to_neighbours(labels.shape, connectivity)
-    queued = -int(labels.min(initial=0))  # below its negative: waiting, and the label it would get
+    queued = -int(labels.min(initial=0))  # values below -queued: waiting pixels, with their future label
     level_count = int(levels.max(initial=0)) + 1
 
     def go_on(part: _Flood) -> bool:
@@ -154,7 +154,7 @@ def flood(
 
 
 def run_round_robin(floods: Iterator[Part], go_on: Callable[[Part], bool], total: int) -> Job[None]:
-    """Let as many floods go on at once as there are processors, a slice at a time, until `go_on` says they are done."""
+    """Run as many floods at once as there are cores, slice by slice, until `go_on` returns that they are done."""
     done = 0
     running: dict[Future[bool], Part] = {}
     pool = ThreadPoolExecutor(worker_count())
@@ -179,7 +179,7 @@ def run_round_robin(floods: Iterator[Part], go_on: Callable[[Part], bool], total
 def _flood_slice(
     labels, levels, following, steps, queued, watershed_line, seeds, regions, first, last, crowds, state, budget
 ):  # fmt: skip
-    """Flood up to about `budget` pixels; say whether all is flooded."""
+    """Flood up to about `budget` pixels, and return whether all is flooded."""
     next_seed, level, waiting = state
     for _ in range(budget):
         if waiting == 0:
@@ -225,7 +225,7 @@ def _append(first, last, crowds, following, level, pixel):
 
 @njit
 def touches_other(labels, steps, pixel, label):
-    """Show whether another object than `label` lies next to a pixel."""
+    """Return whether a pixel has a neighbour in another object than `label`."""
     found = False
     for step in steps:
         found |= labels[pixel + step] > 0 and labels[pixel + step] != label
@@ -239,7 +239,7 @@ WAITING = numba.types.Tuple((numba.float32, numba.int64, numba.int64, numba.int6
 
 @dataclass
 class _CompactFlood:
-    """A flood under way: a heap, the next seed, and how many pixels have arrived."""
+    """A running flood: a heap, the next seed, and the number of flooded pixels."""
 
     seeds: Seeds
     heap: Any = field(default_factory=lambda: numba.typed.List.empty_list(WAITING))
@@ -272,7 +272,7 @@ def flood_compactly(
     """
     labels.reshape(-1)[seeds.pixels] = seeds.labels
     steps = steps_to_neighbours(labels.shape, connectivity)
-    cheapest = np.full(labels.size, np.inf, np.float32)  # what each pixel has been offered so far
+    cheapest = np.full(labels.size, np.inf, np.float32)  # lowest cost of each pixel so far
     strides = np.cumprod((1, *labels.shape[:0:-1]))[::-1].astype(np.int64)
     sizes = np.ones(labels.ndim) if spacing is None else np.array(spacing) / spacing[-1]
 
@@ -291,7 +291,7 @@ def flood_compactly(
 def _flood_compact_slice(
     labels, levels, cheapest, steps, strides, sizes, compactness, watershed_line, seeds, regions, heap, state, budget
 ):  # fmt: skip
-    """Flood up to `budget` pixels; say whether all is flooded."""
+    """Flood up to `budget` pixels, and return whether all is flooded."""
     next_seed, age = state
     for _ in range(budget):
         if len(heap) == 0:
@@ -323,7 +323,7 @@ def _flood_compact_slice(
 
 @njit
 def _distance(pixel, other, strides, sizes):
-    """Measure between two flat positions, in pixels along X."""
+    """Return the distance of two flat positions, in pixels along X."""
     square = 0.0
     for axis in range(len(strides)):
         away = (pixel // strides[axis] - other // strides[axis]) * sizes[axis]

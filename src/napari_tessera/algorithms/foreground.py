@@ -22,7 +22,7 @@ from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
 def bright_pixels(
     values: np.ndarray, rule: str, level: float | None, radius: float, spacing: tuple[float, ...] | None
 ) -> Job[np.ndarray]:
-    """Mask what is brighter than one level, or with "local" than the level of its surroundings.
+    """Mask the pixels above one level, or, with "local", above the level of their surroundings.
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ def bright_pixels(
 
 
 def median_below(histogram: Histogram, level: float) -> float:
-    """Return the median of the values up to `level`; without any, the level itself."""
+    """Return the median of the values up to `level`; the level itself if there are none."""
     counts = np.cumsum(histogram.counts[: histogram.step_of(level) + 1])
     return histogram.value_at(int(np.searchsorted(counts, counts[-1] / 2))) if len(counts) else level
 
 
 def within(level: float, dtype: np.typing.DTypeLike) -> float:
-    """Return a level as a finite number of a floating-point type: no image is brighter than its largest."""
+    """Clip a level to the finite numbers of a floating-point type."""
     return float(np.clip(level, np.finfo(dtype).min, np.finfo(dtype).max))
 
 
@@ -70,9 +70,9 @@ def _above(values: np.ndarray, level: float) -> Job[np.ndarray]:
 
 
 def fill_holes(mask: np.ndarray, largest: int, connectivity: int) -> Job[None]:
-    """Fill, in place, the holes of at most `largest` pixels; what touches the image's edge is no hole.
+    """Fill, in place, the holes of at most `largest` pixels; a region at the image's edge is not a hole.
 
-    `connectivity` is that of the objects; their holes connect across what they do not.
+    `connectivity` is that of the objects; their holes have the opposite connectivity.
     """
     yield Progress(0, 3, "Filling holes")
     across = mask.ndim if connectivity == 1 else 1
@@ -85,7 +85,7 @@ def fill_holes(mask: np.ndarray, largest: int, connectivity: int) -> Job[None]:
     is_filled = sizes <= largest
     for axis in range(mask.ndim):
         is_filled[np.take(holes, (0, -1), axis)] = False
-    is_filled[0] = True  # what is in the mask stays there
+    is_filled[0] = True  # pixels of the mask stay in it
 
     def fill(piece: Piece) -> None:
         mask[piece] = is_filled[holes[piece]]
@@ -94,9 +94,9 @@ def fill_holes(mask: np.ndarray, largest: int, connectivity: int) -> Job[None]:
 
 
 FLOOR = 0.5
-"""Share of the way from the background to the level of the whole image, below which nothing is foreground."""
+"""Lowest level, as a share of the way from the background to the level of the whole image."""
 OBJECT_SHARE = 0.6
-"""Share of the brightness of the objects near by, above the background."""
+"""Share of the brightness of nearby objects, above the background."""
 CROWD_SHARE = 0.85
 """Share of the mean brightness of the surroundings, above the background."""
 
@@ -104,19 +104,19 @@ CROWD_SHARE = 0.85
 def above_local_level(
     values: np.ndarray, level: float, background: float, radius: float, spacing: tuple[float, ...] | None
 ) -> Job[np.ndarray]:
-    """Mask the pixels that are bright for where they are.
+    """Mask the pixels above their local level.
 
     Parameters
     ----------
     values : array of float32
         (Y, X) or (Z, Y, X); objects are bright.
     level : float
-        Parts objects from background over the whole image.
+        Level between objects and background of the whole image.
     background : float
-        The usual intensity of the background.
+        Usual intensity of the background.
     radius : float
-        Sigma of the Gaussian that averages the surroundings, in pixels along X; objects near by are averaged within
-        half of it.
+        Sigma of the Gaussian that averages the surroundings, in pixels along X; nearby objects are averaged within half
+        of it.
     spacing : tuple of float, optional
         Size of a pixel along each axis.
     """
@@ -155,7 +155,7 @@ def _averages(volume: np.ndarray, factors: np.ndarray, background: np.float32, f
 
 
 def _coarse_level(averages: np.ndarray, radius: float, spacing: tuple[float, ...], factor: int) -> Job[np.ndarray]:
-    """Height of the level above the background on the coarse grid, without the floor."""
+    """Return the level above the background on the coarse grid, without the lowest level."""
     crowd, bright, share = averages
     crowd = yield from subtask(smoothed(crowd, radius / factor, spacing), 0, 1, 3)
     bright = yield from subtask(smoothed(bright, radius / factor / 2, spacing), 1, 1, 3)
@@ -165,7 +165,7 @@ def _coarse_level(averages: np.ndarray, radius: float, spacing: tuple[float, ...
 
 
 def _between(length: int, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel along an axis, the coarse cell before it and how far it is on the way to the next one."""
+    """Return, for each pixel along an axis, the coarse cell before it and the fraction of the way to the next one."""
     position = np.clip((np.arange(length) + 0.5) / factor - 0.5, 0, -(-length // factor) - 1)
     before = np.minimum(position.astype(np.int64), max(0, -(-length // factor) - 2))
     return before, (position - before).astype(np.float32)

@@ -16,12 +16,12 @@ from napari_tessera.core.parallel import bands, in_threads
 from napari_tessera.core.value_range import UNSCALED, Scale, scale_of, scaled, value_range
 
 TRUNCATE = 4.0
-"""Standard deviations after which the weights are 0."""
+"""Number of standard deviations after which the weights are 0."""
 COLUMNS_AT_ONCE = 128
 
 
 def weights_of(sigma: float) -> np.ndarray:
-    """Return the weights of the middle and of each step away from it, float32; their sum to both sides is 1."""
+    """Return the weights of the centre and of each step away from it, float32; the two-sided sum is 1."""
     steps = np.arange(int(TRUNCATE * sigma + 0.5) + 1)
     weights = np.exp(-0.5 * (steps / sigma) ** 2)
     return (weights / (2 * weights.sum() - 1)).astype(np.float32)
@@ -29,7 +29,7 @@ def weights_of(sigma: float) -> np.ndarray:
 
 @njit
 def smooth_rows(values: np.ndarray, weights: np.ndarray) -> None:
-    """Smooth each row of a (Y, X) float32 array along X, in place; rows are continued by their end pixels."""
+    """Smooth each row of a (Y, X) float32 array along X, in place; beyond the ends, the end pixels are repeated."""
     height, width = values.shape
     reach = len(weights) - 1
     row = np.empty(width + 2 * reach, np.float32)
@@ -51,7 +51,7 @@ def _weigh(row: np.ndarray, weights: np.ndarray, reach: int, result: np.ndarray)
 
 @njit
 def smooth_columns(values: np.ndarray, weights: np.ndarray) -> None:
-    """Smooth each column of a (Y, X) float32 array along Y, in place; columns are continued by their end pixels."""
+    """Smooth each column of a (Y, X) float32 array along Y, in place; beyond the ends, the end pixels are repeated."""
     height, width = values.shape
     reach = len(weights) - 1
     for start in range(0, width, COLUMNS_AT_ONCE):
@@ -67,7 +67,7 @@ def smooth_columns(values: np.ndarray, weights: np.ndarray) -> None:
             part[y] = line
 
 
-# Plain loops over whole rows, which the compiler turns into vector instructions.
+# The compiler turns plain loops over whole rows into vector instructions.
 @njit
 def _start_sum(result: np.ndarray, values: np.ndarray, weight: np.float32) -> None:
     for x in range(len(result)):
@@ -81,7 +81,7 @@ def _add_pair(result: np.ndarray, before: np.ndarray, after: np.ndarray, weight:
 
 
 def sigmas_px(sigma: float, ndim: int, spacing: tuple[float, ...] | None) -> tuple[float, ...]:
-    """Return the sigma along each axis in its own pixels, from one in pixels along X."""
+    """Convert a sigma in pixels along X to pixels along each axis."""
     if spacing is None:
         return (sigma,) * ndim
     return tuple(sigma * spacing[-1] / step for step in spacing)
@@ -96,7 +96,7 @@ def value_scale(image: np.ndarray) -> Job[Scale]:
 
 
 def is_held(dtype: np.dtype) -> bool:
-    """Return whether float32 holds all values of a type and their differences, as of 8- and 16-bit integers."""
+    """Return whether float32 holds all values of a type and their differences, as for 8- and 16-bit integers."""
     return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
@@ -106,7 +106,7 @@ def smoothed(
     spacing: tuple[float, ...] | None = None,
     scale: Scale = UNSCALED,
 ) -> Job[np.ndarray]:
-    """Smooth with a Gaussian; the image is continued by its edge pixels.
+    """Smooth with a Gaussian; beyond the image, the edge pixels are repeated.
 
     Parameters
     ----------

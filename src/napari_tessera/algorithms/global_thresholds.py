@@ -30,12 +30,12 @@ def best_breaks(counts: np.ndarray, values: np.ndarray, classes: int) -> np.ndar
     values : (B,) array
         Ascending.
     classes : int
-        2 or more; where there are fewer values than classes, each value is a class.
+        2 or more; with fewer values than classes, each value is a class.
 
     Returns
     -------
     (classes - 1,) int64 array
-        Position of the last value of each class but the last. Of equally good cuts, the lowest.
+        Position of the last value of each class but the last. Among equally good cuts, the lowest.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def best_breaks(counts: np.ndarray, values: np.ndarray, classes: int) -> np.ndar
     """
     if len(values) <= classes:
         return np.arange(len(values) - 1)
-    offset = np.asarray(values, np.float64) - values[0]  # from 0 on: less cancels
+    offset = np.asarray(values, np.float64) - values[0]  # from 0 on, so that less precision is lost
     pixels = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
     sums = np.concatenate([[0.0], np.cumsum(counts * offset)])
     lasts = _last_cuts(pixels, sums, classes)  # (classes, B)
@@ -57,7 +57,7 @@ def best_breaks(counts: np.ndarray, values: np.ndarray, classes: int) -> np.ndar
 
 
 def class_means(counts: np.ndarray, values: np.ndarray, breaks: np.ndarray) -> np.ndarray:
-    """Mean of each class, given what `best_breaks` returns; (classes,) float64."""
+    """Return the mean of each class, given the result of `best_breaks`; (classes,) float64."""
     starts = np.concatenate([[0], breaks + 1])
     offset = values - values[0]
     return values[0] + np.add.reduceat(counts * offset, starts) / np.add.reduceat(counts, starts)
@@ -65,10 +65,10 @@ def class_means(counts: np.ndarray, values: np.ndarray, breaks: np.ndarray) -> n
 
 @njit
 def _last_cuts(pixels: np.ndarray, sums: np.ndarray, classes: int) -> np.ndarray:
-    """Where the class before ends in the best cut of values 0…j into c + 1 classes, (classes, B)."""
+    """Return the end of the previous class in the best cut of values 0…j into c + 1 classes, (classes, B)."""
     size = len(pixels) - 1
     lasts = np.zeros((classes, size), np.int32)
-    best = sums[1:] ** 2 / pixels[1:]  # squared sum over pixels: what the classes' means explain
+    best = sums[1:] ** 2 / pixels[1:]  # squared sum over pixels: the variance that the classes' means explain
     for number in range(1, classes):
         row = np.full(size, -np.inf)
         _fill_row(pixels, sums, number, best, row, lasts[number])
@@ -98,13 +98,13 @@ def _fill_row(
 
 
 SHAPE_BINS = 256
-"""Rules that look at the histogram's shape see so many steps where it is not exact: finer ones are mostly noise."""
+"""Bins for rules that use the histogram's shape, if it is not exact: smaller bins are mostly noise."""
 
 MOST_SMOOTHINGS = 10_000
 
 
 def find_level(image: np.ndarray, rule: str) -> float:
-    """Find the intensity that parts an image into background and foreground.
+    """Find the intensity that separates background and foreground.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def otsu(histogram: Histogram) -> float:
 
 
 def otsu_levels(histogram: Histogram, classes: int) -> list[float]:
-    """Minimise the variance within several classes (Liao et al. 2001); fewer levels where there are fewer values."""
+    """Minimise the variance within several classes (Liao et al. 2001); fewer levels if there are fewer values."""
     occupied = np.flatnonzero(histogram.counts)
     breaks = best_breaks(histogram.counts[occupied], occupied.astype(np.float64), classes)
     return [histogram.value_at(step) for step in occupied[breaks]]
@@ -174,7 +174,7 @@ def yen(histogram: Histogram) -> float:
 
 
 def isodata(histogram: Histogram) -> float:
-    """Find the lowest level half-way between the means of its classes (Ridler & Calvard 1978)."""
+    """Return the lowest level half-way between the means of its classes (Ridler & Calvard 1978)."""
     histogram = _shape(histogram)
     mean_below, mean_above = _means_below_and_above(histogram)
     excess = (mean_below + mean_above) / 2 - histogram.steps[:-1]
@@ -182,7 +182,7 @@ def isodata(histogram: Histogram) -> float:
 
 
 def triangle(histogram: Histogram) -> float:
-    """Find the step farthest below the line from the peak to the longer tail's end (Zack et al. 1977)."""
+    """Return the step farthest below the line from the peak to the longer tail's end (Zack et al. 1977)."""
     histogram = _shape(histogram)
     counts, last = histogram.counts, len(histogram.counts) - 1
     peak = int(np.argmax(counts))
@@ -200,7 +200,7 @@ def mean(histogram: Histogram) -> float:
 
 
 def minimum(histogram: Histogram) -> float:
-    """Smooth the histogram until two peaks are left; return the valley between them (Prewitt & Mendelsohn 1966)."""
+    """Smooth the histogram until two peaks are left; return the minimum between them (Prewitt & Mendelsohn 1966)."""
     from scipy import ndimage
 
     histogram = histogram.folded(SHAPE_BINS)
@@ -236,20 +236,20 @@ def _shape(histogram: Histogram) -> Histogram:
 
 
 def _pixels_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels in the steps up to each one but the last, and in those past it; (B - 1,) each."""
+    """Return the pixels up to each step but the last, and above it; (B - 1,) each."""
     below = np.cumsum(histogram.counts)[:-1].astype(np.float64)
     return below, histogram.counts.sum() - below
 
 
 def _means_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Mean step of the pixels up to each step but the last, and of those past it; (B - 1,) each."""
+    """Return the mean step of the pixels up to each step but the last, and above it; (B - 1,) each."""
     below, above = _pixels_below_and_above(histogram)
     sums = np.cumsum(histogram.counts * histogram.steps)
     return sums[:-1] / below, (sums[-1] - sums[:-1]) / above
 
 
 def _peaks(counts: np.ndarray) -> np.ndarray:
-    """Last step of each rise that a fall follows; a plateau counts once."""
+    """Return the last step of each rise that a fall follows; a plateau counts once."""
     slopes = np.sign(np.diff(counts))
     changes = np.flatnonzero(slopes)
     directions = np.concatenate([[1.0], slopes[changes]])  # the histogram starts as if rising

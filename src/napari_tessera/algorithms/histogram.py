@@ -62,13 +62,13 @@ def count_values(
 
 STEPS = 2**16
 PROBED_PX = 1000
-"""Pixels that tell most images whose values lie on no steps."""
+"""Number of pixels that usually shows that the values have no common step."""
 FEW = 64
 COUNTED_STEPS = 2 * STEPS
-"""So many that values on up to 65,536 equal steps are never counted together, although they are rounded."""
+"""Enough steps that two of up to 65,536 equally spaced values are never counted together, even with rounding."""
 EDGE = 0.1
-"""How far before its place, in counted steps, a step begins: an image's values tend to lie on simple fractions of their
-range, and where a step began on one of those, their rounding would move pixels from step to step."""
+"""Offset of the steps, as part of a step: values often lie on simple fractions of their range, and if a step began
+there, rounding would move pixels from step to step."""
 
 
 @dataclass(frozen=True)
@@ -98,20 +98,20 @@ class Grid:
         return span / parts if isinstance(self.low, int) else span / (parts / 2)
 
     def steps_above_black(self, scale: Scale = UNSCALED) -> float:
-        """Return where the first step lies, counted in steps from intensity 0; `scale` is that of the values."""
+        """Return the position of the first step, in steps from intensity 0; `scale` is that of the values."""
         position = (scale.origin / scale.unit + self.low) / self.step
         if not self.is_exact:
             return position + 0.5
-        # Of rounded values, such as those divided by 255, 0 is on a step as it is of the integers they come from.
+        # For rounded values, such as integers divided by 255, 0 is on a step too.
         return round(position) if abs(position - round(position)) < 1e-3 else position
 
     @property
     def is_constant(self) -> bool:
-        """Whether there is one value only."""
+        """Whether there is only one value."""
         return self.low == self.high
 
     def index(self, values: np.ndarray) -> np.ndarray:
-        """Return the step that each value falls into, int64; the grid must not be constant."""
+        """Return the step of each value, int64; the grid must not be constant."""
         if values.dtype.kind in "iu" and self.is_exact:
             width = (int(self.high) - int(self.low)) // (self.size - 1)
             steps = above(values, self.low)
@@ -127,17 +127,17 @@ class Grid:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Numbers of pixels on equal steps of intensity; the first and the last step are not empty.
+    """Number of pixels in equal steps of intensity; the first and the last step are not empty.
 
     Attributes
     ----------
     counts : (B,) int64 array
     origin, step : float
-        Centre of the first step, and the width of one, in intensity.
+        Centre of the first step, and the width of a step, in intensity.
     is_exact : bool
         Whether each step holds one value only.
     values : (B,) array, optional
-        Largest value of the image in each step or below it. Without, it is the steps' centres.
+        Largest value of the image in each step or below it. The default is the steps' centres.
     """
 
     counts: np.ndarray
@@ -148,14 +148,14 @@ class Histogram:
 
     @property
     def steps(self) -> np.ndarray:
-        """Number of each step from 0 on, (B,) float64: the unit to compute in, where nothing overflows or cancels."""
+        """Number of each step from 0 on, (B,) float64: a unit in which no computation overflows or loses precision."""
         return np.arange(len(self.counts), dtype=np.float64)
 
     def value_at(self, step: float) -> float:
-        """Return the intensity of a cut at a step, or between two: what lies above it is in a higher step.
+        """Return the intensity of a cut at a step, or between two: pixels above it are in higher steps.
 
-        It is the largest value in the image at or below the step, so that no rounding moves a pixel across; of 8- and
-        16-bit integers, which are not rounded, the intensity of the step itself.
+        It is the largest value in the image at or below the step, so that no rounding moves a pixel; for 8- and 16-bit
+        integers, which are not rounded, it is the intensity of the step.
         """
         if self.values is None:
             return self.origin + float(step) * self.step
@@ -169,7 +169,7 @@ class Histogram:
         return int(np.searchsorted(self.values, value, side="right")) - 1
 
     def folded(self, bins: int) -> Histogram:
-        """Return the histogram with neighbouring steps added up, to at most `bins`; their values are in the middle."""
+        """Merge neighbouring steps to at most `bins`; their values are in the middle."""
         factor = -(-len(self.counts) // bins)
         padded = np.pad(self.counts, (0, -len(self.counts) % factor))
         counts = padded.reshape(-1, factor).sum(axis=1)
@@ -181,12 +181,12 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Measure:
-    """What is known of an image's values: their range, and in the end how many there are of each.
+    """Range and counts of an image's values.
 
     Attributes
     ----------
     low, high : int or float
-        Range of the values, or for 8- and 16-bit integers all that the dtype can hold.
+        Range of the values, or for 8- and 16-bit integers the range of the dtype.
     counts : (B,) array of int, or None
         Pixels on each of the equal steps from `low` to `high`; None after the first of two rounds.
     highest : (B,) array or None
@@ -194,7 +194,7 @@ class Measure:
     is_mixed : (B,) array of bool, or None
         Whether a step holds different values.
     tails : mapping of float to float
-        Percentiles that lie beyond the range, where the values were clipped to it.
+        Percentiles outside the range, if the values were clipped to it.
     few : array
         Some of the values, from the first of two rounds.
     """
@@ -222,14 +222,14 @@ class Measure:
 
     @cached_property
     def occupied(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels on each step that is not empty, and the largest value in it, ascending."""
+        """Pixels of each step that is not empty, and the largest value in it, ascending."""
         assert self.counts is not None
         steps = np.flatnonzero(self.counts)
         return self.counts[steps], steps + int(self.low) if self.highest is None else self.highest[steps]
 
     @cached_property
     def value_grid(self) -> Grid:
-        """Steps from the lowest to the highest value there is; for too small a range, an `InputError`."""
+        """Steps from the lowest to the highest value; raise an `InputError` if the range is too small."""
         refuse_tiny(self.low, self.high)
         if self.counts is None:
             return Grid(self.low, self.high, STEPS, is_exact=False)
@@ -243,14 +243,14 @@ class Measure:
 
     @cached_property
     def is_uneven(self) -> bool:
-        """Whether a few values already tell that all do not lie on equal steps, whatever the others are."""
+        """Whether a few values already show that the values have no common step."""
         ends = np.array([self.low, self.high], self.few.dtype)
         different = np.unique(np.concatenate([self.few, ends]))
         return len(different) > 2 and equal_steps(different) is None
 
     @cached_property
     def histogram(self) -> Histogram | None:
-        """The finished counts; None for a constant image."""
+        """Return the histogram; None for a constant image."""
         grid = self.value_grid
         if self.counts is None or grid.is_constant:
             return None
@@ -262,18 +262,18 @@ class Measure:
         if self.highest is None:
             return Histogram(counts, float(grid.low), grid.step, is_exact=True)
         largest = np.full(size, values[0])
-        largest[at] = values  # of several on one step, the last and largest
+        largest[at] = values  # of several in one step, the last and largest
         np.maximum.accumulate(largest, out=largest)
         return Histogram(counts, float(grid.low), grid.step, grid.is_exact, largest)
 
 
 def rounds_for(dtype: np.dtype) -> int:
-    """How often an image must be looked at to count its values: for all but short integers, once for the range."""
+    """Return the number of rounds over an image for counting: 1 for short integers, else 2, one for the range."""
     return 1 if _is_short(dtype) else 2
 
 
 def measure_block(values: np.ndarray, earlier: Measure | None) -> Measure:
-    """Measure one block of an image, given the sum of the measures of the round before; sums of blocks are exact."""
+    """Measure one block of an image, given the sum of the previous round; sums of blocks are exact."""
     if _is_short(values.dtype):
         return _count_short(values)
     if earlier is None:
@@ -296,15 +296,15 @@ def measure(image: np.ndarray) -> Job[Measure]:
 
 
 def step_scale(image: np.ndarray) -> Job[Scale]:
-    """Return the origin and the unit of an image for float32: the steps that its values lie on, or half of their range.
+    """Return the origin and the unit of an image for float32: the steps of its values, or half of their range.
 
-    In steps, an image of whole numbers is the same whatever was added to it and by what it was multiplied.
+    In steps, an integer image does not change if a constant is added or multiplied.
     """
     few = np.unique(image.reshape(-1)[:: max(1, image.size // PROBED_PX)])
     if len(few) > 1 and equal_steps(few) is None:
         return scale_of(*(yield from value_range(image)))
     grid = (yield from measure(image)).value_grid
-    is_stepped = grid.size > 1 and grid.is_exact and np.isfinite(grid.step)  # one step may be all of float64's range
+    is_stepped = grid.size > 1 and grid.is_exact and np.isfinite(grid.step)  # a step may be all of float64's range
     return Scale(grid.low, grid.step, True) if is_stepped else scale_of(grid.low, grid.high)
 
 
@@ -328,7 +328,7 @@ def _count(values: np.ndarray, low: Number, high: Number) -> Measure:
 
 
 def _counted(flat: np.ndarray, low: float, span: float, factor: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return how many values each step has, the largest in each, and whether it has others."""
+    """Return the number of values in each step, the largest of them, and whether there are others."""
     limits = np.finfo(flat.dtype) if flat.dtype.kind == "f" else np.iinfo(flat.dtype)
     counts = np.zeros(COUNTED_STEPS, np.uint32)
     lowest, highest = np.full(COUNTED_STEPS, limits.max, flat.dtype), np.full(COUNTED_STEPS, limits.min, flat.dtype)

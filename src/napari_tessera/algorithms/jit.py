@@ -26,11 +26,11 @@ from numba.core.sigutils import normalize_signature  # noqa: E402
 
 COMPILING = "Compiling, once after installing or updating and for each new kind of image; this may take a minute."
 IN_EVERY_RUN = (
-    "Compiling, which every run must do again: no folder can be written to that would keep compiled code. Set the "
-    "environment variable NUMBA_CACHE_DIR to one that can."
+    "Compiling, which every run must do again: no folder for compiled code can be written to. Set the "
+    "environment variable NUMBA_CACHE_DIR to a folder that can."
 )
 FOR_A_WHILE = (
-    "Compiling. The compiled code is kept in {folder} as long as that lasts, as neither Tessera's own folder nor your "
+    "Compiling. The compiled code is kept in {folder}, which may be deleted, because neither Tessera's folder nor your "
     "cache folder can be written to. Set the environment variable NUMBA_CACHE_DIR to a folder that stays."
 )
 NOT_KEPT = (
@@ -51,7 +51,7 @@ def njit(*, signature: Any = None, **options: Any) -> Callable[[Function], Funct
 
 
 def njit(function: Callable[..., Any] | None = None, *, signature: Any = None, **options: Any) -> Any:
-    """Compile a function with numba when it is first called, and keep the result for the processes to come.
+    """Compile a function with numba at its first call, and keep the code for later processes.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Kept(FunctionCache):
     ----------
     function : function
     said, level : str, int
-        What is said when the function has to be compiled, and how important that is.
+        Log message before the function is compiled, and its level.
 
     Raises
     ------
@@ -94,22 +94,22 @@ class Kept(FunctionCache):
         self._said, self._level = said, level
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Load what was compiled for these types; None where it was not, or its files are damaged."""
+        """Load the code for these types; None if it does not exist, or its files are damaged."""
         try:
             found = super().load_overload(sig, target_context)
-        except Exception:  # unpickling raises whatever damaged bytes lead to
+        except Exception:  # unpickling damaged bytes can raise any exception
             found = None
-        # Two processes that compile a function for different types at once may give both files one name.
+        # Two processes that compile a function for different types at once may use one file name.
         if found is not None and tuple(found.signature.args) == tuple(normalize_signature(sig)[0]):
             return found
         say_once(self._said, self._level)
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled, in place of damaged files; where that fails, say so."""
+        """Save the code, in place of damaged files; log an error."""
         try:
             super().save_overload(sig, data)
-        except Exception:  # the index that is read before it is written to may be damaged
+        except Exception:  # the index, which is read first, may be damaged
             try:
                 self.flush()
                 super().save_overload(sig, data)
@@ -118,20 +118,21 @@ class Kept(FunctionCache):
 
 
 class Forgotten(NullCache):
-    """The compiled code of a function where no folder can be written to."""
+    """The compiled code of a function if no folder can be written to."""
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
-        """Say that the function is compiled in every run."""
+        """Log that the function is compiled in every run."""
         say_once(IN_EVERY_RUN, WARNING)
 
 
 def private_folder() -> Path | None:
-    """Return a folder for what is kept for a while, or None if there is no safe one.
+    """Return a folder for temporary compiled code, or None if there is no safe one.
 
-    Compiled code is loaded as it is: a folder that others can write to would let them run their code as this user.
+    Compiled code is loaded without a check: if others could write to the folder, they could run their code as this
+    user.
     """
     if not hasattr(os, "getuid"):
-        return None  # Windows always has a cache folder, and does not tell by numbers whose a folder is
+        return None  # Windows always has a cache folder, and its folders have no numeric owner
     try:
         folder = Path(tempfile.gettempdir()) / f"napari-tessera-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)

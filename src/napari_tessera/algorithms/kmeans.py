@@ -25,10 +25,11 @@ from napari_tessera.core.value_range import Number, Scale, scale_of, scaled
 def random_keys(
     shape: tuple[int, int, int], start: tuple[int, int, int], salt: np.uint64, highest: np.uint64
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give every position of a block a random number; return the places (in raster order) of those up to `highest`.
+    """Give every position of a block a random number; return the positions (in raster order) of those up to `highest`.
 
-    A number depends on the position in the whole image and the salt only. It comes from the mixing steps of SplitMix64
-    (Steele et al. 2014, doi:10.1145/2660193.2660195), which map 64 bits one to one: no two positions have the same.
+    A number depends only on the position in the whole image and the salt. It comes from the mixing steps of SplitMix64
+    (Steele et al. 2014, doi:10.1145/2660193.2660195), which map 64 bits one to one: no two positions have the same
+    number.
 
     Returns
     -------
@@ -61,21 +62,21 @@ BITS_PER_FEATURE = 10
 
 @dataclass(frozen=True)
 class Place:
-    """Where values lie: points count from there, so that neither an offset nor a unit changes what is alike.
+    """Origin and unit of the points, so that neither an offset nor a unit of the values matters.
 
     Attributes
     ----------
     origins : tuple of number
-        Value of each channel that is 0.
+        Value of each channel that becomes 0.
     unit : float
-        Intensity that is 1, for all channels.
+        Intensity that becomes 1, for all channels.
     """
 
     origins: tuple[Number, ...]
     unit: float
 
     def points(self, values: np.ndarray) -> np.ndarray:
-        """Turn (N, C) values into points, float64."""
+        """Convert (N, C) values to points, float64."""
         wide = values.astype(np.float64) if values.dtype.kind == "f" else values
         columns = [scaled(wide[:, at], Scale(origin, self.unit)) for at, origin in enumerate(self.origins)]
         return np.stack(columns, axis=1)
@@ -91,17 +92,17 @@ def feature_points(
     spacing: Sequence[float] | None,
     **_: Any,
 ) -> np.ndarray:
-    """Turn pixels into points whose distances say how unlike they are.
+    """Convert pixels to points whose distances measure their difference.
 
     Parameters
     ----------
     values : (N, C) array
     positions : (N, D) array or None
-        z, y, x or y, x in pixels; None where position does not matter.
+        z, y, x or y, x in pixels; None if position does not count.
     place : Place
-        Where the values lie.
+        Origin and unit of the values.
     features : str
-        "cielab" takes the values as sRGB.
+        "cielab" reads the values as sRGB.
     position_weight : float
         Intensity per pixel along X.
     spacing : sequence of float or None
@@ -118,7 +119,7 @@ def feature_points(
 
 
 def place_of(values: np.ndarray, features: str) -> Place:
-    """Return the lowest value of each channel and the widest channel's range; of colours 0 and 1."""
+    """Return the lowest value of each channel and the widest channel's range; 0 and 1 for colours."""
     if features == "cielab":
         return Place((0,) * values.shape[1], 1.0)
     ends = [(channel.min().item(), channel.max().item()) for channel in values.T]
@@ -127,13 +128,13 @@ def place_of(values: np.ndarray, features: str) -> Place:
 
 
 def positions_in(shape: tuple[int, ...], start: tuple[int, ...]) -> np.ndarray:
-    """Position of each pixel of a block in the whole image, (N, D) float64."""
+    """Return the position of each pixel of a block in the whole image, (N, D) float64."""
     axes = [np.arange(first, first + length, dtype=np.float64) for first, length in zip(start, shape, strict=True)]
     return np.stack([grid.reshape(-1) for grid in np.meshgrid(*axes, indexing="ij")], axis=1)
 
 
 def neighbour_order(points: np.ndarray) -> np.ndarray:
-    """Order points so that neighbours are alike: by their bits, taken from each feature in turn (Morton order)."""
+    """Order points so that neighbours are similar, by interleaving the bits of the features (Morton order)."""
     low = points.min(axis=0)
     extent = np.maximum(points.max(axis=0) - low, np.finfo(np.float64).tiny)
     steps = ((points - low) / extent * (2**BITS_PER_FEATURE - 1)).astype(np.uint64)
@@ -146,7 +147,7 @@ def neighbour_order(points: np.ndarray) -> np.ndarray:
 
 
 def brightness(centres: np.ndarray, channels: int, features: str) -> np.ndarray:
-    """Lightness, luminance of three or four channels, or mean of the channels of each centre."""
+    """Return lightness, luminance of three or four channels, or mean of the channels of each centre."""
     if features == "cielab":
         return centres[:, 0]
     return centres[:, :3] @ RGB_TO_LUMINANCE if channels in (3, 4) else centres[:, :channels].mean(axis=1)
@@ -154,7 +155,7 @@ def brightness(centres: np.ndarray, channels: int, features: str) -> np.ndarray:
 
 MOST_STEPS = 300
 STANDSTILL = 1e-3
-"""Centres stand still when none moves farther than this part of the points' standard deviation."""
+"""Centres have converged when each moves less than this part of the points' standard deviation."""
 SAMPLE_POINTS = 2**12
 
 
@@ -164,15 +165,15 @@ def fit_centres(points: np.ndarray, weights: np.ndarray, k: int, restarts: int, 
     Parameters
     ----------
     points : (N, F) float64 array
-        In an order that keeps neighbours together, which makes it fast.
+        Ordered so that neighbours are similar, which makes it fast.
     weights : (N,) float64 array
         How often each point occurs, above 0.
     k : int
-        Where there are fewer different points than k, each is a centre.
+        With fewer different points than k, each is a centre.
     restarts : int
-        Starts, of which the best is taken to the end.
+        Number of starts; the best one is completed.
     seed : int
-        The same seed gives the same centres, bit for bit.
+        The same seed gives exactly the same centres.
 
     Returns
     -------
@@ -191,7 +192,7 @@ def fit_centres(points: np.ndarray, weights: np.ndarray, k: int, restarts: int, 
 
 
 def lloyd(points: np.ndarray, weights: np.ndarray, tiles: Tiles, centres: np.ndarray, spread: float) -> Job[np.ndarray]:
-    """Move each centre to the mean of its points until all stand still (Lloyd 1982, doi:10.1109/TIT.1982.1056489)."""
+    """Move each centre to the mean of its points until convergence (Lloyd 1982, doi:10.1109/TIT.1982.1056489)."""
     for step in range(MOST_STEPS):
         sums, shares = assign_and_sum(points, weights, tiles, centres)
         is_used = shares > 0
@@ -207,7 +208,7 @@ def lloyd(points: np.ndarray, weights: np.ndarray, tiles: Tiles, centres: np.nda
 
 
 def inertia(points: np.ndarray, weights: np.ndarray, centres: np.ndarray) -> float:
-    """Sum of the weighted squared distances of the points to their nearest centres."""
+    """Return the sum of the weighted squared distances of the points to their nearest centres."""
     return float((squared_distances(points, centres) * weights).sum())
 
 
@@ -227,7 +228,7 @@ def _best_start(
 
 
 def _sample(points: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw points by weight, in their order, or take all where they are few."""
+    """Draw points by weight, in their order, or return all if they are few."""
     if len(points) <= SAMPLE_POINTS:
         return points, weights
     total = np.cumsum(weights)
@@ -237,7 +238,7 @@ def _sample(points: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -
 
 
 def _spread_seeds(points: np.ndarray, weights: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw seeds far from each other: of a few points drawn by squared distance, the one that helps most.
+    """Draw distant seeds: each is the best of a few points drawn with a probability of their squared distance.
 
     This is k-means++ with its greedy choice (Arthur & Vassilvitskii 2007).
     """
@@ -254,7 +255,7 @@ def _spread_seeds(points: np.ndarray, weights: np.ndarray, k: int, rng: np.rando
 
 
 def _draw(weights: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw positions with a chance in proportion to their weight."""
+    """Draw positions with a probability proportional to their weight."""
     total = np.cumsum(weights)
     drawn = np.searchsorted(total, rng.random(count) * total[-1], side="right")
     return np.minimum(drawn, np.flatnonzero(weights)[-1])
@@ -277,7 +278,7 @@ class PixelSample:
     Attributes
     ----------
     numbers : (N,) uint64 array
-        Ascending; no two pixels have the same.
+        Ascending and unique.
     values : (N, C) array
     positions : (N, D) int64 array
         z, y, x or y, x in the whole image.
@@ -321,6 +322,6 @@ def sample_block(block: np.ndarray, start: tuple[int, ...], seed: int) -> PixelS
 
 
 def _highest(pixels: int) -> np.uint64:
-    """Return the number that a tenth more pixels than the sample takes stay below; fewer is beyond all chance."""
+    """Return a limit for the random numbers that keeps about a tenth more pixels than the sample needs."""
     share = min(1.0, 1.1 * SAMPLE_PX / pixels)
     return np.uint64(min(int(share * 2.0**64), 2**64 - 1))

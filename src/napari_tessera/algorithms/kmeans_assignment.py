@@ -14,11 +14,11 @@ from napari_tessera.algorithms.jit import njit
 
 TILE = 32
 BATCH = 512
-"""Pixels that are compared at once, feature by feature, so that the processor's wide registers are filled."""
+"""Pixels compared at once, feature by feature, to fill the processor's vector registers."""
 
 
 class Tiles(NamedTuple):
-    """What a whole tile adds to a centre, and the box around it.
+    """The sums and bounding boxes of tiles of points.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Tiles(NamedTuple):
 
 @njit
 def tiles_of(points: np.ndarray, weights: np.ndarray) -> Tiles:
-    """Cut (N, F) points, in an order that keeps neighbours together, into tiles of 32."""
+    """Cut (N, F) points, ordered so that neighbours are similar, into tiles of 32."""
     count, features = (len(points) + TILE - 1) // TILE, points.shape[1]
     low, high = np.full((count, features), np.inf), np.full((count, features), -np.inf)
     sums, shares = np.zeros((count, features)), np.zeros(count)
@@ -57,7 +57,7 @@ def tiles_of(points: np.ndarray, weights: np.ndarray) -> Tiles:
 def assign_and_sum(
     points: np.ndarray, weights: np.ndarray, tiles: Tiles, centres: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each point to its nearest centre; return the weighted sums (K, F) and the weights (K,) that each one has."""
+    """Assign each point to its nearest centre; return the weighted sums (K, F) and weights (K,) of the centres."""
     sums, shares = np.zeros(centres.shape), np.zeros(len(centres))
     candidates, features = np.empty(len(centres), np.int64), points.shape[1]
     for tile in range(len(tiles.weights)):
@@ -81,7 +81,7 @@ def assign_and_sum(
 
 @njit
 def squared_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Squared distance of each point to its nearest centre, (N,)."""
+    """Return the squared distance of each point to its nearest centre, (N,)."""
     distances = np.full(len(points), np.inf)
     for point in range(len(points)):
         for centre in range(len(centres)):
@@ -91,7 +91,7 @@ def squared_distances(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 @njit(error_model="numpy")
 def nearest_centre(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Position of the nearest centre of each point, the first of equals, (N,) uint8.
+    """Return the index of the nearest centre of each point, the first of equals, (N,) uint8.
 
     Distances are computed in the centres' precision.
     """
@@ -149,11 +149,11 @@ def _squared_distance(points: np.ndarray, point: int, centres: np.ndarray, centr
 
 @njit
 def _candidates(low: np.ndarray, high: np.ndarray, tile: int, centres: np.ndarray, candidates: np.ndarray) -> int:
-    """Write down the centres that may be nearest somewhere in a tile's box, in order; return how many."""
+    """List the centres that may be nearest somewhere in a tile's box, in order; return their number."""
     middle = _nearest_to_middle(low, high, tile, centres)
     count = 0
     for centre in range(len(centres)):
-        # The corner farthest in the direction from the middle's centre to this one is this one's best place.
+        # The corner farthest in the direction from the middle's centre to this one is the best corner for this one.
         gain = 0.0
         for feature in range(low.shape[1]):
             here, there = centres[centre, feature], centres[middle, feature]

@@ -16,7 +16,7 @@ from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
 
 
 def neighbour_slices(shape: tuple[int, ...]) -> Iterator[tuple[Piece, Piece]]:
-    """Cut an image into pairs of pieces: every pixel of the first has its neighbour along one axis in the second."""
+    """Yield pairs of slices: every pixel of the first has its neighbour along one axis in the second."""
     for axis, length in enumerate(shape):
         if length < 2:
             continue
@@ -26,9 +26,9 @@ def neighbour_slices(shape: tuple[int, ...]) -> Iterator[tuple[Piece, Piece]]:
 
 
 def merge_fragments(labels: np.ndarray, smallest: int, spacing: tuple[float, ...] | None) -> Job[None]:
-    """Merge, in place, objects of fewer than `smallest` pixels into the neighbour with the longest common border.
+    """Merge, in place, objects with fewer than `smallest` pixels into the neighbour with the longest common border.
 
-    A fragment between fragments joins them; the whole is merged on if it is still too small.
+    Adjacent fragments may merge with each other; the result is merged again if it is still too small.
     """
     pixels = yield from subtask(count_pixels(labels, "Merging fragments"), 0, 1, 4)
     borders = yield from subtask(_find_borders(labels, spacing), 1, 2, 4)
@@ -39,7 +39,7 @@ def merge_fragments(labels: np.ndarray, smallest: int, spacing: tuple[float, ...
 def _find_borders(
     labels: np.ndarray, spacing: tuple[float, ...] | None
 ) -> Job[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return each pair of objects that touch, once, and the length (in 3-D the area) of the border between them."""
+    """Return each pair of touching objects, once, and the length (in 3-D the area) of their border."""
     sizes = np.ones(labels.ndim) if spacing is None else np.array(spacing)
     found = [(np.empty(0, labels.dtype), np.empty(0, labels.dtype), np.empty(0))]
     for lower, upper in neighbour_slices(labels.shape):
@@ -57,16 +57,16 @@ def _find_borders(
 def join_fragments(
     first: np.ndarray, second: np.ndarray, border: np.ndarray, pixels: np.ndarray, smallest: int
 ) -> np.ndarray:
-    """Return which object each object ends up in.
+    """Return the final object of each object.
 
     Parameters
     ----------
     first, second, border : (B,) array
-        Pairs of objects that touch, and the length of their border.
+        Pairs of touching objects, and the length of their border.
     pixels : (N + 1,) array
         Size of each object; entry 0 is the background.
     smallest : int
-        Objects of fewer pixels are merged, round by round, as long as they have neighbours.
+        Objects with fewer pixels are merged, round by round, while they have neighbours.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def join_fragments(
     """
     owners, pixels = np.arange(len(pixels)), pixels.copy()
     while (target := _choose_neighbours(first, second, border, pixels, smallest)) is not None:
-        # Two fragments may choose each other; then the larger one, of equals the first, stays what it is.
+        # Two fragments may choose each other; then the larger one, of equals the first, keeps its number.
         chosen_back = target[target] == np.arange(len(target))
         is_larger = (pixels > pixels[target]) | ((pixels == pixels[target]) & (np.arange(len(target)) < target))
         stays = chosen_back & is_larger
@@ -93,11 +93,11 @@ def join_fragments(
 def _choose_neighbours(
     first: np.ndarray, second: np.ndarray, border: np.ndarray, pixels: np.ndarray, smallest: int
 ) -> np.ndarray | None:
-    """Return for each fragment the neighbour with the longest border, for others themselves; None if none can move.
+    """Return the neighbour with the longest border of each fragment, others as they are; None if nothing changes.
 
-    Of equal borders, that to the larger neighbour counts as longer.
+    Among equal borders, that to the larger neighbour counts as longer.
     """
-    # Ranks, all different, instead of lengths: three fragments with equal borders must not choose in a circle.
+    # Unique ranks instead of lengths: three fragments with equal borders must not choose in a circle.
     rank = np.empty(len(border), np.intp)
     rank[np.lexsort((-second, -first, pixels[first] + pixels[second], border))] = np.arange(len(border))
     fragments, neighbours = np.concatenate([first, second]), np.concatenate([second, first])
@@ -147,9 +147,9 @@ def _find_owners(labels: np.ndarray, holes: np.ndarray, count: int) -> Job[tuple
 
 
 def smooth_outlines(labels: np.ndarray, radius: float, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
-    """Give every pixel to the object, or the background, that holds most of the pixels within `radius`.
+    """Assign every pixel to the object, or the background, with most of the pixels within `radius`.
 
-    Of equals the one that has the pixel keeps it. Objects that would vanish stay as they were.
+    Among equals, the pixel's own object wins. Objects that would vanish are restored.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def smooth_outlines(labels: np.ndarray, radius: float, spacing: tuple[float, ...
 
 
 def _restore_lost(before: np.ndarray, after: np.ndarray) -> Job[None]:
-    """Draw objects that are gone as they were; that may cover another one, which is then drawn too."""
+    """Restore objects that vanished; that may cover another one, which is then restored too."""
     had = yield from count_pixels(before, "Smoothing outlines")
     is_drawn = np.zeros(len(had), bool)
     while True:

@@ -33,14 +33,14 @@ def local_threshold_mask(
     spacing: Sequence[float] | None = None,
     scale: Scale = UNSCALED,
 ) -> np.ndarray:
-    """Return which pixels are darker (or brighter) than the level of their surroundings.
+    """Return which pixels are darker (or brighter) than their local threshold.
 
     Parameters
     ----------
     image : (Y, X) or (Z, Y, X) array
-        It is continued by its mirror image.
+        It is mirrored beyond its edges.
     core : tuple of slice
-        The part to find pixels in; what lies around it counts as surroundings only.
+        The part to return; pixels around it are only surroundings.
     grid : Grid
         Of the whole image's range.
     rule : str
@@ -49,7 +49,7 @@ def local_threshold_mask(
     radius : int
         Half the window's side, in pixels along X; the window is 2 · radius + 1 wide.
     offset : float
-        How far from the local mean or median a pixel must be, in intensity.
+        Distance of the threshold from the local mean or median, in intensity.
     k : float
         Weight of the standard deviation (Niblack, Sauvola).
     r : float, optional
@@ -79,20 +79,20 @@ def local_threshold_mask(
 
 
 def local_mean(steps: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
-    """Mean over a box."""
+    """Return the mean over a box."""
     return box_sum(steps, radii, core) / math.prod(2 * radius + 1 for radius in radii)
 
 
 def local_gaussian(steps: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
-    """Gaussian mean; the window is three standard deviations to each side."""
+    """Return the Gaussian mean; the window is three standard deviations to each side."""
     from scipy import ndimage
 
     mean = ndimage.gaussian_filter(steps.astype(np.float64), [radius / 3 for radius in radii], mode="reflect")
-    return np.round(mean[core], 6)  # the weights' sum is not quite 1, which must not show on even ground
+    return np.round(mean[core], 6)  # the sum of the weights is not exactly 1, which must not matter in an even area
 
 
 def local_median(steps: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
-    """Median over a box."""
+    """Return the median over a box."""
     return sliding_median(steps.astype(np.uint16), radii, core)
 
 
@@ -100,14 +100,14 @@ CENTRES = {"local-mean": local_mean, "local-gaussian": local_gaussian, "local-me
 
 
 def mean_and_deviation(steps: np.ndarray, radii: Sequence[int], core: Piece) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation over a box."""
+    """Return the mean and standard deviation over a box."""
     mean = local_mean(steps, radii, core)
     mean_square = local_mean(steps**2, radii, core)
     return mean, np.sqrt(np.maximum(mean_square - mean**2, 0))
 
 
 def box_sum(steps: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
-    """Sum over a box around each pixel of `core`, exactly, whatever the box's size: differences of running sums."""
+    """Return the exact sum over a box around each pixel of `core`, by differences of running sums."""
     sums = steps
     for axis, (radius, part) in enumerate(zip(radii, core, strict=True)):
         margins = [(0, 0)] * steps.ndim
@@ -119,12 +119,12 @@ def box_sum(steps: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
 
 
 def radii_px(radius: int, ndim: int, spacing: Sequence[float] | None) -> list[int]:
-    """Radius along each axis in its own pixels, from one in pixels along X."""
+    """Convert a radius in pixels along X to pixels along each axis."""
     return [round(length) for length in sigmas_px(radius, ndim, tuple(spacing) if spacing else None)]
 
 
 def local_reach(rule: str, radius: int, spacing: Sequence[float] | None) -> int:
-    """How many pixels around a pixel its level depends on."""
+    """Return how many pixels around a pixel its threshold depends on."""
     ndim = len(spacing) if spacing else 2
     if rule == "local-gaussian":
         return max(int(4 * length / 3 + 0.5) for length in radii_px(radius, ndim, spacing))
@@ -132,7 +132,7 @@ def local_reach(rule: str, radius: int, spacing: Sequence[float] | None) -> int:
 
 
 def sliding_median(values: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
-    """Return the median over a box around each pixel of `core`; the image is continued by its mirror image.
+    """Return the median over a box around each pixel of `core`; the image is mirrored beyond its edges.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def sliding_median(values: np.ndarray, radii: Sequence[int], core: Piece) -> np.
     radii : sequence of int
         Half the box's side along each axis, in pixels; the side is 2 · radius + 1.
     core : tuple of slice
-        The part to find medians for.
+        The part to return.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def sliding_median(values: np.ndarray, radii: Sequence[int], core: Piece) -> np.
     if values.ndim == 2:
         padded, radii = padded[np.newaxis], (0, *radii)
     medians = np.empty([side - 2 * radius for side, radius in zip(padded.shape, radii, strict=True)], np.uint16)
-    by_column = np.ascontiguousarray(padded.swapaxes(1, 2))  # (Z, X, Y): what enters and leaves lies in one piece
+    by_column = np.ascontiguousarray(padded.swapaxes(1, 2))  # (Z, X, Y): each column is contiguous
     _slide(by_column, medians, *radii)
     return medians.reshape(medians.shape[-values.ndim :])
 
@@ -187,7 +187,7 @@ def _slide(by_column: np.ndarray, medians: np.ndarray, radius_z: int, radius_y: 
 
 @njit
 def _count_column(window: np.ndarray, x: int, change: int, counts: np.ndarray, median: int) -> int:
-    """Add a column to the counts or take it away; return by how much the count below the median changes."""
+    """Add a column to the counts or remove it; return the change of the count below the median."""
     below = 0
     for z in range(window.shape[0]):
         for y in range(window.shape[2]):

@@ -12,7 +12,7 @@ from napari_tessera.core.labels import STUFF, THING, chunks, label_dtype, renumb
 from napari_tessera.core.spec import Table
 
 BACKGROUND = 1
-"""Class of the pixels that are neither thing nor stuff, as where labels are painted."""
+"""Name of the class of pixels that are neither thing nor stuff."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Things:
     labels : array of int
         (Y, X) or (Z, Y, X); 0 is no thing, the N things are 1…N in raster order of their first pixel.
     classes : (N,) array of int
-        Which of `names` each thing is.
+        Index in `names` of each thing.
     names : tuple of str
-        Every class that things may have, also those that do not occur.
+        All classes of things, also those that do not occur.
     scores : (N,) array of float, optional
-        How sure it is that each is one, 0 to 1.
+        Score of each, 0 to 1.
     hidden : (N,) array of float, optional
-        Share of each that lies behind things of higher score and so is not among its pixels.
+        Share of each that things of higher scores cover, and so is not among its pixels.
     """
 
     labels: np.ndarray
@@ -47,16 +47,16 @@ class Stuff:
     Attributes
     ----------
     classes : array of int
-        The class of each pixel, small numbers; 0 is background, a class as well.
+        The class of each pixel, small numbers; 0 is background, which is a class too.
     names : tuple of str
-        Names of the classes 1, 2, …; those beyond are called "class 5" and so on.
+        Names of the classes 1, 2, …; further classes are called "class 5" and so on.
     """
 
     classes: np.ndarray
     names: tuple[str, ...] = ()
 
     def name(self, number: int) -> str:
-        """Name a class."""
+        """Return the name of a class."""
         if number == 0:
             return "background"
         return self.names[number - 1] if number <= len(self.names) else f"class {number}"
@@ -69,21 +69,21 @@ def things_from_masks(
     scores: Sequence[float] | None = None,
     least_remaining: float = 0.5,
 ) -> Things:
-    """Turn masks that may overlap into things that do not.
+    """Convert masks that may overlap to things that do not.
 
-    The thing of the highest score takes its pixels first; without scores the smallest does, so that nothing vanishes
-    behind something larger. A thing of which too little is left is dropped, and its pixels stay free.
+    The thing with the highest score gets its pixels first; without scores the smallest one does, so that nothing
+    vanishes under a larger thing. A thing with too few remaining pixels is dropped, and its pixels stay free.
 
     Parameters
     ----------
     masks : sequence of N bool arrays
         At least one, all of one shape.
     classes : sequence of N int
-        Which of `names` each is.
+        Index in `names` of each.
     names : tuple of str
     scores : sequence of N float, optional
     least_remaining : float
-        Share of a mask that must be left beside those before it.
+        Share of a mask that must remain beside earlier things.
 
     References
     ----------
@@ -119,9 +119,9 @@ class Rules:
     min_score : float
         Things of a lower score are dropped.
     least_remaining : float
-        Things of which a smaller share is left beside things of higher score are dropped.
+        Things with a smaller remaining share, beside things of higher scores, are dropped.
     smallest_stuff_px : int
-        A class of stuff with fewer pixels in the image is dropped; each of its pixels goes to the nearest that is left.
+        A class of stuff with fewer pixels in the image is dropped; its pixels get the nearest remaining class.
     """
 
     min_score: float = 0.0
@@ -130,26 +130,26 @@ class Rules:
 
 
 MOSTLY_COVERED = 0.8
-"""Share of a class of stuff from which on, if things cover it, what is left of it is most likely their rims."""
+"""If things cover more than this share of a class of stuff, the rest is probably the rims of the things."""
 
 
 @dataclass(frozen=True)
 class Fused:
-    """Every pixel in one segment.
+    """A panoptic segmentation: every pixel is in one segment.
 
     Attributes
     ----------
     segments : array of int
-        Things are 1…n in raster order, then follows one segment for each class of stuff.
+        Things are 1…n in raster order, followed by one segment for each class of stuff.
     table : dict
-        ``label``, ``class`` (its name), ``kind`` ("thing" or "stuff"), ``score`` (NaN where there is none), ``pixels``.
+        ``label``, ``class`` (its name), ``kind`` ("thing" or "stuff"), ``score`` (NaN without a score), ``pixels``.
     classes : array of int32
         Class of each pixel: 1 is background, then the classes of things, then those of stuff. A class has the same
         number in every image of one kind.
     class_table : dict
         ``label``, ``class``, ``kind`` and ``pixels`` of each class that occurs.
     rims : dict of str to int
-        Pixels that are left of each class of stuff, by name, most of which things cover.
+        Remaining pixels, by name, of the classes of stuff that things cover for the most part.
     """
 
     segments: np.ndarray
@@ -160,11 +160,10 @@ class Fused:
 
 
 def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] | None = None) -> Job[Fused]:
-    """Lay things over stuff, so that every pixel is in exactly one segment.
+    """Put things over stuff, so that every pixel is in exactly one segment.
 
-    Things win over stuff. What is dropped by the rules leaves its pixels to the stuff there; if all stuff is too small,
-    the largest class stays. Stuff that has the name of a class of things is dropped, too: whether it is counted must be
-    the same for all of a class.
+    Things win over stuff. Pixels of dropped things get the stuff there; if all stuff is too small, the largest class
+    stays. Stuff with the name of a class of things is dropped too, because a class is either counted or not.
 
     Parameters
     ----------
@@ -173,7 +172,7 @@ def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] 
         Of the same shape.
     rules : Rules
     spacing : tuple of float, optional
-        Size of a pixel along each axis, by which the nearest is measured.
+        Size of a pixel along each axis, for the distance to the nearest stuff.
 
     References
     ----------
@@ -192,7 +191,7 @@ def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] 
 
 @dataclass(frozen=True)
 class _Kinds:
-    """What each code stands for: 1…n are the things that are kept, n + 1 + c is the stuff of class c; 0 is nothing."""
+    """Meaning of each code: 1…n are the kept things, n + 1 + c is the stuff of class c; 0 is nothing."""
 
     classes: np.ndarray
     names: np.ndarray
@@ -202,7 +201,7 @@ class _Kinds:
 
 
 def _kept(things: Things, rules: Rules) -> np.ndarray:
-    """Return which things stay, (N,) bool."""
+    """Return which things are kept, (N,) bool."""
     kept = np.ones(len(things.classes), bool)
     if things.scores is not None:
         kept &= things.scores >= rules.min_score
@@ -239,7 +238,7 @@ def _lay_over(
     codes = np.empty(over.shape, dtype)
     pixels, covered = np.zeros((2, len(kinds.classes)), np.int64)
     for part in chunks(over.size):
-        yield Progress(part.start, over.size, "Laying things over stuff")
+        yield Progress(part.start, over.size, "Putting things over stuff")
         here, below = numbers[over[part]], kinds.first_stuff + under[part]
         codes[part] = np.where(here > 0, here, below)
         pixels += np.bincount(codes[part], minlength=len(pixels))
@@ -248,14 +247,14 @@ def _lay_over(
 
 
 def _rims(pixels: np.ndarray, covered: np.ndarray, kinds: _Kinds) -> dict[str, int]:
-    """Return what is left of each class of stuff, but the background, most of which things cover."""
+    """Return the remaining pixels of the classes of stuff (without background) that things cover for the most part."""
     stuff = np.arange(kinds.first_stuff + 1, len(pixels))
     is_rim = (pixels[stuff] > 0) & (covered[stuff] >= MOSTLY_COVERED * (covered[stuff] + pixels[stuff]))
     return {str(kinds.names[each]): int(pixels[each]) for each in stuff[is_rim]}
 
 
 def _dropped(pixels: np.ndarray, kinds: _Kinds, smallest_px: int, thing_names: tuple[str, ...]) -> np.ndarray:
-    """Return the codes to drop: stuff of few pixels or of the name of things; the largest of the others stays."""
+    """Return the codes to drop: small stuff, or stuff with a name of things; the largest of the others is kept."""
     is_stuff = (kinds.kinds == STUFF) & (pixels > 0)
     is_thing = is_stuff & np.isin(kinds.names, thing_names)
     dropped = is_thing | (is_stuff & (pixels < smallest_px))
@@ -268,7 +267,7 @@ def _dropped(pixels: np.ndarray, kinds: _Kinds, smallest_px: int, thing_names: t
 def _give_to_nearest(
     codes: np.ndarray, dropped: np.ndarray, kinds: _Kinds, spacing: tuple[float, ...] | None
 ) -> Job[np.ndarray]:
-    """Give the pixels of dropped stuff to the nearest stuff that is left, in place; return the pixels of each code."""
+    """Assign pixels of dropped stuff to the nearest remaining stuff, in place; return the pixels of each code."""
     from napari_tessera.algorithms.distance_transform import fill_from_nearest
 
     left_over = np.where(dropped | (kinds.kinds != STUFF), 0, np.arange(len(dropped))).astype(np.int32)
@@ -287,7 +286,7 @@ def _give_to_nearest(
 
 
 def _numbered(codes: np.ndarray, pixels: np.ndarray, kinds: _Kinds) -> Job[tuple[np.ndarray, np.ndarray]]:
-    """Give the codes that occur the numbers 1…S, in place; return that, and the class of each pixel."""
+    """Renumber the codes that occur 1…S, in place; return the numbers, and the class of each pixel."""
     numbers = np.cumsum(pixels > 0).astype(codes.dtype)
     classes = np.empty(codes.shape, np.int32)
     flat, flat_classes = codes.reshape(-1), classes.reshape(-1)

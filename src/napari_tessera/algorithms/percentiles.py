@@ -12,7 +12,7 @@ import numpy as np
 from napari_tessera.core.value_range import EXACT, above
 
 INTEGER_BITS = 16
-"""Integers of up to so many bits are exact as float32."""
+"""Integers of up to this many bits are exact as float32."""
 
 
 def is_wide(dtype: np.dtype) -> bool:
@@ -21,7 +21,7 @@ def is_wide(dtype: np.dtype) -> bool:
 
 
 def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:
-    """Return what `np.percentile` does; of huge integers whole numbers, which do not lose their last digits.
+    """Return percentiles as `np.percentile`; for huge integers as integers, which keep their last digits.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:
 
 
 def offset_by(lowest: int, away: float) -> float:
-    """Add what lies above the lowest value to it, as a whole number where float64 would lose digits."""
+    """Add a distance to the lowest value; the sum is an integer if float64 would lose digits."""
     return lowest + away if abs(lowest) + away < EXACT else lowest + round(away)
 
 
 def share_of_way(image: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return how far values of a wide type lie on the way from low to high.
+    """Return the position of values of a wide type between low and high.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def share_of_way(image: np.ndarray, low: float, high: float) -> np.ndarray:
     Returns
     -------
     float32 array
-        0 at low and 1 at high; what lies more than one such way beyond either end is brought there.
+        0 at low and 1 at high; clipped to -1 and 2.
     """
     if image.dtype.kind == "f":
         # Halves cannot overflow, whatever the range.

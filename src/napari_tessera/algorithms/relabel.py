@@ -17,14 +17,14 @@ from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
 
 
 def without_unsure(labels: np.ndarray, said: np.ndarray, small_px: float, level: float) -> Job[np.ndarray]:
-    """Drop objects of fewer than `small_px` pixels in which `said` nowhere reaches `level`.
+    """Drop objects with fewer than `small_px` pixels in which `said` never reaches `level`.
 
     Parameters
     ----------
     labels : array of int ([Z,] Y, X)
         0 background, 1…N; changed in place.
     said : float32 array of the same shape
-        How sure each pixel is.
+        Score of each pixel.
     small_px : float
         0 keeps everything.
     level : float
@@ -32,14 +32,14 @@ def without_unsure(labels: np.ndarray, said: np.ndarray, small_px: float, level:
     Returns
     -------
     array of int
-        `labels`, numbered 1…M in the order they had.
+        `labels`, numbered 1…M in the same order.
     """
     rows, values = labels.reshape(-1, labels.shape[-1]), said.reshape(-1, labels.shape[-1])
     pixels = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
     highest = np.full(len(pixels), -np.inf, np.float32)
     cut = bands(len(rows), rows.shape[-1])
     for done, band in enumerate(cut):
-        yield Progress(done, 2 * len(cut), "Dropping what is unsure")
+        yield Progress(done, 2 * len(cut), "Dropping uncertain objects")
         _count_and_compare(rows[band], values[band], pixels, highest)
     return (yield from subtask(only(labels, (pixels >= small_px) | (highest >= level)), 1, 1, 2))
 
@@ -52,12 +52,12 @@ def only(labels: np.ndarray, is_kept: np.ndarray) -> Job[np.ndarray]:
     labels : array of int ([Z,] Y, X)
         0 background, 1…N; changed in place.
     is_kept : bool array (N + 1,)
-        By label number; what it says of 0 does not matter.
+        By label number; entry 0 is ignored.
 
     Returns
     -------
     array of int
-        `labels`, numbered 1…M in the order they had.
+        `labels`, numbered 1…M in the same order.
     """
     if is_kept[1:].all():
         return labels
@@ -67,13 +67,13 @@ def only(labels: np.ndarray, is_kept: np.ndarray) -> Job[np.ndarray]:
     def write(band: slice) -> None:
         rows[band] = numbers[rows[band]]
 
-    yield from in_threads(write, bands(len(rows), rows.shape[-1]), "Dropping what is unsure")
+    yield from in_threads(write, bands(len(rows), rows.shape[-1]), "Dropping uncertain objects")
     return labels
 
 
 @njit
 def _count_and_compare(rows: np.ndarray, values: np.ndarray, pixels: np.ndarray, highest: np.ndarray) -> None:
-    """Add the pixels of each object, and raise its highest value to what is found."""
+    """Add the pixels of each object, and update its highest value."""
     for row in range(rows.shape[0]):
         for column in range(rows.shape[1]):
             label = rows[row, column]
@@ -83,14 +83,14 @@ def _count_and_compare(rows: np.ndarray, values: np.ndarray, pixels: np.ndarray,
 
 
 def finished_labels(framed: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:
-    """Take the frame off, join labels, drop objects that are too small, and number the others in raster order.
+    """Remove the border, join basins to objects, drop small objects, and number the others in raster order.
 
     Parameters
     ----------
     framed : array of int
         Basins 1…N; 0 and below is background.
     owners : (N + 1,) array of int
-        Object that each basin belongs to.
+        Object of each basin.
     min_size : int
         Smallest object to keep, in pixels.
     """
@@ -98,7 +98,7 @@ def finished_labels(framed: np.ndarray, owners: np.ndarray, min_size: int) -> Jo
 
 
 def numbered(labels: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:
-    """Do what `finished_labels` does on labels without a frame; the result is a new array."""
+    """Do the same as `finished_labels` for labels without a border; the result is a new array."""
     volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)  # (Z, Y, X)
     numbers, count = yield from subtask(_numbers(volume, owners, min_size), 0, 2, 3)
     final = np.maximum(numbers, 0)[owners]
@@ -143,7 +143,7 @@ def _count_pixels(volume: np.ndarray, owners: np.ndarray, pixels: np.ndarray, st
 
 @njit
 def _number_seen(volume: np.ndarray, owners: np.ndarray, numbers: np.ndarray, count: int, start: int, stop: int) -> int:
-    """Give each object whose number is 0 the next one when it is first met; return how many are numbered by now."""
+    """Give each object with number 0 the next number at its first pixel; return the new count."""
     rows = volume.shape[1]
     for row in range(start, stop):
         for basin in volume[row // rows, row % rows]:
@@ -187,7 +187,7 @@ def map_numbers(labels: np.ndarray, numbers: np.ndarray, result: np.ndarray, tex
 
 
 def clear_border(labels: np.ndarray) -> Job[None]:
-    """Drop, in place, objects that touch the image's edge; an axis of one pixel has no edge."""
+    """Drop, in place, objects that touch the image's edge; an axis with one pixel has no edge."""
     numbers = np.arange(int(labels.max(initial=0)) + 1, dtype=labels.dtype)
     for axis in range(labels.ndim):
         if labels.shape[axis] > 1:
@@ -196,14 +196,14 @@ def clear_border(labels: np.ndarray) -> Job[None]:
 
 
 def keep_sizes(labels: np.ndarray, smallest: int, largest: int, count: int) -> Job[None]:
-    """Drop, in place, objects outside the size limits, and all but the `count` largest of the others; 0 is no limit."""
+    """Drop, in place, objects outside the size limits, and all but the `count` largest others; 0 is no limit."""
     pixels = yield from count_pixels(labels)
     keeps = pixels >= max(smallest, 1)
     if largest:
         keeps &= pixels <= largest
     keeps[0] = False
     if count:
-        # Objects come in raster order, and a stable sort leaves equals in it.
+        # Objects are in raster order, and a stable sort keeps equals in this order.
         by_size = np.argsort(np.where(keeps, -pixels, 1), kind="stable")
         keeps[by_size[count:]] = False
     numbers = np.where(keeps, np.arange(len(keeps)), 0).astype(labels.dtype)

@@ -27,7 +27,7 @@ from napari_tessera.core.parallel import Piece, in_threads, pieces
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters of the method `watershed`, with the same names and meaning."""
+    """Parameters of the method `watershed`, with the same names and meanings."""
 
     min_distance: float
     prominence: float
@@ -38,7 +38,7 @@ class Settings:
 
 
 def elevation_map(kind: str, values: np.ndarray, mask: np.ndarray, spacing: tuple[float, ...] | None) -> Job[Elevation]:
-    """Return the landscape of the given kind, in which objects are hills."""
+    """Return the elevation map of this kind, in which objects are hills."""
     if kind == "distance":
         return Elevation((yield from distance_to_background(mask, spacing)), is_distance=True)
     if kind == "gradient":
@@ -49,7 +49,7 @@ def elevation_map(kind: str, values: np.ndarray, mask: np.ndarray, spacing: tupl
 def split(
     hills: Elevation, mask: np.ndarray, markers: np.ndarray | None, settings: Settings, min_size: int
 ) -> Job[np.ndarray]:
-    """Flood the mask from the markers, or from the tops of the hills; return the finished labels."""
+    """Flood the mask from the markers, or from the peaks; return the final labels."""
     ground = yield from subtask(quantize(hills, mask, settings.connectivity), 0, 1, 10)
     if markers is None:
         positions = find_peaks(hills.height, ground.inner, settings.min_distance, settings.spacing)
@@ -72,7 +72,7 @@ def split(
 
 
 def _owners(ground: FloodInput, tops: np.ndarray, settings: Settings) -> Job[np.ndarray]:
-    """Flood from every top, and say which top each basin belongs to after merging."""
+    """Flood from every peak, and return the final peak of each basin after merging."""
     seeds = seeds_from(ground.labels, tops, np.arange(1, len(tops) + 1))
     yield from subtask(flood(ground.labels, ground.levels, seeds, settings.connectivity), 0, 3, 4)
     steps = steps_to_neighbours(ground.levels.shape, settings.connectivity)
@@ -83,7 +83,7 @@ def _owners(ground: FloodInput, tops: np.ndarray, settings: Settings) -> Job[np.
 
 
 def _given(ground: FloodInput, markers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the flat positions of the user's marker pixels, and the number of each, from 1."""
+    """Return the flat positions of the user's marker pixels, and their numbers, from 1."""
     if markers.shape == ground.inner.shape and markers.dtype.kind in "iu":
         positions = np.argwhere(markers > 0)
         _, numbers = np.unique(markers[markers > 0], return_inverse=True)
@@ -94,25 +94,25 @@ def _given(ground: FloodInput, markers: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _flood(ground: FloodInput, seeds: Seeds, settings: Settings) -> Job[None]:
-    """Flood with the parameters as they are; compactness puts levels and distances on one scale first."""
+    """Flood; for compactness, convert levels and distances to one scale first."""
     options = (settings.connectivity, settings.watershed_line)
     if settings.compactness == 0:
         return (yield from flood(ground.labels, ground.levels, seeds, *options))
     object_px = np.count_nonzero(ground.labels) / max(1, len(np.unique(seeds.labels)))
     width_px = object_px ** (1 / ground.labels.ndim)
-    share = min(settings.compactness, 1 - 1e-6)  # 1 would divide by 0; this near, only distance counts
+    share = min(settings.compactness, 1 - 1e-6)  # 1 would divide by 0; so near to 1, only distance counts
     weight = share / (1 - share) * max(1, ground.floor) / width_px
     return (yield from flood_compactly(ground.labels, ground.levels, seeds, weight, *options, settings.spacing))
 
 
 FACES = 1
-"""Parts hang together across the faces of pixels."""
+"""Parts are connected across the faces of pixels."""
 
 
 def split_touching(
     labels: np.ndarray, min_distance: float, prominence: float, spacing: tuple[float, ...] | None
 ) -> Job[np.ndarray]:
-    """Flood each object from the places that are furthest from its outline; parameters as in `refine`.
+    """Flood each object from the points farthest from its outline; parameters as in `refine`.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def split_touching(
 
 
 def _flood_peaks(ground: FloodInput, pixels: np.ndarray, prominence: float) -> Job[np.ndarray]:
-    """Flood from every peak and merge what hardly parts; return the basin that each basin belongs to."""
+    """Flood from every peak and merge shallow basins; return the final basin of each basin."""
     basins = np.arange(1, len(pixels) + 1, dtype=ground.labels.dtype)
     seeds = seeds_from(ground.labels, pixels, basins)
     yield from subtask(flood(ground.labels, ground.levels, seeds, FACES), 0, 2, 3)
@@ -150,7 +150,7 @@ def _flood_peaks(ground: FloodInput, pixels: np.ndarray, prominence: float) -> J
 
 
 def _without_rims(labels: np.ndarray) -> Job[np.ndarray]:
-    """Mask the objects without the pixels next to another object, so that each has an outline of its own."""
+    """Mask the objects without the pixels next to another object, so that each has a separate outline."""
     core = labels > 0
     for lower, upper in neighbour_slices(labels.shape):
         yield Progress(0, 1, "Splitting")
@@ -162,7 +162,7 @@ def _without_rims(labels: np.ndarray) -> Job[np.ndarray]:
 
 
 def _of_several(peaks: np.ndarray, labels: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Keep the peaks of objects that have two or more."""
+    """Keep the peaks of objects with two or more."""
     peaks = peaks[height[tuple(peaks.T)] > 0]
     owners = labels[tuple(peaks.T)]
     return peaks[np.bincount(owners)[owners] >= 2]
@@ -171,7 +171,7 @@ def _of_several(peaks: np.ndarray, labels: np.ndarray, height: np.ndarray) -> np
 def _mark_objects(labels: np.ndarray, core: np.ndarray, objects: np.ndarray, regions: np.ndarray) -> Job[np.ndarray]:
     """Write minus the number of each of `objects` into `regions`, on its core; return the positions of their rims.
 
-    Floods must not meet, so the rims are out of bounds at first.
+    Floods must not meet, so the rims are excluded at first.
     """
     negative = np.zeros(int(labels.max()) + 1, regions.dtype)
     negative[objects] = -objects
@@ -186,7 +186,7 @@ def _mark_objects(labels: np.ndarray, core: np.ndarray, objects: np.ndarray, reg
 
 
 def _spread_into_rims(ground: FloodInput, rims: np.ndarray, labels: np.ndarray, objects: np.ndarray) -> Job[None]:
-    """Give rim pixels to the parts of their object next to them, layer by layer; what no part reaches stays negative.
+    """Assign rim pixels to the adjacent part of their object, layer by layer; unreached pixels stay negative.
 
     `objects` has the object of each basin.
     """
@@ -219,7 +219,7 @@ def _find_parts(flat, objects, steps, waiting):
 
 
 def _number_parts(owners: np.ndarray, objects: np.ndarray, largest: int) -> np.ndarray:
-    """Return the number of each basin: the first part of an object keeps its number, the others get new ones."""
+    """Return the number of each basin: the first part of an object keeps its number, others get new ones."""
     roots, part_of_basin = np.unique(owners[1:], return_inverse=True)
     objects_of_parts = objects[roots - 1]
     _, firsts = np.unique(objects_of_parts, return_index=True)
@@ -230,7 +230,7 @@ def _number_parts(owners: np.ndarray, objects: np.ndarray, largest: int) -> np.n
 
 
 def _write_parts(labels: np.ndarray, basins: np.ndarray, numbers: np.ndarray) -> Job[np.ndarray]:
-    """Give flooded pixels the number of their part; others keep the number they have."""
+    """Write the number of their part into flooded pixels; others keep their number."""
     result = labels.astype(label_dtype(int(numbers.max())))
 
     def write(piece: Piece) -> None:

@@ -16,7 +16,7 @@ from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.kmeans import Place
 
 PAGE_BITS = 10
-"""Keys are looked through in pages of 1,024; a picture leaves most of them empty."""
+"""Keys are searched in pages of 1,024; in an image most pages are empty."""
 
 
 @njit(error_model="numpy")
@@ -31,7 +31,7 @@ def count(values: np.ndarray, spread: np.ndarray, pixels: np.ndarray, is_used: n
 
 @njit
 def collect(pixels: np.ndarray, is_used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the keys that were counted, ascending, and their counts."""
+    """Return the counted keys, ascending, and their counts."""
     pages = np.flatnonzero(is_used)
     occupied = 0
     for page in pages:
@@ -51,7 +51,7 @@ def collect(pixels: np.ndarray, is_used: np.ndarray) -> tuple[np.ndarray, np.nda
 def merge(
     keys: np.ndarray, counts: np.ndarray, other_keys: np.ndarray, other_counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add up the counts of two ascending rows of keys."""
+    """Add the counts of two ascending lists of keys."""
     size, other_size = len(keys), len(other_keys)
     merged, total = np.empty(size + other_size, keys.dtype), np.empty(size + other_size, counts.dtype)
     here, there, found = 0, 0, 0
@@ -68,10 +68,10 @@ def merge(
 
 @njit(error_model="numpy")
 def split(keys: np.ndarray, colours: np.ndarray) -> None:
-    """Write the bytes that each key was made of into its row of `colours`."""
+    """Write the bytes of each key into its row of `colours`."""
     for row in range(len(keys)):
         for channel in range(colours.shape[1]):
-            # Every third bit, brought together in three steps of twice the distance.
+            # Collect every third bit, in three steps of twice the distance.
             bits = (keys[row] >> np.uint32(channel)) & np.uint32(0x249249)
             bits = (bits | (bits >> np.uint32(2))) & np.uint32(0x0C30C3)
             bits = (bits | (bits >> np.uint32(4))) & np.uint32(0x00F00F)
@@ -80,12 +80,12 @@ def split(keys: np.ndarray, colours: np.ndarray) -> None:
 
 COLOURS = 2**24
 PROBED = 2**10
-"""Pixels that tell most images whose values lie on no steps."""
+"""Number of pixels that usually shows that the values have no common step."""
 
 
 @dataclass(frozen=True)
 class ColourCounts:
-    """Different colours, and how many pixels have each.
+    """Unique colours, and the number of pixels of each.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class ColourCounts:
 
     @property
     def colours(self) -> np.ndarray:
-        """The different colours, (N, channels) uint8."""
+        """The unique colours, (N, channels) uint8."""
         colours = np.empty((len(self.keys), self.channels), np.uint8)
         split(self.keys, colours)
         return colours
@@ -115,22 +115,22 @@ def count_colours(values: np.ndarray) -> ColourCounts:
     """Count the colours of (N, 2) or (N, 3) uint8 pixels."""
     channels = values.shape[1]
     pixels, is_used = np.zeros(COLOURS, np.uint32), np.zeros(COLOURS >> PAGE_BITS, np.bool_)
-    spread = SPREAD * (np.arange(3)[:, np.newaxis] < channels).astype(np.uint32)  # nothing for a third of two channels
+    spread = SPREAD * (np.arange(3)[:, np.newaxis] < channels).astype(np.uint32)  # 0 for a missing third channel
     count(np.ascontiguousarray(values), spread, pixels, is_used)
     return ColourCounts(*collect(pixels, is_used), channels)
 
 
 @dataclass(frozen=True)
 class StepColours:
-    """Different colours in equal steps from the lowest value of each channel, so that any unit and offset gives these.
+    """Unique colours in equal steps from the lowest value of each channel, independent of unit and offset.
 
     Attributes
     ----------
     colours : (N, channels) uint8 array
-        Those that are alike next to each other.
+        Ordered so that neighbours are similar.
     counts : (N,) int64 array
     place : Place
-        Where step 0 of each channel lies, and the intensity of a step.
+        Value of step 0 of each channel, and the intensity of a step.
     """
 
     colours: np.ndarray
@@ -139,7 +139,7 @@ class StepColours:
 
     @classmethod
     def of_counts(cls, counted: ColourCounts) -> StepColours:
-        """Count the steps of 8-bit colours."""
+        """Convert counts of 8-bit colours to steps."""
         colours = counted.colours
         low = colours.min(axis=0)
         steps, width = _reduced(colours - low)
@@ -148,7 +148,7 @@ class StepColours:
 
     @classmethod
     def of_values(cls, values: np.ndarray) -> StepColours | None:
-        """Count the colours of (N, C) pixels; None where they are not two or three channels of up to 256 steps."""
+        """Count the colours of (N, C) pixels; None unless they have two or three channels of up to 256 steps."""
         if values.shape[1] not in (2, 3) or not _on_steps(values[:PROBED]) or not (parts := _on_steps(values)):
             return None
         grid = Grid(values.min().item(), values.max().item(), parts + 1, is_exact=True)
@@ -162,19 +162,19 @@ class StepColours:
 
 
 def _on_steps(values: np.ndarray) -> int:
-    """Return on how many equal steps all values lie; 0 for none."""
+    """Return the number of equal steps on which all values lie; 0 without such steps."""
     different = np.unique(values)
     return (equal_steps(different) or 0) if len(different) > 1 else 0
 
 
 def _reduced(steps: np.ndarray) -> tuple[np.ndarray, int]:
-    """Divide whole numbers by their greatest common divisor."""
+    """Divide integers by their greatest common divisor."""
     width = max(1, int(np.gcd.reduce(steps.reshape(-1))))
     return steps // steps.dtype.type(width), width
 
 
 def _keys(colours: np.ndarray) -> np.ndarray:
-    """Bring the bits of each colour's channels together in one number."""
+    """Interleave the bits of each colour's channels to one number."""
     keys = np.zeros(len(colours), np.uint32)
     for channel, values in enumerate(colours.T):
         keys |= SPREAD[channel][values]
@@ -182,7 +182,7 @@ def _keys(colours: np.ndarray) -> np.ndarray:
 
 
 def _spread_bits() -> np.ndarray:
-    """Each byte with two empty bits after each of its own, moved up by the channel's number, (3, 256) uint32."""
+    """Return each byte with two empty bits after each bit, shifted by the channel's number, (3, 256) uint32."""
     byte, spread = np.arange(256, dtype=np.uint32), np.zeros(256, np.uint32)
     for bit in range(8):
         spread |= (byte & np.uint32(1 << bit)) << np.uint32(2 * bit)
