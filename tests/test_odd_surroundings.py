@@ -49,7 +49,7 @@ def test_without_an_output_the_work_is_done(image, redirection):
 def test_a_full_output_is_an_error_with_a_sentence(image, words, unbuffered, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     code, said = ended(words, "> /dev/full")
-    assert (code, said) == (1, "tessera: What there is to say cannot be written: No space left on device.\n")
+    assert (code, said) == (1, "tessera: The output cannot be written: No space left on device.\n")
 
 
 @LINUX
@@ -70,7 +70,7 @@ def test_any_unit_is_written_and_read(image, ending):
 @pytest.mark.parametrize("unit", ["\x1b[31m", "\udcff", "a" * 200, "a\u202eb"])
 def test_a_unit_that_cannot_be_shown_is_refused(image, capsys, unit):
     assert main(["threshold", "a.npy", "-o", "out.tif", "--spacing", "2", "--unit", unit]) == 2
-    assert "is no unit; it must be a short text" in capsys.readouterr().err
+    assert "is not a unit; it must be a short text" in capsys.readouterr().err
 
 
 @POSIX

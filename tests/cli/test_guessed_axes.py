@@ -28,24 +28,24 @@ def unnamed(path, data=FILM):
 
 def test_a_film_whose_file_names_no_axes_is_said_to_be_taken_for_a_volume(capsys):
     assert told(capsys, unnamed("film.tif")) == [
-        "film.tif: the file does not say what its axes are; they were taken for ZYX, a volume. If they are others, "
-        "say so, for example --axes TYX for a film."
+        "film.tif: the file does not name its axes; they were guessed as ZYX, a volume. If this is wrong, give --axes, "
+        "for example --axes TYX for a time series."
     ]
 
 
 @pytest.mark.parametrize(
     ("shape", "meaning", "example"),
     [
-        ((9, 8, 2), "ZYX, a volume", "YXC for a picture with channels"),
-        ((3, 4, 6, 6), "TZYX, a film of volumes", "TCYX for a film with channels"),
-        ((4, 5, 6, 2), "TZYX, a film of volumes", "ZYXC for a volume with channels"),
-        ((4, 6, 6, 3), "ZYXC, a volume in colour", "TYXC for a film in colour"),
+        ((9, 8, 2), "ZYX, a volume", "YXC for a plane with channels"),
+        ((3, 4, 6, 6), "TZYX, a time series of volumes", "TCYX for a time series with channels"),
+        ((4, 5, 6, 2), "TZYX, a time series of volumes", "ZYXC for a volume with channels"),
+        ((4, 6, 6, 3), "ZYXC, a volume in colour", "TYXC for a time series in colour"),
     ],
 )
 def test_the_example_is_what_such_a_shape_may_be(capsys, shape, meaning, example):
     np.save("a.npy", np.random.default_rng(0).integers(0, 99, shape).astype(np.uint8))
     (line,) = told(capsys, "a.npy")
-    assert f"taken for {meaning}. If" in line
+    assert f"guessed as {meaning}. If" in line
     assert line.endswith(f"for example --axes {example}.")
 
 
@@ -53,8 +53,8 @@ def test_of_several_files_the_first_is_named_and_the_others_are_counted(capsys):
     files = [unnamed(f"{name}.tif") for name in "abc"]
     np.save("plane.npy", FILM[0])
     first, last = told(capsys, "plane.npy", *files)
-    assert first.startswith("a.tif: the file does not say")
-    assert last == "tessera: the axes of 2 more images were guessed, too."
+    assert first.startswith("a.tif: the file does not name its axes")
+    assert last == "tessera: the axes of 2 more images were guessed too."
 
 
 def test_nothing_is_said_of_pictures_in_grey_or_in_colour(capsys):

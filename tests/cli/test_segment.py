@@ -83,7 +83,7 @@ def test_several_images_go_into_a_folder(folder):
 @pytest.mark.parametrize(("out", "chosen"), [("x.png", "npy"), ("x.ome.tif", "tif"), ("x", "npy")])
 def test_format_other_than_the_ending_of_the_one_file_is_refused(folder, capsys, out, chosen):
     assert main(["threshold", "squares.tif", "-o", out, "--format", chosen]) == 2
-    assert f"--format is {chosen}, but -o {out} ends otherwise" in capsys.readouterr().err
+    assert f"--format is {chosen}, but -o {out} has another ending" in capsys.readouterr().err
     assert [path.name for path in folder.iterdir()] == ["squares.tif"]
 
 
@@ -195,8 +195,8 @@ def test_seeds_come_from_a_table(folder):
         (["threshold", "square.tif", "-o", "out.tif"], 1, "Did you mean squares.tif?"),
         (["threshold", "squares.tif", "-o", "out.bmp"], 2, "End its name in one of"),
         (["threshold", ".", "-o", "labels"], 1, "is a folder, but a file is needed"),
-        (["threshold", "im/*.png", "-o", "labels"], 1, "no file fits it as a pattern"),
-        (["threshold", "*.tif", "-o", "labels"], 1, "it fits 1 file. Write it without quotes"),
+        (["threshold", "im/*.png", "-o", "labels"], 1, "no file matches it as a pattern"),
+        (["threshold", "*.tif", "-o", "labels"], 1, "it matches 1 file. Write it without quotes"),
         (["threshold", "squares.tif", "-o", "squares.tif", "--overwrite"], 1, "never overwritten"),
         (["threshold", "squares.tif", "-o", "out.tif", "--axes", "ZYX"], 1, "names 3 axes"),
         (["threshold", "squares.tif", "-o", "out.tif", "--spacing", "1", "2", "3"], 1, "positive number"),
@@ -301,7 +301,7 @@ def test_a_signal_to_stop_ends_a_run_though_c_code_passes_over_it(folder, monkey
     before, met = sorted(folder.iterdir()), signal.getsignal(number)
     assert main(["threshold", "squares.tif", "-o", "out.tif"]) == code
     assert sorted(folder.iterdir()) == before
-    assert capsys.readouterr().err == "tessera: Stopped. Nothing was left half-written.\n"
+    assert capsys.readouterr().err == "tessera: Stopped. No half-written file was left.\n"
     assert signal.getsignal(number) is met
 
 
@@ -336,7 +336,7 @@ def test_a_full_disk_is_no_reader_that_left(monkeypatch, capsys):
 
     monkeypatch.setattr("napari_tessera.cli.commands.main", full)
     assert main(["methods"]) == 1
-    assert capsys.readouterr().err == "tessera: What there is to say cannot be written: No space left on device.\n"
+    assert capsys.readouterr().err == "tessera: The output cannot be written: No space left on device.\n"
 
 
 def test_version_is_printed(capsys):

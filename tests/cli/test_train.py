@@ -451,7 +451,7 @@ def test_ctrl_c_writes_the_best_so_far_and_keeps_the_checkpoint(folder):
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "The same command goes on" in said
+    assert "The same command resumes" in said
     assert saved.exists()
     assert read_header(folder / "model.safetensors")["training"]["steps"] < 2000
 

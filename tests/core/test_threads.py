@@ -67,7 +67,7 @@ def test_a_thread_that_does_not_end_keeps_the_program_for_a_while_only():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no signal for Ctrl-C that a test can send")
-@pytest.mark.parametrize(("more", "said"), [("", "Stopped. Nothing"), ("cli._complain = press", "")])
+@pytest.mark.parametrize(("more", "said"), [("", "Stopped. No half-written"), ("cli._complain = press", "")])
 def test_ctrl_c_waits_for_no_thread_once_or_twice(more, said):
     done = ended(STOPPED.format(more=more))
     assert done.returncode == 130

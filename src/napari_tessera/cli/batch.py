@@ -37,21 +37,21 @@ from napari_tessera.io.write import (
 )
 
 Make = Callable[[Path, Path], tuple[Picture, Job[Result]]]
-"""Reads an image and returns the job on it; the second path is free for what must not be held in memory."""
+"""Reads an image and returns its job; the second path is for output that must not be held in memory."""
 
 MEANINGS = {
-    "ZYX": ("a volume", "TYX for a film"),
-    "ZYXC": ("a volume in colour", "TYXC for a film in colour"),
-    "TZYX": ("a film of volumes", "TCYX for a film with channels"),
+    "ZYX": ("a volume", "TYX for a time series"),
+    "ZYXC": ("a volume in colour", "TYXC for a time series in colour"),
+    "TZYX": ("a time series of volumes", "TCYX for a time series with channels"),
 }
-"""What guessed axes mean, but for pictures, and an example of what they may be instead."""
-WITH_CHANNELS_LAST = {"ZYX": "YXC for a picture with channels", "TZYX": "ZYXC for a volume with channels"}
-"""The example where the last axis is the shortest."""
+"""Meaning of guessed axes (except for 2-D images), and an example of what they may be instead."""
+WITH_CHANNELS_LAST = {"ZYX": "YXC for a plane with channels", "TZYX": "ZYXC for a volume with channels"}
+"""Examples if the last axis is the shortest."""
 
 
 @contextmanager
 def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
-    """Give a `make` that says so of the first image whose axes were guessed; of others, the end says how many."""
+    """Wrap `make` to warn about the first image with guessed axes; at the end, print how many others there are."""
     guessed: list[Path] = []
 
     def make_and_tell(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
@@ -67,22 +67,22 @@ def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
     yield make_and_tell
     if (more := len(guessed) - 1) > 0 and not is_quiet:
         what = "one more image" if more == 1 else f"{more} more images"
-        say(f"tessera: the axes of {what} were guessed, too.", is_error=True)
+        say(f"tessera: the axes of {what} were guessed too.", is_error=True)
 
 
 def guess_in_words(axes: str, shape: Sequence[int]) -> str:
-    """Return what the axes were taken for, and how to say what they are.
+    """Return a warning about guessed axes: a time series read as a volume gives different labels.
 
     Examples
     --------
-    >>> guess_in_words("ZYX", (40, 512, 512))[-72:]
-    'a volume. If they are others, say so, for example --axes TYX for a film.'
+    >>> guess_in_words("ZYX", (40, 512, 512))[-82:]
+    'a volume. If this is wrong, give --axes, for example --axes TYX for a time series.'
     """
     meaning, instead = MEANINGS[axes]
     if shape[-1] < min(shape[:-1]):
         instead = WITH_CHANNELS_LAST.get(axes, instead)
     return (
-        f"the file does not say what its axes are; they were taken for {axes}, {meaning}. If they are others, say so, "
+        f"the file does not name its axes; they were guessed as {axes}, {meaning}. If this is wrong, give --axes, "
         f"for example --axes {instead}."
     )
 
@@ -91,7 +91,7 @@ WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), 
 
 
 def report(image: Path, result: Result, written: Sequence[Path]) -> None:
-    """Print the notes, how much was found, and which files hold it."""
+    """Print the notes, the number of objects, and the files."""
     for note in result.notes:
         say(f"{image}: {note}", is_error=True)
     seconds = result.provenance.get("seconds")
@@ -102,11 +102,11 @@ def report(image: Path, result: Result, written: Sequence[Path]) -> None:
 
 
 def count_in_words(image: LabelImage) -> str:
-    """Return how many objects or classes there are, or whose probabilities these are."""
+    """Return the number of objects or classes, or the class of the probabilities."""
     if image.kind == "probabilities":
         return f"probabilities of {image.name}"
     found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
-    count = len(np.unique(found))  # a class of a film has a row in each frame
+    count = len(np.unique(found))  # in a film, a class has a row in each frame
     singular, plural = WORDS[image.kind]
     return f"{count} {singular if count == 1 else plural}"
 
@@ -124,12 +124,12 @@ class Output:
     path : Path
         A file for one image, a folder for several.
     format : str
-        Ending of the files in a folder.
+        Suffix of the files in a folder.
     overwrite, is_quiet : bool
     inputs : tuple of Path
-        Files that are read beside the images and must not be overwritten.
+        Other files that are read and must not be overwritten.
     coco : CocoPanopticWriter or None
-        Takes the segments of each image as well.
+        Also writes the segments of each image.
     """
 
     path: Path
@@ -141,12 +141,12 @@ class Output:
 
     @property
     def is_zarr(self) -> bool:
-        """Whether labels go into Zarr, which need not be held in memory."""
+        """Whether labels go into Zarr, and need not be held in memory."""
         return self.path.name.lower().endswith(".zarr") or self.format.endswith(".zarr")
 
 
 def add_output_options(parser: argparse.ArgumentParser, what: str = "image") -> None:
-    """Add the images and the options on where their labels go."""
+    """Add the images and the options for the output."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", type=Path, help=f"{what} file, or OME-Zarr folder")
     parser.add_argument(
         "-o", "--out", required=True, metavar="OUT",
@@ -161,18 +161,18 @@ def add_output_options(parser: argparse.ArgumentParser, what: str = "image") -> 
 
 
 def output_of(arguments: argparse.Namespace, inputs: Sequence[Path] = ()) -> Output:
-    """Return where the results go; a trailing slash or an existing folder means a folder for one image too.
+    """Return where the results go; a trailing slash or an existing folder means a folder, also for one image.
 
     Raises
     ------
     ParameterError
-        If the one file is to have another ending than the format that was asked for.
+        If the suffix of the file differs from --format.
     """
     out, ending = Path(arguments.out), arguments.format
     is_file = len(arguments.images) == 1 and not is_folder(arguments.out)
     if is_file and ending is not None and not is_of_format(out, ending):
         raise ParameterError(
-            f"--format is {ending}, but -o {out} ends otherwise. For one file leave out --format: the ending of -o "
+            f"--format is {ending}, but -o {out} has another ending. For one file leave out --format: the ending of -o "
             f"chooses the format. For a folder write -o {out.parent / stem(out)}/.",
             "format",
         )
@@ -185,10 +185,10 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool, kind: Kind = "
     Raises
     ------
     ParameterError
-        If several images are to go into one file, or two of them under one name, or if a file for one image has an
-        ending that cannot be written.
+        If several images would go into one file, or two of them to the same name, or the format of a file cannot be
+        written.
     FileError
-        If the one image is a folder or a pattern: then it is not the ending that is wrong.
+        If the only image is a folder or a pattern.
     """
     if not (len(images) > 1 or is_folder):
         check_is_one_image(images[0])
@@ -208,7 +208,7 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool, kind: Kind = "
 
 
 def check_is_one_image(path: Path) -> None:
-    """Refuse a folder of images, and a pattern that the shell has not replaced by names.
+    """Refuse a folder of images, and a pattern that the shell has not expanded.
 
     Raises
     ------
@@ -219,10 +219,10 @@ def check_is_one_image(path: Path) -> None:
     elif PATTERN_SIGNS & set(str(path)) and not os.path.exists(path):
         found = len(glob.glob(str(path)))
         if not found:
-            raise FileError(f"There is no file {path}, and no file fits it as a pattern.")
+            raise FileError(f"There is no file {path}, and no file matches it as a pattern.")
         raise FileError(
-            f"There is no file {path}, but as a pattern it fits {found} file{'' if found == 1 else 's'}. Write it "
-            "without quotes, so that the shell puts their names in its place, or name the files."
+            f"There is no file {path}, but as a pattern it matches {found} file{'' if found == 1 else 's'}. Write it "
+            "without quotes, so that the shell expands it, or name the files."
         )
 
 
@@ -241,9 +241,9 @@ def is_folder(text: str) -> bool:
 
 
 def run_all(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make) -> int:
-    """Run every image; one that fails does not stop the others. Return the exit code.
+    """Run every image; an error does not stop the others. Return the exit code.
 
-    The COCO file holds the images that are done, even after Ctrl-C.
+    The COCO file has the images that are done, even after Ctrl-C.
     """
     with output.coco or nullcontext(), telling_guessed_axes(make, is_quiet=output.is_quiet) as make:
         return _run_only(*pairs[0], output, make) if len(pairs) == 1 else _run_several(pairs, output, make)
@@ -268,7 +268,7 @@ def _run_several(pairs: Sequence[tuple[Path, Path]], output: Output, make: Make)
 
 
 def _run_only(image: Path, out: Path, output: Output, make: Make) -> int:
-    """Run the only image; here a setting that does not suit it is a bad argument."""
+    """Run the only image; here a setting that does not fit it is a bad argument."""
     try:
         _run_one(image, out, output, make)
     except TesseraError as error:
@@ -278,7 +278,7 @@ def _run_only(image: Path, out: Path, output: Output, make: Make) -> int:
 
 
 def naming(image: Path, error: TesseraError) -> str:
-    """Return the error's message, with the image's file in front unless the message names it already."""
+    """Return the error's message, after the image's file unless the message names it."""
     name = printable(str(image))
     return str(error) if name in str(error) else f"{name}: {error}"
 
@@ -303,7 +303,7 @@ def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
 def read_main(
     path: Path, *, takes_image: bool, axes: str | None, level: int = 0, in_blocks: bool = False, to_zarr: bool = False
 ) -> Picture:
-    """Read the image (or the labels) to work on; into memory, unless it is too large or to be worked on in blocks.
+    """Read the image (or the labels) to process, into memory unless it is too large or processed in blocks.
 
     Raises
     ------
@@ -316,16 +316,16 @@ def read_main(
 
 
 def matching_file(path: Path, image: Path) -> Path:
-    """Return `path`, or where it is a folder of files the one named as the image.
+    """Return `path`, or, if it is a folder, its file with the image's name.
 
     Raises
     ------
     FileError
-        If the folder holds none, or several.
+        If the folder has no such file, or several.
     """
     if not os.path.isdir(path) or is_zarr(path):
         return path
     found = [entry for entry in sorted(path.iterdir()) if stem(entry) == stem(image) and entry.suffix != ".json"]
     if len(found) != 1:
-        raise FileError(f"{path} holds {len(found)} files named {stem(image)}, but one is needed for {image}.")
+        raise FileError(f"{path} has {len(found)} files named {stem(image)}, but one is needed for {image}.")
     return found[0]

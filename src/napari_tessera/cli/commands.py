@@ -33,7 +33,7 @@ def run(argv: Sequence[str] | None = None) -> int:
             code = _exit_code(words)
         flush()
     except OSError as error:
-        if error.errno is None:  # raised by a library, not by the system
+        if error.errno is None:  # raised by a library, not the system
             raise
         is_unread = is_broken_pipe(error)
         if not is_unread:
@@ -49,7 +49,7 @@ def _exit_code(words: list[str]) -> int:
     except SystemExit as ending:
         return int(ending.code or DONE)
     except KeyboardInterrupt as stop:
-        _complain("Stopped. Nothing was left half-written.")
+        _complain("Stopped. No half-written file was left.")
         return TERMINATED if isinstance(stop, Terminated) else STOPPED
     except ParameterError as error:
         _complain(error)
@@ -87,7 +87,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Help without importing a method."""
+    """Make the parser for the general help, without importing a method."""
     from napari_tessera.methods.registry import METHODS
 
     lines = ["methods:", *(f"  {method.name:<16} {method.title}" for method in METHODS)]

@@ -27,7 +27,7 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, *, opacity: float = 0.35
     image : (Y, X) or (Y, X, 3) array
         Grey images are stretched from their 0.5th to their 99.5th percentile.
     labels : (Y, X) array of int
-        0 is background and stays as it is.
+        0 is background and is not tinted.
     opacity : float
         How strongly objects are tinted, 0 to 1; outlines are always opaque.
 
@@ -61,7 +61,7 @@ def _as_colour(image: np.ndarray) -> np.ndarray:
 
 
 def main(argv: list[str]) -> int:
-    """Show a result on a real image, in a window or, where none can open, as files; return the exit code."""
+    """Show a result on a real image, in a window or, if none can open, as files; return the exit code."""
     parser = Parser(
         prog="tessera demo",
         description="Open napari on a real image with a result and the widget beside it. Nothing is downloaded.",
@@ -76,7 +76,7 @@ def main(argv: list[str]) -> int:
     if folder is None and (reason := why_no_window()) is None:
         try:
             from napari_tessera.gui.sample_data import open_demo
-        except RuntimeError as error:  # napari compiles, too, and does not start where it cannot keep the code
+        except RuntimeError as error:  # napari compiles too, and does not start if it cannot write its cache
             reason = f"napari does not start: {error}; set NUMBA_CACHE_DIR to a folder that can be written to"
         else:
             open_demo(IMAGE, METHOD, SETTINGS)
@@ -90,8 +90,7 @@ def main(argv: list[str]) -> int:
 
 IMAGE, METHOD = "haematoxylin", "unet"
 SETTINGS = {"diameter": 18.0}
-"""Nuclei of a tissue section, by the network that comes with Tessera. The tissue has long and round ones of several
-sizes, so that their usual size is given."""
+"""Nuclei of a tissue section, by the shipped network. Their shapes and sizes vary, so the usual size is given."""
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 FOLDER = Path("tessera-demo")
 
@@ -108,7 +107,7 @@ def why_no_window() -> str | None:
 
 
 def _qt_starts() -> bool:
-    """Try in another process: where the display is dead or a library is missing, Qt aborts the process."""
+    """Test Qt in another process, because it aborts the process without a display or a library."""
     program = "from qtpy.QtWidgets import QApplication; QApplication([])"
     try:
         tried = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)
@@ -118,7 +117,7 @@ def _qt_starts() -> bool:
 
 
 def write_demo(folder: Path) -> list[Path]:
-    """Segment the image, write its labels, their record and table, and a picture of both; print the counts."""
+    """Segment the image, write its labels, their record and table, and an overlay; print the counts."""
     from PIL import Image
 
     sample = sample_named(IMAGE)
@@ -135,7 +134,7 @@ def write_demo(folder: Path) -> list[Path]:
 
 
 def segment_sample(sample: Sample) -> Result:
-    """Run the method as `SETTINGS` say."""
+    """Run the method with `SETTINGS`."""
     from napari_tessera.engine import api
 
     settings: dict[str, Any] = {"name": IMAGE, **SETTINGS}

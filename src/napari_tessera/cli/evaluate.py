@@ -51,7 +51,7 @@ CLASS_SCORES = {
 
 
 class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
-    """Truth and prediction of each image, read when asked for; `doubtful` are files that look like images."""
+    """Truth and prediction of each image, read on access; `doubtful` are files that look like images."""
 
     def __init__(self, files: Sequence[tuple[Path, Path]]) -> None:
         self.files = files
@@ -73,9 +73,9 @@ class LabelPairs(Sequence[tuple[np.ndarray, np.ndarray]]):
         return truth, prediction
 
     def doubts(self) -> list[str]:
-        """Return which files, as far as they were read, are probably no labels."""
+        """Return which files, among those read, are probably not labels."""
         return [
-            f"{path} looks like an image: most pixels have another value than the next. Give label images, in which "
+            f"{path} looks like an image: most pixels differ from the next. Give label images, in which "
             "all pixels of an object have one number."
             for path in dict.fromkeys(self.doubtful)
         ]
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> int:
 
 
 def _files_in(arguments: argparse.Namespace) -> list[Path]:
-    """List the files that are read, and what belongs to them."""
+    """List the files that are read, and the files that belong to them."""
     given = (arguments.truth, arguments.prediction)
     files = [file for path in given for file in (_by_name(path).values() if _is_folder(path) else [path])]
     return [*with_records(files), *(beside for file in files for beside in files_beside(file))]
@@ -174,12 +174,12 @@ def pair_files(truth: Path, prediction: Path, *, only_predicted: bool) -> list[t
 def match_names(
     truths: Mapping[str, Any], predictions: Mapping[str, Any], truth: Path, prediction: Path, *, only_predicted: bool
 ) -> list[str]:
-    """List the names that are in both.
+    """List the names that both have.
 
     Raises
     ------
     FileError
-        If there is none, or a truth has no prediction.
+        If there is no common name, or a truth has no prediction.
     """
     missing = [name for name in truths if name not in predictions]
     if missing and not only_predicted:
@@ -205,7 +205,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() not in LABEL_ENDINGS or path.name.startswith("."):
             continue
         if stem(path) in found:
-            raise FileError(f"{folder} holds both {found[stem(path)].name} and {path.name}. Keep one of them.")
+            raise FileError(f"{folder} has both {found[stem(path)].name} and {path.name}. Keep one of them.")
         found[stem(path)] = path
     return found
 
@@ -225,7 +225,7 @@ def as_table(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool
 
 
 def _lined_up(rows: Sequence[Sequence[str]]) -> str:
-    rows = [[printable(cell) for cell in row] for row in rows]  # names of files may hold new lines
+    rows = [[printable(cell) for cell in row] for row in rows]  # file names may contain new lines
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(_line(row, widths).rstrip() for row in rows)
 

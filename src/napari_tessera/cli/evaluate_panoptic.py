@@ -19,13 +19,13 @@ from napari_tessera.io.coco_panoptic import read_coco_panoptic
 from napari_tessera.io.read import load, read_labels, stem
 
 CLASSES = "-classes"
-"""What the name of the image of classes ends in, beside that of the segments or objects."""
+"""End of the name of the class image beside the image of segments or objects."""
 
 Reader = Callable[[], Segments]
 
 
 def readers(path: Path, label_files: Callable[[Path], Mapping[str, Path]]) -> dict[str, Reader]:
-    """Return how to read the segments of each image, by the image's name.
+    """Return a reader of the segments of each image, by the image's name.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def readers(path: Path, label_files: Callable[[Path], Mapping[str, Path]]) -> di
 
 
 def files_beside(path: Path) -> list[Path]:
-    """List the files that may say what the labels of an image are, and those that a COCO file names."""
+    """List the files that may describe the labels of an image, and those that a COCO file names."""
     if path.suffix.lower() == ".json":
         coco = read_coco_panoptic(path)
         return [coco.folder / annotation["file_name"] for annotation in coco.annotations]
@@ -63,16 +63,15 @@ def _classes_of(path: Path) -> Path:
 
 
 def read_segments(path: Path) -> Segments:
-    """Read a label image and what its labels are.
+    """Read a label image with the classes of its labels.
 
-    That is said either by a table of its name (.csv with the columns label, class and kind), as `tessera panoptic`
-    writes it, or by a label image of its name and "-classes": then the first holds objects, with 0 where there are
-    none, and the second classes.
+    The classes are in a table with its name (.csv with the columns label, class and kind, as from `tessera panoptic`),
+    or in a label image with its name and "-classes": then the first image has objects, or 0, and the second classes.
 
     Raises
     ------
     FileError
-        If there is neither, or they do not fit.
+        If neither exists, or they do not match.
     """
     labels = load(read_labels(path)).data
     table = path.with_name(f"{stem(path)}.csv")
@@ -85,18 +84,18 @@ def read_segments(path: Path) -> Segments:
     except InputError as error:
         raise FileError(str(error)) from error
     raise FileError(
-        f"Nothing says what the labels of {path} are. Panoptic quality needs beside it either {table.name} with the "
+        f"The classes of {path} are missing. Panoptic quality needs beside it either {table.name} with the "
         f"columns label, class and kind, or {classes.name} with the class of each pixel."
     )
 
 
 def read_table(path: Path) -> dict[str, np.ndarray]:
-    """Read the columns label, class, kind and score of a table, as far as there are any.
+    """Read the columns label, class, kind and score of a table, if it has them.
 
     Raises
     ------
     FileError
-        If a label is no number, or the file is no text.
+        If a label is not a number, or the file is not text.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -114,7 +113,7 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
         if "score" in columns:
             read["score"] = np.array([float(value or "nan") for value in columns["score"]])
     except (ValueError, TypeError, csv.Error) as error:
-        raise FileError(f"{path} is no table of segments: {error}.") from error
+        raise FileError(f"{path} is not a table of segments: {error}.") from error
     return read
 
 
@@ -132,7 +131,7 @@ MEANS = {"things": "mean of things", "stuff": "mean of stuff", "all": "mean of a
 
 
 class SegmentPairs(Sequence[tuple[Segments, Segments]]):
-    """Truth and prediction of each image, read when asked for."""
+    """Truth and prediction of each image, read on access."""
 
     def __init__(self, names: Sequence[str], truths: Sequence[Reader], predictions: Sequence[Reader]) -> None:
         self.names = names
@@ -157,7 +156,7 @@ def pairs_of(
     label_files: Callable[[Path], Mapping[str, Path]],
     matched: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]],
 ) -> SegmentPairs:
-    """Match the images of truth and prediction by name; two single images match whatever they are called."""
+    """Match the images of truth and prediction by name; two single images always match."""
     truths, predictions = readers(truth, label_files), readers(prediction, label_files)
     if len(truths) == len(predictions) == 1:
         return SegmentPairs(list(truths), list(truths.values()), list(predictions.values()))
@@ -173,7 +172,7 @@ def scoring(pairs: SegmentPairs) -> Job[dict[str, Any]]:
 
 
 def rows_of(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool) -> list[list[str]]:
-    """Lay out the scores: a line for each class and each mean, pooled over the images, and for each image if asked."""
+    """Format the scores: a line for each class and each mean, pooled, and for each image if requested."""
     rows = [["class", "kind", "PQ", "SQ", "RQ", "TP", "FP", "FN"]]
     pooled = scores["pooled"]
     for name, each in pooled["classes"].items():
@@ -188,7 +187,7 @@ def rows_of(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool)
 
 
 def advice_on_names(scores: Mapping[str, Any]) -> str | None:
-    """Say it where truth and prediction may call the same class by two names: then nothing of it matches.
+    """Return advice if truth and prediction may use two names for one class, so that nothing of it matches.
 
     Examples
     --------

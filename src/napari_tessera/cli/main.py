@@ -15,8 +15,7 @@ STOPPED, TERMINATED = 130, 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 done, 1 failed, 2 bad arguments, 130 stopped by Ctrl-C, 143 by SIGTERM, 141 where nobody reads the output any
-    more.
+    0 done, 1 failed, 2 bad arguments, 130 stopped by Ctrl-C, 143 by SIGTERM, 141 if the output pipe was closed.
     """
     from napari_tessera.cli.commands import run
 
@@ -24,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def script() -> None:
-    """Run the command that was typed, and end the process with its exit code.
+    """Run the typed command, and end the process with its exit code.
 
-    After Ctrl-C it ends at once: Python would wait for threads that compute what nobody needs any more, and a library
-    that is being loaded does not survive its end. Only napari is left to close as ever, which may have paint to save.
+    After Ctrl-C it ends at once: Python would wait for threads that are no longer needed, and may crash while it loads
+    a library. Only napari closes as usual, because it may have annotations to save.
     """
     try:
         from napari_tessera.cli.terminal import open_streams

@@ -21,7 +21,7 @@ HEADINGS = ("model", "images", "size", "from", "finds")
 
 
 def main(argv: list[str]) -> int:
-    """Do what is asked for with the models; return the exit code."""
+    """Run a command on the models, and return the exit code."""
     arguments = options.parsed(models_parser(), argv)
     do: Callable[[argparse.Namespace], None] = arguments.do
     do(arguments)
@@ -60,7 +60,7 @@ def models_parser() -> argparse.ArgumentParser:
 
 
 def print_list(_: argparse.Namespace) -> None:
-    """Print a line for each model, and where the user's own lie."""
+    """Print a line for each model, and the folder of the user's models."""
     rows = [HEADINGS, *(_row(entry) for entry in list_models())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS) - 1)]
     for row in rows:
@@ -69,8 +69,8 @@ def print_list(_: argparse.Namespace) -> None:
     say(f"\nYour own models: {user_folder()}")
     for each in interrupted():
         say(
-            f"\nThe training of {each.name} was interrupted at step {each.step} of {each.steps}. To have what it had "
-            f"learnt as a model:\n  tessera models import {shlex.quote(str(each.path))}"
+            f"\nThe training of {each.name} was interrupted at step {each.step} of {each.steps}. To save its last "
+            f"checkpoint as a model:\n  tessera models import {shlex.quote(str(each.path))}"
         )
     for reason in unreadable():
         say(f"\n{reason}")
@@ -86,12 +86,12 @@ def _origin(entry: ModelEntry) -> str:
 
 
 def size_in_words(n_bytes: int) -> str:
-    """Say a size as file managers do: 1 MB is 1,000,000 bytes."""
+    """Format a size as file managers do: 1 MB is 1,000,000 bytes."""
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
 
 
 def print_card(arguments: argparse.Namespace) -> None:
-    """Print what a model says of itself."""
+    """Print a model's card."""
     entry = find(arguments.model)
     facts = {
         "name": entry.name,
@@ -119,7 +119,7 @@ def wrapped(markdown: str, width: int) -> str:
 
 
 def filled(text: str, width: int, start: str = "") -> str:
-    """Wrap text behind its start, with paths and numbers in one piece, so that they can be copied."""
+    """Wrap text after its start, without breaking paths and numbers, so that they can be copied."""
     indent = " " * len(start)
     return textwrap.fill(
         text, width, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
@@ -127,17 +127,17 @@ def filled(text: str, width: int, start: str = "") -> str:
 
 
 def import_from_file(arguments: argparse.Namespace) -> None:
-    """Import a model file, or what is in a checkpoint."""
+    """Import a model file, or a checkpoint."""
     file, name, overwrite = arguments.file, arguments.name, arguments.overwrite
     if file.name.endswith(CHECKPOINT):
         entry = run_job(import_checkpoint(file, name, overwrite=overwrite))
         step = entry.header["training"]["best_step"]
-        say(f"The weights of step {step}. {file} is not needed any more, unless the training is to go on.")
+        say(f"The weights of step {step}. {file} is no longer needed, unless you want to resume the training.")
     else:
         entry = import_model(file, name, overwrite=overwrite)
     say(f"Imported {entry.name}: {entry.path}")
 
 
 def remove_by_name(arguments: argparse.Namespace) -> None:
-    """Remove a model of the user's own."""
+    """Remove one of the user's models."""
     say(f"Removed {remove_model(arguments.name)}")

@@ -38,7 +38,7 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
 
 
 class AtMostThree(argparse.Action):
-    """Refuses more pixel sizes than there are axes in space."""
+    """Refuses more pixel sizes than there are spatial axes."""
 
     def __call__(
         self,
@@ -54,7 +54,7 @@ class AtMostThree(argparse.Action):
 
 
 def axis_letters(text: str) -> str:
-    """Return axes that some image could have: letters, each once, Y and X among them."""
+    """Return valid axes: letters, each once, with Y and X."""
     try:
         return check_axes(text, (1,) * len(text), np.dtype(np.uint8)).axes
     except InputError as error:
@@ -68,19 +68,19 @@ def pixel_size(text: str) -> float:
     except ValueError:
         size = math.nan
     if not (math.isfinite(size) and size > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no pixel size; it must be a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a pixel size; it must be a positive number")
     return size
 
 
 def unit_text(text: str) -> str:
-    """Return a text that can be shown."""
+    """Return a printable text."""
     if visible(text) != text or len(text) > LONGEST_UNIT:
-        raise argparse.ArgumentTypeError(f"{short(text)} is no unit; it must be a short text, such as µm")
+        raise argparse.ArgumentTypeError(f"{short(text)} is not a unit; it must be a short text, such as µm")
     return text
 
 
 def count(smallest: int) -> Callable[[str], int]:
-    """Return what turns the typed text into a whole number of at least `smallest`."""
+    """Return a converter to a whole number of at least `smallest`."""
 
     def convert(text: str) -> int:
         try:
@@ -95,12 +95,12 @@ def count(smallest: int) -> Callable[[str], int]:
 
 
 def has_no_pixel_size(spatial: Spatial) -> bool:
-    """Return whether a file gave no pixel size: 1 along each axis of space, without a unit."""
+    """Return whether a file has no pixel size: 1 along each spatial axis, without a unit."""
     return set(spatial.spacing) == {1.0} and spatial.unit == PIXEL
 
 
 def check_pixel_size_is_known(spatial: Spatial) -> None:
-    """Refuse a file that gave no pixel size, or none along one of the axes of space.
+    """Refuse a file without a pixel size along each spatial axis.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def flag(name: str) -> str:
 
 
 def parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse, and name the nearest option where one does not exist."""
+    """Parse, and suggest the nearest option for an unknown one."""
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         known = [text for text in parser.format_help().replace(",", " ").split() if text.startswith("--")]
@@ -150,7 +150,7 @@ def add_inputs(parser: argparse.ArgumentParser, method: Method) -> None:
 
 
 def add_parameters(parser: argparse.ArgumentParser, method: Method | Declaration) -> None:
-    """Add an option for each setting; one that is not given is left out of the parsed arguments."""
+    """Add an option for each setting; omitted settings are not in the parsed arguments."""
     group = parser.add_argument_group("settings")
     for parameter in method.parameters:
         default = parameter.none if parameter.default is None else shown(parameter.default)
@@ -165,7 +165,7 @@ def add_parameters(parser: argparse.ArgumentParser, method: Method | Declaration
 
 
 def sources(method: Method) -> str:
-    """Return where the method comes from, as its docstring cites it."""
+    """Return the references in the method's docstring."""
     found = [entry.description or "" for entry in method.declaration.docstring.meta if entry.args == ["references"]]
     return " " + _escaped(f"Sources: {' '.join(' '.join(found).split())}") if found else ""
 
@@ -177,7 +177,7 @@ def given_parameters(arguments: argparse.Namespace, method: Method | Declaration
 
 
 def without_effect(method: Method, given: Mapping[str, Any]) -> list[str]:
-    """Return which settings and inputs were given although, with the others as they are, they change nothing."""
+    """Return which given settings and inputs have no effect with the others."""
     values = {**method.declaration.defaults, **given, **method.implied(given)}
     entries: list[Parameter | Input] = [*method.parameters, *method.inputs[1:]]
     return [
@@ -188,7 +188,7 @@ def without_effect(method: Method, given: Mapping[str, Any]) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Write a default as it would be typed."""
+    """Format a default as it would be typed."""
     if value is None:
         return AUTO
     if isinstance(value, bool):
@@ -208,7 +208,7 @@ def _allowed(parameter: Parameter) -> str:
 
 
 def _conditions(rules: tuple[ShownIf, ...], method: Method | Declaration) -> list[str]:
-    """Say when a setting matters, by the shorter of the two lists of values: with these, or not with those."""
+    """Return when a setting has an effect, by the shorter of two lists: with these values, or not with those."""
     choices = {parameter.name: parameter.choices for parameter in method.parameters}
     said = []
     for rule in rules:
@@ -239,7 +239,7 @@ def _escaped(text: str) -> str:
 
 
 def _converter(parameter: Parameter) -> Callable[[str], Any]:
-    """Return what turns the typed text into a value; the range is checked later, once units are known."""
+    """Return a converter of typed text; the range is checked later, when units are known."""
 
     def convert(text: str) -> Any:
         if parameter.is_optional and text.lower() == parameter.none:

@@ -24,7 +24,7 @@ from napari_tessera.methods.registry import method_named
 
 
 def main(argv: list[str]) -> int:
-    """Run a recipe on every image named; return the exit code."""
+    """Replay a recipe on every image; return the exit code."""
     from napari_tessera.engine import api
 
     arguments = options.parsed(recipe_parser(), argv)
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
 
 
 def _fitted(step: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
-    """Let a step made on one kind of image run on another: a 2-D recipe on a time series, on channels, in 3-D."""
+    """Adapt a step to another kind of image: a 2-D recipe to a time series, to channels, to 3-D."""
     takes_image = method_named(step["method"]).takes_image
     return {**step, "axes": picture.axes if takes_image else picture.axes.replace("C", "")}
 
@@ -83,28 +83,27 @@ def recipe_parser() -> argparse.ArgumentParser:
 
 
 def read_recipe(path: Path) -> list[dict[str, Any]]:
-    """Read a record, or a list of them, as a list.
+    """Read a record, or a list of records, as a list.
 
     Raises
     ------
     FileError
-        If the file is missing or no JSON.
+        If the file is missing or not JSON.
     InputError
-        If it is no recipe.
+        If it is not a recipe.
     """
     try:
         return check_recipe(read_json(path, DEEPEST))
     except ValueError as error:
         if isinstance(error, InputError):
             raise InputError(f"{path}: {error}") from error
-        raise FileError(f"{path} is no recipe: it cannot be read as JSON ({error}).") from error
+        raise FileError(f"{path} is not a recipe: it cannot be read as JSON ({error}).") from error
 
 
 def _placed(picture: Picture, record: Mapping[str, Any], method: Method, arguments: argparse.Namespace) -> Picture:
-    """Use the recipe's pixel size on the very image it was made from, and where an image's file says none.
+    """Use the recipe's pixel size for the image that it was made from, and for files without a pixel size.
 
-    So the same image gives the same labels even if its pixel size was typed in, and another image is measured by its
-    own.
+    So the same image gives the same labels even if its pixel size was typed in, and other images keep theirs.
     """
     spacing, unit = arguments.spacing, arguments.unit
     says_size = spacing is None and bool(record.get("spacing"))

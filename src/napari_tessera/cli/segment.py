@@ -25,11 +25,11 @@ from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.image_file import Picture, with_pixel_size
 from napari_tessera.io.write import planned_files
 
-FILES_WRITTEN = "Files written: the labels, a .json record that `tessera run` repeats, and a .csv table of the objects."
+FILES_WRITTEN = "Files written: the labels, a .json record that `tessera run` replays, and a .csv table of the objects."
 
 
 def segment_images(method: Method, argv: list[str]) -> int:
-    """Run a method on every image named; return the exit code."""
+    """Run a method on every image; return the exit code."""
     arguments = options.parsed(method_parser(method), argv)
     settings, paths = options.given_parameters(arguments, method), _input_paths(arguments, method)
     checked = _checked_before_reading({**settings, **paths}, method, arguments.units)
@@ -60,7 +60,7 @@ def segment_images(method: Method, argv: list[str]) -> int:
 
 
 def _check_are_apart(pairs: Sequence[tuple[Path, Path]], coco: CocoPanopticWriter) -> None:
-    """Refuse COCO files that may not be written, or that would replace labels or their records, before any work."""
+    """Before any work, refuse COCO files that exist, or that would replace labels or their records."""
     labels = {os.path.realpath(file) for _, out in pairs for file in planned_files(out)}
     for file in coco.planned_files(image.name for image, _ in pairs):
         if os.path.realpath(file) in labels:
@@ -84,7 +84,7 @@ def _output_of(arguments: argparse.Namespace, inputs: list[Path]) -> batch.Outpu
 def _read_image(
     image: Path, method: Method, arguments: argparse.Namespace, *, in_blocks: bool, to_zarr: bool
 ) -> Picture:
-    """Read the image as the arguments say, with the pixel size that they or the file give."""
+    """Read the image, with the pixel size from the arguments or the file."""
     picture = batch.read_main(
         image,
         takes_image=method.takes_image,
@@ -138,7 +138,7 @@ def _check_is_plane(path: Path, picture: Picture) -> None:
     if set(picture.axes) - set("YXC"):
         raise FileError(
             f"{path} has the axes {picture.axes}, but COCO's panoptic format holds planes. Leave out --coco, or give "
-            "the planes as files of their own."
+            "each plane as its own file."
         )
 
 
@@ -164,7 +164,7 @@ def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Pat
 
 
 def read_input(entry: Input, path: Path) -> np.ndarray:
-    """Read what a further input takes: points from a .csv file, otherwise labels or an image."""
+    """Read a further input: points from a .csv file, otherwise labels or an image."""
     from napari_tessera.io import read_points
 
     if path.suffix.lower() == ".csv":

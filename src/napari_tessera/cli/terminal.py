@@ -36,7 +36,7 @@ def progress_bar(title: str, *, is_quiet: bool) -> Iterator[Callable[[Progress],
 
 
 class Telling(logging.Handler):
-    """Prints what Tessera tells of itself; that nothing is wrong and only takes its time, a terminal alone is told."""
+    """Prints Tessera's log messages; those of level INFO only on a terminal."""
 
     def __init__(self) -> None:
         super().__init__(INFO if sys.stderr is not None and sys.stderr.isatty() else WARNING)
@@ -50,7 +50,7 @@ class Telling(logging.Handler):
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """Print what Tessera tells of itself meanwhile."""
+    """Print Tessera's log messages meanwhile."""
     handler, before = Telling(), LOGGER.level
     LOGGER.setLevel(handler.level)
     LOGGER.addHandler(handler)
@@ -65,19 +65,19 @@ Shown = Callable[[Progress], None]
 
 
 class Terminated(KeyboardInterrupt):
-    """What SIGTERM does to a run: it stops as after Ctrl-C."""
+    """SIGTERM stops a run as Ctrl-C does."""
 
 
 STOPS = {signal.SIGINT: (signal.default_int_handler, KeyboardInterrupt), signal.SIGTERM: (signal.SIG_DFL, Terminated)}
-"""By signal: how Python meets it unless somebody has chosen otherwise, and what is raised here."""
+"""By signal: Python's default handler, and the exception that is raised here."""
 
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[Shown], Shown]]:
-    """Give what makes a function that shows progress also stop the job, if a signal to stop got lost on the way.
+    """Give a wrapper for progress functions that also stops the job if a stop signal got lost.
 
-    Python passes over whatever is raised while C code calls it, as numba's compiler does. What a signal is met with is
-    left alone where somebody else has chosen it, such as `nohup`.
+    Python drops an exception that is raised while C code calls it, as numba's compiler does. Handlers that were changed
+    before, for example by `nohup`, are kept.
     """
     asked: list[type[KeyboardInterrupt]] = []
     mine = {number: error for number, (usual, error) in STOPS.items() if signal.getsignal(number) is usual}
@@ -113,14 +113,14 @@ def stoppable() -> Iterator[Callable[[Shown], Shown]]:
 
 
 def say(text: object = "", *, is_error: bool = False) -> None:
-    """Print a text that may hold names and words of an unknown source."""
+    """Print a text that may contain unsafe characters from a file."""
     stream = sys.stderr if is_error else sys.stdout
-    if stream is not None:  # print would take the other one
+    if stream is not None:  # print would use stdout
         print(visible(str(text)), file=stream)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help fails where it cannot be written; that of Python is silent then."""
+    """A parser whose help raises an error if it cannot be written; Python's ignores it."""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is None or file is not sys.stdout:
@@ -130,21 +130,21 @@ class Parser(argparse.ArgumentParser):
 
 
 def refusal(error: OSError) -> str:
-    """Return what the system refuses, and of which file; without a file it is what is printed."""
-    what = "What there is to say" if error.filename is None else str(error.filename)
+    """Return the message for an `OSError`; without a file name it is about the output."""
+    what = "The output" if error.filename is None else str(error.filename)
     return f"{what} cannot be {'written' if error.filename is None else 'read or written'}: {error.strerror or error}."
 
 
 def open_streams() -> None:
-    """Give the process an output where it was started without one (``2>&-``), and any name a way to be printed.
+    """Open the output streams if the process has none (``2>&-``), and make all names printable.
 
-    Otherwise the first file that is opened gets the number of what is missing, and what C libraries print gets into it.
+    Otherwise the next opened file would get the number of a missing stream, and C libraries would print into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the smallest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the smallest free number: this one
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False))
     for stream in _streams():
         if isinstance(stream, io.TextIOWrapper):
@@ -152,26 +152,26 @@ def open_streams() -> None:
 
 
 def flush() -> None:
-    """Write out what is printed: where nobody reads it that fails now, and not when Python has ended."""
+    """Flush the output: a closed pipe raises its error here, and not when Python ends."""
     for stream in _streams():
         stream.flush()
 
 
 def is_broken_pipe(error: OSError) -> bool:
-    """Return whether an error is that of printing into a pipe that the other end has closed; Windows has its own."""
+    """Return whether an error means that the other end has closed the pipe; Windows has its own error."""
     is_of_windows = os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
     return isinstance(error, BrokenPipeError) or is_of_windows
 
 
 def silence_stdout() -> None:
-    """Let go of all that is still to be printed, which Python would otherwise try, and complain of, when it ends."""
+    """Discard the remaining output, which Python would otherwise try to write, and report, at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in _streams():
-        with suppress(io.UnsupportedOperation):  # a stream that another program has put there
+        with suppress(io.UnsupportedOperation):  # a stream of another program
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def _streams() -> list[TextIO]:
-    """Return what is printed to; a program without a console has neither on Windows."""
+    """Return stdout and stderr; a program without a console has neither on Windows."""
     return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]

@@ -28,9 +28,9 @@ from napari_tessera.training.settings import DECLARATION, checked_settings
 STOPPED = 130
 LISTS_OF_NUMBERS = ("--widths", "--class-weights")
 LINES_EVERY = 50
-"""Steps between two lines where the output is no terminal; the first three steps have lines too."""
+"""Steps between two lines if the output is not a terminal; the first three steps have lines too."""
 FEWEST_STEPS = 10
-"""Steps to have seen before the time that is left is told."""
+"""Steps before the remaining time is shown."""
 BAR = "{desc}{percentage:3.0f}%|{bar:24}| {postfix}"
 
 
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
     if not trained.is_finished:
         say(
             f"Stopped at step {record['steps']} of {record['settings']['steps']}; the model is the best so far. "
-            "The same command goes on from here.",
+            "The same command resumes the training.",
             is_error=True,
         )
     return 0 if trained.is_finished else STOPPED
@@ -81,7 +81,7 @@ def train_parser() -> argparse.ArgumentParser:
         prog="tessera train", allow_abbrev=False,
         usage="%(prog)s IMAGES LABELS -o MODEL [settings]\n       %(prog)s --index TABLE -o MODEL [settings]",
         description="Train a network on labelled images. Two folders are matched by the names of their files. A "
-        "training that was stopped or killed goes on with the same command.",
+        "training that was stopped or killed resumes with the same command.",
         epilog="Files written: MODEL, which every method and widget can use, and a report with curves beside it.",
     )  # fmt: skip
     parser.add_argument("images", nargs="?", type=Path, metavar="IMAGES", help="image, or folder of them")
@@ -100,7 +100,7 @@ def train_parser() -> argparse.ArgumentParser:
         "--axes", type=axis_letters,
         help="one letter per axis of the images, such as YX, TYX or CYX [default: as the files say]",
     )  # fmt: skip
-    parser.add_argument("--restart", action="store_true", help="begin anew, although a training could go on")
+    parser.add_argument("--restart", action="store_true", help="start again, even if a training could be resumed")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that exists already")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     options.add_parameters(parser, DECLARATION)
@@ -108,7 +108,7 @@ def train_parser() -> argparse.ArgumentParser:
 
 
 def numbers_without_commas(argv: Sequence[str]) -> str:
-    """Return how several numbers are given to one option, if they are not; otherwise nothing.
+    """Return a hint if the numbers of an option are not separated by commas; otherwise "".
 
     Examples
     --------
@@ -143,7 +143,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
 
 @contextmanager
 def stop_on_ctrl_c(begun: threading.Event) -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether Ctrl-C was pressed; twice, or before the first step, it stops at once."""
+    """Give a function that returns whether Ctrl-C was pressed; twice, or before the first step, it stops at once."""
     pressed: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -183,7 +183,7 @@ def shown_progress(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def warnings_in(progress: Progress) -> list[str]:
-    """Return what is said to be amiss: with what is to be learnt, or in the end with how it went."""
+    """Return the warnings on the data, or at the end on the course of the training."""
     said: Any = progress.data
     if not isinstance(said, dict):
         return []
@@ -191,18 +191,18 @@ def warnings_in(progress: Progress) -> list[str]:
 
 
 def is_step(progress: Progress) -> bool:
-    """Return whether the network has just learnt from a batch."""
+    """Return whether this is a training step."""
     return isinstance(progress.data, dict) and "loss" in progress.data
 
 
 @dataclass
 class Clock:
-    """How long the steps that are left will take, from those done since the start of this process."""
+    """Remaining time, from the steps done since the start of this process."""
 
     begin: tuple[float, float] | None = field(default=None)
 
     def left(self, progress: Progress) -> str:
-        """Return how much time is left, in words; nothing as long as that is not known."""
+        """Return the remaining time in words; empty until it is known."""
         if not is_step(progress):
             return ""
         now = (time.monotonic(), progress.done)
@@ -214,7 +214,7 @@ class Clock:
 
 
 def in_hours(seconds: float) -> str:
-    """Write a time as people say it.
+    """Format a time in common units.
 
     Examples
     --------
@@ -228,7 +228,7 @@ def in_hours(seconds: float) -> str:
 
 
 def as_line(progress: Progress, is_terminal: bool) -> str:
-    """Write a step or a validation as a line; an empty one where nothing is to be printed."""
+    """Format a step or a validation as a line; empty if nothing is to be printed."""
     said: Any = progress.data
     if not isinstance(said, dict) or "step" not in said:
         return ""
