@@ -1,10 +1,10 @@
 """The object table, and runs with it, against the libraries: `python tests/benchmarks/bench_table.py [rounds]`.
 
-The first row is the public call `tessera.segment("kmeans", image, k=5)` on the colour picture of `bench_kmeans.py`
-(RGB 2048×2048, noisy), against scikit-learn's KMeans and `skimage.measure.regionprops_table` with the same columns. The
-other rows run methods on its green channel; `share` is which part of a run the table takes, measured by itself on the
-same labels in turn with the runs. Times are medians; "processor" is the share or ratio of the processor seconds of all
-threads, which other programs disturb less.
+The first row is the public call `tessera.segment("kmeans", image, n_clusters=5)` on the colour picture of
+`bench_kmeans.py` (RGB 2048×2048, noisy), against scikit-learn's KMeans and `skimage.measure.regionprops_table` with the
+same columns. The other rows run methods on its green channel; `share` is which part of a run the table takes, measured
+by itself on the same labels in turn with the runs. Times are medians; "processor" is the share or ratio of the
+processor seconds of all threads, which other programs disturb less.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def main(rounds: int) -> None:
     seeds = np.stack(np.meshgrid(places, places, indexing="ij"), axis=-1).reshape(-1, 2)
     titles = "objects   run, ms table, ms     share processor   scikit-learn, -image   ratio processor"
     print(f"{f'medians of {rounds}':20} {titles}")
-    compare("k-means, RGB", "kmeans", colours, rounds, library_kmeans, k=K, axes="YXC")
-    compare("k-means", "kmeans", grey, rounds, k=K)
+    compare("k-means, RGB", "kmeans", colours, rounds, library_kmeans, n_clusters=K, axes="YXC")
+    compare("k-means", "kmeans", grey, rounds, n_clusters=K)
     compare("threshold", "threshold", grey, rounds)
     compare("threshold, objects", "threshold", grey, rounds, output="objects")
     compare("watershed", "watershed", grey, rounds)

@@ -191,7 +191,9 @@ def _summands(
     """Return values, their origins, and their differences from them where the kernel cannot take these itself."""
     values = np.ascontiguousarray(values.view(np.uint8) if values.dtype == bool else values)
     origins = np.array([scale.origin for scale in scales], dtype)
-    is_plain = values.dtype in (np.float32, np.float64) and all(scale.unit == 1 for scale in scales)
+    is_plain = values.dtype in (np.float32, np.float64, np.int32, np.uint32) and all(
+        scale.unit == 1 for scale in scales
+    )
     if is_plain or dtype.kind == "i":
         return values, origins, None
     values_64 = values.astype(np.float64)
