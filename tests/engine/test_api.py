@@ -239,7 +239,7 @@ def test_image_that_may_be_in_colour_gets_a_note(dtype):
     image = np.zeros((6, 8, 3), dtype)
     image[2:4] = 9
     (note,) = tessera.segment("threshold", image, sigma=0).notes
-    assert "taken for ZYX" in note
+    assert "guessed as ZYX" in note
     assert "if the last axis holds colours, give axes='YXC'" in note
     assert tessera.segment("threshold", image, axes="ZYX", sigma=0).notes == ()
 

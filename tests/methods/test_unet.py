@@ -312,7 +312,7 @@ def test_command_line_names_the_nearest_model(image_file, tmp_path, capsys):
 
 def test_nothing_found_names_settings_that_the_method_has(model):
     (note,) = tessera.segment("unet", np.zeros((24, 40), np.uint8), model=model).notes
-    assert note == "Nothing was found: every label is 0. Look at `diameter`, `threshold`, `polarity` and `model`."
+    assert note == "Nothing was found: every label is 0. Check `diameter`, `threshold`, `polarity` and `model`."
 
 
 def test_record_names_the_model_that_was_there_at_the_start(model, tmp_path):

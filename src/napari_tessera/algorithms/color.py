@@ -73,7 +73,7 @@ RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
 
 
 def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> np.ndarray:
-    """Pick one channel, or combine all of them.
+    """Select one channel, or combine all.
 
     Parameters
     ----------

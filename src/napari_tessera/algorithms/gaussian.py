@@ -155,6 +155,6 @@ def _convert(image: np.ndarray, result: np.ndarray, scale: Scale, band: slice) -
             result[band] = image[band] if scale == UNSCALED else scaled(image[band], scale)
     except FloatingPointError:
         raise InputError(
-            f"The image has values of up to {float(np.abs(image[band]).max()):.3g} in size, but what is smoothed may "
-            f"have {np.finfo(np.float32).max:.3g} at most. Divide it by a constant first, or set `sigma` to 0."
+            f"The image has values of up to {float(np.abs(image[band]).max()):.3g} in size, but smoothing works up to "
+            f"{np.finfo(np.float32).max:.3g}. Divide it by a constant first, or set `sigma` to 0."
         ) from None

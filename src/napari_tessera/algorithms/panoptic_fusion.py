@@ -117,7 +117,7 @@ class Rules:
     Attributes
     ----------
     min_score : float
-        Things of a lower score are dropped.
+        Things with a lower score are dropped.
     least_remaining : float
         Things with a smaller remaining share, beside things of higher scores, are dropped.
     smallest_stuff_px : int

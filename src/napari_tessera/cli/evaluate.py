@@ -211,7 +211,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 
 def as_table(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool, task: str) -> str:
-    """Lay out the scores: a line for each image if asked for, then the mean over images and all images pooled."""
+    """Format the scores: a line for each image if requested, then the mean over images and all images pooled."""
     columns = CLASS_SCORES if task == "classes" else OBJECT_SCORES
     rows = [["image", *columns]]
     if per_image:

@@ -143,7 +143,7 @@ def _check_is_plane(path: Path, picture: Picture) -> None:
 
 
 def _checked_before_reading(given: dict[str, Any], method: Method, units: str) -> dict[str, Any]:
-    """Check the settings, but the lengths and areas that only the pixel size of the image turns into pixels."""
+    """Check the settings, except lengths and areas in the image's unit, which need its pixel size."""
     names = {parameter.name for parameter in method.parameters if units == "px" or not power_of(parameter, 2)}
     known = {name: value for name, value in {**given, **method.implied(given)}.items() if name in names}
     checked = method.declaration.checked(known)

@@ -60,7 +60,7 @@ def segment(
     spatial : Spatial, optional
         Full placement, instead of `spacing` and `unit`.
     region : Region, optional
-        Planes and outlines to work inside; the labels elsewhere are 0.
+        Planes and outlines to segment; the labels elsewhere are 0.
     units : "px" or "physical"
         Whether lengths and areas among the parameters are in pixels, or in the unit of the pixel size.
     measure : bool
@@ -68,17 +68,16 @@ def segment(
     name : str
         Name of the image, kept in the record.
     input_records : dict of str to record, optional
-        Records of how inputs were made; a replay on another image makes them anew.
+        Records of how inputs were made; a replay on another image makes them again.
     blocks : int or sequence of int or True, optional
         Side of a block in pixels (or one per z, y, x): the image is read, labelled and written block by block, and may
-        be larger than memory. Dask and zarr arrays too large for memory are run in blocks by themselves.
+        be larger than memory. Dask and zarr arrays that are too large for memory always run in blocks.
     n_workers : int, optional
-        Threads that work on blocks; one per processor if not given. The name is that of dask: unlike with `n_jobs` of
-        scikit-learn, negative numbers have no meaning.
+        Threads for blocks; by default one per core. Negative numbers, as in scikit-learn's `n_jobs`, are refused.
     scheduler : str, optional
         Address of a dask.distributed scheduler to use instead.
     out : path, optional
-        Folder for a new zarr array that the labels are written to.
+        Folder for a new zarr array with the labels.
     progress : function, optional
         Called with a `Progress` after each step. An exception that it raises cancels the run.
     **inputs_and_parameters
@@ -105,7 +104,7 @@ def segment(
 
 @_with_options_of_bind
 def segment_steps(method: str, /, image: Any, **options: Any) -> Job[Result]:
-    """Check what `segment` is asked for at once, and return the run as a generator.
+    """Check the arguments of `segment` at once, and return the run as a generator.
 
     Parameters
     ----------
@@ -115,7 +114,7 @@ def segment_steps(method: str, /, image: Any, **options: Any) -> Job[Result]:
     Returns
     -------
     generator of Progress
-        Each `next` runs one step, and closing the generator cancels the run. What it returns is the `Result`.
+        Each `next` runs one step, and closing the generator cancels the run. It returns the `Result`.
 
     Examples
     --------
@@ -139,14 +138,14 @@ def run(
     progress: OnProgress | None = None,
     **inputs: Any,
 ) -> Result:
-    """Replay a record, or a list of them one after the other.
+    """Replay a record, or a list of records one after the other.
 
     Parameters
     ----------
     recipe : dict or list of dict
         `Result.provenance`, or several; a step that works on labels uses those of the previous step.
     image : array
-        The same image for the same labels, bit for bit, or another one.
+        The same image for exactly the same labels, or another one.
     spatial : Spatial, optional
         Placement of the image, instead of the pixel size in the record.
     name : str
@@ -156,7 +155,7 @@ def run(
     progress : function, optional
         Called with a `Progress` after each step. An exception that it raises cancels the run.
     **inputs
-        Arrays that the record only describes because they were too large to keep (markers, masks), by name.
+        Arrays that were too large for the record (markers, masks), by name.
 
     Returns
     -------
@@ -172,7 +171,7 @@ def run(
 
 
 def plain(method: Method) -> Callable[..., Any]:
-    """Make the function a user calls by the method's own name: arrays in, array(s) out, checked and drained."""
+    """Make the public function of a method: arrays in, array(s) out, with checks."""
     function, signature = method.function, method.declaration.plain_signature
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -228,7 +227,7 @@ def _main_among(arguments: dict[str, Any], method: Method) -> Any:
 
 
 def as_arrays(found: Any) -> Any:
-    """Return what a method found by name: labels, further images and the table."""
+    """Return a method's output as named arrays: labels, further images and the table."""
     output = MethodOutput.of(found)
     arrays = {"labels": output.labels, **{other.name: other.data for other in output.others}, "table": output.table}
     return ARRAYS.get(tuple(arrays), lambda *parts: parts)(*arrays.values())

@@ -57,7 +57,7 @@ class Request:
         Name of the main input.
     region : Region or None
     input_records : dict of str to record
-        How an input was itself made, where that is known; a replay on another image makes it anew.
+        How an input was made, if known; a replay on another image makes it again.
     measure : bool
         Whether to measure every object for the table.
     blocks : Blocks or None
@@ -292,7 +292,7 @@ def _main_input(
 def _parameters_among(
     given: Mapping[str, Any], method: Method, sizes: tuple[float, ...] | None, ndim: int, units: str
 ) -> dict[str, Any]:
-    """Check the method's settings, and bring lengths and areas to pixels."""
+    """Check the method's settings, and convert lengths and areas to pixels."""
     names = {entry.name for entry in method.inputs[1:]}
     settings = {name: value for name, value in given.items() if name not in names}
     return method.declaration.checked(in_pixels(settings, method, sizes, ndim, units))
@@ -326,7 +326,7 @@ def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
 
 
 def check_models(method: Method, parameters: Mapping[str, Any]) -> dict[str, catalogue.ModelEntry]:
-    """Find the models that parameters name, by the parameter; a default counts only where it matters.
+    """Return the models that parameters name, by the parameter; a default only if it has an effect.
 
     Raises
     ------

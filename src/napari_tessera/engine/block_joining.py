@@ -292,7 +292,7 @@ def join_tables(
 
 
 def _in_image(table: Table, tile: Tile) -> Table:
-    """Count the corners of boxes from the image's first pixel."""
+    """Convert box corners to coordinates of the whole image."""
     space = SPATIAL_AXES[-len(tile.read) :]
     starts = {axis: part.start for axis, part in zip(space, tile.read, strict=True)}
     axes = position_columns(space)

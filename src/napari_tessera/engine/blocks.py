@@ -34,7 +34,7 @@ class Blocks:
     size : tuple of int
         Pixels of a block along z, y, x.
     n_workers : int or None
-        Threads; None is one per processor.
+        Threads; None is one per core.
     scheduler : str or None
         Address of a dask.distributed scheduler, instead of threads.
     out : str or None

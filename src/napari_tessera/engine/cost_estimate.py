@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MINUTE_S, HOUR_S = 60, 3600
 LABEL_BYTES = 4
 BESIDE_SECONDS_PER_PIXEL = 1e-6
-"""What brightness, resampling and decoding take for a pixel of the network's grid, measured on one core."""
+"""Time for normalisation, resampling and decoding of a pixel of the network's grid, measured on one core."""
 ORTHOGONAL, SIDES_SEEN = "orthogonal", 3
 LOOKS_FOR_SIZE = 1
 """Usual number of predictions, besides the last one, to find the object size."""

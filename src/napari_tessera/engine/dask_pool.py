@@ -203,7 +203,7 @@ def _task(work: Callable[[int], Any], number: int) -> Any:
 
 @contextlib.contextmanager
 def pool(n_workers: int | None, scheduler: str | None) -> Iterator[Pool]:
-    """Open the place where tasks run: `n_workers` threads, or the dask.distributed scheduler at an address."""
+    """Open a pool: `n_workers` threads, or the dask.distributed scheduler at an address."""
     if scheduler is None:
         yield Threads(n_workers or worker_count(), is_wish=n_workers is not None)
         return

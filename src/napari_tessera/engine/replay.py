@@ -173,7 +173,7 @@ def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:
 
 
 def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.ndarray]:
-    """Make an input as it was made, or take it from the record."""
+    """Make an input again, or take it from the record."""
     if "record" in described:
         return (yield from _made_again(described["record"], image))
     shape = tuple(described["shape"])

@@ -178,7 +178,7 @@ def _recorded_run(request: Request) -> Job[Result]:
     started, clock = provenance.now(), time.perf_counter()
     yield Progress(0, 100, "Starting")
     models = _models(request)
-    # Read now: the model may be gone when the run ends.
+    # Read the names now: the model file may be gone when the run ends.
     names = request.method.class_names(**request.settings) if request.kind in ("classes", "probabilities") else ()
     found = yield from subtask(monotonic(run_region(request)), 0, 95, 100)
     yield Progress(95, 100, "Recording")
@@ -233,7 +233,7 @@ def _record(request: Request, models: Models, chosen: AutoValues, started: str, 
 
 
 def _models(request: Request) -> Models:
-    """Return which model files are used: for each parameter that names one, its name and its SHA-256."""
+    """Return the model files in use: for each parameter that names one, its name and its SHA-256."""
     used = {each.name for each in request.method.parameters if each.matters(request.parameters)}
     return {
         name: {"name": entry.name, "sha256": entry.sha256(), **_second(entry)}
@@ -275,6 +275,6 @@ def _hint(request: Request) -> str:
     names = [name for name in names if name != CHANNEL or request.layout.has_channels]
     first = [f"`{name}`" for name in request.method.look_first if name in names]
     if first:
-        return f"Look at {', '.join(first[:-1])} and {first[-1]}." if first[1:] else f"Look at {first[0]}."
+        return f"Check {', '.join(first[:-1])} and {first[-1]}." if first[1:] else f"Check {first[0]}."
     others = [f"another {name}, or " for name in ("method", "rule") if name in names]
     return f"Try {''.join(others)}less strict settings."

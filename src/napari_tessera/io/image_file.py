@@ -251,7 +251,7 @@ HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:
-    """Return the record as JSON, with a list of the files written, where each lies, and the units of its table."""
+    """Return the record as JSON, with the written files, their placement, and the units of the table."""
     written = [
         {
             "file": visible(file),

@@ -274,7 +274,7 @@ def _doubt_in(doubt_of: DoubtOf, painting: AnnotatedImage, look: ImageTile) -> J
 def _looker(
     model: Path, painting: AnnotatedImage, place: Place, ndim: int, diameter_px: float | None, device: Where
 ) -> Job[DoubtOf]:
-    """Load the model, and find the size of the objects unless it is given."""
+    """Load the model, and estimate the object size if it is not given."""
     from napari_tessera.inference.mask_rcnn_predictor import load_predictor
     from napari_tessera.models.registry import find
 

@@ -266,7 +266,7 @@ class LivePredictor:
     told: tuple[str, ...] = ()
 
     def on_step(self, step: Progress) -> Job[None]:
-        """Do what is due."""
+        """Do what is due between two steps."""
         if self.before is None:
             self.before = (yield from self.until_stopped(self.score_first(), step)) or {}
             yield replace(step, data={"before": self.before})
@@ -278,7 +278,7 @@ class LivePredictor:
             began = time.monotonic()
             try:
                 seen = yield from self.until_stopped(self.look(sight), step)
-            except Exception as error:  # the training can do without
+            except Exception as error:  # the training does not need it
                 self.ended = math.inf
                 yield replace(step, data={"warning": f"{NOT_SHOWN} {in_words(error) or repr(error)}"})
                 return
@@ -289,7 +289,7 @@ class LivePredictor:
                 yield replace(step, data={"seen": replace(seen, step=int(step.done))})
 
     def until_stopped(self, job: Job[Any], step: Progress) -> Job[Any]:
-        """Run a job at the place of a step, and let go of it when the training is to stop; then return None."""
+        """Run a job during a step; if the training is to stop, close the job and return None."""
         try:
             while not self.should_stop():
                 within = next(job)
@@ -334,7 +334,7 @@ class LivePredictor:
         return ViewportPrediction(sight, labels)
 
     def adapt_size(self, seen: ViewportPrediction) -> None:
-        """Choose the side of the next look by the time that this one took."""
+        """Choose the side of the next prediction by the time that this one took."""
         side = self.side_px * (SECONDS_OF_A_LOOK / max(self.took, 0.01)) ** 0.5
         now = max(part.stop - part.start for part in seen.sight.window[-2:])
         # A prediction of less than the allowed area tells little about a larger one.

@@ -172,7 +172,7 @@ class TrainingSession:
         return state, plan
 
     def correct_class_prior(self, state: State, plan: TrainingConfig) -> Job[None]:
-        """Let as much of each class be found as there is, unless that costs more on the paint held back than it may.
+        """Correct the class prior, unless that costs too much score on the held-out annotation.
 
         Only for a network that started from nothing: an annotation that corrects a model lies where the model was
         wrong, and does not show how often it is wrong.

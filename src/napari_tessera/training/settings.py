@@ -79,10 +79,10 @@ class Training:
         cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017). For a Mask R-CNN, the loss of the
         classes of boxes.
     mask_loss : {"combined", "dice", "weighted-ce", "focal"}
-        The loss of which pixels of a box belong to its object.
+        The loss of the mask within a box.
     class_weights : str or list of float
-        How much a pixel (of a Mask R-CNN: a box) of each class counts, background first, such as 1,5,5; or "balanced":
-        the rarer the more, up to ten times. Auto: all the same. The U-Net of objects has three classes: background,
+        Weight of a pixel (for a Mask R-CNN: a box) of each class, background first, such as 1,5,5; or "balanced": the
+        rarer the class the higher, up to ten times. Auto: all equal. A U-Net for objects has three classes: background,
         object, border.
     gamma : float
         For the focal loss: how little a pixel counts if the network is certain; 0: as much as any other.
@@ -111,10 +111,10 @@ class Training:
     patch : int
         Side of the patches. Auto: 160 in 2-D, 64 in 3-D; for annotated classes 48.
     batch : int
-        Patches per step. Auto: 4; of painted classes in 2-D, whose patches are small, 8.
+        Patches per step. Auto: 4; for annotated classes in 2-D, whose patches are small, 8.
     widths : str or list of int
-        Channels of the network at each level, from the finest down, with commas between. Auto: for a U-Net
-        24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D, and of painted classes 16,32,64; for a Mask R-CNN, which has
+        Channels of the network at each level, from the finest down, separated by commas. Auto: for a U-Net
+        24,48,96,192,256 in 2-D, 16,32,64,128 in 3-D, and for annotated classes 16,32,64; for a Mask R-CNN, which has
         four levels, 32,64,128,256.
     intensity_changes : float
         Strength of random changes of brightness, contrast, sharpness and noise of the patches: higher for images of
@@ -124,11 +124,10 @@ class Training:
     noise : float
         Share of the patches with added camera noise, pixel by pixel, for images with more noise than the labelled ones.
     inversion : float
-        Share of the patches of bright objects that are shown as if the image had been dark on bright, for images whose
-        brightness was inverted.
+        Share of the patches of bright objects that are inverted to dark objects, for images with inverted brightness.
     balance : str or list of str
-        Columns of the index that tell kinds of images apart, such as modality,height: rare kinds are shown more often
-        than their number alone would have it.
+        Columns of the index that define kinds of images, such as modality,height: rare kinds are used more often than
+        their number alone would give.
     seed : int
         The same seed gives the same weights on the same machine.
     precision : {"auto", "mixed", "full"}

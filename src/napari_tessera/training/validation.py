@@ -72,7 +72,7 @@ def score_of_objects(found: Sequence[np.ndarray], examples: Sequence[Example]) -
 def score_detector(
     net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where
 ) -> Job[dict[str, float]]:
-    """Score a Mask R-CNN at each of `LEAST_SCORES`, and return the best; the network sees each image once."""
+    """Score a Mask R-CNN at each of `LEAST_SCORES`, and return the best; each image is predicted once."""
     from napari_tessera.inference.mask_rcnn_predictor import in_memory
 
     found = yield from subtask(predict_all(in_memory(net, header, device).network, examples), 0, 8, 10)
@@ -129,7 +129,7 @@ def segment_all(
 
 
 def segmented(model: ModelEntry, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
-    """Segment one image with the method that the model is made for; of a window, as within its image."""
+    """Segment one image with the model's method; a window is treated as a part of its image."""
     spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
     if example.is_window:
         view = NormalizedImage(example.image, example.levels, example.is_coloured, spacing)

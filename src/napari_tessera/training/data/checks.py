@@ -142,7 +142,7 @@ CHANGES_OF_LABELS = 0.2
 """Share of neighbours (above 0) that differ; labels have less, images have more."""
 FEWEST_NUMBERS = 20
 COMPONENTS = (
-    "`tessera threshold MASK -o LABELS --method manual --low 1 --output objects` numbers what does not touch. For "
+    "`tessera threshold MASK -o LABELS --method manual --low 1 --output objects` numbers the separate pieces. For "
     'areas instead of objects, train with the task "classes".'
 )
 PAINT_EACH = (
