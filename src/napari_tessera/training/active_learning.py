@@ -177,7 +177,7 @@ SCALE_PX = {2: (1536, 1536), 3: (24, 384, 384)}
 REGIONS = 12
 REGIONS_OF_A_LOOK = 4
 SMALLEST_SIDE_PX, LARGEST_SIDE_PX, SIDES_ACROSS = 24, 160, 8
-FAINT = 0.25
+SCORE_SHARE = 0.25
 """Objects of a Mask R-CNN count as uncertain from this share of the threshold score on."""
 DoubtOf = Callable[["AnnotatedImage", "ImageTile"], Job[np.ndarray]]
 
@@ -302,7 +302,7 @@ def _doubt_seen(
         job = segment(network, view, UNetOptions("probabilities", diameter_px))
         return doubt_of_classes((yield from subtask(job, 1, 9, 10)))
     least = DetectionThresholds.of(network.header).score
-    which = DetectionThresholds.of(network.header, score=FAINT * least)
+    which = DetectionThresholds.of(network.header, score=SCORE_SHARE * least)
     options = MaskRCNNOptions(diameter_px, thresholds=which)
     labels, rows, _ = yield from subtask(find_objects(network, view, options), 1, 9, 10)
     return doubt_of_objects(labels, rows.scores, least)

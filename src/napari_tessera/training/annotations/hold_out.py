@@ -31,7 +31,7 @@ ONE_CLASS = (
     "The annotation has only one class, so there can be no meaningful score: nothing is held out for validation, and "
     "the last weights are kept. Paint background with 1, and each class with its own number."
 )
-ENOUGH = 0.75
+SUFFICIENT_SHARE = 0.75
 """Share of the wanted amount that is enough."""
 
 
@@ -196,7 +196,7 @@ def chosen_blocks(counts: np.ndarray, share: float, rng: np.random.Generator) ->
     for number in np.argsort(total, kind="stable"):
         for block in rng.permutation(np.flatnonzero(counts[:, number])):
             held = counts[chosen].sum(0)
-            if held[number] >= ENOUGH * share * total[number]:
+            if held[number] >= SUFFICIENT_SHARE * share * total[number]:
                 break
             chosen[block] |= bool((held + counts[block] <= LARGEST_SHARE * share * total).all())
     return chosen

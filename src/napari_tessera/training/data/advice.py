@@ -18,11 +18,11 @@ LARGEST_FACTOR = 8.0
 """Largest factor between the size of objects and their size at the network's scale."""
 FEWEST_MEANS = 20
 """Number of loss means that are needed for advice."""
-FALLEN = 0.95
+STALLED_RATIO = 0.95
 """A loss above this share of its first value does not fall."""
-LEARNT = 0.7
+GOOD_SCORE = 0.7
 """From this score on, the loss need not fall."""
-GROWN = 2.0
+EXPLOSION_RATIO = 2.0
 """A loss of this many times its lowest value explodes."""
 LOST_SCORE = 0.05
 """A score this far below the best one, while the loss falls, means overfitting."""
@@ -146,7 +146,7 @@ def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Ma
         return []
     quarter = len(values) // 4
     first, last, lowest = values[:quarter].mean(), values[-quarter:].mean(), _running(values, quarter).min()
-    if last > GROWN * lowest:
+    if last > EXPLOSION_RATIO * lowest:
         return [
             Advice(
                 "loss exploding",
@@ -155,7 +155,7 @@ def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Ma
             )
         ]
     scores = [entry["score"] for entry in history]
-    if last > FALLEN * first and max(scores, default=0) < LEARNT:
+    if last > STALLED_RATIO * first and max(scores, default=0) < GOOD_SCORE:
         return [
             Advice(
                 "loss not falling",
@@ -164,7 +164,7 @@ def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Ma
                 "model.",
             )
         ]
-    return list(_on_scores(scores)) if last <= FALLEN * first else []
+    return list(_on_scores(scores)) if last <= STALLED_RATIO * first else []
 
 
 def advice_on_end(losses: Sequence[Mapping[str, float]], history: Sequence[Mapping[str, float]]) -> list[Advice]:
