@@ -209,7 +209,7 @@ def test_seeds_come_from_a_table(folder):
         (["region-growing", "a.tif", "-o", "o.tif", "--seeds", "s.csv", "--n-workers", "2"], 2, "cannot run in blocks"),
         (["run", "any.json", "squares.tif", "-o", "out.tif", "--axes", "QQ"], 2, "it needs Y and X"),
         (["region-growing", "squares.tif", "-o", "out.tif"], 2, "--seeds"),
-        (["run", "squares.tif", "squares.tif", "-o", "out.tif"], 1, "is no recipe"),
+        (["run", "squares.tif", "squares.tif", "-o", "out.tif"], 1, "is not a recipe"),
         (["run", "nowhere.json", "squares.tif", "-o", "out.tif"], 1, "There is no file nowhere.json"),
         (["evaluate", "squares.tif", "."], 1, "must both be files or both be folders"),
         ([], 2, ""),

@@ -143,7 +143,7 @@ def test_json_that_is_no_plain_data_is_refused(tmp_path, capsys, text):
     (tmp_path / "recipe.json").write_text(text)
     assert main(["run", str(tmp_path / "recipe.json"), "image.tif", "-o", str(tmp_path / "out.tif")]) == 1
     said = capsys.readouterr().err
-    assert "is no recipe" in said
+    assert "is not a recipe" in said
     assert len(said) < 500
 
 
