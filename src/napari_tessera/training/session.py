@@ -172,7 +172,7 @@ class TrainingSession:
         return state, plan
 
     def correct_class_prior(self, state: State, plan: TrainingConfig) -> Job[None]:
-        """Correct the class prior, unless that costs too much score on the held-out annotation.
+        """Match the class frequencies to their estimate, unless that lowers the held-out score too much.
 
         Only for a network that started from nothing: an annotation that corrects a model lies where the model was
         wrong, and does not show how often it is wrong.
