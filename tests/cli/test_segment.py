@@ -465,7 +465,7 @@ def test_recipe_moves_axes_as_the_method_does(folder, capsys):
     ("axes", "out", "message"),
     [
         ("MYX", "out.tif", "TIFF has no axis M"),
-        ("QYX", "out.ome.zarr", "what the axes Q are"),
+        ("QYX", "out.ome.zarr", "does not keep the axes Q"),
         ("ZYX", "out.png", "PNG holds one plane"),
     ],
 )
