@@ -82,7 +82,7 @@ def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, me
     channel_axis : int or None
     channel : int or None
         Counted from 0; None combines all: luminance (Rec. 709) for three or four channels, of which the fourth
-        is taken for opacity and left out, otherwise their mean.
+        is opacity and left out, otherwise their mean.
     method : str
         Name for the error message.
 

@@ -19,7 +19,7 @@ OPACITY = len(RGB_TO_LUMINANCE)
 
 
 def chosen_channels(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> list[np.ndarray]:
-    """Return one channel, or with None all of them; a fourth of four is taken for opacity and left out."""
+    """Return one channel, or with None all of them; the last of four channels is opacity and left out."""
     if channel_axis is None or channel is not None:
         return [to_grey(image, channel_axis, channel, method)]
     channels = list(np.moveaxis(image, channel_axis, 0))
@@ -139,7 +139,7 @@ def grow_adaptively(ground: Ground, k: float, largest: int) -> Job[Regions]:
 
 
 def _find_bands(ground: Ground, k: float, largest: int) -> Job[tuple[np.ndarray, np.ndarray]]:
-    """Grow regions, measure them and grow them anew, until every one keeps its size; return their means and limits.
+    """Grow regions, measure them and grow them again, until every one keeps its size; return their means and limits.
 
     A region that stands still keeps its pixels while others move on. One that loses more than half of its pixels in one
     round was crowded out and moves no more: measured on what is left to it, it would accept ever less.

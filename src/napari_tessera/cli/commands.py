@@ -14,7 +14,7 @@ from napari_tessera.cli.main import STOPPED, TERMINATED
 from napari_tessera.cli.terminal import Parser, Terminated, flush, is_broken_pipe, refusal, say, silence_stdout, telling
 from napari_tessera.core.errors import ParameterError, TesseraError, in_words, lacks_memory
 
-DONE, FAILED, BAD_ARGUMENTS, NOBODY_READS = 0, 1, 2, 141
+DONE, FAILED, BAD_ARGUMENTS, OUTPUT_UNREAD = 0, 1, 2, 141
 COMMANDS = {
     "run": ("replay", "run a recipe: the .json file beside earlier labels"),
     "evaluate": ("evaluate", "score labels against the truth"),
@@ -39,7 +39,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         if not is_unread:
             _complain(refusal(error))
         silence_stdout()
-        return NOBODY_READS if is_unread else FAILED
+        return OUTPUT_UNREAD if is_unread else FAILED
     return code
 
 

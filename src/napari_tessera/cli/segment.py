@@ -66,7 +66,7 @@ def _check_are_apart(pairs: Sequence[tuple[Path, Path]], coco: CocoPanopticWrite
         if os.path.realpath(file) in labels:
             raise ParameterError(
                 f"{file} would be written twice: -o writes labels, a table (.csv) and a record (.json) under one name. "
-                "Choose another name for --coco, such as one in a folder of its own.",
+                "Choose another name for --coco, such as one in another folder.",
                 "coco",
             )
 

@@ -41,7 +41,7 @@ def _assign(rows: np.ndarray, columns: np.ndarray, iou: np.ndarray) -> np.ndarra
     row_ids, rows = np.unique(rows, return_inverse=True)
     column_ids, columns = np.unique(columns, return_inverse=True)
     count, first_spare = len(row_ids), len(column_ids)
-    # Each row also has a spare column of its own, so that it may stay without a partner. A pair outweighs the IoU
+    # Each row also has its own spare column, so that it may stay without a partner. A pair outweighs the IoU
     # of all others together, so that no pair is given up for a better fit elsewhere.
     values = np.concatenate([count + 1 + iou, np.ones(count)])
     all_rows = np.concatenate([rows, np.arange(count)])
