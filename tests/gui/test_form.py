@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 
-from napari_tessera.core.spec import Declaration, Image, Labels, Range
+from napari_tessera.core.spec import Declaration, Image, Labels, Range, title_of
 from napari_tessera.gui.form.fields import make_field
-from napari_tessera.gui.form.text import title_of
 from napari_tessera.gui.method.inputs import list_axes, name_axes
 from napari_tessera.methods.registry import METHODS
 from tests.helpers.scenes import blobs, two_boxes

@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
@@ -82,6 +82,39 @@ class ModelName:
 
 
 @dataclass(frozen=True)
+class Title:
+    """The parameter's title in a form, where its name says too little."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The values of a text, with their titles in a form; of a `Literal`, the titles that its values do not give."""
+
+    titles: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class NeedsAxis:
+    """The parameter has no effect on an image without this axis."""
+
+    axis: str
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """The parameter is rarely changed: a form does not show it among the first."""
+
+
+def title_of(name: str) -> str:
+    """Turn `min_distance` into "Min distance"."""
+    title = name.replace("_", " ").replace("-", " ")
+    # A single letter is a symbol of the literature, such as k.
+    return title if len(title) == 1 else title[:1].upper() + title[1:]
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One setting of a method.
 
@@ -106,6 +139,14 @@ class Parameter:
         Word for None in the window and on the command line.
     is_list : bool
         The text is a list with commas between.
+    title : str
+        What a form calls it.
+    choice_titles : dict of str to str
+        What a form calls the choices whose title does not follow from the value.
+    needs_axis : str
+        Axis that an image must have for the parameter to have an effect, or "".
+    is_advanced : bool
+        Rarely changed.
     """
 
     name: str
@@ -119,6 +160,14 @@ class Parameter:
     model: ModelName | None = None
     none: str = AUTO.word
     is_list: bool = False
+    title: str = ""
+    choice_titles: Mapping[str, str] = field(default_factory=dict)
+    needs_axis: str = ""
+    is_advanced: bool = False
+
+    def choice_title(self, value: Any) -> str:
+        """Turn a choice such as "local-mean" into what a form shows, "Local mean"."""
+        return self.choice_titles.get(value) or title_of(str(value))
 
     def matters(self, values: Mapping[str, Any]) -> bool:
         """Return whether the parameter has an effect, given the values of the others."""
@@ -210,8 +259,17 @@ Spacing = Annotated[tuple[float, ...] | None, Role.SPACING]
 """Size of a pixel along each spatial axis, all in one unit; None means 1. Shapes depend only on the ratios."""
 ChannelAxis = Annotated[int | None, Role.CHANNEL_AXIS]
 """Axis of `image` that holds channels, or None for a grey image. RGB is three channels."""
-Channel = Annotated[int | None, Range(0, 100), NoneMeans("all")]
+Channel = Annotated[int | None, Range(0, 100), NoneMeans("all"), NeedsAxis("C")]
 """Channel to work on, counted from 0; None takes all together."""
+Connectivity = Annotated[int, Range(1, 3), Advanced()]
+"""1 joins pixels that share a side (in 3-D, a face), 2 an edge too, 3 a corner too."""
+Seed = Annotated[int, Range(0, 2**31 - 1), Advanced()]
+"""Seed of random numbers."""
+TileSize = Annotated[int | None, Range(32, 8192), Advanced()]
+"""Side of the pieces an image is computed in, in pixels of the network; None means as large as suits."""
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Advanced()]
+"""Where a network runs."""
+SIGMA_TITLE = Title("Smoothing (sigma)")
 Table = dict[str, np.ndarray]
 """Columns by name, one row per object in the order of its label; a column "label" is always there."""
 
@@ -412,11 +470,22 @@ def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         kind = type(choices[0])
-    ranges = [item for item in _metadata(hint) if isinstance(item, Range)]
-    allowed = ranges[-1] if ranges else Range()
-    model = next((item for item in _metadata(hint) if isinstance(item, ModelName)), None)
-    is_list = any(isinstance(item, CommaSeparated) for item in _metadata(hint))
-    none = next((item for item in _metadata(hint) if isinstance(item, NoneMeans)), AUTO)
+    said = {type(item): item for item in _metadata(hint)}
+    titles = said.get(Choices, Choices({})).titles
     return Parameter(
-        name, kind, default, default is None, choices, allowed, _shown_if(hint), text, model, none.word, is_list
+        name,
+        kind,
+        default,
+        default is None,
+        choices or tuple(titles),
+        said.get(Range, Range()),
+        _shown_if(hint),
+        text,
+        said.get(ModelName),
+        none=said.get(NoneMeans, AUTO).word,
+        is_list=CommaSeparated in said,
+        title=said.get(Title, Title(title_of(name))).text,
+        choice_titles=titles,
+        needs_axis=said.get(NeedsAxis, NeedsAxis("")).axis,
+        is_advanced=Advanced in said,
     )

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from napari_tessera.core.jobs import Job
 from napari_tessera.core.method import Method
-from napari_tessera.core.spec import Labels, Range, Table
+from napari_tessera.core.spec import Labels, Range, Table, Title
 
 
 def compare(
-    truth: Labels, prediction: Labels, *, iou: Annotated[float, Range(0.1, 1.0, step=0.05)] = 0.5
+    truth: Labels, prediction: Labels, *, iou: Annotated[float, Title("IoU"), Range(0.1, 1.0, step=0.05)] = 0.5
 ) -> Job[tuple[Labels, Table]]:
     """Mark every object as found, missed, invented, split or merged.
 

@@ -17,7 +17,19 @@ from napari_tessera.core.jobs import Job
 from napari_tessera.core.method import Method
 from napari_tessera.core.parallel import PIECE_PX, Piece, in_threads, pieces
 from napari_tessera.core.result import MethodOutput
-from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, Range, ShownIf, Spacing
+from napari_tessera.core.spec import (
+    SIGMA_TITLE,
+    Channel,
+    ChannelAxis,
+    Choices,
+    Image,
+    Labels,
+    Range,
+    Seed,
+    ShownIf,
+    Spacing,
+    Title,
+)
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Histogram, Measure
@@ -238,13 +250,13 @@ KMEANS = TwoPass(
 def kmeans(
     image: Image,
     *,
-    n_clusters: Annotated[int, Range(2, 20)] = 3,
-    features: Literal["channels", "intensity", "cielab"] = "channels",
+    n_clusters: Annotated[int, Title("Clusters"), Range(2, 20)] = 3,
+    features: Annotated[Literal["channels", "intensity", "cielab"], Choices({"cielab": "CIELAB"})] = "channels",
     channel: Annotated[Channel, ShownIf("features", "intensity")] = None,
-    sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
+    sigma: Annotated[float, SIGMA_TITLE, Range(0, 50, unit="px", step=0.5)] = 0.0,
     position_weight: Annotated[float, Range(0, 1e9, unit="intensity/px")] = 0.0,
     restarts: Annotated[int, Range(1, 50)] = 4,
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
+    seed: Seed = 0,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
 ) -> Job[Labels | MethodOutput]:

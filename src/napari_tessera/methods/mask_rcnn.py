@@ -19,7 +19,18 @@ from napari_tessera.core.errors import ModelError, ParameterError
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput
-from napari_tessera.core.spec import Channel, ChannelAxis, Image, ModelName, Range, Spacing, Table
+from napari_tessera.core.spec import (
+    Channel,
+    ChannelAxis,
+    Device,
+    Image,
+    ModelName,
+    NeedsAxis,
+    Range,
+    Spacing,
+    Table,
+    TileSize,
+)
 from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
 from napari_tessera.methods._network_input import (
     channels_for,
@@ -220,10 +231,10 @@ def mask_rcnn(
     min_score: Annotated[float | None, Range(0, 1, step=0.01)] = None,
     max_objects: Annotated[int | None, Range(1)] = None,
     min_size: Annotated[int, Range(0, unit="px²")] = 0,
-    stitch_threshold: Annotated[float, Range(0, 1, step=0.05)] = 0.25,
+    stitch_threshold: Annotated[float, NeedsAxis("Z"), Range(0, 1, step=0.05)] = 0.25,
     channel: Channel = None,
-    tile_size: Annotated[int | None, Range(32, 8192)] = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    tile_size: TileSize = None,
+    device: Device = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
 ) -> Job[MethodOutput]:

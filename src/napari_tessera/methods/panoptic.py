@@ -9,15 +9,19 @@ from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import ExtraImage, MethodOutput
 from napari_tessera.core.spec import (
+    SIGMA_TITLE,
     Channel,
     ChannelAxis,
+    Choices,
     CommaSeparated,
+    Device,
     Image,
     Labels,
     ModelName,
     Range,
     ShownIf,
     Spacing,
+    Title,
 )
 from napari_tessera.methods._panoptic_sources import (
     StuffSource,
@@ -31,6 +35,7 @@ from napari_tessera.methods._panoptic_sources import (
 )
 
 NETWORKS = ("mask_rcnn", "unet")
+METHOD_TITLES = {"mask_rcnn": "Mask R-CNN", "unet": "U-Net", "kmeans": "K-means"}
 
 
 def panoptic(
@@ -38,22 +43,26 @@ def panoptic(
     things: Annotated[Labels, ShownIf("things_from", "layer")] | None = None,
     stuff: Annotated[Labels, ShownIf("stuff_from", "layer")] | None = None,
     *,
-    things_from: Literal["layer", "mask_rcnn", "unet", "watershed"] = "unet",
+    things_from: Annotated[Literal["layer", "mask_rcnn", "unet", "watershed"], Choices(METHOD_TITLES)] = "unet",
     things_model: Annotated[str, ModelName("mask_rcnn"), ShownIf("things_from", "mask_rcnn")] = "nuclei-mask-rcnn",
-    things_unet: Annotated[str, ModelName("unet"), ShownIf("things_from", "unet")] = "nuclei-unet",
+    things_unet: Annotated[
+        str, Title("Things U-Net"), ModelName("unet"), ShownIf("things_from", "unet")
+    ] = "nuclei-unet",
     diameter: Annotated[float | None, Range(1, 5000, unit="px"), ShownIf("things_from", *NETWORKS)] = None,
     polarity: Annotated[Literal["auto", "bright", "dark"], ShownIf("things_from", *NETWORKS, "watershed")] = "auto",
     things_name: Annotated[str, ShownIf("things_from", "layer", "watershed")] = "object",
     min_score: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("things_from", "mask_rcnn")] = None,
     least_remaining: Annotated[float, Range(0.5, 1, step=0.05), ShownIf("things_from", "mask_rcnn")] = 0.5,
-    stuff_from: Literal["layer", "threshold", "kmeans", "unet"] = "threshold",
-    stuff_unet: Annotated[str, ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
+    stuff_from: Annotated[Literal["layer", "threshold", "kmeans", "unet"], Choices(METHOD_TITLES)] = "threshold",
+    stuff_unet: Annotated[str, Title("Stuff U-Net"), ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
     stuff_classes: Annotated[int, Range(2, 20), ShownIf("stuff_from", "kmeans")] = 3,
     stuff_names: Annotated[str, CommaSeparated(), ShownIf("stuff_from", "layer", "threshold", "kmeans")] = "",
-    sigma: Annotated[float, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")] = 1.0,
+    sigma: Annotated[
+        float, SIGMA_TITLE, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")
+    ] = 1.0,
     smallest_stuff: Annotated[int, Range(0, unit="px²")] = 64,
     channel: Channel = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Device = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
 ) -> Job[MethodOutput]:

@@ -9,7 +9,19 @@ import numpy as np
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.labels import renumbering
 from napari_tessera.core.method import Method
-from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing, Table
+from napari_tessera.core.spec import (
+    SIGMA_TITLE,
+    Channel,
+    ChannelAxis,
+    Connectivity,
+    Image,
+    Labels,
+    Points,
+    Range,
+    ShownIf,
+    Spacing,
+    Table,
+)
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.seeded_growing import Seeds
@@ -25,8 +37,8 @@ def region_growing(
     feature: Literal["intensity", "texture", "both"] = "intensity",
     texture_radius: Annotated[int, Range(2, 100, unit="px"), ShownIf("feature", "texture", "both")] = 8,
     channel: Channel = None,
-    sigma: Annotated[float, Range(0, 50, unit="px"), ShownIf("feature", "intensity")] = 1.0,
-    connectivity: Annotated[int, Range(1, 3)] = 1,
+    sigma: Annotated[float, SIGMA_TITLE, Range(0, 50, unit="px"), ShownIf("feature", "intensity")] = 1.0,
+    connectivity: Connectivity = 1,
     max_size: Annotated[int, Range(0, unit="px²")] = 0,
     background: Annotated[int, Range(0)] = 0,
     spacing: Spacing = None,

@@ -17,7 +17,18 @@ from napari_tessera.core.jobs import Job
 from napari_tessera.core.method import Method
 from napari_tessera.core.parallel import PIECE_PX, Piece
 from napari_tessera.core.result import AutoValues, MethodOutput
-from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, Range, ShownIf, Spacing
+from napari_tessera.core.spec import (
+    SIGMA_TITLE,
+    Channel,
+    ChannelAxis,
+    Choices,
+    Connectivity,
+    Image,
+    Labels,
+    Range,
+    ShownIf,
+    Spacing,
+)
 from napari_tessera.core.value_range import Scale, scaled_number, unscaled_number
 
 if TYPE_CHECKING:
@@ -217,7 +228,7 @@ ALL_BUT_MANUAL = tuple(method for method in get_args(LevelMethod) if method != "
 def threshold(
     image: Image,
     *,
-    method: LevelMethod = "otsu",
+    method: Annotated[LevelMethod, Choices({"multi-otsu": "Multi-Otsu", "local-gaussian": "Local Gaussian"})] = "otsu",
     classes: Annotated[int, Range(2, 5), ShownIf("method", "multi-otsu")] = 3,
     low: Annotated[float | None, Range(unit="intensity"), ShownIf("method", "manual", "hysteresis")] = None,
     high: Annotated[float | None, Range(unit="intensity"), ShownIf("method", "manual", "hysteresis")] = None,
@@ -227,9 +238,9 @@ def threshold(
     r: Annotated[float | None, Range(0, unit="intensity"), ShownIf("method", "sauvola")] = None,
     polarity: Annotated[Literal["bright", "dark"], ShownIf("method", *ALL_BUT_MANUAL)] = "bright",
     channel: Channel = None,
-    sigma: Annotated[float, Range(0, 50, unit="px", step=0.5)] = 0.0,
+    sigma: Annotated[float, SIGMA_TITLE, Range(0, 50, unit="px", step=0.5)] = 0.0,
     output: Literal["classes", "objects"] = "classes",
-    connectivity: Annotated[int, Range(1, 3), ShownIf("output", "objects")] = 1,
+    connectivity: Annotated[Connectivity, ShownIf("output", "objects")] = 1,
     min_size: Annotated[int, Range(0, unit="px²"), ShownIf("output", "objects")] = 0,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,

@@ -17,7 +17,19 @@ from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stor
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput
-from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, ModelName, Range, ShownIf, Spacing
+from napari_tessera.core.spec import (
+    Channel,
+    ChannelAxis,
+    Device,
+    Image,
+    Labels,
+    ModelName,
+    NeedsAxis,
+    Range,
+    ShownIf,
+    Spacing,
+    TileSize,
+)
 from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
 from napari_tessera.methods._network_input import (
     channels_for,
@@ -137,13 +149,13 @@ def unet(
     threshold: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
     min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
     augment: bool = False,
-    volume: Literal["stitch", "orthogonal"] = "stitch",
+    volume: Annotated[Literal["stitch", "orthogonal"], NeedsAxis("Z")] = "stitch",
     stitch_threshold: Annotated[
-        float, Range(0, 1, step=0.05), ShownIf("volume", "stitch"), ShownIf("output", "objects")
+        float, NeedsAxis("Z"), Range(0, 1, step=0.05), ShownIf("volume", "stitch"), ShownIf("output", "objects")
     ] = 0.25,
     channel: Channel = None,
-    tile_size: Annotated[int | None, Range(32, 8192)] = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    tile_size: TileSize = None,
+    device: Device = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
 ) -> Job[Labels | MethodOutput]:

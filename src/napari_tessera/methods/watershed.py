@@ -16,7 +16,18 @@ from napari_tessera.core.blockwise import Settings, TwoPass
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import PREVIEW_PX, Method
-from napari_tessera.core.spec import Channel, ChannelAxis, Image, Labels, Points, Range, ShownIf, Spacing
+from napari_tessera.core.spec import (
+    SIGMA_TITLE,
+    Channel,
+    ChannelAxis,
+    Connectivity,
+    Image,
+    Labels,
+    Points,
+    Range,
+    ShownIf,
+    Spacing,
+)
 from napari_tessera.core.value_range import UNSCALED, Scale, scaled_number
 from napari_tessera.methods.threshold import THRESHOLD
 
@@ -41,14 +52,14 @@ def watershed(
     radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 6.0,
     polarity: Literal["bright", "dark"] = "bright",
     landscape: Literal["distance", "intensity", "gradient"] = "distance",
-    sigma: Annotated[float, Range(0, 50, unit="px", step=0.1)] = 0.7,
+    sigma: Annotated[float, SIGMA_TITLE, Range(0, 50, unit="px", step=0.1)] = 0.7,
     min_distance: Annotated[float, Range(0, 500, unit="px")] = 5.0,
     prominence: Annotated[float, Range(0, 1, step=0.01)] = 0.12,
     compactness: Annotated[float, Range(0, 1, step=0.05)] = 0.0,
     watershed_line: bool = False,
     max_hole_size: Annotated[int, Range(0, unit="px²")] = 100,
     min_size: Annotated[int, Range(0, unit="px²")] = 30,
-    connectivity: Annotated[int, Range(1, 3)] = 1,
+    connectivity: Connectivity = 1,
     channel: Channel = None,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,

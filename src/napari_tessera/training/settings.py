@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from napari_tessera.core.errors import ParameterError, short
 from napari_tessera.core.parallel import worker_count
-from napari_tessera.core.spec import CommaSeparated, Declaration, Range, ShownIf
+from napari_tessera.core.spec import Choices, CommaSeparated, Declaration, Range, ShownIf
 
 
 def numbers(text: str, parameter: str) -> tuple[float, ...]:
@@ -41,8 +41,11 @@ def words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
-Loss = Literal["combined", "dice", "weighted-ce", "focal"]
-NetworkKind = Literal["unet", "mask-rcnn"]
+Loss = Annotated[
+    Literal["combined", "dice", "weighted-ce", "focal"],
+    Choices({"combined": "Cross-entropy and Dice", "weighted-ce": "Weighted cross-entropy"}),
+]
+NetworkKind = Annotated[Literal["unet", "mask-rcnn"], Choices({"unet": "U-Net", "mask-rcnn": "Mask R-CNN"})]
 LENGTHS = ("steps", "epochs", "minutes")
 OF_FOCAL = ("gamma", "alpha")
 BALANCED = "balanced"

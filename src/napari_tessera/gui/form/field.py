@@ -9,7 +9,7 @@ from magicgui.widgets.bases import ValueWidget
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from napari_tessera.core.spec import Parameter
-from napari_tessera.gui.form.text import title_of, tooltip
+from napari_tessera.gui.form.text import tooltip
 
 
 class Field:
@@ -33,7 +33,7 @@ class Field:
         self.parameter = parameter
         self.widget = widget
         self.native: QWidget = widget.native
-        self.title = title_of(parameter.name)
+        self.title = parameter.title
         widget.tooltip = tooltip(parameter.help)
 
     @property

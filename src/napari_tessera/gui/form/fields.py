@@ -10,7 +10,6 @@ from napari_tessera.core.spec import Parameter
 from napari_tessera.gui.form.field import Field, let_shrink
 from napari_tessera.gui.form.model_field import ModelField
 from napari_tessera.gui.form.number_field import Number
-from napari_tessera.gui.form.text import choice_title, title_of
 
 
 class Switch(Field):
@@ -19,7 +18,7 @@ class Switch(Field):
     has_own_title = True
 
     def __init__(self, parameter: Parameter) -> None:
-        super().__init__(parameter, CheckBox(name=parameter.name, text=title_of(parameter.name)))
+        super().__init__(parameter, CheckBox(name=parameter.name, text=parameter.title))
         self.value = parameter.default
 
 
@@ -27,7 +26,7 @@ class Choice(Field):
     """A combo box."""
 
     def __init__(self, parameter: Parameter) -> None:
-        choices = [(choice_title(value), value) for value in parameter.choices]
+        choices = [(parameter.choice_title(value), value) for value in parameter.choices]
         if parameter.is_optional:
             choices.insert(0, ("Automatic", None))
         super().__init__(parameter, ComboBox(name=parameter.name, choices=choices, value=parameter.default))

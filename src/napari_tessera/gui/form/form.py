@@ -11,6 +11,7 @@ from typing import Any
 import platformdirs
 
 from napari_tessera.core.atomic_writes import written_together
+from napari_tessera.core.axes import CHANNEL
 from napari_tessera.core.errors import FileError, ParameterError
 from napari_tessera.core.method import Method
 from napari_tessera.core.spec import Declaration, Parameter
@@ -20,9 +21,6 @@ from napari_tessera.gui.qt.layout import Rows
 
 SETTINGS_SHOWN_FIRST = 6
 """Number of settings shown at first; the others are under "More settings"."""
-RARELY_CHANGED = ("connectivity", "seed", "tile_size", "device")
-OF_VOLUMES = ("volume", "stitch_threshold")
-"""Settings without effect on a plane."""
 
 
 class Form:
@@ -40,8 +38,7 @@ class Form:
         self.main = Rows()
         self.more = Rows()
         self.fields: dict[str, Field] = {}
-        self._has_channels = False
-        self._is_volume = False
+        self._axes = ""
         first = names_shown_first(method.parameters)
         for parameter in method.parameters:
             self._add(parameter, self.main if parameter.name in first else self.more)
@@ -84,17 +81,15 @@ class Form:
             field.show_intensities(low, high)
 
     def show_axes(self, axes: str) -> None:
-        """Show the channel only for images with channels, and settings of volumes only for volumes."""
-        self._has_channels = "C" in axes
-        self._is_volume = "Z" in axes
+        """Show settings about channels only with images that have them, and those about volumes only with volumes."""
+        self._axes = axes
         self.show_rows()
 
     def show_rows(self) -> None:
         """Show the rows of settings that have an effect."""
         values = self.values
-        for name, field in self.fields.items():
-            fits = (name != "channel" or self._has_channels) and (name not in OF_VOLUMES or self._is_volume)
-            is_shown = fits and field.parameter.matters(values)
+        for field in self.fields.values():
+            is_shown = field.parameter.needs_axis in self._axes and field.parameter.matters(values)
             self._rows_of(field).show_row(field.native, is_shown)
             if field.below is not None:
                 field.below.setVisible(is_shown)
@@ -122,12 +117,12 @@ class Form:
 
 def names_shown_first(parameters: tuple[Parameter, ...]) -> set[str]:
     """Return the names of the settings shown first: the first of the signature, and those that depend on them."""
-    skipped = (*RARELY_CHANGED, "channel")
-    own = [parameter.name for parameter in parameters if not parameter.shown_if and parameter.name not in skipped]
-    chosen = {*own[:SETTINGS_SHOWN_FIRST], "channel"}
-    for parameter in parameters:
-        brought_in = parameter.shown_if and all(rule.parameter in chosen for rule in parameter.shown_if)
-        if brought_in and parameter.name not in RARELY_CHANGED:
+    usual = [parameter for parameter in parameters if not parameter.is_advanced]
+    of_channels = {parameter.name for parameter in usual if parameter.needs_axis == CHANNEL}
+    own = [parameter.name for parameter in usual if not parameter.shown_if and parameter.name not in of_channels]
+    chosen = {*own[:SETTINGS_SHOWN_FIRST], *of_channels}
+    for parameter in usual:
+        if parameter.shown_if and all(rule.parameter in chosen for rule in parameter.shown_if):
             chosen.add(parameter.name)
     return chosen
 

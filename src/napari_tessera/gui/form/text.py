@@ -10,55 +10,10 @@ from napari_tessera.core.result import Result
 from napari_tessera.core.spec import Parameter
 from napari_tessera.engine.frame_stack import describe_auto_values
 
-PROPER = {
-    "cielab": "CIELAB",
-    "gaussian": "Gaussian",
-    "iou": "IoU",
-    "isodata": "Isodata",
-    "kmeans": "K-means",
-    "li": "Li",
-    "multi-otsu": "Multi-Otsu",
-    "niblack": "Niblack",
-    "otsu": "Otsu",
-    "rcnn": "R-CNN",
-    "rgb": "RGB",
-    "sauvola": "Sauvola",
-    "unet": "U-Net",
-    "yen": "Yen",
-}
-"""Words with a fixed spelling."""
-
 WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
 AUTOMATIC = "auto"
 NO_LAYER = "(none)"
 SHORTEST_TOLD_SECONDS = 0.1
-
-
-FULLER = {"n_clusters": "Clusters", "sigma": "Smoothing (sigma)"}
-"""Titles of settings whose name is not clear enough in a form."""
-
-
-def title_of(name: str) -> str:
-    """Turn `min_distance` into "Min distance"."""
-    if name in FULLER:
-        return FULLER[name]
-    words = [PROPER.get(word, word) for word in name.replace("_", " ").split()]
-    title = " ".join(words)
-    # A single letter is a symbol from the literature, such as k.
-    return title if len(title) == 1 else title[:1].upper() + title[1:]
-
-
-CHOICES = {"combined": "Cross-entropy and Dice", "weighted-ce": "Weighted cross-entropy"}
-"""Titles of choices whose name is not clear enough in a form."""
-
-
-def choice_title(value: Any) -> str:
-    """Turn a choice such as "local-mean" into its title, "Local mean"."""
-    if not isinstance(value, str):
-        return str(value)
-    if value in CHOICES:
-        return CHOICES[value]
-    return PROPER[value] if value in PROPER else title_of(value.replace("-", "_"))
 
 
 def unit_suffix(parameter: Parameter, unit: str, ndim: int) -> str:
@@ -88,26 +43,20 @@ def tooltip(text: str) -> str:
 def as_last_time(method: Method, values: Mapping[str, Any]) -> str:
     """Return a sentence with the visible settings that differ from their defaults; empty if all are defaults."""
     changed = [
-        f"{title_of(each.name)} {shown(values[each.name])}"
+        f"{each.title} {shown(each, values[each.name])}"
         for each in method.parameters
         if each.matters(values) and values[each.name] != each.default
     ]
     return f"From last time, not the defaults: {', '.join(changed)}." if changed else ""
 
 
-def shown(value: Any) -> str:
-    """Return a value as the form shows it.
-
-    Examples
-    --------
-    >>> shown(18.0), shown("local-mean"), shown(True), shown(None)
-    ('18', 'Local mean', 'on', 'auto')
-    """
+def shown(parameter: Parameter, value: Any) -> str:
+    """Write a value as the form shows it: "18", "Local mean", "on", "auto"."""
     if value is None:
-        return AUTOMATIC
+        return parameter.none
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else choice_title(value)
+    return f"{value:g}" if isinstance(value, float) else parameter.choice_title(value)
 
 
 def summary_of(result: Result) -> str:

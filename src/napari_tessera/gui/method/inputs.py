@@ -12,10 +12,11 @@ from napari.layers import Layer, Points
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.method import Method
+from napari_tessera.core.spec import title_of
 from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.form import Rows
 from napari_tessera.gui.form.layer_combo import LayerBox
-from napari_tessera.gui.form.text import title_of, tooltip
+from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.read import (
     Placement,
     array_of,

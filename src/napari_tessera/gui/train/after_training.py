@@ -16,11 +16,11 @@ from napari_tessera.gui.train.live_layer import LiveLayer
 from napari_tessera.gui.train.panel import TrainPanel
 from napari_tessera.gui.train.session import ANYTHING, ChangeWatcher
 from napari_tessera.gui.train.suggestions import SuggestionRequest
+from napari_tessera.methods.registry import method_named
 from napari_tessera.training.interactive import InteractiveResult
 from napari_tessera.training.live_prediction import ViewportPrediction, looking_at
 from napari_tessera.training.report import describe_scored_step
 
-WIDGETS = {"unet": "U-Net", "mask-rcnn": "Mask R-CNN"}
 """Widgets by the network that they run."""
 PLUGIN = "napari-tessera"
 CLICK = "Click on what is predicted correctly, to paint it. Then correct the rest, and train."
@@ -56,7 +56,7 @@ class AfterTraining(QObject):
     def widget_title(self) -> str:
         """Title of the widget that runs the model."""
         assert self.learnt is not None
-        return WIDGETS[self.learnt.trained.header["training"]["settings"]["network"]]
+        return method_named(self.learnt.trained.header["training"]["settings"]["network"]).title
 
     def begin(self, learnt: InteractiveResult) -> None:
         """Show the result of a training."""
