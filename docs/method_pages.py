@@ -16,8 +16,9 @@ from pathlib import Path
 from napari_tessera.cli.options import flag, shown
 from napari_tessera.cli.segment import method_parser
 from napari_tessera.core.method import Method
-from napari_tessera.core.spec import Input, Parameter, Role, ShownIf
+from napari_tessera.core.spec import Declaration, Input, Parameter, Role, ShownIf
 from napari_tessera.methods.registry import METHODS
+from napari_tessera.training.losses import LOSSES
 
 IMAGES = Path(__file__).parent / "images"
 HELP_WIDTH = 88
@@ -30,11 +31,12 @@ ROLE_WORDS = {Role.IMAGE: "image", Role.LABELS: "labels", Role.POINTS: "points"}
 
 
 def write_pages(folder: Path) -> None:
-    """Write `index.md` and a page for every method of the registry."""
+    """Write `index.md`, a page for every method of the registry, and the table of losses."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.md").write_text(index_page(METHODS), encoding="utf-8")
     for method in METHODS:
         (folder / f"{method.name}.md").write_text(method_page(method), encoding="utf-8")
+    (folder / "losses.txt").write_text(losses_table(), encoding="utf-8")
 
 
 def index_page(methods: Sequence[Method]) -> str:
@@ -69,6 +71,17 @@ def method_page(method: Method) -> str:
         f"```console\n$ {command(method)}\n```",
         f"<details><summary>All options</summary>\n\n```text\n{command_help(method)}\n```\n\n</details>",
     )
+
+
+def losses_table() -> str:
+    """Return the table of losses, each with its numbers and the source that its docstring names."""
+    rows = []
+    for name, loss in LOSSES.items():
+        text = Declaration(loss.function).docstring
+        numbers = " ".join(f"`{number}`" for number in loss.parameters)
+        sources = [linked(" ".join(each.description.split())) for each in text.meta if each.args == ["references"]]
+        rows.append((f"`{name}`", loss.title, loss.when_to_use, numbers, " ".join(sources)))
+    return table(("Loss", "In the widget", "What it is for", "Numbers", "Source"), rows) + "\n"
 
 
 def parameter_row(parameter: Parameter, method: Method) -> tuple[str, ...]:

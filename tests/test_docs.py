@@ -14,6 +14,7 @@ from napari_tessera.cli.main import main
 from napari_tessera.io.tiff import write_tiff
 from napari_tessera.methods.registry import METHODS
 from napari_tessera.sample_data import nuclei_2d
+from napari_tessera.training.losses import LOSSES
 from tests.helpers.docs_scripts import DOCS, docs_script
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +54,16 @@ def test_page_shows_the_meaning_of_every_parameter(method):
 @each_method
 def test_page_has_an_example(method):
     assert ">>> " in method_pages.example(method)
+
+
+def test_page_of_losses_lists_each_with_its_numbers_and_source():
+    table, page = method_pages.losses_table(), (DOCS / "losses.md").read_text(encoding="utf-8")
+    assert "methods/losses.txt" in page
+    for name, loss in LOSSES.items():
+        (row,) = [line for line in table.splitlines() if line.startswith(f"| `{name}` |")]
+        assert loss.when_to_use in row
+        assert all(f"`{number}`" in row for number in loss.parameters)
+        assert "https://doi.org/" in row
 
 
 @pytest.fixture(scope="module")

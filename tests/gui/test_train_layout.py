@@ -6,6 +6,7 @@ from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from napari_tessera.gui.method.panel import WIDTH_PX
 from napari_tessera.gui.qt.layout import AsTallAsContent
+from napari_tessera.training.losses import LOSSES
 from tests.gui.test_train import paint_halves
 from tests.helpers.scenes_to_learn import halves
 
@@ -38,7 +39,7 @@ def test_the_sentence_about_the_loss_is_seen_whole(widget, viewer, qtbot):
     viewer.layers.clear()
     paint_halves(widget, viewer)
     advice, cut = widget.form.advice, []
-    for loss in ("dice", "weighted-ce", "focal", "combined"):
+    for loss in reversed(LOSSES):
         widget.form.fields["loss"].value = loss
         qtbot.wait(300)
         cut += [loss] * (advice.height() < advice.heightForWidth(advice.width()))

@@ -27,7 +27,7 @@ from napari_tessera.training.detection_task import (
     truth_from,
 )
 from napari_tessera.training.loop import train
-from napari_tessera.training.losses import class_loss
+from napari_tessera.training.losses import LOSSES, class_loss
 from napari_tessera.training.resolve import check_coarsest, least_bytes, resolve_config
 from napari_tessera.training.settings import checked_settings
 from napari_tessera.training.tasks import learn, new_network, task_of
@@ -41,7 +41,6 @@ TINY = TrainingConfig(
 ONE_LARGE_ONE_TINY = np.ones((5, 6), dtype=np.int32)
 ONE_LARGE_ONE_TINY[1:3, 2:5], ONE_LARGE_ONE_TINY[4, 0] = 7, 3
 PARTS = {"objectness", "proposal_box", "class", "box", "mask"}
-LOSSES = ["combined", "dice", "weighted-ce", "focal"]
 CRITERIA = criteria_of(class_loss("weighted-ce"), class_loss("combined"))
 
 
@@ -177,7 +176,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, stop_after):
 
 
 @pytest.mark.parametrize("which", ["loss", "mask_loss"])
-@pytest.mark.parametrize("name", ["combined", "dice", "weighted-ce", "focal"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_of_classes_and_masks_trains(which, name):
     plan = TrainingConfig(**TINY.as_json() | {which: name, "steps": 1})
     steps = []

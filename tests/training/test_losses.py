@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from napari_tessera.training.losses import class_loss, dice, focal, regression, weighted_cross_entropy
+from napari_tessera.training.losses import LOSSES, class_loss, dice, focal, regression, weighted_cross_entropy
 
-LOSSES = [weighted_cross_entropy, focal, dice]
+FUNCTIONS = [loss.function for name, loss in LOSSES.items() if name != "combined"]
 
 
 def scores_of(*probabilities):
@@ -57,14 +57,14 @@ def test_dice_leaves_out_a_class_that_is_not_painted():
     assert dice(scores_of(0.5), pixels(2)).item() == pytest.approx(1 - 2 * 0.5 / (0.25 + 1))
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 def test_two_channels_say_the_same_as_one_score(loss):
     one, target = scores_of(0.9, 0.2, 0.6), pixels(2, 1, 2)
     two = torch.cat([torch.zeros_like(one), one], dim=1)
     assert loss(two, target).item() == pytest.approx(loss(one, target).item(), abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_unpainted_pixels_have_exactly_no_gradient(loss, channels):
     scores = torch.randn(2, channels, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -76,19 +76,19 @@ def test_unpainted_pixels_have_exactly_no_gradient(loss, channels):
     assert scores.grad[0, :, 0, :3].abs().min() > 0
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 def test_unpainted_padding_changes_nothing(loss):
     small = loss(scores_of(0.7, 0.2), pixels(2, 1))
     padded = loss(scores_of(0.7, 0.2, 0.99, 0.01), pixels(2, 1, 0, 0))
     assert padded.item() == pytest.approx(small.item())
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 def test_nothing_painted_is_no_loss(loss):
     assert loss(scores_of(0.7, 0.2), pixels(0, 0)).item() == 0
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
 def test_extreme_scores_in_half_precision_stay_finite(loss, half):
     scores = torch.tensor([[[[60000.0, -60000.0, 0.0]]]]).to(half).requires_grad_()
@@ -124,14 +124,14 @@ def test_dice_of_a_perfect_answer_is_0():
     assert dice(scores_of(1 - 1e-7, 1e-7), pixels(2, 1)).item() == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 def test_volumes_are_scored_like_planes(loss):
     plane = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0))
     target = torch.randint(0, 4, (2, 4, 6), generator=torch.Generator().manual_seed(1))
     assert loss(plane.view(2, 3, 2, 2, 6), target.view(2, 2, 2, 6)).item() == pytest.approx(loss(plane, target).item())
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
 def test_half_precision_gives_the_loss_of_the_same_scores_in_full(loss, half):
     scores = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).to(half)
@@ -139,7 +139,7 @@ def test_half_precision_gives_the_loss_of_the_same_scores_in_full(loss, half):
     assert loss(scores, target).item() == loss(scores.float(), target).item()
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
 def test_many_pixels_do_not_overflow_half_precision(loss, half):
     scores, target = torch.zeros(1, 1, 512, 512, dtype=half), torch.ones(1, 512, 512, dtype=torch.uint8)
@@ -147,7 +147,7 @@ def test_many_pixels_do_not_overflow_half_precision(loss, half):
     assert loss(scores, target).item() == pytest.approx(small.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 @pytest.mark.parametrize("score", [-1e4, 1e4])
 def test_wildly_wrong_and_wildly_right_scores_stay_finite(loss, score):
     scores = torch.full((1, 1, 2, 2), score).requires_grad_()
@@ -157,7 +157,7 @@ def test_wildly_wrong_and_wildly_right_scores_stay_finite(loss, score):
     assert torch.isfinite(scores.grad).all()
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", FUNCTIONS)
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_unpainted_pixels_have_exactly_no_gradient_in_half_precision(loss, half, channels):
@@ -167,7 +167,7 @@ def test_unpainted_pixels_have_exactly_no_gradient_in_half_precision(loss, half,
     assert scores.grad[..., 2].abs().max() == 0
 
 
-@pytest.mark.parametrize("name", ["combined", "dice", "weighted-ce", "focal"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_chosen_losses_leave_the_unpainted_alone(name):
     scores = torch.randn(1, 3, 1, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     parts = class_loss(name, torch.tensor([1.0, 2.0, 3.0]))(scores, pixels(0, 3, 1), None)

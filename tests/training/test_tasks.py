@@ -14,6 +14,7 @@ from napari_tessera.training.data.example import as_paint, class_example, object
 from napari_tessera.training.data.patches import Sampling, draw_patch, image_weights, random_intensity
 from napari_tessera.training.data.targets import instance_targets, normalised_distance, touching
 from napari_tessera.training.loop import check_loss, train
+from napari_tessera.training.losses import LOSSES
 from napari_tessera.training.tasks import class_targets, learn, new_network, object_targets, task_of
 
 TWO_TOUCHING = np.array([[1, 1, 1, 1, 1, 1], [1, 2, 2, 3, 3, 1], [1, 1, 1, 1, 1, 1]], dtype=np.int32)
@@ -257,7 +258,7 @@ def test_a_loss_beyond_all_bounds_stops(loss):
 
 @pytest.mark.parametrize("task", ["objects", "classes"])
 @pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize("loss", ["combined", "dice", "weighted-ce", "focal"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_every_task_and_loss_trains(task, ndim, loss):
     depth = 8 if ndim == 3 else 0
     tiny = {"widths": (4, 8), "diameter_px": 12, "patch_px": 16, "depth_px": depth, "batch": 1, "mixed": False}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from napari_tessera.inference.normalization import CHANNELS, Kind
@@ -13,7 +13,7 @@ from napari_tessera.models.unet import UNetArchitecture
 from napari_tessera.training.data.patches import Sampling
 from napari_tessera.training.data.targets import HEADS
 from napari_tessera.training.detection_task import detection_architecture
-from napari_tessera.training.settings import Loss, NetworkKind
+from napari_tessera.training.settings import LossName, NetworkKind
 
 RATE_FOR_MORE, RATE_FOR_OTHER = 0.05, 0.25
 """Share of the learning rate for a network that has been trained for long, for the same task or another one.
@@ -141,8 +141,8 @@ class TrainingConfig:
         See `Sampling`.
     loss, mask_loss, class_weights
         See `losses.class_loss`; `mask_loss` is for the masks of a Mask R-CNN, and not used for a U-Net.
-    gamma, alpha : float
-        See `losses.focal`.
+    loss_parameters : mapping
+        Parameters of the losses, by name.
     mixed : bool
         Compute in bfloat16 where that is precise enough.
     seed : int
@@ -170,11 +170,10 @@ class TrainingConfig:
     intensity_changes: float = 1.0
     noise: float = 0.0
     inversion: float = 0.0
-    loss: Loss = "combined"
-    mask_loss: Loss = "combined"
+    loss: LossName = "combined"
+    mask_loss: LossName = "combined"
     class_weights: Sequence[float] | None = None
-    gamma: float = 2.0
-    alpha: float = 0.25
+    loss_parameters: Mapping[str, float] = field(default_factory=dict)
     mixed: bool = True
     seed: int = 0
     patience: int | None = None
@@ -182,9 +181,7 @@ class TrainingConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON."""
-        is_focal = "focal" in (self.loss, self.mask_loss)
-        unused: tuple[str, ...] = () if is_focal else ("gamma", "alpha")
-        unused += tuple(name for name in ("noise", "inversion") if not getattr(self, name))
+        unused = [name for name in ("noise", "inversion", "loss_parameters") if not getattr(self, name)]
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in unused}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

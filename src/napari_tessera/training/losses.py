@@ -6,49 +6,42 @@ are in channels 0…K-1. Scores may be in half precision; all losses are compute
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+if TYPE_CHECKING:
+    from torch import Tensor
 
-ClassLoss = Callable[[Tensor, Tensor, Tensor | None], dict[str, Tensor]]
+ClassLoss = Callable[["Tensor", "Tensor", "Tensor | None"], dict[str, "Tensor"]]
 """From scores (B, K, …), target (B, …) and pixel weights (B, …) or None to the named parts of a loss."""
+
+# torch is imported where it is used, so that forms and commands read the table of losses without it.
 
 TINY = 1e-6
 
 
-def class_loss(
-    name: Literal["combined", "dice", "weighted-ce", "focal"] = "combined",
-    class_weights: Tensor | None = None,
-    *,
-    gamma: float = 2,
-    alpha: float = 0.25,
-) -> ClassLoss:
+def class_loss(name: str = "combined", class_weights: Tensor | None = None, **parameters: float) -> ClassLoss:
     """Choose a loss of class scores.
 
     Parameters
     ----------
-    name : {"combined", "dice", "weighted-ce", "focal"}
-        "combined" is the cross-entropy, whose gradient is steady, and half of the Dice loss, which counts rare classes
-        like common ones.
+    name : str
+        One of `LOSSES`.
     class_weights : Tensor (K,), optional
-        Weight of a pixel of each class in the cross-entropy and the focal loss.
-    gamma, alpha : float
-        See `focal`.
+        Weight of a pixel of each class, in losses that take weights.
+    **parameters : float
+        Parameters of the loss; those of other losses are ignored.
     """
+    loss = LOSSES[name]
+    own = {each: value for each, value in parameters.items() if each in loss.parameters}
 
     def parts(scores: Tensor, target: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
         if target.ndim == 1:  # here the weights could be read as one per class
             return parts(scores[..., None], target[..., None], None if weight is None else weight[..., None])
         weighted = weight if class_weights is None else _both_weights(target, weight, class_weights)
-        if name == "dice":
-            return {"dice": dice(scores, target)}
-        if name == "focal":
-            return {"focal": focal(scores, target, weighted, gamma, alpha)}
-        entropy = {"entropy": weighted_cross_entropy(scores, target, weighted)}
-        return entropy if name == "weighted-ce" else entropy | {"dice": 0.5 * dice(scores, target)}
+        found = loss.function(scores, target, weighted if loss.takes_weights else None, **own)
+        return found if isinstance(found, dict) else {name: found}
 
     return parts
 
@@ -102,6 +95,8 @@ def focal(
     ----------
     Lin et al. 2017, doi:10.1109/ICCV.2017.324, equation 5.
     """
+    import torch
+
     surprise, painted = _surprise(scores, target)
     weights = _pixel_weights(target, weight) * painted
     balance = torch.where(target > 1, alpha, 1 - alpha)
@@ -121,6 +116,8 @@ def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor
     ----------
     Milletari et al. 2016, doi:10.1109/3DV.2016.79, section 3.
     """
+    import torch
+
     probabilities = _probabilities(scores)  # (B, K, …)
     classes = torch.arange(1, probabilities.shape[1] + 1, device=target.device)
     shape = (1, -1) + (1,) * (target.ndim - 1)
@@ -134,6 +131,22 @@ def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor
     return ((1 - score) * occurs).sum() / occurs.sum().clamp_min(1)
 
 
+def combined(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
+    """Return the cross-entropy, whose gradient is steady, and half of the Dice loss, for which rare classes count.
+
+    Parameters
+    ----------
+    scores, target, weight
+        As in `weighted_cross_entropy`; the Dice loss takes no weights.
+
+    References
+    ----------
+    Isensee et al. 2021, doi:10.1038/s41592-020-01008-z, for the sum of the two.
+    """
+    entropy = weighted_cross_entropy(scores, target, weight)
+    return {"entropy": entropy, "dice": 0.5 * dice(scores, target)}
+
+
 def regression(values: Tensor, target: Tensor, weight: Tensor, sharpness: float = 0.1) -> Tensor:
     """Return the mean smooth absolute error, quadratic below `sharpness`: Σ w·h(v − t) / Σ w.
 
@@ -143,12 +156,16 @@ def regression(values: Tensor, target: Tensor, weight: Tensor, sharpness: float 
     weight : Tensor (B, …)
         0 where not painted.
     """
+    from torch.nn import functional
+
     error = functional.smooth_l1_loss(values.float(), target, beta=sharpness, reduction="none").mean(1)
     return (error * weight).sum() / weight.sum().clamp_min(TINY)
 
 
 def _surprise(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return −log p(true class), and 1 where annotated (0 elsewhere), both (B, …)."""
+    from torch.nn import functional
+
     painted = (target > 0).float()
     classes = (target.long() - 1).clamp_min(0)
     if scores.shape[1] == 1:
@@ -158,6 +175,8 @@ def _surprise(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _probabilities(scores: Tensor) -> Tensor:
+    import torch
+
     if scores.shape[1] == 1:
         upper = scores.float().sigmoid()
         return torch.cat([1 - upper, upper], dim=1)
@@ -165,8 +184,75 @@ def _probabilities(scores: Tensor) -> Tensor:
 
 
 def _pixel_weights(target: Tensor, weight: Tensor | None) -> Tensor:
+    import torch
+
     if weight is None:
         return torch.ones_like(target, dtype=torch.float32)
     if weight.ndim == 1:
         return weight[(target.long() - 1).clamp_min(0)]
     return weight
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that can be chosen.
+
+    Attributes
+    ----------
+    function : callable (scores, target, weight, **parameters) -> Tensor, or dict of Tensor
+        The loss, or its named parts, which are added.
+    parameters : tuple of str
+        Numbers of the loss, by the name that they have in the settings of a training.
+    title : str
+        Name in a form.
+    when_to_use : str
+        What it does, and what it is for, in one sentence.
+    takes_weights : bool
+        Whether weights of pixels and classes change it.
+    """
+
+    function: Callable[..., Any]
+    parameters: tuple[str, ...]
+    title: str
+    when_to_use: str
+    takes_weights: bool = True
+
+
+LOSSES = {
+    "combined": Loss(
+        combined,
+        (),
+        "Cross-entropy and Dice",
+        "Cross-entropy and half of Dice: stable, and fair to rare classes. Right for most images.",
+    ),
+    "dice": Loss(
+        dice,
+        (),
+        "Dice",
+        "All classes count the same, however rare: for small or thin objects on much background.",
+        takes_weights=False,
+    ),
+    "weighted-ce": Loss(
+        weighted_cross_entropy,
+        (),
+        "Weighted cross-entropy",
+        "Each pixel counts by the weight of its class: if one class matters more, such as 1,10 for tumour.",
+    ),
+    "focal": Loss(
+        focal,
+        ("gamma", "alpha"),
+        "Focal",
+        "Pixels that are still wrong count most: if most of the image is easy and a small part is hard.",
+    ),
+}
+"""Every loss, by its name in settings, files and commands."""
+
+
+def loss_parameters(names: Iterable[str] = LOSSES) -> tuple[str, ...]:
+    """Return the numbers that the losses of these names have, each once."""
+    return tuple(dict.fromkeys(number for name in names for number in LOSSES[name].parameters))
+
+
+def losses_with(parameter: str) -> tuple[str, ...]:
+    """Return the names of the losses that have this number."""
+    return tuple(name for name, loss in LOSSES.items() if parameter in loss.parameters)

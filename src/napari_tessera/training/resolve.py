@@ -13,6 +13,7 @@ from napari_tessera.models.weights import empty_network
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.dataset import Dataset
 from napari_tessera.training.data.example import has_few_strokes
+from napari_tessera.training.losses import loss_parameters
 from napari_tessera.training.pretrained import Pretrained
 from napari_tessera.training.rehearsal import rehearsal_for
 from napari_tessera.training.settings import BALANCED, NetworkKind, Training, numbers
@@ -65,14 +66,19 @@ def resolve_config(settings: Training, data: Dataset, device: str, start: Pretra
         inversion=settings.inversion,
         loss=settings.loss,
         mask_loss=settings.mask_loss,
-        gamma=settings.gamma,
-        alpha=settings.alpha,
+        loss_parameters=_loss_parameters(settings),
         class_weights=class_weights(settings, data),
         mixed=is_faster_mixed if settings.precision == "auto" else settings.precision == "mixed",
         seed=settings.seed,
         patience=settings.patience,
         start=None if start is None else start.as_json(),
     )
+
+
+def _loss_parameters(settings: Training) -> dict[str, float]:
+    """Return the numbers of the losses that are used; those left open are the loss's own."""
+    found = {name: getattr(settings, name) for name in loss_parameters((settings.loss, settings.mask_loss))}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def diameter_for(settings: Training, start: Pretrained | None = None) -> float | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from napari_tessera.core.errors import ParameterError, short
 from napari_tessera.core.parallel import worker_count
 from napari_tessera.core.spec import Choices, CommaSeparated, Declaration, Range, ShownIf
+from napari_tessera.training.losses import LOSSES, loss_parameters, losses_with
 
 
 def numbers(text: str, parameter: str) -> tuple[float, ...]:
@@ -41,13 +42,9 @@ def words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
-Loss = Annotated[
-    Literal["combined", "dice", "weighted-ce", "focal"],
-    Choices({"combined": "Cross-entropy and Dice", "weighted-ce": "Weighted cross-entropy"}),
-]
+LossName = Annotated[str, Choices({name: loss.title for name, loss in LOSSES.items()})]
 NetworkKind = Annotated[Literal["unet", "mask-rcnn"], Choices({"unet": "U-Net", "mask-rcnn": "Mask R-CNN"})]
 LENGTHS = ("steps", "epochs", "minutes")
-OF_FOCAL = ("gamma", "alpha")
 BALANCED = "balanced"
 NOTHING = "nothing"
 
@@ -77,12 +74,11 @@ class Training:
     diameter : float
         Usual object diameter at the network's scale; images are rescaled to it. Auto: 32 in 2-D, 16 in 3-D. Classes are
         learnt at the scale of the images.
-    loss : {"combined", "dice", "weighted-ce", "focal"}
-        The loss to minimise: cross-entropy and half of the Dice loss, or one of Dice (Milletari et al. 2016), weighted
-        cross-entropy (Ronneberger et al. 2015) and focal loss (Lin et al. 2017). For a Mask R-CNN, the loss of the
-        classes of boxes.
-    mask_loss : {"combined", "dice", "weighted-ce", "focal"}
-        The loss of the mask within a box.
+    loss : str
+        The loss to minimise; see "Choosing a loss" in the documentation. For a Mask R-CNN, the loss of the classes of
+        boxes.
+    mask_loss : str
+        The loss of which pixels of a box belong to its object.
     class_weights : str or list of float
         Weight of a pixel (for a Mask R-CNN: a box) of each class, background first, such as 1,5,5; or "balanced": the
         rarer the class the higher, up to ten times. Auto: all equal. A U-Net for objects has three classes: background,
@@ -163,11 +159,13 @@ class Training:
     ndim: Literal[2, 3] = 2
     validation: Annotated[float, Range(0, 0.9)] = 0.15
     diameter: Annotated[float | None, Range(4, 500, unit="px"), ShownIf("task", "objects")] = None
-    loss: Loss = "combined"
-    mask_loss: Annotated[Loss, ShownIf("network", "mask-rcnn")] = "combined"
-    class_weights: Annotated[str | None, CommaSeparated()] = None
-    gamma: Annotated[float, Range(0, 10, step=0.5), ShownIf("loss", "focal")] = 2.0
-    alpha: Annotated[float, Range(0.01, 0.99, step=0.05), ShownIf("loss", "focal")] = 0.25
+    loss: LossName = "combined"
+    mask_loss: Annotated[LossName, ShownIf("network", "mask-rcnn")] = "combined"
+    class_weights: Annotated[
+        str | None, CommaSeparated(), ShownIf("loss", *(name for name, loss in LOSSES.items() if loss.takes_weights))
+    ] = None
+    gamma: Annotated[float, Range(0, 10, step=0.5), ShownIf("loss", *losses_with("gamma"))] = 2.0
+    alpha: Annotated[float, Range(0.01, 0.99, step=0.05), ShownIf("loss", *losses_with("alpha"))] = 0.25
     start_from: str = NOTHING
     steps: Annotated[int, Range(1, 10_000_000)] = 2000
     epochs: Annotated[float | None, Range(0.01, 1_000_000)] = None
@@ -210,7 +208,7 @@ def checked_settings(values: Mapping[str, Any]) -> Training:
     settings = Training(**DECLARATION.checked(values))
     check_network(settings)
     check_weights(settings)
-    check_focal(settings, values)
+    check_loss_parameters(settings, values)
     check_budget(values)
     check_threads(settings.threads)
     return settings
@@ -273,30 +271,32 @@ def check_threads(count: int | None) -> None:
         )
 
 
-def check_focal(settings: Training, given: Mapping[str, Any]) -> None:
-    """Refuse parameters of the focal loss with another loss.
+def check_loss_parameters(settings: Training, given: Mapping[str, Any]) -> None:
+    """Refuse parameters of losses that are not chosen.
 
     Raises
     ------
     ParameterError
     """
-    numbers_given = [name for name in OF_FOCAL if given.get(name) is not None]
-    if numbers_given and "focal" not in (settings.loss, settings.mask_loss):
-        raise ParameterError(
-            f'Training: `{numbers_given[0]}` has no effect on the loss "{settings.loss}": it is for the focal loss. '
-            'Leave it out, or choose the loss "focal".',
-            numbers_given[0],
-        )
+    known = loss_parameters((settings.loss, settings.mask_loss))
+    for name in loss_parameters():
+        if given.get(name) is not None and name not in known:
+            others = " or ".join(f'"{loss}"' for loss in losses_with(name))
+            raise ParameterError(
+                f'Training: `{name}` has no effect on the loss "{settings.loss}". Leave it out, or choose the loss '
+                f"{others}.",
+                name,
+            )
 
 
 def check_weights(settings: Training) -> None:
     """Refuse invalid class weights, or class weights that the loss does not use."""
     if settings.class_weights is None:
         return
-    if settings.loss == "dice":
+    if not LOSSES[settings.loss].takes_weights:
         raise ParameterError(
-            "Training: `class_weights` has no effect on the Dice loss, in which each class counts the same already. "
-            "Leave it out, or choose another loss.",
+            f'Training: `class_weights` has no effect on the loss "{settings.loss}". Leave it out, or choose another '
+            "loss.",
             "class_weights",
         )
     if settings.class_weights != BALANCED:

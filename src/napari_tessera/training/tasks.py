@@ -196,8 +196,9 @@ def task_spec(plan: TrainingConfig, device: torch.device) -> TaskSpec:
     """Choose targets, batches and losses by network and task."""
     diameter_px = plan.diameter_px or 1.0
     weights = torch.tensor(plan.class_weights, device=device) if plan.class_weights else None
-    of_classes = class_loss(plan.loss, weights, gamma=plan.gamma, alpha=plan.alpha)
-    of_masks = class_loss(plan.mask_loss, gamma=plan.gamma, alpha=plan.alpha)
+    parameters: dict[str, Any] = {**plan.loss_parameters}
+    of_classes = class_loss(plan.loss, weights, **parameters)
+    of_masks = class_loss(plan.mask_loss, **parameters)
     if plan.network == "mask-rcnn":
         return TaskSpec(
             detection_targets(diameter_px),

@@ -37,6 +37,7 @@ from napari_tessera.gui.qt.layout import AsTallAsLines, Rows
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import CHECKPOINT
 from napari_tessera.models.safetensors import ENDING
+from napari_tessera.training.losses import LOSSES, loss_parameters
 from napari_tessera.training.settings import DECLARATION, NOTHING
 
 if TYPE_CHECKING:
@@ -309,19 +310,12 @@ class StartField(ModelField):
 
 
 ABOVE_CLASSES = ("task",)
-FIRST_SETTINGS = ("network", "start_from", "ndim", "loss", "mask_loss", "class_weights", "gamma", "alpha")
+FIRST_SETTINGS = ("network", "start_from", "ndim", "loss", "mask_loss", "class_weights", *loss_parameters())
 LENGTHS = ("minutes", "epochs", "steps")
 SAID_ELSEWHERE = (*LENGTHS, "painted", "classes", "name", "title")
 OF_FILES = ("ignore", "noise", "inversion", "balance", "card", "summary", "licence", "cite", "save_every")
 """Settings for trainings on folders, or for models that are published."""
 FIXED_BY_MODEL, FIXED_BY_COCO = ("widths", "diameter"), ("widths",)
-NOT_WITH_DICE = ("class_weights",)
-WHEN_TO_USE = {
-    "combined": "Cross-entropy and half of Dice: stable, and fair to rare classes. Right for most images.",
-    "dice": "All classes count the same, however rare: for small or thin objects on much background.",
-    "weighted-ce": "Each pixel counts by the weight of its class: if one class matters more, such as 1,10 for tumour.",
-    "focal": "Pixels that are still wrong count most: if most of the image is easy and a small part is hard.",
-}
 WEIGHTS_HINT = "all the same; balanced; or 1,5"
 
 
@@ -427,8 +421,6 @@ class TrainForm:
             hidden.add("ndim")
         if values["start_from"] != NOTHING:
             hidden.update(FIXED_BY_COCO if values["start_from"] == COCO else FIXED_BY_MODEL)
-        if values["loss"] == "dice":
-            hidden.update(NOT_WITH_DICE)
         matter = {name for name, field in self.fields.items() if field.parameter.matters(values)}
         return matter - hidden
 
@@ -436,7 +428,7 @@ class TrainForm:
         forced = self._forced()
         network, task, ndim = (forced.get(n, self.fields[n].value) for n in ("network", "task", "ndim"))
         self.start.follow(network, task, ndim if self._has_volumes else 2)
-        self.advice.setText(WHEN_TO_USE.get(self.fields["loss"].value, ""))
+        self.advice.setText(LOSSES[self.fields["loss"].value].when_to_use)
         shown = self._shown()
         for name, field in self.fields.items():
             self._rows_of(name).show_row(field.native, name in shown)
