@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from napari_tessera.training.losses import LOSSES, class_loss, dice, focal, regression, weighted_cross_entropy
+from napari_tessera.training.losses import LOSSES, class_loss, dice, focal, regression, tversky, weighted_cross_entropy
 
 FUNCTIONS = [loss.function for name, loss in LOSSES.items() if name != "combined"]
 
@@ -51,6 +51,37 @@ def test_dice_is_the_published_formula_for_each_class():
     upper = 2 * 0.8 / (0.8**2 + 0.4**2 + 1)
     lower = 2 * 0.6 / (0.2**2 + 0.6**2 + 1)
     assert loss.item() == pytest.approx(1 - (upper + lower) / 2)
+
+
+def test_tversky_is_the_published_formula_of_the_second_class():
+    loss = tversky(scores_of(0.8, 0.4), pixels(2, 1), alpha=0.3, beta=0.7)
+    assert loss.item() == pytest.approx(1 - 0.8 / (0.8 + 0.3 * 0.4 + 0.7 * 0.2))
+
+
+def test_tversky_counts_what_is_missed_more_than_what_is_too_much():
+    missed = tversky(scores_of(0.5, 0.5), pixels(2, 2), alpha=0.3, beta=0.7)
+    too_much = tversky(scores_of(0.5, 0.5), pixels(2, 1), alpha=0.3, beta=0.7)
+    assert missed.item() == pytest.approx(1 - 1 / (1 + 0.7 * 1))
+    assert too_much.item() == pytest.approx(1 - 0.5 / (0.5 + 0.3 * 0.5 + 0.7 * 0.5))
+
+
+def test_tversky_of_three_classes_is_the_mean_over_all_but_the_background():
+    share = torch.tensor([0.2, 0.5, 0.3])
+    scores = share.log().view(1, 3, 1, 1).expand(1, 3, 1, 3)
+    second = 0.5 / (0.5 + 0.3 * 2 * 0.5 + 0.7 * 0.5)
+    third = 0.3 / (0.3 + 0.3 * 2 * 0.3 + 0.7 * 0.7)
+    assert tversky(scores, pixels(1, 2, 3)).item() == pytest.approx(1 - (second + third) / 2)
+
+
+def test_tversky_of_equal_halves_is_the_dice_loss_of_plain_probabilities():
+    loss = tversky(scores_of(0.8, 0.4), pixels(2, 1), alpha=0.5, beta=0.5)
+    assert loss.item() == pytest.approx(1 - 2 * 0.8 / (0.8 + 0.4 + 1))
+
+
+def test_alpha_and_beta_reach_the_tversky_loss():
+    scores, target = scores_of(0.7, 0.2), pixels(2, 1)
+    (chosen,) = class_loss("tversky", alpha=0.1, beta=0.9)(scores, target, None).values()
+    assert chosen.item() == tversky(scores, target, alpha=0.1, beta=0.9).item()
 
 
 def test_dice_leaves_out_a_class_that_is_not_painted():

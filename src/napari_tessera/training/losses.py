@@ -1,4 +1,4 @@
-"""Losses of class scores (weighted cross-entropy, Dice, focal), and of regressed values.
+"""Losses of class scores (weighted cross-entropy, Dice, focal, Tversky), and of regressed values.
 
 A target of 0 is a pixel without annotation and gives exactly zero gradient; targets 1…K are the classes, whose scores
 are in channels 0…K-1. Scores may be in half precision; all losses are computed in float32.
@@ -116,19 +116,43 @@ def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor
     ----------
     Milletari et al. 2016, doi:10.1109/3DV.2016.79, section 3.
     """
-    import torch
-
-    probabilities = _probabilities(scores)  # (B, K, …)
-    classes = torch.arange(1, probabilities.shape[1] + 1, device=target.device)
-    shape = (1, -1) + (1,) * (target.ndim - 1)
-    truth = (target[:, None] == classes.view(shape)).float()
-    weights = (_pixel_weights(target, weight) * (target > 0))[:, None]
+    probabilities, truth, weights = _overlap_terms(scores, target, weight)
     over = (0, *range(2, truth.ndim))
     both = (weights * probabilities * truth).sum(over)
     sizes = (weights * (probabilities**2 + truth)).sum(over)
     occurs = (weights * truth).sum(over) > 0
     score = 2 * both / sizes.clamp_min(TINY)
     return ((1 - score) * occurs).sum() / occurs.sum().clamp_min(1)
+
+
+def tversky(
+    scores: Tensor, target: Tensor, weight: Tensor | None = None, alpha: float = 0.3, beta: float = 0.7
+) -> Tensor:
+    """One minus the mean over the classes of Σ p·t / (Σ p·t + α Σ p·(1 − t) + β Σ (1 − p)·t), over the painted pixels.
+
+    Parameters
+    ----------
+    scores, target, weight
+        As in `weighted_cross_entropy`. With two classes, only the second is scored; with more, all but the first, which
+        is the background. Classes that are not painted in the batch are left out of the mean.
+    alpha : float
+        Weight of pixels that are wrongly given to a class (false positives).
+    beta : float
+        Weight of pixels of a class that are missed (false negatives). A `beta` above `alpha` finds more; both 0.5 is
+        the Dice loss of probabilities that are not squared.
+
+    References
+    ----------
+    Salehi et al. 2017, doi:10.1007/978-3-319-67389-9_44, equations 1 to 3.
+    """
+    probabilities, truth, weights = _overlap_terms(scores, target, weight)
+    over = (0, *range(2, truth.ndim))
+    both = (weights * probabilities * truth).sum(over)
+    wrong = (weights * probabilities * (1 - truth)).sum(over)
+    missed = (weights * (1 - probabilities) * truth).sum(over)
+    index = both / (both + alpha * wrong + beta * missed).clamp_min(TINY)
+    occurs = (weights * truth).sum(over) > 0
+    return ((1 - index) * occurs)[1:].sum() / occurs[1:].sum().clamp_min(1)
 
 
 def combined(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
@@ -181,6 +205,17 @@ def _probabilities(scores: Tensor) -> Tensor:
         upper = scores.float().sigmoid()
         return torch.cat([1 - upper, upper], dim=1)
     return scores.float().softmax(dim=1)
+
+
+def _overlap_terms(scores: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the probabilities and the truth of each class, (B, K, …), and the weights, (B, 1, …), 0 if not painted."""
+    import torch
+
+    probabilities = _probabilities(scores)
+    classes = torch.arange(1, probabilities.shape[1] + 1, device=target.device)
+    shape = (1, -1) + (1,) * (target.ndim - 1)
+    truth = (target[:, None] == classes.view(shape)).float()
+    return probabilities, truth, (_pixel_weights(target, weight) * (target > 0))[:, None]
 
 
 def _pixel_weights(target: Tensor, weight: Tensor | None) -> Tensor:
@@ -243,6 +278,13 @@ LOSSES = {
         ("gamma", "alpha"),
         "Focal",
         "Pixels that are still wrong count most: if most of the image is easy and a small part is hard.",
+    ),
+    "tversky": Loss(
+        tversky,
+        ("alpha", "beta"),
+        "Tversky",
+        "Dice with a price for each kind of mistake: where missing a little of a class is worse than too much of it.",
+        takes_weights=False,
     ),
 }
 """Every loss, by its name in settings, files and commands."""

@@ -86,7 +86,10 @@ class Training:
     gamma : float
         For the focal loss: how little a pixel counts if the network is certain; 0: as much as any other.
     alpha : float
-        For the focal loss: the weight of all classes except the background, which has 1 − `alpha`.
+        For the focal loss: the weight of all classes except the background, which has 1 − `alpha`. For the Tversky
+        loss: the weight of false positive pixels. Auto: 0.25 with the focal loss, 0.3 with the Tversky loss.
+    beta : float
+        For the Tversky loss: the weight of false negative pixels.
     start_from : str
         Name or path of a model to start from, which also sets `widths` and `diameter`. "nothing" starts with random
         weights. For a Mask R-CNN, "coco" is the published model (downloaded, 170 MB), as is its file's path.
@@ -165,7 +168,8 @@ class Training:
         str | None, CommaSeparated(), ShownIf("loss", *(name for name, loss in LOSSES.items() if loss.takes_weights))
     ] = None
     gamma: Annotated[float, Range(0, 10, step=0.5), ShownIf("loss", *losses_with("gamma"))] = 2.0
-    alpha: Annotated[float, Range(0.01, 0.99, step=0.05), ShownIf("loss", *losses_with("alpha"))] = 0.25
+    alpha: Annotated[float | None, Range(0.01, 0.99, step=0.05), ShownIf("loss", *losses_with("alpha"))] = None
+    beta: Annotated[float, Range(0.01, 0.99, step=0.05), ShownIf("loss", *losses_with("beta"))] = 0.7
     start_from: str = NOTHING
     steps: Annotated[int, Range(1, 10_000_000)] = 2000
     epochs: Annotated[float | None, Range(0.01, 1_000_000)] = None
