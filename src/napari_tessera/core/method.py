@@ -33,7 +33,7 @@ def is_never_better(shape: tuple[int, ...], **_: Any) -> bool:
     return False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Method:
     """A method's function, with the facts that its signature does not contain.
 
@@ -90,6 +90,9 @@ class Method:
     class_names: Callable[..., tuple[str, ...]] = names_no_classes
     block_px: Mapping[int, tuple[int, ...]] | None = None
     smallest_block_px: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Method({self.name}, {self.title!r})"
 
     @property
     def name(self) -> str:

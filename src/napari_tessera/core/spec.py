@@ -92,7 +92,7 @@ class Title:
 class Choices:
     """The values of a text, with their titles in a form; of a `Literal`, the titles that its values do not give."""
 
-    titles: Mapping[str, str]
+    titles: Mapping[str, str] = field(hash=False)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Parameter:
     none: str = AUTO.word
     is_list: bool = False
     title: str = ""
-    choice_titles: Mapping[str, str] = field(default_factory=dict)
+    choice_titles: Mapping[str, str] = field(default_factory=dict, hash=False)
     needs_axis: str = ""
     is_advanced: bool = False
 
