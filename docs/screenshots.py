@@ -30,6 +30,7 @@ SAMPLES = {
     "region_growing": "coins",
     "watershed": "nuclei_2d",
     "kmeans": "immunohistochemistry",
+    "superpixels": "immunohistochemistry",
     "unet": "haematoxylin",
     "mask_rcnn": "haematoxylin",
     "panoptic": "haematoxylin",
@@ -96,6 +97,8 @@ def set_up(viewer: napari.Viewer, name: str) -> MethodWidget:
         widget.form.fields["output"].value = "objects"
         widget.form.fields["min_size"].value = 100
         widget.form.fields["sigma"].value = 1.0
+    if name == "superpixels":
+        widget.form.fields["merge"].value = True
     if name == "compare":
         widget.inputs.boxes["truth"].layer = next(layer for layer in viewer.layers if "truth" in layer.name)
     return widget
