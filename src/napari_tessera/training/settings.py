@@ -78,7 +78,7 @@ class Training:
         The loss to minimise; see "Choosing a loss" in the documentation. For a Mask R-CNN, the loss of the classes of
         boxes.
     mask_loss : str
-        The loss of which pixels of a box belong to its object.
+        The loss of the mask within a box.
     class_weights : str or list of float
         Weight of a pixel (for a Mask R-CNN: a box) of each class, background first, such as 1,5,5; or "balanced": the
         rarer the class the higher, up to ten times. Auto: all equal. A U-Net for objects has three classes: background,
