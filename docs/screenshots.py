@@ -17,7 +17,7 @@ import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
-from napari_tessera.cli.demo import SETTINGS
+from napari_tessera.cli.demo import IMAGE, METHOD, SETTINGS
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.method.widget import MethodWidget
 from napari_tessera.gui.sample_data import open_demo
@@ -155,7 +155,7 @@ def main() -> None:
         if TRAIN in chosen:
             first_model_pictures.take_all(folder, Path(kept), take, wait)
         if DEMO in chosen:
-            viewer = open_demo(block=False)
+            viewer = open_demo(IMAGE, METHOD, SETTINGS, block=False)
             wait(120, lambda: len(viewer.layers) > 1)
             take(viewer, folder / f"{DEMO}.png")
             viewer.close()

@@ -156,12 +156,12 @@ def test_sample_opens_with_its_scale_and_axis_names(entry, viewer):
 def test_demo_opens_with_the_widget_and_finds_the_nuclei(make_napari_viewer, monkeypatch, qtbot):
     import napari
 
-    from napari_tessera.cli.demo import METHOD
+    from napari_tessera.cli.demo import IMAGE, METHOD, SETTINGS
     from napari_tessera.gui.sample_data import open_demo
     from napari_tessera.methods.registry import method_named
 
     monkeypatch.setattr(napari, "Viewer", lambda title: make_napari_viewer(title=title))
-    viewer = open_demo(block=False)
+    viewer = open_demo(IMAGE, METHOD, SETTINGS, block=False)
     title = method_named(METHOD).title
     assert f"{title} (napari-tessera)" in viewer.window.dock_widgets
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=120_000)
