@@ -401,15 +401,18 @@ def test_the_python_function_does_the_same_as_the_command(folder):
 
 
 def killed_run(folder, *more):
-    """Start a training in a process of its own, and kill it once there is a checkpoint."""
+    """Start a training in another process, and return it once it has reported a step."""
     start = "import sys; from napari_tessera.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", start, "train", str(folder / "images"), str(folder / "labels")]
     command += ["-o", str(folder / "model.safetensors"), *QUICK, "--steps", "2000", "--save-every", "0", *more]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     saved = folder / "model.safetensors.checkpoint"
     until = time.monotonic() + 60
-    while not saved.exists() and run.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
+    seen = set()  # the second checkpoint is written after the first step was reported
+    while len(seen) < 2 and run.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(saved.stat().st_mtime_ns)
+        time.sleep(0.01)
     return run, saved
 
 
