@@ -22,9 +22,9 @@ import torch
 from napari_tessera.inference.mask_rcnn_predictor import folded
 from napari_tessera.models.mask_rcnn import detections
 from napari_tessera.models.mask_rcnn import rpn as proposals
-from napari_tessera.models.mask_rcnn.build import mask_rcnn_resnet50_fpn
 from napari_tessera.models.mask_rcnn.detections import suppress
 from napari_tessera.models.mask_rcnn.masks import paint_labels, paste_masks
+from napari_tessera.models.mask_rcnn.model import mask_rcnn_resnet50_fpn
 from napari_tessera.models.mask_rcnn.transform import image_batch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))

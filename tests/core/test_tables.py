@@ -1,7 +1,7 @@
 import pytest
 
+from napari_tessera.core.result import column_units, position_columns
 from napari_tessera.core.spatial import Spatial
-from napari_tessera.core.tables import column_units, position_columns
 
 
 def names(ndim):

@@ -10,10 +10,9 @@ from scipy import ndimage
 from torch.nn.functional import interpolate
 
 from napari_tessera.models.device import Device
-from napari_tessera.models.mask_rcnn.build import light_architecture
 from napari_tessera.models.mask_rcnn.config import Settings
 from napari_tessera.models.mask_rcnn.detections import Detections
-from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.mask_rcnn.model import MaskRCNN, light_architecture
 from napari_tessera.models.unet import UNet, UNetArchitecture
 from napari_tessera.models.weights import save_model
 

@@ -15,14 +15,13 @@ from napari_tessera.models.mask_rcnn import coco as coco_weights
 from napari_tessera.models.mask_rcnn.anchors import cell_anchors, grid_anchors
 from napari_tessera.models.mask_rcnn.backbone import FrozenBatchNorm
 from napari_tessera.models.mask_rcnn.boxes import decode, encode
-from napari_tessera.models.mask_rcnn.build import light_architecture, mask_rcnn_resnet50_fpn
 from napari_tessera.models.mask_rcnn.coco import fitting, read_coco_weights, with_current_names
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture, Settings
 from napari_tessera.models.mask_rcnn.detections import DroppedProposals, detect
 from napari_tessera.models.mask_rcnn.losses import Criteria
 from napari_tessera.models.mask_rcnn.masks import paint_labels
 from napari_tessera.models.mask_rcnn.matcher import truth_of
-from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.mask_rcnn.model import MaskRCNN, light_architecture, mask_rcnn_resnet50_fpn
 from napari_tessera.models.mask_rcnn.rpn import limits, propose
 from napari_tessera.training.losses import dice, focal, weighted_cross_entropy
 from tests.helpers.coco_model import coco_shapes, drawn_weights

@@ -7,8 +7,7 @@ import torch
 
 from napari_tessera.core.errors import ModelError
 from napari_tessera.models.header import check_architecture
-from napari_tessera.models.mask_rcnn.build import light_architecture, mask_rcnn_resnet50_fpn
-from napari_tessera.models.mask_rcnn.model import MaskRCNN
+from napari_tessera.models.mask_rcnn.model import MaskRCNN, light_architecture, mask_rcnn_resnet50_fpn
 from napari_tessera.models.registry import entry_of
 from napari_tessera.models.weights import empty_network, load_mask_rcnn, load_model, load_unet, save_model
 from tests.helpers.tiny_models import small_mask_rcnn

@@ -1,4 +1,4 @@
-"""`tessera demo`: segment an included image, and show or save the result. It needs no download."""
+"""`tessera demo`: segment a sample image, in a window or as files with a picture of the labels over the image."""
 
 from __future__ import annotations
 

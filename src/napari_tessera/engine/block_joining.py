@@ -10,9 +10,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from napari_tessera.core.result import position_columns
 from napari_tessera.core.spatial import SPATIAL_AXES
 from napari_tessera.core.spec import Table
-from napari_tessera.core.tables import position_columns
 from napari_tessera.core.tiles import Slices, Tile
 
 SAME_OBJECT = 0.5

@@ -11,10 +11,9 @@ import numpy as np
 
 from napari_tessera.core import labels as label_arrays
 from napari_tessera.core.region import Crop
-from napari_tessera.core.result import AutoValues, ExtraImage, Result
+from napari_tessera.core.result import AutoValues, ExtraImage, Result, position_columns
 from napari_tessera.core.spatial import PIXEL, SHORT_UNITS, SPATIAL_AXES
 from napari_tessera.core.spec import Table
-from napari_tessera.core.tables import position_columns
 from napari_tessera.engine.bind import Request
 
 MOST_TOLD = 3

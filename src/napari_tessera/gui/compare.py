@@ -14,8 +14,8 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QGridLayout, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
 from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.result import PX, column_title
 from napari_tessera.core.spec import Table
-from napari_tessera.core.tables import PX, column_title
 from napari_tessera.gui.layers.read import Placement, camera_of
 from napari_tessera.gui.method.run_request import RunRequest, scoring
 from napari_tessera.gui.method.widget import MethodWidget, RunResult

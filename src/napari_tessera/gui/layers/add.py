@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer
 
-from napari_tessera.core.result import LabelImage
+from napari_tessera.core.result import LabelImage, column_title
 from napari_tessera.core.spatial import Matrix, Spatial
-from napari_tessera.core.tables import column_title
 from napari_tessera.gui.layers.colors import colours_of_classes, colours_of_probability
 from napari_tessera.gui.layers.read import RECORD, Placement
 

@@ -12,7 +12,7 @@ from napari.layers import Labels, Layer, Shapes
 from qtpy.QtWidgets import QPushButton
 
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.tables import PX, column_title
+from napari_tessera.core.result import PX, column_title
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.read import record_of
 from napari_tessera.gui.qt.worker import Runner
