@@ -18,10 +18,10 @@ labels: np.ndarray = tessera.watershed(np.zeros((8, 8)), min_distance=3)
 
 
 @pytest.fixture
-def mypy(request, tmp_path):
+def mypy(tmp_path, tmp_path_factory):
     def run(line: str) -> str:
         (tmp_path / "program.py").write_text(PROGRAM + line, encoding="utf-8")
-        options = ["--ignore-missing-imports", "--cache-dir", str(request.config.cache.mkdir("mypy"))]
+        options = ["--ignore-missing-imports", "--cache-dir", str(tmp_path_factory.getbasetemp() / "mypy")]
         command = [sys.executable, "-m", "mypy", *options, "program.py"]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
 

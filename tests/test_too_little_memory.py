@@ -24,7 +24,7 @@ LIMITED = """
 import resource, numpy as np, psutil
 import napari_tessera as tessera
 from napari_tessera.core.jobs import run_job
-from napari_tessera.models.import_torch import load_torch
+from napari_tessera.models.load_torch import load_torch
 def allow(megabytes):
     used = psutil.Process().memory_info().vms
     resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20, -1))

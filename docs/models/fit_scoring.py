@@ -20,19 +20,19 @@ from sklearn.preprocessing import StandardScaler
 
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.overlaps import find_overlaps
-from napari_tessera.inference.decode_objects import decoding_of, find_objects, pixel_scores, usual_size
+from napari_tessera.inference.decode_unet import decoding_of, find_objects, pixel_scores, usual_size
 from napari_tessera.inference.detection_features import features_of
 from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
-from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.inference.mask_rcnn_predictor import load_detector
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.object_features import FARTHEST, measured, products
+from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.resample import outlined
+from napari_tessera.inference.rescore_with_unet import opinions_on
 from napari_tessera.inference.scale_search import UNetOptions, predict_auto_scale
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
 from napari_tessera.inference.tiled_detection import detect
 from napari_tessera.inference.unet_predictor import load_network
-from napari_tessera.inference.unet_rescoring import opinions_on
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import EVIDENCE, kind_of
 from napari_tessera.models.weights import read_tensors, write_tensors

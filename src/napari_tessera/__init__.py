@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from napari_tessera.core.threads import watch_forks
+from napari_tessera.core.daemon_threads import watch_forks
 from napari_tessera.methods import NAMES
 
 TYPE_CHECKING = False  # that of `typing`, which takes longer to load than all else here

@@ -103,7 +103,7 @@ def main():
     options.add_argument("--steps", type=int, default=400)
     options.add_argument("--seed", type=int, default=0, help="of the random moments")
     chosen = options.parse_args()
-    import_module("napari_tessera.training.tasks")  # so that each child starts at once
+    import_module("napari_tessera.training.unet_task")  # so that each child starts at once
     rng = np.random.default_rng(chosen.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -220,7 +220,7 @@ def main():
     options.add_argument("--kills", type=int, default=20)
     options.add_argument("--seed", type=int, default=0, help="of the random moments")
     chosen = options.parse_args()
-    for name in ("napari", "napari_tessera.gui.train.widget", "napari_tessera.training.tasks"):
+    for name in ("napari", "napari_tessera.gui.train.widget", "napari_tessera.training.unet_task"):
         import_module(name)  # so that each child starts at once
     rng = np.random.default_rng(chosen.seed)
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")

@@ -19,7 +19,7 @@ from nuclei import add_folder_option, image_and_truth
 
 import napari_tessera as tessera
 from napari_tessera.training import rehearsal
-from napari_tessera.training import tasks as learn
+from napari_tessera.training import unet_task as learn
 
 KIND = "stained"
 LEARNING = {

@@ -151,7 +151,7 @@ def test_a_folder_that_is_not_there_is_named(folder, missing):
 
 def test_a_folder_without_labels_is_refused(folder):
     (folder / "empty").mkdir()
-    with pytest.raises(FileError, match="empty holds no images"):
+    with pytest.raises(FileError, match="empty has no images"):
         from_paths(folder / "images", folder / "empty")
 
 

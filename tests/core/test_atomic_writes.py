@@ -13,7 +13,7 @@ import pytest
 from napari_tessera.core import atomic_writes as together
 from napari_tessera.core.atomic_writes import check_free, write_whole, written_together
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import check_exists
+from napari_tessera.core.file_checks import check_exists
 from napari_tessera.core.result import LabelImage, Result
 from napari_tessera.core.spatial import Spatial
 from napari_tessera.io.write import write_result

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from napari_tessera.core.files import LEFT_AFTER_SECONDS, PREFIX, short_lived_folder
+from napari_tessera.core.file_checks import LEFT_AFTER_SECONDS, PREFIX, short_lived_folder
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 IN_TORCH = """
 import sys, threading, time
-from napari_tessera.core.threads import start_thread
+from napari_tessera.core.daemon_threads import start_thread
 import torch
 over = threading.Event()
 def work():
@@ -21,12 +21,12 @@ time.sleep(0.2)
 """
 LOADING = """
 import sys
-from napari_tessera.models.import_torch import load_torch
+from napari_tessera.models.load_torch import load_torch
 next(load_torch())
 """
 FOR_EVER = """
 import threading
-from napari_tessera.core import threads as ending
+from napari_tessera.core import daemon_threads as ending
 ending.SECONDS_TO_END = 0.3
 ending.start_thread(threading.Event().wait, "for ever")
 """

@@ -6,7 +6,7 @@ import pytest
 from napari.layers import Labels
 
 from napari_tessera.gui.layers.read import RECORD
-from napari_tessera.gui.method.boxes import BoxesButton, boxes_layer, has_boxes
+from napari_tessera.gui.method.bounding_boxes import BoxesButton, boxes_layer, has_boxes
 
 
 def labelled(shape=(12, 16), axes="YX", **placed):

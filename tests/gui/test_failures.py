@@ -10,7 +10,7 @@ import pytest
 from napari_tessera.core.jobs import Progress
 from napari_tessera.engine import api
 from napari_tessera.gui.method import widget as method_widget
-from napari_tessera.gui.method.boxes import BoxesButton
+from napari_tessera.gui.method.bounding_boxes import BoxesButton
 from tests.gui.test_boxes import labelled
 from tests.gui.test_train import paint_halves
 from tests.helpers.scenes import blobs

@@ -11,7 +11,7 @@ import pytest
 
 from napari_tessera.core.jobs import Progress
 from napari_tessera.gui.qt.worker import Runner
-from napari_tessera.gui.train import session as train_under_way
+from napari_tessera.gui.train import running_training as train_under_way
 from tests.gui.test_train import paint_halves
 
 NAPARI = """

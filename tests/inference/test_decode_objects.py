@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.inference.decode_objects import Decoding, find_objects, usual_size
+from napari_tessera.inference.decode_unet import Decoding, find_objects, usual_size
 from napari_tessera.inference.object_features import PixelScores
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.core.schema import check_fields
+from napari_tessera.core.record_schema import check_fields
 from napari_tessera.inference.detection_features import FEATURES, features_of, lowest_score, rescore
 from napari_tessera.inference.detections_to_labels import DetectionThresholds
-from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
 from napari_tessera.models.header import EVIDENCE, MaskRCNNScoring
 from napari_tessera.models.mask_rcnn.detections import Detections

@@ -13,8 +13,8 @@ from napari_tessera.inference.detections_to_labels import (
     keep_largest_pieces,
     objects_of,
 )
-from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.inference.normalization import Levels
+from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects, find_scale
 from napari_tessera.methods.mask_rcnn import notes_on, notes_on_blocks, table_of
 from napari_tessera.models.mask_rcnn.detections import Detections, DroppedProposals

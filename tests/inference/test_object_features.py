@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.core.schema import check_fields
-from napari_tessera.inference.decode_objects import make_output
-from napari_tessera.inference.grid import Grid
+from napari_tessera.core.record_schema import check_fields
+from napari_tessera.inference.decode_unet import make_output
 from napari_tessera.inference.object_features import FEATURES, PixelScores, Scoring, measured, without_unlikely
+from napari_tessera.inference.pixel_grid import Grid
 from napari_tessera.inference.scale_search import UNetOptions
 from napari_tessera.models.header import EVIDENCE, MaskRCNNScoring, UNetScoring
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.inference.grid import Grid
+from napari_tessera.inference.pixel_grid import Grid
 from napari_tessera.inference.resample import on_image, outlined
 
 

@@ -8,8 +8,8 @@ import pytest
 from napari_tessera.core.jobs import Progress, run_job
 from napari_tessera.inference import scale_search as scales
 from napari_tessera.inference import scale_search as seeing
-from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.scale_search import (
     UNetOptions,
     bounded,

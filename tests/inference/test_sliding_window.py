@@ -8,7 +8,7 @@ import torch
 
 from napari_tessera.core.errors import OutOfMemory, RunError
 from napari_tessera.core.jobs import run_job
-from napari_tessera.inference.grid import network_grid, read_window, resampling
+from napari_tessera.inference.pixel_grid import network_grid, read_window, resampling
 from napari_tessera.inference.sliding_window import largest_side, predict, seen_pixels, spans
 from napari_tessera.inference.unet_predictor import Network
 from napari_tessera.models.unet import UNet, UNetArchitecture

@@ -10,18 +10,18 @@ import torch
 import napari_tessera as tessera
 from napari_tessera.core.errors import InputError, ModelError
 from napari_tessera.core.jobs import run_job
-from napari_tessera.core.schema import check_fields
+from napari_tessera.core.record_schema import check_fields
 from napari_tessera.engine.cost_estimate import estimate, second_look
 from napari_tessera.engine.precompile import second_network
-from napari_tessera.inference import unet_rescoring as second_opinion
+from napari_tessera.inference import rescore_with_unet as second_opinion
 from napari_tessera.inference.detection_features import FEATURES, log_odds
 from napari_tessera.inference.detections_to_labels import DetectionThresholds
-from napari_tessera.inference.grid import NormalizedImage
 from napari_tessera.inference.mask_rcnn_predictor import load_detector
 from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.inference.pixel_grid import NormalizedImage
+from napari_tessera.inference.rescore_with_unet import compared, opinions_on, rescore_with_unet
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
 from napari_tessera.inference.unet_predictor import load_network
-from napari_tessera.inference.unet_rescoring import compared, opinions_on, rescore_with_unet
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import EVIDENCE, OPINIONS, SecondOpinion
 from napari_tessera.models.mask_rcnn.detections import Detections

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 import napari_tessera as tessera
-from napari_tessera.algorithms.equal_steps import equal_steps
+from napari_tessera.algorithms.common_step import equal_steps
 from napari_tessera.algorithms.global_thresholds import RULES, find_level
 from napari_tessera.core.checks import check_image
 from napari_tessera.core.errors import InputError

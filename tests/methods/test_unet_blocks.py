@@ -18,7 +18,7 @@ from napari_tessera.core.errors import InputError, ParameterError
 from napari_tessera.core.tiles import tiles
 from napari_tessera.engine import api
 from napari_tessera.inference import scale_search as scale
-from napari_tessera.inference.grid import network_grid, read_window
+from napari_tessera.inference.pixel_grid import network_grid, read_window
 from napari_tessera.methods import _network_blocks as sight
 from napari_tessera.methods import unet as unet_blocks
 from napari_tessera.methods._network_blocks import BlockMargins, counted, percentiles, rounds

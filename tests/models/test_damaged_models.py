@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from napari_tessera.core.errors import ModelError
-from napari_tessera.core.files import parse_json
+from napari_tessera.core.file_checks import parse_json
 from napari_tessera.models.safetensors import LONGEST_HEADER
 from napari_tessera.models.weights import load_model, load_unet, read_tensors
 from tests.helpers.model_bytes import complaint, joined, with_fields

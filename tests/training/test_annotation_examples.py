@@ -12,7 +12,7 @@ from napari_tessera.training.annotations.annotation import AnnotatedImage, Annot
 from napari_tessera.training.annotations.examples import painted_examples
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.patches import draw_batch, image_weights
-from napari_tessera.training.tasks import class_targets, learn
+from napari_tessera.training.unet_task import class_targets, learn
 
 CLASSES = AnnotationSampling("classes", 2, patch_px=32, share=0)
 OBJECTS = AnnotationSampling("objects", 2, patch_px=32, diameter_px=10, share=0)

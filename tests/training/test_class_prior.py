@@ -9,7 +9,7 @@ from napari_tessera.inference.normalization import Levels, channel_names, normal
 from napari_tessera.models.unet import UNet, UNetArchitecture
 from napari_tessera.models.weights import tensors_of
 from napari_tessera.training.checkpoint import State
-from napari_tessera.training.class_prior import (
+from napari_tessera.training.class_prior_correction import (
     adjusted_count,
     bias_for,
     match_class_prior,

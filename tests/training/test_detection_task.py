@@ -19,19 +19,19 @@ from napari_tessera.training.checkpoint import Checkpoint
 from napari_tessera.training.config import Schedule, TrainingConfig
 from napari_tessera.training.data.dataset import Dataset
 from napari_tessera.training.data.patches import Sampling, draw_patch
-from napari_tessera.training.detection_task import (
+from napari_tessera.training.loop import train
+from napari_tessera.training.losses import LOSSES, class_loss
+from napari_tessera.training.mask_rcnn_task import (
     DetectionBatch,
     criteria_of,
     detection_loss,
     detection_targets,
     truth_from,
 )
-from napari_tessera.training.loop import train
-from napari_tessera.training.losses import LOSSES, class_loss
 from napari_tessera.training.resolve import check_coarsest, least_bytes, resolve_config
 from napari_tessera.training.settings import checked_settings
-from napari_tessera.training.tasks import learn, new_network, task_of
 from napari_tessera.training.train import train as train_files
+from napari_tessera.training.unet_task import learn, new_network, task_of
 from napari_tessera.training.validation import LEAST_SCORES
 from tests.training.test_tasks import same, scene
 

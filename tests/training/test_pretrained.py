@@ -14,7 +14,7 @@ from napari_tessera.training.loop import keep_statistics
 from napari_tessera.training.pretrained import Row, adapted, check_images, load_pretrained, read_start, rows_for
 from napari_tessera.training.resolve import resolve_config
 from napari_tessera.training.settings import checked_settings
-from napari_tessera.training.tasks import learn, new_network
+from napari_tessera.training.unet_task import learn, new_network
 from tests.helpers.tiny_models import small_mask_rcnn
 from tests.training.test_tasks import scene
 

@@ -21,7 +21,7 @@ from napari_tessera.training.pretrained import (
 )
 from napari_tessera.training.resolve import resolve_config
 from napari_tessera.training.settings import checked_settings
-from napari_tessera.training.tasks import learn, new_network
+from napari_tessera.training.unet_task import learn, new_network
 from tests.helpers.coco_model import coco_shapes
 from tests.training.test_tasks import scene
 

@@ -25,7 +25,7 @@ from napari_tessera.training.rehearsal import (
 )
 from napari_tessera.training.resolve import resolve_config
 from napari_tessera.training.settings import checked_settings
-from napari_tessera.training.tasks import new_network, task_of
+from napari_tessera.training.unet_task import new_network, task_of
 
 SHIPPED = ("nuclei-unet", "nuclei-mask-rcnn")
 

@@ -28,7 +28,7 @@ from napari_tessera.training.report import (
 from napari_tessera.training.resolve import balanced, resolve_config
 from napari_tessera.training.session import with_steps_in
 from napari_tessera.training.settings import checked_settings
-from napari_tessera.training.tasks import learn
+from napari_tessera.training.unet_task import learn
 
 SQUARE = np.zeros((9, 9), np.int32)
 SQUARE[3:6, 3:6] = 1

@@ -15,7 +15,7 @@ from napari_tessera.training.data.patches import Sampling, draw_patch, image_wei
 from napari_tessera.training.data.targets import instance_targets, normalised_distance, touching
 from napari_tessera.training.loop import check_loss, train
 from napari_tessera.training.losses import LOSSES
-from napari_tessera.training.tasks import class_targets, learn, new_network, object_targets, task_of
+from napari_tessera.training.unet_task import class_targets, learn, new_network, object_targets, task_of
 
 TWO_TOUCHING = np.array([[1, 1, 1, 1, 1, 1], [1, 2, 2, 3, 3, 1], [1, 1, 1, 1, 1, 1]], dtype=np.int32)
 TINY = TrainingConfig(steps=6, widths=(4, 8), diameter_px=12, patch_px=32, batch=2, validations=3, mixed=False)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_tessera.algorithms.percentiles import is_wide
+from napari_tessera.algorithms.exact_percentiles import is_wide
 from napari_tessera.core.errors import InputError, ParameterError
-from napari_tessera.core.value_range import EXACT
+from napari_tessera.core.rescale import EXACT
 
 XYZ_OF_WHITE = (0.95047, 1.0, 1.08883)
 XYZ_FROM_RGB = (

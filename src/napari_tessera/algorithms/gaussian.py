@@ -13,7 +13,7 @@ from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.parallel import bands, in_threads
-from napari_tessera.core.value_range import UNSCALED, Scale, scale_of, scaled, value_range
+from napari_tessera.core.rescale import UNSCALED, Scale, scale_of, scaled, value_range
 
 TRUNCATE = 4.0
 """Number of standard deviations after which the weights are 0."""

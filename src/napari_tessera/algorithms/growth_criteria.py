@@ -13,7 +13,7 @@ from napari_tessera.algorithms.seeded_growing import FRAME, FREE, SLACK, Regions
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import chunks, label_dtype
 from napari_tessera.core.overlaps import count_pairs, sum_pairs
-from napari_tessera.core.value_range import Number, share_of_range
+from napari_tessera.core.rescale import Number, share_of_range
 
 OPACITY = len(RGB_TO_LUMINANCE)
 

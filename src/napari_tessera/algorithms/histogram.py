@@ -13,11 +13,11 @@ from operator import add
 
 import numpy as np
 
-from napari_tessera.algorithms.equal_steps import equal_steps
+from napari_tessera.algorithms.common_step import equal_steps
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.parallel import Piece, in_threads, pieces
-from napari_tessera.core.value_range import (
+from napari_tessera.core.rescale import (
     UNSCALED,
     Number,
     Scale,

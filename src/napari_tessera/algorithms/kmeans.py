@@ -18,7 +18,7 @@ from napari_tessera.algorithms.color import RGB_TO_LUMINANCE, to_cielab
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.kmeans_assignment import Tiles, assign_and_sum, squared_distances, tiles_of
 from napari_tessera.core.jobs import Job, Progress, run_job
-from napari_tessera.core.value_range import Number, Scale, scale_of, scaled
+from napari_tessera.core.rescale import Number, Scale, scale_of, scaled
 
 
 @njit

@@ -16,7 +16,7 @@ from napari_tessera.algorithms.gaussian import sigmas_px
 from napari_tessera.algorithms.histogram import Grid
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.parallel import Piece
-from napari_tessera.core.value_range import UNSCALED, Scale
+from napari_tessera.core.rescale import UNSCALED, Scale
 
 
 def local_threshold_mask(

@@ -16,8 +16,8 @@ import numpy as np
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.parallel import Piece, in_threads, pieces
+from napari_tessera.core.rescale import UNSCALED, Scale, scaled
 from napari_tessera.core.spec import Table
-from napari_tessera.core.value_range import UNSCALED, Scale, scaled
 
 STRIP_PX = 1 << 20
 """Pixels between two steps of the job: a few milliseconds."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_tessera.algorithms.equal_steps import equal_steps
+from napari_tessera.algorithms.common_step import equal_steps
 from napari_tessera.algorithms.histogram import Grid
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.kmeans import Place

@@ -17,7 +17,7 @@ from napari_tessera.cli.evaluate_panoptic import files_beside
 from napari_tessera.cli.terminal import Parser, progress_bar, say
 from napari_tessera.core.atomic_writes import check_free, written_together
 from napari_tessera.core.errors import FileError, InputError, printable
-from napari_tessera.core.files import is_zarr
+from napari_tessera.core.file_checks import is_zarr
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.labels import looks_like_an_image
 from napari_tessera.core.memory import check_room

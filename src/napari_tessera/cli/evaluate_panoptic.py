@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.core.errors import FileError, InputError, from_cell
-from napari_tessera.core.files import check_exists, is_zarr
+from napari_tessera.core.file_checks import check_exists, is_zarr
 from napari_tessera.core.jobs import Job
 from napari_tessera.core.labels import Segments
 from napari_tessera.io.coco_panoptic import read_coco_panoptic

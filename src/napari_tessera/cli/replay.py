@@ -12,12 +12,12 @@ from napari_tessera.cli.options import add_image_options, has_no_pixel_size
 from napari_tessera.cli.segment import read_input
 from napari_tessera.cli.terminal import Parser
 from napari_tessera.core.errors import FileError, InputError, ParameterError
-from napari_tessera.core.files import read_json
+from napari_tessera.core.file_checks import read_json
 from napari_tessera.core.jobs import Job, run_job
 from napari_tessera.core.method import Method
 from napari_tessera.core.provenance import DEEPEST, described
+from napari_tessera.core.record_schema import check_recipe
 from napari_tessera.core.result import Result
-from napari_tessera.core.schema import check_recipe
 from napari_tessera.core.spec import Input
 from napari_tessera.io.image_file import Picture, with_axes, with_pixel_size
 from napari_tessera.methods.registry import method_named

@@ -20,7 +20,7 @@ from napari_tessera.core.method import Method
 from napari_tessera.core.result import Result
 from napari_tessera.core.spec import Input, Role
 from napari_tessera.engine.bind import check_models, power_of
-from napari_tessera.engine.blocks import check_blocks, is_stored
+from napari_tessera.engine.block_choice import check_blocks, is_stored
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.image_file import Picture, with_pixel_size
 from napari_tessera.io.write import planned_files

@@ -21,7 +21,7 @@ from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.core.errors import ParameterError, visible
 from napari_tessera.core.jobs import Progress, run_job
 from napari_tessera.core.memory import check_room
-from napari_tessera.models.import_torch import NETWORKS
+from napari_tessera.models.load_torch import NETWORKS
 from napari_tessera.training.report import describe_scored_step
 from napari_tessera.training.settings import DECLARATION, checked_settings
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import is_zarr, named_file, read_json, too_long
+from napari_tessera.core.file_checks import is_zarr, named_file, read_json, too_long
 
 PAUSE_SECONDS = 0.005
 """Time between two attempts to take a lock."""

@@ -16,8 +16,8 @@ import numpy as np
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import connected_components, renumber
 from napari_tessera.core.parallel import Piece, in_threads, pieces, widened
+from napari_tessera.core.rescale import UNSCALED, Scale, scale_of, value_range
 from napari_tessera.core.result import AutoValues, MethodOutput
-from napari_tessera.core.value_range import UNSCALED, Scale, scale_of, value_range
 
 MEASURED_PX = 2**21
 """Pixels in one summary."""

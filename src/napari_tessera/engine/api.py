@@ -17,7 +17,7 @@ from napari_tessera.core.result import MethodOutput, Result
 from napari_tessera.core.spatial import Spatial
 from napari_tessera.core.spec import ARRAYS
 from napari_tessera.engine.bind import bind
-from napari_tessera.engine.blocks import is_stored
+from napari_tessera.engine.block_choice import is_stored
 from napari_tessera.engine.replay import replay
 from napari_tessera.engine.run import frame_arguments, job
 

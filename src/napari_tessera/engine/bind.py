@@ -29,7 +29,7 @@ from napari_tessera.core.region import Crop, Region, resolve
 from napari_tessera.core.result import Kind
 from napari_tessera.core.spatial import Spatial
 from napari_tessera.core.spec import Parameter, Role
-from napari_tessera.engine.blocks import Blocks, check_blocks, fits_in_memory, is_stored
+from napari_tessera.engine.block_choice import Blocks, check_blocks, fits_in_memory, is_stored
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
 

@@ -17,10 +17,10 @@ from napari_tessera.core.checks import canonical_dtype, check_image
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.jobs import Job, Progress, run_job, subtask
 from napari_tessera.core.parallel import worker_count
+from napari_tessera.core.rescale import UNSCALED, Number, Scale, scale_of
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import Table
 from napari_tessera.core.tiles import Slices, Tile, block_of, tiles
-from napari_tessera.core.value_range import UNSCALED, Number, Scale, scale_of
 from napari_tessera.engine import block_joining as joining
 from napari_tessera.engine.block_joining import BlockObjects, GlobalLabels, join_tables
 from napari_tessera.engine.dask_pool import Made, Pool, Threads, read, unchanged

@@ -23,10 +23,10 @@ from napari_tessera.core.tiles import Tile
 from napari_tessera.engine import block_passes as passes
 from napari_tessera.engine import dask_pool as chunked
 from napari_tessera.engine.bind import Request
+from napari_tessera.engine.block_choice import make_output, may_be_measured, open_output
 from napari_tessera.engine.block_passes import Frame, Inputs, Output, Windows
-from napari_tessera.engine.blocks import make_output, may_be_measured, open_output
+from napari_tessera.engine.combine_frames import joined, merge_auto_values
 from napari_tessera.engine.dask_pool import Pool
-from napari_tessera.engine.frame_stack import joined, merge_auto_values
 
 SHARE_OF_LABELLING = 0.9
 SHARE_OF_MEASURING = 0.1

@@ -160,7 +160,7 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
 def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float, kind: str) -> Estimate | None:
     """Estimate the cost of a second network, which predicts the image once and in parts; None without one."""
     from napari_tessera.inference import cost
-    from napari_tessera.inference.unet_rescoring import MARGIN_PX, OWN_PX
+    from napari_tessera.inference.rescore_with_unet import MARGIN_PX, OWN_PX
 
     second = second_of(header)
     if second is None:

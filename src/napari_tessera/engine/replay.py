@@ -17,7 +17,7 @@ from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.core.result import Result
 from napari_tessera.engine.bind import Request, bind
-from napari_tessera.engine.blocks import is_stored
+from napari_tessera.engine.block_choice import is_stored
 from napari_tessera.engine.run import job
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
@@ -28,7 +28,7 @@ MOST_POINTS = 2**22
 
 def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, **inputs: Any) -> Job[Result]:
     """Replay a record, or a list of records one after the other, as a job; see `tessera.run`."""
-    from napari_tessera.core.schema import check_recipe  # pydantic takes a quarter of a second to load
+    from napari_tessera.core.record_schema import check_recipe  # pydantic takes a quarter of a second to load
 
     try:
         steps = check_recipe(recipe)

@@ -17,7 +17,7 @@ from napari_tessera.core.memory import check_room
 from napari_tessera.core.result import AutoValues, ExtraImage, Kind, LabelImage, MethodOutput, Result
 from napari_tessera.core.spec import Table
 from napari_tessera.engine.bind import Request, cropped
-from napari_tessera.engine.frame_stack import NUMBERED_ON, Stack, in_whole_image, joined_notes, merge_auto_values
+from napari_tessera.engine.combine_frames import NUMBERED_ON, Stack, in_whole_image, joined_notes, merge_auto_values
 from napari_tessera.models import registry as catalogue
 
 SHARE_OF_METHOD = 0.85

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_tessera.inference.decode_objects import usual_size
-from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.decode_unet import usual_size
 from napari_tessera.inference.object_features import Regression
+from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.models.mask_rcnn.detections import Detections
 
 COLOURS = 3

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_tessera.algorithms.percentiles import exact_percentiles, is_wide, share_of_way
+from napari_tessera.algorithms.exact_percentiles import exact_percentiles, is_wide, share_of_way
 
 Kind = Literal["colours", "channels"]
 Level = float | tuple[float, ...]

@@ -11,7 +11,7 @@ from napari_tessera.algorithms.elevation import offsets_within
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.jobs import Job
 from napari_tessera.core.parallel import bands, in_threads
-from napari_tessera.inference.grid import Grid
+from napari_tessera.inference.pixel_grid import Grid
 
 SEARCH_PX = 2.0
 """How far on the network's grid a pixel looks for the object it belongs to."""

@@ -13,7 +13,7 @@ import numpy as np
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import run_starts
 from napari_tessera.core.parallel import in_background
-from napari_tessera.inference.decode_objects import usual_size
+from napari_tessera.inference.decode_unet import usual_size
 from napari_tessera.inference.detection_features import lowest_score, noise_of, without_noise
 from napari_tessera.inference.detections_to_labels import (
     SURE,
@@ -23,11 +23,11 @@ from napari_tessera.inference.detections_to_labels import (
     objects_of,
     seen_diameter,
 )
-from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.pixel_grid import NormalizedImage
+from napari_tessera.inference.rescore_with_unet import rescore_with_unet
 from napari_tessera.inference.scale_search import search_scale
 from napari_tessera.inference.segment_unet import stitch_planes
 from napari_tessera.inference.tiled_detection import detect
-from napari_tessera.inference.unet_rescoring import rescore_with_unet
 
 if TYPE_CHECKING:
     from napari_tessera.inference.mask_rcnn_predictor import Detector

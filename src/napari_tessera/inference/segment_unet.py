@@ -14,8 +14,8 @@ import numpy as np
 from napari_tessera.algorithms.relabel import numbered
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.overlaps import Overlaps, find_overlaps
-from napari_tessera.inference.decode_objects import make_output
-from napari_tessera.inference.grid import Grid, NormalizedImage
+from napari_tessera.inference.decode_unet import make_output
+from napari_tessera.inference.pixel_grid import Grid, NormalizedImage
 from napari_tessera.inference.resample import interpolated
 from napari_tessera.inference.scale_search import Scores, UNetOptions, find_scale, predict_at, predict_or_reuse
 from napari_tessera.inference.sliding_window import predict

@@ -19,7 +19,7 @@ import numpy as np
 
 from napari_tessera.core.errors import WARNING, lacks_memory, say_once
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.inference.grid import Grid, Read, read_window
+from napari_tessera.inference.pixel_grid import Grid, Read, read_window
 
 if TYPE_CHECKING:
     from napari_tessera.inference.unet_predictor import Network

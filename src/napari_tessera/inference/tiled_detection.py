@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_tessera.core.errors import WARNING, lacks_memory, say_once
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.parallel import in_background
-from napari_tessera.inference.grid import Grid, Read, read_window
+from napari_tessera.inference.pixel_grid import Grid, Read, read_window
 from napari_tessera.inference.sliding_window import MOST_READ_PX, SMALLER_TILES, reader_and_worker, waited_for
 from napari_tessera.models.mask_rcnn.boxes import areas, shared_areas
 from napari_tessera.models.mask_rcnn.detections import Detections, DroppedProposals, suppress

@@ -36,7 +36,7 @@ from napari_tessera.core.atomic_writes import (
     write_whole,
 )
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import parse_json
+from napari_tessera.core.file_checks import parse_json
 from napari_tessera.core.sparse_array import BLOCK_PX
 
 FORMAT = 1

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import check_can_hold
+from napari_tessera.core.file_checks import check_can_hold
 from napari_tessera.io.image_file import Reading, note_of_others
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from napari_tessera.core.atomic_writes import NEW, check_free, explain_refusal, move_together, working_folder
 from napari_tessera.core.errors import FileError, visible
-from napari_tessera.core.files import (
+from napari_tessera.core.file_checks import (
     check_can_hold,
     check_exists,
     check_name,

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_tessera.core.axes import CHANNEL, Layout, check_axes, check_spacing, guess_axes
 from napari_tessera.core.errors import FileError, InputError, visible
-from napari_tessera.core.files import read_json, without_nan
+from napari_tessera.core.file_checks import read_json, without_nan
 from napari_tessera.core.provenance import DEEPEST
 from napari_tessera.core.result import LabelImage
 from napari_tessera.core.spatial import PIXEL, SPATIAL_AXES, Spatial
@@ -298,7 +298,7 @@ def _recorded_spatial(path: Path) -> dict[str, Any] | None:
         return None
     if not (isinstance(record, dict) and {"tessera", "outputs"} <= record.keys()):
         return None
-    from napari_tessera.core.schema import Sidecar, check_fields
+    from napari_tessera.core.record_schema import Sidecar, check_fields
 
     try:
         check_fields(Sidecar, record)

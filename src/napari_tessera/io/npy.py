@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.format import MAGIC_PREFIX, open_memmap, read_array_header_1_0, read_array_header_2_0, read_magic
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import LARGEST_COMPRESSION, check_can_hold, check_fits
+from napari_tessera.core.file_checks import LARGEST_COMPRESSION, check_can_hold, check_fits
 from napari_tessera.io.image_file import Reading
 
 LARGEST_DEFLATION = 1032

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import check_exists, named_file, read_text
+from napari_tessera.core.file_checks import check_exists, named_file, read_text
 from napari_tessera.io.image_file import Place, sized, unit_name
 
 MOST_PLANES = 10_000_000

@@ -20,7 +20,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import check_fits, check_regular, named_file
+from napari_tessera.core.file_checks import check_fits, check_regular, named_file
 from napari_tessera.core.spatial import PIXEL, SPATIAL_AXES, Spatial
 from napari_tessera.io.image_file import Reading, note_of_others, sized, unit_name
 from napari_tessera.io.zarr_chunks import bound_chunks, refuse_larger_chunks

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import check_exists, explain_damage, read_text
+from napari_tessera.core.file_checks import check_exists, explain_damage, read_text
 
 LARGEST_TABLE_BYTES = 2**28
 """About six million points."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_tessera.core.checks import whole_numbers
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import (
+from napari_tessera.core.file_checks import (
     LARGEST_COMPRESSION,
     check_can_hold,
     check_exists,

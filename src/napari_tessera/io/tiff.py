@@ -17,7 +17,7 @@ import tifffile
 import zarr
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import check_exists, check_fits, check_regular, named_file
+from napari_tessera.core.file_checks import check_exists, check_fits, check_regular, named_file
 from napari_tessera.core.spatial import PIXEL, Spatial
 from napari_tessera.io.image_file import Place, Reading, imagej_unit, note_of_others, ome_symbol, sized, unit_name
 from napari_tessera.io.ome_xml import (
@@ -29,7 +29,7 @@ from napari_tessera.io.ome_xml import (
     other_files,
     parse_xml,
 )
-from napari_tessera.io.tiff_pages import as_meant, check_stored, planes_by_offset
+from napari_tessera.io.tiff_page_checks import as_meant, check_stored, planes_by_offset
 
 OPEN_AT_A_TIME = 4
 

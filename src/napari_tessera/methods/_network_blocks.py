@@ -13,16 +13,16 @@ import numpy as np
 
 from napari_tessera.core.blockwise import BlockPlan, Settings, Stored, never
 from napari_tessera.core.jobs import Job
+from napari_tessera.core.rescale import Number
 from napari_tessera.core.result import AutoValues
 from napari_tessera.core.tiles import Tile, widened
-from napari_tessera.core.value_range import Number
-from napari_tessera.methods._network_input import channels_for, check_diameter, check_dimensions
+from napari_tessera.methods._network_checks import channels_for, check_diameter, check_dimensions
 from napari_tessera.methods.threshold import THRESHOLD
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Measure
-    from napari_tessera.inference.grid import Grid, NormalizedImage
     from napari_tessera.inference.normalization import Levels
+    from napari_tessera.inference.pixel_grid import Grid, NormalizedImage
     from napari_tessera.models.registry import ModelEntry
 
     Measures = tuple[Measure, ...]
@@ -113,7 +113,7 @@ def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
 
 def _percentile(measure: Measure, percent: float) -> float:
     """Interpolate between the two values around a rank."""
-    from napari_tessera.algorithms.percentiles import offset_by
+    from napari_tessera.algorithms.exact_percentiles import offset_by
 
     counts, values = measure.occupied
     upto = np.cumsum(counts)
@@ -246,8 +246,8 @@ def view_of(entry: ModelEntry, image: Stored, levels: Levels, settings: Settings
     ------
     InputError, ParameterError
     """
-    from napari_tessera.inference.grid import NormalizedImage
     from napari_tessera.inference.normalization import with_polarity
+    from napari_tessera.inference.pixel_grid import NormalizedImage
 
     n_space = len(image.shape) - (settings["channel_axis"] is not None)
     check_dimensions(entry, n_space, method)
@@ -263,7 +263,7 @@ def sight_over(
     view: NormalizedImage, factor: float, beyond_px: float, step: int, is_plane_by_plane: bool
 ) -> BlockMargins:
     """Return how far around its blocks a network must see, on the grid of the whole image."""
-    from napari_tessera.inference.grid import Grid
+    from napari_tessera.inference.pixel_grid import Grid
 
     grid = view.grid_at(factor)
     if is_plane_by_plane:

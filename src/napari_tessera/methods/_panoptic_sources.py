@@ -172,7 +172,7 @@ def _from_unet(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tupl
 def _regions_of(classes: np.ndarray, names: tuple[str, ...]) -> Job[Things]:
     """Take each connected region of a class for a thing."""
     from napari_tessera.algorithms.panoptic_fusion import Things
-    from napari_tessera.inference.decode_objects import components_of
+    from napari_tessera.inference.decode_unet import components_of
 
     labels = yield from components_of(classes, 0)
     class_of = np.zeros(int(labels.max()) + 1, np.int64)

@@ -32,7 +32,7 @@ from napari_tessera.core.spec import (
     TileSize,
 )
 from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
-from napari_tessera.methods._network_input import (
+from napari_tessera.methods._network_checks import (
     channels_for,
     check_diameter,
     check_dimensions,
@@ -48,8 +48,8 @@ from napari_tessera.methods.unet import BLOCK_PX, SMALLEST_BLOCK_PX
 
 if TYPE_CHECKING:
     from napari_tessera.inference.detections_to_labels import DetectionThresholds, DroppedDetections, Rows
-    from napari_tessera.inference.grid import Grid
     from napari_tessera.inference.normalization import Levels
+    from napari_tessera.inference.pixel_grid import Grid
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions
     from napari_tessera.models.registry import ModelEntry
 
@@ -186,7 +186,7 @@ def label_block(
     ModelError
         If the network that is asked for a second opinion is not where this block is worked on.
     """
-    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.inference.segment_mask_rcnn import find_objects
 
     channel_axis, factors = settings["channel_axis"], settings["spacing"]

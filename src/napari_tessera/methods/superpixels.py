@@ -13,6 +13,7 @@ from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import renumber
 from napari_tessera.core.method import Method
 from napari_tessera.core.parallel import Piece, in_threads, pieces
+from napari_tessera.core.rescale import refuse_tiny, share_of_range, value_range
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
     Advanced,
@@ -27,7 +28,6 @@ from napari_tessera.core.spec import (
     Spacing,
     Title,
 )
-from napari_tessera.core.value_range import refuse_tiny, share_of_range, value_range
 
 COLOUR_CHANNELS = (3, 4)
 FULL_RANGE = 100.0

@@ -16,6 +16,7 @@ from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Job
 from napari_tessera.core.method import Method
 from napari_tessera.core.parallel import PIECE_PX, Piece
+from napari_tessera.core.rescale import Scale, scaled_number, unscaled_number
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
@@ -29,7 +30,6 @@ from napari_tessera.core.spec import (
     ShownIf,
     Spacing,
 )
-from napari_tessera.core.value_range import Scale, scaled_number, unscaled_number
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Measure

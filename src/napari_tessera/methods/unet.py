@@ -31,7 +31,7 @@ from napari_tessera.core.spec import (
     TileSize,
 )
 from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
-from napari_tessera.methods._network_input import (
+from napari_tessera.methods._network_checks import (
     channels_for,
     check_diameter,
     check_dimensions,
@@ -46,8 +46,8 @@ from napari_tessera.methods._network_input import (
 
 if TYPE_CHECKING:
     from napari_tessera.core.result import Kind
-    from napari_tessera.inference.grid import Grid
     from napari_tessera.inference.normalization import Levels
+    from napari_tessera.inference.pixel_grid import Grid
     from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.models.registry import ModelEntry
 
@@ -108,7 +108,7 @@ def label_block(
     block: np.ndarray, *, entry: ModelEntry, levels: Levels, grid: Grid, **settings: Any
 ) -> Job[np.ndarray]:
     """Segment one block as a part of the image that has these levels; small objects stay until blocks are joined."""
-    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.inference.segment_unet import segment
 
     channel_axis = settings["channel_axis"]

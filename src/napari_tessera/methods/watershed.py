@@ -16,6 +16,7 @@ from napari_tessera.core.blockwise import Settings, TwoPass
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import PREVIEW_PX, Method
+from napari_tessera.core.rescale import UNSCALED, Scale, scaled_number
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
     Channel,
@@ -28,7 +29,6 @@ from napari_tessera.core.spec import (
     ShownIf,
     Spacing,
 )
-from napari_tessera.core.value_range import UNSCALED, Scale, scaled_number
 from napari_tessera.methods.threshold import THRESHOLD
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def watershed(
            [0, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=int32)
     """
     from napari_tessera.algorithms.color import to_grey
-    from napari_tessera.algorithms.foreground import fill_holes as filled
+    from napari_tessera.algorithms.foreground_mask import fill_holes as filled
     from napari_tessera.algorithms.gaussian import is_held, smoothed
     from napari_tessera.algorithms.histogram import step_scale
     from napari_tessera.algorithms.split_objects import Settings, elevation_map, split
@@ -205,7 +205,7 @@ def _foreground(
     radius: float,
     spacing: tuple[float, ...] | None,
 ) -> Job[np.ndarray]:
-    from napari_tessera.algorithms.foreground import bright_pixels
+    from napari_tessera.algorithms.foreground_mask import bright_pixels
 
     if rule == "whole":
         return np.ones(values.shape, bool)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from napari_tessera.core.errors import ModelError, visible
-from napari_tessera.core.files import parse_json
-from napari_tessera.core.schema import Count, Fields, Number, check_fields
+from napari_tessera.core.file_checks import parse_json
+from napari_tessera.core.record_schema import Count, Fields, Number, check_fields
 from napari_tessera.models.safetensors import TensorFile, open_tensors
 
 FORMAT = 1
@@ -25,7 +25,7 @@ EVIDENCE = {"unet": 16, "mask_rcnn": 4}
 """How much is measured of an object to judge whether it is one, by the kind of network; see
 `inference.object_features` and `inference.detection_features`."""
 OPINIONS = 2
-"""How much a second network measures of an object; see `inference.unet_rescoring`."""
+"""How much a second network measures of an object; see `inference.rescore_with_unet`."""
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """What a terminal takes for commands, and halves of characters, which no file can take."""
 LONGEST_LINE = 500
@@ -68,7 +68,7 @@ def _items(count: int, most: int | None = None) -> Any:
 
 
 def _n_weights(count: int) -> int:
-    """Return how many weights a regression on so many features has; see `inference.logistic_regression`."""
+    """Return how many weights a regression on so many features has; see `inference.object_features`."""
     return 1 + count + count * (count + 1) // 2
 
 
@@ -161,7 +161,7 @@ class Normalisation(ExactFields):
 
 
 class Decoding(Fields):
-    """How scores become labels: numbers; see `inference.decode_objects` and `inference.detections_to_labels`."""
+    """How scores become labels: numbers; see `inference.decode_unet` and `inference.detections_to_labels`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, Finite]

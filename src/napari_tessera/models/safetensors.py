@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from napari_tessera.core.errors import FileError, ModelError, first_line
-from napari_tessera.core.files import check_exists, parse_json
+from napari_tessera.core.file_checks import check_exists, parse_json
 
 ENDING = ".safetensors"
 LENGTH_BYTES = 8

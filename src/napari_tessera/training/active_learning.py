@@ -21,7 +21,7 @@ from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.training.annotations.windows import Place, Window
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.training.annotations.annotation import AnnotatedImage
     from napari_tessera.training.validation import Where
 
@@ -223,7 +223,7 @@ def where_to_paint(
     sequence of UncertainRegion
         The least certain first; empty if the model is certain everywhere.
     """
-    from napari_tessera.models.import_torch import load_torch
+    from napari_tessera.models.load_torch import load_torch
 
     yield from subtask(load_torch(), 0, 0, 1)
     shape = tuple(painting.paint.shape)
@@ -309,8 +309,8 @@ def _doubt_seen(
 
 
 def _view(painting: AnnotatedImage, look: ImageTile, header: Any) -> Job[NormalizedImage]:
-    from napari_tessera.inference.grid import NormalizedImage
     from napari_tessera.inference.normalization import kind_of
+    from napari_tessera.inference.pixel_grid import NormalizedImage
 
     levels = yield from painting.measure(look.place, kind_of(header))
     image = np.asarray(painting.image[(*look.place, *look.window)])

@@ -12,7 +12,7 @@ from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
 from napari_tessera.models.unet import UNetArchitecture
 from napari_tessera.training.data.patches import Sampling
 from napari_tessera.training.data.targets import HEADS
-from napari_tessera.training.detection_task import detection_architecture
+from napari_tessera.training.mask_rcnn_task import detection_architecture
 from napari_tessera.training.settings import LossName, NetworkKind
 
 RATE_FOR_MORE, RATE_FOR_OTHER = 0.05, 0.25

@@ -12,9 +12,9 @@ import numpy as np
 from napari_tessera.core import provenance
 from napari_tessera.core.atomic_writes import bring_to_disk, write_to_disk, write_whole, written_together
 from napari_tessera.core.errors import ParameterError
-from napari_tessera.core.files import check_exists, explain_damage
+from napari_tessera.core.file_checks import check_exists, explain_damage
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.schema import check_fields
+from napari_tessera.core.record_schema import check_fields
 from napari_tessera.models.header import ModelTexts, check_architecture
 from napari_tessera.models.weights import empty_network
 from napari_tessera.training.data.advice import advice_on_end
@@ -100,7 +100,7 @@ def knows_bright_colours(plan: TrainingConfig, data: Dataset) -> bool:
 
 def decoding_of(plan: TrainingConfig) -> dict[str, float]:
     """Return how scores become objects, unless the validation images decide it."""
-    from napari_tessera.inference.decode_objects import Decoding
+    from napari_tessera.inference.decode_unet import Decoding
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
 
     if plan.start and plan.start["task"] == plan.task and plan.start["decoding"]:

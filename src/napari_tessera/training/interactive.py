@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_tessera.core.errors import InputError, in_words
-from napari_tessera.core.files import short_lived_folder
+from napari_tessera.core.file_checks import short_lived_folder
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.sparse_array import SparseArray
 from napari_tessera.training.live_prediction import (
@@ -211,7 +211,7 @@ def learning(
         With `data`: as in `training.loop.train`, or {"before": scores}, or {"advice": texts} for the current state, or
         {"seen": ViewportPrediction}.
     """
-    from napari_tessera.models.import_torch import load_torch
+    from napari_tessera.models.load_torch import load_torch
 
     yield from subtask(load_torch(), 0, 0, 1)
     from napari_tessera.training.fine_tune import fine_tuning
@@ -343,7 +343,7 @@ class LivePredictor:
 
 def warm_up_training() -> Job[None]:
     """Take one step on a tiny image, so that everything is loaded before the user starts a training."""
-    from napari_tessera.models.import_torch import load_torch
+    from napari_tessera.models.load_torch import load_torch
 
     yield from load_torch()
     diagonal = np.eye(SMALLEST_SIDE_PX, dtype=np.uint8)

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_tessera.core.blockwise import Stored
 from napari_tessera.core.jobs import Job
-from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.training.validation import Where, predict_view, score_network
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def looking_at(
     device: Where = "auto",
 ) -> Job[ViewportPrediction]:
     """Predict the viewport with a model."""
-    from napari_tessera.inference.grid import NormalizedImage
+    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.models.registry import find
 
     sight = fitted(sight, painting, SIDE_PX)

@@ -18,7 +18,7 @@ from napari_tessera.models.mask_rcnn.model import MaskRCNN
 from napari_tessera.models.registry import ModelEntry
 from napari_tessera.models.weights import Network, load_model
 from napari_tessera.training.data.patches import Sampling
-from napari_tessera.training.detection_task import detection_architecture
+from napari_tessera.training.mask_rcnn_task import detection_architecture
 from napari_tessera.training.settings import NOTHING, Training
 
 ROWS_OF_A_CLASS = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera.core.atomic_writes import is_locked
 from napari_tessera.core.errors import FileError, InputError, ModelError
-from napari_tessera.core.files import parse_json, short_lived_folder
+from napari_tessera.core.file_checks import parse_json, short_lived_folder
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.models.header import CHECKPOINT, HEADER, LOCK, read_header
 from napari_tessera.models.registry import ModelEntry, import_model, user_folder
@@ -115,7 +115,7 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
     ParameterError, FileError
         As `registry.import_model`.
     """
-    from napari_tessera.models.import_torch import load_torch
+    from napari_tessera.models.load_torch import load_torch
 
     yield from load_torch()
     from napari_tessera.models.weights import read_tensors, save_model
@@ -164,7 +164,7 @@ def _read_told(path: Path) -> dict[str, Any]:
     ModelError
         If it is missing, damaged or not a checkpoint.
     """
-    from napari_tessera.core.schema import check_fields
+    from napari_tessera.core.record_schema import check_fields
     from napari_tessera.training.checkpoint import CheckpointHeader
 
     with open_tensors(path) as file:
@@ -197,7 +197,7 @@ def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, TrainingConfi
     from napari_tessera.training.config import TrainingConfig
     from napari_tessera.training.export import check_widths
     from napari_tessera.training.loop import start
-    from napari_tessera.training.tasks import new_network
+    from napari_tessera.training.unet_task import new_network
 
     if not isinstance(told, dict) or not told.get("model"):
         raise InputError(

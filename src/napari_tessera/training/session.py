@@ -23,7 +23,7 @@ from napari_tessera.training.data.targets import NOT_PAINTED
 from napari_tessera.training.live_prediction import LiveTraining
 from napari_tessera.training.resolve import step_px
 from napari_tessera.training.settings import Training, words
-from napari_tessera.training.tasks import learn
+from napari_tessera.training.unet_task import learn
 from napari_tessera.training.validation import score_network
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class TrainingSession:
         """Train with a configuration whose patches may be smaller than those wanted."""
         from napari_tessera.training.checkpoint import DATA, Checkpoint
         from napari_tessera.training.pretrained import load_pretrained
-        from napari_tessera.training.tasks import learn
+        from napari_tessera.training.unet_task import learn
 
         plan = yield from with_length(self.settings, plan, self.data, self.device, self.saved)
         # A resumed training starts with the wanted patches, whatever fitted into memory earlier.
@@ -178,7 +178,7 @@ class TrainingSession:
         wrong, and does not show how often it is wrong.
         """
         from napari_tessera.models.weights import tensors_of
-        from napari_tessera.training.class_prior import match_class_prior
+        from napari_tessera.training.class_prior_correction import match_class_prior
 
         if self.start is not None or not has_even_strokes(plan, self.settings):
             return

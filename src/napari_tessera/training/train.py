@@ -16,7 +16,7 @@ from napari_tessera.core.checks import FLAG, PATH, PATH_OR_NONE, TEXT_OR_NONE, T
 from napari_tessera.core.errors import ModelError, ParameterError, short
 from napari_tessera.core.jobs import Job, Progress, run_job, subtask
 from napari_tessera.models.header import CHECKPOINT, LOCK
-from napari_tessera.models.import_torch import load_torch
+from napari_tessera.models.load_torch import load_torch
 from napari_tessera.models.registry import find
 from napari_tessera.models.safetensors import ENDING
 from napari_tessera.training.annotations.read import paintings_from

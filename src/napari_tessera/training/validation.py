@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.result import MethodOutput
-from napari_tessera.inference.grid import NormalizedImage
+from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.methods.unet import unet
 from napari_tessera.metrics.segmentation import evaluation_of_many
@@ -96,9 +96,9 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
     """Segment an image at each of `LEAST_SCORES`; its scale is found as the model's header says."""
     from napari_tessera.inference.detection_features import lowest_score
     from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
+    from napari_tessera.inference.rescore_with_unet import rescore_with_unet
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
     from napari_tessera.inference.tiled_detection import detect
-    from napari_tessera.inference.unet_rescoring import rescore_with_unet
 
     view = NormalizedImage(example.image, example.levels, example.is_coloured, (1.0, 1.0))
     known = MaskRCNNOptions(known_diameter(example), thresholds=DetectionThresholds.of(network.header))

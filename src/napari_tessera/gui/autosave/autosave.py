@@ -17,9 +17,9 @@ from napari.layers import Labels, Layer
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal
 
+from napari_tessera.core.daemon_threads import start_thread
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.jobs import Job, Progress, run_job
-from napari_tessera.core.threads import start_thread
 from napari_tessera.gui.autosave.layer_copy import SAVED_IN, LayerCopy
 from napari_tessera.gui.layers.annotation import ANNOTATION, empty_paint, set_class_names
 from napari_tessera.gui.qt.worker import sentence, short_switch_interval

@@ -292,7 +292,7 @@ class ModelField(Field):
 
 
 def _importing(path: Path) -> Job[ModelEntry]:
-    from napari_tessera.models.import_torch import load_torch
+    from napari_tessera.models.load_torch import load_torch
 
     yield from load_torch()
     yield Progress(0, 1, "Importing")

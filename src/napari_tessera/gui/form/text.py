@@ -8,7 +8,7 @@ from typing import Any
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import Result
 from napari_tessera.core.spec import Parameter
-from napari_tessera.engine.frame_stack import describe_auto_values
+from napari_tessera.engine.combine_frames import describe_auto_values
 
 WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
 AUTOMATIC = "auto"

@@ -19,7 +19,7 @@ from napari_tessera.gui.form.form import Form
 from napari_tessera.gui.form.layer_combo import LayerBox
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.read import check_plane_shown, outlines_of, planes_shown, short_unit
-from napari_tessera.gui.method.boxes import BoxesButton
+from napari_tessera.gui.method.bounding_boxes import BoxesButton
 from napari_tessera.gui.method.inputs import InputsBox
 from napari_tessera.gui.method.run_request import RunRequest, estimate_cost
 from napari_tessera.gui.qt.docking import Placing

@@ -108,7 +108,7 @@ def estimate_cost(question: RunRequest, is_busy: Callable[[], bool]) -> Job[Fore
     while is_busy():
         yield Progress(0, 1, "Waiting")
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    from napari_tessera.models.import_torch import load_torch
+    from napari_tessera.models.load_torch import load_torch
 
     yield from load_torch()
     return forecast(method, question.axes, question.image.shape, question.region, question.parameters)

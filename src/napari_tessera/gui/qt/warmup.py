@@ -17,10 +17,10 @@ from typing import Any
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
 
+from napari_tessera.core.daemon_threads import is_ending, start_thread
 from napari_tessera.core.errors import LOGGER, WARNING
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.method import Method
-from napari_tessera.core.threads import is_ending, start_thread
 from napari_tessera.engine import precompile as compiled
 from napari_tessera.gui.qt.worker import short_switch_interval
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_tessera.core.daemon_threads import start_thread
 from napari_tessera.core.errors import in_words
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.threads import start_thread
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from napari_tessera.gui.train.accept import Accepted
 from napari_tessera.gui.train.accept_box import Correcting
 from napari_tessera.gui.train.live_layer import LiveLayer
 from napari_tessera.gui.train.panel import TrainPanel
-from napari_tessera.gui.train.session import ANYTHING, ChangeWatcher
+from napari_tessera.gui.train.running_training import ANYTHING, ChangeWatcher
 from napari_tessera.gui.train.suggestions import SuggestionRequest
 from napari_tessera.methods.registry import method_named
 from napari_tessera.training.interactive import InteractiveResult

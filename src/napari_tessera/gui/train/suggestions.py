@@ -292,7 +292,7 @@ def looking(asked: SuggestionRequest) -> Job[Sequence[UncertainRegion]]:
 
 
 def _looking(asked: SuggestionRequest, given: AnnotatedLayer) -> Job[Sequence[UncertainRegion]]:
-    from napari_tessera.models.import_torch import load_torch
+    from napari_tessera.models.load_torch import load_torch
 
     yield from load_torch()
     from napari_tessera.training.annotations.read import painting_of

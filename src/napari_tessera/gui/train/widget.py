@@ -26,7 +26,7 @@ from napari_tessera.gui.train.live_layer import LiveLayer
 from napari_tessera.gui.train.panel import TrainPanel
 from napari_tessera.gui.train.plot import TrainingHistory
 from napari_tessera.gui.train.results import progress_text
-from napari_tessera.gui.train.session import STROKES, ChangeWatcher, RunningTraining, TrainWarmUp
+from napari_tessera.gui.train.running_training import STROKES, ChangeWatcher, RunningTraining, TrainWarmUp
 from napari_tessera.gui.train.suggestions import PaintNext
 from napari_tessera.models.registry import ModelEntry
 from napari_tessera.training.interactive import NOT_SHOWN, InteractiveResult, TrainingRequest, learning, snapshot

@@ -1,10 +1,6 @@
-"""What is known of a training image: objects with box and class, their pixels, and what was not painted.
+"""Match boxes to the objects of a training image: which proposals learn which object, and which learn background.
 
-Which anchors and proposals are right and which wrong, and which of them count in a training step.
-
-References
-----------
-Ren et al. 2017, doi:10.1109/TPAMI.2016.2577031, section 3.1.2
+A `DetectionTarget` is what is known of the image.
 """
 
 from __future__ import annotations

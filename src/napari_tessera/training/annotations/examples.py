@@ -42,8 +42,8 @@ from napari_tessera.training.data.advice import advice_on_paint, why_not_validat
 from napari_tessera.training.data.checks import doubts
 from napari_tessera.training.data.dataset import Dataset
 from napari_tessera.training.data.example import PLACES_PER_CLASS, Example, centres, has_few_strokes
-from napari_tessera.training.data.exposure import advice_on_images
 from napari_tessera.training.data.patches import Sampling
+from napari_tessera.training.data.saturation import advice_on_images
 from napari_tessera.training.data.sources import TRAIN, Frame, kind_of_images
 from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
 from napari_tessera.training.pretrained import Pretrained

@@ -16,7 +16,7 @@ from napari_tessera.inference.normalization import Kind
 from napari_tessera.training.data.advice import why_not_validated
 from napari_tessera.training.data.checks import doubts
 from napari_tessera.training.data.example import Example, as_paint, class_example, object_example
-from napari_tessera.training.data.exposure import advice_on_images
+from napari_tessera.training.data.saturation import advice_on_images
 from napari_tessera.training.data.sources import TRAIN, VALIDATION, Frame, Source, kind_of_images, read_frames
 from napari_tessera.training.data.targets import BACKGROUND
 from napari_tessera.training.settings import Training

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from napari_tessera.core.errors import FileError, InputError
-from napari_tessera.core.files import check_exists, explain_damage, is_zarr
+from napari_tessera.core.file_checks import check_exists, explain_damage, is_zarr
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.inference.normalization import Kind
 from napari_tessera.io.image_file import Picture

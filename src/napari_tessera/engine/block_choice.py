@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_tessera.core.atomic_writes import NEW, explain_full_disk, explain_refusal, move_together, working_folder
 from napari_tessera.core.errors import FileError, InputError, short
-from napari_tessera.core.files import read_json
+from napari_tessera.core.file_checks import read_json
 from napari_tessera.core.memory import free_bytes
 from napari_tessera.core.method import Method
 

@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.files import check_can_hold
+from napari_tessera.core.file_checks import check_can_hold
 from napari_tessera.io.image_file import Reading
 
 MEANING, INKS, YCBCR_COEFFICIENTS, REFERENCE_LEVELS = 262, 332, 529, 532

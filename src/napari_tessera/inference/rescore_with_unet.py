@@ -14,10 +14,10 @@ import numpy as np
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.parallel import in_background
 from napari_tessera.core.tiles import tiles
-from napari_tessera.inference.decode_objects import decoding_of, find_objects, pixel_scores, scoring_of, usual_size
+from napari_tessera.inference.decode_unet import decoding_of, find_objects, pixel_scores, scoring_of, usual_size
 from napari_tessera.inference.detection_features import MASK_LEVEL, features_of, log_odds, rescore
-from napari_tessera.inference.grid import Grid, NormalizedImage
 from napari_tessera.inference.object_features import Regression, measured
+from napari_tessera.inference.pixel_grid import Grid, NormalizedImage
 from napari_tessera.inference.sliding_window import predict
 
 if TYPE_CHECKING:

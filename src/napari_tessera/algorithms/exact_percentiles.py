@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from napari_tessera.core.value_range import EXACT, above
+from napari_tessera.core.rescale import EXACT, above
 
 INTEGER_BITS = 16
 """Integers of up to this many bits are exact as float32."""

@@ -17,8 +17,8 @@ from napari_tessera.algorithms.relabel import finished_labels, numbered, without
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.parallel import Piece, bands, in_background, in_threads, pieces
-from napari_tessera.inference.grid import Grid
 from napari_tessera.inference.object_features import PixelScores, Scoring, without_unlikely
+from napari_tessera.inference.pixel_grid import Grid
 from napari_tessera.inference.resample import on_image, outlined
 from napari_tessera.inference.scale_search import Scores, UNetOptions
 

@@ -14,10 +14,10 @@ import os
 import sys
 from pathlib import Path
 
+from napari_tessera.core.daemon_threads import start_thread
 from napari_tessera.core.errors import RunError, first_line, lacks_memory
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.memory import check_room
-from napari_tessera.core.threads import start_thread
 
 SECONDS_BETWEEN_LOOKS = 0.05
 LIBRARIES = ("torch_global_deps", "torch_cpu", "torch_cuda", "torch_python")

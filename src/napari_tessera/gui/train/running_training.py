@@ -12,8 +12,8 @@ from napari.layers import Labels
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QApplication
 
+from napari_tessera.core.daemon_threads import is_ending
 from napari_tessera.core.jobs import Job
-from napari_tessera.core.threads import is_ending
 from napari_tessera.gui.qt.warmup import WarmUp, postponing_garbage_collection
 from napari_tessera.gui.qt.worker import Runner, short_switch_interval
 from napari_tessera.gui.train.plot import TrainingHistory, record

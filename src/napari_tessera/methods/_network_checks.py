@@ -16,8 +16,8 @@ from napari_tessera.core.parallel import in_background, middle
 from napari_tessera.core.result import AutoValues
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.grid import NormalizedImage
     from napari_tessera.inference.mask_rcnn_predictor import Detector
+    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.inference.unet_predictor import Network
     from napari_tessera.models.registry import ModelEntry
 
@@ -137,7 +137,7 @@ def loaded_detector(entry: ModelEntry, device: str) -> Job[Detector]:
 
 
 def _loading(load: Callable[[], Loaded]) -> Job[Loaded]:
-    from napari_tessera.models.import_torch import load_torch
+    from napari_tessera.models.load_torch import load_torch
 
     yield from subtask(load_torch(), 0, 3, 4)
     return (yield from subtask(in_background(load, "Loading the model"), 3, 1, 4))
@@ -161,8 +161,8 @@ def viewed(
     entry: ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], polarity: str
 ) -> Job[NormalizedImage]:
     """Measure the brightness of the whole image, by which the network sees it."""
-    from napari_tessera.inference.grid import NormalizedImage
     from napari_tessera.inference.normalization import kind_of, measure_levels, with_polarity
+    from napari_tessera.inference.pixel_grid import NormalizedImage
 
     measure = partial(measure_levels, image, kind_of(entry.header))
     levels = yield from in_background(measure, "Measuring brightness")

@@ -20,9 +20,9 @@ from napari_tessera.training.config import PEAK_RATES, TrainingConfig
 from napari_tessera.training.data.example import Example
 from napari_tessera.training.data.patches import MakeTargets, Sampling, draw_batch, image_weights
 from napari_tessera.training.data.targets import BACKGROUND, Targets, instance_targets
-from napari_tessera.training.detection_task import criteria_of, detection_batch, detection_loss, detection_targets
 from napari_tessera.training.loop import Draw, LossParts, Validate, train
 from napari_tessera.training.losses import ClassLoss, class_loss, regression
+from napari_tessera.training.mask_rcnn_task import criteria_of, detection_batch, detection_loss, detection_targets
 from napari_tessera.training.rehearsal import (
     INTENSITY_CHANGES,
     parts_of_batch,
