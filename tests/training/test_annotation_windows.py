@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.training.annotations.windows import cells, clipped, grown, joined, painted_windows, read_window
+from napari_tessera.training.annotations.annotation import cells, clipped, grown, joined, painted_windows, read_window
 
 
 def box(*ends):

@@ -7,7 +7,7 @@ import pytest
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import run_job
-from napari_tessera.training.data.checks import doubts
+from napari_tessera.training.data.dataset import doubts
 from napari_tessera.training.data.example import as_paint
 from napari_tessera.training.data.sources import Frame
 from napari_tessera.training.settings import checked_settings

@@ -5,8 +5,8 @@ import pytest
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.inference.normalization import measure_levels
+from napari_tessera.training.data.advice import advice_on_images, listed
 from napari_tessera.training.data.example import Example
-from napari_tessera.training.data.saturation import advice_on_images, listed
 
 NOISE = np.random.default_rng(0).integers(0, 100, (40, 40)).astype(np.uint8)
 PAINT = np.ones((40, 40), np.int32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.training.annotations.annotation import AnnotationWindow
-from napari_tessera.training.annotations.hold_out import GAP_PX, NEAR_PLANES, SIDE_PX, chosen_blocks, hold_out
+from napari_tessera.training.annotations.examples import GAP_PX, NEAR_PLANES, SIDE_PX, chosen_blocks, hold_out
 
 SIDE = 6 * SIDE_PX
 

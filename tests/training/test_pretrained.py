@@ -7,9 +7,8 @@ from napari_tessera.core.errors import InputError, ParameterError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.models.unet import UNet, UNetArchitecture
 from napari_tessera.models.weights import save_model
-from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.config import HEADS, TrainingConfig
 from napari_tessera.training.data.dataset import Dataset
-from napari_tessera.training.data.targets import HEADS
 from napari_tessera.training.loop import keep_statistics
 from napari_tessera.training.pretrained import Row, adapted, check_images, load_pretrained, read_start, rows_for
 from napari_tessera.training.resolve import resolve_config

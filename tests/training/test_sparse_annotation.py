@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.training.data.checks import doubts, ones_in
+from napari_tessera.training.data.dataset import doubts, ones_in
 from napari_tessera.training.data.sources import Frame
 from napari_tessera.training.settings import checked_settings
 from tests.helpers.scenes_to_learn import squares

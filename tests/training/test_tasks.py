@@ -12,10 +12,18 @@ from napari_tessera.training.checkpoint import Checkpoint
 from napari_tessera.training.config import Schedule, TrainingConfig
 from napari_tessera.training.data.example import as_paint, class_example, object_example, usual_diameter
 from napari_tessera.training.data.patches import Sampling, draw_patch, image_weights, random_intensity
-from napari_tessera.training.data.targets import instance_targets, normalised_distance, touching
 from napari_tessera.training.loop import check_loss, train
 from napari_tessera.training.losses import LOSSES
-from napari_tessera.training.unet_task import class_targets, learn, new_network, object_targets, task_of
+from napari_tessera.training.unet_task import (
+    class_targets,
+    instance_targets,
+    learn,
+    new_network,
+    normalised_distance,
+    object_targets,
+    task_of,
+    touching,
+)
 
 TWO_TOUCHING = np.array([[1, 1, 1, 1, 1, 1], [1, 2, 2, 3, 3, 1], [1, 1, 1, 1, 1, 1]], dtype=np.int32)
 TINY = TrainingConfig(steps=6, widths=(4, 8), diameter_px=12, patch_px=32, batch=2, validations=3, mixed=False)

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.training.annotations.windows import Place, Window
+from napari_tessera.training.annotations.annotation import Place, Window
 
 if TYPE_CHECKING:
     from napari_tessera.inference.pixel_grid import NormalizedImage

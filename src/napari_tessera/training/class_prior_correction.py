@@ -19,9 +19,8 @@ import torch
 from scipy.optimize import nnls
 
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.training.data.example import Example
+from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED, Example
 from napari_tessera.training.data.patches import finished, sample_channels, sample_labels
-from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
 
 if TYPE_CHECKING:
     from napari_tessera.models.weights import Network

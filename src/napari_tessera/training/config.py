@@ -11,7 +11,6 @@ from napari_tessera.inference.normalization import CHANNELS, Kind
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
 from napari_tessera.models.unet import UNetArchitecture
 from napari_tessera.training.data.patches import Sampling
-from napari_tessera.training.data.targets import HEADS
 from napari_tessera.training.mask_rcnn_task import detection_architecture
 from napari_tessera.training.settings import LossName, NetworkKind
 
@@ -99,6 +98,8 @@ def share_of_rate(start: Mapping[str, Any] | None, task: str) -> float:
     return least if start["steps"] is None else min(1.0, max(least, STEPS_AT_FULL_RATE / max(start["steps"], 1)))
 
 
+HEADS = {"classes": 3, "distance": 1, "size": 1}
+"""Heads of a U-Net for objects: scores of background, object and border; distance; size."""
 PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
 FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25}
 """Share of object patches at scales far from the usual; see `Sampling.native_share`."""

@@ -13,9 +13,8 @@ from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
 from napari_tessera.models.mask_rcnn.losses import Criteria, Loss
 from napari_tessera.models.mask_rcnn.matcher import DetectionTarget, truth_of
 from napari_tessera.models.mask_rcnn.model import MaskRCNN, light_architecture
-from napari_tessera.training.data.example import Example
+from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED, Example
 from napari_tessera.training.data.patches import MakeTargets
-from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
 from napari_tessera.training.losses import ClassLoss
 
 FEWEST_SHARE = 0.02

@@ -18,8 +18,7 @@ from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.training.checkpoint import read_checkpoint
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.dataset import Dataset
-from napari_tessera.training.data.example import Example
-from napari_tessera.training.data.targets import NOT_PAINTED
+from napari_tessera.training.data.example import NOT_PAINTED, Example
 from napari_tessera.training.live_prediction import LiveTraining
 from napari_tessera.training.resolve import step_px
 from napari_tessera.training.settings import Training, words

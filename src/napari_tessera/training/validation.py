@@ -13,16 +13,15 @@ from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.methods.unet import unet
 from napari_tessera.metrics.segmentation import evaluation_of_many
+from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED, Example
 
 if TYPE_CHECKING:
     from napari_tessera.inference.mask_rcnn_predictor import Detector
     from napari_tessera.models.registry import ModelEntry
     from napari_tessera.models.weights import Network
-    from napari_tessera.training.data.example import Example
 
 Where = Literal["auto", "cpu", "cuda", "mps"]
 Task = Literal["objects", "classes"]
-NOT_PAINTED, BACKGROUND = 0, 1
 LEAST_SCORES = tuple(round(0.05 * step, 2) for step in range(4, 19))
 """Threshold scores of objects to try."""
 

@@ -27,7 +27,7 @@ from napari_tessera.gui.layers.annotation import Task, annotation_facts
 from napari_tessera.gui.layers.read import outlines_of
 from napari_tessera.gui.qt.worker import sentence
 from napari_tessera.io.annotation_store import block_window
-from napari_tessera.training.annotations.accept import (
+from napari_tessera.training.live_prediction import (
     BACKGROUND,
     UNKNOWN,
     objects_cut,

@@ -26,8 +26,7 @@ from napari_tessera.inference.normalization import (
 )
 from napari_tessera.io.read import read_image, read_labels, stem
 from napari_tessera.methods._network_blocks import counted, percentiles, rounds
-from napari_tessera.training.annotations.annotation import AnnotatedImage
-from napari_tessera.training.annotations.windows import Place
+from napari_tessera.training.annotations.annotation import AnnotatedImage, Place
 from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes
 
 CHANNEL, PLANES = "C", "Z"

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
+from scipy.ndimage import binary_fill_holes
 
 from napari_tessera.core.checks import canonical_dtype
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import CHANGES_OF_IMAGES, changes
+from napari_tessera.core.parallel import middle
 from napari_tessera.core.provenance import described
 from napari_tessera.inference.normalization import Kind
-from napari_tessera.training.data.advice import why_not_validated
-from napari_tessera.training.data.checks import doubts
-from napari_tessera.training.data.example import Example, as_paint, class_example, object_example
-from napari_tessera.training.data.saturation import advice_on_images
+from napari_tessera.training.data.advice import advice_on_images, why_not_validated
+from napari_tessera.training.data.example import BACKGROUND, Example, as_paint, class_example, object_example
 from napari_tessera.training.data.sources import TRAIN, VALIDATION, Frame, Source, kind_of_images, read_frames
-from napari_tessera.training.data.targets import BACKGROUND
 from napari_tessera.training.settings import Training
 
 
@@ -116,3 +117,255 @@ def check_something_to_learn(examples: Sequence[Example]) -> None:
             "The labels have only background. Objects and classes are numbered from 1 (in annotation from 2, where 1 "
             "is background)."
         )
+
+
+FEWEST_OTHERS = 3
+"""Least numbers of other labels, and of others around or beside the number 1, for a note."""
+FEWEST_PIECES = 3
+LARGE_SHARE = 0.05
+"""A piece with a smaller share of its label is ignored as a mistake."""
+MOST_IN_PIECES = 0.1
+"""Largest share of the other labels in several pieces: if more are, all objects look like that."""
+MOST_OFTEN = 0.5
+"""Share of the label images in which the number 1 must look like background."""
+
+
+@dataclass(frozen=True)
+class LabelOneStatistics:
+    """How the number 1 lies among the other numbers of a label image.
+
+    Attributes
+    ----------
+    pieces : int
+        Its pieces.
+    others, others_in_pieces : int
+        Number of other labels, and how many of them have several pieces.
+    around : int
+        Others inside it, or that touch it and nothing else.
+    """
+
+    pieces: int = 0
+    others: int = 0
+    others_in_pieces: int = 0
+    around: int = 0
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether it has several pieces, like strokes."""
+        return self.pieces >= FEWEST_PIECES
+
+    @property
+    def is_like_paint(self) -> bool:
+        """Whether it has several pieces or lies around the others, which have one piece each."""
+        is_around = self.around >= max(FEWEST_OTHERS, self.others / 2)
+        are_whole = self.others >= FEWEST_OTHERS and self.others_in_pieces <= MOST_IN_PIECES * self.others
+        return are_whole and (self.is_scattered or is_around)
+
+
+def ones_in(labels: np.ndarray) -> LabelOneStatistics:
+    """Measure how the number 1 lies."""
+    if not (labels == BACKGROUND).any():
+        return LabelOneStatistics()
+    pieces = pieces_of(labels)
+    others = [count for number, count in pieces.items() if number != BACKGROUND]
+    return LabelOneStatistics(
+        pieces[BACKGROUND],
+        len(others),
+        sum(count > 1 for count in others),
+        len(enclosed_labels(labels) | touching_labels(labels)),
+    )
+
+
+def pieces_of(labels: np.ndarray) -> dict[int, int]:
+    """Count the pieces of each number, without tiny ones.
+
+    Examples
+    --------
+    >>> pieces_of(np.array([[1, 0, 1, 0, 5, 5]]))
+    {1: 2, 5: 1}
+    """
+    from skimage.measure import label
+
+    pieces = label(labels, background=0, connectivity=labels.ndim)
+    number_of = np.zeros(int(pieces.max()) + 1, np.int64)
+    number_of[pieces] = labels
+    px = np.bincount(pieces.ravel())[1:]
+    numbers, which = np.unique(number_of[1:], return_inverse=True)
+    is_large = px >= LARGE_SHARE * np.bincount(which, weights=px)[which]
+    return dict(zip(numbers.tolist(), np.bincount(which[is_large]).tolist(), strict=True))
+
+
+def enclosed_labels(labels: np.ndarray) -> set[int]:
+    """Return the numbers that the number 1 encloses."""
+    enclosed = binary_fill_holes(labels == BACKGROUND) & (labels > BACKGROUND)
+    return set(np.unique(labels[enclosed]).tolist())
+
+
+def touching_labels(labels: np.ndarray) -> set[int]:
+    """Return the numbers that touch the number 1, and nothing else.
+
+    Examples
+    --------
+    >>> touching_labels(np.array([[2, 1, 3, 4]]))
+    {2}
+    """
+    near_one: set[int] = set()
+    near_others: set[int] = set()
+    for axis in range(labels.ndim):
+        along = np.moveaxis(labels, axis, 0)
+        low, high = np.minimum(along[:-1], along[1:]), np.maximum(along[:-1], along[1:])
+        near_one |= set(np.unique(high[(low == BACKGROUND) & (high > BACKGROUND)]).tolist())
+        touching = (low > BACKGROUND) & (low != high)
+        near_others |= set(np.unique(low[touching]).tolist()) | set(np.unique(high[touching]).tolist())
+    return near_one - near_others
+
+
+def doubt_of_paint(looks: Sequence[LabelOneStatistics]) -> str:
+    """Return a note if most full labels look like sparse annotation; otherwise ""."""
+    found = [look for look in looks if look.is_like_paint]
+    if len(found) <= MOST_OFTEN * len(looks):
+        return ""
+    first = found[0]
+    where = f"in {first.pieces} pieces" if first.is_scattered else f"around {first.around} of {first.others} others"
+    return (
+        f"The labels look like annotation: the number 1 lies {where}, and the others are in one piece each. If they "
+        "are, so that 0 is not annotated and 1 is background, add --painted (in Python painted=True, or use "
+        "tessera.fine_tune): without it, 0 is learnt as background, and the number 1 as an object."
+    )
+
+
+MOST_FRAMES = 50
+"""Frames to check, evenly spaced."""
+LARGEST_SIDE_PX = 1024
+USUAL_CLASSES = 20
+MOST_PIECES = 5
+"""From this number of pieces with one number on, they are probably separate objects."""
+CHANGES_OF_LABELS = 0.2
+"""Share of neighbours (above 0) that differ; labels have less, images have more."""
+FEWEST_NUMBERS = 20
+COMPONENTS = (
+    "`tessera threshold MASK -o LABELS --method manual --low 1 --output objects` numbers the separate pieces. For "
+    'areas instead of objects, train with the task "classes".'
+)
+PAINT_EACH = (
+    "In annotation, use 2, 3, 4 and so on (in napari the key M selects the next). For areas instead of objects, choose "
+    'a U-Net and the task "classes".'
+)
+
+
+@dataclass(frozen=True)
+class LabelStatistics:
+    """Statistics of a frame's labels and image.
+
+    Attributes
+    ----------
+    numbers : int
+        Different numbers of objects or classes.
+    highest : int
+        The highest of them; 0 without any.
+    pieces : int
+        Connected pieces of all of them together.
+    changes, image_changes : float
+        Share of neighbours that differ, in labels and image.
+    ones : LabelOneStatistics
+        How the number 1 lies, if objects with numbers from 1 on are expected.
+    """
+
+    numbers: int
+    highest: int
+    pieces: int
+    changes: float
+    image_changes: float
+    ones: LabelOneStatistics
+
+
+def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
+    """Check labels and images, and return notes on likely mistakes.
+
+    Raises
+    ------
+    InputError
+        If images and labels are swapped, or objects do not have their own numbers.
+    """
+    looks: list[LabelStatistics] = []
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).astype(int))
+    for done, at in enumerate(chosen):
+        yield Progress(done, len(chosen), f"Looking at {frames[at].name}")
+        looks.append(look_at(frames[at], settings))
+    used = [look for look in looks if look.numbers]
+    if not used:
+        return []
+    of_task = doubt_of_objects(used, settings.painted) if settings.task == "objects" else doubt_of_classes(used)
+    found = [doubt_of_labels(used), of_task]
+    found.append(doubt_of_paint([look.ones for look in used]))
+    return [doubt for doubt in found if doubt]
+
+
+def look_at(frame: Frame, settings: Training) -> LabelStatistics:
+    """Measure the middle of a frame."""
+    part = middle(frame.labels.shape, (LARGEST_SIDE_PX,) * frame.labels.ndim)
+    labels, image = frame.labels[part], (frame.image[..., 0] if frame.channels else frame.image)[part]
+    counted = frame.labels > (BACKGROUND if settings.painted else 0)
+    if settings.ignore is not None:
+        counted &= frame.labels != settings.ignore
+    numbers = np.unique(frame.labels[counted])
+    counted = counted[part]
+    seen = np.where(counted, labels, 0)
+    is_full = settings.task == "objects" and not settings.painted
+    return LabelStatistics(
+        len(numbers),
+        int(numbers.max(initial=0)),
+        int(ndimage.label(counted, np.ones((3,) * counted.ndim))[1]),
+        changes(seen),
+        changes(image),
+        ones_in(seen) if is_full else LabelOneStatistics(),
+    )
+
+
+def doubt_of_labels(looks: Sequence[LabelStatistics]) -> str:
+    """Return a note if labels look like images.
+
+    Raises
+    ------
+    InputError
+        If the images look like labels as well.
+    """
+    usual, numbers = np.median([look.changes for look in looks]), int(np.median([look.numbers for look in looks]))
+    if usual <= CHANGES_OF_IMAGES or numbers <= FEWEST_NUMBERS:
+        return ""
+    said = f"The labels look like images: one has {numbers} numbers, and most pixels differ from the next."
+    if np.median([look.image_changes for look in looks]) < CHANGES_OF_LABELS:
+        raise InputError(f"{said} The images look like labels. Give the images first, then their labels.")
+    return f"{said} Give label images, in which all pixels of an object have one number."
+
+
+def doubt_of_objects(looks: Sequence[LabelStatistics], is_painted: bool = False) -> str:
+    """Return a note if objects do not have their own numbers.
+
+    Raises
+    ------
+    InputError
+        If so many pieces have one number that they can hardly be one object.
+    """
+    pieces = int(np.median([look.pieces for look in looks]))
+    if any(look.numbers > 1 for look in looks) or pieces < 2:
+        return ""
+    said = (
+        f"In each label image all pieces, usually {pieces}, have one number, such as {looks[0].highest}: they are one "
+        "object. Give each object its own number, also where objects touch. "
+        f"{PAINT_EACH if is_painted else COMPONENTS}"
+    )
+    if pieces >= MOST_PIECES:
+        raise InputError(said)
+    return said
+
+
+def doubt_of_classes(looks: Sequence[LabelStatistics]) -> str:
+    """Return a note if there are very many classes."""
+    highest = max(look.highest for look in looks)
+    if highest <= USUAL_CLASSES:
+        return ""
+    return (
+        f"The labels have numbers up to {highest}, and each number is a class. If each object has its own "
+        'number, train with the task "objects".'
+    )

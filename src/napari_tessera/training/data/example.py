@@ -12,8 +12,9 @@ from scipy.ndimage import binary_fill_holes, find_objects
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.inference.normalization import Kind, Levels, measure_levels
-from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
 
+NOT_PAINTED, BACKGROUND = 0, 1
+"""Numbers in annotations: 0 never counts; classes or objects are 2…"""
 ENCLOSED_SHARE = 0.2
 """An object that encloses others of more than this share of its own area is an outline, not an object."""
 MOST_CLASSES = 50

@@ -12,8 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from napari_tessera.inference.normalization import clipped, from_colours, network_channels
-from napari_tessera.training.data.example import Example
-from napari_tessera.training.data.targets import BACKGROUND, NOT_PAINTED
+from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED, Example
 
 
 def random_placement(
