@@ -11,6 +11,7 @@ from typing import Any
 import napari_tessera as tessera
 from napari_tessera.core.method import Method
 from napari_tessera.core.spec import ARRAYS
+from napari_tessera.training.settings import DECLARATION
 
 STUB = Path(tessera.__file__).with_suffix(".pyi")
 
@@ -25,7 +26,7 @@ from numpy.typing import ArrayLike
 '''
 
 
-OWN = ("segment", "segment_steps")
+OWN = ("segment", "segment_steps", "train", "fine_tune")
 """Functions whose options are written from their signature; mypy reads the others where they are defined."""
 
 
@@ -35,8 +36,9 @@ def stub() -> str:
     imports = [f"from {module} import {name} as {name}" for name, module in places.items()]
     imports += [f"from napari_tessera.core.spec import {', '.join(kind.__name__ for kind in ARRAYS.values())}"]
     imports += ["from napari_tessera.core.method import Method"]
+    imports += ["from napari_tessera.training.export import TrainingResult"]
     imports += [f"from napari_tessera import {name} as {name}" for name in tessera._MODULES]
-    functions = [_of_any_method(name) for name in OWN] + [_method(method) for method in tessera.list_methods()]
+    functions = [_with_options(name) for name in OWN] + [_method(method) for method in tessera.list_methods()]
     return "\n".join(
         [
             HEAD,
@@ -58,8 +60,9 @@ def _listed(start: str, names: Iterable[str], end: str) -> list[str]:
     return [start, *(f'    "{name}",' for name in names), end]
 
 
-def _of_any_method(name: str) -> str:
+def _with_options(name: str) -> str:
     types = {"image": "ArrayLike", "method": "_MethodName | str"}
+    types |= {each.name: _choices(each.choices) for each in DECLARATION.parameters if each.choices}
     return _function(name, inspect.signature(getattr(tessera, name)), types)
 
 

@@ -23,7 +23,7 @@ _PUBLIC = {
     "segment_steps": "engine.api",
     "evaluate": "metrics.segmentation",
     "evaluate_many": "metrics.segmentation",
-    "fine_tune": "training.fine_tune",
+    "fine_tune": "training.train",
     "evaluate_panoptic": "metrics.panoptic",
     "list_models": "models.registry",
     "Progress": "core.jobs",

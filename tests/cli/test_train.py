@@ -474,7 +474,8 @@ def test_ctrl_c_before_the_first_step_ends_at_once(is_begun):
 @pytest.fixture
 def stopped(folder):
     """A training of four steps that was given up after two: returns the folder."""
-    from napari_tessera.training.train import find_sources, training
+    from napari_tessera.training.session import training
+    from napari_tessera.training.train import find_sources
 
     settings = checked_settings({"steps": 4, "widths": "4,8", "patch": 32, "batch": 1, "validations": 2, "threads": 1})
     steps = iter([False, True])

@@ -104,7 +104,7 @@ def test_a_model_that_cannot_be_saved_is_said(widget, viewer, qtbot, own_models,
     def fail(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr("napari_tessera.training.train.write_model", fail)
+    monkeypatch.setattr("napari_tessera.training.session.write_model", fail)
     begin(widget, viewer, qtbot)
     viewer.window.remove_dock_widget(widget)
     qtbot.waitUntil(lambda: len(said) == 2, timeout=60_000)

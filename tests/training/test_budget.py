@@ -4,11 +4,11 @@ import pytest
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Progress, run_job
-from napari_tessera.training import session as budget
-from napari_tessera.training import train as training
+from napari_tessera.training import resolve as budget
+from napari_tessera.training import session
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.dataset import Dataset
-from napari_tessera.training.session import fit_to_time, patches_to_cover, steps_in, with_steps_in
+from napari_tessera.training.resolve import fit_to_time, patches_to_cover, steps_in, with_steps_in
 from napari_tessera.training.settings import checked_settings
 from tests.training.test_tasks import scene
 
@@ -78,8 +78,8 @@ def test_a_length_left_to_its_default_is_not_given():
 
 def test_minutes_are_over_when_they_have_passed(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
-    is_over, never = training.over_after(2), training.over_after(None)
+    monkeypatch.setattr(session.time, "monotonic", lambda: clock[0])
+    is_over, never = session.over_after(2), session.over_after(None)
     clock[0] = 119
     assert not is_over()
     clock[0] = 121

@@ -9,8 +9,9 @@ from napari_tessera.cli.main import main
 from napari_tessera.core.errors import InputError, ParameterError, TesseraError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.models.header import EVIDENCE, read_header
-from napari_tessera.training.fine_tune import fine_tuning, free_name, given_painting, painted_settings, paired
+from napari_tessera.training.session import fine_tuning
 from napari_tessera.training.settings import checked_settings
+from napari_tessera.training.train import free_name, given_painting, painted_settings, paired
 from tests.cli.test_train import same_weights
 from tests.helpers.tiny_models import save_bright
 

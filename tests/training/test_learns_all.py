@@ -94,7 +94,8 @@ def test_a_training_that_was_interrupted_ends_with_the_same_weights(trained, tmp
 
 def test_stopped_after_all_is_learnt_the_last_weights_are_kept(tmp_path):
     image, paint = halves()
-    from napari_tessera.training.fine_tune import fine_tuning, given_painting, painted_settings
+    from napari_tessera.training.session import fine_tuning
+    from napari_tessera.training.train import given_painting, painted_settings
 
     settings = painted_settings("nothing", {"steps": 40, "validations": 4, "threads": 1, "device": "cpu", **UNET})
     asked = iter(range(10**6))

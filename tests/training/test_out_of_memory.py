@@ -10,8 +10,7 @@ from napari_tessera.core.jobs import run_job
 from napari_tessera.models.unet import UNet
 from napari_tessera.training.annotations.read import painting_of
 from napari_tessera.training.config import TrainingConfig
-from napari_tessera.training.fine_tune import fine_tuning
-from napari_tessera.training.session import with_smaller_patches
+from napari_tessera.training.session import fine_tuning, with_smaller_patches
 from napari_tessera.training.settings import checked_settings
 
 TINY = {"task": "classes", "start_from": "nothing", "widths": "4,8", "batch": 2, "steps": 2, "device": "cpu"}

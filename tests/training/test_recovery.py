@@ -15,8 +15,9 @@ from napari_tessera.core.errors import InputError, ModelError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.models.header import CHECKPOINT, LOCK, read_header
 from napari_tessera.models.weights import halved, load_model, read_tensors, write_tensors
-from napari_tessera.training.fine_tune import fine_tuning, given_painting, painted_settings
 from napari_tessera.training.recovery import delete_checkpoint, import_checkpoint, interrupted
+from napari_tessera.training.session import fine_tuning
+from napari_tessera.training.train import given_painting, painted_settings
 from tests.helpers.model_bytes import joined
 
 UNET = {"task": "classes", "classes": "dark,bright", "widths": "4,8", "patch": 32, "batch": 1}

@@ -25,8 +25,7 @@ from napari_tessera.training.report import (
     picture_of,
     report_page,
 )
-from napari_tessera.training.resolve import balanced, resolve_config
-from napari_tessera.training.session import with_steps_in
+from napari_tessera.training.resolve import balanced, resolve_config, with_steps_in
 from napari_tessera.training.settings import checked_settings
 from napari_tessera.training.unet_task import learn
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
+import napari_tessera as tessera
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.training.settings import checked_settings
 
@@ -25,3 +28,12 @@ def test_a_list_is_taken_as_the_text_with_commas(name, given, text):
 def test_a_list_of_what_is_no_single_text_is_refused(given):
     with pytest.raises(ParameterError, match=r"`classes` is .* a list of texts or numbers without commas"):
         checked_settings({"classes": given})
+
+
+@pytest.mark.parametrize("function", [tessera.train, tessera.fine_tune])
+def test_the_settings_are_keywords_of_the_function(function):
+    shown = inspect.signature(function).parameters
+    assert (shown["loss"].default, shown["steps"].default, shown["widths"].kind.name) == (
+        "combined", 2000, "KEYWORD_ONLY",
+    )  # fmt: skip
+    assert "settings" not in shown

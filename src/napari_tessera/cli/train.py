@@ -43,7 +43,8 @@ def main(argv: list[str]) -> int:
     settings = checked_settings(options.given_parameters(arguments, DECLARATION))
     images, labels = _inputs(arguments)
     check_room("torch", NETWORKS)
-    from napari_tessera.training.train import find_sources, training
+    from napari_tessera.training.session import training
+    from napari_tessera.training.train import find_sources
 
     sources = find_sources(images, labels, settings, arguments.validate_on, arguments.axes)
     begun = threading.Event()

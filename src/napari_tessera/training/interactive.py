@@ -195,7 +195,7 @@ class InteractiveResult:
 def learning(
     lesson: TrainingRequest, sight: Callable[[], Viewport | None], should_stop: Callable[[], bool] = lambda: False
 ) -> Job[InteractiveResult]:
-    """Do what `fine_tune.fine_tuning` does, and predict the viewport between steps.
+    """Do what `session.fine_tuning` does, and predict the viewport between steps.
 
     Parameters
     ----------
@@ -214,8 +214,8 @@ def learning(
     from napari_tessera.models.load_torch import load_torch
 
     yield from subtask(load_torch(), 0, 0, 1)
-    from napari_tessera.training.fine_tune import fine_tuning
     from napari_tessera.training.live_prediction import LiveTraining
+    from napari_tessera.training.session import fine_tuning
     from napari_tessera.training.settings import NOTHING, checked_settings
 
     settings = checked_settings({**lesson.settings, "painted": True})

@@ -1,22 +1,30 @@
-"""Fill in automatic settings from the data and the hardware."""
+"""Fill in automatic settings from the data, the hardware and the time."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from napari_tessera.core.errors import ParameterError
+from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.models.device import free_bytes, low_precision
 from napari_tessera.models.weights import empty_network
+from napari_tessera.training.checkpoint import read_checkpoint
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.dataset import Dataset
-from napari_tessera.training.data.example import has_few_strokes
+from napari_tessera.training.data.example import NOT_PAINTED, Example, has_few_strokes
 from napari_tessera.training.losses import loss_parameters
 from napari_tessera.training.pretrained import Pretrained
 from napari_tessera.training.rehearsal import rehearsal_for
 from napari_tessera.training.settings import BALANCED, NetworkKind, Training, numbers
+from napari_tessera.training.unet_task import learn
 
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
 DETECTION_WIDTHS = (32, 64, 128, 256)
@@ -280,3 +288,84 @@ def least_bytes(plan: TrainingConfig) -> int:
 
 def _in_gigabytes(n_bytes: int) -> str:
     return f"{n_bytes / 2**30:.1f} GB"
+
+
+TIMED_STEPS = 5
+SHARE_OF_LEARNING, SHARE_OF_VALIDATION = 0.85, 0.1
+"""Share of the time for steps and validations together (the rest is for reading and writing), and for validations."""
+FORWARD_SHARE = 0.4
+"""Prediction time per pixel as a share of the training time per pixel."""
+
+
+def with_length(
+    settings: Training, plan: TrainingConfig, data: Dataset, device: str, checkpoint: Path
+) -> Job[TrainingConfig]:
+    """Return the configuration with its number of steps, from the settings' steps, epochs or minutes."""
+    if settings.minutes is not None:
+        return (yield from with_steps_in(settings.minutes, plan, data, device, checkpoint))
+    return plan if settings.epochs is None else replace(plan, steps=steps_in(settings.epochs, data.learn, plan))
+
+
+def steps_in(epochs: float, examples: Sequence[Example], plan: TrainingConfig) -> int:
+    """Return the steps for this many passes over all labels, at least 1."""
+    patches = sum(patches_to_cover(example, plan) for example in examples)
+    return max(1, math.ceil(epochs * patches / plan.batch))
+
+
+def patches_to_cover(example: Example, plan: TrainingConfig) -> int:
+    """Count the patches, side by side, that cover the labels of an image."""
+    wanted = plan.diameter_px
+    factor = wanted / (example.diameter_px or wanted) if wanted else 1.0
+    sides = np.array((plan.depth_px / example.anisotropy, plan.patch_px, plan.patch_px)[-plan.ndim :]) / factor
+    places = np.argwhere(example.labels != NOT_PAINTED)
+    return len(np.unique(places // np.maximum(1, sides), axis=0))
+
+
+def with_steps_in(
+    minutes: float, plan: TrainingConfig, data: Dataset, device: str, checkpoint: Path
+) -> Job[TrainingConfig]:
+    """Set steps and validations to fit into a time: as at the start of the run, or measured now."""
+    if checkpoint.exists():
+        then = read_checkpoint(checkpoint)[1]["identity"]
+        known = {name: then[name] for name in ("steps", "validations") if then.get(name) is not None}
+        return replace(plan, **known)
+    trial = learn(data.learn, replace(plan, steps=10**6), device=device)
+    yield from skip_to_next_step(trial)  # the first step is slower than the others
+    start = time.perf_counter()
+    for _ in range(TIMED_STEPS):
+        yield from skip_to_next_step(trial)
+    seconds = (time.perf_counter() - start) / TIMED_STEPS
+    trial.close()
+    return fit_to_time(60 * minutes, seconds, plan, data)
+
+
+def skip_to_next_step(trial: Job[Any]) -> Job[None]:
+    """Advance a trial to the end of a step, past the work before the first step.
+
+    Its progress is not passed on, because it would look like progress of the training.
+    """
+    while True:
+        data = next(trial).data or {}
+        yield Progress(0, 1, "Measuring how long a step takes")
+        if "loss" in data:
+            return
+
+
+def fit_to_time(seconds: float, of_step: float, plan: TrainingConfig, data: Dataset) -> TrainingConfig:
+    """Return the configuration with the steps and validations (at most those planned) that fit into a time.
+
+    Parameters
+    ----------
+    seconds : float
+    of_step : float
+        Seconds per step.
+    plan : TrainingConfig
+    data : Dataset
+    """
+    step_px = plan.batch * plan.patch_px**2 * (plan.depth_px or 1)
+    of_validation = FORWARD_SHARE * of_step * sum(example.labels.size for example in data.check) / step_px
+    validations = plan.validations
+    if of_validation:
+        validations = max(1, min(validations, int(SHARE_OF_VALIDATION * seconds / of_validation)))
+    left = SHARE_OF_LEARNING * seconds - validations * of_validation
+    return replace(plan, steps=max(10, int(left / of_step)), validations=validations)

@@ -1,4 +1,4 @@
-"""Run a training session: start or resume, choose the number of steps, and use smaller patches if memory runs out."""
+"""Run a training: read the data, start or resume, use smaller patches if memory runs out, and write the model."""
 
 from __future__ import annotations
 
@@ -6,114 +6,219 @@ import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-
-from napari_tessera.core.errors import lacks_memory
-from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.training.checkpoint import read_checkpoint
+from napari_tessera.core.atomic_writes import check_free, clear_up, locked, make_folder
+from napari_tessera.core.errors import ModelError, ParameterError, lacks_memory
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.models.device import choose
+from napari_tessera.models.header import CHECKPOINT, LOCK
+from napari_tessera.models.load_torch import load_torch
+from napari_tessera.models.registry import find
+from napari_tessera.models.safetensors import ENDING
+from napari_tessera.models.weights import Network, tensors_of
+from napari_tessera.training.annotations.annotation import AnnotatedImage
+from napari_tessera.training.annotations.examples import painted_dataset
+from napari_tessera.training.annotations.read import paintings_from
+from napari_tessera.training.checkpoint import DATA, Checkpoint, State
+from napari_tessera.training.class_prior_correction import match_class_prior
 from napari_tessera.training.config import TrainingConfig
-from napari_tessera.training.data.dataset import Dataset
-from napari_tessera.training.data.example import NOT_PAINTED, Example
+from napari_tessera.training.data.dataset import Dataset, read_dataset
+from napari_tessera.training.data.example import Example
+from napari_tessera.training.data.sources import Source
+from napari_tessera.training.export import TrainingResult, check_widths, describe, report_path, write_model
 from napari_tessera.training.live_prediction import LiveTraining
-from napari_tessera.training.resolve import step_px
+from napari_tessera.training.pretrained import (
+    Pretrained,
+    check_images,
+    is_coco,
+    load_pretrained,
+    read_coco_start,
+    read_start,
+)
+from napari_tessera.training.resolve import (
+    check_coarsest,
+    check_memory,
+    resolve_config,
+    step_px,
+    use_threads,
+    with_length,
+)
 from napari_tessera.training.settings import Training, words
 from napari_tessera.training.unet_task import learn
 from napari_tessera.training.validation import score_network
 
-if TYPE_CHECKING:
-    from napari_tessera.models.weights import Network
-    from napari_tessera.training.checkpoint import State
-    from napari_tessera.training.pretrained import Pretrained
+Read = Callable[[Training, Pretrained | None], Job[Dataset]]
+"""Function that reads the dataset, given the settings and the model to start from."""
+Done = TypeVar("Done")
+LARGEST_LOSS_OF_SCORE = 0.05
+"""Largest loss of score by the class prior correction: held-out strokes have equal class frequencies too."""
+SMALLEST_PATCH_PX = 32
 
 
-TIMED_STEPS = 5
-SHARE_OF_LEARNING, SHARE_OF_VALIDATION = 0.85, 0.1
-"""Share of the time for steps and validations together (the rest is for reading and writing), and for validations."""
-FORWARD_SHARE = 0.4
-"""Prediction time per pixel as a share of the training time per pixel."""
+def training(
+    sources: Sequence[Source],
+    out: Path,
+    settings: Training,
+    *,
+    restart: bool = False,
+    overwrite: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Job[TrainingResult]:
+    """Do what `train` does, as a job; stopped early by `should_stop`, it writes the best model so far."""
+    read = partial(read_files, sources)
+    inputs = [path for source in sources for path in (source.image, source.labels)]
+    return training_on(read, inputs, out, settings, restart=restart, overwrite=overwrite, should_stop=should_stop)
 
 
-def with_length(
-    settings: Training, plan: TrainingConfig, data: Dataset, device: str, checkpoint: Path
-) -> Job[TrainingConfig]:
-    """Return the configuration with its number of steps, from the settings' steps, epochs or minutes."""
-    if settings.minutes is not None:
-        return (yield from with_steps_in(settings.minutes, plan, data, device, checkpoint))
-    return plan if settings.epochs is None else replace(plan, steps=steps_in(settings.epochs, data.learn, plan))
-
-
-def steps_in(epochs: float, examples: Sequence[Example], plan: TrainingConfig) -> int:
-    """Return the steps for this many passes over all labels, at least 1."""
-    patches = sum(patches_to_cover(example, plan) for example in examples)
-    return max(1, math.ceil(epochs * patches / plan.batch))
-
-
-def patches_to_cover(example: Example, plan: TrainingConfig) -> int:
-    """Count the patches, side by side, that cover the labels of an image."""
-    wanted = plan.diameter_px
-    factor = wanted / (example.diameter_px or wanted) if wanted else 1.0
-    sides = np.array((plan.depth_px / example.anisotropy, plan.patch_px, plan.patch_px)[-plan.ndim :]) / factor
-    places = np.argwhere(example.labels != NOT_PAINTED)
-    return len(np.unique(places // np.maximum(1, sides), axis=0))
-
-
-def with_steps_in(
-    minutes: float, plan: TrainingConfig, data: Dataset, device: str, checkpoint: Path
-) -> Job[TrainingConfig]:
-    """Set steps and validations to fit into a time: as at the start of the run, or measured now."""
-    if checkpoint.exists():
-        then = read_checkpoint(checkpoint)[1]["identity"]
-        known = {name: then[name] for name in ("steps", "validations") if then.get(name) is not None}
-        return replace(plan, **known)
-    trial = learn(data.learn, replace(plan, steps=10**6), device=device)
-    yield from skip_to_next_step(trial)  # the first step is slower than the others
-    start = time.perf_counter()
-    for _ in range(TIMED_STEPS):
-        yield from skip_to_next_step(trial)
-    seconds = (time.perf_counter() - start) / TIMED_STEPS
-    trial.close()
-    return fit_to_time(60 * minutes, seconds, plan, data)
-
-
-def skip_to_next_step(trial: Job[Any]) -> Job[None]:
-    """Advance a trial to the end of a step, past the work before the first step.
-
-    Its progress is not passed on, because it would look like progress of the training.
-    """
-    while True:
-        data = next(trial).data or {}
-        yield Progress(0, 1, "Measuring how long a step takes")
-        if "loss" in data:
-            return
-
-
-def fit_to_time(seconds: float, of_step: float, plan: TrainingConfig, data: Dataset) -> TrainingConfig:
-    """Return the configuration with the steps and validations (at most those planned) that fit into a time.
+def fine_tuning(
+    paintings: Sequence[AnnotatedImage],
+    out: Path,
+    settings: Training,
+    *,
+    inputs: Sequence[Path] = (),
+    restart: bool = False,
+    overwrite: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    live: LiveTraining | None = None,
+) -> Job[TrainingResult]:
+    """Do what `fine_tune` does, as a job; stopped early by `should_stop`, it writes the best model so far.
 
     Parameters
     ----------
-    seconds : float
-    of_step : float
-        Seconds per step.
-    plan : TrainingConfig
-    data : Dataset
+    paintings : sequence of AnnotatedImage
+        See `annotations.read`.
+    out : path
+    settings : Training
+        With `painted`.
+    inputs : sequence of path
+        Files that must not be overwritten.
+    restart, overwrite
+        As in `fine_tune`.
+    should_stop : function () -> bool
+        Called after each step.
+    live : LiveTraining, optional
+        Gets the state of the training, for `live_prediction.prediction` between two steps.
     """
-    step_px = plan.batch * plan.patch_px**2 * (plan.depth_px or 1)
-    of_validation = FORWARD_SHARE * of_step * sum(example.labels.size for example in data.check) / step_px
-    validations = plan.validations
-    if of_validation:
-        validations = max(1, min(validations, int(SHARE_OF_VALIDATION * seconds / of_validation)))
-    left = SHARE_OF_LEARNING * seconds - validations * of_validation
-    return replace(plan, steps=max(10, int(left / of_step)), validations=validations)
+    return training_on(
+        partial(painted_dataset, paintings), inputs, out, settings,
+        restart=restart, overwrite=overwrite, should_stop=should_stop, live=live,
+    )  # fmt: skip
 
 
-LARGEST_LOSS_OF_SCORE = 0.05
-"""Largest loss of score by the class prior correction: held-out strokes have equal class frequencies too."""
+def training_on(
+    read: Read,
+    inputs: Sequence[Path],
+    out: Path,
+    settings: Training,
+    *,
+    restart: bool = False,
+    overwrite: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+    live: LiveTraining | None = None,
+) -> Job[TrainingResult]:
+    """Train on the dataset that `read` returns; `inputs` are the files that it reads, which must not be overwritten.
+
+    `live` gets the state of the training when the first step begins.
+    """
+    check_name(out)
+    make_folder(out.parent)
+    with locked(
+        out.with_name(out.name + LOCK),
+        f"Another training is writing {out} at this moment. Wait for it or stop it, or choose another name.",
+    ):
+        saved = out.with_name(out.name + CHECKPOINT)
+        overwrite |= saved.exists() and not restart
+        check_free([out, report_path(out)], overwrite=overwrite, inputs=[*inputs, *files_named_in(settings)])
+        clear_up(out.parent)
+        if restart:
+            saved.unlink(missing_ok=True)
+        return (yield from learnt_model(read, out, settings, saved, should_stop, live or LiveTraining(), overwrite))
+
+
+def read_files(sources: Sequence[Source], settings: Training, start: Pretrained | None) -> Job[Dataset]:
+    """Read images and labels from files: around annotations, or completely."""
+    if not settings.painted:
+        return (yield from read_dataset(sources, settings))
+    paintings = yield from subtask(paintings_from(sources, settings.ndim), 0, 1, 10)
+    return (yield from subtask(painted_dataset(paintings, settings, start), 1, 9, 10))
+
+
+def learnt_model(
+    read: Read,
+    out: Path,
+    settings: Training,
+    saved: Path,
+    should_stop: Callable[[], bool],
+    live: LiveTraining,
+    overwrite: bool,
+) -> Job[TrainingResult]:
+    """Train, from the checkpoint `saved` if it exists, and write the model.
+
+    With a length in minutes, a training whose time is over is finished: a step may take longer than when it was
+    measured.
+    """
+    is_over = over_after(settings.minutes)
+    if settings.minutes is not None:
+        yield Progress(0, 1, "Starting", {"seconds": 60 * settings.minutes})
+    yield from load_torch()
+    start = read_coco_start(settings) if is_coco(settings.start_from) else read_start(settings)
+    data, wanted, device = yield from prepare(read, settings, start)
+    header = describe(out, settings, wanted, data)
+    for doubt in data.doubts:
+        yield Progress(1, 1, doubt, {"warning": doubt})
+    sitting = TrainingSession(settings, data, start, header, saved, device, lambda: should_stop() or is_over(), live)
+    state, plan = yield from sitting.learn(wanted)
+    if plan.patch_px < wanted.patch_px:
+        data = replace(data, doubts=(*data.doubts, on_smaller_patches(plan, wanted)))
+    trained = yield from write_model(out, header, state, plan, data, settings.device, overwrite=overwrite)
+    if is_over() and not should_stop():
+        trained = replace(trained, is_finished=True)
+    if trained.is_finished:
+        saved.unlink(missing_ok=True)
+    return trained
+
+
+def over_after(minutes: float | None) -> Callable[[], bool]:
+    """Return a function that tells whether so many minutes have passed since now; always False for None."""
+    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    return lambda: time.monotonic() > end
+
+
+def prepare(read: Read, settings: Training, start: Pretrained | None) -> Job[tuple[Dataset, TrainingConfig, str]]:
+    """Read the data, fill in the automatic settings except the length, and choose the device."""
+    device = choose(settings.device)
+    use_threads(settings.threads)
+    data = yield from read(settings, start)
+    check_images(start, data.kind, data.n_channels)
+    plan = resolve_config(settings, data, device, start)
+    check_widths(plan)
+    check_coarsest(plan)
+    check_memory(plan, device)
+    return data, plan, device
+
+
+def check_name(out: Path) -> None:
+    """Refuse a path that does not end like a model file.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if out.suffix != ENDING:
+        raise ParameterError(f"A model file ends in {ENDING}, but {out} does not. Name it {out.stem}{ENDING}.", "out")
+
+
+def files_named_in(settings: Training) -> list[Path]:
+    """List the files that the settings name: the card, and the model to start from."""
+    files = [Path(settings.card)] if settings.card else []
+    with suppress(ParameterError, ModelError):  # a wrong model is refused when it is read
+        files.append(find(settings.start_from).path)
+    return files
 
 
 @dataclass(frozen=True)
@@ -132,7 +237,7 @@ class TrainingSession:
         Path of the checkpoint.
     device : str
     should_stop, live
-        See `fine_tune.fine_tuning`.
+        See `fine_tuning`.
     """
 
     settings: Training
@@ -150,10 +255,6 @@ class TrainingSession:
 
     def attempt(self, wanted: TrainingConfig, plan: TrainingConfig) -> Job[tuple[State, TrainingConfig]]:
         """Train with a configuration whose patches may be smaller than those wanted."""
-        from napari_tessera.training.checkpoint import DATA, Checkpoint
-        from napari_tessera.training.pretrained import load_pretrained
-        from napari_tessera.training.unet_task import learn
-
         plan = yield from with_length(self.settings, plan, self.data, self.device, self.saved)
         # A resumed training starts with the wanted patches, whatever fitted into memory earlier.
         asked = replace(plan, patch_px=wanted.patch_px, depth_px=wanted.depth_px)
@@ -176,9 +277,6 @@ class TrainingSession:
         Only for a network that started from nothing: an annotation that corrects a model lies where the model was
         wrong, and does not show how often it is wrong.
         """
-        from napari_tessera.models.weights import tensors_of
-        from napari_tessera.training.class_prior_correction import match_class_prior
-
         if self.start is not None or not has_even_strokes(plan, self.settings):
             return
         before, scored = tensors_of(state.net), state.scores
@@ -214,10 +312,6 @@ def has_even_strokes(plan: TrainingConfig, settings: Training) -> bool:
     With class weights, or a loss that favours a class, the user wants more or less of a class.
     """
     return settings.painted and plan.task == "classes" and plan.loss == "combined" and plan.class_weights is None
-
-
-SMALLEST_PATCH_PX = 32
-Done = TypeVar("Done")
 
 
 def within_memory(attempt: Callable[[TrainingConfig], Job[Done]], plan: TrainingConfig) -> Job[Done]:

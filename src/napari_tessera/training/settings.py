@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from napari_tessera.core.errors import ParameterError, short
 from napari_tessera.core.parallel import worker_count
@@ -199,6 +200,23 @@ class Training:
 
 
 DECLARATION = Declaration(Training)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def shows_settings(function: Function) -> Function:
+    """Show the settings in the signature of a function in place of `**settings`: in its help, and for completion.
+
+    On annotations `painted` is always true, so a function with an argument of this name has no such setting.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    shown = {name: each for name, each in signature.parameters.items() if each.kind is not each.VAR_KEYWORD}
+    for setting in DECLARATION.parameters:
+        kind: Any = str | Sequence[Any] if setting.is_list else setting.kind
+        hint = kind | None if setting.default is None else kind
+        own = inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=hint)
+        shown.setdefault(setting.name, own)
+    vars(function)["__signature__"] = signature.replace(parameters=list(shown.values()))
+    return function
 
 
 def checked_settings(values: Mapping[str, Any]) -> Training:

@@ -1,37 +1,48 @@
-"""Train a model on labelled images: read, train, validate, and write the best model and its report."""
+"""`train` and `fine_tune`: labelled or annotated images in, a model and its report out."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from napari_tessera.core.atomic_writes import check_free, clear_up, locked, make_folder
+from napari_tessera.core.axes import Layout, check_spacing
 from napari_tessera.core.checks import FLAG, PATH, PATH_OR_NONE, TEXT_OR_NONE, Types, check_types
-from napari_tessera.core.errors import ModelError, ParameterError, short
-from napari_tessera.core.jobs import Job, Progress, run_job, subtask
-from napari_tessera.models.header import CHECKPOINT, LOCK
-from napari_tessera.models.load_torch import load_torch
-from napari_tessera.models.registry import find
+from napari_tessera.core.errors import ParameterError, short
+from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.io.read import read_image, read_labels
+from napari_tessera.models.registry import user_folder
 from napari_tessera.models.safetensors import ENDING
-from napari_tessera.training.annotations.read import paintings_from
+from napari_tessera.training.annotations.annotation import AnnotatedImage
+from napari_tessera.training.annotations.read import named, painting_from, painting_of
 from napari_tessera.training.data.sources import Source, from_index, from_paths, with_validation
-from napari_tessera.training.export import TrainingResult, check_widths, describe, report_path, write_model
-from napari_tessera.training.live_prediction import LiveTraining
-from napari_tessera.training.session import TrainingSession
-from napari_tessera.training.settings import Training, checked_settings, words
+from napari_tessera.training.export import TrainingResult
+from napari_tessera.training.session import fine_tuning, training
+from napari_tessera.training.settings import NOTHING, Training, checked_settings, shows_settings, words
 
-if TYPE_CHECKING:
-    from napari_tessera.training.config import TrainingConfig
-    from napari_tessera.training.data.dataset import Dataset
-    from napari_tessera.training.pretrained import Pretrained
+TYPES: Types = {
+    "images": PATH,
+    "labels": PATH_OR_NONE,
+    "out": PATH,
+    "axes": TEXT_OR_NONE,
+    "restart": FLAG,
+    "overwrite": FLAG,
+}
+FINE_TUNE_TYPES: Types = {
+    "out": PATH_OR_NONE,
+    "axes": TEXT_OR_NONE,
+    "start_from": TEXT_OR_NONE,
+    "restart": FLAG,
+    "overwrite": FLAG,
+}
+NAME = "fine-tuned"
+SHIPPED = {"unet": "nuclei-unet", "mask-rcnn": "nuclei-mask-rcnn"}
+Given = Any
+"""An array, or the path of a file."""
 
 
+@shows_settings
 def train(
     images: str | Path,
     labels: str | Path | None,
@@ -117,150 +128,170 @@ def find_sources(
     return with_validation(found, 0 if settings.painted else settings.validation)
 
 
-TYPES: Types = {
-    "images": PATH,
-    "labels": PATH_OR_NONE,
-    "out": PATH,
-    "axes": TEXT_OR_NONE,
-    "restart": FLAG,
-    "overwrite": FLAG,
-}
-
-Read = Callable[[Training, "Pretrained | None"], Job["Dataset"]]
-"""Function that reads the dataset, given the settings and the model to start from."""
-
-
-def training(
-    sources: Sequence[Source],
-    out: Path,
-    settings: Training,
+@shows_settings
+def fine_tune(
+    images: Given | Sequence[Given],
+    painted: Given | Sequence[Given],
+    out: str | Path | None = None,
     *,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+    start_from: str | None = None,
     restart: bool = False,
     overwrite: bool = False,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Job[TrainingResult]:
-    """Do what `train` does, as a job; stopped early by `should_stop`, it writes the best model so far."""
-    read = partial(read_files, sources)
-    inputs = [path for source in sources for path in (source.image, source.labels)]
-    return training_on(read, inputs, out, settings, restart=restart, overwrite=overwrite, should_stop=should_stop)
+    on_progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> TrainingResult:
+    """Train a network on annotations of images: strokes, filled outlines, whole objects.
 
+    Parameters
+    ----------
+    images : array, path, or sequence of these
+        (Y, X), (Z, Y, X) or (T, Z, Y, X), with channels last if any; NumPy, dask or zarr. Only the parts around the
+        annotation are kept in memory. Files in two folders are matched by their names.
+    painted : integer array, path, or sequence of these
+        The annotation of each image, of the same shape without channels: 0 is not annotated and never counts, 1 is
+        background, 2… are classes, or objects. Give an image with several annotations once for each.
+    out : path, optional
+        The model file to write, ending in ``.safetensors``. The default is a new name in the folder of the user's
+        models, which all lists of models show.
+    axes : str, optional
+        One letter for each axis of the images, with C for channels, such as "TYX". The default is read from the file;
+        for arrays, the axes of the annotation, with channels last.
+    spacing : sequence of float, optional
+        Pixel size along the spatial axes, for volumes; files contain it.
+    start_from : str, optional
+        Name or path of a model to start from, "nothing", or "coco" for a Mask R-CNN. The default is the shipped model
+        for nuclei for objects in planes, otherwise nothing, because classes are then learnt faster.
+    restart, overwrite : bool
+        Start again even if a training could be resumed; replace an existing model.
+    on_progress : function (Progress), optional
+        Called after each step.
+    **settings
+        See `napari_tessera.training.settings.Training`: task, loss, minutes, seed and so on.
 
-def training_on(
-    read: Read,
-    inputs: Sequence[Path],
-    out: Path,
-    settings: Training,
-    *,
-    restart: bool = False,
-    overwrite: bool = False,
-    should_stop: Callable[[], bool] = lambda: False,
-    live: LiveTraining | None = None,
-) -> Job[TrainingResult]:
-    """Train on the dataset that `read` returns; `inputs` are the files that it reads, which must not be overwritten.
+    Returns
+    -------
+    TrainingResult
+        Paths of the model and its report, and the model's header.
 
-    `live` gets the state of the training when the first step begins.
+    Raises
+    ------
+    ParameterError, InputError, FileError, ModelError
+        If a setting, an image, a file or the model to start from cannot be used.
+    RunError
+        If the training diverges.
+
+    Notes
+    -----
+    ``tessera train IMAGES PAINTED --painted`` does the same, and gives the same weights for the same seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = np.random.default_rng(0).normal(size=(64, 64)) + 9 * (np.arange(64) > 32)
+    >>> paint = np.zeros((64, 64), np.uint8)
+    >>> paint[10:12, 5:20], paint[10:12, 40:60] = 1, 2
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     trained = fine_tune(
+    ...         image, paint, folder + "/sides.safetensors", start_from="nothing", task="classes",
+    ...         classes="left,right", steps=2, batch=1, patch=32, widths="4,8",
+    ...     )
+    >>> trained.header["classes"]
+    ['left', 'right']
     """
-    check_name(out)
-    make_folder(out.parent)
-    with locked(
-        out.with_name(out.name + LOCK),
-        f"Another training is writing {out} at this moment. Wait for it or stop it, or choose another name.",
-    ):
-        saved = out.with_name(out.name + CHECKPOINT)
-        overwrite |= saved.exists() and not restart
-        check_free([out, report_path(out)], overwrite=overwrite, inputs=[*inputs, *files_named_in(settings)])
-        clear_up(out.parent)
-        if restart:
-            saved.unlink(missing_ok=True)
-        return (yield from learnt_model(read, out, settings, saved, should_stop, live or LiveTraining(), overwrite))
+    given = {"out": out, "axes": axes, "start_from": start_from, "restart": restart, "overwrite": overwrite}
+    check_types(given, FINE_TUNE_TYPES)
+    checked = painted_settings(start_from, settings)
+    pairs = paired(images, painted)
+    paintings = [
+        given_painting(index, *pair, checked.ndim, axes=axes, spacing=spacing) for index, pair in enumerate(pairs)
+    ]
+    inputs = [Path(each) for pair in pairs for each in pair if isinstance(each, str | Path)]
+    target = free_name(checked) if out is None else Path(out)
+    job = fine_tuning(paintings, target, checked, inputs=inputs, restart=restart, overwrite=overwrite)
+    return run_job(job, on_progress)
 
 
-def read_files(sources: Sequence[Source], settings: Training, start: Pretrained | None) -> Job[Dataset]:
-    """Read images and labels from files: around annotations, or completely."""
-    from napari_tessera.training.annotations.examples import painted_dataset
-    from napari_tessera.training.data.dataset import read_dataset
-
-    if not settings.painted:
-        return (yield from read_dataset(sources, settings))
-    paintings = yield from subtask(paintings_from(sources, settings.ndim), 0, 1, 10)
-    return (yield from subtask(painted_dataset(paintings, settings, start), 1, 9, 10))
+def painted_settings(start_from: str | None, settings: Mapping[str, Any]) -> Training:
+    """Check the settings of a training on annotations, and choose the default model to start from."""
+    checked = checked_settings({**settings, "painted": True, "start_from": start_from or NOTHING})
+    return checked if start_from else replace(checked, start_from=usual_start(checked))
 
 
-def learnt_model(
-    read: Read,
-    out: Path,
-    settings: Training,
-    saved: Path,
-    should_stop: Callable[[], bool],
-    live: LiveTraining,
-    overwrite: bool,
-) -> Job[TrainingResult]:
-    """Train, from the checkpoint `saved` if it exists, and write the model.
-
-    With a length in minutes, a training whose time is over is finished: a step may take longer than when it was
-    measured.
-    """
-    is_over = over_after(settings.minutes)
-    if settings.minutes is not None:
-        yield Progress(0, 1, "Starting", {"seconds": 60 * settings.minutes})
-    yield from load_torch()
-    from napari_tessera.training.pretrained import is_coco, read_coco_start, read_start
-    from napari_tessera.training.session import on_smaller_patches
-
-    start = read_coco_start(settings) if is_coco(settings.start_from) else read_start(settings)
-    data, wanted, device = yield from prepare(read, settings, start)
-    header = describe(out, settings, wanted, data)
-    for doubt in data.doubts:
-        yield Progress(1, 1, doubt, {"warning": doubt})
-    sitting = TrainingSession(settings, data, start, header, saved, device, lambda: should_stop() or is_over(), live)
-    state, plan = yield from sitting.learn(wanted)
-    if plan.patch_px < wanted.patch_px:
-        data = replace(data, doubts=(*data.doubts, on_smaller_patches(plan, wanted)))
-    trained = yield from write_model(out, header, state, plan, data, settings.device, overwrite=overwrite)
-    if is_over() and not should_stop():
-        trained = replace(trained, is_finished=True)
-    if trained.is_finished:
-        saved.unlink(missing_ok=True)
-    return trained
+def usual_start(settings: Training) -> str:
+    """Return the shipped model that learns such objects fastest, or "nothing"."""
+    is_in_planes = settings.task == "objects" and settings.ndim == 2
+    return SHIPPED[settings.network] if is_in_planes else NOTHING
 
 
-def over_after(minutes: float | None) -> Callable[[], bool]:
-    """Return a function that tells whether so many minutes have passed since now; always False for None."""
-    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
-    return lambda: time.monotonic() > end
-
-
-def prepare(read: Read, settings: Training, start: Pretrained | None) -> Job[tuple[Dataset, TrainingConfig, str]]:
-    """Read the data, fill in the automatic settings except the length, and choose the device."""
-    from napari_tessera.models.device import choose
-    from napari_tessera.training.pretrained import check_images
-    from napari_tessera.training.resolve import check_coarsest, check_memory, resolve_config, use_threads
-
-    device = choose(settings.device)
-    use_threads(settings.threads)
-    data = yield from read(settings, start)
-    check_images(start, data.kind, data.n_channels)
-    plan = resolve_config(settings, data, device, start)
-    check_widths(plan)
-    check_coarsest(plan)
-    check_memory(plan, device)
-    return data, plan, device
-
-
-def check_name(out: Path) -> None:
-    """Refuse a path that does not end like a model file.
+def paired(images: Given | Sequence[Given], painted: Given | Sequence[Given]) -> list[tuple[Given, Given]]:
+    """Pair images with their annotations.
 
     Raises
     ------
     ParameterError
+        If their numbers differ, or are 0.
     """
-    if out.suffix != ENDING:
-        raise ParameterError(f"A model file ends in {ENDING}, but {out} does not. Name it {out.stem}{ENDING}.", "out")
+    if isinstance(images, str | Path) and isinstance(painted, str | Path):
+        return [(source.image, source.labels) for source in from_paths(Path(images), Path(painted))]
+    several = (list, tuple)
+    ones = list(images) if isinstance(images, several) else [images]
+    others = list(painted) if isinstance(painted, several) else [painted]
+    if not ones:
+        raise ParameterError("fine_tune: `images` is empty. Give at least one image and its annotation.", "images")
+    if len(ones) != len(others):
+        raise ParameterError(
+            f"fine_tune: there are {len(ones)} images, but {len(others)} `painted`. Give one annotation per image.",
+            "painted",
+        )
+    return list(zip(ones, others, strict=True))
 
 
-def files_named_in(settings: Training) -> list[Path]:
-    """List the files that the settings name: the card, and the model to start from."""
-    files = [Path(settings.card)] if settings.card else []
-    with suppress(ParameterError, ModelError):  # a wrong model is refused when it is read
-        files.append(find(settings.start_from).path)
-    return files
+def given_painting(
+    index: int,
+    image: Given,
+    paint: Given,
+    ndim: int,
+    *,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+) -> AnnotatedImage:
+    """Pair one image with its annotation, each an array or the path of a file.
+
+    Raises
+    ------
+    FileError, InputError
+        If a file cannot be opened, an input is neither an array nor a path, or the two do not match.
+    """
+    name = named(image, index)
+    if isinstance(image, str | Path) and isinstance(paint, str | Path):
+        return painting_from(Source(name, Path(image), Path(paint), axes=axes), ndim)
+    if isinstance(image, str | Path):
+        picture = read_image(image, axes=axes)
+        image, axes = picture.data, picture.axes
+    if isinstance(paint, str | Path):
+        paint = read_labels(paint).data
+    return painting_of(name, image, paint, ndim, axes=axes, anisotropy=anisotropy_of(spacing, ndim))
+
+
+def anisotropy_of(spacing: Any, ndim: int) -> float:
+    """Return the distance of planes divided by the pixel size; 1 if it is not given, and for planes.
+
+    Raises
+    ------
+    InputError
+        If there is not one positive number for each axis.
+    """
+    sizes = check_spacing(spacing, Layout("ZYX")) if ndim == 3 else None
+    return sizes[0] / sizes[-1] if sizes else 1.0
+
+
+def free_name(settings: Training) -> Path:
+    """Return a path in the folder of the user's models: the name in the settings, or a new one."""
+    folder = user_folder()
+    if settings.name is not None:
+        return folder / (settings.name + ENDING)
+    names = [NAME, *(f"{NAME}-{number}" for number in range(2, 1000))]
+    return next(folder / (name + ENDING) for name in names if not (folder / (name + ENDING)).exists())
