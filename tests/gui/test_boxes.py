@@ -38,7 +38,7 @@ def button(viewer, qtbot):
 
 def press(button, qtbot):
     button.click()
-    qtbot.waitUntil(lambda: button.isEnabled() and not button.runner.is_running, timeout=30_000)
+    qtbot.waitUntil(button.isEnabled, timeout=30_000)
 
 
 def test_a_box_goes_around_the_pixels_of_its_object():

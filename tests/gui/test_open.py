@@ -8,6 +8,7 @@ import threading
 import pytest
 from napari.components import ViewerModel
 from npe2 import PluginManifest
+from qtpy.QtCore import Qt
 
 from napari_tessera.core.jobs import Progress
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, Runner, freeze_gc, short_switch_interval
@@ -91,6 +92,25 @@ def test_result_reaches_the_widget(runner, qtbot):
     with qtbot.waitSignal(runner.returned, timeout=5_000) as found:
         runner.start(job())
     assert found.args == [7]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "returned", "cancelled"])
+def test_a_run_is_over_before_its_last_signal(runner, qtbot, outcome):
+    def job():
+        yield Progress(0, 1)
+        while outcome == "cancelled":
+            yield Progress(0, 1)
+        if outcome == "failed":
+            raise RuntimeError
+
+    was_running = []
+    last = getattr(runner, outcome)
+    last.connect(lambda *_: was_running.append(runner.is_running), Qt.ConnectionType.DirectConnection)
+    with qtbot.waitSignal(last, timeout=5_000):
+        runner.start(job())
+        if outcome == "cancelled":
+            runner.cancel()
+    assert was_running == [False]
 
 
 def test_cancel_closes_the_generator(runner, qtbot):

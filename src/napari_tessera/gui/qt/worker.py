@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any
 
@@ -58,54 +58,48 @@ SWITCH_SECONDS = 0.0005
 napari filters every event in Python; each of a burst of events would otherwise wait 5 ms for the job's threads.
 """
 
-_switching = threading.Lock()
-_switching_quickly: list[bool] = []
-_usual_seconds: list[float] = []
-_sparing = threading.Lock()
-_runs_sparing: list[bool] = []
+
+def shared_by_threads(begin: Callable[[], Callable[[], object]]) -> Callable[[], AbstractContextManager[None]]:
+    """Return a context for several threads: the first one calls `begin`, and the last one what `begin` returned."""
+    lock = threading.Lock()
+    ends: list[Callable[[], object]] = []
+
+    @contextmanager
+    def entered() -> Iterator[None]:
+        with lock:
+            ends.append(ends[-1] if ends else begin())
+        try:
+            yield
+        finally:
+            with lock:
+                end = ends.pop()
+                if not ends:
+                    end()
+
+    return entered
 
 
-@contextmanager
-def short_switch_interval() -> Iterator[None]:
-    """Shorten Python's thread switch interval; the outermost context restores it."""
-    with _switching:
-        if not _switching_quickly:
-            _usual_seconds.append(sys.getswitchinterval())
-            sys.setswitchinterval(SWITCH_SECONDS)
-        _switching_quickly.append(True)
-    try:
-        yield
-    finally:
-        with _switching:
-            _switching_quickly.pop()
-            if not _switching_quickly:
-                sys.setswitchinterval(_usual_seconds.pop())
+@shared_by_threads
+def short_switch_interval() -> Callable[[], object]:
+    """Shorten Python's thread switch interval."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    return lambda: sys.setswitchinterval(usual)
 
 
-@contextmanager
-def freeze_gc() -> Iterator[None]:
-    """Limit garbage collection to new objects, until the last of several contexts ends.
-
-    A collection of all objects of napari and torch takes 0.4 s, and holds Python's lock.
-    """
-    with _sparing:
-        if not _runs_sparing:
-            gc.freeze()
-        _runs_sparing.append(True)
-    try:
-        yield
-    finally:
-        with _sparing:
-            _runs_sparing.pop()
-            if not _runs_sparing:
-                gc.unfreeze()
+@shared_by_threads
+def freeze_gc() -> Callable[[], object]:
+    """Limit garbage collection to new objects; that of all objects of napari and torch holds Python's lock for 0.4 s."""
+    gc.freeze()
+    return gc.unfreeze
 
 
 class Runner(QObject):
     """Runs one job at a time.
 
     Signals arrive in the thread of the window: `progressed` with a `Progress`, and then exactly one of `returned` (with
-    the result), `failed` (with the exception) or `cancelled`.
+    the result), `failed` (with the exception) or `cancelled`; then `is_running` is False. With `is_left`, the job goes on
+    after its window was closed.
     """
 
     progressed = Signal(object)
@@ -116,33 +110,32 @@ class Runner(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._ended.set()
         self._thread: threading.Thread | None = None
-        self._is_left = False
+        self.is_left = False
 
     @property
     def is_running(self) -> bool:
         """Whether a job has not ended yet."""
-        return self._thread is not None and self._thread.is_alive()
+        return not self._ended.is_set()
 
     @property
     def is_cancelled(self) -> bool:
         """Whether the job was cancelled."""
         return self._stop.is_set()
 
-    @property
-    def is_left(self) -> bool:
-        """Whether the job goes on after its window was closed."""
-        return self._is_left
-
     def start(self, job: Job[Any]) -> None:
         """Start a job; the one before must have ended. If no thread can be started, `failed` is emitted at once."""
         if self.is_running:
             raise ValueError("A job is running already; cancel it or wait for it.")
-        self._stop = threading.Event()
-        self._is_left = False
+        self._stop, self._ended = threading.Event(), threading.Event()
+        self.is_left = False
+        events = self._stop, self._ended
         try:
-            self._thread = start_thread(self._drive, "tessera run", job, self._stop, stop=self._stop.set)
+            self._thread = start_thread(self._drive, "tessera run", job, *events, stop=self._stop.set)
         except RuntimeError as error:
+            self._ended.set()
             self._send("failed", error)
 
     def cancel(self) -> None:
@@ -151,7 +144,7 @@ class Runner(QObject):
 
     def leave(self) -> None:
         """Let the job go on after the window is closed; only `failed` is still emitted."""
-        self._is_left = True
+        self.is_left = True
 
     def wait(self, seconds: float) -> bool:
         """Wait for the thread to end; return whether it did."""
@@ -159,14 +152,16 @@ class Runner(QObject):
             self._thread.join(seconds)
         return not self.is_running
 
-    def _drive(self, job: Job[Any], stop: threading.Event) -> None:
+    def _drive(self, job: Job[Any], stop: threading.Event, ended: threading.Event) -> None:
+        last: tuple[Any, ...]
         try:
             with short_switch_interval(), freeze_gc():
                 result = self._steps(job, stop)
+            last = ("cancelled",) if stop.is_set() else ("returned", result)
         except BaseException as error:
-            self._send("failed", error)
-        else:
-            self._send(*(("cancelled",) if stop.is_set() else ("returned", result)))
+            last = ("failed", error)
+        ended.set()
+        self._send(*last)
 
     def _steps(self, job: Job[Any], stop: threading.Event) -> Any:
         reported = 0.0
@@ -183,13 +178,13 @@ class Runner(QObject):
         return None
 
     def _send(self, signal: str, *values: Any) -> None:
-        if self._is_left and signal != "failed":
+        if self.is_left and signal != "failed":
             return
         try:
             getattr(self, signal).emit(*values)
         except RuntimeError:
             # The window is closed, and Qt has deleted its half of this object.
-            if not self._is_left:
+            if not self.is_left:
                 self._stop.set()
 
 
@@ -230,8 +225,7 @@ class LatestOnlyWorker(QObject):
 
     def wait(self, seconds: float) -> None:
         """Wait for the thread to end."""
-        thread = self._thread
-        if thread is not None:
+        if (thread := self._thread) is not None:
             thread.join(seconds)
 
     def _serve(self) -> None:
