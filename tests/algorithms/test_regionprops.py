@@ -226,7 +226,7 @@ from napari_tessera.algorithms import regionprops
 from napari_tessera.core.jobs import run_job
 for side in (8, 300):
     run_job(regionprops.measure_objects(np.ones((side, side), np.int32), np.ones((side, side), np.uint8)))
-    print(len(regionprops._count.signatures), len(regionprops._add_runs.signatures))
+    print(len(regionprops._add_blocks.signatures), len(regionprops._add_runs.signatures))
 """
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from napari_tessera.algorithms.jit import njit
-from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.parallel import Piece, in_threads, pieces
 from napari_tessera.core.rescale import UNSCALED, Scale, scaled
 from napari_tessera.core.spec import Table
@@ -30,8 +30,10 @@ PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 FIRST, SECOND, LOW, HIGH = slice(1, 4), slice(4, 10), slice(10, 13), slice(13, 16)
 """Columns of sums over z, y, x after the number of pixels: first and second powers, first pixel and last."""
 COLUMNS = 16
-FEW_LABELS, FEW_ROWS, SHORTEST_SIDE, WIDEST = 16, 512, 256, 8192
-"""Classes are counted, not added up run by run: up to so many labels, and rows at a time, in planes of such sides."""
+FEW_LABELS, FEW_PIXELS = 16, 1 << 16
+"""Of so few labels, in an image with more than so few pixels, each is added up over whole blocks, not run by run."""
+BLOCK_PX = 256
+"""Length of a block of a row: the sum of squares of positions in it fits 32 bits."""
 FARTHEST = np.iinfo(np.int64).max
 
 
@@ -132,19 +134,12 @@ def _add_up(labels: np.ndarray, height: int, values: np.ndarray) -> Job[_Sums]:
     dtype = np.dtype(np.int64 if is_exact else np.float64)
     channels = values.reshape(labels.size, values.shape[-1]).T
     scales = [UNSCALED if is_exact else _usual(channel) for channel in channels]
-    is_large = min(height, labels.shape[1]) >= SHORTEST_SIDE and labels.shape[1] <= WIDEST
-    may_be_counted = is_large and len(scales) > 0 and values.dtype in (np.uint8, bool)
+    largest = _largest_class(labels) if values.dtype in (np.uint8, bool) else 0
     total = _Sums.zeros(np.zeros(0, labels.dtype), dtype, scales)
 
-    def add_strip(strip: Piece) -> _Sums:
+    def add_objects(strip: Piece) -> _Sums:
         numbers, found, lowest = _table_rows(np.ascontiguousarray(labels[strip]))
         here, origins, differences = _summands(values[strip], scales, dtype)
-        if may_be_counted and len(numbers) and numbers[-1] < FEW_LABELS:
-            return _count_strip(found, strip[0].start, height, here)
-        if here.dtype == np.uint8:  # so that a tiny image, measured once after installing, has this compiled, too
-            _count(
-                found[:0], here[:0], np.zeros((1, 0), np.int64), np.zeros((0, 1), bool), np.zeros((1, 0, 256), np.int64)
-            )
 
         def added(summands: np.ndarray, origins: np.ndarray) -> _Sums:
             sums = _Sums.zeros(numbers, dtype, scales)
@@ -156,12 +151,30 @@ def _add_up(labels: np.ndarray, height: int, values: np.ndarray) -> Job[_Sums]:
             sums = sums._replace(powers=added(differences, np.zeros_like(origins)).powers)
         return sums.chosen(sums.places[:, 0] > 0)
 
-    strips = pieces((len(labels),), max(1, STRIP_PX // max(1, labels.shape[1])))
+    def add_classes(strip: Piece) -> _Sums:
+        here = _summands(values[strip], scales, dtype)[0]
+        return _sum_classes(np.ascontiguousarray(labels[strip]), largest, strip[0].start, height, here)
+
+    if values.dtype in (np.uint8, bool) and not largest:
+        add_classes((slice(0, 0),))  # so that a tiny image, measured once after installing, has this compiled, too
+    add_strip = add_classes if largest else add_objects
+    strips = pieces((len(labels),), max(1, (STRIP_PX << 2 * (largest > 0)) // max(1, labels.shape[1])))
+    if len(strips) == 1:
+        yield Progress(0, 1, "Measuring")
+        return add_strip(strips[0])  # threads take longer to start
     for start in range(0, len(strips), STRIPS_AT_ONCE):
         some = strips[start : start + STRIPS_AT_ONCE]
         parts = yield from subtask(in_threads(add_strip, some, "Measuring"), start, len(some), len(strips))
         total = _Sums.merged([total, *parts])
     return total
+
+
+def _largest_class(labels: np.ndarray) -> int:
+    """Return the largest label of a large image with few labels, and 0 of another."""
+    if labels.size < FEW_PIXELS or labels.dtype not in (np.int32, np.int64):
+        return 0
+    low, high = _label_range(labels)
+    return high if low > 0 and high < FEW_LABELS else 0
 
 
 def _table_rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
@@ -248,15 +261,17 @@ def _add_runs(
             while stop < labels.shape[1] and labels[row, stop] == label:
                 stop += 1
             if label != 0:
-                _add_place(places, label - lowest, z, y, start, stop)
+                n = stop - start
+                x = n * (start + stop - 1) // 2
+                x_square = start * (2 * x - n * start) + (n - 1) * n * (2 * n - 1) // 6
+                _add_moments(places, label - lowest, n, z, y, x, x_square)
+                _extend_box(places, label - lowest, z, y, start, stop)
                 _add_values(values, origins, row, start, stop, label - lowest, powers, extremes)
 
 
 @njit
-def _add_place(places: np.ndarray, entry: int, z: int, y: int, start: int, stop: int) -> None:
-    """Add the coordinates of a run; the columns are those of `_Sums.places`."""
-    n = stop - start
-    x = n * (start + stop - 1) // 2
+def _add_moments(places: np.ndarray, entry: int, n: int, z: int, y: int, x: int, x_square: int) -> None:
+    """Add n pixels of one row, whose x and x² have these sums; the columns are those of `_Sums.places`."""
     places[entry, 0] += n
     places[entry, 1] += n * z
     places[entry, 2] += n * y
@@ -266,7 +281,11 @@ def _add_place(places: np.ndarray, entry: int, z: int, y: int, start: int, stop:
     places[entry, 6] += z * x
     places[entry, 7] += n * y * y
     places[entry, 8] += y * x
-    places[entry, 9] += start * (2 * x - n * start) + (n - 1) * n * (2 * n - 1) // 6
+    places[entry, 9] += x_square
+
+
+@njit
+def _extend_box(places: np.ndarray, entry: int, z: int, y: int, start: int, stop: int) -> None:
     places[entry, 10] = min(places[entry, 10], z)
     places[entry, 11] = min(places[entry, 11], y)
     places[entry, 12] = min(places[entry, 12], start)
@@ -305,55 +324,61 @@ def _add_values(
         extremes[entry, channel, 0], extremes[entry, channel, 1] = low, high
 
 
-def _count_strip(labels: np.ndarray, first_row: int, height: int, values: np.ndarray) -> _Sums:
-    """Return the sums of a strip of few labels, and of values of 8 bits, from counts: noisy classes have short runs."""
-    n, (row_count, width, channels) = int(labels.max()) + 1, values.shape
-    sums = _Sums.zeros(np.arange(n, dtype=labels.dtype), np.dtype(np.int64), [UNSCALED] * channels)
-    counts, start = np.zeros((n, channels, 256), np.int64), 0
-    while start < row_count:
-        z, y = divmod(first_row + start, height)
-        rows = slice(start, min(start + FEW_ROWS, start + height - y, row_count))
-        columns, is_in_row = np.zeros((n, width), np.int64), np.zeros((rows.stop - start, n), bool)
-        _count(labels[rows], values[rows], columns, is_in_row, counts)
-        _add_counts(sums.places, columns, is_in_row, z, y)
-        start = rows.stop
-    levels = np.arange(256)
+def _sum_classes(labels: np.ndarray, largest: int, first_row: int, height: int, values: np.ndarray) -> _Sums:
+    """Return the sums of a strip of few labels, and of values of 8 bits: noisy classes have short runs."""
+    channels = values.shape[-1]
+    sums = _Sums.zeros(np.arange(largest + 1, dtype=labels.dtype), np.dtype(np.int64), [UNSCALED] * channels)
+    counts, levels = np.zeros((largest + 1, channels, 256), np.int64), np.arange(256)
+    _add_blocks(labels, first_row, height, values, sums.places, counts)
     sums.powers[..., 0], sums.powers[..., 1] = counts @ levels, counts @ levels**2
-    sums.extremes[..., 0], sums.extremes[..., 1] = _first_and_last(counts > 0, axis=-1)
-    return sums.chosen((sums.places[:, 0] > 0) & (sums.numbers != 0))
+    sums.extremes[..., 0] = (counts > 0).argmax(-1)
+    sums.extremes[..., 1] = 255 - (counts[..., ::-1] > 0).argmax(-1)
+    return sums.chosen(sums.places[:, 0] > 0)
 
 
 @njit
-def _count(
-    labels: np.ndarray, values: np.ndarray, columns: np.ndarray, is_in_row: np.ndarray, counts: np.ndarray
+def _add_blocks(
+    labels: np.ndarray, first_row: int, height: int, values: np.ndarray, places: np.ndarray, counts: np.ndarray
 ) -> None:
-    """Count intensities, and pixels in each column: these, their y and their y² in 12, 20 and the remaining bits."""
-    for y in range(labels.shape[0]):
-        pixel = 1 + (y << 12) + (y * y << 32)
-        for x in range(labels.shape[1]):
-            label = np.uint32(labels[y, x])
-            columns[label, x] += pixel
-            is_in_row[y, label] = True
+    """Add every row to the places of each label, block by block, and count the values of each label and channel."""
+    for row in range(labels.shape[0]):
+        z, y = divmod(first_row + row, height)
+        for start in range(0, labels.shape[1], BLOCK_PX):
+            block = labels[row, start : start + BLOCK_PX]
+            for label in range(1, len(places)):
+                n, x, square = _sum_places(block, np.int32(label))
+                if n:
+                    _add_moments(places, label, n, z, y, x + n * start, square + start * (2 * x + n * start))
+                    _extend_box(places, label, z, y, *_ends(block, label, start, places[label, 12], places[label, 15]))
         for channel in range(values.shape[2]):
             for x in range(labels.shape[1]):
-                counts[np.uint32(labels[y, x]), channel, values[y, x, channel]] += 1
+                counts[np.uint32(labels[row, x]), channel, values[row, x, channel]] += 1
 
 
-def _add_counts(places: np.ndarray, columns: np.ndarray, is_in_row: np.ndarray, z: int, y: int) -> None:
-    """Add counts of a part of plane `z` that begins at row `y`."""
-    count, first, second = columns & 0xFFF, (columns >> 12) & 0xFFFFF, columns >> 32
-    x, n, local_y = np.arange(columns.shape[1]), count.sum(1), first.sum(1)
-    sum_x, sum_y = count @ x, local_y + n * y
-    products = (n * z * z, z * sum_y, z * sum_x, second.sum(1) + 2 * y * local_y + n * y * y, first @ x + y * sum_x)
-    places[:, : LOW.start] += np.stack((n, n * z, sum_y, sum_x, *products, count @ x**2), axis=1)
-    (top, bottom), (left, right) = _first_and_last(is_in_row, axis=0), _first_and_last(count > 0, axis=1)
-    low, high = np.stack((n * 0 + z, y + top, left), axis=1), np.stack((n * 0 + z, y + bottom, right), axis=1) + 1
-    places[n > 0, LOW] = np.minimum(places[n > 0, LOW], low[n > 0])
-    places[n > 0, HIGH] = np.maximum(places[n > 0, HIGH], high[n > 0])
+@njit
+def _sum_places(block: np.ndarray, label: np.int32) -> tuple[np.int32, np.int32, np.int32]:
+    """Return the number of pixels of a label, and the sums of their positions in the block and of the squares.
+
+    The plain loop, with sums that fit 32 bits, becomes vector instructions.
+    """
+    count, first, second = np.int32(0), np.int32(0), np.int32(0)
+    for at in range(len(block)):
+        is_in, x = np.int32(block[at] == label), np.int32(at)
+        count = np.int32(count + is_in)
+        first = np.int32(first + np.int32(is_in * x))
+        second = np.int32(second + np.int32(is_in * np.int32(x * x)))
+    return count, first, second
 
 
-def _first_and_last(is_there: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    return is_there.argmax(axis), is_there.shape[axis] - 1 - np.flip(is_there, axis).argmax(axis)
+@njit
+def _ends(block: np.ndarray, label: int, start: int, low: int, high: int) -> tuple[int, int]:
+    """Return the first column of a label and the one after its last, as far as they lie outside of low…high."""
+    first, stop = 0, len(block)
+    while start + first < low and block[first] != label:
+        first += 1
+    while start + stop > high and block[stop - 1] != label:
+        stop -= 1
+    return start + first, start + stop
 
 
 def _shape_columns(places: np.ndarray, shape: tuple[int, ...], sizes: np.ndarray) -> Table:
