@@ -42,18 +42,10 @@ UNET_EFFICIENCY = 0.75
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will cost.
+    """What a run will cost."""
 
-    Attributes
-    ----------
-    seconds : float
-        Of the network alone, on an idle device.
-    n_bytes : int
-        Memory of the computer that the scores take, and, unless the network runs on a graphics card, the network.
-    """
-
-    seconds: float
-    n_bytes: int
+    seconds: float  # of the network alone, on an idle device
+    n_bytes: int  # of the computer: the scores, and the network unless it runs on a graphics card
 
 
 def estimate_unet(
@@ -63,25 +55,10 @@ def estimate_unet(
     device: str = "auto",
     augment: bool = False,
 ) -> Estimate:
-    """Estimate what `large.predict.predict` will cost.
+    """Estimate what `sliding_window.predict` will cost.
 
-    Parameters
-    ----------
-    header : mapping
-        Of the model file.
-    shape : sequence of int
-        ([Z,] Y, X) of the image; planes in front of what the network sees at once are counted one by one.
-    factor : float, or one per axis
-        Network pixels per image pixel.
-    device : str
-        "auto", "cuda", "mps" or "cpu".
-    augment : bool
-        Whether scores are averaged over mirror images.
-
-    Raises
-    ------
-    ParameterError
-        If this computer has no such device.
+    `shape` is ([Z,] Y, X) of the image; planes in front of the axes of the network are counted one by one. `factor` is
+    network pixels per image pixel, one number or one per axis. With `augment`, scores are averaged over mirror images.
     """
     architecture, kind = UNetArchitecture.from_json(header["architecture"]), devices.choose(device)
     planes, sides = prod(shape[: -architecture.ndim]), shape[-architecture.ndim :]
@@ -183,23 +160,9 @@ LARGEST_SIDE_PX = 1408
 def estimate_mask_rcnn(
     header: Mapping[str, Any], shape: Sequence[int], factor: float, device: str = "auto"
 ) -> Estimate:
-    """Estimate what `large.detecting.detect` will cost on an image full of objects.
+    """Estimate what `tiled_detection.detect` will cost on an image full of objects.
 
-    Parameters
-    ----------
-    header : mapping
-        Of the model file.
-    shape : sequence of int
-        ([Z,] Y, X) of the image; planes are counted one by one.
-    factor : float
-        Network pixels per image pixel.
-    device : str
-        "auto", "cuda", "mps" or "cpu".
-
-    Raises
-    ------
-    ParameterError
-        If this computer has no such device.
+    `shape` is ([Z,] Y, X) of the image; planes are counted one by one. `factor` is network pixels per image pixel.
     """
     architecture, kind = MaskRCNNArchitecture.from_json(header["architecture"]), devices.choose(device)
     usual_px = header.get("diameter_px") or USUAL_DIAMETER_PX

@@ -28,33 +28,16 @@ FACES = 1
 
 @dataclass(frozen=True)
 class Decoding:
-    """How scores become objects: chosen once on the validation images, never per image.
+    """How scores become objects: chosen once on the validation images, never per image."""
 
-    Parameters
-    ----------
-    object_level : float
-        Probability above which a pixel belongs to an object.
-    smoothing_px : float
-        Standard deviation by which the landscape of hearts is smoothed.
-    border_cost : float
-        How deep a sure border cuts into the landscape.
-    heart_level, prominence : float
-        A heart must rise above `heart_level`, and above the pass to a higher one by `prominence`.
-    smallest_share : float
-        Objects of less than this share of the usual area are dropped.
-    small_share, sure_level : float
-        Objects of less than `small_share` of the usual area are dropped unless the distance somewhere in them reaches
-        `sure_level`: what the network is not sure of is rarely there.
-    """
-
-    object_level: float = 0.56
-    smoothing_px: float = 2.5
-    border_cost: float = 0.1
-    heart_level: float = 0.3
-    prominence: float = 0.2
-    smallest_share: float = 0.05
-    small_share: float = 0.4
-    sure_level: float = 0.66
+    object_level: float = 0.56  # probability above which a pixel belongs to an object
+    smoothing_px: float = 2.5  # standard deviation by which the landscape of hearts is smoothed
+    border_cost: float = 0.1  # how deep a sure border cuts into the landscape
+    heart_level: float = 0.3  # a heart must rise above it,
+    prominence: float = 0.2  # and by this above the pass to a higher one
+    smallest_share: float = 0.05  # objects of less than this share of the usual area are dropped
+    small_share: float = 0.4  # objects of less than this share are dropped unless the distance in them reaches
+    sure_level: float = 0.66  # this level: what the network is not sure of is rarely there
 
 
 def usual_size(diameter_px: float, ndim: int) -> float:
@@ -71,24 +54,9 @@ def find_objects(
 ) -> Job[np.ndarray]:
     """Find and number the objects: hearts are markers, flooded over the landscape within the object pixels.
 
-    A small and dim object may have no heart; then the whole connected region is one object.
-
-    Parameters
-    ----------
-    scores : PixelScores
-        (Y, X) or (Z, Y, X).
-    how : Decoding
-    min_size : float
-        Objects of fewer pixels are dropped.
-    small_size : float
-        Objects of fewer pixels are dropped unless they are sure.
-    scoring : Scoring, optional
-        Drops what is likely none; for planes.
-
-    Returns
-    -------
-    int32 array of the shape of the scores
-        0 background, 1… objects in raster order.
+    A small and dim object may have no heart; then the whole connected region is one object. Objects of fewer than
+    `min_size` pixels are dropped, and those of fewer than `small_size` unless they are sure; in planes, `scoring` drops
+    those that are unlikely. The labels are int32: 0 background, 1… objects in raster order.
     """
     height = yield from subtask(landscape(scores, how), 0, 2, 10)
     inside = scores.object > how.object_level
@@ -124,7 +92,7 @@ def landscape(scores: PixelScores, how: Decoding) -> Job[np.ndarray]:
 
 
 def _flood(ground: FloodInput, pixels: np.ndarray, rises: np.ndarray, how: Decoding) -> Job[np.ndarray]:
-    """Flood from every summit, and say which summit each basin belongs to.
+    """Flood from every summit, and return which summit each basin belongs to.
 
     A summit that is no heart goes to the basin over its highest pass, as if only hearts had been flooded from.
     """
@@ -139,21 +107,9 @@ def _flood(ground: FloodInput, pixels: np.ndarray, rises: np.ndarray, how: Decod
 
 
 def make_output(scores: Scores, header: Mapping[str, Any], options: UNetOptions, grid: Grid) -> Job[np.ndarray]:
-    """Turn scores into what is wanted, on the image's grid.
+    """Turn scores into the output that the options ask for, on the image's grid; `scores` is emptied to free memory.
 
-    Parameters
-    ----------
-    scores : dict of str to float32 array (K, [Z,] Y, X)
-        On the network's grid; it is emptied, so that memory is free as soon as can be.
-    header : mapping
-        Of the model file.
-    options : UNetOptions
-    grid : Grid
-
-    Returns
-    -------
-    array
-        Labels of the image's shape; for probabilities float32 (K, *shape), one image per class but the background.
+    Labels have the image's shape; probabilities are float32 (K, *shape), one image per class but the background.
     """
     if header["task"] == "objects" and options.output == "objects":
         return (yield from objects_of(scores, header, options, grid))
@@ -187,7 +143,7 @@ def objects_of(scores: Scores, header: Mapping[str, Any], options: UNetOptions, 
 
 
 def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, grid: Grid) -> Scoring | None:
-    """Read from a model's header how likely objects are ones; None where it does not or cannot say, as in volumes."""
+    """Read from a model's header how likely objects are real; None if it cannot tell, as in volumes."""
     if len(grid.shape) != 2 or said.size is None or not usual_px:
         return None
     return Scoring.of(header, usual_px, sqrt(grid.share))
@@ -201,7 +157,7 @@ def decoding_of(header: Mapping[str, Any], level: float | None = None) -> Decodi
 
 
 def pixel_scores(scores: Scores) -> PixelScores:
-    """Name what an instance network says; `scores` is emptied."""
+    """Name the scores of an instance network; `scores` is emptied."""
     classes, distance = scores.pop("classes"), scores.pop("distance")[0]
     size = scores.pop("size")[0] if "size" in scores else None
     scores.clear()
@@ -213,7 +169,7 @@ def pixel_scores(scores: Scores) -> PixelScores:
 def probabilities_of(scores: Scores, header: Mapping[str, Any], grid: Grid) -> Job[np.ndarray]:
     """Return the probability of each class but the background, float32 (K, *shape).
 
-    A network for objects says "background", "object" and "border between objects"; the latter two are one class.
+    A network for objects scores "background", "object" and "border between objects"; the latter two are one class.
     """
     classes = scores.pop("classes")
     scores.clear()
@@ -225,20 +181,10 @@ def probabilities_of(scores: Scores, header: Mapping[str, Any], grid: Grid) -> J
 
 
 def classes_of(probabilities: np.ndarray, level: float | None) -> Job[np.ndarray]:
-    """Give each pixel its class.
+    """Give each pixel its class, int32 ([Z,] Y, X): 0 background, 1…K, from probabilities (K, [Z,] Y, X).
 
-    Parameters
-    ----------
-    probabilities : float32 array (K, [Z,] Y, X)
-        Of all classes but the background.
-    level : float or None
-        Probability of all of them together above which a pixel is no background; None means that the likeliest class
-        wins, be it the background.
-
-    Returns
-    -------
-    int32 array ([Z,] Y, X)
-        0 background, 1…K.
+    `level` is the probability of all classes together above which a pixel is no background; with None the likeliest
+    class wins, be it the background.
     """
     result = np.empty(probabilities.shape[1:], np.int32)
 

@@ -38,22 +38,11 @@ AT_ONCE = 1024
 
 
 def contrasts(image: Tensor, boxes: Tensor, masks: Tensor) -> Tensor:
-    """Measure how much brighter N detections are than the ground around them.
+    """Measure how much brighter N detections are than the ground around them: float32 (N,).
 
-    Parameters
-    ----------
-    image : float32 Tensor (C, Y, X)
-        What `network_channels` makes of an image: background near 0 and bright objects near 1.
-    boxes : Tensor (N, 4)
-        x0, y0, x1, y1, in pixels of `image`.
-    masks : Tensor (N, m, m)
-        Probability that a point of the box belongs to the object; m is even.
-
-    Returns
-    -------
-    float32 Tensor (N,)
-        Mean brightness within the mask minus that of the ground, the lower quartile of the points outside it in the
-        box and a little around it.
+    That is the mean brightness within the mask minus that of the ground: the lower quartile of the points outside it,
+    in the box and a little around it. `image` is what `network_channels` makes of an image, `boxes` (N, 4) are in its
+    pixels, and `masks` (N, m, m) are probabilities, with an even m.
     """
     brightness = image[:COLOURS].mean(0)
     parts = zip(boxes.split(AT_ONCE), masks.split(AT_ONCE), strict=True)
@@ -95,26 +84,14 @@ TINY = 1e-4
 
 
 def lowest_score(header: Mapping[str, Any], faintest: float) -> float:
-    """Return the score from which on a network's detections are needed: to be judged, or if not, as they are."""
+    """Return the score from which on detections are needed: to be rescored, or if not, as they are."""
     return float(header["scoring"]["lowest"]) if header.get("scoring") else faintest
 
 
 def rescore(found: Detections, header: Mapping[str, Any], scale: float) -> Detections:
-    """Give detections the probability of being an object as their score, if the model's header says how.
+    """Give detections the probability of being an object as their score, if the model's header has a regression.
 
-    Parameters
-    ----------
-    found : Detections
-        In pixels of the image.
-    header : mapping
-        Of the model file.
-    scale : float
-        The network's pixels per pixel of the image.
-
-    Returns
-    -------
-    Detections
-        Highest score first.
+    `found` is in pixels of the image, `scale` the network's pixels per pixel of the image.
     """
     if not header.get("scoring") or not header.get("diameter_px"):
         return found
@@ -125,14 +102,8 @@ def rescore(found: Detections, header: Mapping[str, Any], scale: float) -> Detec
 def features_of(found: Detections, usual_px: float, scale: float) -> np.ndarray:
     """Measure N detections: float64 (N, 4), see `FEATURES`.
 
-    Parameters
-    ----------
-    found : Detections
-        In pixels of the image.
-    usual_px : float
-        Area of an object of the usual size, in the network's pixels.
-    scale : float
-        The network's pixels per pixel of the image.
+    `found` is in pixels of the image, `usual_px` the area of an object of the usual size in the network's pixels, and
+    `scale` the network's pixels per pixel of the image.
     """
     is_inside = found.masks > MASK_LEVEL
     points = is_inside.sum(dim=(1, 2)).clamp(min=1).double()

@@ -36,30 +36,18 @@ is asked for."""
 
 @dataclass(frozen=True)
 class DetectionThresholds:
-    """Which detections become objects, and which pixels belong to them.
+    """Which detections become objects, and which pixels belong to them."""
 
-    Parameters
-    ----------
-    score : float
-        Least score.
-    max_objects : int or None
-        Largest number of objects; those of the highest scores are kept.
-    mask_level : float
-        Probability above which a pixel belongs to an object.
-    most_hidden : float
-        An object that loses more than this share of its mask to objects of higher scores is dropped.
-    """
-
-    score: float = 0.5
-    max_objects: int | None = None
-    mask_level: float = 0.5
-    most_hidden: float = 0.5
+    score: float = 0.5  # least score
+    max_objects: int | None = None  # those of the highest scores are kept
+    mask_level: float = 0.5  # probability above which a pixel belongs to an object
+    most_hidden: float = 0.5  # share of its mask that an object may lose to objects of higher scores
 
     @classmethod
     def of(
         cls, header: Mapping[str, Any], score: float | None = None, max_objects: int | None = None
     ) -> DetectionThresholds:
-        """Read it from a model's header; what the user asks for goes before the model's own."""
+        """Read the thresholds from a model's header; what the user asks for goes before the model's own."""
         known = {field.name for field in fields(cls)} - {"max_objects"}
         own = cls(**{name: value for name, value in header.get("decoding", {}).items() if name in known})
         return replace(own, score=own.score if score is None else score, max_objects=max_objects)
@@ -72,34 +60,16 @@ class DetectionThresholds:
 
 @dataclass(frozen=True)
 class DroppedDetections:
-    """What might have been objects, by the reason why it is none; and how much of the others is hidden.
+    """How many detections became no object, by the reason, and how much of the objects is hidden."""
 
-    Parameters
-    ----------
-    unseen : int
-        Likely places that were not looked at, because of a limit on proposals.
-    faint : int
-        Detections whose score is just below the least one.
-    surplus : int
-        Detections beyond the largest number.
-    hidden : int
-        Objects that lost most of their mask to others.
-    blank : int
-        Detections without a pixel that likely belongs to them.
-    small : int
-        Objects of fewer pixels than the least size.
-    overlapping, shared_px : int
-        Objects that lost more than a trace of their mask, but were kept, and how many pixels these lost together.
-    """
-
-    unseen: int = 0
-    faint: int = 0
-    surplus: int = 0
-    hidden: int = 0
-    blank: int = 0
-    small: int = 0
-    overlapping: int = 0
-    shared_px: int = 0
+    unseen: int = 0  # likely places that were not looked at, because of a limit on proposals
+    faint: int = 0  # detections whose score is just below the least one
+    surplus: int = 0  # detections beyond the largest number
+    hidden: int = 0  # objects that lost most of their mask to others
+    blank: int = 0  # detections without a pixel that likely belongs to them
+    small: int = 0  # objects of fewer pixels than the least size
+    overlapping: int = 0  # objects that were kept, but lost more than a trace of their mask,
+    shared_px: int = 0  # and how many pixels these lost together
 
     def __add__(self, other: DroppedDetections) -> DroppedDetections:
         return DroppedDetections(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
@@ -165,14 +135,9 @@ def _paint(found: Detections, shape: Sequence[int], how: DetectionThresholds, is
 
 
 def seen_diameter(found: Sequence[Detections], mask_level: float) -> float | None:
-    """Return the usual diameter of the objects, px: half of all object pixels are in larger ones; None if none is seen.
+    """Return the usual diameter of the objects, px: half of all object pixels are in larger ones; None without objects.
 
-    Parameters
-    ----------
-    found : sequence of Detections
-        Of some windows, all at one scale.
-    mask_level : float
-        Probability above which a pixel belongs to an object.
+    `found` are the detections in some windows, all at one scale.
     """
     sizes = torch.cat([_mask_areas(each, mask_level)[each.scores >= SURE] for each in found])
     sizes = sizes[sizes > 0].sort().values
@@ -264,17 +229,10 @@ def objects_of(
 
 
 def best_of(labels: np.ndarray, rows: Rows, max_objects: int | None) -> Job[tuple[np.ndarray, Rows]]:
-    """Keep the objects of the highest scores; of equal ones, the first.
+    """Keep the objects of the highest scores, in place; of equal ones, the first.
 
     They are chosen last of all: what was dropped for another reason does not take the place of an object, and no pixel
     of theirs ever belonged to an object of a lower score.
-
-    Parameters
-    ----------
-    labels : int32 array (Y, X)
-        0 background, 1…N; changed in place.
-    rows : Rows
-    max_objects : int or None
     """
     if max_objects is None or len(rows.scores) <= max_objects:
         return labels, rows
@@ -291,14 +249,7 @@ def _rows(objects: PaintedObjects) -> Rows:
 
 
 def keep_largest_pieces(labels: np.ndarray, count: int) -> Job[None]:
-    """Take away, in place, all but the largest connected piece of each object; of equal ones, the first stays.
-
-    Parameters
-    ----------
-    labels : int32 array (Y, X)
-    count : int
-        Largest number of an object.
-    """
+    """Remove, in place, all but the largest connected piece of each object 1…count; of equal ones, the first stays."""
     from skimage.measure import label
 
     finding = in_background(partial(label, labels, connectivity=FACES), "Finding pieces")

@@ -139,19 +139,9 @@ class Detector:
         return scale_factor(shape, self.settings) or 1.0
 
     def detect(self, image: np.ndarray, lowest_score: float | None = None) -> Detections:
-        """Detect the objects in an image.
+        """Detect the objects in an image, float32 (C, Y, X) as `network_channels` makes it; boxes are in its pixels.
 
-        Parameters
-        ----------
-        image : float32 array (C, Y, X)
-            What `network_channels` makes of an image.
-        lowest_score : float, optional
-            Detections below it are left out and counted.
-
-        Returns
-        -------
-        Detections
-            In the computer's memory; boxes in pixels of the image.
+        Detections below `lowest_score` are left out and counted.
 
         Raises
         ------
@@ -169,24 +159,7 @@ class Detector:
 
 
 def load_detector(model: ModelEntry | str | Path, device: str = "auto", is_exact: bool = False) -> Detector:
-    """Load a Mask R-CNN, and the U-Net that judges its objects if there is one, as `load_network` does.
-
-    Parameters
-    ----------
-    model : ModelEntry, str or path
-        As `models.registry.find` takes it.
-    device : str
-        "auto", "cuda", "mps" or "cpu".
-    is_exact : bool
-        Compute everything in float32, also where the device has something faster.
-
-    Raises
-    ------
-    ModelError
-        If it is no Mask R-CNN of ours.
-    ParameterError
-        If this computer has no such device.
-    """
+    """Load a Mask R-CNN, and the U-Net that rescores its objects if there is one, as `load_network` does."""
     entry = catalogue.find(model)
     return load_once(_load, entry, device, is_exact, entry.second and load_network(entry.second, device, is_exact))
 

@@ -45,18 +45,7 @@ DIM = 0.05
 
 @dataclass(frozen=True)
 class Levels:
-    """The brightness of background and of bright objects in a whole image.
-
-    Parameters
-    ----------
-    low, high : float, or tuple of float
-        Percentiles 0.5 and 99.8 of the intensities, or further out where objects fill less than that: of all channels
-        together for the kind "colours", of each channel for the kind "channels".
-    inverted : bool
-        Objects are dark on a bright background, as in stained sections and in brightfield; never for "channels".
-    shows_brightest : bool
-        Of a coloured pixel only the brightest colour is shown, as grey.
-    """
+    """The brightness of background and of bright objects in a whole image."""
 
     low: Level
     high: Level
@@ -72,20 +61,14 @@ class Levels:
 def normalisation(kind: Kind, count: int, knows_bright_colours: bool = True) -> dict[str, Any]:
     """Describe for the header of a model how images become network channels.
 
-    Parameters
-    ----------
-    kind : {"colours", "channels"}
-    count : int
-        Number of channels.
-    knows_bright_colours : bool
-        Whether there were bright objects in colour among the images that were learnt.
+    `knows_bright_colours` tells whether there were bright objects in colour among the images of the training.
     """
     said = {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
     return said if knows_bright_colours else {**said, BRIGHT_COLOURS: BRIGHTEST}
 
 
 def kind_of(header: Mapping[str, Any]) -> Kind:
-    """Read from a model's header what kind of image it takes; where it says nothing, "colours"."""
+    """Read from a model's header what kind of image it takes; by default "colours"."""
     return "channels" if header.get("normalisation", {}).get("kind") == "channels" else "colours"
 
 
@@ -97,20 +80,11 @@ def channel_names(kind: Kind, count: int) -> list[str]:
 
 
 def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
-    """Measure the levels of an image.
+    """Measure the levels of an image of any numeric type, (…, Y, X) or (…, Y, X, C).
 
-    Parameters
-    ----------
-    image : array (…, Y, X) or (…, Y, X, C)
-        Any numeric type.
-    kind : {"colours", "channels"}
-        With "channels" the last axis is the channels, and each has levels of its own.
-
-    Returns
-    -------
-    Levels
-        `inverted` where the median lies nearer to the bright end: background fills most of most images. Where objects
-        are sparse, they say themselves whether they are bright or dark.
+    With "channels" the last axis is the channels, and each has levels of its own. `inverted` is True where the median
+    lies nearer to the bright end, as background fills most of most images; sparse objects show themselves whether they
+    are bright or dark.
     """
     if kind == "channels":
         channels = np.moveaxis(image, -1, 0)
@@ -140,18 +114,10 @@ def levels_of_channels(percentiles: Iterable[Sequence[float]]) -> Levels:
 
 
 def sparse_objects(percentiles: Sequence[float]) -> tuple[float | None, float | None]:
-    """Look for objects that fill so little of an image that the usual percentiles are those of its noise.
+    """Return where the darkest and the brightest objects lie that fill too little for the usual percentiles.
 
-    Parameters
-    ----------
-    percentiles : sequence of float
-        As many as `PERCENTS`.
-
-    Returns
-    -------
-    float or None, float or None
-        Where the darkest and the brightest of them lie. None where there are none, and in any image with enough
-        objects for the usual percentiles.
+    None where there are none, and in any image with enough objects for the usual percentiles. `percentiles` are as many
+    as `PERCENTS`.
     """
     known = dict(zip(PERCENTS, percentiles, strict=True))
     middle = known[50]
@@ -174,17 +140,10 @@ def _well_inside(ways: Sequence[float], farthest: float) -> float | None:
 
 
 def with_polarity(levels: Levels, polarity: str, header: Mapping[str, Any]) -> Levels:
-    """Return the levels of an image as a model is to see it.
+    """Return the levels of an image as a model takes it.
 
-    Parameters
-    ----------
-    levels : Levels
-        As measured.
-    polarity : {"auto", "bright", "dark"}
-        "auto" leaves what was found.
-    header : mapping
-        Of the model: whoever has seen bright objects in grey alone is shown grey, since a nucleus that is nothing but
-        blue would be unlike all that was learnt.
+    `polarity` is "auto" (leaves what was measured), "bright" or "dark". A model that was trained on bright objects in
+    grey alone is given grey, since a nucleus that is nothing but blue would be unlike all that it learnt.
     """
     if levels.kind == "channels":
         return levels
@@ -194,7 +153,11 @@ def with_polarity(levels: Levels, polarity: str, header: Mapping[str, Any]) -> L
 
 
 def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | None = None) -> np.ndarray:
-    """Turn an image into the network's channels.
+    """Turn an image into the network's channels, float32 (channels, …, Y, X): background near 0, bright objects near 1.
+
+    For "colours": red, green and blue (a grey image is given to all three); then their mean, compressed, in which dim
+    objects beside bright ones stand out; then 1 everywhere if the image was inverted, else 0, since dark objects on a
+    bright background have other surroundings than bright ones on black.
 
     Parameters
     ----------
@@ -203,15 +166,7 @@ def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | N
     levels : Levels
         Of the whole image, of which this may be a tile.
     is_coloured : bool, optional
-        Whether the last axis is the colours. Not given: unless the image has only two axes; say it for volumes.
-
-    Returns
-    -------
-    float32 array (channels, …, Y, X)
-        Background near 0 and bright objects near 1. For "colours": red, green and blue (a grey image is given to all
-        three); then their mean, compressed, in which dim objects beside bright ones stand out; then 1 everywhere if the
-        image was turned, else 0, since dark objects on a bright background have other surroundings than bright ones on
-        black.
+        Whether the last axis is the colours; by default, unless the image has only two axes. Give it for volumes.
     """
     low, high = levels.low, levels.high
     if isinstance(low, tuple) or isinstance(high, tuple):

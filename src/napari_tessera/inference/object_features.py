@@ -30,35 +30,16 @@ MOST_OBJECT, MOST_DISTANCE, MOST_BORDER = range(3)
 
 
 class ObjectSums(NamedTuple):
-    """What is said of each object.
+    """Sums over the pixels of each object, by label number; row 0 is not used."""
 
-    Attributes
-    ----------
-    sums : float64 array (N + 1, 15)
-        By label number; row 0 is not used.
-    most : float32 array (N + 1, 3)
-        Highest values in each object; 0 where there are none above.
-    """
-
-    sums: np.ndarray
-    most: np.ndarray
+    sums: np.ndarray  # float64 (N + 1, 15), see the columns above
+    most: np.ndarray  # float32 (N + 1, 3), highest values in each object; 0 where there are none above
 
 
 def accumulate(
     labels: np.ndarray, object_: np.ndarray, border: np.ndarray, distance: np.ndarray, size: np.ndarray
 ) -> Job[ObjectSums]:
-    """Add up what a network says of the pixels of each object.
-
-    Parameters
-    ----------
-    labels : array of int (Y, X)
-        0 background, 1…N.
-    object_, border, distance, size : float32 array (Y, X)
-
-    Returns
-    -------
-    ObjectSums
-    """
+    """Add up a network's scores over the pixels of each object of a plane, labelled 1…N."""
     count = int(labels.max(initial=0)) + 1
     found = ObjectSums(np.zeros((count, COLUMNS)), np.zeros((count, 3), np.float32))
     cut = bands(*labels.shape)
@@ -101,7 +82,7 @@ def _add_place(own, y, x):
 
 @njit
 def _look_around(labels, y, x, own):
-    """Count the faces towards other labels, and say whether there are any; beyond the image there are none."""
+    """Count the faces towards other labels, and return whether there are any; beyond the image there are none."""
     height, width = labels.shape
     before = own[FACES]
     if y in (0, height - 1) or x in (0, width - 1):
@@ -127,24 +108,12 @@ def _count_face(label, other, own):
 
 @dataclass(frozen=True)
 class PixelScores:
-    """What an instance network says of each pixel, on its own grid.
+    """Scores of each pixel by an instance network, float32 ([Z,] Y, X) on its own grid."""
 
-    Parameters
-    ----------
-    object : float32 array ([Z,] Y, X)
-        Probability that the pixel belongs to any object, borders between objects included.
-    border : float32 array ([Z,] Y, X)
-        Probability that two objects touch there.
-    distance : float32 array ([Z,] Y, X)
-        Distance to the edge of the object over the largest in it, 0…1.
-    size : float32 array ([Z,] Y, X), optional
-        Natural logarithm of the diameter of the object over the usual one.
-    """
-
-    object: np.ndarray
-    border: np.ndarray
-    distance: np.ndarray
-    size: np.ndarray | None = None
+    object: np.ndarray  # probability that it belongs to any object, borders between objects included
+    border: np.ndarray  # probability that two objects touch there
+    distance: np.ndarray  # distance to the edge of the object over the largest in it, 0…1
+    size: np.ndarray | None = None  # natural logarithm of the diameter of the object over the usual one
 
 
 FARTHEST = 4.0
@@ -153,23 +122,15 @@ FARTHEST = 4.0
 
 @dataclass(frozen=True)
 class Regression:
-    """Says how likely something is, from F features of it.
+    """The probability that something is an object, from F features of it, by logistic regression."""
 
-    Parameters
-    ----------
-    centre, spread : float64 array (F,)
-        Mean and standard deviation of each feature.
-    weights : float64 array (1 + F + F (F + 1) / 2,)
-        Of a constant, of the features, and of the products of two, the first with itself and all others first.
-    """
-
-    centre: np.ndarray
-    spread: np.ndarray
-    weights: np.ndarray
+    centre: np.ndarray  # (F,), mean
+    spread: np.ndarray  # (F,), and standard deviation of each feature
+    weights: np.ndarray  # (1 + F + F (F + 1) / 2,): of 1, of the features, and of their products as in `products`
 
     @classmethod
     def of(cls, said: Mapping[str, Sequence[float]]) -> Regression:
-        """Read it from what the header of a model says."""
+        """Read the regression from a part of a model's header."""
         return cls(*(np.array(said[name], np.float64) for name in ("centre", "spread", "weights")))
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -206,31 +167,20 @@ TINY = 1e-6
 class Scoring:
     """Which objects are dropped, by a regression on their features.
 
-    Parameters
-    ----------
-    least, least_of_small : float
-        Probability below which an object is dropped. Small ones are often debris; a large one that seems unlikely may
-        be of a kind that nothing was learnt of, and is dropped only where it is hardly any.
-    small_share : float
-        Share of the usual area below which an object is small.
-    regression : Regression
-        On the features of an object.
-    usual_px : float
-        Area of an object of the usual size.
-    factor : float
-        The network's pixels per pixel of the image.
+    Small objects are often debris. A large one that seems unlikely may be of a kind that was not learnt, and is dropped
+    only at a very low probability.
     """
 
-    least: float
-    least_of_small: float
-    small_share: float
+    least: float  # probability below which an object is dropped,
+    least_of_small: float  # and a small object
+    small_share: float  # share of the usual area below which an object is small
     regression: Regression
-    usual_px: float
-    factor: float
+    usual_px: float  # area of an object of the usual size
+    factor: float  # the network's pixels per pixel of the image
 
     @classmethod
     def of(cls, header: Mapping[str, Any], usual_px: float, factor: float) -> Scoring | None:
-        """Read it from a model's header; None where there is none."""
+        """Read the scoring from a model's header; None if it has none."""
         said = header.get("scoring")
         if not said:
             return None
@@ -272,12 +222,8 @@ def features_of(found: ObjectSums, usual_px: float, factor: float) -> np.ndarray
 def shape_of(sums: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compare objects with the ellipses that have their moments, a pixel being a square.
 
-    Returns
-    -------
-    bulges : (N,) array
-        Natural logarithm of the area over that of the ellipse: 0 for an ellipse, less with bays.
-    elongation : (N,) array
-        Natural logarithm of the longer axis over the shorter one.
+    Returns two logarithms for each object: of its area over that of the ellipse (0 for an ellipse, less with bays), and
+    of the ellipse's longer axis over the shorter one.
     """
     y, x = sums[Y] / pixels, sums[X] / pixels
     yy = sums[YY] / pixels - y**2 + 1 / 12
@@ -290,14 +236,6 @@ def shape_of(sums: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def without_unlikely(labels: np.ndarray, scores: PixelScores, scoring: Scoring) -> Job[np.ndarray]:
-    """Drop the objects of a plane that are hardly any, and number the others in the order they had.
-
-    Parameters
-    ----------
-    labels : array of int (Y, X)
-        0 background, 1…N; changed in place.
-    scores : PixelScores
-    scoring : Scoring
-    """
+    """Drop the unlikely objects of a plane labelled 1…N, in place, and number the others in the order they had."""
     features = yield from subtask(measured(labels, scores, scoring.usual_px, scoring.factor), 0, 1, 2)
     return (yield from subtask(only(labels, np.append(False, scoring.are_likely(features))), 1, 1, 2))

@@ -20,24 +20,12 @@ from napari_tessera.inference.normalization import Levels, network_channels
 
 @dataclass(frozen=True)
 class Grid:
-    """A network's grid over an image, or over a part of one.
+    """A network's grid over an image, or over a part of one."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the image or the part, without channels.
-    size : tuple of int
-        Pixels of the network along each axis.
-    scale : tuple of float
-        Pixels of the image for each pixel of the network along each axis.
-    origin : tuple of float
-        Where the grid begins, in pixels of the image from the edge of its first one.
-    """
-
-    shape: tuple[int, ...]
-    size: tuple[int, ...]
-    scale: tuple[float, ...]
-    origin: tuple[float, ...]
+    shape: tuple[int, ...]  # of the image or the part, without channels
+    size: tuple[int, ...]  # pixels of the network along each axis
+    scale: tuple[float, ...]  # pixels of the image for each pixel of the network along each axis
+    origin: tuple[float, ...]  # where the grid begins, in pixels of the image from the edge of its first one
 
     @classmethod
     def over(cls, shape: Sequence[int], size: Sequence[int]) -> Grid:
@@ -70,20 +58,8 @@ class Grid:
     def crop(self, window: Slices, steps: Sequence[int]) -> tuple[Slices, Grid]:
         """Cut out a part whose pixels of the network are the very ones of the whole.
 
-        Parameters
-        ----------
-        window : tuple of slice
-            Of the image.
-        steps : sequence of int
-            Along each axis, the part begins at a multiple of so many of the network's pixels, where its pooling begins
-            anew.
-
-        Returns
-        -------
-        read : tuple of slice
-            What is to be read of the image, `window` or more.
-        grid : Grid
-            Over what is read.
+        Along each axis, the part begins at a multiple of `steps` pixels of the network, where its pooling begins.
+        Returned are what is to be read of the image, which is `window` or more, and the grid over it.
         """
         along = [self._cut_along(axis, part, step) for axis, (part, step) in enumerate(zip(window, steps, strict=True))]
         read = tuple(slice(low, high) for low, high, _, _ in along)
@@ -119,19 +95,10 @@ def network_grid(shape: Sequence[int], factor: float | Sequence[float] = 1.0) ->
 
 
 def read_window(read: Read, grid: Grid, window: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Read a window of the grid.
+    """Read a window of the grid, float32 (C, [Z,] Y, X).
 
-    Parameters
-    ----------
-    read : callable
-        Gives the channels of a window of the image; only what the window needs is asked for.
-    grid : Grid
-    window : sequence of (start, stop)
-        Per axis, in pixels of the grid; what lies outside is mirrored at the middle of the edge pixels.
-
-    Returns
-    -------
-    float32 array (C, [Z,] Y, X)
+    `window` is (start, stop) per axis, in pixels of the grid; beyond the grid the image is mirrored at the middle of
+    the edge pixels. Only the part of the image that the window needs is read.
     """
     wanted = [mirrored(np.arange(*part), size) for part, size in zip(window, grid.size, strict=True)]
     inside = [(int(index.min()), int(index.max()) + 1) for index in wanted]
@@ -161,25 +128,11 @@ def mirrored(index: np.ndarray, size: int) -> np.ndarray:
 
 
 def resampling(centre: np.ndarray, side: int, scale: float) -> tuple[sparse.csr_array, int]:
-    """Weights that give pixels of the grid from pixels of the image along one axis.
+    """Return weights, a matrix (grid pixels, image pixels), and the first pixel of the image that they need.
 
-    Bilinear: a tent as wide as a pixel of the image or of the grid, whichever is larger (so that shrinking averages).
-
-    Parameters
-    ----------
-    centre : (N,) array
-        Where pixels of the grid lie, in pixels of the image.
-    side : int
-        Of the image.
-    scale : float
-        Width of a pixel of the grid, in pixels of the image.
-
-    Returns
-    -------
-    csr_array (grid pixels, image pixels)
-        Rows add up to 1.
-    int
-        First pixel of the image that is needed.
+    They give pixels of the grid at `centre` (in pixels of the image) from the `side` pixels of the image along one
+    axis. Bilinear: a tent as wide as a pixel of the image or of the grid (`scale`), whichever is larger, so that
+    shrinking averages.
     """
     reach = max(scale, 1.0)
     taps = np.floor(centre - reach).astype(int)[:, None] + np.arange(int(2 * reach) + 3)
@@ -209,27 +162,13 @@ def _taken(image: np.ndarray, index: np.ndarray, axis: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class NormalizedImage:
-    """An image, or a part of one, that a network can look at.
+    """An image, or a part of one, that a network can be run on."""
 
-    Attributes
-    ----------
-    image : array, or what is read like one
-        (Y, X) or (Z, Y, X), with channels last if `has_channels`.
-    levels : Levels
-        Of the whole image, of which this may be a part.
-    has_channels : bool
-        Whether the last axis holds channels.
-    spacing : tuple of float
-        Size of a pixel along each axis; only ratios matter.
-    grid : Grid or None
-        The network's pixels, where they are given: those of the whole image, of which this is a part.
-    """
-
-    image: np.ndarray | Stored
-    levels: Levels
+    image: np.ndarray | Stored  # (Y, X) or (Z, Y, X), with channels last if `has_channels`
+    levels: Levels  # of the whole image, of which this may be a part
     has_channels: bool
-    spacing: tuple[float, ...]
-    grid: Grid | None = None
+    spacing: tuple[float, ...]  # size of a pixel along each axis; only ratios matter
+    grid: Grid | None = None  # the network's pixels, where those of the whole image are given
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -263,11 +202,5 @@ class NormalizedImage:
         return replace(self, image=self.image[(slice(None),) * axis + (index,)], spacing=spacing, grid=grid)
 
     def factors(self, factor: float) -> tuple[float, ...]:
-        """Return the network pixels per image pixel along each axis, so that they are as far apart along all.
-
-        Parameters
-        ----------
-        factor : float
-            Along X, the last axis.
-        """
+        """Return the network pixels per image pixel along each axis, as far apart along all; `factor` is along X."""
         return tuple(factor * size / self.spacing[-1] for size in self.spacing)

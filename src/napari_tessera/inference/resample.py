@@ -18,19 +18,11 @@ SEARCH_PX = 2.0
 
 
 class InterpolationWeights(NamedTuple):
-    """Where the pixels along one axis of the image lie on the network's grid.
+    """Where the n pixels along one axis of the image lie on the network's grid."""
 
-    Attributes
-    ----------
-    low, high : (n,) array of int64
-        Pixels on both sides.
-    share : (n,) array of float32
-        How much the higher one counts, 0…1.
-    """
-
-    low: np.ndarray
+    low: np.ndarray  # int64 (n,), the pixels on both sides,
     high: np.ndarray
-    share: np.ndarray
+    share: np.ndarray  # float32 (n,), and how much the higher one counts, 0…1
 
 
 def interpolation_weights(exact: np.ndarray, given: int) -> InterpolationWeights:
@@ -63,19 +55,8 @@ def interpolated(scores: np.ndarray, at: Sequence[np.ndarray]) -> Job[np.ndarray
 def outlined(labels: np.ndarray, scores: np.ndarray, level: float, grid: Grid) -> Job[np.ndarray]:
     """Bring labels to the image's pixels, with the outline where the interpolated score crosses `level`.
 
-    Parameters
-    ----------
-    labels : array of int
-        On the network's grid, (Y, X) or (Z, Y, X); 0 is background.
-    scores : float32 array
-        Of the shape of `labels`.
-    level : float
-    grid : Grid
-
-    Returns
-    -------
-    array of the dtype of `labels`
-        A pixel of a score above `level` gets the nearest label within `SEARCH_PX`, the others get 0.
+    A pixel of a score above `level` gets the nearest label within `SEARCH_PX`, the others get 0. `labels` and float32
+    `scores` are (Y, X) or (Z, Y, X) on the network's grid.
     """
     if grid.is_image:
         return labels

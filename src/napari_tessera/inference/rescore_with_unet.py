@@ -36,23 +36,10 @@ AT_ONCE = 256
 
 
 def rescore_with_unet(network: Detector, view: NormalizedImage, found: Detections, factor: float) -> Job[Detections]:
-    """Give the detections of a plane the probability of being an object as their score, if the model's header says how.
+    """Give the detections of a plane the probability of being an object as their score, if the header has a regression.
 
-    Parameters
-    ----------
-    network : Detector
-        Judges by its own words alone where it has no second network.
-    view : NormalizedImage
-        The plane.
-    found : Detections
-        In pixels of the plane.
-    factor : float
-        The network's pixels per pixel of the plane along X.
-
-    Returns
-    -------
-    Detections
-        Highest score first.
+    Without a second network, `rescore` does it. `found` is in pixels of the plane, `factor` the network's pixels per
+    pixel of the plane along X.
     """
     scale = sqrt(prod(view.factors(factor)))
     if network.second is None or not len(found.labels):
@@ -64,19 +51,7 @@ def rescore_with_unet(network: Detector, view: NormalizedImage, found: Detection
 
 
 def opinions_on(found: Detections, view: NormalizedImage, network: Network, factor: float) -> Job[np.ndarray]:
-    """Say of each of N detections what a U-Net sees in its place: float64 (N, 2), see `FEATURES`.
-
-    Parameters
-    ----------
-    found : Detections
-        In pixels of the plane.
-    view : NormalizedImage
-        The plane.
-    network : Network
-        Finds objects, and judges them.
-    factor : float
-        Its pixels per pixel of the plane along X.
-    """
+    """Measure how a U-Net that finds objects scores each of N detections: float64 (N, 2), see `FEATURES`."""
     said = np.tile([0.0, log_odds(0.0)], (len(found.labels), 1))
     boxes = found.boxes.double().numpy()
     x, y = ((boxes[:, axis] + boxes[:, 2 + axis]) / 2 for axis in (0, 1))
@@ -117,16 +92,10 @@ def _seen_there(found: Detections, view: NormalizedImage, network: Network, grid
 
 
 def compared(found: Detections, labels: np.ndarray, likely: np.ndarray) -> np.ndarray:
-    """Compare N detections with objects, each with the one that shares most with it: float64 (N, 2), see `FEATURES`.
+    """Compare N detections with the objects that share most with them: float64 (N, 2), see `FEATURES`.
 
-    Parameters
-    ----------
-    found : Detections
-        In pixels of `labels`.
-    labels : integer array (Y, X)
-        0 background, 1…K.
-    likely : (K,) array
-        How likely each object is one.
+    The detections are in pixels of `labels`, which are 0 background, 1…K; `likely` (K,) is the probability that each of
+    these objects is real.
     """
     sizes = np.bincount(labels.reshape(-1), minlength=len(likely) + 1)
     odds = log_odds(np.append(0.0, likely))
@@ -139,7 +108,7 @@ def compared(found: Detections, labels: np.ndarray, likely: np.ndarray) -> np.nd
 
 
 def _overlap_most(overlaps: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Say of each detection whether no other overlaps the same object more; of equal ones, the first does."""
+    """Return whether no other detection overlaps the same object more; of equal ones, the first does."""
     order = np.lexsort((-overlaps, numbers))
     is_first = np.append(True, np.diff(numbers[order]) != 0)
     is_most = np.empty(len(order), bool)

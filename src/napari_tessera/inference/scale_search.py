@@ -39,20 +39,11 @@ MOST_PX = 10e6
 
 @dataclass(frozen=True)
 class ScaleProbe(Generic[Seen]):
-    """What there was at one scale.
-
-    Attributes
-    ----------
-    factor : float
-    whole : Seen or None
-        What was seen of the image, if it was looked at as a whole.
-    seen_px : float or None
-        Usual diameter of what was seen, in network pixels; None if there is hardly anything.
-    """
+    """The result at one scale."""
 
     factor: float
-    whole: Seen | None
-    seen_px: float | None
+    whole: Seen | None  # of the whole image, if it was processed as a whole
+    seen_px: float | None  # usual diameter, in network pixels; None if there is hardly anything
 
 
 def search_scale(
@@ -63,9 +54,9 @@ def search_scale(
     seen_diameter: Callable[[Sequence[Seen], float], float | None],
     others: Sequence[float] = (),
 ) -> Job[tuple[float, Seen | None]]:
-    """Look at an image up to three times, each time at the scale that the look before suggests.
+    """Predict up to three times, each time at the scale that the result before suggests.
 
-    A scale at which nothing is seen is not taken: the look that suggested it was misled, as by noise.
+    A scale at which nothing is found is not taken: the result that suggested it was misled, as by noise.
 
     Parameters
     ----------
@@ -76,18 +67,18 @@ def search_scale(
     usual_px : float
         Diameter of an object that the network knows, in its pixels.
     look : callable (window, factor) -> job
-        Sees a window at a scale: network pixels per image pixel along X.
-    seen_diameter : callable (what was seen of all windows, factor) -> float or None
-        Usual diameter of what was seen, in network pixels; None if there is hardly anything.
+        Predicts a window at a scale: network pixels per image pixel along X.
+    seen_diameter : callable (results of all windows, factor) -> float or None
+        Usual diameter of the objects, in network pixels; None if there is hardly anything.
     others : sequence of float
-        Scales to look at, one after the other, where there is nothing to see at 1.
+        Scales to try, one after the other, if nothing is found at 1.
 
     Returns
     -------
     float
-        Network pixels per image pixel along X; 1 where nothing is seen at any scale.
+        Network pixels per image pixel along X; 1 if nothing is found at any scale.
     Seen or None
-        Of the whole image at that scale, if it was looked at as a whole.
+        Result of the whole image at that scale, if it was processed as a whole.
     """
 
     def looking(factor: float) -> Job[ScaleProbe[Seen]]:
@@ -112,7 +103,7 @@ def search_scale(
 
 
 def _first_sight(looking: Callable[[float], Job[ScaleProbe[Seen]]], others: Sequence[float]) -> Job[ScaleProbe[Seen]]:
-    """Look at scale 1, and where there is nothing, at others; return the first look with something, else that at 1."""
+    """Return the result at scale 1, or the first at another scale where there is something, else that at 1."""
     first = yield from subtask(looking(1.0), 0, 1, 1 + len(others))
     if first.seen_px is not None:
         return first
@@ -152,13 +143,7 @@ def may_be_held_back(factor: float, shape: Sequence[int]) -> bool:
 def windows_to_look_at(view: NormalizedImage, factor: float, ndim: int) -> list[NormalizedImage]:
     """Choose what the scale is found from: all of a small image, of a large one some windows with much in them.
 
-    Parameters
-    ----------
-    view : NormalizedImage
-        A plane, or a volume.
-    factor : float
-    ndim : int
-        Of the network; planes of a volume are looked at by a network for planes.
+    A network of `ndim` 2 takes planes of a volume.
     """
     grid_px = np.prod(np.multiply(view.shape, view.factors(factor)))
     if ndim == view.ndim and grid_px <= WHOLE_PX:
@@ -204,36 +189,16 @@ FEWEST_OBJECT_PX = 20
 
 @dataclass(frozen=True)
 class UNetOptions:
-    """How to segment an image with a U-Net.
-
-    Attributes
-    ----------
-    output : "objects", "classes" or "probabilities"
-    diameter_px : float or None
-        Usual diameter of an object along X; None means estimated.
-    level : float or None
-        Probability above which a pixel is no background; None means the model's own.
-    min_size : int or None
-        Smallest object to keep, in pixels of the image; None means the model's own share of the usual size.
-    augment : bool
-        Average over mirror images.
-    is_orthogonal : bool
-        Of a volume and a network for planes: average the planes across z, y and x. Otherwise objects of neighbouring
-        planes across z are linked.
-    least_overlap : float
-        Intersection over union from which on objects of neighbouring planes are linked.
-    tile_px : int or None
-        Side of a tile of the network's grid; None means as memory allows.
-    """
+    """How to segment an image with a U-Net."""
 
     output: Kind = "objects"
-    diameter_px: float | None = None
-    level: float | None = None
-    min_size: int | None = None
-    augment: bool = False
-    is_orthogonal: bool = False
-    least_overlap: float = 0.25
-    tile_px: int | None = None
+    diameter_px: float | None = None  # usual diameter of an object along X; None means estimated
+    level: float | None = None  # probability above which a pixel is no background; None means the model's own
+    min_size: int | None = None  # in pixels of the image; None means the model's own share of the usual size
+    augment: bool = False  # average over mirror images
+    is_orthogonal: bool = False  # of a volume, average planes across z, y and x; else link the objects of planes
+    least_overlap: float = 0.25  # intersection over union from which on objects of neighbouring planes are linked
+    tile_px: int | None = None  # side of a tile of the network's grid; None means as memory allows
 
 
 def predict_auto_scale(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[tuple[Scores, float]]:
@@ -267,12 +232,8 @@ def predict_at(network: Network, view: NormalizedImage, factor: float, how: UNet
 def find_scale(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[tuple[float, Scores | None]]:
     """Find the scale at which the objects have the size that the network knows.
 
-    Returns
-    -------
-    float
-        Network pixels per image pixel along X; 1 where the network knows no size.
-    Scores or None
-        Of the whole image at that scale, if it was looked at as a whole.
+    Returns the network pixels per image pixel along X, 1 where the network knows no size; and the scores of the whole
+    image at that scale, if it was predicted as a whole.
     """
     usual_px = network.header.get("diameter_px")
     if usual_px and how.diameter_px is not None:
@@ -290,6 +251,6 @@ def find_scale(network: Network, view: NormalizedImage, how: UNetOptions) -> Job
 
 
 def estimated_diameter(found: Sequence[Scores], usual_px: float) -> float | None:
-    """Return the usual diameter that the object pixels speak of, in network pixels; None with hardly any."""
+    """Return the usual diameter by the size scores of the object pixels, in network pixels; None with hardly any."""
     sizes = np.concatenate([scores["size"][0][scores["classes"][0] < 0.5] for scores in found])
     return float(usual_px * np.exp(np.median(sizes))) if sizes.size >= FEWEST_OBJECT_PX else None

@@ -42,29 +42,13 @@ FILLING = 0.8
 
 @dataclass(frozen=True)
 class MaskRCNNOptions:
-    """How to find the objects of an image with a Mask R-CNN.
+    """How to find the objects of an image with a Mask R-CNN."""
 
-    Attributes
-    ----------
-    diameter_px : float or None
-        Usual diameter of an object along X; None means estimated.
-    tile_px : int or None
-        Side of a tile of the network's grid, without its overlap; None means as time and memory allow.
-    min_size : int
-        Objects of fewer pixels are dropped, in 3-D of fewer voxels.
-    least_overlap : float
-        Intersection over union from which on objects of neighbouring planes are linked.
-    factor : float or None
-        Network pixels per image pixel along X, where it is known already.
-    thresholds : DetectionThresholds
-        Which detections become objects, and which pixels belong to them.
-    """
-
-    diameter_px: float | None = None
-    tile_px: int | None = None
-    min_size: int = 0
-    least_overlap: float = 0.25
-    factor: float | None = None
+    diameter_px: float | None = None  # usual diameter of an object along X; None means estimated
+    tile_px: int | None = None  # side of a tile of the network's grid without its overlap; None means automatic
+    min_size: int = 0  # objects of fewer pixels are dropped, in 3-D of fewer voxels
+    least_overlap: float = 0.25  # intersection over union from which on objects of neighbouring planes are linked
+    factor: float | None = None  # network pixels per image pixel along X, if known already
     thresholds: DetectionThresholds = field(default_factory=DetectionThresholds)
 
 
@@ -92,7 +76,7 @@ def objects_at(
     view: NormalizedImage,
     how: MaskRCNNOptions,
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
-    """Find the objects at a scale, and from what was seen at it, both as `find_scale` says."""
+    """Find the objects at a scale, and from the detections at it, both as `find_scale` returns them."""
     if view.ndim == network.ndim:
         return (yield from _in_plane(network, view, factor, how, seen))
     planes, rows, left = yield from subtask(_plane_by_plane(network, view, factor, how), 0, 9, 10)
@@ -103,12 +87,8 @@ def objects_at(
 def find_scale(network: Detector, view: NormalizedImage, how: MaskRCNNOptions) -> Job[tuple[float, Detections | None]]:
     """Find the scale at which the objects have the size that the network knows.
 
-    Returns
-    -------
-    float
-        Network pixels per image pixel along X; of a network that knows no size, as its settings say.
-    Detections or None
-        Of the whole image at that scale, if it was looked at as a whole.
+    Returns the network pixels per image pixel along X, by the settings of the network if it knows no size; and the
+    detections of the whole image at that scale, if it was processed as a whole.
     """
     usual_px = network.header.get("diameter_px")
     if how.factor is not None:
@@ -135,7 +115,7 @@ def find_scale(network: Detector, view: NormalizedImage, how: MaskRCNNOptions) -
 def _detected(
     network: Detector, view: NormalizedImage, factor: float, how: MaskRCNNOptions, lowest_score: float
 ) -> Job[Detections]:
-    """Detect what is in a plane; where detections are judged, what is no more than noise is left out."""
+    """Detect the objects of a plane; where detections are rescored, those that are no more than noise are left out."""
     looking = detect(network, view.grid_at(factor), view.read, lowest_score=lowest_score, tile_px=how.tile_px)
     found = yield from subtask(looking, 0, 19, 20)
     if not network.header.get("scoring"):
@@ -151,7 +131,7 @@ def _in_plane(
     how: MaskRCNNOptions,
     seen: Detections | None = None,
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
-    """Find the objects of a plane, unless they have been seen already, judge them, and paint them."""
+    """Detect the objects of a plane, unless that was done already, rescore them, and paint them."""
     if seen is None:
         lowest = lowest_score(network.header, how.thresholds.faintest)
         seen = yield from subtask(_detected(network, view, factor, how, lowest), 0, 5, 10)
@@ -177,7 +157,7 @@ def _plane_by_plane(
 def linked(
     planes: np.ndarray, rows: Sequence[Rows], least_overlap: float, min_size: int
 ) -> Job[tuple[np.ndarray, Rows]]:
-    """Link the objects of neighbouring planes, and put together what is known of them.
+    """Link the objects of neighbouring planes, and merge their rows.
 
     An object of the volume has the class and the score of its best plane.
     """
@@ -201,12 +181,7 @@ def first_pixels(plane: np.ndarray) -> np.ndarray:
 def put_together(rows: Sequence[Rows], numbers: Sequence[np.ndarray]) -> Rows:
     """Make rows of the objects of a volume from those of its planes.
 
-    Parameters
-    ----------
-    rows : sequence of Rows
-        Of each plane.
-    numbers : sequence of (N,) array
-        Which object of the volume each became, from 1; 0 if it was dropped.
+    `numbers` holds, for each plane, the objects of the volume that its objects became, from 1; 0 if dropped.
     """
     depths = np.repeat(np.arange(len(rows)), [len(each) for each in numbers])
     flat = Rows.joined(rows)

@@ -30,22 +30,10 @@ AVERAGED = ("classes", "distance")
 
 
 def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[Scores]:
-    """Predict the planes across z, y and x of a volume, and average.
+    """Predict the planes across z, y and x of a volume with a network for planes, and average.
 
-    Parameters
-    ----------
-    network : Network
-        For planes.
-    view : NormalizedImage
-        A volume.
-    factor : float
-        Network pixels per image pixel along X; along the other axes as many per length.
-    how : UNetOptions
-
-    Returns
-    -------
-    dict of str to float32 array (K, Z', Y', X')
-        On a grid whose voxels have equal sides.
+    The scores (K, Z', Y', X') are on a grid whose voxels have equal sides; `factor` is its pixels per image pixel along
+    X.
     """
     grid = view.grid_at(factor)
     total: Scores = {}
@@ -58,7 +46,7 @@ def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, h
 def _add_planes(
     network: Network, view: NormalizedImage, grid: Grid, axis: int, how: UNetOptions, total: Scores
 ) -> Job[None]:
-    """Add a third of what is said of the planes across `axis`: those of the grid, or of the image if it has fewer."""
+    """Add a third of the scores of the planes across `axis`: those of the grid, or of the image if it has fewer."""
     depth, count = view.shape[axis], min(view.shape[axis], grid.size[axis])
     wanted, shown = grid.image_places(axis), np.arange(depth)
     if count < depth:
@@ -87,8 +75,8 @@ def stitch_planes(planes: np.ndarray, least_overlap: float, min_size: int = 0) -
     """Link the objects of neighbouring planes into objects of the volume.
 
     Each object continues the one of the plane before with which it has the largest share in common; no object is
-    continued twice. Objects that end are looked for again in one plane more, and the gap is filled with what both
-    ends share.
+    continued twice. Objects that end are searched again in one plane more, and the gap is filled with what both ends
+    share.
 
     Parameters
     ----------
@@ -98,11 +86,6 @@ def stitch_planes(planes: np.ndarray, least_overlap: float, min_size: int = 0) -
         Shared pixels over the pixels of both (intersection over union) from which on two are one. 0 means any overlap.
     min_size : int
         Objects of fewer voxels are dropped.
-
-    Returns
-    -------
-    int32 array (Z, Y, X)
-        Numbered in raster order.
     """
     found, depth = 0, len(planes)
     for z in range(depth):
@@ -154,14 +137,14 @@ def _best_pairs(
 
 
 def _fill_gaps(planes: np.ndarray, z: int, numbers: np.ndarray) -> None:
-    """Where an object was missed in the plane before, put what the planes on both sides share of it."""
+    """Where an object was missed in the plane before, put the pixels that the planes on both sides share of it."""
     before, after, missed = planes[z - 2], planes[z], planes[z - 1]
     is_gap = (missed == 0) & (before == after) & np.isin(after, numbers)
     missed[is_gap] = after[is_gap]
 
 
 def segment(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[np.ndarray]:
-    """Find the scale, predict, and make what is wanted; see `make_output` for what that is."""
+    """Find the scale, predict, and make the output; see `make_output`."""
     sight = yield from subtask(find_scale(network, view, how), 0, 1, 4)
     return (yield from subtask(segment_at(*sight, network, view, how), 1, 3, 4))
 
@@ -169,7 +152,7 @@ def segment(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[np
 def segment_at(
     factor: float, seen: Scores | None, network: Network, view: NormalizedImage, how: UNetOptions
 ) -> Job[np.ndarray]:
-    """Make what is wanted at a scale, and from what was seen at it, both as `find_scale` says."""
+    """Make the output at a scale, and from the scores at it, both as `find_scale` returns them."""
     if network.ndim == view.ndim:
         scores = yield from subtask(predict_or_reuse(factor, seen, network, view, how), 0, 7, 10)
         return (yield from subtask(make_output(scores, network.header, how, view.grid_at(factor)), 7, 3, 10))
@@ -183,7 +166,7 @@ def segment_at(
 
 
 def _plane_by_plane(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[np.ndarray]:
-    """Make what is wanted of each plane, and stack it along z; objects are numbered plane by plane."""
+    """Make the output of each plane, and stack it along z; objects are numbered plane by plane."""
     in_plane = how if how.min_size is None else replace(how, min_size=0)  # voxels are counted at the end
     result = np.empty(0)
     for z in range(view.shape[0]):

@@ -32,21 +32,11 @@ FADE_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class Span:
-    """One window along one axis, in pixels of the network's grid.
+    """One window along one axis, in pixels of the network's grid."""
 
-    Attributes
-    ----------
-    read : (int, int)
-        What the network sees, from start to stop; outside the image, it is mirrored.
-    write : (int, int)
-        What the window has a say in.
-    weight : float32 array (stop − start of `write`,)
-        How much of a say; the weights of all windows add up to 1 at each pixel.
-    """
-
-    read: tuple[int, int]
-    write: tuple[int, int]
-    weight: np.ndarray
+    read: tuple[int, int]  # what the network reads, from start to stop; outside the image, it is mirrored
+    write: tuple[int, int]  # what the window contributes to
+    weight: np.ndarray  # float32, by how much; the weights of all windows add up to 1 at each pixel
 
     @property
     def inner(self) -> slice:
@@ -57,13 +47,8 @@ class Span:
 def spans(size: int, side: int, step: int, halo: int) -> list[Span]:
     """Cover one axis of `size` pixels with windows that decide about `side` pixels each.
 
-    Parameters
-    ----------
-    size : int
-    side : int
-        The windows are made as even as their step allows, and no larger than this, rounded up to the step.
-    step, halo : int
-        `halo`, in multiples of `step`, is what a window sees beyond what it decides.
+    The windows are as even as their step allows, and no larger than `side`, rounded up to `step`. `halo`, in multiples
+    of `step`, is what a window reads beyond what it decides.
     """
     even = _up(-(-size // -(-size // _up(side, step))), step)
     borders = [*range(0, size, even), size]
@@ -137,7 +122,9 @@ def predict(
     augment: bool = False,
     halo_px: int | None = None,
 ) -> Job[Scores]:
-    """Predict the scores of an image.
+    """Predict the scores of an image by head, float32 (K, [Z,] Y', X') on the network's grid.
+
+    Closing the job returns at once; a window that is being computed is finished in the background and forgotten.
 
     Parameters
     ----------
@@ -153,12 +140,7 @@ def predict(
     augment : bool
         Average over the 4 mirror images, in 3-D 8: slower by as much, a little better.
     halo_px : int, optional
-        How far a window sees beyond what it decides; by default what the network needs.
-
-    Returns
-    -------
-    dict of str to float32 array (K, [Z,] Y', X')
-        Scores by head, on the network's grid.
+        How far a window reads beyond what it decides; by default what the network needs.
 
     Raises
     ------
@@ -166,10 +148,6 @@ def predict(
         If memory does not suffice for the smallest windows.
     RunError
         If the network fails otherwise.
-
-    Notes
-    -----
-    Closing the job returns at once; a window that is being computed is finished in the background and forgotten.
     """
     step = network.step
     halo = -(-(network.halo_px if halo_px is None else halo_px) // step) * step
@@ -211,7 +189,7 @@ def _predict_windows(network: Network, grid: Grid, read: Read, windows: list[Win
 
 @contextmanager
 def reader_and_worker() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    """Open a thread to read and one to compute; nobody waits for them at the end."""
+    """Open a thread to read and one to compute; at the end they are not joined."""
     reading, computing = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     try:
         yield reading, computing
@@ -246,7 +224,7 @@ def _mirrored_forward(network: Network, images: np.ndarray, mirror: Sequence[boo
 
 
 def _add(scores: Scores, found: Scores, batch: Sequence[Window], grid: Grid, share: float) -> None:
-    """Add what a batch of windows has to say, each pixel by its weight."""
+    """Add the scores of a batch of windows, each pixel by its weight."""
     for name, values in found.items():
         if name not in scores:
             scores[name] = np.zeros((values.shape[1], *grid.size), np.float32)

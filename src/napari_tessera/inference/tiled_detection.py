@@ -50,8 +50,8 @@ class Tile:
     def depths(self, boxes: Tensor, shape: Sequence[int]) -> Tensor:
         """Return how far inside the tile each box (N, 4), in pixels of the image, lies: (N,) px.
 
-        Edges of the tile that are edges of the image do not count; a box that reaches beyond an edge lies at less than
-        nothing.
+        Edges of the tile that are edges of the image do not count; a box that reaches beyond an edge has a negative
+        depth.
         """
         x0, y0, x1, y1 = boxes.unbind(dim=1)
         bottom, right = self.top + self.height, self.left + self.width
@@ -74,26 +74,12 @@ def join(found: Sequence[tuple[Tile, Detections]], shape: Sequence[int], thresho
 def join_marked(
     found: Sequence[tuple[Tile, Detections]], shape: Sequence[int], threshold: float
 ) -> tuple[Detections, Tensor]:
-    """Join the detections of overlapping tiles, and say which objects no tile holds whole.
+    """Join the detections of overlapping tiles, each in pixels of its tile, and return which no tile holds whole.
 
-    Of what several tiles see, that counts which is seen deepest inside one: there, nothing is cut off, and all around
-    is seen. Objects longer than the overlap of tiles may be whole in none of them, and come out in parts.
-
-    Parameters
-    ----------
-    found : sequence of (Tile, Detections)
-        At least one; boxes in pixels of the tile.
-    shape : (Y, X)
-        Of the image.
-    threshold : float
-        Overlap (IoU) from which the lower of two detections of a class is dropped.
-
-    Returns
-    -------
-    Detections
-        In pixels of the image, highest score first; what was left out is added up.
-    boolean Tensor (N,)
-        Which of them are cut off by the edge of a tile.
+    Of detections in several tiles, the one that lies deepest inside its tile counts: there, nothing is cut off, and all
+    around is known. Objects longer than the overlap of tiles may be whole in none of them, and come out in parts. From
+    an overlap (IoU) of `threshold` on, the lower of two detections of a class is dropped. What was left out is added
+    up.
     """
     together = beside_each_other([each.moved(tile.top, tile.left) for tile, each in found])
     tiles, numbers = (
@@ -154,7 +140,9 @@ def detect(
     lowest_score: float = 0.0,
     tile_px: int | None = None,
 ) -> Job[Detections]:
-    """Detect the objects of a plane.
+    """Detect the objects of a plane; the detections are in pixels of the image.
+
+    Closing the job returns at once; a tile that is being computed is finished in the background and forgotten.
 
     Parameters
     ----------
@@ -170,21 +158,12 @@ def detect(
         Side of a tile without its overlap, in network pixels; by default as large as time and memory allow. After an
         out-of-memory error it is halved.
 
-    Returns
-    -------
-    Detections
-        Highest score first, in pixels of the image.
-
     Raises
     ------
     OutOfMemory
         If memory does not suffice for the smallest tiles.
     RunError
         If the network fails otherwise.
-
-    Notes
-    -----
-    Closing the job returns at once; a tile that is being computed is finished in the background and forgotten.
     """
     side = largest_tile(network, grid) if tile_px is None else min(tile_px, max(grid.size))
     while True:
@@ -201,7 +180,7 @@ def detect(
 
 
 def _detect_and_join(network: Detector, grid: Grid, read: Read, side: int, lowest_score: float) -> Job[Detections]:
-    """Look into all tiles, and once more around objects that none of them holds whole."""
+    """Detect in all tiles, and once more around objects that none of them holds whole."""
     tiles = tiles_over(grid.size, side, network.overlap_px, network.step)
     threshold = network.settings.box_nms_thresh
     found = yield from subtask(_detect_tiles(network, grid, read, tiles, lowest_score), 0, 8, 10)
@@ -224,13 +203,8 @@ def largest_tile(network: Detector, grid: Grid) -> int:
 def tiles_over(size: Sequence[int], side: int, overlap: int, step: int) -> list[Tile]:
     """Cover a grid of `size` with tiles that share `overlap` pixels with their neighbours.
 
-    Parameters
-    ----------
-    size : (Y, X)
-    side : int
-        Of a tile without its overlap; tiles are made as even as the step allows, and no larger than this, rounded up.
-    overlap, step : int
-        Tiles begin at multiples of `step`, where the network's pooling begins anew.
+    Tiles begin at multiples of `step`, where the network's pooling begins. They are as even as the step allows, and
+    without their overlap no larger than `side`, rounded up.
 
     Examples
     --------
@@ -271,7 +245,7 @@ def tiles_around(boxes: Sequence[Sequence[float]], like: Tile, size: Sequence[in
 def _detect_tiles(
     network: Detector, grid: Grid, read: Read, tiles: Sequence[Tile], lowest_score: float
 ) -> Job[list[tuple[Tile, Detections]]]:
-    """Look into tile after tile in one thread, while another one reads what comes next."""
+    """Detect in tile after tile in one thread, while another one reads what comes next."""
     found = []
     with reader_and_worker() as (reading, computing):
         coming = [reading.submit(_read_tile, read, grid, tiles[0])]

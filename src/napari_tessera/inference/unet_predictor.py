@@ -94,12 +94,7 @@ class Network:
         return unet_pixels_at_once(self.architecture, self.device.kind, self.dtype)
 
     def forward(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute the scores of a batch.
-
-        Parameters
-        ----------
-        batch : float32 array (B, C, [Z,] Y, X)
-            What `network_channels` makes of images; each side a multiple of `step`.
+        """Compute the scores of a batch, float32 (B, C, [Z,] Y, X), each side a multiple of `step`.
 
         Returns
         -------
@@ -147,16 +142,9 @@ def tile_in_words(shape: Sequence[int], n_bytes: float) -> str:
 def translate_torch_errors(
     device: str, what: str = "the network", instead: str = "segment a part of the image"
 ) -> Iterator[None]:
-    """Turn what torch raises into errors that say what to do.
+    """Turn what torch raises into errors that tell the user what to do.
 
-    Parameters
-    ----------
-    device : str
-        In words.
-    what : str
-        What memory is needed for.
-    instead : str
-        What takes less of it.
+    `what` is what the memory of `device` is needed for, and `instead` what takes less of it.
 
     Raises
     ------
@@ -183,7 +171,7 @@ def translate_torch_errors(
 
 
 def load_network(model: ModelEntry | str | Path, device: str = "auto", is_exact: bool = False) -> Network:
-    """Load a U-Net onto a device, or return it as loaded before; a file that has changed is loaded anew.
+    """Load a U-Net onto a device, or return it as loaded before; a file that has changed is loaded again.
 
     Parameters
     ----------
@@ -197,7 +185,7 @@ def load_network(model: ModelEntry | str | Path, device: str = "auto", is_exact:
     Raises
     ------
     ModelError
-        If it is no U-Net of ours.
+        If the file is not a U-Net of Tessera.
     ParameterError
         If this computer has no such device.
     """
@@ -209,10 +197,7 @@ def _load(path: Path, device: str, is_exact: bool) -> Network:
 
 
 def load_once(load: Callable[..., Loaded], entry: ModelEntry, device: str, *options: Any) -> Loaded:
-    """Return the network of a model, on a device: from memory, as loaded before, or by `load(path, device, *options)`.
-
-    A file that has changed is loaded anew.
-    """
+    """Return the network of a model on a device: as loaded before, or by `load(path, device, *options)`."""
     if entry.network is not None:
         return entry.network
     whole = Path(os.path.realpath(entry.path))

@@ -18,21 +18,11 @@ KINDS = {"cuda": "an NVIDIA graphics card (CUDA)", "mps": "an Apple graphics pro
 
 @dataclass(frozen=True)
 class Device:
-    """A device that networks can run on.
+    """A device that networks can run on."""
 
-    Attributes
-    ----------
-    kind : str
-        "cuda", "mps" or "cpu", as the parameter `device` takes it.
-    title : str
-        In words, such as "NVIDIA RTX 3060, 12 GB" or "the processor (8 cores)".
-    n_bytes : int
-        All its memory.
-    """
-
-    kind: str
-    title: str
-    n_bytes: int
+    kind: str  # "cuda", "mps" or "cpu", as the parameter `device` takes it
+    title: str  # such as "NVIDIA RTX 3060, 12 GB" or "the processor (8 cores)"
+    n_bytes: int  # all its memory
 
 
 def devices() -> tuple[Device, ...]:
@@ -48,12 +38,7 @@ def is_present(kind: str) -> bool:
 
 
 def choose(device: str = "auto") -> str:
-    """Return the kind of device to run on.
-
-    Parameters
-    ----------
-    device : str
-        "auto" takes the fastest there is; otherwise one of `KINDS`.
+    """Return the kind of device to run on: one of `KINDS`, or of "auto" the fastest there is.
 
     Raises
     ------

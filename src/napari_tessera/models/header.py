@@ -179,7 +179,7 @@ class Decoding(Fields):
 
 
 class UNetScoring(Fields):
-    """How a U-Net's objects are judged: a regression, and from which probability on one is kept."""
+    """How a U-Net's objects are scored: a regression, and from which probability on one is kept."""
 
     least: Share
     least_of_small: Share
@@ -190,7 +190,7 @@ class UNetScoring(Fields):
 
 
 class MaskRCNNScoring(Fields):
-    """How a Mask R-CNN's objects are judged: a regression, and the score from which on one is looked at."""
+    """How a Mask R-CNN's objects are scored: a regression, and the score from which on one is looked at."""
 
     lowest: Share
     centre: Annotated[list[Finite], _items(EVIDENCE["mask_rcnn"])]
@@ -199,7 +199,7 @@ class MaskRCNNScoring(Fields):
 
 
 class SecondOpinion(Fields):
-    """The U-Net that judges a Mask R-CNN's objects, too: the very file, and a regression on what both measure."""
+    """The U-Net that rescores a Mask R-CNN's objects: the very file, and a regression on what both measure."""
 
     model: FileName
     sha256: Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
@@ -241,7 +241,7 @@ class ModelTexts(Fields):
 
 
 class Header(ModelTexts):
-    """All that a model file tells of its network, whatever its kind."""
+    """The fields of the header of a model file, whatever its kind."""
 
     format: Annotated[StrictInt, Field(ge=FORMAT, le=FORMAT)]
     task: Literal["objects", "classes"]
@@ -276,13 +276,7 @@ KINDS: Mapping[str, tuple[type[Fields], type[Fields]]] = {
 
 
 def kind_of(architecture: Any) -> str:
-    """Return the kind of network that is described; where nothing is said, a U-Net.
-
-    Raises
-    ------
-    ValueError
-        If there is no such kind.
-    """
+    """Return the kind of network that is described, by default a U-Net; an unknown kind is a `ValueError`."""
     kind = architecture.get("kind", OLDEST_KIND) if isinstance(architecture, Mapping) else OLDEST_KIND
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"it is a network of kind {kind!r:.80}, but this Tessera knows {', '.join(KINDS)}")
@@ -305,13 +299,7 @@ def check_header(header: Mapping[str, Any]) -> None:
 
 
 def check_architecture(architecture: Any) -> None:
-    """Raise a `ValueError` that names the first thing in a description that no network of its kind can have.
-
-    Parameters
-    ----------
-    architecture : dict
-        kind ("unet" or "mask_rcnn"), and the fields of `UNetArchitecture` or `MaskRCNNArchitecture`.
-    """
+    """Raise a `ValueError` that names the first field of an architecture that no network of its kind can have."""
     try:
         check_fields(KINDS[kind_of(architecture)][1], architecture)
     except ValueError as error:
@@ -327,13 +315,8 @@ def check_architecture(architecture: Any) -> None:
 def check_classes(task: str, classes: list[str], outputs: Mapping[str, int] | int) -> None:
     """Raise a `ValueError` unless a network has the outputs that its task needs, and each class has a name.
 
-    Parameters
-    ----------
-    task : {"objects", "classes"}
-    classes : list of str
-        Names, background first.
-    outputs : mapping of str to int, or int
-        Channels of each output of a U-Net; classes of a Mask R-CNN.
+    `classes` are names, background first; `outputs` the channels of each output of a U-Net, or the classes of a Mask
+    R-CNN.
     """
     if isinstance(outputs, int):
         count = outputs
@@ -349,17 +332,7 @@ def check_classes(task: str, classes: list[str], outputs: Mapping[str, int] | in
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Read what a model file says of itself; its weights are not read.
-
-    Parameters
-    ----------
-    path : path
-        A `.safetensors` file.
-
-    Returns
-    -------
-    dict
-        The fields of `Header`, and maybe scoring and second_opinion.
+    """Read the header of a model file, with the fields of `Header`; its weights are not read.
 
     Raises
     ------

@@ -77,7 +77,7 @@ def _in_plain_words(error: Exception) -> RunError:
 
 
 def preload_libraries() -> None:
-    """Load torch's shared libraries without Python's lock; whatever goes wrong here, the import itself will say."""
+    """Load torch's shared libraries without Python's lock; the import itself raises what goes wrong here."""
     spec = importlib.util.find_spec("torch")
     if os.name == "nt" or spec is None or spec.origin is None:
         return

@@ -214,13 +214,9 @@ def find(name_or_path: str | Path | ModelEntry) -> ModelEntry:
 
 
 def second_of(header: Mapping[str, Any]) -> ModelEntry | None:
-    """Find the U-Net that a model's header asks for a second opinion.
+    """Find the U-Net that the header of a Mask R-CNN names to rescore its objects.
 
-    Returns
-    -------
-    ModelEntry or None
-        None where it asks for none, or the very file that it names is not here, or sees other channels or objects of
-        another size.
+    None if it names none, or the very file is not here, or takes other channels or objects of another size.
     """
     said = header.get("second_opinion")
     entry = said and with_sha256(said["sha256"], said["model"])
@@ -381,12 +377,7 @@ def _named(name: str, paths: Iterable[Path]) -> Path | None:
 
 
 def checked_name(name: str) -> str:
-    """Return what can be the name of a model, in the one way to write it.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Return a model's name in its one way to be written; a `ParameterError` if it cannot be one."""
     name = unicodedata.normalize("NFC", name)
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
         raise ParameterError(

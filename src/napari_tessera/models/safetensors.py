@@ -41,18 +41,10 @@ FOREIGN_STARTS = (
 
 @dataclass(frozen=True)
 class TensorFile:
-    """An open file whose texts have been read and found sound.
-
-    Parameters
-    ----------
-    file : binary file
-    table : mapping of str to dict
-        As the file describes its tensors: dtype, shape and data_offsets. Only `read_arrays` has them checked.
-    texts : mapping of str to str
-    """
+    """An open file whose texts have been read and checked."""
 
     file: BinaryIO
-    table: Mapping[str, Any]
+    table: Mapping[str, Any]  # the tensors' dtype, shape and data_offsets, which only `read_arrays` checks
     texts: Mapping[str, str]
 
     def read_arrays(self) -> dict[str, np.ndarray]:
@@ -130,7 +122,7 @@ def read_start(file: BinaryIO, path: Path) -> TensorFile:
 
 
 def check_kind(start: bytes, path: Path) -> None:
-    """Show what a file is that is no `.safetensors` file."""
+    """Raise a `ModelError` that names the kind of a file that is no `.safetensors` file."""
     for signature, kind in FOREIGN_STARTS:
         if start.startswith(signature):
             raise ModelError(f"{path} {kind}. Tessera needs a model file (.safetensors) that it wrote itself.")

@@ -42,12 +42,12 @@ class UNetArchitecture:
     ndim: int = 2
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as plain JSON, which `from_json` takes back."""
+        """Return it as plain JSON, which `from_json` takes back."""
         return asdict(self) | {"heads": dict(self.heads), "widths": list(self.widths)}
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any]) -> UNetArchitecture:
-        """Read it from the header of a model file, where it also says what kind of network it is."""
+        """Read it from the header of a model file, which names the kind of network, too."""
         return cls(**{name: value for name, value in described.items() if name != "kind"})
 
     @property
@@ -111,7 +111,7 @@ class UNet(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
     def features(self, images: Tensor) -> Tensor:
-        """Return what the heads see: (B, widths[0], [Z,] Y, X)."""
+        """Return the input of the heads: (B, widths[0], [Z,] Y, X)."""
         skipped: list[Tensor] = []
         features = images
         for level, block in enumerate(self.down):

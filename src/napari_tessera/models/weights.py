@@ -33,22 +33,14 @@ from napari_tessera.models.unet import UNet
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a header; a reader sees the old file or the whole new one, never a part.
-
-    Parameters
-    ----------
-    path : path
-        Its folder must exist.
-    tensors : mapping of str to Tensor
-    header : mapping
-        Plain JSON.
+    """Write tensors and a header of plain JSON; a reader gets the old file or the whole new one, never a part.
 
     Raises
     ------
     ModelError
         If the header is longer than a reader accepts.
     FileError
-        If the file cannot be written.
+        If the file cannot be written, as without its folder.
     """
     together = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     texts = {HEADER: json.dumps(header, allow_nan=False)}
@@ -59,13 +51,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote: the tensors and the header.
-
-    Raises
-    ------
-    ModelError
-        If the file is missing, damaged or of another kind.
-    """
+    """Read what `write_tensors` wrote: the tensors and the header; a `ModelError` for any other file."""
     with open_tensors(path) as file:
         header = parse_json(file.texts.get(HEADER, "{}"))
         arrays = file.read_arrays()
@@ -84,34 +70,22 @@ LARGEST_ERROR = 0.01
 def save_model(path: str | Path, net: Network, header: Mapping[str, Any]) -> None:
     """Save a network in half precision, with its architecture in the header.
 
-    Parameters
-    ----------
-    path : path
-        Its folder must exist.
-    net : UNet or MaskRCNN
-    header : mapping
-        What to say of it, as `models.header.read_header` returns it; what is left out says that nothing is known, and
-        numbers that are NaN or infinite become null.
+    `header` has the fields that `models.header.read_header` returns; those left out are filled in as unknown, and
+    numbers that are NaN or infinite become null.
 
     Raises
     ------
     ModelError
         If the header or a weight is such that the file could not be loaded again.
     FileError
-        If the file cannot be written.
+        If the file cannot be written, as without its folder.
     """
     state, full = stored_state(net, header, path)
     write_tensors(path, state, full)
 
 
 def stored_state(net: Network, header: Mapping[str, Any], path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return what a model file holds of a network: its weights in half precision, and the whole header.
-
-    Raises
-    ------
-    ModelError
-        If the header or a weight is such that the file could not be loaded again.
-    """
+    """Return what a model file holds of a network: its weights in half precision, and the header; see `save_model`."""
     full = without_nan(completed(header, net, Path(path).stem))
     try:
         check_header(full)
@@ -124,13 +98,7 @@ def stored_state(net: Network, header: Mapping[str, Any], path: str | Path) -> t
 
 
 def as_stored(net: Network, header: Mapping[str, Any], path: str | Path) -> tuple[Network, dict[str, Any]]:
-    """Return a network and a header as they would be read from a model file, in eval mode; nothing is written.
-
-    Raises
-    ------
-    ModelError
-        As `stored_state`.
-    """
+    """Return a network and a header as they would be read from a model file, in eval mode; nothing is written."""
     state, full = stored_state(net, header, path)
     copied = copy.deepcopy(net).requires_grad_(False)
     copied.load_state_dict(state)
@@ -152,7 +120,7 @@ def completed(header: Mapping[str, Any], net: Network, name: str) -> dict[str, A
 
 
 def _task_of(net: Network) -> tuple[bool, int]:
-    """Return whether a network finds objects, and how many classes it tells apart, background included."""
+    """Return whether a network finds objects, and its number of classes, background included."""
     if isinstance(net, MaskRCNN):
         return True, net.architecture.num_classes
     heads = net.architecture.heads
@@ -203,15 +171,7 @@ class _WithoutNormal(TorchFunctionMode):
 def empty_network(architecture: Mapping[str, Any]) -> Network:
     """Build a network whose tensors have names, shapes and types, but no values, and take no memory.
 
-    Parameters
-    ----------
-    architecture : mapping
-        Found sound by `check_architecture`.
-
-    Raises
-    ------
-    ValueError
-        If it would have more weights than are allowed.
+    The `architecture` has passed `check_architecture`; a `ValueError` means that it has more weights than are allowed.
 
     Examples
     --------

@@ -17,12 +17,7 @@ RATIOS = (0.5, 1.0, 2.0)
 
 
 def sides_for(diameter_px: float, levels: int = 5) -> tuple[tuple[float, ...], ...]:
-    """Choose anchor sides for objects of a usual diameter: half of it at the finest level, doubling from there.
-
-    Returns
-    -------
-    tuple of tuples
-        The sides at each level of the pyramid, finest first.
+    """Choose anchor sides at each level, finest first: half the usual diameter of objects, doubling from there.
 
     Examples
     --------
@@ -33,19 +28,10 @@ def sides_for(diameter_px: float, levels: int = 5) -> tuple[tuple[float, ...], .
 
 
 def cell_anchors(sides_px: Sequence[float], ratios: Sequence[float]) -> Tensor:
-    """Return the anchors around the origin.
+    """Return the anchors around the origin, (len(ratios)·len(sides_px), 4), in whole pixels.
 
-    Parameters
-    ----------
-    sides_px : sequence of float
-        Square root of an anchor's area.
-    ratios : sequence of float
-        Height over width.
-
-    Returns
-    -------
-    Tensor (len(ratios)·len(sides_px), 4)
-        Whole numbers; all sides of the first ratio come first.
+    A side is the square root of an anchor's area, a ratio its height over its width; all sides of the first ratio come
+    first.
     """
     stretch = torch.tensor(ratios, dtype=torch.float32).sqrt()[:, None]
     sides = torch.tensor(sides_px, dtype=torch.float32)[None]
@@ -60,21 +46,10 @@ def grid_anchors(
     ratios: Sequence[float] = RATIOS,
     device: torch.device | str = "cpu",
 ) -> list[Tensor]:
-    """Lay the anchors of each level around every feature pixel.
+    """Lay the anchors of each level around every feature pixel: Tensors (Y·X·A, 4), row by row.
 
-    Parameters
-    ----------
-    grids : sequence of (Y, X)
-        Feature pixels of each level.
-    image : (Y, X)
-        Pixels of the padded image; a level's stride is the whole part of image side over feature pixels.
-    sides_px : sequence of sequence of float
-        Sides at each level.
-
-    Returns
-    -------
-    list of Tensor (Y·X·A, 4)
-        One per level; row by row, and the A anchors of one feature pixel together.
+    `grids` are (Y, X) in feature pixels of each level, and `image` (Y, X) in pixels of the padded image; a level's
+    stride is the whole part of image side over feature pixels. The A anchors of one feature pixel lie together.
     """
     return [
         _one_level(grid, image, cell_anchors(sides, ratios).to(device))

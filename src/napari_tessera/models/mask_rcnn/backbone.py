@@ -21,14 +21,7 @@ Normalisation = Callable[[int], nn.Module]
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch normalisation whose statistics, scale and shift stay as they were loaded.
-
-    Parameters
-    ----------
-    channels : int
-    epsilon : float
-        Added to the variance.
-    """
+    """Batch normalisation whose statistics, scale and shift stay as they were loaded."""
 
     weight: Tensor
     bias: Tensor
@@ -49,7 +42,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Narrow by a 1×1 convolution, convolve 3×3 (with the stride), widen fourfold, and add what came in."""
+    """Narrow by a 1×1 convolution, convolve 3×3 (with the stride), widen fourfold, and add the input."""
 
     expansion = 4
 
@@ -72,7 +65,7 @@ class Bottleneck(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Convolve twice and add what came in."""
+    """Convolve twice and add the input."""
 
     expansion = 1
 
@@ -104,7 +97,7 @@ class Pointwise(nn.Conv2d):
 
 
 def shortcut(entering: int, leaving: int, stride: int, norm: Normalisation) -> nn.Sequential | None:
-    """Bring what came in to the shape of what goes out; None if it has that shape already."""
+    """Bring the input to the shape of the output; None if it has that shape already."""
     if stride == 1 and entering == leaving:
         return None
     return nn.Sequential(Pointwise(entering, leaving, 1, stride, bias=False), norm(leaving))
@@ -113,17 +106,8 @@ def shortcut(entering: int, leaving: int, stride: int, norm: Normalisation) -> n
 class ResNet(nn.Module):
     """A residual network without its classifier.
 
-    Parameters
-    ----------
-    block : `Bottleneck` or `BasicBlock`
-    depths : four ints
-        Blocks at each resolution.
-    widths : four ints
-        Channels of a block's 3×3 convolution at each resolution.
-    channels : int
-        Channels of the image.
-    norm : function
-        Builds a normalisation.
+    `depths` and `widths` are, for each of four resolutions, the number of blocks and the channels of a block's 3×3
+    convolution; `channels` are those of the image.
     """
 
     def __init__(
@@ -179,12 +163,8 @@ def light_resnet(channels: int, widths: Sequence[int] = (32, 64, 128, 256)) -> R
 class FeaturePyramid(nn.Module):
     """Carry features from coarse to fine levels, and add one level more, half as fine as the coarsest.
 
-    Parameters
-    ----------
-    entering : sequence of int
-        Channels of each level that comes in, finest first.
-    width : int
-        Channels of every level that goes out.
+    `entering` are the channels of each level that comes in, finest first; `width` are those of every level that goes
+    out.
     """
 
     def __init__(self, entering: Sequence[int], width: int) -> None:
@@ -209,14 +189,7 @@ class FeaturePyramid(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A network that gives features at several resolutions, and the pyramid on top of it.
-
-    Parameters
-    ----------
-    body : ResNet
-    width : int
-        Channels of the pyramid.
-    """
+    """A network that gives features at several resolutions, and the pyramid of `width` channels on top of it."""
 
     def __init__(self, body: ResNet, width: int = 256) -> None:
         super().__init__()

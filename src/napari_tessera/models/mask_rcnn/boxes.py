@@ -22,17 +22,7 @@ def areas(boxes: Tensor) -> Tensor:
 
 
 def intersection_over_union(first: Tensor, second: Tensor) -> Tensor:
-    """Return the overlap of each pair of boxes.
-
-    Parameters
-    ----------
-    first, second : Tensor (N, 4), (M, 4)
-
-    Returns
-    -------
-    Tensor (N, M)
-        Shared area over the area of both together, 0…1; NaN for two boxes without area.
-    """
+    """Return the shared area of each pair of boxes over the area of both together, (N, M); NaN without area."""
     shared = shared_areas(first, second)
     return shared / (areas(first)[:, None] + areas(second) - shared)
 
@@ -57,27 +47,15 @@ def clip(boxes: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def has_sides(boxes: Tensor, shortest_px: float) -> Tensor:
-    """Say of each box (N, 4) whether both its sides are at least `shortest_px` long: (N,)."""
+    """Return whether both sides of each box (N, 4) are at least `shortest_px` long: (N,)."""
     return (boxes[:, 2] - boxes[:, 0] >= shortest_px) & (boxes[:, 3] - boxes[:, 1] >= shortest_px)
 
 
 def encode(wanted: Tensor, boxes: Tensor, weights: Sequence[float] = (1, 1, 1, 1)) -> Tensor:
-    """Return how `boxes` have to move and stretch to become the `wanted` ones.
+    """Return how N `boxes` have to move and stretch to become the `wanted` ones, (N, 4).
 
-    Parameters
-    ----------
-    wanted, boxes : Tensor (N, 4)
-    weights : four floats
-        Each part of the code is multiplied by its weight.
-
-    Returns
-    -------
-    Tensor (N, 4)
-        Shift of the centre along x and y as a share of the box's sides, then the logarithms of the sides' growth.
-
-    References
-    ----------
-    Girshick et al. 2014, doi:10.1109/CVPR.2014.81, appendix C.
+    The code is the shift of the centre along x and y as a share of the box's sides, then the logarithms of the sides'
+    growth, each multiplied by its weight (Girshick et al. 2014, doi:10.1109/CVPR.2014.81, appendix C).
     """
     centres, sides = _centres_and_sides(boxes)
     wanted_centres, wanted_sides = _centres_and_sides(wanted)
@@ -87,18 +65,7 @@ def encode(wanted: Tensor, boxes: Tensor, weights: Sequence[float] = (1, 1, 1, 1
 
 
 def decode(code: Tensor, boxes: Tensor, weights: Sequence[float] = (1, 1, 1, 1)) -> Tensor:
-    """Move and stretch boxes as a code says; the inverse of `encode`.
-
-    Parameters
-    ----------
-    code : Tensor (N, …, 4)
-        Several codes for a box lie along the middle axes.
-    boxes : Tensor (N, 4)
-
-    Returns
-    -------
-    Tensor (N, …, 4)
-    """
+    """Move and stretch boxes (N, 4) by codes (N, …, 4), several per box along the middle axes; inverse of `encode`."""
     code = code / code.new_tensor(weights)
     centres, sides = _centres_and_sides(boxes.reshape(len(boxes), *[1] * (code.ndim - 2), 4))
     centres = centres + code[..., :2] * sides

@@ -49,9 +49,9 @@ def _mask_layer(number: str, part: str) -> str:
 
 
 def with_current_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give weights saved under the names of 2019, as the published ones are, the names of today.
+    """Rename weights saved under the names of 2019, as the published ones are, to the names of today.
 
-    What is named as today stays; counters of batch normalisation, which is frozen here, are dropped.
+    Names of today stay; counters of batch normalisation, which is frozen here, are dropped.
     """
     return {_current(name): each for name, each in weights.items() if not name.endswith("num_batches_tracked")}
 
@@ -63,34 +63,14 @@ def _current(name: str) -> str:
 
 
 def read_coco_weights(path: str | Path | None = None) -> dict[str, Tensor]:
-    """Read the published weights; only tensors are read, and no code in the file is run.
-
-    Parameters
-    ----------
-    path : path, optional
-        See `coco_file`.
-
-    Returns
-    -------
-    dict of str to Tensor
-        With today's names.
-
-    Raises
-    ------
-    FileError
-        If the file is missing, is not the published one, or cannot be downloaded.
-    """
+    """Read the published weights from `coco_file`, with today's names; no code in the file is run."""
     return with_current_names(torch.load(coco_file(path), map_location="cpu", weights_only=True))
 
 
 def coco_file(path: str | Path | None = None) -> Path:
     """Return the file of the published weights, after making sure that it is that.
 
-    Parameters
-    ----------
-    path : path, optional
-        The file ``maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth``. Nothing given: it is downloaded once (170 MB) and kept
-        in the user's cache folder.
+    Without a `path` it is downloaded once (170 MB) and kept in the user's cache folder.
 
     Raises
     ------

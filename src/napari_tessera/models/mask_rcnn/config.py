@@ -127,10 +127,10 @@ class MaskRCNNArchitecture:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Say it as plain JSON, which `from_json` takes back."""
+        """Return it as plain JSON, which `from_json` takes back."""
         return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any]) -> MaskRCNNArchitecture:
-        """Read it from the header of a model file, where it also says what kind of network it is."""
+        """Read it from the header of a model file, which names the kind of network, too."""
         return cls(**{name: value for name, value in described.items() if name != "kind"})

@@ -25,28 +25,12 @@ COLUMNS = 1 << 12
 
 
 def suppress(boxes: Tensor, scores: Tensor, threshold: float, groups: Tensor | None = None) -> Tensor:
-    """Keep each box that no kept box of higher score overlaps by more than `threshold`.
+    """Keep each box that no kept box of higher score overlaps by more than `threshold`; return indices, best first.
 
-    The result is the one of the greedy definition (take the best box, drop all that overlap it by more, and so on),
-    computed for blocks of boxes at once. Of equal scores the first comes first.
-
-    Parameters
-    ----------
-    boxes : Tensor (N, 4)
-    scores : Tensor (N,)
-    threshold : float
-        Intersection over union.
-    groups : integer Tensor (N,), optional
-        Class or level: boxes of different groups do not suppress each other.
-
-    Returns
-    -------
-    Tensor (K,)
-        Indices of the kept boxes, highest score first.
-
-    References
-    ----------
-    Felzenszwalb et al. 2010, doi:10.1109/TPAMI.2009.167, section 7.2.
+    The result is the one of the greedy definition (take the best box, drop all that overlap it by more, and so on;
+    Felzenszwalb et al. 2010, doi:10.1109/TPAMI.2009.167, section 7.2), computed for blocks of boxes at once. Of equal
+    scores the first comes first. The overlap is intersection over union; boxes (N, 4) of different `groups` (N,), such
+    as classes, do not suppress each other.
 
     Examples
     --------
@@ -108,7 +92,7 @@ def _kept_of_block(library: Any, boxes: Array, threshold: float) -> Array:
 
 
 def _covers(library: Any, first: Array, second: Array, threshold: float) -> Array:
-    """Say of each pair of boxes whether they overlap by more than `threshold`: (N, 4) and (M, 4) to (N, M)."""
+    """Return whether the boxes of each pair overlap by more than `threshold`: (N, 4) and (M, 4) to (N, M)."""
     shared = _in_common(library, first, second, 0) * _in_common(library, first, second, 1)
     return shared / (areas(first)[:, None] + areas(second) - shared) > threshold
 
@@ -124,21 +108,11 @@ SHORTEST_PX = 1e-2
 
 @dataclass(frozen=True)
 class DroppedProposals:
-    """What did not become a detection, though it might have; all 0 means that nothing was lost.
+    """How many proposals did not become a detection, though they might have; all 0 means that none was lost."""
 
-    Parameters
-    ----------
-    proposals : int
-        Likely proposals left out by the limits on proposals.
-    detections : int
-        Detections above the number allowed.
-    faint : int
-        Detections below the score that was asked for, but above the model's lowest.
-    """
-
-    proposals: int = 0
-    detections: int = 0
-    faint: int = 0
+    proposals: int = 0  # likely proposals left out by the limits on proposals
+    detections: int = 0  # detections above the number allowed
+    faint: int = 0  # detections below the score that was asked for, but above the model's lowest
 
     def __add__(self, other: DroppedProposals) -> DroppedProposals:
         return DroppedProposals(
@@ -159,27 +133,14 @@ class DroppedProposals:
 
 @dataclass(frozen=True)
 class Detections:
-    """The objects found in one image, highest score first.
+    """The N objects found in one image, highest score first."""
 
-    Parameters
-    ----------
-    boxes : Tensor (N, 4)
-    labels : Tensor (N,)
-        Class of each, from 1.
-    scores : Tensor (N,)
-    masks : Tensor (N, m, m)
-        Probability that a point of the box belongs to the object; the m×m points tile the box.
-    left : DroppedProposals
-    contrast : Tensor (N,), optional
-        See `contrast.contrasts`.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    scores: Tensor
-    masks: Tensor
+    boxes: Tensor  # (N, 4)
+    labels: Tensor  # (N,), class of each, from 1
+    scores: Tensor  # (N,)
+    masks: Tensor  # (N, m, m), probability that a point belongs to the object; the points tile the box
     left: DroppedProposals = DroppedProposals()
-    contrast: Tensor | None = None
+    contrast: Tensor | None = None  # (N,), see `inference.detection_features.contrasts`
 
     def scaled(self, down: float, right: float) -> Detections:
         """Return the same objects in an image whose pixels are `down` and `right` times as many along y and x."""
@@ -229,8 +190,8 @@ def detect(
     shape : (Y, X)
         Of the image without padding.
     lowest_score : float, optional
-        Detections below it are left out, and counted down to the model's own threshold. A lower one than that goes
-        before it.
+        Detections below it are left out, and counted down to the model's own threshold. A lower one than that replaces
+        it.
     """
     chances = class_scores.softmax(dim=1)[:, 1:]
     threshold = settings.box_score_thresh if lowest_score is None else min(settings.box_score_thresh, lowest_score)

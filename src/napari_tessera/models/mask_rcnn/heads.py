@@ -9,14 +9,9 @@ from torch import Tensor, nn
 
 
 class ProposalHead(nn.Module):
-    """Score every anchor, and say how it has to move (Ren et al. 2017, doi:10.1109/TPAMI.2016.2577031).
+    """Score every anchor, and tell how it has to move (Ren et al. 2017, doi:10.1109/TPAMI.2016.2577031).
 
-    Parameters
-    ----------
-    width : int
-        Channels of the pyramid.
-    anchors : int
-        Anchors at each feature pixel.
+    `width` are the channels of the pyramid, `anchors` those at each feature pixel.
     """
 
     def __init__(self, width: int, anchors: int) -> None:
@@ -50,14 +45,7 @@ def convolution(entering: int, leaving: int) -> nn.Sequential:
 
 
 class BoxHead(nn.Module):
-    """Two fully connected layers over the features of a box.
-
-    Parameters
-    ----------
-    entering : int
-        Channels times rows times columns of the pooled features.
-    width : int
-    """
+    """Two fully connected layers over the pooled features of a box, `entering` in all."""
 
     def __init__(self, entering: int, width: int) -> None:
         super().__init__()
@@ -98,18 +86,10 @@ class MaskPredictor(nn.Module):
 
 
 class RegionHeads(nn.Module):
-    """The heads that look into boxes.
+    """The heads that classify boxes and mark the pixels of their objects.
 
-    Parameters
-    ----------
-    width : int
-        Channels of the pyramid, and of the mask head.
-    classes : int
-        With the background.
-    box_width : int
-        Width of the box head.
-    box_size : int
-        Rows and columns to which the features of a box are pooled for the box head.
+    `width` are the channels of the pyramid and of the mask head, `classes` include the background, and `box_size` are
+    the rows and columns to which the features of a box are pooled for the box head.
     """
 
     def __init__(self, width: int, classes: int, box_width: int, box_size: int) -> None:

@@ -32,14 +32,10 @@ STRIDES = (4, 8, 16, 32)
 
 @dataclass(frozen=True)
 class Criteria:
-    """How classes and masks are scored; both take raw scores (B, K, …) and a target (B, …), where 0 does not count.
+    """How classes and masks are scored: functions of raw scores (B, K, …) and a target (B, …), where 0 does not count.
 
-    Parameters
-    ----------
-    classes : function
-        Scores (R, K) of R boxes; the target is 1 for the background, 2 for the first class.
-    masks : function
-        Scores (P, 1, m, m) of P boxes; the target is 1 outside and 2 inside the object.
+    `classes` takes scores (R, K) of R boxes, and a target of 1 for the background, 2 for the first class; `masks` takes
+    scores (P, 1, m, m) of P boxes, and a target of 1 outside and 2 inside the object.
     """
 
     classes: Loss
@@ -48,17 +44,10 @@ class Criteria:
 
 @dataclass(frozen=True)
 class SampledProposals:
-    """The proposals of one image that count in a step, those with an object first.
+    """The R proposals of one image that count in a step, the P with an object first."""
 
-    Parameters
-    ----------
-    boxes : Tensor (R, 4)
-    objects : Tensor (P,)
-        Number of the object of each of the first P boxes.
-    """
-
-    boxes: Tensor
-    objects: Tensor
+    boxes: Tensor  # (R, 4)
+    objects: Tensor  # (P,), number of the object of each of the first P boxes
 
     def classes(self, truth: DetectionTarget) -> Tensor:
         """Return the class of each box, (R,), 0 for the background."""
@@ -75,21 +64,9 @@ def proposal_losses(
     settings: Settings,
     rng: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """Score what the proposal head says of the anchors.
+    """Return the losses of the proposal head on a batch, ``"objectness"`` and ``"proposal_box"``.
 
-    Parameters
-    ----------
-    scores, codes : sequence of B Tensors (A,), (A, 4)
-        Of each image, all levels together.
-    anchors : Tensor (A, 4)
-    truths : sequence of B `DetectionTarget`
-    rng : torch.Generator, optional
-        Draws the anchors that count.
-
-    Returns
-    -------
-    dict
-        ``"objectness"`` and ``"proposal_box"``.
+    `scores` (A,) and `codes` (A, 4) of each image are those of all levels together, as are the `anchors` (A, 4).
     """
     said, wanted, box_error = [], [], anchors.new_zeros(())
     for score, code, truth in zip(scores, codes, truths, strict=True):
@@ -128,18 +105,9 @@ def region_losses(
     settings: Settings,
     criteria: Criteria,
 ) -> dict[str, Tensor]:
-    """Score what the heads say of the drawn proposals.
+    """Return the losses of the heads on the drawn proposals, ``"class"``, ``"box"`` and ``"mask"``.
 
-    Parameters
-    ----------
-    levels : sequence of Tensor (B, C, Y, X)
-        The pyramid, finest first; the boxes are read from its first four levels.
-    drawn, truths : sequences of B
-
-    Returns
-    -------
-    dict
-        ``"class"``, ``"box"`` and ``"mask"``.
+    `levels` are the pyramid, finest first, each (B, C, Y, X); the boxes are read from its first four levels.
     """
     levels = levels[: len(STRIDES)]
     pooled = roi_align(levels, [each.boxes for each in drawn], STRIDES, settings.box_pooling)

@@ -14,21 +14,9 @@ PIXELS_AT_ONCE = 1 << 22
 
 
 def paste_masks(masks: Tensor, boxes: Tensor, shape: Sequence[int]) -> Tensor:
-    """Draw each mask into an image of its own.
+    """Draw each mask (N, m, m) into an image of its own: probabilities (N, Y, X), 0 outside the box.
 
     The mask, with a rim of zeros, is stretched over the whole pixels that its box touches, interpolated linearly.
-
-    Parameters
-    ----------
-    masks : Tensor (N, m, m)
-        Probabilities.
-    boxes : Tensor (N, 4)
-    shape : (Y, X)
-
-    Returns
-    -------
-    Tensor (N, Y, X)
-        Probabilities; 0 outside the box.
     """
     windows = Windows.of(masks, boxes, is_aligned=False)
     rows = torch.arange(shape[0], device=boxes.device).expand(len(boxes), -1)
@@ -38,37 +26,19 @@ def paste_masks(masks: Tensor, boxes: Tensor, shape: Sequence[int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Painted:
-    """Overlapping masks made into one label image.
+    """Overlapping masks made into one label image."""
 
-    Parameters
-    ----------
-    labels : int64 Tensor (Y, X)
-        0 is the background, n + 1 the mask number n.
-    claimed_px : Tensor (N,)
-        Pixels of each mask within the image.
-    lost_px : Tensor (N,)
-        How many of them went to a mask of higher score.
-    """
-
-    labels: Tensor
-    claimed_px: Tensor
-    lost_px: Tensor
+    labels: Tensor  # int64 (Y, X): 0 is the background, n + 1 the mask number n
+    claimed_px: Tensor  # (N,), pixels of each mask within the image,
+    lost_px: Tensor  # (N,), and how many of them went to a mask of higher score
 
 
 def paint_labels(
     masks: Tensor, boxes: Tensor, shape: Sequence[int], level: float = 0.5, is_aligned: bool = False
 ) -> Painted:
-    """Give each pixel to the first of the masks that hold it with a probability above `level`.
+    """Give each pixel to the first of the masks (N, m, m) that hold it with a probability above `level`.
 
-    Parameters
-    ----------
-    masks : Tensor (N, m, m)
-        Probabilities, highest score first.
-    boxes : Tensor (N, 4)
-    shape : (Y, X)
-    level : float
-    is_aligned : bool
-        Stretch the mask over the box to a fraction of a pixel. False: over whole pixels, as `paste_masks` does.
+    Aligned masks are stretched over their boxes to a fraction of a pixel, others over whole pixels as by `paste_masks`.
     """
     windows, count = Windows.of(masks, boxes, is_aligned), len(boxes)
     first = torch.full((shape[0] * shape[1],), count, device=boxes.device)
@@ -109,16 +79,10 @@ def _parts(sides: Tensor) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Windows:
-    """Where each mask, with a rim of zeros around it, lies in the image.
+    """Where each of N masks, with a rim of zeros around it, lies in the image, px."""
 
-    Parameters
-    ----------
-    starts, sizes : Tensor (N, 2)
-        First row and column, and rows and columns, px.
-    """
-
-    starts: Tensor
-    sizes: Tensor
+    starts: Tensor  # (N, 2), first row and column
+    sizes: Tensor  # (N, 2), rows and columns
 
     @staticmethod
     def of(masks: Tensor, boxes: Tensor, is_aligned: bool) -> Windows:

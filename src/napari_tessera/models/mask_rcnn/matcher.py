@@ -18,21 +18,11 @@ WRONG, NEITHER = -1, -2
 
 
 def match(objects: Tensor, boxes: Tensor, right: float, wrong: float, best_always: bool = False) -> Tensor:
-    """Say to which object each box belongs.
+    """Return the number of the object of each box, from 0, or `WRONG`, or `NEITHER`: (N,).
 
-    Parameters
-    ----------
-    objects, boxes : Tensor (G, 4), (N, 4)
-    right, wrong : float
-        From an overlap (IoU) of `right` on, a box belongs to the object that it overlaps most; below `wrong` it is
-        wrong; in between it is neither.
-    best_always : bool
-        The boxes that overlap an object most of all belong somewhere even below `right`.
-
-    Returns
-    -------
-    integer Tensor (N,)
-        Number of the object from 0, or `WRONG`, or `NEITHER`.
+    From an overlap (IoU) of `right` on, a box belongs to the object that it overlaps most; below `wrong` it is wrong;
+    in between it is neither. With `best_always`, the boxes that overlap an object most of all belong to one even below
+    `right`.
     """
     if len(objects) == 0:
         return torch.full((len(boxes),), WRONG, device=boxes.device)
@@ -49,12 +39,7 @@ def match(objects: Tensor, boxes: Tensor, right: float, wrong: float, best_alway
 def ignore_unlabeled(matched: Tensor, boxes: Tensor, ignore: Tensor | None, largest_share: float) -> Tensor:
     """Make wrong boxes `NEITHER` where more than `largest_share` of the box was not painted.
 
-    Parameters
-    ----------
-    matched : Tensor (N,)
-    boxes : Tensor (N, 4)
-    ignore : boolean Tensor (Y, X), optional
-        Pixels that were not painted, so that nobody knows what is there.
+    `ignore` (Y, X) marks the pixels that were not painted.
     """
     if ignore is None:
         return matched
@@ -79,23 +64,9 @@ def share_inside(mask: Tensor, boxes: Tensor) -> Tensor:
 
 
 def draw(matched: Tensor, count: int, right_share: float, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Draw the boxes that count in this step.
+    """Draw the boxes that count in this step, as indices of right ones (P,) and wrong ones (Q,), P + Q up to `count`.
 
-    Parameters
-    ----------
-    matched : Tensor (N,)
-        As from `match`.
-    count : int
-        Boxes to draw; wrong ones fill up where right ones are few.
-    right_share : float
-        Largest share of right ones.
-    rng : torch.Generator, optional
-        On the CPU.
-
-    Returns
-    -------
-    right, wrong : Tensor (P,), (Q,)
-        Indices of boxes.
+    At most `right_share` of them are right; wrong ones fill up where right ones are few. `rng` is on the CPU.
     """
     right, wrong = (matched >= 0).nonzero()[:, 0], (matched == WRONG).nonzero()[:, 0]
     right = _some(right, int(count * right_share), rng)
@@ -108,23 +79,12 @@ def _some(indices: Tensor, count: int, rng: torch.Generator | None) -> Tensor:
 
 @dataclass(frozen=True)
 class DetectionTarget:
-    """What is known of one training image.
+    """The truth of one training image."""
 
-    Parameters
-    ----------
-    boxes : Tensor (G, 4)
-    labels : integer Tensor (G,)
-        Class of each object, from 1.
-    instances : integer Tensor (Y, X)
-        g + 1 on the pixels of object g, 0 elsewhere.
-    ignore : boolean Tensor (Y, X), optional
-        Not painted: what is found there counts neither as right nor as wrong.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-    instances: Tensor
-    ignore: Tensor | None = None
+    boxes: Tensor  # (G, 4)
+    labels: Tensor  # (G,), class of each object, from 1
+    instances: Tensor  # (Y, X), g + 1 on the pixels of object g, 0 elsewhere
+    ignore: Tensor | None = None  # (Y, X), not painted: detections there count neither as right nor as wrong
 
     def scaled(self, shape: Sequence[int]) -> DetectionTarget:
         """Return the truth of the image scaled to `shape` (Y, X)."""
@@ -153,18 +113,10 @@ def _nearest(image: Tensor, shape: Sequence[int]) -> Tensor:
 def truth_of(
     labels: Tensor, classes: Tensor, ignore: Tensor | None = None, is_aligned: bool = False
 ) -> DetectionTarget:
-    """Read the truth off a label image.
+    """Make the truth from a label image: 0 is the background, objects have any numbers.
 
-    Parameters
-    ----------
-    labels : integer Tensor (Y, X)
-        0 is the background; objects have any numbers.
-    classes : integer Tensor (largest label + 1,)
-        Class of each label, from 1; what is at 0 does not count.
-    ignore : boolean Tensor (Y, X), optional
-    is_aligned : bool
-        Boxes reach to the outer edges of an object's outer pixels. False: from its first to its last column and row,
-        one pixel less, as in the data of the published model.
+    `classes` holds the class of each label, from 1. Aligned boxes reach to the outer edges of an object's outer pixels;
+    others from its first to its last column and row, one pixel less, as in the data of the published model.
     """
     numbers, instances = labels.unique(return_inverse=True)
     if numbers[0] != 0:
@@ -182,20 +134,9 @@ def truth_of(
 def mask_targets(
     boxes: Sequence[Tensor], objects: Sequence[Tensor], truths: Sequence[DetectionTarget], size: int, is_aligned: bool
 ) -> Tensor:
-    """Read the true masks on a grid in each box.
+    """Read the true masks on a grid in each box: (all P, size, size), 0 not painted, 1 outside, 2 inside the object.
 
-    Parameters
-    ----------
-    boxes, objects : sequence of Tensor (P, 4), (P,)
-        Of each image: the boxes, and the number of the object of each.
-    truths : sequence of DetectionTarget
-    size : int
-        Rows and columns of the grid.
-
-    Returns
-    -------
-    integer Tensor (all P, size, size)
-        0 not painted, 1 outside, 2 inside the object.
+    `boxes` (P, 4) and `objects` (P,), the number of the object of each box, are those of each image.
     """
     grids = [_grid(*each, size, is_aligned) for each in zip(boxes, objects, truths, strict=True)]
     return torch.cat(grids)

@@ -101,17 +101,12 @@ class MaskRCNN(nn.Module):
     def detect(self, images: Sequence[Tensor], lowest_score: float | None = None) -> list[Detections]:
         """Detect objects, with masks as m×m points in their boxes: small even for thousands of objects.
 
+        Detections below `lowest_score` are left out and counted; boxes are in pixels of the images as given.
+
         Parameters
         ----------
         images : sequence of float32 Tensor (C, Y, X)
             0…1; their sizes may differ.
-        lowest_score : float, optional
-            Detections below it are left out and counted.
-
-        Returns
-        -------
-        list of Detections
-            Boxes in pixels of the images as given.
 
         Raises
         ------
@@ -191,21 +186,10 @@ class MaskRCNN(nn.Module):
         criteria: Criteria,
         rng: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Return the parts of the loss on a batch.
+        """Return the parts of the loss on a batch of float32 images (C, Y, X).
 
-        Parameters
-        ----------
-        images : sequence of B float32 Tensors (C, Y, X)
-        truths : sequence of B `DetectionTarget`
-        criteria : Criteria
-            Score classes and masks.
-        rng : torch.Generator, optional
-            Draws the anchors and proposals that count.
-
-        Returns
-        -------
-        dict of str to Tensor
-            ``"objectness"``, ``"proposal_box"``, ``"class"``, ``"box"``, ``"mask"``.
+        They are ``"objectness"``, ``"proposal_box"``, ``"class"``, ``"box"`` and ``"mask"``. `rng` draws the anchors
+        and proposals that count.
         """
         batch, settings = image_batch(images, self.settings), self.settings
         known = [truth.scaled(shape) for truth, shape in zip(truths, batch.shapes, strict=True)]
@@ -222,7 +206,7 @@ class MaskRCNN(nn.Module):
         return parts | region_losses(self.roi_heads, levels, drawn, known, settings, criteria)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Load weights under the names of today or of 2019; see `coco_weights.with_current_names`."""
+        """Load weights under the names of today or of 2019; see `coco.with_current_names`."""
         own = {name: state_dict[name] for name in self.state_dict() if name in state_dict}
         return super().load_state_dict(with_current_names(state_dict) | own, strict, assign)
 
@@ -300,18 +284,8 @@ def light_architecture(
 ) -> MaskRCNNArchitecture:
     """Return how to build a Mask R-CNN small enough to ship, for crowded images of objects of one usual size.
 
-    Images are neither scaled nor normalised by the model itself.
-
-    Parameters
-    ----------
-    num_classes : int
-        With the background, class 0.
-    channels : int
-        Channels of the images.
-    diameter_px : float
-        Usual diameter of an object.
-    **settings
-        Fields of `Settings`. By default no number is limited, and masks are aligned to a fraction of a pixel.
+    Images are neither scaled nor normalised by the model itself. By default no number is limited, and masks are aligned
+    to a fraction of a pixel; `settings` are fields of `Settings`.
     """
     unlimited = ("rpn_pre_nms_top_n_test", "rpn_post_nms_top_n_test", "box_detections_per_img")
     own: dict[str, Any] = dict.fromkeys(unlimited)

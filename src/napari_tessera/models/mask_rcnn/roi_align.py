@@ -16,36 +16,26 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Pooling:
-    """How features are read.
+    """How features are read from boxes.
 
-    Parameters
-    ----------
-    size : int
-        Rows and columns of the grid, `size` × `size` bins.
-    sampling : int
-        Points along each side of a bin, whose mean is the bin's value.
-    canonical_px : float
-        Side of a box that is read from the pyramid's `canonical_level`; a box twice as large is read one level higher.
-    canonical_level : int
-        Counted from the finest level, 0.
-    is_aligned : bool
-        The centre of feature pixel 0 lies half a feature pixel inside the image. False: it lies on the image's border,
-        and a box is taken as at least one feature pixel wide and high, as the published weights expect.
+    Aligned, the centre of feature pixel 0 lies half a feature pixel inside the image. Otherwise it lies on the image's
+    border, and a box is taken as at least one feature pixel wide and high, as the published weights expect.
     """
 
-    size: int
-    sampling: int = 2
-    canonical_px: float = 224
-    canonical_level: int = 2
+    size: int  # rows and columns of the grid, `size` × `size` bins
+    sampling: int = 2  # points along each side of a bin, whose mean is the bin's value
+    canonical_px: float = 224  # side of a box that is read from the canonical level; twice as large, one level higher
+    canonical_level: int = 2  # counted from the finest level, 0
     is_aligned: bool = False
 
 
 def roi_align(
     features: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[float], pooling: Pooling
 ) -> Tensor:
-    """Read the features inside boxes, each from the level of the pyramid that fits its size.
+    """Read the features inside boxes, each from the level of the pyramid that fits its size: (all N, C, size, size).
 
-    Differentiable with respect to the features, not to the boxes.
+    Differentiable with respect to the features, not to the boxes (He et al. 2017, doi:10.1109/ICCV.2017.322, section
+    3).
 
     Parameters
     ----------
@@ -56,15 +46,6 @@ def roi_align(
     strides : sequence of float
         Image pixels per feature pixel, one per level.
     pooling : Pooling
-
-    Returns
-    -------
-    Tensor (all N, C, size, size)
-        In the order of the images, then of the boxes.
-
-    References
-    ----------
-    He et al. 2017, doi:10.1109/ICCV.2017.322, section 3; Lin et al. 2017, doi:10.1109/CVPR.2017.106, equation 1.
 
     Examples
     --------
@@ -88,8 +69,6 @@ def roi_align(
 def assign_levels(boxes: Tensor, count: int, pooling: Pooling) -> Tensor:
     """Choose the level of the pyramid, 0…count − 1, from which each box is read: (N, 4) to (N,).
 
-    References
-    ----------
     Lin et al. 2017, doi:10.1109/CVPR.2017.106, equation 1.
     """
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -154,17 +133,7 @@ def _table(features: Sequence[Tensor]) -> Tensor:
 
 
 def weighted_rows(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Sum weighted rows of a table: Σ_k weight[m, k]·table[index[m, k]].
-
-    Parameters
-    ----------
-    table : Tensor (P, C)
-    index, weight : Tensor (M, K)
-
-    Returns
-    -------
-    Tensor (M, C)
-    """
+    """Sum weighted rows of a table (P, C): Σ_k weight[m, k]·table[index[m, k]], (M, C)."""
     if table.device.type == "mps":
         return _weighted_rows_by_term(table, index, weight)
     return functional.embedding_bag(index, table, per_sample_weights=weight, mode="sum")

@@ -27,18 +27,10 @@ LIKELY = 0.5
 
 @dataclass(frozen=True)
 class Proposals:
-    """The proposals of one image.
+    """The proposals of one image."""
 
-    Parameters
-    ----------
-    boxes : Tensor (N, 4)
-        Best first, within the image.
-    cut : int
-        How many likely ones (probability above one half) did not come into consideration because of a limit.
-    """
-
-    boxes: Tensor
-    cut: int = 0
+    boxes: Tensor  # (N, 4), best first, within the image
+    cut: int = 0  # how many likely ones (probability above one half) a limit left out
 
 
 @dataclass(frozen=True)
@@ -68,14 +60,10 @@ def propose(
     limits: Limits,
     settings: Settings,
 ) -> Proposals:
-    """Choose the proposals of one image.
+    """Choose the proposals of one image of `shape`, without padding.
 
-    Parameters
-    ----------
-    scores, codes, anchors : sequence of Tensor (A,), (A, 4), (A, 4)
-        Of each level: the raw score of every anchor, how it has to move, and where it is.
-    shape : (Y, X)
-        Of the image without padding.
+    `scores` (A,) are raw, `codes` (A, 4) tell how every anchor has to move, and `anchors` (A, 4) where it is, at each
+    level.
     """
     boxes, chances, levels, cut = [], [], [], 0
     for level, (score, code, anchor) in enumerate(zip(scores, codes, anchors, strict=True)):

@@ -18,21 +18,11 @@ STEP_PX = 32
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Images of different sizes in one tensor.
+    """Images of different sizes in one tensor."""
 
-    Parameters
-    ----------
-    pixels : Tensor (B, C, Y, X)
-        Normalised; 0 where an image is padded, below and to the right.
-    shapes : tuple of (Y, X)
-        Of each image as scaled, without padding.
-    original : tuple of (Y, X)
-        Of each image as given.
-    """
-
-    pixels: Tensor
-    shapes: tuple[tuple[int, int], ...]
-    original: tuple[tuple[int, int], ...]
+    pixels: Tensor  # (B, C, Y, X), normalised; 0 where an image is padded, below and to the right
+    shapes: tuple[tuple[int, int], ...]  # of each image as scaled, without padding
+    original: tuple[tuple[int, int], ...]  # of each image as given
 
     def growth(self, index: int) -> tuple[float, float]:
         """Return scaled over given pixels of one image along y and x."""
@@ -41,12 +31,7 @@ class ImageBatch:
 
 
 def check_images(images: Sequence[Tensor], n_channels: int) -> None:
-    """Refuse what a detection network cannot look at.
-
-    Raises
-    ------
-    InputError
-    """
+    """Raise an `InputError` that names the first image that a detection network cannot take."""
     if not isinstance(images, Sequence | Tensor):
         raise InputError(f"A list of images is needed, each a tensor (C, Y, X), not a {type(images).__name__}.")
     for number, image in enumerate(images):
