@@ -38,7 +38,8 @@ PAUSE_SECONDS = 0.005
 def locked(path: Path, refusal: str, *, wait_seconds: float = 0.05, makes_folder: bool = False) -> Iterator[None]:
     """Hold the lock file `path`, which is removed at the end.
 
-    A lock file that a killed process left behind holds no lock, because the system has released it.
+    A lock file that a killed process left behind holds no lock, because the system has released it. Raises `FileError`
+    if another process or thread holds the lock, or the file cannot be made.
 
     Parameters
     ----------
@@ -49,11 +50,6 @@ def locked(path: Path, refusal: str, *, wait_seconds: float = 0.05, makes_folder
         How long to wait for it; the default waits for a call of `is_locked`.
     makes_folder : bool
         Make the file's folder, which another process may remove between two attempts.
-
-    Raises
-    ------
-    FileError
-        If another process or thread holds the lock, or the file cannot be made.
     """
     until = time.monotonic() + wait_seconds
     while (file := _held(path, makes_folder)) is None:
@@ -142,12 +138,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def check_free(paths: Iterable[Path], *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Refuse to overwrite a file that was read as input, or, without `overwrite`, any file.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse to overwrite a file that was read as input, or, without `overwrite`, any file."""
     paths = list(paths)
     for path in _also_read(paths, {Path(os.path.realpath(path)) for path in inputs}):
         raise FileError(f"{path} was read as input and is never overwritten. Choose another name for the output.")
@@ -185,10 +176,7 @@ def _file_number(path: Path) -> tuple[int, int] | None:
 def make_folder(folder: Path) -> None:
     """Make a folder and its parents if needed, and check that files can be written to it.
 
-    Raises
-    ------
-    FileError
-        If it is read-only, or its name is taken by a file.
+    Raises `FileError` if it is read-only, or its name is taken by a file.
     """
     with explain_refusal(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +190,9 @@ def written_together(
 ) -> Iterator[list[Path]]:
     """Give a temporary path for each of `paths`; at the end all of them are moved into place.
 
-    If anything fails, nothing is left behind and older files stay as they were.
+    If anything fails, nothing is left behind and older files stay as they were. Raises `FileError` if the folder is
+    read-only, the disk is full, or the system refuses for another reason; or if one of the files exists and `overwrite`
+    is False.
 
     Parameters
     ----------
@@ -212,12 +202,6 @@ def written_together(
         Replace existing files.
     is_claimed : bool
         Keep other processes from writing the first one meanwhile.
-
-    Raises
-    ------
-    FileError
-        If the folder is read-only, the disk is full, or the system refuses for another reason; or if one of the files
-        exists and `overwrite` is False.
     """
     folder = paths[0].parent
     with explain_refusal(folder), working_folder(folder, paths[0] if is_claimed else None) as work:
@@ -231,10 +215,7 @@ def written_together(
 def write_whole(path: Path, content: bytes) -> None:
     """Write one file: a reader finds the old or the complete new one, even after a power cut. Its folder must exist.
 
-    Raises
-    ------
-    FileError
-        If the folder is missing or read-only, the disk is full, or the system refuses in another way.
+    Raises `FileError` if the folder is missing or read-only, the disk is full, or the system refuses in another way.
     """
     replace_whole(path, content)
     bring_to_disk(path.parent)
@@ -243,10 +224,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def replace_whole(path: Path, content: bytes) -> None:
     """Do the same as `write_whole`, for one of many files; the caller then syncs the folder once.
 
-    Raises
-    ------
-    FileError
-        If the folder is missing or read-only, the disk is full, or the system refuses in another way.
+    Raises `FileError` if the folder is missing or read-only, the disk is full, or the system refuses in another way.
     """
     path = Path(os.path.realpath(path))  # a link stays, and points to the new file
     with explain_refusal(path.parent):
@@ -277,18 +255,14 @@ def bring_to_disk(folder: Path) -> None:
 def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
     """Make a temporary folder in `folder`, which is made if needed; both are removed at the end.
 
-    If this process is killed, the next writer in `folder` removes the temporary folder.
+    If this process is killed, the next writer in `folder` removes the temporary folder. Raises `FileError` if the
+    folder cannot be made, or another process writes the output.
 
     Parameters
     ----------
     folder : Path
     output : Path, optional
         What will be written; meanwhile no other process can write it.
-
-    Raises
-    ------
-    FileError
-        If the folder cannot be made, or another process writes the output.
     """
     hidden = folder / HIDDEN
     work = hidden / os.urandom(4).hex()
@@ -308,6 +282,8 @@ def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
 def move_together(work: Path, paths: Sequence[Path], *, overwrite: bool) -> None:
     """Move all files from the folder "new" of a working folder into place, or none of them if the system refuses.
 
+    Raises `FileError` if a file exists and `overwrite` is False, or the system refuses.
+
     Parameters
     ----------
     work : Path
@@ -316,11 +292,6 @@ def move_together(work: Path, paths: Sequence[Path], *, overwrite: bool) -> None
         Targets; each file has the same relative path in "new" as in the output folder.
     overwrite : bool
         Replace existing files.
-
-    Raises
-    ------
-    FileError
-        If a file exists and `overwrite` is False, or the system refuses.
     """
     folder = work.parent.parent
     with explain_refusal(folder), _alone_in(work.parent):

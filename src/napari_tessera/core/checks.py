@@ -21,6 +21,9 @@ LARGEST = float(2**63)
 def whole_numbers(labels: Any, name: str, error: type[TesseraError] = InputError) -> Any:
     """Convert floating-point labels to int32, or int64 if they are larger; return integer labels unchanged.
 
+    Raises `InputError` or `error`: if a value is not whole, not finite or too large, or floating-point values are not
+    in memory.
+
     Parameters
     ----------
     labels : array
@@ -29,11 +32,6 @@ def whole_numbers(labels: Any, name: str, error: type[TesseraError] = InputError
         Name in error messages.
     error : type
         Type of the error.
-
-    Raises
-    ------
-    InputError
-        Or `error`: if a value is not whole, not finite or too large, or floating-point values are not in memory.
 
     Examples
     --------
@@ -64,10 +62,7 @@ def whole_numbers(labels: Any, name: str, error: type[TesseraError] = InputError
 def refuse_unread_floats(labels: Any, name: str, error: type[TesseraError] = InputError) -> None:
     """Refuse floating-point labels that are not in memory (dask, zarr), without reading them.
 
-    Raises
-    ------
-    InputError
-        Or `error`.
+    Raises `InputError` or `error`.
     """
     if hasattr(labels, "chunks") and np.dtype(labels.dtype).kind == "f":
         raise error(
@@ -94,12 +89,7 @@ TEXT_OR_NONE = (str | None, "a text, or None")
 
 
 def check_types(given: Mapping[str, Any], types: Types) -> None:
-    """Refuse arguments of a wrong type.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse arguments of a wrong type."""
     for name, (kind, words) in types.items():
         if not isinstance(given[name], kind):
             raise ParameterError(f"`{name}` is {short(given[name])}, but it must be {words}.", name)
@@ -108,10 +98,7 @@ def check_types(given: Mapping[str, Any], types: Types) -> None:
 def as_array(values: Any, name: str) -> np.ndarray:
     """Load a NumPy, dask or zarr array (or nested lists) into memory.
 
-    Raises
-    ------
-    InputError
-        If it is not an array of numbers, is empty, or does not fit into memory.
+    Raises `InputError` if it is not an array of numbers, is empty, or does not fit into memory.
     """
     array = numbers_in(values, name)
     if array.size == 0:
@@ -122,10 +109,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
 def numbers_in(values: Any, name: str) -> np.ndarray:
     """Return an array of real numbers, which may be empty.
 
-    Raises
-    ------
-    InputError
-        If the values are not real numbers, or do not fit into memory.
+    Raises `InputError` if the values are not real numbers, or do not fit into memory.
     """
     refuse_file_name(values, name)
     refuse_unknown_lengths(values, name)
@@ -145,12 +129,7 @@ def numbers_in(values: Any, name: str) -> np.ndarray:
 
 
 def refuse_unknown_lengths(values: Any, name: str) -> None:
-    """Refuse a dask array with chunks of unknown length.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a dask array with chunks of unknown length."""
     shape = getattr(values, "shape", ())
     if hasattr(values, "chunks") and not all(float(length).is_integer() for length in shape):
         raise InputError(
@@ -160,12 +139,7 @@ def refuse_unknown_lengths(values: Any, name: str) -> None:
 
 
 def refuse_file_name(values: Any, name: str, reader: str = "read_image") -> None:
-    """Refuse a file name where an array is needed, and name the function that reads it.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a file name where an array is needed, and name the function that reads it."""
     if isinstance(values, str | PathLike):
         path = f"{str(values)!r:.300}"
         data = f"{reader}({path})" + (".data" if reader != "read_points" else "")
@@ -186,12 +160,8 @@ def canonical_dtype(dtype: np.dtype) -> np.dtype:
 def check_image(values: Any, name: str) -> np.ndarray:
     """Return an image in native byte order, in one piece and finite.
 
-    bool becomes uint8, float16 becomes float32.
-
-    Raises
-    ------
-    InputError
-        If it holds NaN or infinite values, or is not an array of real numbers with at least two axes.
+    bool becomes uint8, float16 becomes float32. Raises `InputError` if it holds NaN or infinite values, or is not an
+    array of real numbers with at least two axes.
     """
     array = as_array(values, name)
     if array.ndim < 2:
@@ -209,11 +179,8 @@ def check_image(values: Any, name: str) -> np.ndarray:
 def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
     """Check the shape and dtype of an array, without reading a pixel.
 
-    Raises
-    ------
-    InputError
-        If it is empty, has fewer than two axes or does not hold real numbers, or if `as_labels` is True and it is a
-        floating-point array that is not in memory.
+    Raises `InputError` if it is empty, has fewer than two axes or does not hold real numbers, or if `as_labels` is True
+    and it is a floating-point array that is not in memory.
     """
     refuse_unknown_lengths(array, name)
     if as_labels:
@@ -229,10 +196,7 @@ def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
 def check_labels(values: Any, name: str) -> np.ndarray:
     """Return labels, also floating-point ones, as int32 (or int64 if the numbers are larger).
 
-    Raises
-    ------
-    InputError
-        If they are negative or not whole numbers.
+    Raises `InputError` if they are negative or not whole numbers.
     """
     refuse_file_name(values, name, "read_labels")
     refuse_unread_floats(values, name)
@@ -249,10 +213,7 @@ def check_labels(values: Any, name: str) -> np.ndarray:
 def check_points(values: Any, name: str, axes: str, shape: Sequence[int]) -> np.ndarray:
     """Return points as float64 (N, D), each inside the image.
 
-    Raises
-    ------
-    InputError
-        If the columns do not fit the axes, or a point lies outside the image.
+    Raises `InputError` if the columns do not fit the axes, or a point lies outside the image.
     """
     points = numbers_in(values, name).astype(np.float64)
     points = points if points.size else np.empty((0, len(shape)))
@@ -283,10 +244,7 @@ def check_inputs(
 ) -> dict[str, np.ndarray | None]:
     """Check every input after the first one against the image's shape; omitted ones are None.
 
-    Raises
-    ------
-    InputError
-        Naming the input that is missing or does not fit.
+    Raises `InputError`, naming the input that is missing or does not fit.
     """
     checked: dict[str, np.ndarray | None] = {}
     for entry in declaration.inputs[1:]:

@@ -31,6 +31,9 @@ TOLD_CHARACTERS = 300
 def run_in_child(function: Callable[..., np.ndarray], *arrays: np.ndarray, text: str = "", **settings: Any) -> Job[Any]:
     """Call `function(*arrays, **settings)` in a child process; a job that is closed ends the child at once.
 
+    Raises `TesseraError`, as `function` raises it. Raises `RunError` if the child ends without an outcome, as after a
+    crash of native code, or with any other error.
+
     Parameters
     ----------
     function : callable
@@ -44,13 +47,6 @@ def run_in_child(function: Callable[..., np.ndarray], *arrays: np.ndarray, text:
     Returns
     -------
     array
-
-    Raises
-    ------
-    TesseraError
-        As `function` raises it.
-    RunError
-        If the child ends without an outcome, as after a crash of native code, or with any other error.
     """
     with tempfile.TemporaryDirectory(prefix="tessera-", ignore_cleanup_errors=True) as name:
         folder = Path(name)

@@ -175,12 +175,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 @contextmanager
 def explaining_lack_of_memory(method: str, shape: Sequence[int]) -> Iterator[None]:
-    """Turn a lack of memory on an image of a shape into an error that says what to do.
-
-    Raises
-    ------
-    RunError
-    """
+    """Turn a lack of memory on an image of a shape into an error that says what to do."""
     try:
         yield
     except Exception as error:

@@ -42,11 +42,8 @@ def is_zarr(path: Path) -> bool:
 def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str = "file") -> Path:
     """Return the path of something that can be opened; `sought` is the word for it in errors.
 
-    Raises
-    ------
-    FileError
-        If it does not exist (similar names are suggested), if it is a folder where a file is needed, if it is a pipe, a
-        device or a socket, which may never end, or if it is an empty file.
+    Raises `FileError` if it does not exist (similar names are suggested), if it is a folder where a file is needed, if
+    it is a pipe, a device or a socket, which may never end, or if it is an empty file.
     """
     if not isinstance(path, str | PathLike):
         raise FileError(f"{short(path)} is not a path, but the path of a {sought} is needed.")
@@ -76,12 +73,8 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str =
 def check_regular(path: Path | str, found: os.stat_result | None = None) -> int:
     """Return the size of a file in bytes, before it is opened: opening a pipe or a device may never end.
 
-    Raises
-    ------
-    FileError
-        If it is a pipe, a device or a socket.
-    OSError
-        If it does not exist, or cannot be accessed.
+    Raises `FileError` if it is a pipe, a device or a socket. Raises `OSError` if it does not exist, or cannot be
+    accessed.
     """
     found = os.stat(path) if found is None else found
     if (kind := stat.S_IFMT(found.st_mode)) in KINDS_OF_SPECIAL_FILES:
@@ -127,10 +120,7 @@ def _near(path: Path) -> str:
 def named_file(folder: Path, name: str) -> Path:
     """Return the path of a file that another file names; it need not exist.
 
-    Raises
-    ------
-    FileError
-        If it lies outside the folder, also through a link: a file must not choose what else is read.
+    Raises `FileError` if it lies outside the folder, also through a link: a file must not choose what else is read.
     """
     check_name(name)
     path = folder / name
@@ -146,12 +136,7 @@ def named_file(folder: Path, name: str) -> Path:
 
 
 def check_name(name: str) -> None:
-    """Refuse a file name that contains a folder, in any system's notation.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse a file name that contains a folder, in any system's notation."""
     parts = PureWindowsPath(name)  # splits at both kinds of slashes
     if parts.anchor or ".." in parts.parts or "\0" in name:
         raise FileError(f"It names the file {_short(name)}, which lies outside the folder. Put it there.")
@@ -164,12 +149,8 @@ def _short(name: str) -> str:
 def read_text(path: Path, *, largest_bytes: int = LARGEST_TEXT_BYTES, encoding: str = "utf-8") -> str:
     """Read a text file of limited size.
 
-    Raises
-    ------
-    FileError
-        If it is larger, or not a regular file.
-    OSError, UnicodeDecodeError
-        If it cannot be read, or is not text.
+    Raises `FileError` if it is larger, or not a regular file. Raises `OSError` or `UnicodeDecodeError` if it cannot be
+    read, or is not text.
     """
     size = check_regular(path)
     if size > largest_bytes:
@@ -178,23 +159,13 @@ def read_text(path: Path, *, largest_bytes: int = LARGEST_TEXT_BYTES, encoding: 
 
 
 def check_can_hold(stored_bytes: int, pixel_bytes: int, *, times: int = LARGEST_COMPRESSION) -> None:
-    """Before memory is allocated, refuse pixels that so few stored bytes cannot hold.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Before memory is allocated, refuse pixels that so few stored bytes cannot hold."""
     if pixel_bytes > max(HARMLESS_BYTES, times * stored_bytes):
         raise ValueError(f"its header promises {pixel_bytes / 1e6:,.0f} MB of pixels, more than the file can hold")
 
 
 def check_fits(pixel_bytes: int) -> None:
-    """Before memory is allocated, refuse pixels that do not fit into free memory.
-
-    Raises
-    ------
-    MemoryError
-    """
+    """Before memory is allocated, refuse pixels that do not fit into free memory."""
     if pixel_bytes > HARMLESS_BYTES and pixel_bytes > free_bytes():
         raise MemoryError
 
@@ -271,12 +242,8 @@ HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 def read_json(path: Path, deepest: int = DEEPEST) -> Any:
     """Read JSON from a regular file of limited size; see `parse_json`.
 
-    Raises
-    ------
-    ValueError
-        If it is not such a file, or not such JSON.
-    FileError
-        If it does not exist, or cannot be opened.
+    Raises `ValueError` if it is not such a file, or not such JSON. Raises `FileError` if it does not exist, or cannot
+    be opened.
     """
     if not check_exists(path).is_file():
         raise ValueError("it is not a regular file")
@@ -293,11 +260,8 @@ def read_json(path: Path, deepest: int = DEEPEST) -> Any:
 def parse_json(text: str, deepest: int = DEEPEST) -> Any:
     """Parse JSON strictly.
 
-    Raises
-    ------
-    ValueError
-        If it is not JSON, a key is given twice, a number is infinite or NaN, a surrogate stands alone, or it is nested
-        in more than `deepest` levels.
+    Raises `ValueError` if it is not JSON, a key is given twice, a number is infinite or NaN, a surrogate stands alone,
+    or it is nested in more than `deepest` levels.
     """
     try:
         value = json.loads(

@@ -32,10 +32,6 @@ def check_room(library: str, what: str) -> None:
     what : str
         Start of the error message: what needs the library.
 
-    Raises
-    ------
-    RunError
-
     Examples
     --------
     >>> check_room("scipy.linalg", "SciPy, which counts objects,")

@@ -58,15 +58,12 @@ class Overlaps:
 def find_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Job[Overlaps]:
     """Count the pixels that each true and each predicted object share.
 
+    Raises `InputError` if the shapes differ, or the arrays are not labels.
+
     Parameters
     ----------
     truth, prediction : array
         Label images of one shape, whole numbers of any type; 0 is background.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ, or the arrays are not labels.
     """
     truth, prediction = checked_pair(truth, prediction)
     first, second = truth.reshape(-1), prediction.reshape(-1)

@@ -83,10 +83,7 @@ def _little_endian_parts(array: np.ndarray) -> Iterator[memoryview]:
 def embedded(record: Mapping[str, Any]) -> np.ndarray | None:
     """Return the array kept by `embed` in the record of an input, or None if it was too large to keep.
 
-    Raises
-    ------
-    FileError
-        If it differs from the array that was kept, or does not fit into memory.
+    Raises `FileError` if it differs from the array that was kept, or does not fit into memory.
     """
     if record.get("zlib") is None:
         return None

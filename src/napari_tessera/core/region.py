@@ -104,10 +104,7 @@ class Crop:
 def resolve(region: Region, layout: Layout, shape: Sequence[int]) -> Crop:
     """Resolve a region on an image of `shape`.
 
-    Raises
-    ------
-    InputError
-        If a plane does not exist or the outlines lie outside the image.
+    Raises `InputError` if a plane does not exist or the outlines lie outside the image.
     """
     size = dict(zip(layout.axes, shape, strict=True))
     index: dict[str, slice | int] = {axis: slice(0, size[axis]) for axis in layout.axes}

@@ -51,12 +51,7 @@ def value_range(image: np.ndarray) -> Job[tuple[Number, Number]]:
 
 
 def refuse_tiny(low: Number, high: Number) -> None:
-    """Refuse a range that float64 cannot divide into steps.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a range that float64 cannot divide into steps."""
     if 0 < high - low < LEAST:
         raise InputError(
             f"The image's values differ by {high - low:.3g} at most, which is too little to divide into steps. "
@@ -95,10 +90,7 @@ def share_of_range(values: np.ndarray, low: Number, high: Number) -> np.ndarray:
 def scale_of(low: Number, high: Number) -> Scale:
     """Return the lowest value and half of the range: no contrast is lost and nothing overflows.
 
-    Raises
-    ------
-    InputError
-        If the range is too small to divide.
+    Raises `InputError` if the range is too small to divide.
     """
     refuse_tiny(low, high)
     half = (high - low) / 2 if isinstance(low, int) else high / 2 - low / 2

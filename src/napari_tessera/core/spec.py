@@ -410,10 +410,7 @@ class Declaration:
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Fill in defaults and check every value.
 
-        Raises
-        ------
-        ParameterError
-            Naming the parameter that is unknown or out of range.
+        Raises `ParameterError`, naming the parameter that is unknown or out of range.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in values:

@@ -220,16 +220,13 @@ def discard_old(folder: Path | None = None) -> None:
 class PaintCopy:
     """The saved copy of one layer's annotation; one session at a time writes to it.
 
+    Raises `FileError` if it cannot be written to, or another session writes to it.
+
     Parameters
     ----------
     folder : Path
         Made if it does not exist.
     shape : tuple of int
-
-    Raises
-    ------
-    FileError
-        If it cannot be written to, or another session writes to it.
     """
 
     def __init__(self, folder: Path, shape: Index) -> None:

@@ -116,13 +116,7 @@ def _reading(data: np.ndarray) -> Reading:
 
 
 def write_png(path: Path, labels: np.ndarray) -> None:
-    """Write labels as a 16-bit grey PNG.
-
-    Raises
-    ------
-    FileError
-        If they are not 2-D or exceed 65,535.
-    """
+    """Write labels as a 16-bit grey PNG. Raises `FileError` if they are not 2-D or exceed 65,535."""
     if labels.ndim != 2:
         raise FileError(f"The labels have shape {labels.shape}, but PNG holds one plane. Write .tif instead.")
     largest = int(labels.max(initial=0))

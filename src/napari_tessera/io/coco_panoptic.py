@@ -98,10 +98,7 @@ class CocoPanopticWriter:
     def planned_files(self, names: Iterable[str]) -> list[Path]:
         """Return the files that will be written for images of these names, the JSON first.
 
-        Raises
-        ------
-        FileError
-            If one of them may not be written.
+        Raises `FileError` if one of them may not be written.
         """
         files = [self.path, *(self._png_of(name) for name in names)]
         check_free(files, overwrite=self._overwrite, inputs=self._inputs)
@@ -288,10 +285,7 @@ def read_coco_panoptic(path: str | Path, folder: str | Path | None = None) -> Co
 def read_numbers(path: Path) -> np.ndarray:
     """Read the numbers of a COCO panoptic PNG, (Y, X) int32.
 
-    Raises
-    ------
-    FileError
-        If it is missing, damaged or not an 8-bit colour image.
+    Raises `FileError` if it is missing, damaged or not an 8-bit colour image.
     """
     check_exists(path)
     with explain_damage(path, "a COCO panoptic PNG"), Image.open(path, formats=("PNG",)) as picture:

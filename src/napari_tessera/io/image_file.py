@@ -216,10 +216,7 @@ def imagej_unit(unit: str) -> str:
 def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str | None) -> Picture:
     """Return the image with another pixel size along z, y, x (or one number for all), or another unit.
 
-    Raises
-    ------
-    InputError
-        If there is not one positive number per spatial axis.
+    Raises `InputError` if there is not one positive number per spatial axis.
     """
     spatial = picture.spatial
     layout = Layout(picture.axes)
@@ -270,10 +267,7 @@ def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, Labe
 def recorded_places(path: Path, reading: Reading) -> Reading:
     """Add the axes and pixel size of the record beside `path`, if it exists and matches.
 
-    Raises
-    ------
-    FileError
-        If a Tessera record is damaged.
+    Raises `FileError` if a Tessera record is damaged.
     """
     spatial = _recorded_spatial(path)
     if spatial is None or len(spatial["axes"]) != reading.data.ndim:

@@ -29,13 +29,7 @@ def read_npy(path: Path) -> Reading:
 
 
 def read_npz(path: Path) -> Reading:
-    """Read the only array of an .npz file.
-
-    Raises
-    ------
-    FileError
-        If it does not have exactly one.
-    """
+    """Read the only array of an .npz file. Raises `FileError` if it does not have exactly one."""
     with np.load(path, allow_pickle=False) as arrays:
         if len(arrays.files) != 1:
             raise FileError(

@@ -19,13 +19,7 @@ MOST_PLANES = 10_000_000
 
 
 def parse_xml(text: str) -> Element:
-    """Parse XML without a document type.
-
-    Raises
-    ------
-    ValueError
-        If it has a document type, or is not XML.
-    """
+    """Parse XML without a document type. Raises `ValueError` if it has a document type, or is not XML."""
     check_plain(text)
     try:
         return ElementTree.fromstring(text)
@@ -34,12 +28,7 @@ def parse_xml(text: str) -> Element:
 
 
 def check_plain(text: str) -> None:
-    """Refuse XML with a document type: no microscope writes one, and its entities can expand endlessly.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse XML with a document type: no microscope writes one, and its entities can expand endlessly."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError("its XML has a document type (DOCTYPE), which is not read")
 
@@ -47,10 +36,7 @@ def check_plain(text: str) -> None:
 def companion_text(path: Path, root: Element) -> str | None:
     """Return the OME-XML of the companion file of a set; None if the file's own OME-XML is complete.
 
-    Raises
-    ------
-    FileError
-        If the companion does not exist.
+    Raises `FileError` if the companion does not exist.
     """
     for element in root.iterfind("{*}BinaryOnly"):
         name = element.get("MetadataFile", "")
@@ -67,10 +53,7 @@ def companion_text(path: Path, root: Element) -> str | None:
 def other_files(path: Path, root: Element) -> list[Path]:
     """Return the files other than `path` that contain planes, also missing ones.
 
-    Raises
-    ------
-    FileError
-        If one is in another folder.
+    Raises `FileError` if one is in another folder.
     """
     own = root.get("UUID")
     names = {
@@ -85,12 +68,7 @@ def _ending(root: Element, name: str) -> Iterator[Element]:
 
 
 def check_counts(root: Element) -> None:
-    """Refuse OME-XML with an impossible number of planes, before lists of that length are made.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse OME-XML with an impossible number of planes, before lists of that length are made."""
     planes = 0
     for pixels in _ending(root, "Pixels"):
         sizes = [int(pixels.get(f"Size{axis}", 1)) for axis in "TCZYX"]
@@ -117,10 +95,7 @@ def _labels(element: Element) -> int:
 def check_complete(pages: Sequence[object], axes: str, shape: Sequence[int], files: Sequence[Path]) -> None:
     """Refuse an image with missing planes, which would be read as black.
 
-    Raises
-    ------
-    FileError
-        Naming the first missing plane, and the missing files.
+    Raises `FileError`, naming the first missing plane, and the missing files.
     """
     gone = [number for number, page in enumerate(pages) if page is None]
     if not gone:

@@ -32,10 +32,8 @@ PROGRAMS = (".py", ".pyw")
 def read_with_plugin(path: Path, *, as_labels: bool = False) -> Reading:
     """Read the first image (or label) layer that an installed reader plugin makes of a file.
 
-    Raises
-    ------
-    FileError
-        If no plugin reads such files or finds a layer; if the file is a program, which napari's own reader would run.
+    Raises `FileError` if no plugin reads such files or finds a layer; if the file is a program, which napari's own
+    reader would run.
     """
     if path.suffix.lower() in PROGRAMS:
         raise FileError(f"A file ending in {path.suffix} is a program. Give an image, such as {FORMATS}.")
@@ -158,13 +156,7 @@ def read_labels(path: str | Path, *, level: int = 0, axes: str | None = None) ->
 
 
 def load(picture: Picture) -> Picture:
-    """Load the pixels into memory.
-
-    Raises
-    ------
-    FileError
-        If a part of the file is damaged, or it does not fit.
-    """
+    """Load the pixels into memory. Raises `FileError` if a part of the file is damaged, or it does not fit."""
     path, data = picture.path or Path(picture.name), picture.data
     with explain_damage(path, "an image"):
         if not isinstance(data, np.ndarray):

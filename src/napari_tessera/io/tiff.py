@@ -76,13 +76,7 @@ class StoredTiff:
 
 
 def open_again(path: Path, level: int, shape: tuple[int, ...], dtype: str) -> StoredTiff:
-    """Open a file again in another process.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it does not exist, or is another file.
-    """
+    """Open a file again in another process. Raises `FileNotFoundError` if it does not exist, or is another file."""
     stored = StoredTiff(path, level, _opened_level(path, level, path.stat().st_mtime_ns))
     if (stored.shape, str(stored.dtype)) != (shape, dtype):
         raise FileNotFoundError(2, "The file has another image", str(path))
@@ -296,10 +290,7 @@ def write_tiff(
 def smallest_unsigned(labels: np.ndarray) -> np.ndarray:
     """Return labels as uint16, or uint32 if the numbers are larger.
 
-    Raises
-    ------
-    FileError
-        If they need more than 32 bits.
+    Raises `FileError` if they need more than 32 bits.
     """
     largest = int(labels.max(initial=0))
     if largest > np.iinfo(np.uint32).max:

@@ -33,7 +33,7 @@ INVERTED = "Small numbers mean bright (min-is-white). The image was inverted, so
 
 
 def as_meant(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool, has_display_colours: bool) -> Reading:
-    """Return grey values, the larger the brighter, or RGB.
+    """Return grey values, the larger the brighter, or RGB. Raises `FileError` if the kind of colours is not supported.
 
     Parameters
     ----------
@@ -45,11 +45,6 @@ def as_meant(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool, has_
         Labels are the stored numbers; in a mask of one bit, white is True.
     has_display_colours : bool
         A palette only defines display colours, as in ImageJ and microscopes.
-
-    Raises
-    ------
-    FileError
-        If the kind of colours is not supported.
     """
     reading = _without_opacity(reading, page)
     kind = page.photometric if MEANING in page.tags else tifffile.PHOTOMETRIC.MINISBLACK
@@ -200,12 +195,8 @@ class _Format:
 def planes_by_offset(path: Path) -> dict[int, int]:
     """Return the kind of each plane as a number, by the offset of its directory.
 
-    Raises
-    ------
-    FileError
-        If the chain of directories is circular.
-    ValueError
-        If it is broken, or the directories take more bytes than the file has.
+    Raises `FileError` if the chain of directories is circular. Raises `ValueError` if it is broken, or the directories
+    take more bytes than the file has.
     """
     size = path.stat().st_size
     planes: dict[int, int] = {}
@@ -283,6 +274,9 @@ def check_stored(
 ) -> None:
     """Refuse an image unless all of its strips or tiles are in the file.
 
+    Raises `FileError` if a plane was never written, or differs in kind from the others. Raises `ValueError` if a part
+    is missing.
+
     Parameters
     ----------
     series : TiffPageSeries
@@ -290,13 +284,6 @@ def check_stored(
         All of the image; empty if its pixels are one piece.
     planes : dict
         For each file, the result of `planes_by_offset`.
-
-    Raises
-    ------
-    FileError
-        If a plane was never written, or differs in kind from the others.
-    ValueError
-        If a part is missing.
     """
     size = series.keyframe.parent.filehandle.size
     if series.dataoffset is not None:

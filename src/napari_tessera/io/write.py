@@ -88,13 +88,7 @@ def write_result(
 
 
 def check_format(path: Path) -> str:
-    """Return the suffix of an output format.
-
-    Raises
-    ------
-    FileError
-        If the format cannot be written.
-    """
+    """Return the suffix of an output format. Raises `FileError` if the format cannot be written."""
     for ending in FORMATS:
         if path.name.lower().endswith(ending) and len(path.name) > len(ending):
             return path.name[-len(ending) :]
@@ -114,23 +108,13 @@ def is_of_format(path: Path, ending: str) -> bool:
 
 
 def check_can_hold(path: Path, kind: Kind) -> None:
-    """Refuse probabilities in an integer format.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse probabilities in an integer format."""
     if kind == "probabilities" and path.name.lower().endswith(".png"):
         raise FileError(f"{path}: PNG holds whole numbers, not probabilities. Write .tif, .ome.zarr or .npy instead.")
 
 
 def check_axes(path: Path, axes: str) -> None:
-    """Refuse axes that the format cannot store.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse axes that the format cannot store."""
     name = path.name.lower()
     if name.endswith(".png") and len(axes) > 2:
         raise FileError(

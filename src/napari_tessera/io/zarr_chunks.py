@@ -78,13 +78,7 @@ class _Bounded(Codec):
         self._most = 2 * chunk_bytes + ROOM_BYTES
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """Decompress a chunk.
-
-        Raises
-        ------
-        ValueError
-            If it decompresses to more than it can hold, or is truncated.
-        """
+        """Decompress a chunk. Raises `ValueError` if it decompresses to more than it can hold, or is truncated."""
         if self._most is None:
             return super().decode(buf, out)
         unpacked = self._unpacked(ensure_bytes(buf), self._most)
