@@ -47,6 +47,14 @@ def test_method_writes_labels_record_and_table(folder, capsys):
     assert "squares.tif: 2 objects" in capsys.readouterr().out
 
 
+def test_table_without_points_means_that_markers_are_found(folder, capsys):
+    (folder / "markers.csv").write_text("y,x\n")
+    command = ["watershed", "squares.tif", "-o", "out.tif", "--markers", "markers.csv", "--foreground", "otsu"]
+    assert main([*command, "--min-size", "0", "--sigma", "0"]) == 0
+    assert read_labels(folder / "out.tif").data.max() == 2
+    assert "`markers` holds no point" in capsys.readouterr().err
+
+
 def test_quiet_prints_nothing(folder, capsys):
     assert main(["threshold", "squares.tif", "-o", "out.tif", "--quiet", *SETTINGS]) == 0
     captured = capsys.readouterr()

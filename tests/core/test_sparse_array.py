@@ -46,6 +46,14 @@ def test_only_the_blocks_written_to_are_kept():
     assert huge.written() == [(slice(7, 8), slice(0, BLOCK_PX), slice(0, BLOCK_PX))]
 
 
+def test_erased_block_has_no_value_left():
+    huge = SparseArray((1000, 100_000, 100_000), np.uint8)
+    huge[7, 5:9, 5:9] = 1
+    assert huge.any()
+    huge[7, 5:9, 5:9] = 0
+    assert not huge.any()
+
+
 def test_reading_beyond_the_end_is_refused():
     with pytest.raises(IndexError, match="no index 3"):
         SparseArray(SHAPE, np.uint8)[3]

@@ -72,6 +72,15 @@ def test_point_outside_the_view_is_left_out():
     assert seen("watershed", view=LEFT, inputs={"markers": points}).max() == 1
 
 
+def test_view_without_markers_has_no_objects_if_there_are_markers_elsewhere():
+    assert not seen("watershed", view=LEFT, inputs={"markers": np.array([[14.0, 15.0]])}).any()
+
+
+def test_empty_markers_are_found_in_the_view():
+    found = seen("watershed", inputs={"markers": np.zeros((20, 24), np.int32)})
+    np.testing.assert_array_equal(found, seen("watershed"))
+
+
 def test_same_settings_are_measured_once():
     memory, image = PreviewCache(), blobs()
     run_job(preview(sketch(image=image), memory))

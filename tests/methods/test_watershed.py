@@ -63,8 +63,20 @@ def test_marker_on_the_background_has_no_object():
     assert labels_of(TWO_DISCS, np.array([[0.0, 0.0], [7.0, 7.0]])).max() == 1
 
 
-def test_no_points_give_no_objects():
-    assert not labels_of(TWO_DISCS, np.empty((0, 2))).any()
+@pytest.mark.parametrize(
+    "empty", [np.empty((0, 2)), np.zeros(TWO_DISCS.shape, np.int32), []], ids=["no points", "no paint", "empty list"]
+)
+def test_empty_markers_mean_that_markers_are_found(empty):
+    result = tessera.segment("watershed", TWO_DISCS, markers=empty, **PLAIN)
+    np.testing.assert_array_equal(result.labels, labels_of(TWO_DISCS))
+    assert result.notes == ("`markers` holds no point and no painted pixel, so it counts as not given.",)
+
+
+def test_frame_without_markers_has_no_objects_if_another_frame_has_some():
+    film = np.stack([TWO_DISCS, TWO_DISCS])
+    labels = tessera.segment("watershed", film, axes="TYX", markers=np.array([[1, 7, 7], [1, 7, 18]]), **PLAIN).labels
+    assert not labels[0].any()
+    assert labels[1].max() == 2
 
 
 def test_mask_is_the_foreground():

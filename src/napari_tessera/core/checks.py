@@ -242,7 +242,7 @@ def is_labels(values: Any, shape: Sequence[int]) -> bool:
 def check_inputs(
     declaration: Declaration, given: Mapping[str, Any], layout: Layout, shape: Sequence[int]
 ) -> dict[str, np.ndarray | None]:
-    """Check every input after the first one against the image's shape; omitted ones are None.
+    """Check every input after the first one against the image's shape; omitted ones and empty markers are None.
 
     Raises `InputError`, naming the input that is missing or does not fit.
     """
@@ -259,7 +259,7 @@ def check_inputs(
     return checked
 
 
-def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Sequence[int]) -> np.ndarray:
+def _check_input(entry: Input, values: Any, name: str, layout: Layout, shape: Sequence[int]) -> np.ndarray | None:
     wanted = layout.label_shape(shape)
     refuse_file_name(values, name, READERS[entry.roles[0]])
     values = values if hasattr(values, "shape") else numbers_in(values, name)
@@ -282,12 +282,18 @@ def _is_painted(values: Any, shape: Sequence[int]) -> bool:
     return given == tuple(shape) or (is_labels(values, given) and len(given) > 1)
 
 
-def _some(array: np.ndarray, entry: Input, name: str) -> np.ndarray:
-    """Refuse empty seeds."""
-    is_empty = not len(array) if array.dtype.kind == "f" else not array.any()  # points are floats, labels integers
-    if Role.POINTS in entry.roles and not entry.is_optional and is_empty:
+def _some(array: np.ndarray, entry: Input, name: str) -> np.ndarray | None:
+    """Refuse empty seeds that the method needs; others count as left out."""
+    if Role.POINTS not in entry.roles or has_marks(array):
+        return array
+    if not entry.is_optional:
         raise InputError(f"{name} is empty. Add at least one point, or paint at least one stroke.")
-    return array
+    return None
+
+
+def has_marks(array: Any) -> bool:
+    """Return whether there is a point (they are floating-point numbers) or a painted pixel (labels are integers)."""
+    return len(array) > 0 if array.dtype.kind == "f" else bool(array.any())
 
 
 def _wanted(entry: Input) -> str:

@@ -51,6 +51,10 @@ class SparseArray:
         """List the blocks that were written."""
         return [self._window(index) for index in list(self._written)]
 
+    def any(self) -> bool:
+        """Return whether a value differs from 0."""
+        return any(block.any() for block in list(self._written.values()))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self._read(tuple(slice(0, length) for length in self.shape)).astype(dtype or self.dtype, copy=False)
 

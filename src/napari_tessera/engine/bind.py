@@ -249,7 +249,10 @@ def bind(
         input_records=dict(input_records or {}),
         measure=measure,
         blocks=in_blocks,
-        notes=note_on_colours(layout, main.shape) if axes is None else (),
+        notes=(
+            *(note_on_colours(layout, main.shape) if axes is None else ()),
+            *_notes_on_empty(inputs_and_parameters, inputs),
+        ),
     )
 
 
@@ -305,6 +308,14 @@ def _inputs_among(
     used = {entry.name for entry in method.inputs[1:] if entry.matters(parameters)}
     others = {name: value for name, value in given.items() if name in used}
     return {method.inputs[0].name: main, **check_inputs(method.declaration, others, layout, main.shape)}
+
+
+def _notes_on_empty(given: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        f"`{name}` holds no point and no painted pixel, so it counts as not given."
+        for name, array in inputs.items()
+        if array is None and given.get(name) is not None
+    )
 
 
 def _where_better(method: Method, layout: Layout, shape: Sequence[int], parameters: Mapping[str, Any]) -> Blocks | None:

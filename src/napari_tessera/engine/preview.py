@@ -133,7 +133,7 @@ def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
     part = np.asarray(sketch.image[view.index(sketch.axes)])
     inputs = {name: _seen(array, sketch, view) for name, array in sketch.inputs.items()}
     request = _bound(sketch, part, view.step, inputs)
-    arguments = frame_arguments(request)
+    arguments = {**frame_arguments(request), **_without_marks_here(request, inputs, sketch)}
     image, settings = arguments.pop(request.main_name), arguments
     if method.two_pass is not None:
         fitted = yield from _fitted(method.two_pass, sketch, memory, None)
@@ -232,6 +232,16 @@ def _seen(array: Any, sketch: PreviewRequest, view: View) -> np.ndarray:
     places = np.floor((points[here][:, columns] - (view.top, view.left)) / view.step)
     size = -(-np.array([view.bottom - view.top, view.right - view.left]) // view.step)
     return places[np.all((places >= 0) & (places < size), axis=1)]
+
+
+def _without_marks_here(
+    request: Request, inputs: Mapping[str, np.ndarray], sketch: PreviewRequest
+) -> dict[str, np.ndarray]:
+    """Return the inputs that have marks, but none in the view; without any mark, an input counts as left out."""
+    from napari_tessera.core.checks import has_marks
+
+    left_out = [name for name, part in inputs.items() if request.inputs[name] is None]
+    return {name: inputs[name] for name in left_out if has_marks(sketch.inputs[name])}
 
 
 def _largest_of_blocks(labels: np.ndarray, step: int) -> np.ndarray:

@@ -73,7 +73,8 @@ def watershed(
     markers : array, optional
         One marker per object. Points, (N, 2) as y, x or (N, 3) as z, y, x: each is a marker. Or painted labels of the
         image's shape: each number is a marker, also where it is painted in several places; 0 is not painted. Markers
-        outside the foreground are without effect. Empty means that markers are found (see `min_distance`).
+        outside the foreground are without effect. Empty (None, no point, nothing painted) means that markers are found
+        (see `min_distance`).
     mask : array, optional
         Labels of the image's shape: every pixel above 0 is foreground. Needed, and used, where `foreground` is "mask".
     foreground : str
