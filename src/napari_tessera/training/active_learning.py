@@ -102,7 +102,6 @@ def unsure_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Win
         Uncertainty, 0 in annotated pixels.
     side_px : int
         Side of a region, cut at the border.
-    most : int
 
     Returns
     -------
@@ -216,7 +215,6 @@ def where_to_paint(
         Seed of the random windows.
     diameter_px : float, optional
         Usual diameter of the objects; estimated once if not given.
-    device : {"auto", "cpu", "cuda", "mps"}
 
     Returns
     -------

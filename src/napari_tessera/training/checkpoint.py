@@ -61,10 +61,8 @@ class State:
 
     Attributes
     ----------
-    net : UNet or MaskRCNN
     average : dict
         Exponential moving average of the weights of `net`; these are scored and kept.
-    optimiser : Optimizer
     step : int
         Steps done.
     best, best_score, best_at
@@ -145,7 +143,6 @@ class Checkpoint:
 
     Attributes
     ----------
-    path : Path
     identity : mapping
         Plain JSON: settings and data. A run resumes only with the same identity.
     model : mapping

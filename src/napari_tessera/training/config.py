@@ -37,14 +37,12 @@ class Schedule:
         Learning rate between warm-up and cool-down.
     warm_steps, cool_steps : int
         Steps over which the rate rises from 0 at the start, and falls to 0 at the end along a cosine.
-    weight_decay : float
     average : float
         Decay of the moving average of the weights, which is the one that is kept.
     validate_every : int
         Steps between two validations.
     save_seconds : float
         Time between two checkpoints.
-    seed : int
     mixed : bool
         Compute in bfloat16 where that is precise enough.
     keeps_statistics : bool
@@ -113,11 +111,8 @@ class TrainingConfig:
 
     Parameters
     ----------
-    network : {"unet", "mask-rcnn"}
-    task : {"objects", "classes"}
     steps : int
         Number of batches.
-    ndim : {2, 3}
     n_classes : int
         Classes of pixels, background included; not used for objects.
     kind, n_channels
@@ -146,7 +141,6 @@ class TrainingConfig:
         Parameters of the losses, by name.
     mixed : bool
         Compute in bfloat16 where that is precise enough.
-    seed : int
     patience : int or None
         See `Schedule`.
     start : mapping or None

@@ -121,12 +121,7 @@ def scoring_of(plan: TrainingConfig) -> dict[str, Any]:
 
 
 def check_widths(plan: TrainingConfig) -> None:
-    """Refuse a network that is too deep or too wide for a model file, before training starts.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse a network that is too deep or too wide for a model file, before training starts."""
     try:
         check_architecture(plan.described_network())
         empty_network(plan.described_network())
@@ -135,12 +130,7 @@ def check_widths(plan: TrainingConfig) -> None:
 
 
 def checked_texts(**said: Any) -> dict[str, Any]:
-    """Return the user's texts about a model, if a model file can hold them; checked before hours of training.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Return the user's texts about a model, if a model file can hold them; checked before hours of training."""
     try:
         check_fields(ModelTexts, said)
     except ValueError as error:

@@ -45,7 +45,6 @@ class AnnotatedLayer:
 
     Attributes
     ----------
-    name : str
     image, paint : array, or what is read like one
         If the user continues to paint, copy the annotation first: see `snapshot`.
     axes : str
@@ -67,7 +66,6 @@ class TrainingRequest:
 
     Attributes
     ----------
-    given : sequence of AnnotatedLayer
     out : Path
         The model file to write.
     settings : mapping
@@ -146,12 +144,7 @@ def highest_of(paint: Any) -> Job[int]:
 
 
 def check_named(settings: Training, names: Sequence[str], highest: int) -> None:
-    """Refuse an annotation with more classes than names: it is usually an annotation of objects.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse an annotation with more classes than names: it is usually an annotation of objects."""
     if settings.task != OBJECTS and names and highest > len(names):
         raise InputError(
             f"The annotation has the number {highest}, but there are {len(names)} classes, background included. If "
@@ -199,7 +192,6 @@ def learning(
 
     Parameters
     ----------
-    lesson : TrainingRequest
     sight : function () -> Viewport or None
         Called between steps; None for no prediction.
     should_stop : function () -> bool

@@ -101,7 +101,6 @@ def prediction(
         Usual diameter of the objects; estimated if not given.
     output : {"objects", "classes", "probabilities"}, optional
         As of `tessera.unet`; the default is the task of the network. A Mask R-CNN always gives objects.
-    device : {"auto", "cpu", "cuda", "mps"}
 
     Returns
     -------
@@ -257,7 +256,6 @@ def objects_cut(objects: np.ndarray, inside: np.ndarray) -> set[int]:
     ----------
     objects : integer array
         One pixel wider than the accepted part on all sides of the plane.
-    inside : array of bool
 
     Examples
     --------

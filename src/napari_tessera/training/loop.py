@@ -52,7 +52,6 @@ def train(
         Draws a batch; each step has its own generator.
     loss_parts : function (net, batch) -> dict of str to Tensor
         The parts of the loss, whose sum is minimised.
-    schedule : Schedule
     checkpoint : Checkpoint, optional
         Written every `save_seconds`, around validations, and when the job is closed.
     validate : function (net) -> job that returns a dict with "score", optional
@@ -193,12 +192,7 @@ def keep_statistics(net: nn.Module) -> None:
 
 
 def check_loss(loss: float, step: int) -> None:
-    """Stop a training that has diverged; the weights are still those before this step.
-
-    Raises
-    ------
-    RunError
-    """
+    """Stop a training that has diverged; the weights are still those before this step."""
     if not math.isfinite(loss) or loss > LARGEST_LOSS:
         raise RunError(
             f"The loss is {loss:g} at step {step}: the training has diverged. Look for images with NaN or extreme "

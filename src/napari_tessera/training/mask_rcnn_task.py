@@ -60,7 +60,6 @@ class DetectionBatch:
     Attributes
     ----------
     images : float32 Tensor (B, C, Y, X)
-    truths : sequence of B `DetectionTarget`
     seed : int
         Seed of the sampled anchors and proposals.
     """

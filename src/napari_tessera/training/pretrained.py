@@ -46,7 +46,6 @@ class Pretrained:
         Of the model file.
     header : mapping
         Header of the file.
-    weights : mapping of str to Tensor
     """
 
     name: str
@@ -111,12 +110,7 @@ def read_start(settings: Training) -> Pretrained | None:
 
 
 def check_suits(entry: ModelEntry, settings: Training) -> None:
-    """Refuse a model that does not fit the settings.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse a model that does not fit the settings."""
     if KINDS[entry.kind] != settings.network:
         raise _unsuited(
             f"{entry.name!r} is a {_in_words(KINDS[entry.kind])}, but `network` is {settings.network!r}. Choose the "
@@ -150,12 +144,7 @@ def _in_words(network: str) -> str:
 
 
 def check_images(start: Pretrained | None, kind: Kind, n_channels: int) -> None:
-    """Refuse images with other channels than the model takes.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse images with other channels than the model takes."""
     if start is None or (start.kind == kind and (kind == "colours" or start.n_channels == n_channels)):
         return
     takes = "grey or RGB images" if start.kind == "colours" else f"images with {start.n_channels} channels"
@@ -179,7 +168,6 @@ def rows_for(start: Pretrained, task: str, classes: Sequence[str], count: int) -
 
     Parameters
     ----------
-    start : Pretrained
     task : str
         "objects" or "classes".
     classes : sequence of str
@@ -206,7 +194,6 @@ def load_pretrained(net: Network, start: Pretrained | None, task: str, classes: 
     ----------
     net : UNet or MaskRCNN
         Changed in place.
-    start : Pretrained or None
     task, classes
         See `rows_for`.
     seed : int
@@ -242,7 +229,6 @@ def adapted(old: Tensor, rows: Sequence[Row], each: int, rng: torch.Generator) -
     Parameters
     ----------
     old : Tensor (old classes × each, …)
-    rows : sequence of Row
     each : int
         Rows of the layer for each class.
     """
@@ -294,12 +280,7 @@ def read_coco_start(settings: Training) -> Pretrained:
 
 
 def check_suits_coco(settings: Training) -> None:
-    """Refuse settings for another network than the published one.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse settings for another network than the published one."""
     if settings.network != "mask-rcnn":
         raise ParameterError(
             f"Training: `start_from` is {settings.start_from!r}, the published Mask R-CNN, but `network` is "

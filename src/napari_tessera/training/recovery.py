@@ -102,10 +102,6 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
     overwrite : bool
         Replace one of the user's models with this name.
 
-    Returns
-    -------
-    ModelEntry
-
     Raises
     ------
     InputError

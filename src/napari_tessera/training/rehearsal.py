@@ -44,7 +44,6 @@ def rehearsal_for(settings: Training, start: Pretrained | None) -> float:
     ----------
     settings : Training
         If `rehearsal` is automatic, it is half for annotated objects if the data is available.
-    start : Pretrained or None
 
     Raises
     ------
@@ -156,7 +155,6 @@ def share_of_rate_for(
         Before the first step.
     draw, loss_parts
         With rehearsal; see `with_rehearsal`.
-    schedule : Schedule
     share : float
         Of the rehearsal patches.
     """

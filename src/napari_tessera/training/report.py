@@ -24,7 +24,6 @@ def chart(title: str, lines: Mapping[str, Points], *, is_logarithmic: bool = Fal
 
     Parameters
     ----------
-    title : str
     lines : mapping of str to sequence of (step, value)
         By the name shown at the end of the line; values that are not finite are left out.
     is_logarithmic : bool
@@ -152,7 +151,6 @@ class ReportImage:
 
     Attributes
     ----------
-    name : str
     image : array ([Z,] Y, X) or ([Z,] Y, X, C)
     paint : integer array ([Z,] Y, X)
         0 not annotated, 1 background, 2… objects or classes.

@@ -97,12 +97,7 @@ def diameter_for(settings: Training, start: Pretrained | None = None) -> float |
 
 
 def widths_for(settings: Training, start: Pretrained | None = None) -> tuple[int, ...]:
-    """Return the channels of the network at each level.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Return the channels of the network at each level."""
     if start is not None:
         return tuple(start.architecture["widths"])
     is_unet = settings.network == "unet"
@@ -138,12 +133,7 @@ def intensity_changes(settings: Training, data: Dataset) -> float:
 
 
 def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:
-    """Read whole numbers separated by commas.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Read whole numbers separated by commas."""
     found = numbers(text, parameter)
     if any(value != int(value) for value in found):
         raise ParameterError(f"Training: `{parameter}` is {text!r}, but it must be whole numbers.", parameter)
@@ -156,12 +146,7 @@ def step_px(network: NetworkKind, widths: Sequence[int]) -> int:
 
 
 def check_coarsest(plan: TrainingConfig) -> None:
-    """Refuse batches with a single pixel at the coarsest level: batch normalisation needs more.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse batches with a single pixel at the coarsest level: batch normalisation needs more."""
     step = step_px(plan.network, plan.widths)
     if plan.patch_px == step and plan.batch == 1:
         raise ParameterError(
@@ -172,12 +157,7 @@ def check_coarsest(plan: TrainingConfig) -> None:
 
 
 def patch_for(settings: Training, step: int) -> int:
-    """Return the side of a patch, which the network must be able to halve at each level.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Return the side of a patch, which the network must be able to halve at each level."""
     usual_px = PATCH_FOR_STROKES_PX if is_strokes(settings) else PATCH_PX[settings.ndim]
     patch_px = settings.patch or usual_px
     if patch_px % step:
@@ -262,12 +242,7 @@ def threads() -> int:
 
 
 def check_memory(plan: TrainingConfig, device: str) -> None:
-    """Refuse a training whose steps cannot fit into the device's free memory.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse a training whose steps cannot fit into the device's free memory."""
     needed, free = least_bytes(plan), free_bytes(device)
     if needed > free:
         raise ParameterError(
@@ -356,11 +331,8 @@ def fit_to_time(seconds: float, of_step: float, plan: TrainingConfig, data: Data
 
     Parameters
     ----------
-    seconds : float
     of_step : float
         Seconds per step.
-    plan : TrainingConfig
-    data : Dataset
     """
     step_px = plan.batch * plan.patch_px**2 * (plan.depth_px or 1)
     of_validation = FORWARD_SHARE * of_step * sum(example.labels.size for example in data.check) / step_px

@@ -92,7 +92,6 @@ def fine_tuning(
     ----------
     paintings : sequence of AnnotatedImage
         See `annotations.read`.
-    out : path
     settings : Training
         With `painted`.
     inputs : sequence of path
@@ -203,12 +202,7 @@ def prepare(read: Read, settings: Training, start: Pretrained | None) -> Job[tup
 
 
 def check_name(out: Path) -> None:
-    """Refuse a path that does not end like a model file.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse a path that does not end like a model file."""
     if out.suffix != ENDING:
         raise ParameterError(f"A model file ends in {ENDING}, but {out} does not. Name it {out.stem}{ENDING}.", "out")
 
@@ -227,15 +221,12 @@ class TrainingSession:
 
     Attributes
     ----------
-    settings : Training
-    data : Dataset
     start : Pretrained or None
         The model to start from.
     header : mapping
         Of the model file.
     saved : Path
         Path of the checkpoint.
-    device : str
     should_stop, live
         See `fine_tuning`.
     """
@@ -321,7 +312,6 @@ def within_memory(attempt: Callable[[TrainingConfig], Job[Done]], plan: Training
     ----------
     attempt : function (TrainingConfig) -> Job
         Resumes from its checkpoint, if there is one.
-    plan : TrainingConfig
 
     Raises
     ------

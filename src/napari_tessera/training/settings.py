@@ -16,10 +16,6 @@ from napari_tessera.training.losses import LOSSES, loss_parameters, losses_with
 def numbers(text: str, parameter: str) -> tuple[float, ...]:
     """Read numbers above 0 separated by commas.
 
-    Raises
-    ------
-    ParameterError
-
     Examples
     --------
     >>> numbers("1, 2.5", "class_weights")
@@ -237,12 +233,7 @@ def checked_settings(values: Mapping[str, Any]) -> Training:
 
 
 def check_network(settings: Training) -> None:
-    """Refuse settings that the network cannot use.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse settings that the network cannot use."""
     if settings.network == "unet":
         if settings.mask_loss != Training.mask_loss:
             raise ParameterError(
@@ -263,12 +254,7 @@ def check_network(settings: Training) -> None:
 
 
 def check_budget(given: Mapping[str, Any]) -> None:
-    """Refuse two lengths at once; the default of `steps` does not count.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse two lengths at once; the default of `steps` does not count."""
     lengths = [name for name in LENGTHS if given.get(name) is not None]
     if len(lengths) > 1:
         named = " and ".join(f"`{name}`" for name in lengths)
@@ -279,12 +265,7 @@ def check_budget(given: Mapping[str, Any]) -> None:
 
 
 def check_threads(count: int | None) -> None:
-    """Refuse more threads than cores, because they would slow each other down.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse more threads than cores, because they would slow each other down."""
     cores = worker_count()
     if count is not None and count > cores:
         raise ParameterError(
@@ -294,12 +275,7 @@ def check_threads(count: int | None) -> None:
 
 
 def check_loss_parameters(settings: Training, given: Mapping[str, Any]) -> None:
-    """Refuse parameters of losses that are not chosen.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse parameters of losses that are not chosen."""
     known = loss_parameters((settings.loss, settings.mask_loss))
     for name in loss_parameters():
         if given.get(name) is not None and name not in known:

@@ -33,11 +33,8 @@ def score_network(
 
     Parameters
     ----------
-    net : UNet or MaskRCNN
     header : mapping
         Of its model file.
-    examples : sequence of Example
-    device : {"auto", "cpu", "cuda", "mps"}
 
     Returns
     -------

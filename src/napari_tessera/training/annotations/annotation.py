@@ -31,7 +31,6 @@ class AnnotationWindow:
 
     Attributes
     ----------
-    where : Where
     origin : tuple of int
         Where the blocks for holding out begin, in pixels of the plane or volume.
     window : Window
@@ -92,7 +91,6 @@ class AnnotatedImage:
 
     Attributes
     ----------
-    name : str
     image : array, or what is read like one
         (…, [Z,] Y, X), with channels last if any.
     paint : integer array, or what is read like one
@@ -127,8 +125,6 @@ class AnnotationSampling:
 
     Attributes
     ----------
-    task : {"objects", "classes"}
-    ndim : {2, 3}
     patch_px : int
         Side of a patch, with its margin.
     diameter_px : float or None
@@ -137,7 +133,6 @@ class AnnotationSampling:
         Of the images; see `inference.normalization`.
     share : float
         Share of the annotation that is held out for validation.
-    seed : int
     ignore : int or None
         A number that counts as not annotated.
     """
@@ -153,12 +148,7 @@ class AnnotationSampling:
 
 
 def check_painted(paints: Sequence[AnnotationWindow]) -> None:
-    """Refuse images with no annotation but background.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse images with no annotation but background."""
     if not any((paint.labels > BACKGROUND).any() for paint in paints):
         said = "Only background (1) is painted" if paints else "Nothing is painted"
         raise InputError(f"{said}. Paint background with 1, and classes or objects with 2 and above.")

@@ -64,7 +64,6 @@ class AnnotationSplit:
 
     Attributes
     ----------
-    learn, check : list of Example
     pixels : mapping of int to int
         Annotated pixels of each number, in all images.
     reason : str
@@ -305,7 +304,6 @@ class HeldOut:
 
     Attributes
     ----------
-    task : {"objects", "classes"}
     zones : mapping of Where to sequence of window
         Where annotation is held out.
     objects : frozenset of (image, number)
@@ -371,17 +369,11 @@ def hold_out(
     ----------
     paints : sequence of AnnotationWindow
         Of all images; their windows do not overlap.
-    task : {"objects", "classes"}
     share : float
         About this share of the annotation of each class, or of the objects, is held out. With 0 nothing is held out,
         and the reason says so.
-    rng : numpy Generator
     diameter_px : float, optional
         Usual diameter of an object.
-
-    Returns
-    -------
-    HeldOut
     """
     if share == 0:
         return HeldOut(task, reason="As the settings say, nothing is held out for validation: the last weights stay.")
@@ -450,10 +442,6 @@ def chosen_blocks(counts: np.ndarray, share: float, rng: np.random.Generator) ->
     ----------
     counts : (blocks, numbers) array
         Pixels of each number in each block.
-
-    Returns
-    -------
-    (blocks,) array of bool
     """
     total = counts.sum(0)
     chosen = np.zeros(len(counts), dtype=bool)

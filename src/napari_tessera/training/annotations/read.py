@@ -42,7 +42,6 @@ class Image:
 
     Attributes
     ----------
-    data : array, or what is read like one
     axes : str
         One letter for each axis; channels, if there are any, are last.
     measured : dict
@@ -60,7 +59,6 @@ class Image:
         ----------
         place : tuple of int
             An index for each of the first axes.
-        kind : {"colours", "channels"}
         """
         outer = zip(self.axes, place, strict=False)
         whole = tuple(slice(None) if axis == PLANES else slice(index, index + 1) for axis, index in outer)
@@ -117,12 +115,10 @@ def painting_of(
 
     Parameters
     ----------
-    name : str
     image : array, or what is read like one
         With channels last, if any, unless `axes` says otherwise.
     paint : array of whole numbers, or what is read like one
         Of the image's shape, without channels.
-    ndim : {2, 3}
     axes : str, optional
         One letter for each axis of the image, with C for channels. The default is YX, ZYX or TZYX, by the annotation.
     anisotropy : float
@@ -150,12 +146,7 @@ def painting_of(
 
 
 def check_pair(name: str, image: Any, paint: Any) -> None:
-    """Refuse what is not an array.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse what is not an array."""
     for what, given in (("image", image), ("annotation", paint)):
         if not is_array(given):
             said = f"of the type {type(given).__name__}, but an array is needed"

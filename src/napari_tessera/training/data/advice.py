@@ -233,7 +233,6 @@ class Exposure:
         The background is bright, as in stained sections, where it often has the highest value without harm.
     can_saturate : bool
         It has integer values, and is not a mask.
-    is_constant : bool
     """
 
     px: float

@@ -104,12 +104,7 @@ def example_of(frame: Frame, kind: Kind, settings: Training) -> Example:
 
 
 def check_something_to_learn(examples: Sequence[Example]) -> None:
-    """Refuse images without an object or a class other than background.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse images without an object or a class other than background."""
     if not examples:
         raise InputError("All images are held out for validation, so nothing is left for training. Give more images.")
     if not any(len(example.sizes) > BACKGROUND + 1 for example in examples):

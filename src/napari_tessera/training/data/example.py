@@ -32,7 +32,6 @@ class Example:
     image : array ([Z,] Y, X) or ([Z,] Y, X, C)
     labels : int32 array ([Z,] Y, X)
         0 not annotated, 1 background, 2… objects or classes.
-    levels : Levels
     sizes : array
         Area (in 3-D volume, in pixels of x cubed) of each number in `labels`.
     places : float64 array (N, ndim)
@@ -41,7 +40,6 @@ class Example:
         Usual diameter of an object; None without objects.
     group : str
         Kind of the image; rare kinds are used more often.
-    name : str
     anisotropy : float
         Distance of planes divided by the pixel size.
     is_window : bool
@@ -140,8 +138,6 @@ def as_paint(
 
     Parameters
     ----------
-    labels : integer array
-    task : {"objects", "classes"}
     is_paint : bool
         They are annotation already; otherwise 0 is background and every pixel counts.
     ignore : int, optional

@@ -24,7 +24,6 @@ def random_placement(
     ----------
     shape : sequence of int
         ([Z,] Y, X) of the patch; Y and X are equal.
-    rng : numpy Generator
     zoom_factor : float
         Pixels of the patch per pixel of the image, in its planes.
     anisotropy : float

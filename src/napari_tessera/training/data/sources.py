@@ -34,8 +34,6 @@ class Source:
 
     Attributes
     ----------
-    name : str
-    image, labels : Path
     split : str
         "train" or "val"; empty if not yet decided.
     group : str
@@ -83,12 +81,7 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
 
 
 def check_two_places(images: Path, labels: Path) -> None:
-    """Refuse missing images or labels, and equal paths for both.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse missing images or labels, and equal paths for both."""
     for path in (images, labels):
         check_exists(path, may_be_folder=True, sought="file or folder")
     if images.samefile(labels):
@@ -207,7 +200,6 @@ class Frame:
 
     Attributes
     ----------
-    name : str
     image : array ([Z,] Y, X) or ([Z,] Y, X, C)
     labels : integer array ([Z,] Y, X)
         As in the file.
@@ -299,12 +291,7 @@ def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> lis
 
 
 def check_shapes(source: Source, image: Picture, labels: Picture) -> None:
-    """Refuse labels that do not have their image's shape.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse labels that do not have their image's shape."""
     shape = tuple(size for size, axis in zip(image.data.shape, image.axes, strict=True) if axis != CHANNEL)
     if tuple(labels.data.shape) != shape:
         raise InputError(
