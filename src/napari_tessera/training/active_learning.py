@@ -36,21 +36,11 @@ NEAR_PLANES = 2
 
 @dataclass(frozen=True)
 class UncertainRegion:
-    """A region in which a network is uncertain.
+    """A region in which a network is uncertain."""
 
-    Attributes
-    ----------
-    place : tuple of int
-        Which plane or volume of the image.
-    window : tuple of slice
-        Along [z,] y, x; in a volume one plane.
-    doubt : float
-        Mean uncertainty of the region, from 0 (certain) to 1.
-    """
-
-    place: Place
-    window: Window
-    doubt: float
+    place: Place  # which plane or volume of the image
+    window: Window  # along [z,] y, x; in a volume one plane
+    doubt: float  # mean uncertainty of the region, from 0 (certain) to 1
 
 
 def doubt_of_classes(probabilities: np.ndarray) -> np.ndarray:

@@ -57,38 +57,22 @@ DATA = "data"
 
 @dataclass
 class State:
-    """Everything that changes during training.
-
-    Attributes
-    ----------
-    average : dict
-        Exponential moving average of the weights of `net`; these are scored and kept.
-    step : int
-        Steps done.
-    best, best_score, best_at
-        The averaged weights of the best validation, its score and its step; among equal scores the last one.
-    better_at : int
-        The first step with the best score.
-    history : list of dict
-        Step and scores of each validation.
-    losses, recent : list of dict
-        The parts of the loss: means over equal numbers of steps, and values since the last mean.
-    seconds : float
-        Time spent before `began`, when this process started.
-    """
+    """Everything that changes during training."""
 
     net: Network
-    average: dict[str, Tensor]
+    average: dict[str, Tensor]  # exponential moving average of the weights of `net`; these are scored and kept
     optimiser: torch.optim.Optimizer
-    step: int = 0
+    step: int = 0  # steps done
     best_score: float = -math.inf
     best_at: int = 0
-    better_at: int = 0
+    better_at: int = 0  # the first step with the best score
     best: dict[str, Tensor] | None = None
-    history: list[dict[str, float]] = field(default_factory=list)
+    """`best…`: the averaged weights of the best validation, its score and its step; among equal scores the last one."""
+    history: list[dict[str, float]] = field(default_factory=list)  # step and scores of each validation
     losses: list[dict[str, float]] = field(default_factory=list)
+    """`losses`, `recent`: the parts of the loss, as means over equal numbers of steps, and since the last mean."""
     recent: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float = 0.0  # time spent before `began`, when this process started
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -139,19 +123,13 @@ class State:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run is saved, and the identity that distinguishes it from other runs.
-
-    Attributes
-    ----------
-    identity : mapping
-        Plain JSON: settings and data. A run resumes only with the same identity.
-    model : mapping
-        Plain JSON: the header of the model, so that the model can be saved without resuming the run.
-    """
+    """Where a run is saved, and the identity that distinguishes it from other runs."""
 
     path: Path
     identity: Mapping[str, Any] = field(default_factory=dict)
+    """Plain JSON: settings and data. A run resumes only with the same identity."""
     model: Mapping[str, Any] = field(default_factory=dict)
+    """Plain JSON: the header of the model, so that the model can be saved without resuming the run."""
 
     def save(self, state: State) -> None:
         """Write all that is needed to resume; a reader finds the old or the complete new file."""

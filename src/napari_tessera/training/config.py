@@ -27,46 +27,26 @@ STEPS_AT_FULL_RATE = 300
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train.
+    """How long and how fast to train."""
 
-    Parameters
-    ----------
-    steps : int
-        Total steps.
-    peak_rate : float
-        Learning rate between warm-up and cool-down.
-    warm_steps, cool_steps : int
-        Steps over which the rate rises from 0 at the start, and falls to 0 at the end along a cosine.
-    average : float
-        Decay of the moving average of the weights, which is the one that is kept.
-    validate_every : int
-        Steps between two validations.
-    save_seconds : float
-        Time between two checkpoints.
-    mixed : bool
-        Compute in bfloat16 where that is precise enough.
-    keeps_statistics : bool
-        Keep the means and variances of batch normalisation: a few images of one kind do not represent those of others.
-    patience : int or None
-        Validations without a better score after which the training ends.
-    all_from : int or None
-        Step from which the held-out annotation is used for training too; then there is no validation, and the last
-        weights are kept. None: it is held out to the end.
-    """
-
-    steps: int
-    peak_rate: float = 2e-3
+    steps: int  # total steps
+    peak_rate: float = 2e-3  # learning rate between warm-up and cool-down
     warm_steps: int = 100
+    """Steps over which the rate rises from 0; over `cool_steps` it falls to 0 at the end, along a cosine."""
     cool_steps: int = 1000
     weight_decay: float = 1e-2
-    average: float = 0.998
-    validate_every: int = 1000
-    save_seconds: float = 60.0
+    average: float = 0.998  # decay of the moving average of the weights, which is the one that is kept
+    validate_every: int = 1000  # steps between two validations
+    save_seconds: float = 60.0  # time between two checkpoints
     seed: int = 0
-    mixed: bool = False
+    mixed: bool = False  # compute in bfloat16 where that is precise enough
     keeps_statistics: bool = False
-    patience: int | None = None
+    """Keep the means and variances of batch normalisation: a few images of one kind do not represent those of
+    others."""
+    patience: int | None = None  # validations without a better score after which the training ends
     all_from: int | None = None
+    """Step from which the held-out annotation is used for training too; then there is no validation, and the last
+    weights are kept. None: it is held out to the end."""
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -107,72 +87,36 @@ ALL_FROM = 0.5
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train a network; two runs with one configuration on the same images give the same weights.
-
-    Parameters
-    ----------
-    steps : int
-        Number of batches.
-    n_classes : int
-        Classes of pixels, background included; not used for objects.
-    kind, n_channels
-        Kind of images, and their number of channels; see `inference.normalization`.
-    widths : sequence of int
-        Channels of the network at each level, from the finest down.
-    diameter_px : float or None
-        Usual object diameter to which images are rescaled for the network. None for classes.
-    patch_px, depth_px : int
-        Side of a patch at the network's scale, and its planes (0 in 2-D).
-    batch : int
-        Patches per step.
-    learning_rate : float or None
-        See `Schedule.peak_rate`; None depends on the network and on how long the start model was trained.
-    rehearsal : float
-        Share of the patches that come from the start model's earlier data; see `rehearsal`.
-    validations : int
-        Number of validations, evenly spaced.
-    intensity_changes : float
-        See `patches.random_intensity`.
-    noise, inversion : float
-        See `Sampling`.
-    loss, mask_loss, class_weights
-        See `losses.class_loss`; `mask_loss` is for the masks of a Mask R-CNN, and not used for a U-Net.
-    loss_parameters : mapping
-        Parameters of the losses, by name.
-    mixed : bool
-        Compute in bfloat16 where that is precise enough.
-    patience : int or None
-        See `Schedule`.
-    start : mapping or None
-        The model to start from; see `Pretrained.as_json`.
-    """
+    """How to train a network; two runs with one configuration on the same images give the same weights."""
 
     network: NetworkKind = "unet"
     task: Literal["objects", "classes"] = "objects"
-    steps: int = 2000
+    steps: int = 2000  # batches
     ndim: Literal[2, 3] = 2
-    n_classes: int = 2
-    kind: Kind = "colours"
+    n_classes: int = 2  # classes of pixels, background included; not used for objects
+    kind: Kind = "colours"  # of images; see `inference.normalization`
     n_channels: int = 3
-    widths: Sequence[int] = (24, 48, 96, 192, 256)
+    widths: Sequence[int] = (24, 48, 96, 192, 256)  # channels of the network at each level, from the finest down
     diameter_px: float | None = 32.0
-    patch_px: int = 160
-    depth_px: int = 0
-    batch: int = 4
+    """Usual object diameter to which images are rescaled for the network. None for classes."""
+    patch_px: int = 160  # side of a patch at the network's scale
+    depth_px: int = 0  # its planes; 0 in 2-D
+    batch: int = 4  # patches per step
     learning_rate: float | None = None
-    rehearsal: float = 0.0
-    validations: int = 10
-    intensity_changes: float = 1.0
-    noise: float = 0.0
-    inversion: float = 0.0
-    loss: LossName = "combined"
-    mask_loss: LossName = "combined"
+    """See `Schedule.peak_rate`; None depends on the network and on how long the start model was trained."""
+    rehearsal: float = 0.0  # share of the patches that come from the start model's earlier data; see `rehearsal`
+    validations: int = 10  # number of validations, evenly spaced
+    intensity_changes: float = 1.0  # see `patches.random_intensity`
+    noise: float = 0.0  # see `Sampling`
+    inversion: float = 0.0  # see `Sampling`
+    loss: LossName = "combined"  # see `losses.class_loss`
+    mask_loss: LossName = "combined"  # for the masks of a Mask R-CNN; not used for a U-Net
     class_weights: Sequence[float] | None = None
-    loss_parameters: Mapping[str, float] = field(default_factory=dict)
-    mixed: bool = True
+    loss_parameters: Mapping[str, float] = field(default_factory=dict)  # parameters of the losses, by name
+    mixed: bool = True  # compute in bfloat16 where that is precise enough
     seed: int = 0
-    patience: int | None = None
-    start: Mapping[str, Any] | None = None
+    patience: int | None = None  # see `Schedule`
+    start: Mapping[str, Any] | None = None  # the model to start from; see `Pretrained.as_json`
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON."""

@@ -41,46 +41,25 @@ OBJECTS = "objects"
 
 @dataclass(frozen=True)
 class AnnotatedLayer:
-    """An image and its annotation, as layers that the user may change.
-
-    Attributes
-    ----------
-    image, paint : array, or what is read like one
-        If the user continues to paint, copy the annotation first: see `snapshot`.
-    axes : str
-        One letter for each axis of the image, with C for channels.
-    anisotropy : float
-        Distance of planes divided by the pixel size.
-    """
+    """An image and its annotation, as layers that the user may change."""
 
     name: str
     image: Any
-    paint: Any
-    axes: str
-    anisotropy: float = 1.0
+    paint: Any  # if the user continues to paint, copy it first: see `snapshot`
+    axes: str  # one letter for each axis of the image, with C for channels
+    anisotropy: float = 1.0  # distance of planes divided by the pixel size
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """A training request: annotated layers, the model to write, and settings.
-
-    Attributes
-    ----------
-    out : Path
-        The model file to write.
-    settings : mapping
-        See `training.settings.Training`.
-    names : sequence of str
-        Names of the classes, background first; names beyond the highest annotated number are ignored.
-    goes_on : bool
-        Resume an earlier training with this name; otherwise start again.
-    """
+    """A training request: annotated layers, the model to write, and settings."""
 
     given: Sequence[AnnotatedLayer]
-    out: Path
-    settings: Mapping[str, Any]
+    out: Path  # the model file to write
+    settings: Mapping[str, Any]  # see `training.settings.Training`
     names: Sequence[str] = ()
-    goes_on: bool = False
+    """Names of the classes, background first; names beyond the highest annotated number are ignored."""
+    goes_on: bool = False  # resume an earlier training with this name; otherwise start again
 
 
 def snapshot(lesson: TrainingRequest) -> Job[TrainingRequest]:
@@ -238,20 +217,14 @@ def watched(training: Job[TrainingResult], looking: LivePredictor) -> Job[Traini
 
 @dataclass
 class LivePredictor:
-    """Predict the viewport now and then, and give advice on the course of the training.
-
-    Attributes
-    ----------
-    before : mapping or None
-        Scores before the first step; None until they are computed.
-    """
+    """Predict the viewport now and then, and give advice on the course of the training."""
 
     live: LiveTraining
     paintings: Sequence[AnnotatedImage]
     device: Any
     sight: Callable[[], Viewport | None]
     should_stop: Callable[[], bool]
-    before: Mapping[str, float] | None = None
+    before: Mapping[str, float] | None = None  # scores before the first step; None until they are computed
     side_px: int = FIRST_SIDE_PX
     ended: float = 0.0
     took: float = 0.0

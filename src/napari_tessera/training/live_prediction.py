@@ -26,27 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class LiveTraining:
-    """A running training; empty until its first step.
-
-    Attributes
-    ----------
-    state : State or None
-        The state of the training.
-    header : mapping
-        Header of the model file.
-    data : Dataset or None
-        Training and validation data.
-    keeps_first : bool
-        Whether to keep the network for `first_scores`.
-    first : UNet, MaskRCNN or None
-        The network before its first step; None if the training resumes from a checkpoint.
-    """
+    """A running training; empty until its first step."""
 
     state: State | None = None
-    header: Mapping[str, Any] = field(default_factory=dict)
+    header: Mapping[str, Any] = field(default_factory=dict)  # of the model file
     data: Dataset | None = None
-    keeps_first: bool = False
-    first: Network | None = None
+    keeps_first: bool = False  # keep the network for `first_scores`
+    first: Network | None = None  # the network before its first step; None if the training resumes from a checkpoint
 
     def begin(self, state: State, header: Mapping[str, Any], data: Dataset | None = None) -> None:
         """Record a training that begins."""
@@ -127,21 +113,11 @@ PLANES_AROUND = 8
 
 @dataclass(frozen=True)
 class Viewport:
-    """The visible part of an image.
+    """The visible part of an image."""
 
-    Attributes
-    ----------
-    index : int
-        Which image.
-    place : tuple of int
-        An index along each axis that is not segmented together with the others.
-    window : tuple of slice
-        Along [z,] y, x.
-    """
-
-    index: int
-    place: tuple[int, ...]
-    window: tuple[slice, ...]
+    index: int  # which image
+    place: tuple[int, ...]  # an index along each axis that is not segmented together with the others
+    window: tuple[slice, ...]  # along [z,] y, x
 
 
 @dataclass(frozen=True)

@@ -230,27 +230,14 @@ def _pixel_weights(target: Tensor, weight: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss that can be chosen.
-
-    Attributes
-    ----------
-    function : callable (scores, target, weight, **parameters) -> Tensor, or dict of Tensor
-        The loss, or its named parts, which are added.
-    parameters : tuple of str
-        Numbers of the loss, by the name that they have in the settings of a training.
-    title : str
-        Name in a form.
-    when_to_use : str
-        What it does, and what it is for, in one sentence.
-    takes_weights : bool
-        Whether weights of pixels and classes change it.
-    """
+    """A loss that can be chosen."""
 
     function: Callable[..., Any]
-    parameters: tuple[str, ...]
-    title: str
-    when_to_use: str
-    takes_weights: bool = True
+    """From (scores, target, weight, **parameters) to the loss, or its named parts, which are added."""
+    parameters: tuple[str, ...]  # numbers of the loss, by the name that they have in the settings of a training
+    title: str  # name in a form
+    when_to_use: str  # what it does, and what it is for, in one sentence
+    takes_weights: bool = True  # whether weights of pixels and classes change it
 
 
 LOSSES = {

@@ -55,18 +55,11 @@ def detection_architecture(
 
 @dataclass(frozen=True)
 class DetectionBatch:
-    """Patches and their targets.
+    """Patches and their targets."""
 
-    Attributes
-    ----------
-    images : float32 Tensor (B, C, Y, X)
-    seed : int
-        Seed of the sampled anchors and proposals.
-    """
-
-    images: Tensor
+    images: Tensor  # (B, C, Y, X)
     truths: Sequence[DetectionTarget]
-    seed: int
+    seed: int  # seed of the sampled anchors and proposals
 
 
 def detection_targets(diameter_px: float) -> MakeTargets:

@@ -38,18 +38,10 @@ KINDS = {"unet": "unet", "mask_rcnn": "mask-rcnn"}
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A model to start from.
-
-    Attributes
-    ----------
-    name, sha256 : str
-        Of the model file.
-    header : mapping
-        Header of the file.
-    """
+    """A model to start from."""
 
     name: str
-    sha256: str
+    sha256: str  # of the model file
     header: Mapping[str, Any]
     weights: Mapping[str, Tensor] = field(repr=False)
 

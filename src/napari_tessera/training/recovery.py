@@ -28,22 +28,12 @@ CUT_SHORT = "The training was interrupted at step {} of {}: this is the model of
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A training that did not end, and is not running.
+    """A training that did not end, and is not running."""
 
-    Attributes
-    ----------
-    path : Path
-        Its checkpoint.
-    step, steps : int
-        Steps done, and planned.
-    when : datetime
-        When the checkpoint was written.
-    """
-
-    path: Path
-    step: int
-    steps: int
-    when: datetime
+    path: Path  # of its checkpoint
+    step: int  # steps done
+    steps: int  # steps planned
+    when: datetime  # when the checkpoint was written
 
     @property
     def name(self) -> str:

@@ -147,21 +147,12 @@ figcaption{font-size:.85rem;max-width:18rem;overflow-wrap:anywhere}"""
 
 @dataclass(frozen=True)
 class ReportImage:
-    """A validation image with its annotation and the prediction.
-
-    Attributes
-    ----------
-    image : array ([Z,] Y, X) or ([Z,] Y, X, C)
-    paint : integer array ([Z,] Y, X)
-        0 not annotated, 1 background, 2… objects or classes.
-    found : integer array ([Z,] Y, X)
-        0 background, 1… objects or classes.
-    """
+    """A validation image with its annotation and the prediction."""
 
     name: str
-    image: np.ndarray
-    paint: np.ndarray
-    found: np.ndarray
+    image: np.ndarray  # ([Z,] Y, X) or ([Z,] Y, X, C)
+    paint: np.ndarray  # ([Z,] Y, X): 0 not annotated, 1 background, 2… objects or classes
+    found: np.ndarray  # ([Z,] Y, X): 0 background, 1… objects or classes
 
 
 def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]], shown: Sequence[ReportImage]) -> str:

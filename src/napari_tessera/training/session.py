@@ -217,27 +217,15 @@ def files_named_in(settings: Training) -> list[Path]:
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """Everything that a training needs, except its configuration.
-
-    Attributes
-    ----------
-    start : Pretrained or None
-        The model to start from.
-    header : mapping
-        Of the model file.
-    saved : Path
-        Path of the checkpoint.
-    should_stop, live
-        See `fine_tuning`.
-    """
+    """Everything that a training needs, except its configuration."""
 
     settings: Training
     data: Dataset
     start: Pretrained | None
-    header: Mapping[str, Any]
-    saved: Path
+    header: Mapping[str, Any]  # of the model file
+    saved: Path  # the checkpoint
     device: str
-    should_stop: Callable[[], bool]
+    should_stop: Callable[[], bool]  # see `fine_tuning`
     live: LiveTraining
 
     def learn(self, wanted: TrainingConfig) -> Job[tuple[State, TrainingConfig]]:

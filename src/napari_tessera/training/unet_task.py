@@ -41,24 +41,13 @@ OBJECT, BORDER = 2, 3
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets of one patch.
+    """Targets of one patch."""
 
-    Parameters
-    ----------
-    classes : uint8 array ([Z,] Y, X)
-        0 not annotated, 1 background, 2 object, 3 where two objects touch.
-    distance : float32 array ([Z,] Y, X)
-        Distance to the edge of the object divided by its maximum in that object: 0 outside, 1 at the centre.
-    size : float32 array ([Z,] Y, X)
-        Natural logarithm of the diameter of the object divided by the usual one; 0 outside.
-    weight : float32 array ([Z,] Y, X)
-        Weight of a pixel; 0 where not annotated.
-    """
-
-    classes: np.ndarray
+    classes: np.ndarray  # ([Z,] Y, X): 0 not annotated, 1 background, 2 object, 3 where two objects touch
     distance: np.ndarray
-    size: np.ndarray
-    weight: np.ndarray
+    """([Z,] Y, X): distance to the object's edge, divided by its maximum in the object; 0 outside, 1 at the centre."""
+    size: np.ndarray  # ([Z,] Y, X): natural logarithm of the diameter of the object divided by the usual one; 0 outside
+    weight: np.ndarray  # ([Z,] Y, X): weight of a pixel; 0 where not annotated
 
     def crop(self, where: tuple[slice, ...]) -> Targets:
         """Return the targets of a part of the patch."""
@@ -242,19 +231,11 @@ def new_network(plan: TrainingConfig, device: str = "cpu") -> Network:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What differs between tasks.
+    """What differs between tasks."""
 
-    Attributes
-    ----------
-    make_targets : function
-        See `patches.MakeTargets`.
-    as_batch : function (patches, targets, numpy Generator) -> batch
-    loss_parts : function (net, batch) -> dict of str to Tensor
-    """
-
-    make_targets: MakeTargets
-    as_batch: Callable[[np.ndarray, Sequence[Any], np.random.Generator], Any]
-    loss_parts: Callable[..., dict[str, torch.Tensor]]
+    make_targets: MakeTargets  # see `patches.MakeTargets`
+    as_batch: Callable[[np.ndarray, Sequence[Any], np.random.Generator], Any]  # (patches, targets, numpy Generator)
+    loss_parts: Callable[..., dict[str, torch.Tensor]]  # (net, batch)
 
 
 def task_of(plan: TrainingConfig, examples: Sequence[Example], device: torch.device) -> tuple[Draw, LossParts]:

@@ -27,25 +27,14 @@ Where = tuple[int, Place]
 
 @dataclass(frozen=True)
 class AnnotationWindow:
-    """The annotation of one window.
-
-    Attributes
-    ----------
-    origin : tuple of int
-        Where the blocks for holding out begin, in pixels of the plane or volume.
-    window : Window
-        In pixels of the plane or volume.
-    labels : int32 array
-        0 not annotated, 1 background, 2… classes or objects; an object has one number in all windows of an image.
-    anisotropy : float
-        Distance of planes divided by the pixel size.
-    """
+    """The annotation of one window."""
 
     where: Where
-    origin: Place
-    window: Window
+    origin: Place  # where the blocks for holding out begin, in pixels of the plane or volume
+    window: Window  # in pixels of the plane or volume
     labels: np.ndarray
-    anisotropy: float = 1.0
+    """0 not annotated, 1 background, 2… classes or objects; an object has one number in all windows of an image."""
+    anisotropy: float = 1.0  # distance of planes divided by the pixel size
 
     @property
     def lengths(self) -> np.ndarray:
@@ -87,31 +76,16 @@ CELL_PX = {2: (1024, 1024), 3: (64, 512, 512)}
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image and its annotation, in memory or stored.
-
-    Attributes
-    ----------
-    image : array, or what is read like one
-        (…, [Z,] Y, X), with channels last if any.
-    paint : integer array, or what is read like one
-        (…, [Z,] Y, X): 0 not annotated, 1 background, 2… objects or classes.
-    dtype : numpy dtype
-        Of the image.
-    measure : callable (place, kind) -> Job of Levels
-        Measures the intensity levels of the image that contains a plane or volume; see `inference.normalization`.
-    anisotropy : float
-        Distance of planes divided by the pixel size.
-    is_check : bool
-        All of its annotation is for validation.
-    """
+    """An image and its annotation, in memory or stored."""
 
     name: str
-    image: Stored
-    paint: Stored
-    dtype: np.dtype
+    image: Stored  # (…, [Z,] Y, X), with channels last if any
+    paint: Stored  # (…, [Z,] Y, X): 0 not annotated, 1 background, 2… objects or classes
+    dtype: np.dtype  # of the image
     measure: Callable[[Place, Kind], Job[Levels]]
-    anisotropy: float = 1.0
-    is_check: bool = False
+    """Measures the levels of the image that contains a plane or volume; see `inference.normalization`."""
+    anisotropy: float = 1.0  # distance of planes divided by the pixel size
+    is_check: bool = False  # all of its annotation is for validation
 
     @property
     def channels(self) -> int:
@@ -121,30 +95,16 @@ class AnnotatedImage:
 
 @dataclass(frozen=True)
 class AnnotationSampling:
-    """How annotations are split into windows and examples.
-
-    Attributes
-    ----------
-    patch_px : int
-        Side of a patch, with its margin.
-    diameter_px : float or None
-        Usual object diameter at the network's scale; None for classes.
-    kind : {"colours", "channels"}
-        Of the images; see `inference.normalization`.
-    share : float
-        Share of the annotation that is held out for validation.
-    ignore : int or None
-        A number that counts as not annotated.
-    """
+    """How annotations are split into windows and examples."""
 
     task: Literal["objects", "classes"]
     ndim: int
-    patch_px: int
-    diameter_px: float | None = None
-    kind: Kind = "colours"
-    share: float = 0.15
+    patch_px: int  # side of a patch, with its margin
+    diameter_px: float | None = None  # usual object diameter at the network's scale; None for classes
+    kind: Kind = "colours"  # of the images; see `inference.normalization`
+    share: float = 0.15  # share of the annotation that is held out for validation
     seed: int = 0
-    ignore: int | None = None
+    ignore: int | None = None  # a number that counts as not annotated
 
 
 def check_painted(paints: Sequence[AnnotationWindow]) -> None:

@@ -60,23 +60,13 @@ PATCHES_AROUND = 0.75
 
 @dataclass(frozen=True)
 class AnnotationSplit:
-    """Training and validation examples.
-
-    Attributes
-    ----------
-    pixels : mapping of int to int
-        Annotated pixels of each number, in all images.
-    reason : str
-        Why nothing is held out; empty if something is.
-    everything : list of Example
-        See `dataset.Dataset`.
-    """
+    """Training and validation examples."""
 
     learn: list[Example]
     check: list[Example]
-    pixels: Mapping[int, int]
-    reason: str = ""
-    everything: Sequence[Example] = ()
+    pixels: Mapping[int, int]  # annotated pixels of each number, in all images
+    reason: str = ""  # why nothing is held out; empty if something is
+    everything: Sequence[Example] = ()  # see `Dataset`
 
 
 def painted_examples(paintings: Sequence[AnnotatedImage], lessons: AnnotationSampling) -> Job[AnnotationSplit]:
@@ -300,22 +290,12 @@ SUFFICIENT_SHARE = 0.75
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out part of the annotation.
-
-    Attributes
-    ----------
-    zones : mapping of Where to sequence of window
-        Where annotation is held out.
-    objects : frozenset of (image, number)
-        Held-out objects.
-    reason : str
-        Why nothing is held out, and what to do; empty if something is.
-    """
+    """The held-out part of the annotation."""
 
     task: Literal["objects", "classes"]
-    zones: Mapping[Where, Sequence[Window]] = field(default_factory=dict)
-    objects: frozenset[tuple[int, int]] = frozenset()
-    reason: str = ""
+    zones: Mapping[Where, Sequence[Window]] = field(default_factory=dict)  # where annotation is held out
+    objects: frozenset[tuple[int, int]] = frozenset()  # held-out objects, as (image, number)
+    reason: str = ""  # why nothing is held out, and what to do; empty if something is
 
     def to_learn(self, paint: AnnotationWindow) -> np.ndarray:
         """Return the labels without the held-out annotation and the annotation near it."""

@@ -38,19 +38,11 @@ DEFAULT_AXES = {2: "YX", 3: "ZYX", 4: "TZYX"}
 
 @dataclass(frozen=True)
 class Image:
-    """An image with its axes in the order in which it is segmented: those taken one at a time, [Z,] Y, X, channels.
-
-    Attributes
-    ----------
-    axes : str
-        One letter for each axis; channels, if there are any, are last.
-    measured : dict
-        Levels that are known already.
-    """
+    """An image with its axes in the order in which it is segmented: those taken one at a time, [Z,] Y, X, channels."""
 
     data: Any
-    axes: str
-    measured: dict[tuple[Place, Kind], Levels] = field(default_factory=dict)
+    axes: str  # one letter for each axis; channels, if there are any, are last
+    measured: dict[tuple[Place, Kind], Levels] = field(default_factory=dict)  # levels that are known already
 
     def measure(self, place: Place, kind: Kind) -> Job[Levels]:
         """Measure the brightness of what would be segmented together with a plane or volume: all planes of its stack.

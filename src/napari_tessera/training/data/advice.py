@@ -32,19 +32,10 @@ USE_ALL_NUMBERS = "Paint some of it, or number the classes without gaps: 1 for b
 
 @dataclass(frozen=True)
 class Advice:
-    """Advice on one problem.
+    """Advice on one problem."""
 
-    Attributes
-    ----------
-    about : str
-        "rare class", "no background", "nothing held back", "size", "constant", "saturated", "loss not falling", "loss
-        exploding", "learnt by heart" or "nothing found".
-    text : str
-        The problem, and what to do.
-    """
-
-    about: str
-    text: str
+    about: str  # such as "rare class"
+    text: str  # the problem, and what to do
 
 
 def advice_on_paint(
@@ -221,26 +212,15 @@ FEWEST_VALUES = 3
 
 @dataclass(frozen=True)
 class Exposure:
-    """Pixel counts of one example, or of several examples of one image.
+    """Pixel counts of one example, or of several examples of one image."""
 
-    Attributes
-    ----------
-    px, bright_px : float
-        All pixels, and those with the highest value.
-    object_px, bright_object_px : float
-        The same in annotated objects or classes, without background.
-    is_inverted : bool
-        The background is bright, as in stained sections, where it often has the highest value without harm.
-    can_saturate : bool
-        It has integer values, and is not a mask.
-    """
-
-    px: float
-    bright_px: float
-    object_px: float
+    px: float  # all pixels
+    bright_px: float  # those with the highest value
+    object_px: float  # the same in annotated objects or classes
     bright_object_px: float
     is_inverted: bool
-    can_saturate: bool
+    """The background is bright, as in stained sections, where it often has the highest value without harm."""
+    can_saturate: bool  # it has integer values, and is not a mask
     is_constant: bool
 
     def __add__(self, other: Exposure) -> Exposure:

@@ -25,32 +25,17 @@ from napari_tessera.training.settings import Training
 
 @dataclass(frozen=True)
 class Dataset:
-    """The training and validation data.
+    """The training and validation data."""
 
-    Attributes
-    ----------
-    learn, check : list of Example
-        For training, and for choosing the best weights.
-    kind, n_channels
-        See `inference.normalization`.
-    n_classes : int
-        Classes of pixels, background included.
-    digest : str
-        SHA-256 over names, splits, pixels and labels.
-    doubts : sequence of str
-        Notes on likely mistakes; see `checks.doubts`.
-    everything : list of Example
-        For classes with few strokes, the training and validation data together; empty if nothing is held out.
-    """
-
-    learn: list[Example]
-    check: list[Example]
-    kind: Kind
+    learn: list[Example]  # for training
+    check: list[Example]  # for choosing the best weights
+    kind: Kind  # see `inference.normalization`
     n_channels: int
-    n_classes: int
-    digest: str
-    doubts: Sequence[str] = ()
+    n_classes: int  # classes of pixels, background included
+    digest: str  # SHA-256 over names, splits, pixels and labels
+    doubts: Sequence[str] = ()  # notes on likely mistakes; see `doubts`
     everything: Sequence[Example] = ()
+    """For classes with few strokes, the training and validation data together; empty if nothing is held out."""
 
     @property
     def names(self) -> dict[str, list[str]]:
@@ -127,22 +112,12 @@ MOST_OFTEN = 0.5
 
 @dataclass(frozen=True)
 class LabelOneStatistics:
-    """How the number 1 lies among the other numbers of a label image.
+    """How the number 1 lies among the other numbers of a label image."""
 
-    Attributes
-    ----------
-    pieces : int
-        Its pieces.
-    others, others_in_pieces : int
-        Number of other labels, and how many of them have several pieces.
-    around : int
-        Others inside it, or that touch it and nothing else.
-    """
-
-    pieces: int = 0
-    others: int = 0
-    others_in_pieces: int = 0
-    around: int = 0
+    pieces: int = 0  # of the number 1
+    others: int = 0  # other labels
+    others_in_pieces: int = 0  # those with several pieces
+    around: int = 0  # others inside it, or that touch it and nothing else
 
     @property
     def is_scattered(self) -> bool:
@@ -250,28 +225,14 @@ PAINT_EACH = (
 
 @dataclass(frozen=True)
 class LabelStatistics:
-    """Statistics of a frame's labels and image.
+    """Statistics of a frame's labels and image."""
 
-    Attributes
-    ----------
-    numbers : int
-        Different numbers of objects or classes.
-    highest : int
-        The highest of them; 0 without any.
-    pieces : int
-        Connected pieces of all of them together.
-    changes, image_changes : float
-        Share of neighbours that differ, in labels and image.
-    ones : LabelOneStatistics
-        How the number 1 lies, if objects with numbers from 1 on are expected.
-    """
-
-    numbers: int
-    highest: int
-    pieces: int
-    changes: float
-    image_changes: float
-    ones: LabelOneStatistics
+    numbers: int  # different numbers of objects or classes
+    highest: int  # the highest of them; 0 without any
+    pieces: int  # connected pieces of all of them together
+    changes: float  # share of neighbours in the labels that differ
+    image_changes: float  # the same in the image
+    ones: LabelOneStatistics  # how the number 1 lies, if objects with numbers from 1 on are expected
 
 
 def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:

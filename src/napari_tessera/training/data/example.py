@@ -25,37 +25,19 @@ MOST_OF_STROKES = 0.25
 
 @dataclass(frozen=True)
 class Example:
-    """One training image.
+    """One training image."""
 
-    Attributes
-    ----------
-    image : array ([Z,] Y, X) or ([Z,] Y, X, C)
-    labels : int32 array ([Z,] Y, X)
-        0 not annotated, 1 background, 2… objects or classes.
-    sizes : array
-        Area (in 3-D volume, in pixels of x cubed) of each number in `labels`.
-    places : float64 array (N, ndim)
-        Where patches are sampled, in pixels: the centres of the objects, or some pixels of each class.
-    diameter_px : float or None
-        Usual diameter of an object; None without objects.
-    group : str
-        Kind of the image; rare kinds are used more often.
-    anisotropy : float
-        Distance of planes divided by the pixel size.
-    is_window : bool
-        It is a window around annotation, in a larger image.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
+    image: np.ndarray  # ([Z,] Y, X) or ([Z,] Y, X, C)
+    labels: np.ndarray  # ([Z,] Y, X): 0 not annotated, 1 background, 2… objects or classes
     levels: Levels
-    sizes: np.ndarray
+    sizes: np.ndarray  # area (in 3-D volume, in pixels of x cubed) of each number in `labels`
     places: np.ndarray
-    diameter_px: float | None
-    group: str = ""
+    """(N, ndim): where patches are sampled, in pixels: the centres of the objects, or some pixels of each class."""
+    diameter_px: float | None  # usual diameter of an object; None without objects
+    group: str = ""  # kind of the image; rare kinds are used more often
     name: str = ""
-    anisotropy: float = 1.0
-    is_window: bool = False
+    anisotropy: float = 1.0  # distance of planes divided by the pixel size
+    is_window: bool = False  # it is a window around annotation, in a larger image
 
     @property
     def is_coloured(self) -> bool:

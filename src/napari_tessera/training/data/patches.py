@@ -120,49 +120,24 @@ MakeTargets = Callable[[np.ndarray, Example, float, tuple[slice, ...]], Any]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How patches are sampled.
+    """How patches are sampled."""
 
-    Parameters
-    ----------
-    size_px : int
-        Side of a patch.
-    diameter_px : float or None
-        Usual diameter of an object after rescaling; None keeps the scale of the images.
-    depth_px : int
-        Planes of a patch; 0 for patches in 2-D.
-    size_spread : float
-        Standard deviation of the natural logarithm of the random rescaling.
-    native_share : float
-        Share of the patches with a much wider rescaling, for the first prediction of an image of unknown size.
-    native_spread : float
-        Standard deviation of the natural logarithm of that rescaling.
-    dim_share : float
-        Share of the patches of bright objects in which some are made dimmer.
-    intensity_changes : float
-        See `random_intensity`.
-    noise_share : float
-        Share of the patches whose image gets noise in its own pixels; see `random_noise`.
-    inverted_share : float
-        Share of the patches of bright objects that are processed as if the objects were dark.
-    is_dark_outside : bool
-        Outside the image, a patch is dark, and background, as at the border of images in use. Otherwise the image is
-        mirrored, and the pixels outside are not annotated.
-    needs_margin : bool
-        Targets need the surroundings of a patch, to keep the seed and centre of objects cut by its edge.
-    """
-
-    size_px: int = 160
-    diameter_px: float | None = 32.0
-    depth_px: int = 0
-    size_spread: float = 0.22
+    size_px: int = 160  # side of a patch
+    diameter_px: float | None = 32.0  # usual diameter of an object after rescaling; None keeps the scale of the images
+    depth_px: int = 0  # planes of a patch; 0 for patches in 2-D
+    size_spread: float = 0.22  # standard deviation of the natural logarithm of the random rescaling
     native_share: float = 0.25
-    native_spread: float = 0.65
-    dim_share: float = 0.25
-    intensity_changes: float = 1.0
-    noise_share: float = 0.0
-    inverted_share: float = 0.0
+    """Share of the patches with a much wider rescaling, for the first prediction of an image of unknown size."""
+    native_spread: float = 0.65  # standard deviation of the natural logarithm of that rescaling
+    dim_share: float = 0.25  # share of the patches of bright objects in which some are made dimmer
+    intensity_changes: float = 1.0  # see `random_intensity`
+    noise_share: float = 0.0  # share of the patches whose image gets noise in its own pixels; see `random_noise`
+    inverted_share: float = 0.0  # share of the patches of bright objects that are processed as if the objects were dark
     is_dark_outside: bool = False
+    """Outside the image, a patch is dark, and background, as at the border of images in use. Otherwise the image is
+    mirrored, and the pixels outside are not annotated."""
     needs_margin: bool = True
+    """Targets need the surroundings of a patch, to keep the seed and centre of objects cut by its edge."""
 
     @property
     def shape(self) -> tuple[int, ...]:

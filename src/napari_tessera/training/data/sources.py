@@ -30,24 +30,14 @@ SPLITS = {"train": TRAIN, "training": TRAIN, "val": VALIDATION, "valid": VALIDAT
 
 @dataclass(frozen=True)
 class Source:
-    """An image file and the file of its labels.
-
-    Attributes
-    ----------
-    split : str
-        "train" or "val"; empty if not yet decided.
-    group : str
-        Kind of the image; rare kinds are used more often.
-    axes : str or None
-        One letter for each axis of the image; None reads them from the file.
-    """
+    """An image file and the file of its labels."""
 
     name: str
     image: Path
     labels: Path
-    split: str = ""
-    group: str = ""
-    axes: str | None = None
+    split: str = ""  # "train" or "val"; empty if not yet decided
+    group: str = ""  # kind of the image; rare kinds are used more often
+    axes: str | None = None  # one letter for each axis of the image; None reads them from the file
 
 
 def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
@@ -196,25 +186,14 @@ CHANNEL = "C"
 
 @dataclass(frozen=True)
 class Frame:
-    """One plane or volume and its labels.
-
-    Attributes
-    ----------
-    image : array ([Z,] Y, X) or ([Z,] Y, X, C)
-    labels : integer array ([Z,] Y, X)
-        As in the file.
-    split, group : str
-        See `Source`.
-    anisotropy : float
-        Distance of planes divided by the pixel size; 1 in 2-D.
-    """
+    """One plane or volume and its labels."""
 
     name: str
-    image: np.ndarray
-    labels: np.ndarray
-    split: str
+    image: np.ndarray  # ([Z,] Y, X) or ([Z,] Y, X, C)
+    labels: np.ndarray  # ([Z,] Y, X): as in the file
+    split: str  # as of `Source`
     group: str = ""
-    anisotropy: float = 1.0
+    anisotropy: float = 1.0  # distance of planes divided by the pixel size; 1 in 2-D
 
     @property
     def channels(self) -> int:
