@@ -46,10 +46,7 @@ class UncertainRegion:
 def doubt_of_classes(probabilities: np.ndarray) -> np.ndarray:
     """Return the uncertainty of the class of each pixel: the entropy, 0 to 1.
 
-    Parameters
-    ----------
-    probabilities : float array (K, …)
-        Of each class except the background, which has the rest.
+    `probabilities` (K, …) are those of each class except the background, which has the rest.
 
     Examples
     --------
@@ -65,13 +62,7 @@ def doubt_of_classes(probabilities: np.ndarray) -> np.ndarray:
 def doubt_of_objects(labels: np.ndarray, scores: np.ndarray, least_score: float) -> np.ndarray:
     """Return the uncertainty of the object of each pixel: 1 if its score equals the threshold.
 
-    Parameters
-    ----------
-    labels : integer array
-        0 background, 1…N objects, with those that would be dropped.
-    scores : (N,) array
-    least_score : float
-        Objects with at least this score are kept.
+    `labels` have also the objects with scores (N,) below `least_score`, which would be dropped.
 
     Examples
     --------
@@ -84,19 +75,9 @@ def doubt_of_objects(labels: np.ndarray, scores: np.ndarray, least_score: float)
 
 
 def unsure_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Window, float]]:
-    """Find the most uncertain regions, without overlap in their plane.
+    """Find the most uncertain regions, without overlap in their plane, the most uncertain first.
 
-    Parameters
-    ----------
-    doubt : float array ([Z,] Y, X)
-        Uncertainty, 0 in annotated pixels.
-    side_px : int
-        Side of a region, cut at the border.
-
-    Returns
-    -------
-    list of (window, doubt)
-        The most uncertain first.
+    `doubt` ([Z,] Y, X) is the uncertainty, 0 in annotated pixels. Regions of `side_px` are cut at the border.
     """
     planes = doubt if doubt.ndim == 3 else doubt[None]
     cells = np.stack([_in_cells(plane) for plane in planes])  # (Z, y, x)
@@ -189,27 +170,11 @@ def where_to_paint(
     diameter_px: float | None = None,
     device: Where = "auto",
 ) -> Job[Sequence[UncertainRegion]]:
-    """Find the regions in which a model is least certain, outside the annotation.
+    """Find the regions in which a model is least certain, outside the annotation; the least certain first.
 
-    Parameters
-    ----------
-    model : path
-        A U-Net, for classes or objects, or a Mask R-CNN.
-    painting : AnnotatedImage
-        The image and its annotation. In a large image, random windows are used.
-    ndim : {2, 3}
-        Number of the last axes that are segmented together.
-    most : int
-        Number of regions.
-    seed : int
-        Seed of the random windows.
-    diameter_px : float, optional
-        Usual diameter of the objects; estimated once if not given.
-
-    Returns
-    -------
-    sequence of UncertainRegion
-        The least certain first; empty if the model is certain everywhere.
+    The model is a U-Net, for classes or objects, or a Mask R-CNN. In a large image, random windows are used. The usual
+    diameter of the objects is estimated once if it is not given. The result is empty if the model is certain
+    everywhere.
     """
     from napari_tessera.models.load_torch import load_torch
 

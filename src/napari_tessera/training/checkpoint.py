@@ -154,13 +154,7 @@ class Checkpoint:
         write_tensors(self.path, tensors, without_nan(header))
 
     def load(self, state: State) -> None:
-        """Read into `state` what `save` wrote.
-
-        Raises
-        ------
-        InputError
-            If the file is damaged, or from a run with other settings or data.
-        """
+        """Read into `state` what `save` wrote; refuse a damaged file, and one of a run with other settings or data."""
         tensors, header = read_checkpoint(self.path)
         check_identity(self.path, header["identity"], self.identity)
         groups: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}}
@@ -198,13 +192,7 @@ def steps_of_best(header: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def load_weights(net: Network, weights: Mapping[str, Tensor], group: str) -> None:
-    """Load weights into a network.
-
-    Raises
-    ------
-    ValueError, RuntimeError
-        If names or shapes differ.
-    """
+    """Load weights into a network; a ValueError or RuntimeError says that names or shapes differ."""
     # torch accepts weights without batch counters as those of an earlier version.
     if wrong := sorted(weights.keys() ^ net.state_dict().keys()):
         raise ValueError(f"its weights {group!r} have a missing or unknown entry {short(wrong[0])}")
@@ -212,14 +200,9 @@ def load_weights(net: Network, weights: Mapping[str, Tensor], group: str) -> Non
 
 
 def load_moments(optimiser: torch.optim.Optimizer, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Load the optimiser's moments of each parameter.
+    """Load the optimiser's moments of each parameter; a ValueError says that one is missing, or has another shape.
 
     A fused optimiser needs each moment in the same memory layout as its parameter.
-
-    Raises
-    ------
-    ValueError
-        If a moment is missing, or has another shape.
     """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     stored = {index: groups[f"optimiser.{index}"] for index in range(len(parameters)) if f"optimiser.{index}" in groups}
@@ -241,13 +224,7 @@ def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the tensors and the header of a checkpoint.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged or not a checkpoint.
-    """
+    """Read the tensors and the header; an InputError says that the file is damaged, or not a checkpoint."""
     try:
         tensors, header = read_tensors(path)
     except ModelError as error:
@@ -262,13 +239,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def check_identity(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to resume with other settings or data than at the start.
-
-    Raises
-    ------
-    InputError
-        Naming each setting that differs.
-    """
+    """Refuse to resume with other settings or data than at the start, and name each setting that differs."""
     names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if not names:
         return

@@ -44,19 +44,8 @@ BIAS = "heads.classes.bias"
 def match_class_prior(net: Network, examples: Sequence[Example], seed: int) -> Job[np.ndarray | None]:
     """Shift the class scores so that the network predicts each class as often as it occurs in the images.
 
-    Parameters
-    ----------
-    net : UNet
-        With a head "classes", in eval mode; its bias is changed in place.
-    examples : sequence of Example
-        The training windows.
-    seed : int
-        Seed of the patches.
-
-    Returns
-    -------
-    (K,) array or None
-        Estimated share of each class; None if nothing is changed, because too little or nearly everything is annotated.
+    `net` is a U-Net for classes, in eval mode; its bias is changed in place. The result is the estimated share (K,) of
+    each class; None if nothing is changed, because too little or nearly everything is annotated.
     """
     scores, labels = [], []
     for done, (channels, paint) in enumerate(straight_patches(examples, seed)):
@@ -110,11 +99,7 @@ def scores_of(net: Network, channels: np.ndarray) -> np.ndarray:
 def shares_of_classes(scores: np.ndarray, painted: np.ndarray) -> np.ndarray | None:
     """Estimate the share of each class in pixels without annotation: (K,), or None if there is too little annotation.
 
-    Parameters
-    ----------
-    scores : (K, pixels) array
-    painted : (pixels,) array
-        0 not annotated, 1…K the classes.
+    `scores` are (K, pixels); `painted` (pixels,) is 0 where not annotated, 1…K for the classes.
     """
     n_classes = len(scores)
     counts = np.bincount(painted, minlength=n_classes + 1)
@@ -131,14 +116,9 @@ def shares_of_classes(scores: np.ndarray, painted: np.ndarray) -> np.ndarray | N
 
 
 def adjusted_count(found: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """Estimate the true share of each class from the predicted share.
+    """Estimate the true share (K,) of each class from the predicted share.
 
-    Parameters
-    ----------
-    found : (K,) array
-        Share of the pixels predicted as each class.
-    rates : (K, K) array
-        For each true class (row), how often each class is predicted.
+    `rates` (K, K) say for each true class (row) how often each class is predicted.
 
     Examples
     --------

@@ -63,12 +63,7 @@ class Schedule:
 def share_of_rate(start: Mapping[str, Any] | None, task: str) -> float:
     """Return the share of the default learning rate: 1 without a start model, less after long training.
 
-    Parameters
-    ----------
-    start : mapping or None
-        The model to start from, with its "task" and its "steps" (None if unknown).
-    task : str
-        The task of this training.
+    `start` has the model's "task" and its "steps" (None if unknown); `task` is that of this training.
     """
     if start is None:
         return 1.0

@@ -60,12 +60,8 @@ def report_path(out: Path) -> Path:
 def describe(out: Path, settings: Training, plan: TrainingConfig, data: Dataset) -> dict[str, Any]:
     """Return the header of the model, without scores.
 
-    Raises
-    ------
-    ParameterError
-        If there are more or fewer names than classes, or a model file cannot hold a text or the network.
-    FileError
-        If the card does not exist, or is not text.
+    A ParameterError says that there are more or fewer names than classes, or that a model file cannot hold a text or
+    the network; a FileError, that the card does not exist, or is not text.
     """
     from napari_tessera.inference.normalization import channel_names, normalisation
 
@@ -145,13 +141,7 @@ def _read_card(path: str) -> str:
 
 
 def class_names(settings: Training, plan: TrainingConfig) -> list[str]:
-    """Return the names of the classes, as given or numbered.
-
-    Raises
-    ------
-    ParameterError
-        If there are more or fewer names than classes.
-    """
+    """Return the names of the classes, as given or numbered; refuse more or fewer names than classes."""
     count = 2 if plan.task == "objects" else plan.n_classes
     given = list(words(settings.classes))
     if given and len(given) != count:

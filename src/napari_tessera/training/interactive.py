@@ -73,10 +73,7 @@ def snapshot(lesson: TrainingRequest) -> Job[TrainingRequest]:
 def paintings_of(given: Sequence[AnnotatedLayer], ndim: int) -> Job[tuple[list[AnnotatedImage], int]]:
     """Pair images with their annotations, and return the highest annotated number too.
 
-    Raises
-    ------
-    InputError
-        If an image and its annotation do not match.
+    An InputError says that an image and its annotation do not match.
     """
     from napari_tessera.training.annotations.read import painting_of
 
@@ -169,18 +166,9 @@ def learning(
 ) -> Job[InteractiveResult]:
     """Do what `session.fine_tuning` does, and predict the viewport between steps.
 
-    Parameters
-    ----------
-    sight : function () -> Viewport or None
-        Called between steps; None for no prediction.
-    should_stop : function () -> bool
-        Called after each step.
-
-    Yields
-    ------
-    Progress
-        With `data`: as in `training.loop.train`, or {"before": scores}, or {"advice": texts} for the current state, or
-        {"seen": ViewportPrediction}.
+    `sight` is called between steps, and returns None for no prediction; `should_stop` is called after each step. The `data`
+    of the progress are as in `training.loop.train`, or {"before": scores}, {"advice": texts} for the current state, or
+    {"seen": ViewportPrediction}.
     """
     from napari_tessera.models.load_torch import load_torch
 

@@ -46,12 +46,9 @@ class LiveTraining:
 
 
 def first_scores(live: LiveTraining, device: Where = "auto") -> Job[dict[str, float]]:
-    """Score the network as it was before its first step, on the held-out annotation.
+    """Score the network as it was before its first step, on the held-out annotation; see `score_network`.
 
-    Returns
-    -------
-    dict
-        As of `validation.score_network`; empty without held-out annotation, or if the training was resumed.
+    The result is empty without held-out annotation, or if the training was resumed.
     """
     if live.first is None or live.data is None or not live.data.check:
         return {}
@@ -69,14 +66,12 @@ def prediction(
     output: Literal["objects", "classes", "probabilities"] | None = None,
     device: Where = "auto",
 ) -> Job[np.ndarray]:
-    """Segment an image, or a part of one, with the averaged weights of a running training.
+    """Segment an image, or a part of one, with the averaged weights of a training that has begun.
 
     Call it between two steps, in the thread that trains.
 
     Parameters
     ----------
-    live : LiveTraining
-        Of a training that has begun.
     image : array, or what is read like one
         ([Z,] Y, X), with channels last if `has_channels`.
     levels : Levels
@@ -183,14 +178,7 @@ UNKNOWN = -1
 def paint_of_classes(classes: np.ndarray, paint: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Convert predicted classes to annotation; 0 where nothing is added, because existing annotation stays.
 
-    Parameters
-    ----------
-    classes : integer array
-        0 background, 1… classes; -1 without a prediction.
-    paint : integer array
-        Existing annotation: 0 not annotated, 1 background, 2… classes.
-    inside : array of bool
-        The part that the user accepts.
+    Classes are -1 without a prediction, 0 background, 1…; `inside` is the part that the user accepts.
 
     Examples
     --------
@@ -205,14 +193,8 @@ def paint_of_objects(
 ) -> np.ndarray:
     """Convert background and accepted objects to annotation; 0 where nothing is added.
 
-    Parameters
-    ----------
-    objects, paint, inside
-        As in `paint_of_classes`.
-    taken : integer array
-        Accepted objects, in order of their numbers.
-    first : int
-        Annotation number of the first of them; the others follow.
+    The objects of `taken`, which is sorted, get the annotation numbers `first`, `first` + 1, …; the other arrays are
+    those of `paint_of_classes`.
 
     Examples
     --------
@@ -228,10 +210,7 @@ def paint_of_objects(
 def objects_cut(objects: np.ndarray, inside: np.ndarray) -> set[int]:
     """Return the objects that extend beyond the accepted part, or into pixels without a prediction.
 
-    Parameters
-    ----------
-    objects : integer array
-        One pixel wider than the accepted part on all sides of the plane.
+    Both arrays are one pixel wider than the accepted part on all sides of the plane.
 
     Examples
     --------

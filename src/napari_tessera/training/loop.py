@@ -42,12 +42,10 @@ def train(
     watch: Callable[[State], None] = lambda _: None,
     draw_of_all: Draw | None = None,
 ) -> Job[State]:
-    """Train a network; resume from `checkpoint` if its file exists.
+    """Train a network in place; resume from `checkpoint` if its file exists.
 
     Parameters
     ----------
-    net : UNet or MaskRCNN
-        Changed in place.
     draw : function (numpy Generator) -> batch
         Draws a batch; each step has its own generator.
     loss_parts : function (net, batch) -> dict of str to Tensor

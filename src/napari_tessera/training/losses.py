@@ -22,16 +22,9 @@ TINY = 1e-6
 
 
 def class_loss(name: str = "combined", class_weights: Tensor | None = None, **parameters: float) -> ClassLoss:
-    """Choose a loss of class scores.
+    """Choose one of `LOSSES`; parameters of other losses are ignored.
 
-    Parameters
-    ----------
-    name : str
-        One of `LOSSES`.
-    class_weights : Tensor (K,), optional
-        Weight of a pixel of each class, in losses that take weights.
-    **parameters : float
-        Parameters of the loss; those of other losses are ignored.
+    `class_weights` (K,) are the weights of a pixel of each class, in losses that take weights.
     """
     loss = LOSSES[name]
     own = {each: value for each, value in parameters.items() if each in loss.parameters}
@@ -174,11 +167,7 @@ def combined(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> di
 def regression(values: Tensor, target: Tensor, weight: Tensor, sharpness: float = 0.1) -> Tensor:
     """Return the mean smooth absolute error, quadratic below `sharpness`: Σ w·h(v − t) / Σ w.
 
-    Parameters
-    ----------
-    values, target : Tensor (B, C, …)
-    weight : Tensor (B, …)
-        0 where not painted.
+    Values and target are (B, C, …), the weight (B, …) is 0 where not annotated.
     """
     from torch.nn import functional
 

@@ -36,16 +36,8 @@ def detection_architecture(
 ) -> MaskRCNNArchitecture:
     """Return the Mask R-CNN architecture for objects of one class, trained on patches of this side.
 
-    Parameters
-    ----------
-    channels : int
-        Channels of the images.
-    diameter_px : float
-        Usual diameter of an object.
-    patch_px : int
-        Side of a patch: the more objects fit into it, the more anchors and proposals are sampled per step.
-    widths : four ints
-        Channels of the backbone at each resolution; the widths of pyramid and heads follow from them.
+    The more objects of the usual diameter fit into a patch, the more anchors and proposals are sampled per step.
+    `widths` are the channels of the backbone at its four resolutions; the widths of pyramid and heads follow from them.
     """
     fits = max(FEWEST_FITTING, round((patch_px / diameter_px) ** 2))
     numbers = {name: round(per_object * fits) for name, per_object in COUNTED_PER_OBJECT.items()}
@@ -73,14 +65,9 @@ def detection_targets(diameter_px: float) -> MakeTargets:
 
 
 def truth_from(labels: np.ndarray, fewest_px: float = 0) -> DetectionTarget:
-    """Make the target from an annotation.
+    """Make the target from an annotation (Y, X), of which only the part in the patch counts.
 
-    Parameters
-    ----------
-    labels : integer array (Y, X)
-        0 not annotated, 1 background, 2… one number per object; only the part in the patch counts.
-    fewest_px : float
-        Objects with fewer pixels in the patch count as not annotated.
+    Objects with fewer than `fewest_px` pixels in the patch count as not annotated.
     """
     is_tiny = np.bincount(labels.ravel()) < fewest_px
     is_tiny[: BACKGROUND + 1] = False

@@ -86,12 +86,8 @@ class Pretrained:
 def read_start(settings: Training) -> Pretrained | None:
     """Load the model that the settings name; None if they say to start from nothing.
 
-    Raises
-    ------
-    ParameterError
-        If there is no such model, or it does not fit the other settings.
-    ModelError
-        If the file cannot be used.
+    A ParameterError says that there is no such model, or it does not fit the other settings; a ModelError, that the
+    file cannot be used.
     """
     if settings.start_from == NOTHING:
         return None
@@ -158,14 +154,8 @@ class Row:
 def rows_for(start: Pretrained, task: str, classes: Sequence[str], count: int) -> list[Row]:
     """Return the source of each class: existing classes keep their weights, new ones start as an object.
 
-    Parameters
-    ----------
-    task : str
-        "objects" or "classes".
-    classes : sequence of str
-        Names of the classes, background first; empty if they have no names.
-    count : int
-        Rows of the new head: one for each class; for the objects of a U-Net: background, object and border.
+    `classes` are the names, background first; empty if they have no names. `count` is the number of rows of the new
+    head: one for each class; for the objects of a U-Net: background, object and border.
     """
     old = list(start.header["classes"])
     is_same_task = start.header["task"] == task
@@ -178,18 +168,10 @@ def rows_for(start: Pretrained, task: str, classes: Sequence[str], count: int) -
 
 
 def load_pretrained(net: Network, start: Pretrained | None, task: str, classes: Sequence[str], seed: int) -> None:
-    """Load the weights of the start model, if any, into a network.
+    """Load the weights of the start model, if any, into a network, in place; see `rows_for` on its classes.
 
-    Layers that the model does not have, such as the head for another task, stay as they are in `net`.
-
-    Parameters
-    ----------
-    net : UNet or MaskRCNN
-        Changed in place.
-    task, classes
-        See `rows_for`.
-    seed : int
-        Seed of the noise on new classes.
+    Layers that the model does not have, such as the head for another task, stay as they are in `net`. The seed is that
+    of the noise on new classes.
     """
     if start is None:
         return
@@ -216,13 +198,9 @@ def classes_of(net: Network) -> int:
 
 
 def adapted(old: Tensor, rows: Sequence[Row], each: int, rng: torch.Generator) -> Tensor:
-    """Return the weights of a layer for other classes; new classes get a little noise.
+    """Return the weights (old classes × each, …) of a layer for other classes; new classes get a little noise.
 
-    Parameters
-    ----------
-    old : Tensor (old classes × each, …)
-    each : int
-        Rows of the layer for each class.
+    `each` is the number of rows of the layer for each class.
     """
     by_class = old.unflatten(0, (-1, each))
     new = torch.stack([by_class[row.of] for row in rows])
@@ -247,14 +225,8 @@ def read_coco_start(settings: Training) -> Pretrained:
     """Read the published weights, for patches instead of photographs.
 
     Images keep their size, the anchors fit the objects, and besides the three colours there are Tessera's other
-    channels, with weight 0 at first.
-
-    Raises
-    ------
-    ParameterError
-        If the settings need another network.
-    FileError
-        If the file is missing, is not the published one, or cannot be downloaded.
+    channels, with weight 0 at first. A ParameterError says that the settings need another network; a FileError, that
+    the file is missing, is not the published one, or cannot be downloaded.
     """
     check_suits_coco(settings)
     file = coco_file(None if settings.start_from == COCO else settings.start_from)

@@ -42,12 +42,9 @@ class Interrupted:
 
 
 def interrupted(folder: Path | None = None) -> list[Interrupted]:
-    """List the trainings whose checkpoints are newer than their models, the latest first.
+    """List the trainings in a folder of models whose checkpoints are newer than their models, the latest first.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        Folder of the models; by default that of the user's models.
+    The default is the folder of the user's models.
     """
     found = [each for path in _checkpoints(folder) if (each := _look_at(path)) is not None and _is_lost(each)]
     return sorted(found, key=lambda each: each.when, reverse=True)
@@ -65,13 +62,7 @@ def unreadable(folder: Path | None = None) -> list[str]:
 
 
 def delete_checkpoint(out: Path) -> None:
-    """Delete the checkpoint of a model that is complete.
-
-    Parameters
-    ----------
-    out : Path
-        The model file.
-    """
+    """Delete the checkpoint of the model file `out`, if the model is complete."""
     left = _look_at(out.with_name(out.name + CHECKPOINT))
     if left is not None and _steps_of(out) >= left.step and not _is_under_way(out):
         with suppress(OSError):
@@ -81,25 +72,9 @@ def delete_checkpoint(out: Path) -> None:
 def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: bool = False) -> Job[ModelEntry]:
     """Save the model of an interrupted training in the user's models; the checkpoint is kept.
 
-    The weights are the best by validation; without a validation, the averaged ones.
-
-    Parameters
-    ----------
-    path : path
-        The checkpoint, ``NAME.safetensors.checkpoint``.
-    name : str, optional
-        Name of the model; None takes the name of the training.
-    overwrite : bool
-        Replace one of the user's models with this name.
-
-    Raises
-    ------
-    InputError
-        If this is not a checkpoint, or was written by an earlier version.
-    ModelError
-        If it is missing or damaged, or the name is taken.
-    ParameterError, FileError
-        As `registry.import_model`.
+    The weights are the best by validation; without a validation, the averaged ones. The name is that of the training if
+    it is not given. An InputError says that this is not a checkpoint, or was written by an earlier version; a
+    ModelError, that it is missing or damaged, or the name is taken; other errors are those of `registry.import_model`.
     """
     from napari_tessera.models.load_torch import load_torch
 
@@ -143,13 +118,7 @@ def _look_at(path: Path) -> Interrupted | None:
 
 
 def _read_told(path: Path) -> dict[str, Any]:
-    """Read the header of a checkpoint, without its tensors.
-
-    Raises
-    ------
-    ModelError
-        If it is missing, damaged or not a checkpoint.
-    """
+    """Read the header of a checkpoint, without its tensors; a ModelError says that it is missing or damaged."""
     from napari_tessera.core.record_schema import check_fields
     from napari_tessera.training.checkpoint import CheckpointHeader
 

@@ -40,15 +40,8 @@ INTENSITY_CHANGES = 0.3
 def rehearsal_for(settings: Training, start: Pretrained | None) -> float:
     """Return the share of the patches that come from the start model's earlier data.
 
-    Parameters
-    ----------
-    settings : Training
-        If `rehearsal` is automatic, it is half for annotated objects if the data is available.
-
-    Raises
-    ------
-    ParameterError
-        If rehearsal is asked for, but the start model has no earlier data.
+    Automatic is half for annotated objects if the data is available. A ParameterError says that rehearsal is asked for,
+    but the start model has no earlier data.
     """
     can_rehearse = settings.task == "objects" and start is not None and knows_nuclei(start)
     if settings.rehearsal is None:
@@ -147,16 +140,9 @@ microscopy. The losses of a Mask R-CNN differ less (2.3 and 2.7), so it always h
 def share_of_rate_for(
     net: nn.Module, draw: Draw, loss_parts: LossParts, schedule: Schedule, share: float
 ) -> Job[float]:
-    """Return the share of the default learning rate, by the network's loss on the new annotation.
+    """Return the share of the default learning rate, by the network's loss on the new annotation before the first step.
 
-    Parameters
-    ----------
-    net : UNet or MaskRCNN
-        Before the first step.
-    draw, loss_parts
-        With rehearsal; see `with_rehearsal`.
-    share : float
-        Of the rehearsal patches.
+    `draw` and `loss_parts` are those of `with_rehearsal`; `share` is that of the rehearsal patches.
     """
     net.train()
     keep_statistics(net)

@@ -20,19 +20,9 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 300, 56, 120, 28, 36
 
 
 def chart(title: str, lines: Mapping[str, Points], *, is_logarithmic: bool = False) -> str:
-    """Draw lines over training steps.
+    """Draw lines of (step, value), by the name shown at their end, as an <svg> element; "" if there is nothing to draw.
 
-    Parameters
-    ----------
-    lines : mapping of str to sequence of (step, value)
-        By the name shown at the end of the line; values that are not finite are left out.
-    is_logarithmic : bool
-        Use a logarithmic axis; values that are not above 0 are left out.
-
-    Returns
-    -------
-    str
-        An <svg> element; empty if there is nothing to draw.
+    Values that are not finite are left out, and those not above 0 on a logarithmic axis.
     """
     finite = {
         name: [point for point in points if _is_shown(point[1], is_logarithmic)] for name, points in lines.items()
@@ -124,10 +114,7 @@ def _text(x: float, y: float, words: str, anchor: str, weight: str = "normal") -
 def describe_scored_step(record: Mapping[str, Any]) -> str:
     """Return a sentence on the step of the scores, if it is not the step of the kept weights; otherwise "".
 
-    Parameters
-    ----------
-    record : mapping
-        Of a training, as in the header of its model.
+    `record` is that of a training, as in the header of its model.
     """
     scored = record.get("scored_step")
     if scored is None or scored == record["best_step"]:
@@ -156,17 +143,7 @@ class ReportImage:
 
 
 def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]], shown: Sequence[ReportImage]) -> str:
-    """Return the HTML page.
-
-    Parameters
-    ----------
-    header : mapping
-        Of the model, with its training record.
-    losses : sequence of mapping
-        The parts of the loss, with their step.
-    shown : sequence of ReportImage
-        Images to show.
-    """
+    """Return the HTML page, from the header with its training record, the parts of the loss, and images to show."""
     record = header["training"]
     best = f"The weights of step {record['best_step']} of {record['settings']['steps']} were kept."
     best = f"{best} {describe_scored_step(record)}".rstrip()

@@ -44,10 +44,7 @@ DIAMETER_PX = {2: 32.0, 3: 16.0}
 def resolve_config(settings: Training, data: Dataset, device: str, start: Pretrained | None = None) -> TrainingConfig:
     """Fill in the automatic settings, except the number of steps that fit into a time.
 
-    Raises
-    ------
-    ParameterError
-        If a setting does not fit the others or the data.
+    A ParameterError says that a setting does not fit the others or the data.
     """
     ndim = settings.ndim
     widths = widths_for(settings, start)
@@ -171,13 +168,7 @@ def patch_for(settings: Training, step: int) -> int:
 
 
 def class_weights(settings: Training, data: Dataset) -> tuple[float, ...] | None:
-    """Return the weight of a pixel of each class.
-
-    Raises
-    ------
-    ParameterError
-        If there are more or fewer weights than classes.
-    """
+    """Return the weight of a pixel of each class; refuse more or fewer weights than classes."""
     if settings.class_weights is None:
         return None
     if settings.class_weights == BALANCED:
@@ -329,10 +320,7 @@ def skip_to_next_step(trial: Job[Any]) -> Job[None]:
 def fit_to_time(seconds: float, of_step: float, plan: TrainingConfig, data: Dataset) -> TrainingConfig:
     """Return the configuration with the steps and validations (at most those planned) that fit into a time.
 
-    Parameters
-    ----------
-    of_step : float
-        Seconds per step.
+    `of_step` are the seconds per step.
     """
     step_px = plan.batch * plan.patch_px**2 * (plan.depth_px or 1)
     of_validation = FORWARD_SHARE * of_step * sum(example.labels.size for example in data.check) / step_px

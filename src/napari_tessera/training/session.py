@@ -90,14 +90,10 @@ def fine_tuning(
 
     Parameters
     ----------
-    paintings : sequence of AnnotatedImage
-        See `annotations.read`.
     settings : Training
         With `painted`.
     inputs : sequence of path
         Files that must not be overwritten.
-    restart, overwrite
-        As in `fine_tune`.
     should_stop : function () -> bool
         Called after each step.
     live : LiveTraining, optional
@@ -296,15 +292,7 @@ def has_even_strokes(plan: TrainingConfig, settings: Training) -> bool:
 def within_memory(attempt: Callable[[TrainingConfig], Job[Done]], plan: TrainingConfig) -> Job[Done]:
     """Try a configuration; while memory is insufficient, try again with patches of half the side.
 
-    Parameters
-    ----------
-    attempt : function (TrainingConfig) -> Job
-        Resumes from its checkpoint, if there is one.
-
-    Raises
-    ------
-    OutOfMemory
-        If memory is insufficient for the smallest patches.
+    `attempt` resumes from its checkpoint, if there is one. OutOfMemory is raised if the smallest patches do not fit.
     """
     while True:
         try:

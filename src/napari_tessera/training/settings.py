@@ -216,13 +216,7 @@ def shows_settings(function: Function) -> Function:
 
 
 def checked_settings(values: Mapping[str, Any]) -> Training:
-    """Check every value and fill in defaults.
-
-    Raises
-    ------
-    ParameterError
-        Naming the setting that is unknown or out of range.
-    """
+    """Check every value and fill in defaults; a ParameterError names the setting that is unknown or out of range."""
     settings = Training(**DECLARATION.checked(values))
     check_network(settings)
     check_weights(settings)

@@ -227,13 +227,7 @@ def usual_start(settings: Training) -> str:
 
 
 def paired(images: Given | Sequence[Given], painted: Given | Sequence[Given]) -> list[tuple[Given, Given]]:
-    """Pair images with their annotations.
-
-    Raises
-    ------
-    ParameterError
-        If their numbers differ, or are 0.
-    """
+    """Pair images with their annotations; refuse different numbers of them, or none."""
     if isinstance(images, str | Path) and isinstance(painted, str | Path):
         return [(source.image, source.labels) for source in from_paths(Path(images), Path(painted))]
     several = (list, tuple)
@@ -260,10 +254,8 @@ def given_painting(
 ) -> AnnotatedImage:
     """Pair one image with its annotation, each an array or the path of a file.
 
-    Raises
-    ------
-    FileError, InputError
-        If a file cannot be opened, an input is neither an array nor a path, or the two do not match.
+    A FileError or InputError says that a file cannot be opened, an input is neither an array nor a path, or the two do
+    not match.
     """
     name = named(image, index)
     if isinstance(image, str | Path) and isinstance(paint, str | Path):
@@ -277,13 +269,7 @@ def given_painting(
 
 
 def anisotropy_of(spacing: Any, ndim: int) -> float:
-    """Return the distance of planes divided by the pixel size; 1 if it is not given, and for planes.
-
-    Raises
-    ------
-    InputError
-        If there is not one positive number for each axis.
-    """
+    """Return the distance of planes divided by the pixel size; 1 if it is not given, and for planes."""
     sizes = check_spacing(spacing, Layout("ZYX")) if ndim == 3 else None
     return sizes[0] / sizes[-1] if sizes else 1.0
 

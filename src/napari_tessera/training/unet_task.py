@@ -61,22 +61,18 @@ def instance_targets(
     *,
     border_weight: float = 4.0,
 ) -> Targets:
-    """Make the targets of an instance network.
+    """Make the targets of an instance network from annotation, preferably without large gaps in its numbers.
+
+    Pixels of objects smaller than usual have a higher weight, up to 4, so that each object counts about the same.
 
     Parameters
     ----------
-    labels : integer array ([Z,] Y, X)
-        0 not annotated, 1 background, 2… one number per object, preferably without large gaps.
     diameter_px : float
         The usual object diameter at the network's scale.
     sizes : array (objects + 2,), optional
         Area or volume of each label number, for objects that are cut in `labels`; measured if not given.
     border_weight : float
         Weight of the pixels where two objects touch; other pixels of objects and background have weight 1.
-
-    Notes
-    -----
-    Pixels of objects smaller than usual have a higher weight, up to 4, so that each object counts about the same.
     """
     is_object = labels > BACKGROUND
     border = touching(labels)

@@ -31,11 +31,6 @@ def score_network(
 ) -> Job[dict[str, float]]:
     """Score a network on annotated images.
 
-    Parameters
-    ----------
-    header : mapping
-        Of its model file.
-
     Returns
     -------
     dict
@@ -170,14 +165,7 @@ def predict_view(
 def compared(labels: np.ndarray, paint: np.ndarray, is_classes: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return truth and prediction, without the pixels that are not annotated.
 
-    Parameters
-    ----------
-    labels : integer array
-        As predicted: 0 background, 1… objects or classes.
-    paint : integer array
-        0 not painted, 1 background, 2… objects or classes.
-    is_classes : bool
-        Otherwise objects, of which those count that lie mostly where there is paint.
+    Of predicted objects, those count that lie mostly where there is annotation.
     """
     truth, is_painted = np.maximum(paint - BACKGROUND, 0), paint != NOT_PAINTED
     if is_painted.all():

@@ -119,10 +119,7 @@ def read_paint(
 ) -> Job[tuple[list[AnnotationWindow], dict[int, np.ndarray]]]:
     """Read all annotations; return them, and the original numbers of each image's objects, which are renumbered.
 
-    Raises
-    ------
-    InputError
-        If a number is negative, or too high for a class.
+    An InputError says that a number is negative, or too high for a class.
     """
     paints: list[AnnotationWindow] = []
     for index, painting in enumerate(paintings):
@@ -153,13 +150,7 @@ def read_cells(
 
 
 def checked_paint(labels: np.ndarray, name: str, lessons: AnnotationSampling) -> np.ndarray:
-    """Return annotation as int64 without the ignored number.
-
-    Raises
-    ------
-    InputError
-        If a number is negative, or too high for a class.
-    """
+    """Return annotation as int64 without the ignored number; refuse numbers below 0, or too high for a class."""
     labels = labels.astype(np.int64)
     if lessons.ignore is not None:
         labels[labels == lessons.ignore] = NOT_PAINTED
@@ -227,19 +218,9 @@ PLANES_AT_ONCE = 16
 
 
 def painted_windows(paint: Stored, ndim: int) -> Job[dict[Place, list[Window]]]:
-    """Find the windows that contain all annotation, reading it piece by piece.
+    """Find the windows that contain all annotation, in each plane or volume, reading it piece by piece.
 
-    Parameters
-    ----------
-    paint : integer array, or what is read like one
-        (…, [Z,] Y, X), 0 where not annotated.
-    ndim : {2, 3}
-        Number of the last axes that are space; the others are processed one index at a time.
-
-    Returns
-    -------
-    dict of place to list of window
-        The planes or volumes with annotation.
+    `paint` (…, [Z,] Y, X) is 0 where not annotated; axes before the last `ndim` are processed one index at a time.
     """
     found: dict[Place, list[Window]] = {}
     pieces = list(pieces_of(paint.shape))
@@ -358,14 +339,9 @@ def inside(window: Window, outer: Window) -> Window:
 def read_window(
     image: Stored, place: Place, window: Window, beyond: Literal["reflect", "constant"] = "reflect"
 ) -> np.ndarray:
-    """Read a window of a plane or volume into memory.
+    """Read a window of a plane or volume, mirrored beyond the image ("reflect") or 0 there ("constant").
 
-    Parameters
-    ----------
-    image : array, or what is read like one
-        (…, [Z,] Y, X), with channels last if any.
-    place, window
-        What to read. Pixels beyond the image are mirrored ("reflect") or 0 ("constant").
+    `image` (…, [Z,] Y, X) may have channels last.
     """
     shape = image.shape[len(place) : len(place) + len(window)]
     seen = clipped(window, shape)

@@ -72,10 +72,7 @@ class AnnotationSplit:
 def painted_examples(paintings: Sequence[AnnotatedImage], lessons: AnnotationSampling) -> Job[AnnotationSplit]:
     """Read the windows around annotation, and split it into training and validation.
 
-    Raises
-    ------
-    InputError
-        If nothing is annotated, or a number is invalid.
+    An InputError says that nothing is annotated, or a number is invalid.
     """
     paints, numbers = yield from subtask(read_paint(paintings, lessons), 0, 1, 3)
     diameters = usual_diameters(paints, lessons)
@@ -214,10 +211,7 @@ def painted_dataset(
 ) -> Job[Dataset]:
     """Read the windows around all annotation, hold a part of it out, and check it.
 
-    Raises
-    ------
-    InputError
-        If images do not go together, or there is nothing to learn.
+    An InputError says that images do not go together, or there is nothing to learn.
     """
     kind, n_channels = kind_of_paintings(paintings, start)
     lessons = lessons_for(settings, kind, start)
@@ -343,17 +337,10 @@ def hold_out(
     rng: np.random.Generator,
     diameter_px: float | None = None,
 ) -> HeldOut:
-    """Choose the annotation to hold out for validation.
+    """Choose the annotation to hold out for validation: about this share of each class, or of the objects.
 
-    Parameters
-    ----------
-    paints : sequence of AnnotationWindow
-        Of all images; their windows do not overlap.
-    share : float
-        About this share of the annotation of each class, or of the objects, is held out. With 0 nothing is held out,
-        and the reason says so.
-    diameter_px : float, optional
-        Usual diameter of an object.
+    The windows of `paints` do not overlap; `diameter_px` is the usual diameter of an object. With a share of 0 nothing
+    is held out, and the reason says so.
     """
     if share == 0:
         return HeldOut(task, reason="As the settings say, nothing is held out for validation: the last weights stay.")
@@ -418,10 +405,7 @@ def _window_from(corner: Place, sides: Place) -> Window:
 def chosen_blocks(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Choose blocks until they contain about `share` of the pixels of each number, the rarest number first.
 
-    Parameters
-    ----------
-    counts : (blocks, numbers) array
-        Pixels of each number in each block.
+    `counts` (blocks, numbers) are the pixels of each number in each block; the result (blocks,) is bool.
     """
     total = counts.sum(0)
     chosen = np.zeros(len(counts), dtype=bool)

@@ -47,10 +47,7 @@ class Image:
     def measure(self, place: Place, kind: Kind) -> Job[Levels]:
         """Measure the brightness of what would be segmented together with a plane or volume: all planes of its stack.
 
-        Parameters
-        ----------
-        place : tuple of int
-            An index for each of the first axes.
+        `place` is an index for each of the first axes.
         """
         outer = zip(self.axes, place, strict=False)
         whole = tuple(slice(None) if axis == PLANES else slice(index, index + 1) for axis, index in outer)
@@ -103,16 +100,13 @@ def painting_of(
     anisotropy: float = 1.0,
     is_check: bool = False,
 ) -> AnnotatedImage:
-    """Pair an image with its annotation.
+    """Pair an image with its annotation, both arrays or what is read like them.
 
     Parameters
     ----------
-    image : array, or what is read like one
-        With channels last, if any, unless `axes` says otherwise.
-    paint : array of whole numbers, or what is read like one
-        Of the image's shape, without channels.
     axes : str, optional
-        One letter for each axis of the image, with C for channels. The default is YX, ZYX or TZYX, by the annotation.
+        One letter for each axis of the image, with C for channels. The default is YX, ZYX or TZYX, by the annotation,
+        with channels last, if any.
     anisotropy : float
         Distance of planes divided by the pixel size.
     is_check : bool
@@ -156,13 +150,7 @@ def is_array(given: Any) -> bool:
 
 
 def checked_letters(name: str, image: Any, paint: Any, ndim: int, axes: str | None) -> str:
-    """Return one letter for each axis of an image: as given, or from the axes of the annotation.
-
-    Raises
-    ------
-    InputError
-        If the shapes do not match, or a needed axis is missing.
-    """
+    """Return one letter for each axis of an image, as given or from the annotation; refuse shapes that do not match."""
     if axes is None and len(paint.shape) not in DEFAULT_AXES:
         raise InputError(
             f"{name}: the annotation has {len(paint.shape)} axes (shape {tuple(paint.shape)}). Name the axes of the "
@@ -197,10 +185,7 @@ def _arranged(array: Any, axes: str, wanted: str) -> Any:
 def painting_from(source: Source, ndim: int) -> AnnotatedImage:
     """Open the files of an image and its annotation, and read no more of them than needed.
 
-    Raises
-    ------
-    FileError, InputError
-        If a file cannot be opened, or the two do not match.
+    A FileError or InputError says that a file cannot be opened, or the two do not match.
     """
     image, paint = read_image(source.image, axes=source.axes), read_labels(source.labels)
     size = dict(zip(image.spatial.axes, image.spatial.scale, strict=True))

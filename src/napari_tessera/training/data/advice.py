@@ -41,7 +41,7 @@ class Advice:
 def advice_on_paint(
     pixels: Mapping[int, int], names: Sequence[str], examples: Sequence[Example], diameter_px: float | None, reason: str
 ) -> list[Advice]:
-    """Check the annotation before training; `exposure.advice_on_images` checks the images.
+    """Check the annotation before training; `advice_on_images` checks the images.
 
     Parameters
     ----------
@@ -49,8 +49,6 @@ def advice_on_paint(
         Annotated pixels of each number: 1 background, 2… classes or objects.
     names : sequence of str
         Names of the classes, background first, if any.
-    examples : sequence of Example
-        The training examples.
     diameter_px : float or None
         Usual object diameter at the network's scale; None for classes.
     reason : str
@@ -123,15 +121,7 @@ def _on_sizes(examples: Sequence[Example], diameter_px: float) -> Iterator[Advic
 
 
 def advice_on_course(losses: Sequence[Mapping[str, float]], history: Sequence[Mapping[str, float]]) -> list[Advice]:
-    """Check the course of a training.
-
-    Parameters
-    ----------
-    losses : sequence of mapping
-        Means of the "loss" over equal numbers of steps, in order.
-    history : sequence of mapping
-        "score" of each validation, in order.
-    """
+    """Check the course of a training: `losses` are means over equal numbers of steps, `history` the validations."""
     values = np.array([each["loss"] for each in losses])
     if len(values) < FEWEST_MEANS:
         return []
@@ -269,13 +259,7 @@ def has_few_values(image: np.ndarray) -> bool:
 
 
 def advice_on_images(examples: Sequence[Example]) -> list[Advice]:
-    """Check the exposure of the annotated images.
-
-    Raises
-    ------
-    InputError
-        If all images with objects or classes are constant: there is nothing to learn.
-    """
+    """Check the exposure of the annotated images; refuse them if all with objects or classes are constant."""
     found: dict[str, Exposure] = {}
     for example in examples:
         here = exposure_of(example)

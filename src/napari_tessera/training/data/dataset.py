@@ -49,10 +49,8 @@ class Dataset:
 def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
     """Read, check and measure all images.
 
-    Raises
-    ------
-    FileError, InputError
-        If a file cannot be read or does not match the others, or there is nothing to learn.
+    A FileError or InputError says that a file cannot be read or does not match the others, or there is nothing to
+    learn.
     """
     frames = yield from subtask(read_frames(sources, settings.ndim, settings.validation), 0, 0.8, 2)
     doubted = yield from subtask(doubts(frames, settings), 0.8, 0.2, 2)
@@ -238,10 +236,7 @@ class LabelStatistics:
 def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
     """Check labels and images, and return notes on likely mistakes.
 
-    Raises
-    ------
-    InputError
-        If images and labels are swapped, or objects do not have their own numbers.
+    An InputError says that images and labels are swapped, or objects do not have their own numbers.
     """
     looks: list[LabelStatistics] = []
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).astype(int))
@@ -279,13 +274,7 @@ def look_at(frame: Frame, settings: Training) -> LabelStatistics:
 
 
 def doubt_of_labels(looks: Sequence[LabelStatistics]) -> str:
-    """Return a note if labels look like images.
-
-    Raises
-    ------
-    InputError
-        If the images look like labels as well.
-    """
+    """Return a note if labels look like images; refuse them if the images look like labels as well."""
     usual, numbers = np.median([look.changes for look in looks]), int(np.median([look.numbers for look in looks]))
     if usual <= CHANGES_OF_IMAGES or numbers <= FEWEST_NUMBERS:
         return ""
@@ -296,13 +285,7 @@ def doubt_of_labels(looks: Sequence[LabelStatistics]) -> str:
 
 
 def doubt_of_objects(looks: Sequence[LabelStatistics], is_painted: bool = False) -> str:
-    """Return a note if objects do not have their own numbers.
-
-    Raises
-    ------
-    InputError
-        If so many pieces have one number that they can hardly be one object.
-    """
+    """Return a note if objects do not have their own numbers; refuse too many pieces to be one object."""
     pieces = int(np.median([look.pieces for look in looks]))
     if any(look.numbers > 1 for look in looks) or pieces < 2:
         return ""

@@ -118,17 +118,8 @@ def as_paint(
 ) -> np.ndarray:
     """Convert labels from a file to annotation: int32, 0 not annotated, 1 background, 2… objects or classes.
 
-    Parameters
-    ----------
-    is_paint : bool
-        They are annotation already; otherwise 0 is background and every pixel counts.
-    ignore : int, optional
-        A number that never counts.
-
-    Raises
-    ------
-    InputError
-        If a number is negative, or there are too many classes.
+    With `is_paint` they are annotation already; otherwise 0 is background and every pixel counts. The number `ignore`
+    never counts. An InputError says that a number is negative, or there are too many classes.
     """
     ignored = labels == ignore if ignore is not None else np.zeros(labels.shape, dtype=bool)
     lowest, highest = int(labels.min()), int(labels.max(where=~ignored, initial=0))
@@ -155,18 +146,7 @@ def _packed(labels: np.ndarray, is_paint: bool) -> np.ndarray:
 
 
 def painted_objects(labels: np.ndarray) -> np.ndarray:
-    """Convert full labels to annotation: 1 background, 2… objects; outlines around other objects become not annotated.
-
-    Parameters
-    ----------
-    labels : int32 array
-        0 background, 1… objects.
-
-    Returns
-    -------
-    int32 array
-        0 not annotated, 1 background, 2… objects.
-    """
+    """Convert full labels to annotation from 2 on; outlines around other objects become not annotated."""
     painted = labels + BACKGROUND
     for number, window in enumerate(find_objects(labels), start=1):
         if window is None:

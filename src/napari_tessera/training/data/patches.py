@@ -23,11 +23,11 @@ def random_placement(
     Parameters
     ----------
     shape : sequence of int
-        ([Z,] Y, X) of the patch; Y and X are equal.
+        ([Z,] Y, X) of the patch, which is isotropic; Y and X are equal.
     zoom_factor : float
         Pixels of the patch per pixel of the image, in its planes.
     anisotropy : float
-        Distance of the image's planes divided by its pixel size; the patch is isotropic.
+        Distance of the image's planes divided by its pixel size.
 
     Returns
     -------

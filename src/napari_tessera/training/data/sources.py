@@ -43,11 +43,8 @@ class Source:
 def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
     """Pair two files, or the files of two folders by their names.
 
-    Raises
-    ------
-    FileError
-        If a path is missing, only one of them is a folder, or both are the same; if there is no image, or an image has
-        no labels.
+    A FileError says that a path is missing, only one of them is a folder, or both are the same; or that there is no
+    image, or an image has no labels.
     """
     check_two_places(images, labels)
     if _is_folder(images) != _is_folder(labels):
@@ -81,12 +78,8 @@ def check_two_places(images: Path, labels: Path) -> None:
 def from_index(index: Path, balance: Sequence[str] = ()) -> list[Source]:
     """Read a table of images: `image` and `label` are paths, or `name` is a file in `images` and in `labels` beside it.
 
-    A column `split` has "train" or "val"; lines with other values, such as "test", are ignored.
-
-    Raises
-    ------
-    FileError
-        If the table, a needed column, or a file is missing, or the table cannot be read.
+    A column `split` has "train" or "val"; lines with other values, such as "test", are ignored. A FileError says that
+    the table cannot be read, or the table, a needed column, or a file is missing.
     """
     rows = _rows_of(index)
     columns = set(rows[0]) if rows else set()
@@ -140,13 +133,7 @@ def _named_files(folder: Path, row: Mapping[str, str]) -> tuple[str, Path, Path]
 
 
 def files_by_name(folder: Path) -> dict[str, Path]:
-    """List the files of a folder by their names without suffixes; tables and texts are ignored.
-
-    Raises
-    ------
-    FileError
-        If two of them have the same name.
-    """
+    """List the files of a folder by their names without suffixes; tables and texts are ignored, equal names refused."""
     found: dict[str, Path] = {}
     for path in sorted(check_exists(folder, may_be_folder=True).iterdir()):
         if (
@@ -228,10 +215,7 @@ class WithChannels(Protocol):
 def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[Frame]]:
     """Read every file into memory; of a single stack, hold out the last `share` of its planes.
 
-    Raises
-    ------
-    FileError, InputError
-        If a file cannot be read, or an image does not match its labels.
+    A FileError or InputError says that a file cannot be read, or an image does not match its labels.
     """
     frames: list[Frame] = []
     for done, source in enumerate(sources):
@@ -300,13 +284,7 @@ def hint_at_axes(shape: Sequence[int], labels_shape: Sequence[int]) -> str:
 
 
 def kind_of_images(frames: Sequence[WithChannels]) -> tuple[Kind, int]:
-    """Return whether the images are grey and RGB ("colours") or have other channels ("channels"), and their number.
-
-    Raises
-    ------
-    InputError
-        If the images do not go together.
-    """
+    """Return whether the images are grey and RGB ("colours") or have other channels ("channels"), and their number."""
     counts = {frame.channels for frame in frames}
     is_rgb = all(frame.dtype == np.uint8 for frame in frames if frame.channels)
     if counts <= {0, 3} and is_rgb:
