@@ -73,31 +73,11 @@ RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
 
 
 def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> np.ndarray:
-    """Select one channel, or combine all.
+    """Select one channel, or combine all (None): luminance (Rec. 709) of three or four, otherwise the mean.
 
-    Parameters
-    ----------
-    image : array
-        (Y, X) or (Z, Y, X), with the channels at `channel_axis`.
-    channel_axis : int or None
-    channel : int or None
-        Counted from 0; None combines all: luminance (Rec. 709) for three or four channels, of which the fourth
-        is opacity and left out, otherwise their mean.
-    method : str
-        Name for the error message.
-
-    Returns
-    -------
-    array
-        (Y, X) or (Z, Y, X). A picked channel is a view and keeps its dtype; a combination is float32, or float64
-        where the channels are float64 or integers of over 16 bits.
-
-    Raises
-    ------
-    ParameterError
-        If the image does not have the channel.
-    InputError
-        If channels are to be combined whose values float64 does not hold.
+    The fourth of four is opacity and left out. A picked channel is a view; a combination is float32, or float64 for
+    float64 and for integers of over 16 bits. `method` is the name in an error about a missing channel, or about
+    channels to combine whose values float64 does not hold.
     """
     if channel_axis is None:
         if channel:

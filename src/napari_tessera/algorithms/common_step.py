@@ -18,22 +18,11 @@ PRECISIONS = (np.float64, np.float32, np.float16)
 def equal_steps(values: np.ndarray) -> int | None:
     """Return the smallest number of equal steps from the first to the last value on which all others lie.
 
-    Parameters
-    ----------
-    values : (N,) array
-        Ascending and different, two or more; integers, or floating-point numbers that may be rounded.
+    The two or more values ascend; they are integers, or floating-point numbers that may be rounded. None if there is no
+    such number up to 65,535.
 
-    Returns
-    -------
-    int or None
-        65,535 at most; None if there is no such number.
-
-    Examples
-    --------
-    >>> equal_steps(np.array([7, 9, 13]))
-    3
-    >>> equal_steps(np.array([0, 1, 4, 255]) / 255)
-    255
+    >>> equal_steps(np.array([7, 9, 13])), equal_steps(np.array([0, 1, 4, 255]) / 255)
+    (3, 255)
     >>> equal_steps(np.array([0, 0.5, np.pi])) is None
     True
     """

@@ -21,20 +21,9 @@ FAR = np.float32(1e18)
 def lower_envelope(column: np.ndarray, length: int, step: np.float32, vertices: np.ndarray, bounds: np.ndarray) -> None:
     """Find the parabolas of the lower envelope, and where each of them is the lowest.
 
-    Parameters
-    ----------
-    column : (length or more,) array of float32
-        Squared distances so far: the height of each pixel's parabola.
-    length : int
-    step : float32
-        Distance from one pixel to the next.
-    vertices, bounds : arrays
-        Output: pixel `vertices[n]` is the lowest from `bounds[n]` to `bounds[n + 1]`.
-
-    References
-    ----------
-    Felzenszwalb P. F., Huttenlocher D. P. (2012), Distance transforms of sampled functions,
-    doi:10.4086/toc.2012.v008a019.
+    The squared distances so far, `column`, are the heights of the pixels' parabolas; `step` is the distance between
+    pixels. Pixel `vertices[n]` is then the lowest from `bounds[n]` to `bounds[n + 1]` (Felzenszwalb & Huttenlocher
+    2012, doi:10.4086/toc.2012.v008a019).
     """
     square = step * step
     top = 0
@@ -58,18 +47,9 @@ def lower_envelope(column: np.ndarray, length: int, step: np.float32, vertices: 
 
 
 def fill_from_nearest(numbers: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[None]:
-    """Fill the zeros of an array with the number of the nearest non-zero pixel, in place.
+    """Fill the zeros of an int32 array, (Y, X) or (Z, Y, X), with the number of the nearest non-zero pixel, in place.
 
-    Parameters
-    ----------
-    numbers : array of int32
-        (Y, X) or (Z, Y, X), C-ordered. An array of zeros stays as it is.
-    spacing : tuple of float, optional
-        Size of a pixel along each axis; None means 1.
-
-    Notes
-    -----
-    Among equally near pixels the choice is not specified, but always the same.
+    Among equally near pixels the choice is not specified, but always the same. An array of zeros stays as it is.
     """
     steps = [1.0] * numbers.ndim if spacing is None else [step / spacing[-1] for step in spacing]
     volume = numbers.reshape((1,) * (3 - numbers.ndim) + numbers.shape)
@@ -110,22 +90,8 @@ def _spread(numbers: np.ndarray, squares: np.ndarray, step: np.float32) -> None:
 def distance_to_background(mask: np.ndarray, spacing: tuple[float, ...] | None = None) -> Job[np.ndarray]:
     """Measure the distance of each pixel to the nearest pixel outside the mask, or with another label.
 
-    Parameters
-    ----------
-    mask : array of bool or int32
-        (Y, X) or (Z, Y, X); of labels, 0 is background.
-    spacing : tuple of float, optional
-        Size of a pixel along each axis; None means 1.
-
-    Returns
-    -------
-    array of float32
-        Distances in pixels along X; 0 outside the mask. The image's edge is not background, unless there is no other.
-
-    References
-    ----------
-    Felzenszwalb P. F., Huttenlocher D. P. (2012), Distance transforms of sampled functions,
-    doi:10.4086/toc.2012.v008a019.
+    Distances are in pixels along X; `mask` is bool, or int32 labels. The image's edge is not background, unless there
+    is no other. (Felzenszwalb & Huttenlocher 2012, doi:10.4086/toc.2012.v008a019.)
     """
     steps = [1.0] * mask.ndim if spacing is None else [step / spacing[-1] for step in spacing]
     volume = mask.reshape((1,) * (3 - mask.ndim) + mask.shape)

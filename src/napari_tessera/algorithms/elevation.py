@@ -21,29 +21,11 @@ from napari_tessera.core.parallel import bands, in_background, in_threads, widen
 def merged_basins(
     labels: np.ndarray, levels: np.ndarray, peak_levels: np.ndarray, steps: np.ndarray, depths: np.ndarray
 ) -> Job[np.ndarray]:
-    """Merge basins without a deep pass between them.
+    """Merge basins without a deep pass between them; return the number of the highest peak each was merged with.
 
-    Parameters
-    ----------
-    labels : array of int, framed
-        The flooded basins, 1…N; other values are no basin.
-    levels : array of uint16, framed
-        Level of each pixel; 0 is the highest.
-    peak_levels : (N + 1,) array
-        Level of each basin's peak; the entry 0 is not used.
-    steps : array of int64
-        Offsets of the neighbours in the flat array.
-    depths : (N + 1,) array of float64
-        A peak stays separate if the pass to any higher peak is lower than it by more than this many levels.
-
-    Returns
-    -------
-    (N + 1,) array
-        New number of each basin: that of the highest peak it was merged with.
-
-    References
-    ----------
-    Grimaud M. (1992), A new measure of contrast: the dynamics, doi:10.1117/12.60650.
+    A peak of the basins 1…N in the framed `labels` stays separate if the pass to any higher peak is lower than it by
+    more than `depths` levels, (N + 1,); level 0 is the highest. `steps` are the offsets of the neighbours in the flat
+    array. (Grimaud 1992, A new measure of contrast: the dynamics, doi:10.1117/12.60650.)
     """
     flat_labels, flat_levels = labels.reshape(-1), levels.reshape(-1)
     ahead = steps[steps > 0]
@@ -121,16 +103,9 @@ class Elevation:
 class FloodInput:
     """Input of a flood, with a border of one pixel.
 
-    Attributes
-    ----------
-    labels : array of int32 or int64, framed
-        Minus the number of the connected region; 0 outside the foreground and on the border.
-    levels : array of uint16, framed
-        0 is flooded first.
-    floor : int
-        Level where hills begin: that of height 0 for distances, otherwise the lowest in the foreground.
-    scale : float
-        Levels per unit of height; 0 if all heights are equal.
+    `labels` are minus the number of the connected region, and 0 outside the foreground; `levels` are uint16, and 0 is
+    flooded first. Hills begin at the level `floor`: of height 0 for distances, otherwise the lowest in the foreground.
+    `scale` is in levels per unit of height, 0 if all heights are equal.
     """
 
     labels: np.ndarray
@@ -224,22 +199,10 @@ def offsets_within(radius: float, ndim: int, spacing: tuple[float, ...] | None) 
 def find_peaks(
     height: np.ndarray, regions: np.ndarray, min_distance: float, spacing: tuple[float, ...] | None = None
 ) -> Job[np.ndarray]:
-    """Find the highest pixels of their region within `min_distance`.
+    """Return the (N, ndim) positions, in raster order, of the highest pixels of their region within `min_distance`.
 
-    Parameters
-    ----------
-    height : array of float32
-        (Y, X) or (Z, Y, X).
-    regions : array of int
-        Connected regions; 0 is background, where there are no peaks. Regions do not compete with each other.
-    min_distance : float
-        In pixels along X; below 1, a peak's direct neighbours still count.
-    spacing : tuple of float, optional
-
-    Returns
-    -------
-    (N, ndim) array of int64
-        Positions in raster order. Of equal neighbours the first in raster order is the peak.
+    The distance is in pixels along X; below 1, direct neighbours still count. Regions do not compete with each other,
+    and 0 has no peaks. Of equal neighbours the first in raster order is the peak.
     """
     offsets = offsets_within(min_distance, height.ndim, spacing)
     shape = (1,) * (3 - height.ndim) + height.shape

@@ -21,14 +21,7 @@ def is_wide(dtype: np.dtype) -> bool:
 
 
 def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:
-    """Return percentiles as `np.percentile`; for huge integers as integers, which keep their last digits.
-
-    Parameters
-    ----------
-    image : array
-        Any numeric type.
-    percents : list of float
-    """
+    """Return percentiles as `np.percentile`; for huge integers as integers, which keep their last digits."""
     if not is_wide(image.dtype) or image.dtype.kind == "f":
         return np.percentile(image, percents).tolist()
     lowest = image.min()
@@ -41,18 +34,7 @@ def offset_by(lowest: int, away: float) -> float:
 
 
 def share_of_way(image: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return the position of values of a wide type between low and high.
-
-    Parameters
-    ----------
-    image : array of float64, or of integers of any size
-    low, high : int or float
-
-    Returns
-    -------
-    float32 array
-        0 at low and 1 at high; clipped to -1 and 2.
-    """
+    """Return the position of values of a wide type between low (0) and high (1), float32, clipped to -1 and 2."""
     if image.dtype.kind == "f":
         # Halves cannot overflow, whatever the range.
         way = high / 2 - low / 2

@@ -30,17 +30,7 @@ LEVELS_PER_CROWD = 256
 
 @dataclass(frozen=True)
 class Seeds:
-    """Pixels to flood from, sorted by region.
-
-    Attributes
-    ----------
-    pixels : (N,) array of int64
-        Flat positions.
-    labels : (N,) array
-        Object number of each.
-    regions : (N,) array
-        Connected region of each.
-    """
+    """Pixels to flood from, sorted by region: flat positions, object numbers and connected regions, (N,) each."""
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -92,14 +82,9 @@ Part = TypeVar("Part", bound=HasSeeds)
 class _Flood:
     """A running flood: a first-in-first-out queue per level, linked through `following`.
 
-    Attributes
-    ----------
-    first, last : (levels,) array of int64
-        Ends of each level's queue; `first` is -1 if it is empty.
-    crowds : array of int64
-        Waiting pixels in each run of `LEVELS_PER_CROWD` levels, so that empty runs are skipped at once.
-    state : (3,) array of int64
-        Next seed, current level, waiting pixels.
+    `first` and `last` are the ends of each level's queue, -1 if it is empty; `crowds` count the waiting pixels in each
+    run of `LEVELS_PER_CROWD` levels, so that empty runs are skipped at once; `state` is the next seed, the level and
+    the number of waiting pixels.
     """
 
     seeds: Seeds
@@ -121,21 +106,9 @@ def flood(
 ) -> Job[None]:
     """Flood every region from its seeds, the lowest level first, within a level in order of arrival.
 
-    Parameters
-    ----------
-    labels : array of int32 or int64, framed
-        As described at the top of this module; filled in place. Regions without a seed stay negative.
-    levels : array of uint16, framed
-        Order in which pixels are flooded; 0 first.
-    seeds : Seeds
-    connectivity : int
-        1 floods across faces only; 2 and 3 across edges and corners too.
-    watershed_line : bool
-        Set pixels where two objects meet to 0.
-
-    References
-    ----------
-    Meyer F. (1994), Topographic distance and watershed lines, doi:10.1016/0165-1684(94)90060-4.
+    `labels` and the uint16 `levels` are framed, as the top of this module describes, and `labels` is filled in place;
+    regions without a seed stay negative. `watershed_line` sets pixels where two objects meet to 0. (Meyer 1994,
+    Topographic distance and watershed lines, doi:10.1016/0165-1684(94)90060-4.)
     """
     labels.reshape(-1)[seeds.pixels] = seeds.labels
     following = np.empty(labels.size, labels.dtype)
@@ -255,20 +228,10 @@ def flood_compactly(
     watershed_line: bool = False,
     spacing: tuple[float, ...] | None = None,
 ) -> Job[None]:
-    """Flood every region from its seeds, the lowest sum of level and distance to the marker first.
+    """Flood every region from its seeds as `flood`, the lowest sum of level and distance to the marker first.
 
-    Parameters
-    ----------
-    labels, levels, seeds, connectivity, watershed_line
-        As for `flooding.flood`; `labels` is filled in place.
-    compactness : float
-        Levels that one pixel along X of distance to the marker is worth.
-    spacing : tuple of float, optional
-        Size of a pixel along each axis.
-
-    References
-    ----------
-    Neubert P., Protzel P. (2014), Compact watershed and preemptive SLIC, doi:10.1109/ICPR.2014.181.
+    One pixel along X of distance is worth `compactness` levels. (Neubert & Protzel 2014, Compact watershed and
+    preemptive SLIC, doi:10.1109/ICPR.2014.181.)
     """
     labels.reshape(-1)[seeds.pixels] = seeds.labels
     steps = steps_to_neighbours(labels.shape, connectivity)

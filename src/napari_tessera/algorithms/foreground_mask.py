@@ -24,15 +24,7 @@ def bright_pixels(
 ) -> Job[np.ndarray]:
     """Mask the pixels above one level, or, with "local", above the level of their surroundings.
 
-    Parameters
-    ----------
-    values : array of float32
-    rule : str
-        "local", or a rule that finds a level for the whole image; "local" starts from Otsu's.
-    level : float or None
-        Level for the whole image, instead of the rule's.
-    radius, spacing
-        Of the surroundings; see `above_local_level`.
+    `rule` finds the level for the whole image if it is None; "local" starts from Otsu's. See `above_local_level`.
     """
     histogram = (yield from subtask(measure(values), 0, 1, 3)).histogram
     if histogram is None:
@@ -104,21 +96,11 @@ CROWD_SHARE = 0.85
 def above_local_level(
     values: np.ndarray, level: float, background: float, radius: float, spacing: tuple[float, ...] | None
 ) -> Job[np.ndarray]:
-    """Mask the pixels above their local level.
+    """Mask the pixels of a float32 image with bright objects that are above their local level.
 
-    Parameters
-    ----------
-    values : array of float32
-        (Y, X) or (Z, Y, X); objects are bright.
-    level : float
-        Level between objects and background of the whole image.
-    background : float
-        Usual intensity of the background.
-    radius : float
-        Sigma of the Gaussian that averages the surroundings, in pixels along X; nearby objects are averaged within half
-        of it.
-    spacing : tuple of float, optional
-        Size of a pixel along each axis.
+    `level` separates objects and background of the whole image; `background` is the background's usual intensity.
+    `radius` is the sigma, in pixels along X, of the Gaussian that averages the surroundings; nearby objects are
+    averaged within half of it.
     """
     volume = values.reshape((1,) * (3 - values.ndim) + values.shape)  # (Z, Y, X)
     sizes = np.ones(3)

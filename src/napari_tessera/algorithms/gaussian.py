@@ -106,27 +106,10 @@ def smoothed(
     spacing: tuple[float, ...] | None = None,
     scale: Scale = UNSCALED,
 ) -> Job[np.ndarray]:
-    """Smooth with a Gaussian; beyond the image, the edge pixels are repeated.
+    """Smooth any numeric image with a Gaussian, to float32; beyond the image, the edge pixels are repeated.
 
-    Parameters
-    ----------
-    image : array
-        (Y, X) or (Z, Y, X), any numeric dtype.
-    sigma : float
-        Standard deviation in pixels along X; 0 only converts to float32.
-    spacing : tuple of float, optional
-        Size of a pixel along each axis.
-    scale : tuple of two numbers
-        Origin and unit of the result's values; see `value_scale`.
-
-    Returns
-    -------
-    array of float32
-
-    Raises
-    ------
-    InputError
-        If float32 cannot hold the values.
+    `sigma` is in pixels along X, and 0 only converts. `scale` is the origin and unit of the result's values; see
+    `value_scale`. Values that float32 cannot hold are an `InputError`.
     """
     result = np.empty(image.shape, np.float32)
     if sigma == 0:

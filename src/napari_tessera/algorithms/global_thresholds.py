@@ -21,24 +21,11 @@ from napari_tessera.core.jobs import run_job
 
 
 def best_breaks(counts: np.ndarray, values: np.ndarray, classes: int) -> np.ndarray:
-    """Cut ordered values into classes with the least sum of squared distances to the classes' means.
+    """Cut ascending values into classes with the least sum of squared distances to the classes' means.
 
-    Parameters
-    ----------
-    counts : (B,) array
-        How often each value occurs, at least once.
-    values : (B,) array
-        Ascending.
-    classes : int
-        2 or more; with fewer values than classes, each value is a class.
+    Each value occurs `counts` times, at least once. Return the position of the last value of each class but the last;
+    among equally good cuts, the lowest. With fewer values than classes, each is a class.
 
-    Returns
-    -------
-    (classes - 1,) int64 array
-        Position of the last value of each class but the last. Among equally good cuts, the lowest.
-
-    Examples
-    --------
     >>> best_breaks(np.array([1, 1, 1]), np.array([1.0, 2.0, 9.0]), 2)
     array([1])
     """
@@ -104,27 +91,8 @@ MOST_SMOOTHINGS = 10_000
 
 
 def find_level(image: np.ndarray, rule: str) -> float:
-    """Find the intensity that separates background and foreground.
+    """Find the intensity above which pixels are foreground, by one of `RULES`; a constant image has none above it.
 
-    Parameters
-    ----------
-    image : (Y, X) or (Z, Y, X) array
-        Grey values, any integer or floating-point dtype, finite.
-    rule : str
-        "otsu", "li", "yen", "isodata", "triangle", "mean" or "minimum".
-
-    Returns
-    -------
-    float
-        Pixels above it are foreground. A constant image has none.
-
-    Raises
-    ------
-    ParameterError
-        If the rule finds no level ("minimum" needs a histogram with two peaks).
-
-    Examples
-    --------
     >>> find_level(np.array([[10, 10, 50]], np.uint8), "otsu")
     10.0
     """

@@ -29,17 +29,8 @@ def chosen_channels(image: np.ndarray, channel_axis: int | None, channel: int | 
 def framed_fractions(channels: list[np.ndarray], sigma: float, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
     """Scale intensities to 0…1 over the range of all channels together, smooth them, and add a frame of zeros.
 
-    Parameters
-    ----------
-    channels : list of array
-        Each (Y, X) or (Z, Y, X).
-    sigma : float
-        Sigma of the Gaussian in pixels along X; 0 does not smooth.
-    spacing : tuple of float, optional
-
-    Returns
-    -------
-    (Y + 2, X + 2, C) or (Z + 2, Y + 2, X + 2, C) array of float32
+    `sigma` is in pixels along X, and 0 does not smooth. The result is float32, (Y + 2, X + 2, C) or (Z + 2, Y + 2, X +
+    2, C).
     """
     shape = channels[0].shape
     framed = np.zeros((*(size + 2 for size in shape), len(channels)), np.float32)
@@ -74,20 +65,11 @@ ACCEPTS_NOTHING = -1.0
 
 @dataclass(frozen=True)
 class Ground:
-    """The framed image that regions grow over, seen flat, with the seeds on it.
+    """The framed image that regions grow over, with the seeds on it.
 
-    Attributes
-    ----------
-    labels : array of int
-        Framed; region numbers, from 1 in the order of the seeds.
-    values : (P, C) array of float32
-        Intensities, 0 to 1.
-    starts, owners : (K,) array
-        Flat position of each seed pixel, and its region.
-    count : int
-        Number of seeds and one more.
-    steps : (M,) array
-        How far away in the flat array each neighbour lies.
+    The framed `labels` number the regions from 1 in the order of the seeds; `values` are (P, C) float32 from 0 to 1;
+    `starts` and `owners` are the flat position of each seed pixel and its region; `count` is the number of seeds and
+    one more; `steps` are the offsets of the neighbours in the flat array.
     """
 
     labels: np.ndarray
@@ -165,13 +147,7 @@ def _find_bands(ground: Ground, k: float, largest: int) -> Job[tuple[np.ndarray,
 
 
 def find_contests(ground: Ground, regions: Regions) -> Job[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Count the pixels of each region that another one next to them would accept too.
-
-    Returns
-    -------
-    owners, rivals, pixels : (Q,) array
-        Pairs of regions, and how many pixels of the first the second contests.
-    """
+    """Return pairs of regions, and how many pixels of the first the second, next to them, would accept too."""
     flat = ground.labels.reshape(-1)
     found = [(flat[:0], flat[:0], np.empty(0, np.int64))]
     for part in chunks(flat.size):

@@ -40,16 +40,9 @@ def count_values(
     lowest: np.ndarray,
     highest: np.ndarray,
 ) -> None:
-    """Add (N,) values to the counts of B equal steps, in place.
+    """Add values to the counts, and to the smallest and largest value, of equal steps that begin at `low`, in place.
 
-    Parameters
-    ----------
-    values : (N,) array
-        They are multiplied by `scale` before they are compared with `low`, where the first step begins.
-    low, steps_per_unit, scale : float
-    counts : (B,) array of int
-    lowest, highest : (B,) array
-        Smallest and largest value in each step.
+    Values are multiplied by `scale` before they are compared with `low`.
     """
     last = len(counts) - 1
     for pixel in range(len(values)):
@@ -73,16 +66,9 @@ there, rounding would move pixels from step to step."""
 
 @dataclass(frozen=True)
 class Grid:
-    """Equal steps between the lowest and the highest value.
+    """Equal steps between the lowest and the highest value, ends included; 65,536 at most.
 
-    Attributes
-    ----------
-    low, high : int or float
-        Lowest and highest value, ends included.
-    size : int
-        Number of steps, 65,536 at most.
-    is_exact : bool
-        Whether each step is one value, the first is `low` and the last `high`; otherwise steps are ranges of values.
+    If `is_exact`, each step is one value, the first is `low` and the last `high`; otherwise steps are ranges of values.
     """
 
     low: Number
@@ -129,15 +115,8 @@ class Grid:
 class Histogram:
     """Number of pixels in equal steps of intensity; the first and the last step are not empty.
 
-    Attributes
-    ----------
-    counts : (B,) int64 array
-    origin, step : float
-        Centre of the first step, and the width of a step, in intensity.
-    is_exact : bool
-        Whether each step holds one value only.
-    values : (B,) array, optional
-        Largest value of the image in each step or below it. The default is the steps' centres.
+    `origin` is the centre of the first step, and `step` the width of a step. If `is_exact`, each step holds one value
+    only. `values` are the largest in each step or below it, by default the steps' centres.
     """
 
     counts: np.ndarray
@@ -183,20 +162,10 @@ class Histogram:
 class Measure:
     """Range and counts of an image's values.
 
-    Attributes
-    ----------
-    low, high : int or float
-        Range of the values, or for 8- and 16-bit integers the range of the dtype.
-    counts : (B,) array of int, or None
-        Pixels on each of the equal steps from `low` to `high`; None after the first of two rounds.
-    highest : (B,) array or None
-        Largest value in each step that is not empty; None for 8- and 16-bit integers, where a step is a value.
-    is_mixed : (B,) array of bool, or None
-        Whether a step holds different values.
-    tails : mapping of float to float
-        Percentiles outside the range, if the values were clipped to it.
-    few : array
-        Some of the values, from the first of two rounds.
+    `low` and `high` are the range of the values, or of the dtype for 8- and 16-bit integers. `counts` are the pixels on
+    each of the equal steps, None after the first of two rounds; `highest` is the largest value in each step, None where
+    a step is a value; `is_mixed` is whether it holds others. `tails` are percentiles outside the range if the values
+    were clipped to it; `few` are some of the values, from the first of two rounds.
     """
 
     low: Number

@@ -51,16 +51,9 @@ def njit(*, signature: Any = None, **options: Any) -> Callable[[Function], Funct
 
 
 def njit(function: Callable[..., Any] | None = None, *, signature: Any = None, **options: Any) -> Any:
-    """Compile a function with numba at its first call, and keep the code for later processes.
+    """Compile a function with numba at its first call, to run without Python's lock, and keep the code.
 
-    Parameters
-    ----------
-    function : function
-        It runs without Python's lock.
-    signature : numba signature, optional
-        Compile it now, for these types alone.
-    **options
-        Of `numba.njit`.
+    With a numba `signature` it is compiled now, for these types alone; the options are those of `numba.njit`.
     """
     if function is None:
         return partial(njit, signature=signature, **options)
@@ -75,23 +68,14 @@ def njit(function: Callable[..., Any] | None = None, *, signature: Any = None, *
 
 
 class Kept(FunctionCache):
-    """The compiled code of one function, in files.
+    """The compiled code of one function, in files; `message` is logged at `level` before the function is compiled.
 
-    Parameters
-    ----------
-    function : function
-    said, level : str, int
-        Log message before the function is compiled, and its level.
-
-    Raises
-    ------
-    RuntimeError
-        If no folder can be written to.
+    A `RuntimeError` is raised if no folder can be written to.
     """
 
-    def __init__(self, function: Callable[..., Any], said: str = COMPILING, level: int = INFO) -> None:
+    def __init__(self, function: Callable[..., Any], message: str = COMPILING, level: int = INFO) -> None:
         super().__init__(function)
-        self._said, self._level = said, level
+        self._message, self._level = message, level
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load the code for these types; None if it does not exist, or its files are damaged."""
@@ -102,7 +86,7 @@ class Kept(FunctionCache):
         # Two processes that compile a function for different types at once may use one file name.
         if found is not None and tuple(found.signature.args) == tuple(normalize_signature(sig)[0]):
             return found
-        say_once(self._said, self._level)
+        say_once(self._message, self._level)
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

@@ -30,11 +30,6 @@ def random_keys(
     A number depends only on the position in the whole image and the salt. It comes from the mixing steps of SplitMix64
     (Steele et al. 2014, doi:10.1145/2660193.2660195), which map 64 bits one to one: no two positions have the same
     number.
-
-    Returns
-    -------
-    places : (N,) int64 array
-    numbers : (N,) uint64 array
     """
     places = np.empty(shape[0] * shape[1] * shape[2], np.int64)
     numbers = np.empty(len(places), np.uint64)
@@ -62,15 +57,7 @@ BITS_PER_FEATURE = 10
 
 @dataclass(frozen=True)
 class Place:
-    """Origin and unit of the points, so that neither an offset nor a unit of the values matters.
-
-    Attributes
-    ----------
-    origins : tuple of number
-        Value of each channel that becomes 0.
-    unit : float
-        Intensity that becomes 1, for all channels.
-    """
+    """The value of each channel that becomes 0, and the intensity that becomes 1: no offset and no unit matters."""
 
     origins: tuple[Number, ...]
     unit: float
@@ -92,24 +79,10 @@ def feature_points(
     spacing: Sequence[float] | None,
     **_: Any,
 ) -> np.ndarray:
-    """Convert pixels to points whose distances measure their difference.
+    """Convert (N, C) pixels to (N, C) or (N, C + D) points whose distances measure their difference.
 
-    Parameters
-    ----------
-    values : (N, C) array
-    positions : (N, D) array or None
-        z, y, x or y, x in pixels; None if position does not count.
-    place : Place
-        Origin and unit of the values.
-    features : str
-        "cielab" reads the values as sRGB.
-    position_weight : float
-        Intensity per pixel along X.
-    spacing : sequence of float or None
-
-    Returns
-    -------
-    (N, C) or (N, C + D) float64 array
+    `positions` are z, y, x or y, x in pixels, None if position does not count; `position_weight` is the intensity per
+    pixel along X. `features` "cielab" reads the values as sRGB.
     """
     points = to_cielab(values) if features == "cielab" else place.points(values)
     if positions is None or position_weight == 0:
@@ -160,24 +133,10 @@ SAMPLE_POINTS = 2**12
 
 
 def fit_centres(points: np.ndarray, weights: np.ndarray, k: int, restarts: int, seed: int) -> Job[np.ndarray]:
-    """Find k centres with a small sum of squared distances to their points (inertia).
+    """Find k centres with a small sum of squared distances to their points, the best of several starts.
 
-    Parameters
-    ----------
-    points : (N, F) float64 array
-        Ordered so that neighbours are similar, which makes it fast.
-    weights : (N,) float64 array
-        How often each point occurs, above 0.
-    k : int
-        With fewer different points than k, each is a centre.
-    restarts : int
-        Number of starts; the best one is completed.
-    seed : int
-        The same seed gives exactly the same centres.
-
-    Returns
-    -------
-    (k or fewer, F) float64 array
+    The (N, F) points are ordered so that neighbours are similar, which makes it fast; each occurs `weights` times. With
+    fewer different points than k, each is a centre. The same seed gives exactly the same centres.
     """
     if len(points) <= k:
         return points.copy()
@@ -275,13 +234,7 @@ SAMPLE_PX = 2**17
 class PixelSample:
     """The pixels with the smallest random numbers.
 
-    Attributes
-    ----------
-    numbers : (N,) uint64 array
-        Ascending and unique.
-    values : (N, C) array
-    positions : (N, D) int64 array
-        z, y, x or y, x in the whole image.
+    `numbers` are uint64, ascending and unique; `positions` are z, y, x or y, x in the whole image.
     """
 
     numbers: np.ndarray
@@ -297,20 +250,7 @@ class PixelSample:
 
 
 def sample_block(block: np.ndarray, start: tuple[int, ...], seed: int) -> PixelSample:
-    """Draw the sample of one block.
-
-    Parameters
-    ----------
-    block : (Y, X, C) or (Z, Y, X, C) array
-    start : tuple of int
-        Position of its first pixel in the whole image.
-    seed : int
-
-    Returns
-    -------
-    PixelSample
-        All pixels of a block of up to 131,072.
-    """
+    """Draw the sample of a block, ([Z,] Y, X, C), whose first pixel is at `start`: all of up to 131,072 pixels."""
     shape = block.shape[:-1]
     salt = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     depth, first_plane = (shape[0], start[0]) if len(shape) == 3 else (1, 0)

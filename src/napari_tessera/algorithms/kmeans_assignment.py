@@ -18,17 +18,7 @@ BATCH = 512
 
 
 class Tiles(NamedTuple):
-    """The sums and bounding boxes of tiles of points.
-
-    Attributes
-    ----------
-    low, high : (T, F) float64 array
-        Corners of the bounding box.
-    sums : (T, F) float64 array
-        Sum of the points times their weights.
-    weights : (T,) float64 array
-        Sum of the weights.
-    """
+    """Tiles of points: corners of the box and weighted sum of the points, (T, F) each, and sum of the weights."""
 
     low: np.ndarray
     high: np.ndarray

@@ -57,20 +57,11 @@ def _find_borders(
 def join_fragments(
     first: np.ndarray, second: np.ndarray, border: np.ndarray, pixels: np.ndarray, smallest: int
 ) -> np.ndarray:
-    """Return the final object of each object.
+    """Return the final object of each object, (N + 1,).
 
-    Parameters
-    ----------
-    first, second, border : (B,) array
-        Pairs of touching objects, and the length of their border.
-    pixels : (N + 1,) array
-        Size of each object; entry 0 is the background.
-    smallest : int
-        Objects with fewer pixels are merged, round by round, while they have neighbours.
-
-    Returns
-    -------
-    (N + 1,) array
+    `first`, `second` and `border` list the pairs of touching objects and the length of their border; entry 0 of
+    `pixels` is the background. Objects with fewer than `smallest` pixels are merged, round by round, while they have
+    neighbours.
     """
     owners, pixels = np.arange(len(pixels)), pixels.copy()
     while (target := _choose_neighbours(first, second, border, pixels, smallest)) is not None:
@@ -147,17 +138,9 @@ def _find_owners(labels: np.ndarray, holes: np.ndarray, count: int) -> Job[tuple
 
 
 def smooth_outlines(labels: np.ndarray, radius: float, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
-    """Assign every pixel to the object, or the background, with most of the pixels within `radius`.
+    """Assign every pixel to the object, or the background, with most of the pixels within `radius` px along X.
 
-    Among equals, the pixel's own object wins. Objects that would vanish are restored.
-
-    Parameters
-    ----------
-    labels : array
-        (Y, X) or (Z, Y, X), numbered 1…N.
-    radius : float
-        In pixels along X; the direct neighbours always count.
-    spacing : tuple of float, optional
+    Direct neighbours always count. Among equals, the pixel's own object wins. Objects that would vanish are restored.
     """
     offsets = offsets_within(radius, labels.ndim, spacing)
     shape = (1,) * (3 - labels.ndim) + labels.shape

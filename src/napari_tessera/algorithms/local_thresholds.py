@@ -33,34 +33,12 @@ def local_threshold_mask(
     spacing: Sequence[float] | None = None,
     scale: Scale = UNSCALED,
 ) -> np.ndarray:
-    """Return which pixels are darker (or brighter) than their local threshold.
+    """Return which pixels of the part `core` are darker (or brighter) than their local threshold.
 
-    Parameters
-    ----------
-    image : (Y, X) or (Z, Y, X) array
-        It is mirrored beyond its edges.
-    core : tuple of slice
-        The part to return; pixels around it are only surroundings.
-    grid : Grid
-        Of the whole image's range.
-    rule : str
-        One of `LOCAL_RULES`.
-    polarity : "bright" or "dark"
-    radius : int
-        Half the window's side, in pixels along X; the window is 2 · radius + 1 wide.
-    offset : float
-        Distance of the threshold from the local mean or median, in intensity.
-    k : float
-        Weight of the standard deviation (Niblack, Sauvola).
-    r : float, optional
-        Standard deviation of a high-contrast window (Sauvola's R); None is half the image's range.
-    spacing : sequence of float, optional
-    scale : tuple of two numbers
-        Origin and unit of the image's values; `offset` and `r` are in intensity itself.
-
-    Returns
-    -------
-    bool array with the shape of `image[core]`
+    `rule` is one of `LOCAL_RULES`, `grid` of the whole image's range; the image is mirrored beyond its edges. The
+    window is 2 · radius + 1 pixels along X wide. The threshold lies `offset` (intensity) from the local mean or median;
+    `k` is the weight of the standard deviation (Niblack, Sauvola), `r` the standard deviation of a high-contrast window
+    (Sauvola's R; None is half the image's range). `scale` is the origin and unit of the image's values.
     """
     if grid.is_constant:
         return np.zeros(image[core].shape, bool)
@@ -132,22 +110,8 @@ def local_reach(rule: str, radius: int, spacing: Sequence[float] | None) -> int:
 
 
 def sliding_median(values: np.ndarray, radii: Sequence[int], core: Piece) -> np.ndarray:
-    """Return the median over a box around each pixel of `core`; the image is mirrored beyond its edges.
+    """Return the median over a box of 2 · radius + 1 uint16 pixels around each pixel of `core`, mirrored at the edges.
 
-    Parameters
-    ----------
-    values : (Y, X) or (Z, Y, X) uint16 array
-    radii : sequence of int
-        Half the box's side along each axis, in pixels; the side is 2 · radius + 1.
-    core : tuple of slice
-        The part to return.
-
-    Returns
-    -------
-    uint16 array with the shape of `values[core]`
-
-    Examples
-    --------
     >>> sliding_median(np.array([[1, 9, 2]], np.uint16), (0, 1), (slice(0, 1), slice(0, 3)))
     array([[1, 2, 2]], dtype=uint16)
     """

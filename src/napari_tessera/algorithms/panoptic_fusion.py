@@ -19,18 +19,9 @@ BACKGROUND = 1
 class Things:
     """Countable objects.
 
-    Attributes
-    ----------
-    labels : array of int
-        (Y, X) or (Z, Y, X); 0 is no thing, the N things are 1…N in raster order of their first pixel.
-    classes : (N,) array of int
-        Index in `names` of each thing.
-    names : tuple of str
-        All classes of things, also those that do not occur.
-    scores : (N,) array of float, optional
-        Score of each, 0 to 1.
-    hidden : (N,) array of float, optional
-        Share of each that things of higher scores cover, and so is not among its pixels.
+    `labels` number the N things in raster order of their first pixel, 0 is no thing; `classes`, (N,), are indices in
+    `names`, which has also classes that do not occur; `scores` are 0 to 1; `hidden` is the share of each that things of
+    higher scores cover, and so is not among its pixels.
     """
 
     labels: np.ndarray
@@ -42,15 +33,7 @@ class Things:
 
 @dataclass(frozen=True)
 class Stuff:
-    """Regions that are not counted.
-
-    Attributes
-    ----------
-    classes : array of int
-        The class of each pixel, small numbers; 0 is background, which is a class too.
-    names : tuple of str
-        Names of the classes 1, 2, …; further classes are called "class 5" and so on.
-    """
+    """Regions that are not counted: the class of each pixel, 0 background, and the names of classes 1, 2, …."""
 
     classes: np.ndarray
     names: tuple[str, ...] = ()
@@ -69,30 +52,13 @@ def things_from_masks(
     scores: Sequence[float] | None = None,
     least_remaining: float = 0.5,
 ) -> Things:
-    """Convert masks that may overlap to things that do not.
+    """Convert bool masks of one shape, which may overlap, to things that do not.
 
     The thing with the highest score gets its pixels first; without scores the smallest one does, so that nothing
-    vanishes under a larger thing. A thing with too few remaining pixels is dropped, and its pixels stay free.
+    vanishes under a larger thing. A thing of whose mask less than the share `least_remaining` remains is dropped, and
+    its pixels stay free. Each of `classes` is an index in `names`. (Kirillov et al. 2019, Panoptic segmentation,
+    doi:10.1109/CVPR.2019.00963.)
 
-    Parameters
-    ----------
-    masks : sequence of N bool arrays
-        At least one, all of one shape.
-    classes : sequence of N int
-        Index in `names` of each.
-    names : tuple of str
-    scores : sequence of N float, optional
-    least_remaining : float
-        Share of a mask that must remain beside earlier things.
-
-    References
-    ----------
-    Kirillov A. et al. (2019), Panoptic segmentation, doi:10.1109/CVPR.2019.00963.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari_tessera.algorithms.panoptic_fusion import things_from_masks
     >>> masks = np.array([[[1, 1, 1, 0, 0]], [[0, 0, 1, 1, 1]], [[0, 1, 1, 0, 0]]], bool)
     >>> things_from_masks(masks, [0, 0, 0], ("cell",), scores=[0.9, 0.8, 0.7]).labels
     array([[1, 1, 1, 2, 2]], dtype=int32)
@@ -114,14 +80,9 @@ def things_from_masks(
 class Rules:
     """How conflicts are resolved.
 
-    Attributes
-    ----------
-    min_score : float
-        Things with a lower score are dropped.
-    least_remaining : float
-        Things with a smaller remaining share, beside things of higher scores, are dropped.
-    smallest_stuff_px : int
-        A class of stuff with fewer pixels in the image is dropped; its pixels get the nearest remaining class.
+    Things are dropped with a score below `min_score`, or of which things of higher scores leave less than the share
+    `least_remaining`. A class of stuff with fewer pixels than `smallest_stuff_px` gives them to the nearest remaining
+    one.
     """
 
     min_score: float = 0.0
@@ -137,19 +98,9 @@ MOSTLY_COVERED = 0.8
 class Fused:
     """A panoptic segmentation: every pixel is in one segment.
 
-    Attributes
-    ----------
-    segments : array of int
-        Things are 1…n in raster order, followed by one segment for each class of stuff.
-    table : dict
-        ``label``, ``class`` (its name), ``kind`` ("thing" or "stuff"), ``score`` (NaN without a score), ``pixels``.
-    classes : array of int32
-        Class of each pixel: 1 is background, then the classes of things, then those of stuff. A class has the same
-        number in every image of one kind.
-    class_table : dict
-        ``label``, ``class``, ``kind`` and ``pixels`` of each class that occurs.
-    rims : dict of str to int
-        Remaining pixels, by name, of the classes of stuff that things cover for the most part.
+    In `segments`, things are 1…n in raster order, followed by one segment for each class of stuff. In `classes`, 1 is
+    background, then come the classes of things, then those of stuff; a class has the same number in every image of one
+    kind. `rims` are the remaining pixels, by name, of the classes of stuff that things cover for the most part.
     """
 
     segments: np.ndarray
@@ -163,20 +114,8 @@ def fuse(things: Things, stuff: Stuff, rules: Rules, spacing: tuple[float, ...] 
     """Put things over stuff, so that every pixel is in exactly one segment.
 
     Things win over stuff. Pixels of dropped things get the stuff there; if all stuff is too small, the largest class
-    stays. Stuff with the name of a class of things is dropped too, because a class is either counted or not.
-
-    Parameters
-    ----------
-    things : Things
-    stuff : Stuff
-        Of the same shape.
-    rules : Rules
-    spacing : tuple of float, optional
-        Size of a pixel along each axis, for the distance to the nearest stuff.
-
-    References
-    ----------
-    Kirillov A. et al. (2019), Panoptic segmentation, doi:10.1109/CVPR.2019.00963.
+    stays. Stuff with the name of a class of things is dropped too, because a class is either counted or not. (Kirillov
+    et al. 2019, Panoptic segmentation, doi:10.1109/CVPR.2019.00963.)
     """
     kept = _kept(things, rules)
     kinds = _kinds(things, kept, stuff)

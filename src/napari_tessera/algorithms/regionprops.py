@@ -83,18 +83,9 @@ def measure_objects(
 class _Sums(NamedTuple):
     """Sums over the pixels of each object, of a strip or of the whole image.
 
-    Attributes
-    ----------
-    numbers : (N,) array
-        Labels of the objects, ascending.
-    places : (N, COLUMNS) array of int64
-        Number of pixels, and sums over their coordinates.
-    powers : (N, C, 2) array
-        Sums of intensities and of their squares: int64, or float64 in the origin and unit of `scales`.
-    extremes : (N, C, 2) array
-        Lowest and highest intensity.
-    scales : sequence of Scale
-        One for each channel.
+    `numbers` are the N labels, ascending; `places` the number of pixels and sums over coordinates, (N, COLUMNS) int64;
+    `powers` the sums of intensities and of their squares, (N, C, 2), int64, or float64 in the origin and unit of the
+    channel's scale; `extremes` the lowest and highest intensity.
     """
 
     numbers: np.ndarray

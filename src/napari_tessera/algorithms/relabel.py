@@ -16,25 +16,9 @@ from napari_tessera.core.labels import label_dtype
 from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
 
 
-def without_unsure(labels: np.ndarray, said: np.ndarray, small_px: float, level: float) -> Job[np.ndarray]:
-    """Drop objects with fewer than `small_px` pixels in which `said` never reaches `level`.
-
-    Parameters
-    ----------
-    labels : array of int ([Z,] Y, X)
-        0 background, 1…N; changed in place.
-    said : float32 array of the same shape
-        Score of each pixel.
-    small_px : float
-        0 keeps everything.
-    level : float
-
-    Returns
-    -------
-    array of int
-        `labels`, numbered 1…M in the same order.
-    """
-    rows, values = labels.reshape(-1, labels.shape[-1]), said.reshape(-1, labels.shape[-1])
+def without_unsure(labels: np.ndarray, scores: np.ndarray, small_px: float, level: float) -> Job[np.ndarray]:
+    """Drop, in place, objects under `small_px` pixels in which no score reaches `level`; number the others."""
+    rows, values = labels.reshape(-1, labels.shape[-1]), scores.reshape(-1, labels.shape[-1])
     pixels = np.zeros(int(labels.max(initial=0)) + 1, np.int64)
     highest = np.full(len(pixels), -np.inf, np.float32)
     cut = bands(len(rows), rows.shape[-1])
@@ -45,20 +29,7 @@ def without_unsure(labels: np.ndarray, said: np.ndarray, small_px: float, level:
 
 
 def only(labels: np.ndarray, is_kept: np.ndarray) -> Job[np.ndarray]:
-    """Keep some objects.
-
-    Parameters
-    ----------
-    labels : array of int ([Z,] Y, X)
-        0 background, 1…N; changed in place.
-    is_kept : bool array (N + 1,)
-        By label number; entry 0 is ignored.
-
-    Returns
-    -------
-    array of int
-        `labels`, numbered 1…M in the same order.
-    """
+    """Keep, in place, the objects 1…N whose entry of `is_kept`, (N + 1,), is true; number them in the same order."""
     if is_kept[1:].all():
         return labels
     numbers = np.append(0, np.where(is_kept[1:], np.cumsum(is_kept[1:]), 0)).astype(labels.dtype)

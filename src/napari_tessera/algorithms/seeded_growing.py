@@ -22,20 +22,9 @@ from napari_tessera.core.labels import run_starts
 class Regions(NamedTuple):
     """What decides how far each region grows; entry 0 is not used.
 
-    Attributes
-    ----------
-    means : (S + 1, C) array of float64
-        Intensity that pixels are compared with.
-    limits : (S + 1,) array of float64
-        Largest difference that a region accepts.
-    sizes : (S + 1,) array of int64
-        Pixels that each region has.
-    sums, squares : (S + 1, C) array of float64
-        Sum of the values of each region's pixels, and of their squares.
-    largest : int
-        Size from which on a region accepts no more.
-    follows_mean : bool
-        Whether `means` are updated with every pixel.
+    Pixels are compared with `means`, (S + 1, C), which `follows_mean` updates with every pixel; a region accepts a
+    difference up to `limits`, and from the size `largest` on no more pixels. `sums` and `squares` are of the values of
+    each region's pixels.
     """
 
     means: np.ndarray
@@ -65,19 +54,10 @@ SLACK = 1e-6
 class _Queue(NamedTuple):
     """Waiting pixels, first in first out at each level.
 
-    The entries of one level are chained; entries are used again, so that few of them serve a large image and stay
-    close together in memory.
-
-    Attributes
-    ----------
-    first, last : (LEVELS,) array
-        Entry of each level, or -1.
-    waiting : (LEVELS / LEVELS_PER_BLOCK,) array
-        Entries in each block of levels, so that the lowest level in use is found without trying thousands.
-    pixels, following : (E,) array
-        Pixel of each entry, and the entry after it or -1.
-    unused : (1,) array
-        First of the entries that hold no pixel; they are chained as well.
+    The entries of one level are chained from `first` to `last` by `following`, which end with -1; entries are used
+    again, so that few of them serve a large image and stay close together in memory, and the `unused` are chained as
+    well. `waiting` counts the entries in each block of levels, so that the lowest level in use is found without trying
+    thousands.
     """
 
     first: np.ndarray
@@ -112,22 +92,9 @@ def grow(labels: np.ndarray, values: np.ndarray, seeds: np.ndarray, steps: np.nd
     A pixel next to a region waits for its turn at its difference from the most similar one. When its turn comes, it
     goes to the region next to it whose mean is then nearest; of equals, to the one for which it waited.
 
-    Parameters
-    ----------
-    labels : (P,) array of int32 or int64
-        Filled in place; holds the seeds to begin with.
-    values : (P, C) array of float32
-        Intensities, 0 to 1.
-    seeds : (K,) array of int64
-        Flat positions of the seed pixels.
-    steps : (M,) array of int64
-        How far away in the flat array each neighbour lies.
-    regions : Regions
-        `sizes`, `sums`, `squares`, and `means` where they follow, are updated in place.
-
-    References
-    ----------
-    Adams R., Bischof L. (1994), Seeded region growing, doi:10.1109/34.295913.
+    The flat `labels`, which hold the seeds to begin with, and the statistics of `regions` are updated in place.
+    `values` are (P, C) float32 from 0 to 1; `steps` are the offsets of the neighbours. (Adams & Bischof 1994,
+    doi:10.1109/34.295913.)
     """
     queue = _Queue.empty()
     next_seed = 0
@@ -278,16 +245,9 @@ def find_rivals(labels, values, steps, means, limits, start, stop):
 class Seeds:
     """S seeds and the pixels they are made of.
 
-    Attributes
-    ----------
-    numbers : (S,) array
-        The painted number of each seed, or the number of the point, from 1.
-    pixels : (D, K) array
-        Position of every seed pixel, in raster order.
-    owners : (K,) array
-        Position in `numbers` of the seed that each pixel belongs to.
-    absorbed : dict
-        Numbers of points that fell on the pixel of an earlier one, by the number of that one.
+    `numbers` are those that the user painted, or of the points from 1; `pixels`, (D, K), the positions of the seed
+    pixels in raster order; `owners`, (K,), the place in `numbers` of each pixel's seed; `absorbed` the numbers of
+    points that fell on the pixel of an earlier one, by the number of that one.
     """
 
     numbers: np.ndarray
@@ -297,14 +257,7 @@ class Seeds:
 
 
 def read_seeds(seeds: np.ndarray, shape: tuple[int, ...]) -> Seeds:
-    """Tell points from painted labels and list their pixels.
-
-    Parameters
-    ----------
-    seeds : array
-        (N, D) points, each counted to the pixel it lies in, or integer labels of the image's `shape`.
-    shape : tuple of int
-    """
+    """List the pixels of (N, D) points, each in the pixel it lies in, or of integer labels of the image's shape."""
     if is_labels(seeds, shape):
         return _read_painted(seeds)
     return _read_points(seeds, shape)

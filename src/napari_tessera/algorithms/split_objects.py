@@ -114,10 +114,7 @@ def split_touching(
 ) -> Job[np.ndarray]:
     """Flood each object from the points farthest from its outline; parameters as in `refine`.
 
-    Returns
-    -------
-    array
-        The first part of each object keeps its number, others get numbers from N + 1 on.
+    The first part of each object keeps its number, others get numbers from N + 1 on.
     """
     core = yield from subtask(_without_rims(labels), 0, 1, 10)
     height = yield from subtask(distance_to_background(core, spacing), 1, 2, 10)

@@ -45,35 +45,16 @@ def framed_features(
 def framed_texture(
     intensities: np.ndarray, radius: int, spacing: tuple[float, ...] | None, with_intensity: bool
 ) -> Job[np.ndarray]:
-    """Measure the texture around each pixel, and add a frame of zeros.
+    """Measure the texture around each pixel of (…, C) intensities from 0 to 1, and add a frame of zeros.
 
-    Parameters
-    ----------
-    intensities : (Y, X, C) or (Z, Y, X, C) array of float32
-        0 to 1. The energies of all channels are added up.
-    radius : int
-        Half the width of the window, in pixels along X.
-    spacing : tuple of float, optional
-        Size of a pixel along each axis.
-    with_intensity : bool
-        Whether to put the mean intensity of each channel in the window before the texture; the root mean square
-        difference of all features then counts both equally.
-
-    Returns
-    -------
-    (Y + 2, X + 2, F) or (Z + 2, Y + 2, X + 2, F) array of float32
-        Logarithms of energies, of which the one that varies most spans 1 from its 1st to its 99th percentile.
-
-    Notes
-    -----
-    A logarithm makes the noise of weak and strong textures equal. The coarse scale has fewer independent pixels in a
+    The energies of all channels are added up. `radius` is half the width of the window, in pixels along X.
+    `with_intensity` puts the mean intensity of each channel before the texture; the root mean square difference of all
+    features then counts both equally. The texture that varies most spans 1 from its 1st to its 99th percentile.
+    Logarithms make the noise of weak and strong textures equal; the coarse scale has fewer independent pixels in a
     window and is weighed less.
 
-    References
-    ----------
-    Laws K. (1980), Rapid texture identification, doi:10.1117/12.959169. Hsiao J., Sawchuk A. (1989), Supervised
-    textured image segmentation using feature smoothing and probabilistic relaxation techniques, doi:10.1109/34.41366
-    (a window beside the pixel near borders).
+    Sources: Laws 1980, doi:10.1117/12.959169 (energies); Hsiao & Sawchuk 1989, doi:10.1109/34.41366 (a window beside
+    the pixel near borders).
     """
     shape, channels = intensities.shape[:-1], intensities.shape[-1]
     scales = sorted({FINE_SIGMA, max(FINE_SIGMA, COARSE_SHARE * radius)})

@@ -85,16 +85,7 @@ PROBED = 2**10
 
 @dataclass(frozen=True)
 class ColourCounts:
-    """Unique colours, and the number of pixels of each.
-
-    Attributes
-    ----------
-    keys : (N,) uint32 array
-        Ascending.
-    counts : (N,) int64 array
-    channels : int
-        2 or 3.
-    """
+    """Unique colours of 2 or 3 channels as ascending uint32 keys, and the number of pixels of each."""
 
     keys: np.ndarray
     counts: np.ndarray
@@ -124,13 +115,8 @@ def count_colours(values: np.ndarray) -> ColourCounts:
 class StepColours:
     """Unique colours in equal steps from the lowest value of each channel, independent of unit and offset.
 
-    Attributes
-    ----------
-    colours : (N, channels) uint8 array
-        Ordered so that neighbours are similar.
-    counts : (N,) int64 array
-    place : Place
-        Value of step 0 of each channel, and the intensity of a step.
+    The uint8 colours are ordered so that neighbours are similar; `place` is the value of step 0 of each channel, and
+    the intensity of a step.
     """
 
     colours: np.ndarray

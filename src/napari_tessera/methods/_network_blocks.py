@@ -37,18 +37,10 @@ PLANES_BEYOND = 3
 
 @dataclass(frozen=True)
 class BlockMargins:
-    """How a network sees the blocks of an image.
+    """How far around the blocks of an image a network must look.
 
-    Attributes
-    ----------
-    grid : Grid
-        The network's pixels over the whole image.
-    beyond_px : float
-        How far the network must see beyond a block, in its own pixels.
-    step : int
-        Pixels of the network that its coarsest level pools into one.
-    is_plane_by_plane : bool
-        Whether the planes of a volume are seen one by one.
+    `grid` is the network's pixels over the whole image, `beyond_px` how far it must look beyond a block, in its own
+    pixels, and `step` how many of them its coarsest level pools into one.
     """
 
     grid: Grid
@@ -98,14 +90,7 @@ class BlockMargins:
 
 
 def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
-    """Return what `np.percentile` would, of all the values that were counted; exact where each step is one value.
-
-    Parameters
-    ----------
-    measure : Measure
-    percents : tuple of float
-        0 to 100.
-    """
+    """Return what `np.percentile` would, of all the values that were counted; exact where each step is one value."""
     inner = [_percentile(measure, percent) for percent in percents]
     outer = [measure.tails.get(percent, value) for percent, value in zip(percents, inner, strict=True)]
     return [a if measure.low <= b <= measure.high else b for a, b in zip(inner, outer, strict=True)]
@@ -209,17 +194,7 @@ LEVELS = replace(
 
 @dataclass(frozen=True)
 class ChannelView:
-    """The channels of a stored image that a model is shown, read window by window.
-
-    Attributes
-    ----------
-    image : Stored
-    entry : ModelEntry
-    channel_axis : int or None
-    channel : int or None
-    method : str
-        Name for error messages.
-    """
+    """The channels of a stored image that a model uses, read window by window."""
 
     image: Stored
     entry: ModelEntry
@@ -240,12 +215,7 @@ class ChannelView:
 
 
 def view_of(entry: ModelEntry, image: Stored, levels: Levels, settings: Settings, method: str) -> NormalizedImage:
-    """Check that a stored image suits a model, and show it with the levels of the whole.
-
-    Raises
-    ------
-    InputError, ParameterError
-    """
+    """Check that a stored image suits a model, and normalise it with the levels of the whole."""
     from napari_tessera.inference.normalization import with_polarity
     from napari_tessera.inference.pixel_grid import NormalizedImage
 

@@ -33,30 +33,11 @@ LARGEST_SHARE = 2.0
 def channels_for(
     entry: ModelEntry, image: np.ndarray, channel_axis: int | None, channel: int | None, method: str
 ) -> tuple[np.ndarray, bool]:
-    """Choose the channels that a model is shown.
+    """Choose the channels that a model uses, and return whether there are any: ([Z,] Y, X), or with the channels last.
 
-    Parameters
-    ----------
-    entry : ModelEntry
-    image : array
-    channel_axis : int or None
-    channel : int or None
-        Counted from 0; None shows three or four channels as the colours red, green and blue, any other number as
-        their mean. A model for channels of its own kind takes all of them.
-    method : str
-        Name for error messages.
-
-    Returns
-    -------
-    array
-        ([Z,] Y, X), or with channels last.
-    bool
-        Whether there are channels.
-
-    Raises
-    ------
-    InputError, ParameterError
-        If the model takes another number of channels, or the image does not have the channel.
+    Channel None takes three or four channels as the colours red, green and blue, any other number as their mean; a
+    model for channels of its own kind takes all of them. `method` is the name in an error about a missing channel or
+    their number.
     """
     from napari_tessera.algorithms.color import RGB_TO_LUMINANCE, to_grey
     from napari_tessera.inference.normalization import kind_of
@@ -89,12 +70,7 @@ def _own_channels(
 
 
 def check_dimensions(entry: ModelEntry, ndim: int, method: str) -> None:
-    """Refuse a plane for a model for volumes.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a plane for a model for volumes."""
     if entry.ndim > ndim:
         raise InputError(
             f"{method}: the model {entry.name!r} is for volumes (z, y, x), but the image has {ndim} axes in space. "
@@ -103,12 +79,7 @@ def check_dimensions(entry: ModelEntry, ndim: int, method: str) -> None:
 
 
 def check_diameter(entry: ModelEntry, diameter: float | None, shape: tuple[int, ...], method: str) -> None:
-    """Refuse a diameter that the model cannot use, or that no object of the image can have.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse a diameter that the model cannot use, or that no object of the image can have."""
     if diameter is None:
         return
     if entry.diameter_px is None:
@@ -178,17 +149,7 @@ SEEN_PX = 512
 
 
 def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int | None) -> tuple[str, ...]:
-    """Return what a model was shown of several channels where nobody chose one, and bright objects are likely stains.
-
-    Parameters
-    ----------
-    view : NormalizedImage
-        What the model sees.
-    n_channels : int
-        Of the image; 1 where it has no such axis.
-    channel : int or None
-        The one that was chosen; None for all.
-    """
+    """Return which channels a model used if the user chose none of several, and bright objects are likely stains."""
     if n_channels == 1 or channel is not None or view.levels.kind == "channels":
         return ()
     choose = f"If each channel is a stain, choose the one of what you look for with `channel`, 0 to {n_channels - 1}."

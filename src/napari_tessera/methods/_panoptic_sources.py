@@ -73,13 +73,7 @@ def given_names(text: str) -> tuple[str, ...]:
 
 
 def thing_name(text: str) -> str:
-    """Read the name of the class of things; an empty one is left to the source of the things.
-
-    Raises
-    ------
-    ParameterError
-        If it is that of the background.
-    """
+    """Read the name of the class of things, not that of the background; an empty one is left to their source."""
     if text.strip() == "background":
         raise ParameterError(
             "panoptic: `things_name` is 'background', which is the class of what is neither thing nor stuff. Give the "
@@ -90,12 +84,7 @@ def thing_name(text: str) -> str:
 
 
 def check_names_fit(source: StuffSource) -> None:
-    """Refuse more names than there are classes of stuff, where their number is known; a layer may lack some.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse more names than there are classes of stuff, where their number is known; a layer may lack some."""
     needed = {"threshold": 1, "kmeans": source.n_classes}.get(source.kind)
     if needed is not None and len(source.names) > needed:
         raise ParameterError(
@@ -113,13 +102,7 @@ def started(job: Job[Result]) -> Job[Result]:
 
 
 def find_things(image: np.ndarray, source: ThingSource) -> Job[tuple[Things, tuple[str, ...]]]:
-    """Find the things; return them and what is to be said of them.
-
-    Raises
-    ------
-    InputError
-        Before the first step, if there is no layer where one is to be taken.
-    """
+    """Find the things, and return them with notes; an error about a missing layer comes before the first step."""
     finding = {"layer": _from_layer, "mask_rcnn": _from_mask_rcnn, "unet": _from_unet, "watershed": _from_watershed}
     things, notes = yield from finding[source.kind](image, source)
     if not len(things.classes):
@@ -194,13 +177,7 @@ def _from_watershed(image: np.ndarray, source: ThingSource) -> Job[tuple[Things,
 
 
 def find_stuff(image: np.ndarray, source: StuffSource) -> Job[Stuff]:
-    """Find the class of every pixel, things or not.
-
-    Raises
-    ------
-    InputError
-        Before the first step, if there is no layer where one is to be taken, or it holds too large numbers.
-    """
+    """Find the class of every pixel, things or not; an error about the layer comes before the first step."""
     from napari_tessera.algorithms.panoptic_fusion import Stuff
     from napari_tessera.models import registry as catalogue
 

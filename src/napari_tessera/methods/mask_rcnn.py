@@ -57,14 +57,7 @@ OF_PLANES = "Objects were counted in each plane, before planes were linked."
 
 
 def table_of(rows: Rows, classes: Sequence[str]) -> Table:
-    """Make the table of the objects 1…N: class by name, score, box, and which share of the mask is hidden.
-
-    Parameters
-    ----------
-    rows : Rows
-    classes : sequence of str
-        Names of the classes, background first.
-    """
+    """Make the table of the objects 1…N: class by name, score, box, and which share of the mask is hidden."""
     axes = "zyx"[-rows.low.shape[1] :]
     boxes = {f"box_{axis}0": low for axis, low in zip(axes, rows.low.T, strict=True)}
     boxes |= {f"box_{axis}1": high for axis, high in zip(axes, rows.high.T, strict=True)}
@@ -135,13 +128,7 @@ STEP_PX = 32
 
 
 def overlapping(**settings: Any) -> Overlapping:
-    """Return what is looked at over the whole image, and how blocks are labelled then.
-
-    Raises
-    ------
-    ParameterError
-        If the number of objects is limited: who is among the best is known of a whole image only.
-    """
+    """Return what is measured over the whole image, and how blocks are labelled then; refuse a limit of objects."""
     from napari_tessera.methods._network_blocks import LEVELS
     from napari_tessera.models import registry as catalogue
 
@@ -181,10 +168,7 @@ def label_block(
 ) -> Job[MethodOutput]:
     """Find the objects of one block, as a part of the image that has these levels, at the scale of the whole.
 
-    Raises
-    ------
-    ModelError
-        If the network that is asked for a second opinion is not where this block is worked on.
+    `has_second` is whether the plan was made with the network that rescores objects; the block needs the same.
     """
     from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.inference.segment_mask_rcnn import find_objects

@@ -230,12 +230,9 @@ ROUNDING = 1e-6
 
 
 def measured_over_whole(**settings: Any) -> tuple[TwoPass, Settings, Callable[[dict[str, Any]], Settings]] | None:
-    """Return what to measure over the whole image, and how blocks are labelled once it is known.
+    """Return what to measure over the whole image, its settings, and how they are fixed then for the blocks.
 
-    Returns
-    -------
-    level, settings, fix : or None
-        None where no level is to be found: it is given, or the foreground needs none.
+    None if no level is to be found: it is given, or the foreground needs none.
     """
     if settings["threshold"] is not None or settings["foreground"] in ("mask", "whole"):
         return None

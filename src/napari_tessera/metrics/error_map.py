@@ -14,23 +14,7 @@ from napari_tessera.metrics.matching import match
 
 
 def error_labels(truth: np.ndarray, prediction: np.ndarray, iou: float = 0.5) -> tuple[np.ndarray, Table]:
-    """Label every object that was found, missed, invented, split or merged.
-
-    Parameters
-    ----------
-    truth, prediction : array
-        Integer label images of one shape; 0 is background.
-    iou : float
-        Smallest IoU of a match.
-
-    Returns
-    -------
-    labels : array
-        Objects 1…N in raster order. Where two overlap, an error is drawn over an object found, and the smaller of two
-        errors over the larger.
-    table : dict
-        One row per object; see `methods.compare.compare`.
-    """
+    """Label every object that was found, missed, invented, split or merged; see the method `compare`."""
     return run_job(finding_errors(truth, prediction, iou))
 
 
@@ -49,18 +33,9 @@ def finding_errors(truth: np.ndarray, prediction: np.ndarray, iou: float = 0.5) 
 class Groups:
     """True and predicted objects grouped to the objects of the error layer.
 
-    An object's position counts the T true objects first and then the P predicted ones.
-
-    Attributes
-    ----------
-    head : (G,) array
-        Position of the object that names the group.
-    state : (G,) array of str
-        "found", "missed", "invented", "split" or "merged".
-    of_object : (T + P,) array
-        The group of each object.
-    pair : (G,) array
-        The pair in `Overlaps` of the head and its match, or else its best partner; -1 without a partner.
+    An object's position counts the T true objects first and then the P predicted ones. `head` is the object that names
+    the group, `of_object` the group of each object, and `pair` the pair in `Overlaps` of the head and its match, or
+    else its best partner; -1 without a partner.
     """
 
     head: np.ndarray

@@ -10,21 +10,10 @@ from napari_tessera.core.overlaps import Overlaps
 
 
 def match(overlaps: Overlaps, iou: float) -> np.ndarray:
-    """Choose pairs of at least `iou` so that no object is in two of them.
+    """Choose pairs of at least `iou` (above 0) so that no object is in two of them; return their positions, ascending.
 
     The choice is optimal: as many pairs as possible and, among those choices, the largest sum of IoU. Above an IoU of
     0.5 there is nothing to choose, because an object then has one partner at most.
-
-    Parameters
-    ----------
-    overlaps : Overlaps
-    iou : float
-        Smallest IoU of a match, above 0; a pair with exactly this IoU may match.
-
-    Returns
-    -------
-    (K,) array
-        Positions of the chosen pairs in `overlaps.rows` and `overlaps.columns`, ascending.
     """
     candidates = np.flatnonzero(overlaps.iou >= iou)
     rows, columns = overlaps.rows[candidates], overlaps.columns[candidates]

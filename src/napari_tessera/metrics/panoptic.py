@@ -186,13 +186,7 @@ def evaluate_panoptic(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> dict
 
 
 def panoptic_evaluation_of_many(pairs: Iterable[tuple[SegmentsOrPair, SegmentsOrPair]]) -> Job[dict[str, Any]]:
-    """Score many images, as a job: ``images`` has the scores of each, ``pooled`` those of the sums over all.
-
-    Raises
-    ------
-    InputError
-        If there is no pair, or one cannot be compared.
-    """
+    """Score many images, as a job: ``images`` has the scores of each, ``pooled`` those of the sums over all."""
     total = float(len(pairs)) if isinstance(pairs, Sequence) else 0.0
     images: list[dict[str, Any]] = []
     pooled = PanopticSums()

@@ -41,21 +41,7 @@ class Area:
 
 @dataclass(frozen=True)
 class ObjectCounts:
-    """Sums for labels that are objects.
-
-    Attributes
-    ----------
-    area : Area
-    truth, prediction : int
-        Number of objects.
-    matches : dict
-        Matched pairs at each IoU threshold.
-    good_matches : int
-        Matched pairs at `MATCH_IOU`.
-    iou_sum : float
-        Sum of the IoU of these pairs.
-    splits, merges : int
-    """
+    """Sums for labels that are objects: `matches` at each IoU threshold, `good_matches` and `iou_sum` at one."""
 
     area: Area
     truth: int
@@ -115,17 +101,7 @@ class ObjectCounts:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Sums for labels that are classes.
-
-    Attributes
-    ----------
-    area : Area
-        Of all classes together, against the background.
-    areas : dict
-        Of each class that occurs in either image.
-    px, right_px : int
-        Pixels in all, and those whose class is right (background included).
-    """
+    """Sums for labels that are classes: of all against the background, and of each that occurs in either image."""
 
     area: Area
     areas: dict[int, Area]
@@ -352,12 +328,7 @@ def _counting(
 
 
 def checked_pair(pair: Any) -> tuple[Any, Any]:
-    """Return a truth and a prediction, or refuse what is no pair.
-
-    Raises
-    ------
-    InputError
-    """
+    """Return a truth and a prediction, or refuse what is no pair."""
     try:
         truth, prediction = pair
     except (TypeError, ValueError) as error:
