@@ -86,7 +86,7 @@ def set_up(viewer: napari.Viewer, name: str) -> MethodWidget:
         viewer.window.remove_dock_widget(watershed)
     widget = open_widget(viewer, name)
     if name == "region_growing":
-        widget.form.fields["rule"].value = "competing"
+        widget.form.fields["criterion"].value = "competing"
         widget.form.fields["background"].value = 1
     if name == "panoptic":
         widget.form.fields["stuff_from"].value = "kmeans"

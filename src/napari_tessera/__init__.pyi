@@ -251,7 +251,7 @@ def region_growing(
     image: ArrayLike,
     seeds: ArrayLike,
     *,
-    rule: Literal["tolerance", "adaptive", "competing"] = "tolerance",
+    criterion: Literal["tolerance", "adaptive", "competing"] = "tolerance",
     tolerance: float = 0.1,
     k: float = 2.5,
     feature: Literal["intensity", "texture", "both"] = "intensity",

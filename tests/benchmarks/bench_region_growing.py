@@ -54,9 +54,9 @@ def timed(job):
 if __name__ == "__main__":
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 4096
     image, seeds = blobs(size)
-    run_job(region_growing(image[:64, :64], seeds[:1], rule="adaptive"))  # compiles
+    run_job(region_growing(image[:64, :64], seeds[:1], criterion="adaptive"))  # compiles
     for rule in ("tolerance", "adaptive", "competing"):
-        seconds, step, wait, (labels, table) = timed(region_growing(image, seeds, rule=rule, tolerance=0.4))
+        seconds, step, wait, (labels, table) = timed(region_growing(image, seeds, criterion=rule, tolerance=0.4))
         print(
             f"{rule:10} {len(seeds)} seeds {size}×{size}: {seconds:.2f} s, longest step {step:.2f} s, longest wait "
             f"{wait * 1e3:.0f} ms, {np.count_nonzero(labels) / labels.size:.0%} grown, "

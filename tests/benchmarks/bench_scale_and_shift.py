@@ -30,7 +30,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("kmeans", {"axes": "YXC", "sigma": 1.0}),
     *(("watershed", {"landscape": landscape}) for landscape in ("intensity", "gradient")),
     ("watershed", {"axes": "YXC"}),
-    *(("region_growing", {"seeds": SEEDS, "rule": rule}) for rule in ("tolerance", "adaptive", "competing")),
+    *(("region_growing", {"seeds": SEEDS, "criterion": rule}) for rule in ("tolerance", "adaptive", "competing")),
     ("region_growing", {"seeds": SEEDS, "sigma": 1.0}),
     ("panoptic", {"things_from": "watershed", "stuff_from": "threshold"}),
     ("unet", {"diameter": 16.0}),

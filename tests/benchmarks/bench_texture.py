@@ -81,7 +81,7 @@ def print_textures(size=160, draws=3):
                 image = np.where(is_first, first, second)
                 rows.setdefault((name, border), []).append(
                     [
-                        lower_dice(image, is_first, seeds, rule=rule, feature=feature, **more)
+                        lower_dice(image, is_first, seeds, criterion=rule, feature=feature, **more)
                         for feature in ("intensity", "texture")
                         for rule, more in rules.items()
                     ]
@@ -139,7 +139,7 @@ def print_regions(folder, split, radius):
         for image, labels, drawn in pictures(folder, split):
             seeds = list(regions(labels))
             start = time.perf_counter()
-            together = tessera.region_growing(image, np.array(seeds, float), rule="competing", **settings)[0]
+            together = tessera.region_growing(image, np.array(seeds, float), criterion="competing", **settings)[0]
             seconds.append(time.perf_counter() - start)
             axis = 2 if image.ndim == 3 else None
             values = run_job(framed_features(chosen_channels(image, axis, None, ""), **settings))

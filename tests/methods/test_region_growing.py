@@ -123,18 +123,18 @@ def test_adaptive_takes_the_noise_of_its_own_region_only():
     truth = np.zeros((40, 40), bool)
     truth[10:30, 10:30] = True
     image = np.where(truth, 100, 0) + rng.normal(0, 5, truth.shape)
-    labels, _ = grown(image, [[20, 20]], rule="adaptive", k=4.0)
+    labels, _ = grown(image, [[20, 20]], criterion="adaptive", k=4.0)
     assert (labels > 0).tolist() == truth.tolist()
 
 
 def test_adaptive_on_a_constant_image_takes_all():
-    labels, _ = grown(np.full((3, 4), 7), [[1, 1]], rule="adaptive")
+    labels, _ = grown(np.full((3, 4), 7), [[1, 1]], criterion="adaptive")
     assert labels.all()
 
 
 def test_adaptive_regions_stand_still_within_their_own_band():
     image = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(50, 50)), 2)
-    labels, _ = grown(image, [[25, 25]], rule="adaptive", k=2.0)
+    labels, _ = grown(image, [[25, 25]], criterion="adaptive", k=2.0)
     inside = image[labels > 0]
     band = np.abs(image - inside.mean()) <= 2.0 * inside.std() + 1e-5
     expected, _ = ndimage.label(band)
@@ -144,20 +144,20 @@ def test_adaptive_regions_stand_still_within_their_own_band():
 def test_an_adaptive_region_crowded_out_by_another_keeps_what_it_accepts():
     # Both bands end up wide enough for all; measured on the few pixels left to it, either would shrink to nothing.
     image = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(50, 50)), 2)
-    labels, table = grown(image, [[25, 25], [5, 5]], rule="adaptive", k=2.5)
+    labels, table = grown(image, [[25, 25], [5, 5]], criterion="adaptive", k=2.5)
     assert np.count_nonzero(labels) > 0.9 * labels.size
     assert (table["num_grown_pixels"] > 0).all()
 
 
 def test_competing_regions_share_out_the_whole_image():
-    labels, _ = grown(IMAGE, [IN_50, IN_90, [0, 0]], rule="competing")
+    labels, _ = grown(IMAGE, [IN_50, IN_90, [0, 0]], criterion="competing")
     assert (labels == labels[1, 1]).tolist() == ((IMAGE == 50) | (IMAGE == 60)).tolist()
     assert (labels == labels[1, 5]).tolist() == (IMAGE == 90).tolist()
     assert (labels == labels[0, 0]).tolist() == (IMAGE == 10).tolist()
 
 
 def test_the_background_seed_grows_as_the_others_do_and_is_no_object():
-    labels, table = grown(IMAGE, [IN_50, IN_90, [0, 0]], rule="competing", background=3)
+    labels, table = grown(IMAGE, [IN_50, IN_90, [0, 0]], criterion="competing", background=3)
     assert (labels > 0).tolist() == (IMAGE > 10).tolist()
     assert table["seed"].tolist() == [1, 2]
 
@@ -191,13 +191,13 @@ def test_smoothing_lets_a_region_cross_noise():
 def test_planes_are_grown_through_in_3d(rule):
     image = np.zeros((3, 4, 5))
     image[:, 1:3, 1:4] = 1
-    labels, _ = grown(image, [[0, 1, 1], [2, 0, 0]], rule=rule)
+    labels, _ = grown(image, [[0, 1, 1], [2, 0, 0]], criterion=rule)
     assert (labels == labels[0, 1, 1]).tolist() == (image == 1).tolist()
 
 
 @pytest.mark.parametrize("rule", ["tolerance", "adaptive", "competing"])
 def test_an_image_of_one_pixel_is_one_object(rule):
-    assert grown([[5]], [[0, 0]], rule=rule)[0].tolist() == [[1]]
+    assert grown([[5]], [[0, 0]], criterion=rule)[0].tolist() == [[1]]
 
 
 def test_differences_of_large_integers_are_kept():
@@ -208,7 +208,7 @@ def test_differences_of_large_integers_are_kept():
 def test_the_input_is_left_as_it_is():
     painted = (IMAGE == 90).astype(np.int32)
     image, seeds = IMAGE.copy(), painted.copy()
-    grown(image, seeds, rule="competing")
+    grown(image, seeds, criterion="competing")
     assert (image == IMAGE).all()
     assert (seeds == painted).all()
 
@@ -250,7 +250,7 @@ TEXTURES = {
 @pytest.mark.parametrize("textures", TEXTURES.values(), ids=TEXTURES)
 def test_textures_of_equal_mean_and_variance_are_parted(textures, rule):
     image, seeds, is_first = halves(*textures)
-    labels, table = grown(image, seeds, feature="texture", rule=rule, tolerance=0.3)
+    labels, table = grown(image, seeds, feature="texture", criterion=rule, tolerance=0.3)
     first, second = (labels == number for number in np.argsort(table["seed"]) + 1)
     assert dice(first, is_first) > 0.95
     assert dice(second, ~is_first) > 0.95
@@ -260,7 +260,7 @@ def test_textures_are_parted_in_volumes_with_long_voxels():
     shape = (12, 40, 80)
     z, _, x = np.indices(shape)
     image, seeds, is_first = halves(bars(3 * z, 12), bars(x, 8))
-    labels, _ = grown(image, seeds, feature="texture", rule="competing", spacing=(3.0, 1.0, 1.0))
+    labels, _ = grown(image, seeds, feature="texture", criterion="competing", spacing=(3.0, 1.0, 1.0))
     assert dice(labels == labels[6, 20, 20], is_first) > 0.95
     assert dice(labels == labels[6, 20, 60], ~is_first) > 0.95
 
@@ -269,7 +269,7 @@ def test_a_texture_in_one_colour_is_found():
     grey = np.zeros((60, 120))
     blue = np.hstack([noise((60, 60)), noise((60, 60), 2) * 4])
     labels, _ = grown(
-        np.stack([grey, grey, blue], -1), [[30, 30], [30, 90]], feature="texture", rule="competing", channel_axis=2
+        np.stack([grey, grey, blue], -1), [[30, 30], [30, 90]], feature="texture", criterion="competing", channel_axis=2
     )
     assert dice(labels == labels[30, 30], PLACES_X[:60] < 60) > 0.95
 
@@ -278,7 +278,7 @@ def test_both_parts_what_differs_in_mean_and_what_differs_in_texture():
     level, upright = bars(PLACES_Y, 8), bars(PLACES_X, 8)
     thirds = np.select([PLACES_X < 40, PLACES_X < 80], [level, upright], upright + 6)
     seeds = [[60, 20], [60, 60], [60, 100]]
-    labels, _ = grown(thirds, seeds, feature="both", rule="competing")
+    labels, _ = grown(thirds, seeds, feature="both", criterion="competing")
     for third, seed in enumerate(seeds):
         assert dice(labels == labels[tuple(seed)], third == PLACES_X // 40) > 0.95
 

@@ -9,10 +9,11 @@ import pytest
 from scipy import ndimage
 
 import napari_tessera as tessera
-from napari_tessera.algorithms.common_step import equal_steps
-from napari_tessera.algorithms.global_thresholds import RULES, find_level
+from napari_tessera.algorithms.histogram import equal_steps, measure
+from napari_tessera.algorithms.thresholds import RULES
 from napari_tessera.core.checks import check_image
 from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
 from napari_tessera.inference.normalization import measure_levels, network_channels
 from napari_tessera.methods.threshold import ALL_BUT_MANUAL
 from tests.helpers.tiny_models import save_bright
@@ -121,8 +122,8 @@ def test_a_scaled_image_in_blocks_has_the_same_labels(method, settings, change):
 @each_case
 @pytest.mark.parametrize("rule", ["tolerance", "adaptive", "competing"])
 def test_regions_of_a_scaled_image_are_the_same(rule, change):
-    labels, _ = tessera.region_growing(change(cells()), SEEDS, rule=rule)
-    np.testing.assert_array_equal(labels, tessera.region_growing(cells(), SEEDS, rule=rule)[0])
+    labels, _ = tessera.region_growing(change(cells()), SEEDS, criterion=rule)
+    np.testing.assert_array_equal(labels, tessera.region_growing(cells(), SEEDS, criterion=rule)[0])
 
 
 @each_case
@@ -234,8 +235,8 @@ def test_equal_steps_are_as_many_in_any_unit(unit, offset):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("image", [many_levels, on_no_steps])
 def test_a_level_of_many_values_is_the_same_in_any_unit(image, rule, unit, offset):
-    is_above = image() * unit + offset > find_level(image() * unit + offset, rule)
-    np.testing.assert_array_equal(is_above, image() > find_level(image(), rule))
+    levels = [RULES[rule](run_job(measure(each)).histogram) for each in (image() * unit + offset, image())]
+    np.testing.assert_array_equal(image() * unit + offset > levels[0], image() > levels[1])
 
 
 @whole_and_blocks

@@ -347,7 +347,7 @@ def _add_blocks(
 
 
 @njit
-def _sum_places(block: np.ndarray, label: np.int32) -> tuple[np.int32, np.int32, np.int32]:
+def _sum_places(block: np.ndarray, label: np.int32) -> tuple[int, int, int]:
     """Return the number of pixels of a label, and the sums of their positions in the block and of the squares.
 
     The plain loop, with sums that fit 32 bits, becomes vector instructions.
@@ -358,7 +358,7 @@ def _sum_places(block: np.ndarray, label: np.int32) -> tuple[np.int32, np.int32,
         count = np.int32(count + is_in)
         first = np.int32(first + np.int32(is_in * x))
         second = np.int32(second + np.int32(is_in * np.int32(x * x)))
-    return count, first, second
+    return int(count), int(first), int(second)
 
 
 @njit

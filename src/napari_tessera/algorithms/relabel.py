@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_tessera.algorithms.elevation import without_frame
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import label_dtype
@@ -33,12 +32,7 @@ def only(labels: np.ndarray, is_kept: np.ndarray) -> Job[np.ndarray]:
     if is_kept[1:].all():
         return labels
     numbers = np.append(0, np.where(is_kept[1:], np.cumsum(is_kept[1:]), 0)).astype(labels.dtype)
-    rows = labels.reshape(-1, labels.shape[-1])
-
-    def write(band: slice) -> None:
-        rows[band] = numbers[rows[band]]
-
-    yield from in_threads(write, bands(len(rows), rows.shape[-1]), "Dropping uncertain objects")
+    yield from map_numbers(labels, numbers, labels, "Dropping uncertain objects")
     return labels
 
 
@@ -53,23 +47,12 @@ def _count_and_compare(rows: np.ndarray, values: np.ndarray, pixels: np.ndarray,
                 highest[label] = values[row, column]
 
 
-def finished_labels(framed: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:
-    """Remove the border, join basins to objects, drop small objects, and number the others in raster order.
+def relabel(labels: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:
+    """Join basins to objects, drop those of fewer than `min_size` pixels, and number the others in raster order.
 
-    Parameters
-    ----------
-    framed : array of int
-        Basins 1…N; 0 and below is background.
-    owners : (N + 1,) array of int
-        Object of each basin.
-    min_size : int
-        Smallest object to keep, in pixels.
+    `labels` are basins 1…N, of which `owners`, (N + 1,), has the object; 0 and below is background. They may be a view
+    without a border; the result is a new array.
     """
-    return (yield from numbered(without_frame(framed), owners, min_size))
-
-
-def numbered(labels: np.ndarray, owners: np.ndarray, min_size: int) -> Job[np.ndarray]:
-    """Do the same as `finished_labels` for labels without a border; the result is a new array."""
     volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)  # (Z, Y, X)
     numbers, count = yield from subtask(_numbers(volume, owners, min_size), 0, 2, 3)
     final = np.maximum(numbers, 0)[owners]
@@ -93,7 +76,7 @@ def _numbers(volume: np.ndarray, owners: np.ndarray, min_size: int) -> Job[tuple
     count = 0
     for done, rows in enumerate(cut):
         yield Progress(len(cut) + done, 2 * len(cut), "Numbering")
-        count = _number_seen(volume, owners, numbers, count, rows.start, rows.stop)
+        count = _number_new(volume, owners, numbers, count, rows.start, rows.stop)
     return numbers, count
 
 
@@ -113,7 +96,7 @@ def _count_pixels(volume: np.ndarray, owners: np.ndarray, pixels: np.ndarray, st
 
 
 @njit
-def _number_seen(volume: np.ndarray, owners: np.ndarray, numbers: np.ndarray, count: int, start: int, stop: int) -> int:
+def _number_new(volume: np.ndarray, owners: np.ndarray, numbers: np.ndarray, count: int, start: int, stop: int) -> int:
     """Give each object with number 0 the next number at its first pixel; return the new count."""
     rows = volume.shape[1]
     for row in range(start, stop):

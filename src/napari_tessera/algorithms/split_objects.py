@@ -19,7 +19,7 @@ from napari_tessera.algorithms.elevation import (
 from napari_tessera.algorithms.flooding import Seeds, flood, flood_compactly, seeds_from, steps_to_neighbours
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.label_morphology import neighbour_slices
-from napari_tessera.algorithms.relabel import finished_labels
+from napari_tessera.algorithms.relabel import relabel
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import label_dtype
 from napari_tessera.core.parallel import Piece, in_threads, pieces
@@ -68,7 +68,7 @@ def split(
     if not is_flooded:
         seeds = seeds_from(ground.labels, pixels, owners[numbers])
         yield from subtask(_flood(ground, seeds, settings), 7, 2, 10)
-    return (yield from subtask(finished_labels(ground.labels, owners, min_size), 9, 1, 10))
+    return (yield from subtask(relabel(ground.inner, owners, min_size), 9, 1, 10))
 
 
 def _owners(ground: FloodInput, tops: np.ndarray, settings: Settings) -> Job[np.ndarray]:

@@ -276,5 +276,5 @@ def _hint(request: Request) -> str:
     first = [f"`{name}`" for name in request.method.look_first if name in names]
     if first:
         return f"Check {', '.join(first[:-1])} and {first[-1]}." if first[1:] else f"Check {first[0]}."
-    others = [f"another {name}, or " for name in ("method", "rule") if name in names]
+    others = [f"another {name}, or " for name in ("method", "criterion") if name in names]
     return f"Try {''.join(others)}less strict settings."

@@ -13,7 +13,7 @@ import numpy as np
 from napari_tessera.algorithms.elevation import Elevation, FloodInput, find_peaks, merged_basins, quantize
 from napari_tessera.algorithms.flooding import flood, seeds_from, steps_to_neighbours
 from napari_tessera.algorithms.gaussian import smoothed
-from napari_tessera.algorithms.relabel import finished_labels, numbered, without_unsure
+from napari_tessera.algorithms.relabel import relabel, without_unsure
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.parallel import Piece, bands, in_background, in_threads, pieces
@@ -66,7 +66,7 @@ def find_objects(
     rises = height[tuple(summits.T)]
     del height
     owners = yield from subtask(_flood(ground, ground.flat_positions(summits), rises, how), 4, 4, 10)
-    labels = yield from subtask(finished_labels(ground.labels, owners, int(np.ceil(min_size))), 8, 1, 10)
+    labels = yield from subtask(relabel(ground.inner, owners, int(np.ceil(min_size))), 8, 1, 10)
     if scoring is not None:
         return (yield from subtask(without_unlikely(labels, scores, scoring), 9, 1, 10))
     return (yield from subtask(without_unsure(labels, scores.distance, small_size, how.sure_level), 9, 1, 10))
@@ -139,7 +139,7 @@ def objects_of(scores: Scores, header: Mapping[str, Any], options: UNetOptions, 
         return labels
     labels = yield from subtask(outlined(labels, objects, how.object_level, grid), 8, 1, 10)
     numbers = np.arange(int(labels.max(initial=0)) + 1)
-    return (yield from subtask(numbered(labels, numbers, options.min_size or 0), 9, 1, 10))
+    return (yield from subtask(relabel(labels, numbers, options.min_size or 0), 9, 1, 10))
 
 
 def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, grid: Grid) -> Scoring | None:
@@ -203,7 +203,7 @@ def components_of(classes: np.ndarray, min_size: int) -> Job[np.ndarray]:
     labels = np.zeros(classes.shape, np.int32)
     for number in range(1, int(classes.max(initial=0)) + 1):
         labels = yield from in_background(partial(_add_components, labels, classes == number), "Numbering objects")
-    return (yield from numbered(labels, np.arange(int(labels.max(initial=0)) + 1), min_size))
+    return (yield from relabel(labels, np.arange(int(labels.max(initial=0)) + 1), min_size))
 
 
 def _add_components(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:

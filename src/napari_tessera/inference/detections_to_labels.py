@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_tessera.algorithms.relabel import numbered, only
+from napari_tessera.algorithms.relabel import only, relabel
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.parallel import Piece, in_background, in_threads, pieces
 from napari_tessera.models.mask_rcnn.boxes import areas
@@ -215,7 +215,7 @@ def objects_of(
     objects, covered = yield from subtask(in_background(work, "Painting objects"), 0, 4, 10)
     count = len(objects.scores)
     yield from subtask(keep_largest_pieces(objects.labels, count), 4, 4, 10)
-    labels = yield from subtask(numbered(objects.labels, np.arange(count + 1), min_size), 8, 1, 10)
+    labels = yield from subtask(relabel(objects.labels, np.arange(count + 1), min_size), 8, 1, 10)
     order = yield from subtask(former_numbers(objects.labels, labels), 9, 0.5, 10)
     small = DroppedDetections(small=count - len(order) if min_size else 0)
     labels, rows = yield from subtask(best_of(labels, _rows(objects).chosen(order - 1), how.max_objects), 9.5, 0.5, 10)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_tessera.algorithms.relabel import numbered
+from napari_tessera.algorithms.relabel import relabel
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.overlaps import Overlaps, find_overlaps
 from napari_tessera.inference.decode_unet import make_output
@@ -91,7 +91,7 @@ def stitch_planes(planes: np.ndarray, least_overlap: float, min_size: int = 0) -
     for z in range(depth):
         linking = _link_plane(planes, z, least_overlap, found)
         found = yield from subtask(linking, 0.9 * z / depth, 0.9 / depth, 1)
-    return (yield from subtask(numbered(planes, np.arange(found + 1), min_size), 0.9, 0.1, 1))
+    return (yield from subtask(relabel(planes, np.arange(found + 1), min_size), 0.9, 0.1, 1))
 
 
 def _link_plane(planes: np.ndarray, z: int, least_overlap: float, found: int) -> Job[int]:

@@ -65,7 +65,7 @@ def compare(
     >>> table["state"].tolist()
     ['found', 'missed']
     """
-    from napari_tessera.metrics.error_map import finding_errors
+    from napari_tessera.metrics.matching import finding_errors
 
     return (yield from finding_errors(truth, prediction, iou))
 

@@ -32,9 +32,9 @@ from napari_tessera.core.spec import (
 )
 
 if TYPE_CHECKING:
+    from napari_tessera.algorithms.color import ColourCounts, StepColours
     from napari_tessera.algorithms.histogram import Histogram, Measure
     from napari_tessera.algorithms.kmeans import PixelSample, Place
-    from napari_tessera.algorithms.unique_colors import ColourCounts
 
     Summary = Measure | ColourCounts | PixelSample
 
@@ -123,9 +123,9 @@ def _summarise(
     seed: int,
     **_: Any,
 ) -> Summary:
+    from napari_tessera.algorithms.color import count_colours
     from napari_tessera.algorithms.histogram import measure_block
     from napari_tessera.algorithms.kmeans import sample_block
-    from napari_tessera.algorithms.unique_colors import count_colours
 
     way = _way(prepared, position_weight)
     if way == "histogram":
@@ -157,27 +157,26 @@ def _in_units(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _points(summary: ColourCounts | PixelSample, **settings: Any) -> Job[tuple[np.ndarray, np.ndarray, Place]]:
     """Return the points to fit, neighbours together, their weights and where they lie."""
+    from napari_tessera.algorithms.color import ColourCounts, StepColours
     from napari_tessera.algorithms.kmeans import feature_points, neighbour_order, place_of
-    from napari_tessera.algorithms.unique_colors import ColourCounts, StepColours
 
     if isinstance(summary, ColourCounts):
         return (yield from _points_of_colours(summary, **settings))
     if settings["features"] != "cielab" and settings["position_weight"] == 0:
         stepped = StepColours.of_values(summary.values)
         if stepped is not None:
-            return stepped.colours.astype(np.float64), stepped.counts.astype(np.float64), stepped.place
+            return _points_of_steps(stepped)
     place = place_of(summary.values, settings["features"])
     points = feature_points(summary.values, summary.positions, place, **settings)
     return points[neighbour_order(points)], np.ones(len(points)), place
 
 
 def _points_of_colours(summary: ColourCounts, **settings: Any) -> Job[tuple[np.ndarray, np.ndarray, Place]]:
+    from napari_tessera.algorithms.color import StepColours
     from napari_tessera.algorithms.kmeans import feature_points, place_of
-    from napari_tessera.algorithms.unique_colors import StepColours
 
     if settings["features"] != "cielab":
-        stepped = StepColours.of_counts(summary)
-        return stepped.colours.astype(np.float64), stepped.counts.astype(np.float64), stepped.place
+        return _points_of_steps(StepColours.of_counts(summary))
     colours = summary.colours
     place = place_of(colours, "cielab")
     points = np.empty(colours.shape)
@@ -189,9 +188,16 @@ def _points_of_colours(summary: ColourCounts, **settings: Any) -> Job[tuple[np.n
     return points, summary.counts.astype(np.float64), place
 
 
+def _points_of_steps(stepped: StepColours) -> tuple[np.ndarray, np.ndarray, Place]:
+    from napari_tessera.algorithms.kmeans import Place
+
+    place = Place(stepped.origins, stepped.step)
+    return stepped.colours.astype(np.float64), stepped.counts.astype(np.float64), place
+
+
 def _levels(histogram: Histogram | None, n_clusters: int) -> list[float]:
     """Return the levels half-way between the means of the best classes."""
-    from napari_tessera.algorithms.global_thresholds import best_breaks, class_means
+    from napari_tessera.algorithms.kmeans import best_breaks, class_means
 
     if histogram is None:
         return []

@@ -31,9 +31,9 @@ def region_growing(
     image: Image,
     seeds: Points | Labels,
     *,
-    rule: Literal["tolerance", "adaptive", "competing"] = "tolerance",
-    tolerance: Annotated[float, Range(0, 1, step=0.01), ShownIf("rule", "tolerance")] = 0.1,
-    k: Annotated[float, Range(0, 10, step=0.1), ShownIf("rule", "adaptive")] = 2.5,
+    criterion: Literal["tolerance", "adaptive", "competing"] = "tolerance",
+    tolerance: Annotated[float, Range(0, 1, step=0.01), ShownIf("criterion", "tolerance")] = 0.1,
+    k: Annotated[float, Range(0, 10, step=0.1), ShownIf("criterion", "adaptive")] = 2.5,
     feature: Literal["intensity", "texture", "both"] = "intensity",
     texture_radius: Annotated[int, Range(2, 100, unit="px"), ShownIf("feature", "texture", "both")] = 8,
     channel: Channel = None,
@@ -53,7 +53,7 @@ def region_growing(
     seeds : array
         Points, (N, 2) as y, x or (N, 3) as z, y, x: each is a seed. Or painted labels of the image's shape: each number
         is a seed, also where it is painted in several places; 0 is not painted.
-    rule : str
+    criterion : str
         "tolerance" takes pixels whose intensity differs from the seed's by at most `tolerance`. "adaptive" takes
         pixels within `k` standard deviations of the region's mean, measures the region anew, and repeats that until
         it stands still. "competing" shares out the whole image: the pixel most similar to the mean of a region next
@@ -143,18 +143,18 @@ def region_growing(
 
     channels = chosen_channels(image, channel_axis, channel, "region_growing")
     given = read_seeds(seeds, channels[0].shape)
-    from napari_tessera.algorithms import growth_criteria as rules
+    from napari_tessera.algorithms import growth_criteria as criteria
 
     values = yield from subtask(framed_features(channels, feature, sigma, texture_radius, spacing), 0, 2, 10)
-    ground = rules.lay_out(values, given, connectivity)
+    ground = criteria.lay_out(values, given, connectivity)
     largest = max_size or np.iinfo(np.int64).max
     growing = {
-        "tolerance": lambda: rules.grow_by_tolerance(ground, tolerance, largest),
-        "adaptive": lambda: rules.grow_adaptively(ground, k, largest),
-        "competing": lambda: rules.grow_in_competition(ground, largest),
+        "tolerance": lambda: criteria.grow_by_tolerance(ground, tolerance, largest),
+        "adaptive": lambda: criteria.grow_adaptively(ground, k, largest),
+        "competing": lambda: criteria.grow_in_competition(ground, largest),
     }
-    regions = yield from subtask(growing[rule](), 2, 6, 10)
-    contests = yield from subtask(rules.find_contests(ground, regions), 8, 1, 10)
+    regions = yield from subtask(growing[criterion](), 2, 6, 10)
+    contests = yield from subtask(criteria.find_contests(ground, regions), 8, 1, 10)
     table = _describe_owners(given, regions.sizes[1:], contests, largest)
     labels = ground.labels[(slice(1, -1),) * (values.ndim - 1)]
     return (yield from subtask(_numbered(labels, table, background), 9, 1, 10))

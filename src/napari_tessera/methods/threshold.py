@@ -99,7 +99,7 @@ def _fit(
     measure: Measure | None, *, method: str, classes: int, low: Any, high: Any, scale: Scale, **_: Any
 ) -> Job[dict[str, Any]]:
     """Find the levels in the unit of `scale`, or for local rules the grid."""
-    from napari_tessera.algorithms.global_thresholds import RULES, otsu_levels
+    from napari_tessera.algorithms.thresholds import RULES, otsu_levels
 
     yield from ()
     low, high = (None if level is None else scaled_number(level, scale) for level in (low, high))

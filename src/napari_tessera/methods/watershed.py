@@ -168,10 +168,10 @@ def watershed(
            [0, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=int32)
     """
     from napari_tessera.algorithms.color import to_grey
-    from napari_tessera.algorithms.foreground_mask import fill_holes as filled
     from napari_tessera.algorithms.gaussian import is_held, smoothed
     from napari_tessera.algorithms.histogram import step_scale
     from napari_tessera.algorithms.split_objects import Settings, elevation_map, split
+    from napari_tessera.algorithms.thresholds import fill_holes as filled
 
     grey = to_grey(image, channel_axis, channel, "watershed")
     _check(foreground, mask)
@@ -206,7 +206,7 @@ def _foreground(
     radius: float,
     spacing: tuple[float, ...] | None,
 ) -> Job[np.ndarray]:
-    from napari_tessera.algorithms.foreground_mask import bright_pixels
+    from napari_tessera.algorithms.thresholds import bright_pixels
 
     if rule == "whole":
         return np.ones(values.shape, bool)
@@ -283,7 +283,7 @@ def _needs_scale(dtype: np.dtype, **_: Any) -> bool:
 
 def _fit(measure: Measure, *, foreground: str, scale: Scale, **_: Any) -> Job[dict[str, Any]]:
     """Find the level of the bright objects; a constant image has none, and nothing is brighter than it is."""
-    from napari_tessera.algorithms.global_thresholds import RULES
+    from napari_tessera.algorithms.thresholds import RULES
 
     yield from ()
     histogram = measure.histogram

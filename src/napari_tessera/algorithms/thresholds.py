@@ -1,4 +1,7 @@
-"""Foreground mask from one level, or from a level that follows the brightness of the objects around a pixel.
+"""Thresholds from a histogram (Otsu, Li, triangle and others), and the foreground above one level or a local one.
+
+Each rule takes a `Histogram` with at least two occupied bins and returns a level; pixels above it are foreground. On 8-
+and 16-bit integers the levels equal scikit-image's; on floating point they agree within one of its 256 bins.
 
 One level for the whole image makes bright blurred objects too wide and dim ones too narrow, and joins crowded objects.
 The local level is the highest of three: a lowest level, a share of the brightness of the objects near by (so that the
@@ -8,15 +11,147 @@ changes slowly, so it is computed on a coarse grid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from napari_tessera.algorithms.gaussian import smoothed
-from napari_tessera.algorithms.global_thresholds import RULES
 from napari_tessera.algorithms.histogram import Histogram, measure
 from napari_tessera.algorithms.jit import njit
+from napari_tessera.algorithms.kmeans import best_breaks
+from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
+
+SHAPE_BINS = 256
+"""Bins for rules that use the histogram's shape, if it is not exact: smaller bins are mostly noise."""
+
+MOST_SMOOTHINGS = 10_000
+
+
+def otsu(histogram: Histogram) -> float:
+    """Maximise the variance between two classes (Otsu 1979, doi:10.1109/TSMC.1979.4310076)."""
+    below, above = _pixels_below_and_above(histogram)
+    mean_below, mean_above = _means_below_and_above(histogram)
+    between = below * above * (mean_below - mean_above) ** 2
+    return histogram.value_at(int(np.argmax(between)))
+
+
+def otsu_levels(histogram: Histogram, classes: int) -> list[float]:
+    """Minimise the variance within several classes (Liao et al. 2001); fewer levels if there are fewer values."""
+    occupied = np.flatnonzero(histogram.counts)
+    breaks = best_breaks(histogram.counts[occupied], occupied.astype(np.float64), classes)
+    return [histogram.value_at(step) for step in occupied[breaks]]
+
+
+def li(histogram: Histogram) -> float:
+    """Minimise the cross-entropy between image and classes (Li & Tam 1998, doi:10.1016/S0167-8655(98)00057-9)."""
+    steps, counts = histogram.steps, histogram.counts
+    level, before = np.average(steps, weights=counts), -np.inf
+    while abs(level - before) > 0.5:
+        before = level
+        is_above = steps > before
+        mean_above = np.average(steps[is_above], weights=counts[is_above])
+        mean_below = np.average(steps[~is_above], weights=counts[~is_above])
+        if mean_below == 0:
+            break
+        level = (mean_below - mean_above) / (np.log(mean_below) - np.log(mean_above))
+    return histogram.value_at(level)
+
+
+def yen(histogram: Histogram) -> float:
+    """Maximise the entropic correlation of the two classes (Yen et al. 1995, doi:10.1109/83.366472)."""
+    histogram = _shape(histogram)
+    share = histogram.counts / histogram.counts.sum()
+    below = np.cumsum(share)[:-1]
+    squares_below = np.cumsum(share**2)[:-1]
+    squares_above = np.cumsum(share[::-1] ** 2)[::-1][1:]
+    correlation = 2 * np.log(below * (1 - below)) - np.log(squares_below * squares_above)
+    return histogram.value_at(int(np.argmax(correlation)))
+
+
+def isodata(histogram: Histogram) -> float:
+    """Return the lowest level half-way between the means of its classes (Ridler & Calvard 1978)."""
+    histogram = _shape(histogram)
+    mean_below, mean_above = _means_below_and_above(histogram)
+    excess = (mean_below + mean_above) / 2 - histogram.steps[:-1]
+    return histogram.value_at(int(np.argmax((excess >= 0) & (excess < 1))))
+
+
+def triangle(histogram: Histogram) -> float:
+    """Return the step farthest below the line from the peak to the longer tail's end (Zack et al. 1977)."""
+    histogram = _shape(histogram)
+    counts, last = histogram.counts, len(histogram.counts) - 1
+    peak = int(np.argmax(counts))
+    is_tail_above = peak < last - peak
+    if is_tail_above:
+        counts, peak = counts[::-1], last - peak
+    below_peak = np.arange(peak)
+    step = int(np.argmax(counts.max() * below_peak - float(peak) * counts[:peak]))
+    return histogram.value_at(last - step if is_tail_above else step)
+
+
+def mean(histogram: Histogram) -> float:
+    """Return the mean intensity."""
+    return histogram.value_at(np.average(histogram.steps, weights=histogram.counts))
+
+
+def minimum(histogram: Histogram) -> float:
+    """Smooth the histogram until two peaks are left; return the minimum between them (Prewitt & Mendelsohn 1966)."""
+    from scipy import ndimage
+
+    histogram = histogram.folded(SHAPE_BINS)
+    counts = histogram.counts.astype(np.float32)
+    for _ in range(MOST_SMOOTHINGS):
+        counts = ndimage.uniform_filter1d(counts, 3)
+        peaks = _peaks(counts)
+        if len(peaks) < 3:
+            break
+    if len(peaks) != 2:
+        raise ParameterError(
+            'The method "minimum" needs a histogram with two peaks, one of background and one of objects, but this '
+            'image\'s has not. Use "otsu", "li" or "triangle".',
+            "method",
+        )
+    valley = peaks[0] + np.argmin(counts[peaks[0] : peaks[1] + 1])
+    return histogram.value_at(valley)
+
+
+RULES: dict[str, Callable[[Histogram], float]] = {
+    "otsu": otsu,
+    "li": li,
+    "yen": yen,
+    "isodata": isodata,
+    "triangle": triangle,
+    "mean": mean,
+    "minimum": minimum,
+}
+
+
+def _shape(histogram: Histogram) -> Histogram:
+    return histogram if histogram.is_exact else histogram.folded(SHAPE_BINS)
+
+
+def _pixels_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels up to each step but the last, and above it; (B - 1,) each."""
+    below = np.cumsum(histogram.counts)[:-1].astype(np.float64)
+    return below, histogram.counts.sum() - below
+
+
+def _means_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean step of the pixels up to each step but the last, and above it; (B - 1,) each."""
+    below, above = _pixels_below_and_above(histogram)
+    sums = np.cumsum(histogram.counts * histogram.steps)
+    return sums[:-1] / below, (sums[-1] - sums[:-1]) / above
+
+
+def _peaks(counts: np.ndarray) -> np.ndarray:
+    """Return the last step of each rise that a fall follows; a plateau counts once."""
+    slopes = np.sign(np.diff(counts))
+    changes = np.flatnonzero(slopes)
+    directions = np.concatenate([[1.0], slopes[changes]])  # the histogram starts as if rising
+    return changes[(directions[1:] < 0) & (directions[:-1] > 0)]
 
 
 def bright_pixels(
