@@ -16,8 +16,6 @@ from nuclei import add_folder_option, ap_of, image_and_truth, names, score, scor
 from scipy import ndimage
 from skimage import feature, filters, measure, segmentation
 
-from napari_tessera.core.labels import drop_small
-
 
 def plain_otsu_and_distance(image: np.ndarray) -> np.ndarray:
     """Split Otsu's foreground at the necks of its distance transform."""
@@ -29,7 +27,8 @@ def plain_otsu_and_distance(image: np.ndarray) -> np.ndarray:
     peaks = feature.peak_local_max(distance, min_distance=7, labels=regions, exclude_border=False)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     labels = segmentation.watershed(-distance, markers, mask=mask)
-    return drop_small(labels, 30)  # as many as our defaults drop
+    labels[np.bincount(labels.ravel())[labels] < 30] = 0  # as many as our defaults drop
+    return labels
 
 
 def score_both(data: Path, name: str) -> list[tuple[int, int, int]]:

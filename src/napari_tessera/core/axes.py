@@ -22,15 +22,9 @@ SMALLEST_PIXEL, LARGEST_PIXEL = 1e-15, 1e15
 
 @dataclass(frozen=True)
 class Layout:
-    """The axes of an image and their working order: axes processed one index at a time, then space, then channels.
+    """The axes of an image and their working order: axes processed one index at a time, then space, then channels."""
 
-    Attributes
-    ----------
-    axes : str
-        One letter per axis of the image as given, such as "TCZYX".
-    """
-
-    axes: str
+    axes: str  # one letter per axis of the image as given, such as "TCZYX"
 
     @property
     def loops(self) -> str:

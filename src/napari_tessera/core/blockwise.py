@@ -27,19 +27,13 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Touching:
-    """How neighbouring pixels of classes are joined to objects.
-
-    Attributes
-    ----------
-    regions : callable (classes, **settings) -> array
-        Neighbouring pixels of the same non-zero value are one object, also across block faces.
-    numbers : callable (sizes, highest, **settings) -> (N + 1,) array
-        Final number of each object, or 0 to drop it, in the order of the objects. `sizes` are their pixels and
-        `highest` the highest class in each, both with an unused entry 0 for the background.
-    """
+    """How neighbouring pixels of classes are joined to objects."""
 
     regions: Callable[..., np.ndarray]
+    """(classes, **settings) -> array: neighbouring pixels of the same non-zero value are one object."""
     numbers: Callable[..., np.ndarray]
+    """(sizes, highest, **settings) -> (N + 1,) array: final number of each object in their order, or 0 to drop it.
+    `sizes` are their pixels and `highest` the highest class in each, both with an unused entry 0 for background."""
 
 
 def never(dtype: np.dtype, **_: Any) -> bool:
@@ -54,64 +48,41 @@ def nothing_chosen(fitted: dict[str, Any], **_: Any) -> AutoValues:
 
 @dataclass(frozen=True)
 class TwoPass:
-    """The parts of a two-pass method. Each takes the method's settings as keywords and ignores those it does not need.
-
-    Attributes
-    ----------
-    reach : callable (**settings) -> int
-        How far away, in pixels, the image can change a label once the whole image is measured. A block is prepared with
-        a halo of this width; `summarise` gets it without the halo, `apply` with it.
-    prepare : callable (image, **settings) -> Job of array
-        The array for the other parts: spatial axes first, then features if any. It raises errors about the image.
-    rounds : callable (prepared, **settings) -> int
-        How often all blocks are summarised; any block gives the same answer.
-    summarise : callable (prepared, start, earlier, **settings) -> summary
-        Measure one block. `start` is the position of its first pixel in the whole image; `earlier` is the merged
-        summary of the previous round, or None.
-    merge : callable (summary, summary) -> summary
-        Exact, so that the order of merging does not matter.
-    fit : callable (summary or None, **settings) -> Job of dict
-        What every block needs to know: small, plain JSON.
-    apply : callable (prepared, core, start, fitted, **settings) -> array of uint8
-        The class of each pixel of `prepared[core]`, whose first pixel is at `start` in the whole image.
-    touching : callable (**settings) -> Touching or None
-        How classes become objects; None if the classes are the labels.
-    piece_px : callable (spatial axes, **settings) -> int
-        How many pixels can be labelled within about 50 ms.
-    chosen : callable (fitted, **settings) -> dict
-        The automatic values to show; see `MethodOutput`.
-    needs_scale : callable (dtype, **settings) -> bool
-        Whether the range of all values must be known first, because float32 cannot hold values of this dtype. All parts
-        then get the setting `scale`: an origin and a unit for float32.
-    """
+    """The parts of a two-pass method. Each takes the settings as keywords, and ignores those that it does not need."""
 
     reach: Callable[..., int]
+    """(**settings) -> how far away, in pixels, the image can change a label once the whole image is measured. A block
+    is prepared with a halo of this width; `summarise` gets it without the halo, `apply` with it."""
     prepare: Callable[..., Job[np.ndarray]]
+    """(image, **settings) -> the array for the other parts: spatial axes first, then features if any. It raises errors
+    about the image."""
     rounds: Callable[..., int]
+    """(prepared, **settings) -> how often all blocks are summarised; any block gives the same answer."""
     summarise: Callable[..., Any]
+    """(prepared, start, earlier, **settings) -> summary of one block. `start` is the position of its first pixel in the
+    whole image; `earlier` is the merged summary of the previous round, or None."""
     merge: Callable[[Any, Any], Any]
+    """(summary, summary) -> summary; exact, so that the order of merging does not matter."""
     fit: Callable[..., Job[dict[str, Any]]]
+    """(summary or None, **settings) -> what every block needs to know: small, plain JSON."""
     apply: Callable[..., np.ndarray]
+    """(prepared, core, start, fitted, **settings) -> uint8 class of each pixel of `prepared[core]`, whose first pixel
+    is at `start` in the whole image."""
     touching: Callable[..., Touching | None]
+    """(**settings) -> how classes become objects; None if the classes are the labels."""
     piece_px: Callable[..., int]
+    """(spatial axes, **settings) -> how many pixels can be labelled within about 50 ms."""
     chosen: Callable[..., AutoValues] = nothing_chosen
+    """(fitted, **settings) -> the automatic values to show; see `MethodOutput`."""
     needs_scale: Callable[..., bool] = never
+    """(dtype, **settings) -> whether the range of all values must be known first, because float32 cannot hold values of
+    this dtype. All parts then get the setting `scale`: an origin and a unit for float32."""
 
 
 def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[MethodOutput]:
-    """Run a method on an image held in memory.
+    """Run a method on an image in memory, (Y, X) or (Z, Y, X), with channels at `channel_axis`.
 
-    Parameters
-    ----------
-    method : TwoPass
-    image : (Y, X) or (Z, Y, X) array, with channels at `channel_axis`
-    **settings
-        All keyword arguments of the method.
-
-    Returns
-    -------
-    MethodOutput
-        Labels are int32 with the image's spatial shape; int64 where there are more than 2³¹ objects.
+    Labels are int32 with the image's spatial shape; int64 where there are more than 2³¹ objects.
     """
     ndim = image.ndim - (settings["channel_axis"] is not None)
     settings["scale"] = yield from scale_whole(method, image, **settings)
@@ -234,65 +205,43 @@ class Stored(Protocol):
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes."""
-        ...
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
         """Read a window: a slice for each axis in space."""
-        ...
 
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """How the blocks of one image are labelled, after the whole image was examined.
-
-    Attributes
-    ----------
-    label : callable (block, **other inputs) -> job of labels, or of labels and a table
-        It holds all that blocks share. It is pickled for remote workers.
-    reach : tuple of int
-        Width of the margin around a block along each spatial axis: wide enough for an object that the block cuts, and
-        for what decides its outline.
-    parts : callable (block) -> tuple of int, optional
-        Number of parts along each axis into which a block of these sides is cut to save memory.
-    aligned : callable (Tile) -> Tile, optional
-        Widens what a tile reads, if a tile must begin and end at certain pixels.
-    told : callable (Tile) -> dict, optional
-        Further arguments of `label` for a tile.
-    is_threaded : bool
-        Whether one block uses all cores, so that blocks are processed one at a time.
-    smallest_px : int
-        Objects with fewer pixels are dropped after joining.
-    notes : tuple of str
-        Notes on the whole image.
-    chosen : dict
-        Automatic values of the whole image; see `MethodOutput`.
-    """
+    """How the blocks of one image are labelled, after the whole image was examined."""
 
     label: Callable[..., Any]
+    """(block, **other inputs) -> job of labels, or of labels and a table. It holds all that blocks share, and is
+    pickled for remote workers."""
     reach: tuple[int, ...]
+    """Width of the margin around a block along each spatial axis: wide enough for an object that the block cuts, and
+    for what decides its outline."""
     parts: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+    """Number of parts along each axis into which a block of these sides is cut to save memory."""
     aligned: Callable[[Any], Any] | None = None
+    """Widens what a `Tile` reads, if a tile must begin and end at certain pixels."""
     told: Callable[[Any], Mapping[str, Any]] | None = None
+    """Further arguments of `label` for a `Tile`."""
     is_threaded: bool = False
+    """One block uses all cores, so that blocks are processed one at a time."""
     smallest_px: int = 0
+    """Objects with fewer pixels are dropped after joining."""
     notes: tuple[str, ...] = ()
     chosen: AutoValues = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Overlapping:
-    """A method that examines the whole image before it labels overlapping blocks.
-
-    Attributes
-    ----------
-    measured : (TwoPass, settings) or None
-        What is measured over all blocks, and with which settings; only the first pass is used.
-    plan : callable (fitted, Stored) -> Job of BlockPlan
-        Make the plan from the measurement (an empty dict without one) and, if needed, from windows of the image.
-    """
+    """A method that examines the whole image before it labels overlapping blocks."""
 
     measured: tuple[TwoPass, Settings] | None
+    """What is measured over all blocks, and with which settings; only the first pass is used."""
     plan: Callable[[Mapping[str, Any], Stored], Job[BlockPlan]]
+    """Makes the plan from the measurement (an empty dict without one) and, if needed, from windows of the image."""
 
 
 def from_parts(

@@ -21,17 +21,7 @@ LARGEST = float(2**63)
 def whole_numbers(labels: Any, name: str, error: type[TesseraError] = InputError) -> Any:
     """Convert floating-point labels to int32, or int64 if they are larger; return integer labels unchanged.
 
-    Raises `InputError` or `error`: if a value is not whole, not finite or too large, or floating-point values are not
-    in memory.
-
-    Parameters
-    ----------
-    labels : array
-        Anything with a dtype.
-    name : str
-        Name in error messages.
-    error : type
-        Type of the error.
+    Raises `error` if a value is not whole, not finite or too large, or floating-point values are not in memory.
 
     Examples
     --------
@@ -60,10 +50,7 @@ def whole_numbers(labels: Any, name: str, error: type[TesseraError] = InputError
 
 
 def refuse_unread_floats(labels: Any, name: str, error: type[TesseraError] = InputError) -> None:
-    """Refuse floating-point labels that are not in memory (dask, zarr), without reading them.
-
-    Raises `InputError` or `error`.
-    """
+    """Refuse floating-point labels that are not in memory (dask, zarr), without reading them."""
     if hasattr(labels, "chunks") and np.dtype(labels.dtype).kind == "f":
         raise error(
             f"{name} holds {labels.dtype} values and is not in memory (shape {tuple(labels.shape)}), so it is unknown "
@@ -78,8 +65,6 @@ def _not_whole(value: np.floating, name: str) -> str:
 
 READERS = {Role.IMAGE: "read_image", Role.LABELS: "read_labels", Role.POINTS: "read_points"}
 """The function of `napari_tessera.io` that reads a file of each kind."""
-
-
 Types = Mapping[str, tuple[type | UnionType, str]]
 """Allowed types of an argument, and their description."""
 FLAG = (bool | np.bool_, "True or False")
@@ -121,8 +106,7 @@ def numbers_in(values: Any, name: str) -> np.ndarray:
         raise InputError(f"{name} does not fit into memory. Segment a region, or run it in blocks.") from error
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch raises the last of tensors
         raise InputError(f"{name} is not an array of numbers: {error}") from error
-    if array.dtype.kind not in "buif":
-        raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
+    _check_numeric(array, name)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     return array
@@ -163,9 +147,8 @@ def check_image(values: Any, name: str) -> np.ndarray:
     bool becomes uint8, float16 becomes float32. Raises `InputError` if it holds NaN or infinite values, or is not an
     array of real numbers with at least two axes.
     """
-    array = as_array(values, name)
-    if array.ndim < 2:
-        raise InputError(f"{name} has shape {array.shape}, but an image has at least two axes, Y and X.")
+    array = numbers_in(values, name)
+    check_stored(array, name)
     array = np.ascontiguousarray(array, canonical_dtype(array.dtype))
     if array.dtype.kind == "f" and not (math.isfinite(array.min()) and math.isfinite(array.max())):
         bad = array.size - int(np.count_nonzero(np.isfinite(array)))
@@ -185,12 +168,16 @@ def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
     refuse_unknown_lengths(array, name)
     if as_labels:
         refuse_unread_floats(array, name)
-    if np.dtype(array.dtype).kind not in "buif":
-        raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
-    if len(array.shape) < 2:
-        raise InputError(f"{name} has shape {array.shape}, but an image has at least two axes, Y and X.")
+    _check_numeric(array, name)
     if 0 in array.shape:
         raise InputError(f"{name} is empty: its shape is {tuple(array.shape)}.")
+    if len(array.shape) < 2:
+        raise InputError(f"{name} has shape {array.shape}, but an image has at least two axes, Y and X.")
+
+
+def _check_numeric(array: Any, name: str) -> None:
+    if np.dtype(array.dtype).kind not in "buif":
+        raise InputError(f"{name} holds {array.dtype} values, but it needs real numbers (integers or floats).")
 
 
 def check_labels(values: Any, name: str) -> np.ndarray:

@@ -31,22 +31,9 @@ TOLD_CHARACTERS = 300
 def run_in_child(function: Callable[..., np.ndarray], *arrays: np.ndarray, text: str = "", **settings: Any) -> Job[Any]:
     """Call `function(*arrays, **settings)` in a child process; a job that is closed ends the child at once.
 
-    Raises `TesseraError`, as `function` raises it. Raises `RunError` if the child ends without an outcome, as after a
-    crash of native code, or with any other error.
-
-    Parameters
-    ----------
-    function : callable
-        A function of a module, which the child imports.
-    *arrays : array
-    text : str
-        What is being done, for the progress.
-    **settings
-        Anything that can be pickled.
-
-    Returns
-    -------
-    array
+    The child imports the function, and gets the settings by pickle; `text` says what is being done. Raises the
+    `TesseraError` of `function`, or a `RunError` if the child ends without an outcome (after a crash of native code) or
+    with any other error.
     """
     with tempfile.TemporaryDirectory(prefix="tessera-", ignore_cleanup_errors=True) as name:
         folder = Path(name)

@@ -29,15 +29,7 @@ def start_thread(
     """Start a daemon thread that is stopped and joined at interpreter exit.
 
     Python ends daemon threads at any point; if one is inside torch, the process aborts ("terminate called without an
-    active exception").
-
-    Parameters
-    ----------
-    target : function
-        Called in the thread, with `args`.
-    name : str
-    stop : function ()
-        Asks it to end soon; called in the main thread, perhaps after it has ended.
+    active exception"). `stop` asks the thread to end soon; it is called in the main thread, perhaps after that.
     """
     _started[:] = [(thread, how) for thread, how in _started if thread.is_alive()]
     thread = threading.Thread(target=target, args=args, name=name, daemon=True)

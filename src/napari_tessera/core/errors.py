@@ -96,8 +96,6 @@ TOO_LITTLE_MEMORY = re.compile(
     re.IGNORECASE,
 )
 """Messages of torch, its libraries, NumPy and Python when memory is insufficient, in any type of error."""
-
-
 LONGEST_SENTENCE = 2000
 ADDRESS = re.compile(r" object at 0x[0-9a-fA-F]+")
 
@@ -214,12 +212,5 @@ LOGGER = logging.getLogger("napari_tessera")
 
 @cache
 def say_once(text: str, level: int) -> None:
-    """Log a message, the first time only.
-
-    Parameters
-    ----------
-    text : str
-    level : int
-        `WARNING`, or `INFO` if nothing is wrong and the user only has to wait.
-    """
+    """Log a message, the first time only, as a `WARNING`, or as `INFO` if the user only has to wait."""
     LOGGER.log(level, text)

@@ -56,15 +56,7 @@ def renumber(labels: np.ndarray) -> np.ndarray:
 
 
 def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
-    """Do the same as `renumber` as a job in small steps, without changing the input.
-
-    Returns
-    -------
-    labels : array
-        The same shape, 1…N in raster order of the first pixel.
-    old : (N,) array
-        The earlier number of object 1…N.
-    """
+    """Do the same as `renumber` in small steps, on a copy; return also the earlier number of object 1…N, (N,)."""
     flat = np.ascontiguousarray(labels).reshape(-1)
     total = 2 * flat.size
     seen = [flat[:0]]
@@ -72,8 +64,8 @@ def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
         yield Progress(part.start, total, "Numbering")
         seen.append(unique_in_order(flat[part]))
     old = unique_in_order(np.concatenate(seen))
-    values, numbers = np.append(0, old), np.arange(len(old) + 1, dtype=label_dtype(len(old)))
-    mapping = LabelMapping(values, numbers)
+    numbers = np.arange(len(old) + 1, dtype=label_dtype(len(old)))
+    mapping = LabelMapping(np.append(0, old), numbers)
     result = np.empty(flat.shape, numbers.dtype)
     for part in chunks(flat.size):
         yield Progress(flat.size + part.start, total, "Numbering")
@@ -84,13 +76,6 @@ def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
 def sizes(labels: np.ndarray) -> np.ndarray:
     """Return the number of pixels of each label 0…max; index 0 is the background."""
     return np.bincount(labels.reshape(-1))
-
-
-def drop_small(labels: np.ndarray, smallest: int) -> np.ndarray:
-    """Set objects with fewer than `smallest` pixels to 0; the others keep their number."""
-    keep = sizes(labels) >= smallest
-    keep[0] = False
-    return np.where(keep, np.arange(len(keep), dtype=labels.dtype), 0)[labels]
 
 
 def chunks(size: int, chunk_px: int = CHUNK_PX) -> Iterator[slice]:
@@ -114,14 +99,9 @@ def run_starts(*flat: np.ndarray) -> np.ndarray:
 
 
 class LabelMapping:
-    """Map labels to numbers: by a table if labels are small, by search if they are huge.
+    """Map unique labels, (N,), to numbers, (N,): by a table if labels are small, by search if they are huge.
 
-    Parameters
-    ----------
-    labels : (N,) array
-        Unique labels.
-    numbers : (N,) array
-        The number for each; a label that is not listed must not be looked up.
+    A label that is not listed must not be looked up.
     """
 
     LARGEST_TABLE = 1 << 24

@@ -25,12 +25,7 @@ TAKEN = {"scipy.linalg": (60, 20), "llvmlite": (300, 50), "torch": (930, 80)}
 def check_room(library: str, what: str) -> None:
     """Refuse to load a library if there is too little memory for it; a loaded library always passes.
 
-    Parameters
-    ----------
-    library : str
-        One of `TAKEN`.
-    what : str
-        Start of the error message: what needs the library.
+    `what` is the start of the error message: what needs the library, one of `TAKEN`.
 
     Examples
     --------

@@ -15,27 +15,15 @@ from napari_tessera.core.labels import chunks, run_starts
 
 @dataclass(frozen=True)
 class Overlaps:
-    """The overlap of T true and P predicted objects; the background is not an object.
+    """The overlap of T true and P predicted objects, of which M pairs share a pixel; background is not an object."""
 
-    Attributes
-    ----------
-    truth, prediction : (T,), (P,) array
-        Labels, ascending.
-    truth_px, prediction_px : (T,), (P,) array
-        Pixels of each object.
-    rows, columns : (M,) array
-        Positions in `truth` and `prediction` of the M pairs that share a pixel, in ascending order.
-    shared_px : (M,) array
-        Pixels that each pair shares.
-    """
-
-    truth: np.ndarray
-    prediction: np.ndarray
-    truth_px: np.ndarray
-    prediction_px: np.ndarray
-    rows: np.ndarray
-    columns: np.ndarray
-    shared_px: np.ndarray
+    truth: np.ndarray  # (T,) labels, ascending
+    prediction: np.ndarray  # (P,) labels, ascending
+    truth_px: np.ndarray  # (T,) pixels of each object
+    prediction_px: np.ndarray  # (P,)
+    rows: np.ndarray  # (M,) positions in `truth` of the pairs, ascending
+    columns: np.ndarray  # (M,) positions in `prediction`
+    shared_px: np.ndarray  # (M,) pixels that each pair shares
 
     @cached_property
     def iou(self) -> np.ndarray:
@@ -56,14 +44,9 @@ class Overlaps:
 
 
 def find_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Job[Overlaps]:
-    """Count the pixels that each true and each predicted object share.
+    """Count the pixels that each true and each predicted object share; 0 is background.
 
-    Raises `InputError` if the shapes differ, or the arrays are not labels.
-
-    Parameters
-    ----------
-    truth, prediction : array
-        Label images of one shape, whole numbers of any type; 0 is background.
+    Raises `InputError` if the shapes differ, or the arrays are not labels (whole numbers of any type).
     """
     truth, prediction = checked_pair(truth, prediction)
     first, second = truth.reshape(-1), prediction.reshape(-1)

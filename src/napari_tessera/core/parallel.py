@@ -60,15 +60,7 @@ def bands(length: int, index_px: int) -> list[slice]:
 
 
 def widened(piece: Piece, reach: int, shape: tuple[int, ...]) -> tuple[Piece, Piece]:
-    """Widen `piece` by `reach` pixels on each side, within `shape`.
-
-    Returns
-    -------
-    wide : tuple of slice
-        The widened piece.
-    core : tuple of slice
-        Where `piece` lies inside `wide`.
-    """
+    """Widen `piece` by `reach` pixels on each side, within `shape`; return also where `piece` lies inside."""
     wide = tuple(
         slice(max(0, part.start - reach), min(length, part.stop + reach))
         for part, length in zip(piece, shape, strict=True)

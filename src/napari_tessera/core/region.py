@@ -62,21 +62,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Crop:
-    """A region resolved on one image: what to cut out, and which of its pixels are inside.
+    """A region resolved on one image: what to cut out, and which of its pixels are inside."""
 
-    Attributes
-    ----------
-    axes : str
-        Axes of the image as given.
-    index : tuple of slice or int
-        Per axis of the image; an int removes the axis.
-    inside : array of bool or None
-        (Y, X) of the crop; None if all of it is inside.
-    """
-
-    axes: str
-    index: tuple[slice | int, ...]
-    inside: np.ndarray | None
+    axes: str  # of the image as given
+    index: tuple[slice | int, ...]  # per axis of the image; an int removes the axis
+    inside: np.ndarray | None  # (Y, X) bool of the crop; None if all of it is inside
 
     @property
     def kept_axes(self) -> str:

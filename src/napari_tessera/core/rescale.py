@@ -17,19 +17,11 @@ EXACT = 2**53
 
 
 class Scale(NamedTuple):
-    """An origin and a unit for values, chosen so that float32 holds the image without loss.
-
-    Attributes
-    ----------
-    origin : int or float
-    unit : float
-    is_stepped : bool
-        Whether each value is a whole number of units from the origin, up to rounding.
-    """
+    """An origin and a unit for values, chosen so that float32 holds the image without loss."""
 
     origin: Number
     unit: float
-    is_stepped: bool = False
+    is_stepped: bool = False  # each value is a whole number of units from the origin, up to rounding
 
 
 UNSCALED = Scale(0, 1.0)

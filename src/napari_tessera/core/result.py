@@ -77,49 +77,25 @@ AutoValues = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ExtraImage:
-    """A further output image of a method.
+    """A further output image of a method."""
 
-    Attributes
-    ----------
-    name : str
-        What it shows, in a word that can name a file and a layer.
-    kind : Kind
-    data : array
-        The shape of the labels.
-    table : dict of str to array
-        One row per number; may be empty.
-    """
-
-    name: str
+    name: str  # what it shows, in a word that can name a file and a layer
     kind: Kind
-    data: np.ndarray
-    table: Table = field(default_factory=dict)
+    data: np.ndarray  # the shape of the labels
+    table: Table = field(default_factory=dict)  # one row per number
 
 
 @dataclass(frozen=True)
 class MethodOutput:
-    """Labels of a method, with its table, notes, further images and automatic values.
+    """Labels of a method, with its table, notes, further images and automatic values."""
 
-    Attributes
-    ----------
-    labels : array
-        The image's spatial shape; 0 is background.
-    table : dict of str to array
-        One row per object, in the order of the labels; may be empty.
-    notes : tuple of str
-        Plain sentences that the user should read.
-    others : tuple of ExtraImage
-        Further images; the same ones in the same order for every input image.
-    chosen : dict
-        Automatic values as plain JSON, such as the levels of a rule or the estimated diameter. For several frames a
-        list each, with an entry per frame.
-    """
-
-    labels: np.ndarray
-    table: Table = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    others: tuple[ExtraImage, ...] = ()
+    labels: np.ndarray  # the image's spatial shape; 0 is background
+    table: Table = field(default_factory=dict)  # one row per object, in the order of the labels
+    notes: tuple[str, ...] = ()  # plain sentences that the user should read
+    others: tuple[ExtraImage, ...] = ()  # the same ones in the same order for every input image
     chosen: AutoValues = field(default_factory=dict)
+    """Automatic values as plain JSON, such as the levels of a rule or the estimated diameter; lists with an entry per
+    frame for several frames."""
 
     @classmethod
     def of(cls, found: Any) -> MethodOutput:

@@ -10,18 +10,25 @@ from typing import Any
 import numpy as np
 
 BLOCK_PX = 256
+Index = tuple[int, ...]
 Window = tuple[slice, ...]
+
+
+def block_sides(ndim: int) -> Index:
+    """Return the sides of a block: one along all axes but the last two."""
+    return (1,) * (ndim - 2) + (BLOCK_PX,) * min(ndim, 2)
+
+
+def block_window(index: Index, shape: Index) -> Window:
+    """Return the pixels of a block."""
+    return tuple(
+        slice(place * side, min((place + 1) * side, length))
+        for place, side, length in zip(index, block_sides(len(shape)), shape, strict=True)
+    )
 
 
 class SparseArray:
     """A writable array of zeros, indexed by slices, indices or arrays of indices.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : numpy dtype
-    blocks : tuple of int
-        Sides of a block: one along all axes but the last two.
 
     Examples
     --------
@@ -34,8 +41,8 @@ class SparseArray:
     def __init__(self, shape: Sequence[int], dtype: Any) -> None:
         self.shape = tuple(map(int, shape))
         self.dtype = np.dtype(dtype)
-        self.blocks = (1,) * (len(self.shape) - 2) + (BLOCK_PX,) * min(2, len(self.shape))
-        self._written: dict[tuple[int, ...], np.ndarray] = {}
+        self.blocks = block_sides(len(self.shape))
+        self._written: dict[Index, np.ndarray] = {}
 
     @property
     def ndim(self) -> int:
@@ -49,7 +56,7 @@ class SparseArray:
 
     def written(self) -> list[Window]:
         """List the blocks that were written."""
-        return [self._window(index) for index in list(self._written)]
+        return [block_window(index, self.shape) for index in list(self._written)]
 
     def any(self) -> bool:
         """Return whether a value differs from 0."""
@@ -80,7 +87,7 @@ class SparseArray:
             part[outside] = self._written[index][inside]
         return part
 
-    def _parts(self, window: Window, only_written: bool = False) -> Iterator[tuple[tuple[int, ...], Window, Window]]:
+    def _parts(self, window: Window, only_written: bool = False) -> Iterator[tuple[Index, Window, Window]]:
         """Yield the blocks that a window touches: place, and the common part in block and in window coordinates."""
         if any(part.start >= part.stop for part in window):
             return
@@ -88,30 +95,19 @@ class SparseArray:
             range(part.start // side, (part.stop - 1) // side + 1)
             for part, side in zip(window, self.blocks, strict=True)
         ]
-        touched: Iterator[tuple[int, ...]] = itertools.product(*spans)
-        if only_written:
-            touched = (
-                index
-                for index in list(self._written)
-                if all(each in span for each, span in zip(index, spans, strict=True))
-            )
-        for index in touched:
+        for index in list(self._written) if only_written else itertools.product(*spans):
+            if not all(each in span for each, span in zip(index, spans, strict=True)):
+                continue
             shared = [
                 (max(part.start, own.start), min(part.stop, own.stop), own.start, part.start)
-                for part, own in zip(window, self._window(index), strict=True)
+                for part, own in zip(window, block_window(index, self.shape), strict=True)
             ]
             inside = tuple(slice(start - own, stop - own) for start, stop, own, _ in shared)
             yield index, inside, tuple(slice(start - first, stop - first) for start, stop, _, first in shared)
 
-    def _window(self, index: tuple[int, ...]) -> Window:
-        return tuple(
-            slice(place * side, min((place + 1) * side, length))
-            for place, side, length in zip(index, self.blocks, self.shape, strict=True)
-        )
-
-    def _block(self, index: tuple[int, ...]) -> np.ndarray:
+    def _block(self, index: Index) -> np.ndarray:
         if index not in self._written:
-            sides = [part.stop - part.start for part in self._window(index)]
+            sides = [part.stop - part.start for part in block_window(index, self.shape)]
             self._written[index] = np.zeros(sides, self.dtype)
         return self._written[index]
 
@@ -129,7 +125,7 @@ class SparseArray:
         for index, within, chosen in self._by_block(at):
             self._block(index)[within] = given[chosen]
 
-    def _by_block(self, at: Sequence[np.ndarray]) -> Iterator[tuple[tuple[int, ...], tuple, np.ndarray]]:
+    def _by_block(self, at: Sequence[np.ndarray]) -> Iterator[tuple[Index, tuple, np.ndarray]]:
         """Yield the blocks that contain the pixels: their place, the pixels in block coordinates, and which pixels."""
         blocks = np.stack([each // side for each, side in zip(at, self.blocks, strict=True)], axis=-1)  # (…, ndim)
         which, inverse = np.unique(blocks.reshape(-1, self.ndim), axis=0, return_inverse=True)
@@ -147,11 +143,8 @@ def _resolved(key: Any, shape: Sequence[int]) -> tuple[Window, tuple[Any, ...]]:
     """Return the window that a key reads from, and the index within the window."""
     given = list(key) if isinstance(key, tuple) else [key]
     missing = len(shape) - sum(each is not Ellipsis for each in given)
-    if Ellipsis in given:
-        at = given.index(Ellipsis)
-        given[at : at + 1] = [slice(None)] * missing
-    else:
-        given += [slice(None)] * missing
+    at = given.index(Ellipsis) if Ellipsis in given else len(given)
+    given[at : at + 1] = [slice(None)] * missing
     window: list[slice] = []
     within: list[slice | int] = []
     for each, length in zip(given, shape, strict=True):

@@ -79,32 +79,20 @@ class Spatial:
 
     def without(self, axis: str) -> Spatial:
         """Remove one axis."""
-        if axis not in self.axes:
-            return self
-        gone = self.axes.index(axis)
-        return Spatial(
-            self.axes.replace(axis, ""),
-            _drop(self.scale, gone),
-            _drop(self.translate, gone),
-            _drop(self.units, gone),
-            _drop_both(self.rotate, gone),
-            _drop_both(self.shear, gone),
-            _drop_both(self.affine, gone),
-            _drop(self.axis_labels, gone),
-        )
+        return self.reordered(self.axes.replace(axis, ""))
 
     def reordered(self, axes: str) -> Spatial:
-        """Reorder the axes."""
+        """Reorder the axes; those that `axes` lacks are removed."""
         order = [self.axes.index(axis) for axis in axes]
         return Spatial(
             axes,
-            _pick(self.scale, order),
-            _pick(self.translate, order),
-            _pick(self.units, order),
-            _pick_both(self.rotate, order),
-            _pick_both(self.shear, order),
-            _pick_both(self.affine, [*order, len(order)]),
-            _pick(self.axis_labels, order) if self.axis_labels else (),
+            _picked(self.scale, order),
+            _picked(self.translate, order),
+            _picked(self.units, order),
+            _picked_both(self.rotate, order),
+            _picked_both(self.shear, order),
+            _picked_both(self.affine, [*order, len(self.axes)]),
+            _picked(self.axis_labels, order) if self.axis_labels else (),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -122,21 +110,11 @@ def as_matrix(values: Any) -> Matrix:
     return tuple(tuple(float(value) for value in row) for row in np.asarray(values))
 
 
-def _drop(values: tuple[Any, ...], gone: int) -> tuple[Any, ...]:
-    return values[:gone] + values[gone + 1 :]
-
-
-def _drop_both(matrix: Matrix | None, gone: int) -> Matrix | None:
-    if matrix is None:
-        return None
-    return as_matrix(np.delete(np.delete(np.asarray(matrix), gone, 0), gone, 1))
-
-
-def _pick(values: tuple[Any, ...], order: Sequence[int]) -> tuple[Any, ...]:
+def _picked(values: tuple[Any, ...], order: Sequence[int]) -> tuple[Any, ...]:
     return tuple(values[place] for place in order)
 
 
-def _pick_both(matrix: Matrix | None, order: Sequence[int]) -> Matrix | None:
+def _picked_both(matrix: Matrix | None, order: Sequence[int]) -> Matrix | None:
     return None if matrix is None else as_matrix(np.asarray(matrix)[np.ix_(order, order)])
 
 

@@ -15,13 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import docstring_parser
 import numpy as np
 
 from napari_tessera.core.errors import ParameterError, short
 
+Kind = TypeVar("Kind")
 LARGEST_WHOLE = 2**53
 """Up to here floating-point numbers hold integers exactly."""
 LARGEST = sys.float_info.max
@@ -70,13 +71,7 @@ class CommaSeparated:
 
 @dataclass(frozen=True)
 class ModelName:
-    """The text names a model, or is a path to a model file.
-
-    Attributes
-    ----------
-    kind : str
-        Kind of network, as in the header of a model file: "unet".
-    """
+    """The text names a model, or is a path to a model file, of a kind of network such as "unet"."""
 
     kind: str
 
@@ -116,53 +111,22 @@ def title_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One setting of a method.
-
-    Attributes
-    ----------
-    name : str
-    kind : type
-        bool, int, float or str.
-    default : bool, int, float, str or None
-    is_optional : bool
-        None is allowed; `none` is its meaning, usually "automatic" (the help says how).
-    choices : tuple
-        Allowed values, or () if `range` defines them.
-    range : Range
-    shown_if : tuple of ShownIf
-        All must hold for the parameter to have an effect.
-    help : str
-        The docstring's text.
-    model : ModelName or None
-        The kind of model that the text names; the registry lists the models.
-    none : str
-        Word for None in the window and on the command line.
-    is_list : bool
-        The text is a list with commas between.
-    title : str
-        What a form calls it.
-    choice_titles : dict of str to str
-        What a form calls the choices whose title does not follow from the value.
-    needs_axis : str
-        Axis that an image must have for the parameter to have an effect, or "".
-    is_advanced : bool
-        Rarely changed.
-    """
+    """One setting of a method."""
 
     name: str
-    kind: type
+    kind: type  # bool, int, float or str
     default: Any
-    is_optional: bool
-    choices: tuple[Any, ...]
+    is_optional: bool  # None is allowed; `none` is its meaning
+    choices: tuple[Any, ...]  # allowed values, or () if `range` defines them
     range: Range
-    shown_if: tuple[ShownIf, ...]
+    shown_if: tuple[ShownIf, ...]  # all must hold for the parameter to have an effect
     help: str
     model: ModelName | None = None
-    none: str = AUTO.word
-    is_list: bool = False
+    none: str = AUTO.word  # word for None in the window and on the command line
+    is_list: bool = False  # the text is a list with commas between
     title: str = ""
-    choice_titles: Mapping[str, str] = field(default_factory=dict, hash=False)
-    needs_axis: str = ""
+    choice_titles: Mapping[str, str] = field(default_factory=dict, hash=False)  # where the value does not give them
+    needs_axis: str = ""  # axis that an image must have for the parameter to have an effect
     is_advanced: bool = False
 
     def choice_title(self, value: Any) -> str:
@@ -179,18 +143,18 @@ class Parameter:
             return None
         if self.choices:
             return self._checked_choice(value, method)
-        if self.kind is bool:
-            return self._checked_bool(value, method)
+        if self.kind is bool and isinstance(value, bool | np.bool_):
+            return bool(value)
         if self.kind in (int, float):
             return self._checked_number(value, method)
         if self.is_list and isinstance(value, list | tuple):
             return self._joined(value, method)
-        if not isinstance(value, str):
+        if self.kind is not str or not isinstance(value, str):
             raise self._error(method, value, self.describe_range())
         return value
 
     def _joined(self, values: Sequence[Any], method: str) -> str:
-        parts = [str(each) for each in values if isinstance(each, (str, int, float, np.integer, np.floating))]
+        parts = [str(each) for each in values if isinstance(each, str | int | float | np.integer | np.floating)]
         if len(parts) < len(values) or any("," in part for part in parts):
             raise self._error(method, values, "a list of texts or numbers without commas")
         return ",".join(parts)
@@ -199,12 +163,7 @@ class Parameter:
         for choice in self.choices:
             if type(value) is type(choice) and value == choice:
                 return choice
-        raise self._error(method, value, "one of " + ", ".join(map(repr, self.choices)))
-
-    def _checked_bool(self, value: Any, method: str) -> bool:
-        if isinstance(value, (bool, np.bool_)):
-            return bool(value)
-        raise self._error(method, value, "True or False")
+        raise self._error(method, value, self.describe_range())
 
     def _checked_number(self, value: Any, method: str) -> int | float:
         is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
@@ -224,9 +183,9 @@ class Parameter:
             return "one of " + ", ".join(map(repr, self.choices))
         if self.kind is bool:
             return "True or False"
+        if self.is_list:
+            return "a list, or a text with commas"
         if self.kind is str:
-            if self.is_list:
-                return "a list, or a text with commas"
             return "a text" if self.model is None else "the name of a model, or the path of a model file"
         if math.isinf(low) and math.isinf(high):
             return f"any number{unit}"
@@ -235,8 +194,8 @@ class Parameter:
         return f"{low:.10g} to {high:.10g}{unit}"
 
     def _error(self, method: str, value: Any, needed: str) -> ParameterError:
-        none = " (or None)" if self.is_optional else ""
-        return ParameterError(f"{method}: `{self.name}` is {short(value)}, but it must be {needed}{none}.", self.name)
+        needed += " (or None)" if self.is_optional else ""
+        return ParameterError(f"{method}: `{self.name}` is {short(value)}, but it must be {needed}.", self.name)
 
 
 class Role(Enum):
@@ -297,20 +256,10 @@ CONTEXT = (Role.SPACING, Role.CHANNEL_AXIS)
 
 @dataclass(frozen=True)
 class Input:
-    """One array that a method takes: an image, labels or points.
-
-    Attributes
-    ----------
-    name : str
-    roles : tuple of Role
-        What may be given, in order of preference.
-    is_optional : bool
-    shown_if : tuple of ShownIf
-    help : str
-    """
+    """One array that a method takes: an image, labels or points."""
 
     name: str
-    roles: tuple[Role, ...]
+    roles: tuple[Role, ...]  # what may be given, in order of preference
     is_optional: bool
     shown_if: tuple[ShownIf, ...]
     help: str
@@ -356,9 +305,9 @@ class Declaration:
     def inputs(self) -> tuple[Input, ...]:
         """Arrays the method takes, the image first."""
         return tuple(
-            Input(name, roles, argument.default is None, _shown_if(hint), text)
+            Input(name, roles, argument.default is None, _each(ShownIf, hint), text)
             for name, (argument, hint, text) in self._arguments.items()
-            if (roles := _roles(hint)) and roles[0] not in CONTEXT
+            if (roles := _each(Role, hint)) and roles[0] not in CONTEXT
         )
 
     @cached_property
@@ -367,19 +316,19 @@ class Declaration:
         return tuple(
             _parameter(name, argument.default, hint, text)
             for name, (argument, hint, text) in self._arguments.items()
-            if not _roles(hint)
+            if not _each(Role, hint)
         )
 
     @cached_property
     def context(self) -> tuple[str, ...]:
         """Names of the arguments that describe the image (`spacing`, `channel_axis`), which the caller supplies."""
-        return tuple(name for name, (_, hint, _) in self._arguments.items() if set(_roles(hint)) & set(CONTEXT))
+        return tuple(name for name, (_, hint, _) in self._arguments.items() if set(_each(Role, hint)) & set(CONTEXT))
 
     @cached_property
     def has_more_than_labels(self) -> bool:
         """Whether the function returns more than labels, such as a table."""
         returned = typing.get_type_hints(self.function, include_extras=True)["return"]
-        return Role.LABELS not in _roles(typing.get_args(returned)[-1])
+        return Role.LABELS not in _each(Role, typing.get_args(returned)[-1])
 
     @property
     def returned_names(self) -> tuple[str, ...]:
@@ -389,11 +338,11 @@ class Declaration:
     @cached_property
     def plain_signature(self) -> inspect.Signature:
         """The signature as a reader needs it: types without choices, ranges and units, which the docstring explains."""
-        values = {each.name: str | Sequence[str] if each.is_list else each.kind for each in self.parameters}
-        arguments = [
-            argument.replace(annotation=_or_none(values.get(name, _bare(hint)[0]), argument.default))
-            for name, (argument, hint, _) in self._arguments.items()
-        ]
+        kinds = {each.name: str | Sequence[str] if each.is_list else each.kind for each in self.parameters}
+        arguments = []
+        for name, (argument, hint, _) in self._arguments.items():
+            kind = kinds.get(name, _bare(hint)[0])
+            arguments.append(argument.replace(annotation=kind | None if argument.default is None else kind))
         returned = ARRAYS.get(self.returned_names, tuple) if self.has_more_than_labels else np.ndarray
         return inspect.Signature(arguments, return_annotation=returned)
 
@@ -438,51 +387,40 @@ def _metadata(hint: Any) -> list[Any]:
     return found
 
 
-def _roles(hint: Any) -> tuple[Role, ...]:
-    return tuple(item for item in _metadata(hint) if isinstance(item, Role))
-
-
-def _shown_if(hint: Any) -> tuple[ShownIf, ...]:
-    return tuple(item for item in _metadata(hint) if isinstance(item, ShownIf))
+def _each(kind: type[Kind], hint: Any) -> tuple[Kind, ...]:
+    """Return the metadata of one kind."""
+    return tuple(item for item in _metadata(hint) if isinstance(item, kind))
 
 
 def _bare(hint: Any) -> list[Any]:
     """Return the types of the hint without annotations and without None."""
     bare: list[Any] = []
     for member in _members(hint):
-        if typing.get_origin(member) is Annotated:
-            bare += _bare(typing.get_args(member)[0])
-        else:
-            bare.append(member)
+        bare += _bare(typing.get_args(member)[0]) if typing.get_origin(member) is Annotated else [member]
     return bare
-
-
-def _or_none(kind: Any, default: Any) -> Any:
-    return kind | None if default is None else kind
 
 
 def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
     (kind,) = _bare(hint)
-    choices: tuple[Any, ...] = ()
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
+    choices: tuple[Any, ...] = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+    if choices:
         kind = type(choices[0])
-    said = {type(item): item for item in _metadata(hint)}
-    titles = said.get(Choices, Choices({})).titles
+    given = {type(item): item for item in _metadata(hint)}
+    titles = given.get(Choices, Choices({})).titles
     return Parameter(
         name,
         kind,
         default,
         default is None,
         choices or tuple(titles),
-        said.get(Range, Range()),
-        _shown_if(hint),
+        given.get(Range, Range()),
+        _each(ShownIf, hint),
         text,
-        said.get(ModelName),
-        none=said.get(NoneMeans, AUTO).word,
-        is_list=CommaSeparated in said,
-        title=said.get(Title, Title(title_of(name))).text,
+        given.get(ModelName),
+        none=given.get(NoneMeans, AUTO).word,
+        is_list=CommaSeparated in given,
+        title=given.get(Title, Title(title_of(name))).text,
         choice_titles=titles,
-        needs_axis=said.get(NeedsAxis, NeedsAxis("")).axis,
-        is_advanced=Advanced in said,
+        needs_axis=given.get(NeedsAxis, NeedsAxis("")).axis,
+        is_advanced=Advanced in given,
     )

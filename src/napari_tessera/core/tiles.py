@@ -11,21 +11,11 @@ Slices = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile.
+    """One tile."""
 
-    Attributes
-    ----------
-    place : tuple of int
-        Position in the grid of tiles.
-    write : tuple of slice
-        Pixels that this tile labels.
-    read : tuple of slice
-        Pixels that it reads: `write` and the halo around it, within the image.
-    """
-
-    place: tuple[int, ...]
-    write: Slices
-    read: Slices
+    place: tuple[int, ...]  # position in the grid of tiles
+    write: Slices  # pixels that it labels
+    read: Slices  # pixels that it reads: `write` and the halo around it, within the image
 
     @property
     def inner(self) -> Slices:
@@ -45,12 +35,7 @@ def tiles(
 ) -> Iterator[Tile]:
     """Cut an image of `shape` into tiles of `size` pixels (smaller at the far edges), in raster order.
 
-    Parameters
-    ----------
-    shape, size, halo : sequence of int
-        One entry per axis; `size` at least 1, `halo` at least 0.
-    parts : sequence of int, optional
-        Number of parts of nearly equal length into which each tile is cut again along each axis.
+    Each tile is cut again into `parts` of nearly equal length along each axis.
     """
     rows = [_cuts(*along) for along in zip(shape, size, parts or (1,) * len(shape), strict=True)]
     for place in itertools.product(*(range(len(cuts)) for cuts in rows)):

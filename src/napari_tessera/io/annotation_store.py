@@ -37,7 +37,7 @@ from napari_tessera.core.atomic_writes import (
 )
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.file_checks import parse_json
-from napari_tessera.core.sparse_array import BLOCK_PX
+from napari_tessera.core.sparse_array import Index, Window, block_sides, block_window
 
 FORMAT = 1
 STATE, LOCK = "annotation.json", "in-use.lock"
@@ -51,9 +51,6 @@ LATEST_SECONDS = 2**36
 DAMAGED = (OSError, ValueError, KeyError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """Errors from reading a damaged file."""
 
-Index = tuple[int, ...]
-Window = tuple[slice, ...]
-
 
 def annotations_folder() -> Path:
     """Return the folder for annotations, which may not exist; TESSERA_ANNOTATIONS overrides it."""
@@ -63,35 +60,13 @@ def annotations_folder() -> Path:
     return platformdirs.user_data_path("napari-tessera", appauthor=False) / "annotations"
 
 
-def block_sides(ndim: int) -> Index:
-    """Return the sides of a block: planes are saved one by one."""
-    return (1,) * (ndim - 2) + (BLOCK_PX,) * min(ndim, 2)
-
-
-def block_window(index: Index, shape: Index) -> Window:
-    """Return the pixels of a block."""
-    return tuple(
-        slice(place * side, min((place + 1) * side, length))
-        for place, side, length in zip(index, block_sides(len(shape)), shape, strict=True)
-    )
-
-
 @dataclass(frozen=True)
 class Saved:
-    """A saved annotation.
-
-    Attributes
-    ----------
-    folder : Path
-    state : mapping
-        The layer's shape, dtype, name and placement.
-    problem : str
-        Why it cannot be read; otherwise empty.
-    """
+    """A saved annotation."""
 
     folder: Path
-    state: Mapping[str, Any] = field(default_factory=dict)
-    problem: str = ""
+    state: Mapping[str, Any] = field(default_factory=dict)  # the layer's shape, dtype, name and placement
+    problem: str = ""  # why it cannot be read
 
     @property
     def name(self) -> str:
@@ -218,15 +193,9 @@ def discard_old(folder: Path | None = None) -> None:
 
 
 class PaintCopy:
-    """The saved copy of one layer's annotation; one session at a time writes to it.
+    """The saved copy of one layer's annotation; one session at a time writes to it. Its folder is made if needed.
 
     Raises `FileError` if it cannot be written to, or another session writes to it.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if it does not exist.
-    shape : tuple of int
     """
 
     def __init__(self, folder: Path, shape: Index) -> None:

@@ -21,9 +21,9 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.sparse_array import SparseArray
+from napari_tessera.core.sparse_array import Index, SparseArray, Window, block_sides, block_window
 from napari_tessera.gui.layers.annotation import annotation_facts
-from napari_tessera.io.annotation_store import Index, PaintCopy, Saved, Window, block_sides, block_window, discard
+from napari_tessera.io.annotation_store import PaintCopy, Saved, discard
 
 Place = tuple[Any, ...]
 """A slice along each axis, or the indices of single pixels."""

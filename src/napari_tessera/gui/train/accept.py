@@ -22,11 +22,11 @@ from napari_tessera.core.errors import InputError, RunError
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.region import draw_outlines
+from napari_tessera.core.sparse_array import block_window
 from napari_tessera.gui.autosave.layer_copy import all_blocks
 from napari_tessera.gui.layers.annotation import Task, annotation_facts
 from napari_tessera.gui.layers.read import outlines_of
 from napari_tessera.gui.qt.worker import sentence
-from napari_tessera.io.annotation_store import block_window
 from napari_tessera.training.live_prediction import (
     BACKGROUND,
     UNKNOWN,
