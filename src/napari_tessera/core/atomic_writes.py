@@ -36,30 +36,21 @@ PAUSE_SECONDS = 0.005
 
 @contextmanager
 def locked(path: Path, refusal: str, *, wait_seconds: float = 0.05, makes_folder: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`, which is removed at the end.
+    """Hold the lock file `path`, which is removed at the end; by default wait as long as a call of `is_locked` takes.
 
-    A lock file that a killed process left behind holds no lock, because the system has released it. Raises `FileError`
-    if another process or thread holds the lock, or the file cannot be made.
-
-    Parameters
-    ----------
-    path : Path
-    refusal : str
-        Message of the error if another process or thread holds the lock.
-    wait_seconds : float
-        How long to wait for it; the default waits for a call of `is_locked`.
-    makes_folder : bool
-        Make the file's folder, which another process may remove between two attempts.
+    A lock file that a killed process left behind holds no lock, because the system has released it. With
+    `makes_folder`, the file's folder is made, which another process may remove between two attempts. Raises `FileError`
+    with the text `refusal` if another process or thread holds the lock; also if the file cannot be made.
     """
     until = time.monotonic() + wait_seconds
-    while (file := _held(path, makes_folder)) is None:
+    while (file := _open_locked(path, makes_folder)) is None:
         if time.monotonic() >= until:
             raise FileError(refusal)
         time.sleep(PAUSE_SECONDS)
     try:
         yield
     finally:
-        _give_back(file, path)
+        _release(file, path)
 
 
 def is_locked(path: Path) -> bool:
@@ -71,7 +62,7 @@ def is_locked(path: Path) -> bool:
         return True
 
 
-def _held(path: Path, makes_folder: bool) -> int | None:
+def _open_locked(path: Path, makes_folder: bool) -> int | None:
     """Open the file and take its lock; return None if another has it, or file or folder was just removed."""
     try:
         if makes_folder:
@@ -81,7 +72,7 @@ def _held(path: Path, makes_folder: bool) -> int | None:
         if makes_folder and isinstance(error, FileNotFoundError):
             return None
         raise FileError(f"{path} cannot be opened: {error}. Remove it, or choose another folder.") from error
-    if _is_taken(file) and _is_at(file, path):
+    if _try_lock(file) and _is_at(file, path):
         return file
     os.close(file)
     return None
@@ -97,14 +88,14 @@ def _is_at(file: int, path: Path) -> bool:
 if sys.platform == "win32":
     import msvcrt
 
-    def _is_taken(file: int) -> bool:
+    def _try_lock(file: int) -> bool:
         try:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
         return True
 
-    def _give_back(file: int, path: Path) -> None:
+    def _release(file: int, path: Path) -> None:
         os.close(file)  # Windows does not delete an open file
         with suppress(OSError):
             path.unlink()
@@ -112,7 +103,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _is_taken(file: int) -> bool:
+    def _try_lock(file: int) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -121,7 +112,7 @@ else:
             return True
         return True
 
-    def _give_back(file: int, path: Path) -> None:
+    def _release(file: int, path: Path) -> None:
         with suppress(OSError):
             path.unlink()  # while it is held; afterwards another process may own it
         os.close(file)
@@ -174,10 +165,7 @@ def _file_number(path: Path) -> tuple[int, int] | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents if needed, and check that files can be written to it.
-
-    Raises `FileError` if it is read-only, or its name is taken by a file.
-    """
+    """Make a folder and its parents if needed; raises `FileError` if it is read-only, or its name is that of a file."""
     with explain_refusal(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -190,18 +178,10 @@ def written_together(
 ) -> Iterator[list[Path]]:
     """Give a temporary path for each of `paths`; at the end all of them are moved into place.
 
-    If anything fails, nothing is left behind and older files stay as they were. Raises `FileError` if the folder is
-    read-only, the disk is full, or the system refuses for another reason; or if one of the files exists and `overwrite`
-    is False.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Files or Zarr folders: the first one lies in a folder, and the others in that folder or in folders below it.
-    overwrite : bool
-        Replace existing files.
-    is_claimed : bool
-        Keep other processes from writing the first one meanwhile.
+    The first of the files (or Zarr folders) lies in a folder, and the others in it or in folders below. With
+    `is_claimed`, other processes do not write the first one meanwhile. If anything fails, nothing is left behind and
+    older files stay as they were. Raises `FileError` if the folder is read-only, the disk is full, or the system
+    refuses for another reason; or if one of the files exists and `overwrite` is False.
     """
     folder = paths[0].parent
     with explain_refusal(folder), working_folder(folder, paths[0] if is_claimed else None) as work:
@@ -213,19 +193,16 @@ def written_together(
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write one file: a reader finds the old or the complete new one, even after a power cut. Its folder must exist.
+    """Write one file: a reader finds the old or the complete new one, even after a power cut.
 
-    Raises `FileError` if the folder is missing or read-only, the disk is full, or the system refuses in another way.
+    Raises `FileError` if its folder is missing or read-only, the disk is full, or the system refuses in another way.
     """
     replace_whole(path, content)
-    bring_to_disk(path.parent)
+    sync_folder(path.parent)
 
 
 def replace_whole(path: Path, content: bytes) -> None:
-    """Do the same as `write_whole`, for one of many files; the caller then syncs the folder once.
-
-    Raises `FileError` if the folder is missing or read-only, the disk is full, or the system refuses in another way.
-    """
+    """Do the same as `write_whole`, for one of many files; the caller then syncs the folder once."""
     path = Path(os.path.realpath(path))  # a link stays, and points to the new file
     with explain_refusal(path.parent):
         os.stat(path.parent)
@@ -241,7 +218,7 @@ def write_to_disk(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def bring_to_disk(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Sync a folder's list of files to the disk."""
     with suppress(OSError):  # Windows cannot open folders, and some network drives cannot sync them
         handle = os.open(folder, os.O_RDONLY)
@@ -255,14 +232,8 @@ def bring_to_disk(folder: Path) -> None:
 def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
     """Make a temporary folder in `folder`, which is made if needed; both are removed at the end.
 
-    If this process is killed, the next writer in `folder` removes the temporary folder. Raises `FileError` if the
-    folder cannot be made, or another process writes the output.
-
-    Parameters
-    ----------
-    folder : Path
-    output : Path, optional
-        What will be written; meanwhile no other process can write it.
+    If this process is killed, the next writer in `folder` removes the temporary folder. Meanwhile no other process can
+    write `output`. Raises `FileError` if the folder cannot be made, or another process writes the output.
     """
     hidden = folder / HIDDEN
     work = hidden / os.urandom(4).hex()
@@ -282,16 +253,8 @@ def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
 def move_together(work: Path, paths: Sequence[Path], *, overwrite: bool) -> None:
     """Move all files from the folder "new" of a working folder into place, or none of them if the system refuses.
 
-    Raises `FileError` if a file exists and `overwrite` is False, or the system refuses.
-
-    Parameters
-    ----------
-    work : Path
-        See `working_folder`.
-    paths : sequence of Path
-        Targets; each file has the same relative path in "new" as in the output folder.
-    overwrite : bool
-        Replace existing files.
+    Each file has the same path in "new" as in the output folder. Raises `FileError` if a file exists and `overwrite` is
+    False, or the system refuses.
     """
     folder = work.parent.parent
     with explain_refusal(folder), _alone_in(work.parent):
@@ -316,23 +279,12 @@ def clear_up(folder: Path) -> None:
 
 
 @contextmanager
-def explain_refusal(folder: Path) -> Iterator[None]:
-    """Turn an `OSError` into a `FileError` that says what to do."""
-    try:
-        yield
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(_reason(folder, error)) from error
-
-
-@contextmanager
-def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turn only a full disk into a `FileError`, for work that reads as well as writes."""
+def explain_refusal(folder: Path, *, only_full: bool = False) -> Iterator[None]:
+    """Turn an `OSError` into a `FileError` that says what to do; only that of a full disk if the work also reads."""
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if isinstance(error, FileError) or (only_full and error.errno not in FULL):
             raise
         raise FileError(_reason(folder, error)) from error
 
@@ -437,8 +389,7 @@ def _move_to_free_name(part: Path, path: Path) -> None:
 def _undo(work: Path) -> None:
     """Move the old files back after moves that were not completed."""
     try:
-        note = _noted_moves(work)
-        if note is not None:
+        if (note := _noted_moves(work)) is not None:
             _move_back(work, note)
     except OSError as error:
         raise FileError(
@@ -452,8 +403,6 @@ def _noted_moves(work: Path) -> dict[str, Any] | None:
 
     A note from an unknown source must not move or delete other files.
     """
-    if not os.path.lexists(work / MOVES):
-        return None
     try:
         note = read_json(work / MOVES)
         for name in (*note["moves"], *note["folders"]):

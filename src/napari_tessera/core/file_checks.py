@@ -42,8 +42,8 @@ def is_zarr(path: Path) -> bool:
 def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str = "file") -> Path:
     """Return the path of something that can be opened; `sought` is the word for it in errors.
 
-    Raises `FileError` if it does not exist (similar names are suggested), if it is a folder where a file is needed, if
-    it is a pipe, a device or a socket, which may never end, or if it is an empty file.
+    Raises `FileError` if it does not exist (similar names are suggested), is a folder where a file is needed, is empty,
+    or is a pipe, a device or a socket, which may never end.
     """
     if not isinstance(path, str | PathLike):
         raise FileError(f"{short(path)} is not a path, but the path of a {sought} is needed.")
@@ -71,11 +71,7 @@ def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str =
 
 
 def check_regular(path: Path | str, found: os.stat_result | None = None) -> int:
-    """Return the size of a file in bytes, before it is opened: opening a pipe or a device may never end.
-
-    Raises `FileError` if it is a pipe, a device or a socket. Raises `OSError` if it does not exist, or cannot be
-    accessed.
-    """
+    """Return the size of a file in bytes; raises `FileError` for a pipe or a device: opening it may never end."""
     found = os.stat(path) if found is None else found
     if (kind := stat.S_IFMT(found.st_mode)) in KINDS_OF_SPECIAL_FILES:
         special = KINDS_OF_SPECIAL_FILES[kind]
@@ -127,10 +123,10 @@ def named_file(folder: Path, name: str) -> Path:
     try:
         is_inside = path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError) as error:
-        raise FileError(f"It names the file {_short(name)}, which cannot be reached ({error}).") from error
+        raise FileError(f"It names the file {short(name)}, which cannot be reached ({error}).") from error
     if not is_inside:
         raise FileError(
-            f"It names the file {_short(name)}, which is a link to a place outside the folder. Put the file there."
+            f"It names the file {short(name)}, which is a link to a place outside the folder. Put the file there."
         )
     return path
 
@@ -139,19 +135,11 @@ def check_name(name: str) -> None:
     """Refuse a file name that contains a folder, in any system's notation."""
     parts = PureWindowsPath(name)  # splits at both kinds of slashes
     if parts.anchor or ".." in parts.parts or "\0" in name:
-        raise FileError(f"It names the file {_short(name)}, which lies outside the folder. Put it there.")
-
-
-def _short(name: str) -> str:
-    return repr(name if len(name) <= 80 else f"{name[:79]}…")
+        raise FileError(f"It names the file {short(name)}, which lies outside the folder. Put it there.")
 
 
 def read_text(path: Path, *, largest_bytes: int = LARGEST_TEXT_BYTES, encoding: str = "utf-8") -> str:
-    """Read a text file of limited size.
-
-    Raises `FileError` if it is larger, or not a regular file. Raises `OSError` or `UnicodeDecodeError` if it cannot be
-    read, or is not text.
-    """
+    """Read a text file of limited size; raises `FileError` if it is larger, or not a regular file."""
     size = check_regular(path)
     if size > largest_bytes:
         raise FileError(f"It has {size / 1e6:,.0f} MB, but such a text has at most {largest_bytes / 1e6:,.0f} MB.")
@@ -236,7 +224,8 @@ DEEPEST = 32
 LONGEST_NUMBER = 19
 """Characters of a 64-bit integer."""
 LARGEST_BYTES = 2**26
-HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+HALF_CHARACTER = re.compile(rf"\\u[dD][89a-fA-F]|{LONE_SURROGATE.pattern}")
 
 
 def read_json(path: Path, deepest: int = DEEPEST) -> Any:
@@ -266,30 +255,21 @@ def parse_json(text: str, deepest: int = DEEPEST) -> Any:
     try:
         value = json.loads(
             text,
-            object_pairs_hook=unique_keys,
-            parse_int=short_int,
-            parse_float=finite_float,
-            parse_constant=finite_float,
+            object_pairs_hook=_unique_keys,
+            parse_int=_short_int,
+            parse_float=_finite_float,
+            parse_constant=_finite_float,
         )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if is_deeper(value, deepest):
+    if _is_deeper(value, deepest):
         raise ValueError("it is nested too deeply")
-    if HALF_CHARACTER.search(text) and not is_unicode(json.dumps(value, ensure_ascii=False)):
+    if HALF_CHARACTER.search(text) and LONE_SURROGATE.search(json.dumps(value, ensure_ascii=False)):
         raise ValueError("it holds half of a character (a lone surrogate), which cannot be stored")
     return value
 
 
-def is_unicode(text: str) -> bool:
-    """Return whether UTF-8 can encode a text; it cannot encode a lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make a dict of pairs, and refuse repeated keys."""
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -297,26 +277,26 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def short_int(text: str) -> int:
+def _short_int(text: str) -> int:
     """Parse an integer of limited length."""
     if len(text) > LONGEST_NUMBER:
         raise ValueError(f"it holds a number of {len(text)} digits")
     return int(text)
 
 
-def finite_float(text: str) -> float:
+def _finite_float(text: str) -> float:
     """Parse a number, and refuse infinity and NaN."""
     if not math.isfinite(value := float(text)):
         raise ValueError(f"it holds the number {text:.20}")
     return value
 
 
-def is_deeper(value: Any, levels: int) -> bool:
+def _is_deeper(value: Any, levels: int) -> bool:
     """Return whether lists and dicts are nested in more than `levels` levels."""
     if not isinstance(value, dict | list):
         return False
     inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(is_deeper(each, levels - 1) for each in inner)
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def without_nan(value: Any) -> Any:

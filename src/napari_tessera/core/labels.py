@@ -73,11 +73,6 @@ def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
     return result.reshape(labels.shape), old
 
 
-def sizes(labels: np.ndarray) -> np.ndarray:
-    """Return the number of pixels of each label 0…max; index 0 is the background."""
-    return np.bincount(labels.reshape(-1))
-
-
 def chunks(size: int, chunk_px: int = CHUNK_PX) -> Iterator[slice]:
     """Cut `size` pixels of a flat array into slices of at most `chunk_px`."""
     for start in range(0, size, chunk_px):

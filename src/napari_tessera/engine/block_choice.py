@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.atomic_writes import NEW, explain_full_disk, explain_refusal, move_together, working_folder
+from napari_tessera.core.atomic_writes import NEW, explain_refusal, move_together, working_folder
 from napari_tessera.core.errors import FileError, InputError, short
 from napari_tessera.core.file_checks import read_json
 from napari_tessera.core.memory import free_bytes
@@ -162,7 +162,7 @@ def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...],
         return
     path = Path(out).absolute()
     check_is_new(path)
-    with working_folder(path.parent, path) as work, explain_full_disk(path.parent):
+    with working_folder(path.parent, path) as work, explain_refusal(path.parent, only_full=True):
         yield _new_zarr(work / NEW / path.name, shape, block, dtype)
         with suppress(OSError):
             path.rmdir()  # an empty folder

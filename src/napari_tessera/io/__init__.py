@@ -2,8 +2,7 @@
 
 from napari_tessera.io.coco_panoptic import read_coco_panoptic, write_coco_panoptic
 from napari_tessera.io.image_file import Picture
-from napari_tessera.io.points import read_points
-from napari_tessera.io.read import read_image, read_labels
+from napari_tessera.io.read import read_image, read_labels, read_points
 from napari_tessera.io.write import write_result
 
 __all__ = [

@@ -26,12 +26,12 @@ import numpy as np
 import platformdirs
 
 from napari_tessera.core.atomic_writes import (
-    bring_to_disk,
     clear_up,
     is_locked,
     locked,
     make_folder,
     replace_whole,
+    sync_folder,
     working_folder,
     write_whole,
 )
@@ -228,7 +228,7 @@ class PaintCopy:
         said = {**state, "format": FORMAT, "shape": list(self.shape), "painted_px": self.painted_px}
         if not has_changed and said == {key: value for key, value in self._said.items() if key != "changed"}:
             return
-        bring_to_disk(self.folder)
+        sync_folder(self.folder)
         self._said = {**said, "changed": time.time()}
         write_whole(self.folder / STATE, json.dumps(self._said).encode())
 

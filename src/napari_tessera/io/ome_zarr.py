@@ -2,28 +2,43 @@
 
 Version 0.4 (Zarr 2) is written because napari-ome-zarr, Fiji, Bio-Formats, QuPath and webKnossos all read it; only the
 newer ones of them read version 0.5 (Zarr 3).
+
+No chunk is decompressed to more than its pixels take: a few kilobytes can decompress to gigabytes, and Blosc's C
+library crashes on a chunk with a wrong block size.
 """
 
 from __future__ import annotations
 
+import asyncio
+import bz2
+import gzip
+import io
+import lzma
 import os
 import re
+import struct
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import dask.array
+import imagecodecs
+import numcodecs
 import numpy as np
 import zarr
+from numcodecs.abc import Codec
+from numcodecs.compat import ensure_bytes, ndarray_copy
+from zarr.registry import get_codec_class, register_codec
 from zarr.storage import LocalStore
 
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.file_checks import check_fits, check_regular, named_file
 from napari_tessera.core.spatial import PIXEL, SPATIAL_AXES, Spatial
 from napari_tessera.io.image_file import Reading, note_of_others, sized, unit_name
-from napari_tessera.io.zarr_chunks import bound_chunks, refuse_larger_chunks
 
 CHUNK_NAME = re.compile(r"(c[/.])?\d+([/.]\d+)*")
 MOST_CHUNKS = 10**7
@@ -31,10 +46,8 @@ LARGEST_METADATA_BYTES = 2**27
 LEAST_LIMIT_BYTES = 2**20
 LARGEST_ENCODED = 8
 """Largest stored size of a chunk, in sizes of its pixels; a filter may store longer numbers."""
-_LETTERS = {"time": "T", "channel": "C"}
-_OLD_AXES = "TCZYX"
-
-refuse_larger_chunks()
+LETTERS = {"time": "T", "channel": "C"}
+OLD_AXES = "TCZYX"
 
 
 def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
@@ -45,13 +58,13 @@ def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
     node = zarr.open(_RegularFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
         return _read_array(node)
-    said = _metadata(node)
-    if as_labels and "image-label" not in said and (names := _label_names(node)):
+    metadata = _metadata(node)
+    if as_labels and "image-label" not in metadata and (names := _label_names(node)):
         return read_zarr(named_file(path / "labels", _only(names)), level)
-    if "multiscales" in said:
-        reading = _read_level(path, node, said["multiscales"][0], level)
-        return replace(reading, notes=note_of_others(len(said["multiscales"])))
-    raise FileError(_what_it_is(node, said))
+    if "multiscales" in metadata:
+        reading = _read_level(path, node, metadata["multiscales"][0], level)
+        return replace(reading, notes=note_of_others(len(metadata["multiscales"])))
+    raise FileError(_what_it_is(node, metadata))
 
 
 class _RegularFiles(LocalStore):
@@ -118,16 +131,13 @@ def _read_array(array: zarr.Array) -> Reading:
 
 def _lazily(array: zarr.Array) -> Any:
     """Return a dask array, unless a damaged shape gives too many chunks to list."""
-    import dask.array
-
     pieces = array.shards or array.chunks
-    if (
-        count := prod(-(-side // max(1, piece)) for side, piece in zip(array.shape, pieces, strict=True))
-    ) > MOST_CHUNKS:
+    count = prod(-(-side // max(1, piece)) for side, piece in zip(array.shape, pieces, strict=True))
+    if count > MOST_CHUNKS:
         raise ValueError(f"its shape {array.shape} gives {count:,} chunks of {pieces}")
     piece_bytes = prod(pieces) * array.dtype.itemsize
     check_fits(piece_bytes)
-    bound_chunks(array, piece_bytes)
+    _bound_chunks(array, piece_bytes)
     if isinstance(array.store, _RegularFiles):
         _check_chunk_names(array, array.store.root / array.path)
         array.store.largest_bytes = max(LEAST_LIMIT_BYTES, LARGEST_ENCODED * piece_bytes)
@@ -169,13 +179,13 @@ def _read_level(path: Path, group: zarr.Group, image: Mapping[str, Any], level: 
 
 def _axes(image: Mapping[str, Any], ndim: int) -> list[Mapping[str, Any]]:
     """Return the axes as dictionaries; version 0.3 has only names, and older ones nothing."""
-    axes = image.get("axes") or list(_OLD_AXES[-ndim:].lower())
+    axes = image.get("axes") or OLD_AXES[-ndim:].lower()
     return [axis if isinstance(axis, Mapping) else {"name": axis} for axis in axes]
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
     name = str(axis.get("name", ""))
-    return _LETTERS.get(str(axis.get("type", name)), name[:1].upper())
+    return LETTERS.get(str(axis.get("type", name)), name[:1].upper())
 
 
 def _transform(dataset: Mapping[str, Any], image: Mapping[str, Any], ndim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -207,10 +217,10 @@ def write_ome_zarr(path: Path, labels: Any, spatial: Spatial, name: str, *, is_l
         datasets.append(_write_level(group, len(datasets), source, spatial, factors))
     axes = [_axis(letter, unit) for letter, unit in zip(spatial.axes, spatial.units, strict=True)]
     image = {"version": "0.4", "name": name, "axes": axes, "datasets": datasets, "type": "nearest"}
-    said: dict[str, Any] = {"multiscales": [image]}
+    metadata: dict[str, Any] = {"multiscales": [image]}
     if is_labels:
-        said["image-label"] = {"version": "0.4"}
-    group.attrs.update(said)
+        metadata["image-label"] = {"version": "0.4"}
+    group.attrs.update(metadata)
 
 
 def _halved(level: Any, factors: list[int], axes: str) -> tuple[Any, list[int]]:
@@ -223,16 +233,11 @@ def _halved(level: Any, factors: list[int], axes: str) -> tuple[Any, list[int]]:
 def _write_level(group: zarr.Group, number: int, source: Any, spatial: Spatial, factors: list[int]) -> dict[str, Any]:
     """Copy one level, and return its metadata."""
     chunks = tuple(min(size, CHUNK.get(axis, 1)) for axis, size in zip(spatial.axes, source.shape, strict=True))
+    keys: Any = {"name": "v2", "separator": "/"}
     array: Any = group.create_array(
-        str(number),
-        shape=source.shape,
-        dtype=source.dtype,
-        chunks=chunks,
-        chunk_key_encoding={"name": "v2", "separator": "/"},
-        fill_value=0,
+        str(number), shape=source.shape, dtype=source.dtype, chunks=chunks, chunk_key_encoding=keys, fill_value=0
     )
-    in_chunks = dask.array.asarray(source).rechunk(chunks)
-    dask.array.store(in_chunks, array, lock=False)
+    dask.array.store(dask.array.asarray(source).rechunk(chunks), array, lock=False)
     scale = [size * factor for size, factor in zip(spatial.scale, factors, strict=True)]
     steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
     if any(spatial.translate):
@@ -241,8 +246,160 @@ def _write_level(group: zarr.Group, number: int, source: Any, spatial: Spatial, 
 
 
 def _axis(letter: str, unit: str) -> dict[str, str]:
-    kind = "space" if letter in SPATIAL_AXES else "time" if letter == "T" else "other"
-    named = {"name": letter.lower()}
-    if kind != "other":
-        named["type"] = kind
-    return named if unit == PIXEL else {**named, "unit": unit}
+    axis = {"name": letter.lower()}
+    if letter in SPATIAL_AXES or letter == "T":
+        axis["type"] = "time" if letter == "T" else "space"
+    return axis if unit == PIXEL else {**axis, "unit": unit}
+
+
+BLOSC_HEADER = struct.Struct("<4x3I")
+"""Bytes of a Blosc chunk after decompression, of one of its blocks, and of the compressed chunk."""
+LZ4_HEADER_BYTES = 4
+ROOM_BYTES = 2**16
+IN_ZARR_3 = {
+    "blosc": "blosc",
+    "gzip": "gzip",
+    "zstd": "zstd",
+    **{f"numcodecs.{name}": name for name in ("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd")},
+}
+"""Names of the codecs in Zarr 2, by those in Zarr 3."""
+
+
+def _refuse_larger_chunks() -> None:
+    """In this process, refuse Zarr 3 chunks that decompress to too much, and Blosc chunks with a wrong header."""
+    for codec in (BoundedBlosc, BoundedBZ2, BoundedGZip, BoundedLZ4, BoundedLZMA, BoundedZlib, BoundedZstd):
+        numcodecs.register_codec(codec)
+    chosen = dict(zarr.config.get("codecs"))
+    for key, name in IN_ZARR_3.items():
+        with suppress(KeyError):  # an older Zarr does not have all of them
+            chosen[key] = _register(key, name)
+    zarr.config.set({"codecs": chosen})
+
+
+def _register(key: str, name: str) -> str:
+    """Register a bounded codec with Zarr 3, and return its import path."""
+    made = type(f"Bounded_{key.replace('.', '_')}", (_BoundedCodec, get_codec_class(key)), {"packing": name})
+    made.__module__ = __name__
+    globals()[made.__name__] = made  # for pickle
+    register_codec(key, made)
+    return f"{__name__}.{made.__name__}"
+
+
+def _bound_chunks(array: zarr.Array, chunk_bytes: int) -> None:
+    """Limit the decompressed chunk size of an array; Zarr 2 does not tell its codecs the size."""
+    filters = getattr(array.metadata, "filters", None) or ()
+    for codec in (*filters, getattr(array.metadata, "compressor", None)):
+        if isinstance(codec, _Bounded):
+            codec.allow(chunk_bytes * (LARGEST_ENCODED if filters else 1))
+
+
+class _Bounded(Codec):
+    """A codec of Zarr 2 that decompresses no chunk to more than `allow` permits."""
+
+    _chunk_bytes = 0
+    _most: int | None = None
+
+    def allow(self, chunk_bytes: int) -> None:
+        """Set the bytes of a chunk; already compressed data inside may be larger."""
+        self._chunk_bytes = chunk_bytes
+        self._most = 2 * chunk_bytes + ROOM_BYTES
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        """Decompress a chunk. Raises `ValueError` if it decompresses to more than it can hold, or is truncated."""
+        packed = ensure_bytes(buf)
+        size = self._size_in_header(packed)
+        if self._most is None or (size is not None and size <= self._most):
+            return super().decode(packed, out)
+        unpacked = self._unpacked(packed, self._most) if size is None else b""
+        if max(size or 0, len(unpacked)) > self._most:
+            raise ValueError(f"a chunk decompresses to more than the {self._most:,} bytes of its pixels")
+        return ndarray_copy(unpacked, out)
+
+    def _size_in_header(self, packed: bytes) -> int | None:
+        """Return the decompressed size, if the format has it in its header."""
+        return None
+
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        """Decompress at most one byte over `most`; only for formats without the size in their header."""
+        raise NotImplementedError
+
+
+class BoundedBlosc(_Bounded, numcodecs.Blosc):
+    """Blosc with a check of the chunk's header."""
+
+    def _size_in_header(self, packed: bytes) -> int:
+        if len(packed) < BLOSC_HEADER.size:
+            raise ValueError("a Blosc chunk is cut off")
+        n_bytes, block_bytes, packed_bytes = BLOSC_HEADER.unpack_from(packed)
+        if block_bytes > n_bytes or packed_bytes != len(packed):
+            raise ValueError("a Blosc chunk is damaged or cut off: the sizes in its header do not fit")
+        return int(n_bytes)
+
+
+class BoundedLZ4(_Bounded, numcodecs.LZ4):
+    """LZ4, whose size is in front of it."""
+
+    def _size_in_header(self, packed: bytes) -> int:
+        return int.from_bytes(packed[:LZ4_HEADER_BYTES], "little")
+
+
+class BoundedZstd(_Bounded, numcodecs.Zstd):
+    """Zstandard, unpacked into memory of a given size, since its header need not have the size."""
+
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        with suppress(imagecodecs.ZstdError):
+            return bytes(imagecodecs.zstd_decode(packed, out=self._chunk_bytes))  # usual, and spares a copy
+        try:
+            return bytes(imagecodecs.zstd_decode(packed, out=most))
+        except imagecodecs.ZstdError as error:
+            raise ValueError(f"a chunk is damaged, or decompresses to more than {most:,} bytes ({error})") from error
+
+
+class BoundedZlib(_Bounded, numcodecs.Zlib):
+    """Deflate with zlib's header."""
+
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        unpacker = zlib.decompressobj()
+        unpacked = unpacker.decompress(packed, most + 1)
+        if len(unpacked) <= most and not unpacker.eof:
+            raise ValueError("a chunk is cut off")
+        return unpacked
+
+
+class BoundedGZip(_Bounded, numcodecs.GZip):
+    """Deflate with gzip's header."""
+
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        return gzip.GzipFile(fileobj=io.BytesIO(packed)).read(most + 1)
+
+
+class BoundedBZ2(_Bounded, numcodecs.BZ2):
+    """The bzip2 format."""
+
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        return bz2.BZ2File(io.BytesIO(packed)).read(most + 1)
+
+
+class BoundedLZMA(_Bounded, numcodecs.LZMA):
+    """The xz format, and others of LZMA."""
+
+    def _unpacked(self, packed: bytes, most: int) -> bytes:
+        return lzma.LZMAFile(io.BytesIO(packed), format=self.format, filters=self.filters).read(most + 1)
+
+
+class _BoundedCodec:
+    """A codec as Zarr 3 names it, which unpacks no chunk to more than its pixels take."""
+
+    packing: str
+
+    def _decode_sync(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
+        codec = numcodecs.get_codec(getattr(self, "codec_config", {"id": self.packing}))
+        if (item_bytes := getattr(chunk_spec.dtype, "item_size", None)) is not None:  # None for texts of any length
+            codec.allow(prod(chunk_spec.shape) * item_bytes)
+        return chunk_spec.prototype.buffer.from_bytes(codec.decode(chunk_bytes.to_bytes()))
+
+    async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
+        return await asyncio.to_thread(self._decode_sync, chunk_bytes, chunk_spec)
+
+
+_refuse_larger_chunks()

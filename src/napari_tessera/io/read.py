@@ -1,7 +1,9 @@
-"""Read an image or a label image from any supported format, or through an installed napari reader plugin."""
+"""Read an image or labels from any supported format or through an installed napari reader plugin; read points."""
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
@@ -20,6 +22,7 @@ from napari_tessera.core.file_checks import (
     explain_damage,
     files_in,
     is_zarr,
+    read_text,
     stored_bytes,
 )
 from napari_tessera.io.image_file import Picture, Reading, finish, recorded_places, sized, unit_name
@@ -32,8 +35,7 @@ PROGRAMS = (".py", ".pyw")
 def read_with_plugin(path: Path, *, as_labels: bool = False) -> Reading:
     """Read the first image (or label) layer that an installed reader plugin makes of a file.
 
-    Raises `FileError` if no plugin reads such files or finds a layer; if the file is a program, which napari's own
-    reader would run.
+    Raises `FileError` if no plugin finds one; also for a program, which napari's own reader would run.
     """
     if path.suffix.lower() in PROGRAMS:
         raise FileError(f"A file ending in {path.suffix} is a program. Give an image, such as {FORMATS}.")
@@ -66,30 +68,20 @@ def _read_by_plugin(data: Any, settings: Mapping[str, Any]) -> Reading:
     shape = np.shape(data)
     channel = len(shape) - 1 if settings.get("rgb") else settings.get("channel_axis")
     others = len(shape) - (channel is not None)
-    letters = list("TZYX"[-others:]) if others <= 4 else None
-    if letters is None:
+    if others > 4:
         return Reading(data)
+    letters = list("TZYX"[-others:])
+    scale, units = settings.get("scale"), settings.get("units")
+    units = [units] * others if isinstance(units, str) else units
+    sizes = [1.0] * others if scale is None or len(scale) != others else scale
+    units = [None] * others if units is None or len(units) != others else units
     places = {
-        letter: sized(size, unit)
-        for letter, size, unit in zip(letters, _scale(settings, others), _units(settings, others), strict=True)
+        letter: sized(size, unit_name(None if unit is None else str(unit)))
+        for letter, size, unit in zip(letters, sizes, units, strict=True)
     }
     if channel is not None:
         letters.insert(int(channel) % len(shape), "C")
     return Reading(data, "".join(letters), places)
-
-
-def _scale(settings: Mapping[str, Any], ndim: int) -> list[float]:
-    scale = settings.get("scale")
-    return [1.0] * ndim if scale is None or len(scale) != ndim else list(scale)
-
-
-def _units(settings: Mapping[str, Any], ndim: int) -> list[str]:
-    units = settings.get("units")
-    if isinstance(units, str):
-        return [unit_name(units)] * ndim
-    if units is None or len(units) != ndim:
-        return [unit_name(None)] * ndim
-    return [unit_name(str(unit)) for unit in units]
 
 
 TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
@@ -227,3 +219,85 @@ def _read_flat(path: Path, ending: str, as_labels: bool) -> Reading:
     if ending == ".npz":
         return numpy_files.read_npz(path)
     return read_with_plugin(path, as_labels=as_labels)
+
+
+LARGEST_TABLE_BYTES = 2**28
+"""About six million points."""
+
+
+def read_points(path: str | Path) -> np.ndarray:
+    r"""Read points from a CSV file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file as napari saves points (columns "index", "axis-0", "axis-1", …); or with columns named by axis ("y", "x"
+        or "z", "y", "x", in any order; other columns are ignored); or numbers without a header, in the order of the
+        image's axes. Separated by commas, semicolons or tabs.
+
+    Returns
+    -------
+    array
+        (N, D) float64, in pixels, in the order of the image's axes.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, does not have such columns, or has a value that is not a number.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "seeds.csv"
+    >>> _ = path.write_text("x,y\n3,1\n")
+    >>> read_points(path)
+    array([[1., 3.]])
+    """
+    path = check_exists(path)
+    with explain_damage(path, "a table of points"):
+        rows = _rows(path)
+        if not rows:
+            raise FileError("It is empty; points need a row each.")
+        has_header = _is_header(rows[0])
+        columns = _columns(rows[0]) if has_header else list(range(len(rows[0])))
+        return _numbers(rows, columns, first_row=int(has_header))
+
+
+def _rows(path: Path) -> list[list[str]]:
+    text = read_text(path, largest_bytes=LARGEST_TABLE_BYTES, encoding="utf-8-sig")
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    return [row for row in csv.reader(text.splitlines(), delimiter=separator) if any(cell.strip() for cell in row)]
+
+
+def _is_header(row: list[str]) -> bool:
+    try:
+        np.array(row, float)
+    except ValueError:
+        return True
+    return False
+
+
+def _columns(header: list[str]) -> list[int]:
+    """Return the coordinate columns, in the order of the axes."""
+    names = [cell.strip().lower() for cell in header]
+    numbered = sorted(
+        (int(match[1]), column) for column, name in enumerate(names) if (match := re.fullmatch(r"axis-(\d+)", name))
+    )
+    if numbered:
+        return [column for _, column in numbered]
+    if {"y", "x"} <= set(names):
+        return [names.index(axis) for axis in "tzyx" if axis in names]
+    raise FileError(
+        f"It has the columns {', '.join(header)}, but points need y, x (and z), or axis-0, axis-1, … as napari saves."
+    )
+
+
+def _numbers(rows: list[list[str]], columns: list[int], first_row: int) -> np.ndarray:
+    points = np.empty((len(rows) - first_row, len(columns)), np.float64)
+    for number, row in enumerate(rows[first_row:], first_row):
+        try:
+            points[number - first_row] = [float(row[column]) for column in columns]
+        except (ValueError, IndexError):
+            raise FileError(f"Row {number + 1} ({', '.join(row)}) does not hold {len(columns)} numbers.") from None
+    return points

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_tessera.core import provenance
-from napari_tessera.core.atomic_writes import bring_to_disk, write_to_disk, write_whole, written_together
+from napari_tessera.core.atomic_writes import sync_folder, write_to_disk, write_whole, written_together
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.file_checks import check_exists, explain_damage
 from napari_tessera.core.jobs import Job, Progress
@@ -237,7 +237,7 @@ def write_model(
     with written_together([out, report_path(out)], overwrite=overwrite) as (model, report):
         save_model(model, state.net, full)
         write_to_disk(report, report_page(full, state.losses, []).encode())
-    bring_to_disk(out.parent)
+    sync_folder(out.parent)
     yield Progress(plan.steps, plan.steps, "Writing the report")
     examples = (data.check or data.learn)[:SHOWN]
     found = yield from segment_all(state.net, full, examples, device)
