@@ -1,15 +1,17 @@
-"""Read TIFF, OME-TIFF and ImageJ TIFF, in memory or piece by piece."""
+"""Read TIFF, OME-TIFF (with its OME-XML) and ImageJ TIFF, in memory or piece by piece; write labels."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -17,18 +19,9 @@ import tifffile
 import zarr
 
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.file_checks import check_exists, check_fits, check_regular, named_file
+from napari_tessera.core.file_checks import check_exists, check_fits, check_regular, named_file, read_text
 from napari_tessera.core.spatial import PIXEL, Spatial
 from napari_tessera.io.image_file import Place, Reading, imagej_unit, note_of_others, ome_symbol, sized, unit_name
-from napari_tessera.io.ome_xml import (
-    check_complete,
-    check_counts,
-    check_plain,
-    companion_text,
-    ome_places,
-    other_files,
-    parse_xml,
-)
 from napari_tessera.io.tiff_page_checks import as_meant, check_stored, planes_by_offset
 
 OPEN_AT_A_TIME = 4
@@ -36,20 +29,11 @@ OPEN_AT_A_TIME = 4
 
 @dataclass(frozen=True, eq=False)
 class StoredTiff:
-    """One level of the first image of a TIFF file.
-
-    Attributes
-    ----------
-    path : Path
-        Absolute.
-    level : int
-    array : zarr.Array
-        Its pixels; tifffile's array, which cannot be pickled.
-    """
+    """One level of the first image of a TIFF file, whose path is absolute."""
 
     path: Path
     level: int
-    array: Any
+    array: Any  # tifffile's zarr array of its pixels, which cannot be pickled
 
     def __getitem__(self, window: Any) -> np.ndarray:
         """Read a window."""
@@ -111,11 +95,13 @@ def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
         series = file.series[0]
         chosen = _level(series, level)
         pages = [] if chosen.dataoffset is not None else list(chosen)
-        check_complete(pages, chosen.axes, chosen.shape, others)
+        _check_complete(pages, chosen.axes, chosen.shape, others)
         check_stored(chosen, pages, planes)
         if chosen.nbytes < LAZY_FROM_BYTES:
             check_fits(chosen.nbytes)
-            data = _checked(chosen.asarray(), chosen.shape)
+            data = chosen.asarray()
+            if data.shape != tuple(chosen.shape):
+                raise ValueError(f"its pixels have shape {data.shape}, but its header says {tuple(chosen.shape)}")
         else:
             data = _lazily(series, level)
         reading = Reading(data, chosen.axes, _places_of(chosen, series, _places(file, root)))
@@ -149,7 +135,7 @@ def _places_of(
 def _others(path: Path, file: tifffile.TiffFile, root: Element | None) -> list[Path]:
     """Return the files with more planes of the image, from OME-XML or Micro-Manager's index."""
     if root is not None:
-        return other_files(path, root)
+        return _other_files(path, root)
     if not file.is_ndtiff:
         return []
     index = check_exists(path.with_name(NDTIFF_INDEX))
@@ -162,12 +148,12 @@ def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, Element | None]]:
     """Open a file, and its OME-XML, if any, from it or from its companion file."""
     with tifffile.TiffFile(path) as file:
         root = _ome(file)
-        companion = None if root is None else companion_text(path, root)
+        companion = None if root is None else _companion_text(path, root)
         if companion is None:
             yield file, root
             return
-    root = parse_xml(companion)
-    check_counts(root)
+    root = _parse_xml(companion)
+    _check_counts(root)
     with tifffile.TiffFile(path, omexml=companion) as file:
         yield file, root
 
@@ -178,11 +164,11 @@ def _ome(file: tifffile.TiffFile) -> Element | None:
         raise ValueError("it has no planes")
     page = file.pages.first
     for text in (page.description, page.description1, str(page.tags.valueof(XMP, ""))):
-        check_plain(text)
+        _check_plain(text)
     if not file.is_ome:
         return None
-    root = parse_xml(page.description)
-    check_counts(root)
+    root = _parse_xml(page.description)
+    _check_counts(root)
     return root
 
 
@@ -214,16 +200,9 @@ def _noticing_missing_pages() -> Iterator[None]:
             raise ValueError(f"some of its planes are missing: {text}")
 
 
-def _checked(data: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if data.shape != tuple(shape):
-        raise ValueError(f"its pixels have shape {data.shape}, but its header says {tuple(shape)}")
-    return data
-
-
 def _lazily(series: tifffile.TiffPageSeries, level: int) -> Any:
     """Return a dask array, which opens the file again when it is read."""
     import dask.array
-    import zarr
 
     array: Any = zarr.open_array(series.aszarr(level=level), mode="r")
     path = Path(series.keyframe.parent.filehandle.path).absolute()
@@ -232,42 +211,147 @@ def _lazily(series: tifffile.TiffPageSeries, level: int) -> Any:
 
 def _places(file: tifffile.TiffFile, root: Element | None) -> dict[str, Place]:
     if root is not None:
-        return ome_places(root)
+        return _ome_places(root)
     if file.is_lsm and file.lsm_metadata:
         voxel = file.lsm_metadata
         return {axis: sized(voxel.get(f"VoxelSize{axis}", 0) * 1e6, "micrometer") for axis in "ZYX"}
     if file.imagej_metadata and "unit" in file.imagej_metadata:
         return _imagej_places(file)
-    return _resolution_places(file)
+    if file.pages.first.tags.valueof("ResolutionUnit") != CENTIMETRE:
+        return {}
+    return {axis: sized(size and size * 1e4, "micrometer") for axis, size in _pixel_size(file).items()}
 
 
 def _imagej_places(file: tifffile.TiffFile) -> dict[str, Place]:
-    said = file.imagej_metadata or {}
-    unit = unit_name(said["unit"])
-    size = _pixel_size(file)
-    return {
-        "Z": sized(said.get("spacing"), unit),
-        "Y": sized(size["Y"], unit),
-        "X": sized(size["X"], unit),
-        "T": sized(said.get("finterval"), unit_name(said.get("tunit", "sec"))),
-    }
-
-
-def _resolution_places(file: tifffile.TiffFile) -> dict[str, Place]:
-    unit = file.pages.first.tags.get("ResolutionUnit")
-    if unit is None or unit.value != CENTIMETRE:
-        return {}
-    return {axis: sized(size and size * 1e4, "micrometer") for axis, size in _pixel_size(file).items()}
+    metadata = file.imagej_metadata or {}
+    sizes = {"Z": metadata.get("spacing"), **_pixel_size(file)}
+    places = {axis: sized(size, unit_name(metadata["unit"])) for axis, size in sizes.items()}
+    return places | {"T": sized(metadata.get("finterval"), unit_name(metadata.get("tunit", "sec")))}
 
 
 def _pixel_size(file: tifffile.TiffFile) -> dict[str, float | None]:
     """Return the reciprocal of the resolution tags along Y and X; None without a value."""
     sizes: dict[str, float | None] = {}
     for axis in "YX":
-        tag = file.pages.first.tags.get(f"{axis}Resolution")
-        pixels, per_units = tag.value if tag is not None else (0, 0)
+        pixels, per_units = file.pages.first.tags.valueof(f"{axis}Resolution", (0, 0))
         sizes[axis] = per_units / pixels if pixels else None
     return sizes
+
+
+MOST_PLANES = 10_000_000
+"""A list of this many planes needs 80 MB."""
+
+
+def _parse_xml(text: str) -> Element:
+    """Parse XML without a document type. Raises `ValueError` if it has a document type, or is not XML."""
+    _check_plain(text)
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"its OME-XML is damaged: {error}") from error
+
+
+def _check_plain(text: str) -> None:
+    """Refuse XML with a document type: no microscope writes one, and its entities can expand endlessly."""
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ValueError("its XML has a document type (DOCTYPE), which is not read")
+
+
+def _companion_text(path: Path, root: Element) -> str | None:
+    """Return the OME-XML of the companion file of a set; None if the file's own OME-XML is complete.
+
+    Raises `FileError` if the companion does not exist.
+    """
+    for element in root.iterfind("{*}BinaryOnly"):
+        name = element.get("MetadataFile", "")
+        companion = named_file(path.parent, name)
+        if not name or not companion.is_file():
+            raise FileError(
+                f"Its planes are described in the file {name!r}, which is not beside it. Put it there, or "
+                "save the planes as a plain TIFF."
+            )
+        return read_text(check_exists(companion))
+    return None
+
+
+def _other_files(path: Path, root: Element) -> list[Path]:
+    """Return the files other than `path` that contain planes, also missing ones.
+
+    Raises `FileError` if one is in another folder.
+    """
+    own = root.get("UUID")
+    others = [element for element in _ending(root, "UUID") if own is None or element.text != own]
+    names = dict.fromkeys(element.get("FileName", "") for element in others)
+    return [named_file(path.parent, name) for name in names if name and name.lower() != path.name.lower()]
+
+
+def _ending(root: Element, name: str) -> Iterator[Element]:
+    """Yield the elements whose name ends with `name`, in any namespace, as tifffile finds them."""
+    return (element for element in root.iter() if str(element.tag).endswith(name))
+
+
+def _check_counts(root: Element) -> None:
+    """Refuse OME-XML with an impossible number of planes, before lists of that length are made."""
+    planes = 0
+    for pixels in _ending(root, "Pixels"):
+        sizes = [int(pixels.get(f"Size{axis}", 1)) for axis in "TCZYX"]
+        if min(sizes) < 1:
+            raise ValueError(f"its OME-XML has the sizes {sizes}")
+        planes += math.prod(sizes[:3])
+    planes += sum(_planes(element) for element in _ending(root, "TiffData"))
+    planes += sum(_labels(element) for element in root.iter() if "Along" in str(element.tag))
+    if planes > MOST_PLANES:
+        raise ValueError(f"its OME-XML lists {planes:,} planes")
+
+
+def _planes(element: Element) -> int:
+    return max(int(element.get(name, 0)) for name in ("NumPlanes", "PlaneCount"))
+
+
+def _labels(element: Element) -> int:
+    """Return the number of steps of an axis within an axis."""
+    start, end, step = (float(element.get(name, usual)) for name, usual in (("Start", 0), ("End", 0), ("Step", 1)))
+    count = abs(end - start) / abs(step) if step else math.inf
+    return int(min(count, MOST_PLANES + 1)) if not math.isnan(count) else MOST_PLANES + 1
+
+
+def _check_complete(pages: Sequence[object], axes: str, shape: Sequence[int], files: Sequence[Path]) -> None:
+    """Refuse an image with missing planes, which would be read as black.
+
+    Raises `FileError`, naming the first missing plane, and the missing files.
+    """
+    gone = [number for number, page in enumerate(pages) if page is None]
+    if not gone:
+        return
+    missing = [f"{each.name!r}" for each in files if not each.exists()]
+    reason = (
+        f", because the files it names are not beside it: {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. "
+        "Put them there, or save the image again without them."
+        if missing
+        else ". Copy it again, or save it again without them."
+    )
+    raise FileError(
+        f"It lacks {len(gone)} of its {len(pages)} planes, the first at {_at(gone[0], axes, shape)}{reason}"
+    )
+
+
+def _at(number: int, axes: str, shape: Sequence[int]) -> str:
+    outer = [(axis, size) for axis, size in zip(axes, shape, strict=True) if axis not in "YXS"]
+    if math.prod(size for _, size in outer) <= number:
+        return f"plane {number}"
+    place = np.unravel_index(number, [size for _, size in outer])
+    return ", ".join(f"{axis} {int(index)}" for (axis, _), index in zip(outer, place, strict=True))
+
+
+def _ome_places(root: Element) -> dict[str, Place]:
+    """Return the pixel size of the first image, and the time between its frames."""
+    pixels = root.find(".//{*}Image/{*}Pixels")
+    given = {} if pixels is None else pixels.attrib
+    keys = {axis: f"PhysicalSize{axis}" for axis in "ZYX"} | {"T": "TimeIncrement"}
+    return {
+        axis: sized(given.get(key), unit_name(given.get(f"{key}Unit", "s" if axis == "T" else "µm")))
+        for axis, key in keys.items()
+    }
 
 
 def write_tiff(
@@ -278,7 +362,7 @@ def write_tiff(
     OME-TIFF is written if `as_ome`, or if ImageJ's format cannot hold the labels (more than 65,535 of them, more than 4
     GB, or an unknown axis). `axes` names the channel axis of an integer image.
     """
-    labels, axes = labels if labels.dtype == np.float32 else smallest_unsigned(labels), axes or spatial.axes
+    labels, axes = labels if labels.dtype == np.float32 else _smallest_unsigned(labels), axes or spatial.axes
     fits_imagej = labels.dtype in (np.uint16, np.float32) and labels.nbytes < LARGEST_CLASSIC_TIFF_BYTES
     is_in_order = [axis for axis in "TZCYX" if axis in axes] == list(axes)
     if as_ome or not (fits_imagej and is_in_order):
@@ -287,11 +371,8 @@ def write_tiff(
         _write_imagej(path, labels, spatial, axes)
 
 
-def smallest_unsigned(labels: np.ndarray) -> np.ndarray:
-    """Return labels as uint16, or uint32 if the numbers are larger.
-
-    Raises `FileError` if they need more than 32 bits.
-    """
+def _smallest_unsigned(labels: np.ndarray) -> np.ndarray:
+    """Return labels as uint16, or uint32 if the numbers are larger; refuse those that need more than 32 bits."""
     largest = int(labels.max(initial=0))
     if largest > np.iinfo(np.uint32).max:
         raise FileError(f"The labels go up to {largest}, but TIFF holds 32 bits. Write .ome.zarr or .npy instead.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,32 +26,24 @@ SAMPLES = "S"
 DECODED_TO_RGB = (6, 7, 33007, 34892, 34934, 50001, 50002, 52546)
 """Compressions whose decoders convert YCbCr to RGB: the kinds of JPEG, and WebP."""
 YCBCR_JPEG_2000 = 33003
-UNSAID_YCBCR = ((), (0.299, 0.587, 0.114)), ((), (0.0, 255.0, 128.0, 255.0, 128.0, 255.0))
+USUAL_YCBCR = ((), (0.299, 0.587, 0.114)), ((), (0.0, 255.0, 128.0, 255.0, 128.0, 255.0))
 PLAIN = {tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MASK, 34892}
 NAMES = {8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*", 32803: "a camera's colour mosaic", 32844: "LogL"}
 INVERTED = "Small numbers mean bright (min-is-white). The image was inverted, so that bright pixels have large numbers."
 
 
 def as_meant(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool, has_display_colours: bool) -> Reading:
-    """Return grey values, the larger the brighter, or RGB. Raises `FileError` if the kind of colours is not supported.
+    """Return grey values, the larger the brighter, or RGB, of pixels as stored, with samples as the axis S.
 
-    Parameters
-    ----------
-    reading : Reading
-        Pixels as stored, with samples as the axis S.
-    page : TiffPage
-        Any page of the image.
-    as_labels : bool
-        Labels are the stored numbers; in a mask of one bit, white is True.
-    has_display_colours : bool
-        A palette only defines display colours, as in ImageJ and microscopes.
+    Labels are the stored numbers; in a mask of one bit, white is True. With `has_display_colours`, a palette only
+    defines display colours, as in ImageJ and microscopes. Raises `FileError` if the kind of colours is not supported.
     """
     reading = _without_opacity(reading, page)
     kind = page.photometric if MEANING in page.tags else tifffile.PHOTOMETRIC.MINISBLACK
     if page.compression == YCBCR_JPEG_2000:
         kind = tifffile.PHOTOMETRIC.YCBCR
-    is_number = kind == tifffile.PHOTOMETRIC.PALETTE and (as_labels or has_display_colours)
-    if kind in PLAIN or is_number:
+    has_numbers = kind == tifffile.PHOTOMETRIC.PALETTE and (as_labels or has_display_colours)
+    if kind in PLAIN or has_numbers:
         return reading
     if kind == tifffile.PHOTOMETRIC.MINISWHITE:
         return reading if as_labels and reading.data.dtype != bool else _inverted(reading, page)
@@ -76,14 +68,10 @@ def _without_opacity(reading: Reading, page: tifffile.TiffPage) -> Reading:
     kept = [index for index in range(page.samplesperpixel) if index < first or extra[index - first] not in OPACITY]
     if len(kept) in (0, page.samplesperpixel):
         return reading
-    if len(kept) == 1:
-        data = reading.data[(slice(None),) * axis + (kept[0],)]
-        return Reading(data, axes.replace(SAMPLES, ""), reading.places, reading.notes)
-    return Reading(_taken(reading.data, kept, axis), axes, reading.places, reading.notes)
-
-
-def _taken(data: Any, kept: list[int], axis: int) -> Any:
-    return data[(slice(None),) * axis + (slice(0, len(kept)) if kept == list(range(len(kept))) else kept,)]
+    is_first = kept == list(range(len(kept)))  # a slice spares a copy
+    taken = kept[0] if len(kept) == 1 else slice(0, len(kept)) if is_first else kept
+    axes = axes.replace(SAMPLES, "") if len(kept) == 1 else axes
+    return replace(reading, data=reading.data[(slice(None),) * axis + (taken,)], axes=axes)
 
 
 def _inverted(reading: Reading, page: tifffile.TiffPage) -> Reading:
@@ -96,7 +84,7 @@ def _inverted(reading: Reading, page: tifffile.TiffPage) -> Reading:
             f"Small numbers mean bright (min-is-white), but {reading.data.dtype} has no largest number to invert it by"
             ". Invert it and save it again (in ImageJ: Image > Lookup Tables > Invert LUT)."
         )
-    return Reading(data, reading.axes, reading.places, (*reading.notes, INVERTED))
+    return replace(reading, data=data, notes=(*reading.notes, INVERTED))
 
 
 def _through_palette(reading: Reading, page: tifffile.TiffPage) -> Reading:
@@ -107,9 +95,9 @@ def _through_palette(reading: Reading, page: tifffile.TiffPage) -> Reading:
     numbers = reading.data.astype(np.uint8) if reading.data.dtype == bool else reading.data
     table = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8).T  # (numbers, 3)
     if (table == table[:, :1]).all():
-        return Reading(_mapped(numbers, lambda block: table[:, 0][block]), reading.axes, reading.places)
+        return replace(reading, data=_mapped(numbers, lambda block: table[:, 0][block]))
     data = _mapped(numbers, lambda block: table[block], new_axis=numbers.ndim)
-    return Reading(data, f"{reading.axes}{SAMPLES}", reading.places)
+    return replace(reading, data=data, axes=f"{reading.axes}{SAMPLES}")
 
 
 def _mapped(data: Any, function: Callable[[np.ndarray], np.ndarray], new_axis: int | None = None) -> Any:
@@ -122,24 +110,25 @@ def _mapped(data: Any, function: Callable[[np.ndarray], np.ndarray], new_axis: i
 
 def _from_inks(reading: Reading, page: tifffile.TiffPage) -> Reading:
     """Convert cyan, magenta, yellow and black to red, green and blue, without a colour profile."""
-    inks = _last_samples(reading)
+    reading = _with_samples_last(reading)
+    inks = reading.data
     if page.tags.valueof(INKS, 1) != 1 or inks.shape[-1] != 4 or inks.dtype not in (np.uint8, np.uint16):
         raise FileError(_unread("printing inks other than CMYK of 8 or 16 bits"))
     most = np.iinfo(inks.dtype).max
     light = (most - inks).astype(np.uint32)
     data = ((light[..., :3] * light[..., 3:] + most // 2) // most).astype(inks.dtype)
-    return Reading(data, _samples_last(reading), reading.places, (*reading.notes, "It was converted from CMYK to RGB."))
+    return replace(reading, data=data, notes=(*reading.notes, "It was converted from CMYK to RGB."))
 
 
 def _from_ycbcr(reading: Reading, page: tifffile.TiffPage) -> Reading:
-    data = _last_samples(reading)
-    said = [_numbers(page.tags.get(tag)) for tag in (YCBCR_COEFFICIENTS, REFERENCE_LEVELS)]
-    is_usual = all(value in usual for value, usual in zip(said, UNSAID_YCBCR, strict=True))
+    reading = _with_samples_last(reading)
+    data, tags = reading.data, (YCBCR_COEFFICIENTS, REFERENCE_LEVELS)
+    is_usual = all(_numbers(page.tags.get(tag)) in usual for tag, usual in zip(tags, USUAL_YCBCR, strict=True))
     if data.dtype != np.uint8 or data.shape[-1] != 3 or not is_usual:
         raise FileError(_unread("YCbCr of an unusual kind"))
     if not isinstance(data, np.ndarray):
         data = data.rechunk({data.ndim - 1: -1})
-    return Reading(_mapped(data, _rgb_of_ycbcr), _samples_last(reading), reading.places, reading.notes)
+    return replace(reading, data=_mapped(data, _rgb_of_ycbcr))
 
 
 def _rgb_of_ycbcr(block: np.ndarray) -> np.ndarray:
@@ -156,16 +145,13 @@ def _numbers(tag: tifffile.TiffTag | None) -> tuple[float, ...]:
     return tuple(float(value) for value in tag.value)
 
 
-def _last_samples(reading: Reading) -> Any:
+def _with_samples_last(reading: Reading) -> Reading:
     axes = reading.axes or ""
     if SAMPLES not in axes:
         raise FileError("Its header says colour, but its pixels have one number each. Save it in grey or RGB.")
     axis = axes.index(SAMPLES)
-    return reading.data.transpose([*(each for each in range(reading.data.ndim) if each != axis), axis])
-
-
-def _samples_last(reading: Reading) -> str:
-    return (reading.axes or "").replace(SAMPLES, "") + SAMPLES
+    order = [*(each for each in range(reading.data.ndim) if each != axis), axis]
+    return replace(reading, data=reading.data.transpose(order), axes=axes.replace(SAMPLES, "") + SAMPLES)
 
 
 MOST_TAGS = 4096
@@ -195,8 +181,7 @@ class _Format:
 def planes_by_offset(path: Path) -> dict[int, int]:
     """Return the kind of each plane as a number, by the offset of its directory.
 
-    Raises `FileError` if the chain of directories is circular. Raises `ValueError` if it is broken, or the directories
-    take more bytes than the file has.
+    Raises `FileError` or `ValueError` if the chain of directories is circular, broken or longer than the file.
     """
     size = path.stat().st_size
     planes: dict[int, int] = {}
@@ -221,14 +206,12 @@ def planes_by_offset(path: Path) -> dict[int, int]:
 
 def _format(start: bytes, ending: str) -> _Format | None:
     order = {b"II": "<", b"MM": ">"}.get(start[:2], "")
-    if not order or len(start) < 4:
-        return None
-    version = struct.unpack(f"{order}H", start[2:4])[0]
+    version = struct.unpack(f"{order}H", start[2:])[0] if order and len(start) == 4 else None
     if version == 43:
         return _Format(order, "Q", "HHQ8s", "Q", 8)
-    if version != 42:
-        return None
-    return _Format(order, "H", "HHI4s", "Q" if ending == ".ndpi" and order == "<" else "I", 4)
+    if version == 42:
+        return _Format(order, "H", "HHI4s", "Q" if ending == ".ndpi" and order == "<" else "I", 4)
+    return None
 
 
 def _offset(file: BinaryIO, form: _Format) -> int:
@@ -236,10 +219,14 @@ def _offset(file: BinaryIO, form: _Format) -> int:
 
 
 def _unpacked(file: BinaryIO, layout: str) -> tuple:
-    content = file.read(struct.calcsize(layout))
-    if len(content) < struct.calcsize(layout):
+    return struct.unpack(layout, _content(file, struct.calcsize(layout)))
+
+
+def _content(file: BinaryIO, size: int) -> bytes:
+    content = file.read(size)
+    if len(content) < size:
         raise ValueError("some of its planes are missing: it ends within a directory")
-    return struct.unpack(layout, content)
+    return content
 
 
 def _plane(file: BinaryIO, form: _Format, number: int) -> int:
@@ -248,9 +235,7 @@ def _plane(file: BinaryIO, form: _Format, number: int) -> int:
     if count > MOST_TAGS:
         raise ValueError(f"some of its planes are missing: the directory of plane {number} is damaged")
     layout = form.order + form.entry
-    content = file.read(count * struct.calcsize(layout))
-    if len(content) < count * struct.calcsize(layout):
-        raise ValueError("some of its planes are missing: it ends within a directory")
+    content = _content(file, count * struct.calcsize(layout))
     kind = []
     for code, storage, values, field in struct.iter_unpack(layout, content):
         if code == SUB_DIRECTORIES and values > MOST_LEVELS:
@@ -274,16 +259,9 @@ def check_stored(
 ) -> None:
     """Refuse an image unless all of its strips or tiles are in the file.
 
-    Raises `FileError` if a plane was never written, or differs in kind from the others. Raises `ValueError` if a part
-    is missing.
-
-    Parameters
-    ----------
-    series : TiffPageSeries
-    pages : sequence of TiffPage or TiffFrame
-        All of the image; empty if its pixels are one piece.
-    planes : dict
-        For each file, the result of `planes_by_offset`.
+    `pages` are all of the image, or none if its pixels are one piece; `planes` has the `planes_by_offset` of each file.
+    Raises `FileError` if a plane was never written, or differs in kind from the others, `ValueError` if a part is
+    missing.
     """
     size = series.keyframe.parent.filehandle.size
     if series.dataoffset is not None:
