@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -91,17 +92,14 @@ def _netpbm_numbers(path: Path, frame: Image.Image) -> np.ndarray | None:
     """Return the numbers as stored, if Pillow would scale them to 255 or 65535; otherwise None."""
     decoder, _, start, arguments = getattr(frame, "tile", [(None, None, 0, None)])[0]
     white = arguments[-1] if isinstance(arguments, tuple) else None
-    if (
-        frame.mode not in ("L", "I", "RGB")
-        or not isinstance(white, int)
-        or (white in NETPBM_WHITE and frame.mode == "L")
-    ):
+    if frame.mode not in ("L", "I", "RGB") or not isinstance(white, int):
         return None
-    bands = 3 if frame.mode == "RGB" else 1
-    shape = (frame.height, frame.width, 3) if bands == 3 else (frame.height, frame.width)
+    if white in NETPBM_WHITE and frame.mode == "L":
+        return None
+    shape = (frame.height, frame.width, *((3,) if frame.mode == "RGB" else ()))
     content = path.read_bytes()[start:]
     dtype = np.dtype("u1" if white <= NETPBM_WHITE[0] else ">u2")
-    count = frame.height * frame.width * bands
+    count = prod(shape)
     if decoder == "ppm_plain":
         words = re.sub(rb"#[^\n]*", b"", content).split()[:count]
         return np.array([int(word) for word in words]).astype(dtype).reshape(shape)

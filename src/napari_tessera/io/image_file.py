@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_tessera.core.axes import CHANNEL, Layout, check_axes, check_spacing, guess_axes
 from napari_tessera.core.errors import FileError, InputError, visible
-from napari_tessera.core.file_checks import read_json, without_nan
+from napari_tessera.core.file_checks import LONE_SURROGATE, read_json, without_nan
 from napari_tessera.core.provenance import DEEPEST
 from napari_tessera.core.result import LabelImage
 from napari_tessera.core.spatial import PIXEL, SPATIAL_AXES, Spatial
@@ -65,22 +65,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Reading:
-    """The output of one format's reader, before axes of length one are dropped.
-
-    Attributes
-    ----------
-    data : array
-    axes : str or None
-        One letter per axis; "Q" and "I" are axes of unknown meaning. None if the file has no axes.
-    places : dict of str to Place
-        By axis letter; missing axes have pixels of size 1.
-    notes : tuple of str
-        What was done to the pixels because of how they are stored, and what was not read.
-    """
+    """The output of one format's reader, before axes of length one are dropped."""
 
     data: Any
-    axes: str | None = None
-    places: Mapping[str, Place] = field(default_factory=dict)
+    axes: str | None = None  # one letter per axis; "Q" and "I" are of unknown meaning
+    places: Mapping[str, Place] = field(default_factory=dict)  # by axis letter; missing axes have pixels of size 1
     notes: tuple[str, ...] = ()
 
 
@@ -155,12 +144,8 @@ def _without_singletons(data: Any, letters: str) -> tuple[Any, str]:
 
 def _spatial(axes: str, places: Mapping[str, Place]) -> Spatial:
     found = [places.get(axis, Place()) for axis in axes]
-    return Spatial(
-        axes,
-        tuple(place.size for place in found),
-        tuple(place.offset for place in found),
-        tuple(place.unit for place in found),
-    )
+    scale, offset = tuple(place.size for place in found), tuple(place.offset for place in found)
+    return Spatial(axes, scale, offset, tuple(place.unit for place in found))
 
 
 _SPELLINGS = {
@@ -218,20 +203,15 @@ def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str
 
     Raises `InputError` if there is not one positive number per spatial axis.
     """
-    spatial = picture.spatial
-    layout = Layout(picture.axes)
+    spatial, layout = picture.spatial, Layout(picture.axes)
+    sizes: dict[str, float] = {}
     if spacing is not None:
-        sizes = check_spacing(spacing[0] if len(spacing) == 1 else spacing, layout)
-        by_axis = dict(zip(layout.space, sizes or (), strict=True))
-        scale = tuple(by_axis.get(axis, size) for axis, size in zip(spatial.axes, spatial.scale, strict=True))
-        spatial = replace(spatial, scale=scale)
-    if unit is not None:
-        named = unit_name(unit)
-        units = tuple(
-            named if axis in SPATIAL_AXES else old for axis, old in zip(spatial.axes, spatial.units, strict=True)
-        )
-        spatial = replace(spatial, units=units)
-    return replace(picture, spatial=spatial)
+        checked = check_spacing(spacing[0] if len(spacing) == 1 else spacing, layout)
+        sizes = dict(zip(layout.space, checked or (), strict=True))
+    units = {} if unit is None else dict.fromkeys(SPATIAL_AXES, unit_name(unit))
+    scale = tuple(sizes.get(axis, size) for axis, size in zip(spatial.axes, spatial.scale, strict=True))
+    named = tuple(units.get(axis, old) for axis, old in zip(spatial.axes, spatial.units, strict=True))
+    return replace(picture, spatial=replace(spatial, scale=scale, units=named))
 
 
 def with_axes(picture: Picture, axes: str) -> Picture:
@@ -242,9 +222,6 @@ def with_axes(picture: Picture, axes: str) -> Picture:
     entries = zip(spatial.axes, spatial.scale, spatial.translate, spatial.units, strict=True)
     places = {axis: Place(size, offset, unit) for axis, size, offset, unit in entries}
     return finish(Reading(picture.data, picture.axes, places, picture.notes), picture.name, picture.path, axes)
-
-
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:
@@ -261,14 +238,11 @@ def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, Labe
     ]
     text = json.dumps(without_nan({**provenance, "outputs": written}), indent=2, ensure_ascii=False, allow_nan=False)
     # A lone surrogate, from a name that is not UTF-8, is written escaped.
-    return HALF_CHARACTER.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text) + "\n"
+    return LONE_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def recorded_places(path: Path, reading: Reading) -> Reading:
-    """Add the axes and pixel size of the record beside `path`, if it exists and matches.
-
-    Raises `FileError` if a Tessera record is damaged.
-    """
+    """Add the axes and pixel size of the record beside `path`, if it exists and matches; refuse a damaged record."""
     spatial = _recorded_spatial(path)
     if spatial is None or len(spatial["axes"]) != reading.data.ndim:
         return reading
