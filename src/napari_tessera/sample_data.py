@@ -1,8 +1,7 @@
 """Images to try things on: real ones that scikit-image carries, and synthetic ones with truth, made from a seed.
 
-Nothing is ever downloaded. `python -m napari_tessera.sample_data FOLDER` writes the synthetic ones as TIFF files.
-
-Fluorescence images made from a seed: nuclei of known outline, brightness, blur and noise.
+Nothing is ever downloaded. `python -m napari_tessera.sample_data FOLDER` writes the synthetic ones as TIFF files. They
+are fluorescence images: nuclei of known outline, brightness, blur and noise.
 """
 
 from __future__ import annotations
@@ -52,22 +51,22 @@ def nuclei_2d(seed: int = 0, shape: tuple[int, int] = (256, 256), count: int = 6
     >>> image.shape, axes, spatial.unit
     ((256, 256), 'YX', 'micrometer')
     """
-    rng, spacing = np.random.default_rng(seed), (0.3, 0.3)
-    nuclei = scatter(rng, _extent(shape, spacing), count, radius=4, closeness=0.9)
-    drawn = draw(nuclei, shape, spacing)
-    light = photons(rng, drawn, nuclei, spacing)
-    image = photograph(rng, light, spacing, blur=(0.35, 0.35))
-    return Sample(image, _in_raster_order(drawn), Spatial.with_spacing("YX", spacing, MICROMETRE), "YX")
+    return _nuclei(seed, shape, count, (0.3, 0.3), blur=(0.35, 0.35), closeness=0.9)
 
 
 def nuclei_3d(seed: int = 0, shape: tuple[int, int, int] = (24, 128, 128), count: int = 28) -> Sample:
     """Make touching nuclei in a stack of coarse planes: (Z, Y, X), voxels of 1.0 × 0.25 × 0.25 µm."""
-    rng, spacing = np.random.default_rng(seed), (1.0, 0.25, 0.25)
-    nuclei = scatter(rng, _extent(shape, spacing), count, radius=4, closeness=0.8)
+    return _nuclei(seed, shape, count, (1.0, 0.25, 0.25), blur=(0.9, 0.3, 0.3), closeness=0.8)
+
+
+def _nuclei(
+    seed: int, shape: Sequence[int], count: int, spacing: Sequence[float], blur: Sequence[float], closeness: float
+) -> Sample:
+    rng, axes = np.random.default_rng(seed), "ZYX"[-len(shape) :]
+    nuclei = scatter(rng, _extent(shape, spacing), count, radius=4, closeness=closeness)
     drawn = draw(nuclei, shape, spacing)
-    light = photons(rng, drawn, nuclei, spacing)
-    image = photograph(rng, light, spacing, blur=(0.9, 0.3, 0.3))
-    return Sample(image, _in_raster_order(drawn), Spatial.with_spacing("ZYX", spacing, MICROMETRE), "ZYX")
+    image = photograph(rng, photons(rng, drawn, nuclei, spacing), spacing, blur)
+    return Sample(image, _in_raster_order(drawn), Spatial.with_spacing(axes, spacing, MICROMETRE), axes)
 
 
 def time_series(seed: int = 0, frames: int = 8, shape: tuple[int, int] = (128, 128), count: int = 14) -> Sample:
@@ -93,7 +92,6 @@ def time_series(seed: int = 0, frames: int = 8, shape: tuple[int, int] = (128, 1
 
 def two_channels(seed: int = 0, shape: tuple[int, int] = (192, 192), count: int = 32) -> Sample:
     """Make nuclei (channel 1) in cells with a bright membrane (channel 2): (C, Y, X); the truth is the nuclei."""
-    from scipy import ndimage
     from skimage.segmentation import find_boundaries, watershed
 
     rng, spacing = np.random.default_rng(seed), (0.3, 0.3)
@@ -145,20 +143,12 @@ def haematoxylin() -> Sample:
 
 @dataclass(frozen=True)
 class SampleEntry:
-    """What the menus and docs show of a sample.
-
-    Attributes
-    ----------
-    name, title : str
-    load : function without arguments that returns a `Sample`
-    is_real : bool
-        A photograph; the others are synthetic and have a truth.
-    """
+    """What the menus and docs show of a sample."""
 
     name: str
     title: str
     load: Callable[[], Sample]
-    is_real: bool = False
+    is_real: bool = False  # a photograph; the others are synthetic and have a truth
 
 
 SAMPLES: tuple[SampleEntry, ...] = (
@@ -233,26 +223,12 @@ CAMERA_NOISE = 4.0
 
 @dataclass(frozen=True)
 class Nucleus:
-    """One ellipsoid, lying in any direction.
+    """One ellipsoid, lying in any direction."""
 
-    Attributes
-    ----------
-    centre, radii : array
-        In micrometres, as (z,) y, x; radii along the nucleus' own axes.
-    turn : array
-        Rotation matrix from the image's axes to the nucleus' own.
-    brightness : float
-        Photons a pixel.
-    """
-
-    centre: np.ndarray
-    radii: np.ndarray
-    turn: np.ndarray
-    brightness: float
-
-    def moved(self, by: np.ndarray) -> Nucleus:
-        """Return the same nucleus elsewhere."""
-        return replace(self, centre=self.centre + by)
+    centre: np.ndarray  # in micrometres, (z,) y, x
+    radii: np.ndarray  # in micrometres, along the nucleus' own axes
+    turn: np.ndarray  # rotation matrix from the image's axes to the nucleus' own
+    brightness: float  # photons a pixel
 
 
 Nuclei = Sequence[Nucleus | None]
@@ -324,7 +300,10 @@ def _depth(nucleus: Nucleus, box: tuple[slice, ...], spacing: Sequence[float]) -
 
 def wander(rng: np.random.Generator, nuclei: Nuclei, step: float = 0.7) -> list[Nucleus | None]:
     """Move every nucleus by about `step` micrometres."""
-    return [nucleus and nucleus.moved(rng.normal(0, step, len(nucleus.centre))) for nucleus in nuclei]
+    return [
+        nucleus and replace(nucleus, centre=nucleus.centre + rng.normal(0, step, len(nucleus.centre)))
+        for nucleus in nuclei
+    ]
 
 
 def divide_one(rng: np.random.Generator, nuclei: Nuclei) -> list[Nucleus | None]:
@@ -350,19 +329,12 @@ def photograph(
 ) -> np.ndarray:
     """Blur, uneven illumination, photon noise and camera noise; uint16.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    light : array
-        Photons a pixel.
-    spacing, blur : sequence of float
-        Pixel size and width (sigma) of the point-spread function, in micrometres.
-    background : float
-        Photons a pixel from out of focus.
+    `light` and `background` (from out of focus) are photons a pixel; `spacing` is the pixel size and `blur` the width
+    (sigma) of the point-spread function, in micrometres.
     """
-    seen = ndimage.gaussian_filter(light, [width / size for width, size in zip(blur, spacing, strict=True)])
-    seen = (seen + background) * _illumination(light.shape)
-    counts = rng.poisson(seen) + CAMERA_OFFSET + rng.normal(0, CAMERA_NOISE, light.shape)
+    lit = ndimage.gaussian_filter(light, [width / size for width, size in zip(blur, spacing, strict=True)])
+    lit = (lit + background) * _illumination(light.shape)
+    counts = rng.poisson(lit) + CAMERA_OFFSET + rng.normal(0, CAMERA_NOISE, light.shape)
     return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
 
 

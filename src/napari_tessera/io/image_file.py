@@ -148,12 +148,10 @@ def _spatial(axes: str, places: Mapping[str, Place]) -> Spatial:
     return Spatial(axes, scale, offset, tuple(place.unit for place in found))
 
 
-_SPELLINGS = {
-    "angstrom": ("å", "Å", "a"),
+SPELLINGS = {
+    "angstrom": ("Å", "å", "a"),
     "nanometer": ("nm", "nanometre", "nanometers", "nanometres"),
-    "micrometer": (
-        "µm", "μm", "um", "micron", "microns", "micrometre", "micrometers", "micrometres", "\\u00b5m", "\\u03bcm",
-    ),
+    "micrometer": ("µm", "μm", "um", "micron", "microns", "micrometre", "micrometers", "micrometres"),
     "millimeter": ("mm", "millimetre", "millimeters", "millimetres"),
     "centimeter": ("cm", "centimetre", "centimeters", "centimetres"),
     "meter": ("m", "metre", "meters", "metres"),
@@ -162,15 +160,10 @@ _SPELLINGS = {
     "second": ("s", "sec", "seconds"),
     "minute": ("min", "minutes"),
     "hour": ("h", "hr", "hours"),
-    PIXEL: ("px", "pixels", "voxel", "voxels", ""),
-}  # fmt: skip
-_NAMES = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in (name, *spellings)}
-
-_OME_SYMBOLS = {
-    "angstrom": "Å", "nanometer": "nm", "micrometer": "µm", "millimeter": "mm", "centimeter": "cm", "meter": "m",
-    "inch": "in", "millisecond": "ms", "second": "s", "minute": "min", "hour": "h", PIXEL: "pixel",
-}  # fmt: skip
-
+    PIXEL: (PIXEL, "px", "pixels", "voxel", "voxels", ""),
+}
+"""Ways to write a unit in a file, the symbol of OME-XML first."""
+NAMES = {spelling: name for name, spellings in SPELLINGS.items() for spelling in (name, *spellings)}
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -183,12 +176,12 @@ def unit_name(text: str | None) -> str:
     ('micrometer', 'micrometer', 'pixel')
     """
     text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), (text or "").strip().strip("\0"))
-    return _NAMES.get(text.lower(), visible(text))
+    return NAMES.get(text.lower(), visible(text))
 
 
 def ome_symbol(unit: str) -> str | None:
     """Return the symbol for OME-XML ("µm"), or None for an unknown unit."""
-    return _OME_SYMBOLS.get(unit)
+    return SPELLINGS[unit][0] if unit in SPELLINGS else None
 
 
 def imagej_unit(unit: str) -> str:
