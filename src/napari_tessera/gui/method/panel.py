@@ -25,6 +25,7 @@ from napari_tessera.gui.method.run_request import RunRequest, estimate_cost
 from napari_tessera.gui.qt.docking import Placing
 from napari_tessera.gui.qt.layout import AsTallAsContent, Rows, Shrinking, collapsible, column_of
 from napari_tessera.gui.qt.run_bar import NOTE_STYLE, PLAIN_STYLE, RunBar
+from napari_tessera.gui.qt.run_keys import RunKeys
 from napari_tessera.gui.qt.worker import LatestOnlyWorker
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ class Panel(QWidget):
         self.boxes = BoxesButton(viewer)
         self._lay_out()
         self.placing = Placing(self)
+        self.keys = RunKeys(self, self.bar)
         self.inputs.on_change(self.follow_layer)
         self.form.on_change(self._show_rows)
         self.sizes.changed.connect(lambda *_: self._show_sizes())

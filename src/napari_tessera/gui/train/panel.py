@@ -14,6 +14,7 @@ from napari_tessera.gui.method.panel import WIDTH_PX
 from napari_tessera.gui.qt.docking import Placing
 from napari_tessera.gui.qt.layout import AsTallAsContent, Rows, Section, Shrinking, column_of
 from napari_tessera.gui.qt.run_bar import NOTE_STYLE, RunBar
+from napari_tessera.gui.qt.run_keys import RunKeys
 from napari_tessera.gui.qt.worker import showing_errors
 from napari_tessera.gui.train.accept_box import CorrectBox
 from napari_tessera.gui.train.form import ClassBox, TrainForm, free_name
@@ -115,6 +116,7 @@ class TrainPanel(QWidget):
         self.unsaved.hide()
         self._lay_out()
         self.placing = Placing(self)
+        self.keys = RunKeys(self, self.bar)
         self.pairs.on_change(self.follow)
         self.pairs.new_asked.connect(self.add_annotation)
         self.form.on_change(self.follow)
