@@ -68,6 +68,22 @@ def new_annotation(
 
 def empty_annotation(image_layer: Layer, axes: str, classes: Sequence[str], task: Task) -> Labels:
     """Make an annotation layer without adding it to a viewer."""
+    layer = empty_labels(
+        image_layer, axes, np.int32 if task == "objects" else np.uint8, f"{image_layer.name} · annotation"
+    )
+    layer.metadata[ANNOTATION] = {"task": task, "image": image_layer.name}
+    set_class_names(layer, classes)
+    return layer
+
+
+def empty_labels(image_layer: Layer, axes: str, dtype: Any, name: str) -> Labels:
+    """Make a labels layer to paint on, over an image, without adding it to a viewer.
+
+    Raises
+    ------
+    InputError
+        If a plane of the image is too large to be shown.
+    """
     placement = place(image_layer, axes)
     sides = dict(zip(axes, array_of(image_layer).shape, strict=True))
     letters = axes[:-1] if is_rgb(image_layer) else axes
@@ -76,13 +92,7 @@ def empty_annotation(image_layer: Layer, axes: str, classes: Sequence[str], task
     if has_channel_axis(placement):
         spatial = spanning_channels(placement)
         shape.insert(letters.index("C"), 1)
-    layer = Labels(
-        empty_paint(shape, np.int32 if task == "objects" else np.uint8),
-        name=f"{image_layer.name} · annotation",
-        metadata={ANNOTATION: {"task": task, "image": image_layer.name}},
-        **placed_at(spatial),
-    )
-    set_class_names(layer, classes)
+    layer = Labels(empty_paint(shape, dtype), name=name, **placed_at(spatial))
     across = min(sides["Y"], sides["X"]) // BRUSHES_ACROSS
     layer.brush_size = int(np.clip(across, THINNEST_BRUSH_PX, THICKEST_BRUSH_PX))
     return layer

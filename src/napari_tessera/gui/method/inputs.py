@@ -12,7 +12,7 @@ from napari.layers import Layer, Points
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.method import Method
-from napari_tessera.core.spec import title_of
+from napari_tessera.core.spec import Role, title_of
 from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.form import Rows
 from napari_tessera.gui.form.layer_combo import LayerBox
@@ -29,6 +29,7 @@ from napari_tessera.gui.layers.read import (
     record_of,
     short_unit,
 )
+from napari_tessera.gui.method.mark_layers import MarkButtons
 
 LETTERS = {
     "t": "T",
@@ -140,6 +141,7 @@ def _lettered(ndim: int, channel_place: int | None, is_volume: bool, loop_letter
     return "".join(letters) + "YX"
 
 
+HOW_TO_MARK = 'Press "New points layer" and click once in each object, or choose a layer of points or labels.'
 AXES_HELP = "Meaning of the layer's sliders: planes of a volume, time points (or similar), or channels."
 
 
@@ -151,6 +153,8 @@ class InputsBox:
     boxes : dict of str to LayerBox
     axes_box : magicgui combo box
         Its value is the axes string, such as "TZYX".
+    mark_buttons : list of MarkButtons
+        Under the box of each input of points or labels.
     """
 
     def __init__(self, viewer: ViewerModel, method: Method, rows: Rows) -> None:
@@ -163,10 +167,14 @@ class InputsBox:
         self.boxes = {entry.name: LayerBox.for_input(viewer, entry) for entry in method.inputs}
         self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
         let_shrink(self.axes_box.native)
-        for number, box in enumerate(self.boxes.values()):
+        self.mark_buttons: list[MarkButtons] = []
+        for number, (entry, box) in enumerate(zip(method.inputs, self.boxes.values(), strict=True)):
             rows.add(box.title, box.native, box.combo.tooltip or "")
             if number == 0:
                 rows.add("Axes", self.axes_box.native, self.axes_box.tooltip or "")
+            if Role.POINTS in entry.roles:
+                self.mark_buttons.append(MarkButtons(self, entry))
+                rows.add_wide(self.mark_buttons[-1])
         self._preselect()
         for box in self.boxes.values():
             box.on_change(self._on_layer)
@@ -255,6 +263,8 @@ class InputsBox:
                 continue
             if layer is None and entry.shown_if:
                 raise InputError(_how_to_fill(self.boxes[entry.name].title, title_of(entry.shown_if[0].parameter)))
+            if layer is None and Role.POINTS in entry.roles and not entry.is_optional:
+                raise InputError(f"{title_of(entry.name)} is empty. {HOW_TO_MARK}")
             if layer is None:
                 continue
             if isinstance(layer, Points):
@@ -273,7 +283,7 @@ class InputsBox:
             if not isinstance(layer, Points) or not entry.matters(values):
                 continue
             missing = self.axes[: max(image.ndim - layer.ndim, 0)].replace("C", "")
-            if missing:
+            if missing and len(layer.data):
                 where = ", ".join(f"{axis} {planes[axis]}" for axis in missing)
                 found.append(f"The {layer.ndim}-D points of {layer.name!r} were placed on the plane shown ({where}).")
         return tuple(found)

@@ -244,6 +244,9 @@ class MethodWidget(Panel):
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(self._on_cancelled)
         self.boxes.runner.failed.connect(self.bar.show_error)
+        for buttons in self.inputs.mark_buttons:
+            buttons.added.connect(self.bar.say)
+            buttons.failed.connect(self.bar.show_error)
         self.form.on_change(self._save_timer.start)
         self.form.on_failure(self.bar.show_error)
         self.form.on_change(self.preview.update)
