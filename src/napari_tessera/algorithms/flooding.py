@@ -14,9 +14,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from napari_tessera.core.parallel import worker_count
 
 PIXELS_PER_SLICE = 1 << 18
 LEVELS_PER_CROWD = 256
+"""Waiting pixels are counted in each run of so many levels, so that empty runs are skipped at once."""
 
 
 @dataclass(frozen=True)
@@ -69,38 +69,6 @@ def steps_to_neighbours(shape: tuple[int, ...], connectivity: int) -> np.ndarray
     return (offsets @ strides)[np.argsort(np.abs(offsets).sum(1), kind="stable")].astype(np.int64)
 
 
-class HasSeeds(Protocol):
-    """A part of a flood."""
-
-    seeds: Seeds
-
-
-Part = TypeVar("Part", bound=HasSeeds)
-
-
-@dataclass
-class _Flood:
-    """A running flood: a first-in-first-out queue per level, linked through `following`.
-
-    `first` and `last` are the ends of each level's queue, -1 if it is empty; `crowds` count the waiting pixels in each
-    run of `LEVELS_PER_CROWD` levels, so that empty runs are skipped at once; `state` is the next seed, the level and
-    the number of waiting pixels.
-    """
-
-    seeds: Seeds
-    level_count: int
-    first: np.ndarray = field(init=False)
-    last: np.ndarray = field(init=False)
-    crowds: np.ndarray = field(init=False)
-    state: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.first = np.full(self.level_count, -1, np.int64)
-        self.last = np.full(self.level_count, -1, np.int64)
-        self.crowds = np.zeros(self.level_count // LEVELS_PER_CROWD + 1, np.int64)
-        self.state = np.zeros(3, np.int64)
-
-
 def flood(
     labels: np.ndarray, levels: np.ndarray, seeds: Seeds, connectivity: int, watershed_line: bool = False
 ) -> Job[None]:
@@ -116,34 +84,38 @@ def flood(
     queued = -int(labels.min(initial=0))  # values below -queued: waiting pixels, with their future label
     level_count = int(levels.max(initial=0)) + 1
 
-    def go_on(part: _Flood) -> bool:
-        return _flood_slice(
+    def start(part: Seeds) -> Callable[[], bool]:
+        # A queue per level, of which `first` is -1 if it is empty, and the next seed, the level and the waiting pixels.
+        first, last = np.full((2, level_count), -1, np.int64)
+        crowds, state = np.zeros(level_count // LEVELS_PER_CROWD + 1, np.int64), np.zeros(3, np.int64)
+        return lambda: _flood_slice(
             labels.reshape(-1), levels.reshape(-1), following, steps, queued, watershed_line,
-            part.seeds.pixels, part.seeds.regions, part.first, part.last, part.crowds, part.state, PIXELS_PER_SLICE,
+            part.pixels, part.regions, first, last, crowds, state, PIXELS_PER_SLICE,
         )  # fmt: skip
 
-    floods = (_Flood(portion, level_count) for portion in seeds.in_portions(8 * worker_count()))
-    yield from run_round_robin(floods, go_on, len(seeds))
+    yield from _run_round_robin(seeds, start)
 
 
-def run_round_robin(floods: Iterator[Part], go_on: Callable[[Part], bool], total: int) -> Job[None]:
-    """Run as many floods at once as there are cores, slice by slice, until `go_on` returns that they are done."""
+def _run_round_robin(seeds: Seeds, start: Callable[[Seeds], Callable[[], bool]]) -> Job[None]:
+    """Run as many floods at once as there are cores, slice by slice, until a slice returns that its flood is done."""
     done = 0
-    running: dict[Future[bool], Part] = {}
+    parts = seeds.in_portions(8 * worker_count())
+    running: dict[Future[bool], tuple[int, Callable[[], bool]]] = {}
     pool = ThreadPoolExecutor(worker_count())
     try:
         while True:
-            while len(running) < worker_count() and (part := next(floods, None)) is not None:
-                running[pool.submit(go_on, part)] = part
+            while len(running) < worker_count() and (part := next(parts, None)) is not None:
+                go_on = start(part)
+                running[pool.submit(go_on)] = len(part), go_on
             if not running:
                 return
-            yield Progress(done, total, "Flooding")
+            yield Progress(done, len(seeds), "Flooding")
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                part = running.pop(future)
+                size, go_on = running.pop(future)
                 if future.result():
-                    done += len(part.seeds)
+                    done += size
                 else:
-                    running[pool.submit(go_on, part)] = part
+                    running[pool.submit(go_on)] = size, go_on
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -210,15 +182,6 @@ WAITING = numba.types.Tuple((numba.float32, numba.int64, numba.int64, numba.int6
 """Cost, order of arrival, flat position, flat position of the marker."""
 
 
-@dataclass
-class _CompactFlood:
-    """A running flood: a heap, the next seed, and the number of flooded pixels."""
-
-    seeds: Seeds
-    heap: Any = field(default_factory=lambda: numba.typed.List.empty_list(WAITING))
-    state: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
-
-
 def flood_compactly(
     labels: np.ndarray,
     levels: np.ndarray,
@@ -239,15 +202,14 @@ def flood_compactly(
     strides = np.cumprod((1, *labels.shape[:0:-1]))[::-1].astype(np.int64)
     sizes = np.ones(labels.ndim) if spacing is None else np.array(spacing) / spacing[-1]
 
-    def go_on(part: _CompactFlood) -> bool:
-        return _flood_compact_slice(
+    def start(part: Seeds) -> Callable[[], bool]:
+        heap, state = numba.typed.List.empty_list(WAITING), np.zeros(2, np.int64)
+        return lambda: _flood_compact_slice(
             labels.reshape(-1), levels.reshape(-1), cheapest, steps, strides, sizes, compactness, watershed_line,
-            part.seeds.pixels, part.seeds.regions, part.heap, part.state, COMPACT_PIXELS_PER_SLICE,
+            part.pixels, part.regions, heap, state, COMPACT_PIXELS_PER_SLICE,
         )  # fmt: skip
 
-    yield from run_round_robin(
-        (_CompactFlood(part) for part in seeds.in_portions(8 * worker_count())), go_on, len(seeds)
-    )
+    yield from _run_round_robin(seeds, start)
 
 
 @njit

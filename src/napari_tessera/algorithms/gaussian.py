@@ -101,10 +101,7 @@ def is_held(dtype: np.dtype) -> bool:
 
 
 def smoothed(
-    image: np.ndarray,
-    sigma: float,
-    spacing: tuple[float, ...] | None = None,
-    scale: Scale = UNSCALED,
+    image: np.ndarray, sigma: float, spacing: tuple[float, ...] | None = None, scale: Scale = UNSCALED
 ) -> Job[np.ndarray]:
     """Smooth any numeric image with a Gaussian, to float32; beyond the image, the edge pixels are repeated.
 

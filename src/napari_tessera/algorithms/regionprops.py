@@ -74,10 +74,10 @@ def measure_objects(
     row_count, width = math.prod(labels.shape[:-1]), labels.shape[-1]
     rows = labels.reshape(row_count, width)
     values = _channels_last(image, channel_axis, row_count, width)
-    sums = yield from _add_up(rows, labels.shape[-2], values)
+    sums, scales = yield from _add_up(rows, labels.shape[-2], values)
     sizes = np.ones(labels.ndim) if spacing is None else np.array(spacing)
     table: Table = {"label": sums.numbers, **_shape_columns(sums.places, labels.shape, sizes)}
-    return table if image is None else table | _intensity_columns(sums, channel_axis is not None)
+    return table if image is None else table | _intensity_columns(sums, scales, channel_axis is not None)
 
 
 class _Sums(NamedTuple):
@@ -92,49 +92,52 @@ class _Sums(NamedTuple):
     places: np.ndarray
     powers: np.ndarray
     extremes: np.ndarray
-    scales: Sequence[Scale]
 
     @classmethod
-    def zeros(cls, numbers: np.ndarray, dtype: np.dtype, scales: Sequence[Scale]) -> _Sums:
+    def zeros(cls, numbers: np.ndarray, channels: int, dtype: np.dtype) -> _Sums:
         places = np.zeros((len(numbers), COLUMNS), np.int64)
         places[:, LOW] = FARTHEST
-        shape = (len(numbers), len(scales), 2)
-        extremes = np.empty(shape, dtype)
+        extremes = np.empty((len(numbers), channels, 2), dtype)
         extremes[:] = (np.inf, -np.inf) if dtype.kind == "f" else (FARTHEST, -FARTHEST)
-        return cls(numbers, places, np.zeros(shape, dtype), extremes, scales)
+        return cls(numbers, places, np.zeros(extremes.shape, dtype), extremes)
 
     def chosen(self, rows: np.ndarray) -> _Sums:
         """Return the sums of some of the objects."""
-        numbers, places, powers, extremes = (column[rows] for column in self[:4])
-        return _Sums(numbers, places, powers, extremes, self.scales)
+        return _Sums(*(column[rows] for column in self))
 
     @classmethod
     def merged(cls, parts: Sequence[_Sums]) -> _Sums:
         """Return the sums of all parts of an image together."""
         numbers = np.sort(np.concatenate([part.numbers for part in parts]))
         numbers = numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
-        whole = cls.zeros(numbers, parts[0].powers.dtype, parts[0].scales)
+        whole = cls.zeros(numbers, parts[0].powers.shape[1], parts[0].powers.dtype)
         for part in parts:
-            _merge(*whole[1:4], *part[1:4], np.searchsorted(numbers, part.numbers))
+            at = np.searchsorted(numbers, part.numbers)
+            whole.places[at, : LOW.start] += part.places[:, : LOW.start]
+            whole.places[at, LOW] = np.minimum(whole.places[at, LOW], part.places[:, LOW])
+            whole.places[at, HIGH] = np.maximum(whole.places[at, HIGH], part.places[:, HIGH])
+            whole.powers[at] += part.powers
+            whole.extremes[at, :, 0] = np.minimum(whole.extremes[at, :, 0], part.extremes[..., 0])
+            whole.extremes[at, :, 1] = np.maximum(whole.extremes[at, :, 1], part.extremes[..., 1])
         return whole
 
 
-def _add_up(labels: np.ndarray, height: int, values: np.ndarray) -> Job[_Sums]:
-    """Add up (R, X) labels and (R, X, C) values, where R are the rows of all planes."""
+def _add_up(labels: np.ndarray, height: int, values: np.ndarray) -> Job[tuple[_Sums, list[Scale]]]:
+    """Add up (R, X) labels and (R, X, C) values, where R are the rows of all planes; return the scales, too."""
     is_exact = values.dtype.kind in "iub" and values.dtype.itemsize <= 2
     dtype = np.dtype(np.int64 if is_exact else np.float64)
     channels = values.reshape(labels.size, values.shape[-1]).T
     scales = [UNSCALED if is_exact else _usual(channel) for channel in channels]
     largest = _largest_class(labels) if values.dtype in (np.uint8, bool) else 0
-    total = _Sums.zeros(np.zeros(0, labels.dtype), dtype, scales)
+    total = _Sums.zeros(np.zeros(0, labels.dtype), len(scales), dtype)
 
     def add_objects(strip: Piece) -> _Sums:
         numbers, found, lowest = _table_rows(np.ascontiguousarray(labels[strip]))
         here, origins, differences = _summands(values[strip], scales, dtype)
 
         def added(summands: np.ndarray, origins: np.ndarray) -> _Sums:
-            sums = _Sums.zeros(numbers, dtype, scales)
-            _add_runs(found, lowest, strip[0].start, height, summands, origins, *sums[1:4])
+            sums = _Sums.zeros(numbers, len(scales), dtype)
+            _add_runs(found, lowest, strip[0].start, height, summands, origins, sums)
             return sums
 
         sums = added(here, origins)
@@ -152,12 +155,12 @@ def _add_up(labels: np.ndarray, height: int, values: np.ndarray) -> Job[_Sums]:
     strips = pieces((len(labels),), max(1, (STRIP_PX << 2 * (largest > 0)) // max(1, labels.shape[1])))
     if len(strips) == 1:
         yield Progress(0, 1, "Measuring")
-        return add_strip(strips[0])  # threads take longer to start
+        return add_strip(strips[0]), scales  # threads take longer to start
     for start in range(0, len(strips), STRIPS_AT_ONCE):
         some = strips[start : start + STRIPS_AT_ONCE]
         parts = yield from subtask(in_threads(add_strip, some, "Measuring"), start, len(some), len(strips))
         total = _Sums.merged([total, *parts])
-    return total
+    return total, scales
 
 
 def _largest_class(labels: np.ndarray) -> int:
@@ -207,41 +210,8 @@ def _summands(
 
 
 @njit
-def _merge(
-    places: np.ndarray,
-    powers: np.ndarray,
-    extremes: np.ndarray,
-    more_places: np.ndarray,
-    more_powers: np.ndarray,
-    more_extremes: np.ndarray,
-    entries: np.ndarray,
-) -> None:
-    """Merge the sums of a part of an image into those of the whole; `entries` are its objects among all."""
-    for part_entry, entry in enumerate(entries):
-        for column in range(10):
-            places[entry, column] += more_places[part_entry, column]
-        for column in range(10, 13):
-            places[entry, column] = min(places[entry, column], more_places[part_entry, column])
-        for column in range(13, COLUMNS):
-            places[entry, column] = max(places[entry, column], more_places[part_entry, column])
-        for channel in range(powers.shape[1]):
-            powers[entry, channel, 0] += more_powers[part_entry, channel, 0]
-            powers[entry, channel, 1] += more_powers[part_entry, channel, 1]
-            extremes[entry, channel, 0] = min(extremes[entry, channel, 0], more_extremes[part_entry, channel, 0])
-            extremes[entry, channel, 1] = max(extremes[entry, channel, 1], more_extremes[part_entry, channel, 1])
-
-
-@njit
 def _add_runs(
-    labels: np.ndarray,
-    lowest: int,
-    first_row: int,
-    height: int,
-    values: np.ndarray,
-    origins: np.ndarray,
-    places: np.ndarray,
-    powers: np.ndarray,
-    extremes: np.ndarray,
+    labels: np.ndarray, lowest: int, first_row: int, height: int, values: np.ndarray, origins: np.ndarray, sums: _Sums
 ) -> None:
     """Add every run of an object to the sums of its label, which are in the first row for the label `lowest`."""
     for row in range(labels.shape[0]):
@@ -255,9 +225,9 @@ def _add_runs(
                 n = stop - start
                 x = n * (start + stop - 1) // 2
                 x_square = start * (2 * x - n * start) + (n - 1) * n * (2 * n - 1) // 6
-                _add_moments(places, label - lowest, n, z, y, x, x_square)
-                _extend_box(places, label - lowest, z, y, start, stop)
-                _add_values(values, origins, row, start, stop, label - lowest, powers, extremes)
+                _add_moments(sums.places, label - lowest, n, z, y, x, x_square)
+                _extend_box(sums.places, label - lowest, z, y, start, stop)
+                _add_values(values[row, start:stop], origins, label - lowest, sums)
 
 
 @njit
@@ -286,23 +256,15 @@ def _extend_box(places: np.ndarray, entry: int, z: int, y: int, start: int, stop
 
 
 @njit
-def _add_values(
-    values: np.ndarray,
-    origins: np.ndarray,
-    row: int,
-    start: int,
-    stop: int,
-    entry: int,
-    powers: np.ndarray,
-    extremes: np.ndarray,
-) -> None:
-    """Add the intensities of a run in every channel."""
-    for channel in range(values.shape[2]):
+def _add_values(values: np.ndarray, origins: np.ndarray, entry: int, sums: _Sums) -> None:
+    """Add the intensities of a run, (X, C)."""
+    powers, extremes = sums.powers, sums.extremes
+    for channel in range(values.shape[1]):
         origin = origins[channel]
         first = second = zero = origin - origin
         low, high = extremes[entry, channel, 0], extremes[entry, channel, 1]
-        for x in range(start, stop):
-            value = values[row, x, channel] + zero
+        for x in range(len(values)):
+            value = values[x, channel] + zero
             difference = value - origin
             first += difference
             second += difference * difference
@@ -318,7 +280,7 @@ def _add_values(
 def _sum_classes(labels: np.ndarray, largest: int, first_row: int, height: int, values: np.ndarray) -> _Sums:
     """Return the sums of a strip of few labels, and of values of 8 bits: noisy classes have short runs."""
     channels = values.shape[-1]
-    sums = _Sums.zeros(np.arange(largest + 1, dtype=labels.dtype), np.dtype(np.int64), [UNSCALED] * channels)
+    sums = _Sums.zeros(np.arange(largest + 1, dtype=labels.dtype), channels, np.dtype(np.int64))
     counts, levels = np.zeros((largest + 1, channels, 256), np.int64), np.arange(256)
     _add_blocks(labels, first_row, height, values, sums.places, counts)
     sums.powers[..., 0], sums.powers[..., 1] = counts @ levels, counts @ levels**2
@@ -419,12 +381,12 @@ def _axis_lengths(covariances: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarra
     return lengths[0], lengths[-1]
 
 
-def _intensity_columns(sums: _Sums, has_channels: bool) -> Table:
+def _intensity_columns(sums: _Sums, scales: Sequence[Scale], has_channels: bool) -> Table:
     count = sums.places[:, :1]
     if sums.powers.dtype.kind == "i":
         means, spreads = _exact_spread(sums.powers, count)
     else:
-        means, spreads = _scaled_spread(sums.powers / count[..., None], sums.scales)
+        means, spreads = _scaled_spread(sums.powers / count[..., None], scales)
     extremes = sums.extremes.astype(np.float64)
     measures = {"mean": means, "min": extremes[..., 0], "max": extremes[..., 1], "std": spreads}
     if not has_channels:

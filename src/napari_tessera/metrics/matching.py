@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from napari_tessera.core.jobs import Job, Progress, run_job, subtask
+from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import LabelMapping, chunks, label_dtype, renumbering, run_starts
 from napari_tessera.core.overlaps import Overlaps, checked_pair, find_overlaps
 from napari_tessera.core.spec import Table
@@ -45,13 +45,8 @@ def _assign(rows: np.ndarray, columns: np.ndarray, iou: np.ndarray) -> np.ndarra
     return np.flatnonzero(partners[rows] == columns)
 
 
-def error_labels(truth: np.ndarray, prediction: np.ndarray, iou: float = 0.5) -> tuple[np.ndarray, Table]:
-    """Label every object that was found, missed, invented, split or merged; see the method `compare`."""
-    return run_job(finding_errors(truth, prediction, iou))
-
-
 def finding_errors(truth: np.ndarray, prediction: np.ndarray, iou: float = 0.5) -> Job[tuple[np.ndarray, Table]]:
-    """Do what `error_labels` does, as a job in small steps."""
+    """Label every object that was found, missed, invented, split or merged; see the method `compare`."""
     truth, prediction = checked_pair(truth, prediction)
     overlaps = yield from subtask(find_overlaps(truth, prediction), 0, 1, 4)
     yield Progress(1, 4, "Matching objects")

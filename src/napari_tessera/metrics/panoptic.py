@@ -129,12 +129,7 @@ class PanopticSums:
         classes = {name: sums.scores() for name, sums in self.classes.items() if sums.occurs}
         things = [scores for scores in classes.values() if scores["kind"] == "thing"]
         stuff = [scores for scores in classes.values() if scores["kind"] == "stuff"]
-        return {
-            "all": _mean([*things, *stuff]),
-            "things": _mean(things),
-            "stuff": _mean(stuff),
-            "classes": classes,
-        }
+        return {"all": _mean([*things, *stuff]), "things": _mean(things), "stuff": _mean(stuff), "classes": classes}
 
 
 def evaluate_panoptic(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> dict[str, Any]:

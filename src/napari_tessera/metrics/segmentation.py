@@ -248,10 +248,7 @@ def evaluation(
 
 
 def evaluate_many(
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
-    *,
-    thresholds: Sequence[float] = THRESHOLDS,
-    task: Task = "objects",
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]], *, thresholds: Sequence[float] = THRESHOLDS, task: Task = "objects"
 ) -> dict[str, Any]:
     """Score many label images against their truths.
 
@@ -288,10 +285,7 @@ def evaluate_many(
 
 
 def evaluation_of_many(
-    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
-    *,
-    thresholds: Sequence[float] = THRESHOLDS,
-    task: Task = "objects",
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]], *, thresholds: Sequence[float] = THRESHOLDS, task: Task = "objects"
 ) -> Job[dict[str, Any]]:
     """Do what `evaluate_many` does, as a job in small steps."""
     thresholds = _checked(thresholds)
