@@ -9,7 +9,9 @@ import pytest
 from skimage.segmentation import slic
 
 import napari_tessera as tessera
+from napari_tessera.algorithms.label_morphology import merge_similar
 from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import run_job
 from napari_tessera.core.labels import renumber
 from napari_tessera.engine import api
 from napari_tessera.methods import superpixels as module
@@ -115,6 +117,30 @@ def test_cielab_needs_colours():
 def test_an_offset_and_a_factor_change_nothing():
     image = (smooth_noise((60, 60)) * 1000).astype(np.int64)
     np.testing.assert_array_equal(tessera.superpixels(image), tessera.superpixels(image * 3 + 2**40))
+
+
+def test_the_most_similar_regions_are_merged_first():
+    pairs = np.array([[0, 1], [1, 2], [2, 3]])
+    means = np.array([[0.0], [4.0], [7.0], [20.0]])
+    owners = merge_similar(pairs, np.array([1, 1, 3, 1]), means, 6.0)  # 4 and 7 become 6.25, which 0 is too far from
+    assert owners.tolist() == [0, 1, 1, 3]
+
+
+def test_regions_merge_over_pairs_that_they_got_by_merging():
+    ring = np.array([[0, 1], [0, 2], [1, 3], [2, 3]])
+    owners = merge_similar(ring, np.ones(4, int), np.array([[0.0], [1.0], [2.5], [9.0]]), 5.0)
+    assert len(set(owners[:3])) == 1
+    assert owners[3] == 3
+
+
+def test_progress_goes_on_while_superpixels_are_found():
+    shares = []
+    run_job(
+        module.superpixels(smooth_noise((400, 400)), n_segments=500, max_num_iter=60),
+        lambda step: shares.append(step.done / step.total),
+    )
+    assert shares == sorted(shares)
+    assert len({share for share in shares if 0.1 < share < 0.6}) >= 3
 
 
 def test_cancelling_ends_a_long_run_at_once():

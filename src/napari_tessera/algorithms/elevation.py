@@ -67,7 +67,7 @@ def _merge(low, high, level, peak_levels, depths):
     """Merge over the highest passes first; `parent` points to the basin with the highest peak."""
     parent = np.arange(len(peak_levels))
     for index in range(len(level)):
-        first, second = _root(parent, low[index]), _root(parent, high[index])
+        first, second = find_root(parent, low[index]), find_root(parent, high[index])
         if first == second:
             continue
         if peak_levels[second] < peak_levels[first]:
@@ -75,12 +75,13 @@ def _merge(low, high, level, peak_levels, depths):
         if level[index] - peak_levels[second] <= depths[second]:
             parent[second] = first
     for basin in range(len(parent)):
-        parent[basin] = _root(parent, basin)
+        parent[basin] = find_root(parent, basin)
     return parent
 
 
 @njit
-def _root(parent, basin):
+def find_root(parent, basin):
+    """Return the basin or region with which one was merged in the end, and shorten the way to it."""
     while parent[basin] != basin:
         parent[basin] = parent[parent[basin]]
         basin = parent[basin]

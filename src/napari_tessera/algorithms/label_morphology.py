@@ -1,12 +1,13 @@
-"""Morphology of label images: merge small objects into neighbours, fill holes, smooth outlines."""
+"""Morphology of label images: merge small objects or similar regions, fill holes, smooth outlines."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 
 import numpy as np
 
-from napari_tessera.algorithms.elevation import offsets_within
+from napari_tessera.algorithms.elevation import find_root, offsets_within
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.relabel import count_pixels, map_numbers
 from napari_tessera.core.jobs import Job, Progress, subtask
@@ -101,6 +102,68 @@ def _choose_neighbours(
     ascending = np.argsort(rank)
     target[fragments[ascending]] = neighbours[ascending]
     return target
+
+
+@njit
+def merge_similar(pairs: np.ndarray, pixels: np.ndarray, means: np.ndarray, threshold: float) -> np.ndarray:
+    """Merge neighbouring regions, the most similar ones first, until no two differ by less than `threshold`.
+
+    `pairs`, (P, 2), are the neighbours; `pixels`, (N,), and `means`, (N, F), are those of the regions, and change. A
+    region gets the mean of its pixels. Return the final region of each.
+    """
+    owners, changes, visited = np.arange(len(pixels)), np.zeros(len(pixels), np.int64), np.full(len(pixels), -1)
+    first, last = np.full(len(pixels), -1), np.full(len(pixels), -1)  # the chain of neighbours of each region
+    neighbours, following = np.empty(2 * len(pairs), np.int64), np.full(2 * len(pairs), -1)
+    heap = [(0.0, 0, 0, 0, 0) for _ in range(0)]  # difference, both regions, and how often each had changed
+    for entry in range(2 * len(pairs)):
+        one, other = pairs[entry // 2, entry % 2], pairs[entry // 2, 1 - entry % 2]
+        neighbours[entry] = other
+        _chain(first, last, following, one, entry)
+        if one < other:
+            heap.append((_distance(means, one, other), one, other, 0, 0))
+    heapq.heapify(heap)
+    while heap and heap[0][0] < threshold:
+        _, kept, gone, changes_of_kept, changes_of_gone = heapq.heappop(heap)
+        if changes[kept] != changes_of_kept or changes[gone] != changes_of_gone:
+            continue
+        total = pixels[kept] + pixels[gone]
+        means[kept] = (pixels[kept] * means[kept] + pixels[gone] * means[gone]) / total
+        pixels[kept], owners[gone] = total, kept
+        changes[kept] += 1
+        changes[gone] += 1
+        entry = first[kept]
+        following[last[kept]] = first[gone]
+        first[kept] = last[kept] = -1
+        visited[kept] = gone  # a region goes once, so that its number marks the neighbours of this merger
+        while entry >= 0:
+            after, neighbour = following[entry], find_root(owners, neighbours[entry])
+            if visited[neighbour] != gone:
+                visited[neighbour] = gone
+                _chain(first, last, following, kept, entry)
+                difference = _distance(means, kept, neighbour)
+                heapq.heappush(heap, (difference, kept, neighbour, changes[kept], changes[neighbour]))
+            entry = after
+    for region in range(len(owners)):
+        owners[region] = find_root(owners, region)
+    return owners
+
+
+@njit
+def _chain(first: np.ndarray, last: np.ndarray, following: np.ndarray, region: int, entry: int) -> None:
+    """Append an entry to the chain of a region."""
+    if first[region] < 0:
+        first[region] = entry
+    else:
+        following[last[region]] = entry
+    last[region], following[entry] = entry, -1
+
+
+@njit
+def _distance(means: np.ndarray, one: int, other: int) -> float:
+    square = 0.0
+    for feature in range(means.shape[1]):
+        square += (means[one, feature] - means[other, feature]) ** 2
+    return np.sqrt(square)
 
 
 def fill_label_holes(labels: np.ndarray, largest: int) -> Job[None]:

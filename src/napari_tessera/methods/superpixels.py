@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -10,9 +13,9 @@ import numpy as np
 from napari_tessera.core.child_process import run_in_child
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.core.labels import renumber
+from napari_tessera.core.labels import renumbering
 from napari_tessera.core.method import Method
-from napari_tessera.core.parallel import Piece, in_threads, pieces
+from napari_tessera.core.parallel import Piece, in_background, in_threads, pieces
 from napari_tessera.core.rescale import refuse_tiny, share_of_range, value_range
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
@@ -34,6 +37,9 @@ FULL_RANGE = 100.0
 """The image's range of intensities, in the unit of lightness in CIELAB."""
 SMALL_VALUES = 2**13
 """An image of fewer values takes less time than a new process."""
+CHILD_SECONDS, SECONDS_PER_PIXEL, MOST_EXPECTED = 1.5, 1e-7, 0.95
+"""Usual time to start the process, and of an iteration for a pixel; and the share of both up to which progress goes."""
+TEXT = "Finding superpixels"
 
 Features = Annotated[Literal["auto", "cielab", "channels", "intensity"], Choices({"cielab": "CIELAB"})]
 
@@ -135,15 +141,18 @@ def superpixels(
     used, is_lab = _used_channels(image, features, channel, channel_axis)
     values = yield from subtask(_share_of_range(used), 0, 1, 10)
     sizes = np.array(spacing or (1.0,) * (values.ndim - 1))
-    slic = {"compactness": compactness, "sigma": sigma, "slic_zero": slic_zero, "max_num_iter": max_num_iter}
-    merging = {"threshold": merge_threshold, "weight": texture_weight, "radius": texture_radius} if merge else None
-    find = partial(
-        _regions, n_segments=n_segments, is_lab=is_lab, spacing=sizes / sizes[-1], slic=slic, merging=merging
-    )
-    if values.size < SMALL_VALUES:
-        yield Progress(1, 10, "Finding superpixels")
-        return find(values)
-    return (yield from subtask(run_in_child(_regions, values, text="Finding superpixels", **find.keywords), 1, 9, 10))
+    sizes /= sizes[-1]
+    unit = 1.0 if is_lab else FULL_RANGE  # scikit-image compares other values as shares of their range
+    finding = _superpixels(
+        values, n_segments=n_segments, compactness=compactness / unit, sigma=sigma, spacing=sizes, convert2lab=is_lab,
+        slic_zero=slic_zero, max_num_iter=max_num_iter,
+    )  # fmt: skip
+    labels = yield from subtask(finding, 1, 5, 10)
+    if merge:
+        described = partial(_described, labels, values, is_lab, texture_weight, texture_radius / sizes)
+        merging = _merged(labels, described, merge_threshold)
+        yield from subtask(merging, 6, 3, 10)
+    return (yield from subtask(renumbering(labels), 9, 1, 10))[0]
 
 
 def _used_channels(
@@ -160,9 +169,8 @@ def _used_channels(
             'channel(s). Use "channels" or "intensity".'
         )
     if channel_axis is None or features == "intensity":
-        return to_grey(image, channel_axis, channel if features == "intensity" else None, "superpixels")[
-            ..., None
-        ], False
+        grey = to_grey(image, channel_axis, channel if features == "intensity" else None, "superpixels")
+        return grey[..., None], False
     channels = np.moveaxis(image, channel_axis, -1)
     is_lab = is_colour and features != "channels"
     return channels[..., :3] if is_lab else channels, is_lab
@@ -183,47 +191,53 @@ def _share_of_range(channels: np.ndarray) -> Job[np.ndarray]:
     return values
 
 
-def _regions(
-    values: np.ndarray,
-    *,
-    n_segments: int,
-    is_lab: bool,
-    spacing: np.ndarray,
-    slic: dict[str, Any],
-    merging: dict[str, float] | None,
-) -> np.ndarray:
-    """Find superpixels of values from 0 to 1, (Y, X, C) or (Z, Y, X, C), and merge them where that is asked for."""
-    from skimage import color, segmentation
+def _superpixels(values: np.ndarray, **settings: Any) -> Job[np.ndarray]:
+    """Find superpixels; larger images in a child process, with the usual time as progress."""
+    if values.size < SMALL_VALUES:
+        yield Progress(0, 1, TEXT)
+        return _slic(values, **settings)
+    expected = CHILD_SECONDS + SECONDS_PER_PIXEL * values[..., 0].size * settings["max_num_iter"]
+    begin = time.monotonic()
+    with closing(run_in_child(_slic, values, text=TEXT, **settings)) as finding:
+        while True:
+            try:
+                next(finding)
+            except StopIteration as end:
+                return end.value
+            yield Progress(min(time.monotonic() - begin, MOST_EXPECTED * expected), expected, TEXT)
 
-    features = color.rgb2lab(values) if is_lab else values * np.float32(FULL_RANGE)
-    unit = 1.0 if is_lab else FULL_RANGE  # scikit-image compares other values as shares of their range
-    slic = {**slic, "compactness": slic["compactness"] / unit}
-    labels = segmentation.slic(
-        values, n_segments=n_segments, spacing=spacing, convert2lab=is_lab, channel_axis=-1, start_label=1, **slic
-    )
-    if merging is not None:
-        labels = _merged(labels, features, spacing, **merging)
-    return renumber(labels.astype(np.int32))
+
+def _slic(values: np.ndarray, **settings: Any) -> np.ndarray:
+    from skimage import segmentation
+
+    labels: np.ndarray = segmentation.slic(values, channel_axis=-1, start_label=1, **settings)
+    return labels
 
 
 def _merged(
-    labels: np.ndarray, features: np.ndarray, spacing: np.ndarray, threshold: float, weight: float, radius: float
-) -> np.ndarray:
-    """Merge neighbouring superpixels, the most similar ones first, until they differ by `threshold` or more."""
-    from skimage import graph
+    labels: np.ndarray, described: Callable[[], tuple[np.ndarray, np.ndarray, np.ndarray]], threshold: float
+) -> Job[None]:
+    """Merge neighbouring superpixels, in place, the most similar ones first, until they differ by `threshold`."""
+    from napari_tessera.algorithms.label_morphology import merge_similar
+    from napari_tessera.algorithms.relabel import map_numbers
 
-    described = np.concatenate([features, weight * _texture(features, radius / spacing)], axis=-1)
+    pairs, pixels, means = yield from subtask(in_background(described, "Comparing superpixels"), 0, 6, 10)
+    merging = in_background(partial(merge_similar, pairs, pixels, means, threshold), "Merging superpixels")
+    owners = yield from subtask(merging, 6, 3, 10)
+    yield from subtask(map_numbers(labels, owners, labels, "Merging superpixels"), 9, 1, 10)
+
+
+def _described(
+    labels: np.ndarray, values: np.ndarray, is_lab: bool, weight: float, radii: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs of neighbouring superpixels, and the pixels and the mean colour and texture of each."""
+    from skimage import color
+
+    features = color.rgb2lab(values) if is_lab else values * np.float32(FULL_RANGE)
+    described = np.concatenate([features, weight * _texture(features, radii)], axis=-1)
     pixels = np.bincount(labels.ravel())
     sums = [np.bincount(labels.ravel(), each.ravel()) for each in np.moveaxis(described, -1, 0)]
-    means = np.stack(sums, axis=-1) / np.maximum(pixels, 1)[:, None]
-    regions = graph.RAG()
-    for label in np.flatnonzero(pixels):
-        regions.add_node(label, labels=[label], pixels=pixels[label], mean=means[label])
-    for one, other in _neighbours(labels):
-        regions.add_edge(one, other, weight=np.linalg.norm(means[one] - means[other]))
-    return 1 + graph.merge_hierarchical(
-        labels, regions, threshold, rag_copy=False, in_place_merge=True, merge_func=_join, weight_func=_difference
-    )
+    return _neighbours(labels), pixels, np.stack(sums, axis=-1) / np.maximum(pixels, 1)[:, None]
 
 
 def _texture(features: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -244,18 +258,6 @@ def _neighbours(labels: np.ndarray) -> np.ndarray:
         differ = here != there
         pairs.append(np.sort(np.stack([here[differ], there[differ]], axis=-1), axis=-1))
     return np.unique(np.concatenate(pairs), axis=0)
-
-
-def _join(regions: Any, one: int, other: int) -> None:
-    """Give the region that stays the pixels of both, and their mean."""
-    gone, kept = regions.nodes[one], regions.nodes[other]
-    total = gone["pixels"] + kept["pixels"]
-    kept["mean"] = (gone["pixels"] * gone["mean"] + kept["pixels"] * kept["mean"]) / total
-    kept["pixels"] = total
-
-
-def _difference(regions: Any, one: int, kept: int, neighbour: int) -> dict[str, float]:
-    return {"weight": float(np.linalg.norm(regions.nodes[kept]["mean"] - regions.nodes[neighbour]["mean"]))}
 
 
 METHOD = Method(superpixels, "Superpixels", look_first=("n_segments", "compactness"))
