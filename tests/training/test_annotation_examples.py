@@ -8,9 +8,10 @@ import pytest
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, run_job
 from napari_tessera.inference.normalization import Levels
-from napari_tessera.training.annotations.annotation import AnnotatedImage, AnnotationSampling, renumbered
+from napari_tessera.training.annotations.annotation import AnnotatedImage, AnnotationSampling, object_numbers
 from napari_tessera.training.annotations.examples import painted_examples
 from napari_tessera.training.config import TrainingConfig
+from napari_tessera.training.data.example import packed_labels
 from napari_tessera.training.data.patches import draw_batch, image_weights
 from napari_tessera.training.unet_task import class_targets, learn
 
@@ -139,7 +140,8 @@ def test_objects_are_numbered_without_gaps():
 
 
 def test_numbers_without_objects_stay():
-    assert renumbered(np.array([[0, 1, 4]]), np.empty(0)).tolist() == [[0, 1, 4]]
+    numbers = object_numbers([], 0, AnnotationSampling("classes", 2, 64))
+    assert packed_labels(np.array([[0, 1, 4]]), numbers, 2).tolist() == [[0, 1, 4]]
 
 
 def test_planes_are_examples_of_their_own_with_the_levels_of_their_image():

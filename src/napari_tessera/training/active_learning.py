@@ -18,7 +18,8 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.training.annotations.annotation import Place, Window
+from napari_tessera.core.parallel import middle
+from napari_tessera.training.annotations.annotation import Place, Window, clipped, grown, inside, shifted
 
 if TYPE_CHECKING:
     from napari_tessera.inference.pixel_grid import NormalizedImage
@@ -188,7 +189,7 @@ def where_to_paint(
         job = _doubt_in(doubt_of, painting, look)
         doubt = yield from subtask(job, 0.1 + 0.9 * done / len(looks), 0.9 / len(looks), 1)
         for window, mean in unsure_regions(doubt, side_px, max(REGIONS_OF_A_LOOK, -(-most // len(looks)))):
-            found.append(UncertainRegion(look.place, _shifted(window, look.window), mean))
+            found.append(UncertainRegion(look.place, shifted(window, look.window), mean))
     return non_overlapping(found, most)
 
 
@@ -213,15 +214,10 @@ def _doubt_in(doubt_of: DoubtOf, painting: AnnotatedImage, look: ImageTile) -> J
     """Return the uncertainty in a window, 0 where it is annotated; it is predicted with a margin."""
     ndim = len(look.window)
     shape = painting.paint.shape[-ndim:]
-    wide = tuple(
-        slice(max(part.start - margin, 0), min(part.stop + margin, length))
-        for part, margin, length in zip(look.window, CONTEXT_PX[ndim], shape, strict=True)
-    )
+    wide = clipped(grown(look.window, CONTEXT_PX[ndim]), shape)
     doubt = yield from doubt_of(painting, ImageTile(look.place, wide))
-    inner = tuple(
-        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(look.window, wide, strict=True)
-    )
-    return np.where(np.asarray(painting.paint[(*look.place, *look.window)]) == 0, doubt[inner], 0)
+    is_open = np.asarray(painting.paint[(*look.place, *look.window)]) == 0
+    return np.where(is_open, doubt[inside(look.window, wide)], 0)
 
 
 def _looker(
@@ -235,8 +231,8 @@ def _looker(
     network: Any = load_predictor(entry, device)
     is_detector = entry.kind == "mask_rcnn"
     if diameter_px is None and (usual_px := network.header.get("diameter_px")):
-        middle = _middle(painting.paint.shape[-ndim:], ndim)
-        view = yield from subtask(_view(painting, ImageTile(place, middle), network.header), 0, 1, 2)
+        window = middle(painting.paint.shape[-ndim:], SCALE_PX[ndim])
+        view = yield from subtask(painting.view(place, window, network.header), 0, 1, 2)
         factor = yield from subtask(_scale(network, view, is_detector), 1, 1, 2)
         diameter_px = usual_px / factor
     return partial(_doubt_seen, network, diameter_px, is_detector)
@@ -250,7 +246,7 @@ def _doubt_seen(
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
     from napari_tessera.inference.segment_unet import segment
 
-    view = yield from subtask(_view(painting, look, network.header), 0, 1, 10)
+    view = yield from subtask(painting.view(look.place, look.window, network.header), 0, 1, 10)
     if not is_detector:
         job = segment(network, view, UNetOptions("probabilities", diameter_px))
         return doubt_of_classes((yield from subtask(job, 1, 9, 10)))
@@ -259,16 +255,6 @@ def _doubt_seen(
     options = MaskRCNNOptions(diameter_px, thresholds=which)
     labels, rows, _ = yield from subtask(find_objects(network, view, options), 1, 9, 10)
     return doubt_of_objects(labels, rows.scores, least)
-
-
-def _view(painting: AnnotatedImage, look: ImageTile, header: Any) -> Job[NormalizedImage]:
-    from napari_tessera.inference.normalization import kind_of
-    from napari_tessera.inference.pixel_grid import NormalizedImage
-
-    levels = yield from painting.measure(look.place, kind_of(header))
-    image = np.asarray(painting.image[(*look.place, *look.window)])
-    spacing = (painting.anisotropy, 1.0, 1.0)[-len(look.window) :]
-    return NormalizedImage(image, levels, painting.channels > 0, spacing)
 
 
 def _scale(network: Any, view: NormalizedImage, is_detector: bool) -> Job[float]:
@@ -282,16 +268,3 @@ def _scale(network: Any, view: NormalizedImage, is_detector: bool) -> Job[float]
     else:
         factor, _ = yield from seeing.find_scale(network, view, seeing.UNetOptions())
     return factor
-
-
-def _middle(shape: Sequence[int], ndim: int) -> Window:
-    sides = (min(length, side) for length, side in zip(shape, SCALE_PX[ndim], strict=True))
-    return tuple(
-        slice((length - side) // 2, (length - side) // 2 + side) for length, side in zip(shape, sides, strict=True)
-    )
-
-
-def _shifted(window: Window, by: Window) -> Window:
-    return tuple(
-        slice(part.start + outer.start, part.stop + outer.start) for part, outer in zip(window, by, strict=True)
-    )

@@ -170,7 +170,7 @@ def training_record(
     device: str,
 ) -> dict[str, Any]:
     """Return the record of the training; see `dataset.Dataset` on images, digest and doubts."""
-    from napari_tessera.training.resolve import threads
+    import torch
 
     return {
         "images": images,
@@ -184,7 +184,7 @@ def training_record(
         "seconds": round(state.seconds_in_all),
         "finished": provenance.now(),
         "device": device,
-        "threads": threads(),
+        "threads": torch.get_num_threads(),
         "versions": provenance.versions(),
         "warnings": [*doubts, *(each.text for each in advice_on_end(state.losses, state.history))],
     }

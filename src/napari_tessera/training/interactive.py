@@ -15,15 +15,7 @@ from napari_tessera.core.errors import InputError, in_words
 from napari_tessera.core.file_checks import short_lived_folder
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.sparse_array import SparseArray
-from napari_tessera.training.live_prediction import (
-    FIRST_SIDE_PX,
-    Viewport,
-    ViewportPrediction,
-    fitted,
-    levels_for,
-    read,
-    spacing_of,
-)
+from napari_tessera.training.live_prediction import FIRST_SIDE_PX, Viewport, ViewportPrediction, fitted, prediction
 
 if TYPE_CHECKING:
     from napari_tessera.training.annotations.annotation import AnnotatedImage
@@ -166,8 +158,8 @@ def learning(
 ) -> Job[InteractiveResult]:
     """Do what `session.fine_tuning` does, and predict the viewport between steps.
 
-    `sight` is called between steps, and returns None for no prediction; `should_stop` is called after each step. The `data`
-    of the progress are as in `training.loop.train`, or {"before": scores}, {"advice": texts} for the current state, or
+    `sight` is called between steps, and returns None for no prediction; `should_stop` is called after each step. The
+    `data` of the progress are as in `training.loop.train`, or {"before": scores}, {"advice": texts}, or
     {"seen": ViewportPrediction}.
     """
     from napari_tessera.models.load_torch import load_torch
@@ -270,19 +262,11 @@ class LivePredictor:
 
     def look(self, sight: Viewport) -> Job[ViewportPrediction]:
         """Predict the viewport with the current weights."""
-        from napari_tessera.training.live_prediction import prediction
-
         painting = self.paintings[sight.index]
         sight = fitted(sight, painting, self.side_px)
-        levels = yield from levels_for(painting, sight, self.live.header)
+        view = yield from painting.view(sight.place, sight.window, self.live.header)
         labels = yield from prediction(
-            self.live,
-            read(painting, sight),
-            levels,
-            has_channels=painting.channels > 0,
-            spacing=spacing_of(painting, sight),
-            diameter_px=self.live.diameter_px(painting.name),
-            device=self.device,
+            self.live, view, diameter_px=self.live.diameter_px(painting.name), device=self.device
         )
         return ViewportPrediction(sight, labels)
 

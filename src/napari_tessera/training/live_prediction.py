@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_tessera.core.blockwise import Stored
 from napari_tessera.core.jobs import Job
 from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED
 from napari_tessera.training.validation import Where, predict_view, score_network
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.normalization import Levels
     from napari_tessera.models.weights import Network
     from napari_tessera.training.annotations.annotation import AnnotatedImage
     from napari_tessera.training.checkpoint import State
@@ -57,42 +55,20 @@ def first_scores(live: LiveTraining, device: Where = "auto") -> Job[dict[str, fl
 
 def prediction(
     live: LiveTraining,
-    image: np.ndarray | Stored,
-    levels: Levels,
+    view: NormalizedImage,
     *,
-    has_channels: bool = False,
-    spacing: Sequence[float] | None = None,
     diameter_px: float | None = None,
     output: Literal["objects", "classes", "probabilities"] | None = None,
     device: Where = "auto",
 ) -> Job[np.ndarray]:
     """Segment an image, or a part of one, with the averaged weights of a training that has begun.
 
-    Call it between two steps, in the thread that trains.
-
-    Parameters
-    ----------
-    image : array, or what is read like one
-        ([Z,] Y, X), with channels last if `has_channels`.
-    levels : Levels
-        Of the whole image, of which this may be a part.
-    spacing : sequence of float, optional
-        Size of a pixel along each axis.
-    diameter_px : float, optional
-        Usual diameter of the objects; estimated if not given.
-    output : {"objects", "classes", "probabilities"}, optional
-        As of `tessera.unet`; the default is the task of the network. A Mask R-CNN always gives objects.
-
-    Returns
-    -------
-    array
-        As `tessera.unet` returns it: labels, or probabilities float32 (K, [Z,] Y, X).
+    Call it between two steps, in the thread that trains. The output is that of `tessera.unet`, by default for the task
+    of the network; a Mask R-CNN always gives objects. The usual diameter of the objects is estimated if not given.
     """
     from napari_tessera.inference.mask_rcnn_predictor import in_memory
 
     assert live.state is not None
-    ndim = len(image.shape) - has_channels
-    view = NormalizedImage(image, levels, has_channels, tuple(spacing or (1.0,) * ndim))
     with live.state.averaged() as net:
         model = in_memory(net, live.header, device)
     return (yield from predict_view(model, view, output or live.header["task"], diameter_px, device))
@@ -133,25 +109,11 @@ def looking_at(
     device: Where = "auto",
 ) -> Job[ViewportPrediction]:
     """Predict the viewport with a model."""
-    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.models.registry import find
 
     sight = fitted(sight, painting, SIDE_PX)
-    levels = yield from levels_for(painting, sight, header)
-    view = NormalizedImage(read(painting, sight), levels, painting.channels > 0, spacing_of(painting, sight))
+    view = yield from painting.view(sight.place, sight.window, header)
     return ViewportPrediction(sight, (yield from predict_view(find(model), view, header["task"], diameter_px, device)))
-
-
-def read(painting: AnnotatedImage, sight: Viewport) -> np.ndarray:
-    """Read a part of an image into memory, wherever it is stored."""
-    return np.asarray(painting.image[(*sight.place, *sight.window)])
-
-
-def levels_for(painting: AnnotatedImage, sight: Viewport, header: Mapping[str, Any]) -> Job[Levels]:
-    """Measure the intensity levels of the whole image that contains the viewport."""
-    from napari_tessera.inference.normalization import kind_of
-
-    return painting.measure(sight.place, kind_of(header))
 
 
 def fitted(sight: Viewport, painting: AnnotatedImage, side_px: int) -> Viewport:
@@ -164,11 +126,6 @@ def fitted(sight: Viewport, painting: AnnotatedImage, side_px: int) -> Viewport:
         spare = max(0, stop - start - side)
         window.append(slice(start + spare // 2, stop - (spare - spare // 2)))
     return replace(sight, window=tuple(window))
-
-
-def spacing_of(painting: AnnotatedImage, sight: Viewport) -> tuple[float, ...]:
-    """Return the size of a pixel along the axes of the window."""
-    return (painting.anisotropy, 1.0, 1.0)[-len(sight.window) :]
 
 
 UNKNOWN = -1

@@ -221,17 +221,6 @@ COPIES_OF_WEIGHTS = 6
 """Copies of the weights: weights, gradients, two moments, the moving average, and the best so far."""
 
 
-def use_threads(count: int | None) -> None:
-    """Use this many cores; None leaves it to torch, which uses all."""
-    if count is not None:
-        torch.set_num_threads(count)
-
-
-def threads() -> int:
-    """Return how many cores torch uses."""
-    return torch.get_num_threads()
-
-
 def check_memory(plan: TrainingConfig, device: str) -> None:
     """Refuse a training whose steps cannot fit into the device's free memory."""
     needed, free = least_bytes(plan), free_bytes(device)

@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from napari_tessera.core.atomic_writes import check_free, clear_up, locked, make_folder
 from napari_tessera.core.errors import ModelError, ParameterError, lacks_memory
 from napari_tessera.core.jobs import Job, Progress, subtask
@@ -45,7 +47,6 @@ from napari_tessera.training.resolve import (
     check_memory,
     resolve_config,
     step_px,
-    use_threads,
     with_length,
 )
 from napari_tessera.training.settings import Training, words
@@ -187,7 +188,8 @@ def over_after(minutes: float | None) -> Callable[[], bool]:
 def prepare(read: Read, settings: Training, start: Pretrained | None) -> Job[tuple[Dataset, TrainingConfig, str]]:
     """Read the data, fill in the automatic settings except the length, and choose the device."""
     device = choose(settings.device)
-    use_threads(settings.threads)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     data = yield from read(settings, start)
     check_images(start, data.kind, data.n_channels)
     plan = resolve_config(settings, data, device, start)

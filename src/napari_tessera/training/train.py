@@ -21,21 +21,9 @@ from napari_tessera.training.export import TrainingResult
 from napari_tessera.training.session import fine_tuning, training
 from napari_tessera.training.settings import NOTHING, Training, checked_settings, shows_settings, words
 
-TYPES: Types = {
-    "images": PATH,
-    "labels": PATH_OR_NONE,
-    "out": PATH,
-    "axes": TEXT_OR_NONE,
-    "restart": FLAG,
-    "overwrite": FLAG,
-}
-FINE_TUNE_TYPES: Types = {
-    "out": PATH_OR_NONE,
-    "axes": TEXT_OR_NONE,
-    "start_from": TEXT_OR_NONE,
-    "restart": FLAG,
-    "overwrite": FLAG,
-}
+TYPES: Types = {"axes": TEXT_OR_NONE, "restart": FLAG, "overwrite": FLAG}
+TRAIN_TYPES: Types = {"images": PATH, "labels": PATH_OR_NONE, "out": PATH, **TYPES}
+FINE_TUNE_TYPES: Types = {"out": PATH_OR_NONE, "start_from": TEXT_OR_NONE, **TYPES}
 NAME = "fine-tuned"
 SHIPPED = {"unet": "nuclei-unet", "mask-rcnn": "nuclei-mask-rcnn"}
 Given = Any
@@ -97,7 +85,7 @@ def train(
     model file is written completely or not at all.
     """
     given = {"images": images, "labels": labels, "out": out, "axes": axes, "restart": restart, "overwrite": overwrite}
-    check_types(given, TYPES)
+    check_types(given, TRAIN_TYPES)
     checked = checked_settings(settings)
     sources = find_sources(images, labels, checked, validate_on, axes)
     return run_job(training(sources, Path(out), checked, restart=restart, overwrite=overwrite), on_progress)

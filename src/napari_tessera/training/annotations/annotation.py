@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -14,8 +14,9 @@ from scipy.ndimage import find_objects
 from napari_tessera.core.blockwise import Stored
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.inference.normalization import Kind, Levels
-from napari_tessera.training.data.example import BACKGROUND, MOST_CLASSES, NOT_PAINTED, diameter_of_sizes
+from napari_tessera.inference.normalization import Kind, Levels, kind_of
+from napari_tessera.inference.pixel_grid import NormalizedImage
+from napari_tessera.training.data.example import BACKGROUND, MOST_CLASSES, NOT_PAINTED, diameter_of_sizes, packed_labels
 
 Window = tuple[slice, ...]
 """A slice of pixels along each axis in space."""
@@ -92,6 +93,12 @@ class AnnotatedImage:
         """Number of channels; 0 for a grey image."""
         return self.image.shape[-1] if len(self.image.shape) > len(self.paint.shape) else 0
 
+    def view(self, place: Place, window: Window, header: Mapping[str, Any]) -> Job[NormalizedImage]:
+        """Read a part of the image for a model, at the brightness of the whole plane or volume."""
+        levels = yield from self.measure(place, kind_of(header))
+        spacing = (self.anisotropy, 1.0, 1.0)[-len(window) :]
+        return NormalizedImage(np.asarray(self.image[(*place, *window)]), levels, self.channels > 0, spacing)
+
 
 @dataclass(frozen=True)
 class AnnotationSampling:
@@ -132,7 +139,9 @@ def read_paint(
             for window in found:
                 paints += read_cells(painting, (index, place), window, lessons)
     numbers = {index: object_numbers(paints, index, lessons) for index in range(len(paintings))}
-    return [replace(paint, labels=renumbered(paint.labels, numbers[paint.where[0]])) for paint in paints], numbers
+    return [
+        replace(paint, labels=packed_labels(paint.labels, numbers[paint.where[0]], BACKGROUND + 1)) for paint in paints
+    ], numbers
 
 
 def read_cells(
@@ -165,25 +174,11 @@ def checked_paint(labels: np.ndarray, name: str, lessons: AnnotationSampling) ->
 
 
 def object_numbers(paints: Sequence[AnnotationWindow], index: int, lessons: AnnotationSampling) -> np.ndarray:
-    """Return the sorted numbers of the annotated objects of an image; empty for classes, which are not renumbered."""
+    """Return the sorted numbers of the annotated objects of an image; for classes, which keep theirs, all numbers."""
     if lessons.task == "classes":
-        return np.empty(0, np.int64)
+        return np.arange(BACKGROUND + 1, MOST_CLASSES + 1)
     own = [np.unique(paint.labels[paint.labels > BACKGROUND]) for paint in paints if paint.where[0] == index]
     return np.unique(np.concatenate([np.empty(0, np.int64), *own]))
-
-
-def renumbered(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Renumber objects from 2 on without gaps, int32.
-
-    Examples
-    --------
-    >>> renumbered(np.array([0, 1, 7, 900]), np.array([7, 900])).tolist()
-    [0, 1, 2, 3]
-    """
-    if not len(numbers):
-        return labels.astype(np.int32)
-    packed = np.searchsorted(numbers, labels) + BACKGROUND + 1
-    return np.where(labels > BACKGROUND, packed, labels).astype(np.int32)
 
 
 def sizes_of(paints: Sequence[AnnotationWindow], lessons: AnnotationSampling) -> dict[Where, np.ndarray]:

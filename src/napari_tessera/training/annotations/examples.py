@@ -32,7 +32,6 @@ from napari_tessera.training.annotations.annotation import (
     object_windows,
     read_paint,
     read_window,
-    renumbered,
     shifted,
     sizes_of,
     smallest_window,
@@ -47,6 +46,7 @@ from napari_tessera.training.data.example import (
     Example,
     centres,
     has_few_strokes,
+    packed_labels,
 )
 from napari_tessera.training.data.patches import Sampling
 from napari_tessera.training.data.sources import TRAIN, Frame, kind_of_images
@@ -160,7 +160,7 @@ class AnnotationReader:
         labels = checked_paint(
             read_window(painting.paint, paint.where[1], window, "constant"), painting.name, self.lessons
         )
-        return replace(paint, window=window, labels=renumbered(labels, self.numbers[paint.where[0]]))
+        return replace(paint, window=window, labels=packed_labels(labels, self.numbers[paint.where[0]], BACKGROUND + 1))
 
     def example(
         self, paint: AnnotationWindow, window: Window, labels: np.ndarray, places: np.ndarray, sizes: np.ndarray

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes, find_objects
 
 from napari_tessera.core.errors import InputError
+from napari_tessera.core.labels import LabelMapping
 from napari_tessera.inference.normalization import Kind, Levels, measure_levels
 
 NOT_PAINTED, BACKGROUND = 0, 1
@@ -131,18 +132,24 @@ def as_paint(
             'train with the task "objects".'
         )
     if highest > max(labels.size, 2**16):
-        labels = _packed(labels, is_paint)
+        first = BACKGROUND if is_paint else 0
+        labels = packed_labels(labels, np.unique(labels[labels > first]), first + 1)
     numbers = np.where(ignored, 0, labels).astype(np.int32)
     if not is_paint:
         numbers = painted_objects(numbers) if task == "objects" else numbers + BACKGROUND
     return np.where(ignored, NOT_PAINTED, numbers).astype(np.int32)
 
 
-def _packed(labels: np.ndarray, is_paint: bool) -> np.ndarray:
-    """Renumber objects if their numbers are very high."""
-    first = BACKGROUND if is_paint else 0
-    numbers = np.unique(labels[labels > first])
-    return np.where(labels > first, np.searchsorted(numbers, labels) + first + 1, labels)
+def packed_labels(labels: np.ndarray, numbers: np.ndarray, first: int) -> np.ndarray:
+    """Renumber the sorted `numbers` from `first` on, int32; all other labels are below `first`, and stay.
+
+    Examples
+    --------
+    >>> packed_labels(np.array([0, 1, 7, 900]), np.array([7, 900]), 2).tolist()
+    [0, 1, 2, 3]
+    """
+    packed = np.arange(first + len(numbers), dtype=np.int32)
+    return LabelMapping(np.append(packed[:first], numbers), packed)[labels]
 
 
 def painted_objects(labels: np.ndarray) -> np.ndarray:
