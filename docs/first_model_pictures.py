@@ -56,7 +56,7 @@ def take_all(folder: Path, kept: Path, take: Callable[..., None], wait: Callable
     widget.form.budget.value = {"steps": STEPS}
     widget.name.value = "stained-tissue"
     widget.bar.run_button.click()
-    wait(300, lambda: widget.live.layer is not None and len(widget.course.losses) > STEPS * 0.6)
+    wait(300, lambda: widget.live.layer is not None and len(widget.history.losses) > STEPS * 0.6)
     take(viewer, folder / "train_learning.png")
     wait(300, widget.bar.run_button.isEnabled)
     wait(30, lambda: widget.after.latest._wanted is None)

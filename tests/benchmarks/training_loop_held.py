@@ -81,8 +81,8 @@ def measure(viewer: napari.Viewer, ticks, wait: Callable[..., None], image: np.n
     quiet = held(SECONDS / 2)
     brush.timer.stop()
     widget.bar.run_button.click()
-    load = held(120, lambda: bool(widget.course.losses))
-    if not widget.course.losses:
+    load = held(120, lambda: bool(widget.history.losses))
+    if not widget.history.losses:
         raise SystemExit(widget.bar.message.text() + "\n" + widget.bar._details)
     add = held(120, lambda: widget.live.layer is not None)
     wait(1)
@@ -91,7 +91,7 @@ def measure(viewer: napari.Viewer, ticks, wait: Callable[..., None], image: np.n
     shown = count_looks(widget)
     paint = held(SECONDS)
     brush.timer.stop()
-    first, last = widget.course._began, widget.course._last
+    first, last = widget.history._began, widget.history._last
     step = 1000 * (last[0] - first[0]) / max(1, last[1] - first[1])
     stops = [stop(widget, wait) for _ in range(STOPS)]
     viewer.window.remove_dock_widget(widget)
@@ -135,13 +135,13 @@ def stop(widget: TrainWidget, wait: Callable[..., None]) -> tuple[float, float]:
         widget.bar.go_on_button.click()
     wait(120, widget.bar.stop_button.isEnabled)
     wait(1.5)
-    out: Path = widget.lesson.out
+    out: Path = widget.request.out
     before = out.stat().st_mtime_ns if out.exists() else 0
     widget.bar.stop_button.click()
     pressed = time.monotonic()
-    wait(120, lambda: widget.course.text.startswith(AFTER_LEARNING))
+    wait(120, lambda: widget.history.text.startswith(AFTER_LEARNING))
     learnt = time.monotonic()
-    ended = max(pressed, widget.course._last[0])
+    ended = max(pressed, widget.history._last[0])
     wait(120, lambda: out.exists() and out.stat().st_mtime_ns != before)
     written = time.monotonic()
     wait(120, widget.bar.run_button.isEnabled)

@@ -126,7 +126,7 @@ def test_the_widget_says_so_even_while_it_trains_and_until_it_is_saved(open_widg
         patch.setattr(paint_copy, "replace_whole", fault)
         viewer.layers[-1].data_setitem((np.array([3]), np.array([4])), 2)
         widget.bar.run_button.click()
-        qtbot.waitUntil(lambda: bool(widget.course.losses), timeout=240_000)
+        qtbot.waitUntil(lambda: bool(widget.history.losses), timeout=240_000)
         qtbot.waitUntil(lambda: "Step" in widget.bar.message.text(), timeout=60_000)
         qtbot.waitUntil(lambda: SAID[fault] in widget.unsaved.text(), timeout=20_000)
         assert not widget.unsaved.isHidden()

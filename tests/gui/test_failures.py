@@ -144,7 +144,7 @@ def training(open_widget, viewer, qtbot):
     """A training under way, as its widget."""
     widget = paint_halves(open_widget("Train"), viewer, steps=100_000)
     widget.bar.run_button.click()
-    qtbot.waitUntil(lambda: bool(widget.course.losses), timeout=240_000)
+    qtbot.waitUntil(lambda: bool(widget.history.losses), timeout=240_000)
     return widget
 
 

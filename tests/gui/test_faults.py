@@ -196,7 +196,8 @@ def box(viewer, tmp_path, qtbot):
     qtbot.addWidget(box)
     box.show()
     yield box
-    box.close_down()
+    box.runner.cancel()
+    box.runner.wait(1)
 
 
 def look_for_places(box, qtbot):
@@ -266,7 +267,7 @@ def training(open_widget, viewer, qtbot):
 
 def begin(widget, qtbot):
     widget.bar.run_button.click()
-    qtbot.waitUntil(lambda: bool(widget.course.losses), timeout=240_000)
+    qtbot.waitUntil(lambda: bool(widget.history.losses), timeout=240_000)
 
 
 @each_fault
@@ -278,9 +279,9 @@ def test_a_live_prediction_that_fails_is_said_and_the_training_goes_on(training,
         monkeypatch.setattr(train_sight, "laid_out", fault)
     begin(training, qtbot)
     said = "The live prediction has stopped"
-    qtbot.waitUntil(lambda: said in training.course_view.warnings.text(), timeout=60_000)
-    step = training.course.step
-    qtbot.waitUntil(lambda: training.course.step > step + 2, timeout=60_000)
+    qtbot.waitUntil(lambda: said in training.history_view.warnings.text(), timeout=60_000)
+    step = training.history.step
+    qtbot.waitUntil(lambda: training.history.step > step + 2, timeout=60_000)
     assert training.runner.is_running
 
 
@@ -289,8 +290,8 @@ def test_a_live_prediction_deleted_does_not_disturb_the_training(training, viewe
     for _ in range(2):
         qtbot.waitUntil(lambda: training.live.layer in viewer.layers, timeout=60_000)
         viewer.layers.remove(training.live.layer)
-    step = training.course.step
-    qtbot.waitUntil(lambda: training.course.step > step + 2, timeout=60_000)
+    step = training.history.step
+    qtbot.waitUntil(lambda: training.history.step > step + 2, timeout=60_000)
     assert training.runner.is_running
 
 
@@ -321,7 +322,7 @@ STEPS = {
     "correct": lambda widget: widget.correct_box.button.click(),
     "open": lambda widget: widget.outcome.open_button.click(),
     "find": lambda widget: widget.paint_next.find_button.click(),
-    "look": lambda widget: widget.after.look(),
+    "look": lambda widget: widget.after.predict(),
 }
 
 
@@ -341,10 +342,9 @@ def test_a_trained_model_that_is_gone_is_said(trained, qtbot, own_models, step):
 @memory_or_bug
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_after_the_training_that_fails_is_said(trained, viewer, monkeypatch, step, fault):
-    from napari_tessera.gui.train import accept_box as train_correct
     from napari_tessera.gui.train import after_training as train_after
 
-    monkeypatch.setattr(train_correct, "accept", fault)
+    monkeypatch.setattr(train_after, "accept", fault)
     monkeypatch.setattr(train_after, "looking_at", fault)
     monkeypatch.setattr(trained.form, "start_from", fault)
     monkeypatch.setattr(viewer.window, "add_plugin_dock_widget", fault)

@@ -58,9 +58,9 @@ def test_what_was_told_is_told_once(layer, changes):
 def test_undo_shakes_the_layer_where_strokes_were(layer, changes):
     layer.paint((1, 5, 5), 2)
     changes.blocks(SHAPE)
-    changes.was_shaken()
+    changes.had_unknown_changes()
     layer.undo()
-    assert changes.was_shaken()
+    assert changes.had_unknown_changes()
     assert changes.undoable() == {(1, 0, 0)}
 
 

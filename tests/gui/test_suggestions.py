@@ -43,7 +43,8 @@ def box(viewer, image, model, qtbot):
     qtbot.addWidget(box)
     box.show()
     yield box
-    box.close_down()
+    box.runner.cancel()
+    box.runner.wait(1)
 
 
 @pytest.fixture

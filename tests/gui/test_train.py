@@ -67,7 +67,7 @@ def own_layers(viewer):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_unet_of_classes_is_trained_saved_and_predicts(loss, widget, viewer, train, own_models):
     train(paint_halves(widget, viewer, loss=loss))
-    assert widget.after.learnt.trained.path == own_models / "fine-tuned.safetensors"
+    assert widget.after.result.trained.path == own_models / "fine-tuned.safetensors"
     labels = tessera.unet(halves(), model="fine-tuned", output="classes")
     assert labels.shape == halves().shape
 
@@ -77,7 +77,7 @@ def test_a_budget_in_minutes_is_measured_before_the_first_step(widget, viewer, t
     widget.form.budget.value = {"minutes": 0.1}
     train(widget)
     assert widget.bar.message.text().startswith("Trained.")
-    assert widget.after.learnt.trained.header["training"]["steps"] >= 10
+    assert widget.after.result.trained.header["training"]["steps"] >= 10
 
 
 @pytest.mark.parametrize(("network", "loss"), list(itertools.product(("unet", "mask-rcnn"), LOSSES)))
@@ -88,7 +88,7 @@ def test_a_network_of_objects_is_trained_stopped_saved_and_predicts(network, los
     qtbot.waitUntil(widget.bar.stop_button.isEnabled, timeout=120_000)
     widget.bar.stop_button.click()
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
-    assert not widget.after.learnt.trained.is_finished
+    assert not widget.after.result.trained.is_finished
     found = tessera.segment(network.replace("-", "_"), squares()[0], model="fine-tuned")
     assert found.labels.shape == (64, 64)
 
@@ -99,19 +99,19 @@ def test_what_was_stopped_goes_on_to_its_end(widget, viewer, train, qtbot):
     qtbot.waitUntil(widget.bar.stop_button.isEnabled, timeout=120_000)
     widget.bar.stop_button.click()
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
-    stopped_at = widget.after.learnt.trained.header["training"]["steps"]
+    stopped_at = widget.after.result.trained.header["training"]["steps"]
     assert stopped_at < 200
     viewer.layers[-1].data = np.zeros_like(strokes())  # painting went on meanwhile
     widget.bar.go_on_button.click()
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
-    assert widget.after.learnt.trained.header["training"]["steps"] == 200
+    assert widget.after.result.trained.header["training"]["steps"] == 200
 
 
 def test_cancel_leaves_the_layers_and_no_model(widget, viewer, qtbot, own_models):
     paint_halves(widget, viewer, steps=100_000)
     before = list(viewer.layers)
     widget.bar.run_button.click()
-    qtbot.waitUntil(lambda: len(widget.course.losses) > 2, timeout=120_000)
+    qtbot.waitUntil(lambda: len(widget.history.losses) > 2, timeout=120_000)
     widget.bar.cancel_button.click()
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
     assert list(viewer.layers) == before
@@ -125,7 +125,7 @@ def test_the_weights_are_those_of_python(widget, viewer, train, tmp_path):
     train(paint_halves(widget, viewer, steps=4, seed=3))
     other = tmp_path / "other.safetensors"
     tessera.fine_tune(halves(), strokes(), other, **TINY, task="classes", steps=4, seed=3, classes="background,class 1")
-    assert same_weights(widget.after.learnt.trained.path, other)
+    assert same_weights(widget.after.result.trained.path, other)
 
 
 def test_classes_are_named_as_in_the_widget(widget, viewer, train):
@@ -134,7 +134,7 @@ def test_classes_are_named_as_in_the_widget(widget, viewer, train):
     widget.classes.rows[1].name.editingFinished.emit()
     assert class_names(viewer.layers[-1]) == ["background", "bright"]
     train(widget)
-    assert widget.after.learnt.trained.header["classes"] == ["background", "bright"]
+    assert widget.after.result.trained.header["classes"] == ["background", "bright"]
 
 
 def test_the_live_prediction_is_a_layer_of_its_own_that_is_never_offered(widget, viewer, qtbot):
@@ -168,7 +168,7 @@ def test_paint_without_background_is_a_warning(widget, viewer, train):
     paint_halves(widget, viewer)
     viewer.layers[-1].data = np.where(strokes() == 1, 0, strokes())
     train(widget)
-    assert "No background is painted" in widget.course_view.warnings.text()
+    assert "No background is painted" in widget.history_view.warnings.text()
 
 
 def test_paint_of_another_shape_is_refused(widget, viewer, train):
@@ -203,7 +203,7 @@ def test_two_images_are_learnt_together(widget, viewer, train):
     pair.new_button.click()
     viewer.layers[-1].data = strokes()
     train(widget)
-    assert widget.after.learnt.trained.header["training"]["images"]["train"] == ["halves", "turned"]
+    assert widget.after.result.trained.header["training"]["images"]["train"] == ["halves", "turned"]
 
 
 def test_scores_before_and_after_are_shown(widget, viewer, train, tmp_path):
@@ -218,7 +218,7 @@ def test_scores_before_and_after_are_shown(widget, viewer, train, tmp_path):
 def test_closing_the_widget_ends_the_training(widget, viewer, qtbot):
     paint_halves(widget, viewer, steps=100_000)
     widget.bar.run_button.click()
-    qtbot.waitUntil(lambda: bool(widget.course.losses), timeout=120_000)
+    qtbot.waitUntil(lambda: bool(widget.history.losses), timeout=120_000)
     runner = widget.runner
     viewer.window.remove_dock_widget(widget)
     assert not [layer for layer in viewer.layers if PREVIEW in layer.metadata]

@@ -155,7 +155,7 @@ def test_the_model_just_trained_is_started_from_with_the_network_that_it_is(trai
     accept(trained, qtbot)
     assert trained.form.values["network"] == "unet"
     assert trained.form.values["task"] == "classes"
-    assert trained.form.start.value == trained.after.learnt.trained.path.stem
+    assert trained.form.start.value == trained.after.result.trained.path.stem
 
 
 def test_numbers_without_a_class_are_refused(widget, viewer, ready):
@@ -211,8 +211,8 @@ def test_the_chart_of_scores_says_from_where_on_there_is_none(widget, viewer, re
     viewer.layers[-1].data = paint
     widget.bar.run_button.click()
     ready(widget)
-    assert (widget.course.all_from, widget.course_view.score.last) == (2, 2)
-    assert max(step for step, _ in widget.course.scores()) == 2
+    assert (widget.history.all_from, widget.history_view.score.last) == (2, 2)
+    assert max(step for step, _ in widget.history.scores()) == 2
 
 
 def test_a_double_click_adds_one_layer_to_paint_on(widget, viewer):
@@ -223,9 +223,9 @@ def test_a_double_click_adds_one_layer_to_paint_on(widget, viewer):
 
 
 def test_going_on_shows_the_whole_course(stopped, qtbot, ready):
-    learnt = len(stopped.course.losses)
+    learnt = len(stopped.history.losses)
     stopped.bar.go_on_button.click()
     ready(stopped)
-    steps = [step for step, _ in stopped.course.losses]
+    steps = [step for step, _ in stopped.history.losses]
     assert steps == list(range(1, 201))
     assert learnt < 200

@@ -29,7 +29,7 @@ widget.bar.run_button.click()
 runner = widget.runner
 
 def close_when_learnt():
-    if widget.course.losses or not runner.is_running:
+    if widget.history.losses or not runner.is_running:
         ticking.stop()
         viewer.window._qt_window.close(quit_app=sys.argv[2] == "quit")
 
@@ -59,7 +59,7 @@ def begin(widget, viewer, qtbot, **settings):
     """Begin a long training, and wait for its first step."""
     paint_halves(widget, viewer, steps=100_000, **settings)
     widget.bar.run_button.click()
-    qtbot.waitUntil(lambda: bool(widget.course.losses), timeout=120_000)
+    qtbot.waitUntil(lambda: bool(widget.history.losses), timeout=120_000)
 
 
 def waiting_for_ever():

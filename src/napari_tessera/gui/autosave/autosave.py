@@ -21,8 +21,9 @@ from napari_tessera.core.daemon_threads import start_thread
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.gui.autosave.layer_copy import SAVED_IN, LayerCopy
-from napari_tessera.gui.layers.annotation import ANNOTATION, empty_paint, set_class_names
-from napari_tessera.gui.qt.worker import sentence, short_switch_interval
+from napari_tessera.gui.layers.annotation import ANNOTATION, annotation_facts, empty_paint, set_class_names
+from napari_tessera.gui.qt.buttons import RecoveryBox
+from napari_tessera.gui.qt.worker import sentence, short_switch_interval, shown_by
 from napari_tessera.io.annotation_store import (
     Saved,
     annotations_folder,
@@ -32,9 +33,6 @@ from napari_tessera.io.annotation_store import (
     saved_annotations,
 )
 
-__all__ = ["Autosave", "Saved", "discard", "kept", "left_over", "restore", "restoring"]
-
-
 SECONDS_BETWEEN_SAVES = 1.0
 SECONDS_AFTER_FAILURE = 5.0
 MEANWHILE = "Tessera tries again every few seconds. While you see this line, save the layer yourself (File → Save)."
@@ -43,11 +41,7 @@ MEANWHILE = "Tessera tries again every few seconds. While you see this line, sav
 class SavingThread:
     """Saves its layers every second.
 
-    Parameters
-    ----------
-    folder : Path
-    tell : function (str)
-        Called in this thread with the reason why a layer could not be saved, and with "" when all are saved again.
+    `tell` is called in this thread with the reason why a layer could not be saved, or "" when all are saved again.
     """
 
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
@@ -59,10 +53,6 @@ class SavingThread:
         self._begun = self._done = 0
         self._is_over = False
         self._thread: threading.Thread | None = None
-
-    def add(self, copy: LayerCopy) -> None:
-        """Add a layer to save."""
-        self.copies.append(copy)
 
     def begin(self) -> None:
         """Start saving; if no thread can be started, this can be called again."""
@@ -150,14 +140,10 @@ class Autosave(QObject):
 
     A separate thread writes only the blocks that have changed, each completely or not at all. The copy of a closed
     layer is kept for 30 days; the copy of a session that crashed is kept until the user discards it.
-
-    Signals
-    -------
-    failed : str
-        Why a layer could not be saved, such as a full disk; empty when it was saved later.
     """
 
     failed = Signal(str)
+    """Why a layer could not be saved, such as a full disk; empty when it was saved later."""
 
     def __init__(self, viewer: ViewerModel, folder: Path | None = None) -> None:
         super().__init__()
@@ -171,7 +157,7 @@ class Autosave(QObject):
     def watch(self, layer: Labels, image_layer: Layer) -> None:
         """Start to save a layer, unless it is saved already."""
         if not self.is_watching(layer) and not layer.multiscale:
-            self._thread.add(LayerCopy(layer, image_layer.name, self.viewer, self.folder))
+            self._thread.copies.append(LayerCopy(layer, image_layer.name, self.viewer, self.folder))
         self._thread.begin()
 
     def is_watching(self, layer: Layer) -> bool:
@@ -221,24 +207,12 @@ def kept(folder: Path | None = None) -> list[Saved]:
 
 
 def restore(viewer: ViewerModel, saved: Saved) -> Labels:
-    """Add a saved annotation to a viewer as a new layer; if it is watched, the same copy is updated.
-
-    Raises
-    ------
-    FileError
-        If the copy cannot be read.
-    """
+    """Add a saved annotation to a viewer as a new layer, as `restoring`; if it is watched, the same copy is updated."""
     return viewer.add_layer(run_job(restoring(saved)))
 
 
 def restoring(saved: Saved) -> Job[Labels]:
-    """Read a saved annotation into a layer, without adding it to a viewer.
-
-    Raises
-    ------
-    FileError
-        If the copy cannot be read.
-    """
+    """Read a saved annotation into a layer, or raise a FileError if it cannot be read."""
     if saved.problem:
         raise FileError(saved.problem)
     paint = empty_paint(saved.state["shape"], saved.state["dtype"])
@@ -268,3 +242,38 @@ def _layer(saved: Saved, paint: Any) -> Labels:
         raise FileError(f"The annotation saved in {saved.folder} has no valid position ({error}).") from error
     layer.metadata[ANNOTATION] = {**layer.metadata.get(ANNOTATION, {}), SAVED_IN: str(saved.folder)}
     return layer
+
+
+class RescueBox(RecoveryBox):
+    """Offers the annotations left by a crash; `recovered` is emitted with the new layer."""
+
+    title = "Restore"
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self._in_use: set[Path] = set()
+        super().__init__()
+
+    def found(self) -> list[Saved]:
+        """Return the annotations that were not restored in this session."""
+        return [saved for saved in left_over() if saved.folder not in self._in_use]
+
+    def describe(self, item: Saved) -> str:
+        """Return the name, size and date of an annotation."""
+        size, when = f"{item.painted_px:,} pixels", f"{item.changed:%d %B, %H:%M}"
+        return f"Saved from a session that crashed: {item.name!r}, {size}, {when}."
+
+    def recovering(self, item: Saved) -> Job[Labels]:
+        """Return the job that reads an annotation into a layer."""
+        return restoring(item)
+
+    def delete(self, item: Saved) -> None:
+        """Delete a saved annotation."""
+        discard(item)
+
+    def _on_recovered(self, thing: Labels) -> None:
+        with shown_by(self.failed.emit):
+            self.viewer.add_layer(thing)
+            self._in_use.add(Path(annotation_facts(thing)[SAVED_IN]))
+            self.recovered.emit(thing)
+        self.refresh()

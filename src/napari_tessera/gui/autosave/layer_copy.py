@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ class Changes:
         self._strokes: deque[list[Place]] = deque()
         self._under_way: deque[Place] = deque()
         self._undoable: deque[set[Index]] = deque(maxlen=STROKES_TO_UNDO)
-        self._is_shaken = True
+        self._has_unknown_changes = True
         layer.events.paint.connect(self._on_paint)
         layer.events.labels_update.connect(self._on_update)
         for event in (layer.events.set_data, layer.events.reload, layer.events.data):
@@ -56,9 +56,9 @@ class Changes:
             self._undoable.append(stroke)
         return set().union(*under_way, *strokes)
 
-    def was_shaken(self) -> bool:
+    def had_unknown_changes(self) -> bool:
         """Return whether any pixel may have changed, as after an undo or a change without the brush."""
-        was, self._is_shaken = self._is_shaken, False
+        was, self._has_unknown_changes = self._has_unknown_changes, False
         return was
 
     def undoable(self) -> set[Index]:
@@ -69,21 +69,16 @@ class Changes:
         """Start again, since the layer holds another array."""
         for each in (self._strokes, self._under_way, self._undoable):
             each.clear()
-        self._is_shaken = True
+        self._has_unknown_changes = True
 
     def _on_paint(self, event: Any) -> None:
-        self._strokes.append(places_painted(event.value))
+        self._strokes.append([part[0] for part in event.value])
 
     def _on_update(self, event: Any) -> None:
         self._under_way.append(place_updated(self._layer, event, self._viewer))
 
     def _on_refresh(self, *_: Any) -> None:
-        self._is_shaken = True
-
-
-def places_painted(stroke: Iterable[Any]) -> list[Place]:
-    """Return the places that a stroke painted, from the value of napari's event `paint`."""
-    return [part[0] for part in stroke]
+        self._has_unknown_changes = True
 
 
 def place_updated(layer: Labels, event: Any, viewer: ViewerModel) -> Window:
@@ -130,16 +125,7 @@ SAVED_IN = "saved in"
 
 
 class LayerCopy:
-    """Saves one layer; created in the window's thread, used in the saving thread.
-
-    Attributes
-    ----------
-    layer : napari.layers.Labels
-    image : str
-        Name of the image.
-    is_closed : bool
-        Whether the layer was removed.
-    """
+    """Saves one layer with the name of its image; created in the window's thread, used in the saving thread."""
 
     def __init__(self, layer: Labels, image: str, viewer: ViewerModel, folder: Path) -> None:
         self.layer, self.image, self.folder = layer, image, folder
@@ -152,18 +138,12 @@ class LayerCopy:
         self._name = ""
 
     def save(self) -> None:
-        """Save the changes since the last call.
-
-        Raises
-        ------
-        FileError
-            If the copy cannot be written; the next call tries again.
-        """
+        """Save the changes since the last call; after a FileError, the next call tries again."""
         data = self.layer.data
-        self._begin_anew_if_other(data)
+        self._start_again_if_replaced(data)
         self._dirty |= self.changes.blocks(data.shape)
         can_be_searched = is_searched(data)
-        if self.changes.was_shaken():
+        if self.changes.had_unknown_changes():
             self._search.is_wanted |= can_be_searched
             self._dirty |= self.changes.undoable()
         has_changed = self._save_blocks(data)
@@ -218,7 +198,7 @@ class LayerCopy:
         self._name = ""
         return copy
 
-    def _begin_anew_if_other(self, data: Any) -> None:
+    def _start_again_if_replaced(self, data: Any) -> None:
         kind = {"shape": list(data.shape), "dtype": str(data.dtype)}
         if self._state and kind != {key: self._state[key] for key in kind}:
             self._close(has_ended=True)
@@ -238,19 +218,11 @@ class LayerCopy:
 
 
 class Search:
-    """Searches a layer for changes from time to time, at most a fifth of the time.
-
-    Attributes
-    ----------
-    is_wanted : bool
-        Search when the pause is over.
-    pause_until : float
-        Seconds of `time.monotonic`.
-    """
+    """Searches a layer for changes from time to time, at most a fifth of the time."""
 
     def __init__(self) -> None:
-        self.is_wanted = False
-        self.pause_until = 0.0
+        self.is_wanted = False  # begins when the pause is over
+        self.pause_until = 0.0  # in seconds of `time.monotonic`
         self._left: Iterator[Index] | None = None
         self._spent_seconds = 0.0
 

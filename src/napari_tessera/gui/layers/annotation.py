@@ -15,7 +15,8 @@ from napari_tessera.core.errors import InputError
 from napari_tessera.core.sparse_array import SparseArray
 from napari_tessera.gui.layers.add import has_channel_axis, placed_at, spanning_channels
 from napari_tessera.gui.layers.colors import BACKGROUND, BACKGROUND_COLOUR, MOST_CLASSES, colours_of_classes
-from napari_tessera.gui.layers.read import array_of, is_rgb, place
+from napari_tessera.gui.layers.read import array_of, is_rgb, labels_of, place
+from napari_tessera.training.interactive import AnnotatedLayer
 
 Task = Literal["objects", "classes"]
 ANNOTATION = "tessera annotation"
@@ -115,6 +116,13 @@ def empty_paint(shape: Sequence[int], dtype: Any) -> np.ndarray | SparseArray:
     if np.prod(shape, dtype=float) * np.dtype(dtype).itemsize <= LARGEST_WHOLE_BYTES:
         return np.zeros(shape, dtype)
     return SparseArray(shape, dtype)
+
+
+def annotated_layer(image: Layer, annotation: Labels, axes: str) -> AnnotatedLayer:
+    """Return the arrays of an image and its annotation; `axes` names every axis of the image's array."""
+    spacing = place(image, axes).spatial.spacing
+    anisotropy = spacing[0] / spacing[-1] if "Z" in axes else 1.0
+    return AnnotatedLayer(image.name, array_of(image), labels_of(annotation, axes), axes, anisotropy)
 
 
 def is_annotation(layer: Layer) -> bool:

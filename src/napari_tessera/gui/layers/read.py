@@ -51,6 +51,19 @@ def camera_of(viewer: ViewerModel) -> Any:
     return getattr(viewer, "scene", viewer).camera
 
 
+def visible_span(layer: Layer, axis: int) -> slice:
+    """Return the visible part of a layer along an axis; all of it if the layer was never drawn."""
+    side = array_of(layer).shape[axis]
+    low, high = (int(corner[axis]) for corner in layer.corner_pixels)
+    return slice(max(low, 0), min(high + 1, side)) if high > low else slice(0, side)
+
+
+def viewport_events(viewer: ViewerModel) -> tuple[Any, ...]:
+    """Return the events that change the viewport."""
+    camera, dims = camera_of(viewer), viewer.dims
+    return (camera.events.zoom, camera.events.center, dims.events.point, dims.events.order, dims.events.ndisplay)
+
+
 def is_rgb(layer: Layer) -> bool:
     """Return whether the last axis of the layer's array is red, green, blue."""
     return isinstance(layer, Image) and bool(layer.rgb)

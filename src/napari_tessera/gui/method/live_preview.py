@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer
 
 from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, preview
 from napari_tessera.gui.form.layer_combo import PREVIEW
-from napari_tessera.gui.layers.read import array_of, camera_of
+from napari_tessera.gui.layers.read import array_of, viewport_events
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, shown_by
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class LivePreview:
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
         self._timer.timeout.connect(self._ask)
-        for event in self._moves():
+        for event in viewport_events(self.viewer):
             event.connect(self.update)
 
     def switch(self, is_on: bool) -> None:
@@ -66,14 +66,9 @@ class LivePreview:
 
     def close(self) -> None:
         """Remove the preview, and stop following the viewer."""
-        for event in self._moves():
+        for event in viewport_events(self.viewer):
             event.disconnect(self.update)
         self.switch(False)
-
-    def _moves(self) -> tuple[Any, ...]:
-        """Return the events that change the viewport."""
-        camera, dims = camera_of(self.viewer), self.viewer.dims
-        return (camera.events.zoom, camera.events.center, dims.events.point, dims.events.order, dims.events.ndisplay)
 
     def _ask(self) -> None:
         image = self._image = self.widget.inputs.main.layer

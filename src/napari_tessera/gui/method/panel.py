@@ -23,8 +23,16 @@ from napari_tessera.gui.method.bounding_boxes import BoxesButton
 from napari_tessera.gui.method.inputs import InputsBox
 from napari_tessera.gui.method.run_request import RunRequest, estimate_cost
 from napari_tessera.gui.qt.docking import Placing
-from napari_tessera.gui.qt.layout import AsTallAsContent, Rows, Shrinking, collapsible, column_of
-from napari_tessera.gui.qt.run_bar import NOTE_STYLE, PLAIN_STYLE, RunBar
+from napari_tessera.gui.qt.layout import (
+    NOTE_STYLE,
+    PLAIN_STYLE,
+    AsTallAsContent,
+    Rows,
+    Shrinking,
+    collapsible,
+    column_of,
+)
+from napari_tessera.gui.qt.run_bar import RunBar
 from napari_tessera.gui.qt.run_keys import RunKeys
 from napari_tessera.gui.qt.worker import LatestOnlyWorker
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QBoxLayout,
+    QFormLayout,
+    QFrame,
+    QLabel,
+    QLayout,
+    QScrollArea,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
 
 LABEL_WIDTH_PX = 101
@@ -125,15 +136,38 @@ class Shrinking(QScrollArea):
         self._content.resize(width, max(viewport.height(), least))
 
 
+def fill(layout: QBoxLayout, *parts: QWidget | QLayout, spacing: int = -1) -> None:
+    """Put widgets and layouts into a layout without margins; -1 is the spacing of Qt's style."""
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(spacing)
+    for part in parts:
+        if isinstance(part, QLayout):
+            layout.addLayout(part)
+        else:
+            layout.addWidget(part)
+
+
 def column_of(*widgets: QWidget, spacing: int = 6) -> QWidget:
     """Stack widgets without margins."""
     column = QWidget()
-    layout = QVBoxLayout(column)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setSpacing(spacing)
-    for widget in widgets:
-        layout.addWidget(widget)
+    fill(QVBoxLayout(column), *widgets, spacing=spacing)
     return column
+
+
+ERROR_STYLE = "QLabel { background-color: #6b2b2b; color: #ffecec; border-radius: 4px; padding: 6px; }"
+NOTE_STYLE = "QLabel { background-color: #6a5620; color: #fff6df; border-radius: 4px; padding: 6px; }"
+OFFER_STYLE = "QLabel { background-color: #2f4558; color: #e8f2fb; border-radius: 4px; padding: 6px; }"
+PLAIN_STYLE = "QLabel { padding: 2px; }"
+
+
+def wrapped_label(style: str = "") -> QLabel:
+    """Make a label of plain text that breaks its lines."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setStyleSheet(style)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
 
 
 def collapsible(title: str, content: QWidget) -> QCollapsible:

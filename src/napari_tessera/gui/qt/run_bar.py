@@ -6,21 +6,12 @@ import traceback
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QProgressBar,
-    QPushButton,
-    QSizePolicy,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QHBoxLayout, QMenu, QProgressBar, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import in_words
 from napari_tessera.core.jobs import Progress
 from napari_tessera.gui.qt import buttons as clipboard
+from napari_tessera.gui.qt.layout import ERROR_STYLE, NOTE_STYLE, OFFER_STYLE, PLAIN_STYLE, fill, wrapped_label
 from napari_tessera.gui.qt.worker import sentence, showing_errors
 
 RUN_STYLE = """
@@ -29,10 +20,6 @@ QPushButton:hover { background-color: #2f86dd; }
 QPushButton:pressed { background-color: #1b5fa5; }
 QPushButton:disabled { background-color: #5a6570; color: #aab2ba; }
 """
-ERROR_STYLE = "QLabel { background-color: #6b2b2b; color: #ffecec; border-radius: 4px; padding: 6px; }"
-NOTE_STYLE = "QLabel { background-color: #6a5620; color: #fff6df; border-radius: 4px; padding: 6px; }"
-OFFER_STYLE = "QLabel { background-color: #2f4558; color: #e8f2fb; border-radius: 4px; padding: 6px; }"
-PLAIN_STYLE = "QLabel { padding: 2px; }"
 
 
 class RunBar(QWidget):
@@ -68,7 +55,8 @@ class RunBar(QWidget):
         self.progress_bar.setRange(0, 100)
         self.progress_bar.setTextVisible(False)
         self.progress_bar.setFixedHeight(8)
-        self.message = self._make_message()
+        self.message = wrapped_label()
+        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.details_button = QPushButton("Copy details")
         self.details_button.clicked.connect(self._copy_details)
         self.offer_button = QPushButton()
@@ -148,22 +136,10 @@ class RunBar(QWidget):
         button.setStyleSheet("QToolButton { padding: 5px 8px; } QToolButton::menu-indicator { image: none; }")
         return button
 
-    def _make_message(self) -> QLabel:
-        message = QLabel()
-        message.setWordWrap(True)
-        message.setTextFormat(Qt.TextFormat.PlainText)
-        message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        return message
-
     def _lay_out(self) -> None:
         self.buttons = QHBoxLayout()
         self.buttons.addWidget(self.run_button, 1)
         self.buttons.addWidget(self.cancel_button)
         self.buttons.addWidget(self.menu_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
-        layout.addLayout(self.buttons)
-        for widget in (self.progress_bar, self.message, self.offer_button, self.details_button):
-            layout.addWidget(widget)
+        widgets = (self.progress_bar, self.message, self.offer_button, self.details_button)
+        fill(QVBoxLayout(self), self.buttons, *widgets, spacing=6)

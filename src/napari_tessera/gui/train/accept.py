@@ -22,11 +22,11 @@ from napari_tessera.core.errors import InputError, RunError
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.region import draw_outlines
-from napari_tessera.core.sparse_array import block_window
-from napari_tessera.gui.autosave.layer_copy import all_blocks
+from napari_tessera.core.tiles import widened
 from napari_tessera.gui.layers.annotation import Task, annotation_facts
-from napari_tessera.gui.layers.read import outlines_of
+from napari_tessera.gui.layers.read import outlines_of, visible_span
 from napari_tessera.gui.qt.worker import sentence
+from napari_tessera.training.interactive import highest_of
 from napari_tessera.training.live_prediction import (
     BACKGROUND,
     UNKNOWN,
@@ -35,9 +35,6 @@ from napari_tessera.training.live_prediction import (
     paint_of_classes,
     paint_of_objects,
 )
-
-__all__ = ["Accepted", "Accepting", "Selection", "accept", "accepting", "clicked", "in_outlines", "in_view"]
-
 
 PIECE_PX = 256
 AROUND_CLICK_PX = 512
@@ -48,14 +45,7 @@ Offset = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Selection:
-    """The selected area, in pixels of the annotation.
-
-    Attributes
-    ----------
-    window : tuple of slice
-    inside : array of bool or None
-        Of the window's shape; None means all of it.
-    """
+    """The selected area, in pixels of the annotation; `inside` has the window's shape, None means all of it."""
 
     window: Window
     inside: np.ndarray | None = None
@@ -64,21 +54,13 @@ class Selection:
 def in_view(viewer: ViewerModel, annotation: Labels) -> Selection:
     """Return the viewport of an annotation, in the plane shown."""
     window = list(_plane(viewer, annotation))
-    low, high = annotation.corner_pixels
     for axis in _axes_shown(viewer, annotation):
-        if high[axis] > low[axis]:  # otherwise the layer was never drawn, and all of it is taken
-            window[axis] = slice(max(int(low[axis]), 0), min(int(high[axis]) + 1, annotation.data.shape[axis]))
+        window[axis] = visible_span(annotation, axis)
     return Selection(tuple(window))
 
 
 def in_outlines(viewer: ViewerModel, shapes: Shapes, annotation: Labels, axes: str) -> Selection:
-    """Return the area inside drawn outlines, in the plane shown.
-
-    Raises
-    ------
-    InputError
-        If the outlines enclose no pixel of the annotation.
-    """
+    """Return the area inside drawn outlines in the plane shown, or raise an InputError if that is no pixel."""
     outlines = outlines_of(shapes, annotation, axes)
     if not outlines:
         raise InputError(f"{shapes.name!r} has no shape that encloses an area. Draw a rectangle, ellipse or polygon.")
@@ -97,10 +79,7 @@ def clicked(
 ) -> Selection:
     """Return the predicted object under a click, or the connected patch of a class, in the plane shown.
 
-    Raises
-    ------
-    InputError
-        If there is no prediction, or no object, under the click.
+    Without a prediction or an object there, an InputError is raised.
     """
     at = np.rint(prediction.world_to_data(world)).astype(int)
     shape = np.array(prediction.data.shape)
@@ -121,13 +100,7 @@ def clicked(
 
 
 def offset_of(prediction: Labels, annotation: Labels) -> Offset:
-    """Return the position of the prediction's first pixel in the annotation.
-
-    Raises
-    ------
-    InputError
-        If pixel sizes or axes differ.
-    """
+    """Return the position of the prediction's first pixel in the annotation, if pixel sizes and axes are the same."""
     if prediction.ndim != annotation.ndim:
         raise InputError(
             f"{prediction.name!r} has {prediction.ndim} axes and {annotation.name!r} has {annotation.ndim}. Accept a "
@@ -148,15 +121,7 @@ def offset_of(prediction: Labels, annotation: Labels) -> Offset:
 
 @dataclass(frozen=True)
 class AlignedPrediction:
-    """A prediction aligned with an annotation.
-
-    Attributes
-    ----------
-    prediction, paint : integer arrays
-    offset : tuple of int
-        Position of the prediction's first pixel in the annotation.
-    where : Selection
-    """
+    """A prediction (integer array) aligned with an annotation; `offset` is the place of its first pixel there."""
 
     prediction: Any
     paint: Any
@@ -166,8 +131,8 @@ class AlignedPrediction:
     @property
     def covered(self) -> Window:
         """The part of the annotation that the prediction covers."""
-        whole = tuple(slice(0, length) for length in self.prediction.shape)
-        return _shared(_moved(whole, self.offset), tuple(slice(0, length) for length in self.paint.shape))
+        whole, painted = (tuple(slice(0, side) for side in each.shape) for each in (self.prediction, self.paint))
+        return _shared(_moved(whole, self.offset), painted)
 
     def pieces(self) -> Iterator[Window]:
         """Yield the selected windows, piece by piece."""
@@ -180,18 +145,14 @@ class AlignedPrediction:
     def read(self, piece: Window, margin: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return prediction, annotation and selection of a piece, with a margin of one pixel if asked for."""
         if margin:
-            whole = tuple(slice(0, length) for length in self.paint.shape)
-            is_wide = [part.stop - part.start > 1 for part in self.where.window]
-            wider = (slice(part.start - wide, part.stop + wide) for part, wide in zip(piece, is_wide, strict=True))
-            piece = _shared(tuple(wider), whole)
+            piece = widened(piece, [part.stop - part.start > 1 for part in self.where.window], self.paint.shape)
         paint = np.asarray(self.paint[piece])
         labels = np.full(paint.shape, UNKNOWN, np.int64)
-        seen = _shared(piece, self.covered)
-        labels[_within(seen, piece)] = self.prediction[_moved(seen, tuple(-each for each in self.offset))]
+        covered = _shared(piece, self.covered)
+        labels[_within(covered, piece)] = self.prediction[_moved(covered, tuple(-each for each in self.offset))]
         inside = np.zeros(paint.shape, bool)
-        meant = _shared(piece, self.where.window)
-        mask = self.where.inside
-        inside[_within(meant, piece)] = True if mask is None else mask[_within(meant, self.where.window)]
+        selected, mask = _shared(piece, self.where.window), self.where.inside
+        inside[_within(selected, piece)] = True if mask is None else mask[_within(selected, self.where.window)]
         return labels, paint, inside & (labels != UNKNOWN)
 
 
@@ -231,16 +192,7 @@ SECONDS_AT_A_TIME = 0.03
 
 @dataclass(frozen=True)
 class Accepted:
-    """Counts of accepted pixels and objects.
-
-    Attributes
-    ----------
-    pixels : int
-    objects : int
-        Number of objects.
-    cut, met : int
-        Objects left out because they extend beyond the selection, or overlap painted objects.
-    """
+    """Counts of accepted pixels and objects, and of objects that were cut off or met painted ones, and left out."""
 
     pixels: int = 0
     objects: int = 0
@@ -248,12 +200,13 @@ class Accepted:
     met: int = 0
 
     def __str__(self) -> str:
-        said = [f"{self.pixels:,} predicted pixels were painted; Ctrl-Z undoes this."]
+        painted = f"{self.pixels:,} predicted pixels were painted; Ctrl-Z undoes this."
+        texts = [painted if self.pixels else "Nothing is left to paint there."]
         if self.cut:
-            said.append(f"Objects left out because they extend beyond the selection: {self.cut}.")
+            texts.append(f"Objects left out because they extend beyond the selection: {self.cut}.")
         if self.met:
-            said.append(f"Objects left out because they overlap painted objects: {self.met}.")
-        return " ".join(said) if self.pixels else " ".join(["Nothing is left to paint there.", *said[1:]])
+            texts.append(f"Objects left out because they overlap painted objects: {self.met}.")
+        return " ".join(texts)
 
 
 class Accepting(QObject):
@@ -297,11 +250,6 @@ def accept(prediction: Labels, annotation: Labels, where: Selection, task: Task 
     task : {"objects", "classes"}, optional
         By default the task of the annotation.
 
-    Returns
-    -------
-    Accepting
-        Starts to paint at the next event of the window.
-
     Raises
     ------
     InputError
@@ -320,7 +268,7 @@ def accepting(prediction: Labels, annotation: Labels, where: Selection, task: Ta
     yield Progress(0, 1, "Accepting")
     found, cut, met = yield from _numbers(both, task)
     taken = np.array(sorted(found - cut - met) if task == "objects" else (), np.int64)
-    first = (yield from _highest(annotation.data)) + 1
+    first = max(BACKGROUND, (yield from highest_of(annotation.data))) + 1
     _check_fits(first + len(taken) - 1 if task == "objects" else max(found, default=0) + 1, annotation)
     pixels = 0
     with one_to_undo(annotation):
@@ -337,12 +285,7 @@ def accepting(prediction: Labels, annotation: Labels, where: Selection, task: Ta
 
 @contextmanager
 def one_to_undo(annotation: Labels) -> Iterator[None]:
-    """Group all changes into one undo step; if one fails, undo all.
-
-    Raises
-    ------
-    RunError
-    """
+    """Group all changes into one undo step; if one fails, undo all and raise a RunError."""
     failure: Exception | None = None
     has_painted = False
 
@@ -368,9 +311,7 @@ def one_to_undo(annotation: Labels) -> Iterator[None]:
 
 def _numbers(both: AlignedPrediction, task: Task) -> Job[tuple[set[int], set[int], set[int]]]:
     """Return the predicted numbers, and the objects among them that are cut off or overlap painted ones."""
-    found: set[int] = set()
-    cut: set[int] = set()
-    met: set[int] = set()
+    found, cut, met = set[int](), set[int](), set[int]()
     for piece in both.pieces():
         yield Progress(0, 1, "Accepting")
         labels, paint, inside = both.read(piece, margin=task == "objects")
@@ -379,15 +320,6 @@ def _numbers(both: AlignedPrediction, task: Task) -> Job[tuple[set[int], set[int
             cut |= objects_cut(labels, inside)
             met |= objects_met(labels, paint)
     return found - {0, UNKNOWN}, cut, met & found
-
-
-def _highest(data: Any) -> Job[int]:
-    """Return the highest painted number, at least 1."""
-    highest = BACKGROUND
-    for index in all_blocks(data):
-        yield Progress(0, 1, "Looking for free numbers")
-        highest = max(highest, int(np.max(data[block_window(index, data.shape)])))
-    return highest
 
 
 def _check_fits(highest: int, annotation: Labels) -> None:

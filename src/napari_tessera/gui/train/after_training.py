@@ -1,27 +1,113 @@
-"""The actions after a training: predict the viewport, correct, suggest places, open the model, open the report."""
+"""After a training: show its scores, predict the viewport, correct the annotation, open the model or the report."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject, QUrl
+from napari.layers import Labels, Shapes
+from qtpy.QtCore import QObject, Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_tessera.core.errors import InputError
+from napari_tessera.core.errors import InputError, as_html
+from napari_tessera.gui.form.field import let_shrink
+from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.qt.layout import fill, wrapped_label
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, showing_errors
-from napari_tessera.gui.train.accept import Accepted
-from napari_tessera.gui.train.accept_box import Correcting
-from napari_tessera.gui.train.live_layer import LiveLayer
-from napari_tessera.gui.train.panel import TrainPanel
+from napari_tessera.gui.train.accept import Accepted, Accepting, Selection, accept, clicked, in_outlines, in_view
+from napari_tessera.gui.train.live_layer import LiveImage, LiveLayer
+from napari_tessera.gui.train.plot import ON_VALIDATION, SCORES
 from napari_tessera.gui.train.running_training import ANYTHING, ChangeWatcher
 from napari_tessera.gui.train.suggestions import SuggestionRequest
 from napari_tessera.methods.registry import method_named
+from napari_tessera.training.data.advice import LOST_SCORE
 from napari_tessera.training.interactive import InteractiveResult
 from napari_tessera.training.live_prediction import ViewportPrediction, looking_at
 from napari_tessera.training.report import describe_scored_step
 
-"""Widgets by the network that they run."""
+if TYPE_CHECKING:
+    from napari_tessera.gui.train.panel import TrainPanel
+
+WORSE = " It is worse there than the model it started from: keep that one, or paint more and train again."
+NO_SCORE = " There is no score: there was no validation set, or the training stopped before the first score."
+OPEN_HELP = "Open the widget that runs this model, with the model chosen."
+
+
+class Outcome(QWidget):
+    """Scores before and after a training, and the next steps: ways to a better model."""
+
+    open_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saved = wrapped_label()
+        self.scores = QGridLayout()
+        self.scores.setColumnStretch(0, 1)
+        self.next_steps = QVBoxLayout()
+        self.open_button = QPushButton("Use the model")
+        self.open_button.setToolTip(tooltip(OPEN_HELP))
+        self.open_button.clicked.connect(self.open_asked.emit)
+        fill(QVBoxLayout(self), self.saved, self.scores, self.next_steps, self.open_button)
+        self.hide()
+
+    def show_outcome(
+        self, name: str, widget: str, before: Mapping[str, float], after: Mapping[str, float], scored_step: str = ""
+    ) -> None:
+        """Show the scores of the start model and of the trained one, the latter with the step that was scored."""
+        rows = score_rows(before, after)
+        scored = f" {scored_step} Scores {ON_VALIDATION}:".replace("  ", " ") if rows else NO_SCORE
+        worse = WORSE if before and after and after["score"] < before["score"] - LOST_SCORE else ""
+        self.saved.setText(f'Saved as "{name}", in the list of the {widget} widget.{scored}{worse}')
+        self.open_button.setText(f"Open in {widget}")
+        while (item := self.scores.takeAt(0)) is not None:
+            if (old := item.widget()) is not None:
+                old.hide()
+                old.deleteLater()
+        for row, cells in enumerate([("", "before", "after"), *rows] if rows else []):
+            for column, text in enumerate(cells):
+                label = QLabel(f"<b>{as_html(text)}</b>" if column == 2 and row else as_html(text))
+                label.setTextFormat(Qt.TextFormat.RichText)
+                self.scores.addWidget(label, row, column, Qt.AlignmentFlag.AlignLeft)
+        self.show()
+
+
+def score_rows(before: Mapping[str, float], after: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Return the title of each score, and its values before and after as text, or a dash."""
+    rows = []
+    for name, title in SCORES.items():
+        if name != "score" and (name in before or name in after):
+            was, now = (f"{scores[name]:.3f}" if name in scores else "–" for scores in (before, after))
+            rows.append((title, was, now))
+    return rows
+
+
+CORRECT_HELP = (
+    "Paint the prediction where nothing is painted yet, correct what is wrong, and train further from this model. One "
+    "Ctrl-Z undoes it."
+)
+VIEW, SHAPES, CLICKS = "in view", "inside shapes", "where I click"
+
+
+class CorrectBox(QWidget):
+    """The button "Correct and go on", and the choice of the area to accept."""
+
+    asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.button = QPushButton("Correct and go on")
+        self.button.clicked.connect(self.asked.emit)
+        self.button.setToolTip(tooltip(CORRECT_HELP))
+        self.where = ComboBox(choices=[VIEW, SHAPES, CLICKS], tooltip=tooltip(CORRECT_HELP))
+        let_shrink(self.where.native)
+        row = QHBoxLayout(self)
+        fill(row, self.button, self.where.native)
+        row.setStretch(0, 1)
+
+
 PLUGIN = "napari-tessera"
 CLICK = "Click on what is predicted correctly, to paint it. Then correct the rest, and train."
 THEN = "Correct what is wrong, then press Train: it starts from the model just trained."
@@ -29,87 +115,85 @@ PAINT_THERE = "Paint what is missing or wrong, then press Train: it starts from 
 
 
 class AfterTraining(QObject):
-    """The actions for the model that was trained last.
-
-    Attributes
-    ----------
-    learnt : InteractiveResult or None
-    """
+    """The actions for the model that was trained last."""
 
     def __init__(self, panel: TrainPanel, live: LiveLayer) -> None:
         super().__init__()
-        self.panel = panel
-        self.viewer: ViewerModel = panel.viewer
-        self.live = live
-        self.learnt: InteractiveResult | None = None
+        self.panel, self.viewer, self.live = panel, panel.viewer, live
+        self.result: InteractiveResult | None = None
+        self.show_error = panel.bar.show_error
+        self.is_accepting_clicks = False
         self.latest = LatestOnlyWorker()
         self.latest.ready.connect(self._show)
         self.latest.failed.connect(self.show_error)
-        self.correcting = Correcting(self.viewer, live)
-        self.correcting.ended.connect(self._on_accepted)
-        self.correcting.failed.connect(self.show_error)
+        self._accepting: Accepting | None = None
         self._accepted = ""
         self._since_accepted = ChangeWatcher(ANYTHING, self._on_painted_on)
-        live.on_move(self.look)
+        live.moved.connect(self.predict)
 
     @property
     def widget_title(self) -> str:
         """Title of the widget that runs the model."""
-        assert self.learnt is not None
-        return method_named(self.learnt.trained.header["training"]["settings"]["network"]).title
+        assert self.result is not None
+        return method_named(self.result.trained.header["training"]["settings"]["network"]).title
 
-    def begin(self, learnt: InteractiveResult) -> None:
+    def begin(self, result: InteractiveResult) -> None:
         """Show the result of a training."""
-        self.learnt = learnt
-        name = learnt.trained.path.stem
-        said = describe_scored_step(learnt.trained.header["training"])
-        self.panel.outcome.show_outcome(name, self.widget_title, learnt.scores_before, learnt.scores, said)
-        self.look()
-
-    def show_error(self, error: BaseException) -> None:
-        """Show what went wrong."""
-        self.panel.bar.show_error(error)
+        self.result = result
+        name, scored_step = result.trained.path.stem, describe_scored_step(result.trained.header["training"])
+        self.panel.outcome.show_outcome(name, self.widget_title, result.scores_before, result.scores, scored_step)
+        self.predict()
 
     def forget(self) -> None:
         """Drop the model, before another one is trained."""
-        self.learnt = None
+        self.result = None
         self.latest.stop()
-        self.correcting.click(False)
+        self._accept_clicks(False)
         self._since_accepted.watch(())
 
     @showing_errors
-    def look(self) -> None:
+    def predict(self) -> None:
         """Predict the viewport with the model."""
-        learnt, sight = self.learnt, self.live.sight
-        if learnt is None or sight is None or sight.index >= len(learnt.paintings):
+        result, viewport = self.result, self.live.viewport
+        if result is None or viewport is None or viewport.index >= len(result.paintings):
             return
-        painting = learnt.paintings[sight.index]
-        diameter_px = learnt.diameters_px.get(painting.name)
-        trained = learnt.trained
-        self.latest.ask(None, looking_at(trained.path, painting, sight, trained.header, diameter_px))
+        image, trained = result.paintings[viewport.index], result.trained
+        diameter_px = result.diameters_px.get(image.name)
+        self.latest.ask(None, looking_at(trained.path, image, viewport, trained.header, diameter_px))
 
     @showing_errors
     def open_model(self) -> None:
         """Open the widget that runs the model, with the model and its output chosen."""
         window = getattr(self.viewer, "window", None)
-        if window is not None and self.learnt is not None:
+        if window is not None and self.result is not None:
             _, widget = window.add_plugin_dock_widget(PLUGIN, self.widget_title, tabify=True)
-            trained = self.learnt.trained
+            trained = self.result.trained
             for name, value in {"model": trained.path.stem, "output": trained.header["task"]}.items():
                 if name in widget.form.fields:
                     widget.form.fields[name].value = value
 
     @showing_errors
+    def open_report(self) -> None:
+        """Open the report of the training."""
+        if self.result is None:
+            raise InputError("There is no report yet: it is written at the end of a training.")
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.result.trained.report)))
+
+    @showing_errors
     def correct(self) -> None:
-        """Accept the prediction in the chosen area; the next training starts from this model."""
-        if self.learnt is None:
+        """Accept what is in view, inside outlines, or from now on under each click; the next training starts here."""
+        if self.result is None:
             return
         self._start_from_it()
-        self.correcting.take(self.panel.correct_box.where.value)
-        if self.correcting.is_clicking:
+        where = self.panel.correct_box.where.value
+        self._accept_clicks(where == CLICKS)
+        if where == CLICKS:
             self.panel.bar.say(CLICK)
+            return
+        prediction, of = self._layers()
+        self._accept(prediction, of, in_view(self.viewer, of.paint) if where == VIEW else self._outlined(of))
 
-    def unsure(self) -> SuggestionRequest:
+    def request_suggestions(self) -> SuggestionRequest:
         """Return the request for suggestions; the next training starts from this model.
 
         Raises
@@ -117,32 +201,59 @@ class AfterTraining(QObject):
         InputError
             If there is no model, or its image was removed.
         """
-        at = self.live.sight.index if self.live.sight is not None else 0
-        if self.learnt is None or at >= len(self.live.shown):
+        at = self.live.viewport.index if self.live.viewport is not None else 0
+        if self.result is None or at >= len(self.live.shown):
             raise InputError("Train a model first.")
-        of, painting = self.live.shown[at], self.learnt.paintings[at]
+        of, image = self.live.shown[at], self.result.paintings[at]
         axes = self.panel.pairs.axes_of(of.image)
-        diameter_px = self.learnt.diameters_px.get(painting.name)
+        diameter_px = self.result.diameters_px.get(image.name)
         self._start_from_it()
         self.panel.bar.say(PAINT_THERE)
-        return SuggestionRequest(of.image, axes, self.learnt.trained.path, of.paint, of.ndim, diameter_px)
+        return SuggestionRequest(of.image, axes, self.result.trained.path, of.paint, of.ndim, diameter_px)
 
     @showing_errors
-    def open_report(self) -> None:
-        """Open the report of the training."""
-        if self.learnt is None:
-            self.panel.bar.show_error(InputError("There is no report yet: it is written at the end of a training."))
-        else:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.learnt.trained.report)))
-
-    @showing_errors
-    def _show(self, _: Any, seen: ViewportPrediction) -> None:
-        if self.learnt is not None:
-            self.live.show(seen)
+    def _show(self, _: Any, prediction: ViewportPrediction) -> None:
+        if self.result is not None:
+            self.live.show(prediction)
 
     def _start_from_it(self) -> None:
-        assert self.learnt is not None
-        self.panel.form.start_from(self.learnt.trained.header, self.learnt.trained.path.stem)
+        assert self.result is not None
+        self.panel.form.start_from(self.result.trained.header, self.result.trained.path.stem)
+
+    def _accept_clicks(self, is_on: bool) -> None:
+        if is_on == self.is_accepting_clicks:
+            return
+        self.is_accepting_clicks = is_on
+        (self.viewer.mouse_drag_callbacks.append if is_on else self.viewer.mouse_drag_callbacks.remove)(self._on_click)
+        if is_on and self.live.layer is not None:
+            # The brush of the annotation layer would paint at every click.
+            self.viewer.layers.selection.active = self.live.layer
+            self.live.layer.mode = "pan_zoom"
+
+    @showing_errors
+    def _on_click(self, viewer: ViewerModel, event: Any) -> None:
+        prediction, of = self._layers()
+        self._accept(prediction, of, clicked(self.viewer, prediction, of.paint, event.position, of.task))
+
+    def _accept(self, prediction: Labels, of: LiveImage, where: Selection) -> None:
+        self._accepting = accept(prediction, of.paint, where, of.task)
+        self._accepting.ended.connect(self._on_accepted)
+        self._accepting.failed.connect(self.show_error)
+
+    def _layers(self) -> tuple[Labels, LiveImage]:
+        """Return the live prediction and its image, or raise an InputError if its layers are gone."""
+        layer, of = self.live.layer, self.live.of
+        if layer is None or of is None or layer not in self.viewer.layers:
+            raise InputError("There is no live prediction in view. Move the view to an image of the training.")
+        if of.paint not in self.viewer.layers:
+            raise InputError(f"The annotation {of.paint.name!r} is gone. Make a new annotation layer, and train again.")
+        return layer, of
+
+    def _outlined(self, of: LiveImage) -> Selection:
+        shapes = [layer for layer in reversed(self.viewer.layers) if isinstance(layer, Shapes) and layer.visible]
+        if not shapes:
+            raise InputError("There is no Shapes layer. Add one, and draw around what is right.")
+        return in_outlines(self.viewer, shapes[0], of.paint, of.axes)
 
     def _on_accepted(self, accepted: Accepted) -> None:
         self._accepted = f"{accepted} {THEN}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, FloatSpinBox
@@ -13,17 +14,7 @@ from napari.layers import Labels
 from napari.utils import CyclicLabelColormap
 from napari.utils.colormaps.standardize_color import transform_color
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import (
-    QColorDialog,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QSizePolicy,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.spec import Parameter
@@ -33,16 +24,13 @@ from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
 from napari_tessera.gui.form.number_field import LARGEST
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import MOST_CLASSES, class_names, colours_of_classes, set_class_names
-from napari_tessera.gui.qt.layout import AsTallAsLines, Rows
+from napari_tessera.gui.qt.layout import AsTallAsLines, Rows, fill, wrapped_label
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import CHECKPOINT
+from napari_tessera.models.registry import ModelEntry
 from napari_tessera.models.safetensors import ENDING
 from napari_tessera.training.losses import LOSSES, loss_parameters
 from napari_tessera.training.settings import DECLARATION, NOTHING
-
-if TYPE_CHECKING:
-    from napari_tessera.models.registry import ModelEntry
-
 
 INITIAL_LENGTHS = {"minutes": 2.0, "epochs": 50.0, "steps": 500.0}
 """Default length in each unit, for a first try."""
@@ -51,7 +39,6 @@ HELP = (
     "gives the same weights for the same seed."
 )
 
-
 NUMBER_STYLE = "QAbstractSpinBox { padding: 1px 2px; }"
 UNIT_STYLE = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 22px; }"
 """Smaller padding than napari's, so that six digits fit beside the unit."""
@@ -59,13 +46,7 @@ SPACING_PX = 4
 
 
 class BudgetBox(QWidget):
-    """The length of a training.
-
-    Attributes
-    ----------
-    unit : magicgui combo box
-    number : magicgui spin box
-    """
+    """The length of a training: a number and its unit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,10 +58,9 @@ class BudgetBox(QWidget):
         self.number.native.setStyleSheet(NUMBER_STYLE)
         self.unit.native.setStyleSheet(UNIT_STYLE)
         row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACING_PX)
-        row.addWidget(self.number.native, 6)
-        row.addWidget(self.unit.native, 5)
+        fill(row, self.number.native, self.unit.native, spacing=SPACING_PX)
+        row.setStretch(0, 6)
+        row.setStretch(1, 5)
         self.unit.changed.connect(lambda _: self._show())
         self.number.changed.connect(self._keep)
         self._show()
@@ -140,19 +120,11 @@ class ClassRow(QWidget):
         self.colour.setToolTip(COLOUR_HELP)
         self.colour.setHidden(colour is None)
         self.colour.setStyleSheet(f"QPushButton {{ background-color: {colour}; border-radius: 3px; }}")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.brush, self.name, self.colour):
-            row.addWidget(widget)
+        fill(QHBoxLayout(self), self.brush, self.name, self.colour)
 
 
 class ClassBox(QWidget):
-    """The classes of the annotation layers: brush, name and colour of each.
-
-    Attributes
-    ----------
-    rows : list of ClassRow
-    """
+    """The classes of the annotation layers: brush, name and colour of each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,15 +133,11 @@ class ClassBox(QWidget):
         self.colours: dict[int, str] = {}
         self.rows: list[ClassRow] = []
         self._names = {task: list(names) for task, names in FIRST_NAMES.items()}
-        self._painting: list[Callable[[Labels, int], Any]] = []
         self._rows = QVBoxLayout()
         self._rows.setSpacing(3)
         self.add_button = QPushButton("+ One more class")
         self.add_button.clicked.connect(self.add)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._rows)
-        layout.addWidget(self.add_button)
+        fill(QVBoxLayout(self), self._rows, self.add_button)
         self._show()
 
     @property
@@ -204,12 +172,6 @@ class ClassBox(QWidget):
         self.colours[number] = colour
         self._write()
         self._show()
-
-    def paint_with(self, number: int) -> None:
-        """Activate the brush of a class in the first layer."""
-        for layer in self.layers[:1]:
-            layer.selected_label = number
-            layer.mode = "paint"
 
     def _write(self) -> None:
         for layer in self.layers:
@@ -247,7 +209,9 @@ class ClassBox(QWidget):
         self.add_button.setVisible(is_classes)
 
     def _on_brush(self, number: int, *_: Any) -> None:
-        self.paint_with(number)
+        for layer in self.layers[:1]:
+            layer.selected_label = number
+            layer.mode = "paint"
 
     def _on_named(self, row: ClassRow) -> None:
         if row.name.text() != self.names[row.number - 1]:
@@ -265,7 +229,7 @@ PLANE_NDIM = 2
 FROM_NOTHING = "Nothing (random weights)"
 COCO = "coco"
 FROM_COCO = "COCO (everyday things)"
-ON_OTHERS = {
+CARDS_OF_OTHERS = {
     NOTHING: "Trains on your annotation alone. Best for classes; objects need more annotation and more time.",
     COCO: "The published network, trained on everyday photographs: for objects that no model here finds. It is large, "
     "and downloaded once (170 MB).",
@@ -303,8 +267,8 @@ class StartField(ModelField):
         return bool(entry.error) or (is_of_kind and (self.task == "classes" or entry.task == "objects"))
 
     def _show_card(self) -> None:
-        if self.value in ON_OTHERS:
-            self.below.say(ON_OTHERS[self.value])
+        if self.value in CARDS_OF_OTHERS:
+            self.below.say(CARDS_OF_OTHERS[self.value])
         else:
             super()._show_card()
 
@@ -312,7 +276,7 @@ class StartField(ModelField):
 ABOVE_CLASSES = ("task",)
 FIRST_SETTINGS = ("network", "start_from", "ndim", "loss", "mask_loss", "class_weights", *loss_parameters())
 LENGTHS = ("minutes", "epochs", "steps")
-SAID_ELSEWHERE = (*LENGTHS, "painted", "classes", "name", "title")
+NOT_IN_ROWS = (*LENGTHS, "painted", "classes", "name", "title")
 OF_FILES = ("ignore", "noise", "inversion", "balance", "card", "summary", "licence", "cite", "save_every")
 """Settings for trainings on folders, or for models that are published."""
 FIXED_BY_MODEL, FIXED_BY_COCO = ("widths", "diameter"), ("widths",)
@@ -326,8 +290,6 @@ class TrainForm:
     ----------
     first, main, more : Rows
         The task, above the classes; the main settings; and those under "More settings".
-    fields : dict of str to Field
-    budget : BudgetBox
     advice : QLabel
         When to use the loss that is chosen.
     """
@@ -336,19 +298,16 @@ class TrainForm:
         self.first, self.main, self.more = Rows(), Rows(), Rows()
         self.fields: dict[str, Field] = {}
         self.budget = BudgetBox()
-        self.advice = QLabel()
-        self.advice.setWordWrap(True)
-        self.advice.setStyleSheet(CARD_STYLE)
-        self.advice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.advice = wrapped_label(CARD_STYLE)
         self._has_volumes = False
         known = {each.name: each for each in DECLARATION.parameters}
         for name in (*ABOVE_CLASSES, *FIRST_SETTINGS, *known):
-            if name in known and name not in (*self.fields, *SAID_ELSEWHERE, *OF_FILES):
+            if name in known and name not in (*self.fields, *NOT_IN_ROWS, *OF_FILES):
                 self._add(known[name])
         self.main.add("Train for", self.budget, self.budget.number.tooltip or "")
         for label in (self.start.below, self.advice):
             AsTallAsLines(label)
-        self._hint_at_weights()
+        self.fields["class_weights"].widget.native.setPlaceholderText(WEIGHTS_HINT)
         self._follow()
 
     @property
@@ -433,28 +392,23 @@ class TrainForm:
         for name, field in self.fields.items():
             self._rows_of(name).show_row(field.native, name in shown)
 
-    def _hint_at_weights(self) -> None:
-        self.fields["class_weights"].widget.native.setPlaceholderText(WEIGHTS_HINT)
-
 
 FIRST_NAME = "fine-tuned"
-MOST_NAMES = 1000
 
 
 def free_name(wish: str = FIRST_NAME) -> str:
     """Return `wish`, or a similar name that is not used by a model or an interrupted training."""
-    taken = {entry.name.casefold() for entry in catalogue.shipped_models()}
-    folder = catalogue.user_folder()
-    names = [wish, *(f"{wish}-{number}" for number in range(2, MOST_NAMES))]
-    return next(name for name in names if name.casefold() not in taken and not is_on_disk(folder / (name + ENDING)))
+    names = (f"{wish}-{number}" if number > 1 else wish for number in itertools.count(1))
+    return next(name for name in names if not is_taken(name) and not _file(name, ENDING + CHECKPOINT).exists())
 
 
-def is_on_disk(model: Path) -> bool:
-    """Return whether a model or its checkpoint exists."""
-    return model.exists() or model.with_name(model.name + CHECKPOINT).exists()
+def is_taken(name: str) -> bool:
+    """Return whether a model has this name."""
+    is_shipped = any(entry.name.casefold() == name.casefold() for entry in catalogue.shipped_models())
+    return is_shipped or _file(name).exists()
 
 
-def path_for(name: str, may_exist: bool = False) -> Path:
+def path_for(name: str) -> Path:
     """Return the path of a new model with this name.
 
     Raises
@@ -463,12 +417,14 @@ def path_for(name: str, may_exist: bool = False) -> Path:
         If the name is not valid, or a model has it.
     """
     name = catalogue.checked_name(name.strip())
-    path = catalogue.user_folder() / (name + ENDING)
-    is_taken = path.exists() or any(entry.name.casefold() == name.casefold() for entry in catalogue.shipped_models())
-    if is_taken and not may_exist:
+    if is_taken(name):
         raise ParameterError(
             f'A model {name!r} exists already, and models are never replaced. Give another name under "Save as", such '
             f"as {free_name(name)!r}.",
             "name",
         )
-    return path
+    return _file(name)
+
+
+def _file(name: str, ending: str = ENDING) -> Path:
+    return catalogue.user_folder() / (name + ending)

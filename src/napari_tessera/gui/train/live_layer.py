@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from napari.utils import CyclicLabelColormap
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.gui.form.layer_combo import PREVIEW
 from napari_tessera.gui.layers.add import placed_at
-from napari_tessera.gui.layers.annotation import class_names
-from napari_tessera.gui.layers.read import camera_of, check_plane_shown, place, planes_shown
+from napari_tessera.gui.layers.annotation import Task, class_names
+from napari_tessera.gui.layers.read import check_plane_shown, place, planes_shown, viewport_events, visible_span
 from napari_tessera.training.live_prediction import PLANES_AROUND, Viewport, ViewportPrediction
 
 SETTLE_MS = 100
@@ -30,19 +30,17 @@ class LiveImage:
 
     Attributes
     ----------
-    image, paint : napari.layers.Layer
     axes : str
         One letter for each axis of `paint`.
     ndim : {2, 3}
         Number of axes that are segmented together.
-    task : {"objects", "classes"}
     """
 
     image: Layer
     paint: Labels
     axes: str
     ndim: int
-    task: str
+    task: Task
 
     @property
     def space(self) -> str:
@@ -60,28 +58,28 @@ class LiveLayer(QObject):
 
     Attributes
     ----------
-    sight : Viewport or None
-        The viewport; read by the training thread.
-    layer : napari.layers.Labels or None
+    viewport : Viewport or None
+        Read by the training thread; `moved` is emitted when it changes.
     of : LiveImage or None
         The image of the layer.
     """
+
+    moved = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self.viewer = viewer
         self.shown: Sequence[LiveImage] = ()
-        self.sight: Viewport | None = None
+        self.viewport: Viewport | None = None
         self.layer: Labels | None = None
         self.of: LiveImage | None = None
         self._shapes: list[tuple[int, ...]] = []
         self._coloured = 0
-        self._callbacks: list[Callable[[], Any]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
         self._timer.timeout.connect(self._look)
-        for event in self._moves():
+        for event in viewport_events(self.viewer):
             event.connect(self._on_moved)
 
     def follow(self, shown: Sequence[LiveImage]) -> None:
@@ -90,18 +88,14 @@ class LiveLayer(QObject):
         self._shapes = [of.paint.data.shape for of in self.shown]
         self._look()
 
-    def on_move(self, callback: Callable[[], Any]) -> None:
-        """Call `callback` when the viewport changes."""
-        self._callbacks.append(callback)
-
-    def show(self, seen: ViewportPrediction) -> None:
+    def show(self, prediction: ViewportPrediction) -> None:
         """Show a prediction."""
-        if seen.sight.index >= len(self.shown) or seen.labels.size == 0:
+        if prediction.sight.index >= len(self.shown) or prediction.labels.size == 0:
             return
-        of = self.shown[seen.sight.index]
-        if of.paint not in self.viewer.layers or not self._is_as_begun(seen.sight.index):
+        of = self.shown[prediction.sight.index]
+        if of.paint not in self.viewer.layers or not self._is_as_begun(prediction.sight.index):
             return
-        labels, translate = laid_out(seen, of)
+        labels, translate = laid_out(prediction, of)
         self.of = of
         if self.layer is None or self.layer not in self.viewer.layers or self.layer.ndim != labels.ndim:
             self._add(of, labels, translate)
@@ -121,9 +115,9 @@ class LiveLayer(QObject):
     def close(self) -> None:
         """Stop following the view, and remove the layer."""
         self._timer.stop()
-        for event in self._moves():
+        for event in viewport_events(self.viewer):
             event.disconnect(self._on_moved)
-        self.shown, self.sight = (), None
+        self.shown, self.viewport = (), None
         self.take_away()
 
     def _add(self, of: LiveImage, labels: np.ndarray, translate: np.ndarray) -> None:
@@ -150,10 +144,6 @@ class LiveLayer(QObject):
         self._coloured = highest
         return colours_for(of.paint, highest)
 
-    def _moves(self) -> tuple[Any, ...]:
-        camera, dims = camera_of(self.viewer), self.viewer.dims
-        return (camera.events.zoom, camera.events.center, dims.events.point, dims.events.order, dims.events.ndisplay)
-
     def _on_moved(self, *_: Any) -> None:
         if self.shown:
             self._timer.start()
@@ -164,9 +154,8 @@ class LiveLayer(QObject):
 
     def _look(self) -> None:
         followed = ((index, of) for index, of in self._in_order() if self._is_as_begun(index))
-        self.sight = next((found for index, of in followed if (found := sight_of(self.viewer, index, of))), None)
-        for callback in self._callbacks:
-            callback()
+        self.viewport = next((found for index, of in followed if (found := viewport_of(self.viewer, index, of))), None)
+        self.moved.emit()
 
     def _in_order(self) -> list[tuple[int, LiveImage]]:
         """Return the images with their indices; one whose layers are active comes first."""
@@ -174,7 +163,7 @@ class LiveLayer(QObject):
         return sorted(enumerate(self.shown), key=lambda each: active not in (each[1].image, each[1].paint))
 
 
-def sight_of(viewer: ViewerModel, index: int, of: LiveImage) -> Viewport | None:
+def viewport_of(viewer: ViewerModel, index: int, of: LiveImage) -> Viewport | None:
     """Return the viewport of an image, or None if the image is not in view, or not in planes of Y and X."""
     if of.paint not in viewer.layers or of.image not in viewer.layers or not of.image.visible:
         return None
@@ -185,27 +174,21 @@ def sight_of(viewer: ViewerModel, index: int, of: LiveImage) -> Viewport | None:
     except InputError:
         return None
     planes = planes_shown(of.paint, of.axes, viewer.dims.point)
-    sides = dict(zip(of.axes, of.paint.data.shape, strict=True))
-    low, high = np.asarray(of.paint.corner_pixels, float)
-    window: dict[str, slice] = {}
-    for axis in "YX":
-        at = of.axes.index(axis)
-        is_drawn = high[at] > low[at]
-        first, last = (low[at], high[at] + 1) if is_drawn else (0, sides[axis])
-        window[axis] = slice(int(max(0, first)), int(min(sides[axis], np.ceil(last))))
+    window = {axis: visible_span(of.paint, of.axes.index(axis)) for axis in "YX"}
     if "Z" in of.space:
-        window["Z"] = slice(max(0, planes["Z"] - PLANES_AROUND), min(sides["Z"], planes["Z"] + PLANES_AROUND + 1))
+        n_planes = of.paint.data.shape[of.axes.index("Z")]
+        window["Z"] = slice(max(0, planes["Z"] - PLANES_AROUND), min(n_planes, planes["Z"] + PLANES_AROUND + 1))
     if any(part.stop <= part.start for part in window.values()):
         return None
     return Viewport(index, tuple(planes[axis] for axis in of.outer), tuple(window[axis] for axis in of.space))
 
 
-def laid_out(seen: ViewportPrediction, of: LiveImage) -> tuple[np.ndarray, np.ndarray]:
+def laid_out(prediction: ViewportPrediction, of: LiveImage) -> tuple[np.ndarray, np.ndarray]:
     """Return labels with the axes of the annotation, and the `translate` that puts them in place."""
-    starts = dict(zip(of.outer, seen.sight.place, strict=True))
-    starts |= {axis: part.start for axis, part in zip(of.space, seen.sight.window, strict=True)}
+    starts = dict(zip(of.outer, prediction.sight.place, strict=True))
+    starts |= {axis: part.start for axis, part in zip(of.space, prediction.sight.window, strict=True)}
     order = of.outer + of.space
-    labels = seen.labels.reshape((1,) * len(of.outer) + seen.labels.shape)
+    labels = prediction.labels.reshape((1,) * len(of.outer) + prediction.labels.shape)
     labels = np.transpose(labels, [order.index(axis) for axis in of.axes if axis != "C"])
     if "C" in of.axes:
         labels = np.expand_dims(labels, of.axes.index("C"))

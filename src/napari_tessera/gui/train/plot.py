@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen, QPolygonF, QTextOption
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.engine.cost_estimate import in_time
+from napari_tessera.gui.qt.layout import NOTE_STYLE, fill, wrapped_label
 from napari_tessera.training.live_prediction import ViewportPrediction
 
 FEWEST_STEPS = 3
@@ -23,23 +25,20 @@ SCORES = {"dice": "Dice", "iou": "IoU", "ap": "AP 0.5", "map": "Mean AP", "score
 
 @dataclass
 class TrainingHistory:
-    """All that a training has reported so far.
+    """All that a training has reported so far; losses as (step, loss), scores as mappings that have their step.
 
     Attributes
     ----------
-    losses : list of (step, loss)
-    validations : list of mapping
-        Scores, each with its step.
     before : mapping
         Scores before the first step.
     warnings, advice : list of str
         Problems of the annotation, and of the training so far.
-    seen : ViewportPrediction or None
-        Latest prediction of the viewport.
-    ends_at : float or None
-        End of the given time, in seconds of `time.monotonic`.
+    prediction : ViewportPrediction or None
+        The latest one, until it is shown.
     all_from : int or None
         Step from which the validation set is trained on too, so that there are no more scores.
+    ends_at : float or None
+        End of the given time, in seconds of `time.monotonic`.
     """
 
     losses: list[tuple[float, float]] = field(default_factory=list)
@@ -47,7 +46,7 @@ class TrainingHistory:
     before: Mapping[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     advice: Sequence[str] = ()
-    seen: ViewportPrediction | None = None
+    prediction: ViewportPrediction | None = None
     all_from: int | None = None
     steps: int = 0
     text: str = ""
@@ -62,27 +61,27 @@ class TrainingHistory:
     def note(self, step: Progress) -> None:
         """Add a step."""
         self.text = step.text
-        told: Any = step.data
-        if not isinstance(told, dict):
+        report: Any = step.data
+        if not isinstance(report, dict):
             return
-        if "warning" in told:
-            self.warnings += [told["warning"]] * (told["warning"] not in self.warnings)
-        elif "advice" in told:
-            self.advice = told["advice"]
-        elif "seconds" in told:
-            self.ends_at = time.monotonic() + told["seconds"]
-        elif "all_from" in told:
-            self.all_from = told["all_from"]
-        elif "before" in told:
-            self.before = told["before"] or self.before  # empty if the training is continued
-        elif "seen" in told:
-            self.seen = told["seen"]
-        elif "loss" in told:
-            self._forget_from(told["step"])
-            self.losses.append((told["step"], told["loss"]))
-            self._clock(told["step"], int(step.total))
-        elif "score" in told:
-            self.validations.append(told)
+        if "warning" in report:
+            self.warnings += [report["warning"]] * (report["warning"] not in self.warnings)
+        elif "advice" in report:
+            self.advice = report["advice"]
+        elif "seconds" in report:
+            self.ends_at = time.monotonic() + report["seconds"]
+        elif "all_from" in report:
+            self.all_from = report["all_from"]
+        elif "before" in report:
+            self.before = report["before"] or self.before  # empty if the training is continued
+        elif "seen" in report:
+            self.prediction = report["seen"]
+        elif "loss" in report:
+            self._forget_from(report["step"])
+            self.losses.append((report["step"], report["loss"]))
+            self._clock(report["step"], int(step.total))
+        elif "score" in report:
+            self.validations.append(report)
 
     @property
     def step(self) -> int:
@@ -101,20 +100,20 @@ class TrainingHistory:
     @property
     def score_name(self) -> str:
         """The score that is shown: Dice for classes, AP at 0.5 for objects."""
-        told = {**self.before, **(self.validations[-1] if self.validations else {})}
-        return next((name for name in SCORES if name in told), "score")
+        latest = self.validations[-1] if self.validations else {}
+        return next((name for name in SCORES if name in self.before or name in latest), "score")
 
     def scores(self) -> list[tuple[float, float]]:
         """Return the steps and values of the score, the one before the first step included."""
         name = self.score_name
         first = [(0.0, self.before[name])] if name in self.before else []
-        return first + [(told["step"], told[name]) for told in self.validations if name in told]
+        return first + [(each["step"], each[name]) for each in self.validations if name in each]
 
     def _forget_from(self, step: int) -> None:
         """Drop steps that come again, if a training continues from an earlier step."""
         if self.losses and self.losses[-1][0] >= step:
-            self.losses = [told for told in self.losses if told[0] < step]
-            self.validations = [told for told in self.validations if told["step"] < step]
+            self.losses = [each for each in self.losses if each[0] < step]
+            self.validations = [each for each in self.validations if each["step"] < step]
 
     def _clock(self, step: int, steps: int) -> None:
         now = (time.monotonic(), step)
@@ -123,12 +122,12 @@ class TrainingHistory:
         self._last = now
 
 
-def record(job: Job[Any], course: TrainingHistory) -> Job[Any]:
-    """Run a job, and add all its steps to a history, in the job's thread."""
+def record(job: Job[Any], history: TrainingHistory) -> Job[Any]:
+    """Run a job, and add its steps to a history, in the job's thread."""
     try:
         while True:
             step = next(job)
-            course.note(step)
+            history.note(step)
             yield step
     except StopIteration as end:
         return end.value
@@ -136,12 +135,12 @@ def record(job: Job[Any], course: TrainingHistory) -> Job[Any]:
         job.close()
 
 
-def headline(before: Mapping[str, float], after: Mapping[str, float]) -> Iterator[tuple[str, str, str]]:
-    """Yield the title of each score, and its values before and after as text, or a dash."""
-    for name, title in SCORES.items():
-        if name != "score" and (name in before or name in after):
-            was, now = (f"{scores[name]:.3f}" if name in scores else "–" for scores in (before, after))
-            yield title, was, now
+def progress_text(history: TrainingHistory) -> str:
+    """Return the step of a training and the time left, as text."""
+    left = history.seconds_left
+    if left is None or not history.steps:
+        return f"{history.text} …" if history.text else "Starting …"
+    return f"Step {history.step} of {history.steps}, {in_time(left)} left."
 
 
 HEIGHT_PX = 92
@@ -154,15 +153,7 @@ Point = tuple[float, float]
 
 
 class Chart(QWidget):
-    """One line over the steps.
-
-    Parameters
-    ----------
-    title : str
-    colour : str
-    is_logarithmic : bool
-        Otherwise from 0 to 1.
-    """
+    """One line over the steps, from 0 to 1 unless it is logarithmic."""
 
     def __init__(self, title: str, colour: str, is_logarithmic: bool = False) -> None:
         super().__init__()
@@ -194,7 +185,7 @@ class Chart(QWidget):
         self._draw_frame(painter, frame, low, high)
         if self.last is not None:
             self._draw_end(painter, frame, self.last)
-        places = [self._place(point, frame, low, high) for point in self.points]
+        places = [self._place(*point, frame, low, high) for point in self.points]
         painter.setPen(QPen(self.colour, 2))
         painter.drawPolyline(QPolygonF(places))
         if not self.is_logarithmic:
@@ -237,8 +228,7 @@ class Chart(QWidget):
         painter.setPen(shade)
         painter.drawText(rest.adjusted(3, 0, -3, 0), NO_MORE, QTextOption(Qt.AlignmentFlag.AlignCenter))
 
-    def _place(self, point: Point, frame: QRectF, low: float, high: float) -> QPointF:
-        step, value = point
+    def _place(self, step: float, value: float, frame: QRectF, low: float, high: float) -> QPointF:
         if self.is_logarithmic:
             value, low, high = (math.log(max(each, 1e-9)) for each in (value, low, high))
         share = min(max((value - low) / (high - low), 0), 1)
@@ -256,3 +246,32 @@ def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     each = max(1, -(-len(points) // most))
     groups = [points[start : start + each] for start in range(0, len(points), each)]
     return [(group[-1][0], sum(value for _, value in group) / len(group)) for group in groups]
+
+
+LOSS_COLOUR, SCORE_COLOUR = "#e69f00", "#2f9ee0"
+ON_VALIDATION = "on the validation set"
+
+
+class HistoryView(QWidget):
+    """Charts of loss and score, and warnings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss = Chart("Loss", LOSS_COLOUR, is_logarithmic=True)
+        self.score = Chart("Score", SCORE_COLOUR)
+        self.warnings = wrapped_label(NOTE_STYLE)
+        fill(QVBoxLayout(self), self.loss, self.score, self.warnings, spacing=4)
+        self.hide()
+
+    def show_history(self, history: TrainingHistory) -> None:
+        """Show a history."""
+        self.loss.show_points(list(history.losses), history.steps)
+        scores = history.scores()
+        title = f"{SCORES[history.score_name]} {ON_VALIDATION}"
+        self.score.show_points(scores, history.steps, title, history.all_from)
+        self.score.setVisible(bool(scores) or not history.losses)
+        text = "\n".join(f"• {each}" for each in (*history.warnings, *history.advice))
+        if text != self.warnings.text():
+            self.warnings.setText(text)
+        self.warnings.setVisible(bool(text))
+        self.show()

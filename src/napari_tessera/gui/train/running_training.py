@@ -1,4 +1,4 @@
-"""The running training, saved when its widget closes; the watcher of annotation layers; the warm-up of training."""
+"""The running training, saved when its widget closes; the offer of interrupted ones; the warm-up of training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QApplication
 
 from napari_tessera.core.daemon_threads import is_ending
+from napari_tessera.core.errors import FileError
 from napari_tessera.core.jobs import Job
+from napari_tessera.gui.qt.buttons import RecoveryBox
 from napari_tessera.gui.qt.warmup import WarmUp, postponing_garbage_collection
 from napari_tessera.gui.qt.worker import Runner, short_switch_interval
+from napari_tessera.gui.train.form import free_name, is_taken
 from napari_tessera.gui.train.plot import TrainingHistory, record
+from napari_tessera.models.registry import ModelEntry
 from napari_tessera.training.interactive import warm_up_training
+from napari_tessera.training.recovery import Interrupted, import_checkpoint, interrupted
 
 STROKES = ("paint", "data")
 """napari's events for a finished stroke, and for a new array."""
@@ -26,37 +31,21 @@ ANYTHING = (*STROKES, "set_data")
 
 
 class ChangeWatcher:
-    """Notices the first change of some layers.
+    """Notices the first of these events of some layers, and calls `on_change` then."""
 
-    Parameters
-    ----------
-    events : sequence of str
-        Names of the events that count as a change.
-    tell : function ()
-        Called at the first change.
-
-    Attributes
-    ----------
-    has_changed : bool
-    """
-
-    def __init__(self, events: Sequence[str], tell: Callable[[], Any] = lambda: None) -> None:
+    def __init__(self, events: Sequence[str], on_change: Callable[[], Any] = lambda: None) -> None:
         self.has_changed = False
-        self._names, self._tell = events, tell
+        self._names, self._tell = events, on_change
         self._watched: list[Any] = []
 
     def watch(self, layers: Iterable[Labels]) -> None:
         """Watch these layers only."""
-        self._disconnect()
+        for event in self._watched:
+            event.disconnect(self._on_change)
         self.has_changed = False
         self._watched = [getattr(layer.events, name) for layer in layers for name in self._names]
         for event in self._watched:
             event.connect(self._on_change)
-
-    def _disconnect(self) -> None:
-        for event in self._watched:
-            event.disconnect(self._on_change)
-        self._watched = []
 
     def _on_change(self, *_: Any) -> None:
         if not self.has_changed:
@@ -77,19 +66,11 @@ def register_shutdown(action: Callable[[], None]) -> None:
 
 
 class RunningTraining:
-    """A running training; it can outlive its widget, which Qt deletes first when napari is closed.
-
-    Attributes
-    ----------
-    runner : Runner
-    course : TrainingHistory
-    name : str
-        Name of the model.
-    """
+    """A running training of a model; it can outlive its widget, which Qt deletes first when napari is closed."""
 
     def __init__(self) -> None:
         self.runner = Runner()
-        self.course = TrainingHistory()
+        self.history = TrainingHistory()
         self.name = ""
         self._stopping = threading.Event()
         application = QApplication.instance()
@@ -105,8 +86,8 @@ class RunningTraining:
     def begin(self, name: str, job: Callable[[Callable[[], bool]], Job[Any]], goes_on: bool = False) -> None:
         """Start a training, or continue the last one; `job` gets a function that returns whether to stop."""
         self.name, self._stopping = name, threading.Event()
-        self.course = self.course.continued() if goes_on else TrainingHistory()
-        self.runner.start(record(job(self._stopping.is_set), self.course))
+        self.history = self.history.continued() if goes_on else TrainingHistory()
+        self.runner.start(record(job(self._stopping.is_set), self.history))
 
     def stop(self) -> None:
         """Stop after this step, and save the best model so far."""
@@ -119,7 +100,7 @@ class RunningTraining:
         """
         if self.runner.is_left or not self.runner.is_running:
             return self.runner.is_running
-        if self.runner.is_cancelled or not self.course.losses:
+        if self.runner.is_cancelled or not self.history.losses:
             self.runner.cancel()
             return False
         name = self.name
@@ -159,3 +140,37 @@ class TrainWarmUp(WarmUp):
         except Exception:
             # The user did not start this. If something is wrong, the user's own training will show it.
             return
+
+
+GONE = "The checkpoint of {!r} is gone: another window saved, discarded or finished this training."
+
+
+class InterruptedBox(RecoveryBox):
+    """Offers the interrupted trainings; `recovered` is emitted with the entry of the new model."""
+
+    title = "Save as a model"
+
+    def found(self) -> list[Interrupted]:
+        """Return the interrupted trainings."""
+        return interrupted()
+
+    def describe(self, item: Interrupted) -> str:
+        """Return the name, the steps and the date of a training."""
+        when = f"{item.when:%d %B, %H:%M}"
+        return f"The training of {item.name!r} was interrupted at step {item.step:,} of {item.steps:,}, {when}."
+
+    def recovering(self, item: Interrupted) -> Job[ModelEntry]:
+        """Save an interrupted training as a model, and delete its checkpoint."""
+        if not item.path.exists():
+            raise FileError(GONE.format(item.name))
+        name = free_name(item.name) if is_taken(item.name) else item.name
+        entry = yield from import_checkpoint(item.path, name)
+        item.path.unlink(missing_ok=True)
+        return entry
+
+    def delete(self, item: Interrupted) -> None:
+        """Delete the checkpoint of a training."""
+        try:
+            item.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FileError(f"{item.path} cannot be deleted: {error.strerror}.") from error

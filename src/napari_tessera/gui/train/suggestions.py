@@ -5,28 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Shapes
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.sparse_array import SparseArray
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.add import has_channel_axis, placed_at, spanning_channels
-from napari_tessera.gui.layers.read import array_of, camera_of, is_rgb, labels_of, place
+from napari_tessera.gui.layers.annotation import annotated_layer
+from napari_tessera.gui.layers.read import camera_of, is_rgb, place
 from napari_tessera.gui.qt.buttons import OnceButton
+from napari_tessera.gui.qt.layout import fill, wrapped_label
 from napari_tessera.gui.qt.worker import Runner, sentence, showing_errors
-from napari_tessera.training.active_learning import where_to_paint
+from napari_tessera.training.active_learning import UncertainRegion, where_to_paint
 from napari_tessera.training.interactive import AnnotatedLayer
-
-if TYPE_CHECKING:
-    from napari_tessera.training.active_learning import UncertainRegion
-
 
 COLOUR, COLOUR_HERE = "#56b4e9", "#f0e442"
 TO_EDGE = -0.5
@@ -37,17 +32,7 @@ SMALLEST_SHOWN_PX, LARGEST_SHOWN_PX, SHOWN_PX = 80, 400, 180
 
 
 def regions_layer(regions: Sequence[UncertainRegion], image: Layer, axes: str, ndim: int) -> Shapes:
-    """Make a layer of numbered rectangles over the image, the least certain first, without adding it to a viewer.
-
-    Parameters
-    ----------
-    regions : sequence of UncertainRegion
-    image : napari.layers.Layer
-    axes : str
-        One letter for each axis of the image's array.
-    ndim : {2, 3}
-        Number of axes that are segmented together.
-    """
+    """Make a layer of numbered rectangles over the image, the least certain first, without adding it to a viewer."""
     placement = place(image, axes)
     letters = (axes[:-1] if is_rgb(image) else axes) if has_channel_axis(placement) else placement.spatial.axes
     spatial = spanning_channels(placement) if has_channel_axis(placement) else placement.spatial
@@ -73,15 +58,9 @@ def _corners(region: UncertainRegion, letters: str, ndim: int) -> np.ndarray:
     at = {**dict(zip(outer, region.place, strict=True)), "C": 0}
     at |= {axis: part.start for axis, part in zip(space, region.window, strict=True)}
     rows, columns = region.window[-2:]
-    corners = [(y, x) for y in (rows.start, rows.stop) for x in (columns.start, columns.stop)]
-    in_order = [corners[number] for number in (0, 1, 3, 2)]
-    return np.array(
-        [
-            [{"Y": y + TO_EDGE, "X": x + TO_EDGE}.get(axis, at[axis]) for axis in letters]
-            for y, x in in_order
-        ],
-        float,
-    )  # fmt: skip
+    ends = (columns.start, columns.stop)
+    corners = [*((rows.start, x) for x in ends), *((rows.stop, x) for x in reversed(ends))]
+    return np.array([[{**at, "Y": y + TO_EDGE, "X": x + TO_EDGE}[axis] for axis in letters] for y, x in corners])
 
 
 def go_to(viewer: ViewerModel, regions: Shapes, number: int) -> None:
@@ -109,21 +88,16 @@ HELP = (
 )
 NEXT_HELP = "Go to the next place, on any plane."
 CERTAIN = "The model is certain everywhere it was tried. Paint where you see that it is wrong."
-SECONDS_TO_STOP = 1.0
 
 
 @dataclass(frozen=True)
 class SuggestionRequest:
-    """An image, its annotation, and a model, to search for uncertain regions.
+    """An image, its annotation (painted pixels are left out), and a model, to search for uncertain regions.
 
     Attributes
     ----------
-    image : napari.layers.Layer
     axes : str
         One letter for each axis of the image's array.
-    model : Path
-    annotation : napari.layers.Labels or None
-        Painted pixels are left out.
     ndim : {2, 3}
         Number of the last axes that are segmented together.
     diameter_px : float or None
@@ -133,18 +107,9 @@ class SuggestionRequest:
     image: Layer
     axes: str
     model: Path
-    annotation: Labels | None = None
+    annotation: Labels
     ndim: int = 2
     diameter_px: float | None = None
-
-    def given(self) -> AnnotatedLayer:
-        """Return the arrays."""
-        image = array_of(self.image)
-        spatial = place(self.image, self.axes).spatial
-        size = dict(zip(spatial.axes, spatial.scale, strict=True))
-        sides = [length for length, axis in zip(image.shape, self.axes, strict=True) if axis != "C"]
-        paint = SparseArray(sides, "uint8") if self.annotation is None else labels_of(self.annotation, self.axes)
-        return AnnotatedLayer(self.image.name, image, paint, self.axes, abs(size.get("Z", size["X"]) / size["X"]))
 
 
 class PaintNext(QWidget):
@@ -153,8 +118,8 @@ class PaintNext(QWidget):
     Parameters
     ----------
     viewer : napari viewer
-    asked : function () -> SuggestionRequest
-        Returns the request; it may raise a `TesseraError`, which is shown.
+    make_request : function () -> SuggestionRequest
+        It may raise a `TesseraError`, which is shown.
 
     Attributes
     ----------
@@ -164,13 +129,13 @@ class PaintNext(QWidget):
         Index of the place in view.
     """
 
-    def __init__(self, viewer: ViewerModel, asked: Callable[[], SuggestionRequest]) -> None:
+    def __init__(self, viewer: ViewerModel, make_request: Callable[[], SuggestionRequest]) -> None:
         super().__init__()
         self.viewer = viewer
         self.layer: Shapes | None = None
         self.current = -1
-        self._ask = asked
-        self._asked: SuggestionRequest | None = None
+        self._make_request = make_request
+        self._request: SuggestionRequest | None = None
         self.runner = Runner()
         self.runner.progressed.connect(self._on_progress)
         self.runner.returned.connect(self._on_found)
@@ -183,7 +148,7 @@ class PaintNext(QWidget):
         self.next_button.setToolTip(tooltip(NEXT_HELP))
         self.next_button.clicked.connect(self.go_on)
         self.progress_bar = QProgressBar()
-        self.message = QLabel()
+        self.message = wrapped_label()
         self._lay_out()
 
     @showing_errors
@@ -192,8 +157,8 @@ class PaintNext(QWidget):
         if self.runner.is_running:
             self.runner.cancel()
             return
-        self._asked = self._ask()
-        job = looking(self._asked)
+        self._request = self._make_request()
+        job = searching(self._request)
         self.find_button.setText(CANCEL)
         self.next_button.hide()
         self.progress_bar.setValue(0)
@@ -213,9 +178,8 @@ class PaintNext(QWidget):
         go_to(self.viewer, self.layer, self.current)
         unsure = self.layer.features["unsure"].iloc[self.current]
         self._say(f"Place {self.current + 1} of {count} ({unsure:.0%} uncertain). Paint what is right there.")
-        annotation = self._asked.annotation if self._asked is not None else None
-        if annotation is not None and annotation in self.viewer.layers:
-            self.viewer.layers.selection.active = annotation
+        if self._request is not None and self._request.annotation in self.viewer.layers:
+            self.viewer.layers.selection.active = self._request.annotation
 
     def forget(self) -> None:
         """Remove the places; they belong to one model and one image."""
@@ -225,11 +189,6 @@ class PaintNext(QWidget):
         self.next_button.hide()
         self._say("")
 
-    def close_down(self) -> None:
-        """Stop searching; called when the widget is closed."""
-        self.runner.cancel()
-        self.runner.wait(SECONDS_TO_STOP)
-
     def _on_progress(self, step: Progress) -> None:
         if self.runner.is_running:
             self.progress_bar.setValue(round(100 * step.fraction))
@@ -238,11 +197,11 @@ class PaintNext(QWidget):
     def _on_found(self, regions: Sequence[UncertainRegion]) -> None:
         self.forget()
         self._on_ended(CERTAIN)
-        asked = self._asked
-        if not regions or asked is None or asked.image not in self.viewer.layers:
+        request = self._request
+        if not regions or request is None or request.image not in self.viewer.layers:
             return
         active = self.viewer.layers.selection.active
-        self.layer = self.viewer.add_layer(regions_layer(regions, asked.image, asked.axes, asked.ndim))
+        self.layer = self.viewer.add_layer(regions_layer(regions, request.image, request.axes, request.ndim))
         self.viewer.layers.selection.active = active
         self.next_button.show()
         self.go_on()
@@ -261,43 +220,30 @@ class PaintNext(QWidget):
         self.message.setVisible(bool(text))
 
     def _lay_out(self) -> None:
-        self.message.setWordWrap(True)
-        self.message.setTextFormat(Qt.TextFormat.PlainText)
-        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.progress_bar.setTextVisible(False)
         self.progress_bar.setFixedHeight(8)
         buttons = QHBoxLayout()
         buttons.addWidget(self.find_button, 1)
         buttons.addWidget(self.next_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(buttons)
-        for widget in (self.progress_bar, self.message):
-            layout.addWidget(widget)
+        fill(QVBoxLayout(self), buttons, self.progress_bar, self.message)
+        for widget in (self.progress_bar, self.message, self.next_button):
             widget.hide()
-        self.next_button.hide()
 
 
-def looking(asked: SuggestionRequest) -> Job[Sequence[UncertainRegion]]:
-    """Return the job that finds uncertain regions.
-
-    Raises
-    ------
-    InputError
-        If the model was deleted.
-    """
-    if not asked.model.is_file():
-        raise InputError(f"The model {asked.model.name!r} was deleted. Train one, or choose another.")
-    return _looking(asked, asked.given())
+def searching(request: SuggestionRequest) -> Job[Sequence[UncertainRegion]]:
+    """Return the job that finds uncertain regions, or raise an InputError if the model was deleted."""
+    if not request.model.is_file():
+        raise InputError(f"The model {request.model.name!r} was deleted. Train one, or choose another.")
+    return _searching(request, annotated_layer(request.image, request.annotation, request.axes))
 
 
-def _looking(asked: SuggestionRequest, given: AnnotatedLayer) -> Job[Sequence[UncertainRegion]]:
+def _searching(request: SuggestionRequest, given: AnnotatedLayer) -> Job[Sequence[UncertainRegion]]:
     from napari_tessera.models.load_torch import load_torch
 
     yield from load_torch()
     from napari_tessera.training.annotations.read import painting_of
 
-    painting = painting_of(
-        given.name, given.image, given.paint, asked.ndim, axes=given.axes, anisotropy=given.anisotropy
+    image = painting_of(
+        given.name, given.image, given.paint, request.ndim, axes=given.axes, anisotropy=given.anisotropy
     )
-    return (yield from where_to_paint(asked.model, painting, asked.ndim, diameter_px=asked.diameter_px))
+    return (yield from where_to_paint(request.model, image, request.ndim, diameter_px=request.diameter_px))

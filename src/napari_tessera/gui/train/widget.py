@@ -24,8 +24,7 @@ from napari_tessera.gui.train.after_training import AfterTraining
 from napari_tessera.gui.train.form import free_name, path_for
 from napari_tessera.gui.train.live_layer import LiveLayer
 from napari_tessera.gui.train.panel import TrainPanel
-from napari_tessera.gui.train.plot import TrainingHistory
-from napari_tessera.gui.train.results import progress_text
+from napari_tessera.gui.train.plot import TrainingHistory, progress_text
 from napari_tessera.gui.train.running_training import STROKES, ChangeWatcher, RunningTraining, TrainWarmUp
 from napari_tessera.gui.train.suggestions import PaintNext
 from napari_tessera.models.registry import ModelEntry
@@ -51,10 +50,10 @@ class TrainWidget(TrainPanel):
         self.runner = self.under_way.runner
         self.live = LiveLayer(self.viewer)
         self.after = AfterTraining(self, self.live)
-        self.paint_next = PaintNext(self.viewer, self.after.unsure)
+        self.paint_next = PaintNext(self.viewer, self.after.request_suggestions)
         self.outcome.next_steps.addWidget(self.paint_next)
         self.autosave = Autosave(self.viewer)
-        self.lesson: TrainingRequest | None = None
+        self.request: TrainingRequest | None = None
         self._since_begun = ChangeWatcher(STROKES)
         self._aside = ""
         self._is_over = False
@@ -70,16 +69,16 @@ class TrainWidget(TrainPanel):
         QTimer.singleShot(WARM_UP_AFTER_MS, self.warm_up.begin)
 
     @property
-    def course(self) -> TrainingHistory:
+    def history(self) -> TrainingHistory:
         """The history of the training."""
-        return self.under_way.course
+        return self.under_way.history
 
     def train(self) -> None:
         """Start a training, unless one is running."""
         if self.runner.is_running:
             return
         with shown_by(self.bar.show_error):
-            lesson = TrainingRequest(
+            request = TrainingRequest(
                 self.pairs.given(),
                 path_for(self.name.value),
                 self.form.values | {"title": self.name.value.strip()},
@@ -87,16 +86,14 @@ class TrainWidget(TrainPanel):
             )
             self._since_begun.watch([of.paint for of in self.shown()])
             self._forget_the_last()
-            self._start(lesson)
+            self._start(request)
 
     @showing_errors
     def go_on(self) -> None:
         """Continue the training that was stopped or cancelled, with its annotation."""
-        if not self.runner.is_running and self.lesson is not None:
-            self.name.value = self.lesson.out.stem
-            self._start(
-                TrainingRequest(self.lesson.given, self.lesson.out, self.lesson.settings, self.lesson.names, True)
-            )
+        if not self.runner.is_running and self.request is not None:
+            self.name.value = self.request.out.stem
+            self._start(replace(self.request, goes_on=True))
 
     def stop(self) -> None:
         """Stop after this step, and save the best model so far."""
@@ -111,14 +108,14 @@ class TrainWidget(TrainPanel):
             self.runner.cancel()
             self.bar.say("Cancelling …")
 
-    def job(self, lesson: TrainingRequest, should_stop: Callable[[], bool]) -> Job[InteractiveResult]:
+    def job(self, request: TrainingRequest, should_stop: Callable[[], bool]) -> Job[InteractiveResult]:
         """Return the job for the thread: copy the annotations, and train."""
         yield from self.warm_up.waiting()
-        self.lesson = yield from snapshot(lesson)
-        learnt = yield from learning(self.lesson, lambda: self.live.sight, should_stop)
+        self.request = yield from snapshot(request)
+        result = yield from learning(self.request, lambda: self.live.viewport, should_stop)
         if self._is_over or self.runner.is_left:
-            delete_checkpoint(lesson.out)
-        return learnt
+            delete_checkpoint(request.out)
+        return result
 
     @showing_errors
     def save_paint(self) -> None:
@@ -157,20 +154,20 @@ class TrainWidget(TrainPanel):
 
     def _forget_the_last(self) -> None:
         """Delete the checkpoint of the last training: its model is saved, and "Go on" is no longer offered."""
-        if self.lesson is not None:
-            delete_checkpoint(self.lesson.out)
+        if self.request is not None:
+            delete_checkpoint(self.request.out)
 
-    def _start(self, lesson: TrainingRequest) -> None:
+    def _start(self, request: TrainingRequest) -> None:
         self.after.forget()
         self.paint_next.forget()
-        self._aside = PAINTED_SINCE if lesson.goes_on and self._since_begun.has_changed else ""
+        self._aside = PAINTED_SINCE if request.goes_on and self._since_begun.has_changed else ""
         self.live.take_away()
         with shown_by(self._on_failed):
             self.live.follow(self.shown())
             self.show_training(True)
             self.bar.say(f"Starting …{self._aside}")
             self.warm_up.begin()
-            self.under_way.begin(lesson.out.stem, partial(self.job, lesson), lesson.goes_on)
+            self.under_way.begin(request.out.stem, partial(self.job, request), request.goes_on)
 
     @showing_errors
     def _on_progress(self, step: Progress) -> None:
@@ -180,63 +177,60 @@ class TrainWidget(TrainPanel):
         self._shown_at = time.monotonic()
         self.bar.progress_bar.setValue(round(100 * step.fraction))
         is_stopping = self.under_way.is_stopping
-        if self.course.losses and not is_stopping:
+        if self.history.losses and not is_stopping:
             self.bar.stop_button.setEnabled(True)
-        self.bar.say(f"Stopping. {step.text} …" if is_stopping else f"{progress_text(self.course)}{self._aside}")
-        self._show_course()
+        self.bar.say(f"Stopping. {step.text} …" if is_stopping else f"{progress_text(self.history)}{self._aside}")
+        self._show_history()
 
-    def _show_course(self) -> None:
-        self.course_view.show_course(self.course)
-        if self.course.seen is not None:
-            seen, self.course.seen = self.course.seen, None
+    def _show_history(self) -> None:
+        self.history_view.show_history(self.history)
+        prediction, self.history.prediction = self.history.prediction, None
+        if prediction is not None:
             with shown_by(self._do_without_live):
-                self.live.show(seen)
+                self.live.show(prediction)
 
     def _do_without_live(self, error: Exception) -> None:
         """Go on without a live prediction, and show a warning."""
         self.live.follow(())
-        self.course.warnings.append(f"{NOT_SHOWN} {sentence(error)}")
+        self.history.warnings.append(f"{NOT_SHOWN} {sentence(error)}")
 
-    def _on_returned(self, learnt: InteractiveResult) -> None:
-        self._on_ended()
+    def _on_returned(self, result: InteractiveResult) -> None:
+        self.show_training(False)
         with shown_by(self.bar.show_error):
-            self._show_learnt(learnt)
+            self._show_result(result)
 
-    def _show_learnt(self, learnt: InteractiveResult) -> None:
-        self._show_course()
-        self.after.begin(replace(learnt, scores_before=self.course.before))
-        record = learnt.trained.header["training"]
+    def _show_result(self, result: InteractiveResult) -> None:
+        self._show_history()
+        self.after.begin(replace(result, scores_before=self.history.before))
+        record = result.trained.header["training"]
         is_last = record["best_step"] == record["steps"]
         stopped = f"Stopped: the {'last' if is_last else 'best'} weights are saved"
-        how = "Trained" if learnt.trained.is_finished else stopped
+        how = "Trained" if result.trained.is_finished else stopped
         kept = f"The weights of step {record['best_step']} were kept, {record['seconds']} s of training."
         self.bar.say(f"{how}. {kept}{self._aside}")
-        self.bar.offer_to_go_on(not learnt.trained.is_finished)
+        self.bar.offer_to_go_on(not result.trained.is_finished)
         self.name.value = free_name()
 
     def _on_failed(self, error: BaseException) -> None:
-        self._on_ended()
+        self.show_training(False)
         self.live.take_away()
         self.setup_section.open()
         self.bar.show_error(error)
 
     def _on_cancelled(self) -> None:
-        self._on_ended()
-        self.live.take_away()
-        has_learnt = bool(self.course.losses)
-        kept = ' Press "Go on" to continue.' if has_learnt else ""
-        self.bar.say(f"Cancelled. No layer and no model was changed.{kept}")
-        self.bar.offer_to_go_on(has_learnt)
-        self.setup_section.open()
-
-    def _on_ended(self) -> None:
         self.show_training(False)
+        self.live.take_away()
+        has_steps = bool(self.history.losses)
+        kept = ' Press "Go on" to continue.' if has_steps else ""
+        self.bar.say(f"Cancelled. No layer and no model was changed.{kept}")
+        self.bar.offer_to_go_on(has_steps)
+        self.setup_section.open()
 
     @showing_errors
     def _on_restored(self, layer: Labels) -> None:
         image = annotation_facts(layer).get("image", "")
-        said = "" if self._choose(layer) else f" Open the image {image!r} to train on it."
-        self.bar.say(f"{layer.name!r} is restored.{said}")
+        missing = "" if self._choose(layer) else f" Open the image {image!r} to train on it."
+        self.bar.say(f"{layer.name!r} is restored.{missing}")
 
     def _on_unsaved(self, why: str) -> None:
         """Show why an annotation is not saved; an empty text hides the line."""
@@ -276,15 +270,15 @@ class TrainWidget(TrainPanel):
         self.runner.cancelled.connect(self._on_cancelled)
         self.outcome.open_asked.connect(self.after.open_model)
         self.correct_box.asked.connect(self.after.correct)
-        self.rescue.restored.connect(self._on_restored)
+        self.rescue.recovered.connect(self._on_restored)
         self.rescue.failed.connect(self.bar.show_error)
-        self.lost.saved.connect(self._on_saved)
-        self.lost.failed.connect(self.bar.show_error)
+        self.interrupted.recovered.connect(self._on_saved)
+        self.interrupted.failed.connect(self.bar.show_error)
         self.autosave.failed.connect(self._on_unsaved)
         self.form.on_change(self._save_timer.start)
         self.form.start.on_failure(self.bar.show_error)
-        self.pairs.on_change(self.bar.clear_error)
-        self.pairs.on_change(self.save_paint)
+        self.pairs.changed.connect(self.bar.clear_error)
+        self.pairs.changed.connect(self.save_paint)
         under_way, latest = self.under_way, self.after.latest
         self.destroyed.connect(lambda: under_way.detach())
         self.destroyed.connect(lambda: latest.stop())
