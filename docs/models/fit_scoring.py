@@ -20,21 +20,20 @@ from sklearn.preprocessing import StandardScaler
 
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.overlaps import find_overlaps
+from napari_tessera.inference import scale_search
 from napari_tessera.inference.decode_unet import decoding_of, find_objects, pixel_scores, usual_size
-from napari_tessera.inference.detection_features import features_of
 from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
 from napari_tessera.inference.mask_rcnn_predictor import load_detector
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.object_features import FARTHEST, measured, products
-from napari_tessera.inference.pixel_grid import NormalizedImage
-from napari_tessera.inference.resample import outlined
-from napari_tessera.inference.rescore_with_unet import opinions_on
-from napari_tessera.inference.scale_search import UNetOptions, predict_auto_scale
+from napari_tessera.inference.pixel_grid import NormalizedImage, outlined
+from napari_tessera.inference.rescore_detections import features_of, unet_features
+from napari_tessera.inference.scale_search import UNetOptions, predict_or_reuse
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
 from napari_tessera.inference.tiled_detection import detect
 from napari_tessera.inference.unet_predictor import load_network
 from napari_tessera.models import registry as catalogue
-from napari_tessera.models.header import EVIDENCE, kind_of
+from napari_tessera.models.header import N_FEATURES, kind_of
 from napari_tessera.models.weights import read_tensors, write_tensors
 
 IOU = 0.5
@@ -66,7 +65,7 @@ def main():
     weights /= weights.mean()
     limits, own = (
         (UNET_LIMITS if is_unet else {"lowest": LOWEST}),
-        features[:, : EVIDENCE[kind_of(header["architecture"])]],
+        features[:, : N_FEATURES[kind_of(header["architecture"])]],
     )
     header |= {"scoring": limits | fitted(own, is_nucleus, weights)}
     header.pop("second_opinion", None)
@@ -95,7 +94,8 @@ def view_of(image):
 def seen_by_unet(network, image):
     """Return the features of all objects that are found, and their labels."""
     view = view_of(image)
-    scores, scale = run_job(predict_auto_scale(network, view, UNetOptions()))
+    scale, known = run_job(scale_search.find_scale(network, view, UNetOptions()))
+    scores = run_job(predict_or_reuse(scale, known, network, view, UNetOptions()))
     grid = view.grid_at(scale)
     said, how = pixel_scores(scores), decoding_of(network.header)
     labels = run_job(find_objects(said, how))
@@ -113,7 +113,7 @@ def seen_by_mask_rcnn(second, network, image):
     labels, rows, _ = run_job(objects_of(by_number, view.shape, all_of_them, network.settings.is_aligned, 0))
     features = features_of(found, usual_size(network.header["diameter_px"], 2), factor)
     if second:
-        features = np.concatenate([features, run_job(opinions_on(found, view, second, factor))], axis=1)
+        features = np.concatenate([features, run_job(unet_features(found, view, second, factor))], axis=1)
     return features[rows.classes], labels
 
 

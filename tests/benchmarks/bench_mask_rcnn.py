@@ -19,13 +19,13 @@ from pathlib import Path
 
 import torch
 
-from napari_tessera.inference.mask_rcnn_predictor import folded
 from napari_tessera.models.mask_rcnn import detections
 from napari_tessera.models.mask_rcnn import rpn as proposals
 from napari_tessera.models.mask_rcnn.detections import suppress
 from napari_tessera.models.mask_rcnn.masks import paint_labels, paste_masks
 from napari_tessera.models.mask_rcnn.model import mask_rcnn_resnet50_fpn
 from napari_tessera.models.mask_rcnn.transform import image_batch
+from napari_tessera.models.unet import fold_normalisation
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.helpers.coco_model import drawn_weights
@@ -76,7 +76,7 @@ def print_parts(side: int, repeats: int) -> None:
     weights = drawn_weights(91)
     weights["roi_heads.box_predictor.cls_score.weight"] *= 6  # sure enough of itself to reach the lowest score
     model.load_state_dict(weights)
-    model = folded(model)
+    model = fold_normalisation(model)
     image = torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
     _, proposed, found = parts(model, image)
     runs = [parts(model, image)[0] for _ in range(repeats)]

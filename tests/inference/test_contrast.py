@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tessera.inference.detection_features import contrasts, noise_of, without_noise
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.pixel_grid import NormalizedImage
+from napari_tessera.inference.rescore_detections import contrasts, noise_of, without_noise
 from napari_tessera.inference.tiled_detection import beside_each_other
 from napari_tessera.models.mask_rcnn.detections import Detections
 

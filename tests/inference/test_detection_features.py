@@ -6,12 +6,12 @@ import torch
 
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.record_schema import check_fields
-from napari_tessera.inference.detection_features import FEATURES, features_of, lowest_score, rescore
 from napari_tessera.inference.detections_to_labels import DetectionThresholds
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.pixel_grid import NormalizedImage
+from napari_tessera.inference.rescore_detections import FEATURES, features_of, lowest_score, rescore
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
-from napari_tessera.models.header import EVIDENCE, MaskRCNNScoring
+from napari_tessera.models.header import N_FEATURES, MaskRCNNScoring
 from napari_tessera.models.mask_rcnn.detections import Detections
 from tests.helpers.tiny_models import BrightDetector
 
@@ -95,7 +95,7 @@ def test_objects_are_kept_by_the_probability_that_comes_of_it():
 
 
 def test_a_header_says_as_many_numbers_as_there_are_features():
-    assert len(FEATURES) == EVIDENCE["mask_rcnn"]
+    assert len(FEATURES) == N_FEATURES["mask_rcnn"]
     check_fields(MaskRCNNScoring, scoring_on("score", 1.0)["scoring"])
     for lowest in (None, -1, 2.0, float("nan")):
         with pytest.raises(ValueError, match=f"lowest is {lowest}, but it should be"):

@@ -2,11 +2,11 @@
 
 import torch
 
-from napari_tessera.inference.tiled_detection import Tile, join, join_marked
+from napari_tessera.inference.tiled_detection import DetectionTile, join
 from napari_tessera.models.mask_rcnn.detections import Detections, DroppedProposals
 
 SHAPE = (20, 60)
-LEFT, RIGHT = Tile(0, 0, 20, 40), Tile(0, 20, 20, 40)  # they share columns 20 to 39
+LEFT, RIGHT = DetectionTile(0, 0, 20, 40), DetectionTile(0, 20, 20, 40)  # they share columns 20 to 39
 
 
 def found(*boxes, scores=None, labels=None, left=None):
@@ -21,7 +21,7 @@ def found(*boxes, scores=None, labels=None, left=None):
 
 
 def joined(left, right):
-    return join([(LEFT, left), (RIGHT, right)], SHAPE, 0.5)
+    return join([(LEFT, left), (RIGHT, right)], SHAPE, 0.5)[0]
 
 
 def test_objects_of_all_tiles_are_found_in_pixels_of_the_image():
@@ -46,7 +46,7 @@ def test_the_tile_that_has_a_place_deeper_inside_decides_what_is_there():
 
 
 def test_objects_that_no_tile_holds_whole_are_marked():
-    boxes, is_cut = join_marked(
+    boxes, is_cut = join(
         [(LEFT, found([10, 2, 40, 18], [2, 2, 8, 8], scores=[0.9, 0.8])), (RIGHT, found())], SHAPE, 0.5
     )
     assert boxes.boxes[:, 0].tolist() == [10, 2]

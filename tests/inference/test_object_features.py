@@ -9,7 +9,7 @@ from napari_tessera.inference.decode_unet import make_output
 from napari_tessera.inference.object_features import FEATURES, PixelScores, Scoring, measured, without_unlikely
 from napari_tessera.inference.pixel_grid import Grid
 from napari_tessera.inference.scale_search import UNetOptions
-from napari_tessera.models.header import EVIDENCE, MaskRCNNScoring, UNetScoring
+from napari_tessera.models.header import N_FEATURES, MaskRCNNScoring, UNetScoring
 
 LABELS = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 2]], np.int32)
 SAID = PixelScores(
@@ -133,7 +133,7 @@ def test_who_gives_the_smallest_size_gets_all_objects_of_that_size():
 
 
 def test_a_header_says_as_many_numbers_as_there_are_features():
-    assert len(FEATURES) == EVIDENCE["unet"]
+    assert len(FEATURES) == N_FEATURES["unet"]
     check_fields(UNetScoring, scoring_on("object", 1, 0)["scoring"])
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.inference.pixel_grid import Grid
-from napari_tessera.inference.resample import on_image, outlined
+from napari_tessera.inference.pixel_grid import Grid, on_image, outlined
 
 
 def test_scores_between_pixels_are_interpolated():

@@ -15,9 +15,9 @@ from napari_tessera.inference.scale_search import (
     bounded,
     find_scale,
     may_be_held_back,
-    predict_auto_scale,
+    predict_or_reuse,
+    probe_windows,
     search_scale,
-    windows_to_look_at,
 )
 from napari_tessera.inference.unet_predictor import Network
 from tests.helpers.tiny_models import bright_net
@@ -41,11 +41,15 @@ def scale(net, view, **how):
     return run_job(find_scale(net, view, UNetOptions(**how)))[0]
 
 
+def predicted(net, view, how):
+    factor, scores = run_job(find_scale(net, view, how))
+    return run_job(predict_or_reuse(factor, scores, net, view, how))
+
+
 def test_a_given_diameter_sets_the_scale():
     assert scale(network(size=0.0), view_of(bright_square()), diameter_px=10) == 2
-    assert run_job(predict_auto_scale(network(), view_of(bright_square()), UNetOptions(diameter_px=10)))[0][
-        "distance"
-    ].shape == (1, 80, 80)
+    scores = predicted(network(), view_of(bright_square()), UNetOptions(diameter_px=10))
+    assert scores["distance"].shape == (1, 80, 80)
 
 
 def test_objects_of_the_usual_size_are_left_as_they_are():
@@ -73,7 +77,7 @@ def test_a_large_image_is_looked_at_in_windows(monkeypatch):
     monkeypatch.setattr(scales, "WHOLE_PX", 100)
     monkeypatch.setattr(scales, "WINDOW_PX", {2: 40})
     view = view_of(np.tile(bright_square(), (3, 3)))
-    assert [window.shape for window in windows_to_look_at(view, 1.0, 2)] == [(40, 40)] * 4
+    assert [window.shape for window in probe_windows(view, 1.0, 2)] == [(40, 40)] * 4
     assert scale(network(size=math.log(0.5)), view) == pytest.approx(4, rel=0.02)
 
 
@@ -87,19 +91,19 @@ def test_the_scale_is_found_with_the_same_tiles_whatever_is_asked_for(monkeypatc
     monkeypatch.setattr(seeing, "predict", seen)
     run_job(find_scale(network(size=math.log(0.8)), view_of(bright_square()), UNetOptions(tile_px=16)))
     assert set(sides) == {None}
-    run_job(predict_auto_scale(network(size=0.0), view_of(bright_square()), UNetOptions(diameter_px=20, tile_px=16)))
+    predicted(network(size=0.0), view_of(bright_square()), UNetOptions(diameter_px=20, tile_px=16))
     assert sides[-1] == 16
 
 
 def test_planes_of_a_volume_are_looked_at_by_a_network_for_planes():
-    windows = windows_to_look_at(view_of(bright_square((9, 40, 40))), 1.0, 2)
+    windows = probe_windows(view_of(bright_square((9, 40, 40))), 1.0, 2)
     assert [window.shape for window in windows] == [(40, 40)] * 4
 
 
 def test_windows_with_something_in_them_come_first():
     image = np.zeros((100, 40, 40))
     image[30:60, 10:30, 10:30] = 1
-    assert all(window.image.any() for window in windows_to_look_at(view_of(image), 1.0, 2)[:3])
+    assert all(window.image.any() for window in probe_windows(view_of(image), 1.0, 2)[:3])
 
 
 def test_pixels_that_are_far_apart_are_magnified_along_their_axis():

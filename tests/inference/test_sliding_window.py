@@ -9,7 +9,7 @@ import torch
 from napari_tessera.core.errors import OutOfMemory, RunError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.inference.pixel_grid import network_grid, read_window, resampling
-from napari_tessera.inference.sliding_window import largest_side, predict, seen_pixels, spans
+from napari_tessera.inference.sliding_window import computed_pixels, largest_side, predict, spans
 from napari_tessera.inference.unet_predictor import Network
 from napari_tessera.models.unet import UNet, UNetArchitecture
 
@@ -237,5 +237,5 @@ def test_an_image_that_fits_is_seen_in_one_window():
 
 
 def test_pixels_seen_include_halo_and_edge():
-    assert seen_pixels((64,), side=64, step=8, halo=16) == 80
-    assert seen_pixels((64, 64), side=32, step=8, halo=16) == 112**2
+    assert computed_pixels((64,), side=64, step=8, halo=16) == 80
+    assert computed_pixels((64, 64), side=32, step=8, halo=16) == 112**2

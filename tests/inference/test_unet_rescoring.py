@@ -13,23 +13,22 @@ from napari_tessera.core.jobs import run_job
 from napari_tessera.core.record_schema import check_fields
 from napari_tessera.engine.cost_estimate import estimate, second_look
 from napari_tessera.engine.precompile import second_network
-from napari_tessera.inference import rescore_with_unet as second_opinion
-from napari_tessera.inference.detection_features import FEATURES, log_odds
+from napari_tessera.inference import rescore_detections
 from napari_tessera.inference.detections_to_labels import DetectionThresholds
 from napari_tessera.inference.mask_rcnn_predictor import load_detector
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.pixel_grid import NormalizedImage
-from napari_tessera.inference.rescore_with_unet import compared, opinions_on, rescore_with_unet
+from napari_tessera.inference.rescore_detections import FEATURES, compared, log_odds, rescore_with_unet, unet_features
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
 from napari_tessera.inference.unet_predictor import load_network
 from napari_tessera.models import registry as catalogue
-from napari_tessera.models.header import EVIDENCE, OPINIONS, SecondOpinion
+from napari_tessera.models.header import N_FEATURES, N_UNET_FEATURES, SecondOpinion
 from napari_tessera.models.mask_rcnn.detections import Detections
 from napari_tessera.models.weights import read_tensors, save_model, write_tensors
 from tests.helpers.model_bytes import small_net
 from tests.helpers.tiny_models import BrightDetector, save_bright, small_mask_rcnn
 
-ALL = (*FEATURES, *second_opinion.FEATURES)
+ALL = (*FEATURES, *rescore_detections.UNET_FEATURES)
 NOTHING = log_odds(0.0)
 USUAL_PX = 20
 
@@ -53,7 +52,7 @@ def boxes_with_full_masks(*boxes, points=4):
 def unet_path(tmp_path):
     """Return a U-Net that calls objects what is bright, and says of each that it is one with certainty of 3 to 1."""
     limits = {"least": 0.1, "least_of_small": 0.1, "small_share": 0.2}
-    scoring = limits | regression_on(["any"] * EVIDENCE["unet"], None, 0.0, constant=math.log(3))
+    scoring = limits | regression_on(["any"] * N_FEATURES["unet"], None, 0.0, constant=math.log(3))
     return save_bright(tmp_path / "second.safetensors", size=0.0, diameter_px=USUAL_PX, scoring=scoring)
 
 
@@ -94,10 +93,10 @@ def test_an_object_speaks_for_the_detection_that_overlaps_it_most():
 
 
 def test_detections_on_both_sides_of_where_parts_meet_do_not_share_an_object(unet_path, two_squares, monkeypatch):
-    monkeypatch.setattr(second_opinion, "OWN_PX", 30)
-    monkeypatch.setattr(second_opinion, "MARGIN_PX", 24)
+    monkeypatch.setattr(rescore_detections, "OWN_PX", 30)
+    monkeypatch.setattr(rescore_detections, "MARGIN_PX", 24)
     found = boxes_with_full_masks([20, 20, 39, 40], [22, 20, 40, 40])
-    said = run_job(opinions_on(found, two_squares, load_network(unet_path), 1.0))
+    said = run_job(unet_features(found, two_squares, load_network(unet_path), 1.0))
     assert said[:, 1].tolist() == pytest.approx([np.log(3), NOTHING], abs=1e-3)
 
 
@@ -119,14 +118,14 @@ def test_many_detections_are_compared_in_parts(monkeypatch):
     labels = np.arange(1, 65).reshape(8, 8)
     found = boxes_with_full_masks(*([x, y, x + 1, y + 1] for y in range(8) for x in range(8)))
     whole = compared(found, labels, np.linspace(0.1, 0.9, 64))
-    monkeypatch.setattr(second_opinion, "AT_ONCE", 5)
+    monkeypatch.setattr(rescore_detections, "COMPARED_AT_ONCE", 5)
     assert (compared(found, labels, np.linspace(0.1, 0.9, 64)) == whole).all()
     assert whole[:, 0].tolist() == [1.0] * 64
 
 
 def test_a_second_network_sees_what_is_there_and_what_is_not(unet_path, two_squares):
     found = boxes_with_full_masks([20, 20, 40, 40], [60, 20, 80, 40], [120, 60, 140, 70])
-    said = run_job(opinions_on(found, two_squares, load_network(unet_path), 1.0))
+    said = run_job(unet_features(found, two_squares, load_network(unet_path), 1.0))
     assert said[:, 0].tolist() == pytest.approx([1, 0, 0.5], abs=0.06)
     assert said[:, 1].tolist() == pytest.approx([np.log(3), NOTHING, np.log(3)], abs=1e-3)
 
@@ -134,10 +133,10 @@ def test_a_second_network_sees_what_is_there_and_what_is_not(unet_path, two_squa
 def test_where_the_parts_lie_does_not_matter(unet_path, two_squares, monkeypatch):
     found = boxes_with_full_masks([20, 20, 40, 40], [60, 20, 80, 40], [120, 60, 140, 70], [130, 70, 170, 110])
     network = load_network(unet_path)
-    whole = run_job(opinions_on(found, two_squares, network, 0.8))
-    monkeypatch.setattr(second_opinion, "OWN_PX", 40)
-    monkeypatch.setattr(second_opinion, "MARGIN_PX", 24)
-    assert run_job(opinions_on(found, two_squares, network, 0.8)) == pytest.approx(whole, abs=0.06)
+    whole = run_job(unet_features(found, two_squares, network, 0.8))
+    monkeypatch.setattr(rescore_detections, "OWN_PX", 40)
+    monkeypatch.setattr(rescore_detections, "MARGIN_PX", 24)
+    assert run_job(unet_features(found, two_squares, network, 0.8)) == pytest.approx(whole, abs=0.06)
 
 
 def test_objects_are_kept_by_what_both_networks_say(unet_path, two_squares):
@@ -336,8 +335,8 @@ def test_a_second_opinion_that_cannot_be_is_refused_with_what_is_needed(unet_pat
 
 def test_only_a_mask_rcnn_that_judges_and_knows_a_size_has_a_second_opinion(tmp_path, unet_path):
     said = second_of(unet_path, model="second")
-    assert len(second_opinion.FEATURES) == OPINIONS
-    scoring = {"lowest": 0.1} | regression_on(["any"] * EVIDENCE["mask_rcnn"], None, 0.0)
+    assert len(rescore_detections.UNET_FEATURES) == N_UNET_FEATURES
+    scoring = {"lowest": 0.1} | regression_on(["any"] * N_FEATURES["mask_rcnn"], None, 0.0)
     sound = {"scoring": scoring, "diameter_px": 20, "second_opinion": said}
     save_model(tmp_path / "asking.safetensors", small_mask_rcnn(), sound)
     for changes in ({"scoring": None}, {"diameter_px": None}):

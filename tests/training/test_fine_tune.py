@@ -8,15 +8,15 @@ import napari_tessera as tessera
 from napari_tessera.cli.main import main
 from napari_tessera.core.errors import InputError, ParameterError, TesseraError
 from napari_tessera.core.jobs import run_job
-from napari_tessera.models.header import EVIDENCE, read_header
+from napari_tessera.models.header import N_FEATURES, read_header
 from napari_tessera.training.session import fine_tuning
 from napari_tessera.training.settings import checked_settings
 from napari_tessera.training.train import free_name, given_painting, painted_settings, paired
 from tests.cli.test_train import same_weights
 from tests.helpers.tiny_models import save_bright
 
-N_FEATURES = EVIDENCE["unet"]
-N_WEIGHTS = 1 + N_FEATURES + N_FEATURES * (N_FEATURES + 1) // 2
+COUNT = N_FEATURES["unet"]
+N_WEIGHTS = 1 + COUNT + COUNT * (COUNT + 1) // 2
 QUICK = {"steps": 3, "patch": 32, "batch": 1, "validations": 2, "threads": 1}
 TINY = QUICK | {"widths": "4,8", "start_from": "nothing", "task": "classes"}
 
@@ -60,7 +60,7 @@ def test_objects_are_judged_as_by_the_model_that_was_started_from(tmp_path):
     image, paint = np.full((64, 64), 10, np.uint8), np.ones((64, 64), np.int32)
     image[20:40, 20:40], paint[20:40, 20:40] = 200, 2
     limits = {"least": 0.1, "least_of_small": 0.5, "small_share": 0.2}
-    scoring = limits | {"centre": [0.0] * N_FEATURES, "spread": [1.0] * N_FEATURES, "weights": [0.5] * N_WEIGHTS}
+    scoring = limits | {"centre": [0.0] * COUNT, "spread": [1.0] * COUNT, "weights": [0.5] * N_WEIGHTS}
     start = save_bright(tmp_path / "start.safetensors", size=0.0, diameter_px=18.0, scoring=scoring,
                         normalisation={"kind": "colours", "count": 3})  # fmt: skip
     tuned = [

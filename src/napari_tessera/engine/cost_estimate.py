@@ -149,9 +149,9 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
     seconds = each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px
     times = float(SIDES_SEEN if is_seen_thrice else 1)
     if header.get("diameter_px") and parameters.get("diameter") is None:
-        from napari_tessera.inference.scale_search import looked_at_px
+        from napari_tessera.inference.scale_search import probed_px
 
-        times += LOOKS_FOR_SIZE * looked_at_px(sides, n_axes) / math.prod(sides)
+        times += LOOKS_FOR_SIZE * probed_px(sides, n_axes) / math.prod(sides)
     if second is None:
         return replace(each, seconds=seconds * times)
     return replace(each, seconds=seconds * times + second.seconds, n_bytes=max(each.n_bytes, second.n_bytes))
@@ -160,7 +160,7 @@ def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, param
 def second_look(header: Mapping[str, Any], sides: tuple[int, ...], factor: float, kind: str) -> Estimate | None:
     """Estimate the cost of a second network, which predicts the image once and in parts; None without one."""
     from napari_tessera.inference import cost
-    from napari_tessera.inference.rescore_with_unet import MARGIN_PX, OWN_PX
+    from napari_tessera.inference.rescore_detections import MARGIN_PX, OWN_PX
 
     second = second_of(header)
     if second is None:

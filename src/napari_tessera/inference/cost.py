@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from napari_tessera.inference.sliding_window import largest_side, seen_pixels
+from napari_tessera.inference.sliding_window import computed_pixels, largest_side
 from napari_tessera.models import device as devices
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture, Settings
 from napari_tessera.models.mask_rcnn.rpn import limits
@@ -63,13 +63,15 @@ def estimate_unet(
     architecture, kind = UNetArchitecture.from_json(header["architecture"]), devices.choose(device)
     planes, sides = prod(shape[: -architecture.ndim]), shape[-architecture.ndim :]
     factors = [factor] * len(sides) if isinstance(factor, (int, float)) else factor[-len(sides) :]
-    seen = [max(1, round(side * each)) for side, each in zip(sides, factors, strict=True)]
+    computed = [max(1, round(side * each)) for side, each in zip(sides, factors, strict=True)]
     dtype, halo = devices.low_precision(kind), halo_px(architecture)
     at_once = unet_pixels_at_once(architecture, kind, dtype)
-    side = largest_side(seen, architecture.step, halo, at_once)
-    n_pixels = planes * seen_pixels(seen, side, architecture.step, halo) * (2**architecture.ndim if augment else 1)
+    side = largest_side(computed, architecture.step, halo, at_once)
+    n_pixels = (
+        planes * computed_pixels(computed, side, architecture.step, halo) * (2**architecture.ndim if augment else 1)
+    )
     seconds = n_pixels * unet_operations_per_pixel(architecture) / (UNET_EFFICIENCY * convolution_rate(kind))
-    scores = 4 * sum(architecture.heads.values()) * prod(seen)
+    scores = 4 * sum(architecture.heads.values()) * prod(computed)
     window = 0 if kind == "cuda" else min(at_once, n_pixels) * unet_bytes_per_pixel(architecture, dtype)
     return Estimate(seconds, scores + window)
 
@@ -127,7 +129,7 @@ def convolution_rate(kind: str, dtype: torch.dtype | None = None) -> float:
 
 
 MASK_RCNN_EFFICIENCY = 0.45
-"""Speed of a whole network over that of its convolutions alone: the heads look into many small boxes."""
+"""Speed of a whole network over that of its convolutions alone: the heads process many small boxes."""
 SECONDS_PER_PLANE = 0.08
 """What choosing boxes and painting masks takes of a plane, however small it is."""
 MASK_RCNN_OPERATIONS_AT_ONCE = {"cpu": 200e9, "mps": 800e9, "cuda": 4000e9}
@@ -139,7 +141,7 @@ USUAL_DIAMETER_PX = 64
 MASK_RCNN_LIVE_FEATURES = 4
 """Values that the backbone keeps per pixel while it runs, as a multiple of the channels of its first level over 4."""
 BYTES_OF_HEADS = 300e6
-"""Memory of the heads, which look into a fixed number of boxes at a time."""
+"""Memory of the heads, which process a fixed number of boxes at a time."""
 MASK_POINTS = (14**2, 28**2)
 """Points of a box on which the mask head convolves, and on which it predicts."""
 MASK_BYTES = 4 * 28**2
@@ -154,7 +156,7 @@ DIAMETERS_SHARED = 4
 SHARED_PX = 256
 """How far tiles overlap where no diameter is known."""
 LARGEST_SIDE_PX = 1408
-"""Side of a tile where no diameter is known: objects may be as large as the image, which is then seen as a whole."""
+"""Side of a tile where no diameter is known: objects may be as large as the image, which must be processed whole."""
 
 
 def estimate_mask_rcnn(
@@ -169,14 +171,16 @@ def estimate_mask_rcnn(
     sides = [max(1, round(side * factor)) for side in shape[-2:]]
     at_once, shared = mask_rcnn_pixels_at_once(header, kind), overlap_px(header)
     own = max(1, int(at_once**0.5) - shared)
-    seen = prod(side + shared * (ceil(side / own) - 1) for side in sides)
+    computed = prod(side + shared * (ceil(side / own) - 1) for side in sides)
     planes = prod(shape[:-2])
     per_plane = (
-        seen * mask_rcnn_operations_per_pixel(architecture, usual_px) / (MASK_RCNN_EFFICIENCY * convolution_rate(kind))
+        computed
+        * mask_rcnn_operations_per_pixel(architecture, usual_px)
+        / (MASK_RCNN_EFFICIENCY * convolution_rate(kind))
     )
     seconds = planes * (per_plane + SECONDS_PER_PLANE)
     masks = MASK_BYTES * prod(sides) * objects_per_pixel(usual_px) + PAINTING_BYTES * prod(shape[-2:])
-    tile = 0 if kind == "cuda" else tile_bytes(architecture, min(at_once, seen))
+    tile = 0 if kind == "cuda" else tile_bytes(architecture, min(at_once, computed))
     return Estimate(seconds, int(masks + tile))
 
 

@@ -18,8 +18,7 @@ from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.parallel import Piece, bands, in_background, in_threads, pieces
 from napari_tessera.inference.object_features import PixelScores, Scoring, without_unlikely
-from napari_tessera.inference.pixel_grid import Grid
-from napari_tessera.inference.resample import on_image, outlined
+from napari_tessera.inference.pixel_grid import Grid, on_image, outlined
 from napari_tessera.inference.scale_search import Scores, UNetOptions
 
 FACES = 1
@@ -47,7 +46,7 @@ def usual_size(diameter_px: float, ndim: int) -> float:
 
 def find_objects(
     scores: PixelScores,
-    how: Decoding,
+    decoding: Decoding,
     min_size: float = 0,
     small_size: float = 0,
     scoring: Scoring | None = None,
@@ -58,31 +57,31 @@ def find_objects(
     `min_size` pixels are dropped, and those of fewer than `small_size` unless they are sure; in planes, `scoring` drops
     those that are unlikely. The labels are int32: 0 background, 1… objects in raster order.
     """
-    height = yield from subtask(landscape(scores, how), 0, 2, 10)
-    inside = scores.object > how.object_level
+    height = yield from subtask(landscape(scores, decoding), 0, 2, 10)
+    inside = scores.object > decoding.object_level
     ground = yield from subtask(quantize(Elevation(height, is_distance=False), inside, FACES), 2, 1, 10)
     del inside
     summits = yield from subtask(find_peaks(height, ground.inner, min_distance=1), 3, 1, 10)
     rises = height[tuple(summits.T)]
     del height
-    owners = yield from subtask(_flood(ground, ground.flat_positions(summits), rises, how), 4, 4, 10)
+    owners = yield from subtask(_flood(ground, ground.flat_positions(summits), rises, decoding), 4, 4, 10)
     labels = yield from subtask(relabel(ground.inner, owners, int(np.ceil(min_size))), 8, 1, 10)
     if scoring is not None:
         return (yield from subtask(without_unlikely(labels, scores, scoring), 9, 1, 10))
-    return (yield from subtask(without_unsure(labels, scores.distance, small_size, how.sure_level), 9, 1, 10))
+    return (yield from subtask(without_unsure(labels, scores.distance, small_size, decoding.sure_level), 9, 1, 10))
 
 
-def landscape(scores: PixelScores, how: Decoding) -> Job[np.ndarray]:
+def landscape(scores: PixelScores, decoding: Decoding) -> Job[np.ndarray]:
     """Return what rises towards the heart of each object and falls to 0 and below between objects."""
     height = np.empty(scores.distance.shape, np.float32)
     cut = bands(len(height), height[0].size)
 
     def combine(band: slice) -> None:
-        np.multiply(scores.border[band], -how.border_cost, out=height[band])
+        np.multiply(scores.border[band], -decoding.border_cost, out=height[band])
         height[band] += scores.distance[band]
 
     yield from subtask(in_threads(combine, cut, "Finding objects"), 0, 1, 5)
-    height = yield from subtask(smoothed(height, how.smoothing_px), 1, 3, 5)
+    height = yield from subtask(smoothed(height, decoding.smoothing_px), 1, 3, 5)
 
     def cut_off(band: slice) -> None:
         np.maximum(height[band], 0, out=height[band])
@@ -91,15 +90,15 @@ def landscape(scores: PixelScores, how: Decoding) -> Job[np.ndarray]:
     return height
 
 
-def _flood(ground: FloodInput, pixels: np.ndarray, rises: np.ndarray, how: Decoding) -> Job[np.ndarray]:
+def _flood(ground: FloodInput, pixels: np.ndarray, rises: np.ndarray, decoding: Decoding) -> Job[np.ndarray]:
     """Flood from every summit, and return which summit each basin belongs to.
 
     A summit that is no heart goes to the basin over its highest pass, as if only hearts had been flooded from.
     """
     seeds = seeds_from(ground.labels, pixels, np.arange(1, len(pixels) + 1))
     yield from subtask(flood(ground.labels, ground.levels, seeds, FACES), 0, 3, 4)
-    is_heart = np.append(True, rises > how.heart_level)
-    depths = np.where(is_heart, how.prominence * ground.scale, np.inf)
+    is_heart = np.append(True, rises > decoding.heart_level)
+    depths = np.where(is_heart, decoding.prominence * ground.scale, np.inf)
     summit_levels = np.append(0, ground.levels.reshape(-1)[pixels]).astype(np.int64)
     steps = steps_to_neighbours(ground.levels.shape, FACES)
     merging = merged_basins(ground.labels, ground.levels, summit_levels, steps, depths)
@@ -125,26 +124,26 @@ def make_output(scores: Scores, header: Mapping[str, Any], options: UNetOptions,
 
 def objects_of(scores: Scores, header: Mapping[str, Any], options: UNetOptions, grid: Grid) -> Job[np.ndarray]:
     """Decode objects on the network's grid, and bring them to the image's."""
-    how = decoding_of(header, options.level)
-    said = pixel_scores(scores)
-    usual_px = usual_size(header.get("diameter_px") or 0, said.object.ndim)
-    scoring = scoring_of(header, usual_px, said, grid) if options.min_size is None else None
+    decoding = decoding_of(header, options.level)
+    pixels = pixel_scores(scores)
+    usual_px = usual_size(header.get("diameter_px") or 0, pixels.object.ndim)
+    scoring = scoring_of(header, usual_px, pixels, grid) if options.min_size is None else None
     if options.min_size is None and scoring is None:
-        smallest_px, small_px = how.smallest_share * usual_px, how.small_share * usual_px
+        smallest_px, small_px = decoding.smallest_share * usual_px, decoding.small_share * usual_px
     else:
         smallest_px, small_px = (options.min_size or 0) if grid.is_image else 0, 0.0  # counted on the image's grid
-    objects = said.object
-    labels = yield from subtask(find_objects(said, how, smallest_px, small_px, scoring), 0, 8, 10)
+    objects = pixels.object
+    labels = yield from subtask(find_objects(pixels, decoding, smallest_px, small_px, scoring), 0, 8, 10)
     if grid.is_image:
         return labels
-    labels = yield from subtask(outlined(labels, objects, how.object_level, grid), 8, 1, 10)
+    labels = yield from subtask(outlined(labels, objects, decoding.object_level, grid), 8, 1, 10)
     numbers = np.arange(int(labels.max(initial=0)) + 1)
     return (yield from subtask(relabel(labels, numbers, options.min_size or 0), 9, 1, 10))
 
 
-def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, grid: Grid) -> Scoring | None:
+def scoring_of(header: Mapping[str, Any], usual_px: float, pixels: PixelScores, grid: Grid) -> Scoring | None:
     """Read from a model's header how likely objects are real; None if it cannot tell, as in volumes."""
-    if len(grid.shape) != 2 or said.size is None or not usual_px:
+    if len(grid.shape) != 2 or pixels.size is None or not usual_px:
         return None
     return Scoring.of(header, usual_px, sqrt(grid.share))
 
@@ -152,8 +151,8 @@ def scoring_of(header: Mapping[str, Any], usual_px: float, said: PixelScores, gr
 def decoding_of(header: Mapping[str, Any], level: float | None = None) -> Decoding:
     """Read from a model's header how its scores become objects; `level` goes before the model's own."""
     known = {field.name for field in fields(Decoding)}
-    how = Decoding(**{name: value for name, value in header.get("decoding", {}).items() if name in known})
-    return how if level is None else replace(how, object_level=level)
+    decoding = Decoding(**{name: value for name, value in header.get("decoding", {}).items() if name in known})
+    return decoding if level is None else replace(decoding, object_level=level)
 
 
 def pixel_scores(scores: Scores) -> PixelScores:
@@ -173,10 +172,10 @@ def probabilities_of(scores: Scores, header: Mapping[str, Any], grid: Grid) -> J
     """
     classes = scores.pop("classes")
     scores.clear()
-    said = [np.subtract(1, classes[0], out=classes[0])] if header["task"] == "objects" else classes[1:]
-    result = np.empty((len(said), *grid.shape), np.float32)
-    for number, each in enumerate(said):
-        result[number] = yield from subtask(on_image(each, grid), number, 1, len(said))
+    pixels = [np.subtract(1, classes[0], out=classes[0])] if header["task"] == "objects" else classes[1:]
+    result = np.empty((len(pixels), *grid.shape), np.float32)
+    for number, each in enumerate(pixels):
+        result[number] = yield from subtask(on_image(each, grid), number, 1, len(pixels))
     return result
 
 

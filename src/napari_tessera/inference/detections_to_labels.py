@@ -22,7 +22,7 @@ from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.parallel import Piece, in_background, in_threads, pieces
 from napari_tessera.models.mask_rcnn.boxes import areas
 from napari_tessera.models.mask_rcnn.detections import Detections
-from napari_tessera.models.mask_rcnn.masks import Painted, paint_labels
+from napari_tessera.models.mask_rcnn.masks import paint_labels
 
 JUST_BELOW = 0.1
 """Detections that score lower than asked for by no more than this are worth a word to the user."""
@@ -30,8 +30,7 @@ JUST_BELOW = 0.1
 TRACE = 0.05
 """Share of a mask up to which overlap is the roughness of outlines, and worth no word."""
 SURE = 0.5
-"""Score from which on objects say how large objects are here. It is fixed, so that the scale is the same whatever score
-is asked for."""
+"""Score from which on objects count for the usual diameter: fixed, so that the scale is the same at any score."""
 
 
 @dataclass(frozen=True)
@@ -75,66 +74,55 @@ class DroppedDetections:
         return DroppedDetections(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
-def accepted(found: Detections, how: DetectionThresholds) -> tuple[Detections, DroppedDetections]:
+def accepted(found: Detections, thresholds: DetectionThresholds) -> tuple[Detections, DroppedDetections]:
     """Keep the detections of sufficient score; highest score first."""
-    strong, seen = (int((found.scores >= least).sum()) for least in (how.score, how.faintest))
+    strong, seen = (int((found.scores >= least).sum()) for least in (thresholds.score, thresholds.faintest))
     return found.chosen(torch.arange(strong)), DroppedDetections(unseen=found.left.proposals, faint=seen - strong)
 
 
 @dataclass(frozen=True)
-class PaintedObjects:
-    """Objects of one plane, highest score first.
+class Rows:
+    """The table of N objects, in the order of their labels."""
 
-    Parameters
-    ----------
-    labels : int32 array (Y, X)
-        0 background, n + 1 the object number n.
-    classes, scores : (N,) array
-        Number of the class, from 1; score.
-    boxes : (N, 4) array
-        x0, y0, x1, y1, px.
-    claimed_px, lost_px : (N,) array
-        Pixels of the whole mask, and of these, those of objects of higher scores.
-    """
+    classes: np.ndarray  # (N,), from 1
+    scores: np.ndarray  # (N,)
+    low: np.ndarray  # (N, ndim), where the box begins along ([z,] y, x), px,
+    high: np.ndarray  # (N, ndim), and ends
+    claimed_px: np.ndarray  # (N,), pixels of the whole mask,
+    lost_px: np.ndarray  # (N,), and how many of them belong to objects of higher scores
 
-    labels: np.ndarray
-    classes: np.ndarray
-    scores: np.ndarray
-    boxes: np.ndarray
-    claimed_px: np.ndarray
-    lost_px: np.ndarray
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the rows of all parts below each other."""
+        return cls(*(np.concatenate(columns) for columns in zip(*(vars(part).values() for part in parts), strict=True)))
+
+    def chosen(self, which: np.ndarray) -> Rows:
+        """Return the rows with these indices, in this order."""
+        return Rows(*(column[which] for column in vars(self).values()))
 
 
 def painted(
-    found: Detections, shape: Sequence[int], how: DetectionThresholds, is_aligned: bool
-) -> tuple[PaintedObjects, DroppedDetections]:
-    """Give each pixel to the highest score whose mask holds it; what is mostly hidden is dropped.
+    found: Detections, shape: Sequence[int], thresholds: DetectionThresholds, is_aligned: bool
+) -> tuple[np.ndarray, Rows, DroppedDetections]:
+    """Give each pixel to the highest score whose mask holds it; objects that are mostly hidden are dropped.
 
-    Parameters
-    ----------
-    found : Detections
-        Highest score first, in pixels of the image.
-    shape : (Y, X)
-    how : DetectionThresholds
-    is_aligned : bool
-        Whether masks are stretched over their boxes to a fraction of a pixel.
+    `found` is in pixels of the image, highest score first; the labels (Y, X) are n + 1 for the n-th row.
     """
-    whole = _paint(found, shape, how, is_aligned)
+    whole = paint_labels(found.masks, found.boxes, shape, thresholds.mask_level, is_aligned)
     is_blank = whole.claimed_px == 0
-    is_hidden = whole.lost_px > how.most_hidden * whole.claimed_px
+    is_hidden = whole.lost_px > thresholds.most_hidden * whole.claimed_px
     if bool((is_blank | is_hidden).any()):
         found = found.chosen((~is_blank & ~is_hidden).nonzero()[:, 0])
-        whole = _paint(found, shape, how, is_aligned)  # what the dropped ones held goes to others
-    left = DroppedDetections(hidden=int(is_hidden.sum()), blank=int(is_blank.sum()))
-    arrays = (found.labels, found.scores, found.boxes, whole.claimed_px, whole.lost_px)
-    return PaintedObjects(whole.labels.int().numpy(), *(each.numpy() for each in arrays)), left
+        # The pixels of the dropped ones belong to others.
+        whole = paint_labels(found.masks, found.boxes, shape, thresholds.mask_level, is_aligned)
+    x0, y0, x1, y1 = found.boxes.numpy().T
+    low, high = np.stack([y0, x0], axis=1), np.stack([y1, x1], axis=1)
+    pixels = whole.claimed_px.numpy(), whole.lost_px.numpy()
+    rows = Rows(found.labels.numpy(), found.scores.numpy(), low, high, *pixels)
+    return whole.labels.int().numpy(), rows, DroppedDetections(hidden=int(is_hidden.sum()), blank=int(is_blank.sum()))
 
 
-def _paint(found: Detections, shape: Sequence[int], how: DetectionThresholds, is_aligned: bool) -> Painted:
-    return paint_labels(found.masks, found.boxes, shape, how.mask_level, is_aligned)
-
-
-def seen_diameter(found: Sequence[Detections], mask_level: float) -> float | None:
+def usual_diameter(found: Sequence[Detections], mask_level: float) -> float | None:
     """Return the usual diameter of the objects, px: half of all object pixels are in larger ones; None without objects.
 
     `found` are the detections in some windows, all at one scale.
@@ -152,80 +140,31 @@ def _mask_areas(found: Detections, level: float) -> Tensor:
     return (found.masks > level).float().mean(dim=(1, 2)) * areas(found.boxes)
 
 
-FACES = 1
-"""Pixels of an object hang together across their faces."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What is known of N objects, in the order of their labels.
-
-    Attributes
-    ----------
-    classes, scores : (N,) array
-        Number of the class, from 1; score.
-    low, high : (N, ndim) array
-        Where the box begins and ends along ([z,] y, x), px.
-    claimed_px, lost_px : (N,) array
-        Pixels of the whole mask, and of these, those of objects of higher scores.
-    """
-
-    classes: np.ndarray
-    scores: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    claimed_px: np.ndarray
-    lost_px: np.ndarray
-
-    @classmethod
-    def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """Return the rows of all parts below each other."""
-        return cls(*(np.concatenate(columns) for columns in zip(*(vars(part).values() for part in parts), strict=True)))
-
-    def chosen(self, which: np.ndarray) -> Rows:
-        """Return the rows with these indices, in this order."""
-        return Rows(*(column[which] for column in vars(self).values()))
-
-
 def objects_of(
-    found: Detections, shape: tuple[int, ...], how: DetectionThresholds, is_aligned: bool, min_size: int
+    found: Detections, shape: tuple[int, ...], thresholds: DetectionThresholds, is_aligned: bool, min_size: int
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
     """Make objects of detections: choose, paint, keep the largest piece of each, number.
 
-    Parameters
-    ----------
-    found : Detections
-        Highest score first, in pixels of the image.
-    shape : (Y, X)
-    how : DetectionThresholds
-    is_aligned : bool
-        Whether masks are stretched over their boxes to a fraction of a pixel.
-    min_size : int
-        Objects of fewer pixels are dropped.
-
-    Returns
-    -------
-    labels : int32 array (Y, X)
-        0 background, 1…N in raster order.
-    rows : Rows
-    left : DroppedDetections
+    `found` is in pixels of the image, highest score first. The labels are int32 (Y, X): 0 background, 1…N in raster
+    order. Objects of fewer than `min_size` pixels are dropped.
     """
-    chosen, left = accepted(found, how)
-    work = partial(painted, chosen, shape, how, is_aligned)
-    objects, covered = yield from subtask(in_background(work, "Painting objects"), 0, 4, 10)
-    count = len(objects.scores)
-    yield from subtask(keep_largest_pieces(objects.labels, count), 4, 4, 10)
-    labels = yield from subtask(relabel(objects.labels, np.arange(count + 1), min_size), 8, 1, 10)
-    order = yield from subtask(former_numbers(objects.labels, labels), 9, 0.5, 10)
+    chosen, left = accepted(found, thresholds)
+    work = partial(painted, chosen, shape, thresholds, is_aligned)
+    drawn, rows, covered = yield from subtask(in_background(work, "Painting objects"), 0, 4, 10)
+    count = len(rows.scores)
+    yield from subtask(keep_largest_pieces(drawn, count), 4, 4, 10)
+    labels = yield from subtask(relabel(drawn, np.arange(count + 1), min_size), 8, 1, 10)
+    owners, _ = yield from subtask(owners_and_pixels(labels, drawn, "Numbering"), 9, 0.5, 10)
+    order = owners[1:] - 1
     small = DroppedDetections(small=count - len(order) if min_size else 0)
-    labels, rows = yield from subtask(best_of(labels, _rows(objects).chosen(order - 1), how.max_objects), 9.5, 0.5, 10)
+    labels, rows = yield from subtask(best_of(labels, rows.chosen(order), thresholds.max_objects), 9.5, 0.5, 10)
     overlaps = rows.lost_px > TRACE * rows.claimed_px
-    told = DroppedDetections(
+    others = DroppedDetections(
         surplus=len(order) - len(rows.scores),
         overlapping=int(overlaps.sum()),
         shared_px=int(rows.lost_px[overlaps].sum()),
     )
-    return labels, rows, left + covered + small + told
+    return labels, rows, left + covered + small + others
 
 
 def best_of(labels: np.ndarray, rows: Rows, max_objects: int | None) -> Job[tuple[np.ndarray, Rows]]:
@@ -242,19 +181,13 @@ def best_of(labels: np.ndarray, rows: Rows, max_objects: int | None) -> Job[tupl
     return (yield from only(labels, is_kept)), rows.chosen(kept)
 
 
-def _rows(objects: PaintedObjects) -> Rows:
-    x0, y0, x1, y1 = objects.boxes.T
-    low, high = np.stack([y0, x0], axis=1), np.stack([y1, x1], axis=1)
-    return Rows(objects.classes, objects.scores, low, high, objects.claimed_px, objects.lost_px)
-
-
 def keep_largest_pieces(labels: np.ndarray, count: int) -> Job[None]:
     """Remove, in place, all but the largest connected piece of each object 1…count; of equal ones, the first stays."""
     from skimage.measure import label
 
-    finding = in_background(partial(label, labels, connectivity=FACES), "Finding pieces")
+    finding = in_background(partial(label, labels, connectivity=1), "Finding pieces")
     parts = yield from subtask(finding, 0, 6, 10)
-    owners, pixels = yield from subtask(_owners_and_pixels(parts, labels), 6, 2, 10)
+    owners, pixels = yield from subtask(owners_and_pixels(parts, labels, "Finding pieces"), 6, 2, 10)
     order = np.lexsort((-np.arange(len(pixels)), pixels))  # the largest, of equals the first, comes last
     largest = np.zeros(count + 1, np.int64)
     largest[owners[order]] = order
@@ -266,38 +199,15 @@ def keep_largest_pieces(labels: np.ndarray, count: int) -> Job[None]:
     yield from subtask(in_threads(take_away, pieces(labels.shape), "Finding pieces"), 8, 2, 10)
 
 
-def _owners_and_pixels(parts: np.ndarray, labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
-    """Say of each part, and of the background at 0, which object it belongs to and how many pixels it has."""
+def owners_and_pixels(parts: np.ndarray, labels: np.ndarray, text: str) -> Job[tuple[np.ndarray, np.ndarray]]:
+    """Return for each part, and for the background at 0, the object it belongs to and its number of pixels."""
     cut = pieces(parts.shape)
     count = 1 + max((yield from subtask(in_threads(lambda piece: int(parts[piece].max()), cut), 0, 1, 2)))
     owners = np.zeros(count, np.int64)
 
-    def look(piece: Piece) -> np.ndarray:
+    def gather(piece: Piece) -> np.ndarray:
         owners[parts[piece]] = labels[piece]
         return np.bincount(parts[piece].reshape(-1), minlength=count)
 
-    counts = yield from subtask(in_threads(look, cut, "Finding pieces"), 1, 1, 2)
+    counts = yield from subtask(in_threads(gather, cut, text), 1, 1, 2)
     return owners, np.sum(counts, axis=0)
-
-
-def former_numbers(former: np.ndarray, labels: np.ndarray) -> Job[np.ndarray]:
-    """Return which number each object had before it was numbered anew.
-
-    Parameters
-    ----------
-    former, labels : integer array (Y, X)
-        Labels before and after; after, 1…N without gaps.
-
-    Returns
-    -------
-    (N,) array
-    """
-    cut = pieces(labels.shape)
-    count = 1 + max((yield from subtask(in_threads(lambda piece: int(labels[piece].max()), cut), 0, 1, 2)))
-    numbers = np.zeros(count, np.int64)
-
-    def look(piece: Piece) -> None:
-        numbers[labels[piece]] = former[piece]
-
-    yield from subtask(in_threads(look, cut, "Numbering"), 1, 1, 2)
-    return numbers[1:]

@@ -6,64 +6,32 @@ the device is faster at it; the heads always run in float32. The number of objec
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from napari_tessera.inference.cost import COARSEST_STRIDE_PX, mask_rcnn_pixels_at_once, overlap_px, tile_bytes
-from napari_tessera.inference.detection_features import contrasts
+from napari_tessera.inference.rescore_detections import contrasts
 from napari_tessera.inference.unet_predictor import (
     Network,
+    Predictor,
     load_network,
     load_once,
     tile_in_words,
     translate_torch_errors,
 )
-from napari_tessera.models import device as devices
 from napari_tessera.models import registry as catalogue
-from napari_tessera.models.mask_rcnn.backbone import FrozenBatchNorm
 from napari_tessera.models.mask_rcnn.detections import Detections
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
 from napari_tessera.models.mask_rcnn.transform import scale_factor
 from napari_tessera.models.registry import ModelEntry
-from napari_tessera.models.unet import UNet
+from napari_tessera.models.unet import UNet, fold_normalisation
 from napari_tessera.models.weights import as_stored, load_mask_rcnn
-
-AnyModule = TypeVar("AnyModule", bound=nn.Module)
-
-
-def folded(net: AnyModule) -> AnyModule:
-    """Return a copy for inference that gives the same to rounding, but is not to be trained or saved."""
-    net = copy.deepcopy(net).eval()
-    for module in list(net.modules()):
-        names = [name for name, _ in module.named_children()]
-        for before, after in pairwise(names):
-            convolution, norm = getattr(module, before), getattr(module, after)
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, FrozenBatchNorm | nn.BatchNorm2d):
-                setattr(module, before, merged(convolution, norm))
-                setattr(module, after, nn.Identity())
-    return net
-
-
-def merged(convolution: nn.Conv2d, norm: FrozenBatchNorm | nn.BatchNorm2d) -> nn.Conv2d:
-    """Give a convolution the scale and shift of the normalisation behind it."""
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    convolution.weight, convolution.bias = fuse_conv_bn_weights(
-        convolution.weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
-    )
-    return convolution
-
 
 UNLIMITED: Mapping[str, Any] = {
     "min_size": None, "max_size": None,
@@ -72,38 +40,10 @@ UNLIMITED: Mapping[str, Any] = {
 """Settings under which a tile is taken as it is, and all its objects are found."""
 
 
-class Detector:
-    """A Mask R-CNN ready to run on one device. It is never changed, and may be used from several threads.
+class Detector(Predictor):
+    """A Mask R-CNN ready to run, and maybe a U-Net, `second`, that rescores its objects; see `rescore_with_unet`.
 
-    Parameters
-    ----------
-    net : MaskRCNN
-        Trained; it is copied.
-    header : mapping
-        Of its model file.
-    device : str
-        "auto", "cuda", "mps" or "cpu".
-    is_exact : bool
-        Compute everything in float32, also where the device has something faster.
-    second : Network, optional
-        A U-Net that says what it sees where this network detects something; see `large.second_opinion`.
-
-    Attributes
-    ----------
-    header : mapping
-    architecture : Architecture
-    device : devices.Device
-        What it runs on.
-    dtype : torch.dtype
-        Number type of its backbone.
-    second : Network or None
-    overlap_px : int
-        How far tiles should overlap, so that hardly an object is whole in none of them.
-
-    Raises
-    ------
-    ParameterError
-        If this computer has no such device.
+    `overlap_px` is how far tiles should overlap, so that hardly an object is whole in none of them.
     """
 
     ndim = 2
@@ -117,16 +57,13 @@ class Detector:
         is_exact: bool = False,
         second: Network | None = None,
     ) -> None:
-        kind = devices.choose(device)
+        super().__init__({**(header or {}), "architecture": net.architecture.as_json()}, device, is_exact)
         self.second = second
         self.architecture = net.architecture
-        self.header = {**(header or {}), "architecture": net.architecture.as_json()}
-        self.device = devices.describe(kind)
-        self.dtype = torch.float32 if is_exact else devices.low_precision(kind)
         self.settings = net.settings
         self.overlap_px = overlap_px(self.header)
         with translate_torch_errors(self.device.title):
-            self._net = folded(net).requires_grad_(False).to(kind)
+            self._net = fold_normalisation(net).requires_grad_(False).to(self.device.kind)
             self._net.backbone.to(self.dtype)
             self._net.settings = replace(net.settings, **UNLIMITED)
 

@@ -34,7 +34,7 @@ FARTHEST = 2.5
 INTO_OBJECTS = 2
 """Steps in `RARE` from the first percentile that lies on objects to one well inside of them."""
 BRIGHT_COLOURS, BRIGHTEST = "bright colours", "brightest"
-"""What a header's normalisation says where coloured pixels of bright objects are shown as grey."""
+"""Entry of a header's normalisation by which coloured pixels of bright objects become grey."""
 BRIGHT_BACKGROUND = 0.4
 """A median above this share of the way from low to high means dark objects on a bright background."""
 LARGEST_HALF = float(np.finfo(np.float32).max) / 4
@@ -63,8 +63,8 @@ def normalisation(kind: Kind, count: int, knows_bright_colours: bool = True) -> 
 
     `knows_bright_colours` tells whether there were bright objects in colour among the images of the training.
     """
-    said = {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
-    return said if knows_bright_colours else {**said, BRIGHT_COLOURS: BRIGHTEST}
+    entries = {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
+    return entries if knows_bright_colours else {**entries, BRIGHT_COLOURS: BRIGHTEST}
 
 
 def kind_of(header: Mapping[str, Any]) -> Kind:

@@ -19,7 +19,7 @@ from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.parallel import bands
 
 PIXELS, OUTLINE, OBJECT, OBJECT_OUTLINE, DISTANCE, SIZE, SIZE_SQUARED = range(7)
-"""Columns of `ObjectSums.sums`: pixels; pixels on the outline; sums of what is said over the ones or the others."""
+"""Columns of `ObjectSums.sums`: pixels; pixels on the outline; sums of scores over the ones or the others."""
 Y, X, YY, YX, XX = range(7, 12)
 """Columns of `ObjectSums.sums`: sums of positions, and of their products."""
 FACES, TOUCHING, EDGE = range(12, 15)
@@ -117,7 +117,7 @@ class PixelScores:
 
 
 FARTHEST = 4.0
-"""Standard deviations beyond which a feature is taken for no farther: there nothing was learnt."""
+"""Standard deviations at which features are clipped, since nothing was learnt beyond."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ class Regression:
     weights: np.ndarray  # (1 + F + F (F + 1) / 2,): of 1, of the features, and of their products as in `products`
 
     @classmethod
-    def of(cls, said: Mapping[str, Sequence[float]]) -> Regression:
+    def of(cls, fields: Mapping[str, Sequence[float]]) -> Regression:
         """Read the regression from a part of a model's header."""
-        return cls(*(np.array(said[name], np.float64) for name in ("centre", "spread", "weights")))
+        return cls(*(np.array(fields[name], np.float64) for name in ("centre", "spread", "weights")))
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Return how likely each of N is, from its features (N, F): (N,)."""
@@ -155,8 +155,8 @@ FEATURES = (
     "log area", "object", "most object", "object on outline", "most distance", "distance", "size", "spread of size",
     "error of size", "outline", "log scale", "bulges", "elongation", "touching", "edge", "most border",
 )  # fmt: skip
-"""What is known of an object: the natural logarithm of its area over the usual one; means and highest values of what
-the network says; how far its area is from the size that its pixels speak of; its outline over the root of its area; the
+"""Features of an object: the natural logarithm of its area over the usual one; means and highest values of
+the scores; the difference of its area and the size scores of its pixels; its outline over the root of its area; the
 natural logarithm of the network's pixels per pixel of the image (what is small in many pixels is no noise), of its area
 over that of the ellipse with its moments, and of the ratio of that ellipse's axes; the shares of its outline that
 touch other objects, and, over the root of its area, that lie at the edge of the image."""
@@ -181,11 +181,11 @@ class Scoring:
     @classmethod
     def of(cls, header: Mapping[str, Any], usual_px: float, factor: float) -> Scoring | None:
         """Read the scoring from a model's header; None if it has none."""
-        said = header.get("scoring")
-        if not said:
+        fields = header.get("scoring")
+        if not fields:
             return None
-        least, least_of_small, small_share = (said[name] for name in ("least", "least_of_small", "small_share"))
-        return cls(least, least_of_small, small_share, Regression.of(said), usual_px, factor)
+        least, least_of_small, small_share = (fields[name] for name in ("least", "least_of_small", "small_share"))
+        return cls(least, least_of_small, small_share, Regression.of(fields), usual_px, factor)
 
     def are_likely(self, features: np.ndarray) -> np.ndarray:
         """Return which objects are to be kept, from their features (N, 16)."""

@@ -14,22 +14,22 @@ from napari_tessera.core.result import Kind
 from napari_tessera.core.tiles import tiles
 from napari_tessera.inference.normalization import network_channels
 from napari_tessera.inference.pixel_grid import NormalizedImage
-from napari_tessera.inference.sliding_window import predict
+from napari_tessera.inference.sliding_window import Scores, predict
 
 if TYPE_CHECKING:
     from napari_tessera.inference.unet_predictor import Network
 
 
-Seen = TypeVar("Seen")
-"""What a network says of a window."""
+Found = TypeVar("Found")
+"""The output of a network for a window."""
 
-LOOKS = 3
-"""How often the scale is looked at again before it is taken as found."""
+MOST_PROBES = 3
+"""How many scales are tried one after the other."""
 SAME_SCALE = 0.1
-"""Change of the logarithm of the scale below which another look is not worth its time."""
+"""Change of the logarithm of the scale below which another prediction is not worth its time."""
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 4.0
 WHOLE_PX = 2e6
-"""Largest image, in network pixels, that is looked at as a whole to find the scale; of a larger one, some windows."""
+"""Largest image, in network pixels, that is predicted as a whole to find the scale; of a larger one, some windows."""
 WINDOW_PX = {2: 512, 3: 96}
 WINDOWS = 4
 MOST_CANDIDATES = 256
@@ -38,22 +38,22 @@ MOST_PX = 10e6
 
 
 @dataclass(frozen=True)
-class ScaleProbe(Generic[Seen]):
+class ScaleProbe(Generic[Found]):
     """The result at one scale."""
 
     factor: float
-    whole: Seen | None  # of the whole image, if it was processed as a whole
-    seen_px: float | None  # usual diameter, in network pixels; None if there is hardly anything
+    whole: Found | None  # of the whole image, if it was processed as a whole
+    diameter_px: float | None  # usual diameter, in network pixels; None if there is hardly anything
 
 
 def search_scale(
     view: NormalizedImage,
     ndim: int,
     usual_px: float,
-    look: Callable[[NormalizedImage, float], Job[Seen]],
-    seen_diameter: Callable[[Sequence[Seen], float], float | None],
+    predict_window: Callable[[NormalizedImage, float], Job[Found]],
+    usual_diameter: Callable[[Sequence[Found], float], float | None],
     others: Sequence[float] = (),
-) -> Job[tuple[float, Seen | None]]:
+) -> Job[tuple[float, Found | None]]:
     """Predict up to three times, each time at the scale that the result before suggests.
 
     A scale at which nothing is found is not taken: the result that suggested it was misled, as by noise.
@@ -66,9 +66,9 @@ def search_scale(
         Of the network.
     usual_px : float
         Diameter of an object that the network knows, in its pixels.
-    look : callable (window, factor) -> job
+    predict_window : callable (window, factor) -> job
         Predicts a window at a scale: network pixels per image pixel along X.
-    seen_diameter : callable (results of all windows, factor) -> float or None
+    usual_diameter : callable (results of all windows, factor) -> float or None
         Usual diameter of the objects, in network pixels; None if there is hardly anything.
     others : sequence of float
         Scales to try, one after the other, if nothing is found at 1.
@@ -77,39 +77,41 @@ def search_scale(
     -------
     float
         Network pixels per image pixel along X; 1 if nothing is found at any scale.
-    Seen or None
+    Found or None
         Result of the whole image at that scale, if it was processed as a whole.
     """
 
-    def looking(factor: float) -> Job[ScaleProbe[Seen]]:
-        windows = windows_to_look_at(view, factor, ndim)
-        found = yield from _look_at(windows, factor, look)
-        return ScaleProbe(factor, found[0] if _is_whole(windows, view) else None, seen_diameter(found, factor))
+    def probe_at(factor: float) -> Job[ScaleProbe[Found]]:
+        windows = probe_windows(view, factor, ndim)
+        found = yield from _predict_windows(windows, factor, predict_window)
+        return ScaleProbe(factor, found[0] if _is_whole(windows, view) else None, usual_diameter(found, factor))
 
-    last = yield from subtask(_first_sight(looking, others), 0, 1, LOOKS)
-    for number in range(1, LOOKS):
-        if last.seen_px is None:
+    last = yield from subtask(_first_probe(probe_at, others), 0, 1, MOST_PROBES)
+    for number in range(1, MOST_PROBES):
+        if last.diameter_px is None:
             break
-        better = bounded(last.factor * usual_px / last.seen_px, view.shape)
+        better = bounded(last.factor * usual_px / last.diameter_px, view.shape)
         if abs(np.log(better / last.factor)) < SAME_SCALE:
             break
-        if number == LOOKS - 1 and not _is_whole(windows_to_look_at(view, better, ndim), view):
+        if number == MOST_PROBES - 1 and not _is_whole(probe_windows(view, better, ndim), view):
             return better, None
-        now = yield from subtask(looking(better), number, 1, LOOKS)
-        if now.seen_px is None:
+        now = yield from subtask(probe_at(better), number, 1, MOST_PROBES)
+        if now.diameter_px is None:
             break
         last = now
     return last.factor, last.whole
 
 
-def _first_sight(looking: Callable[[float], Job[ScaleProbe[Seen]]], others: Sequence[float]) -> Job[ScaleProbe[Seen]]:
+def _first_probe(
+    probe_at: Callable[[float], Job[ScaleProbe[Found]]], others: Sequence[float]
+) -> Job[ScaleProbe[Found]]:
     """Return the result at scale 1, or the first at another scale where there is something, else that at 1."""
-    first = yield from subtask(looking(1.0), 0, 1, 1 + len(others))
-    if first.seen_px is not None:
+    first = yield from subtask(probe_at(1.0), 0, 1, 1 + len(others))
+    if first.diameter_px is not None:
         return first
     for done, factor in enumerate(others, start=1):
-        other = yield from subtask(looking(factor), done, 1, 1 + len(others))
-        if other.seen_px is not None:
+        other = yield from subtask(probe_at(factor), done, 1, 1 + len(others))
+        if other.diameter_px is not None:
             return other
     return first
 
@@ -118,12 +120,12 @@ def _is_whole(windows: Sequence[NormalizedImage], view: NormalizedImage) -> bool
     return windows[0].shape == view.shape
 
 
-def _look_at(
-    windows: Sequence[NormalizedImage], factor: float, look: Callable[[NormalizedImage, float], Job[Seen]]
-) -> Job[list[Seen]]:
+def _predict_windows(
+    windows: Sequence[NormalizedImage], factor: float, predict_window: Callable[[NormalizedImage, float], Job[Found]]
+) -> Job[list[Found]]:
     found = []
     for done, window in enumerate(windows):
-        found.append((yield from subtask(look(window, factor), done, 1, len(windows))))
+        found.append((yield from subtask(predict_window(window, factor), done, 1, len(windows))))
     return found
 
 
@@ -140,7 +142,7 @@ def may_be_held_back(factor: float, shape: Sequence[int]) -> bool:
     return most < LARGEST_FACTOR and factor >= most
 
 
-def windows_to_look_at(view: NormalizedImage, factor: float, ndim: int) -> list[NormalizedImage]:
+def probe_windows(view: NormalizedImage, factor: float, ndim: int) -> list[NormalizedImage]:
     """Choose what the scale is found from: all of a small image, of a large one some windows with much in them.
 
     A network of `ndim` 2 takes planes of a volume.
@@ -159,12 +161,12 @@ def windows_to_look_at(view: NormalizedImage, factor: float, ndim: int) -> list[
     return [part.plane(0, 0) for part in parts] if ndim < view.ndim else parts
 
 
-def looked_at_px(shape: Sequence[int], ndim: int) -> int:
-    """Return how many pixels of an image of `shape` a network of `ndim` axes looks at to find the scale, at scale 1.
+def probed_px(shape: Sequence[int], ndim: int) -> int:
+    """Return how many pixels of an image of `shape` a network of `ndim` axes predicts to find the scale, at scale 1.
 
     Examples
     --------
-    >>> looked_at_px((1000, 1000), 2), looked_at_px((20_000, 20_000), 2)
+    >>> probed_px((1000, 1000), 2), probed_px((20_000, 20_000), 2)
     (1000000, 1048576)
     """
     whole = int(np.prod(shape, dtype=np.int64))
@@ -174,15 +176,12 @@ def looked_at_px(shape: Sequence[int], ndim: int) -> int:
 
 
 def _content(part: NormalizedImage) -> float:
-    """Return how much there is to see, from every eighth pixel."""
+    """Return the standard deviation of the intensities, from every eighth pixel."""
     values = part.image[..., ::8, ::8, :] if part.has_channels else part.image[..., ::8, ::8]
     if is_wide(values.dtype):  # whose squares may not be representable
         values = network_channels(values, part.levels, is_coloured=part.has_channels)
     return float(values.std())
 
-
-Scores = dict[str, np.ndarray]
-"""By head, float32 (K, [Z,] Y, X) on the network's grid."""
 
 FEWEST_OBJECT_PX = 20
 
@@ -201,53 +200,39 @@ class UNetOptions:
     tile_px: int | None = None  # side of a tile of the network's grid; None means as memory allows
 
 
-def predict_auto_scale(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[tuple[Scores, float]]:
-    """Find the scale, and predict at it; the network and the image have as many dimensions.
-
-    Returns
-    -------
-    Scores
-        On the network's grid.
-    float
-        Network pixels per image pixel along X.
-    """
-    factor, seen = yield from subtask(find_scale(network, view, how), 0, 1, 3)
-    return (yield from subtask(predict_or_reuse(factor, seen, network, view, how), 1, 2, 3)), factor
-
-
 def predict_or_reuse(
-    factor: float, seen: Scores | None, network: Network, view: NormalizedImage, how: UNetOptions
+    factor: float, known: Scores | None, network: Network, view: NormalizedImage, options: UNetOptions
 ) -> Job[Scores]:
-    """Predict at a scale, if that was not done while it was looked for: `factor` and `seen` are from `find_scale`."""
-    if seen is None or how.augment:
-        return (yield from predict_at(network, view, factor, how))
-    return seen
+    """Predict at a scale, if that was not done in the search for it: `factor` and `known` are from `find_scale`."""
+    if known is None or options.augment:
+        return (yield from predict_at(network, view, factor, options))
+    return known
 
 
-def predict_at(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[Scores]:
+def predict_at(network: Network, view: NormalizedImage, factor: float, options: UNetOptions) -> Job[Scores]:
     """Predict at a given scale along X."""
-    return predict(network, view.grid_at(factor), view.read, tile_px=how.tile_px, augment=how.augment)
+    return predict(network, view.grid_at(factor), view.read, tile_px=options.tile_px, augment=options.augment)
 
 
-def find_scale(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[tuple[float, Scores | None]]:
+def find_scale(network: Network, view: NormalizedImage, options: UNetOptions) -> Job[tuple[float, Scores | None]]:
     """Find the scale at which the objects have the size that the network knows.
 
     Returns the network pixels per image pixel along X, 1 where the network knows no size; and the scores of the whole
     image at that scale, if it was predicted as a whole.
     """
     usual_px = network.header.get("diameter_px")
-    if usual_px and how.diameter_px is not None:
-        return usual_px / how.diameter_px, None
+    if usual_px and options.diameter_px is not None:
+        return usual_px / options.diameter_px, None
     if not usual_px or "size" not in network.architecture.heads:
         return 1.0, None
 
-    def look(window: NormalizedImage, factor: float) -> Job[Scores]:
+    def predict_window(window: NormalizedImage, factor: float) -> Job[Scores]:
         return predict_at(network, window, factor, UNetOptions())  # the scale is the same whatever the tiles
 
     def diameter(found: Sequence[Scores], factor: float) -> float | None:
         return estimated_diameter(found, usual_px)
 
-    return (yield from search_scale(view, network.ndim, usual_px, look, diameter))
+    return (yield from search_scale(view, network.ndim, usual_px, predict_window, diameter))
 
 
 def estimated_diameter(found: Sequence[Scores], usual_px: float) -> float | None:

@@ -14,17 +14,16 @@ from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import run_starts
 from napari_tessera.core.parallel import in_background
 from napari_tessera.inference.decode_unet import usual_size
-from napari_tessera.inference.detection_features import lowest_score, noise_of, without_noise
 from napari_tessera.inference.detections_to_labels import (
     SURE,
     DetectionThresholds,
     DroppedDetections,
     Rows,
     objects_of,
-    seen_diameter,
+    usual_diameter,
 )
 from napari_tessera.inference.pixel_grid import NormalizedImage
-from napari_tessera.inference.rescore_with_unet import rescore_with_unet
+from napari_tessera.inference.rescore_detections import lowest_score, noise_of, rescore_with_unet, without_noise
 from napari_tessera.inference.scale_search import search_scale
 from napari_tessera.inference.segment_unet import stitch_planes
 from napari_tessera.inference.tiled_detection import detect
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
     from napari_tessera.models.mask_rcnn.detections import Detections
 
 OTHERS = (0.25,)
-"""Scales to look at where there is nothing at 1: of much larger objects a feature pyramid sees nothing until they are
-made smaller, while magnifying makes objects of noise."""
+"""Scales to try where there is nothing at 1: a feature pyramid finds much larger objects only if they are made smaller,
+while magnifying makes objects of noise."""
 FILLING = 0.8
 """What covers more of an image is the ground of an empty field, made smaller: a disc that fits in covers less."""
 
@@ -53,71 +52,67 @@ class MaskRCNNOptions:
 
 
 def find_objects(
-    network: Detector, view: NormalizedImage, how: MaskRCNNOptions
+    network: Detector, view: NormalizedImage, options: MaskRCNNOptions
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
-    """Find the scale, then the objects.
+    """Find the scale, then the objects, as int32 labels: 0 background, 1…N in raster order.
 
-    Returns
-    -------
-    labels : int32 array of the shape of the view
-        0 background, 1…N in raster order.
-    rows : Rows
-    left : DroppedDetections
-        Added up over the planes.
+    What was dropped is added up over the planes.
     """
-    sight = yield from subtask(find_scale(network, view, how), 0, 1, 4)
-    return (yield from subtask(objects_at(*sight, network, view, how), 1, 3, 4))
+    found = yield from subtask(find_scale(network, view, options), 0, 1, 4)
+    return (yield from subtask(objects_at(*found, network, view, options), 1, 3, 4))
 
 
 def objects_at(
     factor: float,
-    seen: Detections | None,
+    known: Detections | None,
     network: Detector,
     view: NormalizedImage,
-    how: MaskRCNNOptions,
+    options: MaskRCNNOptions,
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
     """Find the objects at a scale, and from the detections at it, both as `find_scale` returns them."""
     if view.ndim == network.ndim:
-        return (yield from _in_plane(network, view, factor, how, seen))
-    planes, rows, left = yield from subtask(_plane_by_plane(network, view, factor, how), 0, 9, 10)
-    labels, joined = yield from subtask(linked(planes, rows, how.least_overlap, how.min_size), 9, 1, 10)
+        return (yield from _in_plane(network, view, factor, options, known))
+    planes, rows, left = yield from subtask(_plane_by_plane(network, view, factor, options), 0, 9, 10)
+    labels, joined = yield from subtask(linked(planes, rows, options.least_overlap, options.min_size), 9, 1, 10)
     return labels, joined, left
 
 
-def find_scale(network: Detector, view: NormalizedImage, how: MaskRCNNOptions) -> Job[tuple[float, Detections | None]]:
+def find_scale(
+    network: Detector, view: NormalizedImage, options: MaskRCNNOptions
+) -> Job[tuple[float, Detections | None]]:
     """Find the scale at which the objects have the size that the network knows.
 
     Returns the network pixels per image pixel along X, by the settings of the network if it knows no size; and the
     detections of the whole image at that scale, if it was processed as a whole.
     """
     usual_px = network.header.get("diameter_px")
-    if how.factor is not None:
-        return how.factor, None
+    if options.factor is not None:
+        return options.factor, None
     if not usual_px:
         return network.scale_of(view.shape[-2:]), None
-    if how.diameter_px is not None:
-        return usual_px / how.diameter_px, None
+    if options.diameter_px is not None:
+        return usual_px / options.diameter_px, None
 
-    lowest = min(lowest_score(network.header, how.thresholds.faintest), SURE)
+    lowest = min(lowest_score(network.header, options.thresholds.faintest), SURE)
 
-    def look(window: NormalizedImage, factor: float) -> Job[Detections]:
-        return _detected(network, window, factor, replace(how, tile_px=None), lowest)  # the same whatever the tiles
+    def predict_window(window: NormalizedImage, factor: float) -> Job[Detections]:
+        return _detect(network, window, factor, replace(options, tile_px=None), lowest)  # the same whatever the tiles
 
     def diameter(found: Sequence[Detections], factor: float) -> float | None:
-        seen_px = seen_diameter(found, how.thresholds.mask_level)
-        if seen_px is None or usual_size(seen_px, 2) > FILLING * math.prod(view.shape[-2:]):
+        found_px = usual_diameter(found, options.thresholds.mask_level)
+        if found_px is None or usual_size(found_px, 2) > FILLING * math.prod(view.shape[-2:]):
             return None
-        return seen_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
+        return found_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
 
-    return (yield from search_scale(view, network.ndim, usual_px, look, diameter, OTHERS))
+    return (yield from search_scale(view, network.ndim, usual_px, predict_window, diameter, OTHERS))
 
 
-def _detected(
-    network: Detector, view: NormalizedImage, factor: float, how: MaskRCNNOptions, lowest_score: float
+def _detect(
+    network: Detector, view: NormalizedImage, factor: float, options: MaskRCNNOptions, lowest_score: float
 ) -> Job[Detections]:
     """Detect the objects of a plane; where detections are rescored, those that are no more than noise are left out."""
-    looking = detect(network, view.grid_at(factor), view.read, lowest_score=lowest_score, tile_px=how.tile_px)
-    found = yield from subtask(looking, 0, 19, 20)
+    detecting = detect(network, view.grid_at(factor), view.read, lowest_score=lowest_score, tile_px=options.tile_px)
+    found = yield from subtask(detecting, 0, 19, 20)
     if not network.header.get("scoring"):
         return found
     noise = yield from subtask(in_background(partial(noise_of, view), "Measuring noise"), 19, 1, 20)
@@ -128,24 +123,25 @@ def _in_plane(
     network: Detector,
     view: NormalizedImage,
     factor: float,
-    how: MaskRCNNOptions,
-    seen: Detections | None = None,
+    options: MaskRCNNOptions,
+    known: Detections | None = None,
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
     """Detect the objects of a plane, unless that was done already, rescore them, and paint them."""
-    if seen is None:
-        lowest = lowest_score(network.header, how.thresholds.faintest)
-        seen = yield from subtask(_detected(network, view, factor, how, lowest), 0, 5, 10)
-    likely = yield from subtask(rescore_with_unet(network, view, seen, factor), 5, 3, 10)
+    if known is None:
+        lowest = lowest_score(network.header, options.thresholds.faintest)
+        known = yield from subtask(_detect(network, view, factor, options, lowest), 0, 5, 10)
+    likely = yield from subtask(rescore_with_unet(network, view, known, factor), 5, 3, 10)
     is_aligned = network.settings.is_aligned
-    return (yield from subtask(objects_of(likely, view.shape, how.thresholds, is_aligned, how.min_size), 8, 2, 10))
+    painting = objects_of(likely, view.shape, options.thresholds, is_aligned, options.min_size)
+    return (yield from subtask(painting, 8, 2, 10))
 
 
 def _plane_by_plane(
-    network: Detector, view: NormalizedImage, factor: float, how: MaskRCNNOptions
+    network: Detector, view: NormalizedImage, factor: float, options: MaskRCNNOptions
 ) -> Job[tuple[np.ndarray, list[Rows], DroppedDetections]]:
     """Find the objects of each plane; they are numbered plane by plane."""
     planes, rows, left = np.empty(view.shape, np.int32), [], DroppedDetections()
-    in_plane = replace(how, min_size=0)  # voxels are counted at the end
+    in_plane = replace(options, min_size=0)  # voxels are counted at the end
     for z in range(len(planes)):
         job = _in_plane(network, view.plane(0, z), factor, in_plane)
         planes[z], own, cut = yield from subtask(job, z, 1, len(planes))

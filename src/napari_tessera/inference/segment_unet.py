@@ -15,8 +15,7 @@ from napari_tessera.algorithms.relabel import relabel
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.overlaps import Overlaps, find_overlaps
 from napari_tessera.inference.decode_unet import make_output
-from napari_tessera.inference.pixel_grid import Grid, NormalizedImage
-from napari_tessera.inference.resample import interpolated
+from napari_tessera.inference.pixel_grid import Grid, NormalizedImage, interpolated
 from napari_tessera.inference.scale_search import Scores, UNetOptions, find_scale, predict_at, predict_or_reuse
 from napari_tessera.inference.sliding_window import predict
 
@@ -29,7 +28,7 @@ AVERAGED = ("classes", "distance")
 """Heads whose scores mean the same from all sides."""
 
 
-def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[Scores]:
+def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, options: UNetOptions) -> Job[Scores]:
     """Predict the planes across z, y and x of a volume with a network for planes, and average.
 
     The scores (K, Z', Y', X') are on a grid whose voxels have equal sides; `factor` is its pixels per image pixel along
@@ -38,13 +37,13 @@ def predict_orthogonal(network: Network, view: NormalizedImage, factor: float, h
     grid = view.grid_at(factor)
     total: Scores = {}
     for axis in AXES:
-        job = _add_planes(network, view, grid, axis, how, total)
+        job = _add_planes(network, view, grid, axis, options, total)
         yield from subtask(job, axis, 1, len(AXES))
     return total
 
 
 def _add_planes(
-    network: Network, view: NormalizedImage, grid: Grid, axis: int, how: UNetOptions, total: Scores
+    network: Network, view: NormalizedImage, grid: Grid, axis: int, options: UNetOptions, total: Scores
 ) -> Job[None]:
     """Add a third of the scores of the planes across `axis`: those of the grid, or of the image if it has fewer."""
     depth, count = view.shape[axis], min(view.shape[axis], grid.size[axis])
@@ -54,7 +53,7 @@ def _add_planes(
     found: Scores = {}
     for done, index in enumerate(shown.tolist()):
         plane = view.plane(axis, index)
-        seeing = predict(network, grid.across(axis), plane.read, tile_px=how.tile_px, augment=how.augment)
+        seeing = predict(network, grid.across(axis), plane.read, tile_px=options.tile_px, augment=options.augment)
         scores = yield from subtask(seeing, done, 0.9, count)
         for name in set(AVERAGED) & set(scores):
             empty = np.empty((len(scores[name]), count, *scores[name].shape[1:]), np.float32)
@@ -143,35 +142,35 @@ def _fill_gaps(planes: np.ndarray, z: int, numbers: np.ndarray) -> None:
     missed[is_gap] = after[is_gap]
 
 
-def segment(network: Network, view: NormalizedImage, how: UNetOptions) -> Job[np.ndarray]:
+def segment(network: Network, view: NormalizedImage, options: UNetOptions) -> Job[np.ndarray]:
     """Find the scale, predict, and make the output; see `make_output`."""
-    sight = yield from subtask(find_scale(network, view, how), 0, 1, 4)
-    return (yield from subtask(segment_at(*sight, network, view, how), 1, 3, 4))
+    found = yield from subtask(find_scale(network, view, options), 0, 1, 4)
+    return (yield from subtask(segment_at(*found, network, view, options), 1, 3, 4))
 
 
 def segment_at(
-    factor: float, seen: Scores | None, network: Network, view: NormalizedImage, how: UNetOptions
+    factor: float, known: Scores | None, network: Network, view: NormalizedImage, options: UNetOptions
 ) -> Job[np.ndarray]:
     """Make the output at a scale, and from the scores at it, both as `find_scale` returns them."""
     if network.ndim == view.ndim:
-        scores = yield from subtask(predict_or_reuse(factor, seen, network, view, how), 0, 7, 10)
-        return (yield from subtask(make_output(scores, network.header, how, view.grid_at(factor)), 7, 3, 10))
-    if how.is_orthogonal:
-        scores = yield from subtask(predict_orthogonal(network, view, factor, how), 1, 7, 10)
-        return (yield from subtask(make_output(scores, network.header, how, view.grid_at(factor)), 8, 2, 10))
-    planes = yield from subtask(_plane_by_plane(network, view, factor, how), 1, 8, 10)
-    if how.output != "objects":
+        scores = yield from subtask(predict_or_reuse(factor, known, network, view, options), 0, 7, 10)
+        return (yield from subtask(make_output(scores, network.header, options, view.grid_at(factor)), 7, 3, 10))
+    if options.is_orthogonal:
+        scores = yield from subtask(predict_orthogonal(network, view, factor, options), 1, 7, 10)
+        return (yield from subtask(make_output(scores, network.header, options, view.grid_at(factor)), 8, 2, 10))
+    planes = yield from subtask(_plane_by_plane(network, view, factor, options), 1, 8, 10)
+    if options.output != "objects":
         return planes
-    return (yield from subtask(stitch_planes(planes, how.least_overlap, how.min_size or 0), 9, 1, 10))
+    return (yield from subtask(stitch_planes(planes, options.least_overlap, options.min_size or 0), 9, 1, 10))
 
 
-def _plane_by_plane(network: Network, view: NormalizedImage, factor: float, how: UNetOptions) -> Job[np.ndarray]:
+def _plane_by_plane(network: Network, view: NormalizedImage, factor: float, options: UNetOptions) -> Job[np.ndarray]:
     """Make the output of each plane, and stack it along z; objects are numbered plane by plane."""
-    in_plane = how if how.min_size is None else replace(how, min_size=0)  # voxels are counted at the end
+    in_plane = options if options.min_size is None else replace(options, min_size=0)  # voxels are counted at the end
     result = np.empty(0)
     for z in range(view.shape[0]):
         plane = view.plane(0, z)
-        scores = yield from subtask(predict_at(network, plane, factor, how), z, 0.8, view.shape[0])
+        scores = yield from subtask(predict_at(network, plane, factor, options), z, 0.8, view.shape[0])
         making = make_output(scores, network.header, in_plane, plane.grid_at(factor))
         made = yield from subtask(making, z + 0.8, 0.2, view.shape[0])
         if z == 0:

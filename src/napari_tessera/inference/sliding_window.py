@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ def _weight(start: int, stop: int, before: int, after: int) -> np.ndarray:
     return np.concatenate([rise, np.ones(stop - start - before - after), fall]).astype(np.float32)
 
 
-def seen_pixels(size: Sequence[int], side: int, step: int, halo: int) -> int:
+def computed_pixels(size: Sequence[int], side: int, step: int, halo: int) -> int:
     """Count the pixels that the network computes over all windows, halos included."""
     lengths = (sum(span.read[1] - span.read[0] for span in spans(each, side, step, halo)) for each in size)
     return int(np.prod([*lengths], dtype=np.int64))
@@ -108,6 +108,7 @@ SMALLER_TILES = (
 )
 
 Scores = dict[str, np.ndarray]
+"""By head, float32 (K, [Z,] Y, X) on the network's grid."""
 Window = tuple[Span, ...]
 """A window of the network's grid: one span per axis."""
 Done = TypeVar("Done")
@@ -154,15 +155,24 @@ def predict(
     at_once = int(min(network.pixels_at_once(), MOST_READ_PX * grid.share))
     # A tile larger than the image is no larger than the image: halving it must make a difference.
     side = largest_side(grid.size, step, halo, at_once) if tile_px is None else min(tile_px, max(grid.size))
-    while True:
+
+    def predict_with(side: int) -> Job[Scores]:
         windows = list(itertools.product(*(spans(size, side, step, halo) for size in grid.size)))
+        return _predict_windows(network, grid, read, windows, augment)
+
+    return (yield from with_smaller_tiles(predict_with, side, SMALLEST_SIDE_PX))
+
+
+def with_smaller_tiles(run: Callable[[int], Job[Done]], side: int, smallest: int) -> Job[Done]:
+    """Run a job with tiles of `side` pixels; as often as memory does not suffice, again with tiles half as wide."""
+    while True:
         try:
-            return (yield from _predict_windows(network, grid, read, windows, augment))
+            return (yield from run(side))
         except Exception as error:
-            if side <= SMALLEST_SIDE_PX or not lacks_memory(error):
+            if side <= smallest or not lacks_memory(error):
                 raise
-        gc.collect()  # the error's traceback may hold what the window had taken
-        wanted, side = side, max(SMALLEST_SIDE_PX, side // 2)
+        gc.collect()  # the error's traceback may hold what the tile had taken
+        wanted, side = side, max(smallest, side // 2)
         say_once(SMALLER_TILES.format(wanted=wanted, side=side), WARNING)
 
 
@@ -228,8 +238,8 @@ def _add(scores: Scores, found: Scores, batch: Sequence[Window], grid: Grid, sha
     for name, values in found.items():
         if name not in scores:
             scores[name] = np.zeros((values.shape[1], *grid.size), np.float32)
-        for window, seen in zip(batch, values, strict=True):
-            part = seen[(slice(None), *(span.inner for span in window))] * np.float32(share)
+        for window, window_scores in zip(batch, values, strict=True):
+            part = window_scores[(slice(None), *(span.inner for span in window))] * np.float32(share)
             for axis, span in enumerate(window):
                 part = part * span.weight.reshape(-1, *[1] * (len(window) - axis - 1))
             scores[name][(slice(None), *(slice(*span.write) for span in window))] += part

@@ -6,7 +6,6 @@ m×m points for each object.
 
 from __future__ import annotations
 
-import gc
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_tessera.core.errors import WARNING, lacks_memory, say_once
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.parallel import in_background
 from napari_tessera.inference.pixel_grid import Grid, Read, read_window
-from napari_tessera.inference.sliding_window import MOST_READ_PX, SMALLER_TILES, reader_and_worker, waited_for
+from napari_tessera.inference.sliding_window import MOST_READ_PX, reader_and_worker, waited_for, with_smaller_tiles
 from napari_tessera.models.mask_rcnn.boxes import areas, shared_areas
 from napari_tessera.models.mask_rcnn.detections import Detections, DroppedProposals, suppress
 
@@ -33,13 +31,13 @@ if TYPE_CHECKING:
 EDGE_PX = 1.5
 """A box that ends so near to the edge of its tile is taken as cut off by it."""
 DEEPER_PX = 8
-"""A tile that has a box so much deeper inside than another one sees better what is there."""
+"""A detection that lies so much deeper inside its tile than another is the better one."""
 COVERED = 0.5
 """Share of a cut box within a whole one from which both are taken as the same object."""
 
 
 @dataclass(frozen=True)
-class Tile:
+class DetectionTile:
     """Part of an image: its first row and column, and its rows and columns."""
 
     top: int
@@ -66,13 +64,8 @@ class Tile:
         return depths
 
 
-def join(found: Sequence[tuple[Tile, Detections]], shape: Sequence[int], threshold: float) -> Detections:
-    """Join the detections of overlapping tiles; see `join_marked`."""
-    return join_marked(found, shape, threshold)[0]
-
-
-def join_marked(
-    found: Sequence[tuple[Tile, Detections]], shape: Sequence[int], threshold: float
+def join(
+    found: Sequence[tuple[DetectionTile, Detections]], shape: Sequence[int], threshold: float
 ) -> tuple[Detections, Tensor]:
     """Join the detections of overlapping tiles, each in pixels of its tile, and return which no tile holds whole.
 
@@ -82,10 +75,8 @@ def join_marked(
     up.
     """
     together = beside_each_other([each.moved(tile.top, tile.left) for tile, each in found])
-    tiles, numbers = (
-        [tile for tile, _ in found],
-        [torch.full((len(each.boxes),), n) for n, (_, each) in enumerate(found)],
-    )
+    tiles = [tile for tile, _ in found]
+    numbers = [torch.full((len(each.boxes),), number) for number, (_, each) in enumerate(found)]
     own, deepest = _own_and_deepest(tiles, torch.cat(numbers).to(together.boxes.device), together.boxes, shape)
     is_seen_best = own >= deepest - DEEPER_PX
     together, is_cut = together.chosen(is_seen_best.nonzero()[:, 0]), own[is_seen_best] < EDGE_PX
@@ -98,7 +89,7 @@ def join_marked(
 
 
 def _own_and_deepest(
-    tiles: Sequence[Tile], numbers: Tensor, boxes: Tensor, shape: Sequence[int]
+    tiles: Sequence[DetectionTile], numbers: Tensor, boxes: Tensor, shape: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Return how deep each box lies in the tile that it was found in, and in the tile that has it deepest."""
     own, deepest = torch.full_like(boxes[:, 0], -torch.inf), torch.full_like(boxes[:, 0], -torch.inf)
@@ -142,40 +133,16 @@ def detect(
 ) -> Job[Detections]:
     """Detect the objects of a plane; the detections are in pixels of the image.
 
-    Closing the job returns at once; a tile that is being computed is finished in the background and forgotten.
-
-    Parameters
-    ----------
-    network : Detector
-    grid : Grid
-        The network's pixels over the image.
-    read : callable
-        Gives the network's channels of a window of the image, float32 (C, Y, X); it is called from one other thread,
-        for one window at a time.
-    lowest_score : float
-        Detections below it are left out.
-    tile_px : int, optional
-        Side of a tile without its overlap, in network pixels; by default as large as time and memory allow. After an
-        out-of-memory error it is halved.
-
-    Raises
-    ------
-    OutOfMemory
-        If memory does not suffice for the smallest tiles.
-    RunError
-        If the network fails otherwise.
+    Closing the job returns at once; a tile that is being computed is finished in the background and forgotten. The
+    parameters and the errors are those of `sliding_window.predict`, but `tile_px` is the side of a tile without its
+    overlap, and detections below `lowest_score` are left out.
     """
     side = largest_tile(network, grid) if tile_px is None else min(tile_px, max(grid.size))
-    while True:
-        try:
-            found = yield from _detect_and_join(network, grid, read, side, lowest_score)
-            break
-        except Exception as error:
-            if side <= SMALLEST_TILE_PX or not lacks_memory(error):
-                raise
-        gc.collect()  # the error's traceback may hold what the tile had taken
-        wanted, side = side, max(SMALLEST_TILE_PX, side // 2)
-        say_once(SMALLER_TILES.format(wanted=wanted, side=side), WARNING)
+
+    def detect_with(side: int) -> Job[Detections]:
+        return _detect_and_join(network, grid, read, side, lowest_score)
+
+    found = yield from with_smaller_tiles(detect_with, side, SMALLEST_TILE_PX)
     return found.scaled(*grid.scale).moved(*grid.origin)
 
 
@@ -184,14 +151,15 @@ def _detect_and_join(network: Detector, grid: Grid, read: Read, side: int, lowes
     tiles = tiles_over(grid.size, side, network.overlap_px, network.step)
     threshold = network.settings.box_nms_thresh
     found = yield from subtask(_detect_tiles(network, grid, read, tiles, lowest_score), 0, 8, 10)
-    joining = in_background(partial(join_marked, found, grid.size, threshold), "Joining tiles")
+    joining = in_background(partial(join, found, grid.size, threshold), "Joining tiles")
     joined, is_cut = yield from subtask(joining, 8, 0.5, 10)
     more = tiles_around(joined.boxes[is_cut].tolist(), tiles[0], grid.size, network.step)[: len(tiles)]
     if not more:
         return joined
     found += yield from subtask(_detect_tiles(network, grid, read, more, lowest_score), 8.5, 1, 10)
     joining_again = in_background(partial(join, found, grid.size, threshold), "Joining tiles")
-    return (yield from subtask(joining_again, 9.5, 0.5, 10))
+    joined, _ = yield from subtask(joining_again, 9.5, 0.5, 10)
+    return joined
 
 
 def largest_tile(network: Detector, grid: Grid) -> int:
@@ -200,7 +168,7 @@ def largest_tile(network: Detector, grid: Grid) -> int:
     return max(SMALLEST_TILE_PX, int(at_once**0.5) - network.overlap_px)
 
 
-def tiles_over(size: Sequence[int], side: int, overlap: int, step: int) -> list[Tile]:
+def tiles_over(size: Sequence[int], side: int, overlap: int, step: int) -> list[DetectionTile]:
     """Cover a grid of `size` with tiles that share `overlap` pixels with their neighbours.
 
     Tiles begin at multiples of `step`, where the network's pooling begins. They are as even as the step allows, and
@@ -213,7 +181,7 @@ def tiles_over(size: Sequence[int], side: int, overlap: int, step: int) -> list[
     """
     rows, columns = (_cuts(length, side, overlap, step) for length in size)
     cut = itertools.product(rows, columns)
-    return [Tile(top, left, bottom - top, right - left) for (top, bottom), (left, right) in cut]
+    return [DetectionTile(top, left, bottom - top, right - left) for (top, bottom), (left, right) in cut]
 
 
 def _cuts(length: int, side: int, overlap: int, step: int) -> list[tuple[int, int]]:
@@ -222,29 +190,31 @@ def _cuts(length: int, side: int, overlap: int, step: int) -> list[tuple[int, in
     return [(start, min(length, start + apart + overlap)) for start in range(0, own, apart)]
 
 
-def tiles_around(boxes: Sequence[Sequence[float]], like: Tile, size: Sequence[int], step: int) -> list[Tile]:
-    """Lay tiles over a grid of `size` so that each of the boxes (x0, y0, x1, y1) lies in the middle of one, or nearly.
+def tiles_around(
+    boxes: Sequence[Sequence[float]], like: DetectionTile, size: Sequence[int], step: int
+) -> list[DetectionTile]:
+    """Lay tiles over a grid of `size` with each of the boxes (x0, y0, x1, y1) in or near the middle of one.
 
     Examples
     --------
-    >>> tiles_around([[190, 5, 210, 9], [195, 20, 230, 40]], Tile(0, 0, 64, 128), (64, 400), step=64)
-    [Tile(top=0, left=128, height=64, width=128)]
+    >>> tiles_around([[190, 5, 210, 9], [195, 20, 230, 40]], DetectionTile(0, 0, 64, 128), (64, 400), step=64)
+    [DetectionTile(top=0, left=128, height=64, width=128)]
     """
-    tiles: list[Tile] = []
+    tiles: list[DetectionTile] = []
     for x0, y0, x1, y1 in boxes:
         top, left = (
             min(max(0, round((low + high - side) / 2 / step) * step), max(0, length - side))
             for low, high, side, length in ((y0, y1, like.height, size[0]), (x0, x1, like.width, size[1]))
         )
-        around = Tile(top, left, min(like.height, size[0]), min(like.width, size[1]))
+        around = DetectionTile(top, left, min(like.height, size[0]), min(like.width, size[1]))
         if around not in tiles:
             tiles.append(around)
     return tiles
 
 
 def _detect_tiles(
-    network: Detector, grid: Grid, read: Read, tiles: Sequence[Tile], lowest_score: float
-) -> Job[list[tuple[Tile, Detections]]]:
+    network: Detector, grid: Grid, read: Read, tiles: Sequence[DetectionTile], lowest_score: float
+) -> Job[list[tuple[DetectionTile, Detections]]]:
     """Detect in tile after tile in one thread, while another one reads what comes next."""
     found = []
     with reader_and_worker() as (reading, computing):
@@ -254,11 +224,11 @@ def _detect_tiles(
             image = yield from waited_for(coming.pop(), step)
             if done + 1 < len(tiles):
                 coming.append(reading.submit(_read_tile, read, grid, tiles[done + 1]))
-            looking = computing.submit(network.detect, image, lowest_score)
-            found.append((tile, (yield from waited_for(looking, step))))
+            detecting = computing.submit(network.detect, image, lowest_score)
+            found.append((tile, (yield from waited_for(detecting, step))))
     return found
 
 
-def _read_tile(read: Read, grid: Grid, tile: Tile) -> np.ndarray:
+def _read_tile(read: Read, grid: Grid, tile: DetectionTile) -> np.ndarray:
     window = [(tile.top, tile.top + tile.height), (tile.left, tile.left + tile.width)]
     return read_window(read, grid, window)

@@ -31,12 +31,12 @@ ON_THE_PROCESSOR = "the processor"
 """How the title of the device begins that needs no advice to try it instead."""
 
 
-class Network:
+class Predictor:
     """A network ready to run on one device. It is never changed, and may be used from several threads.
 
     Parameters
     ----------
-    net : UNet
+    net : UNet or MaskRCNN
         Trained; it is copied.
     header : mapping
         Of its model file.
@@ -47,16 +47,11 @@ class Network:
 
     Attributes
     ----------
-    header : mapping
-    architecture : UNetArchitecture
+    architecture : UNetArchitecture or MaskRCNNArchitecture
+    header : dict
     device : devices.Device
-        What it runs on.
     dtype : torch.dtype
-        Number type of its convolutions.
-    halo_px : int
-        How far a window should see beyond what it decides, so that what is found does not depend on the windows.
-    windows_at_once : int
-        How many windows a batch should hold.
+        Number type of the convolutions; of a Mask R-CNN, of its backbone.
 
     Raises
     ------
@@ -64,19 +59,26 @@ class Network:
         If this computer has no such device.
     """
 
+    def __init__(self, header: Mapping[str, Any] | None, device: str, is_exact: bool) -> None:
+        kind = devices.choose(device)
+        self.header = dict(header or {})
+        self.device = devices.describe(kind)
+        self.dtype = torch.float32 if is_exact else devices.low_precision(kind)
+
+
+class Network(Predictor):
+    """A U-Net ready to run; `halo_px` is what a window must read beyond what it decides for the same scores."""
+
     def __init__(
         self, net: UNet, header: Mapping[str, Any] | None = None, device: str = "auto", is_exact: bool = False
     ) -> None:
-        kind = devices.choose(device)
-        self.header = dict(header or {})
+        super().__init__(header, device, is_exact)
         self.architecture: UNetArchitecture = net.architecture
-        self.device = devices.describe(kind)
-        self.dtype = torch.float32 if is_exact else devices.low_precision(kind)
         self._layout = torch.channels_last if self.ndim == 2 else torch.channels_last_3d
         self.halo_px = halo_px(net.architecture)
-        self.windows_at_once = WINDOWS_AT_ONCE[kind]
+        self.windows_at_once = WINDOWS_AT_ONCE[self.device.kind]
         with translate_torch_errors(self.device.title):
-            self._net = fold_normalisation(net).requires_grad_(False).to(kind, self.dtype)
+            self._net = fold_normalisation(net).requires_grad_(False).to(self.device.kind, self.dtype)
             self._net.heads.float()
 
     @property
@@ -173,21 +175,8 @@ def translate_torch_errors(
 def load_network(model: ModelEntry | str | Path, device: str = "auto", is_exact: bool = False) -> Network:
     """Load a U-Net onto a device, or return it as loaded before; a file that has changed is loaded again.
 
-    Parameters
-    ----------
-    model : ModelEntry, str or path
-        As `models.registry.find` takes it.
-    device : str
-        "auto", "cuda", "mps" or "cpu".
-    is_exact : bool
-        Compute everything in float32, also where the device has something faster.
-
-    Raises
-    ------
-    ModelError
-        If the file is not a U-Net of Tessera.
-    ParameterError
-        If this computer has no such device.
+    The parameters are those of `models.registry.find` and `Predictor`, and so are the errors. A file that is not a
+    U-Net of Tessera is a `ModelError`.
     """
     return load_once(_load, catalogue.find(model), device, is_exact)
 

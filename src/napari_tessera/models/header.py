@@ -1,11 +1,12 @@
-"""The header of a model file: its fields as models of pydantic, which say what each may be. Read without torch."""
+"""The header of a model file: its fields as models of pydantic, which tell what each may be. Read without torch."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
@@ -21,11 +22,11 @@ CHECKPOINT, LOCK = ".checkpoint", ".lock"
 TEXTS = frozenset({"name", "title", "summary", "card", "classes", "channels", "licence", "cite"})
 """Fields of the header that are shown."""
 OLDEST_KIND = "unet"
-EVIDENCE = {"unet": 16, "mask_rcnn": 4}
-"""How much is measured of an object to judge whether it is one, by the kind of network; see
-`inference.object_features` and `inference.detection_features`."""
-OPINIONS = 2
-"""How much a second network measures of an object; see `inference.rescore_with_unet`."""
+N_FEATURES = {"unet": 16, "mask_rcnn": 4}
+"""Number of features by which objects are scored, by the kind of network; see
+`inference.object_features` and `inference.rescore_detections`."""
+N_UNET_FEATURES = 2
+"""Number of features by a second network; see `inference.rescore_detections`."""
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """What a terminal takes for commands, and halves of characters, which no file can take."""
 LONGEST_LINE = 500
@@ -86,6 +87,19 @@ Outputs = Annotated[StrictInt, Field(ge=1, le=1024)]
 Boxes = Annotated[StrictInt, Field(ge=1, le=10_000_000)]
 UNSAID: Any = None
 """In place of a default: settings that are left out are those of the published model."""
+
+
+class Architecture:
+    """The fields from which a network is built; kept in the header of its model file. A dataclass inherits it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON, which `from_json` takes back."""
+        return json.loads(json.dumps(vars(self)))
+
+    @classmethod
+    def from_json(cls, described: Mapping[str, Any]) -> Self:
+        """Read the fields from the header of a model file, which names the kind of network, too."""
+        return cls(**{name: value for name, value in described.items() if name != "kind"})
 
 
 class ExactFields(Fields):
@@ -184,18 +198,18 @@ class UNetScoring(Fields):
     least: Share
     least_of_small: Share
     small_share: Annotated[Share, Field(gt=0)]
-    centre: Annotated[list[Finite], _items(EVIDENCE["unet"])]
-    spread: Annotated[list[Spread], _items(EVIDENCE["unet"])]
-    weights: Annotated[list[Finite], _items(_n_weights(EVIDENCE["unet"]))]
+    centre: Annotated[list[Finite], _items(N_FEATURES["unet"])]
+    spread: Annotated[list[Spread], _items(N_FEATURES["unet"])]
+    weights: Annotated[list[Finite], _items(_n_weights(N_FEATURES["unet"]))]
 
 
 class MaskRCNNScoring(Fields):
     """How a Mask R-CNN's objects are scored: a regression, and the score from which on one is looked at."""
 
     lowest: Share
-    centre: Annotated[list[Finite], _items(EVIDENCE["mask_rcnn"])]
-    spread: Annotated[list[Spread], _items(EVIDENCE["mask_rcnn"])]
-    weights: Annotated[list[Finite], _items(_n_weights(EVIDENCE["mask_rcnn"]))]
+    centre: Annotated[list[Finite], _items(N_FEATURES["mask_rcnn"])]
+    spread: Annotated[list[Spread], _items(N_FEATURES["mask_rcnn"])]
+    weights: Annotated[list[Finite], _items(_n_weights(N_FEATURES["mask_rcnn"]))]
 
 
 class SecondOpinion(Fields):
@@ -203,9 +217,9 @@ class SecondOpinion(Fields):
 
     model: FileName
     sha256: Annotated[StrictStr, Field(pattern="^[0-9a-f]{64}$")]
-    centre: Annotated[list[Finite], _items(EVIDENCE["mask_rcnn"] + OPINIONS)]
-    spread: Annotated[list[Spread], _items(EVIDENCE["mask_rcnn"] + OPINIONS)]
-    weights: Annotated[list[Finite], _items(_n_weights(EVIDENCE["mask_rcnn"] + OPINIONS))]
+    centre: Annotated[list[Finite], _items(N_FEATURES["mask_rcnn"] + N_UNET_FEATURES)]
+    spread: Annotated[list[Spread], _items(N_FEATURES["mask_rcnn"] + N_UNET_FEATURES)]
+    weights: Annotated[list[Finite], _items(_n_weights(N_FEATURES["mask_rcnn"] + N_UNET_FEATURES))]
 
 
 class Start(Fields):

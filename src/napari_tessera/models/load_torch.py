@@ -1,4 +1,4 @@
-"""Load torch in a thread, so that nobody waits for it: neither a window, nor Cancel.
+"""Load torch in a thread, so that neither a window nor Cancel waits for it.
 
 Python holds its interpreter lock while it loads a compiled module, and torch's libraries take a fifth of a second, from
 a slow disk many. Asking the system for them through `ctypes` beforehand does the same without the lock. On Windows

@@ -1,6 +1,6 @@
 """The models there are: those that come with Tessera, and those in the user's own folder.
 
-A model as lists show it: its file and what the file says of itself.
+`ModelEntry` is a model as lists show it: its file and the header of the file.
 """
 
 from __future__ import annotations
@@ -22,20 +22,6 @@ import platformdirs
 from napari_tessera.core.atomic_writes import check_free, written_together
 from napari_tessera.core.errors import LONGEST_SHOWN, ModelError, ParameterError, short
 from napari_tessera.models.safetensors import ENDING
-
-__all__ = [
-    "ModelEntry",
-    "checked_name",
-    "find",
-    "import_model",
-    "list_models",
-    "remove_model",
-    "second_of",
-    "shipped_folder",
-    "shipped_models",
-    "user_folder",
-    "with_sha256",
-]
 
 
 @dataclass(frozen=True)
@@ -113,7 +99,7 @@ class ModelEntry:
 
     @cached_property
     def second(self) -> ModelEntry | None:
-        """The U-Net that judges its objects, too; looked up once. None without one; see `second_of`."""
+        """The U-Net that rescores its objects, looked up once; None without one. See `second_of`."""
         return second_of(self.header)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -218,13 +204,13 @@ def second_of(header: Mapping[str, Any]) -> ModelEntry | None:
 
     None if it names none, or the very file is not here, or takes other channels or objects of another size.
     """
-    said = header.get("second_opinion")
-    entry = said and with_sha256(said["sha256"], said["model"])
+    second = header.get("second_opinion")
+    entry = second and with_sha256(second["sha256"], second["model"])
     if not entry or entry.kind != "unet" or entry.task != "objects" or entry.ndim != 2:
         return None
-    judges = entry.header.get("scoring") and "size" in entry.header["architecture"]["heads"]
+    has_scoring = entry.header.get("scoring") and "size" in entry.header["architecture"]["heads"]
     is_alike = entry.header["architecture"]["channels"] == header["architecture"]["channels"]
-    return entry if judges and is_alike and entry.diameter_px == header["diameter_px"] else None
+    return entry if has_scoring and is_alike and entry.diameter_px == header["diameter_px"] else None
 
 
 def with_sha256(sha256: str, name: str) -> ModelEntry | None:

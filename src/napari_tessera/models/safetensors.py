@@ -2,7 +2,7 @@
 
 The library checks the table of tensors, on bytes that were read (a file that is mapped into memory ends the program if
 it becomes shorter meanwhile). Here is what it does not do: a header that is not too long, strict JSON, a digest, and
-errors that say what a file is instead.
+errors that name what a file is instead.
 
 Eight bytes say how long the header is (little-endian), then follow the header (JSON: name, dtype, shape and place of
 each tensor, and texts) and the bytes of the tensors, one after the other. Nothing in it can be run.
@@ -150,7 +150,7 @@ def start_of_tensors(content: bytes) -> int:
 
 def digest_of(texts: Mapping[str, str], content: bytes) -> str:
     """Return the SHA-256 of the texts (but the digest itself) and of the tensors' bytes in the content of a file."""
-    said = json.dumps({key: text for key, text in texts.items() if key != DIGEST}, sort_keys=True)
-    digest = hashlib.sha256(said.encode() + b"\0")
+    text = json.dumps({key: each for key, each in texts.items() if key != DIGEST}, sort_keys=True)
+    digest = hashlib.sha256(text.encode() + b"\0")
     digest.update(memoryview(content)[start_of_tensors(content) :])
     return digest.hexdigest()

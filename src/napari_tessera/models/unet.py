@@ -13,15 +13,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from napari_tessera.models.header import Architecture
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class UNetArchitecture:
+class UNetArchitecture(Architecture):
     """What is needed to build a U-Net; kept in the header of its model file.
 
     Parameters
@@ -40,15 +46,6 @@ class UNetArchitecture:
     heads: Mapping[str, int]
     widths: Sequence[int] = (32, 64, 128, 256, 512)
     ndim: int = 2
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON, which `from_json` takes back."""
-        return asdict(self) | {"heads": dict(self.heads), "widths": list(self.widths)}
-
-    @classmethod
-    def from_json(cls, described: Mapping[str, Any]) -> UNetArchitecture:
-        """Read it from the header of a model file, which names the kind of network, too."""
-        return cls(**{name: value for name, value in described.items() if name != "kind"})
 
     @property
     def step(self) -> int:
@@ -147,15 +144,18 @@ def double_convolution(entering: int, leaving: int, ndim: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def fold_normalisation(net: UNet) -> UNet:
+def fold_normalisation(net: AnyModule) -> AnyModule:
     """Return a copy for inference whose batch normalisations are merged into the convolutions before them.
 
-    The copy gives the same scores as `net` in eval mode, to rounding; it cannot be trained further.
+    The copy gives the same scores as `net` in eval mode, to rounding; it cannot be trained further or saved.
     """
     folded = copy.deepcopy(net).eval()
-    for block in (*folded.down, *folded.up):
-        for index, layer in enumerate(block):
-            if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm3d):
-                block[index - 1] = nn.utils.fusion.fuse_conv_bn_eval(block[index - 1], layer)
-                block[index] = nn.Identity()
+    for module in list(folded.modules()):
+        for before, after in pairwise([name for name, _ in module.named_children()]):
+            layer, norm = getattr(module, before), getattr(module, after)
+            if isinstance(layer, nn.Conv2d | nn.Conv3d) and hasattr(norm, "running_var"):
+                layer.weight, layer.bias = fuse_conv_bn_weights(
+                    layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+                )
+                setattr(module, after, nn.Identity())
     return folded

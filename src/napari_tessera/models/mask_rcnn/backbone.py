@@ -130,7 +130,9 @@ class ResNet(nn.Module):
             stages.append(nn.Sequential(block(first, width, stride, norm), *more))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.leaving = tuple(leaving)
-        initialise(self)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                keep_spread(layer.weight)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return features of (B, C, Y, X) images at strides 4, 8, 16 and 32, each (B, `leaving[level]`, Y', X')."""
@@ -142,11 +144,18 @@ class ResNet(nn.Module):
         return levels
 
 
-def initialise(net: nn.Module) -> None:
+def keep_spread(weight: Tensor) -> None:
     """Draw weights so that rectified features keep their spread (He et al. 2015, doi:10.1109/ICCV.2015.123)."""
-    for layer in net.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+
+
+def initialise(net: nn.Module, draw: Callable[[Tensor], object]) -> None:
+    """Set biases to 0, and draw all other weights."""
+    for name, each in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(each)
+        else:
+            draw(each)
 
 
 def resnet50(channels: int = 3, epsilon: float = 1e-5) -> ResNet:
@@ -171,11 +180,7 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         self.inner_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(each, width, 1)) for each in entering)
         self.layer_blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(width, width, 3, padding=1)) for _ in entering)
-        for name, each in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(each)
-            else:
-                nn.init.kaiming_uniform_(each, a=1)
+        initialise(self, partial(nn.init.kaiming_uniform_, a=1))
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Return one level more than came in, each (B, width, Y, X), finest first."""

@@ -1,4 +1,4 @@
-"""Boxes: their overlap, and the code in which a network says how a box has to move.
+"""Boxes: their overlap, and the code in which a network describes how a box has to move.
 
 A box is (x0, y0, x1, y1) in pixels, x0 ≤ x1 and y0 ≤ y1; the pixel in column 0 reaches from x = 0 to x = 1. Its width
 is x1 − x0: no pixel is added.

@@ -14,7 +14,7 @@ from urllib.request import urlretrieve
 
 import torch
 from platformdirs import user_cache_path
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_tessera.core.atomic_writes import written_together
 from napari_tessera.core.errors import FileError
@@ -113,26 +113,3 @@ def _downloaded() -> Path:
             ) from error
         _check(part)
     return file
-
-
-def fitting(weights: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Choose the weights from which a network with other classes or channels can start.
-
-    Parameters
-    ----------
-    weights : mapping of str to Tensor
-        Of a model of the same architecture, but for its classes and channels.
-    net : Module
-
-    Returns
-    -------
-    dict of str to Tensor
-        What has the same name and shape. The first convolution, if the network has other channels, is the mean over the
-        given one's, so that an image with all channels alike gives the same features.
-    """
-    own, first = net.state_dict(), "backbone.body.conv1.weight"
-    chosen = {name: each for name, each in weights.items() if name in own and own[name].shape == each.shape}
-    if first in weights and first not in chosen:
-        old, channels = weights[first], own[first].shape[1]
-        chosen[first] = old.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
-    return chosen

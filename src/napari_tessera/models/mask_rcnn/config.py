@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from napari_tessera.models.mask_rcnn.anchors import COCO_SIDES_PX, RATIOS
+from napari_tessera.models.header import Architecture
 from napari_tessera.models.mask_rcnn.roi_align import Pooling
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+COCO_SIDES_PX = ((32,), (64,), (128,), (256,), (512,))
+RATIOS = (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a Mask R-CNN sees an image, proposes, detects and learns.
+    """How a Mask R-CNN takes an image, proposes, detects and learns.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class Settings:
     image_mean, image_std : sequence of float
         Per channel; the mean is subtracted, then divided by the other.
     anchor_sizes : sequence of sequences of float
-        Sides of the anchors at each level of the pyramid, px; see `anchors.sides_for`.
+        Sides of the anchors at each level of the pyramid, px; see `rpn.sides_for`.
     aspect_ratios : sequence of float
         Height over width of the anchors.
     rpn_pre_nms_top_n_train, rpn_pre_nms_top_n_test : int or None
@@ -96,7 +97,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class MaskRCNNArchitecture:
+class MaskRCNNArchitecture(Architecture):
     """What is needed to build a Mask R-CNN; kept in the header of its model file.
 
     Parameters
@@ -125,12 +126,3 @@ class MaskRCNNArchitecture:
     box_width: int = 1024
     epsilon: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON, which `from_json` takes back."""
-        return json.loads(json.dumps(asdict(self)))
-
-    @classmethod
-    def from_json(cls, described: Mapping[str, Any]) -> MaskRCNNArchitecture:
-        """Read it from the header of a model file, which names the kind of network, too."""
-        return cls(**{name: value for name, value in described.items() if name != "kind"})

@@ -6,7 +6,7 @@ Non-maximum suppression: of boxes that cover each other, keep the one with the h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,20 +115,7 @@ class DroppedProposals:
     faint: int = 0  # detections below the score that was asked for, but above the model's lowest
 
     def __add__(self, other: DroppedProposals) -> DroppedProposals:
-        return DroppedProposals(
-            self.proposals + other.proposals, self.detections + other.detections, self.faint + other.faint
-        )
-
-    def message(self) -> str:
-        """Say in plain words what was left out; empty if nothing was."""
-        parts = []
-        if self.proposals:
-            parts.append(f"{self.proposals} likely places were not looked at (limit on proposals)")
-        if self.detections:
-            parts.append(f"{self.detections} objects were left out (limit on detections)")
-        if self.faint:
-            parts.append(f"{self.faint} objects had a lower score than asked for")
-        return "; ".join(parts)
+        return DroppedProposals(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -140,7 +127,7 @@ class Detections:
     scores: Tensor  # (N,)
     masks: Tensor  # (N, m, m), probability that a point belongs to the object; the points tile the box
     left: DroppedProposals = DroppedProposals()
-    contrast: Tensor | None = None  # (N,), see `inference.detection_features.contrasts`
+    contrast: Tensor | None = None  # (N,), see `inference.rescore_detections.contrasts`
 
     def scaled(self, down: float, right: float) -> Detections:
         """Return the same objects in an image whose pixels are `down` and `right` times as many along y and x."""
@@ -178,20 +165,11 @@ def detect(
     settings: Settings,
     lowest_score: float | None = None,
 ) -> Detections:
-    """Turn the box head's output for one image into detections, which do not have masks yet.
+    """Turn the box head's output for the N proposals of one image of `shape` into detections, which have no masks yet.
 
-    Parameters
-    ----------
-    class_scores : Tensor (N, K)
-        Raw scores of each proposal, class 0 is the background.
-    codes : Tensor (N, K, 4)
-        How a proposal has to move if it is of that class.
-    proposals : Tensor (N, 4)
-    shape : (Y, X)
-        Of the image without padding.
-    lowest_score : float, optional
-        Detections below it are left out, and counted down to the model's own threshold. A lower one than that replaces
-        it.
+    `class_scores` (N, K) are raw, class 0 is the background; `codes` (N, K, 4) tell how a proposal has to move if it is
+    of that class. Detections below `lowest_score` are left out, and counted down to the model's own threshold; a lower
+    one than that replaces it.
     """
     chances = class_scores.softmax(dim=1)[:, 1:]
     threshold = settings.box_score_thresh if lowest_score is None else min(settings.box_score_thresh, lowest_score)

@@ -5,7 +5,11 @@ The names of layers are those of the published weights.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
+
+from napari_tessera.models.mask_rcnn.backbone import initialise, keep_spread
 
 
 class ProposalHead(nn.Module):
@@ -19,11 +23,7 @@ class ProposalHead(nn.Module):
         self.conv = nn.Sequential(convolution(width, width))
         self.cls_logits = nn.Conv2d(width, anchors, 1)
         self.bbox_pred = nn.Conv2d(width, 4 * anchors, 1)
-        for name, each in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(each)
-            else:
-                nn.init.normal_(each, std=0.01)
+        initialise(self, partial(nn.init.normal_, std=0.01))
 
     def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return the score (B, Y·X·A) and the code (B, Y·X·A, 4) of each level's anchors, in the anchors' order."""
@@ -78,7 +78,7 @@ class MaskPredictor(nn.Module):
         super().__init__()
         self.conv5_mask = nn.ConvTranspose2d(width, width, 2, 2)
         self.mask_fcn_logits = nn.Conv2d(width, classes, 1)
-        _keep_spread(self)
+        initialise(self, keep_spread)
 
     def forward(self, features: Tensor) -> Tensor:
         """Turn (N, width, size, size) into scores (N, K, 2·size, 2·size)."""
@@ -98,7 +98,7 @@ class RegionHeads(nn.Module):
         self.box_predictor = BoxPredictor(box_width, classes)
         self.mask_head = nn.Sequential(*[convolution(width, width) for _ in range(4)])
         self.mask_predictor = MaskPredictor(width, classes)
-        _keep_spread(self.mask_head)
+        initialise(self.mask_head, keep_spread)
 
     def boxes(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Return class scores (N, K) and codes (N, K, 4) of pooled features."""
@@ -107,11 +107,3 @@ class RegionHeads(nn.Module):
     def masks(self, pooled: Tensor) -> Tensor:
         """Return mask scores (N, K, m, m) of pooled features."""
         return self.mask_predictor(self.mask_head(pooled))
-
-
-def _keep_spread(net: nn.Module) -> None:
-    for name, each in net.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(each)
-        else:
-            nn.init.kaiming_normal_(each, mode="fan_out", nonlinearity="relu")

@@ -68,15 +68,15 @@ def proposal_losses(
 
     `scores` (A,) and `codes` (A, 4) of each image are those of all levels together, as are the `anchors` (A, 4).
     """
-    said, wanted, box_error = [], [], anchors.new_zeros(())
+    drawn_scores, wanted, box_error = [], [], anchors.new_zeros(())
     for score, code, truth in zip(scores, codes, truths, strict=True):
         matched = match(truth.boxes, anchors, settings.rpn_fg_iou_thresh, settings.rpn_bg_iou_thresh, best_always=True)
         matched = ignore_unlabeled(matched, anchors, truth.ignore, settings.largest_ignored_share)
         right, wrong = draw(matched, settings.rpn_batch_size_per_image, settings.rpn_positive_fraction, rng)
-        said += [score[right], score[wrong]]
+        drawn_scores += [score[right], score[wrong]]
         wanted += [torch.ones_like(score[right]), torch.zeros_like(score[wrong])]
         box_error = box_error + box_loss(code[right], encode(truth.boxes[matched[right]], anchors[right]))
-    together, count = torch.cat(said).float(), max(1, sum(map(len, said)))
+    together, count = torch.cat(drawn_scores).float(), max(1, sum(map(len, drawn_scores)))
     surprise = functional.binary_cross_entropy_with_logits(together, torch.cat(wanted).float(), reduction="sum")
     return {"objectness": surprise / count, "proposal_box": box_error / count}
 

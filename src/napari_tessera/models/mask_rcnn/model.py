@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.models.header import check_architecture
-from napari_tessera.models.mask_rcnn.anchors import grid_anchors, sides_for
 from napari_tessera.models.mask_rcnn.backbone import Backbone, light_resnet, resnet50
 from napari_tessera.models.mask_rcnn.coco import COCO_CLASSES, read_coco_weights, with_current_names
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture, Settings
@@ -27,19 +26,11 @@ from napari_tessera.models.mask_rcnn.losses import STRIDES, Criteria, draw_propo
 from napari_tessera.models.mask_rcnn.masks import paste_masks
 from napari_tessera.models.mask_rcnn.matcher import DetectionTarget
 from napari_tessera.models.mask_rcnn.roi_align import roi_align
-from napari_tessera.models.mask_rcnn.rpn import Proposals, limits, propose
+from napari_tessera.models.mask_rcnn.rpn import Proposals, grid_anchors, limits, propose, sides_for
 from napari_tessera.models.mask_rcnn.transform import ImageBatch, check_images, image_batch, plane_shape
 
 MASKS_AT_ONCE = 256
 """Boxes that go through a head at a time when detecting, which bounds the memory in crowded images."""
-
-
-class ProposalNetwork(nn.Module):
-    """Holds the proposal head under the name it has in published weights."""
-
-    def __init__(self, width: int, anchors: int) -> None:
-        super().__init__()
-        self.head = ProposalHead(width, anchors)
 
 
 class MaskRCNN(nn.Module):
@@ -61,7 +52,8 @@ class MaskRCNN(nn.Module):
         self.architecture = architecture
         self.settings = settings = Settings(**architecture.settings)
         self.backbone = backbone(architecture)
-        self.rpn = ProposalNetwork(architecture.width, len(settings.aspect_ratios) * len(settings.anchor_sizes[0]))
+        n_anchors = len(settings.aspect_ratios) * len(settings.anchor_sizes[0])
+        self.rpn = nn.ModuleDict({"head": ProposalHead(architecture.width, n_anchors)})  # the name in published weights
         self.roi_heads = RegionHeads(
             architecture.width, architecture.num_classes, architecture.box_width, settings.box_pooling.size
         )
@@ -134,7 +126,7 @@ class MaskRCNN(nn.Module):
     def propose(self, levels: Sequence[Tensor], batch: ImageBatch) -> list[Proposals]:
         """Propose boxes in each image of a batch, given the levels of its pyramid, each (B, C, Y, X)."""
         anchors = self.anchors(levels, batch)
-        scores, codes = self.rpn.head(list(levels))
+        scores, codes = self.rpn["head"](list(levels))
         return [self._propose(index, scores, codes, anchors, shape) for index, shape in enumerate(batch.shapes)]
 
     def _propose(
@@ -195,7 +187,7 @@ class MaskRCNN(nn.Module):
         known = [truth.scaled(shape) for truth, shape in zip(truths, batch.shapes, strict=True)]
         levels = self.features(batch)
         anchors = self.anchors(levels, batch)
-        scores, codes = self.rpn.head(levels)
+        scores, codes = self.rpn["head"](levels)
         parts = proposal_losses(
             list(torch.cat(scores, dim=1)), list(torch.cat(codes, dim=1)), torch.cat(anchors), known, settings, rng
         )
