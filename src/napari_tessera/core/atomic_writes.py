@@ -193,10 +193,7 @@ def written_together(
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write one file: a reader finds the old or the complete new one, even after a power cut.
-
-    Raises `FileError` if its folder is missing or read-only, the disk is full, or the system refuses in another way.
-    """
+    """Write one file in an existing folder: a reader finds the old or the complete new one, even after a power cut."""
     replace_whole(path, content)
     sync_folder(path.parent)
 

@@ -108,8 +108,7 @@ def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layou
 def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
     """Return one positive pixel size per spatial axis in the order z, y, x; one number is for all axes.
 
-    Raises `InputError` if a size is not a number, or so small or large that areas and volumes would become 0 or
-    infinity.
+    Sizes so small or large that areas and volumes would become 0 or infinity are refused.
     """
     if spacing is None:
         return None

@@ -81,10 +81,7 @@ def check_types(given: Mapping[str, Any], types: Types) -> None:
 
 
 def as_array(values: Any, name: str) -> np.ndarray:
-    """Load a NumPy, dask or zarr array (or nested lists) into memory.
-
-    Raises `InputError` if it is not an array of numbers, is empty, or does not fit into memory.
-    """
+    """Load a NumPy, dask or zarr array (or nested lists) into memory; refuse what is empty or does not hold numbers."""
     array = numbers_in(values, name)
     if array.size == 0:
         raise InputError(f"{name} is empty: its shape is {array.shape}.")
@@ -92,10 +89,7 @@ def as_array(values: Any, name: str) -> np.ndarray:
 
 
 def numbers_in(values: Any, name: str) -> np.ndarray:
-    """Return an array of real numbers, which may be empty.
-
-    Raises `InputError` if the values are not real numbers, or do not fit into memory.
-    """
+    """Return an array of real numbers, which may be empty; refuse other values and what does not fit into memory."""
     refuse_file_name(values, name)
     refuse_unknown_lengths(values, name)
     if np.ma.is_masked(values):
@@ -142,11 +136,7 @@ def canonical_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def check_image(values: Any, name: str) -> np.ndarray:
-    """Return an image in native byte order, in one piece and finite.
-
-    bool becomes uint8, float16 becomes float32. Raises `InputError` if it holds NaN or infinite values, or is not an
-    array of real numbers with at least two axes.
-    """
+    """Return an image in native byte order, in one piece and finite; bool becomes uint8, float16 float32."""
     array = numbers_in(values, name)
     check_stored(array, name)
     array = np.ascontiguousarray(array, canonical_dtype(array.dtype))
@@ -160,11 +150,7 @@ def check_image(values: Any, name: str) -> np.ndarray:
 
 
 def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
-    """Check the shape and dtype of an array, without reading a pixel.
-
-    Raises `InputError` if it is empty, has fewer than two axes or does not hold real numbers, or if `as_labels` is True
-    and it is a floating-point array that is not in memory.
-    """
+    """Check shape and dtype without reading a pixel; floating-point labels that are not in memory are refused."""
     refuse_unknown_lengths(array, name)
     if as_labels:
         refuse_unread_floats(array, name)
@@ -181,10 +167,7 @@ def _check_numeric(array: Any, name: str) -> None:
 
 
 def check_labels(values: Any, name: str) -> np.ndarray:
-    """Return labels, also floating-point ones, as int32 (or int64 if the numbers are larger).
-
-    Raises `InputError` if they are negative or not whole numbers.
-    """
+    """Return labels, also floating-point ones, as int32 (or int64 if the numbers are larger); refuse other values."""
     refuse_file_name(values, name, "read_labels")
     refuse_unread_floats(values, name)
     array = whole_numbers(as_array(values, name), name)
@@ -198,10 +181,7 @@ def check_labels(values: Any, name: str) -> np.ndarray:
 
 
 def check_points(values: Any, name: str, axes: str, shape: Sequence[int]) -> np.ndarray:
-    """Return points as float64 (N, D), each inside the image.
-
-    Raises `InputError` if the columns do not fit the axes, or a point lies outside the image.
-    """
+    """Return points as float64 (N, D); refuse columns that do not fit the axes, and points outside the image."""
     points = numbers_in(values, name).astype(np.float64)
     points = points if points.size else np.empty((0, len(shape)))
     order = ", ".join(axis.lower() for axis in axes)
@@ -229,10 +209,7 @@ def is_labels(values: Any, shape: Sequence[int]) -> bool:
 def check_inputs(
     declaration: Declaration, given: Mapping[str, Any], layout: Layout, shape: Sequence[int]
 ) -> dict[str, np.ndarray | None]:
-    """Check every input after the first one against the image's shape; omitted ones and empty markers are None.
-
-    Raises `InputError`, naming the input that is missing or does not fit.
-    """
+    """Check every input after the first one against the image's shape; omitted ones are None."""
     checked: dict[str, np.ndarray | None] = {}
     for entry in declaration.inputs[1:]:
         name = f"{declaration.name}: `{entry.name}`"

@@ -229,11 +229,7 @@ HALF_CHARACTER = re.compile(rf"\\u[dD][89a-fA-F]|{LONE_SURROGATE.pattern}")
 
 
 def read_json(path: Path, deepest: int = DEEPEST) -> Any:
-    """Read JSON from a regular file of limited size; see `parse_json`.
-
-    Raises `ValueError` if it is not such a file, or not such JSON. Raises `FileError` if it does not exist, or cannot
-    be opened.
-    """
+    """Read JSON from a regular file of limited size; raises `ValueError` for other JSON than `parse_json` takes."""
     if not check_exists(path).is_file():
         raise ValueError("it is not a regular file")
     try:
@@ -247,11 +243,7 @@ def read_json(path: Path, deepest: int = DEEPEST) -> Any:
 
 
 def parse_json(text: str, deepest: int = DEEPEST) -> Any:
-    """Parse JSON strictly.
-
-    Raises `ValueError` if it is not JSON, a key is given twice, a number is infinite or NaN, a surrogate stands alone,
-    or it is nested in more than `deepest` levels.
-    """
+    """Parse JSON nested in up to `deepest` levels, without repeated keys, infinite numbers, NaN and lone surrogates."""
     try:
         value = json.loads(
             text,

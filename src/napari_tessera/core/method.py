@@ -19,20 +19,6 @@ PREVIEW_PX = 500_000
 """About a screen; most methods need about a tenth of a second for it."""
 
 
-def measures_nothing(**_: Any) -> None:
-    """Return None: blocks can be labelled without a measurement of the whole image."""
-
-
-def names_no_classes(**_: Any) -> tuple[str, ...]:
-    """Return no names of classes."""
-    return ()
-
-
-def is_never_better(shape: tuple[int, ...], **_: Any) -> bool:
-    """Return False: an image that fits into memory is not cut into blocks."""
-    return False
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Method:
     """A method's function, with the facts that its signature does not contain.
@@ -84,10 +70,10 @@ class Method:
     preview_px: int = PREVIEW_PX
     two_pass: TwoPass | None = None
     reach: Callable[..., int] | None = None
-    measured_over_whole: Callable[..., tuple[TwoPass, Settings, FixedSettings] | None] = measures_nothing
+    measured_over_whole: Callable[..., tuple[TwoPass, Settings, FixedSettings] | None] = lambda **_: None
     overlapping: Callable[..., Overlapping] | None = None
-    is_better_in_blocks: Callable[..., bool] = is_never_better
-    class_names: Callable[..., tuple[str, ...]] = names_no_classes
+    is_better_in_blocks: Callable[..., bool] = lambda shape, **_: False
+    class_names: Callable[..., tuple[str, ...]] = lambda **_: ()
     block_px: Mapping[int, tuple[int, ...]] | None = None
     smallest_block_px: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 

@@ -44,10 +44,7 @@ class Overlaps:
 
 
 def find_overlaps(truth: np.ndarray, prediction: np.ndarray) -> Job[Overlaps]:
-    """Count the pixels that each true and each predicted object share; 0 is background.
-
-    Raises `InputError` if the shapes differ, or the arrays are not labels (whole numbers of any type).
-    """
+    """Count the pixels that each true and each predicted object share; 0 is background, and labels of any type."""
     truth, prediction = checked_pair(truth, prediction)
     first, second = truth.reshape(-1), prediction.reshape(-1)
     found = []

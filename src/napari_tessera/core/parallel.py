@@ -22,10 +22,7 @@ BEAT_SECONDS = 0.05
 
 
 def worker_count() -> int:
-    """Return the number of threads: one per core that this process may use.
-
-    A cluster, or `taskset`, may allow fewer cores than the computer has.
-    """
+    """Return the number of threads: one per core that this process may use on a cluster, or under `taskset`."""
     given = getattr(os, "sched_getaffinity", None)  # on Linux only
     return len(given(0)) if given else os.cpu_count() or 1
 

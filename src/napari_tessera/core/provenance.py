@@ -81,10 +81,7 @@ def _little_endian_parts(array: np.ndarray) -> Iterator[memoryview]:
 
 
 def embedded(record: Mapping[str, Any]) -> np.ndarray | None:
-    """Return the array kept by `embed` in the record of an input, or None if it was too large to keep.
-
-    Raises `FileError` if it differs from the array that was kept, or does not fit into memory.
-    """
+    """Return the array kept by `embed` in the record of an input, or None; refuse one that differs from its SHA-256."""
     if record.get("zlib") is None:
         return None
     try:

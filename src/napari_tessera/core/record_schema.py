@@ -208,10 +208,7 @@ InputRecord.model_rebuild()
 
 
 def check_recipe(recipe: Any) -> list[dict[str, Any]]:
-    """Return the steps of a recipe (a record or a list of records) if this version can replay all of them.
-
-    Raises `InputError`, naming what is missing or wrong, or if a record is newer than this version.
-    """
+    """Return the steps of a recipe (a record or a list of records); refuse steps that this version cannot replay."""
     steps = list(recipe) if isinstance(recipe, list | tuple) else [recipe]
     if not 0 < len(steps) <= MOST_STEPS:
         raise InputError(

@@ -31,12 +31,7 @@ class Region:
     polygons: tuple[np.ndarray, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the types; `resolve` checks the values against an image.
-
-        Raises
-        ------
-        InputError
-        """
+        """Check the types; `resolve` checks the values against an image."""
         is_index = isinstance(self.planes, Mapping) and all(
             isinstance(axis, str) and isinstance(index, (int, np.integer)) for axis, index in self.planes.items()
         )
@@ -92,10 +87,7 @@ class Crop:
 
 
 def resolve(region: Region, layout: Layout, shape: Sequence[int]) -> Crop:
-    """Resolve a region on an image of `shape`.
-
-    Raises `InputError` if a plane does not exist or the outlines lie outside the image.
-    """
+    """Resolve a region on an image of `shape`; refuse planes and outlines outside the image."""
     size = dict(zip(layout.axes, shape, strict=True))
     index: dict[str, slice | int] = {axis: slice(0, size[axis]) for axis in layout.axes}
     for axis, plane in region.planes.items():

@@ -80,10 +80,7 @@ def share_of_range(values: np.ndarray, low: Number, high: Number) -> np.ndarray:
 
 
 def scale_of(low: Number, high: Number) -> Scale:
-    """Return the lowest value and half of the range: no contrast is lost and nothing overflows.
-
-    Raises `InputError` if the range is too small to divide.
-    """
+    """Return the lowest value and half of the range: no contrast is lost and nothing overflows; refuse a tiny range."""
     refuse_tiny(low, high)
     half = (high - low) / 2 if isinstance(low, int) else high / 2 - low / 2
     return Scale(low, half or 1.0)

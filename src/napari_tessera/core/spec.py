@@ -357,10 +357,7 @@ class Declaration:
         return ParameterError(f"{self.name}: there is no parameter `{name}`. It has: {known}.", name)
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Fill in defaults and check every value.
-
-        Raises `ParameterError`, naming the parameter that is unknown or out of range.
-        """
+        """Fill in defaults and check every value; raises `ParameterError` if one is unknown or out of range."""
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in values:
             if name not in known:

@@ -33,10 +33,7 @@ class Tile:
 def tiles(
     shape: Sequence[int], size: Sequence[int], halo: Sequence[int], parts: Sequence[int] | None = None
 ) -> Iterator[Tile]:
-    """Cut an image of `shape` into tiles of `size` pixels (smaller at the far edges), in raster order.
-
-    Each tile is cut again into `parts` of nearly equal length along each axis.
-    """
+    """Yield tiles of `size` pixels (smaller at the far edges) in raster order, each cut again into `parts` per axis."""
     rows = [_cuts(*along) for along in zip(shape, size, parts or (1,) * len(shape), strict=True)]
     for place in itertools.product(*(range(len(cuts)) for cuts in rows)):
         write = tuple(cuts[index] for cuts, index in zip(rows, place, strict=True))

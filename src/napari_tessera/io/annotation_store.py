@@ -193,10 +193,7 @@ def discard_old(folder: Path | None = None) -> None:
 
 
 class PaintCopy:
-    """The saved copy of one layer's annotation; one session at a time writes to it. Its folder is made if needed.
-
-    Raises `FileError` if it cannot be written to, or another session writes to it.
-    """
+    """The saved copy of one layer's annotation, in a folder that is made; one session at a time writes to it."""
 
     def __init__(self, folder: Path, shape: Index) -> None:
         make_folder(folder)

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from napari_tessera.core.atomic_writes import NEW, check_free, explain_refusal, move_together, working_folder
-from napari_tessera.core.errors import FileError, visible
+from napari_tessera.core.errors import FileError, short, visible
 from napari_tessera.core.file_checks import (
     check_can_hold,
     check_exists,
@@ -96,10 +96,7 @@ class CocoPanopticWriter:
                 self.finish()
 
     def planned_files(self, names: Iterable[str]) -> list[Path]:
-        """Return the files that will be written for images of these names, the JSON first.
-
-        Raises `FileError` if one of them may not be written.
-        """
+        """Return the files that will be written for images of these names, the JSON first; refuse files in the way."""
         files = [self.path, *(self._png_of(name) for name in names)]
         check_free(files, overwrite=self._overwrite, inputs=self._inputs)
         return files
@@ -143,25 +140,19 @@ class CocoPanopticWriter:
     def _described(self, segments: Segments) -> list[dict[str, Any]]:
         """Describe the segments that have pixels."""
         places = _places(segments.labels)
-        rows = zip(
-            segments.numbers.tolist(), segments.classes.tolist(), segments.is_thing.tolist(),
-            segments.is_crowd.tolist(), segments.scores.tolist(), strict=True,
-        )  # fmt: skip
         described = []
-        for number, name, is_thing, is_crowd, score in rows:
+        for row, number in enumerate(segments.numbers.tolist()):
             if number in places:
-                known = {} if np.isnan(score) else {"score": score}
-                category = self._category(name, is_thing)
-                entry = {"id": number, "category_id": category, **places[number], "iscrowd": int(is_crowd)}
-                described.append({**entry, **known})
+                category = self._category(str(segments.classes[row]), bool(segments.is_thing[row]))
+                is_crowd, score = int(segments.is_crowd[row]), float(segments.scores[row])
+                entry = {"id": number, "category_id": category, **places[number], "iscrowd": is_crowd}
+                described.append(entry if np.isnan(score) else {**entry, "score": score})
         return described
 
     def _category(self, name: str, is_thing: bool) -> int:
         """Return the number of a class; a new class gets a new number."""
-        known = self._categories.setdefault(
-            name, {"id": len(self._categories) + 1, "name": name, "isthing": int(is_thing)}
-        )
-        return int(known["id"])
+        new = {"id": len(self._categories) + 1, "name": name, "isthing": int(is_thing)}
+        return int(self._categories.setdefault(name, new)["id"])
 
 
 def _check_fits(name: str, segments: Segments) -> None:
@@ -205,22 +196,11 @@ LARGEST_JSON_BYTES = 2**31
 
 @dataclass(frozen=True)
 class CocoPanoptic(Sequence[Segments]):
-    """Segmented images of a COCO panoptic file; each PNG is read when its image is accessed.
+    """Segmented images of a COCO panoptic file; each PNG is read when its image is accessed."""
 
-    Attributes
-    ----------
-    path : Path
-        The JSON file.
-    folder : Path
-        Folder of the PNG files.
-    annotations : list of dict
-        One per image, as in the JSON, checked.
-    categories : dict of int to dict
-    """
-
-    path: Path
-    folder: Path
-    annotations: list[dict[str, Any]] = field(repr=False)
+    path: Path  # the JSON file
+    folder: Path  # of the PNG files
+    annotations: list[dict[str, Any]] = field(repr=False)  # one per image, as in the JSON, checked
     categories: dict[int, dict[str, Any]] = field(repr=False)
 
     def __len__(self) -> int:
@@ -278,15 +258,14 @@ def read_coco_panoptic(path: str | Path, folder: str | Path | None = None) -> Co
         content = parse_json(read_text(path, largest_bytes=LARGEST_JSON_BYTES))
         categories = _checked_categories(content)
         annotations = [_checked_annotation(entry, categories) for entry in content["annotations"]]
-    beside = path.with_suffix("")
-    return CocoPanoptic(path, _folder(path, beside, folder), annotations, categories)
+    if folder is None:
+        beside = path.with_suffix("")
+        folder = beside if beside.is_dir() else path.parent
+    return CocoPanoptic(path, check_exists(folder, may_be_folder=True, sought="folder"), annotations, categories)
 
 
 def read_numbers(path: Path) -> np.ndarray:
-    """Read the numbers of a COCO panoptic PNG, (Y, X) int32.
-
-    Raises `FileError` if it is missing, damaged or not an 8-bit colour image.
-    """
+    """Read the numbers of a COCO panoptic PNG, an 8-bit colour image: (Y, X) int32."""
     check_exists(path)
     with explain_damage(path, "a COCO panoptic PNG"), Image.open(path, formats=("PNG",)) as picture:
         check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
@@ -297,12 +276,6 @@ def read_numbers(path: Path) -> np.ndarray:
             )
         colours = np.asarray(picture.convert("RGB"), np.int32)  # (Y, X, 3)
     return np.ascontiguousarray(colours @ np.array([1, WORD_SIZE, WORD_SIZE**2], np.int32))
-
-
-def _folder(path: Path, beside: Path, given: str | Path | None) -> Path:
-    if given is None:
-        return beside if beside.is_dir() else path.parent
-    return check_exists(given, may_be_folder=True, sought="folder")
 
 
 def _checked_categories(content: Any) -> dict[int, dict[str, Any]]:
@@ -317,9 +290,9 @@ def _checked_categories(content: Any) -> dict[int, dict[str, Any]]:
     categories: dict[int, dict[str, Any]] = {}
     for entry in entries:
         if not (isinstance(entry, dict) and isinstance(entry.get("id"), int) and "name" in entry):
-            raise FileError(f"The category {_short(entry)} lacks a number (id) or a name.")
+            raise FileError(f"The category {short(entry)} lacks a number (id) or a name.")
         if entry.get("isthing") not in (0, 1):
-            raise FileError(f'The category {_short(entry)} must have "isthing" 0 or 1.')
+            raise FileError(f'The category {short(entry)} must have "isthing" 0 or 1.')
         if entry["id"] in categories:
             raise FileError(f"The category {entry['id']} appears twice.")
         categories[entry["id"]] = entry
@@ -338,7 +311,7 @@ def _check_kinds(categories: Iterable[Mapping[str, Any]]) -> None:
 
 def _checked_annotation(entry: Any, categories: Mapping[int, Any]) -> dict[str, Any]:
     if not (isinstance(entry, dict) and isinstance(entry.get("file_name"), str)):
-        raise FileError(f'The annotation {_short(entry)} names no PNG file ("file_name").')
+        raise FileError(f'The annotation {short(entry)} names no PNG file ("file_name").')
     name, segments = entry["file_name"], entry.get("segments_info")
     check_name(name)
     if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
@@ -347,7 +320,7 @@ def _checked_annotation(entry: Any, categories: Mapping[int, Any]) -> dict[str, 
     for segment in segments:
         number = segment.get("id")
         if not isinstance(number, int) or not 0 < number <= LARGEST_NUMBER or number in seen:
-            raise FileError(f"{name}: the segment {_short(segment)} needs a unique number from 1 to {LARGEST_NUMBER}.")
+            raise FileError(f"{name}: the segment {short(segment)} needs a unique number from 1 to {LARGEST_NUMBER}.")
         if segment.get("category_id") not in categories:
             raise FileError(f"{name}: the segment {number} has an unknown category.")
         seen.add(number)
@@ -363,8 +336,3 @@ def _check_same(file: Path, path: Path, numbers: np.ndarray, labels: np.ndarray)
     ):
         if len(missing):
             raise FileError(text.format(missing[0]) + " Both must be of the same image.")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 80 else f"{text[:77]}…"

@@ -192,10 +192,7 @@ def imagej_unit(unit: str) -> str:
 
 
 def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str | None) -> Picture:
-    """Return the image with another pixel size along z, y, x (or one number for all), or another unit.
-
-    Raises `InputError` if there is not one positive number per spatial axis.
-    """
+    """Return the image with another pixel size along z, y, x (or one number for all), or another unit."""
     spatial, layout = picture.spatial, Layout(picture.axes)
     sizes: dict[str, float] = {}
     if spacing is not None:

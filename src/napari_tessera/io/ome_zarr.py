@@ -51,10 +51,7 @@ OLD_AXES = "TCZYX"
 
 
 def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
-    """Read one resolution level as a lazy dask array.
-
-    With `as_labels`, an image with exactly one label image gives that one.
-    """
+    """Read one resolution level as a dask array; with `as_labels`, the only label image of an image if it has one."""
     node = zarr.open(_RegularFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
         return _read_array(node)
@@ -68,10 +65,7 @@ def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
 
 
 class _RegularFiles(LocalStore):
-    """A Zarr store that reads only regular files of a possible size.
-
-    A pipe or a device in place of a chunk would never end.
-    """
+    """A Zarr store that reads only regular files of a possible size; a pipe or a device would never end."""
 
     largest_bytes = LARGEST_METADATA_BYTES
 

@@ -33,10 +33,7 @@ PROGRAMS = (".py", ".pyw")
 
 
 def read_with_plugin(path: Path, *, as_labels: bool = False) -> Reading:
-    """Read the first image (or label) layer that an installed reader plugin makes of a file.
-
-    Raises `FileError` if no plugin finds one; also for a program, which napari's own reader would run.
-    """
+    """Read the first image (or label) layer that a reader plugin finds; napari's own reader would run a program."""
     if path.suffix.lower() in PROGRAMS:
         raise FileError(f"A file ending in {path.suffix} is a program. Give an image, such as {FORMATS}.")
     for data, settings, kind in _layers(path):

@@ -258,10 +258,7 @@ def _check_plain(text: str) -> None:
 
 
 def _companion_text(path: Path, root: Element) -> str | None:
-    """Return the OME-XML of the companion file of a set; None if the file's own OME-XML is complete.
-
-    Raises `FileError` if the companion does not exist.
-    """
+    """Return the OME-XML of the companion file of a set, which must exist; None if the file's own is complete."""
     for element in root.iterfind("{*}BinaryOnly"):
         name = element.get("MetadataFile", "")
         companion = named_file(path.parent, name)
@@ -275,10 +272,7 @@ def _companion_text(path: Path, root: Element) -> str | None:
 
 
 def _other_files(path: Path, root: Element) -> list[Path]:
-    """Return the files other than `path` that contain planes, also missing ones.
-
-    Raises `FileError` if one is in another folder.
-    """
+    """Return the files other than `path` that contain planes, also missing ones; refuse those in another folder."""
     own = root.get("UUID")
     others = [element for element in _ending(root, "UUID") if own is None or element.text != own]
     names = dict.fromkeys(element.get("FileName", "") for element in others)
@@ -316,10 +310,7 @@ def _labels(element: Element) -> int:
 
 
 def _check_complete(pages: Sequence[object], axes: str, shape: Sequence[int], files: Sequence[Path]) -> None:
-    """Refuse an image with missing planes, which would be read as black.
-
-    Raises `FileError`, naming the first missing plane, and the missing files.
-    """
+    """Refuse an image with missing planes, which would be read as black; name the first, and missing files."""
     gone = [number for number, page in enumerate(pages) if page is None]
     if not gone:
         return

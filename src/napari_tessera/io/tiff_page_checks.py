@@ -179,10 +179,7 @@ class _Format:
 
 
 def planes_by_offset(path: Path) -> dict[int, int]:
-    """Return the kind of each plane as a number, by the offset of its directory.
-
-    Raises `FileError` or `ValueError` if the chain of directories is circular, broken or longer than the file.
-    """
+    """Return the kind of each plane, as a number, by the offset of its directory; refuse a circular or broken chain."""
     size = path.stat().st_size
     planes: dict[int, int] = {}
     with path.open("rb") as file:
