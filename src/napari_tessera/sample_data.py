@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from napari_tessera.core.labels import renumber
 from napari_tessera.core.spatial import Spatial
 
 MICROMETRE = "micrometer"
@@ -66,7 +67,7 @@ def _nuclei(
     nuclei = scatter(rng, _extent(shape, spacing), count, radius=4, closeness=closeness)
     drawn = draw(nuclei, shape, spacing)
     image = photograph(rng, photons(rng, drawn, nuclei, spacing), spacing, blur)
-    return Sample(image, _in_raster_order(drawn), Spatial.with_spacing(axes, spacing, MICROMETRE), axes)
+    return Sample(image, renumber(drawn), Spatial.with_spacing(axes, spacing, MICROMETRE), axes)
 
 
 def time_series(seed: int = 0, frames: int = 8, shape: tuple[int, int] = (128, 128), count: int = 14) -> Sample:
@@ -102,13 +103,7 @@ def two_channels(seed: int = 0, shape: tuple[int, int] = (192, 192), count: int 
     membrane = 150 * find_boundaries(cells, mode="inner") + 40 * ((cells > 0) & (truth == 0))
     nuclear = photons(rng, truth, nuclei, spacing)
     image = np.stack([photograph(rng, light, spacing, (0.35, 0.35)) for light in (nuclear, membrane)])
-    return Sample(image, _in_raster_order(truth), Spatial.with_spacing("YX", spacing, MICROMETRE), "CYX")
-
-
-def _in_raster_order(labels: np.ndarray) -> np.ndarray:
-    from napari_tessera.core.labels import renumber
-
-    return renumber(labels)
+    return Sample(image, renumber(truth), Spatial.with_spacing("YX", spacing, MICROMETRE), "CYX")
 
 
 def _extent(shape: Sequence[int], spacing: Sequence[float]) -> tuple[float, ...]:

@@ -98,8 +98,10 @@ def resolve(region: Region, layout: Layout, shape: Sequence[int]) -> Crop:
         index[axis] = int(plane)
     inside = None
     if region.polygons:
+        from scipy import ndimage
+
         whole = draw_outlines(region.polygons, (size["Y"], size["X"]))
-        index["Y"], index["X"] = _bounds(whole)
+        index["Y"], index["X"] = ndimage.find_objects(whole.view(np.uint8))[0]
         inside = whole[index["Y"], index["X"]]
     return Crop(layout.axes, tuple(index[axis] for axis in layout.axes), inside)
 
@@ -123,8 +125,3 @@ def draw_outlines(polygons: Sequence[np.ndarray], shape: tuple[int, int]) -> np.
     if not inside.any():
         raise InputError("The drawn region lies outside the image or covers no pixel. Draw it over the image.")
     return inside
-
-
-def _bounds(inside: np.ndarray) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

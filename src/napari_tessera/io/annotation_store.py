@@ -215,7 +215,9 @@ class PaintCopy:
             path.unlink(missing_ok=True)
             del self._digests[index]
         else:
-            replace_whole(path, _packed(block))
+            content = io.BytesIO()
+            np.savez_compressed(content, allow_pickle=False, **{ARRAY: block})
+            replace_whole(path, content.getvalue())
             self._digests[index] = digest
         self._painted_px[index] = painted_px
         return True
@@ -241,9 +243,3 @@ class PaintCopy:
     def close(self) -> None:
         """Release the lock for other sessions."""
         self._lock.close()
-
-
-def _packed(block: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **{ARRAY: block})
-    return content.getvalue()

@@ -34,8 +34,10 @@ def read_bitmap(path: Path, *, as_labels: bool = False) -> Reading:
 
 
 def _first(path: Path, frame: Image.Image, as_labels: bool) -> Reading:
-    if frame.mode in ("RGB", "RGBA", "LA") and _has_16_bits(frame):
-        return _reading(_decode_16_bits(path))
+    if frame.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[-1]) for tile in getattr(frame, "tile", ())):
+        import imagecodecs  # Pillow keeps only 8 of the 16 bits of a colour image
+
+        return _reading(np.asarray(imagecodecs.png_decode(path.read_bytes())))
     if frame.format == "JPEG2000" and frame.mode not in ("L", "P"):
         return _reading(_decode_jpeg_2000(path, frame))
     if frame.format == "PPM" and (numbers := _netpbm_numbers(path, frame)) is not None:
@@ -60,24 +62,9 @@ def _plain(frame: Image.Image) -> Image.Image:
         return frame.convert("L")
     if frame.mode in ("P", "PA"):
         rgb = frame.convert("RGB")
-        return frame.convert("L") if _is_grey(rgb) else rgb
+        channels = np.asarray(rgb)
+        return frame.convert("L") if (channels[..., :1] == channels).all() else rgb
     return frame.convert("RGB") if frame.mode in ("RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV") else frame
-
-
-def _is_grey(rgb: Image.Image) -> bool:
-    channels = np.asarray(rgb)
-    return bool((channels[..., :1] == channels).all())
-
-
-def _has_16_bits(frame: Image.Image) -> bool:
-    return any(";16" in str(tile[-1]) for tile in getattr(frame, "tile", ()))
-
-
-def _decode_16_bits(path: Path) -> np.ndarray:
-    """Decode with imagecodecs, because Pillow keeps only 8 of the 16 bits of a colour image."""
-    import imagecodecs
-
-    return np.asarray(imagecodecs.png_decode(path.read_bytes()))
 
 
 def _decode_jpeg_2000(path: Path, frame: Image.Image) -> np.ndarray:

@@ -57,7 +57,9 @@ def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
         return _read_array(node)
     metadata = _metadata(node)
     if as_labels and "image-label" not in metadata and (names := _label_names(node)):
-        return read_zarr(named_file(path / "labels", _only(names)), level)
+        if len(names) > 1:
+            raise FileError(f"It holds the label images {', '.join(names)}. Add /labels/NAME to the path.")
+        return read_zarr(named_file(path / "labels", names[0]), level)
     if "multiscales" in metadata:
         reading = _read_level(path, node, metadata["multiscales"][0], level)
         return replace(reading, notes=note_of_others(len(metadata["multiscales"])))
@@ -98,12 +100,6 @@ def _label_names(group: zarr.Group) -> list[str]:
         return []
     names = _metadata(group["labels"]).get("labels")
     return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _only(names: list[str]) -> str:
-    if len(names) > 1:
-        raise FileError(f"It holds the label images {', '.join(names)}. Add /labels/NAME to the path.")
-    return names[0]
 
 
 def _what_it_is(group: zarr.Group, said: Mapping[str, Any]) -> str:
@@ -207,7 +203,11 @@ def write_ome_zarr(path: Path, labels: Any, spatial: Spatial, name: str, *, is_l
     source, factors = labels, [1] * labels.ndim
     datasets = [_write_level(group, 0, source, spatial, factors)]
     while max(size for axis, size in zip(spatial.axes, source.shape, strict=True) if axis in "YX") > LARGEST_LAST_LEVEL:
-        source, factors = _halved(dask.array.from_zarr(group[str(len(datasets) - 1)]), factors, spatial.axes)
+        # The first pixel keeps its position, so no level is shifted.
+        steps = [2 if axis in "YX" else 1 for axis in spatial.axes]
+        level = dask.array.from_zarr(group[str(len(datasets) - 1)])
+        source = level[tuple(slice(None, None, step) for step in steps)]
+        factors = [factor * step for factor, step in zip(factors, steps, strict=True)]
         datasets.append(_write_level(group, len(datasets), source, spatial, factors))
     axes = [_axis(letter, unit) for letter, unit in zip(spatial.axes, spatial.units, strict=True)]
     image = {"version": "0.4", "name": name, "axes": axes, "datasets": datasets, "type": "nearest"}
@@ -215,13 +215,6 @@ def write_ome_zarr(path: Path, labels: Any, spatial: Spatial, name: str, *, is_l
     if is_labels:
         metadata["image-label"] = {"version": "0.4"}
     group.attrs.update(metadata)
-
-
-def _halved(level: Any, factors: list[int], axes: str) -> tuple[Any, list[int]]:
-    """Take every second pixel along Y and X; the first one keeps its position, so no level is shifted."""
-    steps = [2 if axis in "YX" else 1 for axis in axes]
-    half = level[tuple(slice(None, None, step) for step in steps)]
-    return half, [factor * step for factor, step in zip(factors, steps, strict=True)]
 
 
 def _write_level(group: zarr.Group, number: int, source: Any, spatial: Spatial, factors: list[int]) -> dict[str, Any]:

@@ -93,7 +93,9 @@ def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
         others = _others(path, file, root)
         planes |= {each.resolve(): planes_by_offset(each) for each in others if each.exists() and check_regular(each)}
         series = file.series[0]
-        chosen = _level(series, level)
+        if not 0 <= level < (count := len(series.levels)):
+            raise FileError(f"It has the resolution levels 0 to {count - 1}, but level {level} was requested.")
+        chosen = series.levels[level]
         pages = [] if chosen.dataoffset is not None else list(chosen)
         _check_complete(pages, chosen.axes, chosen.shape, others)
         check_stored(chosen, pages, planes)
@@ -107,14 +109,8 @@ def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
         reading = Reading(data, chosen.axes, _places_of(chosen, series, _places(file, root)))
         has_display_colours = bool(file.is_imagej or file.is_ome or file.is_lsm)
         reading = as_meant(reading, chosen.keyframe, as_labels=as_labels, has_display_colours=has_display_colours)
-        count = 1 + sum(_is_image(other) for other in file.series[1:])
-        return replace(reading, notes=(*reading.notes, *note_of_others(count)))
-
-
-def _level(series: tifffile.TiffPageSeries, level: int) -> tifffile.TiffPageSeries:
-    if not 0 <= level < len(series.levels):
-        raise FileError(f"It has the resolution levels 0 to {len(series.levels) - 1}, but level {level} was requested.")
-    return series.levels[level]
+        images = 1 + sum(_is_image(other) for other in file.series[1:])
+        return replace(reading, notes=(*reading.notes, *note_of_others(images)))
 
 
 def _is_image(series: tifffile.TiffPageSeries) -> bool:

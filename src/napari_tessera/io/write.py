@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -74,7 +73,8 @@ def write_result(
     base = stem(out_path)
     names = [base, *(f"{base}-{OUTSIDE_NAMES.sub('_', image.name)}" for image in result.images[1:])]
     files = [out_path, *(out_path.with_name(name + ending) for name in names[1:])]
-    tables = [(out_path.with_name(f"{name}.csv"), image.table) for name, image in named_tables(names, result)]
+    named = zip(names, result.images, strict=True)
+    tables = [(out_path.with_name(f"{name}.csv"), image.table) for name, image in named if image.table]
     paths = [*files, out_path.with_name(f"{base}.json"), *(path for path, _ in tables)]
     check_free(paths, overwrite=overwrite, inputs=read)
     with written_together(paths, overwrite=overwrite) as parts:
@@ -156,11 +156,6 @@ def planned_files(out_path: Path) -> list[Path]:
     return [out_path, *(out_path.with_name(f"{stem(out_path)}{ending}") for ending in (".json", ".csv"))]
 
 
-def named_tables(names: list[str], result: Result) -> list[tuple[str, LabelImage]]:
-    """Pair file names with the label images that have a table."""
-    return [(name, image) for name, image in zip(names, result.images, strict=True) if image.table]
-
-
 def _write_labels(path: Path, ending: str, image: LabelImage) -> None:
     kind = ending.lower()
     if kind.endswith(".zarr"):
@@ -187,10 +182,5 @@ def _write_table(path: Path, table: Table) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(map(cell, table))
-        rows.writerows(zip(*(_cells(column) for column in table.values()), strict=True))
-
-
-def _cells(column: np.ndarray) -> list[Any]:
-    """Return the values of a column; numbers stay numbers."""
-    values: list[Any] = np.asarray(column).tolist()
-    return [cell(value) if isinstance(value, str) else value for value in values]
+        for values in zip(*(np.asarray(column).tolist() for column in table.values()), strict=True):
+            rows.writerow([cell(value) if isinstance(value, str) else value for value in values])
