@@ -180,9 +180,9 @@ def annotation(folder, value, overwrite):
 
     copy = PaintCopy(folder / "one", (256, 512))
     state = {"dtype": "uint8", "name": str(value)}
-    copy.say(state, has_changed=True)
+    copy.save_state(state, has_changed=True)
     has_changed = [copy.update((0, place), np.full((256, 256), value, np.uint8)) for place in range(2)]
-    copy.say(state, has_changed=any(has_changed))
+    copy.save_state(state, has_changed=any(has_changed))
     copy.close()
 
 

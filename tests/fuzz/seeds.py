@@ -193,7 +193,7 @@ def paint(folder: Path) -> None:
     saved = PaintCopy(folder / "one", (2, 260, 262))
     saved.update((0, 0, 0), np.full((1, 256, 256), 2, np.uint8))
     saved.update((1, 1, 1), np.full((1, 4, 6), 1, np.uint8))
-    saved.say({"name": "cells · annotation", "image": "cells", "dtype": "uint8"}, has_changed=True)
+    saved.save_state({"name": "cells · annotation", "image": "cells", "dtype": "uint8"}, has_changed=True)
     saved.close()
 
 

@@ -33,7 +33,7 @@ def folder(tmp_path):
     copy = PaintCopy(tmp_path / "one", SHAPE)
     copy.update((0, 0, 0), block(2))
     copy.update((1, 1, 1), block(1, (1, 4, 6)))
-    copy.say(SAID, has_changed=True)
+    copy.save_state(SAID, has_changed=True)
     copy.close()
     return tmp_path
 

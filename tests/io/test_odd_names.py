@@ -56,7 +56,7 @@ def test_a_model_that_is_a_link_to_itself_is_refused(tmp_path):
 def test_a_pipe_in_place_of_saved_paint_is_damaged_paint(tmp_path):
     copy = PaintCopy(tmp_path / "one", (4, 4))
     copy.update((0, 0), np.ones((4, 4), np.uint8))
-    copy.say({"name": "a", "image": "a", "dtype": "uint8"}, has_changed=True)
+    copy.save_state({"name": "a", "image": "a", "dtype": "uint8"}, has_changed=True)
     copy.close()
     (block,) = (tmp_path / "one").glob("*.npz")
     block.unlink()

@@ -243,7 +243,10 @@ def working_folder(folder: Path, output: Path | None = None) -> Iterator[Path]:
             (work / NEW).mkdir(parents=True)
         if output is not None:
             refusal = f"Another run is writing {output} at this moment. Wait for it or stop it, or choose another name."
-            at_end.enter_context(locked(_claim(output), refusal, wait_seconds=CLAIM_SECONDS))
+            # Long names, and upper or lower case, do not matter.
+            digest = hashlib.blake2b(os.fsencode(output.name.casefold()), digest_size=8).hexdigest()
+            claim = output.parent / HIDDEN / f"{digest}.{LOCK}"
+            at_end.enter_context(locked(claim, refusal, wait_seconds=CLAIM_SECONDS))
         yield work
 
 
@@ -323,12 +326,6 @@ def _clear_up(hidden: Path) -> None:
         if not is_locked(hidden / f"{name}.{LOCK}"):
             _undo(hidden / name)
             _remove_unless_moving(hidden / name)
-
-
-def _claim(output: Path) -> Path:
-    """Return the lock file of an output; long names and upper or lower case do not matter."""
-    digest = hashlib.blake2b(os.fsencode(output.name.casefold()), digest_size=8).hexdigest()
-    return output.parent / HIDDEN / f"{digest}.{LOCK}"
 
 
 def _missing(folder: Path) -> list[Path]:

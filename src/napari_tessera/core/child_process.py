@@ -25,7 +25,7 @@ from napari_tessera.core.parallel import BEAT_SECONDS, in_background
 
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from {0} import serve; serve(sys.argv[1])"
 CALL, OUTCOME, ERRORS = "call.pickle", "outcome.pickle", "errors.txt"
-TOLD_CHARACTERS = 300
+SHOWN_CHARACTERS = 300
 
 
 def run_in_child(function: Callable[..., np.ndarray], *arrays: np.ndarray, text: str = "", **settings: Any) -> Job[Any]:
@@ -64,11 +64,11 @@ def _write_call(folder: Path, function: Callable[..., Any], arrays: tuple[np.nda
 
 def _read_outcome(folder: Path, name: str, code: int) -> np.ndarray:
     if not (folder / OUTCOME).exists():
-        said = (folder / ERRORS).read_text(encoding="utf-8", errors="replace").strip()[-TOLD_CHARACTERS:]
+        printed = (folder / ERRORS).read_text(encoding="utf-8", errors="replace").strip()[-SHOWN_CHARACTERS:]
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         raise RunError(
             f"The process that computed {name} {how}; nothing else was harmed. It may have run out of memory: try a "
-            f"smaller image or region. {said}".rstrip()
+            f"smaller image or region. {printed}".rstrip()
         )
     error = pickle.loads((folder / OUTCOME).read_bytes())
     if isinstance(error, TesseraError | MemoryError):
@@ -93,7 +93,7 @@ def serve(name: str) -> None:
 
 
 def _pickled(error: Exception | None) -> bytes:
-    """Pickle an error; one that cannot be pickled is told as text."""
+    """Pickle an error; one that cannot be pickled becomes a text."""
     try:
         whole = pickle.dumps(error)
         pickle.loads(whole)

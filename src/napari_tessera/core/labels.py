@@ -59,11 +59,11 @@ def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
     """Do the same as `renumber` in small steps, on a copy; return also the earlier number of object 1…N, (N,)."""
     flat = np.ascontiguousarray(labels).reshape(-1)
     total = 2 * flat.size
-    seen = [flat[:0]]
+    found = [flat[:0]]
     for part in chunks(flat.size):
         yield Progress(part.start, total, "Numbering")
-        seen.append(unique_in_order(flat[part]))
-    old = unique_in_order(np.concatenate(seen))
+        found.append(unique_in_order(flat[part]))
+    old = unique_in_order(np.concatenate(found))
     numbers = np.arange(len(old) + 1, dtype=label_dtype(len(old)))
     mapping = LabelMapping(np.append(0, old), numbers)
     result = np.empty(flat.shape, numbers.dtype)

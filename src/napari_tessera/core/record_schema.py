@@ -86,8 +86,8 @@ def _in_words(fault: Any) -> str:
         return f"{place} is unknown"
     if fault["type"] == "recursion_loop":
         return f"{place} is nested too deeply, or contains itself"
-    said = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
-    needed = said.partition("should ")[2].replace(" after validation", "")
+    text = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"]
+    needed = text.partition("should ")[2].replace(" after validation", "")
     return f"{place} is {short(fault['input'])}, but it should {IN_A_CLASS.sub('be a dictionary', needed)}"
 
 
@@ -143,7 +143,14 @@ class InputRecord(Fields):
     dtype: Dtype
     sha256: Text | None = None
     zlib: Annotated[Text, Field(max_length=LONGEST_TEXT)] | None = None
-    record: Annotated[list[Record], BeforeValidator(_listed), Field(min_length=1, max_length=MOST_STEPS)] | None = None
+    record: (
+        Annotated[
+            list[Record],
+            BeforeValidator(_listed),
+            Field(min_length=1, max_length=MOST_STEPS),
+        ]
+        | None
+    ) = None
 
 
 class RegionRecord(Fields):

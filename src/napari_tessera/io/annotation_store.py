@@ -202,7 +202,7 @@ class PaintCopy:
         self._lock.enter_context(locked(folder / LOCK, f"Another window saves an annotation in {folder}."))
         self._digests: dict[Index, bytes] = {index: b"" for index, _ in block_files(folder)}
         self._painted_px: dict[Index, int] = {}
-        self._said: dict[str, Any] = {}
+        self._saved_state: dict[str, Any] = {}
 
     def update(self, index: Index, block: np.ndarray) -> bool:
         """Save a block if it has changed, and return whether it has."""
@@ -222,14 +222,16 @@ class PaintCopy:
         self._painted_px[index] = painted_px
         return True
 
-    def say(self, state: Mapping[str, Any], *, has_changed: bool) -> None:
+    def save_state(self, state: Mapping[str, Any], *, has_changed: bool) -> None:
         """Save the description of the layer, if it or the annotation has changed."""
-        said = {**state, "format": FORMAT, "shape": list(self.shape), "painted_px": self.painted_px}
-        if not has_changed and said == {key: value for key, value in self._said.items() if key != "changed"}:
+        described = {**state, "format": FORMAT, "shape": list(self.shape), "painted_px": self.painted_px}
+        if not has_changed and described == {
+            key: value for key, value in self._saved_state.items() if key != "changed"
+        }:
             return
         sync_folder(self.folder)
-        self._said = {**said, "changed": time.time()}
-        write_whole(self.folder / STATE, json.dumps(self._said).encode())
+        self._saved_state = {**described, "changed": time.time()}
+        write_whole(self.folder / STATE, json.dumps(self._saved_state).encode())
 
     @property
     def painted_px(self) -> int:

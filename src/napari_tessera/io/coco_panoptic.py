@@ -316,14 +316,14 @@ def _checked_annotation(entry: Any, categories: Mapping[int, Any]) -> dict[str, 
     check_name(name)
     if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
         raise FileError(f'The annotation of {name} has no list "segments_info".')
-    seen: set[int] = set()
+    numbers: set[int] = set()
     for segment in segments:
         number = segment.get("id")
-        if not isinstance(number, int) or not 0 < number <= LARGEST_NUMBER or number in seen:
+        if not isinstance(number, int) or not 0 < number <= LARGEST_NUMBER or number in numbers:
             raise FileError(f"{name}: the segment {short(segment)} needs a unique number from 1 to {LARGEST_NUMBER}.")
         if segment.get("category_id") not in categories:
             raise FileError(f"{name}: the segment {number} has an unknown category.")
-        seen.add(number)
+        numbers.add(number)
     return entry
 
 

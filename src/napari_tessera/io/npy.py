@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from types import SimpleNamespace
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
@@ -49,20 +49,13 @@ def _check_length(archive: ZipFile, member: ZipInfo) -> None:
     with archive.open(member) as file:
         read_header = read_array_header_1_0 if read_magic(file) == (1, 0) else read_array_header_2_0
         shape, _, dtype = read_header(file)
-        said = file.tell() + prod(shape) * dtype.itemsize
-    if said != member.file_size and not dtype.hasobject:
-        raise ValueError(f"its header says {said:,} bytes, but it has {member.file_size:,}")
+        stated = file.tell() + prod(shape) * dtype.itemsize
+    if stated != member.file_size and not dtype.hasobject:
+        raise ValueError(f"its header says {stated:,} bytes, but it has {member.file_size:,}")
 
 
 def write_npy(path: Path, labels: np.ndarray) -> None:
     """Write the labels as they are."""
     # As a stream: NumPy's direct write does not report why it fails, for example a full disk.
     with path.open("wb") as file:
-        np.save(_Stream(file), labels, allow_pickle=False)
-
-
-class _Stream:
-    """A stream that NumPy writes to in pieces."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.write = file.write
+        np.save(SimpleNamespace(write=file.write), labels, allow_pickle=False)

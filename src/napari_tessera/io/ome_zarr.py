@@ -102,13 +102,13 @@ def _label_names(group: zarr.Group) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _what_it_is(group: zarr.Group, said: Mapping[str, Any]) -> str:
+def _what_it_is(group: zarr.Group, metadata: Mapping[str, Any]) -> str:
     members = sorted(name for name, _ in group.members())[:8]
     example = f"Add the part you want to the path, for example /{members[0]}." if members else ""
-    if "plate" in said or "well" in said:
+    if "plate" in metadata or "well" in metadata:
         return f"It is a plate or well of many images. Add one field to the path, such as /A/1/0. {example}"
-    if "labels" in said:
-        return f"It holds the label images {', '.join(map(str, said['labels']))}. Add the name of one to the path."
+    if "labels" in metadata:
+        return f"It holds the label images {', '.join(map(str, metadata['labels']))}. Add the name of one to the path."
     return f"It is a Zarr group without OME-Zarr metadata; it holds {', '.join(members) or 'nothing'}. {example}"
 
 

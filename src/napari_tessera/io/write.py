@@ -103,8 +103,8 @@ def is_of_format(path: Path, ending: str) -> bool:
     >>> [is_of_format(Path("cells.ome.tiff"), ending) for ending in ("ome.tif", "tif")]
     [True, False]
     """
-    said = next((each for each in FORMATS if path.name.lower().endswith(each)), "")
-    return said.replace(".tiff", ".tif").replace(".ome.zarr", ".zarr") == f".{ending}".replace(".ome.zarr", ".zarr")
+    own = next((each for each in FORMATS if path.name.lower().endswith(each)), "")
+    return own.replace(".tiff", ".tif").replace(".ome.zarr", ".zarr") == f".{ending}".replace(".ome.zarr", ".zarr")
 
 
 def check_can_hold(path: Path, kind: Kind) -> None:

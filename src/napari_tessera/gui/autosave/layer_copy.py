@@ -151,7 +151,7 @@ class LayerCopy:
             self._dirty.add(index)
             has_changed |= self._save_blocks(data)
         if self._copy is not None:
-            self._copy.say(self._state, has_changed=has_changed)
+            self._copy.save_state(self._state, has_changed=has_changed)
 
     def end(self) -> None:
         """Save the rest, and mark the layer as closed; an empty copy is deleted."""
@@ -191,7 +191,7 @@ class LayerCopy:
         self._name = self._name or f"{datetime.now():%Y%m%d-%H%M%S}-{os.urandom(4).hex()}"
         copy = PaintCopy(self.folder / self._name, tuple(data.shape))
         try:
-            copy.say(self._state, has_changed=True)  # first, since it names the layer
+            copy.save_state(self._state, has_changed=True)  # first, since it names the layer
         except Exception:
             copy.close()
             raise
@@ -211,7 +211,7 @@ class LayerCopy:
         copy, self._copy = self._copy, None
         if copy is None:
             return
-        copy.say({**self._state, "has_ended": has_ended}, has_changed=False)
+        copy.save_state({**self._state, "has_ended": has_ended}, has_changed=False)
         copy.close()
         if not copy.known():
             discard(Saved(copy.folder))
