@@ -1,0 +1,323 @@
+"""The histogram of what a method thresholds, with the levels that its rule finds; of a large image, from a sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_tessera.core.axes import CHANNEL, Layout
+from napari_tessera.core.errors import TesseraError
+from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.region import Region, resolve
+from napari_tessera.core.rescale import UNSCALED, Scale, unscaled_number
+from napari_tessera.engine.block_choice import is_stored
+from napari_tessera.methods.registry import method_named
+
+if TYPE_CHECKING:
+    from napari_tessera.algorithms.histogram import Measure
+
+# Heavy modules are imported in functions, so that a form with a histogram opens without waiting for SciPy.
+
+LARGEST_WHOLE_PX = 2**22
+"""Larger images are sampled: counting more would take longer than a user waits for a form."""
+WINDOW_PX = {2: (128, 128), 3: (8, 64, 64)}
+WINDOWS_ALONG = {2: 8, 3: 4}
+CHUNKS = 16
+"""Of an image on disk, so many chunks are read."""
+WINDOW_IN_CHUNK_PX = {2: (512, 512), 3: (16, 128, 128)}
+OFTEN_SHOWN = 0.0005
+"""Share of the pixels at either end of the histogram that may lie outside the part that is shown."""
+WIDEST_WITHOUT_CUT = 2.5
+Window = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class HistogramRequest:
+    """A request for a histogram.
+
+    Attributes
+    ----------
+    method : str
+        A method with two passes, such as "threshold".
+    image : array
+        The whole image, maybe on disk.
+    axes : str
+    frame : dict of str to int
+        Index along each axis that is processed one index at a time.
+    parameters : dict
+        All settings of the method.
+    spacing : tuple of float or None
+    region : Region or None
+    """
+
+    method: str
+    image: Any
+    axes: str
+    frame: Mapping[str, int]
+    parameters: Mapping[str, Any]
+    spacing: tuple[float, ...] | None = None
+    region: Region | None = None
+
+
+@dataclass
+class HistogramCache:
+    """The last counts; they stay while only the rule changes."""
+
+    image: Any = None
+    wanted: Any = None
+    counted: Counted | None = None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The counted values of an image or of a sample, in the unit of `scale`."""
+
+    measure: Measure
+    scale: Scale
+    is_whole_numbers: bool
+    sampled_px: int
+    image_px: int
+
+
+@dataclass(frozen=True)
+class IntensityHistogram:
+    """Number of pixels in equal steps of intensity, and the levels of the rule.
+
+    Attributes
+    ----------
+    counts : (B,) array
+    low, step : float
+        Centre of the first step, and the width of a step.
+    is_exact : bool
+        Whether each step holds one value only.
+    is_whole_numbers : bool
+        Whether the values are integers.
+    levels : tuple of float
+        Pixels above a level belong to the next class; empty if the rule has no level for the whole image.
+    problem : str
+        Why the rule found no level.
+    sampled_px, image_px : int
+        Number of pixels counted, and of the image.
+    """
+
+    counts: np.ndarray
+    low: float
+    step: float
+    is_exact: bool
+    is_whole_numbers: bool
+    levels: tuple[float, ...]
+    problem: str
+    sampled_px: int
+    image_px: int
+
+    @property
+    def high(self) -> float:
+        """Centre of the last step."""
+        return self.low + (len(self.counts) - 1) * self.step
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether only a part of the pixels was counted."""
+        return self.sampled_px < self.image_px
+
+    def cut_of(self, level: float) -> float:
+        """Return the place between the values up to a level and those above it."""
+        return level + (self.step / 2 if self.is_exact else 0)
+
+    def low_at(self, cut: float) -> float:
+        """Return the lowest intensity above a cut, as a setting."""
+        return math.ceil(cut) if self.is_whole_numbers else self._rounded(cut)
+
+    def high_at(self, cut: float) -> float:
+        """Return the highest intensity below a cut, as a setting."""
+        return math.floor(cut) if self.is_whole_numbers else self._rounded(cut)
+
+    def cut_below(self, low: float) -> float:
+        """Return the cut of a lowest intensity."""
+        return low - 0.5 if self.is_whole_numbers else low
+
+    def cut_above(self, high: float) -> float:
+        """Return the cut of a highest intensity."""
+        return high + 0.5 if self.is_whole_numbers else high
+
+    def span(self) -> tuple[float, float]:
+        """Return the ends of the part to show: all, or without rare values that lie far away."""
+        low, high = self.low - self.step / 2, self.high + self.step / 2
+        shares = np.cumsum(self.counts) / self.counts.sum()
+        first, last = (int(np.searchsorted(shares, share)) for share in (OFTEN_SHOWN, 1 - OFTEN_SHOWN))
+        places = [self.low + first * self.step, self.low + last * self.step, *self.levels]
+        margin = 0.1 * (max(places) - min(places)) + self.step
+        usual = max(low, min(places) - margin), min(high, max(places) + margin)
+        return usual if high - low > WIDEST_WITHOUT_CUT * (usual[1] - usual[0]) else (low, high)
+
+    def bars(self, low: float, high: float, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sum the steps to at most `most` bars between two intensities; rare values beyond go to the outer bars.
+
+        Returns
+        -------
+        edges : (N + 1,) array
+        counts : (N,) array
+        """
+        first, last = (round((end - self.low) / self.step + shift) for end, shift in ((low, 0.5), (high, -0.5)))
+        steps_of_bar = max(1, math.ceil((last - first + 1) / most))
+        n_bars = max(1, math.ceil((last - first + 1) / steps_of_bar))
+        bar_of_step = np.clip((np.arange(len(self.counts)) - first) // steps_of_bar, 0, n_bars - 1)
+        edges = self.low + (first - 0.5 + steps_of_bar * np.arange(n_bars + 1)) * self.step
+        return edges, np.bincount(bar_of_step, self.counts, n_bars)
+
+    def _rounded(self, cut: float) -> float:
+        """Round to the digits that tell two of a thousand places apart."""
+        span = self.high - self.low
+        return round(cut, 3 - math.floor(math.log10(span))) if span > 0 else cut
+
+
+def intensity_histogram(request: HistogramRequest, cache: HistogramCache) -> Job[IntensityHistogram | None]:
+    """Count the values that a method compares with its level: after combining channels and smoothing.
+
+    Parameters
+    ----------
+    request : HistogramRequest
+    cache : HistogramCache
+        Kept between calls; counted again when the image, its part, the channel or the smoothing changes.
+
+    Returns
+    -------
+    IntensityHistogram or None
+        None if all pixels have the same value.
+
+    Raises
+    ------
+    ParameterError, InputError
+        As in the method itself.
+    """
+    rule = {name: value for name, value in request.parameters.items() if name not in ("channel", "sigma")}
+    prepared_like = {name: value for name, value in request.parameters.items() if name not in rule}
+    wanted = (request.axes, dict(request.frame), prepared_like, request.spacing, request.region)
+    if cache.image is not request.image or cache.wanted != wanted:
+        counted = yield from _counted(request)
+        cache.image, cache.wanted, cache.counted = request.image, wanted, counted
+    assert cache.counted is not None
+    return (yield from _with_levels(cache.counted, request))
+
+
+def _counted(request: HistogramRequest) -> Job[Counted]:
+    from napari_tessera.algorithms.histogram import measure
+    from napari_tessera.core.blockwise import scale_whole
+
+    two_pass = method_named(request.method).two_pass
+    assert two_pass is not None
+    windows, image_px = _windows(request)
+    blocks: list[tuple[np.ndarray, dict[str, Any]]] = []
+    for done, window in enumerate(windows):
+        yield Progress(done, len(windows) + 2, "Reading a sample")
+        blocks.append(_bound(request, request.image[window]))
+    settings = blocks[0][1]
+    everything = blocks[0][0] if len(blocks) == 1 else np.concatenate([block.reshape(-1) for block, _ in blocks])
+    scale = yield from scale_whole(two_pass, everything, **settings)
+    del everything
+    values = []
+    for block, own in blocks:
+        values.append((yield from two_pass.prepare(block, **{**own, "scale": scale})).reshape(-1))
+    flat = values[0] if len(values) == 1 else np.concatenate(values)
+    found = yield from subtask(measure(flat), len(windows), 2, len(windows) + 2)
+    is_whole = flat.dtype.kind in "iu" and scale == UNSCALED
+    return Counted(found, scale, is_whole, flat.size, image_px)
+
+
+def _with_levels(counted: Counted, request: HistogramRequest) -> Job[IntensityHistogram | None]:
+    two_pass = method_named(request.method).two_pass
+    assert two_pass is not None
+    histogram = counted.measure.histogram
+    if histogram is None:
+        return None
+    scale, problem = counted.scale, ""
+    levels: tuple[float, ...] = ()
+    try:
+        fitted = yield from two_pass.fit(counted.measure, **{**request.parameters, "scale": scale})
+        levels = tuple(float(unscaled_number(level, scale)) for level in fitted.get("levels", ()) if level is not None)
+    except TesseraError as error:
+        problem = str(error)
+    unit = 1.0 if scale == UNSCALED else float(scale.unit)
+    return IntensityHistogram(
+        histogram.counts,
+        float(unscaled_number(histogram.origin, scale)),
+        histogram.step * unit,
+        histogram.is_exact,
+        counted.is_whole_numbers,
+        levels,
+        problem,
+        counted.sampled_px,
+        counted.image_px,
+    )
+
+
+def _bound(request: HistogramRequest, part: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    """Check a part of one frame as the method does; return it with the settings."""
+    from napari_tessera.engine import api
+    from napari_tessera.engine.run import frame_arguments
+
+    axes = "".join(axis for axis in request.axes if axis not in _dropped(request))
+    bound = api.bind(request.method, np.asarray(part), axes=axes, measure=False, **request.parameters)
+    settings = frame_arguments(bound)
+    if "spacing" in settings and request.spacing is not None:
+        settings["spacing"] = request.spacing[-sum(axis in "ZYX" for axis in axes) :]
+    return settings.pop(bound.main_name), settings
+
+
+def _dropped(request: HistogramRequest) -> set[str]:
+    return {*request.frame, *(request.region.planes if request.region is not None else ())}
+
+
+def _windows(request: HistogramRequest) -> tuple[list[tuple[Any, ...]], int]:
+    """Return the index of each part to read, and the number of pixels of the frame (without channels)."""
+    region = request.region or Region()
+    planes = {**request.frame, **region.planes}
+    crop = resolve(Region(planes, region.polygons), Layout(request.axes), request.image.shape)
+    index = dict(zip(request.axes, crop.index, strict=True))
+    cut = {axis: part for axis, part in index.items() if isinstance(part, slice) and axis != CHANNEL}
+    spatial, whole = list(cut), tuple(cut.values())
+    image_px = math.prod(_side(part) for part in whole)
+    chunks = _chunk_sides(request.image, [request.axes.index(axis) for axis in spatial])
+    parts = [whole] if image_px <= LARGEST_WHOLE_PX else _spread(whole) if chunks is None else _chunks(whole, chunks)
+    indices = [{**index, **dict(zip(spatial, part, strict=True))} for part in parts]
+    return [tuple(each[axis] for axis in request.axes) for each in indices], image_px
+
+
+def _side(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+def _chunk_sides(image: Any, axes: Sequence[int]) -> list[int] | None:
+    """Return the sides of the chunks of an array on disk; None for one in memory."""
+    if not is_stored(image):
+        return None
+    sides = [image.chunks[axis] for axis in axes]
+    return [max(side) if isinstance(side, tuple) else side for side in sides]
+
+
+def _spread(whole: Window) -> list[Window]:
+    """Return small windows on a regular grid."""
+    starts = []
+    for part, wide in zip(whole, WINDOW_PX[len(whole)], strict=True):
+        last = max(part.stop - wide, part.start)
+        starts.append(np.unique(np.linspace(part.start, last, WINDOWS_ALONG[len(whole)]).astype(int)))
+    return [_window(whole, at, WINDOW_PX[len(whole)]) for at in product(*starts)]
+
+
+def _chunks(whole: Window, sides: Sequence[int]) -> list[Window]:
+    """Return a window in each of some chunks that are spread over the image, so that none is read twice."""
+    starts = [range(part.start // side * side, part.stop, side) for part, side in zip(whole, sides, strict=True)]
+    cells = list(product(*starts))
+    chosen = np.unique(np.linspace(0, len(cells) - 1, CHUNKS).astype(int))
+    wide = [min(side, most) for side, most in zip(sides, WINDOW_IN_CHUNK_PX[len(whole)], strict=True)]
+    return [_window(whole, cells[number], wide) for number in chosen]
+
+
+def _window(whole: Window, at: Sequence[int], wide: Sequence[int]) -> Window:
+    parts = zip(whole, at, wide, strict=True)
+    return tuple(slice(max(start, part.start), min(start + side, part.stop)) for part, start, side in parts)
