@@ -75,6 +75,8 @@ def _compressed(light: np.ndarray) -> np.ndarray:
 
 
 RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
+COLOUR_CHANNELS = (3, 4)
+"""Numbers of channels that are red, green, blue, and maybe opacity."""
 
 
 def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> np.ndarray:
@@ -100,12 +102,30 @@ def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, me
     if channel is not None:
         return channels[channel]
     _refuse_huge(image, method)
-    weights = RGB_TO_LUMINANCE if len(channels) in (3, 4) else (1 / len(channels),) * len(channels)
+    weights = RGB_TO_LUMINANCE if len(channels) in COLOUR_CHANNELS else (1 / len(channels),) * len(channels)
     wanted = np.float64 if is_wide(image.dtype) else np.float32
     grey = np.zeros(channels.shape[1:], wanted)
     for weight, values in zip(weights, channels, strict=False):
         grey += wanted(weight) * values.astype(wanted, copy=False)
     return grey
+
+
+def channels_of(
+    image: np.ndarray, features: str, channel: int | None, channel_axis: int | None, method: str
+) -> np.ndarray:
+    """Return the channels last: one for "intensity", red, green and blue for "cielab", otherwise all."""
+    if channel_axis is None or features == "intensity":
+        channels = to_grey(image, channel_axis, channel if features == "intensity" else None, method)[..., None]
+    else:
+        channels = np.moveaxis(image, channel_axis, -1)
+    if features != "cielab":
+        return channels
+    if channels.shape[-1] not in COLOUR_CHANNELS:
+        raise InputError(
+            f'{method}: `features` is "cielab", which needs red, green and blue, but the image has '
+            f'{channels.shape[-1]} channel(s). Use "channels" or "intensity".'
+        )
+    return channels[..., :3]
 
 
 def _refuse_huge(image: np.ndarray, method: str) -> None:

@@ -87,6 +87,11 @@ def sigmas_px(sigma: float, ndim: int, spacing: tuple[float, ...] | None) -> tup
     return tuple(sigma * spacing[-1] / step for step in spacing)
 
 
+def reach_px(sigma: float, spacing: tuple[float, ...] | None) -> int:
+    """Return how far around a pixel its smoothed value depends on the image, along the axis where it is farthest."""
+    return max(int(TRUNCATE * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
+
+
 def value_scale(image: np.ndarray) -> Job[Scale]:
     """Return an origin and a unit in which float32 holds the image's values without overflow or loss of contrast.
 

@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     Summary = Measure | ColourCounts | PixelSample
 
 
-COLOUR_CHANNELS = (3, 4)
-
-
 def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     """Bring the channels to the end, as many as are used, and smooth them."""
     from napari_tessera.algorithms.color import white
@@ -64,26 +61,15 @@ def _used_channels(
     image: np.ndarray, *, features: str, channel: int | None, channel_axis: int | None, **_: Any
 ) -> np.ndarray:
     """Return the channels that count, (Y, X, C) or (Z, Y, X, C)."""
-    from napari_tessera.algorithms.color import to_grey
+    from napari_tessera.algorithms.color import channels_of
 
-    if channel_axis is None or features == "intensity":
-        grey = to_grey(image, channel_axis, channel if features == "intensity" else None, "kmeans")
-        channels = grey[..., np.newaxis]
-    else:
-        channels = np.moveaxis(image, channel_axis, -1)
-    if features != "cielab":
-        return channels
-    if channels.shape[-1] not in COLOUR_CHANNELS:
-        raise InputError(
-            f'kmeans: `features` is "cielab", which needs red, green and blue, but the image has '
-            f'{channels.shape[-1]} channel(s). Use "channels" or "intensity".'
-        )
-    if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
+    channels = channels_of(image, features, channel, channel_axis, "kmeans")
+    if features == "cielab" and image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
         raise InputError(
             f"kmeans: CIELAB needs colours from 0 to 1, but the image goes from {image.min():g} to {image.max():g}. "
             'Divide it by its white, or use `features` "channels".'
         )
-    return channels[..., :3]
+    return channels
 
 
 def _needs_scale(dtype: np.dtype, *, sigma: float, features: str, **_: Any) -> bool:
@@ -93,9 +79,9 @@ def _needs_scale(dtype: np.dtype, *, sigma: float, features: str, **_: Any) -> b
 
 
 def _reach(*, sigma: float, spacing: Spacing, **_: Any) -> int:
-    from napari_tessera.algorithms.gaussian import sigmas_px
+    from napari_tessera.algorithms.gaussian import reach_px
 
-    return max(int(4 * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
+    return reach_px(sigma, spacing)
 
 
 def _way(prepared: np.ndarray, position_weight: float) -> Literal["histogram", "colours", "sample"]:
@@ -231,14 +217,6 @@ def _apply(
     return nearest_centre(points, centres).reshape(shape) + np.uint8(1)
 
 
-def _piece_px(ndim: int, **_: Any) -> int:
-    return PIECE_PX
-
-
-def _touching(**_: Any) -> None:
-    return None
-
-
 KMEANS = TwoPass(
     reach=_reach,
     prepare=_prepare,
@@ -247,8 +225,8 @@ KMEANS = TwoPass(
     merge=add,
     fit=_fit,
     apply=_apply,
-    touching=_touching,
-    piece_px=_piece_px,
+    touching=lambda **_: None,
+    piece_px=lambda ndim, **_: PIECE_PX,
     needs_scale=_needs_scale,
 )
 

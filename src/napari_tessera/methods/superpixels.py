@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from napari_tessera.core.child_process import run_in_child
-from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import renumbering
 from napari_tessera.core.method import Method
@@ -32,7 +31,6 @@ from napari_tessera.core.spec import (
     Title,
 )
 
-COLOUR_CHANNELS = (3, 4)
 FULL_RANGE = 100.0
 """The image's range of intensities, in the unit of lightness in CIELAB."""
 SMALL_VALUES = 2**13
@@ -138,7 +136,12 @@ def superpixels(
            [1, 1, 1, 2, 2, 2],
            [1, 1, 1, 2, 2, 2]], dtype=int32)
     """
-    used, is_lab = _used_channels(image, features, channel, channel_axis)
+    from napari_tessera.algorithms.color import COLOUR_CHANNELS, channels_of
+
+    if features == "auto":
+        is_colour = channel_axis is not None and image.shape[channel_axis] in COLOUR_CHANNELS
+        features = "cielab" if is_colour else "channels"
+    used, is_lab = channels_of(image, features, channel, channel_axis, "superpixels"), features == "cielab"
     values = yield from subtask(_share_of_range(used), 0, 1, 10)
     sizes = np.array(spacing or (1.0,) * (values.ndim - 1))
     sizes /= sizes[-1]
@@ -153,27 +156,6 @@ def superpixels(
         merging = _merged(labels, described, merge_threshold)
         yield from subtask(merging, 6, 3, 10)
     return (yield from subtask(renumbering(labels), 9, 1, 10))[0]
-
-
-def _used_channels(
-    image: np.ndarray, features: str, channel: int | None, channel_axis: int | None
-) -> tuple[np.ndarray, bool]:
-    """Return the channels to compare, (Y, X, C) or (Z, Y, X, C), and whether they are red, green and blue."""
-    from napari_tessera.algorithms.color import to_grey
-
-    n_channels = 1 if channel_axis is None else image.shape[channel_axis]
-    is_colour = n_channels in COLOUR_CHANNELS
-    if features == "cielab" and not is_colour:
-        raise InputError(
-            f'superpixels: `features` is "cielab", which needs red, green and blue, but the image has {n_channels} '
-            'channel(s). Use "channels" or "intensity".'
-        )
-    if channel_axis is None or features == "intensity":
-        grey = to_grey(image, channel_axis, channel if features == "intensity" else None, "superpixels")
-        return grey[..., None], False
-    channels = np.moveaxis(image, channel_axis, -1)
-    is_lab = is_colour and features != "channels"
-    return channels[..., :3] if is_lab else channels, is_lab
 
 
 def _share_of_range(channels: np.ndarray) -> Job[np.ndarray]:

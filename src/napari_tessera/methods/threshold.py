@@ -69,12 +69,11 @@ def _check(method: str, low: float | None, high: float | None, r: float | None) 
 
 
 def _reach(*, method: str, radius: int, sigma: float, spacing: Spacing, **_: Any) -> int:
-    """Reach of the Gaussian, cut off at four standard deviations, and of the window."""
-    from napari_tessera.algorithms.gaussian import sigmas_px
+    """Return the reach of the Gaussian and of the window."""
+    from napari_tessera.algorithms.gaussian import reach_px
     from napari_tessera.algorithms.local_thresholds import local_reach
 
-    blur = max(int(4 * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
-    return blur + (local_reach(method, radius, spacing) if method in LOCAL_RULES else 0)
+    return reach_px(sigma, spacing) + (local_reach(method, radius, spacing) if method in LOCAL_RULES else 0)
 
 
 def _rounds(prepared: np.ndarray, *, method: str, low: float | None, high: float | None, **_: Any) -> int:

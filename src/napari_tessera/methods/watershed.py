@@ -242,7 +242,8 @@ def measured_over_whole(**settings: Any) -> tuple[TwoPass, Settings, Callable[[d
         level = Fraction(fitted["level"])
         return {**settings, "threshold": origin + unit * (-level if settings["polarity"] == "dark" else level)}
 
-    return LEVEL, settings, fix
+    rule = "otsu" if settings["foreground"] == "local" else settings["foreground"]
+    return LEVEL, {**settings, "method": rule, "low": None, "high": None}, fix
 
 
 def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
@@ -257,31 +258,13 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     return values
 
 
-def _reach(*, sigma: float, spacing: tuple[float, ...] | None, **_: Any) -> int:
-    from napari_tessera.algorithms.gaussian import sigmas_px
-
-    return max(int(4 * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
-
-
-def _rounds(prepared: np.ndarray, **_: Any) -> int:
-    from napari_tessera.algorithms.histogram import rounds_for
-
-    return rounds_for(prepared.dtype)
-
-
-def _summarise(prepared: np.ndarray, start: tuple[int, ...], earlier: Measure | None, **_: Any) -> Measure:
-    from napari_tessera.algorithms.histogram import measure_block
-
-    return measure_block(prepared, earlier)
-
-
 def _needs_scale(dtype: np.dtype, **_: Any) -> bool:
     from napari_tessera.algorithms.gaussian import is_held
 
     return not is_held(dtype)
 
 
-def _fit(measure: Measure, *, foreground: str, scale: Scale, **_: Any) -> Job[dict[str, Any]]:
+def _fit(measure: Measure, *, method: str, scale: Scale, **_: Any) -> Job[dict[str, Any]]:
     """Find the level of the bright objects; a constant image has none, and nothing is brighter than it is."""
     from napari_tessera.algorithms.thresholds import RULES
 
@@ -289,13 +272,11 @@ def _fit(measure: Measure, *, foreground: str, scale: Scale, **_: Any) -> Job[di
     histogram = measure.histogram
     if histogram is None:
         return {"level": float(measure.value_grid.low)}
-    level = RULES["otsu" if foreground == "local" else foreground](histogram)
+    level = RULES[method](histogram)
     return {"level": level if scale == UNSCALED else level + ROUNDING}
 
 
-LEVEL = replace(
-    THRESHOLD, summarise=_summarise, reach=_reach, prepare=_prepare, rounds=_rounds, fit=_fit, needs_scale=_needs_scale
-)
+LEVEL = replace(THRESHOLD, prepare=_prepare, fit=_fit, needs_scale=_needs_scale)
 
 
 METHOD = Method(

@@ -91,13 +91,8 @@ class ClassSums:
     is_thing: bool = False
 
     def __add__(self, other: ClassSums) -> ClassSums:
-        return ClassSums(
-            self.matches + other.matches,
-            self.iou_sum + other.iou_sum,
-            self.invented + other.invented,
-            self.missed + other.missed,
-            self.is_thing or other.is_thing,
-        )
+        sums = {name: value + vars(other)[name] for name, value in vars(self).items()}
+        return ClassSums(**sums | {"is_thing": self.is_thing or other.is_thing})
 
     @property
     def occurs(self) -> bool:

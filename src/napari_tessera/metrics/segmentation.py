@@ -6,7 +6,8 @@ All scores are computed from sums (`counts`), so several images are pooled by ad
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -29,9 +30,7 @@ class Area:
     shared_px: int = 0
 
     def __add__(self, other: Area) -> Area:
-        return Area(
-            self.truth_px + other.truth_px, self.prediction_px + other.prediction_px, self.shared_px + other.shared_px
-        )
+        return Area(*map(add, astuple(self), astuple(other)))
 
     def scores(self) -> dict[str, float]:
         """Return Dice and IoU; both are 1 for two empty areas."""
@@ -53,16 +52,9 @@ class ObjectCounts:
     merges: int
 
     def __add__(self, other: ObjectCounts) -> ObjectCounts:
-        return ObjectCounts(
-            area=self.area + other.area,
-            truth=self.truth + other.truth,
-            prediction=self.prediction + other.prediction,
-            matches={iou: found + other.matches[iou] for iou, found in self.matches.items()},
-            good_matches=self.good_matches + other.good_matches,
-            iou_sum=self.iou_sum + other.iou_sum,
-            splits=self.splits + other.splits,
-            merges=self.merges + other.merges,
-        )
+        sums = {name: value + vars(other)[name] for name, value in vars(self).items() if name != "matches"}
+        matches = {iou: found + other.matches[iou] for iou, found in self.matches.items()}
+        return ObjectCounts(matches=matches, **sums)
 
     def scores(self) -> dict[str, Any]:
         """Return the scores listed in `metrics.evaluate`."""
