@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_tessera.core.jobs import Job
-from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED
 from napari_tessera.training.validation import Where, predict_view, score_network
 
 if TYPE_CHECKING:
+    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.models.weights import Network
     from napari_tessera.training.annotations.annotation import AnnotatedImage
     from napari_tessera.training.checkpoint import State

@@ -9,7 +9,6 @@ import numpy as np
 
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.result import MethodOutput
-from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.methods.unet import unet
 from napari_tessera.metrics.segmentation import evaluation_of_many
@@ -17,6 +16,7 @@ from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED, Exampl
 
 if TYPE_CHECKING:
     from napari_tessera.inference.mask_rcnn_predictor import Detector
+    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.models.registry import ModelEntry
     from napari_tessera.models.weights import Network
 
@@ -122,6 +122,8 @@ def segmented(model: ModelEntry, task: Task, example: Example, device: Where) ->
     """Segment one image with the model's method; a window is treated as a part of its image."""
     spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
     if example.is_window:
+        from napari_tessera.inference.pixel_grid import NormalizedImage
+
         view = NormalizedImage(example.image, example.levels, example.is_coloured, spacing)
         return (yield from predict_view(model, view, task, known_diameter(example), device))
     channel_axis = example.image.ndim - 1 if example.is_coloured else None

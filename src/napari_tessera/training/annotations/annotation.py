@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -15,8 +15,10 @@ from napari_tessera.core.blockwise import Stored
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.inference.normalization import Kind, Levels, kind_of
-from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.training.data.example import BACKGROUND, MOST_CLASSES, NOT_PAINTED, diameter_of_sizes, packed_labels
+
+if TYPE_CHECKING:
+    from napari_tessera.inference.pixel_grid import NormalizedImage
 
 Window = tuple[slice, ...]
 """A slice of pixels along each axis in space."""
@@ -95,6 +97,8 @@ class AnnotatedImage:
 
     def view(self, place: Place, window: Window, header: Mapping[str, Any]) -> Job[NormalizedImage]:
         """Read a part of the image for a model, at the brightness of the whole plane or volume."""
+        from napari_tessera.inference.pixel_grid import NormalizedImage  # it loads numba
+
         levels = yield from self.measure(place, kind_of(header))
         spacing = (self.anisotropy, 1.0, 1.0)[-len(window) :]
         return NormalizedImage(np.asarray(self.image[(*place, *window)]), levels, self.channels > 0, spacing)
