@@ -16,7 +16,7 @@ from napari_tessera.gui.layers.annotation import class_names, new_annotation
 from napari_tessera.gui.train.widget import remembered
 from napari_tessera.training.losses import LOSSES
 from napari_tessera.training.settings import DECLARATION
-from tests.cli.test_train import same_weights
+from tests.helpers.disc_folder import same_weights
 from tests.helpers.scenes_to_learn import halves, squares, strokes
 
 TINY = {"start_from": "nothing", "patch": 32, "batch": 1, "validations": 2, "threads": 1, "widths": "4,8"}

@@ -12,7 +12,7 @@ from napari_tessera.models.header import N_FEATURES, read_header
 from napari_tessera.training.session import fine_tuning
 from napari_tessera.training.settings import checked_settings
 from napari_tessera.training.train import free_name, given_painting, painted_settings, paired
-from tests.cli.test_train import same_weights
+from tests.helpers.disc_folder import same_weights
 from tests.helpers.tiny_models import save_bright
 
 COUNT = N_FEATURES["unet"]
