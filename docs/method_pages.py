@@ -15,8 +15,8 @@ from pathlib import Path
 
 from napari_tessera.cli.options import flag, shown
 from napari_tessera.cli.segment import method_parser
-from napari_tessera.core.method import Method
-from napari_tessera.core.spec import Declaration, Input, Parameter, Role, ShownIf
+from napari_tessera.core.method import Declaration, Input, Method, Parameter
+from napari_tessera.core.spec import Role, ShownIf
 from napari_tessera.methods.registry import METHODS
 from napari_tessera.training.losses import LOSSES
 

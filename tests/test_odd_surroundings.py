@@ -16,7 +16,7 @@ from napari_tessera.cli.main import main
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such names, links and outputs")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names and /dev/full")
-START = "from napari_tessera.cli.main import script; script()"
+START = "from napari_tessera.cli import script; script()"
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_folder_that_may_not_be_entered_gets_a_sentence(image, capfd, words):
 
 SLOWLY = """
 import builtins, os, signal, sys, threading, time
-from napari_tessera.cli.main import script
+from napari_tessera.cli import script
 load = builtins.__import__
 def slowly(name, *rest):
     time.sleep(0.02)

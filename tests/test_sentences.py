@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from napari_tessera.cli.batch import naming
-from napari_tessera.cli.evaluate_panoptic import read_table
+from napari_tessera.cli.evaluate import read_table
 from napari_tessera.core.errors import FileError, InputError, ParameterError, RunError
 from napari_tessera.io import read_points
 

@@ -83,7 +83,7 @@ def test_a_library_without_room_is_not_loaded(megabytes, method, what):
 def test_a_command_without_room_ends_with_one_sentence(tmp_path, megabytes, command):
     np.save(tmp_path / "image.npy", np.arange(4096, dtype=np.uint16).reshape(64, 64))
     ended = subprocess.run(
-        [sys.executable, "-c", "from napari_tessera.cli.main import script; script()", *command],
+        [sys.executable, "-c", "from napari_tessera.cli import script; script()", *command],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 2**20, -1)),
         env=os.environ | {"OPENBLAS_NUM_THREADS": "2"}, cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )  # fmt: skip

@@ -188,7 +188,7 @@ def annotation(folder, value, overwrite):
 
 def blocks(folder, value, overwrite):
     """Segment in blocks into a zarr array."""
-    from napari_tessera.engine.block_choice import make_output
+    from napari_tessera.engine.blockwise import make_output
 
     with make_output(str(folder / "labels.zarr"), (4, 4), (2, 2), np.int32) as output:
         output[:] = value

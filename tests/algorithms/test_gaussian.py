@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_tessera.algorithms.gaussian import smoothed, value_scale
-from napari_tessera.core import parallel as bands
+from napari_tessera.core import jobs as bands
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import run_job
 

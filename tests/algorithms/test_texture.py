@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.algorithms.texture import framed_features
-from napari_tessera.core import parallel
+from napari_tessera.core import jobs
 from napari_tessera.core.jobs import run_job
 
 
@@ -75,5 +75,5 @@ def test_a_window_holds_fewer_pixels_along_an_axis_whose_pixels_are_longer():
 def test_features_are_the_same_wherever_the_image_is_cut(shape, monkeypatch):
     image = np.random.default_rng(0).normal(size=shape)
     whole = features([image], "both")
-    monkeypatch.setattr(parallel, "PIECE_PX", 700)
+    monkeypatch.setattr(jobs, "PIECE_PX", 700)
     np.testing.assert_array_equal(features([image], "both"), whole)

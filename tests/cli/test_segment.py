@@ -342,7 +342,7 @@ def test_a_full_disk_is_no_reader_that_left(monkeypatch, capsys):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("napari_tessera.cli.commands.main", full)
+    monkeypatch.setattr("napari_tessera.cli.main.print_methods", full)
     assert main(["methods"]) == 1
     assert capsys.readouterr().err == "tessera: The output cannot be written: No space left on device.\n"
 

@@ -1,11 +1,13 @@
 """A call in a child process: the same answer, ended at once, and what goes wrong there is told."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from napari_tessera.core.child_process import run_in_child
@@ -61,6 +63,33 @@ def test_a_child_that_holds_the_lock_is_ended_at_once_and_leaves_its_parent_free
     assert not is_running(process)
     assert files_left(folder) == []
     assert slowest < SECONDS_TO_CANCEL
+
+
+KILLED = """
+import sys
+import numpy as np
+from napari_tessera.core.child_process import run_in_child
+from napari_tessera.core.jobs import run_job
+from tests.helpers import child_functions
+run_job(run_in_child(child_functions.hold_lock, np.zeros(3), told=sys.argv[1]))
+"""
+
+
+@on_unix
+def test_a_child_that_holds_the_lock_ends_when_its_parent_is_killed(folder):
+    told = folder / "process"
+    parent = subprocess.Popen([sys.executable, "-c", KILLED, str(told)])
+    until = time.monotonic() + 60
+    while not (told.exists() and told.read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    child = psutil.Process(int(told.read_text()))
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 5
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @on_unix

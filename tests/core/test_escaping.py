@@ -10,7 +10,7 @@ import pytest
 
 import napari_tessera as tessera
 from napari_tessera import io
-from napari_tessera.cli.evaluate_panoptic import read_table
+from napari_tessera.cli.evaluate import read_table
 from napari_tessera.cli.main import main
 from napari_tessera.core.errors import cell, from_cell, visible
 from napari_tessera.io.write import _write_table

@@ -14,8 +14,8 @@ from napari_tessera import io
 from napari_tessera.cli.main import main
 from napari_tessera.core.errors import FileError, InputError, TesseraError
 from napari_tessera.core.file_checks import parse_json
-from napari_tessera.core.provenance import DEEPEST
 from napari_tessera.core.record_schema import MOST_STEPS, check_recipe
+from napari_tessera.core.result import DEEPEST
 from tests.helpers.scenes import blobs
 
 STEP = {"tessera": 1, "method": "threshold", "parameters": {}, "axes": "YX"}

@@ -33,7 +33,7 @@ ending.start_thread(threading.Event().wait, "for ever")
 
 STOPPED = """
 import os, signal, threading
-from napari_tessera.cli import commands as cli; from napari_tessera.cli.main import script
+from napari_tessera.cli import main as cli, script
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def press(*_):
     os.kill(os.getpid(), signal.SIGINT)

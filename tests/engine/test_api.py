@@ -19,6 +19,24 @@ def test_unknown_method_names_the_nearest():
         tessera.segment("treshold", blobs())
 
 
+def test_unknown_setting_names_the_nearest():
+    with pytest.raises(ParameterError, match=r"no parameter `markrs`\. Did you mean `markers`\?"):
+        tessera.segment("watershed", blobs(), markrs=blobs())
+
+
+def test_replay_refuses_an_unknown_input_and_names_the_nearest():
+    record = tessera.segment("watershed", blobs()).provenance
+    with pytest.raises(ParameterError, match=r"recipe takes no input `markrs`\. Did you mean `markers`\?"):
+        tessera.run(record, blobs(), markrs=blobs())
+    with pytest.raises(ParameterError, match=r"takes no input `sigma`\. It takes: markers, mask\."):
+        tessera.run(record, blobs(), sigma=2)
+
+
+def test_a_record_of_an_unknown_input_is_refused():
+    with pytest.raises(ParameterError, match=r"`input_records` names `markrs`\. Did you mean `markers`\?"):
+        tessera.segment("watershed", blobs(), input_records={"markrs": {}})
+
+
 def test_methods_can_be_read():
     names = [method.name for method in tessera.list_methods()]
     assert names[:3] == ["threshold", "region_growing", "watershed"]

@@ -5,7 +5,7 @@ import pytest
 
 import napari_tessera as tessera
 from napari_tessera.cli.main import main
-from napari_tessera.engine.combine_frames import describe_auto_values
+from napari_tessera.core.result import describe_auto_values
 from napari_tessera.sample_data import nuclei_2d
 from tests.helpers.scenes import blobs
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import napari_tessera as tessera
-from napari_tessera.cli.evaluate_panoptic import read_segments
+from napari_tessera.cli.evaluate import read_segments
 from napari_tessera.cli.main import main
 from napari_tessera.io import read_coco_panoptic, read_image, read_labels, read_points, tiff
 from napari_tessera.io.annotation_store import read_blocks, saved_annotations

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 
-from napari_tessera.core.spec import Declaration, Image, Labels, Range, title_of
+from napari_tessera.core.method import Declaration
+from napari_tessera.core.spec import Image, Labels, Range, title_of
 from napari_tessera.gui.form.fields import make_field
 from napari_tessera.gui.method.inputs import list_axes, name_axes
 from napari_tessera.methods.registry import METHODS

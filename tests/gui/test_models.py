@@ -5,7 +5,8 @@ from typing import Annotated
 import pytest
 from qtpy.QtCore import QUrl
 
-from napari_tessera.core.spec import Declaration, Image, Labels, ModelName
+from napari_tessera.core.method import Declaration
+from napari_tessera.core.spec import Image, Labels, ModelName
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.form.fields import make_field
 from napari_tessera.gui.form.model_field import IMPORT, CardWindow

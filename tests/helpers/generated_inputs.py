@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import napari_tessera as tessera
 from napari_tessera.core import labels as label_arrays
-from napari_tessera.core.method import Method
-from napari_tessera.core.spec import Input, Parameter, Role
+from napari_tessera.core.method import Input, Method, Parameter
+from napari_tessera.core.spec import Role
 
 DTYPES = st.one_of(
     hnp.boolean_dtypes(),

@@ -10,7 +10,7 @@ import zarr
 from PIL import Image
 
 import napari_tessera as tessera
-from napari_tessera.cli.evaluate_panoptic import read_table
+from napari_tessera.cli.evaluate import read_table
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.result import LabelImage, Result
 from napari_tessera.core.spatial import Spatial

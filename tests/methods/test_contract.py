@@ -14,8 +14,7 @@ import napari_tessera as tessera
 from napari_tessera.core import labels as label_arrays
 from napari_tessera.core.errors import InputError, ParameterError, TesseraError
 from napari_tessera.core.jobs import run_job
-from napari_tessera.core.method import Method
-from napari_tessera.core.spec import Parameter
+from napari_tessera.core.method import Method, Parameter
 from napari_tessera.methods.registry import METHODS
 from tests.helpers.scenes import blobs, main_input, needed_inputs, two_boxes
 

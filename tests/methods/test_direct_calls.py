@@ -125,7 +125,9 @@ def test_file_name_given_for_labels_or_points_is_told_how_to_read_it(call, reade
 def test_unknown_parameter_is_refused_as_by_segment():
     said = []
     for call in (tessera.unet, lambda image, **options: tessera.segment("unet", image, **options)):
-        with pytest.raises(ParameterError, match=r"there is no parameter `diametre`\. It has: model, ") as caught:
+        with pytest.raises(
+            ParameterError, match=r"there is no parameter `diametre`\. Did you mean `diameter`\?"
+        ) as caught:
             call(blobs(), diametre=3)
         said.append(str(caught.value))
     assert said[0] == said[1]

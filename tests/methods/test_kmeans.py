@@ -12,7 +12,7 @@ from skimage import color, data
 import napari_tessera as tessera
 from napari_tessera.algorithms.color import count_colours, to_cielab
 from napari_tessera.algorithms.kmeans import SAMPLE_PX, fit_centres, inertia, sample_block
-from napari_tessera.core import parallel as bands
+from napari_tessera.core import jobs as bands
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import run_job
 

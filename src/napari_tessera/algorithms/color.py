@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_tessera.algorithms.exact_percentiles import is_wide
 from napari_tessera.algorithms.histogram import Grid, equal_steps
 from napari_tessera.algorithms.jit import njit
-from napari_tessera.core.errors import InputError, ParameterError
-from napari_tessera.core.rescale import EXACT, Number
+from napari_tessera.core.rescale import Number
 
 XYZ_OF_WHITE = (0.95047, 1.0, 1.08883)
 XYZ_FROM_RGB = (
@@ -72,73 +70,6 @@ def _light(values: np.ndarray) -> np.ndarray:
 def _compressed(light: np.ndarray) -> np.ndarray:
     """Return the cube root, with a straight line near black."""
     return np.where(light > DARKEST_CUBE, np.cbrt(light), light / (3 * (6 / 29) ** 2) + 4 / 29)
-
-
-RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
-COLOUR_CHANNELS = (3, 4)
-"""Numbers of channels that are red, green, blue, and maybe opacity."""
-
-
-def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> np.ndarray:
-    """Select one channel, or combine all (None): luminance (Rec. 709) of three or four, otherwise the mean.
-
-    The fourth of four is opacity and left out. A picked channel is a view; a combination is float32, or float64 for
-    float64 and for integers of over 16 bits. `method` is the name in an error about a missing channel, or about
-    channels to combine whose values float64 does not hold.
-    """
-    if channel_axis is None:
-        if channel:
-            raise ParameterError(
-                f"{method}: `channel` is {channel}, but the image has no channels. Leave it empty.", "channel"
-            )
-        return image
-    channels = np.moveaxis(image, channel_axis, 0)
-    if channel is not None and channel >= len(channels):
-        raise ParameterError(
-            f"{method}: `channel` is {channel}, but the image has {len(channels)} channels. "
-            f"Use 0 to {len(channels) - 1}, or leave it empty for all together.",
-            "channel",
-        )
-    if channel is not None:
-        return channels[channel]
-    _refuse_huge(image, method)
-    weights = RGB_TO_LUMINANCE if len(channels) in COLOUR_CHANNELS else (1 / len(channels),) * len(channels)
-    wanted = np.float64 if is_wide(image.dtype) else np.float32
-    grey = np.zeros(channels.shape[1:], wanted)
-    for weight, values in zip(weights, channels, strict=False):
-        grey += wanted(weight) * values.astype(wanted, copy=False)
-    return grey
-
-
-def channels_of(
-    image: np.ndarray, features: str, channel: int | None, channel_axis: int | None, method: str
-) -> np.ndarray:
-    """Return the channels last: one for "intensity", red, green and blue for "cielab", otherwise all."""
-    if channel_axis is None or features == "intensity":
-        channels = to_grey(image, channel_axis, channel if features == "intensity" else None, method)[..., None]
-    else:
-        channels = np.moveaxis(image, channel_axis, -1)
-    if features != "cielab":
-        return channels
-    if channels.shape[-1] not in COLOUR_CHANNELS:
-        raise InputError(
-            f'{method}: `features` is "cielab", which needs red, green and blue, but the image has '
-            f'{channels.shape[-1]} channel(s). Use "channels" or "intensity".'
-        )
-    return channels[..., :3]
-
-
-def _refuse_huge(image: np.ndarray, method: str) -> None:
-    """Refuse to combine integers that float64 cannot hold exactly."""
-    if image.dtype.kind not in "iu" or image.dtype.itemsize < 8:
-        return
-    farthest = max(abs(int(image.min())), abs(int(image.max())))
-    if farthest > EXACT:
-        raise InputError(
-            f"{method}: the image has whole numbers of up to {farthest:.3g} in size, but channels can be combined only "
-            f"up to {EXACT:.3g}. Subtract the lowest value first (in Python: image - image.min()), or choose one "
-            "`channel`."
-        )
 
 
 PAGE_BITS = 10

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_tessera.algorithms.jit import njit, numba
-from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.parallel import bands, in_threads
+from napari_tessera.core.jobs import Job, bands, in_threads, subtask
 
 FAR = np.float32(1e18)
 """Initial squared distance; its sums stay finite in float32."""

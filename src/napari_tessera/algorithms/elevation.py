@@ -13,9 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from napari_tessera.algorithms.jit import njit
-from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.jobs import Job, bands, in_background, in_threads, subtask, widened
 from napari_tessera.core.labels import label_dtype, neighbourhood
-from napari_tessera.core.parallel import bands, in_background, in_threads, widened
 
 
 def merged_basins(

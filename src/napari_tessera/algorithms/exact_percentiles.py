@@ -9,15 +9,7 @@ import math
 
 import numpy as np
 
-from napari_tessera.core.rescale import EXACT, above
-
-INTEGER_BITS = 16
-"""Integers of up to this many bits are exact as float32."""
-
-
-def is_wide(dtype: np.dtype) -> bool:
-    """Return whether float32 may not hold the differences between values of a type."""
-    return dtype.newbyteorder("=") == np.float64 or (dtype.kind in "iu" and 8 * dtype.itemsize > INTEGER_BITS)
+from napari_tessera.core.rescale import EXACT, above, is_wide
 
 
 def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:

@@ -20,8 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from napari_tessera.algorithms.jit import njit, numba
-from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.parallel import worker_count
+from napari_tessera.core.jobs import Job, Progress, worker_count
 
 PIXELS_PER_SLICE = 1 << 18
 LEVELS_PER_CROWD = 256

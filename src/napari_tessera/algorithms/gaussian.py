@@ -11,8 +11,7 @@ import numpy as np
 
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.parallel import bands, in_threads
+from napari_tessera.core.jobs import Job, bands, in_threads, subtask
 from napari_tessera.core.rescale import UNSCALED, Scale, scale_of, scaled, value_range
 
 TRUNCATE = 4.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_tessera.algorithms.color import RGB_TO_LUMINANCE, to_grey
 from napari_tessera.algorithms.flooding import steps_to_neighbours
 from napari_tessera.algorithms.gaussian import smoothed
 from napari_tessera.algorithms.seeded_growing import FRAME, FREE, SLACK, Regions, Seeds, find_rivals, grow
+from napari_tessera.core.checks import RGB_TO_LUMINANCE, to_grey
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import chunks, label_dtype
 from napari_tessera.core.overlaps import count_pairs, sum_pairs

@@ -14,8 +14,7 @@ from operator import add
 import numpy as np
 
 from napari_tessera.algorithms.jit import njit
-from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.parallel import Piece, in_threads, pieces
+from napari_tessera.core.jobs import Job, Piece, in_threads, pieces, subtask
 from napari_tessera.core.rescale import (
     UNSCALED,
     Number,

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.algorithms.color import RGB_TO_LUMINANCE, to_cielab
+from napari_tessera.algorithms.color import to_cielab
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.kmeans_assignment import Tiles, assign_and_sum, squared_distances, tiles_of
+from napari_tessera.core.checks import RGB_TO_LUMINANCE
 from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.core.rescale import Number, Scale, scale_of, scaled
 

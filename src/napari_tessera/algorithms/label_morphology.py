@@ -10,10 +10,9 @@ import numpy as np
 from napari_tessera.algorithms.elevation import find_root, offsets_within
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.relabel import count_pixels, map_numbers
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Piece, Progress, bands, in_threads, pieces, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.overlaps import sum_pairs
-from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
 
 
 def neighbour_slices(shape: tuple[int, ...]) -> Iterator[tuple[Piece, Piece]]:

@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from napari_tessera.algorithms.jit import njit
-from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.core.parallel import Piece, in_threads, pieces
+from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask
 from napari_tessera.core.rescale import UNSCALED, Scale, scaled
 from napari_tessera.core.spec import Table
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from napari_tessera.algorithms.jit import njit
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Piece, Progress, bands, in_threads, pieces, subtask
 from napari_tessera.core.labels import label_dtype
-from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
 
 
 def without_unsure(labels: np.ndarray, scores: np.ndarray, small_px: float, level: float) -> Job[np.ndarray]:

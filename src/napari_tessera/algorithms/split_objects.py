@@ -20,9 +20,8 @@ from napari_tessera.algorithms.flooding import Seeds, flood, flood_compactly, se
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.label_morphology import neighbour_slices
 from napari_tessera.algorithms.relabel import relabel
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask
 from napari_tessera.core.labels import label_dtype
-from napari_tessera.core.parallel import Piece, in_threads, pieces
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ import numpy as np
 
 from napari_tessera.algorithms.gaussian import sigmas_px, smoothed
 from napari_tessera.algorithms.growth_criteria import framed_fractions
-from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.parallel import bands, in_threads
+from napari_tessera.core.jobs import Job, bands, in_threads, subtask
 
 FINE_SIGMA = 1.0
 COARSE_SHARE = 0.25

@@ -20,9 +20,8 @@ from napari_tessera.algorithms.histogram import Histogram, measure
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.kmeans import best_breaks
 from napari_tessera.core.errors import ParameterError
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Piece, Progress, bands, in_threads, pieces, subtask
 from napari_tessera.core.labels import connected_components
-from napari_tessera.core.parallel import Piece, bands, in_threads, pieces
 
 SHAPE_BINS = 256
 """Bins for rules that use the histogram's shape, if it is not exact: smaller bins are mostly noise."""

@@ -14,14 +14,13 @@ import numpy as np
 
 from napari_tessera.cli.terminal import progress_bar, say, stoppable
 from napari_tessera.core.atomic_writes import check_free, working_folder
-from napari_tessera.core.axes import CHANNEL
 from napari_tessera.core.errors import FileError, ParameterError, TesseraError, in_words, printable
 from napari_tessera.core.file_checks import check_exists, is_zarr
 from napari_tessera.core.jobs import Job, run_job
 from napari_tessera.core.labels import Segments
-from napari_tessera.core.result import Kind, LabelImage, Result
-from napari_tessera.engine.block_choice import fits_in_memory, is_large
-from napari_tessera.engine.combine_frames import describe_auto_values
+from napari_tessera.core.result import Kind, LabelImage, Result, describe_auto_values
+from napari_tessera.core.spatial import CHANNEL
+from napari_tessera.engine.bind import fits_in_memory, is_large
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.image_file import Picture, with_records
 from napari_tessera.io.read import load, read_image, read_labels, stem

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import shlex
 import shutil
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 from napari_tessera.cli import options
-from napari_tessera.cli.terminal import Parser, say
+from napari_tessera.cli.terminal import WIDEST, Parser, filled, say
 from napari_tessera.core.jobs import run_job
 from napari_tessera.models.header import CHECKPOINT
 from napari_tessera.models.registry import ModelEntry, find, import_model, list_models, remove_model, user_folder
 from napari_tessera.training.recovery import import_checkpoint, interrupted, unreadable
 
-WIDEST = 110
 HEADINGS = ("model", "images", "size", "from", "finds")
 
 
@@ -116,14 +114,6 @@ def wrapped(markdown: str, width: int) -> str:
     """Wrap the long lines of a Markdown text; tables and indented lines stay as they are."""
     lines = markdown.strip().splitlines()
     return "\n".join(line if line.startswith(("|", " ")) else filled(line, width) for line in lines)
-
-
-def filled(text: str, width: int, start: str = "") -> str:
-    """Wrap text after its start, without breaking paths and numbers, so that they can be copied."""
-    indent = " " * len(start)
-    return textwrap.fill(
-        text, width, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
 
 
 def import_from_file(arguments: argparse.Namespace) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.axes import check_axes
 from napari_tessera.core.errors import InputError, ParameterError, short, visible
-from napari_tessera.core.method import Method
-from napari_tessera.core.spatial import LONGEST_UNIT, PIXEL, SPATIAL_AXES, Spatial
-from napari_tessera.core.spec import Declaration, Input, Parameter, Role, ShownIf
+from napari_tessera.core.method import Declaration, Input, Method, Parameter
+from napari_tessera.core.spatial import LONGEST_UNIT, PIXEL, SPATIAL_AXES, Spatial, check_axes
+from napari_tessera.core.spec import Role, ShownIf
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:

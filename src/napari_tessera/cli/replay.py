@@ -14,19 +14,16 @@ from napari_tessera.cli.terminal import Parser
 from napari_tessera.core.errors import FileError, InputError, ParameterError
 from napari_tessera.core.file_checks import read_json
 from napari_tessera.core.jobs import Job, run_job
-from napari_tessera.core.method import Method
-from napari_tessera.core.provenance import DEEPEST, described
+from napari_tessera.core.method import Input, Method
 from napari_tessera.core.record_schema import check_recipe
-from napari_tessera.core.result import Result
-from napari_tessera.core.spec import Input
+from napari_tessera.core.result import DEEPEST, Result, describe_array
+from napari_tessera.engine.replay import replay
 from napari_tessera.io.image_file import Picture, with_axes, with_pixel_size
 from napari_tessera.methods.registry import method_named
 
 
 def main(argv: list[str]) -> int:
     """Replay a recipe on every image; return the exit code."""
-    from napari_tessera.engine import api
-
     arguments = options.parsed(recipe_parser(), argv)
     recipe = read_recipe(arguments.recipe)
     method = method_named(recipe[0]["method"])
@@ -41,7 +38,7 @@ def main(argv: list[str]) -> int:
         picture = _placed(picture, recipe[0], method, arguments)
         inputs = {name: read_input(entry, batch.matching_file(path, image)) for name, (entry, path) in paths.items()}
         fitted = [_fitted(step, picture) for step in recipe]
-        return picture, api.replay(fitted, picture.data, spatial=picture.spatial, name=picture.name, **inputs)
+        return picture, replay(fitted, picture.data, spatial=picture.spatial, name=picture.name, **inputs)
 
     output = batch.output_of(arguments, [arguments.recipe, *(path for _, path in paths.values())])
     return batch.run_all(batch.plan(arguments.images, output, batch.is_folder(arguments.out)), output, make)
@@ -114,4 +111,4 @@ def _placed(picture: Picture, record: Mapping[str, Any], method: Method, argumen
 
 def _is_the_same(picture: Picture, record: Mapping[str, Any], method: Method) -> bool:
     made_from = (record.get("inputs") or {}).get(method.inputs[0].name) or {}
-    return made_from.get("sha256") == run_job(described(picture.data))["sha256"]
+    return made_from.get("sha256") == run_job(describe_array(picture.data))["sha256"]

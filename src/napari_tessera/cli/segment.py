@@ -16,11 +16,10 @@ from napari_tessera.cli.options import add_image_options, check_pixel_size_is_kn
 from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.core.errors import FileError, InputError, ParameterError
 from napari_tessera.core.jobs import Job
-from napari_tessera.core.method import Method
+from napari_tessera.core.method import Input, Method
 from napari_tessera.core.result import Result
-from napari_tessera.core.spec import Input, Role
-from napari_tessera.engine.bind import check_models, power_of
-from napari_tessera.engine.block_choice import check_blocks, is_stored
+from napari_tessera.core.spec import Role
+from napari_tessera.engine.bind import check_blocks, check_models, is_stored, power_of
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.image_file import Picture, with_pixel_size
 from napari_tessera.io.write import planned_files

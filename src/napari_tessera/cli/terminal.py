@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -117,6 +118,18 @@ def say(text: object = "", *, is_error: bool = False) -> None:
     stream = sys.stderr if is_error else sys.stdout
     if stream is not None:  # print would use stdout
         print(visible(str(text)), file=stream)
+
+
+WIDEST = 110
+"""Characters in a line of a list."""
+
+
+def filled(text: str, width: int, start: str = "") -> str:
+    """Wrap text after its start, without breaking paths and numbers, so that they can be copied."""
+    indent = " " * len(start)
+    return textwrap.fill(
+        text, width, initial_indent=start, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 class Parser(argparse.ArgumentParser):

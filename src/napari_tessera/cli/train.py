@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from napari_tessera.cli import options
+from napari_tessera.cli import STOPPED, options
 from napari_tessera.cli.options import axis_letters
 from napari_tessera.cli.terminal import Parser, say
 from napari_tessera.core.errors import ParameterError, visible
@@ -25,7 +25,6 @@ from napari_tessera.models.load_torch import NETWORKS
 from napari_tessera.training.report import describe_scored_step
 from napari_tessera.training.settings import DECLARATION, checked_settings
 
-STOPPED = 130
 LISTS_OF_NUMBERS = ("--widths", "--class-weights")
 LINES_EVERY = 50
 """Steps between two lines if the output is not a terminal; the first three steps have lines too."""

@@ -13,9 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask, widened
 from napari_tessera.core.labels import connected_components, renumber
-from napari_tessera.core.parallel import Piece, in_threads, pieces, widened
 from napari_tessera.core.rescale import UNSCALED, Scale, scale_of, value_range
 from napari_tessera.core.result import AutoValues, MethodOutput
 

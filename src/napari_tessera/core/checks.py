@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.axes import Layout
 from napari_tessera.core.errors import InputError, ParameterError, TesseraError, short
-from napari_tessera.core.spec import Declaration, Input, Role
+from napari_tessera.core.method import Declaration, Input
+from napari_tessera.core.rescale import EXACT, is_wide
+from napari_tessera.core.spatial import Layout
+from napari_tessera.core.spec import Role
 
 LARGEST = float(2**63)
 """Labels must be smaller."""
@@ -61,6 +63,73 @@ def refuse_unread_floats(labels: Any, name: str, error: type[TesseraError] = Inp
 
 def _not_whole(value: np.floating, name: str) -> str:
     return f"{name} holds {value!s}, but labels are whole numbers. Give a label image."
+
+
+RGB_TO_LUMINANCE = (0.2125, 0.7154, 0.0721)
+COLOUR_CHANNELS = (3, 4)
+"""Numbers of channels that are red, green, blue, and maybe opacity."""
+
+
+def to_grey(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> np.ndarray:
+    """Select one channel, or combine all (None): luminance (Rec. 709) of three or four, otherwise the mean.
+
+    The fourth of four is opacity and left out. A picked channel is a view; a combination is float32, or float64 for
+    float64 and for integers of over 16 bits. `method` is the name in an error about a missing channel, or about
+    channels to combine whose values float64 does not hold.
+    """
+    if channel_axis is None:
+        if channel:
+            raise ParameterError(
+                f"{method}: `channel` is {channel}, but the image has no channels. Leave it empty.", "channel"
+            )
+        return image
+    channels = np.moveaxis(image, channel_axis, 0)
+    if channel is not None and channel >= len(channels):
+        raise ParameterError(
+            f"{method}: `channel` is {channel}, but the image has {len(channels)} channels. "
+            f"Use 0 to {len(channels) - 1}, or leave it empty for all together.",
+            "channel",
+        )
+    if channel is not None:
+        return channels[channel]
+    _refuse_huge(image, method)
+    weights = RGB_TO_LUMINANCE if len(channels) in COLOUR_CHANNELS else (1 / len(channels),) * len(channels)
+    wanted = np.float64 if is_wide(image.dtype) else np.float32
+    grey = np.zeros(channels.shape[1:], wanted)
+    for weight, values in zip(weights, channels, strict=False):
+        grey += wanted(weight) * values.astype(wanted, copy=False)
+    return grey
+
+
+def channels_of(
+    image: np.ndarray, features: str, channel: int | None, channel_axis: int | None, method: str
+) -> np.ndarray:
+    """Return the channels last: one for "intensity", red, green and blue for "cielab", otherwise all."""
+    if channel_axis is None or features == "intensity":
+        channels = to_grey(image, channel_axis, channel if features == "intensity" else None, method)[..., None]
+    else:
+        channels = np.moveaxis(image, channel_axis, -1)
+    if features != "cielab":
+        return channels
+    if channels.shape[-1] not in COLOUR_CHANNELS:
+        raise InputError(
+            f'{method}: `features` is "cielab", which needs red, green and blue, but the image has '
+            f'{channels.shape[-1]} channel(s). Use "channels" or "intensity".'
+        )
+    return channels[..., :3]
+
+
+def _refuse_huge(image: np.ndarray, method: str) -> None:
+    """Refuse to combine integers that float64 cannot hold exactly."""
+    if image.dtype.kind not in "iu" or image.dtype.itemsize < 8:
+        return
+    farthest = max(abs(int(image.min())), abs(int(image.max())))
+    if farthest > EXACT:
+        raise InputError(
+            f"{method}: the image has whole numbers of up to {farthest:.3g} in size, but channels can be combined only "
+            f"up to {EXACT:.3g}. Subtract the lowest value first (in Python: image - image.min()), or choose one "
+            "`channel`."
+        )
 
 
 READERS = {Role.IMAGE: "read_image", Role.LABELS: "read_labels", Role.POINTS: "read_points"}

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -20,6 +21,7 @@ SECONDS_TO_END = 10.0
 
 is_ending = threading.Event()
 """Set at interpreter exit; background tasks check it and return."""
+weakref.finalize(is_ending, bool)  # Python calls the finalizers of torch after `end_threads`, which is registered later
 _started: list[tuple[threading.Thread, Callable[[], Any]]] = []
 
 

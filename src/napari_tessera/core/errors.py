@@ -6,11 +6,11 @@ generator worker hides those.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 import reprlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import cache
 from html import escape
 
@@ -87,6 +87,18 @@ def short(value: object) -> str:
         digits = value.bit_length() * 0.30103 if isinstance(value, int) else 4300
         return f"a number of about {digits:.0f} digits"
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question that names the nearest of the known names; empty if none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("markrs", ["mask", "markers"]), did_you_mean("sigma", ["markers"])
+    ('Did you mean `markers`?', '')
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean `{near[0]}`?" if near else ""
 
 
 TOO_LITTLE_MEMORY = re.compile(
@@ -169,20 +181,6 @@ def lacks_memory(error: BaseException) -> bool:
         return False
     cause = error.__cause__ or error.__context__ if isinstance(error, ImportError | OSError) else None
     return any(TOO_LITTLE_MEMORY.search(str(each)) for each in (error, cause))
-
-
-@contextmanager
-def explaining_lack_of_memory(method: str, shape: Sequence[int]) -> Iterator[None]:
-    """Turn a lack of memory on an image of a shape into an error that says what to do."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, TesseraError) or not lacks_memory(error):
-            raise
-        raise RunError(
-            f"{method} ran out of memory on an image of shape {tuple(shape)} ({first_line(error)}). Segment a region "
-            "or one plane, or close other programs."
-        ) from error
 
 
 def in_words(error: BaseException) -> str | None:

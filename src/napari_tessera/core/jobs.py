@@ -1,15 +1,21 @@
-"""A job is a generator that yields `Progress` and returns its result.
+"""A job is a generator that yields `Progress` and returns its result; it may work on pieces of an array in threads.
 
-A job knows no threads and no window. To cancel it, close the generator.
+To cancel a job, close the generator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, overload
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True)
@@ -90,3 +96,94 @@ def monotonic(job: Job[Result]) -> Job[Result]:
         return end.value
     finally:
         job.close()
+
+
+Piece = tuple[slice, ...]
+
+PIECE_PX = 2**18
+"""Pixels in one piece: a few milliseconds of pointwise work."""
+BEAT_SECONDS = 0.05
+"""Time between two progress reports of a long call."""
+
+
+def worker_count() -> int:
+    """Return the number of threads: one per core that this process may use on a cluster, or under `taskset`."""
+    given = getattr(os, "sched_getaffinity", None)  # on Linux only
+    return len(given(0)) if given else os.cpu_count() or 1
+
+
+def pieces(shape: tuple[int, ...], piece_px: int = PIECE_PX) -> list[Piece]:
+    """Cut `shape` along its longest axis into pieces of about `piece_px` pixels and at least one row, in order."""
+    axis = max(range(len(shape)), key=lambda axis: shape[axis])
+    row_px = max(1, math.prod(shape) // max(1, shape[axis]))
+    rows = max(1, piece_px // row_px)
+    everything = [slice(0, length) for length in shape]
+    cuts = [slice(start, min(start + rows, shape[axis])) for start in range(0, shape[axis], rows)]
+    return [(*everything[:axis], cut, *everything[axis + 1 :]) for cut in cuts]
+
+
+def middle(shape: tuple[int, ...], sides: tuple[int, ...]) -> Piece:
+    """Return the middle part of an array, with these sides or less.
+
+    Examples
+    --------
+    >>> middle((9, 4), (3, 6))
+    (slice(3, 6, None), slice(0, 4, None))
+    """
+    starts = (max(0, (length - side) // 2) for length, side in zip(shape, sides, strict=True))
+    return tuple(
+        slice(start, min(length, start + side)) for start, length, side in zip(starts, shape, sides, strict=True)
+    )
+
+
+def bands(length: int, index_px: int) -> list[slice]:
+    """Cut an axis of `length` into slices of about `PIECE_PX` pixels, where one index holds `index_px` of them."""
+    return [band for (band,) in pieces((length,), max(1, PIECE_PX // max(1, index_px)))]
+
+
+def widened(piece: Piece, reach: int, shape: tuple[int, ...]) -> tuple[Piece, Piece]:
+    """Widen `piece` by `reach` pixels on each side, within `shape`; return also where `piece` lies inside."""
+    wide = tuple(
+        slice(max(0, part.start - reach), min(length, part.stop + reach))
+        for part, length in zip(piece, shape, strict=True)
+    )
+    core = tuple(
+        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(piece, wide, strict=True)
+    )
+    return wide, core
+
+
+def in_threads(work: Callable[[Item], Outcome], items: Sequence[Item], text: str = "") -> Job[list[Outcome]]:
+    """Call `work` on each item in threads, and return the results in the order of the items.
+
+    At most two calls per worker are running or waiting, so that little is left to finish when the job is closed.
+    """
+    outcomes: list[Outcome] = []
+    waiting: deque[Future[Outcome]] = deque()
+    remaining = iter(items)
+    pool = ThreadPoolExecutor(worker_count())
+    try:
+        for done in range(len(items)):
+            yield Progress(done, len(items), text)
+            while len(waiting) < 2 * worker_count() and done + len(waiting) < len(items):
+                waiting.append(pool.submit(work, next(remaining)))
+            outcomes.append(waiting.popleft().result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return outcomes
+
+
+def in_background(work: Callable[[], Outcome], text: str = "") -> Job[Outcome]:
+    """Call `work` in a thread, if it cannot be cut into pieces and releases the interpreter lock.
+
+    A closed job does not wait: the thread finishes alone, and its result is dropped.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        running = pool.submit(work)
+        while True:
+            yield Progress(0, 1, text)
+            if wait([running], BEAT_SECONDS).done:
+                return running.result()
+    finally:
+        pool.shutdown(wait=False)

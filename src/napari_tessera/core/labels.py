@@ -12,8 +12,7 @@ import fastremap
 import numpy as np
 
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.parallel import middle
+from napari_tessera.core.jobs import Job, Progress, middle
 
 CHUNK_PX = 1 << 20
 """Pixels processed between two steps of a job: a few milliseconds of NumPy."""

@@ -1,4 +1,4 @@
-"""Free memory of this process, and a check of it before a library is loaded that would crash or hang without it.
+"""Free memory, a check of it before a library is loaded that would crash or hang without it, and the error of a lack.
 
 OpenBLAS asks for memory again and again; LLVM and OpenMP end the process. Python can prevent neither. So this module
 first checks whether the system's limit (`ulimit -v`, some clusters) leaves enough memory to load and use the library.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 
-from napari_tessera.core.errors import RunError
+from napari_tessera.core.errors import RunError, TesseraError, first_line, lacks_memory
 
 MEGABYTE = 2**20
 BESIDE = 60
@@ -59,6 +60,20 @@ def is_given(n_bytes: int) -> bool:
             return True
     except (OSError, OverflowError, MemoryError):
         return False
+
+
+@contextmanager
+def explaining_lack_of_memory(method: str, shape: Sequence[int]) -> Iterator[None]:
+    """Turn a lack of memory on an image of a shape into an error that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TesseraError) or not lacks_memory(error):
+            raise
+        raise RunError(
+            f"{method} ran out of memory on an image of shape {tuple(shape)} ({first_line(error)}). Segment a region "
+            "or one plane, or close other programs."
+        ) from error
 
 
 def free_bytes() -> int:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from napari_tessera.core.errors import InputError, short
-from napari_tessera.core.provenance import FORMAT, LARGEST_EMBEDDED_BYTES
+from napari_tessera.core.result import FORMAT, LARGEST_EMBEDDED_BYTES
 from napari_tessera.core.spatial import LONGEST_UNIT
 
 LARGEST_INT = 2**63 - 1

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.axes import Layout
 from napari_tessera.core.errors import InputError, short
+from napari_tessera.core.spatial import Layout
 
 FARTHEST_PX = 2**40
 """Vertices farther from the image are moved to this distance."""

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job
-from napari_tessera.core.parallel import bands, in_threads
+from napari_tessera.core.jobs import Job, bands, in_threads
 
 Number = int | float
 EXACT = 2**53
@@ -33,6 +32,15 @@ SMALL = 1e-30
 """Units above this are exact as float32."""
 FAR = 10**30
 """Larger than all scaled values, and within float32."""
+
+
+INTEGER_BITS = 16
+"""Integers of up to this many bits are exact as float32."""
+
+
+def is_wide(dtype: np.dtype) -> bool:
+    """Return whether float32 may not hold the differences between values of a type."""
+    return dtype.newbyteorder("=") == np.float64 or (dtype.kind in "iu" and 8 * dtype.itemsize > INTEGER_BITS)
 
 
 def value_range(image: np.ndarray) -> Job[tuple[Number, Number]]:

@@ -1,13 +1,23 @@
-"""Result types: what a method returns (`MethodOutput`), what a run returns (`Result`), and units of table columns."""
+"""What a method returns (`MethodOutput`) and a run (`Result`), units of table columns, and the record of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+import hashlib
+import math
+import platform
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_tessera.core.errors import FileError
+from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.spatial import PIXEL, SHORT_UNITS, Spatial
 from napari_tessera.core.spec import Table
 
@@ -193,3 +203,161 @@ class Result:
         from pandas import DataFrame
 
         return DataFrame(self.table)
+
+
+MOST_LISTED = 3
+"""Up to this many values are listed; of more, the smallest and the largest."""
+
+
+def describe_auto_values(result: Result) -> str:
+    """Return the automatic values of a run as a sentence; empty without any.
+
+    Examples
+    --------
+    >>> describe_auto_values(Result((), {"chosen": {"levels": [112.0]}}))
+    'Level: 112.'
+    >>> describe_auto_values(Result((), {"chosen": {"diameter_px": [27.31, 30.0, 29.0, 28.0]}}))
+    'Diameter: 27.3 to 30 px.'
+    >>> record = {"chosen": {"diameter_px": 27.31}, "spacing": [0.5, 0.5], "unit": "micrometer"}
+    >>> describe_auto_values(Result((), record))
+    'Diameter: 27.3 px (13.7 µm).'
+    """
+    chosen = result.provenance.get("chosen", {})
+    sentences = []
+    if "levels" in chosen:
+        sentences.append(_levels(chosen["levels"]))
+    if "diameter_px" in chosen:
+        sentences.append(_diameter(chosen["diameter_px"], result.provenance))
+    return " ".join(each for each in sentences if each)
+
+
+def _levels(levels: Any) -> str:
+    frames = levels if levels and isinstance(levels[0], list) else [levels]
+    counts = {len(each) for each in frames}
+    if not counts - {0}:
+        return ""
+    name = "Level" if max(counts) == 1 else "Levels"
+    if len(frames) == 1:
+        return f"{name}: {', '.join(map(_number, frames[0]))}."
+    return f"{name}: {_several([level for each in frames for level in each])}."
+
+
+def _diameter(diameters: Any, record: Any) -> str:
+    values = diameters if isinstance(diameters, list) else [diameters]
+    values = [value for value in values if value is not None]
+    if not values:
+        return ""
+    plain = f"Diameter: {_several(values)} px"
+    spacing, unit = record.get("spacing"), record.get("unit", PIXEL)
+    if not spacing or unit == PIXEL:
+        return f"{plain}."
+    return f"{plain} ({_several([value * spacing[-1] for value in values])} {SHORT_UNITS.get(unit, unit)})."
+
+
+def _several(values: list[float]) -> str:
+    different = sorted(set(values))
+    if len(different) <= MOST_LISTED:
+        return ", ".join(map(_number, different))
+    return f"{_number(different[0])} to {_number(different[-1])}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+FORMAT = 1
+LARGEST_EMBEDDED_BYTES = 1_000_000
+DEEPEST = 300
+"""Nesting of a record's JSON: an input made by a run on an input made by a run takes three levels."""
+PART_BYTES = 2**22
+ZLIB_LEVEL = 3
+CORE_PACKAGES = ("napari-tessera", "numpy", "scipy", "scikit-image", "numba", "fastremap", "torch")
+_version = cache(version)
+"""Reading the files of a package takes milliseconds; a missing one is searched again."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, the system and the packages that affect a result."""
+    found = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    for package in CORE_PACKAGES:
+        try:
+            found[package] = _version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def utc_now() -> str:
+    """Return the time as an ISO 8601 text in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe_array(array: np.ndarray) -> Job[dict[str, Any]]:
+    """Return shape, dtype and SHA-256 of an array's pixels in C order; no hash if it is not in memory."""
+    digest = None
+    if isinstance(array, np.ndarray):
+        hashing = hashlib.sha256()
+        for part in _little_endian_parts(array):
+            hashing.update(part)
+            yield Progress(0, 1, "Recording")
+        digest = hashing.hexdigest()
+    return {"shape": list(map(int, array.shape)), "dtype": np.dtype(array.dtype).str.lstrip("<>|="), "sha256": digest}
+
+
+def embed(array: np.ndarray) -> Job[dict[str, Any]]:
+    """Describe an array and, if it compresses well (annotation, seeds), keep its values in the record."""
+    record = yield from describe_array(array)
+    packing, packed = zlib.compressobj(ZLIB_LEVEL), bytearray()
+    for part in _little_endian_parts(array):
+        packed += packing.compress(part)
+        if len(packed) > LARGEST_EMBEDDED_BYTES:
+            return record
+        yield Progress(0, 1, "Recording")
+    packed += packing.flush()
+    if len(packed) <= LARGEST_EMBEDDED_BYTES:
+        record["zlib"] = base64.b64encode(packed).decode("ascii")
+    return record
+
+
+def _little_endian_parts(array: np.ndarray) -> Iterator[memoryview]:
+    """Cut an array's bytes, in C order and little-endian, into parts of a few megabytes."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    step = max(1, PART_BYTES // array.itemsize)
+    for start in range(0, flat.size, step):
+        yield np.ascontiguousarray(flat[start : start + step], array.dtype.newbyteorder("<")).view(np.uint8).data
+
+
+def embedded(record: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the array kept by `embed` in the record of an input, or None; refuse one that differs from its SHA-256."""
+    if record.get("zlib") is None:
+        return None
+    try:
+        dtype = np.dtype(record["dtype"]).newbyteorder("<")
+        size = math.prod(record["shape"]) * dtype.itemsize
+        unpacked = zlib.decompressobj().decompress(base64.b64decode(record["zlib"], validate=True), size + 1)
+        if record.get("sha256") not in (None, hashlib.sha256(unpacked).hexdigest()):
+            raise ValueError("its SHA-256 differs")
+        return np.frombuffer(unpacked, dtype).reshape(record["shape"]).astype(dtype.newbyteorder("="))
+    except (ValueError, MemoryError, zlib.error) as error:
+        raise FileError(f"The record's embedded array is damaged ({error}). Give the array itself.") from error
+
+
+def make_record(
+    method: str,
+    parameters: Mapping[str, Any],
+    axes: str,
+    spacing: tuple[float, ...] | None,
+    inputs: Mapping[str, Any],
+    **more: Any,
+) -> dict[str, Any]:
+    """Make the record of one run."""
+    return {
+        "tessera": FORMAT,
+        "method": method,
+        "parameters": dict(parameters),
+        "axes": axes,
+        "spacing": None if spacing is None else list(spacing),
+        "inputs": dict(inputs),
+        **more,
+        "versions": versions(),
+    }

@@ -1,12 +1,14 @@
-"""`Spatial`, the placement of an array: pixel size, offset, rotation, units and axis names."""
+"""Axes of an image, their check or guess, and `Spatial`, the placement of an array: pixel size, rotation, units."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+
+from napari_tessera.core.errors import InputError, short
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -120,3 +122,121 @@ def _picked_both(matrix: Matrix | None, order: Sequence[int]) -> Matrix | None:
 
 def _listed(value: Any) -> Any:
     return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+CHANNEL = "C"
+LARGEST_RGB_CHANNELS = 4
+LEAST_SIDE_OF_COLOURS = 31
+"""An image of any dtype with at least this many pixels may be in colour, as in napari; 8-bit images at any size."""
+
+SMALLEST_PIXEL, LARGEST_PIXEL = 1e-15, 1e15
+"""Sizes of a pixel, in any unit."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The axes of an image and their working order: axes processed one index at a time, then space, then channels."""
+
+    axes: str  # one letter per axis of the image as given, such as "TCZYX"
+
+    @property
+    def loops(self) -> str:
+        """Axes processed one index at a time (time, position, …)."""
+        return "".join(axis for axis in self.axes if axis not in SPATIAL_AXES + CHANNEL)
+
+    @property
+    def space(self) -> str:
+        """Axes segmented together, in the order z, y, x."""
+        return "".join(axis for axis in SPATIAL_AXES if axis in self.axes)
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether the image has a channel axis."""
+        return CHANNEL in self.axes
+
+    @property
+    def label_axes(self) -> str:
+        """Axes of the label image: those of the image without the channels."""
+        return self.axes.replace(CHANNEL, "")
+
+    def to_working(self, array: Any) -> Any:
+        """Bring a NumPy or dask array with the image's (or the label image's) axes into working order."""
+        axes = self.axes if array.ndim == len(self.axes) else self.label_axes
+        wanted = self.loops + self.space + (CHANNEL if CHANNEL in axes else "")
+        return array.transpose([axes.index(axis) for axis in wanted])
+
+    def from_working(self, labels: np.ndarray) -> np.ndarray:
+        """Bring labels in working order back to the order of the image's axes; axes before them stay in front."""
+        working = self.loops + self.space
+        in_front = labels.ndim - len(working)
+        return labels.transpose([*range(in_front), *(in_front + working.index(axis) for axis in self.label_axes)])
+
+    def label_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Shape of the label image of an image of `shape`."""
+        return tuple(size for axis, size in zip(self.axes, shape, strict=True) if axis != CHANNEL)
+
+
+def guess_axes(shape: Sequence[int], dtype: np.dtype) -> str:
+    """Guess the axes of an image: YX, ZYX or TZYX, in colour YXC or ZYXC."""
+    is_large = min(shape[-3:-1], default=0) >= LEAST_SIDE_OF_COLOURS
+    is_colour = shape[-1:] in ((3,), (LARGEST_RGB_CHANNELS,)) and (dtype == np.uint8 or is_large)
+    by_ndim = {2: "YX", 3: "YXC" if is_colour else "ZYX", 4: "ZYXC" if is_colour else "TZYX"}
+    if len(shape) not in by_ndim:
+        raise InputError(
+            f"The image has {len(shape)} axes (shape {tuple(shape)}); name them with `axes`, for example "
+            '"YX", "ZYX", "TYX" or "TCZYX".'
+        )
+    return by_ndim[len(shape)]
+
+
+def note_on_colours(layout: Layout, shape: Sequence[int]) -> tuple[str, ...]:
+    """Return a note for an image that may be in colour, but was not read as colour."""
+    if len(layout.axes) < 3 or layout.has_channels or shape[-1] not in (3, LARGEST_RGB_CHANNELS):
+        return ()
+    last, colours = shape[-1], layout.axes[1:] + CHANNEL
+    return (
+        f"The axes were guessed as {layout.axes}, so the image is {last} pixels wide; if the last axis holds colours, "
+        f"give axes={colours!r}.",
+    )
+
+
+def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layout:
+    """Return the layout that `axes` describes, or guess it where `axes` is None."""
+    if axes is None:
+        return Layout(guess_axes(shape, dtype))
+    example = 'Write one letter per axis, for example "YX", "ZYX", "TYX" or "YXC".'
+    if not isinstance(axes, str) or not axes.isalpha():
+        raise InputError(f"`axes` is {short(axes)}. {example}")
+    axes = axes.upper()
+    if len(axes) != len(shape):
+        raise InputError(
+            f"`axes` is {short(axes)}, which names {len(axes)} axes, but the image has {len(shape)} (shape "
+            f"{tuple(shape)}). {example}"
+        )
+    if len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
+        raise InputError(f"`axes` is {short(axes)}, but it needs Y and X, and each letter once. {example}")
+    return Layout(axes)
+
+
+def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
+    """Return one positive pixel size per spatial axis in the order z, y, x; one number is for all axes.
+
+    Sizes so small or large that areas and volumes would become 0 or infinity are refused.
+    """
+    if spacing is None:
+        return None
+    space = layout.space
+    if isinstance(spacing, Mapping):
+        spacing = [spacing.get(axis) for axis in space]
+    elif np.isscalar(spacing):
+        spacing = [spacing] * len(space)
+    try:
+        sizes = tuple(float(size) for size in spacing)
+    except (TypeError, ValueError, OverflowError):
+        sizes = ()
+    if len(sizes) != len(space) or not all(SMALLEST_PIXEL <= size <= LARGEST_PIXEL for size in sizes):
+        raise InputError(
+            f"`spacing` is {short(spacing)}, but it needs one positive number for each of the axes {', '.join(space)} "
+            f"(the size of a pixel), or one number for all, from {SMALLEST_PIXEL:g} to {LARGEST_PIXEL:g}."
+        )
+    return sizes

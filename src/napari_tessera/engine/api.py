@@ -8,16 +8,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from napari_tessera.core.axes import CHANNEL, guess_axes
 from napari_tessera.core.checks import READERS, as_array, refuse_file_name
 from napari_tessera.core.errors import InputError, ParameterError, short
 from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput, Result
-from napari_tessera.core.spatial import Spatial
+from napari_tessera.core.spatial import CHANNEL, Spatial, guess_axes
 from napari_tessera.core.spec import ARRAYS
-from napari_tessera.engine.bind import bind
-from napari_tessera.engine.block_choice import is_stored
+from napari_tessera.engine.bind import bind, is_stored
 from napari_tessera.engine.replay import replay
 from napari_tessera.engine.run import frame_arguments, job
 

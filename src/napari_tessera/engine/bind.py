@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.axes import Layout, check_axes, check_spacing, note_on_colours
 from napari_tessera.core.checks import (
     FLAG,
     PATH_OR_NONE,
@@ -23,15 +22,116 @@ from napari_tessera.core.checks import (
     check_types,
     is_labels,
 )
-from napari_tessera.core.errors import InputError, ParameterError, explaining_lack_of_memory, short
-from napari_tessera.core.method import Method
+from napari_tessera.core.errors import InputError, ParameterError, did_you_mean, short
+from napari_tessera.core.memory import explaining_lack_of_memory, free_bytes
+from napari_tessera.core.method import Method, Parameter
 from napari_tessera.core.region import Crop, Region, resolve
 from napari_tessera.core.result import Kind
-from napari_tessera.core.spatial import Spatial
-from napari_tessera.core.spec import Parameter, Role
-from napari_tessera.engine.block_choice import Blocks, check_blocks, fits_in_memory, is_stored
+from napari_tessera.core.spatial import Layout, Spatial, check_axes, check_spacing, note_on_colours
+from napari_tessera.core.spec import Role
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
+
+BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
+MOST_WORKERS = 1024
+SHARE_OF_MEMORY = 0.25
+"""An array larger than this share of the free memory is not loaded, but processed in blocks."""
+LARGE_PX = 2**24
+"""If labels go to a folder, a larger image is not loaded, and its objects are not measured."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How to run in blocks.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Pixels of a block along z, y, x.
+    n_workers : int or None
+        Threads; None is one per core.
+    scheduler : str or None
+        Address of a dask.distributed scheduler, instead of threads.
+    out : str or None
+        Folder of a zarr array for the labels; None keeps them in memory.
+    """
+
+    size: tuple[int, ...]
+    n_workers: int | None = None
+    scheduler: str | None = None
+    out: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a replay needs: the size of the blocks."""
+        return {"size": list(self.size)}
+
+
+def check_blocks(
+    method: Method,
+    ndim: int,
+    *,
+    blocks: int | Sequence[int] | bool | None = None,
+    n_workers: int | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
+) -> Blocks | None:
+    """Return how to run in blocks, or None if no argument asks for blocks.
+
+    Raises
+    ------
+    InputError
+        If the method needs the whole image, or a number is invalid.
+    FileError
+        If `out` exists.
+    """
+    if (blocks is None or blocks is False) and n_workers is None and scheduler is None and out is None:
+        return None
+    if method.join is None:
+        raise InputError(
+            f"{method.name} needs the whole image at once and cannot run in blocks. Leave out `blocks`, `n_workers`, "
+            "`scheduler` and `out`, or segment a region."
+        )
+    if n_workers is not None and (type(n_workers) is not int or not 1 <= n_workers <= MOST_WORKERS):
+        raise InputError(
+            f"`n_workers` is {short(n_workers)}, but it must be a whole number of threads, 1 to {MOST_WORKERS}."
+        )
+    if out is not None:
+        from napari_tessera.engine.blockwise import check_is_new
+
+        check_is_new(Path(out))
+    return Blocks(_size(blocks, ndim, method), n_workers, scheduler, None if out is None else str(out))
+
+
+def _size(blocks: int | Sequence[int] | bool | None, ndim: int, method: Method) -> tuple[int, ...]:
+    if blocks is None or isinstance(blocks, bool):
+        return (method.block_px or BLOCK_PX)[ndim]
+    size = tuple(blocks) if isinstance(blocks, Sequence) else (blocks,) * ndim
+    if len(size) != ndim or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
+        raise InputError(f"`blocks` is {short(blocks)}, but it needs one side in pixels, or {ndim} (along z, y, x).")
+    smallest = method.smallest_block_px.get(ndim, (1,) * ndim)
+    if any(side < least for side, least in zip(size, smallest, strict=True)):
+        sides = " × ".join(map(str, reversed(smallest)))
+        raise InputError(
+            f"`blocks` is {short(blocks)}, but each block of {method.name} is read with its surroundings, so small "
+            f"ones take very long. The smallest is {sides} px (x first); the default, blocks=True, is best."
+        )
+    return tuple(int(side) for side in size)
+
+
+def is_stored(image: Any) -> bool:
+    """Return whether an array is read piece by piece (dask, zarr) and not in memory."""
+    return not isinstance(image, np.ndarray) and hasattr(image, "shape") and hasattr(image, "chunks")
+
+
+def fits_in_memory(image: Any) -> bool:
+    """Return whether an array needs only a modest share of the free memory."""
+    n_bytes = int(np.prod([int(side) for side in image.shape], dtype=np.int64)) * np.dtype(image.dtype).itemsize
+    return n_bytes <= SHARE_OF_MEMORY * free_bytes()
+
+
+def is_large(image: Any) -> bool:
+    """Return whether an array is so large that it is not loaded if labels go to a folder."""
+    return int(np.prod([int(side) for side in image.shape], dtype=np.int64)) > LARGE_PX
 
 
 @dataclass(frozen=True)
@@ -223,6 +323,7 @@ def bind(
     }
     check_types({**given, "scheduler": scheduler, "out": out}, TYPES)
     chosen = method_named(method)
+    _refuse_unknown_records(input_records or {}, chosen)
     inputs_and_parameters |= chosen.implied(inputs_and_parameters)
     asked = {"blocks": blocks, "n_workers": n_workers, "scheduler": scheduler, "out": out}
     with explaining_lack_of_memory(method, getattr(image, "shape", ())):
@@ -267,6 +368,14 @@ TYPES: Types = {
     "out": PATH_OR_NONE,
 }
 """Types of the common arguments that are not checked elsewhere."""
+
+
+def _refuse_unknown_records(records: Mapping[str, Any], method: Method) -> None:
+    known = [entry.name for entry in method.inputs]
+    for name in records:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"{method.name} takes: {', '.join(known)}."
+            raise ParameterError(f"{method.name}: `input_records` names `{name}`. {hint}", "input_records")
 
 
 def _main_input(

@@ -15,8 +15,7 @@ import numpy as np
 from napari_tessera.core.blockwise import BlockPlan, Touching, TwoPass, components_of_equal
 from napari_tessera.core.checks import canonical_dtype, check_image
 from napari_tessera.core.errors import FileError
-from napari_tessera.core.jobs import Job, Progress, run_job, subtask
-from napari_tessera.core.parallel import worker_count
+from napari_tessera.core.jobs import Job, Progress, run_job, subtask, worker_count
 from napari_tessera.core.rescale import UNSCALED, Number, Scale, scale_of
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import Table

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,10 @@ from uuid import uuid4
 
 import numpy as np
 
+from napari_tessera.core.atomic_writes import NEW, explain_refusal, move_together, working_folder
 from napari_tessera.core.blockwise import BlockPlan
-from napari_tessera.core.errors import InputError
+from napari_tessera.core.errors import FileError, InputError
+from napari_tessera.core.file_checks import read_json
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.labels import label_dtype
 from napari_tessera.core.result import AutoValues, MethodOutput
@@ -22,11 +25,10 @@ from napari_tessera.core.spec import Table
 from napari_tessera.core.tiles import Tile
 from napari_tessera.engine import block_passes as passes
 from napari_tessera.engine import dask_pool as chunked
-from napari_tessera.engine.bind import Request
-from napari_tessera.engine.block_choice import make_output, may_be_measured, open_output
+from napari_tessera.engine.bind import Request, fits_in_memory, is_large
 from napari_tessera.engine.block_passes import Frame, Inputs, Output, Windows
-from napari_tessera.engine.combine_frames import joined, merge_auto_values
 from napari_tessera.engine.dask_pool import Pool
+from napari_tessera.engine.run import joined, merge_auto_values
 
 SHARE_OF_LABELLING = 0.9
 SHARE_OF_MEASURING = 0.1
@@ -190,3 +192,72 @@ def _points_in_tile(points: np.ndarray, tile: Tile) -> np.ndarray:
     local = points - [part.start for part in tile.read]
     size = np.array([part.stop - part.start for part in tile.read])
     return local[np.all((np.rint(local) >= 0) & (np.rint(local) < size), axis=1)]
+
+
+def may_be_measured(image: Any, out: str | None) -> bool:
+    """Return whether every object is measured after a run in blocks; otherwise the table has only numbers and sizes."""
+    return fits_in_memory(image) and not (out is not None and is_large(image))
+
+
+def _is_zarr_array(folder: Path) -> bool:
+    if not os.path.isfile(folder / "zarr.json"):
+        return os.path.isfile(folder / ".zarray")
+    try:
+        return bool(read_json(folder / "zarr.json")["node_type"] == "array")
+    except (FileError, ValueError, LookupError, TypeError):
+        return False
+
+
+def check_is_new(out: Path) -> None:
+    """Refuse a file, and a folder with content, for the labels.
+
+    Raises
+    ------
+    FileError
+    """
+    if "\0" in str(out):
+        raise FileError(f"`out` is {str(out)!r}, but a path cannot contain the character \\0. Choose another folder.")
+    if any(_is_zarr_array(folder) for folder in out.absolute().parents):
+        raise FileError(f"`out` is {out}, but that lies inside a Zarr array. Choose a folder outside of it.")
+    if os.path.lexists(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise FileError(f"`out` is {out}, which exists already and is not overwritten. Choose a new folder.")
+
+
+@contextmanager
+def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Iterator[Any]:
+    """Make the array for the labels: zeros in memory, or a zarr array whose chunks match the blocks.
+
+    The zarr array is in `out` when the `with` block has ended; after an error there is nothing.
+
+    Raises
+    ------
+    FileError
+        If `out` exists, cannot be written or the disk is full.
+    """
+    if out is None:
+        yield np.zeros(shape, dtype)
+        return
+    path = Path(out).absolute()
+    check_is_new(path)
+    with working_folder(path.parent, path) as work, explain_refusal(path.parent, only_full=True):
+        yield _new_zarr(work / NEW / path.name, shape, block, dtype)
+        with suppress(OSError):
+            path.rmdir()  # an empty folder
+        move_together(work, [path], overwrite=False)
+
+
+def open_output(out: str) -> Any:
+    """Open the zarr array in a folder."""
+    import zarr
+
+    return zarr.open_array(out, mode="r+")
+
+
+def _new_zarr(path: Path, shape: tuple[int, ...], block: tuple[int, ...], dtype: Any) -> Any:
+    import zarr
+
+    chunks = (1,) * (len(shape) - len(block)) + tuple(
+        min(side, length) for side, length in zip(block, shape[-len(block) :], strict=True)
+    )
+    with explain_refusal(path.parent):
+        return zarr.create_array(path, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, overwrite=False)

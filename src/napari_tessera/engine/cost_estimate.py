@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera.core.axes import Layout
 from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
+from napari_tessera.core.spatial import Layout
 from napari_tessera.models.registry import find, second_of
 
 if TYPE_CHECKING:

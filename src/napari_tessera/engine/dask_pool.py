@@ -19,8 +19,7 @@ import dask.array as da
 import numpy as np
 
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.parallel import worker_count
+from napari_tessera.core.jobs import Job, Progress, worker_count
 
 if TYPE_CHECKING:
     from napari_tessera.engine.block_passes import Output

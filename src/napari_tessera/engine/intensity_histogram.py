@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera.core.axes import CHANNEL, Layout
 from napari_tessera.core.errors import TesseraError
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.region import Region, resolve
 from napari_tessera.core.rescale import UNSCALED, Scale, unscaled_number
-from napari_tessera.engine.block_choice import is_stored
+from napari_tessera.core.spatial import CHANNEL, Layout
+from napari_tessera.engine.bind import is_stored
 from napari_tessera.methods.registry import method_named
 
 if TYPE_CHECKING:

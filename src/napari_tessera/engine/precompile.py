@@ -14,7 +14,6 @@ import itertools
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,8 +24,9 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from napari_tessera.core.child_process import interpreter, run_python
 from napari_tessera.core.errors import TesseraError
-from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.jobs import Job
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import Result
 from napari_tessera.core.spec import Role
@@ -34,7 +34,6 @@ from napari_tessera.methods.registry import method_named
 
 TEXT = "Preparing, once after installing or updating"
 LONGEST_SECONDS = 180.0
-BEAT_SECONDS = 0.05
 PRACTICE = "napari_tessera.engine.precompile"
 """The module that the child process runs."""
 CACHE_FOLDER = "NUMBA_CACHE_DIR"
@@ -83,45 +82,21 @@ def cache_key() -> str:
     return hashlib.sha256(repr((changed, where)).encode()).hexdigest()
 
 
-def interpreter() -> Path | None:
-    """Return the Python for a child process; None if this process is another program.
-
-    In an application that bundles Python, `sys.executable` is the application; starting it would open a second window.
-    """
-    root = Path(sys.prefix)
-    for path in (Path(sys.executable), root / "bin" / "python", root / "python.exe", root / "Scripts" / "python.exe"):
-        if path.stem.lower().startswith("python") and path.is_file():
-            return path
-    return None
-
-
-def _silent(command: list[str]) -> subprocess.Popen[bytes]:
-    """Start a process without window, input and output."""
-    nothing, windowless = subprocess.DEVNULL, getattr(subprocess, "CREATE_NO_WINDOW", 0)
-    return subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, creationflags=windowless)
-
-
 def _in_child(arguments: list[str]) -> Job[bool]:
     """Run the child to its end, and return whether it succeeded. Closing the job ends the child."""
-    python = interpreter()
-    if python is None:
+    if interpreter() is None:
         return False
-    command = [str(python), "-P", "-m", PRACTICE, *arguments]
+    compiling = run_python(f"import runpy; runpy.run_module({PRACTICE!r}, run_name='__main__')", *arguments, text=TEXT)
+    until = time.monotonic() + LONGEST_SECONDS
     try:
-        child = _silent(command)
+        for step in compiling:
+            yield step
+            if time.monotonic() > until:
+                return False
     except OSError:
         return False
-    started = time.monotonic()
-    try:
-        while child.poll() is None:
-            yield Progress(0, 1, TEXT)
-            if time.monotonic() - started > LONGEST_SECONDS:
-                return False
-            time.sleep(BEAT_SECONDS)
     finally:
-        if child.poll() is None:
-            child.kill()
-        child.wait()
+        compiling.close()
     return True
 
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core import provenance
 from napari_tessera.core.checks import as_array
-from napari_tessera.core.errors import InputError, ModelError, ParameterError
+from napari_tessera.core.errors import InputError, ModelError, ParameterError, did_you_mean
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
-from napari_tessera.core.result import Result
-from napari_tessera.engine.bind import Request, bind
-from napari_tessera.engine.block_choice import is_stored
+from napari_tessera.core.result import Result, describe_array, embedded
+from napari_tessera.engine.bind import Request, bind, is_stored
 from napari_tessera.engine.run import job
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
 
+OPTIONS = ("spatial", "name", "measure")
+"""Arguments of `bind` that a replay takes beside inputs."""
 MOST_POINTS = 2**22
 """Allowed number of values of an input in a record, even for a small image."""
 
@@ -32,6 +32,7 @@ def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, 
 
     try:
         steps = check_recipe(recipe)
+        _refuse_unknown(inputs, steps)
         image = image if is_stored(image) else as_array(image, "The image")
         return (yield from _replayed(steps, image, inputs))
     except RecursionError as error:
@@ -39,6 +40,15 @@ def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, 
             "The recipe cannot be replayed: its input was made by too many runs, one on the labels of another. Save "
             "the labels of an early run, and run the recipe's last steps on them."
         ) from error
+
+
+def _refuse_unknown(inputs: Mapping[str, Any], steps: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse inputs that no step has."""
+    known = list(dict.fromkeys(entry.name for step in steps for entry in method_named(step["method"]).inputs[1:]))
+    for name in inputs:
+        if name not in (*known, *OPTIONS):
+            hint = did_you_mean(name, known) or f"It takes: {', '.join(known) or 'only the image'}."
+            raise ParameterError(f"The recipe takes no input `{name}`. {hint}", name)
 
 
 def _replayed(steps: Sequence[dict[str, Any]], image: Any, inputs: dict[str, Any]) -> Job[Result]:
@@ -70,7 +80,7 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
     """Bind a record's step again; inputs are those given, those made again by their records, or those in the record."""
     method = method_named(record["method"])
     parameters = method.declaration.checked(record["parameters"])
-    options = {name: value for name, value in inputs.items() if name in ("spatial", "name", "measure")}
+    options = {name: value for name, value in inputs.items() if name in OPTIONS}
     main_name, *others = (entry.name for entry in method.inputs)
     described = record.get("inputs") or {}
     how_main_was_made = (described.get(main_name) or {}).get("record")
@@ -169,7 +179,7 @@ def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:
     if list(np.shape(image)) != described.get("shape"):
         return False
     same_type = np.asarray(image).astype(np.dtype(described["dtype"]), copy=False)
-    return bool((yield from provenance.described(same_type))["sha256"] == described.get("sha256"))
+    return bool((yield from describe_array(same_type))["sha256"] == described.get("sha256"))
 
 
 def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.ndarray]:
@@ -181,7 +191,7 @@ def _input_again(name: str, described: Mapping[str, Any], image: Any) -> Job[np.
         raise InputError(
             f"The recipe's `{name}` has shape {shape}, but the image has {np.shape(image)}. Give it as {name}=array."
         )
-    array = provenance.embedded(described)
+    array = embedded(described)
     if array is None:
         raise InputError(f"The recipe was made with a large `{name}`, which it does not hold. Give it as {name}=array.")
     return array

@@ -1,26 +1,165 @@
-"""Run a request frame by frame (time, position, …), combine the labels, and record the run."""
+"""Run a request frame by frame (time, position, …), combine the frames, and record the run."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from napari_tessera.core import labels as label_arrays
-from napari_tessera.core import provenance
-from napari_tessera.core.errors import ModelError, explaining_lack_of_memory
+from napari_tessera.core.errors import ModelError
 from napari_tessera.core.jobs import Job, Progress, monotonic, subtask
-from napari_tessera.core.memory import check_room
-from napari_tessera.core.result import AutoValues, ExtraImage, Kind, LabelImage, MethodOutput, Result
+from napari_tessera.core.memory import check_room, explaining_lack_of_memory
+from napari_tessera.core.region import Crop
+from napari_tessera.core.result import (
+    AutoValues,
+    ExtraImage,
+    Kind,
+    LabelImage,
+    MethodOutput,
+    Result,
+    describe_array,
+    embed,
+    make_record,
+    position_columns,
+    utc_now,
+)
+from napari_tessera.core.spatial import SPATIAL_AXES
 from napari_tessera.core.spec import Table
 from napari_tessera.engine.bind import Request, cropped
-from napari_tessera.engine.combine_frames import NUMBERED_ON, Stack, in_whole_image, joined_notes, merge_auto_values
 from napari_tessera.models import registry as catalogue
 
 SHARE_OF_METHOD = 0.85
+NUMBERED_ON = ("objects", "segments")
+"""Kinds whose numbers continue in the next frame."""
+NUMBER = re.compile(r"\d+(\.\d+)?")
+SCIPY = "SciPy, which the methods use,"
+CHANNEL = "channel"
+Models = dict[str, dict[str, Any]]
+"""Name and SHA-256 of a model file, and of the one that rescores it, by the parameter that names it."""
+
+
+def job(request: Request) -> Job[Result]:
+    """Run a request: yields `Progress`, returns the `Result`.
+
+    Raises
+    ------
+    RunError
+        If memory is insufficient.
+    """
+    check_room("scipy.linalg", SCIPY)
+    with explaining_lack_of_memory(request.method.name, request.main.shape):
+        return (yield from _recorded_run(request))
+
+
+def _recorded_run(request: Request) -> Job[Result]:
+    started, clock = utc_now(), time.perf_counter()
+    yield Progress(0, 100, "Starting")
+    models = _models(request)
+    # Read the names now: the model file may be gone when the run ends.
+    names = request.method.class_names(**request.settings) if request.kind in ("classes", "probabilities") else ()
+    found = yield from subtask(monotonic(run_region(request)), 0, 95, 100)
+    yield Progress(95, 100, "Recording")
+    seconds = round(time.perf_counter() - clock, 3)
+    record = yield from subtask(_record(request, models, found.chosen, started, seconds), 95, 5, 100)
+    images = _images(request, found, names)
+    return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], models)))
+
+
+def _images(request: Request, found: MethodOutput, names: Sequence[str]) -> tuple[LabelImage, ...]:
+    """Name the images: the labels, or the probabilities of each class, and further images after them."""
+    placed = request.spatial
+    others = tuple(LabelImage(each.name, each.data, placed, each.kind, each.table) for each in found.others)
+    if request.kind != "probabilities":
+        table = with_class_names(found.table, names)
+        return (LabelImage(request.method.name, found.labels, placed, request.kind, table), *others)
+    named = zip(names, found.labels, strict=True)
+    return (*(LabelImage(name, data, placed, request.kind, {}) for name, data in named), *others)
+
+
+def with_class_names(table: Table, names: Sequence[str]) -> Table:
+    """Add the names of the classes 1…K to a table, if they have names."""
+    if not table or not names:
+        return table
+    return {"label": table["label"], "class": np.array(names)[table["label"] - 1], **table}
+
+
+def _record(request: Request, models: Models, chosen: AutoValues, started: str, seconds: float) -> Job[dict[str, Any]]:
+    main = yield from describe_array(request.main)
+    inputs: dict[str, Any] = {request.main_name: {"name": request.name, **main}}
+    for name, array in request.inputs.items():
+        if name != request.main_name:
+            inputs[name] = None if array is None else (yield from embed(array))
+    for name, record in request.input_records.items():
+        if inputs.get(name) is not None:
+            inputs[name]["record"] = record
+    return make_record(
+        request.method.name,
+        request.parameters,
+        request.layout.axes,
+        request.spacing,
+        inputs,
+        unit=request.spatial.unit,
+        region=request.region and request.region.to_json(),
+        blocks=request.blocks and request.blocks.to_json(),
+        model=next(iter(models.values()), None),
+        **({"models": models} if len(models) > 1 else {}),
+        **({"chosen": dict(chosen)} if chosen else {}),
+        started=started,
+        seconds=seconds,
+    )
+
+
+def _models(request: Request) -> Models:
+    """Return the model files in use: for each parameter that names one, its name and its SHA-256."""
+    used = {each.name for each in request.method.parameters if each.matters(request.parameters)}
+    return {
+        name: {"name": entry.name, "sha256": entry.sha256(), **_second(entry)}
+        for name, entry in request.models.items()
+        if name in used
+    }
+
+
+def _second(entry: catalogue.ModelEntry) -> dict[str, Any]:
+    """Return the network that rescores a model's objects, if it has one; None if that is missing."""
+    if not entry.header.get("second_opinion"):
+        return {}
+    return {"second": entry.second and {"name": entry.second.name, "sha256": entry.second.sha256()}}
+
+
+def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ...]:
+    notes = []
+    if models and not _are_still_there(request, models):
+        names = " and ".join(repr(model["name"]) for model in models.values())
+        notes.append(
+            f"The file of the model {names} was replaced or removed during the run; the record names the file "
+            "of the start."
+        )
+    if image.kind != "probabilities" and isinstance(image.data, np.ndarray) and not image.data.any():
+        notes.append(f"Nothing was found: every label is 0. {_hint(request)}")
+    return tuple(notes)
+
+
+def _are_still_there(request: Request, models: Models) -> bool:
+    try:
+        return _models(request) == models
+    except ModelError:
+        return False
+
+
+def _hint(request: Request) -> str:
+    """Return advice on which settings to try, among those that have an effect."""
+    names = [parameter.name for parameter in request.method.parameters if parameter.matters(request.parameters)]
+    names = [name for name in names if name != CHANNEL or request.layout.has_channels]
+    first = [f"`{name}`" for name in request.method.look_first if name in names]
+    if first:
+        return f"Check {', '.join(first[:-1])} and {first[-1]}." if first[1:] else f"Check {first[0]}."
+    others = [f"another {name}, or " for name in ("method", "criterion") if name in names]
+    return f"Try {''.join(others)}less strict settings."
 
 
 def run_region(request: Request) -> Job[MethodOutput]:
@@ -155,126 +294,130 @@ def _widened(measured: Table, extra: Table) -> Table:
     return {"label": measured["label"], **columns, **measured}
 
 
-SCIPY = "SciPy, which the methods use,"
-CHANNEL = "channel"
-Models = dict[str, dict[str, Any]]
-"""Name and SHA-256 of a model file, and of the one that rescores it, by the parameter that names it."""
+@dataclass
+class Stack:
+    """One image of all frames.
 
-
-def job(request: Request) -> Job[Result]:
-    """Run a request: yields `Progress`, returns the `Result`.
-
-    Raises
-    ------
-    RunError
-        If memory is insufficient.
+    Attributes
+    ----------
+    request : Request
+    image : ExtraImage
+        Of the first frame: all frames have its name and kind.
+    data : array
+        In the working order of axes; allocated with the first frame, and widened if numbers outgrow its dtype.
+    tables : list of dict
+        One per frame.
+    largest : int
+        Largest number so far.
     """
-    check_room("scipy.linalg", SCIPY)
-    with explaining_lack_of_memory(request.method.name, request.main.shape):
-        return (yield from _recorded_run(request))
+
+    request: Request
+    image: ExtraImage
+    data: np.ndarray = field(default_factory=lambda: np.zeros((), np.int32))
+    tables: list[Table] = field(default_factory=list)
+    largest: int = 0
+
+    def add(self, image: ExtraImage, frame: tuple[int, ...]) -> None:
+        """Add a frame; object numbers continue after the earlier frames, classes keep their number."""
+        if image.kind in NUMBERED_ON:
+            image = self._numbered_on(image)
+        self.tables.append(image.table)
+        if int(np.prod(self.request.loop_shape)) == 1:
+            self.data = image.data.reshape(self._whole_shape(image.data))
+        else:
+            self._put(image.data, frame)
+
+    def whole(self) -> ExtraImage:
+        """Return the image of all frames, with the axes of the request."""
+        data = np.ascontiguousarray(self.request.layout.from_working(self.data))
+        return replace(self.image, data=data, table=joined(self.tables, self.request))
+
+    def _numbered_on(self, image: ExtraImage) -> ExtraImage:
+        data, table = image.data, image.table
+        if self.largest:
+            data = label_arrays.offset_labels(data, self.largest)
+            table = {**table, "label": table["label"] + self.largest} if table else table
+        self.largest = max(self.largest, int(data.max()))
+        return replace(image, data=data, table=table)
+
+    def _whole_shape(self, data: np.ndarray) -> tuple[int, ...]:
+        """Return the shape of all frames together; axes before space, such as the classes, stay in front."""
+        n_space = len(self.request.layout.space)
+        return (*data.shape[:-n_space], *self.request.loop_shape, *data.shape[-n_space:])
+
+    def _put(self, data: np.ndarray, frame: tuple[int, ...]) -> None:
+        if self.data.ndim == 0:
+            self.data = np.zeros(self._whole_shape(data), data.dtype)
+        if data.dtype.itemsize > self.data.dtype.itemsize:
+            self.data = self.data.astype(data.dtype)
+        place: tuple[Any, ...] = (..., *frame, *(slice(None),) * len(self.request.layout.space))
+        self.data[place] = data
 
 
-def _recorded_run(request: Request) -> Job[Result]:
-    started, clock = provenance.now(), time.perf_counter()
-    yield Progress(0, 100, "Starting")
-    models = _models(request)
-    # Read the names now: the model file may be gone when the run ends.
-    names = request.method.class_names(**request.settings) if request.kind in ("classes", "probabilities") else ()
-    found = yield from subtask(monotonic(run_region(request)), 0, 95, 100)
-    yield Progress(95, 100, "Recording")
-    seconds = round(time.perf_counter() - clock, 3)
-    record = yield from subtask(_record(request, models, found.chosen, started, seconds), 95, 5, 100)
-    images = _images(request, found, names)
-    return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], models)))
-
-
-def _images(request: Request, found: MethodOutput, names: Sequence[str]) -> tuple[LabelImage, ...]:
-    """Name the images: the labels, or the probabilities of each class, and further images after them."""
-    placed = request.spatial
-    others = tuple(LabelImage(each.name, each.data, placed, each.kind, each.table) for each in found.others)
-    if request.kind != "probabilities":
-        table = with_class_names(found.table, names)
-        return (LabelImage(request.method.name, found.labels, placed, request.kind, table), *others)
-    named = zip(names, found.labels, strict=True)
-    return (*(LabelImage(name, data, placed, request.kind, {}) for name, data in named), *others)
-
-
-def with_class_names(table: Table, names: Sequence[str]) -> Table:
-    """Add the names of the classes 1…K to a table, if they have names."""
-    if not table or not names:
-        return table
-    return {"label": table["label"], "class": np.array(names)[table["label"] - 1], **table}
-
-
-def _record(request: Request, models: Models, chosen: AutoValues, started: str, seconds: float) -> Job[dict[str, Any]]:
-    main = yield from provenance.described(request.main)
-    inputs: dict[str, Any] = {request.main_name: {"name": request.name, **main}}
-    for name, array in request.inputs.items():
-        if name != request.main_name:
-            inputs[name] = None if array is None else (yield from provenance.embed(array))
-    for name, record in request.input_records.items():
-        if inputs.get(name) is not None:
-            inputs[name]["record"] = record
-    return provenance.make_record(
-        request.method.name,
-        request.parameters,
-        request.layout.axes,
-        request.spacing,
-        inputs,
-        unit=request.spatial.unit,
-        region=request.region and request.region.to_json(),
-        blocks=request.blocks and request.blocks.to_json(),
-        model=next(iter(models.values()), None),
-        **({"models": models} if len(models) > 1 else {}),
-        **({"chosen": dict(chosen)} if chosen else {}),
-        started=started,
-        seconds=seconds,
-    )
-
-
-def _models(request: Request) -> Models:
-    """Return the model files in use: for each parameter that names one, its name and its SHA-256."""
-    used = {each.name for each in request.method.parameters if each.matters(request.parameters)}
-    return {
-        name: {"name": entry.name, "sha256": entry.sha256(), **_second(entry)}
-        for name, entry in request.models.items()
-        if name in used
-    }
-
-
-def _second(entry: catalogue.ModelEntry) -> dict[str, Any]:
-    """Return the network that rescores a model's objects, if it has one; None if that is missing."""
-    if not entry.header.get("second_opinion"):
+def joined(tables: list[Table], request: Request) -> Table:
+    """Concatenate the frames' tables, with a column for each looped axis."""
+    loops = request.layout.loops.lower()
+    placed = [
+        {**table, **{axis: np.full(len(table["label"]), index) for axis, index in zip(loops, frame, strict=True)}}
+        for frame, table in zip(np.ndindex(request.loop_shape), tables, strict=True)
+        if table
+    ]
+    if not placed:
         return {}
-    return {"second": entry.second and {"name": entry.second.name, "sha256": entry.second.sha256()}}
+    names = [name for name in placed[0] if all(name in table for table in placed)]
+    return {name: np.concatenate([table[name] for table in placed]) for name in names}
 
 
-def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ...]:
-    notes = []
-    if models and not _are_still_there(request, models):
-        names = " and ".join(repr(model["name"]) for model in models.values())
-        notes.append(
-            f"The file of the model {names} was replaced or removed during the run; the record names the file "
-            "of the start."
-        )
-    if image.kind != "probabilities" and isinstance(image.data, np.ndarray) and not image.data.any():
-        notes.append(f"Nothing was found: every label is 0. {_hint(request)}")
-    return tuple(notes)
+def merge_auto_values(chosen: list[AutoValues], request: Request) -> AutoValues:
+    """Collect the automatic values of all frames in lists, in raster order; those of one frame stay as they are."""
+    if not request.layout.loops:
+        return chosen[0] if chosen else {}
+    names = dict.fromkeys(name for each in chosen for name in each)
+    return {name: [each.get(name) for each in chosen] for name in names}
 
 
-def _are_still_there(request: Request, models: Models) -> bool:
-    try:
-        return _models(request) == models
-    except ModelError:
-        return False
+def joined_notes(notes: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Merge the notes of all frames; notes that differ only in numbers are shown once.
+
+    Examples
+    --------
+    >>> joined_notes([("3 objects were dropped.",), (), ("5 objects were dropped.", "It is dark.")])
+    ('3 objects were dropped. (In 2 frames, with other numbers in each; these are of the first.)', 'It is dark.')
+    """
+    alike: dict[str, list[str]] = {}
+    for note in (note for said in notes for note in said):
+        alike.setdefault(NUMBER.sub("#", note), []).append(note)
+    more = " (In {} frames, with other numbers in each; these are of the first.)"
+    return tuple(same[0] + (more.format(len(same)) if set(same[1:]) - {same[0]} else "") for same in alike.values())
 
 
-def _hint(request: Request) -> str:
-    """Return advice on which settings to try, among those that have an effect."""
-    names = [parameter.name for parameter in request.method.parameters if parameter.matters(request.parameters)]
-    names = [name for name in names if name != CHANNEL or request.layout.has_channels]
-    first = [f"`{name}`" for name in request.method.look_first if name in names]
-    if first:
-        return f"Check {', '.join(first[:-1])} and {first[-1]}." if first[1:] else f"Check {first[0]}."
-    others = [f"another {name}, or " for name in ("method", "criterion") if name in names]
-    return f"Try {''.join(others)}less strict settings."
+def in_whole_image(table: Table, crop: Crop, spacing: Mapping[str, float]) -> Table:
+    """Convert the positions of a crop's objects to coordinates of the whole image, and add the planes.
+
+    Parameters
+    ----------
+    table : dict of str to array
+        Corners in pixels (``bbox-0``, ``box_y0``), centroids in the unit of `spacing` (``centroid-0``).
+    crop : Crop
+    spacing : mapping of str to float
+        Size of a pixel along "Z", "Y" and "X"; 1 if missing.
+
+    Returns
+    -------
+    dict of str to array
+        With a column such as ``z`` for every axis along which the crop is a single plane.
+    """
+    if not table:
+        return table
+    starts: dict[str, float] = {}
+    planes: Table = {}
+    for axis, part in zip(crop.axes, crop.index, strict=True):
+        if isinstance(part, int):
+            planes[axis.lower()] = np.full(len(table["label"]), part)
+        else:
+            starts[axis] = part.start
+
+    space = "".join(axis for axis in SPATIAL_AXES if axis in starts)
+    moves = {name: starts[axis] for name, axis in position_columns(space).items()}
+    moves |= {f"centroid-{place}": starts[axis] * spacing.get(axis, 1.0) for place, axis in enumerate(space)}
+    return {name: column + moves[name] if name in moves else column for name, column in table.items()} | planes

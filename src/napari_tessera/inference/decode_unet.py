@@ -14,9 +14,8 @@ from napari_tessera.algorithms.elevation import Elevation, FloodInput, find_peak
 from napari_tessera.algorithms.flooding import flood, seeds_from, steps_to_neighbours
 from napari_tessera.algorithms.gaussian import smoothed
 from napari_tessera.algorithms.relabel import relabel, without_unsure
-from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.jobs import Job, Piece, bands, in_background, in_threads, pieces, subtask
 from napari_tessera.core.labels import connected_components
-from napari_tessera.core.parallel import Piece, bands, in_background, in_threads, pieces
 from napari_tessera.inference.object_features import PixelScores, Scoring, without_unlikely
 from napari_tessera.inference.pixel_grid import Grid, on_image, outlined
 from napari_tessera.inference.scale_search import Scores, UNetOptions

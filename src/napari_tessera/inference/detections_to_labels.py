@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from napari_tessera.algorithms.relabel import only, relabel
-from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.parallel import Piece, in_background, in_threads, pieces
+from napari_tessera.core.jobs import Job, Piece, in_background, in_threads, pieces, subtask
 from napari_tessera.models.mask_rcnn.boxes import areas
 from napari_tessera.models.mask_rcnn.detections import Detections
 from napari_tessera.models.mask_rcnn.masks import paint_labels

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_tessera.algorithms.exact_percentiles import exact_percentiles, is_wide, share_of_way
+from napari_tessera.algorithms.exact_percentiles import exact_percentiles, share_of_way
+from napari_tessera.core.rescale import is_wide
 
 Kind = Literal["colours", "channels"]
 Level = float | tuple[float, ...]

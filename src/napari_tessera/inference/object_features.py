@@ -15,8 +15,7 @@ from scipy.special import expit
 
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.relabel import only
-from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.core.parallel import bands
+from napari_tessera.core.jobs import Job, Progress, bands, subtask
 
 PIXELS, OUTLINE, OBJECT, OBJECT_OUTLINE, DISTANCE, SIZE, SIZE_SQUARED = range(7)
 """Columns of `ObjectSums.sums`: pixels; pixels on the outline; sums of scores over the ones or the others."""

@@ -17,8 +17,7 @@ from scipy import sparse
 from napari_tessera.algorithms.elevation import offsets_within
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.blockwise import Stored
-from napari_tessera.core.jobs import Job
-from napari_tessera.core.parallel import bands, in_threads
+from napari_tessera.core.jobs import Job, bands, in_threads
 from napari_tessera.core.tiles import Slices
 from napari_tessera.inference.normalization import Levels, network_channels
 

@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.parallel import in_background
+from napari_tessera.core.jobs import Job, in_background, subtask
 from napari_tessera.core.tiles import tiles
 from napari_tessera.inference.decode_unet import decoding_of, find_objects, pixel_scores, scoring_of, usual_size
 from napari_tessera.inference.object_features import Regression, measured

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from napari_tessera.algorithms.exact_percentiles import is_wide
 from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.rescale import is_wide
 from napari_tessera.core.result import Kind
 from napari_tessera.core.tiles import tiles
 from napari_tessera.inference.normalization import network_channels

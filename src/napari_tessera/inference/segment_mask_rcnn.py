@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Progress, in_background, subtask
 from napari_tessera.core.labels import run_starts
-from napari_tessera.core.parallel import in_background
 from napari_tessera.inference.decode_unet import usual_size
 from napari_tessera.inference.detections_to_labels import (
     SURE,

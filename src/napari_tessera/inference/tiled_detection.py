@@ -17,8 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.core.parallel import in_background
+from napari_tessera.core.jobs import Job, Progress, in_background, subtask
 from napari_tessera.inference.pixel_grid import Grid, Read, read_window
 from napari_tessera.inference.sliding_window import MOST_READ_PX, reader_and_worker, waited_for, with_smaller_tiles
 from napari_tessera.models.mask_rcnn.boxes import areas, shared_areas

@@ -12,12 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.axes import CHANNEL, Layout, check_axes, check_spacing, guess_axes
 from napari_tessera.core.errors import FileError, InputError, visible
 from napari_tessera.core.file_checks import LONE_SURROGATE, read_json, without_nan
-from napari_tessera.core.provenance import DEEPEST
-from napari_tessera.core.result import LabelImage
-from napari_tessera.core.spatial import PIXEL, SPATIAL_AXES, Spatial
+from napari_tessera.core.result import DEEPEST, LabelImage
+from napari_tessera.core.spatial import (
+    CHANNEL,
+    PIXEL,
+    SPATIAL_AXES,
+    Layout,
+    Spatial,
+    check_axes,
+    check_spacing,
+    guess_axes,
+)
 
 NUMBERS = "buif"
 """NumPy's kinds of real numbers."""

@@ -11,8 +11,7 @@ import numpy as np
 
 from napari_tessera.core.blockwise import Settings, Stored
 from napari_tessera.core.errors import InputError, ParameterError
-from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.parallel import in_background, middle
+from napari_tessera.core.jobs import Job, in_background, middle, subtask
 from napari_tessera.core.result import AutoValues
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def channels_for(
     model for channels of its own kind takes all of them. `method` is the name in an error about a missing channel or
     their number.
     """
-    from napari_tessera.algorithms.color import RGB_TO_LUMINANCE, to_grey
+    from napari_tessera.core.checks import RGB_TO_LUMINANCE, to_grey
     from napari_tessera.inference.normalization import kind_of
 
     if kind_of(entry.header) == "channels":
@@ -53,7 +52,7 @@ def channels_for(
 def _own_channels(
     entry: ModelEntry, image: np.ndarray, channel_axis: int | None, channel: int | None, method: str
 ) -> np.ndarray:
-    from napari_tessera.algorithms.color import to_grey
+    from napari_tessera.core.checks import to_grey
 
     wanted = int(entry.header["architecture"]["channels"])
     chosen = image[..., None] if channel_axis is None else np.moveaxis(image, channel_axis, -1)

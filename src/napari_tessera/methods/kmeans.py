@@ -13,9 +13,8 @@ import numpy as np
 
 from napari_tessera.core.blockwise import TwoPass, run_whole
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job
+from napari_tessera.core.jobs import PIECE_PX, Job, Piece, in_threads, pieces
 from napari_tessera.core.method import Method
-from napari_tessera.core.parallel import PIECE_PX, Piece, in_threads, pieces
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
@@ -61,7 +60,7 @@ def _used_channels(
     image: np.ndarray, *, features: str, channel: int | None, channel_axis: int | None, **_: Any
 ) -> np.ndarray:
     """Return the channels that count, (Y, X, C) or (Z, Y, X, C)."""
-    from napari_tessera.algorithms.color import channels_of
+    from napari_tessera.core.checks import channels_of
 
     channels = channels_of(image, features, channel, channel_axis, "kmeans")
     if features == "cielab" and image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):

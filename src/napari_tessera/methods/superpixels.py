@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from napari_tessera.core.child_process import run_in_child
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Piece, Progress, in_background, in_threads, pieces, subtask
 from napari_tessera.core.labels import renumbering
 from napari_tessera.core.method import Method
-from napari_tessera.core.parallel import Piece, in_background, in_threads, pieces
 from napari_tessera.core.rescale import refuse_tiny, share_of_range, value_range
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
@@ -136,7 +135,7 @@ def superpixels(
            [1, 1, 1, 2, 2, 2],
            [1, 1, 1, 2, 2, 2]], dtype=int32)
     """
-    from napari_tessera.algorithms.color import COLOUR_CHANNELS, channels_of
+    from napari_tessera.core.checks import COLOUR_CHANNELS, channels_of
 
     if features == "auto":
         is_colour = channel_axis is not None and image.shape[channel_axis] in COLOUR_CHANNELS

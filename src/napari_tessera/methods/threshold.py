@@ -13,9 +13,8 @@ import numpy as np
 
 from napari_tessera.core.blockwise import Touching, TwoPass, run_whole
 from napari_tessera.core.errors import ParameterError
-from napari_tessera.core.jobs import Job
+from napari_tessera.core.jobs import PIECE_PX, Job, Piece
 from napari_tessera.core.method import Method
-from napari_tessera.core.parallel import PIECE_PX, Piece
 from napari_tessera.core.rescale import Scale, scaled_number, unscaled_number
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import (
@@ -40,8 +39,8 @@ LOCAL_RULES = ("local-mean", "local-gaussian", "local-median", "sauvola", "nibla
 
 def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     """Make the image grey and smooth."""
-    from napari_tessera.algorithms.color import to_grey
     from napari_tessera.algorithms.gaussian import smoothed
+    from napari_tessera.core.checks import to_grey
 
     _check(settings["method"], settings["low"], settings["high"], settings["r"])
     grey = to_grey(image, settings["channel_axis"], settings["channel"], "threshold")

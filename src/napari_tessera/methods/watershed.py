@@ -167,11 +167,11 @@ def watershed(
            [0, 1, 1, 1, 0, 2, 2, 2, 0],
            [0, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=int32)
     """
-    from napari_tessera.algorithms.color import to_grey
     from napari_tessera.algorithms.gaussian import is_held, smoothed
     from napari_tessera.algorithms.histogram import step_scale
     from napari_tessera.algorithms.split_objects import Settings, elevation_map, split
     from napari_tessera.algorithms.thresholds import fill_holes as filled
+    from napari_tessera.core.checks import to_grey
 
     grey = to_grey(image, channel_axis, channel, "watershed")
     _check(foreground, mask)
@@ -248,8 +248,8 @@ def measured_over_whole(**settings: Any) -> tuple[TwoPass, Settings, Callable[[d
 
 def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
     """Do what watershed does before it looks for the level; dark objects are made bright."""
-    from napari_tessera.algorithms.color import to_grey
     from napari_tessera.algorithms.gaussian import smoothed
+    from napari_tessera.core.checks import to_grey
 
     grey = to_grey(image, settings["channel_axis"], settings["channel"], "watershed")
     values = yield from smoothed(grey, settings["sigma"], settings["spacing"], settings["scale"])

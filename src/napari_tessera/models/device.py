@@ -10,7 +10,7 @@ import torch
 
 from napari_tessera.core import memory
 from napari_tessera.core.errors import ParameterError
-from napari_tessera.core.parallel import worker_count
+from napari_tessera.core.jobs import worker_count
 
 KINDS = {"cuda": "an NVIDIA graphics card (CUDA)", "mps": "an Apple graphics processor (MPS)", "cpu": "the processor"}
 """Kinds of device, the fastest first."""

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from napari_tessera.core.jobs import Job, subtask
-from napari_tessera.core.parallel import middle
+from napari_tessera.core.jobs import Job, middle, subtask
 from napari_tessera.training.annotations.annotation import Place, Window, clipped, grown, inside, shifted
 
 if TYPE_CHECKING:

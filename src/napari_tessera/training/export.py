@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera.core import provenance
 from napari_tessera.core.atomic_writes import sync_folder, write_to_disk, write_whole, written_together
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.file_checks import check_exists, explain_damage
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.record_schema import check_fields
+from napari_tessera.core.result import utc_now, versions
 from napari_tessera.models.header import ModelTexts, check_architecture
 from napari_tessera.models.weights import empty_network
 from napari_tessera.training.data.advice import advice_on_end
@@ -182,10 +182,10 @@ def training_record(
         "scored_step": state.scores.get("step"),
         "validations": state.history,
         "seconds": round(state.seconds_in_all),
-        "finished": provenance.now(),
+        "finished": utc_now(),
         "device": device,
         "threads": torch.get_num_threads(),
-        "versions": provenance.versions(),
+        "versions": versions(),
         "warnings": [*doubts, *(each.text for each in advice_on_end(state.losses, state.history))],
     }
 

@@ -101,7 +101,7 @@ def _sparse_copy(array: SparseArray) -> Job[SparseArray]:
 
 def highest_of(paint: Any) -> Job[int]:
     """Return the highest number in an annotation, read piece by piece."""
-    from napari_tessera.core.parallel import pieces
+    from napari_tessera.core.jobs import pieces
 
     is_sparse = isinstance(paint, SparseArray)
     highest = 0

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from napari_tessera.core.errors import ParameterError, short
-from napari_tessera.core.parallel import worker_count
-from napari_tessera.core.spec import Choices, CommaSeparated, Declaration, Range, ShownIf
+from napari_tessera.core.jobs import worker_count
+from napari_tessera.core.method import Declaration
+from napari_tessera.core.spec import Choices, CommaSeparated, Range, ShownIf
 from napari_tessera.training.losses import LOSSES, loss_parameters, losses_with
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from napari_tessera.core.axes import Layout, check_spacing
 from napari_tessera.core.checks import FLAG, PATH, PATH_OR_NONE, TEXT_OR_NONE, Types, check_types
 from napari_tessera.core.errors import ParameterError, short
 from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.core.spatial import Layout, check_spacing
 from napari_tessera.io.read import read_image, read_labels
 from napari_tessera.models.registry import user_folder
 from napari_tessera.models.safetensors import ENDING

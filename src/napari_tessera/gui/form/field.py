@@ -8,7 +8,7 @@ from typing import Any
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
-from napari_tessera.core.spec import Parameter
+from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.text import tooltip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 
-from napari_tessera.core.spec import Parameter
+from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.field import Field, let_shrink
 from napari_tessera.gui.form.model_field import ModelField
 from napari_tessera.gui.form.number_field import Number

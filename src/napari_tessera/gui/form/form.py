@@ -11,10 +11,9 @@ from typing import Any
 import platformdirs
 
 from napari_tessera.core.atomic_writes import written_together
-from napari_tessera.core.axes import CHANNEL
 from napari_tessera.core.errors import FileError, ParameterError
-from napari_tessera.core.method import Method
-from napari_tessera.core.spec import Declaration, Parameter
+from napari_tessera.core.method import Declaration, Method, Parameter
+from napari_tessera.core.spatial import CHANNEL
 from napari_tessera.gui.form.field import Field
 from napari_tessera.gui.form.fields import make_field
 from napari_tessera.gui.qt.layout import Rows

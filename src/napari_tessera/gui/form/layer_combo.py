@@ -9,7 +9,8 @@ from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points, Shapes
 
-from napari_tessera.core.spec import Input, Role, title_of
+from napari_tessera.core.method import Input
+from napari_tessera.core.spec import Role, title_of
 from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.text import NO_LAYER, tooltip
 from napari_tessera.gui.layers.read import RECORD

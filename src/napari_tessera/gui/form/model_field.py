@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.spec import Parameter
+from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.field import Field, let_shrink
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.qt.worker import Runner, sentence, showing_errors

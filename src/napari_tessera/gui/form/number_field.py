@@ -10,7 +10,8 @@ from typing import Any
 from magicgui.widgets import CheckBox, FloatSpinBox
 from qtpy.QtWidgets import QAbstractSpinBox, QHBoxLayout, QWidget
 
-from napari_tessera.core.spec import AUTO, Parameter
+from napari_tessera.core.method import Parameter
+from napari_tessera.core.spec import AUTO
 from napari_tessera.engine.bind import pixel_volume, power_of
 from napari_tessera.gui.form.field import Field, let_shrink
 from napari_tessera.gui.form.text import unit_suffix

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from napari_tessera.core.method import Method
-from napari_tessera.core.result import Result
-from napari_tessera.core.spec import Parameter
-from napari_tessera.engine.combine_frames import describe_auto_values
+from napari_tessera.core.method import Method, Parameter
+from napari_tessera.core.result import Result, describe_auto_values
 
 WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
 AUTOMATIC = "auto"

@@ -10,7 +10,7 @@ from napari.layers import Layer, Points
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from napari_tessera.core.spec import Input
+from napari_tessera.core.method import Input
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.add import has_channel_axis, placed_at
 from napari_tessera.gui.layers.annotation import empty_labels

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.file_checks import parse_json
-from napari_tessera.core.provenance import DEEPEST
 from napari_tessera.core.record_schema import check_recipe
+from napari_tessera.core.result import DEEPEST
 from napari_tessera.gui.layers.read import record_of
 from napari_tessera.gui.method import run_request as code
 from napari_tessera.gui.qt import buttons as clipboard

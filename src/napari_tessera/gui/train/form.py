@@ -17,7 +17,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import ParameterError
-from napari_tessera.core.spec import Parameter
+from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.field import Field, let_shrink
 from napari_tessera.gui.form.fields import make_field
 from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField

@@ -13,7 +13,7 @@ import numpy as np
 from napari_tessera.core.checks import canonical_dtype
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.core.provenance import described
+from napari_tessera.core.result import describe_array
 from napari_tessera.inference.normalization import Kind, Levels
 from napari_tessera.training.annotations.annotation import (
     AnnotatedImage,
@@ -259,7 +259,7 @@ def digest_of(found: AnnotationSplit) -> Job[str]:
     for done, (use, example) in enumerate(examples):
         yield Progress(done, len(examples), f"Measuring {example.name}")
         for array in (example.image, example.labels):
-            record = yield from subtask(described(array), done, 0, len(examples))
+            record = yield from subtask(describe_array(array), done, 0, len(examples))
             hashing.update(repr((use, example.name, example.anisotropy, example.levels, *record.values())).encode())
     return hashing.hexdigest()
 

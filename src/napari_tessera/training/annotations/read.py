@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.axes import check_axes
 from napari_tessera.core.checks import check_stored, whole_numbers
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.core.parallel import in_background, pieces
+from napari_tessera.core.jobs import Job, Progress, in_background, pieces
+from napari_tessera.core.spatial import check_axes
 from napari_tessera.inference.normalization import (
     PERCENTS,
     Kind,

@@ -12,10 +12,9 @@ from scipy.ndimage import binary_fill_holes
 
 from napari_tessera.core.checks import canonical_dtype
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Progress, middle, subtask
 from napari_tessera.core.labels import CHANGES_OF_IMAGES, changes
-from napari_tessera.core.parallel import middle
-from napari_tessera.core.provenance import described
+from napari_tessera.core.result import describe_array
 from napari_tessera.inference.normalization import Kind
 from napari_tessera.training.data.advice import advice_on_images, why_not_validated
 from napari_tessera.training.data.example import BACKGROUND, Example, as_paint, class_example, object_example
@@ -62,7 +61,7 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
         example = example_of(frame, kind, settings)
         by_split[frame.split].append(example)
         for array in (example.image, example.labels):
-            record = yield from subtask(described(array), 1 + done / len(frames), 0, 2)
+            record = yield from subtask(describe_array(array), 1 + done / len(frames), 0, 2)
             hashing.update(repr((frame.name, frame.split, frame.group, frame.anisotropy, *record.values())).encode())
     check_something_to_learn(by_split[TRAIN])
     highest = max(len(example.sizes) for examples in by_split.values() for example in examples) - 1

@@ -5,7 +5,7 @@ import pytest
 
 import napari_tessera as tessera
 from napari_tessera.core.region import Crop, Region
-from napari_tessera.engine.combine_frames import in_whole_image
+from napari_tessera.engine.run import in_whole_image
 
 INSIDE = np.array([[30, 20], [30, 58], [58, 58], [58, 20]], float)
 

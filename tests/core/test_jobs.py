@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from napari_tessera.core.parallel import worker_count
+from napari_tessera.core.jobs import worker_count
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux lets a process be given fewer cores")
