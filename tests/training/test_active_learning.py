@@ -8,11 +8,11 @@ from napari_tessera.models.weights import save_model
 from napari_tessera.training.active_learning import (
     CELL_PX,
     UncertainRegion,
-    doubt_of_classes,
-    doubt_of_objects,
-    looks_at,
+    image_tiles,
     non_overlapping,
-    unsure_regions,
+    uncertain_regions,
+    uncertainty_of_classes,
+    uncertainty_of_objects,
     where_to_paint,
 )
 from napari_tessera.training.annotations.read import painting_of
@@ -20,29 +20,29 @@ from tests.helpers.tiny_models import BrightDetector, save_bright, small_mask_rc
 
 
 def test_two_classes_alike_are_all_doubt():
-    np.testing.assert_allclose(doubt_of_classes(np.array([[0.0, 0.5, 1.0, 0.9]])), [0, 1, 0, 0.469], atol=1e-3)
+    np.testing.assert_allclose(uncertainty_of_classes(np.array([[0.0, 0.5, 1.0, 0.9]])), [0, 1, 0, 0.469], atol=1e-3)
 
 
 def test_three_classes_alike_are_all_doubt_and_two_of_three_are_less():
-    doubt = doubt_of_classes(np.array([[1 / 3, 0.5], [1 / 3, 0.5]]))
+    doubt = uncertainty_of_classes(np.array([[1 / 3, 0.5], [1 / 3, 0.5]]))
     np.testing.assert_allclose(doubt, [1, np.log(2) / np.log(3)], atol=1e-3)
 
 
 def test_an_object_at_the_least_score_is_doubted_most():
     labels = np.array([[0, 1], [2, 3]])
-    np.testing.assert_allclose(doubt_of_objects(labels, np.array([0.6, 0.8, 0.3]), 0.6), [[0, 1], [0.5, 0.5]])
+    np.testing.assert_allclose(uncertainty_of_objects(labels, np.array([0.6, 0.8, 0.3]), 0.6), [[0, 1], [0.5, 0.5]])
 
 
 def test_the_darkest_spots_are_found_in_order():
     doubt = np.zeros((64, 64), np.float32)
     doubt[8:16, 40:48], doubt[48:56, 8:16] = 0.4, 0.9
-    (first, most), (second, less) = unsure_regions(doubt, CELL_PX, 9)
+    (first, most), (second, less) = uncertain_regions(doubt, CELL_PX, 9)
     assert (first, second) == ((slice(48, 56), slice(8, 16)), (slice(8, 16), slice(40, 48)))
     assert (most, less) == pytest.approx((0.9, 0.4))
 
 
 def test_regions_do_not_overlap():
-    regions = [window for window, _ in unsure_regions(np.ones((96, 96), np.float32), 32, 9)]
+    regions = [window for window, _ in uncertain_regions(np.ones((96, 96), np.float32), 32, 9)]
     seen = np.zeros((96, 96), int)
     for window in regions:
         seen[window] += 1
@@ -54,12 +54,12 @@ def test_of_a_volume_regions_lie_in_planes_apart():
     doubt = np.zeros((9, 32, 32), np.float32)
     doubt[:, 8:16, 8:16] = 0.5
     doubt[4, 8:16, 8:16] = 0.9
-    planes = [window[0].start for window, _ in unsure_regions(doubt, CELL_PX, 9)]
+    planes = [window[0].start for window, _ in uncertain_regions(doubt, CELL_PX, 9)]
     assert planes == [4, 0, 7]
 
 
 def test_where_nothing_is_doubted_there_is_no_region():
-    assert unsure_regions(np.zeros((32, 32), np.float32), 16, 3) == []
+    assert uncertain_regions(np.zeros((32, 32), np.float32), 16, 3) == []
 
 
 def test_of_regions_over_each_other_in_near_planes_one_is_kept():
@@ -69,18 +69,18 @@ def test_of_regions_over_each_other_in_near_planes_one_is_kept():
 
 
 def test_a_small_image_is_looked_at_as_a_whole():
-    looks = looks_at((3, 500, 300), 2, 40, np.random.default_rng(0))
+    tiles = image_tiles((3, 500, 300), 2, 40, np.random.default_rng(0))
     seen = np.zeros((3, 500, 300), int)
-    for look in looks:
-        seen[(*look.place, *look.window)] += 1
+    for tile in tiles:
+        seen[(*tile.place, *tile.window)] += 1
     assert (seen == 1).all()
 
 
 def test_of_a_large_image_windows_are_drawn_by_lot():
     shape = (200, 20_000, 20_000)
-    one, again = (looks_at(shape, 2, 40, np.random.default_rng(3)) for _ in range(2))
+    one, again = (image_tiles(shape, 2, 40, np.random.default_rng(3)) for _ in range(2))
     assert one == again
-    assert len({look.place for look in one}) > 20
+    assert len({tile.place for tile in one}) > 20
 
 
 def half_bright():

@@ -51,8 +51,8 @@ def squares():
     return np.zeros((60, 60), np.uint8), paint
 
 
-def found(image, paint, lessons=CLASSES, **fields):
-    return run_job(painted_examples([painting(image, paint, **fields)], lessons))
+def found(image, paint, sampling=CLASSES, **fields):
+    return run_job(painted_examples([painting(image, paint, **fields)], sampling))
 
 
 def weights(examples, plan=TINY):
@@ -160,14 +160,14 @@ def test_channels_are_read():
 
 def test_a_volume_is_read_as_one():
     image, paint = strokes()
-    lessons = AnnotationSampling("classes", 3, patch_px=16, share=0)
-    (example,) = found(np.stack([image] * 4), np.stack([paint] * 4), lessons, anisotropy=3).learn
+    sampling = AnnotationSampling("classes", 3, patch_px=16, share=0)
+    (example,) = found(np.stack([image] * 4), np.stack([paint] * 4), sampling, anisotropy=3).learn
     assert example.labels.shape == (4 + 2 * 4, 9 + 2 * 12, 10 + 2 * 12)
 
 
 def test_an_ignored_number_is_not_painted():
-    lessons = AnnotationSampling("classes", 2, patch_px=32, share=0, ignore=3)
-    assert set(found(*strokes(), lessons).pixels) == {1, 2}
+    sampling = AnnotationSampling("classes", 2, patch_px=32, share=0, ignore=3)
+    assert set(found(*strokes(), sampling).pixels) == {1, 2}
 
 
 # What is held back
@@ -193,12 +193,12 @@ def test_with_too_little_paint_nothing_is_held_back_and_it_is_said():
 
 
 @pytest.mark.parametrize(
-    ("lessons", "paint", "said"), [(CLASSES, 2, "only one class"), (OBJECTS, 1, "only background")]
+    ("sampling", "paint", "said"), [(CLASSES, 2, "only one class"), (OBJECTS, 1, "only background")]
 )
-def test_an_image_to_validate_on_that_tells_nothing_is_left_out_and_it_is_said(lessons, paint, said):
+def test_an_image_to_validate_on_that_tells_nothing_is_left_out_and_it_is_said(sampling, paint, said):
     image, learnt = strokes()
     check = painting(image, np.where(learnt, paint, 0), is_check=True)
-    examples = run_job(painted_examples([painting(image, learnt), check], lessons))
+    examples = run_job(painted_examples([painting(image, learnt), check], sampling))
     assert examples.check == []
     assert said.removeprefix("all ") in examples.reason
 
@@ -214,7 +214,7 @@ def test_an_image_to_validate_on_is_not_learnt():
 
 
 @pytest.mark.parametrize(
-    ("number", "lessons", "said"),
+    ("number", "sampling", "said"),
     [
         (0, CLASSES, "Nothing is painted"),
         (1, CLASSES, "Only background"),
@@ -222,11 +222,11 @@ def test_an_image_to_validate_on_is_not_learnt():
         (70, CLASSES, "too many classes"),
     ],
 )
-def test_paint_that_cannot_be_is_refused(number, lessons, said):
+def test_paint_that_cannot_be_is_refused(number, sampling, said):
     paint = np.zeros((8, 8), np.int32)
     paint[3, 3] = number
     with pytest.raises(InputError, match=said):
-        found(np.zeros((8, 8), np.uint8), paint, lessons)
+        found(np.zeros((8, 8), np.uint8), paint, sampling)
 
 
 def test_nan_is_refused():

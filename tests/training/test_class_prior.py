@@ -143,14 +143,14 @@ def settled(check, start=None, score=1.0):
         "decoding": {},
     }
     data = Dataset([noisy_half()], check, "colours", 3, 2, "")
-    sitting = TrainingSession(
+    session = TrainingSession(
         Training(painted=True, task="classes"), data, start, header, None, "cpu", lambda: False, LiveTraining()
     )
     state = State(net, tensors_of(net), None)
     state.step = 5
     if check:
         state.judge({"step": 5, "score": score})
-    run_job(sitting.correct_class_prior(state, TrainingConfig(task="classes", seed=3)))
+    run_job(session.correct_class_prior(state, TrainingConfig(task="classes", seed=3)))
     return (net.heads["classes"].bias - torch.tensor([2.0, 0.0])).tolist(), state.history
 
 

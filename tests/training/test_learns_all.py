@@ -17,8 +17,8 @@ from tests.training.test_recovery import UNET, halves, training
 
 def examples(task="classes", share=0.15, paint=None):
     image, strokes = halves()
-    lessons = AnnotationSampling(task, 2, 64, 32.0 if task == "objects" else None, "channels", share, 0, None)
-    return run_job(painted_examples([painting_of("halves", image, strokes if paint is None else paint, 2)], lessons))
+    sampling = AnnotationSampling(task, 2, 64, 32.0 if task == "objects" else None, "channels", share, 0, None)
+    return run_job(painted_examples([painting_of("halves", image, strokes if paint is None else paint, 2)], sampling))
 
 
 def painted_px(examples):

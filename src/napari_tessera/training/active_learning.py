@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CELL_PX = 8
 """Side of the cells over which uncertainty is averaged; regions lie on their grid."""
-FEWEST_DOUBT = 0.02
+MIN_UNCERTAINTY = 0.02
 """Regions with a lower mean uncertainty are not suggested."""
 NEAR_PLANES = 2
 """Overlapping regions in planes up to this distance would add little to each other."""
@@ -43,14 +43,14 @@ class UncertainRegion:
     doubt: float  # mean uncertainty of the region, from 0 (certain) to 1
 
 
-def doubt_of_classes(probabilities: np.ndarray) -> np.ndarray:
+def uncertainty_of_classes(probabilities: np.ndarray) -> np.ndarray:
     """Return the uncertainty of the class of each pixel: the entropy, 0 to 1.
 
     `probabilities` (K, …) are those of each class except the background, which has the rest.
 
     Examples
     --------
-    >>> doubt_of_classes(np.array([[0.0, 0.5, 1.0]])).tolist()
+    >>> uncertainty_of_classes(np.array([[0.0, 0.5, 1.0]])).tolist()
     [0.0, 1.0, 0.0]
     """
     background = np.clip(1 - probabilities.sum(0, keepdims=True), 0, 1)
@@ -59,22 +59,22 @@ def doubt_of_classes(probabilities: np.ndarray) -> np.ndarray:
     return np.where(entropy < 1e-5, 0, np.minimum(entropy, 1)).astype(np.float32)
 
 
-def doubt_of_objects(labels: np.ndarray, scores: np.ndarray, least_score: float) -> np.ndarray:
+def uncertainty_of_objects(labels: np.ndarray, scores: np.ndarray, min_score: float) -> np.ndarray:
     """Return the uncertainty of the object of each pixel: 1 if its score equals the threshold.
 
-    `labels` have also the objects with scores (N,) below `least_score`, which would be dropped.
+    `labels` have also the objects with scores (N,) below `min_score`, which would be dropped.
 
     Examples
     --------
-    >>> doubt_of_objects(np.array([0, 1, 2, 3]), np.array([0.5, 1.0, 0.25]), 0.5).tolist()
+    >>> uncertainty_of_objects(np.array([0, 1, 2, 3]), np.array([0.5, 1.0, 0.25]), 0.5).tolist()
     [0.0, 1.0, 0.0, 0.5]
     """
-    room = np.where(scores < least_score, least_score, 1 - least_score)
-    doubts = 1 - np.abs(scores - least_score) / np.maximum(room, 1e-6)
-    return np.concatenate([[0], np.clip(doubts, 0, 1)]).astype(np.float32)[labels]
+    room = np.where(scores < min_score, min_score, 1 - min_score)
+    uncertainties = 1 - np.abs(scores - min_score) / np.maximum(room, 1e-6)
+    return np.concatenate([[0], np.clip(uncertainties, 0, 1)]).astype(np.float32)[labels]
 
 
-def unsure_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Window, float]]:
+def uncertain_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Window, float]]:
     """Find the most uncertain regions, without overlap in their plane, the most uncertain first.
 
     `doubt` ([Z,] Y, X) is the uncertainty, 0 in annotated pixels. Regions of `side_px` are cut at the border.
@@ -84,7 +84,7 @@ def unsure_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[Win
     reach = max(1, min(round(side_px / CELL_PX), *cells.shape[1:]))
     means = uniform_filter(cells, size=(1, reach, reach), mode="constant")
     found: list[tuple[Window, float]] = []
-    while len(found) < most and means.max() >= FEWEST_DOUBT:
+    while len(found) < most and means.max() >= MIN_UNCERTAINTY:
         z, y, x = (int(at) for at in np.unravel_index(np.argmax(means), means.shape))
         window = (slice(z, z + 1), *_square((y, x), reach, planes.shape[1:]))
         found.append((window if doubt.ndim == 3 else window[1:], float(means[z, y, x])))
@@ -136,20 +136,20 @@ def _starts(region: UncertainRegion) -> Place:
 
 # Heavy modules are imported in functions, in a thread, so that a widget opens at once.
 
-LOOK_PX = {2: (384, 384), 3: (16, 192, 192)}
+TILE_PX = {2: (384, 384), 3: (16, 192, 192)}
 """Pixels of one window."""
 CONTEXT_PX = {2: (32, 32), 3: (4, 24, 24)}
 """Margin around a window, so that objects cut at its border do not count as uncertain."""
-MOST_LOOKS = 40
+MOST_TILES = 40
 """In a larger image, this many random windows are used."""
 SCALE_PX = {2: (1536, 1536), 3: (24, 384, 384)}
 """Size of the middle part of a plane or volume in which the object size is estimated."""
 REGIONS = 12
-REGIONS_OF_A_LOOK = 4
+REGIONS_PER_TILE = 4
 SMALLEST_SIDE_PX, LARGEST_SIDE_PX, SIDES_ACROSS = 24, 160, 8
 SCORE_SHARE = 0.25
 """Objects of a Mask R-CNN count as uncertain from this share of the threshold score on."""
-DoubtOf = Callable[["AnnotatedImage", "ImageTile"], Job[np.ndarray]]
+UncertaintyOf = Callable[["AnnotatedImage", "ImageTile"], Job[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -180,48 +180,50 @@ def where_to_paint(
 
     yield from subtask(load_torch(), 0, 0, 1)
     shape = tuple(painting.paint.shape)
-    looks = looks_at(shape, ndim, MOST_LOOKS, np.random.default_rng(seed))
+    tiles = image_tiles(shape, ndim, MOST_TILES, np.random.default_rng(seed))
     side_px = int(np.clip(min(shape[-2:]) // SIDES_ACROSS, SMALLEST_SIDE_PX, LARGEST_SIDE_PX))
-    doubt_of = yield from subtask(_looker(model, painting, looks[0].place, ndim, diameter_px, device), 0, 0.1, 1)
+    uncertainty_of = yield from subtask(
+        _uncertainty_by(model, painting, tiles[0].place, ndim, diameter_px, device), 0, 0.1, 1
+    )
     found: list[UncertainRegion] = []
-    for done, look in enumerate(looks):
-        job = _doubt_in(doubt_of, painting, look)
-        doubt = yield from subtask(job, 0.1 + 0.9 * done / len(looks), 0.9 / len(looks), 1)
-        for window, mean in unsure_regions(doubt, side_px, max(REGIONS_OF_A_LOOK, -(-most // len(looks)))):
-            found.append(UncertainRegion(look.place, shifted(window, look.window), mean))
+    for done, tile in enumerate(tiles):
+        job = _open_uncertainty(uncertainty_of, painting, tile)
+        doubt = yield from subtask(job, 0.1 + 0.9 * done / len(tiles), 0.9 / len(tiles), 1)
+        for window, mean in uncertain_regions(doubt, side_px, max(REGIONS_PER_TILE, -(-most // len(tiles)))):
+            found.append(UncertainRegion(tile.place, shifted(window, tile.window), mean))
     return non_overlapping(found, most)
 
 
-def looks_at(shape: Sequence[int], ndim: int, most: int, rng: np.random.Generator) -> list[ImageTile]:
+def image_tiles(shape: Sequence[int], ndim: int, most: int, rng: np.random.Generator) -> list[ImageTile]:
     """Cut an image into windows, and choose some at random if there are too many."""
     outer, space = tuple(shape[:-ndim]), shape[-ndim:]
-    counts = tuple(-(-length // side) for length, side in zip(space, LOOK_PX[ndim], strict=True))
+    counts = tuple(-(-length // side) for length, side in zip(space, TILE_PX[ndim], strict=True))
     total = prod((*outer, *counts))
     chosen = range(total) if total <= most else sorted(rng.choice(total, most, replace=False).tolist())
-    looks = []
+    tiles = []
     for number in chosen:
         at = tuple(int(each) for each in np.unravel_index(number, (*outer, *counts)))
         window = tuple(
             slice(place * length // count, (place + 1) * length // count)
             for place, length, count in zip(at[len(outer) :], space, counts, strict=True)
         )
-        looks.append(ImageTile(at[: len(outer)], window))
-    return looks
+        tiles.append(ImageTile(at[: len(outer)], window))
+    return tiles
 
 
-def _doubt_in(doubt_of: DoubtOf, painting: AnnotatedImage, look: ImageTile) -> Job[np.ndarray]:
+def _open_uncertainty(uncertainty_of: UncertaintyOf, painting: AnnotatedImage, tile: ImageTile) -> Job[np.ndarray]:
     """Return the uncertainty in a window, 0 where it is annotated; it is predicted with a margin."""
-    ndim = len(look.window)
+    ndim = len(tile.window)
     shape = painting.paint.shape[-ndim:]
-    wide = clipped(grown(look.window, CONTEXT_PX[ndim]), shape)
-    doubt = yield from doubt_of(painting, ImageTile(look.place, wide))
-    is_open = np.asarray(painting.paint[(*look.place, *look.window)]) == 0
-    return np.where(is_open, doubt[inside(look.window, wide)], 0)
+    wide = clipped(grown(tile.window, CONTEXT_PX[ndim]), shape)
+    doubt = yield from uncertainty_of(painting, ImageTile(tile.place, wide))
+    is_open = np.asarray(painting.paint[(*tile.place, *tile.window)]) == 0
+    return np.where(is_open, doubt[inside(tile.window, wide)], 0)
 
 
-def _looker(
+def _uncertainty_by(
     model: Path, painting: AnnotatedImage, place: Place, ndim: int, diameter_px: float | None, device: Where
-) -> Job[DoubtOf]:
+) -> Job[UncertaintyOf]:
     """Load the model, and estimate the object size if it is not given."""
     from napari_tessera.inference.mask_rcnn_predictor import load_predictor
     from napari_tessera.models.registry import find
@@ -234,26 +236,26 @@ def _looker(
         view = yield from subtask(painting.view(place, window, network.header), 0, 1, 2)
         factor = yield from subtask(_scale(network, view, is_detector), 1, 1, 2)
         diameter_px = usual_px / factor
-    return partial(_doubt_seen, network, diameter_px, is_detector)
+    return partial(_predicted_uncertainty, network, diameter_px, is_detector)
 
 
-def _doubt_seen(
-    network: Any, diameter_px: float | None, is_detector: bool, painting: AnnotatedImage, look: ImageTile
+def _predicted_uncertainty(
+    network: Any, diameter_px: float | None, is_detector: bool, painting: AnnotatedImage, tile: ImageTile
 ) -> Job[np.ndarray]:
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
     from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
     from napari_tessera.inference.segment_unet import segment
 
-    view = yield from subtask(painting.view(look.place, look.window, network.header), 0, 1, 10)
+    view = yield from subtask(painting.view(tile.place, tile.window, network.header), 0, 1, 10)
     if not is_detector:
         job = segment(network, view, UNetOptions("probabilities", diameter_px))
-        return doubt_of_classes((yield from subtask(job, 1, 9, 10)))
-    least = DetectionThresholds.of(network.header).score
-    which = DetectionThresholds.of(network.header, score=SCORE_SHARE * least)
+        return uncertainty_of_classes((yield from subtask(job, 1, 9, 10)))
+    min_score = DetectionThresholds.of(network.header).score
+    which = DetectionThresholds.of(network.header, score=SCORE_SHARE * min_score)
     options = MaskRCNNOptions(diameter_px, thresholds=which)
     labels, rows, _ = yield from subtask(find_objects(network, view, options), 1, 9, 10)
-    return doubt_of_objects(labels, rows.scores, least)
+    return uncertainty_of_objects(labels, rows.scores, min_score)
 
 
 def _scale(network: Any, view: NormalizedImage, is_detector: bool) -> Job[float]:

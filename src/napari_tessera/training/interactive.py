@@ -54,12 +54,12 @@ class TrainingRequest:
     goes_on: bool = False  # resume an earlier training with this name; otherwise start again
 
 
-def snapshot(lesson: TrainingRequest) -> Job[TrainingRequest]:
+def snapshot(request: TrainingRequest) -> Job[TrainingRequest]:
     """Copy the annotations, so that the user can continue to paint during the training."""
-    still = []
-    for each in lesson.given:
-        still.append(replace(each, paint=(yield from hold_snapshot(each.paint))))
-    return replace(lesson, given=tuple(still))
+    copied = []
+    for each in request.given:
+        copied.append(replace(each, paint=(yield from hold_snapshot(each.paint))))
+    return replace(request, given=tuple(copied))
 
 
 def paintings_of(given: Sequence[AnnotatedLayer], ndim: int) -> Job[tuple[list[AnnotatedImage], int]]:
@@ -92,11 +92,11 @@ def hold_snapshot(array: Any) -> Job[Any]:
 
 
 def _sparse_copy(array: SparseArray) -> Job[SparseArray]:
-    still, windows = SparseArray(array.shape, array.dtype), array.written()
+    copied, windows = SparseArray(array.shape, array.dtype), array.written()
     for done, window in enumerate(windows):
         yield Progress(done, len(windows), "Copying the paint")
-        still[window] = array[window]
-    return still
+        copied[window] = array[window]
+    return copied
 
 
 def highest_of(paint: Any) -> Job[int]:
@@ -154,11 +154,11 @@ class InteractiveResult:
 
 
 def learning(
-    lesson: TrainingRequest, sight: Callable[[], Viewport | None], should_stop: Callable[[], bool] = lambda: False
+    request: TrainingRequest, viewport: Callable[[], Viewport | None], should_stop: Callable[[], bool] = lambda: False
 ) -> Job[InteractiveResult]:
     """Do what `session.fine_tuning` does, and predict the viewport between steps.
 
-    `sight` is called between steps, and returns None for no prediction; `should_stop` is called after each step. The
+    `viewport` is called between steps, and returns None for no prediction; `should_stop` is called after each step. The
     `data` of the progress are as in `training.loop.train`, or {"before": scores}, {"advice": texts}, or
     {"seen": ViewportPrediction}.
     """
@@ -169,26 +169,26 @@ def learning(
     from napari_tessera.training.session import fine_tuning
     from napari_tessera.training.settings import NOTHING, checked_settings
 
-    settings = checked_settings({**lesson.settings, "painted": True})
-    paintings, highest = yield from subtask(paintings_of(lesson.given, settings.ndim), 0, 0, 1)
-    check_named(settings, lesson.names, highest)
-    settings = named(settings, lesson.names, highest)
+    settings = checked_settings({**request.settings, "painted": True})
+    paintings, highest = yield from subtask(paintings_of(request.given, settings.ndim), 0, 0, 1)
+    check_named(settings, request.names, highest)
+    settings = named(settings, request.names, highest)
     live = LiveTraining(keeps_first=settings.start_from != NOTHING)
-    looking = LivePredictor(live, paintings, settings.device, sight, should_stop)
-    job = fine_tuning(paintings, lesson.out, settings, restart=not lesson.goes_on, should_stop=should_stop, live=live)
-    trained = yield from watched(job, looking)
+    predictor = LivePredictor(live, paintings, settings.device, viewport, should_stop)
+    job = fine_tuning(paintings, request.out, settings, restart=not request.goes_on, should_stop=should_stop, live=live)
+    trained = yield from watched(job, predictor)
     diameters = {each.name: live.diameter_px(each.name) for each in paintings}
-    return InteractiveResult(trained, looking.before or {}, paintings, diameters)
+    return InteractiveResult(trained, predictor.before or {}, paintings, diameters)
 
 
-def watched(training: Job[TrainingResult], looking: LivePredictor) -> Job[TrainingResult]:
+def watched(training: Job[TrainingResult], predictor: LivePredictor) -> Job[TrainingResult]:
     """Run training steps, with predictions between them."""
     try:
         while True:
             step = next(training)
             yield step
             if isinstance(step.data, dict) and "loss" in step.data:
-                yield from looking.on_step(step)
+                yield from predictor.on_step(step)
     except StopIteration as end:
         return end.value
     finally:
@@ -202,27 +202,27 @@ class LivePredictor:
     live: LiveTraining
     paintings: Sequence[AnnotatedImage]
     device: Any
-    sight: Callable[[], Viewport | None]
+    viewport: Callable[[], Viewport | None]
     should_stop: Callable[[], bool]
     before: Mapping[str, float] | None = None  # scores before the first step; None until they are computed
     side_px: int = FIRST_SIDE_PX
     ended: float = 0.0
     took: float = 0.0
-    told: tuple[str, ...] = ()
+    given_advice: tuple[str, ...] = ()
 
     def on_step(self, step: Progress) -> Job[None]:
         """Do what is due between two steps."""
         if self.before is None:
             self.before = (yield from self.until_stopped(self.score_first(), step)) or {}
             yield replace(step, data={"before": self.before})
-        if (advice := self.advice()) != self.told:
-            self.told = advice
+        if (advice := self.advice()) != self.given_advice:
+            self.given_advice = advice
             yield replace(step, data={"advice": advice})
         pause = max(FEWEST_SECONDS, self.took * (1 / SHARE_OF_LOOKING - 1))
-        if time.monotonic() - self.ended >= pause and (sight := self.sight()) is not None:
+        if time.monotonic() - self.ended >= pause and (viewport := self.viewport()) is not None:
             began = time.monotonic()
             try:
-                seen = yield from self.until_stopped(self.look(sight), step)
+                seen = yield from self.until_stopped(self.look(viewport), step)
             except Exception as error:  # the training does not need it
                 self.ended = math.inf
                 yield replace(step, data={"warning": f"{NOT_SHOWN} {in_words(error) or repr(error)}"})
@@ -260,20 +260,20 @@ class LivePredictor:
         assert self.live.state is not None
         return tuple(each.text for each in advice_on_course(self.live.state.losses, self.live.state.history))
 
-    def look(self, sight: Viewport) -> Job[ViewportPrediction]:
+    def look(self, viewport: Viewport) -> Job[ViewportPrediction]:
         """Predict the viewport with the current weights."""
-        painting = self.paintings[sight.index]
-        sight = fitted(sight, painting, self.side_px)
-        view = yield from painting.view(sight.place, sight.window, self.live.header)
+        painting = self.paintings[viewport.index]
+        viewport = fitted(viewport, painting, self.side_px)
+        view = yield from painting.view(viewport.place, viewport.window, self.live.header)
         labels = yield from prediction(
             self.live, view, diameter_px=self.live.diameter_px(painting.name), device=self.device
         )
-        return ViewportPrediction(sight, labels)
+        return ViewportPrediction(viewport, labels)
 
     def adapt_size(self, seen: ViewportPrediction) -> None:
         """Choose the side of the next prediction by the time that this one took."""
         side = self.side_px * (SECONDS_OF_A_LOOK / max(self.took, 0.01)) ** 0.5
-        now = max(part.stop - part.start for part in seen.sight.window[-2:])
+        now = max(part.stop - part.start for part in seen.viewport.window[-2:])
         # A prediction of less than the allowed area tells little about a larger one.
         self.side_px = int(min(max(SMALLEST_SIDE_PX, min(side, 2 * now)), LARGEST_SIDE_PX))
 

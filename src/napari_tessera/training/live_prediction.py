@@ -93,9 +93,9 @@ class Viewport:
 
 @dataclass(frozen=True)
 class ViewportPrediction:
-    """The prediction of a viewport; `labels` are those of `sight.window`."""
+    """The prediction of a viewport; `labels` are those of `viewport.window`."""
 
-    sight: Viewport
+    viewport: Viewport
     labels: np.ndarray
     step: int = 0
 
@@ -103,7 +103,7 @@ class ViewportPrediction:
 def looking_at(
     model: Path,
     painting: AnnotatedImage,
-    sight: Viewport,
+    viewport: Viewport,
     header: Mapping[str, Any],
     diameter_px: float | None = None,
     device: Where = "auto",
@@ -111,21 +111,23 @@ def looking_at(
     """Predict the viewport with a model."""
     from napari_tessera.models.registry import find
 
-    sight = fitted(sight, painting, SIDE_PX)
-    view = yield from painting.view(sight.place, sight.window, header)
-    return ViewportPrediction(sight, (yield from predict_view(find(model), view, header["task"], diameter_px, device)))
+    viewport = fitted(viewport, painting, SIDE_PX)
+    view = yield from painting.view(viewport.place, viewport.window, header)
+    return ViewportPrediction(
+        viewport, (yield from predict_view(find(model), view, header["task"], diameter_px, device))
+    )
 
 
-def fitted(sight: Viewport, painting: AnnotatedImage, side_px: int) -> Viewport:
+def fitted(viewport: Viewport, painting: AnnotatedImage, side_px: int) -> Viewport:
     """Cut a window to its middle if it is larger than `side_px`, to the image, and to a few planes."""
-    shape = tuple(painting.paint.shape)[-len(sight.window) :]
-    sides = (2 * PLANES_AROUND + 1, side_px, side_px)[-len(sight.window) :]
+    shape = tuple(painting.paint.shape)[-len(viewport.window) :]
+    sides = (2 * PLANES_AROUND + 1, side_px, side_px)[-len(viewport.window) :]
     window = []
-    for part, length, side in zip(sight.window, shape, sides, strict=True):
+    for part, length, side in zip(viewport.window, shape, sides, strict=True):
         start, stop = max(0, part.start), min(length, part.stop)
         spare = max(0, stop - start - side)
         window.append(slice(start + spare // 2, stop - (spare - spare // 2)))
-    return replace(sight, window=tuple(window))
+    return replace(viewport, window=tuple(window))
 
 
 UNKNOWN = -1

@@ -55,7 +55,7 @@ def unreadable(folder: Path | None = None) -> list[str]:
     reasons = []
     for path in _checkpoints(folder):
         try:
-            _read_told(path)
+            _read_checkpoint_header(path)
         except ModelError as error:
             reasons.append(str(error))
     return reasons
@@ -84,14 +84,14 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
 
     yield Progress(0, 1, "Reading the checkpoint")
     path = Path(path)
-    _, told = read_tensors(path)
+    _, header = read_tensors(path)
     with short_lived_folder() as folder:
         model = folder / f"model{ENDING}"
         with _foreign_refused(path):
-            state, plan = _state_of(path, told)
-            doubts = [*told["model"]["doubts"], CUT_SHORT.format(state.step, plan.steps)]
-            record = training_record(state, plan, told["model"]["images"], told["identity"]["data"], doubts, "cpu")
-            save_model(model, state.net, with_record(renamed(told["model"]["header"], name), record))
+            state, plan = _state_of(path, header)
+            doubts = [*header["model"]["doubts"], CUT_SHORT.format(state.step, plan.steps)]
+            record = training_record(state, plan, header["model"]["images"], header["identity"]["data"], doubts, "cpu")
+            save_model(model, state.net, with_record(renamed(header["model"]["header"], name), record))
         return import_model(model, name, overwrite=overwrite)
 
 
@@ -110,22 +110,22 @@ def _checkpoints(folder: Path | None) -> list[Path]:
 def _look_at(path: Path) -> Interrupted | None:
     """Read an interrupted training from its checkpoint, or None if unusable."""
     try:
-        told, when = _read_told(path), datetime.fromtimestamp(path.stat().st_mtime)
+        header, when = _read_checkpoint_header(path), datetime.fromtimestamp(path.stat().st_mtime)
     except (ModelError, OSError):
         return None
-    step, steps = told["step"], told["identity"].get("steps")
-    return Interrupted(path, step, steps, when) if step and steps and "header" in told.get("model", {}) else None
+    step, steps = header["step"], header["identity"].get("steps")
+    return Interrupted(path, step, steps, when) if step and steps and "header" in header.get("model", {}) else None
 
 
-def _read_told(path: Path) -> dict[str, Any]:
+def _read_checkpoint_header(path: Path) -> dict[str, Any]:
     """Read the header of a checkpoint, without its tensors; a ModelError says that it is missing or damaged."""
     from napari_tessera.core.record_schema import check_fields
     from napari_tessera.training.checkpoint import CheckpointHeader
 
     with open_tensors(path) as file:
-        told: dict[str, Any] = parse_json(file.texts.get(HEADER, "{}"))
-        check_fields(CheckpointHeader, told)
-    return told
+        header: dict[str, Any] = parse_json(file.texts.get(HEADER, "{}"))
+        check_fields(CheckpointHeader, header)
+    return header
 
 
 def _is_lost(left: Interrupted) -> bool:
@@ -146,7 +146,7 @@ def _is_under_way(out: Path) -> bool:
     return lock.exists() and is_locked(lock)
 
 
-def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, TrainingConfig]:
+def _state_of(path: Path, header: Mapping[str, Any]) -> tuple[State, TrainingConfig]:
     """Return the network of a checkpoint with the kept weights, and the configuration of the training."""
     from napari_tessera.training.checkpoint import DATA, Checkpoint
     from napari_tessera.training.config import TrainingConfig
@@ -154,14 +154,14 @@ def _state_of(path: Path, told: Mapping[str, Any]) -> tuple[State, TrainingConfi
     from napari_tessera.training.loop import start
     from napari_tessera.training.unet_task import new_network
 
-    if not isinstance(told, dict) or not told.get("model"):
+    if not isinstance(header, dict) or not header.get("model"):
         raise InputError(
             f"{path} was written by an earlier Tessera, and does not describe its model. Resume the training "
             "that wrote it: `tessera train` with the same images and settings."
         )
-    plan = TrainingConfig(**{name: value for name, value in told["identity"].items() if name != DATA})
+    plan = TrainingConfig(**{name: value for name, value in header["identity"].items() if name != DATA})
     check_widths(plan)
-    state = start(new_network(plan), plan.schedule(), Checkpoint(path, told["identity"]))
+    state = start(new_network(plan), plan.schedule(), Checkpoint(path, header["identity"]))
     state.net.load_state_dict(state.kept)
     return state, plan
 

@@ -167,8 +167,8 @@ def learnt_model(
     header = describe(out, settings, wanted, data)
     for doubt in data.doubts:
         yield Progress(1, 1, doubt, {"warning": doubt})
-    sitting = TrainingSession(settings, data, start, header, saved, device, lambda: should_stop() or is_over(), live)
-    state, plan = yield from sitting.learn(wanted)
+    session = TrainingSession(settings, data, start, header, saved, device, lambda: should_stop() or is_over(), live)
+    state, plan = yield from session.learn(wanted)
     if plan.patch_px < wanted.patch_px:
         data = replace(data, doubts=(*data.doubts, on_smaller_patches(plan, wanted)))
     trained = yield from write_model(out, header, state, plan, data, settings.device, overwrite=overwrite)

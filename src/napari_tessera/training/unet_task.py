@@ -236,26 +236,26 @@ class TaskSpec:
 
 def task_of(plan: TrainingConfig, examples: Sequence[Example], device: torch.device) -> tuple[Draw, LossParts]:
     """Return the function that draws a batch for the task, and the one that returns the parts of its loss."""
-    lesson = task_spec(plan, device)
+    spec = task_spec(plan, device)
     if not plan.rehearsal:
-        return draw_from(examples, plan.sampling(), lesson, plan.batch), lesson.loss_parts
+        return draw_from(examples, plan.sampling(), spec, plan.batch), spec.loss_parts
     new, known = parts_of_batch(plan.batch, plan.rehearsal)
     as_before = replace(plan.sampling(), intensity_changes=INTENSITY_CHANGES)
     return with_rehearsal(
-        draw_from(examples, plan.sampling(), lesson, new),
-        draw_from(shipped_examples(), as_before, lesson, known),
-        lesson.loss_parts,
+        draw_from(examples, plan.sampling(), spec, new),
+        draw_from(shipped_examples(), as_before, spec, known),
+        spec.loss_parts,
         plan.rehearsal,
     )
 
 
-def draw_from(examples: Sequence[Example], sampling: Sampling, lesson: TaskSpec, count: int) -> Draw:
+def draw_from(examples: Sequence[Example], sampling: Sampling, spec: TaskSpec, count: int) -> Draw:
     """Return the function that draws a batch of `count` patches."""
     weights = image_weights(examples)
 
     def draw(rng: np.random.Generator) -> Any:
-        patches, targets = draw_batch(examples, weights, sampling, lesson.make_targets, count, rng)
-        return lesson.as_batch(patches, targets, rng)
+        patches, targets = draw_batch(examples, weights, sampling, spec.make_targets, count, rng)
+        return spec.as_batch(patches, targets, rng)
 
     return draw
 

@@ -90,10 +90,10 @@ class LiveLayer(QObject):
 
     def show(self, prediction: ViewportPrediction) -> None:
         """Show a prediction."""
-        if prediction.sight.index >= len(self.shown) or prediction.labels.size == 0:
+        if prediction.viewport.index >= len(self.shown) or prediction.labels.size == 0:
             return
-        of = self.shown[prediction.sight.index]
-        if of.paint not in self.viewer.layers or not self._is_as_begun(prediction.sight.index):
+        of = self.shown[prediction.viewport.index]
+        if of.paint not in self.viewer.layers or not self._is_as_begun(prediction.viewport.index):
             return
         labels, translate = laid_out(prediction, of)
         self.of = of
@@ -185,8 +185,8 @@ def viewport_of(viewer: ViewerModel, index: int, of: LiveImage) -> Viewport | No
 
 def laid_out(prediction: ViewportPrediction, of: LiveImage) -> tuple[np.ndarray, np.ndarray]:
     """Return labels with the axes of the annotation, and the `translate` that puts them in place."""
-    starts = dict(zip(of.outer, prediction.sight.place, strict=True))
-    starts |= {axis: part.start for axis, part in zip(of.space, prediction.sight.window, strict=True)}
+    starts = dict(zip(of.outer, prediction.viewport.place, strict=True))
+    starts |= {axis: part.start for axis, part in zip(of.space, prediction.viewport.window, strict=True)}
     order = of.outer + of.space
     labels = prediction.labels.reshape((1,) * len(of.outer) + prediction.labels.shape)
     labels = np.transpose(labels, [order.index(axis) for axis in of.axes if axis != "C"])

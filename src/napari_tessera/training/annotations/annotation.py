@@ -126,7 +126,7 @@ def check_painted(paints: Sequence[AnnotationWindow]) -> None:
 
 
 def read_paint(
-    paintings: Sequence[AnnotatedImage], lessons: AnnotationSampling
+    paintings: Sequence[AnnotatedImage], sampling: AnnotationSampling
 ) -> Job[tuple[list[AnnotationWindow], dict[int, np.ndarray]]]:
     """Read all annotations; return them, and the original numbers of each image's objects, which are renumbered.
 
@@ -134,42 +134,42 @@ def read_paint(
     """
     paints: list[AnnotationWindow] = []
     for index, painting in enumerate(paintings):
-        finding = painted_windows(painting.paint, lessons.ndim)
+        finding = painted_windows(painting.paint, sampling.ndim)
         windows = yield from subtask(finding, index, 0.5, len(paintings))
         for done, (place, found) in enumerate(windows.items()):
             yield Progress(
                 index + 0.5 + 0.5 * done / len(windows), len(paintings), f"Reading the annotation of {painting.name}"
             )
             for window in found:
-                paints += read_cells(painting, (index, place), window, lessons)
-    numbers = {index: object_numbers(paints, index, lessons) for index in range(len(paintings))}
+                paints += read_cells(painting, (index, place), window, sampling)
+    numbers = {index: object_numbers(paints, index, sampling) for index in range(len(paintings))}
     return [
         replace(paint, labels=packed_labels(paint.labels, numbers[paint.where[0]], BACKGROUND + 1)) for paint in paints
     ], numbers
 
 
 def read_cells(
-    painting: AnnotatedImage, where: Where, window: Window, lessons: AnnotationSampling
+    painting: AnnotatedImage, where: Where, window: Window, sampling: AnnotationSampling
 ) -> list[AnnotationWindow]:
     """Read the annotation in a window, cell by cell, without empty cells."""
     origin = tuple(part.start for part in window)
     found = []
-    for cell in cells(window, CELL_PX[lessons.ndim]):
-        labels = checked_paint(read_window(painting.paint, where[1], cell), painting.name, lessons)
+    for cell in cells(window, CELL_PX[sampling.ndim]):
+        labels = checked_paint(read_window(painting.paint, where[1], cell), painting.name, sampling)
         around = smallest_window(labels)
         if around is not None:
             found.append(AnnotationWindow(where, origin, shifted(around, cell), labels[around], painting.anisotropy))
     return found
 
 
-def checked_paint(labels: np.ndarray, name: str, lessons: AnnotationSampling) -> np.ndarray:
+def checked_paint(labels: np.ndarray, name: str, sampling: AnnotationSampling) -> np.ndarray:
     """Return annotation as int64 without the ignored number; refuse numbers below 0, or too high for a class."""
     labels = labels.astype(np.int64)
-    if lessons.ignore is not None:
-        labels[labels == lessons.ignore] = NOT_PAINTED
+    if sampling.ignore is not None:
+        labels[labels == sampling.ignore] = NOT_PAINTED
     if labels.min(initial=0) < 0:
         raise InputError(f"{name}: the annotation has the number {labels.min()}, but numbers must be 0 or more.")
-    if lessons.task == "classes" and labels.max(initial=0) > MOST_CLASSES:
+    if sampling.task == "classes" and labels.max(initial=0) > MOST_CLASSES:
         raise InputError(
             f"{name}: the annotation has the number {labels.max()}: too many classes. If each object has its "
             'own number, train with the task "objects".'
@@ -177,36 +177,36 @@ def checked_paint(labels: np.ndarray, name: str, lessons: AnnotationSampling) ->
     return labels
 
 
-def object_numbers(paints: Sequence[AnnotationWindow], index: int, lessons: AnnotationSampling) -> np.ndarray:
+def object_numbers(paints: Sequence[AnnotationWindow], index: int, sampling: AnnotationSampling) -> np.ndarray:
     """Return the sorted numbers of the annotated objects of an image; for classes, which keep theirs, all numbers."""
-    if lessons.task == "classes":
+    if sampling.task == "classes":
         return np.arange(BACKGROUND + 1, MOST_CLASSES + 1)
     own = [np.unique(paint.labels[paint.labels > BACKGROUND]) for paint in paints if paint.where[0] == index]
     return np.unique(np.concatenate([np.empty(0, np.int64), *own]))
 
 
-def sizes_of(paints: Sequence[AnnotationWindow], lessons: AnnotationSampling) -> dict[Where, np.ndarray]:
+def sizes_of(paints: Sequence[AnnotationWindow], sampling: AnnotationSampling) -> dict[Where, np.ndarray]:
     """Count the pixels of each number in each plane or volume."""
     highest = max(int(paint.labels.max(initial=0)) for paint in paints)
     sizes: dict[Where, np.ndarray] = {}
     for paint in paints:
-        counts = np.bincount(paint.labels.ravel(), minlength=highest + 1 if lessons.task == "classes" else 0)
+        counts = np.bincount(paint.labels.ravel(), minlength=highest + 1 if sampling.task == "classes" else 0)
         before = sizes.get(paint.where, np.zeros(0, np.int64))
         longer = max(len(before), len(counts))
         sizes[paint.where] = np.pad(before, (0, longer - len(before))) + np.pad(counts, (0, longer - len(counts)))
     return sizes
 
 
-def usual_diameters(paints: Sequence[AnnotationWindow], lessons: AnnotationSampling) -> dict[int, float | None]:
+def usual_diameters(paints: Sequence[AnnotationWindow], sampling: AnnotationSampling) -> dict[int, float | None]:
     """Return the usual diameter of the annotated objects of each image."""
-    if lessons.task == "classes" or not paints:
+    if sampling.task == "classes" or not paints:
         return {}
     found: dict[int, list[np.ndarray]] = {}
-    for (index, _), sizes in sizes_of(paints, lessons).items():
+    for (index, _), sizes in sizes_of(paints, sampling).items():
         found.setdefault(index, []).append(sizes[BACKGROUND + 1 :])
     lengths = {paint.where[0]: paint.anisotropy for paint in paints}
     return {
-        index: diameter_of_sizes(np.concatenate(each), lessons.ndim, lengths[index]) for index, each in found.items()
+        index: diameter_of_sizes(np.concatenate(each), sampling.ndim, lengths[index]) for index, each in found.items()
     }
 
 

@@ -69,26 +69,26 @@ class AnnotationSplit:
     everything: Sequence[Example] = ()  # see `Dataset`
 
 
-def painted_examples(paintings: Sequence[AnnotatedImage], lessons: AnnotationSampling) -> Job[AnnotationSplit]:
+def painted_examples(paintings: Sequence[AnnotatedImage], sampling: AnnotationSampling) -> Job[AnnotationSplit]:
     """Read the windows around annotation, and split it into training and validation.
 
     An InputError says that nothing is annotated, or a number is invalid.
     """
-    paints, numbers = yield from subtask(read_paint(paintings, lessons), 0, 1, 3)
-    diameters = usual_diameters(paints, lessons)
+    paints, numbers = yield from subtask(read_paint(paintings, sampling), 0, 1, 3)
+    diameters = usual_diameters(paints, sampling)
     of_learning = [paint for paint in paints if not paintings[paint.where[0]].is_check]
     check_painted(of_learning)
-    wanted = 0 if any(painting.is_check for painting in paintings) else lessons.share
+    wanted = 0 if any(painting.is_check for painting in paintings) else sampling.share
     usual = max((each for each in diameters.values() if each), default=None)
-    held = hold_out(of_learning, lessons.task, wanted, np.random.default_rng(lessons.seed), usual)
-    reader = AnnotationReader(paintings, lessons, numbers, diameters, sizes_of(paints, lessons), held)
+    held = hold_out(of_learning, sampling.task, wanted, np.random.default_rng(sampling.seed), usual)
+    reader = AnnotationReader(paintings, sampling, numbers, diameters, sizes_of(paints, sampling), held)
     learn = yield from subtask(reader.to_learn(of_learning), 1, 1, 3)
     check = yield from subtask(reader.to_check(paints), 2, 1, 3)
     pixels = dict(counted(paints))
-    if reason := why_not_validated(check, lessons.task):
+    if reason := why_not_validated(check, sampling.task):
         return AnnotationSplit(learn, [], pixels, reason)
     everything: list[Example] = []
-    if held.zones and lessons.task == "classes" and has_few_strokes(learn):
+    if held.zones and sampling.task == "classes" and has_few_strokes(learn):
         whole = replace(reader, held=HeldOut("classes"))
         everything = yield from subtask(whole.to_learn(of_learning), 3, 0, 3)
     return AnnotationSplit(learn, check, pixels, "" if check else held.reason, everything)
@@ -99,7 +99,7 @@ class AnnotationReader:
     """Reads the windows of images around their annotation; each window once."""
 
     paintings: Sequence[AnnotatedImage]
-    lessons: AnnotationSampling
+    sampling: AnnotationSampling
     numbers: Mapping[int, np.ndarray]
     diameters: Mapping[int, float | None]
     sizes: Mapping[Where, np.ndarray]
@@ -118,11 +118,11 @@ class AnnotationReader:
                 continue
             window = grown(paint.window, self.margins(paint))
             whole = self.paint_in(paint, window)
-            places = places_of(labels, totals, self.lessons.task) + [
+            places = places_of(labels, totals, self.sampling.task) + [
                 part.start - outer.start for part, outer in zip(paint.window, window, strict=True)
             ]
             of_classes = np.bincount(labels.ravel(), minlength=len(self.sizes[paint.where]))
-            sizes = of_classes if self.lessons.task == "classes" else self.sizes[paint.where]
+            sizes = of_classes if self.sampling.task == "classes" else self.sizes[paint.where]
             examples.append((yield from self.example(paint, window, self.held.to_learn(whole), places, sizes)))
         return examples
 
@@ -140,15 +140,15 @@ class AnnotationReader:
             window = clipped(grown(core, self.margins(paint)), self.shape_of(paint.where))
             labels = np.zeros([part.stop - part.start for part in window], np.int32)
             labels[inside(core, window)] = held[around]
-            nowhere = np.empty((0, self.lessons.ndim))
+            nowhere = np.empty((0, self.sampling.ndim))
             examples.append((yield from self.example(paint, window, labels, nowhere, self.sizes[paint.where])))
         return examples
 
     def margins(self, paint: AnnotationWindow) -> tuple[int, ...]:
         """Return the margin around annotation, in pixels along each axis."""
-        usual, wanted = self.diameters.get(paint.where[0]), self.lessons.diameter_px
+        usual, wanted = self.diameters.get(paint.where[0]), self.sampling.diameter_px
         factor = wanted / usual if usual and wanted else 1.0
-        return paint.pixels(PATCHES_AROUND * self.lessons.patch_px / factor)
+        return paint.pixels(PATCHES_AROUND * self.sampling.patch_px / factor)
 
     def shape_of(self, where: Where) -> tuple[int, ...]:
         """Return the shape of a plane or volume."""
@@ -158,7 +158,7 @@ class AnnotationReader:
         """Read all annotation in a window that may extend beyond the image."""
         painting = self.paintings[paint.where[0]]
         labels = checked_paint(
-            read_window(painting.paint, paint.where[1], window, "constant"), painting.name, self.lessons
+            read_window(painting.paint, paint.where[1], window, "constant"), painting.name, self.sampling
         )
         return replace(paint, window=window, labels=packed_labels(labels, self.numbers[paint.where[0]], BACKGROUND + 1))
 
@@ -169,7 +169,7 @@ class AnnotationReader:
         index, place = paint.where
         painting = self.paintings[index]
         if paint.where not in self.levels:
-            self.levels[paint.where] = yield from painting.measure(place, self.lessons.kind)
+            self.levels[paint.where] = yield from painting.measure(place, self.sampling.kind)
         key = f"{paint.where} {window}"
         if key not in self.images:
             image = read_window(painting.image, place, window)
@@ -214,12 +214,12 @@ def painted_dataset(
     An InputError says that images do not go together, or there is nothing to learn.
     """
     kind, n_channels = kind_of_paintings(paintings, start)
-    lessons = lessons_for(settings, kind, start)
-    found = yield from subtask(painted_examples(paintings, lessons), 0, 0.8, 1)
+    sampling = sampling_for(settings, kind, start)
+    found = yield from subtask(painted_examples(paintings, sampling), 0, 0.8, 1)
     frames = [Frame(each.name, each.image, each.labels, TRAIN) for each in found.learn]
     doubted = yield from subtask(doubts(frames, settings), 0.8, 0.1, 1)
     digest = yield from subtask(digest_of(found), 0.9, 0.1, 1)
-    advised = advice_on_paint(found.pixels, words(settings.classes), found.learn, lessons.diameter_px, found.reason)
+    advised = advice_on_paint(found.pixels, words(settings.classes), found.learn, sampling.diameter_px, found.reason)
     advised += advice_on_images(found.learn)
     said = [*doubted, *(each.text for each in advised)]
     return Dataset(found.learn, found.check, kind, n_channels, max(found.pixels), digest, said, found.everything)
@@ -233,7 +233,7 @@ def kind_of_paintings(paintings: Sequence[AnnotatedImage], start: Pretrained | N
     return kind, count
 
 
-def lessons_for(settings: Training, kind: Kind, start: Pretrained | None) -> AnnotationSampling:
+def sampling_for(settings: Training, kind: Kind, start: Pretrained | None) -> AnnotationSampling:
     """Return how annotations are sampled, from the settings."""
     patch_px = patch_for(settings, step_px(settings.network, widths_for(settings, start)))
     seen_around_px = 2 * Sampling(patch_px).margin[-1]

@@ -187,10 +187,10 @@ def touching_labels(labels: np.ndarray) -> set[int]:
     return near_one - near_others
 
 
-def doubt_of_paint(looks: Sequence[LabelOneStatistics]) -> str:
+def doubt_of_paint(statistics: Sequence[LabelOneStatistics]) -> str:
     """Return a note if most full labels look like sparse annotation; otherwise ""."""
-    found = [look for look in looks if look.is_like_paint]
-    if len(found) <= MOST_OFTEN * len(looks):
+    found = [each for each in statistics if each.is_like_paint]
+    if len(found) <= MOST_OFTEN * len(statistics):
         return ""
     first = found[0]
     where = f"in {first.pieces} pieces" if first.is_scattered else f"around {first.around} of {first.others} others"
@@ -237,21 +237,21 @@ def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
 
     An InputError says that images and labels are swapped, or objects do not have their own numbers.
     """
-    looks: list[LabelStatistics] = []
+    statistics: list[LabelStatistics] = []
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES)).astype(int))
     for done, at in enumerate(chosen):
         yield Progress(done, len(chosen), f"Looking at {frames[at].name}")
-        looks.append(look_at(frames[at], settings))
-    used = [look for look in looks if look.numbers]
+        statistics.append(statistics_of(frames[at], settings))
+    used = [each for each in statistics if each.numbers]
     if not used:
         return []
     of_task = doubt_of_objects(used, settings.painted) if settings.task == "objects" else doubt_of_classes(used)
     found = [doubt_of_labels(used), of_task]
-    found.append(doubt_of_paint([look.ones for look in used]))
+    found.append(doubt_of_paint([each.ones for each in used]))
     return [doubt for doubt in found if doubt]
 
 
-def look_at(frame: Frame, settings: Training) -> LabelStatistics:
+def statistics_of(frame: Frame, settings: Training) -> LabelStatistics:
     """Measure the middle of a frame."""
     part = middle(frame.labels.shape, (LARGEST_SIDE_PX,) * frame.labels.ndim)
     labels, image = frame.labels[part], (frame.image[..., 0] if frame.channels else frame.image)[part]
@@ -272,25 +272,26 @@ def look_at(frame: Frame, settings: Training) -> LabelStatistics:
     )
 
 
-def doubt_of_labels(looks: Sequence[LabelStatistics]) -> str:
+def doubt_of_labels(statistics: Sequence[LabelStatistics]) -> str:
     """Return a note if labels look like images; refuse them if the images look like labels as well."""
-    usual, numbers = np.median([look.changes for look in looks]), int(np.median([look.numbers for look in looks]))
+    usual = np.median([each.changes for each in statistics])
+    numbers = int(np.median([each.numbers for each in statistics]))
     if usual <= CHANGES_OF_IMAGES or numbers <= FEWEST_NUMBERS:
         return ""
     said = f"The labels look like images: one has {numbers} numbers, and most pixels differ from the next."
-    if np.median([look.image_changes for look in looks]) < CHANGES_OF_LABELS:
+    if np.median([each.image_changes for each in statistics]) < CHANGES_OF_LABELS:
         raise InputError(f"{said} The images look like labels. Give the images first, then their labels.")
     return f"{said} Give label images, in which all pixels of an object have one number."
 
 
-def doubt_of_objects(looks: Sequence[LabelStatistics], is_painted: bool = False) -> str:
+def doubt_of_objects(statistics: Sequence[LabelStatistics], is_painted: bool = False) -> str:
     """Return a note if objects do not have their own numbers; refuse too many pieces to be one object."""
-    pieces = int(np.median([look.pieces for look in looks]))
-    if any(look.numbers > 1 for look in looks) or pieces < 2:
+    pieces = int(np.median([each.pieces for each in statistics]))
+    if any(each.numbers > 1 for each in statistics) or pieces < 2:
         return ""
     said = (
-        f"In each label image all pieces, usually {pieces}, have one number, such as {looks[0].highest}: they are one "
-        "object. Give each object its own number, also where objects touch. "
+        f"In each label image all pieces, usually {pieces}, have one number, such as {statistics[0].highest}: they are "
+        "one object. Give each object its own number, also where objects touch. "
         f"{PAINT_EACH if is_painted else COMPONENTS}"
     )
     if pieces >= MOST_PIECES:
@@ -298,9 +299,9 @@ def doubt_of_objects(looks: Sequence[LabelStatistics], is_painted: bool = False)
     return said
 
 
-def doubt_of_classes(looks: Sequence[LabelStatistics]) -> str:
+def doubt_of_classes(statistics: Sequence[LabelStatistics]) -> str:
     """Return a note if there are very many classes."""
-    highest = max(look.highest for look in looks)
+    highest = max(each.highest for each in statistics)
     if highest <= USUAL_CLASSES:
         return ""
     return (
