@@ -52,22 +52,22 @@ def weighted_cross_entropy(scores: Tensor, target: Tensor, weight: Tensor | None
     scores : Tensor (B, K, …)
         Raw scores; with K = 1, the score of class 2 against class 1.
     target : integer Tensor (B, …)
-        0 not painted, 1…K the classes.
+        0 not annotated, 1…K the classes.
     weight : Tensor (B, …), or (K,) for a weight per class, optional
-        How much each pixel counts; nothing given counts all the same.
+        How much each pixel counts; by default all the same.
 
     Returns
     -------
     Tensor
-        A number; 0 with nothing painted.
+        A number; 0 without annotation.
 
     References
     ----------
     Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28, equation 1.
     """
-    surprise, painted = _surprise(scores, target)
-    weights = _pixel_weights(target, weight) * painted
-    return (surprise * weights).sum() / weights.sum().clamp_min(TINY)
+    entropy, annotated = _cross_entropy(scores, target)
+    weights = _pixel_weights(target, weight) * annotated
+    return (entropy * weights).sum() / weights.sum().clamp_min(TINY)
 
 
 def focal(
@@ -80,9 +80,9 @@ def focal(
     scores, target, weight
         As in `weighted_cross_entropy`.
     gamma : float
-        How strongly sure pixels are weighed down; 0 is the cross-entropy.
+        How little a pixel counts if the network is certain; 0 is the cross-entropy.
     alpha : float
-        Weight of all classes but the first, which gets 1 − `alpha`.
+        Weight of all classes except the first, which has 1 − `alpha`.
 
     References
     ----------
@@ -90,11 +90,11 @@ def focal(
     """
     import torch
 
-    surprise, painted = _surprise(scores, target)
-    weights = _pixel_weights(target, weight) * painted
+    entropy, annotated = _cross_entropy(scores, target)
+    weights = _pixel_weights(target, weight) * annotated
     balance = torch.where(target > 1, alpha, 1 - alpha)
-    unsure = -torch.expm1(-surprise)
-    return (balance * unsure.clamp_min(TINY) ** gamma * surprise * weights).sum() / weights.sum().clamp_min(TINY)
+    unsure = -torch.expm1(-entropy)
+    return (balance * unsure.clamp_min(TINY) ** gamma * entropy * weights).sum() / weights.sum().clamp_min(TINY)
 
 
 def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -103,7 +103,7 @@ def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor
     Parameters
     ----------
     scores, target, weight
-        As in `weighted_cross_entropy`. Classes that are not painted in the batch are left out of the mean.
+        As in `weighted_cross_entropy`. Classes that are not annotated in the batch are left out of the mean.
 
     References
     ----------
@@ -121,17 +121,17 @@ def dice(scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor
 def tversky(
     scores: Tensor, target: Tensor, weight: Tensor | None = None, alpha: float = 0.3, beta: float = 0.7
 ) -> Tensor:
-    """One minus the mean over the classes of Σ p·t / (Σ p·t + α Σ p·(1 − t) + β Σ (1 − p)·t), over the painted pixels.
+    """Return 1 − the mean over classes of Σ p·t / (Σ p·t + α Σ p·(1 − t) + β Σ (1 − p)·t), over the annotated pixels.
 
     Parameters
     ----------
     scores, target, weight
         As in `weighted_cross_entropy`. With two classes, only the second is scored; with more, all but the first, which
-        is the background. Classes that are not painted in the batch are left out of the mean.
+        is the background. Classes that are not annotated in the batch are left out of the mean.
     alpha : float
-        Weight of pixels that are wrongly given to a class (false positives).
+        Weight of false positive pixels.
     beta : float
-        Weight of pixels of a class that are missed (false negatives). A `beta` above `alpha` finds more; both 0.5 is
+        Weight of false negative pixels. A `beta` above `alpha` finds more; both 0.5 is
         the Dice loss of probabilities that are not squared.
 
     References
@@ -175,16 +175,16 @@ def regression(values: Tensor, target: Tensor, weight: Tensor, sharpness: float 
     return (error * weight).sum() / weight.sum().clamp_min(TINY)
 
 
-def _surprise(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def _cross_entropy(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return −log p(true class), and 1 where annotated (0 elsewhere), both (B, …)."""
     from torch.nn import functional
 
-    painted = (target > 0).float()
+    annotated = (target > 0).float()
     classes = (target.long() - 1).clamp_min(0)
     if scores.shape[1] == 1:
         score = scores[:, 0].float()
-        return functional.binary_cross_entropy_with_logits(score, classes.float(), reduction="none"), painted
-    return functional.cross_entropy(scores.float(), classes, reduction="none"), painted
+        return functional.binary_cross_entropy_with_logits(score, classes.float(), reduction="none"), annotated
+    return functional.cross_entropy(scores.float(), classes, reduction="none"), annotated
 
 
 def _probabilities(scores: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ def _probabilities(scores: Tensor) -> Tensor:
 
 
 def _overlap_terms(scores: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the probabilities and the truth of each class, (B, K, …), and the weights, (B, 1, …), 0 if not painted."""
+    """Return probabilities and truth of each class (B, K, …), and the weights (B, 1, …), 0 if not annotated."""
     import torch
 
     probabilities = _probabilities(scores)
