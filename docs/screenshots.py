@@ -19,8 +19,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_tessera.cli.demo import IMAGE, METHOD, SETTINGS
 from napari_tessera.gui.form import form as settings
-from napari_tessera.gui.method.widget import MethodWidget
-from napari_tessera.gui.sample_data import open_demo
+from napari_tessera.gui.method.widget import MethodWidget, open_demo
 from napari_tessera.methods.registry import METHODS
 
 SIZE_PX = (1280, 800)
@@ -137,7 +136,7 @@ def picture(name: str, folder: Path) -> None:
     for layer in viewer.layers[1:-1]:
         layer.visible = layer.name == "seeds" or name in ("mask_rcnn", "panoptic")
     if name == "watershed":
-        widget.more_settings.expand()
+        widget.more_settings.open()
     take(viewer, folder / f"{name}.png")
     viewer.close()
 

@@ -129,13 +129,13 @@ def get_ready(widget: MethodWidget, ticks: Ticks) -> float:
 def run(widget: MethodWidget, ticks: Ticks) -> tuple[float, float, float]:
     """Press Run; return the longest gaps while running and while the layer is added, and the seconds it took."""
     added: list[float] = []
-    add = widget.show_answer
-    widget.show_answer = lambda answer: (added.append(time.perf_counter()), add(answer))
+    add = widget.show_result
+    widget.show_result = lambda answer: (added.append(time.perf_counter()), add(answer))
     start = time.perf_counter()
     widget.bar.run_button.click()
     wait(300, lambda: widget.bar.run_button.isEnabled())
     wait(1)
-    del widget.show_answer
+    del widget.show_result
     if not added:
         raise SystemExit(widget.bar.message.text() + "\n" + widget.bar._details)
     # The tick before the layer is added ends the run; what lies around it is napari's.

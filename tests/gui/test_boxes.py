@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from napari.layers import Labels
 
+from napari_tessera.gui.layers.add import boxes_layer, has_boxes
 from napari_tessera.gui.layers.read import RECORD
-from napari_tessera.gui.method.bounding_boxes import BoxesButton, boxes_layer, has_boxes
+from napari_tessera.gui.method.panel import BoxesButton
 
 
 def labelled(shape=(12, 16), axes="YX", **placed):

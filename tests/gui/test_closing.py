@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import Progress
-from napari_tessera.gui.method import live_preview
+from napari_tessera.gui.method import preview_and_estimate
 from napari_tessera.gui.method import run_request as asking
 from napari_tessera.gui.method import widget as method_widget
 from tests.helpers.scenes import blobs
@@ -60,7 +60,7 @@ def test_a_widget_whose_threads_are_all_busy_is_closed_in_time(viewer, open_widg
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
     monkeypatch.setattr(method_widget, "run_request", stubborn)
-    monkeypatch.setattr(live_preview, "preview", stubborn)
+    monkeypatch.setattr(preview_and_estimate, "preview", stubborn)
     widget.warm_up.start(widget.method, "uint8", "YX", {})
     qtbot.waitUntil(lambda: widget.warm_up.is_over, timeout=240_000)
     widget.preview_switch.value = True
@@ -75,7 +75,7 @@ def test_a_widget_whose_threads_are_all_busy_is_closed_in_time(viewer, open_widg
 def test_a_preview_that_is_switched_off_does_not_hold_up_the_window(viewer, open_widget, qtbot, monkeypatch):
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
-    monkeypatch.setattr(live_preview, "preview", stubborn)
+    monkeypatch.setattr(preview_and_estimate, "preview", stubborn)
     widget.preview_switch.value = True
     qtbot.wait(300)
     began = time.monotonic()
@@ -118,11 +118,11 @@ def test_each_of_two_windows_gets_its_own_result(two_windows, qtbot):
 
 @pytest.mark.parametrize("closed", [0, 1])
 def test_a_window_closed_in_the_middle_leaves_the_run_of_another_alone(two_windows, qtbot, monkeypatch, closed):
-    def lasting(question):
+    def lasting(request):
         for number in range(30):
             time.sleep(0.05)
             yield Progress(number, 30, "Working")
-        return (yield from asking.run_request(question))
+        return (yield from asking.run_request(request))
 
     monkeypatch.setattr(method_widget, "run_request", lasting)
     for widget in two_windows:

@@ -10,18 +10,18 @@ import pytest
 from napari_tessera.core.jobs import Progress
 from napari_tessera.engine import api
 from napari_tessera.gui.method import widget as method_widget
-from napari_tessera.gui.method.bounding_boxes import BoxesButton
+from napari_tessera.gui.method.panel import BoxesButton
 from tests.gui.test_boxes import labelled
 from tests.gui.test_train import paint_halves
 from tests.helpers.scenes import blobs
 
 
-def _greedy(question):
+def _greedy(request):
     yield Progress(1, 2, "Working")
     np.empty(2**55)
 
 
-def _on_a_full_disk(question):
+def _on_a_full_disk(request):
     yield Progress(1, 2, "Working")
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "labels.zarr")
 

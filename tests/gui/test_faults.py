@@ -7,7 +7,7 @@ from napari_tessera.gui import compare as compare_widget
 from napari_tessera.gui.form import model_field as model_card
 from napari_tessera.gui.form.layer_combo import PREVIEW
 from napari_tessera.gui.layers.annotation import new_annotation
-from napari_tessera.gui.method import live_preview
+from napari_tessera.gui.method import preview_and_estimate
 from napari_tessera.gui.qt import buttons as clipboard
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, Runner
 from napari_tessera.gui.train import live_layer as train_sight
@@ -91,9 +91,9 @@ def previewed(viewer, open_widget, qtbot):
 def test_a_preview_that_fails_is_said_and_comes_back(previewed, viewer, qtbot, monkeypatch, fault, where):
     with monkeypatch.context() as patch:
         if where == "in the thread":
-            patch.setattr(live_preview, "preview", job_of(fault))
+            patch.setattr(preview_and_estimate, "preview", job_of(fault))
         else:
-            patch.setattr(live_preview, "view_to_world", fault)
+            patch.setattr(preview_and_estimate, "view_to_world", fault)
         previewed.preview_switch.value = True
         qtbot.waitUntil(lambda: SAID[fault] in previewed.bar.message.text(), timeout=30_000)
     previewed.form.fields["polarity"].value = "dark"
@@ -149,7 +149,7 @@ def test_a_forecast_that_fails_is_said(viewer, open_widget, monkeypatch, qtbot, 
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("U-Net")
     monkeypatch.setattr(widget.region, "region", fault)
-    monkeypatch.setattr(widget.forecast, "_question", widget.question)
+    monkeypatch.setattr(widget.forecast, "_request", widget.request)
     widget.forecast.setText("")
     widget.forecast.update_soon()
     qtbot.waitUntil(lambda: "is unknown" in widget.forecast.text(), timeout=30_000)

@@ -7,8 +7,8 @@ import pytest
 
 from napari_tessera.core.method import Declaration
 from napari_tessera.core.spec import Image, Labels, Range, title_of
-from napari_tessera.gui.form.fields import make_field
-from napari_tessera.gui.method.inputs import list_axes, name_axes
+from napari_tessera.gui.form.form import make_field
+from napari_tessera.gui.layers.read import list_axes, name_axes
 from napari_tessera.methods.registry import METHODS
 from tests.helpers.scenes import blobs, two_boxes
 
@@ -223,7 +223,7 @@ def test_size_typed_in_the_layer_s_unit_reaches_the_method_in_pixels(viewer, ope
     widget = open_widget("Threshold")
     widget.sizes.value = "µm"
     widget.form.fields["sigma"].widget.native.setValue(1.5)
-    assert widget.question().parameters["sigma"] == 3.0
+    assert widget.request().parameters["sigma"] == 3.0
 
 
 def test_rescaled_layer_is_followed(viewer, open_widget):

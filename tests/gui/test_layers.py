@@ -211,7 +211,7 @@ def seeded(viewer, open_widget):
 
 
 def test_points_without_z_lie_on_the_plane_shown(seeded):
-    assert seeded.question().inputs["seeds"].tolist() == [[2, 5, 6]]
+    assert seeded.request().inputs["seeds"].tolist() == [[2, 5, 6]]
 
 
 def test_it_is_said_where_points_without_z_were_put(seeded, run):

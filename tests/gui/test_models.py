@@ -8,7 +8,7 @@ from qtpy.QtCore import QUrl
 from napari_tessera.core.method import Declaration
 from napari_tessera.core.spec import Image, Labels, ModelName
 from napari_tessera.gui.form import form as settings
-from napari_tessera.gui.form.fields import make_field
+from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.form.model_field import IMPORT, CardWindow
 from napari_tessera.methods.registry import method_named
 from tests.helpers.tiny_models import save_bright

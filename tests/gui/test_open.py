@@ -202,7 +202,7 @@ def test_all_widgets_at_once_fit_on_a_small_screen(viewer, open_widget):
 def test_run_stays_in_sight_where_room_is_short(qtbot):
     widget = WatershedWidget(ViewerModel())
     qtbot.addWidget(widget)
-    widget.more_settings.expand(animate=False)
+    widget.more_settings.open()
     widget.resize(320, 320)
     widget.show()
     qtbot.waitUntil(lambda: widget.bar.isVisible())

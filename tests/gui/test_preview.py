@@ -33,7 +33,7 @@ def test_coarse_preview_covers_the_pixels_it_stands_for():
     from napari.layers import Image
 
     from napari_tessera.engine.preview import PreviewRequest, View
-    from napari_tessera.gui.method.live_preview import view_to_world
+    from napari_tessera.gui.method.preview_and_estimate import view_to_world
 
     image = Image(np.zeros((40, 40)), scale=(0.5, 0.5), rotate=[[0.0, -1.0], [1.0, 0.0]])
     view = View({}, 8, 12, 40, 40, 4)
@@ -157,7 +157,7 @@ def test_demo_opens_with_the_widget_and_finds_the_nuclei(make_napari_viewer, mon
     import napari
 
     from napari_tessera.cli.demo import IMAGE, METHOD, SETTINGS
-    from napari_tessera.gui.sample_data import open_demo
+    from napari_tessera.gui.method.widget import open_demo
     from napari_tessera.methods.registry import method_named
 
     monkeypatch.setattr(napari, "Viewer", lambda title: make_napari_viewer(title=title))

@@ -137,13 +137,13 @@ def test_bad_setting_is_said_in_the_widget(viewer, open_widget, run):
     assert '"manual" needs `low`' in widget.bar.message.text()
 
 
-def _endless(question):
+def _endless(request):
     for _ in range(10_000):
         time.sleep(0.01)
         yield Progress(1, 2, "Working")
 
 
-def _broken(question):
+def _broken(request):
     yield Progress(1, 2, "Working")
     raise RuntimeError("a library failed")
 

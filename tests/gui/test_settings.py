@@ -193,25 +193,25 @@ def test_python_code_gives_the_same_labels(ran, viewer):
     from napari_tessera.gui.method.run_request import as_python
 
     found = {}
-    exec(as_python(ran.question()), {"image": blobs()}, found)
+    exec(as_python(ran.request()), {"image": blobs()}, found)
     np.testing.assert_array_equal(found["result"].labels, viewer.layers[-1].data)
 
 
 def test_command_line_holds_the_changed_settings(ran):
     from napari_tessera.gui.method.run_request import as_command
 
-    assert as_command(ran.question()).endswith(" --sigma 1.7")
+    assert as_command(ran.request()).endswith(" --sigma 1.7")
 
 
 def test_command_line_holds_the_pixel_size_and_its_unit(ran):
     from napari_tessera.gui.method.run_request import as_command
 
     expected = "tessera watershed IMAGE.tif -o OUT.tif --axes YX --spacing 0.5 0.5 --unit micrometer "
-    assert as_command(ran.question()).startswith(expected)
+    assert as_command(ran.request()).startswith(expected)
 
 
 def test_command_line_says_no_pixel_size_where_none_is_known(viewer, open_widget):
     from napari_tessera.gui.method.run_request import as_command
 
     viewer.add_image(blobs(), name="blobs")
-    assert "--spacing" not in as_command(open_widget("Threshold").question())
+    assert "--spacing" not in as_command(open_widget("Threshold").request())

@@ -4,8 +4,7 @@ import pytest
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QLabel, QLineEdit, QVBoxLayout, QWidget
 
-from napari_tessera.gui.method.panel import WIDTH_PX
-from napari_tessera.gui.qt.layout import AsTallAsContent
+from napari_tessera.gui.qt.layout import WIDTH_PX, AsTallAsContent
 from napari_tessera.training.losses import LOSSES
 from tests.gui.test_train import paint_halves
 from tests.helpers.scenes_to_learn import halves

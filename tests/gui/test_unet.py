@@ -5,8 +5,8 @@ import pytest
 from napari.layers import Image, Labels
 
 from napari_tessera.engine import api
+from napari_tessera.gui.layers.add import colours_of_classes
 from napari_tessera.gui.layers.annotation import empty_annotation
-from napari_tessera.gui.layers.colors import colours_of_classes
 from napari_tessera.gui.layers.read import RECORD
 from tests.helpers.scenes import blobs, two_boxes
 from tests.helpers.tiny_models import save_bright

@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
     folder = parser.parse_args(argv).headless
     if folder is None and (reason := why_no_window()) is None:
         try:
-            from napari_tessera.gui.sample_data import open_demo
+            from napari_tessera.gui.method.widget import open_demo
         except RuntimeError as error:  # napari compiles too, and does not start if it cannot write its cache
             reason = f"napari does not start: {error}; set NUMBA_CACHE_DIR to a folder that can be written to"
         else:

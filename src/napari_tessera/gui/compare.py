@@ -19,6 +19,7 @@ from napari_tessera.core.spec import Table
 from napari_tessera.gui.layers.read import Placement, camera_of
 from napari_tessera.gui.method.run_request import RunRequest, scoring
 from napari_tessera.gui.method.widget import MethodWidget, RunResult
+from napari_tessera.gui.qt.layout import fill
 from napari_tessera.gui.qt.worker import showing_errors, shown_by
 
 COLUMNS = {"label": "Object", "state": "State", "iou": "IoU", "truth": "Truth", "prediction": "Prediction"}
@@ -27,13 +28,7 @@ TOP = QModelIndex()
 
 
 class ObjectsModel(QAbstractTableModel):
-    """The objects of a comparison, mistakes first.
-
-    Attributes
-    ----------
-    labels : (N,) array
-        Number of the object in each row.
-    """
+    """The objects of a comparison, mistakes first; `labels` has the number of the object in each row."""
 
     def __init__(self, table: Table) -> None:
         super().__init__()
@@ -41,11 +36,6 @@ class ObjectsModel(QAbstractTableModel):
         order = np.argsort([MISTAKES_FIRST.index(state) for state in states], kind="stable").astype(int)
         self._columns = [table[name][order] for name in COLUMNS] if table else []
         self.labels = self._columns[0] if self._columns else np.empty(0, int)
-
-    def row_of(self, label: int) -> int | None:
-        """Return the row of an object, or None."""
-        rows = np.flatnonzero(self.labels == label)
-        return int(rows[0]) if len(rows) else None
 
     def rowCount(self, parent: QModelIndex = TOP) -> int:
         """Return the number of objects."""
@@ -84,7 +74,6 @@ STATE_COLOURS = {
     "merged": "#cc79a7",
 }
 """Colours of Okabe and Ito, which colour-blind users can distinguish."""
-
 SCORES_PER_ROW = 4
 
 
@@ -102,10 +91,8 @@ class ScoresPanel(QWidget):
         self.model = ObjectsModel({})
         self.objects = self._make_table()
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._grid)
-        layout.addWidget(self.legend)
-        layout.addWidget(self.objects, 1)
+        fill(layout, self._grid, self.legend, self.objects)
+        layout.setStretchFactor(self.objects, 1)
         self.hide()
 
     def show_comparison(self, scores: Mapping[str, Any], table: Table) -> None:
@@ -114,9 +101,8 @@ class ScoresPanel(QWidget):
             self._say(number, title, text)
         states = table["state"] if table else np.empty(0, str)
         counts = {state: int(np.count_nonzero(states == state)) for state in STATE_COLOURS}
-        parts = [
-            f'<span style="color:{STATE_COLOURS[state]}">■</span>&nbsp;{n}&nbsp;{state}' for state, n in counts.items()
-        ]
+        span = '<span style="color:{}">■</span>&nbsp;{}&nbsp;{}'
+        parts = [span.format(STATE_COLOURS[state], count, state) for state, count in counts.items()]
         self.legend.setText("&nbsp;&nbsp; ".join(parts))
         self.model = ObjectsModel(table)
         self.objects.setModel(self.model)
@@ -124,9 +110,8 @@ class ScoresPanel(QWidget):
 
     def select(self, label: int) -> None:
         """Select an object's row."""
-        row = self.model.row_of(label)
-        if row is not None:
-            self.objects.selectRow(row)
+        for row in np.flatnonzero(self.model.labels == label):
+            self.objects.selectRow(int(row))
 
     def _say(self, number: int, title: str, text: str) -> None:
         if title not in self._scores:
@@ -155,16 +140,10 @@ class ScoresPanel(QWidget):
 
 def headline(scores: Mapping[str, Any]) -> dict[str, str]:
     """Return the main scores as text, by title."""
-    return {
-        "Dice": f"{scores['dice']:.3f}",
-        "IoU": f"{scores['iou']:.3f}",
-        "AP 0.5": f"{scores['ap']['0.50']:.3f}",
-        "Mean AP": f"{scores['map']:.3f}",
-        "F1": f"{scores['f1']:.3f}",
-        "PQ": f"{scores['pq']:.3f}",
-        "Splits": str(scores["splits"]),
-        "Merges": str(scores["merges"]),
-    }
+    main = {"Dice": scores["dice"], "IoU": scores["iou"], "AP 0.5": scores["ap"]["0.50"], "Mean AP": scores["map"]}
+    main |= {"F1": scores["f1"], "PQ": scores["pq"]}
+    counts = {"Splits": str(scores["splits"]), "Merges": str(scores["merges"])}
+    return {title: f"{score:.3f}" for title, score in main.items()} | counts
 
 
 @dataclass(frozen=True)
@@ -189,26 +168,26 @@ class CompareWidget(MethodWidget):
         """Return the sections of the widget from top to bottom."""
         return [*super().sections(), self.panel]
 
-    def job(self, question: RunRequest, placement: Placement) -> Job[Comparison]:
+    def job(self, request: RunRequest, placement: Placement) -> Job[Comparison]:
         """Find the mistakes, then the scores."""
-        answer = yield from subtask(super().job(question, placement), 0, 2, 3)
-        scores = yield from subtask(scoring(question), 2, 1, 3)
+        run = yield from subtask(super().job(request, placement), 0, 2, 3)
+        scores = yield from subtask(scoring(request), 2, 1, 3)
         yield Progress(99, 100, "Colouring")
-        for layer, image in zip(answer.layers, answer.result.images, strict=True):
+        for layer, image in zip(run.layers, run.result.images, strict=True):
             # napari colours labels of up to 16 bits on the graphics card; wider labels take seconds.
             if image.data.max() <= np.iinfo(np.uint16).max:
                 layer.data = image.data.astype(np.uint16)
             layer.colormap = colour_states(image.table)
-        return Comparison(answer.image_name, answer.result, answer.layers, scores)
+        return Comparison(run.image_name, run.result, run.layers, scores)
 
-    def show_answer(self, answer: RunResult) -> None:
+    def show_result(self, run: RunResult) -> None:
         """Add the layer, connect clicks on its objects, and fill the table."""
-        super().show_answer(answer)
-        assert isinstance(answer, Comparison)
-        self.errors = answer.layers[0]
+        super().show_result(run)
+        assert isinstance(run, Comparison)
+        self.errors = run.layers[0]
         self.errors.mouse_drag_callbacks.append(self._on_click)
-        self.panel.show_comparison(answer.scores, answer.result.table)
-        text = headline(answer.scores)
+        self.panel.show_comparison(run.scores, run.result.table)
+        text = headline(run.scores)
         self.bar.say(f"AP at 0.5 is {text['AP 0.5']}, mean AP {text['Mean AP']}. Click an object to see its row.")
 
     @showing_errors

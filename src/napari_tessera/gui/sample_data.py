@@ -1,15 +1,12 @@
-"""Sample images as napari layers, for File → Open Sample → Tessera and for `tessera demo`."""
+"""Sample images as napari layers, for File → Open Sample → Tessera."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-import napari
-
 from napari_tessera.core.spatial import Spatial
-from napari_tessera.methods.registry import method_named
-from napari_tessera.sample_data import SAMPLES, Sample, SampleEntry, sample_named
+from napari_tessera.sample_data import SAMPLES, Sample, SampleEntry
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -36,51 +33,9 @@ def _placed(spatial: Spatial, axes: str) -> dict[str, Any]:
     }
 
 
-def _opener(entry: SampleEntry) -> Callable[[], list[LayerData]]:
-    def open_sample() -> list[LayerData]:
-        return layers_of(entry.load(), entry.title.split(" (")[0])
-
-    return open_sample
+def _open_sample(entry: SampleEntry) -> list[LayerData]:
+    return layers_of(entry.load(), entry.title.split(" (")[0])
 
 
-_OPENERS = {entry.name: _opener(entry) for entry in SAMPLES}
-
-
-def __getattr__(name: str) -> Any:
-    """Return the function that opens a sample; the manifest names it by the sample's name."""
-    if name in _OPENERS:
-        return _OPENERS[name]
-    raise AttributeError(f"module 'napari_tessera.gui.sample_data' has no attribute {name!r}")
-
-
-PLUGIN = "napari-tessera"
-
-
-def open_demo(image: str, method_name: str, settings: Mapping[str, Any], block: bool = True) -> napari.Viewer:
-    """Open napari with the demo image, and start the run.
-
-    Parameters
-    ----------
-    image : str
-        Name of a sample image.
-    method_name : str
-        Method to run on it.
-    settings : mapping
-        Parameters that differ from the defaults.
-    block : bool
-        Wait until the window is closed; otherwise return at once, while the job runs.
-
-    Returns
-    -------
-    napari.Viewer
-    """
-    viewer = napari.Viewer(title="Tessera")
-    ((data, options, _),) = layers_of(sample_named(image), image)
-    viewer.add_image(data, **options)
-    method = method_named(method_name)
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, method.title)
-    widget.set_for_now(method.declaration.defaults | dict(settings))
-    widget.run()
-    if block:
-        napari.run()
-    return viewer
+for _entry in SAMPLES:  # the manifest names each function by the sample's name
+    vars()[_entry.name] = partial(_open_sample, _entry)

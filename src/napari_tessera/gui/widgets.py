@@ -10,13 +10,7 @@ OWN_WIDGETS = {"compare": "napari_tessera.gui.compare:CompareWidget"}
 
 
 def class_name(method_name: str) -> str:
-    """Turn the name of a method into that of its widget.
-
-    Examples
-    --------
-    >>> class_name("region_growing")
-    'RegionGrowingWidget'
-    """
+    """Turn the name of a method, such as "region_growing", into that of its widget, "RegionGrowingWidget"."""
     return "".join(word.capitalize() for word in method_name.split("_")) + "Widget"
 
 

@@ -1,10 +1,11 @@
-"""The base class of form fields: one parameter, its widget and its value."""
+"""Form fields, each with a parameter, its widget and its value: the base class, switches, choices and text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
@@ -13,21 +14,12 @@ from napari_tessera.gui.form.text import tooltip
 
 
 class Field:
-    """A field of the form.
-
-    Attributes
-    ----------
-    parameter : Parameter
-    native : QWidget
-        The widget in the field's row.
-    has_own_title : bool
-        Whether the widget shows the title itself, like a check box.
-    below : QWidget or None
-        A widget under the row, across the whole form.
-    """
+    """A field of the form; `native` is the widget in its row."""
 
     has_own_title = False
+    """Whether the widget shows the title itself, like a check box."""
     below: QWidget | None = None
+    """A widget under the row, across the whole form."""
 
     def __init__(self, parameter: Parameter, widget: ValueWidget[Any]) -> None:
         self.parameter = parameter
@@ -49,23 +41,6 @@ class Field:
         """Call `callback` whenever the user or the program changes the value."""
         self.widget.changed.connect(lambda *_: callback())
 
-    @property
-    def starts(self) -> Mapping[str, float]:
-        """Start values of other settings, by name, for when "auto" is switched off."""
-        return {}
-
-    def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
-        """Call `callback` with the error if an action of the field fails; most fields have no such action."""
-
-    def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
-        """Show lengths and areas in another unit; only number fields use this."""
-
-    def show_intensities(self, low: float, high: float) -> None:
-        """Fit the field to the intensities of the image; only fields of intensities use this."""
-
-    def start_from(self, number: float) -> None:
-        """Set the start value for when "auto" is switched off."""
-
 
 def let_shrink(native: QWidget) -> None:
     """Let a widget be narrower than its longest text, so that the form fits a narrow dock."""
@@ -74,3 +49,41 @@ def let_shrink(native: QWidget) -> None:
     if isinstance(native, QComboBox):
         native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         native.setMinimumContentsLength(8)
+
+
+class Switch(Field):
+    """A check box."""
+
+    has_own_title = True
+
+    def __init__(self, parameter: Parameter) -> None:
+        super().__init__(parameter, CheckBox(name=parameter.name, text=parameter.title))
+        self.value = parameter.default
+
+
+class Choice(Field):
+    """A combo box."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        choices = [(parameter.choice_title(value), value) for value in parameter.choices]
+        if parameter.is_optional:
+            choices.insert(0, ("Automatic", None))
+        super().__init__(parameter, ComboBox(name=parameter.name, choices=choices, value=parameter.default))
+        let_shrink(self.native)
+
+
+class Text(Field):
+    """A line of text; empty means None, if the parameter allows None."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        super().__init__(parameter, LineEdit(name=parameter.name, value=parameter.default or ""))
+
+    @property
+    def value(self) -> str | None:
+        """The text as the method takes it."""
+        text = str(self.widget.value)
+        return None if self.parameter.is_optional and not text else text
+
+    @value.setter
+    def value(self, value: str | None) -> None:
+        self.widget.value = value or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import ChainMap
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from napari_tessera.core.atomic_writes import written_together
 from napari_tessera.core.errors import FileError, ParameterError
 from napari_tessera.core.method import Declaration, Method, Parameter
 from napari_tessera.core.spatial import CHANNEL
-from napari_tessera.gui.form.field import Field
-from napari_tessera.gui.form.fields import make_field
+from napari_tessera.gui.form.field import Choice, Field, Switch, Text
+from napari_tessera.gui.form.model_field import ModelField
+from napari_tessera.gui.form.number_field import Number
 from napari_tessera.gui.qt.layout import Rows
 
 SETTINGS_SHOWN_FIRST = 6
@@ -23,19 +25,11 @@ SETTINGS_SHOWN_FIRST = 6
 
 
 class Form:
-    """All settings of a method.
-
-    Attributes
-    ----------
-    main, more : Rows
-        The settings shown first, and those under "More settings".
-    fields : dict of str to Field
-    """
+    """All settings of a method: in `main` those shown first, in `more` those under "More settings"."""
 
     def __init__(self, method: Method) -> None:
         self.method = method
-        self.main = Rows()
-        self.more = Rows()
+        self.main, self.more = Rows(), Rows()
         self.fields: dict[str, Field] = {}
         self._axes = ""
         first = names_shown_first(method.parameters)
@@ -62,7 +56,7 @@ class Form:
 
     def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
         """Call `callback` with the error if an action of a field fails."""
-        for field in self.fields.values():
+        for field in self._models():
             field.on_failure(callback)
 
     def restore_defaults(self) -> None:
@@ -71,12 +65,12 @@ class Form:
 
     def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
         """Show lengths and areas in pixels (`spacing` None) or in the layer's unit."""
-        for field in self.fields.values():
+        for field in self._numbers():
             field.show_sizes(spacing, unit, ndim)
 
     def show_intensities(self, low: float, high: float) -> None:
         """Fit the fields of intensities to the intensities of the image."""
-        for field in self.fields.values():
+        for field in self._numbers():
             field.show_intensities(low, high)
 
     def show_axes(self, axes: str) -> None:
@@ -96,10 +90,16 @@ class Form:
     def _follow_model(self) -> None:
         """Take start values from the chosen model; of several models, from the first that has an effect."""
         values = self.values
-        known = [field.starts for field in self.fields.values() if field.parameter.matters(values)]
-        for name, start in ChainMap(*map(dict, known)).items():
-            if name in self.fields:
-                self.fields[name].start_from(start)
+        starts = ChainMap(*(field.starts for field in self._models() if field.parameter.matters(values)))
+        for field in self._numbers():
+            if (start := starts.get(field.parameter.name)) is not None:
+                field.start_from(start)
+
+    def _numbers(self) -> list[Number]:
+        return [field for field in self.fields.values() if isinstance(field, Number)]
+
+    def _models(self) -> list[ModelField]:
+        return [field for field in self.fields.values() if isinstance(field, ModelField)]
 
     def _add(self, parameter: Parameter, rows: Rows) -> None:
         field = make_field(parameter)
@@ -112,6 +112,16 @@ class Form:
 
     def _rows_of(self, field: Field) -> Rows:
         return self.more if field.native.parent() is self.more else self.main
+
+
+def make_field(parameter: Parameter) -> Field:
+    """Make the field for a parameter's declaration."""
+    if parameter.choices:
+        return Choice(parameter)
+    if parameter.model is not None:
+        return ModelField(parameter)
+    kinds: dict[type, Callable[[Parameter], Field]] = {bool: Switch, int: Number, float: Number}
+    return kinds.get(parameter.kind, Text)(parameter)
 
 
 def names_shown_first(parameters: tuple[Parameter, ...]) -> set[str]:
@@ -132,27 +142,18 @@ def settings_path() -> Path:
 
 
 def load(method: Method | Declaration, path: Path | None = None) -> dict[str, Any]:
-    """Return the saved settings of a method, without those that no longer fit its declaration.
-
-    A missing or damaged file counts as empty.
-    """
-    remembered = _read(path or settings_path()).get(method.name)
+    """Return the saved settings of a method that fit its declaration; a missing or damaged file counts as empty."""
+    saved = _read(path or settings_path()).get(method.name)
     known = {parameter.name: parameter for parameter in method.parameters}
     found = {}
-    for name, value in remembered.items() if isinstance(remembered, dict) else ():
-        try:
+    for name, value in saved.items() if isinstance(saved, dict) else ():
+        with suppress(KeyError, ParameterError):
             found[name] = known[name].checked(value, method.name)
-        except (KeyError, ParameterError):
-            continue
     return found
 
 
 def save(method: Method | Declaration, values: dict[str, Any], path: Path | None = None) -> bool:
-    """Save the settings of a method; return whether they could be written.
-
-    The file is replaced in one step, so that a crash leaves the old or the new file. Settings that another window
-    saves at the same time are kept.
-    """
+    """Save the settings of a method, and keep those that another window saves; return whether they could be written."""
     path = path or settings_path()
     try:
         with written_together([path], overwrite=True, is_claimed=True) as (part,):

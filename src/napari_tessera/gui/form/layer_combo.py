@@ -7,32 +7,20 @@ from typing import Any
 
 from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.layers import Image, Labels, Layer, Points
 
-from napari_tessera.core.method import Input
-from napari_tessera.core.spec import Role, title_of
+from napari_tessera.core.spec import Role
 from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.text import NO_LAYER, tooltip
 from napari_tessera.gui.layers.read import RECORD
 
 PREVIEW = "tessera_preview"
 """Key in the metadata of preview layers, which are never offered."""
-
 LAYER_TYPES: dict[Role, type[Layer]] = {Role.IMAGE: Image, Role.LABELS: Labels, Role.POINTS: Points}
 
 
 class LayerBox:
-    """A combo box of the viewer's layers of some types.
-
-    Parameters
-    ----------
-    viewer : napari.components.ViewerModel
-    types : tuple of type
-        Layer types to offer.
-    title, help : str
-    is_optional : bool
-        Whether "(none)" is a choice.
-    """
+    """A combo box of the viewer's layers of some types; with `is_optional`, "(none)" is a choice."""
 
     def __init__(
         self, viewer: ViewerModel, types: tuple[type[Layer], ...], title: str, text: str = "", is_optional: bool = False
@@ -44,19 +32,6 @@ class LayerBox:
         self.combo = ComboBox(choices=self._choices, tooltip=tooltip(text))
         self.native = self.combo.native
         let_shrink(self.native)
-        self._callbacks: list[Callable[[], Any]] = []
-        self.combo.changed.connect(lambda *_: self._tell())
-
-    @classmethod
-    def for_input(cls, viewer: ViewerModel, entry: Input) -> LayerBox:
-        """Make the box for an input of a method."""
-        types = tuple(LAYER_TYPES[role] for role in entry.roles)
-        return cls(viewer, types, title_of(entry.name), entry.help, entry.is_optional)
-
-    @classmethod
-    def for_shapes(cls, viewer: ViewerModel) -> LayerBox:
-        """Make the box for the outlines of a region."""
-        return cls(viewer, (Shapes,), "Inside shapes", "Segment only inside the outlines drawn in this layer.", True)
 
     @property
     def layer(self) -> Layer | None:
@@ -70,19 +45,12 @@ class LayerBox:
 
     def on_change(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever another layer is chosen."""
-        self._callbacks.append(callback)
+        self.combo.changed.connect(lambda *_: callback())
 
     def offered(self) -> list[Layer]:
         """Return the layers that can be chosen, the topmost first."""
-        return [
-            layer
-            for layer in reversed(self.viewer.layers)
-            if isinstance(layer, self.types) and PREVIEW not in layer.metadata
-        ]
-
-    def preselect(self, taken: Sequence[Layer | None] = ()) -> None:
-        """Choose the active layer if it fits, or else, if the input is required, the topmost."""
-        self.take_one(taken, only_active=self.is_optional)
+        fitting = (layer for layer in reversed(self.viewer.layers) if isinstance(layer, self.types))
+        return [layer for layer in fitting if PREVIEW not in layer.metadata]
 
     def take_one(self, taken: Sequence[Layer | None], only_active: bool = False) -> None:
         """Choose the active layer if it fits, or else the topmost layer that is not in `taken`."""
@@ -101,15 +69,11 @@ class LayerBox:
             if chosen in self.combo.choices:
                 self.combo.value = chosen
         if self.layer is not chosen:
-            self._tell()
+            self.combo.changed.emit(self.layer)
 
     def _choices(self, _: Any = None) -> list[tuple[str, Layer | None]]:
         layers: list[tuple[str, Layer | None]] = [(layer.name, layer) for layer in self.offered()]
         return [(NO_LAYER, None), *layers] if self.is_optional else layers
-
-    def _tell(self) -> None:
-        for callback in self._callbacks:
-            callback()
 
 
 def _is_made_image(layer: Layer) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,6 @@ from napari_tessera.models import registry as catalogue
 if TYPE_CHECKING:
     from napari_tessera.models.registry import ModelEntry
 
-
 MORE = "tessera:more"
 CARD_SIZE_PX = (640, 560)
 CARD_STYLE = "QLabel { background-color: rgba(128, 128, 128, 40); border-radius: 4px; padding: 6px; }"
@@ -42,13 +41,7 @@ LINK_COLOUR = "#5aa9f5"
 
 
 class ModelCard(QLabel):
-    """The short card under the box of models; "more …" opens the whole card.
-
-    Attributes
-    ----------
-    failed : Signal
-        With the error, if the card cannot be shown.
-    """
+    """The short card under the box of models; "more …" opens the whole card, and `failed` is emitted if it cannot."""
 
     failed = Signal(object)
 
@@ -142,25 +135,17 @@ DECODED = {"min_score": "score", "threshold": "object_level"}
 
 
 class ModelField(Field):
-    """A box of models by title; the last entry imports a file.
-
-    Attributes
-    ----------
-    below : ModelCard
-        The short card of the chosen model.
-    """
+    """A box of models by title, with the card of the chosen one below; the last entry imports a file."""
 
     below: ModelCard
 
     def __init__(self, parameter: Parameter) -> None:
         self.parameter = parameter
         self._chosen: str = parameter.default
-        self._failed: list[Callable[[BaseException], Any]] = []
         self.combo = ComboBox(name=parameter.name, choices=self._choices, value=parameter.default)
         super().__init__(parameter, self.combo)
         let_shrink(self.native)
         self.below = ModelCard()
-        self.below.failed.connect(self.show_error)
         self.runner = Runner()
         self.runner.returned.connect(self._on_imported)
         self.runner.failed.connect(self.show_error)
@@ -181,18 +166,18 @@ class ModelField(Field):
         self.widget.changed.emit(name)
 
     @property
-    def starts(self) -> Mapping[str, float]:
+    def starts(self) -> dict[str, float]:
         """Object diameter of the chosen model, and its thresholds of score and probability."""
         entry = self.entries.get(self._chosen)
         if entry is None or entry.error:
             return {}
-        decoding = entry.header["decoding"]
-        own = {name: decoding.get(of_model) for name, of_model in DECODED.items()}
-        return {name: start for name, start in (own | {"diameter": entry.diameter_px}).items() if start is not None}
+        starts = {name: entry.header["decoding"].get(of_model) for name, of_model in DECODED.items()}
+        starts["diameter"] = entry.diameter_px
+        return {name: start for name, start in starts.items() if start is not None}
 
     def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
         """Call `callback` with the error if a file cannot be imported."""
-        self._failed.append(callback)
+        self.below.failed.connect(callback)
 
     def refresh(self) -> None:
         """Update the choices after models were added or removed; the choice stays."""
@@ -259,11 +244,12 @@ class ModelField(Field):
     def _watch(self) -> None:
         """Watch the user's folder, or its nearest existing parent."""
         folder = catalogue.user_folder()
-        nearest = next(path for path in (folder, *folder.parents) if os.path.isdir(path))
-        if self.watcher.directories() != [str(nearest)]:
-            for path in self.watcher.directories():
+        nearest = next(str(path) for path in (folder, *folder.parents) if os.path.isdir(path))
+        watched = self.watcher.directories()
+        if watched != [nearest]:
+            for path in watched:
                 self.watcher.removePath(path)
-            self.watcher.addPath(str(nearest))
+            self.watcher.addPath(nearest)
 
     @showing_errors
     def _on_folder_changed(self) -> None:
@@ -287,8 +273,7 @@ class ModelField(Field):
 
     def show_error(self, error: BaseException) -> None:
         """Pass an error to the form."""
-        for callback in self._failed:
-            callback(error)
+        self.below.show_error(error)
 
 
 def _importing(path: Path) -> Job[ModelEntry]:

@@ -15,10 +15,11 @@ from napari_tessera.core.spec import AUTO
 from napari_tessera.engine.bind import pixel_volume, power_of
 from napari_tessera.gui.form.field import Field, let_shrink
 from napari_tessera.gui.form.text import unit_suffix
+from napari_tessera.gui.qt.layout import fill
 
 LARGEST = 1e12
 """Limit of spin boxes whose declaration has no limit."""
-MOST_DECIMALS = 12
+USUAL_DECIMALS, MOST_DECIMALS = 2, 12
 BLANK = " "
 """Text of a box with an automatic value: any number there would look like that value."""
 FIRST_COUNT = 100
@@ -26,10 +27,7 @@ FIRST_COUNT = 100
 
 
 class Number(Field):
-    """A spin box, with "auto" beside it if None is allowed.
-
-    The value is kept in pixels and only shown in the current unit: a change of the unit never changes a value.
-    """
+    """A spin box, with "auto" beside it if None is allowed; the value is kept in pixels, and shown in any unit."""
 
     def __init__(self, parameter: Parameter) -> None:
         # magicgui's integer box has no place for a unit, so integers use a float box without decimals.
@@ -38,7 +36,9 @@ class Number(Field):
         self._callbacks: list[Callable[[], Any]] = []
         self._number = parameter.default
         self._pixel = 1.0
-        self._decimals = 0 if parameter.kind is int else _decimals_of(parameter.range.step)
+        step = parameter.range.step
+        usual = USUAL_DECIMALS if step is None else _exact_decimals(f"{step:g}")
+        self._decimals = 0 if parameter.kind is int else usual
         self._start: float = _first_guess(parameter)
         let_shrink(self.native)
         self.automatic: CheckBox | None = None
@@ -91,9 +91,8 @@ class Number(Field):
         self.automatic.tooltip = self.widget.tooltip
         self.native = QWidget()
         row = QHBoxLayout(self.native)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.spin_box.native, 1)
-        row.addWidget(self.automatic.native)
+        fill(row, self.spin_box.native, self.automatic.native)
+        row.setStretch(0, 1)
         self.automatic.changed.connect(self._on_automatic)
 
     def _on_automatic(self, is_automatic: bool) -> None:
@@ -110,27 +109,26 @@ class Number(Field):
             callback()
 
     def _show(self) -> None:
-        number = self._start if self._number is None else self._number
+        is_automatic = self._number is None
+        number = self._start if is_automatic else self._number
         low, high = self.parameter.range.low, self.parameter.range.high
         with self.spin_box.changed.blocked():
             self.spin_box.native.setDecimals(self._decimals_for(number * self._pixel))
             self.spin_box.min = max(low * self._pixel, -LARGEST)
             self.spin_box.max = min(high * self._pixel, LARGEST)
             self._set_step()
-            is_automatic = self._number is None
             self.spin_box.native.setSpecialValueText(BLANK if is_automatic else "")  # shown at the lowest value
             self.spin_box.value = self.spin_box.min if is_automatic else number * self._pixel
         if self.automatic is not None:
             with self.automatic.changed.blocked():
-                self.automatic.value = self._number is None
-            self.spin_box.enabled = self._number is not None
+                self.automatic.value = is_automatic
+            self.spin_box.enabled = not is_automatic
 
     def _set_step(self) -> None:
-        step = self.parameter.range.step
-        if (step is None and self.parameter.kind is float) or self._pixel != 1.0:
-            self.spin_box.native.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
-        else:
-            self.spin_box.native.setStepType(QAbstractSpinBox.StepType.DefaultStepType)
+        step, types = self.parameter.range.step, QAbstractSpinBox.StepType
+        is_adaptive = (step is None and self.parameter.kind is float) or self._pixel != 1.0
+        self.spin_box.native.setStepType(types.AdaptiveDecimalStepType if is_adaptive else types.DefaultStepType)
+        if not is_adaptive:
             self.spin_box.step = step or 1
 
     def _decimals_for(self, shown: float) -> int:
@@ -138,19 +136,16 @@ class Number(Field):
         wanted = self._decimals
         if self._pixel != 1.0:
             wanted = max(wanted, 1 - math.floor(math.log10(self._pixel)))
-        exponent = Decimal(f"{shown:.10g}").normalize().as_tuple().exponent
-        exact = -exponent if isinstance(exponent, int) else 0
-        return min(max(wanted, exact), MOST_DECIMALS)
+        return min(max(wanted, _exact_decimals(f"{shown:.10g}")), MOST_DECIMALS)
 
     def _rounded(self, number: float) -> int | float:
         return round(number) if self.parameter.kind is int else round(number, self._decimals)
 
 
-def _decimals_of(step: float | None) -> int:
-    if step is None:
-        return 2
-    exponent = Decimal(f"{step:g}").normalize().as_tuple().exponent
-    return max(-exponent, 0) if isinstance(exponent, int) else 2
+def _exact_decimals(number: str) -> int:
+    """Return how many decimals a number has; an infinite one has none."""
+    exponent = Decimal(number).normalize().as_tuple().exponent
+    return max(-exponent, 0) if isinstance(exponent, int) else 0
 
 
 def _first_guess(parameter: Parameter) -> float:

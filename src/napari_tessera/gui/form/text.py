@@ -9,22 +9,12 @@ from napari_tessera.core.method import Method, Parameter
 from napari_tessera.core.result import Result, describe_auto_values
 
 WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
-AUTOMATIC = "auto"
 NO_LAYER = "(none)"
 SHORTEST_TOLD_SECONDS = 0.1
 
 
 def unit_suffix(parameter: Parameter, unit: str, ndim: int) -> str:
-    """Return the suffix of a number: " px", " µm", " µm²", " px³", or an empty text.
-
-    Parameters
-    ----------
-    parameter : Parameter
-    unit : str
-        Unit of lengths: "px" or that of the layer.
-    ndim : int
-        2 or 3; areas become volumes in 3-D.
-    """
+    """Return the suffix of a number, such as " px" or " µm²", if lengths are in `unit`; areas become volumes in 3-D."""
     if parameter.range.unit == "px²":
         return f" {unit}{'³' if ndim == 3 else '²'}"
     if parameter.range.unit == "px":
@@ -40,12 +30,13 @@ def tooltip(text: str) -> str:
 
 def as_last_time(method: Method, values: Mapping[str, Any]) -> str:
     """Return a sentence with the visible settings that differ from their defaults; empty if all are defaults."""
-    changed = [
-        f"{each.title} {shown(each, values[each.name])}"
-        for each in method.parameters
-        if each.matters(values) and values[each.name] != each.default
-    ]
-    return f"From last time, not the defaults: {', '.join(changed)}." if changed else ""
+    changed = ", ".join(f"{each.title} {shown(each, values[each.name])}" for each in changed_parameters(method, values))
+    return f"From last time, not the defaults: {changed}." if changed else ""
+
+
+def changed_parameters(method: Method, values: Mapping[str, Any]) -> list[Parameter]:
+    """Return the parameters that have an effect and differ from their default."""
+    return [each for each in method.parameters if each.matters(values) and values[each.name] != each.default]
 
 
 def shown(parameter: Parameter, value: Any) -> str:
@@ -59,8 +50,7 @@ def shown(parameter: Parameter, value: Any) -> str:
 
 def summary_of(result: Result) -> str:
     """Return a summary of a result: what was found, the time, the automatic values."""
-    chosen = describe_auto_values(result)
-    return f"{_found_in_words(result)} {chosen}".rstrip()
+    return f"{_found_in_words(result)} {describe_auto_values(result)}".rstrip()
 
 
 def _found_in_words(result: Result) -> str:

@@ -1,19 +1,28 @@
-"""Turn a result into new napari layers, placed like the image."""
+"""Turn a result into new napari layers, placed like the image: labels, probabilities, bounding boxes, their colours."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Shapes
+from napari.utils.colormaps import Colormap, CyclicLabelColormap
 
-from napari_tessera.core.result import LabelImage, column_title
-from napari_tessera.core.spatial import Matrix, Spatial
-from napari_tessera.gui.layers.colors import colours_of_classes, colours_of_probability
-from napari_tessera.gui.layers.read import RECORD, Placement
+from napari_tessera.core.result import PX, LabelImage, column_title
+from napari_tessera.core.spatial import Spatial
+from napari_tessera.gui.layers.read import RECORD, Placement, record_of
 
-TOLD_FIRST = ("label", "class", "kind", "score")
+BACKGROUND = 1
+BACKGROUND_COLOUR = "#6f7f95"
+CLASS_COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#56b4e9", "#0072b2")
+"""Colours of Okabe and Ito, which colour-blind users can distinguish; the most different ones first."""
+MOST_CLASSES = 50
+PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+"""Attributes of a layer."""
+SHOWN_FIRST = ("label", "class", "kind", "score")
 """Columns shown first for the object under the mouse: napari's status bar has room for a few only."""
 CONTOUR_PX = 2
 """Segments fill the image; as outlines, they leave the classes below visible."""
@@ -24,10 +33,10 @@ MOST_OUTLINED_PX = 2048 * 2048
 
 
 def result_layer(image: LabelImage, placement: Placement, name: str, record: dict[str, Any], number: int = 0) -> Layer:
-    """Make a new layer of labels, or of the probabilities of a class, placed like the image.
+    """Make a new layer of labels, or of the probabilities of a class, placed like the image; threads may call this.
 
-    It is safe to call this in a worker thread: the layer belongs to no viewer yet. `number` counts the images of the
-    result: it selects the colour of a class, and labels after the first get the name of their image.
+    `number` counts the images of the result: it selects the colour of a class, and labels after the first get the name
+    of their image.
     """
     if image.kind != "probabilities":
         if number:
@@ -73,7 +82,7 @@ def feature_table(image: LabelImage) -> Any:
     table, units = image.table, image.units
     if not table:
         return None
-    names = sorted(table, key=lambda name: TOLD_FIRST.index(name) if name in TOLD_FIRST else len(TOLD_FIRST))
+    names = sorted(table, key=lambda name: SHOWN_FIRST.index(name) if name in SHOWN_FIRST else len(SHOWN_FIRST))
     titles = {name: column_title(name, units.get(name, "")) for name in names} | {"label": "index"}
     features = pd.DataFrame({titles[name]: table[name] for name in names})
     return features if features["index"].is_unique else one_row_per_label(features)
@@ -105,9 +114,9 @@ def placed_at(spatial: Spatial) -> dict[str, Any]:
     return {
         "scale": spatial.scale,
         "translate": spatial.translate,
-        "rotate": _array(spatial.rotate),
-        "shear": _array(spatial.shear),
-        "affine": _array(spatial.affine),
+        "rotate": spatial.rotate and np.array(spatial.rotate),
+        "shear": spatial.shear and np.array(spatial.shear),
+        "affine": spatial.affine and np.array(spatial.affine),
         "units": spatial.units,
         "axis_labels": spatial.axis_labels or None,
     }
@@ -123,14 +132,101 @@ def has_channel_axis(placement: Placement) -> bool:
 
 def spanning_channels(placement: Placement) -> Spatial:
     """Place labels with an axis of size one that spans all channels."""
-    place_of_channels = placement.full.axes.index("C")
-    size = placement.channel_size
-    step = placement.full.scale[place_of_channels]
-    scale, translate = list(placement.full.scale), list(placement.full.translate)
-    scale[place_of_channels] = step * size
-    translate[place_of_channels] += step * (size - 1) / 2
-    return replace(placement.full, scale=tuple(scale), translate=tuple(translate))
+    full, axis, size = placement.full, placement.full.axes.index("C"), placement.channel_size
+    scale, translate = list(full.scale), list(full.translate)
+    scale[axis] *= size
+    translate[axis] += full.scale[axis] * (size - 1) / 2
+    return replace(full, scale=tuple(scale), translate=tuple(translate))
 
 
-def _array(matrix: Matrix | None) -> np.ndarray | None:
-    return None if matrix is None else np.array(matrix)
+def colours_of_classes(has_background: bool = True) -> CyclicLabelColormap:
+    """Return the colour of each class: muted for the background, distinct for the others.
+
+    Class 1 is the background, as in annotations. With `has_background` False the background is 0, and class 1 is the
+    one that annotations paint with 2. A direct colormap would make napari compile for seconds while the window waits.
+    """
+    of_classes = [CLASS_COLOURS[number % len(CLASS_COLOURS)] for number in range(MOST_CLASSES - 1)]
+    background = [BACKGROUND_COLOUR] if has_background else []
+    return CyclicLabelColormap(colors=["transparent", *background, *of_classes])
+
+
+def colours_of_probability(number: int) -> Colormap:
+    """Return a colormap for the probability of class `number`, from black to its colour; 0 follows the background."""
+    colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
+    return Colormap(["#000000", colour], name=f"class {colour}")
+
+
+BOX_COLUMNS = tuple(column_title(f"box_{corner}", PX) for corner in ("y0", "x0", "y1", "x1"))
+TO_CENTRE = -0.5
+"""Boxes are measured from the edge of the first pixel, and a layer's coordinates from its centre."""
+SHARE_OF_SIDE, THINNEST_PX = 0.04, 0.5
+MOST_WITH_TEXT = 200
+"""More texts in a plane are unreadable, and take napari seconds to draw."""
+BOX_COLOURS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#d55e00")
+
+
+def has_boxes(layer: Layer) -> bool:
+    """Return whether a layer's table has boxes."""
+    return isinstance(layer, Labels) and len(layer.features) > 0 and set(BOX_COLUMNS) <= set(layer.features)
+
+
+def boxes_layer(layer: Labels) -> Shapes:
+    """Make a Shapes layer of the boxes of a layer's objects, without adding it to a viewer.
+
+    In a volume, a box is drawn on every plane that it spans; in a time series, at its object's time.
+    """
+    features = layer.features.reset_index(drop=True)
+    rows, corners = [], []
+    for row, rectangle in _rectangles(features.to_dict("list"), axes_of(layer)):
+        rows.append(row)
+        corners.append(rectangle)
+    rectangles = np.array(corners)
+    of_boxes = features.iloc[rows].reset_index(drop=True)
+    sides = features[[*BOX_COLUMNS[2:]]].to_numpy() - features[[*BOX_COLUMNS[:2]]].to_numpy()
+    return Shapes(
+        rectangles,
+        shape_type="rectangle",
+        name=f"{layer.name} · boxes",
+        features=of_boxes,
+        face_color="transparent",
+        edge_color="class" if "class" in of_boxes else BOX_COLOURS[0],
+        edge_color_cycle=list(BOX_COLOURS),
+        edge_width=max(SHARE_OF_SIDE * float(np.median(sides)), THINNEST_PX),
+        text=_text(of_boxes, rectangles),
+        **{name: getattr(layer, name) for name in PLACE},
+    )
+
+
+def axes_of(layer: Labels) -> str:
+    """Return one letter for each axis of a layer that Tessera made."""
+    record = record_of(layer)
+    axes = "ZYX"[-layer.ndim :] if record is None else str(record["axes"])
+    return axes if len(axes) == layer.ndim else axes.replace("C", "")
+
+
+def _rectangles(table: dict[str, list[Any]], axes: str) -> Iterator[tuple[int, list[list[float]]]]:
+    """Yield the row and the four corners of each box, once for every plane that it spans."""
+    for row, (top, left, bottom, right) in enumerate(zip(*(table[name] for name in BOX_COLUMNS), strict=True)):
+        across = [_places(table, axis.lower(), row) for axis in axes[:-2]]
+        plane = [[top, left], [top, right], [bottom, right], [bottom, left]]
+        for before in itertools.product(*across):
+            yield row, [[*before, y + TO_CENTRE, x + TO_CENTRE] for y, x in plane]
+
+
+def _places(table: dict[str, list[Any]], axis: str, row: int) -> range:
+    """Return the indices along an axis at which an object's box is drawn."""
+    low, high = (column_title(f"box_{axis}{end}", PX) for end in (0, 1))
+    if low in table:
+        return range(int(table[low][row]), int(np.ceil(table[high][row])))
+    place = int(table[axis][row]) if axis in table else 0
+    return range(place, place + 1)
+
+
+def _text(features: Any, rectangles: np.ndarray) -> dict[str, Any] | None:
+    """Return class and score of each box as napari's text, hidden if a plane of the (N, 4, ndim) corners is full."""
+    if not {"class", "score"} <= set(features):
+        return None
+    _, counts = np.unique(rectangles[:, 0, :-2], axis=0, return_counts=True)
+    is_shown = bool(counts.max() <= MOST_WITH_TEXT)
+    style = {"size": 8, "color": "white", "anchor": "upper_left", "visible": is_shown}
+    return {"string": "{class} {score:.2f}", **style}

@@ -1,64 +1,54 @@
-"""Annotation layers: created over an image, with a name and a colour for each class."""
+"""New layers over an image, to paint on or for points; names and colours of the classes of an annotation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 from napari.components import ViewerModel
-from napari.layers import Labels, Layer
+from napari.layers import Labels, Layer, Points
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.sparse_array import SparseArray
-from napari_tessera.gui.layers.add import has_channel_axis, placed_at, spanning_channels
-from napari_tessera.gui.layers.colors import BACKGROUND, BACKGROUND_COLOUR, MOST_CLASSES, colours_of_classes
-from napari_tessera.gui.layers.read import array_of, is_rgb, labels_of, place
-from napari_tessera.training.interactive import AnnotatedLayer
+from napari_tessera.gui.layers.add import (
+    BACKGROUND,
+    BACKGROUND_COLOUR,
+    MOST_CLASSES,
+    colours_of_classes,
+    has_channel_axis,
+    placed_at,
+    spanning_channels,
+)
+from napari_tessera.gui.layers.read import array_of, labels_of, place
+
+if TYPE_CHECKING:
+    from napari_tessera.training.interactive import AnnotatedLayer
 
 Task = Literal["objects", "classes"]
 ANNOTATION = "tessera annotation"
 """Key in a layer's metadata for the meaning of its annotation."""
-
 NOT_PAINTED = "not painted"
 OBJECT_COLOURS = 253
 """With background and not painted, these fit into one byte; more would be slower to show."""
-
 LARGEST_WHOLE_BYTES = 2**29
 """Larger layers are sparse: they take memory only where they are painted."""
 LARGEST_PLANE_PX = 2**31
 THINNEST_BRUSH_PX, THICKEST_BRUSH_PX = 2, 24
 BRUSHES_ACROSS = 64
+SMALLEST_POINT_PX = 2.0
+POINTS_ACROSS = 50
+POINT_COLOUR = "#f0e442"
 
 
 def new_annotation(
     viewer: ViewerModel, image_layer: Layer, axes: str, classes: Sequence[str] = (), task: Task = "classes"
 ) -> Labels:
-    """Add an empty annotation layer, with the brush ready.
+    """Add an empty annotation layer of the image's shape without channels, with the brush ready.
 
-    Parameters
-    ----------
-    viewer : napari viewer
-    image_layer : napari.layers.Layer
-        The image to annotate.
-    axes : str
-        One letter for each axis of the image's array, such as "TZYX" or "YXC".
-    classes : sequence of str
-        Names of 1, 2 and so on, the background first.
-    task : {"objects", "classes"}
-        With "objects", each object has its own number, from 2 on.
-
-    Returns
-    -------
-    napari.layers.Labels
-        Empty, of the image's shape without channels; 0 is not painted.
-
-    Raises
-    ------
-    InputError
-        If a plane of the image is too large to be shown.
+    0 is not painted; `classes` names 1, 2 and so on, the background first. With the task "objects", each object has its
+    own number, from 2 on. `axes` are those of the image's array. A plane that is too large raises InputError.
     """
     layer = viewer.add_layer(empty_annotation(image_layer, axes, classes, task))
     viewer.layers.selection.active = layer
@@ -69,44 +59,46 @@ def new_annotation(
 
 def empty_annotation(image_layer: Layer, axes: str, classes: Sequence[str], task: Task) -> Labels:
     """Make an annotation layer without adding it to a viewer."""
-    layer = empty_labels(
-        image_layer, axes, np.int32 if task == "objects" else np.uint8, f"{image_layer.name} · annotation"
-    )
+    dtype = np.int32 if task == "objects" else np.uint8
+    layer = empty_labels(image_layer, axes, f"{image_layer.name} · annotation", dtype)
     layer.metadata[ANNOTATION] = {"task": task, "image": image_layer.name}
     set_class_names(layer, classes)
     return layer
 
 
-def empty_labels(image_layer: Layer, axes: str, dtype: Any, name: str) -> Labels:
-    """Make a labels layer to paint on, over an image, without adding it to a viewer.
-
-    Raises
-    ------
-    InputError
-        If a plane of the image is too large to be shown.
-    """
+def empty_labels(image_layer: Layer, axes: str, name: str, dtype: Any = np.int32) -> Labels:
+    """Make a labels layer to paint on, over an image, without adding it to a viewer."""
     placement = place(image_layer, axes)
+    spatial = spanning_channels(placement) if has_channel_axis(placement) else placement.spatial
     sides = dict(zip(axes, array_of(image_layer).shape, strict=True))
-    letters = axes[:-1] if is_rgb(image_layer) else axes
-    shape = [sides[axis] for axis in letters if axis != "C"]
-    spatial = placement.spatial
-    if has_channel_axis(placement):
-        spatial = spanning_channels(placement)
-        shape.insert(letters.index("C"), 1)
+    shape = [1 if axis == "C" else sides[axis] for axis in spatial.axes]
     layer = Labels(empty_paint(shape, dtype), name=name, **placed_at(spatial))
     across = min(sides["Y"], sides["X"]) // BRUSHES_ACROSS
     layer.brush_size = int(np.clip(across, THINNEST_BRUSH_PX, THICKEST_BRUSH_PX))
     return layer
 
 
-def empty_paint(shape: Sequence[int], dtype: Any) -> np.ndarray | SparseArray:
-    """Return an array of zeros; a large one is sparse, and takes memory only where it is painted.
+def empty_points(image: Layer, axes: str, name: str) -> Points:
+    """Make a points layer without points that lies on an image, without adding it to a viewer.
 
-    Raises
-    ------
-    InputError
-        If a plane is too large to be shown.
+    It has the image's axes; channels in front of the others are left out, so that points show on every channel.
     """
+    placement = place(image, axes)
+    spatial = placement.full if has_channel_axis(placement) else placement.spatial
+    sides = dict(zip(axes, array_of(image).shape, strict=True))
+    return Points(
+        np.empty((0, len(spatial.axes))),
+        ndim=len(spatial.axes),
+        name=name,
+        size=max(min(sides["Y"], sides["X"]) / POINTS_ACROSS, SMALLEST_POINT_PX),
+        face_color=POINT_COLOUR,
+        border_color="black",
+        **placed_at(spatial),
+    )
+
+
+def empty_paint(shape: Sequence[int], dtype: Any) -> np.ndarray | SparseArray:
+    """Return an array of zeros, a large one sparse; a plane that is too large to be shown raises InputError."""
     height, width = shape[-2:]
     if height * width > LARGEST_PLANE_PX:
         raise InputError(
@@ -120,6 +112,8 @@ def empty_paint(shape: Sequence[int], dtype: Any) -> np.ndarray | SparseArray:
 
 def annotated_layer(image: Layer, annotation: Labels, axes: str) -> AnnotatedLayer:
     """Return the arrays of an image and its annotation; `axes` names every axis of the image's array."""
+    from napari_tessera.training.interactive import AnnotatedLayer
+
     spacing = place(image, axes).spatial.spacing
     anisotropy = spacing[0] / spacing[-1] if "Z" in axes else 1.0
     return AnnotatedLayer(image.name, array_of(image), labels_of(annotation, axes), axes, anisotropy)
@@ -142,13 +136,9 @@ def class_names(layer: Layer) -> list[str] | None:
 
 
 def set_class_names(layer: Labels, names: Sequence[str]) -> None:
-    """Name 1, 2 and so on, the background first; napari shows the name under the mouse.
+    """Name 1, 2 and so on, the background first; napari shows the name under the mouse. At most 50 have colours."""
+    import pandas as pd
 
-    Raises
-    ------
-    InputError
-        If there are more than 50.
-    """
     named = [name.strip() for name in names] or ["background"]
     if len(named) > MOST_CLASSES:
         raise InputError(f"There are {len(named)} classes, and at most {MOST_CLASSES} can be told apart.")

@@ -1,7 +1,8 @@
-"""Read napari layers into plain arrays: data, position, points and outlines, the plane shown."""
+"""Read napari layers into plain arrays: data, position, axes, points and outlines, the plane shown."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +24,8 @@ ELLIPSE_VERTICES = 96
 class Placement:
     """Position and axes of a layer.
 
-    Attributes
-    ----------
-    axes : str
-        One letter per axis of the layer's array, RGB included.
-    spatial : Spatial
-        Without the channels.
-    full : Spatial
-        With the axis of channels, if there is one that is not RGB.
-    channel_size : int
-        Size of that axis, or 0.
+    `axes` has one letter for each axis of the layer's array, RGB included. `spatial` is without channels; `full` has
+    the axis of channels, if there is one that is not RGB, and `channel_size` is its size, or 0.
     """
 
     axes: str
@@ -105,24 +98,15 @@ def place(layer: Layer, axes: str) -> Placement:
 
 def labels_of(layer: Layer, axes: str) -> Any:
     """Return the labels (or points) of a layer for an image with `axes`, without an axis of size one for channels."""
-    data = array_of(layer)
-    place_of_channels = axes.find("C")
-    if isinstance(layer, Labels) and data.ndim == len(axes) and place_of_channels >= 0:
-        return data[(slice(None),) * place_of_channels + (0,)] if data.shape[place_of_channels] == 1 else data
-    return data
+    data, channel_axis = array_of(layer), axes.find("C")
+    is_spanning = isinstance(layer, Labels) and data.ndim == len(axes) and "C" in axes and data.shape[channel_axis] == 1
+    return data[(slice(None),) * channel_axis + (0,)] if is_spanning else data
 
 
 def points_of(layer: Points, image: Layer, axes: str, shown: Sequence[float]) -> np.ndarray:
-    """Return points in pixels of `image`, one column per axis of its labels.
+    """Return points in pixels of `image` with `axes`, one column for each axis of its labels.
 
-    Parameters
-    ----------
-    layer : napari.layers.Points
-    image : napari.layers.Layer
-    axes : str
-        Axes of the image.
-    shown : sequence of float
-        The viewer's `dims.point`; points with fewer axes than the image lie on the plane shown.
+    `shown` is the viewer's `dims.point`: points with fewer axes than the image lie on the plane shown.
     """
     missing = tuple(shown)[-image.ndim :][: max(image.ndim - layer.ndim, 0)]
     pixels = [image.world_to_data((*missing, *layer.data_to_world(point))) for point in layer.data]
@@ -131,17 +115,7 @@ def points_of(layer: Points, image: Layer, axes: str, shown: Sequence[float]) ->
 
 
 def outlines_of(shapes: Shapes, image: Layer, axes: str, selected_only: bool = False) -> tuple[np.ndarray, ...]:
-    """Return drawn outlines in pixels of `image`, each (N, 2) as y, x; lines and paths are left out.
-
-    Parameters
-    ----------
-    shapes : napari.layers.Shapes
-    image : napari.layers.Layer
-    axes : str
-        Axes of the image.
-    selected_only : bool
-        Take only the shapes that are selected.
-    """
+    """Return drawn outlines in pixels of `image` with `axes`, each (N, 2) as y, x, without lines and paths."""
     columns = [axes.index("Y"), axes.index("X")]
     chosen = sorted(shapes.selected_data) if selected_only else range(len(shapes.data))
     outlines = []
@@ -157,31 +131,14 @@ def outlines_of(shapes: Shapes, image: Layer, axes: str, selected_only: bool = F
 
 
 def planes_shown(layer: Layer, axes: str, point: tuple[float, ...]) -> dict[str, int]:
-    """Return the index of the plane shown along each axis except Y, X and channels.
-
-    Parameters
-    ----------
-    layer : napari.layers.Layer
-    axes : str
-        Axes of the layer's array.
-    point : tuple of float
-        The viewer's `dims.point`.
-    """
-    pixel = np.rint(layer.world_to_data(point)).astype(int)
-    shape = array_of(layer).shape
-    return {
-        axis: int(np.clip(pixel[number], 0, shape[number] - 1)) for number, axis in enumerate(axes) if axis not in "YXC"
-    }
+    """Return the index of the plane shown at the viewer's `dims.point`, along each axis except Y, X and channels."""
+    last = np.array(array_of(layer).shape[: layer.ndim]) - 1
+    pixel = np.clip(np.rint(layer.world_to_data(point)), 0, last).astype(int)
+    return {axis: int(index) for axis, index in zip(axes, pixel, strict=False) if axis not in "YXC"}
 
 
 def check_plane_shown(layer: Layer, axes: str, dims: Dims) -> None:
-    """Check that the viewer shows Y and X of a layer, not for example Z and X of a rolled volume.
-
-    Raises
-    ------
-    InputError
-        If the viewer does not show both Y and X of the layer.
-    """
+    """Raise InputError unless the viewer shows Y and X of a layer, not for example Z and X of a rolled volume."""
     letters = axes[:-1] if is_rgb(layer) else axes
     # A viewer aligns the last axes of its layers.
     names = [*dims.axis_labels[: dims.ndim - len(letters)], *letters]
@@ -207,3 +164,77 @@ def _ellipse(corners: np.ndarray) -> np.ndarray:
     first, second = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
     angles = np.linspace(0, 2 * np.pi, ELLIPSE_VERTICES, endpoint=False)[:, None]
     return centre + np.cos(angles) * first + np.sin(angles) * second
+
+
+LETTERS = {
+    **dict.fromkeys(("t", "time", "frame"), "T"),
+    **dict.fromkeys(("z", "depth", "slice"), "Z"),
+    **dict.fromkeys(("c", "ch", "channel"), "C"),
+    **dict.fromkeys(("p", "position"), "P"),
+    **{letter.lower(): letter for letter in "YXS"},
+}
+"""Names that viewers and file formats give to axes."""
+LOOP_LETTERS = "TPSRQUVW"
+
+
+def name_axes(ndim: int, is_rgb: bool, axis_labels: Sequence[str]) -> str | None:
+    """Read axes such as "TYX" from the labels of `ndim` axes, and of RGB; None if the labels do not name every axis."""
+    axes = "".join(_letter(label) for label in axis_labels)
+    is_clear = len(axes) == ndim == len(set(axes)) and axes[-2:] == "YX" and not (is_rgb and "C" in axes)
+    return axes + "C" * is_rgb if is_clear else None
+
+
+def list_axes(
+    ndim: int, is_rgb: bool, axis_labels: Sequence[str] = (), has_channels: bool = True
+) -> list[tuple[str, str]]:
+    """List the possible meanings of the axes of a layer with `ndim` axes besides RGB, the likeliest first.
+
+    Each is a description, and one letter for each axis. Label images have no channels.
+
+    Examples
+    --------
+    >>> list_axes(3, False)
+    [('3-D volume', 'ZYX'), ('2-D planes, one by one', 'TYX'), ('2-D image, channels on axis 0', 'CYX')]
+    """
+    named = name_axes(ndim, is_rgb, axis_labels)
+    loop_letters = _loop_letters(ndim, axis_labels)
+    channel_places = [None] if is_rgb or not has_channels else [None, *range(ndim - 2)]
+    found = [named] if named is not None and (is_rgb or has_channels or "C" not in named) else []
+    for channel_place, is_volume in itertools.product(channel_places, (True, False)):
+        if (axes := _lettered(ndim, channel_place, is_volume, loop_letters)) is not None:
+            found.append(axes + "C" * is_rgb)
+    return [(describe_axes(axes, is_rgb), axes) for axes in dict.fromkeys(found)]
+
+
+def describe_axes(axes: str, is_rgb: bool) -> str:
+    """Describe how an image with these axes is processed."""
+    has_loops = any(axis not in "ZYXC" for axis in axes)
+    what = "3-D volume" if "Z" in axes else "2-D plane" if has_loops else "2-D image"
+    channels = f", channels on axis {axes.index('C')}" if "C" in axes and not is_rgb else ""
+    return f"{what}s, one by one{channels}" if has_loops else f"{what}{channels}"
+
+
+def _letter(label: str) -> str:
+    return LETTERS.get(label.strip().lower(), "")
+
+
+def _loop_letters(ndim: int, axis_labels: Sequence[str]) -> list[str]:
+    """Return one letter for each axis but the last two, from its label if that names a loop axis."""
+    wanted = [_letter(label) for label in axis_labels[: ndim - 2]]
+    wanted += [""] * (ndim - 2 - len(wanted))
+    taken = {letter for letter in wanted if letter and letter in LOOP_LETTERS and wanted.count(letter) == 1}
+    spare = (letter for letter in LOOP_LETTERS if letter not in taken)
+    return [letter if letter in taken else next(spare) for letter in wanted]
+
+
+def _lettered(ndim: int, channel_place: int | None, is_volume: bool, loop_letters: Sequence[str]) -> str | None:
+    """Return the axes; Z of a volume is the last axis before Y and X that holds no channels."""
+    letters = list(loop_letters)
+    if channel_place is not None:
+        letters[channel_place] = "C"
+    if is_volume:
+        free = [place for place in range(ndim - 2) if place != channel_place]
+        if not free:
+            return None
+        letters[free[-1]] = "Z"
+    return "".join(letters) + "YX"

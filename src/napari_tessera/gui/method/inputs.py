@@ -1,161 +1,47 @@
-"""The rows that choose a method's input layers, and the meaning of the first layer's axes."""
+"""The rows that choose a method's input layers and the meaning of the first layer's axes, or add layers for marks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
 from napari.layers import Layer, Points
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.method import Method
+from napari_tessera.core.method import Input, Method
 from napari_tessera.core.spec import Role, title_of
 from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.form import Rows
-from napari_tessera.gui.form.layer_combo import LayerBox
+from napari_tessera.gui.form.layer_combo import LAYER_TYPES, LayerBox
 from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.layers.annotation import empty_labels, empty_points
 from napari_tessera.gui.layers.read import (
     Placement,
     array_of,
     axis_names,
     is_rgb,
     labels_of,
+    list_axes,
     place,
     planes_shown,
     points_of,
     record_of,
     short_unit,
 )
-from napari_tessera.gui.method.mark_layers import MarkButtons
-
-LETTERS = {
-    "t": "T",
-    "time": "T",
-    "frame": "T",
-    "z": "Z",
-    "depth": "Z",
-    "slice": "Z",
-    "c": "C",
-    "ch": "C",
-    "channel": "C",
-    "y": "Y",
-    "x": "X",
-    "p": "P",
-    "position": "P",
-    "s": "S",
-}
-"""Names that viewers and file formats give to axes."""
-
-LOOP_LETTERS = "TPSRQUVW"
-
-
-def name_axes(ndim: int, is_rgb: bool, axis_labels: Sequence[str]) -> str | None:
-    """Read the axes from a layer's axis labels; None if they do not name every axis.
-
-    Parameters
-    ----------
-    ndim : int
-        Axes of the layer, without RGB.
-    is_rgb : bool
-    axis_labels : sequence of str
-
-    Examples
-    --------
-    >>> name_axes(3, False, ("t", "y", "x"))
-    'TYX'
-    """
-    letters = [LETTERS.get(label.strip().lower(), "") for label in axis_labels]
-    axes = "".join(letters)
-    is_clear = len(axes) == ndim == len(set(axes)) and axes[-2:] == "YX" and not (is_rgb and "C" in axes)
-    return axes + "C" * is_rgb if is_clear else None
-
-
-def list_axes(
-    ndim: int, is_rgb: bool, axis_labels: Sequence[str] = (), has_channels: bool = True
-) -> list[tuple[str, str]]:
-    """List the possible meanings of a layer's axes, the likeliest first.
-
-    Parameters
-    ----------
-    ndim : int
-        Axes of the layer, without RGB; at least 2.
-    is_rgb : bool
-    axis_labels : sequence of str
-    has_channels : bool
-        Whether an axis may hold channels (label images have none).
-
-    Returns
-    -------
-    list of (str, str)
-        Description, and one letter for each axis.
-
-    Examples
-    --------
-    >>> list_axes(3, False)
-    [('3-D volume', 'ZYX'), ('2-D planes, one by one', 'TYX'), ('2-D image, channels on axis 0', 'CYX')]
-    """
-    named = name_axes(ndim, is_rgb, axis_labels)
-    loop_letters = _loop_letters(ndim, axis_labels)
-    channel_places = [None] if is_rgb or not has_channels else [None, *range(ndim - 2)]
-    found = [] if named is None or ("C" in named and not is_rgb and not has_channels) else [named]
-    for channel_place in channel_places:
-        for is_volume in (True, False):
-            axes = _lettered(ndim, channel_place, is_volume, loop_letters)
-            if axes is not None and axes + "C" * is_rgb not in found:
-                found.append(axes + "C" * is_rgb)
-    return [(describe_axes(axes, is_rgb), axes) for axes in found]
-
-
-def describe_axes(axes: str, is_rgb: bool) -> str:
-    """Describe how an image with these axes is processed."""
-    n_loops = sum(axis not in "ZYXC" for axis in axes)
-    one_by_one = ", one by one" if n_loops else ""
-    what = "3-D volume" if "Z" in axes else "2-D plane" if n_loops else "2-D image"
-    plural = "s" if n_loops else ""
-    channels = f", channels on axis {axes.index('C')}" if "C" in axes and not is_rgb else ""
-    return f"{what}{plural}{one_by_one}{channels}"
-
-
-def _loop_letters(ndim: int, axis_labels: Sequence[str]) -> list[str]:
-    """Return one letter for each axis but the last two, from its label if that names a loop axis."""
-    wanted = [LETTERS.get(label.strip().lower(), "") for label in axis_labels[: ndim - 2]]
-    wanted += [""] * (ndim - 2 - len(wanted))
-    taken = {letter for letter in wanted if letter and letter in LOOP_LETTERS and wanted.count(letter) == 1}
-    spare = (letter for letter in LOOP_LETTERS if letter not in taken)
-    return [letter if letter in taken else next(spare) for letter in wanted]
-
-
-def _lettered(ndim: int, channel_place: int | None, is_volume: bool, loop_letters: Sequence[str]) -> str | None:
-    """Return the axes; Z of a volume is the last axis before Y and X that holds no channels."""
-    letters = list(loop_letters)
-    if channel_place is not None:
-        letters[channel_place] = "C"
-    if is_volume:
-        free = [place for place in range(ndim - 2) if place != channel_place]
-        if not free:
-            return None
-        letters[free[-1]] = "Z"
-    return "".join(letters) + "YX"
-
+from napari_tessera.gui.qt.layout import fill
+from napari_tessera.gui.qt.worker import showing_errors
 
 HOW_TO_MARK = 'Press "New points layer" and click once in each object, or choose a layer of points or labels.'
 AXES_HELP = "Meaning of the layer's sliders: planes of a volume, time points (or similar), or channels."
 
 
 class InputsBox:
-    """One layer box for each input, and the box of the axes.
-
-    Attributes
-    ----------
-    boxes : dict of str to LayerBox
-    axes_box : magicgui combo box
-        Its value is the axes string, such as "TZYX".
-    mark_buttons : list of MarkButtons
-        Under the box of each input of points or labels.
-    """
+    """One layer box for each input, and the box of the axes, whose value is a string such as "TZYX"."""
 
     def __init__(self, viewer: ViewerModel, method: Method, rows: Rows) -> None:
         self.method = method
@@ -164,7 +50,10 @@ class InputsBox:
         self._followed: Layer | None = None
         self._axes_chosen: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self._callbacks: list[Callable[[], Any]] = []
-        self.boxes = {entry.name: LayerBox.for_input(viewer, entry) for entry in method.inputs}
+        self.boxes = {}
+        for entry in method.inputs:
+            types, title = tuple(LAYER_TYPES[role] for role in entry.roles), title_of(entry.name)
+            self.boxes[entry.name] = LayerBox(viewer, types, title, entry.help, entry.is_optional)
         self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
         let_shrink(self.axes_box.native)
         self.mark_buttons: list[MarkButtons] = []
@@ -230,57 +119,46 @@ class InputsBox:
             box.take_one([each.layer for each in self.boxes.values()])
 
     def main_layer(self) -> Layer:
-        """Return the layer of the first input.
-
-        Raises
-        ------
-        InputError
-            If no layer is chosen.
-        """
-        layer = self.main.layer
-        if layer is None:
+        """Return the layer of the first input; raise InputError if no layer is chosen."""
+        if self.main.layer is None:
             kind = "an image" if self.method.takes_image else "a labels layer"
             raise InputError(f"Open {kind} first: there is no layer to work on.")
-        return layer
+        return self.main.layer
 
     def placement(self) -> Placement:
         """Return the position of the chosen layer."""
         return place(self.main_layer(), self.axes)
 
     def arrays(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arrays of the other inputs that these settings need, without empty ones.
-
-        Raises
-        ------
-        InputError
-            If an input that a setting requires is empty.
-        """
+        """Return the arrays of the other inputs that these settings need; raise InputError if one is missing."""
         image = self.main_layer()
         found = {}
-        for entry in self.method.inputs[1:]:
+        for entry in self._other_inputs(values):
             layer = self.boxes[entry.name].layer
-            if not entry.matters(values):
-                continue
-            if layer is None and entry.shown_if:
-                raise InputError(_how_to_fill(self.boxes[entry.name].title, title_of(entry.shown_if[0].parameter)))
-            if layer is None and Role.POINTS in entry.roles and not entry.is_optional:
-                raise InputError(f"{title_of(entry.name)} is empty. {HOW_TO_MARK}")
-            if layer is None:
-                continue
             if isinstance(layer, Points):
                 found[entry.name] = points_of(layer, image, self.axes, self._viewer.dims.point)
-            else:
+            elif layer is not None:
                 found[entry.name] = labels_of(layer, self.axes)
+            elif entry.shown_if:
+                raise InputError(
+                    f"{self.boxes[entry.name].title} is empty. Choose a labels layer, or add one (the tag button above "
+                    "the list of layers) and paint on it; or choose another value for "
+                    f"{title_of(entry.shown_if[0].parameter)}."
+                )
+            elif Role.POINTS in entry.roles and not entry.is_optional:
+                raise InputError(f"{title_of(entry.name)} is empty. {HOW_TO_MARK}")
         return found
+
+    def _other_inputs(self, values: Mapping[str, Any]) -> list[Input]:
+        return [entry for entry in self.method.inputs[1:] if entry.matters(values)]
 
     def notes(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Return a note for each points layer with fewer axes than the image: on which plane the points were put."""
         image = self.main_layer()
         planes = planes_shown(image, self.axes, self._viewer.dims.point)
         found = []
-        for entry in self.method.inputs[1:]:
-            layer = self.boxes[entry.name].layer
-            if not isinstance(layer, Points) or not entry.matters(values):
+        for layer in (self.boxes[entry.name].layer for entry in self._other_inputs(values)):
+            if not isinstance(layer, Points):
                 continue
             missing = self.axes[: max(image.ndim - layer.ndim, 0)].replace("C", "")
             if missing and len(layer.data):
@@ -294,10 +172,10 @@ class InputsBox:
         return {name: record for name, record in records.items() if record is not None}
 
     def _preselect(self) -> None:
-        taken: tuple[Layer | None, ...] = ()
+        taken: list[Layer | None] = []
         for box in reversed(self.boxes.values()):
-            box.preselect(taken)
-            taken += (box.layer,)
+            box.take_one(taken, only_active=box.is_optional)
+            taken.append(box.layer)
 
     def _on_layer(self, *_: Any) -> None:
         layer = self.main.layer
@@ -320,10 +198,10 @@ class InputsBox:
         """Follow changes of the chosen layer's position."""
         if layer is self._followed:
             return
-        for old, connect in ((self._followed, False), (layer, True)):
-            if old is not None:
-                for event in (old.events.scale, old.events.units, old.events.axis_labels):
-                    (event.connect if connect else event.disconnect)(self._on_layer)
+        for event in _placing_events(self._followed):
+            event.disconnect(self._on_layer)
+        for event in _placing_events(layer):
+            event.connect(self._on_layer)
         self._followed = layer
 
     def _tell(self) -> None:
@@ -331,8 +209,58 @@ class InputsBox:
             callback()
 
 
-def _how_to_fill(title: str, asked_by: str) -> str:
-    return (
-        f"{title} is empty. Choose a labels layer, or add one (the tag button above the list of layers) and paint on "
-        f"it; or choose another value for {asked_by}."
-    )
+def _placing_events(layer: Layer | None) -> tuple[Any, ...]:
+    return () if layer is None else (layer.events.scale, layer.events.units, layer.events.axis_labels)
+
+
+POINTS_HELP = "Add an empty points layer over the image, and click once in each object."
+PAINT_HELP = (
+    "Add an empty labels layer over the image, and paint a stroke in each object, each with a number of its own (M "
+    "takes the next number)."
+)
+CLICK = "Click once in each object"
+PAINT = "Paint a stroke in each object; press M before the next one"
+
+
+class MarkButtons(QWidget):
+    """Adds an empty layer for the seeds or markers of a method, and chooses it; `added` says what to do with it."""
+
+    added = Signal(str)
+    failed = Signal(object)
+
+    def __init__(self, inputs: InputsBox, entry: Input) -> None:
+        super().__init__()
+        self._inputs, self._entry = inputs, entry
+        self.points_button = self._button("New points layer", POINTS_HELP, self.add_points)
+        self.labels_button = self._button(f"New {entry.name} layer", PAINT_HELP, self.add_labels)
+        fill(QHBoxLayout(self), self.points_button, self.labels_button)
+
+    @showing_errors
+    def add_points(self) -> None:
+        """Add a points layer, in the mode that adds a point with each click."""
+        self._add(empty_points, "add", CLICK)
+
+    @showing_errors
+    def add_labels(self) -> None:
+        """Add a labels layer, with the brush ready."""
+        self._add(empty_labels, "paint", PAINT)
+
+    def show_error(self, error: BaseException) -> None:
+        """Pass on what went wrong."""
+        self.failed.emit(error)
+
+    def _add(self, make: Callable[[Layer, str, str], Layer], mode: str, what_to_do: str) -> None:
+        image, box = self._inputs.main_layer(), self._inputs.boxes[self._entry.name]
+        layer = make(image, self._inputs.axes, f"{image.name} · {self._entry.name}")
+        box.viewer.add_layer(layer)
+        box.viewer.layers.selection.active = layer
+        box.refresh()
+        box.layer = layer
+        layer.mode = mode
+        self.added.emit(f"{what_to_do}, then press Run.")
+
+    def _button(self, title: str, text: str, action: Callable[[], None]) -> QPushButton:
+        button = QPushButton(title)
+        button.setToolTip(tooltip(text))
+        button.clicked.connect(lambda: action())
+        return button

@@ -1,65 +1,55 @@
-"""The visible part of a method's widget: inputs, plane or outlines to work in, settings, cost estimate and Run bar."""
+"""The visible part of a method's widget: inputs, plane or outlines to work in, settings, Run bar, boxes of objects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox
 from napari.components import ViewerModel
-from napari.layers import Image, Layer, Shapes
-from qtpy.QtCore import QSize, QTimer
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from napari.layers import Image, Labels, Layer, Shapes
+from qtpy.QtCore import QSize
+from qtpy.QtWidgets import QPushButton, QWidget
 
-from napari_tessera.core.errors import InputError, TesseraError
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.form import Form
 from napari_tessera.gui.form.layer_combo import LayerBox
 from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.layers.add import boxes_layer, has_boxes
 from napari_tessera.gui.layers.read import check_plane_shown, outlines_of, planes_shown, short_unit
-from napari_tessera.gui.method.bounding_boxes import BoxesButton
 from napari_tessera.gui.method.inputs import InputsBox
-from napari_tessera.gui.method.run_request import RunRequest, estimate_cost
-from napari_tessera.gui.qt.docking import Placing
+from napari_tessera.gui.method.preview_and_estimate import ForecastLine
 from napari_tessera.gui.qt.layout import (
-    NOTE_STYLE,
-    PLAIN_STYLE,
+    WIDTH_PX,
     AsTallAsContent,
+    Placing,
     Rows,
-    Shrinking,
-    collapsible,
+    Section,
     column_of,
+    fill_dock,
+    wrapped_label,
 )
-from napari_tessera.gui.qt.run_bar import RunBar
-from napari_tessera.gui.qt.run_keys import RunKeys
-from napari_tessera.gui.qt.worker import LatestOnlyWorker
+from napari_tessera.gui.qt.run_bar import RunBar, RunKeys
+from napari_tessera.gui.qt.worker import Runner
 
-if TYPE_CHECKING:
-    from napari_tessera.engine.cost_estimate import Forecast
+PLANE_HELP = "Segment only the plane that the viewer shows, in 2-D."
+SHAPES_HELP = "Segment only inside the outlines drawn in this layer."
+SELECTED_HELP = "Use the shapes that are selected in the layer, not all."
 
 
 class RegionBox:
-    """The rows that choose the region of a run.
-
-    Attributes
-    ----------
-    plane_only : magicgui check box
-    shapes : LayerBox
-    selected_only : magicgui check box
-    """
+    """The rows that choose the region of a run: the current plane, and outlines drawn in a layer."""
 
     def __init__(self, viewer: ViewerModel, rows: Rows) -> None:
         self.viewer = viewer
         self._rows = rows
-        self.plane_only = CheckBox(
-            text="Current plane only", tooltip=tooltip("Segment only the plane that the viewer shows, in 2-D.")
-        )
-        self.shapes = LayerBox.for_shapes(viewer)
-        self.selected_only = CheckBox(
-            text="Selected shapes only", tooltip=tooltip("Use the shapes that are selected in the layer, not all.")
-        )
+        self.plane_only = CheckBox(text="Current plane only", tooltip=tooltip(PLANE_HELP))
+        self.shapes = LayerBox(viewer, (Shapes,), "Inside shapes", SHAPES_HELP, is_optional=True)
+        self.selected_only = CheckBox(text="Selected shapes only", tooltip=tooltip(SELECTED_HELP))
         rows.add("", self.plane_only.native)
         rows.add(self.shapes.title, self.shapes.native, self.shapes.combo.tooltip or "")
         rows.add("", self.selected_only.native)
@@ -68,22 +58,11 @@ class RegionBox:
 
     def on_change(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever another region is chosen."""
-        self.plane_only.changed.connect(lambda *_: callback())
-        self.selected_only.changed.connect(lambda *_: callback())
-        self.shapes.on_change(callback)
-
-    def show_plane_only(self, has_planes: bool) -> None:
-        """Show the check box for the current plane if the image has several planes."""
-        self._rows.show_row(self.plane_only.native, has_planes)
+        for box in (self.plane_only, self.selected_only, self.shapes.combo):
+            box.changed.connect(lambda *_: callback())
 
     def region(self, image: Layer, axes: str) -> Region | None:
-        """Return the chosen region in pixels of `image`; None means the whole image.
-
-        Raises
-        ------
-        InputError
-            If the shapes layer has no outline, or the viewer does not show Y and X.
-        """
+        """Return the chosen region in pixels of `image`; None means the whole image."""
         is_plane_only = self.plane_only.value and has_planes(axes)
         planes = self.planes(image, axes) if is_plane_only else {}
         shapes = self.shapes.layer
@@ -97,13 +76,7 @@ class RegionBox:
         return Region(planes, outlines) if planes or outlines else None
 
     def planes(self, image: Layer, axes: str) -> dict[str, int]:
-        """Return the index of the plane shown along each axis except Y, X and channels.
-
-        Raises
-        ------
-        InputError
-            If the viewer does not show Y and X.
-        """
+        """Return the index of the plane shown along each axis but Y, X and channels; the viewer must show Y and X."""
         check_plane_shown(image, axes, self.viewer.dims)
         return planes_shown(image, axes, self.viewer.dims.point)
 
@@ -116,81 +89,73 @@ def has_planes(axes: str) -> bool:
     return any(axis not in "YXC" for axis in axes)
 
 
-SETTLE_MS = 150
-"""Changes within this time lead to one estimate."""
-UNKNOWN = "Estimating time and memory …"
+SHOW, HIDE = "Show boxes", "Hide boxes"
+BOXES_HELP = "The box of each object with its class and score, as a layer of rectangles."
 
 
-class ForecastLine(QLabel):
-    """Shows the device, time and memory of a run, estimated in a thread whenever the request changes."""
+class BoxesButton(QPushButton):
+    """Shows and hides the boxes of the last result; the layer is made at the first click."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.setWordWrap(True)
-        self.setStyleSheet(PLAIN_STYLE)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.latest = LatestOnlyWorker()
-        self.latest.ready.connect(self._show)
-        self.latest.failed.connect(self._say_failed)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(SETTLE_MS)
-        self._timer.timeout.connect(self._ask)
-        self._question: Callable[[], RunRequest] | None = None
-        self._is_busy: Callable[[], bool] = bool
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__(SHOW)
+        self.setToolTip(tooltip(BOXES_HELP))
+        self.viewer = viewer
+        self.boxes: Shapes | None = None
+        self._labels: Labels | None = None
+        self.runner = Runner()
+        self.runner.returned.connect(self._add)
+        self.runner.failed.connect(lambda _: self.setEnabled(True))
+        self.clicked.connect(self.press)
         self.hide()
 
-    def follow(self, question: Callable[[], RunRequest], is_busy: Callable[[], bool]) -> None:
-        """Show the line from now on; `question` reads the widget, and nothing is measured while `is_busy`."""
-        self._question, self._is_busy = question, is_busy
-        self.update_soon()
-
-    def update_soon(self, *_: Any) -> None:
-        """Update the estimate soon."""
-        if self._question is not None:
-            self._timer.start()
+    def offer(self, layers: Sequence[Layer]) -> None:
+        """Show the button if one of these layers has boxes; the first such layer is used."""
+        self._follow(None)
+        self._labels = next((layer for layer in layers if isinstance(layer, Labels) and has_boxes(layer)), None)
+        self.refresh()
 
     def close_down(self) -> None:
-        """Stop estimating."""
-        self._question = None
-        self._timer.stop()
-        self.latest.stop()
+        """Stop, and forget the layers."""
+        self.runner.cancel()
+        self._follow(None)
+        self._labels = None
 
-    def _ask(self) -> None:
-        if self._question is None:
+    def press(self) -> None:
+        """Show the boxes, or hide them."""
+        if self.boxes is not None and self.boxes in self.viewer.layers:
+            self.boxes.visible = not self.boxes.visible
+        elif self._labels is not None and not self.runner.is_running:
+            self.setEnabled(False)
+            self.runner.start(_making(self._labels))
+
+    def _add(self, boxes: Shapes) -> None:
+        self.setEnabled(True)
+        if self._labels is None or self._labels not in self.viewer.layers:
             return
-        try:
-            question = self._question()
-        except TesseraError:
-            # Run shows what is missing; until then there is nothing to estimate.
-            self.hide()
-            return
-        except Exception as error:
-            self._say_failed(error)
-            return
-        if not self.text():
-            self._say(UNKNOWN)
-        self.latest.ask(None, estimate_cost(question, self._is_busy))
+        self._follow(boxes)
+        self.viewer.add_layer(boxes)
+        # napari shows the features under the mouse of the active layer only; the objects have more than the boxes.
+        self.viewer.layers.selection.active = self._labels
+        self.refresh()
 
-    def _show(self, _: None, forecast: Forecast | None) -> None:
-        if forecast is None:
-            self.hide()
-        else:
-            self._say(forecast.sentence, forecast.is_too_large)
+    def _follow(self, boxes: Shapes | None) -> None:
+        if self.boxes is not None:
+            self.boxes.events.visible.disconnect(self.refresh)
+        if boxes is not None:
+            boxes.events.visible.connect(self.refresh)
+        self.boxes = boxes
 
-    def _say_failed(self, error: Exception) -> None:
-        if isinstance(error, TesseraError):
-            self._say(str(error), is_warning=True)
-        else:
-            self._say("The time is unknown.")
-
-    def _say(self, text: str, is_warning: bool = False) -> None:
-        self.setText(text)
-        self.setStyleSheet(NOTE_STYLE if is_warning else PLAIN_STYLE)
-        self.show()
+    def refresh(self, *_: Any) -> None:
+        """Update the button after layers were shown, hidden or deleted."""
+        is_shown = self.boxes is not None and self.boxes in self.viewer.layers and self.boxes.visible
+        self.setText(HIDE if is_shown else SHOW)
+        self.setVisible(self._labels is not None and self._labels in self.viewer.layers)
 
 
-WIDTH_PX = 320
+def _making(labels: Labels) -> Job[Shapes]:
+    yield Progress(0, 1, "Making the boxes")
+    return boxes_layer(labels)
+
 
 PIXELS, LAYER_UNITS = "pixels", "units of the layer"
 SIZES_HELP = "Unit of the lengths and areas in this form."
@@ -198,22 +163,7 @@ PREVIEW_HELP = "Show the effect of the settings on the visible part of the plane
 
 
 class Panel(QWidget):
-    """The visible part of a method's widget; it follows the chosen layer, and runs nothing.
-
-    Attributes
-    ----------
-    inputs : InputsBox
-    form : Form
-    region : RegionBox
-    sizes : magicgui combo box
-        Whether sizes are shown in pixels or in the layer's unit.
-    preview_switch : magicgui check box
-    forecast : ForecastLine
-        Hidden for methods without a network.
-    bar : RunBar
-    boxes : BoxesButton
-        Hidden if the objects have no boxes.
-    """
+    """The visible part of a method's widget; it follows the chosen layer, and runs nothing."""
 
     def __init__(self, viewer: ViewerModel, method: Method) -> None:
         super().__init__()
@@ -230,7 +180,11 @@ class Panel(QWidget):
         self.forecast = ForecastLine()
         self.bar = RunBar()
         self.boxes = BoxesButton(viewer)
-        self._lay_out()
+        summary = wrapped_label()
+        summary.setText(method.summary)
+        switch = [self.preview_switch.native] if method.has_preview else []
+        scrolled = AsTallAsContent(column_of(*self.sections(), spacing=8))
+        fill_dock(self, summary, scrolled, *switch, self.forecast, self.bar, self.boxes)
         self.placing = Placing(self)
         self.keys = RunKeys(self, self.bar)
         self.inputs.on_change(self.follow_layer)
@@ -240,7 +194,7 @@ class Panel(QWidget):
 
     def sections(self) -> list[QWidget]:
         """Return the sections that scroll, from top to bottom."""
-        self.more_settings = collapsible("More settings", column_of(self.form.more, self.more))
+        self.more_settings = Section("More settings", column_of(self.form.more, self.more))
         return [self.input_rows, self.form.main, self.more_settings]
 
     def sizeHint(self) -> QSize:
@@ -251,7 +205,7 @@ class Panel(QWidget):
         """Fit the form to the chosen layer: its axes, unit and intensities."""
         layer, axes = self.inputs.main.layer, self.inputs.axes
         self.form.show_axes(axes)
-        self.region.show_plane_only(has_planes(axes))
+        self.more.show_row(self.region.plane_only.native, has_planes(axes))
         if isinstance(layer, Image):
             self.form.show_intensities(*layer.contrast_limits_range)
         self._offer_units()
@@ -278,25 +232,3 @@ class Panel(QWidget):
 
     def _show_rows(self) -> None:
         self.inputs.show_rows(self.form.values)
-
-    def _lay_out(self) -> None:
-        summary = QLabel(self.method.summary)
-        summary.setWordWrap(True)
-        summary.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        content = QWidget()
-        layout = QVBoxLayout(content)
-        layout.setContentsMargins(8, 6, 8, 8)
-        layout.setSpacing(8)
-        layout.addWidget(summary)
-        layout.addWidget(AsTallAsContent(column_of(*self.sections(), spacing=8)))
-        if self.method.has_preview:
-            layout.addWidget(self.preview_switch.native)
-        layout.addWidget(self.forecast)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.boxes)
-        layout.addStretch(1)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(Shrinking(content))
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.setMinimumWidth(WIDTH_PX)

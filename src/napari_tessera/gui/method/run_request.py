@@ -15,13 +15,11 @@ from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.core.result import Result
 from napari_tessera.core.spatial import PIXEL, Spatial
-from napari_tessera.engine import precompile as compiled
-from napari_tessera.methods.registry import method_named
+from napari_tessera.gui.form.text import changed_parameters
 
 if TYPE_CHECKING:
     from napari_tessera.engine.bind import Request
     from napari_tessera.engine.cost_estimate import Forecast
-
 
 # Modules that compute are imported inside functions, in the thread: a widget opens without waiting for SciPy.
 
@@ -31,29 +29,13 @@ SECONDS_BETWEEN_LOOKS = 0.05
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One run: image, method, settings.
+    """One run: method, image, settings.
 
-    Attributes
-    ----------
-    method : str
-    image : array
-        The main input, in memory or on disk.
-    axes : str
-    spatial : Spatial
-        Placement of the labels.
-    name : str
-        Name of the main input.
-    inputs : dict of str to array
-        Other inputs.
-    parameters : dict
-        Sizes are in pixels.
-    region : Region or None
-    input_records : dict of str to record
-    recipe : record or None
-        Replay this record, with its parameters and its region.
+    `image` and `name` are the main input and its name, `inputs` the others; arrays may be on disk. `spatial` places the
+    labels, and sizes in `parameters` are in pixels. A `recipe` is replayed with its own parameters and region.
     """
 
-    method: str
+    method: Method
     image: Any
     axes: str
     spatial: Spatial
@@ -65,45 +47,43 @@ class RunRequest:
     recipe: Any = None
 
 
-def bound(question: RunRequest, measure: bool = True) -> Request:
+def bound(request: RunRequest, measure: bool = True) -> Request:
     """Check the request, and load its arrays into memory."""
     from napari_tessera.engine import api
 
     return api.bind(
-        question.method,
-        question.image,
-        axes=question.axes,
-        spatial=question.spatial,
-        region=question.region,
-        name=question.name,
-        input_records=question.input_records,
+        request.method.name,
+        request.image,
+        axes=request.axes,
+        spatial=request.spatial,
+        region=request.region,
+        name=request.name,
+        input_records=request.input_records,
         measure=measure,
-        **question.inputs,
-        **question.parameters,
+        **request.inputs,
+        **request.parameters,
     )
 
 
-def run_request(question: RunRequest) -> Job[Result]:
+def run_request(request: RunRequest) -> Job[Result]:
     """Run the request; nothing, not even reading the image, happens before the first step."""
     yield Progress(0, 100, "Reading the image")
     from napari_tessera.engine import api
 
-    question = yield from subtask(snapshot(question), 0, 2, 100)
-    if question.recipe is not None:
-        job = api.replay(
-            question.recipe, question.image, spatial=question.spatial, name=question.name, **question.inputs
-        )
-        return (yield from subtask(job, 2, 98, 100))
-    request = bound(question)
-    return (yield from subtask(api.job(request), 2, 98, 100))
+    request = yield from subtask(snapshot(request), 0, 2, 100)
+    if request.recipe is None:
+        job = api.job(bound(request))
+    else:
+        about = {"spatial": request.spatial, "name": request.name}
+        job = api.replay(request.recipe, request.image, **about, **request.inputs)
+    return (yield from subtask(job, 2, 98, 100))
 
 
-def estimate_cost(question: RunRequest, is_busy: Callable[[], bool]) -> Job[Forecast | None]:
+def estimate_cost(request: RunRequest, is_busy: Callable[[], bool]) -> Job[Forecast | None]:
     """Estimate time and memory of a run, once nothing else is busy, since the speed of the device is measured."""
     from napari_tessera.engine.cost_estimate import forecast, models_of
 
-    method = method_named(question.method)
-    if not models_of(method, question.parameters):
+    if not models_of(request.method, request.parameters):
         return None
     while is_busy():
         yield Progress(0, 1, "Waiting")
@@ -111,34 +91,18 @@ def estimate_cost(question: RunRequest, is_busy: Callable[[], bool]) -> Job[Fore
     from napari_tessera.models.load_torch import load_torch
 
     yield from load_torch()
-    return forecast(method, question.axes, question.image.shape, question.region, question.parameters)
+    return forecast(request.method, request.axes, request.image.shape, request.region, request.parameters)
 
 
-def in_space(axes: str) -> str:
-    """Return whether an image is processed in planes ("YX") or volumes ("ZYX")."""
-    return "ZYX" if "Z" in axes else "YX"
-
-
-def compiling(question: RunRequest) -> Job[None]:
-    """Compile what a request needs, without delaying the window; this returns at once if it is compiled already."""
-    method = method_named(question.method)
-    return compiled.precompile(method, str(question.image.dtype), in_space(question.axes), question.parameters)
-
-
-def needs_network(method: Method) -> bool:
-    """Return whether a method runs a network from a model file."""
-    return any(parameter.model is not None for parameter in method.parameters)
-
-
-def snapshot(question: RunRequest) -> Job[RunRequest]:
+def snapshot(request: RunRequest) -> Job[RunRequest]:
     """Copy the labels of a request, since the user may paint on them while the job runs."""
     inputs = {}
-    for name, array in question.inputs.items():
+    for name, array in request.inputs.items():
         inputs[name] = yield from _copied(array)
-    main = question.image
-    if not method_named(question.method).takes_image:
+    main = request.image
+    if not request.method.takes_image:
         main = yield from _copied(main)
-    return replace(question, inputs=inputs, image=main)
+    return replace(request, inputs=inputs, image=main)
 
 
 def _copied(array: Any) -> Job[Any]:
@@ -153,18 +117,17 @@ def _copied(array: Any) -> Job[Any]:
     return copy
 
 
-def scoring(question: RunRequest) -> Job[dict[str, Any]]:
+def scoring(request: RunRequest) -> Job[dict[str, Any]]:
     """Score the labels of a comparison within its region, as `tessera.evaluate` does."""
     yield Progress(0, 1, "Scoring")
     from napari_tessera.engine.bind import cropped
     from napari_tessera.metrics.segmentation import evaluation
 
-    request = bound(question, measure=False)
-    inside = None
-    if request.region is not None:
-        request, crop = cropped(request)
+    checked, inside = bound(request, measure=False), None
+    if checked.region is not None:
+        checked, crop = cropped(checked)
         inside = crop.inside
-    truth, prediction = (request.inputs[name] for name in ("truth", "prediction"))
+    truth, prediction = (checked.inputs[name] for name in ("truth", "prediction"))
     assert truth is not None
     assert prediction is not None
     if inside is not None:
@@ -172,35 +135,28 @@ def scoring(question: RunRequest) -> Job[dict[str, Any]]:
     return (yield from evaluation(truth, prediction))
 
 
-def as_python(question: RunRequest) -> str:
+def as_python(request: RunRequest) -> str:
     """Return the run as Python code, with names in place of arrays."""
-    arguments = [f'"{question.method}"', "image", f'axes="{question.axes}"']
-    if set(question.spatial.spacing) != {1.0}:
-        arguments += [f"spacing={question.spatial.spacing}", f'unit="{question.spatial.unit}"']
-    arguments += [f"{name}={name}" for name in question.inputs]
-    arguments += [f"{name}={value!r}" for name, value in _changed(question).items()]
+    arguments = [f'"{request.method.name}"', "image", f'axes="{request.axes}"']
+    if set(request.spatial.spacing) != {1.0}:
+        arguments += [f"spacing={request.spatial.spacing}", f'unit="{request.spatial.unit}"']
+    arguments += [f"{name}={name}" for name in request.inputs]
+    arguments += [f"{name}={value!r}" for name, value in _changed(request).items()]
     return f"import napari_tessera as tessera\n\nresult = tessera.segment({', '.join(arguments)})\n"
 
 
-def as_command(question: RunRequest) -> str:
+def as_command(request: RunRequest) -> str:
     """Return the run as a command, with file names such as IMAGE.tif."""
-    parts = ["tessera", question.method.replace("_", "-"), "IMAGE.tif", "-o", "OUT.tif", "--axes", question.axes]
-    spatial = question.spatial
+    spatial = request.spatial
+    parts = ["tessera", request.method.name.replace("_", "-"), "IMAGE.tif", "-o", "OUT.tif", "--axes", request.axes]
     if set(spatial.spacing) != {1.0} or spatial.unit != PIXEL:
         parts += ["--spacing", *map(str, spatial.spacing), "--unit", spatial.unit]
-    for name in question.inputs:
-        parts += [f"--{name.replace('_', '-')}", f"{name.upper()}.tif"]
-    for name, value in _changed(question).items():
+    values = {name: f"{name.upper()}.tif" for name in request.inputs} | _changed(request)
+    for name, value in values.items():
         parts += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(parts)
 
 
-def _changed(question: RunRequest) -> dict[str, Any]:
-    """Return the parameters that have an effect and differ from their default."""
-    parameters = method_named(question.method).parameters
-    values = question.parameters
-    return {
-        parameter.name: values[parameter.name]
-        for parameter in parameters
-        if parameter.matters(values) and values[parameter.name] != parameter.default
-    }
+def _changed(request: RunRequest) -> dict[str, Any]:
+    changed = changed_parameters(request.method, request.parameters)
+    return {each.name: request.parameters[each.name] for each in changed}

@@ -1,26 +1,34 @@
-"""The dock widget of a method: read the form, run the job in a thread, add the result layers."""
+"""The dock widget of a method and its menu of recipes: read the form, run the job in a thread, add the layers."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import napari
 import napari.utils
 from napari.layers import Layer
 from qtpy.QtCore import QEvent, QTimer
 
+from napari_tessera.core.errors import InputError
+from napari_tessera.core.file_checks import parse_json
 from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.core.result import Result
+from napari_tessera.core.record_schema import check_recipe
+from napari_tessera.core.result import DEEPEST, Result
+from napari_tessera.engine.precompile import precompile
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.form.text import as_last_time, summary_of
 from napari_tessera.gui.layers.add import result_layer
-from napari_tessera.gui.layers.read import Placement, array_of
-from napari_tessera.gui.method.live_preview import LivePreview
+from napari_tessera.gui.layers.read import Placement, array_of, record_of
 from napari_tessera.gui.method.panel import Panel
-from napari_tessera.gui.method.recipe_menu import RecipeMenu
-from napari_tessera.gui.method.run_request import RunRequest, compiling, in_space, needs_network, run_request
+from napari_tessera.gui.method.preview_and_estimate import LivePreview
+from napari_tessera.gui.method.run_request import RunRequest, as_command, as_python, run_request
+from napari_tessera.gui.qt import buttons as clipboard
+from napari_tessera.gui.qt.buttons import single_shot
 from napari_tessera.gui.qt.warmup import WarmUp
 from napari_tessera.gui.qt.worker import Runner, showing_errors, shown_by
 from napari_tessera.methods.registry import method_named
@@ -31,6 +39,7 @@ SAVE_AFTER_MS = 500
 WARM_UP_AFTER_MS = 300
 WARM_UP_AFTER_PRESSING_MS = 150
 DEVICE = "device"
+PLUGIN = "napari-tessera"
 
 
 @dataclass(frozen=True)
@@ -47,44 +56,32 @@ class MethodWidget(Panel):
 
     method_name: ClassVar[str]
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
         # napari may pass a proxy that hides private names; its layers differ from the viewer's.
         super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer), method_named(self.method_name))
         self.runner = Runner()
         self.recipes = RecipeMenu(self)
         self.preview = LivePreview(self)
         self._activity: Any = None
-        self._activity_told = 0.0
+        self._activity_updated = 0.0
         self._notes: tuple[str, ...] = ()
         self._remember()
         self._connect()
         self.warm_up = WarmUp()
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
-        if needs_network(self.method):
-            self.forecast.follow(self.question, self._is_busy)
+        if any(each.model for each in self.method.parameters):
+            self.forecast.follow(self.request, self._is_busy)
 
-    def question(self, recipe: Any = None) -> RunRequest:
-        """Read the run request from the widget.
-
-        Raises
-        ------
-        InputError
-            If a layer or an outline is missing.
-        """
+    def request(self, recipe: Any = None) -> RunRequest:
+        """Read the run request from the widget; raise InputError if a layer or an outline is missing."""
         layer = self.inputs.main_layer()
         values = self.form.values
-        return RunRequest(
-            self.method.name,
-            array_of(layer),
-            self.inputs.axes,
-            self.inputs.placement().spatial,
-            layer.name,
-            self.inputs.arrays(values) if recipe is None else {},
-            values,
-            self.region.region(layer, self.inputs.axes) if recipe is None else None,
-            self.inputs.input_records(),
-            recipe,
-        )
+        main = self.method, array_of(layer), self.inputs.axes, self.inputs.placement().spatial, layer.name
+        records = self.inputs.input_records()
+        if recipe is not None:
+            return RunRequest(*main, parameters=values, input_records=records, recipe=recipe)
+        arrays, region = self.inputs.arrays(values), self.region.region(layer, self.inputs.axes)
+        return RunRequest(*main, arrays, values, region, records)
 
     def run(self, recipe: Any = None) -> None:
         """Start a run, unless one is running."""
@@ -99,28 +96,25 @@ class MethodWidget(Panel):
             self.runner.cancel()
             self.bar.say("Cancelling …")
 
-    def job(self, question: RunRequest, placement: Placement) -> Job[RunResult]:
-        """Return the job for the thread: run the request, and make the layers."""
+    def job(self, request: RunRequest, placement: Placement) -> Job[RunResult]:
+        """Return the job for the thread: compile what is not compiled yet, run the request, and make the layers."""
         yield from self.warm_up.waiting()
-        yield from compiling(question)
-        result = yield from subtask(run_request(question), 0, 97, 100)
+        yield from precompile(self.method, str(request.image.dtype), in_space(request.axes), request.parameters)
+        result = yield from subtask(run_request(request), 0, 97, 100)
         yield Progress(97, 100, "Making the layer")
-        name = f"{question.name} · {self.method.title.lower()}"
-        made = [
-            result_layer(image, placement, name, result.provenance, number)
-            for number, image in enumerate(result.images)
-        ]
-        return RunResult(question.name, result, tuple(made))
+        about = placement, f"{request.name} · {self.method.title.lower()}", result.provenance
+        layers = tuple(result_layer(image, *about, number) for number, image in enumerate(result.images))
+        return RunResult(request.name, result, layers)
 
-    def show_answer(self, answer: RunResult) -> None:
+    def show_result(self, run: RunResult) -> None:
         """Replace the preview by the new layers, and show a summary."""
         self.preview_switch.value = False
-        main, *others = answer.layers
+        main, *others = run.layers
         for layer in (*others, main):  # the last one is on top, and active: napari shows its features under the mouse
             self.viewer.add_layer(layer)
-        self.boxes.offer(answer.layers)
-        notes = (*self._notes, *answer.result.notes)
-        summary = f"{answer.image_name}: {summary_of(answer.result)}"
+        self.boxes.offer(run.layers)
+        notes = (*self._notes, *run.result.notes)
+        summary = f"{run.image_name}: {summary_of(run.result)}"
         self.bar.say("\n".join((summary, *notes)), is_warning=bool(notes))
 
     def shut_down(self) -> None:
@@ -164,9 +158,9 @@ class MethodWidget(Panel):
         return super().event(event)
 
     def _start(self, recipe: Any) -> None:
-        question = self.question(recipe)
-        job = self.job(question, self.inputs.placement())
-        self._notes = self.inputs.notes(question.parameters) if recipe is None else ()
+        request = self.request(recipe)
+        job = self.job(request, self.inputs.placement())
+        self._notes = self.inputs.notes(request.parameters) if recipe is None else ()
         self.bar.show_running(True)
         self.bar.say("Starting …")
         # napari processes events while it makes the bar, so the run must start after it.
@@ -185,18 +179,18 @@ class MethodWidget(Panel):
             return
         self.bar.show_progress(step)
         # Each change of napari's activity bar redraws the whole window, so it is updated rarely.
-        if time.monotonic() - self._activity_told < SECONDS_BETWEEN_ACTIVITY:
+        if time.monotonic() - self._activity_updated < SECONDS_BETWEEN_ACTIVITY:
             return
-        self._activity_told = time.monotonic()
+        self._activity_updated = time.monotonic()
         activity.update(max(round(100 * step.fraction) - activity.n, 0))
         # The activity dock processes events while it redraws; the run may have ended in the meantime.
         if activity is self._activity:
             activity.set_description(f"{self.method.title}: {step.text}")
 
-    def _on_returned(self, answer: RunResult) -> None:
+    def _on_returned(self, run: RunResult) -> None:
         self._on_ended()
         with shown_by(self.bar.show_error):
-            self.show_answer(answer)
+            self.show_result(run)
 
     def _on_failed(self, error: BaseException) -> None:
         self._on_ended()
@@ -231,10 +225,7 @@ class MethodWidget(Panel):
         self.form.values = settings.load(self.method)
         if changed := as_last_time(self.method, self.form.values):
             self.bar.offer(changed, "Restore defaults", self.restore_defaults)
-        self._save_timer = QTimer(self)
-        self._save_timer.setSingleShot(True)
-        self._save_timer.setInterval(SAVE_AFTER_MS)
-        self._save_timer.timeout.connect(lambda: settings.save(self.method, self.form.values))
+        self._save_timer = single_shot(self, SAVE_AFTER_MS, lambda: settings.save(self.method, self.form.values))
 
     def _connect(self) -> None:
         self.bar.run_asked.connect(self.run)
@@ -249,16 +240,95 @@ class MethodWidget(Panel):
             buttons.failed.connect(self.bar.show_error)
         self.form.on_change(self._save_timer.start)
         self.form.on_failure(self.bar.show_error)
-        self.form.on_change(self.preview.update)
-        self.inputs.on_change(self.preview.update)
-        for on_change in (self.form.on_change, self.inputs.on_change, self.region.on_change):
-            on_change(self.forecast.update_soon)
-        self.inputs.on_change(self.bar.clear_error)
-        self.form.on_change(self.bar.clear_offer)
+        for changing, clear in ((self.form, self.bar.clear_offer), (self.inputs, self.bar.clear_error)):
+            changing.on_change(self.preview.update)
+            changing.on_change(self.forecast.update_soon)
+            changing.on_change(clear)
+        self.region.on_change(self.forecast.update_soon)
         self.region.on_change(self.bar.clear_error)
         self.preview_switch.changed.connect(self.preview.switch)
         # Qt disconnects a widget's own methods before it emits `destroyed`.
-        runner, served = self.runner, (self.preview.latest, self.forecast.latest)
-        self.destroyed.connect(lambda: runner.cancel())
-        for latest in served:
-            self.destroyed.connect(lambda _=None, latest=latest: latest.stop())
+        for stop in (self.runner.cancel, self.preview.latest.stop, self.forecast.latest.stop):
+            self.destroyed.connect(lambda _=None, stop=stop: stop())
+
+
+def in_space(axes: str) -> str:
+    """Return whether an image is processed in planes ("YX") or volumes ("ZYX")."""
+    return "ZYX" if "Z" in axes else "YX"
+
+
+class RecipeMenu:
+    """Adds the actions to the menu of a method's widget."""
+
+    def __init__(self, widget: MethodWidget) -> None:
+        self.widget = widget
+        entries = {
+            "Restore defaults": widget.restore_defaults,
+            "Copy recipe of the selected layer": self.copy_recipe,
+            "Apply copied recipe to this form": self.apply_recipe,
+            "Run copied recipe again": self.run_copied,
+            "Run the selected layer's recipe again": self.run_again,
+            "Copy as Python": lambda: self._copy(as_python(widget.request()), "Python code"),
+            "Copy as command line": lambda: self._copy(as_command(widget.request()), "Command"),
+        }
+        for title, action in entries.items():
+            widget.bar.menu.addAction(title, lambda action=action: self._try(action))
+
+    def copy_recipe(self) -> None:
+        """Copy the selected layer's record to the clipboard, as JSON."""
+        self._copy(json.dumps(self._selected_record(), indent=1), "Recipe")
+
+    def apply_recipe(self) -> None:
+        """Fill the form with the settings of the recipe on the clipboard."""
+        record, *_ = check_recipe(self._copied())
+        if record["method"] != self.widget.method.name:
+            raise InputError(f"The recipe belongs to {record['method']}; open that widget to apply it.")
+        self.widget.form.values = self.widget.method.declaration.checked(record["parameters"])
+        self.widget.bar.say("The form now has the recipe's settings. Press Run.")
+
+    def run_copied(self) -> None:
+        """Replay the recipe on the clipboard on the chosen layer."""
+        self.widget.run(recipe=self._copied())
+
+    def run_again(self) -> None:
+        """Replay the selected layer's record on the chosen layer."""
+        self.widget.run(recipe=self._selected_record())
+
+    def _selected_record(self) -> dict[str, Any]:
+        record = record_of(self.widget.viewer.layers.selection.active)
+        if record is None:
+            raise InputError("Select a labels layer that Tessera made; other layers have no recipe.")
+        return record
+
+    def _copied(self) -> Any:
+        copied = None
+        with suppress(ValueError):
+            copied = parse_json(clipboard.paste(), DEEPEST)
+        if copied is None:
+            raise InputError("There is no recipe on the clipboard. Copy one first (it is JSON text).")
+        return copied
+
+    def _copy(self, text: str, what: str) -> None:
+        clipboard.copy(text)
+        self.widget.bar.say(f"{what} copied to the clipboard.")
+
+    def _try(self, action: Any) -> None:
+        with shown_by(self.widget.bar.show_error):
+            action()
+
+
+def open_demo(sample: str, method_name: str, settings: Mapping[str, Any], block: bool = True) -> napari.Viewer:
+    """Open napari with a sample image and a method's widget, and start the run.
+
+    `settings` are those that differ from the defaults. With `block`, this returns when the window is closed.
+    """
+    viewer = napari.Viewer(title="Tessera")
+    (layer,) = viewer.open_sample(PLUGIN, sample)
+    layer.name = sample
+    method = method_named(method_name)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, method.title)
+    widget.set_for_now(method.declaration.defaults | dict(settings))
+    widget.run()
+    if block:
+        napari.run()
+    return viewer

@@ -1,13 +1,13 @@
-"""Buttons that ignore double clicks or ask for confirmation, offers to recover things, and the clipboard."""
+"""Buttons that ignore double clicks or ask for confirmation, offers to recover things, timers, the clipboard."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QApplication, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
@@ -19,13 +19,17 @@ ASKED_FOR_MS = 5000
 MOST_OFFERED = 3
 
 
-class OnceButton(QPushButton):
-    """A button that counts a double click once.
+def single_shot(parent: QObject, milliseconds: int, action: Callable[[], object]) -> QTimer:
+    """Make a timer that calls `action` once, some time after its last start."""
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(action)
+    return timer
 
-    Attributes
-    ----------
-    pressed_once : Signal
-    """
+
+class OnceButton(QPushButton):
+    """A button that counts a double click once."""
 
     pressed_once = Signal()
 
@@ -42,26 +46,15 @@ class OnceButton(QPushButton):
 
 
 class AskingButton(OnceButton):
-    """A button for an action that cannot be undone: the first click asks, the second one confirms.
-
-    Attributes
-    ----------
-    confirmed : Signal
-    """
+    """A button for an action that cannot be undone: the first click asks, the second one confirms."""
 
     confirmed = Signal()
 
     def __init__(self, title: str, question: str) -> None:
         super().__init__(title)
-        self._title, self._question = title, question
+        self._question = question
         self.pressed_once.connect(self._ask)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(ASKED_FOR_MS)
-        self._timer.timeout.connect(self._ask_no_longer)
-
-    def _ask_no_longer(self) -> None:
-        self.setText(self._title)
+        self._timer = single_shot(self, ASKED_FOR_MS, lambda: self.setText(title))
 
     def _ask(self) -> None:
         if self._timer.isActive():

@@ -1,22 +1,23 @@
-"""Qt layout of forms: rows that can be hidden, collapsible sections, scroll areas, labels with line breaks."""
+"""Qt layout: rows that can be hidden, collapsible sections, scroll areas, labels with line breaks, docking."""
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QBoxLayout,
+    QDockWidget,
     QFormLayout,
     QFrame,
     QLabel,
     QLayout,
+    QMainWindow,
     QScrollArea,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 LABEL_WIDTH_PX = 101
 LEAST_HEIGHT_PX = 36
@@ -54,7 +55,30 @@ class Rows(QWidget):
         self._titles[native].setVisible(is_shown)
 
 
-class AsTallAsContent(QScrollArea):
+class _ContentArea(QScrollArea):
+    """A scroll area without a frame, for one widget; its size follows that of the content."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self._content = content
+        self.setWidget(content)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setStyleSheet("QScrollArea { border: none; margin: 0; padding: 0; }")
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        content.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Update the size when parts of the content are shown or hidden."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+            self._fit()
+        return super().eventFilter(watched, event)
+
+    def _fit(self) -> None:
+        pass
+
+
+class AsTallAsContent(_ContentArea):
     """A scroll area that is no taller than its content.
 
     It asks for the height that its content needs beside a scroll bar, where more lines break: with less, a scroll bar
@@ -62,15 +86,9 @@ class AsTallAsContent(QScrollArea):
     """
 
     def __init__(self, content: QWidget) -> None:
-        super().__init__()
-        self._content = content
-        self.setWidget(content)
+        super().__init__(content)
         self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setStyleSheet("QScrollArea { border: none; margin: 0; padding: 0; }")
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        content.installEventFilter(self)
 
     def sizeHint(self) -> QSize:
         """Return the content's size, with lines broken for the width beside a scroll bar."""
@@ -87,14 +105,8 @@ class AsTallAsContent(QScrollArea):
         if event is not None and event.size().width() != event.oldSize().width():
             self.updateGeometry()
 
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Update the height when rows of the content are shown or hidden."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-        return super().eventFilter(watched, event)
 
-
-class Shrinking(QScrollArea):
+class Shrinking(_ContentArea):
     """A scroll area for a whole widget: it can be very small, and scrolls only if its content cannot shrink further.
 
     Qt's own resizing scrolls as soon as the content has less than its preferred height. Here the content's inner
@@ -102,14 +114,8 @@ class Shrinking(QScrollArea):
     """
 
     def __init__(self, content: QWidget) -> None:
-        super().__init__()
-        self._content = content
-        self.setWidget(content)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setStyleSheet("QScrollArea { border: none; margin: 0; padding: 0; }")
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        super().__init__(content)
         self.setMinimumHeight(LEAST_HEIGHT_PX)
-        content.installEventFilter(self)
 
     def sizeHint(self) -> QSize:
         """Return the content's size."""
@@ -119,13 +125,6 @@ class Shrinking(QScrollArea):
         """Fit the content to the available room."""
         super().resizeEvent(event)
         self._fit()
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Fit the content again when parts of it are shown or hidden."""
-        if event is not None and event.type() == QEvent.Type.LayoutRequest:
-            self.updateGeometry()
-            self._fit()
-        return super().eventFilter(watched, event)
 
     def _fit(self) -> None:
         viewport, layout = self.viewport(), self._content.layout()
@@ -154,6 +153,21 @@ def column_of(*widgets: QWidget, spacing: int = 6) -> QWidget:
     return column
 
 
+WIDTH_PX = 320
+
+
+def fill_dock(widget: QWidget, *parts: QWidget) -> None:
+    """Stack parts in a dock widget of a usual width, which scrolls if it is very small."""
+    content = QWidget()
+    layout = QVBoxLayout(content)
+    fill(layout, *parts, spacing=8)
+    layout.setContentsMargins(8, 6, 8, 8)
+    layout.addStretch(1)
+    fill(QVBoxLayout(widget), Shrinking(content))
+    widget.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+    widget.setMinimumWidth(WIDTH_PX)
+
+
 ERROR_STYLE = "QLabel { background-color: #6b2b2b; color: #ffecec; border-radius: 4px; padding: 6px; }"
 NOTE_STYLE = "QLabel { background-color: #6a5620; color: #fff6df; border-radius: 4px; padding: 6px; }"
 OFFER_STYLE = "QLabel { background-color: #2f4558; color: #e8f2fb; border-radius: 4px; padding: 6px; }"
@@ -170,24 +184,8 @@ def wrapped_label(style: str = "") -> QLabel:
     return label
 
 
-def collapsible(title: str, content: QWidget) -> QCollapsible:
-    """Put `content` under a heading that opens and closes without animation."""
-    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
-    section.setDuration(0)
-    for layout in (section.layout(), section.content().layout()):
-        if layout is not None:
-            layout.setContentsMargins(0, 0, 0, 0)
-            layout.setSpacing(4)
-    section.addWidget(content)
-    section.collapse(animate=False)
-    return section
-
-
 class AsTallAsLines(QObject):
-    """Lays a label out again if it is less tall than its lines.
-
-    When rows are shown or hidden, Qt's form layout sometimes keeps the old heights.
-    """
+    """Lays a label out again if it is less tall than its lines: Qt's form layout sometimes keeps old heights."""
 
     def __init__(self, label: QLabel) -> None:
         super().__init__(label)
@@ -207,15 +205,7 @@ HEADING_STYLE = "QToolButton { text-align: left; padding: 4px 6px; border-radius
 
 
 class Section(QWidget):
-    """A section of a form that opens and closes.
-
-    superqt's collapsible asks its content for one height only; here broken lines get the room they need.
-
-    Attributes
-    ----------
-    heading : QToolButton
-    content : QWidget
-    """
+    """A section of a form that opens and closes; unlike in superqt's, broken lines get the room that they need."""
 
     def __init__(self, title: str, content: QWidget, is_open: bool = False) -> None:
         super().__init__()
@@ -226,19 +216,58 @@ class Section(QWidget):
         self.heading.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.heading.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.heading.clicked.connect(lambda: self.open(self.content.isHidden()))
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
-        layout.addWidget(self.heading)
-        layout.addWidget(content)
+        fill(QVBoxLayout(self), self.heading, content, spacing=4)
         self.open(is_open)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the content is shown."""
-        return not self.content.isHidden()
 
     def open(self, is_open: bool = True) -> None:
         """Show the content, or hide it."""
         self.content.setVisible(is_open)
         self.heading.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
+
+
+OURS = "napari_tessera."
+
+
+class Placing(QTimer):
+    """Docks a widget once, as soon as it is shown and napari has docked it."""
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__(widget)
+        self.setSingleShot(True)
+        self.timeout.connect(lambda: share_place(widget))
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Wait for the widget to be shown."""
+        if watched is not None and event is not None and event.type() == QEvent.Type.Show:
+            watched.removeEventFilter(self)
+            self.start(0)
+        return super().eventFilter(watched, event)
+
+
+def share_place(widget: QWidget) -> None:
+    """Show a docked widget as a tab in front of other Tessera widgets of its area; below them it would be cut off."""
+    dock = _dock_of(widget)
+    window = None if dock is None else dock.parent()
+    if dock is None or not isinstance(window, QMainWindow) or dock.isFloating():
+        return
+    area = window.dockWidgetArea(dock)
+    others = [each for each in window.findChildren(QDockWidget) if each is not dock and _is_ours(each)]
+    beside = [each for each in others if window.dockWidgetArea(each) == area and not each.isFloating()]
+    if not beside:
+        return
+    if not set(window.tabifiedDockWidgets(dock)) & set(beside):
+        window.tabifyDockWidget(beside[-1], dock)
+    dock.show()
+    dock.raise_()
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    parent = widget.parent()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parent()
+    return parent
+
+
+def _is_ours(dock: QDockWidget) -> bool:
+    return any(type(each).__module__.startswith(OURS) for each in dock.findChildren(QWidget))

@@ -1,12 +1,27 @@
-"""The bar at the bottom of a widget: Run, Cancel, menu, progress and messages."""
+"""The bar at the bottom of a widget: Run, Cancel and their keys, menu, progress and messages."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QMenu, QProgressBar, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QApplication,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QProgressBar,
+    QPushButton,
+    QTextEdit,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_tessera.core.errors import in_words
 from napari_tessera.core.jobs import Progress
@@ -23,20 +38,7 @@ QPushButton:disabled { background-color: #5a6570; color: #aab2ba; }
 
 
 class RunBar(QWidget):
-    """The bar at the bottom of a widget, always visible.
-
-    Parameters
-    ----------
-    title, busy_title : str
-        Text of the button when it can be pressed, and while a job runs.
-
-    Attributes
-    ----------
-    run_asked, cancel_asked : Signal
-    menu : QMenu
-        Actions that are needed rarely.
-    buttons : QHBoxLayout
-    """
+    """The bar at the bottom of a widget, always visible; `busy_title` is on the Run button while a job runs."""
 
     run_asked = Signal()
     cancel_asked = Signal()
@@ -86,13 +88,11 @@ class RunBar(QWidget):
 
     def show_error(self, error: BaseException) -> None:
         """Show an error; an unexpected one is shown with a button to copy its details."""
-        known = in_words(error)
-        if known is not None:
+        if (known := in_words(error)) is not None:
             self._show(known, ERROR_STYLE)
-            return
-        details = "".join(traceback.format_exception(error))
-        text = f"{sentence(error)} No layer was changed. Please report it with the details."
-        self._show(text, ERROR_STYLE, details)
+        else:
+            text = f"{sentence(error)} No layer was changed. Please report it with the details."
+            self._show(text, ERROR_STYLE, "".join(traceback.format_exception(error)))
 
     def offer(self, text: str, title: str, action: Callable[[], object]) -> None:
         """Show a message with a button for an action."""
@@ -143,3 +143,45 @@ class RunBar(QWidget):
         self.buttons.addWidget(self.menu_button)
         widgets = (self.progress_bar, self.message, self.offer_button, self.details_button)
         fill(QVBoxLayout(self), self.buttons, *widgets, spacing=6)
+
+
+RUN_HELP = "Return runs; Ctrl-Return also where you type a number or a text."
+CANCEL_HELP = "Esc cancels."
+RETURNS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+TAKES_RETURN = (QAbstractSpinBox, QLineEdit, QTextEdit, QAbstractItemView)
+"""Widgets in which Return finishes what the user types or chooses, and must not run anything."""
+
+
+class RunKeys(QObject):
+    """Presses the buttons of a bar for keys that no part of its widget uses.
+
+    Only keys pressed inside the widget arrive here: those of napari's canvas, such as Esc while a polygon is drawn,
+    stay napari's.
+    """
+
+    def __init__(self, widget: QWidget, bar: RunBar) -> None:
+        super().__init__(widget)
+        self._bar = bar
+        bar.run_button.setToolTip(RUN_HELP)
+        bar.cancel_button.setToolTip(f"{bar.cancel_button.toolTip()} {CANCEL_HELP}".strip())
+        widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Press Run or Cancel; Qt passes on the keys that the focused field has left over."""
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress and not event.isAutoRepeat():
+            button = self._button_for(event)
+            if button is not None and button.isEnabled():
+                button.click()
+                return True
+        return super().eventFilter(watched, event)
+
+    def _button_for(self, event: QKeyEvent) -> QAbstractButton | None:
+        if event.key() == Qt.Key.Key_Escape:
+            return self._bar.cancel_button
+        if event.key() not in RETURNS:
+            return None
+        modifiers = event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
+        if modifiers == Qt.KeyboardModifier.ControlModifier:
+            return self._bar.run_button
+        is_plain = modifiers == Qt.KeyboardModifier.NoModifier
+        return self._bar.run_button if is_plain and not isinstance(QApplication.focusWidget(), TAKES_RETURN) else None

@@ -21,14 +21,14 @@ from napari_tessera.core.daemon_threads import is_ending, start_thread
 from napari_tessera.core.errors import LOGGER, WARNING
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.method import Method
-from napari_tessera.engine import precompile as compiled
+from napari_tessera.engine.precompile import precompile, warm_up
 from napari_tessera.gui.qt.worker import short_switch_interval
 
 SECONDS_BETWEEN_LOOKS = 0.02
 STARTING = "Getting ready"
 
 
-class Telling(logging.Handler):
+class WarningHandler(logging.Handler):
     """Shows Tessera's warnings in the window."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -36,7 +36,7 @@ class Telling(logging.Handler):
         show_warning(record.getMessage())
 
 
-LOGGER.addHandler(Telling(WARNING))
+LOGGER.addHandler(WarningHandler(WARNING))
 
 
 class WarmUp:
@@ -53,16 +53,7 @@ class WarmUp:
         return self._is_refused or (self._thread is not None and not self._thread.is_alive())
 
     def start(self, method: Method, dtype: str, axes: str, settings: Mapping[str, Any]) -> None:
-        """Start the preparation; later calls do nothing.
-
-        Parameters
-        ----------
-        method : Method
-        dtype : str
-        axes : "YX" or "ZYX"
-        settings : mapping
-            The models to load, and the device.
-        """
+        """Start the preparation for "YX" or "ZYX"; `settings` are the models and the device. Later calls do nothing."""
         if self._thread is None:
             self._thread = self._started(self._prepare, method, dtype, axes, dict(settings))
 
@@ -83,14 +74,12 @@ class WarmUp:
 
     def _prepare(self, method: Method, dtype: str, axes: str, settings: dict[str, Any]) -> None:
         try:
-            for step in compiled.precompile(method, dtype, axes, settings):
+            for step in precompile(method, dtype, axes, settings):
                 self._text = step.text
                 if is_ending.is_set():
                     return
             self._text = STARTING
             with short_switch_interval(), postponing_garbage_collection():
-                from napari_tessera.engine.precompile import warm_up
-
                 Labels(warm_up(method, dtype, axes, settings).labels)
         except Exception:
             # The user did not start this run. If something is wrong, the user's own run will show it.
@@ -101,8 +90,7 @@ class WarmUp:
 def postponing_garbage_collection() -> Iterator[None]:
     """Switch garbage collection off while a library is loaded.
 
-    Loading creates many objects that stay, so that Python collects several times: each collection takes a tenth of a
-    second, during which no other thread runs.
+    Python would collect several times, since loading creates many objects; each time, all threads wait for 0.1 s.
     """
     if not gc.isenabled():
         yield

@@ -51,7 +51,6 @@ def sentence(error: BaseException) -> str:
 
 
 SECONDS_BETWEEN_REPORTS = 0.1
-
 SWITCH_SECONDS = 0.0005
 """Switch interval of Python's threads while a job runs, instead of 5 ms.
 
@@ -89,7 +88,7 @@ def short_switch_interval() -> Callable[[], object]:
 
 @shared_by_threads
 def freeze_gc() -> Callable[[], object]:
-    """Limit garbage collection to new objects; that of all objects of napari and torch holds Python's lock for 0.4 s."""
+    """Collect new objects only: a collection of all objects of napari and torch holds Python's lock for 0.4 s."""
     gc.freeze()
     return gc.unfreeze
 
@@ -98,8 +97,8 @@ class Runner(QObject):
     """Runs one job at a time.
 
     Signals arrive in the thread of the window: `progressed` with a `Progress`, and then exactly one of `returned` (with
-    the result), `failed` (with the exception) or `cancelled`; then `is_running` is False. With `is_left`, the job goes on
-    after its window was closed.
+    the result), `failed` (with the exception) or `cancelled`. With `is_left`, the job goes on after its window was
+    closed.
     """
 
     progressed = Signal(object)
@@ -146,11 +145,10 @@ class Runner(QObject):
         """Let the job go on after the window is closed; only `failed` is still emitted."""
         self.is_left = True
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for the thread to end; return whether it did."""
+    def wait(self, seconds: float) -> None:
+        """Wait for the thread to end."""
         if self._thread is not None:
             self._thread.join(seconds)
-        return not self.is_running
 
     def _drive(self, job: Job[Any], stop: threading.Event, ended: threading.Event) -> None:
         last: tuple[Any, ...]

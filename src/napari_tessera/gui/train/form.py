@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLineEdit, QPushButton, QT
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.field import Field, let_shrink
-from napari_tessera.gui.form.fields import make_field
+from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
 from napari_tessera.gui.form.number_field import LARGEST
 from napari_tessera.gui.form.text import tooltip

@@ -7,7 +7,7 @@ from magicgui.widgets import LineEdit
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QSize, Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.method import Method
@@ -19,21 +19,20 @@ from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import Task, annotated_layer, annotation_facts, is_annotation, new_annotation
 from napari_tessera.gui.layers.read import array_of, labels_of
 from napari_tessera.gui.method.inputs import InputsBox
-from napari_tessera.gui.method.panel import WIDTH_PX
 from napari_tessera.gui.qt.buttons import OnceButton
-from napari_tessera.gui.qt.docking import Placing
 from napari_tessera.gui.qt.layout import (
     NOTE_STYLE,
+    WIDTH_PX,
     AsTallAsContent,
+    Placing,
     Rows,
     Section,
-    Shrinking,
     column_of,
     fill,
+    fill_dock,
     wrapped_label,
 )
-from napari_tessera.gui.qt.run_bar import RunBar
-from napari_tessera.gui.qt.run_keys import RunKeys
+from napari_tessera.gui.qt.run_bar import RunBar, RunKeys
 from napari_tessera.gui.qt.worker import showing_errors
 from napari_tessera.gui.train.after_training import CorrectBox, Outcome
 from napari_tessera.gui.train.form import ClassBox, TrainForm, free_name
@@ -356,14 +355,5 @@ class TrainPanel(QWidget):
         return [self.setup_section, self.history_view, self.outcome]
 
     def _lay_out(self) -> None:
-        content = QWidget()
-        layout = QVBoxLayout(content)
-        layout.setContentsMargins(8, 6, 8, 8)
-        layout.setSpacing(8)
         sections = AsTallAsContent(column_of(*self.sections(), spacing=8))
-        for part in (self.rescue, self.interrupted, sections, self.unsaved, self.bar):
-            layout.addWidget(part)
-        layout.addStretch(1)
-        fill(QVBoxLayout(self), Shrinking(content))
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
-        self.setMinimumWidth(WIDTH_PX)
+        fill_dock(self, self.rescue, self.interrupted, sections, self.unsaved, self.bar)
