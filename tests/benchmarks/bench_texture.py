@@ -17,7 +17,7 @@ from imageio.v3 import imread
 from scipy import ndimage
 
 import napari_tessera as tessera
-from napari_tessera.algorithms.growth_criteria import chosen_channels, grow_by_tolerance, lay_out
+from napari_tessera.algorithms.growth_criteria import chosen_channels, grow_once, lay_out
 from napari_tessera.algorithms.seeded_growing import read_seeds
 from napari_tessera.algorithms.texture import framed_features
 from napari_tessera.core.jobs import run_job
@@ -126,7 +126,7 @@ def overlaps(values, seed, truths):
     ious = []
     for tolerance in TOLERANCES:
         ground = lay_out(values, seeds, connectivity=1)
-        run_job(grow_by_tolerance(ground, tolerance, largest))
+        run_job(grow_once(ground, tolerance, largest))
         ious.append(best_overlap(ground.labels[1:-1, 1:-1] > 0, truths))
     return max(ious), ious[list(TOLERANCES).index(DEFAULT)]
 

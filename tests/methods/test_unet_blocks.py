@@ -19,7 +19,7 @@ from napari_tessera.core.tiles import tiles
 from napari_tessera.engine import api
 from napari_tessera.inference import scale_search as scale
 from napari_tessera.inference.pixel_grid import network_grid, read_window
-from napari_tessera.methods import _network_blocks as sight
+from napari_tessera.methods import _network_blocks as network_blocks
 from napari_tessera.methods import unet as unet_blocks
 from napari_tessera.methods._network_blocks import BlockMargins, counted, percentiles, rounds
 from tests.helpers.tiny_models import save_bright
@@ -126,7 +126,7 @@ def test_a_large_image_in_memory_is_run_in_blocks_by_itself(bright, nuclei, monk
 def test_magnified_blocks_are_cut_in_parts_with_the_same_labels(sized, nuclei, monkeypatch):
     options = {"model": sized, "diameter": 8, "blocks": 128}
     blocks = tessera.segment("unet", nuclei, **options).labels
-    monkeypatch.setattr(sight, "LARGEST_PART_PX", {2: 30_000, 3: 30_000})
+    monkeypatch.setattr(network_blocks, "LARGEST_PART_PX", {2: 30_000, 3: 30_000})
     assert max(BlockMargins(network_grid((128, 128), 2.0), 26, 2).parts((128, 128))) > 1
     assert agreement(blocks, tessera.segment("unet", nuclei, **options).labels) >= 0.99
 
@@ -137,9 +137,9 @@ def test_what_a_network_sees_of_a_block_is_what_it_sees_there_of_the_whole(facto
     image = np.random.default_rng(0).random((1, 120, 90), dtype=np.float32)
     whole = network_grid((120, 90), factor)
     seen = read_window(partial(cut, image), whole, [(0, side) for side in whole.size])
-    sight = BlockMargins(whole, 10, step)
-    for tile in tiles((120, 90), (40, 50), sight.margins):
-        read, grid = sight.aligned(tile).read, sight.over(tile)
+    margins = BlockMargins(whole, 10, step)
+    for tile in tiles((120, 90), (40, 50), margins.margins):
+        read, grid = margins.aligned(tile).read, margins.over(tile)
         block = image[(slice(None), *read)]
         of_block = read_window(partial(cut, block), grid, [(0, side) for side in grid.size])
         first = [

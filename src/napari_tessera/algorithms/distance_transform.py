@@ -171,24 +171,10 @@ def _measure_columns(labels: np.ndarray, squares: np.ndarray, step: np.float32) 
             for row in range(first, last):
                 column[row - first] = squares[row, x] if y <= row < stop else np.float32(0)
             lower_envelope(column, last - first, step, vertices, bounds)
-            _fill_run(squares, x, y, stop, column, step, vertices, bounds)
+            top = 0
+            for row in range(y, stop):
+                while bounds[top + 1] < row - first:
+                    top += 1
+                away = np.float32(row - first - vertices[top]) * step
+                squares[row, x] = min(FAR, away * away + column[vertices[top]])
             y = stop
-
-
-@njit
-def _fill_run(
-    squares: np.ndarray,
-    x: int,
-    start: int,
-    stop: int,
-    column: np.ndarray,
-    step: np.float32,
-    vertices: np.ndarray,
-    bounds: np.ndarray,
-) -> None:
-    top, first = 0, max(start - 1, 0)
-    for row in range(start, stop):
-        while bounds[top + 1] < row - first:
-            top += 1
-        away = np.float32(row - first - vertices[top]) * step
-        squares[row, x] = min(FAR, away * away + column[vertices[top]])

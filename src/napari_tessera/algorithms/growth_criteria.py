@@ -10,7 +10,7 @@ from napari_tessera.algorithms.flooding import steps_to_neighbours
 from napari_tessera.algorithms.gaussian import smoothed
 from napari_tessera.algorithms.seeded_growing import FRAME, FREE, SLACK, Regions, Seeds, find_rivals, grow
 from napari_tessera.core.checks import RGB_TO_LUMINANCE, to_grey
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask
 from napari_tessera.core.labels import chunks, label_dtype
 from napari_tessera.core.overlaps import count_pairs, sum_pairs
 from napari_tessera.core.rescale import Number, share_of_range
@@ -39,24 +39,22 @@ def framed_fractions(channels: list[np.ndarray], sigma: float, spacing: tuple[fl
     low = min(channel.min().item() for channel in channels)
     high = max(channel.max().item() for channel in channels)
     for index, channel in enumerate(channels):
-        fractions = yield from subtask(_fractions(channel, low, high), index, 0.3, len(channels))
+        values = yield from subtask(fractions(channel, low, high), index, 0.3, len(channels))
         if sigma:
-            fractions = yield from subtask(smoothed(fractions, sigma, spacing), index + 0.3, 0.7, len(channels))
-        unframed[..., index] = fractions
+            values = yield from subtask(smoothed(values, sigma, spacing), index + 0.3, 0.7, len(channels))
+        unframed[..., index] = values
     return framed
 
 
-def _fractions(channel: np.ndarray, low: Number, high: Number) -> Job[np.ndarray]:
-    """Scale low…high to 0…1, plane by plane or row by row; a constant image is 0 everywhere."""
-    fractions = np.zeros(channel.shape, np.float32)
-    if low == high:
-        return fractions
-    rows_at_once = max(1, (1 << 18) * len(channel) // channel.size)
-    for start in range(0, len(channel), rows_at_once):
-        yield Progress(start, len(channel), "Reading intensities")
-        rows = slice(start, start + rows_at_once)
-        fractions[rows] = share_of_range(channel[rows], low, high)
-    return fractions
+def fractions(values: np.ndarray, low: Number, high: Number) -> Job[np.ndarray]:
+    """Scale low…high to 0…1, float32; a constant image is 0 everywhere."""
+    result = np.zeros(values.shape, np.float32)
+
+    def scale(piece: Piece) -> None:
+        result[piece] = share_of_range(values[piece], low, high)
+
+    yield from in_threads(scale, pieces(values.shape) if low != high else [], "Reading intensities")
+    return result
 
 
 MOST_ROUNDS = 30
@@ -83,6 +81,12 @@ class Ground:
         """Return regions that have nothing but their seeds, and compare pixels with the mean of those."""
         return _regions_of(self.owners, self.values[self.starts], limits, largest, follows_mean)
 
+    def grow(self, regions: Regions, starts: np.ndarray | None = None) -> Job[None]:
+        """Let regions grow from these or all seed pixels."""
+        return grow(
+            self.labels.reshape(-1), self.values, self.starts if starts is None else starts, self.steps, regions
+        )
+
 
 def lay_out(values: np.ndarray, seeds: Seeds, connectivity: int) -> Ground:
     """Put seeds on a framed image, (Y + 2, X + 2, C) or (Z + 2, Y + 2, X + 2, C)."""
@@ -96,17 +100,10 @@ def lay_out(values: np.ndarray, seeds: Seeds, connectivity: int) -> Ground:
     return Ground(labels, values.reshape(-1, values.shape[-1]), starts, owners, len(seeds.numbers) + 1, steps)
 
 
-def grow_by_tolerance(ground: Ground, tolerance: float, largest: int) -> Job[Regions]:
-    """Take pixels that differ from the mean of the seed by at most `tolerance`."""
-    regions = ground.seeded(np.full(ground.count, tolerance + SLACK), largest)
-    yield from grow(ground.labels.reshape(-1), ground.values, ground.starts, ground.steps, regions)
-    return regions
-
-
-def grow_in_competition(ground: Ground, largest: int) -> Job[Regions]:
-    """Share out the whole image; the means follow the regions."""
-    regions = ground.seeded(np.full(ground.count, np.inf), largest, follows_mean=True)
-    yield from grow(ground.labels.reshape(-1), ground.values, ground.starts, ground.steps, regions)
+def grow_once(ground: Ground, tolerance: float, largest: int, follows_mean: bool = False) -> Job[Regions]:
+    """Take pixels that differ by at most `tolerance` from the mean of the seed, or of the region as it grows."""
+    regions = ground.seeded(np.full(ground.count, tolerance + SLACK), largest, follows_mean)
+    yield from ground.grow(regions)
     return regions
 
 
@@ -115,8 +112,7 @@ def grow_adaptively(ground: Ground, k: float, largest: int) -> Job[Regions]:
     means, limits = yield from subtask(_find_bands(ground, k, largest), 0, 4, 5)
     yield from _clear(ground, np.ones(ground.count, bool))
     regions = ground.seeded(limits, largest)._replace(means=means)
-    growing = grow(ground.labels.reshape(-1), ground.values, ground.starts, ground.steps, regions)
-    yield from subtask(growing, 4, 1, 5)
+    yield from subtask(ground.grow(regions), 4, 1, 5)
     return regions
 
 
@@ -133,8 +129,7 @@ def _find_bands(ground: Ground, k: float, largest: int) -> Job[tuple[np.ndarray,
     for done in range(MOST_ROUNDS):
         regions = ground.seeded(np.where(is_moving, limits, ACCEPTS_NOTHING), largest)._replace(means=means)
         starts = ground.starts[is_moving[ground.owners]]
-        growing = grow(ground.labels.reshape(-1), ground.values, starts, ground.steps, regions)
-        yield from subtask(growing, done, 1, MOST_ROUNDS)
+        yield from subtask(ground.grow(regions, starts), done, 1, MOST_ROUNDS)
         is_moving &= (regions.sizes != sizes_before) & (2 * regions.sizes >= sizes_before)
         if not is_moving.any():
             break

@@ -20,6 +20,7 @@ from napari_tessera.algorithms.flooding import Seeds, flood, flood_compactly, se
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.label_morphology import neighbour_slices
 from napari_tessera.algorithms.relabel import relabel
+from napari_tessera.algorithms.seeded_growing import read_seeds
 from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask
 from napari_tessera.core.labels import label_dtype
 
@@ -55,12 +56,13 @@ def split(
         pixels = ground.flat_positions((yield from subtask(positions, 1, 2, 10)))
         numbers = np.arange(1, len(pixels) + 1)
     else:
-        pixels, numbers = _given(ground, markers)
+        given = read_seeds(markers, mask.shape)
+        pixels, numbers = ground.flat_positions(given.pixels.T), given.owners + 1
     del hills
     owners = np.arange(int(numbers.max(initial=0)) + 1)
     is_flooded = markers is None and settings.prominence > 0
     if is_flooded:
-        owners = yield from subtask(_owners(ground, pixels, settings), 3, 4, 10)
+        owners = yield from subtask(_merged_peaks(ground, pixels, settings.connectivity, settings.prominence), 3, 4, 10)
     if is_flooded and (settings.compactness > 0 or settings.watershed_line):
         ground.labels[:] = number_regions(mask, settings.connectivity)
         is_flooded = False
@@ -70,26 +72,17 @@ def split(
     return (yield from subtask(relabel(ground.inner, owners, min_size), 9, 1, 10))
 
 
-def _owners(ground: FloodInput, tops: np.ndarray, settings: Settings) -> Job[np.ndarray]:
-    """Flood from every peak, and return the final peak of each basin after merging."""
-    seeds = seeds_from(ground.labels, tops, np.arange(1, len(tops) + 1))
-    yield from subtask(flood(ground.labels, ground.levels, seeds, settings.connectivity), 0, 3, 4)
-    steps = steps_to_neighbours(ground.levels.shape, settings.connectivity)
-    peak_levels = np.append(0, ground.levels.reshape(-1)[tops]).astype(np.int64)
-    depths = settings.prominence * (ground.floor - peak_levels)
+def _merged_peaks(ground: FloodInput, peaks: np.ndarray, connectivity: int, prominence: float) -> Job[np.ndarray]:
+    """Flood from every peak and merge shallow basins; return the final basin of each basin."""
+    seeds = seeds_from(ground.labels, peaks, np.arange(1, len(peaks) + 1))
+    yield from subtask(flood(ground.labels, ground.levels, seeds, connectivity), 0, 3, 4)
+    if prominence == 0:
+        return np.arange(len(peaks) + 1)
+    peak_levels = np.append(0, ground.levels.reshape(-1)[peaks]).astype(np.int64)
+    steps = steps_to_neighbours(ground.levels.shape, connectivity)
+    depths = prominence * (ground.floor - peak_levels)
     merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
     return (yield from subtask(merging, 3, 1, 4))
-
-
-def _given(ground: FloodInput, markers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the flat positions of the user's marker pixels, and their numbers, from 1."""
-    if markers.shape == ground.inner.shape and markers.dtype.kind in "iu":
-        positions = np.argwhere(markers > 0)
-        _, numbers = np.unique(markers[markers > 0], return_inverse=True)
-    else:
-        positions = np.clip(np.rint(markers), 0, np.array(ground.inner.shape) - 1).astype(np.int64)
-        positions, numbers = np.unique(positions, axis=0, return_index=True)
-    return ground.flat_positions(positions), numbers + 1
 
 
 def _flood(ground: FloodInput, seeds: Seeds, settings: Settings) -> Job[None]:
@@ -125,24 +118,10 @@ def split_touching(
     ground = yield from subtask(quantize(Elevation(height, is_distance=True), core, FACES), 4, 1, 10)
     del height
     rims = yield from subtask(_mark_objects(labels, core, objects, ground.inner), 5, 1, 10)
-    owners = yield from subtask(_flood_peaks(ground, ground.flat_positions(peaks), prominence), 6, 2, 10)
+    owners = yield from subtask(_merged_peaks(ground, ground.flat_positions(peaks), FACES, prominence), 6, 2, 10)
     yield from subtask(_spread_into_rims(ground, rims, labels, np.append(0, objects)), 8, 1, 10)
     numbers = _number_parts(owners, objects, int(labels.max()))
     return (yield from subtask(_write_parts(labels, ground.inner, numbers), 9, 1, 10))
-
-
-def _flood_peaks(ground: FloodInput, pixels: np.ndarray, prominence: float) -> Job[np.ndarray]:
-    """Flood from every peak and merge shallow basins; return the final basin of each basin."""
-    basins = np.arange(1, len(pixels) + 1, dtype=ground.labels.dtype)
-    seeds = seeds_from(ground.labels, pixels, basins)
-    yield from subtask(flood(ground.labels, ground.levels, seeds, FACES), 0, 2, 3)
-    if prominence == 0:
-        return np.arange(len(pixels) + 1)
-    peak_levels = np.append(0, ground.levels.reshape(-1)[pixels]).astype(np.int64)
-    steps = steps_to_neighbours(ground.levels.shape, FACES)
-    depths = prominence * (ground.floor - peak_levels)
-    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
-    return (yield from subtask(merging, 2, 1, 3))
 
 
 def _without_rims(labels: np.ndarray) -> Job[np.ndarray]:

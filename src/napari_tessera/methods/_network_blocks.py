@@ -16,7 +16,7 @@ from napari_tessera.core.jobs import Job
 from napari_tessera.core.rescale import Number
 from napari_tessera.core.result import AutoValues
 from napari_tessera.core.tiles import Tile, widened
-from napari_tessera.methods._network_checks import channels_for, check_diameter, check_dimensions
+from napari_tessera.methods._network_checks import channels_for, check_fit
 from napari_tessera.methods.threshold import THRESHOLD
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class BlockMargins:
 
     @property
     def axes(self) -> range:
-        """Axes that the network sees."""
+        """Axes of the planes or volumes that the network takes."""
         return range(self.is_plane_by_plane, len(self.grid.shape))
 
     @property
@@ -63,10 +63,10 @@ class BlockMargins:
         """Halve a block along its longest side until a part is small enough, or hardly larger than its margins."""
         parts = [1] * len(block)
 
-        def seen_px(axis: int) -> float:
+        def network_px(axis: int) -> float:
             return (block[axis] / parts[axis] + 2 * self.margins[axis]) / self.grid.scale[axis]
 
-        while prod(map(seen_px, self.axes)) > LARGEST_PART_PX[len(self.axes)]:
+        while prod(map(network_px, self.axes)) > LARGEST_PART_PX[len(self.axes)]:
             longest = max(self.axes, key=lambda axis: block[axis] / parts[axis] / self.grid.scale[axis])
             if block[longest] <= 2 * parts[longest] * self.margins[longest]:
                 break
@@ -151,7 +151,7 @@ def rounds(prepared: np.ndarray, **_: Any) -> int:
 def _prepare(
     image: np.ndarray, *, entry: ModelEntry, channel_axis: int | None, channel: int | None, **_: Any
 ) -> Job[np.ndarray]:
-    """Choose the channels that the model is shown."""
+    """Choose the channels that the model takes."""
     yield from ()
     return np.ascontiguousarray(channels_for(entry, image, channel_axis, channel, "unet")[0])
 
@@ -220,19 +220,18 @@ def view_of(entry: ModelEntry, image: Stored, levels: Levels, settings: Settings
     from napari_tessera.inference.pixel_grid import NormalizedImage
 
     n_space = len(image.shape) - (settings["channel_axis"] is not None)
-    check_dimensions(entry, n_space, method)
-    check_diameter(entry, settings["diameter"], image.shape[:n_space], method)
-    shown = ChannelView(image, entry, settings["channel_axis"], settings["channel"], method)
+    check_fit(entry, image.shape[:n_space], settings["diameter"], method)
+    channels = ChannelView(image, entry, settings["channel_axis"], settings["channel"], method)
     spacing = settings["spacing"] or (1.0,) * n_space
     return NormalizedImage(
-        shown, with_polarity(levels, settings["polarity"], entry.header), len(shown.shape) > n_space, spacing
+        channels, with_polarity(levels, settings["polarity"], entry.header), len(channels.shape) > n_space, spacing
     )
 
 
-def sight_over(
+def margins_over(
     view: NormalizedImage, factor: float, beyond_px: float, step: int, is_plane_by_plane: bool
 ) -> BlockMargins:
-    """Return how far around its blocks a network must see, on the grid of the whole image."""
+    """Return how far around its blocks a network must look, on the grid of the whole image."""
     from napari_tessera.inference.pixel_grid import Grid
 
     grid = view.grid_at(factor)
@@ -241,20 +240,20 @@ def sight_over(
     return BlockMargins(grid, beyond_px, step, is_plane_by_plane)
 
 
-def _told(sight: BlockMargins, tile: Any) -> dict[str, Grid]:
-    return {"grid": sight.over(tile)}
+def _grid_over(margins: BlockMargins, tile: Any) -> dict[str, Grid]:
+    return {"grid": margins.over(tile)}
 
 
 def plan_of(
-    label: Callable[..., Any], sight: BlockMargins, smallest_px: int, notes: tuple[str, ...], chosen: AutoValues
+    label: Callable[..., Any], margins: BlockMargins, smallest_px: int, notes: tuple[str, ...], chosen: AutoValues
 ) -> BlockPlan:
-    """Plan blocks that are seen as far as a network needs."""
+    """Plan blocks with the margins that a network needs."""
     return BlockPlan(
         label=label,
-        reach=sight.margins,
-        parts=sight.parts,
-        aligned=sight.aligned,
-        told=partial(_told, sight),
+        reach=margins.margins,
+        parts=margins.parts,
+        aligned=margins.aligned,
+        told=partial(_grid_over, margins),
         is_threaded=True,
         smallest_px=smallest_px,
         notes=notes,

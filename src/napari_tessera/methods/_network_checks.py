@@ -68,17 +68,13 @@ def _own_channels(
     )
 
 
-def check_dimensions(entry: ModelEntry, ndim: int, method: str) -> None:
-    """Refuse a plane for a model for volumes."""
-    if entry.ndim > ndim:
+def check_fit(entry: ModelEntry, shape: tuple[int, ...], diameter: float | None, method: str) -> None:
+    """Refuse a plane for a model for volumes, and a diameter that neither the model nor an object can have."""
+    if entry.ndim > len(shape):
         raise InputError(
-            f"{method}: the model {entry.name!r} is for volumes (z, y, x), but the image has {ndim} axes in space. "
-            "Choose a model for planes, or segment all planes of a stack together."
+            f"{method}: the model {entry.name!r} is for volumes (z, y, x), but the image has {len(shape)} axes in "
+            "space. Choose a model for planes, or segment all planes of a stack together."
         )
-
-
-def check_diameter(entry: ModelEntry, diameter: float | None, shape: tuple[int, ...], method: str) -> None:
-    """Refuse a diameter that the model cannot use, or that no object of the image can have."""
     if diameter is None:
         return
     if entry.diameter_px is None:
@@ -97,13 +93,27 @@ def check_diameter(entry: ModelEntry, diameter: float | None, shape: tuple[int, 
 
 
 def loaded(entry: ModelEntry, device: str) -> Job[Network]:
-    """Load torch, a U-Net and what decodes its scores, without keeping anybody waiting."""
-    return _loading(partial(_load_network, entry, device))
+    """Load torch, a U-Net and what decodes its scores, in the background."""
+
+    def load() -> Network:
+        from napari_tessera.inference.unet_predictor import load_network
+
+        import_module("napari_tessera.inference.segment_unet")
+        return load_network(entry, device)
+
+    return _loading(load)
 
 
 def loaded_detector(entry: ModelEntry, device: str) -> Job[Detector]:
-    """Load torch, a Mask R-CNN and what makes objects of its detections, without keeping anybody waiting."""
-    return _loading(partial(_load_detector, entry, device))
+    """Load torch, a Mask R-CNN and what makes objects of its detections, in the background."""
+
+    def load() -> Detector:
+        from napari_tessera.inference.mask_rcnn_predictor import load_detector
+
+        import_module("napari_tessera.inference.segment_mask_rcnn")
+        return load_detector(entry, device)
+
+    return _loading(load)
 
 
 def _loading(load: Callable[[], Loaded]) -> Job[Loaded]:
@@ -113,24 +123,10 @@ def _loading(load: Callable[[], Loaded]) -> Job[Loaded]:
     return (yield from subtask(in_background(load, "Loading the model"), 3, 1, 4))
 
 
-def _load_network(entry: ModelEntry, device: str) -> Network:
-    from napari_tessera.inference.unet_predictor import load_network
-
-    import_module("napari_tessera.inference.segment_unet")
-    return load_network(entry, device)
-
-
-def _load_detector(entry: ModelEntry, device: str) -> Detector:
-    from napari_tessera.inference.mask_rcnn_predictor import load_detector
-
-    import_module("napari_tessera.inference.segment_mask_rcnn")
-    return load_detector(entry, device)
-
-
 def viewed(
     entry: ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], polarity: str
 ) -> Job[NormalizedImage]:
-    """Measure the brightness of the whole image, by which the network sees it."""
+    """Measure the brightness of the whole image, and normalise it by that."""
     from napari_tessera.inference.normalization import kind_of, measure_levels, with_polarity
     from napari_tessera.inference.pixel_grid import NormalizedImage
 
@@ -140,11 +136,11 @@ def viewed(
 
 
 FEWEST_PLANES = 12
-"""A stack of fewer planes is too flat to be seen from its sides."""
+"""A stack of fewer planes is too flat to be segmented from its sides."""
 NEARLY_ALIKE = 1.5
 """Depth of a voxel over its width up to which a volume looks alike from all sides."""
-SEEN_PX = 512
-"""Side of the part of an image by which it is told whether it is in colour."""
+COLOUR_PROBE_PX = 512
+"""Side of the part of an image that shows whether it is in colour."""
 
 
 def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int | None) -> tuple[str, ...]:
@@ -160,20 +156,20 @@ def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int | Non
 
 
 def notes_on_stored(view: NormalizedImage, image: Stored, settings: Settings) -> tuple[str, ...]:
-    """Say the same of an image that is read piece by piece, whose channels are last."""
+    """Return the same for an image that is read piece by piece, whose channels are last."""
     n_channels = 1 if settings["channel_axis"] is None else image.shape[-1]
     return notes_on_channels(view, n_channels, settings["channel"])
 
 
 def _is_in_colour(view: NormalizedImage) -> bool:
     """Return whether the channels differ in the middle of an image, or are grey three times."""
-    sides = (*(1 for _ in view.shape[:-2]), SEEN_PX, SEEN_PX)
+    sides = (*(1 for _ in view.shape[:-2]), COLOUR_PROBE_PX, COLOUR_PROBE_PX)
     part = np.asarray(view.image[middle(view.shape, sides)])
     return bool((part != part[..., :1]).any())
 
 
 def notes_on_volume(entry: ModelEntry, view: NormalizedImage, volume: str, output: str) -> tuple[str, ...]:
-    """Say that a volume was seen plane by plane where its voxels are, or are taken for, as deep as they are wide."""
+    """Return a note if a volume was segmented plane by plane, and its voxels are taken to be as deep as wide."""
     is_plane_by_plane = entry.ndim < view.ndim and volume == "stitch" and output == "objects"
     if not is_plane_by_plane or view.shape[0] < FEWEST_PLANES or view.spacing[0] > NEARLY_ALIKE * view.spacing[-1]:
         return ()
@@ -184,7 +180,7 @@ def notes_on_volume(entry: ModelEntry, view: NormalizedImage, volume: str, outpu
 
 
 def notes_on_scale(entry: ModelEntry, view: NormalizedImage, factor: float, diameter: float | None) -> tuple[str, ...]:
-    """Say that small objects were not magnified as far as they are in smaller images, where this may be so."""
+    """Return a note if small objects may not be magnified as far as they are in smaller images."""
     from napari_tessera.inference.scale_search import may_be_held_back
 
     is_estimated = diameter is None and (entry.kind == "mask_rcnn" or "size" in entry.header["architecture"]["heads"])
@@ -197,17 +193,17 @@ def notes_on_scale(entry: ModelEntry, view: NormalizedImage, factor: float, diam
 
 
 def notes_on_second(entry: ModelEntry, network: Detector) -> tuple[str, ...]:
-    """Say that the second network is missing by which a model's objects are to be judged, too."""
+    """Return a note if the second network that should rescore a model's objects is missing."""
     from napari_tessera.models import registry as catalogue
 
-    said = entry.header.get("second_opinion")
-    if not said or network.second is not None:
+    second = entry.header.get("second_opinion")
+    if not second or network.second is not None:
         return ()
-    is_there = catalogue.with_sha256(said["sha256"], said["model"]) is not None
+    is_there = catalogue.with_sha256(second["sha256"], second["model"]) is not None
     why = "cannot: it sees other channels or sizes, or judges nothing" if is_there else "is not among the models"
     return (
-        f"The model {entry.name!r} judges objects together with {said['model']!r}, but the file it was made with "
-        f"(SHA-256 {said['sha256'][:12]}…) {why}. It judged them alone, which is a little worse.",
+        f"The model {entry.name!r} judges objects together with {second['model']!r}, but the file it was made with "
+        f"(SHA-256 {second['sha256'][:12]}…) {why}. It judged them alone, which is a little worse.",
     )
 
 

@@ -31,11 +31,10 @@ from napari_tessera.core.spec import (
     Table,
     TileSize,
 )
-from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
+from napari_tessera.methods._network_blocks import margins_over, plan_of, view_of
 from napari_tessera.methods._network_checks import (
     channels_for,
-    check_diameter,
-    check_dimensions,
+    check_fit,
     chosen_diameter,
     loaded_detector,
     notes_on_channels,
@@ -71,7 +70,7 @@ def table_of(rows: Rows, classes: Sequence[str]) -> Table:
 
 
 def notes_on(left: DroppedDetections, which: DetectionThresholds, is_volume: bool = False) -> tuple[str, ...]:
-    """Say in plain sentences what was left out and why, and how much objects overlap; nothing where nothing was.
+    """Return what was left out and why, and how much objects overlap, in sentences.
 
     In a volume, an object counts in each of its planes.
 
@@ -81,7 +80,7 @@ def notes_on(left: DroppedDetections, which: DetectionThresholds, is_volume: boo
     >>> notes_on(DroppedDetections(surplus=3), DetectionThresholds(max_objects=100))
     ('3 objects of lower scores were left out, since `max_objects` is 100. Raise it, or leave it empty.',)
     """
-    said = {
+    counts = {
         f"{_objects(left.surplus)} of lower scores {_were(left.surplus)} left out, since `max_objects` is "
         f"{which.max_objects}. Raise it, or leave it empty.": left.surplus,
         f"{_objects(left.faint)} scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and "
@@ -95,13 +94,13 @@ def notes_on(left: DroppedDetections, which: DetectionThresholds, is_volume: boo
         f"{_objects(left.unseen)} that seemed likely {_were(left.unseen)} not looked at: there are too many in one "
         "tile. A smaller `tile_size` finds more of them.": left.unseen,
     }
-    sentences = tuple(sentence for sentence, count in said.items() if count)
+    sentences = tuple(sentence for sentence, count in counts.items() if count)
     return (*sentences, OF_PLANES) if sentences and is_volume else sentences
 
 
 def notes_on_blocks(left: DroppedDetections, which: DetectionThresholds) -> tuple[str, ...]:
-    """Say of one block of many what was left out, but not how much: other blocks see some of it again."""
-    said = {
+    """Return what was left out of one of many blocks, but not how much: other blocks count some of it again."""
+    counts = {
         f"Some objects scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and were left "
         "out. Lower `min_score` to have them.": left.faint,
         f"Some objects were dropped: more than {which.most_hidden:.0%} of the mask belongs to objects of higher "
@@ -110,7 +109,7 @@ def notes_on_blocks(left: DroppedDetections, which: DetectionThresholds) -> tupl
         "Some objects that seemed likely were not looked at: there are too many in one tile. A smaller `tile` finds "
         "more of them.": left.unseen,
     }
-    return tuple(sentence for sentence, count in said.items() if count)
+    return tuple(sentence for sentence, count in counts.items() if count)
 
 
 def _objects(count: int) -> str:
@@ -124,7 +123,7 @@ def _were(count: int) -> str:
 LARGEST_WHOLE_PX = 16e6
 """Larger planes are worked on in blocks, wherever they lie: a whole one takes some 60 bytes a pixel."""
 STEP_PX = 32
-"""Pixels of the network at multiples of which blocks had better begin, for its features to be those of the whole."""
+"""Pixels of the network at multiples of which blocks are bestgin, for its features to be those of the whole."""
 
 
 def overlapping(**settings: Any) -> Overlapping:
@@ -154,13 +153,13 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     view = view_of(entry, image, fitted["levels"], settings, "mask_rcnn")
     network = yield from subtask(loaded_detector(entry, settings["device"]), 0, 1, 4)
     factor, _ = yield from subtask(find_scale(network, view, options_of(entry, **settings)), 1, 3, 4)
-    sight = sight_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
-    fixed = {**settings, "spacing": tuple(1 / scale for scale in sight.grid.scale)}
+    margins = margins_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
+    fixed = {**settings, "spacing": tuple(1 / scale for scale in margins.grid.scale)}
     label = partial(label_block, entry=entry, levels=view.levels, has_second=network.second is not None, **fixed)
     chosen = chosen_diameter(entry, factor, settings["diameter"])
     on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
     notes = (*notes_on_stored(view, image, settings), *notes_on_second(entry, network), *on_scale)
-    return plan_of(label, sight, settings["min_size"], notes, chosen)
+    return plan_of(label, margins, settings["min_size"], notes, chosen)
 
 
 def label_block(
@@ -187,23 +186,16 @@ def label_block(
     return MethodOutput(labels, table_of(rows, entry.classes), notes_on_blocks(left, options.thresholds))
 
 
-def options_of(
-    entry: ModelEntry,
-    *,
-    diameter: float | None,
-    min_score: float | None,
-    max_objects: int | None,
-    min_size: int,
-    stitch_threshold: float,
-    tile_size: int | None,
-    **_: Any,
-) -> MaskRCNNOptions:
+def options_of(entry: ModelEntry, **settings: Any) -> MaskRCNNOptions:
     """Return the network's options for these parameters of the method."""
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions
 
-    thresholds = DetectionThresholds.of(entry.header, min_score, max_objects)
-    return MaskRCNNOptions(diameter, tile_size, min_size, stitch_threshold, thresholds=thresholds)
+    thresholds = DetectionThresholds.of(entry.header, settings["min_score"], settings["max_objects"])
+    return MaskRCNNOptions(
+        settings["diameter"], settings["tile_size"], settings["min_size"], settings["stitch_threshold"],
+        thresholds=thresholds,
+    )  # fmt: skip
 
 
 def mask_rcnn(
@@ -321,8 +313,7 @@ def mask_rcnn(
 
     entry = catalogue.find(model)
     shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
-    check_dimensions(entry, len(shape), "mask_rcnn")
-    check_diameter(entry, diameter, shape, "mask_rcnn")
+    check_fit(entry, shape, diameter, "mask_rcnn")
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "mask_rcnn")
     network = yield from subtask(loaded_detector(entry, device), 0, 1, 20)
 

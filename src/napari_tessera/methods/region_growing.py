@@ -149,9 +149,9 @@ def region_growing(
     ground = criteria.lay_out(values, given, connectivity)
     largest = max_size or np.iinfo(np.int64).max
     growing = {
-        "tolerance": lambda: criteria.grow_by_tolerance(ground, tolerance, largest),
+        "tolerance": lambda: criteria.grow_once(ground, tolerance, largest),
         "adaptive": lambda: criteria.grow_adaptively(ground, k, largest),
-        "competing": lambda: criteria.grow_in_competition(ground, largest),
+        "competing": lambda: criteria.grow_once(ground, np.inf, largest, follows_mean=True),
     }
     regions = yield from subtask(growing[criterion](), 2, 6, 10)
     contests = yield from subtask(criteria.find_contests(ground, regions), 8, 1, 10)

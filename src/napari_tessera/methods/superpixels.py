@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from napari_tessera.core.child_process import run_in_child
-from napari_tessera.core.jobs import Job, Piece, Progress, in_background, in_threads, pieces, subtask
+from napari_tessera.core.jobs import Job, Progress, in_background, subtask
 from napari_tessera.core.labels import renumbering
 from napari_tessera.core.method import Method
-from napari_tessera.core.rescale import refuse_tiny, share_of_range, value_range
+from napari_tessera.core.rescale import refuse_tiny, value_range
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
     Advanced,
@@ -135,13 +135,16 @@ def superpixels(
            [1, 1, 1, 2, 2, 2],
            [1, 1, 1, 2, 2, 2]], dtype=int32)
     """
+    from napari_tessera.algorithms.growth_criteria import fractions
     from napari_tessera.core.checks import COLOUR_CHANNELS, channels_of
 
     if features == "auto":
         is_colour = channel_axis is not None and image.shape[channel_axis] in COLOUR_CHANNELS
         features = "cielab" if is_colour else "channels"
     used, is_lab = channels_of(image, features, channel, channel_axis, "superpixels"), features == "cielab"
-    values = yield from subtask(_share_of_range(used), 0, 1, 10)
+    low, high = yield from subtask(value_range(used), 0, 0.5, 10)
+    refuse_tiny(low, high)
+    values = yield from subtask(fractions(used, low, high), 0.5, 0.5, 10)
     sizes = np.array(spacing or (1.0,) * (values.ndim - 1))
     sizes /= sizes[-1]
     unit = 1.0 if is_lab else FULL_RANGE  # scikit-image compares other values as shares of their range
@@ -155,21 +158,6 @@ def superpixels(
         merging = _merged(labels, described, merge_threshold)
         yield from subtask(merging, 6, 3, 10)
     return (yield from subtask(renumbering(labels), 9, 1, 10))[0]
-
-
-def _share_of_range(channels: np.ndarray) -> Job[np.ndarray]:
-    """Return where each value lies in the range of all, 0 to 1, as float32."""
-    low, high = yield from value_range(channels)
-    refuse_tiny(low, high)
-    values = np.zeros(channels.shape, np.float32)
-    if high == low:
-        return values
-
-    def bring(piece: Piece) -> None:
-        values[piece] = share_of_range(channels[piece], low, high)
-
-    yield from in_threads(bring, pieces(channels.shape[:-1]), "Finding range")
-    return values
 
 
 def _superpixels(values: np.ndarray, **settings: Any) -> Job[np.ndarray]:

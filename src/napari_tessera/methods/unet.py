@@ -30,11 +30,10 @@ from napari_tessera.core.spec import (
     Spacing,
     TileSize,
 )
-from napari_tessera.methods._network_blocks import plan_of, sight_over, view_of
+from napari_tessera.methods._network_blocks import margins_over, plan_of, view_of
 from napari_tessera.methods._network_checks import (
     channels_for,
-    check_diameter,
-    check_dimensions,
+    check_fit,
     chosen_diameter,
     loaded,
     notes_on_channels,
@@ -45,14 +44,13 @@ from napari_tessera.methods._network_checks import (
 )
 
 if TYPE_CHECKING:
-    from napari_tessera.core.result import Kind
     from napari_tessera.inference.normalization import Levels
     from napari_tessera.inference.pixel_grid import Grid
     from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.models.registry import ModelEntry
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
-"""Planes of a volume are mostly segmented one by one, so that blocks had better be flat and wide."""
+"""Planes of a volume are mostly segmented one by one, so that blocks are best flat and wide."""
 SMALLEST_BLOCK_PX = {2: (32, 32), 3: (4, 32, 32)}
 """Around smaller blocks, nearly all time would go into what they are seen with."""
 LARGEST_WHOLE_PX = {2: 16e6, 3: 16e6}
@@ -92,16 +90,16 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
     object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
     beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
     is_plane_by_plane = network.ndim < view.ndim and settings["volume"] == "stitch"
-    sight = sight_over(view, factor, beyond_px, network.step, is_plane_by_plane)
+    margins = margins_over(view, factor, beyond_px, network.step, is_plane_by_plane)
     # Pixel size and diameter that give each block the very scale that the whole image's grid has.
-    factors = tuple(1 / scale for scale in sight.grid.scale)
+    factors = tuple(1 / scale for scale in margins.grid.scale)
     fixed = {**settings, "spacing": factors, "diameter": usual_px and usual_px / factors[-1]}
     label = partial(label_block, entry=entry, levels=view.levels, **fixed)
     chosen = chosen_diameter(entry, factor, settings["diameter"])
     on_volume = notes_on_volume(entry, view, settings["volume"], settings["output"])
     on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
     notes = (*notes_on_stored(view, image, settings), *on_volume, *on_scale)
-    return plan_of(label, sight, settings["min_size"] or 0, notes, chosen)
+    return plan_of(label, margins, settings["min_size"] or 0, notes, chosen)
 
 
 def label_block(
@@ -120,23 +118,14 @@ def label_block(
     return (yield from subtask(segmenting, 1, 19, 20))
 
 
-def options_of(
-    *,
-    output: Kind,
-    diameter: float | None,
-    threshold: float | None,
-    min_size: int | None,
-    augment: bool,
-    volume: str,
-    stitch_threshold: float,
-    tile_size: int | None,
-    **_: Any,
-) -> UNetOptions:
+def options_of(**settings: Any) -> UNetOptions:
     """Return the network's options for these parameters of the method."""
     from napari_tessera.inference.scale_search import UNetOptions
 
-    is_orthogonal = volume == "orthogonal"
-    return UNetOptions(output, diameter, threshold, min_size, augment, is_orthogonal, stitch_threshold, tile_size)
+    return UNetOptions(
+        settings["output"], settings["diameter"], settings["threshold"], settings["min_size"], settings["augment"],
+        settings["volume"] == "orthogonal", settings["stitch_threshold"], settings["tile_size"],
+    )  # fmt: skip
 
 
 def unet(
@@ -259,8 +248,7 @@ def unet(
 
     entry = catalogue.find(model)
     shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
-    check_dimensions(entry, len(shape), "unet")
-    check_diameter(entry, diameter, shape, "unet")
+    check_fit(entry, shape, diameter, "unet")
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "unet")
     network = yield from subtask(loaded(entry, device), 0, 1, 20)
 
