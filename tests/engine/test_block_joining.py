@@ -16,7 +16,7 @@ def joined(left, right, smallest_px=0):
     grid = list(tiles(SHAPE, (1, 4), (0, 2)))
     seen = [np.unique(IMAGE[tile.read], return_inverse=True)[1].reshape(1, -1) for tile in grid]
     pieces = [
-        joining.describe_piece(labels, tile, SHAPE, with_faces=True) for labels, tile in zip(seen, grid, strict=True)
+        joining.describe_block(labels, tile, SHAPE, with_faces=True) for labels, tile in zip(seen, grid, strict=True)
     ]
     offsets, total = joining.label_offsets(pieces)
     pairs = joining.same_objects(pieces, offsets, {tile.place: tile for tile in grid})

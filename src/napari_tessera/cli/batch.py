@@ -116,20 +116,7 @@ PATTERN_SIGNS = frozenset("*?[")
 
 @dataclass(frozen=True)
 class Output:
-    """Where results go and how.
-
-    Attributes
-    ----------
-    path : Path
-        A file for one image, a folder for several.
-    format : str
-        Suffix of the files in a folder.
-    overwrite, is_quiet : bool
-    inputs : tuple of Path
-        Other files that are read and must not be overwritten.
-    coco : CocoPanopticWriter or None
-        Also writes the segments of each image.
-    """
+    """Where results go and how."""
 
     path: Path
     format: str
@@ -160,13 +147,7 @@ def add_output_options(parser: argparse.ArgumentParser, what: str = "image") -> 
 
 
 def output_of(arguments: argparse.Namespace, inputs: Sequence[Path] = ()) -> Output:
-    """Return where the results go; a trailing slash or an existing folder means a folder, also for one image.
-
-    Raises
-    ------
-    ParameterError
-        If the suffix of the file differs from --format.
-    """
+    """Return where the results go; a trailing slash or an existing folder means a folder, also for one image."""
     out, ending = Path(arguments.out), arguments.format
     is_file = len(arguments.images) == 1 and not is_folder(arguments.out)
     if is_file and ending is not None and not is_of_format(out, ending):
@@ -179,16 +160,7 @@ def output_of(arguments: argparse.Namespace, inputs: Sequence[Path] = ()) -> Out
 
 
 def plan(images: Sequence[Path], output: Output, is_folder: bool, kind: Kind = "objects") -> list[tuple[Path, Path]]:
-    """Pair each image with the file for its labels, or for the first of its probabilities.
-
-    Raises
-    ------
-    ParameterError
-        If several images would go into one file, or two of them to the same name, or the format of a file cannot be
-        written.
-    FileError
-        If the only image is a folder or a pattern.
-    """
+    """Pair each image with the file for its labels, or for the first of its probabilities."""
     if not (len(images) > 1 or is_folder):
         check_is_one_image(images[0])
         return [(images[0], _writable(output.path, kind))]
@@ -207,12 +179,7 @@ def plan(images: Sequence[Path], output: Output, is_folder: bool, kind: Kind = "
 
 
 def check_is_one_image(path: Path) -> None:
-    """Refuse a folder of images, and a pattern that the shell has not expanded.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse a folder of images, and a pattern that the shell has not expanded."""
     if os.path.isdir(path):
         check_exists(path, may_be_folder=is_zarr(path))
     elif PATTERN_SIGNS & set(str(path)) and not os.path.exists(path):
@@ -302,12 +269,7 @@ def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
 def read_main(
     path: Path, *, takes_image: bool, axes: str | None, level: int = 0, in_blocks: bool = False, to_zarr: bool = False
 ) -> Picture:
-    """Read the image (or the labels) to process, into memory unless it is too large or processed in blocks.
-
-    Raises
-    ------
-    FileError
-    """
+    """Read the image (or the labels) to process, into memory unless it is too large or processed in blocks."""
     read = read_image if takes_image else read_labels
     picture = read(path, level=level, axes=axes)
     is_left = in_blocks or not fits_in_memory(picture.data) or (to_zarr and is_large(picture.data))
@@ -315,13 +277,7 @@ def read_main(
 
 
 def matching_file(path: Path, image: Path) -> Path:
-    """Return `path`, or, if it is a folder, its file with the image's name.
-
-    Raises
-    ------
-    FileError
-        If the folder has no such file, or several.
-    """
+    """Return `path`, or, if it is a folder, its file with the image's name."""
     if not os.path.isdir(path) or is_zarr(path):
         return path
     found = [entry for entry in sorted(path.iterdir()) if stem(entry) == stem(image) and entry.suffix != ".json"]

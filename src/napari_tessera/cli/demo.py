@@ -20,20 +20,7 @@ from napari_tessera.sample_data import Sample, sample_named
 
 
 def draw_overlay(image: np.ndarray, labels: np.ndarray, *, opacity: float = 0.35) -> np.ndarray:
-    """Tint each object in its own colour and draw its outline.
-
-    Parameters
-    ----------
-    image : (Y, X) or (Y, X, 3) array
-        Grey images are stretched from their 0.5th to their 99.5th percentile.
-    labels : (Y, X) array of int
-        0 is background and is not tinted.
-    opacity : float
-        How strongly objects are tinted, 0 to 1; outlines are always opaque.
-
-    Returns
-    -------
-    (Y, X, 3) array of uint8
+    """Tint each object of a (Y, X) or (Y, X, 3) image in its own colour, and draw its outline; uint8 RGB.
 
     Examples
     --------

@@ -99,12 +99,7 @@ def has_no_pixel_size(spatial: Spatial) -> bool:
 
 
 def check_pixel_size_is_known(spatial: Spatial) -> None:
-    """Refuse a file without a pixel size along each spatial axis.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Refuse a file without a pixel size along each spatial axis."""
     units = {unit for axis, unit in zip(spatial.axes, spatial.units, strict=True) if axis in SPATIAL_AXES}
     if has_no_pixel_size(spatial) or (PIXEL in units and len(units) > 1):
         raise ParameterError(

@@ -80,15 +80,7 @@ def recipe_parser() -> argparse.ArgumentParser:
 
 
 def read_recipe(path: Path) -> list[dict[str, Any]]:
-    """Read a record, or a list of records, as a list.
-
-    Raises
-    ------
-    FileError
-        If the file is missing or not JSON.
-    InputError
-        If it is not a recipe.
-    """
+    """Read a record, or a list of records, as a list."""
     try:
         return check_recipe(read_json(path, DEEPEST))
     except ValueError as error:

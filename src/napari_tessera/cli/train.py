@@ -128,12 +128,7 @@ def _is_number(text: str) -> bool:
 
 
 def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
-    """Return images and labels, or the index and None.
-
-    Raises
-    ------
-    ParameterError
-    """
+    """Return images and labels, or the index and None."""
     if arguments.index is not None and arguments.images is None:
         return arguments.index, None
     if arguments.index is not None or arguments.labels is None:

@@ -42,19 +42,7 @@ LARGE_PX = 2**24
 
 @dataclass(frozen=True)
 class Blocks:
-    """How to run in blocks.
-
-    Attributes
-    ----------
-    size : tuple of int
-        Pixels of a block along z, y, x.
-    n_workers : int or None
-        Threads; None is one per core.
-    scheduler : str or None
-        Address of a dask.distributed scheduler, instead of threads.
-    out : str or None
-        Folder of a zarr array for the labels; None keeps them in memory.
-    """
+    """How to run in blocks: None for one thread per core, for threads of this process, and for labels in memory."""
 
     size: tuple[int, ...]
     n_workers: int | None = None
@@ -75,15 +63,7 @@ def check_blocks(
     scheduler: str | None = None,
     out: str | Path | None = None,
 ) -> Blocks | None:
-    """Return how to run in blocks, or None if no argument asks for blocks.
-
-    Raises
-    ------
-    InputError
-        If the method needs the whole image, or a number is invalid.
-    FileError
-        If `out` exists.
-    """
+    """Return how to run in blocks, or None if no argument asks for blocks."""
     if (blocks is None or blocks is False) and n_workers is None and scheduler is None and out is None:
         return None
     if method.join is None:
@@ -136,50 +116,28 @@ def is_large(image: Any) -> bool:
 
 @dataclass(frozen=True)
 class Request:
-    """A checked run.
-
-    Attributes
-    ----------
-    method : Method
-    inputs : dict of str to array or None
-        Checked arrays with the axes of `layout`; the first is the main one.
-    points : frozenset of str
-        Names of the inputs that are points; the others have the image's shape.
-    layout : Layout
-    spacing : tuple of float or None
-        Pixel size along z, y, x.
-    parameters : dict
-    models : dict of str to ModelEntry
-        The models that parameters name, found once, by the name of the parameter.
-    spatial : Spatial
-        Placement of the labels.
-    name : str
-        Name of the main input.
-    region : Region or None
-    input_records : dict of str to record
-        How an input was made, if known; a replay on another image makes it again.
-    measure : bool
-        Whether to measure every object for the table.
-    blocks : Blocks or None
-        How to run in blocks; None runs on the whole image.
-    notes : tuple of str
-        Notes on how the input was read.
-    """
+    """A checked run."""
 
     method: Method
     inputs: Mapping[str, np.ndarray | None]
     points: frozenset[str]
+    """Names of the inputs that are points; the others have the image's shape."""
     layout: Layout
     spacing: tuple[float, ...] | None
     parameters: Mapping[str, Any]
     spatial: Spatial
+    """Placement of the labels."""
     name: str = ""
     region: Region | None = None
     input_records: Mapping[str, Any] = field(default_factory=dict)
+    """How inputs were made, if known; a replay on another image makes them again."""
     measure: bool = True
     blocks: Blocks | None = None
+    """None runs on the whole image."""
     notes: tuple[str, ...] = ()
+    """Notes on how the input was read."""
     models: Mapping[str, catalogue.ModelEntry] = field(default_factory=dict)
+    """The models that parameters name, found once, by the name of the parameter."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -268,13 +226,7 @@ def in_pixels(
     ndim: int,
     units: str,
 ) -> dict[str, Any]:
-    """Convert lengths and areas in the image's unit to pixels; whole-number parameters are rounded.
-
-    Raises
-    ------
-    InputError
-        If the pixel size is not known, or `units` is neither "px" nor "physical".
-    """
+    """Convert lengths and areas in the image's unit to pixels; whole-number parameters are rounded."""
     if not isinstance(units, str) or units not in ("px", "physical"):
         raise InputError(f'`units` is {short(units)}, but it must be "px" or "physical".')
     if units == "px":
@@ -446,15 +398,7 @@ def _check_output(method: Method, parameters: Mapping[str, Any]) -> None:
 
 
 def check_models(method: Method, parameters: Mapping[str, Any]) -> dict[str, catalogue.ModelEntry]:
-    """Return the models that parameters name, by the parameter; a default only if it has an effect.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such model, with the nearest names, or it is of another kind.
-    ModelError
-        If the model's file cannot be used.
-    """
+    """Return the models that parameters name, by the parameter; a default only if it has an effect."""
     found = {}
     for parameter in method.parameters:
         is_left = parameters.get(parameter.name) == parameter.default and not parameter.matters(parameters)

@@ -16,7 +16,7 @@ from napari_tessera.core.spec import Table
 from napari_tessera.core.tiles import Slices, Tile
 
 SAME_OBJECT = 0.5
-"""Two tiles have the same object if they share this part of the smaller of its two cross-sections."""
+"""Two blocks have the same object if they share this part of the smaller of its two cross-sections."""
 
 Face = tuple[int, int]
 """Axis, and 0 for the face at its start or 1 for the face at its end."""
@@ -28,7 +28,7 @@ PART_PX = 2**22
 
 @dataclass(frozen=True)
 class BlockFace:
-    """A few planes of labels, compressed to a hundredth, so that those of all tiles fit into memory."""
+    """A few planes of labels, compressed to a hundredth, so that those of all blocks fit into memory."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -47,52 +47,25 @@ class BlockFace:
 
 @dataclass(frozen=True)
 class BlockObjects:
-    """The objects of one tile; arrays have one entry per object in the write region.
-
-    Attributes
-    ----------
-    place : tuple of int
-        Place of the tile in the grid.
-    largest : int
-        Largest number in the tile, also in its halo.
-    numbers : array
-        Numbers of the objects within the write region.
-    sizes : array
-        Pixels inside the write region.
-    first : array
-        Raster position, in the whole image, of the first pixel inside the write region.
-    highest : array
-        Highest class in the object; 1 without classes.
-    faces : dict of (axis, side) to BlockFace
-        Numbers on the two planes on either side of a face of the write region, also in the halo.
-    """
+    """The objects of one block; arrays have one entry per object in the pixels that it writes."""
 
     place: tuple[int, ...]
     largest: int
+    """Largest number in the block, also in its margin."""
     numbers: np.ndarray
     sizes: np.ndarray
     first: np.ndarray
+    """Raster position, in the whole image, of the first pixel."""
     highest: np.ndarray
+    """Highest class in the object; 1 without classes."""
     faces: Mapping[Face, BlockFace] = field(default_factory=dict)
+    """Numbers on the two planes on either side of a face of what is written, also in the margin."""
 
 
-def describe_piece(
+def describe_block(
     labels: np.ndarray, tile: Tile, shape: tuple[int, ...], classes: np.ndarray | None = None, with_faces: bool = False
 ) -> BlockObjects:
-    """Measure the objects of one tile.
-
-    Parameters
-    ----------
-    labels : array
-        Over the tile's read region, 0 is background.
-    tile : Tile
-    shape : tuple of int
-        Shape of the whole image.
-    classes : array, optional
-        Over the read region.
-    with_faces : bool
-        Whether to keep the planes at the faces.
-    """
+    """Measure the objects of one block; `labels` and `classes` cover what it reads, `shape` is that of the image."""
     core = np.ascontiguousarray(labels[tile.inner])
     first, sizes = _first_and_size(core.reshape(-1))
     numbers = np.flatnonzero(sizes[1:]) + 1
@@ -125,7 +98,7 @@ def _first_and_size(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _faces(labels: np.ndarray, tile: Tile) -> Iterator[tuple[Face, BlockFace]]:
-    """Cut out the two planes at each face with a halo beyond it, over the write region along the other axes."""
+    """Cut out the two planes at each face with a margin beyond it, over the write region along the other axes."""
     for axis, (inner, size) in enumerate(zip(tile.inner, labels.shape, strict=True)):
         for side, border in enumerate((inner.start, inner.stop)):
             if 0 < border < size:
@@ -136,35 +109,27 @@ def _faces(labels: np.ndarray, tile: Tile) -> Iterator[tuple[Face, BlockFace]]:
 
 @dataclass(frozen=True)
 class GlobalLabels:
-    """Numbers of the objects over all tiles, before and after joining.
-
-    Attributes
-    ----------
-    offsets : dict of place to int
-        Added to a tile's numbers to make them unique.
-    groups : array
-        The object (from 0) of each unique number, less 1, in raster order of the objects' first pixels.
-    sizes, highest : array
-        Of each object, after an unused entry 0 for the background.
-    """
+    """Numbers of the objects over all blocks, before and after joining."""
 
     offsets: Mapping[tuple[int, ...], int]
     groups: np.ndarray
+    """The object (from 0) of each unique number, less 1, in raster order of the objects' first pixels."""
     sizes: np.ndarray
     highest: np.ndarray
+    """Sizes and highest classes of each object, after an unused entry 0 for the background."""
 
 
-def label_offsets(pieces: Iterable[BlockObjects]) -> tuple[dict[tuple[int, ...], int], int]:
-    """Return the offset of each tile that makes its numbers unique, and the largest number."""
+def label_offsets(blocks: Iterable[BlockObjects]) -> tuple[dict[tuple[int, ...], int], int]:
+    """Return the offset of each block that makes its numbers unique, and the largest number."""
     offsets, total = {}, 0
-    for piece in pieces:
-        offsets[piece.place] = total
-        total += piece.largest
+    for block in blocks:
+        offsets[block.place] = total
+        total += block.largest
     return offsets, total
 
 
 def number_objects(
-    pieces: list[BlockObjects], offsets: Mapping[tuple[int, ...], int], total: int, pairs: np.ndarray
+    blocks: list[BlockObjects], offsets: Mapping[tuple[int, ...], int], total: int, pairs: np.ndarray
 ) -> GlobalLabels:
     """Join numbers that `pairs` (M, 2) connect, and order the objects by their first pixel."""
     ones = np.ones(len(pairs), bool)
@@ -172,11 +137,11 @@ def number_objects(
     count, member = connected_components(graph, directed=False) if total else (0, np.empty(0, int))
     first = np.full(count, np.iinfo(np.int64).max)
     sizes, highest = np.zeros(count, np.int64), np.zeros(count, np.int64)
-    for piece in pieces:
-        group = member[piece.numbers + offsets[piece.place] - 1]
-        np.minimum.at(first, group, piece.first)
-        np.add.at(sizes, group, piece.sizes)
-        np.maximum.at(highest, group, piece.highest)
+    for block in blocks:
+        group = member[block.numbers + offsets[block.place] - 1]
+        np.minimum.at(first, group, block.first)
+        np.add.at(sizes, group, block.sizes)
+        np.maximum.at(highest, group, block.highest)
     order = np.argsort(first, kind="stable")
     rank = np.empty(count, np.int64)
     rank[order] = np.arange(count)
@@ -196,18 +161,18 @@ def without_small(sizes: np.ndarray, smallest_px: int) -> np.ndarray:
 
 
 def same_objects(
-    pieces: list[BlockObjects], offsets: Mapping[tuple[int, ...], int], grid: Mapping[tuple[int, ...], Tile]
+    blocks: list[BlockObjects], offsets: Mapping[tuple[int, ...], int], grid: Mapping[tuple[int, ...], Tile]
 ) -> np.ndarray:
-    """Find objects that two neighbouring tiles both have at their common face: (M, 2) unique numbers."""
-    by_place = {piece.place: piece for piece in pieces}
+    """Find objects that two neighbouring blocks both have at their common face: (M, 2) unique numbers."""
+    by_place = {block.place: block for block in blocks}
     found = [np.empty((0, 2), np.int64)]
-    for piece in pieces:
-        for axis in range(len(piece.place)):
-            other = by_place.get(grid[piece.place].next_to(axis))
-            if other is None or (axis, 1) not in piece.faces or (axis, 0) not in other.faces:
+    for block in blocks:
+        for axis in range(len(block.place)):
+            other = by_place.get(grid[block.place].next_to(axis))
+            if other is None or (axis, 1) not in block.faces or (axis, 0) not in other.faces:
                 continue
-            pairs = matching_sections(piece.faces[axis, 1].labels, other.faces[axis, 0].labels)
-            found.append(pairs + np.array([offsets[piece.place], offsets[other.place]]))
+            pairs = matching_sections(block.faces[axis, 1].labels, other.faces[axis, 0].labels)
+            found.append(pairs + np.array([offsets[block.place], offsets[other.place]]))
     return np.concatenate(found)
 
 
@@ -225,12 +190,7 @@ def matching_sections(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 def touching_numbers(slab: np.ndarray, values: np.ndarray, axis: int, connectivity: int) -> np.ndarray:
     """Find the numbers of equal value that touch across the middle of a slab two planes thick: (M, 2).
 
-    Parameters
-    ----------
-    slab : array
-        Unique numbers, two planes along `axis`.
-    values : array
-        Value of each number; index 0 is the background.
+    `slab` has unique numbers, `values` the value of each number (0 is the background).
     """
     here, there = (np.take(slab, side, axis=axis) for side in (0, 1))
     pairs = [np.empty((0, 2), slab.dtype)]
@@ -251,40 +211,26 @@ def _overlap(offset: np.ndarray) -> Slices:
 
 def join_tables(
     tables: Sequence[Table],
-    pieces: Sequence[BlockObjects],
+    blocks: Sequence[BlockObjects],
     grid: Sequence[Tile],
     numbering: GlobalLabels,
     final: np.ndarray,
 ) -> Table:
-    """Return one row for each object, from the tile with most of it.
+    """Return one row for each object, from the block with most of it, without its number.
 
-    Parameters
-    ----------
-    tables : sequence of table
-        What the method said of the objects 1…N of each tile; empty ones if it said nothing.
-    pieces : sequence of BlockObjects
-        The objects that each tile found.
-    grid : sequence of Tile
-    numbering : GlobalLabels
-        How objects of different tiles belong together.
-    final : array
-        New number of each object, after an unused entry 0; 0 if it was dropped.
-
-    Returns
-    -------
-    dict of str to array
-        One row per object, without its number; boxes are counted from the image's first pixel.
+    `tables` are the method's tables of the objects 1…N of each block, maybe empty. `final` is the new number of each
+    object, after an unused entry 0; 0 if it was dropped. Boxes are counted from the image's first pixel.
     """
     names = [name for name in tables[0] if name != "label"] if all(tables) else []
     if not names:
         return {}
     moved = [_in_image(table, tile) for table, tile in zip(tables, grid, strict=True)]
     starts = np.cumsum([0, *(len(table["label"]) for table in tables[:-1])])
-    rows = np.concatenate([start + piece.numbers - 1 for start, piece in zip(starts, pieces, strict=True)])
+    rows = np.concatenate([start + block.numbers - 1 for start, block in zip(starts, blocks, strict=True)])
     numbers = np.concatenate(
-        [final[numbering.groups[piece.numbers + numbering.offsets[piece.place] - 1] + 1] for piece in pieces]
+        [final[numbering.groups[block.numbers + numbering.offsets[block.place] - 1] + 1] for block in blocks]
     )
-    order = np.argsort(np.concatenate([piece.sizes for piece in pieces]), kind="stable")
+    order = np.argsort(np.concatenate([block.sizes for block in blocks]), kind="stable")
     order = order[numbers[order] > 0]
     chosen = np.zeros(int(final.max(initial=0)), np.intp)
     chosen[numbers[order] - 1] = rows[order]  # of several, the last and largest is kept

@@ -53,11 +53,7 @@ Inputs = Mapping[str, np.ndarray | None]
 class Output:
     """Labels of one frame within a larger array, written and read in place, because zarr arrays have no views.
 
-    Attributes
-    ----------
-    whole : array
-        NumPy, in the memory of this process; or zarr, which workers open themselves.
-    frame : tuple of int
+    `whole` is NumPy, in the memory of this process; or zarr, which workers open themselves.
     """
 
     whole: Any
@@ -73,13 +69,7 @@ class Output:
         return self.whole[(*self.frame, *index)]
 
     def __setitem__(self, index: Slices, values: Any) -> None:
-        """Write some pixels of the frame.
-
-        Raises
-        ------
-        FileError
-            If the folder is gone, as after cancelling the run: zarr would make it again, with nothing else in it.
-        """
+        """Write some pixels, unless the folder is gone: zarr would make it again, with nothing else in it."""
         if not self.is_held and not Path(self.whole.store.root, self.whole.path).is_dir():
             raise FileError(f"The folder for the labels, {self.whole.store.root}, was removed during the run.")
         self.whole[(*self.frame, *index)] = values
@@ -87,16 +77,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Labelled:
-    """The output of a task for a tile.
-
-    Attributes
-    ----------
-    tile : Tile
-    labels : array
-        Of the pixels that the tile writes.
-    told : object
-        Other results, which must be small.
-    """
+    """The output of a task: labels of the pixels that the tile writes, and other results, which must be small."""
 
     tile: Tile
     labels: np.ndarray
@@ -105,34 +86,18 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame to label in blocks.
-
-    Attributes
-    ----------
-    image : NumPy or dask array
-        Spatial axes first, then channels if any.
-    output : Output
-        Where the final labels go.
-    draft : Output
-        Where labels go before their final numbers are known. In memory it is `output`; labels in a folder are
-        renumbered from one array into the other, so that no number is changed twice if a block is processed twice.
-    block : tuple of int
-        Pixels of a block along each spatial axis.
-    settings : dict
-        The method's parameters, with `spacing` and `channel_axis`.
-    name : str
-        Name of the image for error messages.
-    found : int
-        Objects in earlier frames, after which numbers continue.
-    """
+    """One frame to label in blocks."""
 
     image: Any
     output: Output
     draft: Output
+    """Where labels go before their final numbers are known. In memory it is `output`; labels in a folder are renumbered
+    from one array into the other, so that no number is changed twice if a block is processed twice."""
     block: tuple[int, ...]
     settings: Mapping[str, Any]
     name: str
     found: int = 0
+    """Objects in earlier frames, after which numbers continue."""
 
     def having(self, settings: Mapping[str, Any]) -> Frame:
         """Return the frame with other settings."""
@@ -144,7 +109,7 @@ class Frame:
         return tuple(self.image.shape[: len(self.block)])
 
     def grid(self, reach: int) -> list[Tile]:
-        """Return the tiles with a halo of `reach` pixels."""
+        """Return the tiles with a margin of `reach` pixels."""
         return list(tiles(self.shape, self.block, (reach,) * len(self.block)))
 
 
@@ -175,16 +140,9 @@ def over(
 ) -> Job[list[Any]]:
     """Process every tile's part of the image, and return the results in the order of the tiles.
 
-    The tiles of one block are one task: no two tasks write to the same chunk of a zarr array.
-
-    Parameters
-    ----------
-    frame, grid, work, at, text
-    into : Output, optional
-        Where the labels in a `Labelled` result of `work` go; the result is then its `told`. Workers write the labels
-        themselves, or send them if they cannot access the output.
-    inputs : callable (tile) -> dict, optional
-        The other inputs, cut to a tile.
+    The tiles of one block are one task: no two tasks write to the same chunk of a zarr array. With `into`, workers
+    write the labels of `Labelled` there themselves, or send them if they cannot access it; the result is then what was
+    told. `inputs` cuts the other inputs to a tile.
     """
     together = list(by_block(frame, grid))
 
@@ -276,14 +234,9 @@ def _start(tile: Tile) -> tuple[int, ...]:
 
 
 def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndarray | None, AutoValues]]:
-    """Measure the image, then label every block.
+    """Measure the image, then label every block; return the objects' sizes and the automatic values.
 
-    Returns
-    -------
-    sizes : (N + 1,) array or None
-        Pixels of each object, after an unused entry 0; None if the labels are classes.
-    chosen : dict
-        Automatic values; see `MethodOutput`.
+    Sizes have an unused entry 0; they are None if the labels are classes.
     """
     fitted = yield from subtask(measure(method, frame, at), 0, 0.3, 1)
     settings, shape = {**frame.settings, "scale": fitted["scale"]}, frame.shape
@@ -297,15 +250,15 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndar
         regions = touching.regions(classes, **settings)
         labels = yield from components_of_equal(regions, settings["connectivity"])
         own = Tile(tile.place, tile.write, tile.write)
-        return Labelled(tile, labels, joining.describe_piece(labels, own, shape, classes))
+        return Labelled(tile, labels, joining.describe_block(labels, own, shape, classes))
 
     grid = frame.grid(method.reach(**settings))
     labelling = over(frame, grid, label, at, "Labelling blocks", frame.draft)
-    pieces = yield from subtask(labelling, 0.3, 0.5, 1)
+    objects = yield from subtask(labelling, 0.3, 0.5, 1)
     chosen = method.chosen(fitted, **settings)
     if touching is None:
         return None, chosen
-    sizes = yield from subtask(_join_by_touch(touching, pieces, grid, frame, at), 0.8, 0.2, 1)
+    sizes = yield from subtask(_join_by_touch(touching, objects, grid, frame, at), 0.8, 0.2, 1)
     return (sizes if settings.get("output") == "objects" else None), chosen
 
 
@@ -314,31 +267,16 @@ def label_overlapping(
 ) -> Job[tuple[np.ndarray | None, Table, tuple[str, ...]]]:
     """Label every block with a margin; objects that two blocks have in common at their border are one.
 
-    Parameters
-    ----------
-    plan : BlockPlan
-    inputs : callable (tile) -> dict
-        The method's other inputs, cut to the tile.
-    is_joined : bool
-        Whether labels are objects; classes are written as they are.
-    frame, at
-
-    Returns
-    -------
-    sizes : (N + 1,) array or None
-        Pixels of each object, after an unused entry 0; None if the labels are classes.
-    table : dict of str to array
-        The method's table of the objects, in the order of their numbers; empty without one.
-    notes : tuple of str
-        The method's notes on all blocks, each sentence once.
+    Return the objects' sizes after an unused entry 0, or None if the labels are classes (not `is_joined`); the method's
+    table of the objects; and its notes on all blocks, each sentence once.
     """
     shape = frame.shape
 
     def label(block: np.ndarray, tile: Tile, **others: Any) -> Job[Labelled]:
         told = plan.told(tile) if plan.told else {}
         found = MethodOutput.of((yield from plan.label(block, **others, **told)))
-        piece = joining.describe_piece(found.labels, tile, shape, with_faces=True) if is_joined else None
-        return Labelled(tile, found.labels[tile.inner], (piece, found.table, found.notes))
+        objects = joining.describe_block(found.labels, tile, shape, with_faces=True) if is_joined else None
+        return Labelled(tile, found.labels[tile.inner], (objects, found.table, found.notes))
 
     grid = _planned_grid(plan, frame)
     place = at.narrowed() if plan.is_threaded else at
@@ -347,13 +285,13 @@ def label_overlapping(
     notes = tuple(dict.fromkeys(note for _, _, some in outcomes for note in some))
     if not is_joined:
         return None, {}, notes
-    pieces = [piece for piece, _, _ in outcomes if piece is not None]
-    offsets, total = joining.label_offsets(pieces)
-    pairs = joining.same_objects(pieces, offsets, {tile.place: tile for tile in grid})
-    numbering = joining.number_objects(pieces, offsets, total, pairs)
+    objects = [own for own, _, _ in outcomes if own is not None]
+    offsets, total = joining.label_offsets(objects)
+    pairs = joining.same_objects(objects, offsets, {tile.place: tile for tile in grid})
+    numbering = joining.number_objects(objects, offsets, total, pairs)
     final = joining.without_small(numbering.sizes, plan.smallest_px)
-    yield from subtask(_renumber(numbering, final, pieces, grid, frame, at), 0.95, 0.05, 1)
-    table = join_tables([table for _, table, _ in outcomes], pieces, grid, numbering, final)
+    yield from subtask(_renumber(numbering, final, objects, grid, frame, at), 0.95, 0.05, 1)
+    table = join_tables([table for _, table, _ in outcomes], objects, grid, numbering, final)
     return np.append(0, numbering.sizes[final > 0]), table, notes
 
 
@@ -364,20 +302,20 @@ def _planned_grid(plan: BlockPlan, frame: Frame) -> list[Tile]:
 
 
 def _join_by_touch(
-    touching: Touching, pieces: list[BlockObjects], grid: list[Tile], frame: Frame, at: Pool
+    touching: Touching, objects: list[BlockObjects], grid: list[Tile], frame: Frame, at: Pool
 ) -> Job[np.ndarray]:
-    offsets, total = joining.label_offsets(pieces)
+    offsets, total = joining.label_offsets(objects)
     values = np.zeros(total + 1, np.int64)
-    for piece in pieces:
-        values[piece.numbers + offsets[piece.place]] = touching.regions(piece.highest, **frame.settings)
+    for each in objects:
+        values[each.numbers + offsets[each.place]] = touching.regions(each.highest, **frame.settings)
     pairs = [np.empty((0, 2), np.int64)]
     for axis, border in _borders(grid):
         yield Progress(0, 1, "Joining blocks")
         slab = _unique_numbers(frame, grid, offsets, axis, border)
         pairs.append(joining.touching_numbers(slab, values, axis, frame.settings["connectivity"]))
-    numbering = joining.number_objects(pieces, offsets, total, np.concatenate(pairs))
+    numbering = joining.number_objects(objects, offsets, total, np.concatenate(pairs))
     final = touching.numbers(numbering.sizes, numbering.highest, **frame.settings)
-    yield from _renumber(numbering, final, pieces, grid, frame, at)
+    yield from _renumber(numbering, final, objects, grid, frame, at)
     return np.append(0, numbering.sizes[final > 0])
 
 
@@ -405,15 +343,15 @@ def _unique_numbers(
 
 
 def _renumber(
-    numbering: GlobalLabels, final: np.ndarray, pieces: list[BlockObjects], grid: list[Tile], frame: Frame, at: Pool
+    numbering: GlobalLabels, final: np.ndarray, objects: list[BlockObjects], grid: list[Tile], frame: Frame, at: Pool
 ) -> Job[None]:
     """Give every block its objects' final numbers, in place."""
     output, draft = frame.output, frame.draft
     tables: dict[tuple[int, ...], np.ndarray] = {}
-    for piece in pieces:
-        start = numbering.offsets[piece.place]
-        numbers = final[numbering.groups[start : start + piece.largest] + 1]
-        tables[piece.place] = np.append(0, np.where(numbers > 0, numbers + frame.found, 0))
+    for each in objects:
+        start = numbering.offsets[each.place]
+        numbers = final[numbering.groups[start : start + each.largest] + 1]
+        tables[each.place] = np.append(0, np.where(numbers > 0, numbers + frame.found, 0))
 
     def number(some: list[tuple[Tile, np.ndarray]]) -> None:
         for tile, table in some:

@@ -46,12 +46,9 @@ class FrameSummary:
 def run_in_blocks(request: Request) -> Job[MethodOutput]:
     """Label every frame in blocks; an unfinished folder of labels is removed.
 
-    Returns
-    -------
-    found : MethodOutput
-        Labels as NumPy, or as zarr if the request names a folder; axes as in the request, without channels. The table
-        has full measurements if image and labels fit into memory, otherwise numbers and sizes. There are no further
-        images, which need the whole image at once.
+    The labels are NumPy, or zarr if the request names a folder, with the axes of the request, without channels. The
+    table has full measurements if image and labels fit into memory, otherwise numbers and sizes. Further images need
+    the whole image at once; there are none.
     """
     blocks, layout = request.blocks, request.layout
     assert blocks is not None
@@ -209,12 +206,7 @@ def _is_zarr_array(folder: Path) -> bool:
 
 
 def check_is_new(out: Path) -> None:
-    """Refuse a file, and a folder with content, for the labels.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse a file, and a folder with content, for the labels."""
     if "\0" in str(out):
         raise FileError(f"`out` is {str(out)!r}, but a path cannot contain the character \\0. Choose another folder.")
     if any(_is_zarr_array(folder) for folder in out.absolute().parents):
@@ -228,11 +220,6 @@ def make_output(out: str | None, shape: tuple[int, ...], block: tuple[int, ...],
     """Make the array for the labels: zeros in memory, or a zarr array whose chunks match the blocks.
 
     The zarr array is in `out` when the `with` block has ended; after an error there is nothing.
-
-    Raises
-    ------
-    FileError
-        If `out` exists, cannot be written or the disk is full.
     """
     if out is None:
         yield np.zeros(shape, dtype)

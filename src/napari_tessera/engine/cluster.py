@@ -40,16 +40,7 @@ METADATA = ("zarr.json", ".zarray")
 
 @dataclass(frozen=True)
 class Folder:
-    """A zarr array in a folder.
-
-    Attributes
-    ----------
-    path : Path
-        Absolute.
-    shape : tuple of int
-    dtype : str
-    is_read_only : bool
-    """
+    """A zarr array in a folder."""
 
     path: Path
     shape: tuple[int, ...]
@@ -63,13 +54,7 @@ class Folder:
         return cls(path, tuple(array.shape), str(array.dtype), array.read_only)
 
     def open(self) -> zarr.Array:
-        """Open the array.
-
-        Raises
-        ------
-        FileNotFoundError
-            If it does not exist, or is another array.
-        """
+        """Open the array; raise `FileNotFoundError` if it does not exist, or is another array."""
         if any((self.path / name).is_file() for name in METADATA):
             array = zarr.open_array(self.path, mode="r" if self.is_read_only else "r+")
             if (tuple(array.shape), str(array.dtype)) == (self.shape, self.dtype):
@@ -85,13 +70,7 @@ def packed(task: Any) -> bytes:
 
 
 def unpacked(task: bytes) -> Any:
-    """Unpickle a task, and open the arrays in folders that it needs.
-
-    Raises
-    ------
-    FileNotFoundError
-        If one does not exist.
-    """
+    """Unpickle a task, and open the arrays in folders that it needs; raise `FileNotFoundError` if one is missing."""
     return _Unpacker(io.BytesIO(task)).load()
 
 
@@ -155,25 +134,13 @@ LARGE_CALL = "distributed.admin.large-graph-warning-threshold"
 
 @dataclass(frozen=True)
 class Cluster:
-    """A dask.distributed scheduler and its workers.
-
-    Attributes
-    ----------
-    client : distributed.Client
-    address : str
-    """
+    """A dask.distributed scheduler and its workers."""
 
     client: Any
     address: str
 
     def run(self, task: Task, arguments: Arguments, text: str, receive: Receive = unchanged) -> Job[list[Any]]:
-        """Run the tasks, some at a time; when the job is closed, a running task ends at its next step.
-
-        Raises
-        ------
-        RunError
-            If the scheduler or all workers are gone, or several workers died during the same task.
-        """
+        """Run the tasks, some at a time; when the job is closed, a running task ends at its next step."""
         outcomes: list[Any] = [None] * len(arguments)
         under_way: dict[Any, int] = {}
         workers = _Workers(self)
@@ -232,12 +199,7 @@ class Cluster:
 
 @dataclass
 class _Workers:
-    """The number of workers, updated now and then.
-
-    Attributes
-    ----------
-    cluster : Cluster
-    """
+    """The number of workers, updated now and then."""
 
     cluster: Cluster
     count: int = 0
@@ -245,13 +207,7 @@ class _Workers:
     seen: float = field(default_factory=time.monotonic)
 
     def threads(self) -> int:
-        """Return the number of threads of all workers.
-
-        Raises
-        ------
-        RunError
-            If there has been no worker for long.
-        """
+        """Return the number of threads of all workers; raise `RunError` if there has been no worker for long."""
         now = time.monotonic()
         if now - self.counted < BETWEEN_COUNTS_S:
             return self.count
@@ -267,15 +223,7 @@ class _Workers:
 
 
 def _work(call: bytes) -> Any:
-    """Unpack and run a task on a worker.
-
-    Raises
-    ------
-    FileError
-        If a file that the task needs does not exist.
-    Stopped
-        If the task was cancelled.
-    """
+    """Unpack and run a task on a worker."""
     try:
         task, arguments = unpacked(call)
         return _driven(task(*arguments))
@@ -330,13 +278,7 @@ def _in_words(address: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cluster(address: str) -> Iterator[Cluster]:
-    """Connect to a dask.distributed scheduler.
-
-    Raises
-    ------
-    RunError
-        If dask.distributed is not installed, or no scheduler answers.
-    """
+    """Connect to a dask.distributed scheduler."""
     try:
         from distributed import Client
     except ImportError as error:

@@ -77,30 +77,7 @@ def models_of(method: Method, parameters: Mapping[str, Any]) -> tuple[str, ...]:
 def forecast(
     method: Method, axes: str, shape: tuple[int, ...], region: Region | None, parameters: Mapping[str, Any]
 ) -> Forecast | None:
-    """Estimate the cost of a run with networks. It loads torch, and measures once how fast the device is.
-
-    Parameters
-    ----------
-    method : Method
-    axes : str
-        One letter per axis of the image, such as "TYXC".
-    shape : tuple of int
-        Of the image.
-    region : Region or None
-        Part of the image to segment.
-    parameters : mapping
-        Of the method: its models and device and, if it has them, diameter, averaging and the mode for volumes.
-
-    Returns
-    -------
-    Forecast or None
-        None if no network runs.
-
-    Raises
-    ------
-    ParameterError, ModelError
-        If the model or device does not exist.
-    """
+    """Estimate the cost of a run; None if no network runs. It loads torch, and measures once how fast the device is."""
     headers = [find(name).header for name in models_of(method, parameters)]
     if not headers:
         return None
@@ -120,18 +97,7 @@ def forecast(
 
 
 def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, parameters: Mapping[str, Any]) -> Estimate:
-    """Estimate the cost of a network on one frame, with normalisation and decoding.
-
-    Parameters
-    ----------
-    header : mapping
-        Of the model file.
-    sides : tuple of int
-        Pixels along (z,) y, x.
-    kind : "cuda", "mps" or "cpu"
-    parameters : mapping
-        Of the method.
-    """
+    """Estimate the cost of a network on one frame of (z,) y, x pixels, with normalisation and decoding."""
     factor = factor_of(header, parameters.get("diameter"))
     n_axes = header["architecture"].get("ndim", 2)
     is_seen_thrice = parameters.get("volume") == ORTHOGONAL and len(sides) > n_axes
@@ -207,12 +173,6 @@ def in_gigabytes(n_bytes: float) -> str:
 
 def frames_of(axes: str, shape: tuple[int, ...], region: Region | None) -> tuple[int, tuple[int, ...]]:
     """Return how many frames a run has, and how large each is: the box around the region, without channels.
-
-    Returns
-    -------
-    count : int
-    sides : tuple of int
-        Pixels along (z,) y, x.
 
     Examples
     --------

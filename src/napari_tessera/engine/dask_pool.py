@@ -39,13 +39,7 @@ class Stopped(Exception):
 
 
 class TaskMonitor:
-    """Progress of tasks in other threads, and the request to stop.
-
-    Parameters
-    ----------
-    total : int
-        Number of tasks.
-    """
+    """Progress of tasks in other threads, and the request to stop."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -58,12 +52,7 @@ class TaskMonitor:
         return sum(self._fractions)
 
     def drive(self, number: int, job: Job[Outcome] | Outcome) -> Outcome:
-        """Run the job of task `number` in this thread to its end, or to the step at which it is asked to stop.
-
-        Raises
-        ------
-        Stopped
-        """
+        """Run the job of task `number` in this thread to its end, or raise `Stopped` when it is asked to stop."""
         if not isinstance(job, Generator):
             return job
         try:
@@ -78,15 +67,7 @@ class TaskMonitor:
 
 
 def monitor(work: Callable[[], Any], watch: TaskMonitor, text: str) -> Job[Any]:
-    """Run `work` in a thread, and yield the progress of its tasks every 50 ms; closing the job stops them.
-
-    Parameters
-    ----------
-    work : callable
-        Ends soon after `watch.stop` is set.
-    watch : TaskMonitor
-    text : str
-    """
+    """Run `work` in a thread, and yield the progress of its tasks every 50 ms; it ends after `watch.stop` is set."""
     helper = ThreadPoolExecutor(1, THREADS)
     yield Progress(0, watch.total, text)
     running = helper.submit(work)
@@ -110,13 +91,7 @@ Receive = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Made(Sequence[tuple[Any, ...]]):
-    """Arguments that are made just before their task, in the process that runs the job.
-
-    Attributes
-    ----------
-    make : callable (item) -> tuple
-    items : sequence
-    """
+    """Arguments that are made just before their task, in the process that runs the job."""
 
     make: Callable[[Any], tuple[Any, ...]]
     items: Sequence[Any]
@@ -156,15 +131,7 @@ class Pool(Protocol):
 
 @dataclass(frozen=True)
 class Threads:
-    """Threads on this computer; a task reads its own arrays, so only the running ones are in memory.
-
-    Attributes
-    ----------
-    count : int
-        Threads.
-    is_wish : bool
-        Whether the user asked for this number.
-    """
+    """Threads on this computer; a task reads its own arrays, so only the running ones are in memory."""
 
     count: int
     is_wish: bool = False
@@ -218,13 +185,7 @@ def lazy(array: Any) -> Any:
 
 
 def read(array: Any) -> np.ndarray:
-    """Load a lazy array into memory, in this thread.
-
-    Raises
-    ------
-    InputError
-        If a dask array differs from its declared shape or dtype: block-wise results would be wrong.
-    """
+    """Load a lazy array into memory, in this thread, and check that it has the declared shape and dtype."""
     if not isinstance(array, da.Array):
         return np.asarray(array)
     found = np.asarray(array.compute(scheduler="synchronous"))

@@ -43,16 +43,7 @@ _asked: set[tuple[str, ...]] = set()
 
 
 def precompile(method: Method, dtype: str, axes: str, settings: Mapping[str, Any]) -> Job[None]:
-    """Compile a method's passes for images of a dtype, unless that was done before.
-
-    Parameters
-    ----------
-    method : Method
-    dtype : str
-    axes : "YX" or "ZYX"
-    settings : mapping
-        Parameters of the method; only its models matter.
-    """
+    """Compile a method's passes for images of a dtype, unless that was done before; of `settings`, models matter."""
     key = (method.name, dtype, axes, cache_key())
     note = notes_folder() / "-".join(key[:3])
     if key in _asked or _read(note) == cache_key():
@@ -128,19 +119,7 @@ SAME_EITHER_WAY = ("device",)
 def warm_up(
     method: Method, dtype: Any, axes: str, settings: Mapping[str, Any], shape: tuple[int, ...] = SMALL
 ) -> Result:
-    """Run a method once on a tiny image.
-
-    Parameters
-    ----------
-    method : Method
-    dtype : numpy dtype
-        Of the image; labels are int32.
-    axes : "YX" or "ZYX"
-    settings : mapping
-        Parameters that differ from their defaults.
-    shape : tuple of int
-        (Z, Y, X) of the image; Y and X are at least 16.
-    """
+    """Run a method once on a tiny image (`shape` is Z, Y, X), with parameters that differ from their defaults."""
     from napari_tessera.engine import api
 
     labels = np.zeros(shape[-len(axes) :], np.int32)

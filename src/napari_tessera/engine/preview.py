@@ -83,20 +83,7 @@ class PreviewCache:
 
 @dataclass(frozen=True)
 class PreviewRequest:
-    """A request for a preview.
-
-    Attributes
-    ----------
-    method : str
-    image : array
-        The whole image, maybe on disk.
-    axes : str
-    view : View
-    parameters : dict
-        Sizes are in pixels of the image.
-    inputs : dict of str to array
-        Labels with the image's axes except the channels, or points in pixels of the image.
-    """
+    """A request for a preview."""
 
     method: str
     image: Any
@@ -107,23 +94,9 @@ class PreviewRequest:
 
 
 def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
-    """Run a method on a view.
+    """Run a method on a view: one pixel for every `step` pixels of the view along y and x.
 
-    Parameters
-    ----------
-    sketch : PreviewRequest
-    memory : PreviewCache
-        Kept between calls; measured again when the image, the plane or the settings change.
-
-    Returns
-    -------
-    labels : (Y, X) array
-        One pixel for every `step` pixels of the view along y and x.
-
-    Raises
-    ------
-    ParameterError, InputError
-        As in the method itself.
+    `memory` is kept between calls; it is measured again when the image, the plane or the settings change.
     """
     yield Progress(0, 4, "Reading the view")
     from napari_tessera.engine.run import frame_arguments

@@ -114,13 +114,7 @@ def _blocks_again(record: Mapping[str, Any], main: Any, described: Mapping[str, 
 
 
 def _same_models(record: Mapping[str, Any], method: Method, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Find the model files that the record was made with, whatever their names are now.
-
-    Raises
-    ------
-    ModelError
-        If one does not exist; another file with its name would give other labels.
-    """
+    """Find the model files that the record was made with: another file with its name would give other labels."""
     used = [entry.name for entry in method.parameters if entry.model is not None and entry.matters(parameters)]
     recorded = record.get("models") or dict.fromkeys(used[:1], record.get("model"))
     known = {name: model for name, model in recorded.items() if name in used and model}
@@ -146,14 +140,7 @@ def _name_now(asked: str, recorded: Mapping[str, Any]) -> str:
 
 
 def _check_second(name: str, recorded: Mapping[str, Any]) -> None:
-    """Refuse a run whose second network (for rescoring) differs from the record: missing, or not there before.
-
-    Raises
-    ------
-    InputError
-        If the record is inconsistent.
-    ModelError
-    """
+    """Refuse a run whose second network (for rescoring) differs from the record: missing, or not there before."""
     entry = catalogue.find(name)
     said = entry.header.get("second_opinion")
     if "second" not in recorded or not said:

@@ -44,13 +44,7 @@ Models = dict[str, dict[str, Any]]
 
 
 def job(request: Request) -> Job[Result]:
-    """Run a request: yields `Progress`, returns the `Result`.
-
-    Raises
-    ------
-    RunError
-        If memory is insufficient.
-    """
+    """Run a request: yields `Progress`, returns the `Result`."""
     check_room("scipy.linalg", SCIPY)
     with explaining_lack_of_memory(request.method.name, request.main.shape):
         return (yield from _recorded_run(request))
@@ -165,11 +159,8 @@ def _hint(request: Request) -> str:
 def run_region(request: Request) -> Job[MethodOutput]:
     """Run on the whole image, or on the request's region, with zeros outside.
 
-    Returns
-    -------
-    found : MethodOutput
-        Every image in the axis order of the request, without channels; probabilities with the classes in front. Tables
-        have one row per object; with frames, a column per looped axis has the frame of the object.
+    Images have the axis order of the request, without channels; probabilities have the classes in front. Tables have
+    one row per object; with frames, a column per looped axis has the frame of the object.
     """
     if request.region is None:
         return (yield from _run_all(request, None))
@@ -394,18 +385,8 @@ def joined_notes(notes: list[tuple[str, ...]]) -> tuple[str, ...]:
 def in_whole_image(table: Table, crop: Crop, spacing: Mapping[str, float]) -> Table:
     """Convert the positions of a crop's objects to coordinates of the whole image, and add the planes.
 
-    Parameters
-    ----------
-    table : dict of str to array
-        Corners in pixels (``bbox-0``, ``box_y0``), centroids in the unit of `spacing` (``centroid-0``).
-    crop : Crop
-    spacing : mapping of str to float
-        Size of a pixel along "Z", "Y" and "X"; 1 if missing.
-
-    Returns
-    -------
-    dict of str to array
-        With a column such as ``z`` for every axis along which the crop is a single plane.
+    Corners are in pixels (``bbox-0``, ``box_y0``), centroids in the unit of `spacing` (``centroid-0``). Every axis
+    along which the crop is a single plane gets a column such as ``z``.
     """
     if not table:
         return table
