@@ -86,6 +86,7 @@ def predict_all(network: Detector, examples: Sequence[Example]) -> Job[list[list
 def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.ndarray]]:
     """Segment an image at each of `LEAST_SCORES`; its scale is found as the model's header says."""
     from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
+    from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.inference.rescore_detections import lowest_score, rescore_with_unet
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
     from napari_tessera.inference.tiled_detection import detect
