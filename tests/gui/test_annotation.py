@@ -6,7 +6,7 @@ import pytest
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.sparse_array import SparseArray
 from napari_tessera.gui.layers.annotation import (
-    BACKGROUND_COLOUR,
+    PAINTED_BACKGROUND_COLOUR,
     class_names,
     empty_paint,
     new_annotation,
@@ -83,7 +83,7 @@ def test_a_layer_of_the_user_has_no_names(viewer):
 
 
 def test_background_has_its_colour_in_both_tasks(viewer, stack):
-    calm = [int(BACKGROUND_COLOUR[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    calm = [int(PAINTED_BACKGROUND_COLOUR[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     for task in ("objects", "classes"):
         layer = new_annotation(viewer, stack, "TYX", NAMES, task)
         np.testing.assert_allclose(layer.get_color(1)[:3], calm, atol=1e-6)

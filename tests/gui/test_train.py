@@ -6,7 +6,7 @@ import shutil
 import dask.array as da
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QApplication, QPushButton
 
 import napari_tessera as tessera
 from napari_tessera.gui.autosave.autosave import Autosave
@@ -57,6 +57,14 @@ def train(qtbot):
         return widget
 
     return train_to_the_end
+
+
+def press_correct(widget, qtbot):
+    """Press "Correct and go on", and confirm that the whole image is meant."""
+    widget.correct_box.button.click()
+    assert "The whole image is in view" in widget.bar.message.text()
+    qtbot.wait(QApplication.doubleClickInterval() + 50)
+    widget.correct_box.button.click()
 
 
 def own_layers(viewer):
@@ -230,7 +238,7 @@ def test_the_prediction_becomes_paint_and_the_next_training_starts_from_it(widge
     paint = viewer.layers[-1]
     train(widget)
     qtbot.waitUntil(lambda: widget.live.layer is not None, timeout=60_000)
-    widget.correct_box.button.click()
+    press_correct(widget, qtbot)
     qtbot.waitUntil(lambda: "predicted pixels were painted" in widget.bar.message.text(), timeout=30_000)
     painted = strokes() > 0
     np.testing.assert_array_equal(paint.data[painted], strokes()[painted])

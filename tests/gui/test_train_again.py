@@ -4,13 +4,19 @@ import time
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_tessera.core.jobs import Progress
+from napari_tessera.gui.qt.buttons import OnceButton
 from napari_tessera.gui.train.form import free_name
 from napari_tessera.gui.train.plot import TrainingHistory
-from tests.gui.test_train import TINY, paint_halves
+from napari_tessera.models.registry import find
+from tests.gui.test_train import TINY, paint_halves, press_correct
 from tests.helpers.scenes_to_learn import halves, strokes
 from tests.training import test_recovery as test_interrupted
+
+LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def paint_on(widget, number=2):
 
 
 def accept(widget, qtbot):
-    widget.correct_box.button.click()
+    press_correct(widget, qtbot)
     qtbot.waitUntil(lambda: "predicted pixels were painted" in widget.bar.message.text(), timeout=30_000)
 
 
@@ -222,6 +228,17 @@ def test_a_double_click_adds_one_layer_to_paint_on(widget, viewer):
     assert [layer.name for layer in viewer.layers] == ["halves", "halves · annotation"]
 
 
+def test_a_double_click_counts_once_when_the_window_is_slow(qtbot):
+    button, pressed = OnceButton("slow"), []
+    qtbot.addWidget(button)
+    button.pressed_once.connect(
+        lambda: (pressed.append(1), time.sleep(QApplication.doubleClickInterval() / 1000 + 0.1))
+    )
+    for _ in range(2):
+        button.click()
+    assert pressed == [1]
+
+
 def test_going_on_shows_the_whole_course(stopped, qtbot, ready):
     learnt = len(stopped.history.losses)
     stopped.bar.go_on_button.click()
@@ -229,3 +246,64 @@ def test_going_on_shows_the_whole_course(stopped, qtbot, ready):
     steps = [step for step, _ in stopped.history.losses]
     assert steps == list(range(1, 201))
     assert learnt < 200
+
+
+def test_the_model_gets_another_name(trained, own_models, qtbot):
+    old = trained.after.result.trained
+    trained.outcome.name.setText("glands")
+    qtbot.mouseClick(trained.outcome.rename_button, LEFT)
+    assert "is called 'glands' now" in trained.bar.message.text()
+    assert not old.path.exists()
+    assert not old.report.exists()
+    assert (own_models / "glands.safetensors").exists()
+    assert trained.after.result.trained.report.exists()
+    assert find("glands").title == "glands"
+    assert 'Saved as "glands"' in trained.outcome.saved.text()
+    assert "glands" in trained.form.start.combo.choices
+
+
+def test_a_name_that_is_taken_is_refused(trained, own_models, qtbot):
+    trained.outcome.name.setText("nuclei-unet")
+    qtbot.mouseClick(trained.outcome.rename_button, LEFT)
+    assert "'nuclei-unet' is the name of a model that comes with Tessera" in trained.bar.message.text()
+    assert (own_models / "fine-tuned.safetensors").exists()
+
+
+def test_the_model_is_deleted_after_a_second_click(trained, own_models, qtbot):
+    qtbot.mouseClick(trained.outcome.delete_button, LEFT)
+    assert (own_models / "fine-tuned.safetensors").exists()
+    qtbot.wait(QApplication.doubleClickInterval() + 50)
+    qtbot.mouseClick(trained.outcome.delete_button, LEFT)
+    assert list(own_models.glob("fine-tuned*")) == []
+    assert trained.outcome.isHidden()
+    assert trained.live.layer is None
+    assert "fine-tuned" not in trained.form.start.combo.choices
+
+
+def test_only_what_is_in_view_becomes_paint(trained, viewer, qtbot):
+    window = viewer.window._qt_window
+    window.show()
+    window.resize(1280, 800)
+    qtbot.waitExposed(window)
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 50, 60), 40
+    qtbot.waitUntil(lambda: paint_of(trained).corner_pixels[0, 0] > 30, timeout=10_000)
+    rows, columns = paint_of(trained).corner_pixels[:, 0], paint_of(trained).corner_pixels[:, 1]
+    qtbot.waitUntil(lambda: trained.live.viewport.window[0].start == rows[0], timeout=10_000)
+    trained.correct_box.button.click()
+    qtbot.waitUntil(lambda: "predicted pixels were painted" in trained.bar.message.text(), timeout=30_000)
+    added = (paint_of(trained).data > 0) & (strokes() == 0)
+    assert added.any()
+    added[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = False
+    assert not added.any()
+
+
+def test_the_question_about_the_whole_image_ends_when_the_view_moves(trained, viewer, qtbot):
+    trained.correct_box.button.click()
+    assert trained.correct_box.is_confirmed
+    viewer.scene.camera.zoom *= 2
+    qtbot.waitUntil(lambda: not trained.correct_box.is_confirmed, timeout=10_000)
+    np.testing.assert_array_equal(paint_of(trained).data, strokes())
+
+
+def test_the_area_of_the_live_prediction_is_marked(trained):
+    assert trained.live.layer.bounding_box.visible

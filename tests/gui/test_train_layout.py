@@ -37,6 +37,7 @@ def test_six_digits_can_be_read_beside_the_unit(widget, qtbot):
 def test_the_sentence_about_the_loss_is_seen_whole(widget, viewer, qtbot):
     viewer.layers.clear()
     paint_halves(widget, viewer)
+    widget.more_settings.open()
     advice, cut = widget.form.advice, []
     for loss in reversed(LOSSES):
         widget.form.fields["loss"].value = loss

@@ -54,8 +54,9 @@ class ModelEntry:
 
     @property
     def title(self) -> str:
-        """Name to show."""
-        return str(self.header.get("title", self.name))
+        """Name to show; a title that is the name in the file changes with the name of the file."""
+        title = str(self.header.get("title", self.name))
+        return self.name if title == self.header.get("name") else title
 
     @property
     def summary(self) -> str:
@@ -276,6 +277,25 @@ def _check_name_is_free(name: str, *, overwrite: bool) -> None:
             )
 
 
+def rename_model(name: str, new_name: str) -> ModelEntry:
+    """Give a model of the user's own another name; the file stays the same, so that records still find it.
+
+    Raises
+    ------
+    ParameterError
+        If there is no model of this name, it comes with Tessera, or the new name cannot be a model's name.
+    ModelError
+        If the new name is taken, or the file cannot be renamed.
+    """
+    entry, new_name = _own_named(name), checked_name(new_name.strip())
+    _check_name_is_free(new_name, overwrite=False)
+    try:
+        path = entry.path.rename(entry.path.with_name(new_name + ENDING))
+    except OSError as error:
+        raise ModelError(f"{entry.path} cannot be renamed: {error.strerror}.") from error
+    return entry_of(path, is_shipped=False)
+
+
 def remove_model(name: str) -> Path:
     """Delete a model of the user's own, and return where it was.
 
@@ -286,14 +306,21 @@ def remove_model(name: str) -> Path:
     ModelError
         If the file cannot be deleted.
     """
-    entry = _entry_named(name)
-    if entry.is_shipped:
-        raise ParameterError(f"{name!r} comes with Tessera and cannot be removed; only your own models can.", "name")
+    entry = _own_named(name)
     try:
         entry.path.unlink()
     except OSError as error:
         raise ModelError(f"{entry.path} cannot be deleted: {error.strerror}.") from error
     return entry.path
+
+
+def _own_named(name: str) -> ModelEntry:
+    entry = _entry_named(name)
+    if entry.is_shipped:
+        raise ParameterError(
+            f"{name!r} comes with Tessera and cannot be removed or renamed; only your own can.", "name"
+        )
+    return entry
 
 
 def shipped_folder() -> Path:

@@ -21,7 +21,8 @@ from napari_tessera.core.daemon_threads import start_thread
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.gui.autosave.layer_copy import SAVED_IN, LayerCopy
-from napari_tessera.gui.layers.annotation import ANNOTATION, annotation_facts, empty_paint, set_class_names
+from napari_tessera.gui.layers.annotation import ANNOTATION, empty_paint, set_class_names
+from napari_tessera.gui.layers.read import array_of
 from napari_tessera.gui.qt.buttons import RecoveryBox
 from napari_tessera.gui.qt.worker import sentence, short_switch_interval, shown_by
 from napari_tessera.io.annotation_store import (
@@ -206,6 +207,22 @@ def kept(folder: Path | None = None) -> list[Saved]:
     return [saved for saved in saved_annotations(folder) if saved.has_paint or saved.problem]
 
 
+def earlier(viewer: ViewerModel, image: Layer, axes: str) -> list[Saved]:
+    """List the annotations that can be restored over an image, those of its name first, then the latest.
+
+    Those of layers that are open are left out; `axes` names every axis of the image's array.
+    """
+    in_use = {layer.metadata.get(SAVED_IN) for layer in viewer.layers}
+    sides = [side for axis, side in zip(axes, array_of(image).shape, strict=True) if axis != "C"]
+    with_channels = [1 if axis == "C" else side for axis, side in zip(axes, array_of(image).shape, strict=True)]
+    found = [
+        saved
+        for saved in kept()
+        if str(saved.folder) not in in_use and saved.state.get("shape") in (sides, with_channels)
+    ]
+    return sorted(found, key=lambda saved: saved.image != image.name)
+
+
 def restore(viewer: ViewerModel, saved: Saved) -> Labels:
     """Add a saved annotation to a viewer as a new layer, as `restoring`; if it is watched, the same copy is updated."""
     return viewer.add_layer(run_job(restoring(saved)))
@@ -240,7 +257,8 @@ def _layer(saved: Saved, paint: Any) -> Labels:
             set_class_names(layer, [str(name) for name in facts["classes"]])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(f"The annotation saved in {saved.folder} has no valid position ({error}).") from error
-    layer.metadata[ANNOTATION] = {**layer.metadata.get(ANNOTATION, {}), SAVED_IN: str(saved.folder)}
+    layer.metadata[ANNOTATION] = {"image": saved.image, **layer.metadata.get(ANNOTATION, {})}
+    layer.metadata[SAVED_IN] = str(saved.folder)
     return layer
 
 
@@ -274,6 +292,6 @@ class RescueBox(RecoveryBox):
     def _on_recovered(self, thing: Labels) -> None:
         with shown_by(self.failed.emit):
             self.viewer.add_layer(thing)
-            self._in_use.add(Path(annotation_facts(thing)[SAVED_IN]))
+            self._in_use.add(Path(thing.metadata[SAVED_IN]))
             self.recovered.emit(thing)
         self.refresh()

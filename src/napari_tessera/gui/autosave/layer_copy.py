@@ -121,7 +121,8 @@ SHARE_OF_TIME = 0.2
 PAUSE_SECONDS = 2.0
 LARGEST_SEARCHED_BYTES = 2**30
 """Larger arrays that are not in memory are not searched."""
-SAVED_IN = "saved in"
+SAVED_IN = "tessera annotation saved in"
+"""Key in a layer's metadata for the folder of its copy."""
 
 
 class LayerCopy:
@@ -183,7 +184,7 @@ class LayerCopy:
 
     def _open(self, data: Any) -> PaintCopy:
         """Open the copy that the layer was restored from, or create one."""
-        earlier = annotation_facts(self.layer).get(SAVED_IN)
+        earlier = self.layer.metadata.get(SAVED_IN)
         if earlier is not None and Path(earlier).is_dir():
             with suppress(FileError):
                 return PaintCopy(Path(earlier), tuple(data.shape))
@@ -196,6 +197,7 @@ class LayerCopy:
             copy.close()
             raise
         self._name = ""
+        self.layer.metadata[SAVED_IN] = str(copy.folder)
         return copy
 
     def _start_again_if_replaced(self, data: Any) -> None:
@@ -259,7 +261,7 @@ def state_of(layer: Labels, image: str) -> dict[str, Any]:
     return {
         "name": layer.name,
         "image": image,
-        "facts": {key: value for key, value in annotation_facts(layer).items() if key != SAVED_IN},
+        "facts": annotation_facts(layer),
         "placed": {
             "scale": layer.scale.tolist(),
             "translate": layer.translate.tolist(),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.utils.colormaps import Colormap, CyclicLabelColormap
+from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_tessera.core.result import PX, LabelImage, column_title
 from napari_tessera.core.spatial import Spatial
@@ -17,6 +18,9 @@ from napari_tessera.gui.layers.read import RECORD, Placement, record_of
 
 BACKGROUND = 1
 BACKGROUND_COLOUR = "#6f7f95"
+"""Muted, for results, where the background may cover most of the image."""
+PAINTED_BACKGROUND_COLOUR = "#9a4dff"
+"""For annotations: thin strokes must be visible on grey, on black and on white."""
 CLASS_COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#56b4e9", "#0072b2")
 """Colours of Okabe and Ito, which colour-blind users can distinguish; the most different ones first."""
 MOST_CLASSES = 50
@@ -148,6 +152,13 @@ def colours_of_classes(has_background: bool = True) -> CyclicLabelColormap:
     of_classes = [CLASS_COLOURS[number % len(CLASS_COLOURS)] for number in range(MOST_CLASSES - 1)]
     background = [BACKGROUND_COLOUR] if has_background else []
     return CyclicLabelColormap(colors=["transparent", *background, *of_classes])
+
+
+def colours_of_annotation() -> CyclicLabelColormap:
+    """Return the colour of each class of an annotation, the background 1 included."""
+    colours = colours_of_classes().colors.copy()
+    colours[BACKGROUND] = transform_color(PAINTED_BACKGROUND_COLOUR)[0]
+    return CyclicLabelColormap(colors=colours)
 
 
 def colours_of_probability(number: int) -> Colormap:

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Points
-from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
+from napari.utils.colormaps import CyclicLabelColormap, label_colormap
+from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.sparse_array import SparseArray
 from napari_tessera.gui.layers.add import (
     BACKGROUND,
-    BACKGROUND_COLOUR,
     MOST_CLASSES,
-    colours_of_classes,
+    PAINTED_BACKGROUND_COLOUR,
+    PLACE,
+    colours_of_annotation,
     has_channel_axis,
     placed_at,
     spanning_channels,
@@ -40,6 +42,8 @@ BRUSHES_ACROSS = 64
 SMALLEST_POINT_PX = 2.0
 POINTS_ACROSS = 50
 POINT_COLOUR = "#f0e442"
+COMPLETE_OPACITY = 0.3
+"""Where everything is painted, the image stays visible below."""
 
 
 def new_annotation(
@@ -119,6 +123,28 @@ def annotated_layer(image: Layer, annotation: Labels, axes: str) -> AnnotatedLay
     return AnnotatedLayer(image.name, array_of(image), labels_of(annotation, axes), axes, anisotropy)
 
 
+def annotation_of_labels(numbers: np.ndarray, highest: int, labels: Labels, image: Layer, task: Task) -> Labels:
+    """Make an annotation layer from an array of annotation, placed like the labels that it was made from."""
+    layer = Labels(
+        numbers,
+        name=f"{image.name} · annotation",
+        opacity=COMPLETE_OPACITY,
+        metadata={ANNOTATION: {"task": task, "image": image.name}},
+        **{name: getattr(labels, name) for name in PLACE},
+    )
+    classes = [f"class {number}" for number in range(1, min(highest, MOST_CLASSES))]
+    set_class_names(layer, ["background", *(classes if task == "classes" else ["object"])])
+    return layer
+
+
+def place_over(layer: Labels, image: Layer) -> None:
+    """Move an annotation over an image of its shape, which it belongs to from now on."""
+    layer.metadata[ANNOTATION] = {**annotation_facts(layer), "image": image.name}
+    if layer.ndim == image.ndim:
+        for name in PLACE:
+            setattr(layer, name, getattr(image, name))
+
+
 def is_annotation(layer: Layer) -> bool:
     """Return whether a layer was created as an annotation layer."""
     return ANNOTATION in layer.metadata
@@ -144,11 +170,12 @@ def set_class_names(layer: Labels, names: Sequence[str]) -> None:
         raise InputError(f"There are {len(named)} classes, and at most {MOST_CLASSES} can be told apart.")
     layer.metadata[ANNOTATION] = {**annotation_facts(layer), "classes": named}
     layer.features = pd.DataFrame({"index": range(len(named) + 1), "class": [NOT_PAINTED, *named]})
-    layer.colormap = colours_of_objects() if annotation_facts(layer).get("task") == "objects" else colours_of_classes()
+    is_objects = annotation_facts(layer).get("task") == "objects"
+    layer.colormap = colours_of_objects() if is_objects else colours_of_annotation()
 
 
 def colours_of_objects() -> CyclicLabelColormap:
-    """Return a colour for each object, and a muted one for the background."""
+    """Return a colour for each object, and that of annotations for the background."""
     colours = np.array(label_colormap(OBJECT_COLOURS).colors)
-    colours[BACKGROUND] = DirectLabelColormap(color_dict={None: BACKGROUND_COLOUR}).map(BACKGROUND)
+    colours[BACKGROUND] = transform_color(PAINTED_BACKGROUND_COLOUR)[0]
     return CyclicLabelColormap(colors=colours)

@@ -40,9 +40,10 @@ class OnceButton(QPushButton):
 
     def _note_click(self) -> None:
         since_ms = 1000 * (time.monotonic() - self._clicked_at)
-        self._clicked_at = time.monotonic()
         if since_ms > QApplication.doubleClickInterval():
             self.pressed_once.emit()
+        # Afterwards, since the second click waits while the window is busy with the first.
+        self._clicked_at = time.monotonic()
 
 
 class AskingButton(OnceButton):
@@ -105,6 +106,11 @@ class RecoveryBox(QWidget):
         """Delete a thing."""
         raise NotImplementedError
 
+    def recover(self, item: Any, *_: Any) -> None:
+        """Recover a thing in a thread."""
+        if not self.runner.is_running:
+            self.runner.start(self.recovering(item))
+
     def refresh(self) -> None:
         """Update the lines."""
         try:
@@ -124,7 +130,7 @@ class RecoveryBox(QWidget):
         line, text = QWidget(), wrapped_label(NOTE_STYLE)
         text.setText(self.describe(item))
         recover_button = QPushButton(self.title)
-        recover_button.clicked.connect(partial(self._recover, item))
+        recover_button.clicked.connect(partial(self.recover, item))
         discard_button = AskingButton("Discard", "Discard for good?")
         discard_button.confirmed.connect(partial(self._discard, item))
         buttons = QHBoxLayout()
@@ -132,10 +138,6 @@ class RecoveryBox(QWidget):
         buttons.addWidget(discard_button)
         fill(QVBoxLayout(line), text, buttons)
         return line
-
-    def _recover(self, item: Any, *_: Any) -> None:
-        if not self.runner.is_running:
-            self.runner.start(self.recovering(item))
 
     def _discard(self, item: Any) -> None:
         with shown_by(self.failed.emit):

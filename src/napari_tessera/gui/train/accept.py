@@ -14,17 +14,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_tessera.core.errors import InputError, RunError
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.region import draw_outlines
 from napari_tessera.core.tiles import widened
+from napari_tessera.gui.form.field import let_shrink
+from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import Task, annotation_facts
 from napari_tessera.gui.layers.read import outlines_of, visible_span
+from napari_tessera.gui.qt.buttons import OnceButton
+from napari_tessera.gui.qt.layout import fill
 from napari_tessera.gui.qt.worker import sentence
 from napari_tessera.training.interactive import highest_of
 from napari_tessera.training.live_prediction import (
@@ -36,7 +42,48 @@ from napari_tessera.training.live_prediction import (
     paint_of_objects,
 )
 
+CORRECT_HELP = (
+    "Paint the prediction where nothing is painted yet, correct what is wrong, and train further from this model. One "
+    "Ctrl-Z undoes it."
+)
+CORRECT, ALL = "Correct and go on", "Accept the whole image?"
+VIEW, SHAPES, CLICKS = "in view", "inside shapes", "where I click"
+
+
+class CorrectBox(QWidget):
+    """The button "Correct and go on", and the choice of the area to accept."""
+
+    asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.button = OnceButton(CORRECT)
+        self.button.pressed_once.connect(self.asked.emit)
+        self.button.setToolTip(tooltip(CORRECT_HELP))
+        self.where = ComboBox(choices=[VIEW, SHAPES, CLICKS], tooltip=tooltip(CORRECT_HELP))
+        let_shrink(self.where.native)
+        self.where.changed.connect(lambda _: self.ask_no_longer())
+        row = QHBoxLayout(self)
+        fill(row, self.button, self.where.native)
+        row.setStretch(0, 1)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the next press accepts a whole image."""
+        return self.button.text() == ALL
+
+    def ask_about_all(self) -> None:
+        """Ask whether to accept a whole image; the next press confirms it."""
+        self.button.setText(ALL)
+
+    def ask_no_longer(self) -> None:
+        """Take the question back, since something else is in view or chosen."""
+        self.button.setText(CORRECT)
+
+
 PIECE_PX = 256
+WHOLE_SHARE = 0.9
+"""Share of a plane from which the whole image is taken, which must not happen by surprise."""
 AROUND_CLICK_PX = 512
 TOLERANCE_PX = 1e-3
 Window = tuple[slice, ...]
@@ -57,6 +104,17 @@ def in_view(viewer: ViewerModel, annotation: Labels) -> Selection:
     for axis in _axes_shown(viewer, annotation):
         window[axis] = visible_span(annotation, axis)
     return Selection(tuple(window))
+
+
+def is_whole_plane(selection: Selection, prediction: Labels, annotation: Labels) -> bool:
+    """Return whether a selection takes nearly all of the plane of an annotation, where a prediction covers it."""
+    both = AlignedPrediction(prediction.data, annotation.data, offset_of(prediction, annotation), selection)
+    taken_px, plane_px = 1, 1
+    for part, side in zip(_shared(selection.window, both.covered), annotation.data.shape, strict=True):
+        length = part.stop - part.start
+        taken_px *= length
+        plane_px *= side if length > 1 else 1
+    return taken_px >= WHOLE_SHARE * plane_px
 
 
 def in_outlines(viewer: ViewerModel, shapes: Shapes, annotation: Labels, axes: str) -> Selection:

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import InputError, as_html
-from napari_tessera.gui.form.field import let_shrink
 from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.qt.buttons import AskingButton
 from napari_tessera.gui.qt.layout import fill, wrapped_label
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, showing_errors
-from napari_tessera.gui.train.accept import Accepted, Accepting, Selection, accept, clicked, in_outlines, in_view
+from napari_tessera.gui.train.accept import (
+    CLICKS,
+    VIEW,
+    Accepted,
+    Accepting,
+    Selection,
+    accept,
+    clicked,
+    in_outlines,
+    in_view,
+    is_whole_plane,
+)
 from napari_tessera.gui.train.live_layer import LiveImage, LiveLayer
 from napari_tessera.gui.train.plot import ON_VALIDATION, SCORES
 from napari_tessera.gui.train.running_training import ANYTHING, ChangeWatcher
 from napari_tessera.gui.train.suggestions import SuggestionRequest
 from napari_tessera.methods.registry import method_named
+from napari_tessera.models.registry import remove_model, rename_model
 from napari_tessera.training.data.advice import LOST_SCORE
+from napari_tessera.training.export import report_path
 from napari_tessera.training.interactive import InteractiveResult
 from napari_tessera.training.live_prediction import ViewportPrediction, looking_at
 from napari_tessera.training.report import describe_scored_step
@@ -40,6 +53,8 @@ class Outcome(QWidget):
     """Scores before and after a training, and the next steps: ways to a better model."""
 
     open_asked = Signal()
+    rename_asked = Signal(str)
+    delete_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +65,16 @@ class Outcome(QWidget):
         self.open_button = QPushButton("Use the model")
         self.open_button.setToolTip(tooltip(OPEN_HELP))
         self.open_button.clicked.connect(self.open_asked.emit)
-        fill(QVBoxLayout(self), self.saved, self.scores, self.next_steps, self.open_button)
+        self.name = QLineEdit()
+        self.name.setToolTip(tooltip("Name of the model."))
+        self.rename_button = QPushButton("Rename")
+        self.rename_button.clicked.connect(lambda: self.rename_asked.emit(self.name.text()))
+        self.delete_button = AskingButton("Delete", "Delete for good?")
+        self.delete_button.confirmed.connect(self.delete_asked.emit)
+        naming = QHBoxLayout()
+        for widget in (self.name, self.rename_button, self.delete_button):
+            naming.addWidget(widget)
+        fill(QVBoxLayout(self), self.saved, naming, self.scores, self.next_steps, self.open_button)
         self.hide()
 
     def show_outcome(
@@ -60,6 +84,7 @@ class Outcome(QWidget):
         rows = score_rows(before, after)
         scored = f" {scored_step} Scores {ON_VALIDATION}:".replace("  ", " ") if rows else NO_SCORE
         worse = WORSE if before and after and after["score"] < before["score"] - LOST_SCORE else ""
+        self.name.setText(name)
         self.saved.setText(f'Saved as "{name}", in the list of the {widget} widget.{scored}{worse}')
         self.open_button.setText(f"Open in {widget}")
         while (item := self.scores.takeAt(0)) is not None:
@@ -84,32 +109,12 @@ def score_rows(before: Mapping[str, float], after: Mapping[str, float]) -> list[
     return rows
 
 
-CORRECT_HELP = (
-    "Paint the prediction where nothing is painted yet, correct what is wrong, and train further from this model. One "
-    "Ctrl-Z undoes it."
-)
-VIEW, SHAPES, CLICKS = "in view", "inside shapes", "where I click"
-
-
-class CorrectBox(QWidget):
-    """The button "Correct and go on", and the choice of the area to accept."""
-
-    asked = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.button = QPushButton("Correct and go on")
-        self.button.clicked.connect(self.asked.emit)
-        self.button.setToolTip(tooltip(CORRECT_HELP))
-        self.where = ComboBox(choices=[VIEW, SHAPES, CLICKS], tooltip=tooltip(CORRECT_HELP))
-        let_shrink(self.where.native)
-        row = QHBoxLayout(self)
-        fill(row, self.button, self.where.native)
-        row.setStretch(0, 1)
-
-
 PLUGIN = "napari-tessera"
 CLICK = "Click on what is predicted correctly, to paint it. Then correct the rest, and train."
+ALL_IN_VIEW = (
+    "The whole image is in view. Press again to paint all that is predicted in it; or zoom in first, or choose to "
+    "paint inside shapes or where you click."
+)
 THEN = "Correct what is wrong, then press Train: it starts from the model just trained."
 PAINT_THERE = "Paint what is missing or wrong, then press Train: it starts from the model just trained."
 
@@ -130,6 +135,7 @@ class AfterTraining(QObject):
         self._accepted = ""
         self._since_accepted = ChangeWatcher(ANYTHING, self._on_painted_on)
         live.moved.connect(self.predict)
+        live.moved.connect(panel.correct_box.ask_no_longer)
 
     @property
     def widget_title(self) -> str:
@@ -140,9 +146,14 @@ class AfterTraining(QObject):
     def begin(self, result: InteractiveResult) -> None:
         """Show the result of a training."""
         self.result = result
-        name, scored_step = result.trained.path.stem, describe_scored_step(result.trained.header["training"])
-        self.panel.outcome.show_outcome(name, self.widget_title, result.scores_before, result.scores, scored_step)
+        self.show_outcome()
         self.predict()
+
+    def show_outcome(self) -> None:
+        """Show the name of the model, and its scores."""
+        if (result := self.result) is not None:
+            name, scored_step = result.trained.path.stem, describe_scored_step(result.trained.header["training"])
+            self.panel.outcome.show_outcome(name, self.widget_title, result.scores_before, result.scores, scored_step)
 
     def forget(self) -> None:
         """Drop the model, before another one is trained."""
@@ -180,18 +191,54 @@ class AfterTraining(QObject):
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.result.trained.report)))
 
     @showing_errors
+    def rename(self, name: str) -> None:
+        """Give the model and its report another name."""
+        if self.result is None or name.strip() == self.result.trained.path.stem:
+            return
+        trained = self.result.trained
+        path = rename_model(trained.path.stem, name).path
+        report = trained.report
+        if report.exists():
+            report = report.rename(report_path(path))
+        self.result = replace(self.result, trained=replace(trained, path=path, report=report))
+        if self.panel.form.start.value == trained.path.stem:
+            self.panel.form.start.value = path.stem
+        self.show_outcome()
+        self.panel.bar.say(f"The model {trained.path.stem!r} is called {path.stem!r} now.")
+
+    @showing_errors
+    def delete(self) -> None:
+        """Delete the model and its report."""
+        if self.result is None:
+            return
+        trained = self.result.trained
+        remove_model(trained.path.stem)
+        trained.report.unlink(missing_ok=True)
+        self.forget()
+        self.live.take_away()
+        self.panel.outcome.hide()
+        self.panel.form.start.value = self.panel.form.start.usual()
+        self.panel.bar.say(f"The model {trained.path.stem!r} is deleted.")
+
+    @showing_errors
     def correct(self) -> None:
         """Accept what is in view, inside outlines, or from now on under each click; the next training starts here."""
         if self.result is None:
             return
         self._start_from_it()
-        where = self.panel.correct_box.where.value
-        self._accept_clicks(where == CLICKS)
-        if where == CLICKS:
+        box = self.panel.correct_box
+        self._accept_clicks(box.where.value == CLICKS)
+        if box.where.value == CLICKS:
             self.panel.bar.say(CLICK)
             return
         prediction, of = self._layers()
-        self._accept(prediction, of, in_view(self.viewer, of.paint) if where == VIEW else self._outlined(of))
+        selection = in_view(self.viewer, of.paint) if box.where.value == VIEW else self._outlined(of)
+        if box.where.value == VIEW and not box.is_confirmed and is_whole_plane(selection, prediction, of.paint):
+            box.ask_about_all()
+            self.panel.bar.say(ALL_IN_VIEW)
+            return
+        box.ask_no_longer()
+        self._accept(prediction, of, selection)
 
     def request_suggestions(self) -> SuggestionRequest:
         """Return the request for suggestions; the next training starts from this model.

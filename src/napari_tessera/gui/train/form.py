@@ -1,20 +1,14 @@
-"""The form of a training: its settings, length, classes, start model, and the name of the new model."""
+"""The form of a training: its settings, length, start model, and the name of the new model."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from magicgui.widgets import ComboBox, FloatSpinBox
-from napari.layers import Labels
-from napari.utils import CyclicLabelColormap
-from napari.utils.colormaps.standardize_color import transform_color
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.method import Parameter
@@ -23,7 +17,6 @@ from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
 from napari_tessera.gui.form.number_field import LARGEST
 from napari_tessera.gui.form.text import tooltip
-from napari_tessera.gui.layers.annotation import MOST_CLASSES, class_names, colours_of_classes, set_class_names
 from napari_tessera.gui.qt.layout import AsTallAsLines, Rows, fill, wrapped_label
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import CHECKPOINT
@@ -98,131 +91,6 @@ class BudgetBox(QWidget):
             self.number.min = max(allowed.low, 0.1)
 
 
-FIRST_NAMES = {"classes": ["background", "class 1"], "objects": ["background", "object"]}
-BRUSH_HELP = "Paint with this number."
-COLOUR_HELP = "Choose the colour of this class."
-COLOUR_WIDTH_PX = 22
-
-
-class ClassRow(QWidget):
-    """One class: its brush, its name, its colour."""
-
-    def __init__(self, number: int, name: str, colour: str | None) -> None:
-        super().__init__()
-        self.number = number
-        self.brush = QToolButton()
-        self.brush.setText(f"✎ {number}")
-        self.brush.setToolTip(BRUSH_HELP)
-        self.name = QLineEdit(name)
-        self.name.setToolTip(tooltip("Name of this class."))
-        self.colour = QPushButton()
-        self.colour.setFixedWidth(COLOUR_WIDTH_PX)
-        self.colour.setToolTip(COLOUR_HELP)
-        self.colour.setHidden(colour is None)
-        self.colour.setStyleSheet(f"QPushButton {{ background-color: {colour}; border-radius: 3px; }}")
-        fill(QHBoxLayout(self), self.brush, self.name, self.colour)
-
-
-class ClassBox(QWidget):
-    """The classes of the annotation layers: brush, name and colour of each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.task = "objects"
-        self.layers: Sequence[Labels] = ()
-        self.colours: dict[int, str] = {}
-        self.rows: list[ClassRow] = []
-        self._names = {task: list(names) for task, names in FIRST_NAMES.items()}
-        self._rows = QVBoxLayout()
-        self._rows.setSpacing(3)
-        self.add_button = QPushButton("+ One more class")
-        self.add_button.clicked.connect(self.add)
-        fill(QVBoxLayout(self), self._rows, self.add_button)
-        self._show()
-
-    @property
-    def names(self) -> list[str]:
-        """Names of 1, 2 and so on."""
-        return list(self._names[self.task])
-
-    def follow(self, layers: Sequence[Labels], task: str) -> None:
-        """Show the classes of these layers; a layer without names gets the names shown."""
-        known = next((names for layer in layers if (names := class_names(layer)) and len(names) > 1), None)
-        is_new = list(layers) != list(self.layers) or task != self.task
-        self.layers, self.task = tuple(layers), task
-        if known is not None and is_new:
-            self._names[task] = list(known) if task == "classes" else list(known[:2])
-        if is_new:
-            self._show()
-
-    def add(self) -> None:
-        """Add a class."""
-        if len(self.names) < MOST_CLASSES:
-            self._names[self.task].append(f"class {len(self.names)}")
-            self._write()
-            self._show()
-
-    def rename(self, number: int, name: str) -> None:
-        """Name a class; commas, which separate names in lists, are replaced."""
-        self._names[self.task][number - 1] = name.replace(",", " ").strip() or f"class {number - 1}"
-        self._write()
-
-    def recolour(self, number: int, colour: str) -> None:
-        """Give a class another colour."""
-        self.colours[number] = colour
-        self._write()
-        self._show()
-
-    def _write(self) -> None:
-        for layer in self.layers:
-            if class_names(layer) is not None:
-                set_class_names(layer, self.names)
-            if self.task == "classes" and self.colours:
-                layer.colormap = self.colormap()
-
-    def colormap(self) -> CyclicLabelColormap:
-        """Return the chosen colours of the classes."""
-        colours = colours_of_classes().colors.copy()
-        for number, colour in self.colours.items():
-            colours[number] = transform_color(colour)[0]
-        return CyclicLabelColormap(colors=colours)
-
-    def colour_of(self, number: int) -> str:
-        """Return the colour of a class, such as "#e69f00"."""
-        red, green, blue = np.round(255 * self.colormap().map(number)[:3]).astype(int).tolist()
-        return QColor(red, green, blue).name()
-
-    def _show(self) -> None:
-        for row in self.rows:
-            self._rows.removeWidget(row)
-            row.hide()
-            row.deleteLater()
-        is_classes = self.task == "classes"
-        self.rows = []
-        for number, name in enumerate(self.names, start=1):
-            row = ClassRow(number, name, self.colour_of(number) if is_classes else None)
-            row.brush.clicked.connect(partial(self._on_brush, number))
-            row.name.editingFinished.connect(partial(self._on_named, row))
-            row.colour.clicked.connect(partial(self._on_colour, number))
-            self._rows.addWidget(row)
-            self.rows.append(row)
-        self.add_button.setVisible(is_classes)
-
-    def _on_brush(self, number: int, *_: Any) -> None:
-        for layer in self.layers[:1]:
-            layer.selected_label = number
-            layer.mode = "paint"
-
-    def _on_named(self, row: ClassRow) -> None:
-        if row.name.text() != self.names[row.number - 1]:
-            self.rename(row.number, row.name.text())
-
-    def _on_colour(self, number: int, *_: Any) -> None:
-        chosen = QColorDialog.getColor(QColor(self.colour_of(number)), self)
-        if chosen.isValid():
-            self.recolour(number, chosen.name())
-
-
 KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
 """Networks by their names in the settings, with their names in model files."""
 PLANE_NDIM = 2
@@ -274,7 +142,9 @@ class StartField(ModelField):
 
 
 ABOVE_CLASSES = ("task",)
-FIRST_SETTINGS = ("network", "start_from", "ndim", "loss", "mask_loss", "class_weights", *loss_parameters())
+FIRST_SETTINGS = ("network", "start_from", "ndim")
+SECOND_SETTINGS = ("loss", "mask_loss", "class_weights", *loss_parameters())
+"""The first of "More settings"."""
 LENGTHS = ("minutes", "epochs", "steps")
 NOT_IN_ROWS = (*LENGTHS, "painted", "classes", "name", "title")
 OF_FILES = ("ignore", "noise", "inversion", "balance", "card", "summary", "licence", "cite", "save_every")
@@ -299,9 +169,10 @@ class TrainForm:
         self.fields: dict[str, Field] = {}
         self.budget = BudgetBox()
         self.advice = wrapped_label(CARD_STYLE)
+        self.advice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._has_volumes = False
         known = {each.name: each for each in DECLARATION.parameters}
-        for name in (*ABOVE_CLASSES, *FIRST_SETTINGS, *known):
+        for name in (*ABOVE_CLASSES, *FIRST_SETTINGS, *SECOND_SETTINGS, *known):
             if name in known and name not in (*self.fields, *NOT_IN_ROWS, *OF_FILES):
                 self._add(known[name])
         self.main.add("Train for", self.budget, self.budget.number.tooltip or "")

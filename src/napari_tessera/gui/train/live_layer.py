@@ -133,6 +133,7 @@ class LiveLayer(QObject):
             **placed_at(spatial),
         )
         self.viewer.layers.insert(self.viewer.layers.index(of.paint), layer)
+        layer.bounding_box.visible, layer.bounding_box.points = True, False
         self.layer = layer
         self.viewer.layers.selection.active = active
 

@@ -17,7 +17,7 @@ from qtpy.QtCore import QEvent, QTimer
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.gui.autosave.autosave import Autosave
 from napari_tessera.gui.form import form as settings
-from napari_tessera.gui.layers.annotation import annotation_facts
+from napari_tessera.gui.layers.annotation import annotation_facts, place_over
 from napari_tessera.gui.method.widget import WARM_UP_AFTER_MS
 from napari_tessera.gui.qt.worker import sentence, showing_errors, shown_by
 from napari_tessera.gui.train.after_training import AfterTraining
@@ -121,8 +121,8 @@ class TrainWidget(TrainPanel):
     def save_paint(self) -> None:
         """Start to save the annotations of all pairs in the background."""
         for pair in self.pairs.pairs if not self._is_over else ():
-            if pair.image is not None and pair.paint is not None:
-                self.autosave.watch(pair.paint, pair.image)
+            if pair.image is not None and pair.annotation is not None:
+                self.autosave.watch(pair.annotation, pair.image)
 
     @showing_errors
     def reset_choices(self, *_: Any) -> None:
@@ -140,6 +140,7 @@ class TrainWidget(TrainPanel):
         self.after.forget()
         self.paint_next.runner.cancel()
         self.live.close()
+        self.classes.shut_down()
         until = time.monotonic() + SECONDS_TO_STOP
         for runner in (self.paint_next.runner, *(() if is_saving else (self.runner,))):
             runner.wait(max(0.0, until - time.monotonic()))
@@ -251,6 +252,11 @@ class TrainWidget(TrainPanel):
     def _choose(self, layer: Labels) -> bool:
         """Choose an annotation layer for its image; return whether that image is among the pairs."""
         self.pairs.refresh()
+        wanted_by, self.restored_for = self.restored_for, None
+        if wanted_by in self.pairs.pairs and wanted_by.image is not None and wanted_by.fits(layer):
+            place_over(layer, wanted_by.image)
+            wanted_by.paint = layer
+            return True
         for pair in self.pairs.pairs:
             if pair.image is not None and pair.may_belong(layer):
                 pair.paint = layer
@@ -269,6 +275,8 @@ class TrainWidget(TrainPanel):
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(self._on_cancelled)
         self.outcome.open_asked.connect(self.after.open_model)
+        self.outcome.rename_asked.connect(self.after.rename)
+        self.outcome.delete_asked.connect(self.after.delete)
         self.correct_box.asked.connect(self.after.correct)
         self.rescue.recovered.connect(self._on_restored)
         self.rescue.failed.connect(self.bar.show_error)
@@ -278,6 +286,7 @@ class TrainWidget(TrainPanel):
         self.form.on_change(self._save_timer.start)
         self.form.start.on_failure(self.bar.show_error)
         self.pairs.changed.connect(self.bar.clear_error)
+        self.pairs.failed.connect(self.bar.show_error)
         self.pairs.changed.connect(self.save_paint)
         under_way, latest = self.under_way, self.after.latest
         self.destroyed.connect(lambda: under_way.detach())
