@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.errors import InputError, short
+from napari_tessera.core.errors import InputError, short, visible
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -16,7 +18,58 @@ SPATIAL_AXES = "ZYX"
 LONGEST_UNIT = 80
 """Characters."""
 PIXEL = "pixel"
-SHORT_UNITS = {"micrometer": "µm", "micron": "µm", "um": "µm", "nanometer": "nm", "millimeter": "mm", "pixel": "px"}
+PREFIXES = {"pico": "p", "nano": "n", "milli": "m", "centi": "c", "deci": "d", "kilo": "k", "": ""}
+SPELLINGS = {
+    "angstrom": ("Å", "å", "a", "ångström", "angstroms"),
+    **{
+        f"{prefix}meter": (f"{letter}m", f"{prefix}metre", f"{prefix}meters", f"{prefix}metres")
+        for prefix, letter in PREFIXES.items()
+    },
+    "micrometer": ("µm", "μm", "um", "micron", "microns", "micrometre", "micrometers", "micrometres"),
+    "inch": ("in", "inches"),
+    "foot": ("ft", "feet"),
+    "millisecond": ("ms", "msec", "milliseconds"),
+    "second": ("s", "sec", "seconds"),
+    "minute": ("min", "minutes"),
+    "hour": ("h", "hr", "hours"),
+    PIXEL: (PIXEL, "px", "pixels", "voxel", "voxels", ""),
+}
+"""Ways to write a unit in a file, the symbol of OME-XML first."""
+NAMES = {spelling: name for name, spellings in SPELLINGS.items() for spelling in (name, *spellings)}
+SHORT_UNITS = {spelling: SPELLINGS[name][0] for spelling, name in NAMES.items()} | {PIXEL: "px"}
+"""Symbols for tables and notes."""
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
+METRES = {
+    "picometer": Fraction(1, 10**12),
+    "angstrom": Fraction(1, 10**10),
+    "nanometer": Fraction(1, 10**9),
+    "micrometer": Fraction(1, 10**6),
+    "millimeter": Fraction(1, 1000),
+    "centimeter": Fraction(1, 100),
+    "decimeter": Fraction(1, 10),
+    "meter": Fraction(1),
+    "kilometer": Fraction(1000),
+    "inch": Fraction(254, 10000),
+    "foot": Fraction(3048, 10000),
+}
+"""Length of each unit of length, in metres."""
+
+
+def unit_name(text: str | None) -> str:
+    r"""Return the full English name ("micrometer") as in OME-Zarr and napari; unknown units are returned unchanged.
+
+    Examples
+    --------
+    >>> unit_name("µm"), unit_name("micron"), unit_name(None)
+    ('micrometer', 'micrometer', 'pixel')
+    """
+    text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), (text or "").strip().strip("\0"))
+    return NAMES.get(text.lower(), visible(text))
+
+
+def metres(unit: str) -> Fraction | None:
+    """Return the length of a unit in metres; None if it is no unit of length, or unknown."""
+    return METRES.get(unit_name(unit))
 
 
 @dataclass(frozen=True)
@@ -70,14 +123,47 @@ class Spatial:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Pixel size along the spatial axes only, in the order of `axes`."""
-        return tuple(abs(size) for axis, size in zip(self.axes, self.scale, strict=True) if axis in SPATIAL_AXES)
+        """Pixel size along the spatial axes only, in the order of `axes` and all in `unit`; 1 if it is not known."""
+        entries = self._spatial_entries()
+        own = [unit for _, _, unit in entries]
+        if len(set(own)) == 1:
+            return tuple(abs(size) for _, size, _ in entries)
+        target = metres(self.unit)
+        if target is None:
+            return (1.0,) * len(entries)
+        factors = [(metres(unit) or target) / target for unit in own]
+        return tuple(float(abs(Fraction(size)) * factor) for (_, size, _), factor in zip(entries, factors, strict=True))
 
     @property
     def unit(self) -> str:
-        """Unit of the spatial axes, or "pixel" if they differ or are unknown."""
-        units = {unit for axis, unit in zip(self.axes, self.units, strict=True) if axis in SPATIAL_AXES}
-        return units.pop() if len(units) == 1 else PIXEL
+        """Unit of the spatial axes; that of the last one if all are lengths, or "pixel" if they cannot be converted."""
+        own = [unit for _, _, unit in self._spatial_entries()]
+        if not own or (len(set(own)) > 1 and None in map(metres, own)):
+            return PIXEL
+        return own[-1]
+
+    def _spatial_entries(self) -> list[tuple[str, float, str]]:
+        """Return letter, size and unit of each spatial axis."""
+        entries = zip(self.axes, self.scale, self.units, strict=True)
+        return [entry for entry in entries if entry[0] in SPATIAL_AXES]
+
+    def check_units(self) -> None:
+        """Raise an `InputError` if the spatial axes have different units, one of which is no length."""
+        own = [(axis, unit) for axis, _, unit in self._spatial_entries()]
+        wrong = [(axis, unit) for axis, unit in own if metres(unit) is None and unit_name(unit) != PIXEL]
+        if len({unit for _, unit in own}) > 1 and wrong:
+            units = ", ".join(f"{axis} in {unit}" for axis, unit in own)
+            raise InputError(
+                f"The pixel size has different units ({units}), and {wrong[0][1]!r} is no unit of length that is known."
+                " Give the pixel size along each axis in one unit (spacing and unit)."
+            )
+
+    @property
+    def unknown_axes(self) -> str:
+        """Spatial axes without a unit, if others have one: then all sizes are in pixels."""
+        own = [(axis, unit_name(unit)) for axis, _, unit in self._spatial_entries()]
+        unknown = "".join(axis for axis, unit in own if unit == PIXEL)
+        return unknown if len(unknown) < len(own) else ""
 
     def without(self, axis: str) -> Spatial:
         """Remove one axis."""
@@ -131,6 +217,8 @@ LEAST_SIDE_OF_COLOURS = 31
 
 SMALLEST_PIXEL, LARGEST_PIXEL = 1e-15, 1e15
 """Sizes of a pixel, in any unit."""
+MOST_ELONGATED = 1000
+"""Largest ratio of two sides of a pixel. Beyond, a few pixels along one axis are millions along another."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +288,16 @@ def note_on_colours(layout: Layout, shape: Sequence[int]) -> tuple[str, ...]:
     )
 
 
+def note_on_unknown_sizes(spatial: Spatial) -> tuple[str, ...]:
+    """Return a note if the pixel size is known along some axes only."""
+    if not (unknown := spatial.unknown_axes):
+        return ()
+    return (
+        f"The pixel size is not known along {' and '.join(unknown)}, so all sizes are in pixels. Give it along all "
+        "axes (spacing and unit).",
+    )
+
+
 def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layout:
     """Return the layout that `axes` describes, or guess it where `axes` is None."""
     if axes is None:
@@ -234,6 +332,12 @@ def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
         sizes = tuple(float(size) for size in spacing)
     except (TypeError, ValueError, OverflowError):
         sizes = ()
+    if len(sizes) == len(space) and min(sizes) > 0 and max(sizes) > MOST_ELONGATED * min(sizes):
+        raise InputError(
+            f"`spacing` is {short(spacing)}: a pixel is {max(sizes) / min(sizes):,.0f} times as long along one axis as "
+            f"along another, but at most {MOST_ELONGATED:,} times is allowed. Give the sizes along "
+            f"{', '.join(space)} in one unit."
+        )
     if len(sizes) != len(space) or not all(SMALLEST_PIXEL <= size <= LARGEST_PIXEL for size in sizes):
         raise InputError(
             f"`spacing` is {short(spacing)}, but it needs one positive number for each of the axes {', '.join(space)} "

@@ -27,7 +27,15 @@ from napari_tessera.core.memory import explaining_lack_of_memory, free_bytes
 from napari_tessera.core.method import Method, Parameter
 from napari_tessera.core.region import Crop, Region, resolve
 from napari_tessera.core.result import Kind
-from napari_tessera.core.spatial import Layout, Spatial, check_axes, check_spacing, note_on_colours
+from napari_tessera.core.spatial import (
+    Layout,
+    Spatial,
+    check_axes,
+    check_spacing,
+    note_on_colours,
+    note_on_unknown_sizes,
+    spatial_axes,
+)
 from napari_tessera.core.spec import Role
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
@@ -283,6 +291,7 @@ def bind(
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
     parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), units)
     models = check_models(chosen, parameters)
+    placed = _placed(spatial, layout, sizes, unit)
     if in_blocks is not None:
         _check_output(chosen, parameters)
     elif region is None and blocks is None:
@@ -296,7 +305,7 @@ def bind(
         spacing=sizes,
         parameters=parameters,
         models=models,
-        spatial=_placed(spatial, layout, sizes, unit),
+        spatial=placed,
         name=name,
         region=region,
         input_records=dict(input_records or {}),
@@ -304,6 +313,7 @@ def bind(
         blocks=in_blocks,
         notes=(
             *(note_on_colours(layout, main.shape) if axes is None else ()),
+            *note_on_unknown_sizes(placed),
             *_notes_on_empty(inputs_and_parameters, inputs),
         ),
     )
@@ -420,8 +430,10 @@ def check_models(method: Method, parameters: Mapping[str, Any]) -> dict[str, cat
 
 
 def _spacing_of(spatial: Spatial, layout: Layout) -> tuple[float, ...]:
-    sizes = dict(zip(layout.label_axes, spatial.scale, strict=True))
-    return tuple(abs(sizes[axis]) or 1.0 for axis in layout.space)
+    placed = replace(spatial, axes=layout.label_axes)
+    placed.check_units()
+    sizes = dict(zip(spatial_axes(placed.axes), placed.spacing, strict=True))
+    return tuple(sizes[axis] or 1.0 for axis in layout.space)
 
 
 def _placed(spatial: Spatial | None, layout: Layout, spacing: tuple[float, ...] | None, unit: str) -> Spatial:

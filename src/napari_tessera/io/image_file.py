@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,11 +18,13 @@ from napari_tessera.core.spatial import (
     CHANNEL,
     PIXEL,
     SPATIAL_AXES,
+    SPELLINGS,
     Layout,
     Spatial,
     check_axes,
     check_spacing,
     guess_axes,
+    unit_name,
 )
 
 NUMBERS = "buif"
@@ -155,37 +156,6 @@ def _spatial(axes: str, places: Mapping[str, Place]) -> Spatial:
     return Spatial(axes, scale, offset, tuple(place.unit for place in found))
 
 
-SPELLINGS = {
-    "angstrom": ("Å", "å", "a"),
-    "nanometer": ("nm", "nanometre", "nanometers", "nanometres"),
-    "micrometer": ("µm", "μm", "um", "micron", "microns", "micrometre", "micrometers", "micrometres"),
-    "millimeter": ("mm", "millimetre", "millimeters", "millimetres"),
-    "centimeter": ("cm", "centimetre", "centimeters", "centimetres"),
-    "meter": ("m", "metre", "meters", "metres"),
-    "inch": ("in", "inches"),
-    "millisecond": ("ms", "msec", "milliseconds"),
-    "second": ("s", "sec", "seconds"),
-    "minute": ("min", "minutes"),
-    "hour": ("h", "hr", "hours"),
-    PIXEL: (PIXEL, "px", "pixels", "voxel", "voxels", ""),
-}
-"""Ways to write a unit in a file, the symbol of OME-XML first."""
-NAMES = {spelling: name for name, spellings in SPELLINGS.items() for spelling in (name, *spellings)}
-ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
-
-
-def unit_name(text: str | None) -> str:
-    r"""Return the full English name ("micrometer") as in OME-Zarr and napari; unknown units are returned unchanged.
-
-    Examples
-    --------
-    >>> unit_name("µm"), unit_name("micron"), unit_name(None)
-    ('micrometer', 'micrometer', 'pixel')
-    """
-    text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), (text or "").strip().strip("\0"))
-    return NAMES.get(text.lower(), visible(text))
-
-
 def ome_symbol(unit: str) -> str | None:
     """Return the symbol for OME-XML ("µm"), or None for an unknown unit."""
     return SPELLINGS[unit][0] if unit in SPELLINGS else None
@@ -205,10 +175,11 @@ def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str
     if spacing is not None:
         checked = check_spacing(spacing[0] if len(spacing) == 1 else spacing, layout)
         sizes = dict(zip(layout.space, checked or (), strict=True))
-    units = {} if unit is None else dict.fromkeys(SPATIAL_AXES, unit_name(unit))
+    known = None if spacing is None else spatial.unit  # new sizes are in one unit
+    units = {} if (named := unit or known) is None else dict.fromkeys(SPATIAL_AXES, unit_name(named))
     scale = tuple(sizes.get(axis, size) for axis, size in zip(spatial.axes, spatial.scale, strict=True))
-    named = tuple(units.get(axis, old) for axis, old in zip(spatial.axes, spatial.units, strict=True))
-    return replace(picture, spatial=replace(spatial, scale=scale, units=named))
+    new_units = tuple(units.get(axis, old) for axis, old in zip(spatial.axes, spatial.units, strict=True))
+    return replace(picture, spatial=replace(spatial, scale=scale, units=new_units))
 
 
 def with_axes(picture: Picture, axes: str) -> Picture:
