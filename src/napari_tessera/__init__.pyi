@@ -117,6 +117,8 @@ def train(
     *,
     validate_on: tuple[str | Path, str | Path] | None = None,
     axes: str | None = None,
+    series: int | None = None,
+    number_colors: bool = False,
     restart: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,

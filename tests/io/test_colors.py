@@ -57,9 +57,11 @@ def test_white_of_a_mask_of_one_bit_is_the_object(tmp_path):
     np.testing.assert_array_equal(read_labels(tmp_path / "a.tif").data, mask)
 
 
-def test_min_is_white_of_floats_is_refused(tmp_path):
-    with pytest.raises(FileError, match="float32 has no largest number"):
-        read_back(tmp_path / "a.tif", GREY.astype(np.float32), photometric="miniswhite")
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.float32])
+def test_min_is_white_of_signed_numbers_and_floats_keeps_their_order_reversed(tmp_path, dtype):
+    stored = (GREY.astype(int) - 100).clip(-100, 100).astype(dtype)
+    read = read_back(tmp_path / "a.tif", stored, photometric="miniswhite").data
+    np.testing.assert_array_equal(read.astype(int) + stored.astype(int), int(read.ravel()[0]) + int(stored.ravel()[0]))
 
 
 def test_palette_of_a_tiff_becomes_colours_as_in_pillow(tmp_path):
@@ -254,7 +256,7 @@ def test_values_that_are_no_real_numbers_are_refused(tmp_path, dtype):
 
 # --- several images in one file -----------------------------------------------------------------------------------
 
-OTHERS = "It holds 2 images; the first was read."
+OTHERS = "It holds 2 images: 0 ("
 
 
 def tiff_of(path, *images, **how):
@@ -272,7 +274,8 @@ def tiff_of(path, *images, **how):
 def test_pages_of_another_kind_that_are_not_read_are_noted(tmp_path, other):
     picture = tiff_of(tmp_path / "a.tif", (GREY, {}), other)
     np.testing.assert_array_equal(picture.data, GREY)
-    assert picture.notes == (OTHERS,)
+    [note] = picture.notes
+    assert note.startswith(OTHERS)
 
 
 def test_pages_that_are_copies_or_masks_are_not_noted(tmp_path):
@@ -282,10 +285,11 @@ def test_pages_that_are_copies_or_masks_are_not_noted(tmp_path):
     assert picture.notes == ()
 
 
-@pytest.mark.parametrize(("name", "notes"), [("Label image", ()), ("macro", ()), ("nuclei", (OTHERS,))])
-def test_images_of_an_ome_tiff_other_than_of_a_slide_itself_are_noted(tmp_path, name, notes):
+@pytest.mark.parametrize(("name", "is_noted"), [("Label image", False), ("macro", False), ("nuclei", True)])
+def test_images_of_an_ome_tiff_other_than_of_a_slide_itself_are_noted(tmp_path, name, is_noted):
     images = (GREY, {"metadata": {"Name": "cells"}}), (GREY[:8], {"metadata": {"Name": name}})
-    assert tiff_of(tmp_path / "a.ome.tif", *images, ome=True).notes == notes
+    notes = tiff_of(tmp_path / "a.ome.tif", *images, ome=True).notes
+    assert [note.startswith(OTHERS) for note in notes] == [True] * is_noted
 
 
 def test_levels_of_a_pyramid_are_not_noted(tmp_path):
@@ -299,7 +303,8 @@ def test_frames_that_are_not_read_are_noted(tmp_path, ending):
     first.save(tmp_path / f"a.{ending}", save_all=True, append_images=[second], lossless=True)
     picture = read_image(tmp_path / f"a.{ending}")
     np.testing.assert_array_equal(picture.data if picture.data.ndim == 2 else picture.data[..., 0], GREY)
-    assert picture.notes == (OTHERS,)
+    [note] = picture.notes
+    assert note.startswith(OTHERS)
     first.save(tmp_path / f"b.{ending}")
     assert read_image(tmp_path / f"b.{ending}").notes == ()
 
@@ -308,7 +313,8 @@ def test_multiscale_images_of_an_ome_zarr_that_are_not_read_are_noted(tmp_path):
     group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     group.create_array("0", data=GREY)
     group.attrs["multiscales"] = [{"datasets": [{"path": "0"}], "axes": ["y", "x"]}] * 2
-    assert read_image(tmp_path / "a.zarr").notes == (OTHERS,)
+    [note] = read_image(tmp_path / "a.zarr").notes
+    assert note.startswith(OTHERS)
 
 
 def test_command_line_says_that_others_were_not_read(tmp_path, capsys):

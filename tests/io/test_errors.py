@@ -178,9 +178,9 @@ def test_labels_must_be_whole_numbers(tmp_path):
 
 
 def test_labels_have_no_channels(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6, 2), np.uint8), metadata={"axes": "YXC"})
     with pytest.raises(FileError, match="has channels"):
-        read_labels(tmp_path / "a.tif")
+        read_labels(tmp_path / "a.tif", axes="YXC")
 
 
 @pytest.mark.parametrize(

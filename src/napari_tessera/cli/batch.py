@@ -22,7 +22,7 @@ from napari_tessera.core.result import Kind, LabelImage, Result, describe_auto_v
 from napari_tessera.core.spatial import CHANNEL
 from napari_tessera.engine.bind import fits_in_memory, is_large
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
-from napari_tessera.io.image_file import Picture, with_records
+from napari_tessera.io.image_file import Picture, note_on_guessed_axes, with_records
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.io.write import (
     FORMATS,
@@ -38,15 +38,6 @@ from napari_tessera.io.write import (
 Make = Callable[[Path, Path], tuple[Picture, Job[Result]]]
 """Reads an image and returns its job; the second path is for output that must not be held in memory."""
 
-MEANINGS = {
-    "ZYX": ("a volume", "TYX for a time series"),
-    "ZYXC": ("a volume in colour", "TYXC for a time series in colour"),
-    "TZYX": ("a time series of volumes", "TCYX for a time series with channels"),
-}
-"""Meaning of guessed axes (except for 2-D images), and an example of what they may be instead."""
-WITH_CHANNELS_LAST = {"ZYX": "YXC for a plane with channels", "TZYX": "ZYXC for a volume with channels"}
-"""Examples if the last axis is the shortest."""
-
 
 @contextmanager
 def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
@@ -57,9 +48,9 @@ def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
         picture, job = make(image, scratch)
         for note in () if is_quiet else picture.notes:
             say(f"{image}: {note}", is_error=True)
-        if picture.has_guessed_axes and picture.axes in MEANINGS:
+        if guess := note_on_guessed_axes(picture):
             if not (guessed or is_quiet):
-                say(f"{image}: {guess_in_words(picture.axes, picture.data.shape)}", is_error=True)
+                say(f"{image}: {guess[0]}", is_error=True)
             guessed.append(image)
         return picture, job
 
@@ -67,23 +58,6 @@ def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
     if (more := len(guessed) - 1) > 0 and not is_quiet:
         what = "one more image" if more == 1 else f"{more} more images"
         say(f"tessera: the axes of {what} were guessed too.", is_error=True)
-
-
-def guess_in_words(axes: str, shape: Sequence[int]) -> str:
-    """Return a warning about guessed axes: a time series read as a volume gives different labels.
-
-    Examples
-    --------
-    >>> guess_in_words("ZYX", (40, 512, 512))[-82:]
-    'a volume. If this is wrong, give --axes, for example --axes TYX for a time series.'
-    """
-    meaning, instead = MEANINGS[axes]
-    if shape[-1] < min(shape[:-1]):
-        instead = WITH_CHANNELS_LAST.get(axes, instead)
-    return (
-        f"the file does not name its axes; they were guessed as {axes}, {meaning}. If this is wrong, give --axes, "
-        f"for example --axes {instead}."
-    )
 
 
 WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
@@ -267,11 +241,21 @@ def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
 
 
 def read_main(
-    path: Path, *, takes_image: bool, axes: str | None, level: int = 0, in_blocks: bool = False, to_zarr: bool = False
+    path: Path,
+    *,
+    takes_image: bool,
+    axes: str | None,
+    level: int = 0,
+    series: int | None = None,
+    number_colors: bool = False,
+    in_blocks: bool = False,
+    to_zarr: bool = False,
 ) -> Picture:
     """Read the image (or the labels) to process, into memory unless it is too large or processed in blocks."""
-    read = read_image if takes_image else read_labels
-    picture = read(path, level=level, axes=axes)
+    if takes_image:
+        picture = read_image(path, level=level, series=series, axes=axes)
+    else:
+        picture = read_labels(path, level=level, series=series, axes=axes, number_colors=number_colors)
     is_left = in_blocks or not fits_in_memory(picture.data) or (to_zarr and is_large(picture.data))
     return picture if is_left else load(picture)
 

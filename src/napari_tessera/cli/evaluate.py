@@ -22,7 +22,7 @@ from napari_tessera.core.jobs import run_job
 from napari_tessera.core.labels import Segments, looks_like_an_image
 from napari_tessera.core.memory import check_room
 from napari_tessera.io.coco_panoptic import read_coco_panoptic
-from napari_tessera.io.image_file import with_records
+from napari_tessera.io.image_file import note_on_guessed_axes, with_records
 from napari_tessera.io.read import TIFF_ENDINGS, load, read_labels, stem
 
 LABEL_ENDINGS = (*TIFF_ENDINGS, ".png", ".bmp", ".gif", ".npy", ".npz", ".zarr")
@@ -109,9 +109,14 @@ def _evaluate_labels(arguments: argparse.Namespace) -> Scored:
 
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     doubtful: dict[Path, None] = {}
+    notes: dict[str, Path] = {}
+    reading = {"axes": arguments.axes, "series": arguments.series, "number_colors": arguments.number_colors}
 
     def read(path: Path) -> np.ndarray:
-        data: np.ndarray = load(read_labels(path)).data
+        picture = load(read_labels(path, **reading))
+        for note in (*picture.notes, *note_on_guessed_axes(picture)):
+            notes.setdefault(note, path)
+        data: np.ndarray = picture.data
         if looks_like_an_image(data):
             doubtful[path] = None
         return data
@@ -122,6 +127,8 @@ def _evaluate_labels(arguments: argparse.Namespace) -> Scored:
     pairs = Pairs([(source(truth), source(prediction)) for truth, prediction in files])
     with progress_bar("evaluate", is_quiet=arguments.quiet) as on_progress:
         scores = run_job(evaluation_of_many(pairs, task=arguments.task), on_progress)
+    for note, path in () if arguments.quiet else notes.items():
+        say(f"{path}: {note}", is_error=True)
     for path in () if arguments.quiet else doubtful:
         say(
             f"tessera: {path} looks like an image: most pixels differ from the next. Give label images, in which "
@@ -165,6 +172,10 @@ def evaluate_parser() -> argparse.ArgumentParser:
         "beside each label image lies its .csv with the columns "
         "label, class and kind, as `tessera panoptic` writes it, or an image of classes named NAME-classes",
     )  # fmt: skip
+    parser.add_argument(
+        "--axes", type=options.axis_letters, help="one letter per axis of the labels [default: as the files say]"
+    )
+    options.add_file_options(parser)
     parser.add_argument("--per-image", action="store_true", help="print a line for each image too")
     parser.add_argument("--only-predicted", action="store_true", help="leave out truths that have no prediction")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all scores to a file")

@@ -34,6 +34,19 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
         metavar="LEVEL",
         help="level to read; 0 is full size [default: 0]",
     )
+    add_file_options(group)
+
+
+def add_file_options(group: argparse._ActionsContainer) -> None:
+    """Add the choice among the images of a file, and the reading of pictures in colour as labels."""
+    group.add_argument(
+        "--series", type=count(0), metavar="NUMBER",
+        help="which image to read of a file with several, from 0 [default: the largest]",
+    )  # fmt: skip
+    group.add_argument(
+        "--number-colors", action="store_true",
+        help="label images in colour: give each colour a number; black or the most common one is background",
+    )  # fmt: skip
 
 
 class AtMostThree(argparse.Action):

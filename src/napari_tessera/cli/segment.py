@@ -43,7 +43,9 @@ def segment_images(method: Method, argv: list[str]) -> int:
         if output.coco is not None:
             _check_is_plane(image, picture)
         inputs = {
-            entry.name: read_input(entry, batch.matching_file(paths[entry.name], image))
+            entry.name: read_input(
+                entry, batch.matching_file(paths[entry.name], image), number_colors=arguments.number_colors
+            )
             for entry in method.inputs[1:]
             if entry.name in paths
         }
@@ -89,6 +91,8 @@ def _read_image(
         takes_image=method.takes_image,
         axes=arguments.axes,
         level=arguments.resolution_level,
+        series=arguments.series,
+        number_colors=arguments.number_colors,
         in_blocks=in_blocks,
         to_zarr=to_zarr,
     )
@@ -162,7 +166,7 @@ def _input_paths(arguments: argparse.Namespace, method: Method) -> dict[str, Pat
     return {entry.name: Path(found[entry.name]) for entry in method.inputs[1:] if entry.name in found}
 
 
-def read_input(entry: Input, path: Path) -> np.ndarray:
+def read_input(entry: Input, path: Path, *, number_colors: bool = False) -> np.ndarray:
     """Read a further input: points from a .csv file, otherwise labels or an image."""
     from napari_tessera.io import read_points
 
@@ -172,5 +176,7 @@ def read_input(entry: Input, path: Path) -> np.ndarray:
         return read_points(path)
     if Role.LABELS not in entry.roles and Role.POINTS in entry.roles:
         raise FileError(f"{options.flag(entry.name)} {path} must be a .csv file of points.")
-    data: np.ndarray = batch.read_main(path, takes_image=Role.IMAGE in entry.roles, axes=None).data
+    data: np.ndarray = batch.read_main(
+        path, takes_image=Role.IMAGE in entry.roles, axes=None, number_colors=number_colors
+    ).data
     return data

@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
     from napari_tessera.training.session import training
     from napari_tessera.training.train import find_sources
 
-    sources = find_sources(images, labels, settings, arguments.validate_on, arguments.axes)
+    reading = {name: getattr(arguments, name) for name in ("axes", "series", "number_colors")}
+    sources = find_sources(images, labels, settings, arguments.validate_on, **reading)
     begun = threading.Event()
     with stop_on_ctrl_c(begun) as should_stop, shown_progress(is_quiet=arguments.quiet) as show:
 
@@ -100,6 +101,7 @@ def train_parser() -> argparse.ArgumentParser:
         "--axes", type=axis_letters,
         help="one letter per axis of the images, such as YX, TYX or CYX [default: as the files say]",
     )  # fmt: skip
+    options.add_file_options(parser)
     parser.add_argument("--restart", action="store_true", help="start again, even if a training could be resumed")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that exists already")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")

@@ -143,8 +143,14 @@ class Spatial:
         return own[-1]
 
     def _spatial_entries(self) -> list[tuple[str, float, str]]:
-        """Return letter, size and unit of each spatial axis."""
-        entries = zip(self.axes, self.scale, self.units, strict=True)
+        """Return letter, size and unit of each spatial axis; an affine matrix may change the size."""
+        stretch = np.ones(len(self.axes))
+        if self.affine is not None:
+            turned = np.eye(len(self.axes)) if self.rotate is None else np.asarray(self.rotate)
+            stretch = np.linalg.norm(np.asarray(self.affine)[:-1, :-1] @ turned, axis=0)
+            stretch[np.isclose(stretch, 1, rtol=1e-9)] = 1
+        sizes = (float(size * factor) for size, factor in zip(self.scale, stretch, strict=True))
+        entries = zip(self.axes, sizes, self.units, strict=True)
         return [entry for entry in entries if entry[0] in SPATIAL_AXES]
 
     def check_units(self) -> None:

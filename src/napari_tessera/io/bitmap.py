@@ -8,11 +8,11 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.file_checks import check_can_hold
-from napari_tessera.io.image_file import Reading, note_of_others
+from napari_tessera.io.image_file import Reading, choose_image
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
@@ -20,20 +20,22 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 NETPBM_WHITE = (255, 65535)
 
 
-def read_bitmap(path: Path, *, as_labels: bool = False) -> Reading:
-    """Read the first frame: (Y, X) grey or (Y, X, 3) colour, 8 or 16 bits a channel.
+def read_bitmap(path: Path, series: int | None = None, *, as_labels: bool = False) -> Reading:
+    """Read one frame, by default the first: (Y, X) grey or (Y, X, 3) colour, 8 or 16 bits a channel.
 
     Opacity and EXIF rotation are ignored. A palette is converted to colours, except for labels, which are the palette
     numbers; CMYK becomes RGB.
     """
     with _opened(path) as picture:
         check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
-        notes = note_of_others(getattr(picture, "n_frames", 1))
-        frame = next(iter(ImageSequence.Iterator(picture)))
-        return replace(_first(path, frame, as_labels), notes=notes)
+        shape = (picture.height, picture.width)
+        images = dict.fromkeys(range(getattr(picture, "n_frames", 1)), ("", shape))
+        number, notes = choose_image(images, series)
+        picture.seek(number)
+        return replace(_frame(path, picture, as_labels), notes=notes)
 
 
-def _first(path: Path, frame: Image.Image, as_labels: bool) -> Reading:
+def _frame(path: Path, frame: Image.Image, as_labels: bool) -> Reading:
     if frame.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[-1]) for tile in getattr(frame, "tile", ())):
         import imagecodecs  # Pillow keeps only 8 of the 16 bits of a colour image
 

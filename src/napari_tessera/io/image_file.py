@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from napari_tessera.core.spatial import (
     unit_name,
 )
 
+MOST_LISTED = 6
 NUMBERS = "buif"
 """NumPy's kinds of real numbers."""
 
@@ -81,9 +83,27 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def note_of_others(count: int) -> tuple[str, ...]:
-    """Return a note if a file has more than one image."""
-    return (f"It holds {count:,} images; the first was read.",) if count > 1 else ()
+def choose_image(
+    images: Mapping[int, tuple[str, Sequence[int]]], wanted: int | None, *, count: int | None = None
+) -> tuple[int, tuple[str, ...]]:
+    """Return the number of the image to read from a file with several, and a note that lists them.
+
+    `images` has the name and the shape of each by its number; `count` is their number if more may be wanted than are
+    listed. Without `wanted`, the largest is read, the first of equal ones.
+    """
+    last = max([*images, (count or 0) - 1])
+    if wanted is not None and not 0 <= wanted <= last:
+        raise FileError(f"It holds the images 0 to {last}, but series {wanted} was requested.")
+    number = max(images, key=lambda each: (prod(images[each][1]), -each)) if wanted is None else wanted
+    if len(images) < 2 or wanted is not None:
+        return number, ()
+    listed = [f"{each} ({name and name + ', '}{' × '.join(map(str, shape))})" for each, (name, shape) in images.items()]
+    more = f" and {len(images) - MOST_LISTED:,} more" if len(images) > MOST_LISTED else ""
+    is_largest = len({prod(shape) for _, shape in images.values()}) > 1
+    return number, (
+        f"It holds {len(images):,} images: {', '.join(listed[:MOST_LISTED])}{more}. Image {number}, the "
+        f"{'largest' if is_largest else 'first'}, was read; choose another with `series`.",
+    )
 
 
 def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
@@ -166,6 +186,37 @@ def imagej_unit(unit: str) -> str:
     symbol = {"micrometer": "um", "angstrom": "angstrom", "inch": "inch", "second": "sec"}
     text = symbol.get(unit) or ome_symbol(unit) or unit
     return "".join(each if each.isascii() else f"\\u{ord(each):04x}" for each in text)
+
+
+MEANINGS = {
+    "ZYX": ("a volume", "TYX for a time series"),
+    "ZYXC": ("a volume in colour", "TYXC for a time series in colour"),
+    "TZYX": ("a time series of volumes", "TCYX for a time series with channels"),
+}
+"""Meaning of guessed axes (except for 2-D images), and an example of what they may be instead."""
+WITH_CHANNELS_LAST = {"ZYX": "YXC for a plane with channels", "TZYX": "ZYXC for a volume with channels"}
+"""Examples if the last axis is the shortest."""
+
+
+def note_on_guessed_axes(picture: Picture) -> tuple[str, ...]:
+    """Return a note if the axes of a volume or a film were guessed: the other one gives other results.
+
+    Examples
+    --------
+    >>> film = Picture("film", np.zeros((40, 512, 512)), Spatial.plain("ZYX"), "ZYX", has_guessed_axes=True)
+    >>> note_on_guessed_axes(film)[0][-82:]
+    'a volume. If this is wrong, give --axes, for example --axes TYX for a time series.'
+    """
+    axes, shape = picture.axes, picture.data.shape
+    if not picture.has_guessed_axes or axes not in MEANINGS:
+        return ()
+    meaning, instead = MEANINGS[axes]
+    if shape[-1] < min(shape[:-1]):
+        instead = WITH_CHANNELS_LAST.get(axes, instead)
+    return (
+        f"the file does not name its axes; they were guessed as {axes}, {meaning}. If this is wrong, give --axes, "
+        f"for example --axes {instead}.",
+    )
 
 
 def with_pixel_size(picture: Picture, spacing: Sequence[float] | None, unit: str | None) -> Picture:

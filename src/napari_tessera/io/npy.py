@@ -12,7 +12,7 @@ from numpy.lib.format import MAGIC_PREFIX, open_memmap, read_array_header_1_0, r
 
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.file_checks import LARGEST_COMPRESSION, check_can_hold, check_fits
-from napari_tessera.io.image_file import Reading
+from napari_tessera.io.image_file import Reading, choose_image
 
 LARGEST_DEFLATION = 1032
 """Compression ratio; zlib reaches 1032 (one bit for 129 bytes)."""
@@ -28,20 +28,21 @@ def read_npy(path: Path) -> Reading:
     return Reading(np.array(mapped, order="K"))
 
 
-def read_npz(path: Path) -> Reading:
-    """Read the only array of an .npz file. Raises `FileError` if it does not have exactly one."""
+def read_npz(path: Path, series: int | None = None) -> Reading:
+    """Read the only array of an .npz file, or the one with a number."""
     with np.load(path, allow_pickle=False) as arrays:
-        if len(arrays.files) != 1:
+        if len(arrays.files) != 1 and series is None:
             raise FileError(
                 f"It holds {len(arrays.files)} arrays ({', '.join(arrays.files)}), but one is needed. "
-                "Save that one as .npy."
+                "Choose one by its number from 0, with `series`, or save it as .npy."
             )
-        member = arrays.zip.infolist()[0]
+        number, _ = choose_image(dict.fromkeys(range(len(arrays.files)), ("", ())), series)
+        member = arrays.zip.infolist()[number]
         times = LARGEST_DEFLATION if member.compress_type == ZIP_DEFLATED else LARGEST_COMPRESSION
         check_can_hold(member.compress_size, member.file_size, times=times)
         check_fits(member.file_size)
         _check_length(arrays.zip, member)
-        return Reading(arrays[arrays.files[0]])
+        return Reading(arrays[arrays.files[number]])
 
 
 def _check_length(archive: ZipFile, member: ZipInfo) -> None:

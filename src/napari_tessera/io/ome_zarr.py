@@ -18,7 +18,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import prod
@@ -35,10 +35,10 @@ from numcodecs.compat import ensure_bytes, ndarray_copy
 from zarr.registry import get_codec_class, register_codec
 from zarr.storage import LocalStore
 
-from napari_tessera.core.errors import FileError
+from napari_tessera.core.errors import FileError, visible
 from napari_tessera.core.file_checks import check_fits, check_regular, named_file
 from napari_tessera.core.spatial import PIXEL, SPATIAL_AXES, Spatial
-from napari_tessera.io.image_file import Reading, note_of_others, sized, unit_name
+from napari_tessera.io.image_file import Reading, choose_image, sized, unit_name
 
 CHUNK_NAME = re.compile(r"(c[/.])?\d+([/.]\d+)*")
 MOST_CHUNKS = 10**7
@@ -50,7 +50,7 @@ LETTERS = {"time": "T", "channel": "C"}
 OLD_AXES = "TCZYX"
 
 
-def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
+def read_zarr(path: Path, level: int, series: int | None = None, *, as_labels: bool = False) -> Reading:
     """Read one resolution level as a dask array; with `as_labels`, the only label image of an image if it has one."""
     node = zarr.open(_RegularFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):
@@ -61,9 +61,32 @@ def read_zarr(path: Path, level: int, *, as_labels: bool = False) -> Reading:
             raise FileError(f"It holds the label images {', '.join(names)}. Add /labels/NAME to the path.")
         return read_zarr(named_file(path / "labels", names[0]), level)
     if "multiscales" in metadata:
-        reading = _read_level(path, node, metadata["multiscales"][0], level)
-        return replace(reading, notes=note_of_others(len(metadata["multiscales"])))
+        images = {number: _described(path, node, image) for number, image in enumerate(metadata["multiscales"])}
+        number, notes = choose_image(images, series)
+        return replace(_read_level(path, node, metadata["multiscales"][number], level), notes=notes)
+    if scenes := _scenes(node):
+        images = {number: _described(path / str(number), scene, image) for number, scene, image in scenes}
+        number, notes = choose_image(images, series)
+        reading = read_zarr(named_file(path, str(number)), level, as_labels=as_labels)
+        return replace(reading, notes=(*reading.notes, *notes))
     raise FileError(_what_it_is(node, metadata))
+
+
+def _described(path: Path, group: zarr.Group, image: Mapping[str, Any]) -> tuple[str, Sequence[int]]:
+    """Return the name of an image and the shape of its finest level."""
+    named_file(path, name := str(image["datasets"][0]["path"]))
+    array = group.get(name)
+    return visible(str(image.get("name") or "")), getattr(array, "shape", ())
+
+
+def _scenes(group: zarr.Group) -> list[tuple[int, zarr.Group, Mapping[str, Any]]]:
+    """Return the images of a group that holds nothing else, by their number, as bioformats2raw writes them."""
+    found = []
+    for name, member in group.groups():
+        images = _metadata(member).get("multiscales")
+        if name.isdecimal() and images:
+            found.append((int(name), member, images[0]))
+    return sorted(found, key=lambda scene: scene[0])
 
 
 class _RegularFiles(LocalStore):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.core.checks import whole_numbers
-from napari_tessera.core.errors import FileError
+from napari_tessera.core.errors import FileError, visible
 from napari_tessera.core.file_checks import (
     LARGEST_COMPRESSION,
     check_can_hold,
@@ -25,24 +25,29 @@ from napari_tessera.core.file_checks import (
     read_text,
     stored_bytes,
 )
-from napari_tessera.io.image_file import Picture, Reading, finish, recorded_places, sized, unit_name
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.labels import renumbering
+from napari_tessera.io.image_file import Picture, Reading, choose_image, finish, recorded_places, sized, unit_name
 
 FORMATS = "TIFF, OME-TIFF, ImageJ TIFF, LSM, PNG, JPEG, BMP, GIF, NumPy (.npy, .npz), OME-Zarr and Zarr"
 
 PROGRAMS = (".py", ".pyw")
 
 
-def read_with_plugin(path: Path, *, as_labels: bool = False) -> Reading:
-    """Read the first image (or label) layer that a reader plugin finds; napari's own reader would run a program."""
+def read_with_plugin(path: Path, series: int | None = None, *, as_labels: bool = False) -> Reading:
+    """Read an image (or label) layer that a reader plugin finds; napari's own reader would run a program."""
     if path.suffix.lower() in PROGRAMS:
         raise FileError(f"A file ending in {path.suffix} is a program. Give an image, such as {FORMATS}.")
-    for data, settings, kind in _layers(path):
-        if data is None:  # napari's own reader returns this for a file without layers
-            continue
-        if kind == "labels" or (kind == "image" and not as_labels):
-            return _read_by_plugin(data[0] if settings.get("multiscale") else data, settings)
-    wanted = "labels" if as_labels else "an image"
-    raise FileError(f"The reader plugin found no layer with {wanted} in it.")
+    found = [layer for layer in _layers(path) if layer[0] is not None]  # napari's own reader returns None for no layer
+    labels, images = ([layer for layer in found if layer[2] == kind] for kind in ("labels", "image"))
+    layers = labels if as_labels else images or labels
+    if not layers:
+        raise FileError(f"The reader plugin found no layer with {'labels' if as_labels else 'an image'} in it.")
+    planes = [data[0] if settings.get("multiscale") else data for data, settings, _ in layers]
+    names = [visible(str(settings.get("name", ""))) for _, settings, _ in layers]
+    sizes = {each: (name, np.shape(data)) for each, (name, data) in enumerate(zip(names, planes, strict=True))}
+    number, notes = choose_image(sizes, series)
+    return replace(_read_by_plugin(planes[number], layers[number][1]), notes=notes)
 
 
 def _layers(path: Path) -> list[tuple[Any, Mapping[str, Any], str]]:
@@ -82,23 +87,27 @@ def _read_by_plugin(data: Any, settings: Mapping[str, Any]) -> Reading:
 
 
 TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
+MOST_COLORS = 10_000
+"""Number of colours above which a picture is no label image."""
 MANY_CHUNKS = 20_000
 MOST_LEFT_OUT = 1000
 """Largest ratio of all chunks to existing chunks, for an image with many chunks."""
 DOUBLE_ENDINGS = (".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr")
 
 
-def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> Picture:
+def read_image(path: str | Path, *, level: int = 0, series: int | None = None, axes: str | None = None) -> Picture:
     """Read an image with its axes, its pixel size and their units.
 
     Parameters
     ----------
     path : str or Path
         TIFF, OME-TIFF, ImageJ TIFF, PNG, JPEG, NumPy or (OME-)Zarr; any other format if a napari reader plugin for it
-        is installed. In a file with several images the first is read, and `notes` says so. For OME-Zarr the path may
-        name a part, such as "plate.zarr/A/1/0" or "image.zarr/labels/nuclei".
+        is installed. For OME-Zarr the path may name a part, such as "plate.zarr/A/1/0" or "image.zarr/labels/nuclei".
     level : int
         Resolution level, 0 is full size; formats without levels have only 0.
+    series : int, optional
+        Number, from 0, of the image in a file with several (series, scenes, positions, frames); None reads the largest,
+        the first of equal ones, and `notes` lists them.
     axes : str, optional
         One letter per axis, if the axes in the file are missing or wrong; either for all axes as stored, or for those
         longer than one pixel.
@@ -122,26 +131,77 @@ def read_image(path: str | Path, *, level: int = 0, axes: str | None = None) -> 
     and palettes, CMYK and YCbCr become RGB; the palettes of ImageJ and of microscopes are only display colours, and are
     ignored. What was done is in `notes`.
     """
-    return _read(path, level, axes, as_labels=False)
+    return _read(path, level, series, axes, as_labels=False)
 
 
-def read_labels(path: str | Path, *, level: int = 0, axes: str | None = None) -> Picture:
+def read_labels(
+    path: str | Path,
+    *,
+    level: int = 0,
+    series: int | None = None,
+    axes: str | None = None,
+    number_colors: bool = False,
+) -> Picture:
     """Read a label image; arguments and result as `read_image`.
 
     An OME-Zarr image with exactly one label image gives that one; palette images give their numbers. Whole numbers
-    stored as floating point, as in ImageJ, become int32 or int64.
+    stored as floating point, as in ImageJ, become int32 or int64. A picture in colour of which all pixels are grey
+    gives its grey values.
+
+    Parameters
+    ----------
+    path, level, series, axes
+        As for `read_image`.
+    number_colors : bool
+        Give each colour of a picture a number, in the order in which they first appear; black, or else the most common
+        colour, is background.
 
     Raises
     ------
     FileError
         As `read_image`, and if the values are not whole numbers, floating-point values are not in memory, or there are
-        channels.
+        channels whose colours are not to be numbered.
     """
-    picture = _read(path, level, axes, as_labels=True)
+    picture = _read(path, level, series, axes, as_labels=True)
     if "C" in picture.axes:
-        shape = tuple(picture.data.shape)
-        raise FileError(f"{path} has channels (axes {picture.axes}, shape {shape}), but labels have no channels.")
+        picture = _of_colors(picture, number_colors=number_colors)
     return replace(picture, data=whole_numbers(picture.data, str(path), FileError))
+
+
+def _of_colors(picture: Picture, *, number_colors: bool) -> Picture:
+    """Return the numbers of the colours of a picture, or its grey values if it has no colours."""
+    shape, at = tuple(picture.data.shape), picture.axes.index("C")
+    refusal = f"{picture.path} has channels (axes {picture.axes}, shape {shape}), but labels have no channels."
+    if shape[at] != 3 or picture.data.dtype not in (np.uint8, np.uint16):
+        raise FileError(refusal)
+    axes = picture.axes.replace("C", "")
+    with explain_damage(picture.path or Path(picture.name), "a label image"):
+        red, green, blue = np.moveaxis(np.asarray(picture.data), at, 0).astype(np.int64)
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        note = "It is a picture in colour, but all its pixels are grey: their values are the labels."
+        return replace(picture, data=red.astype(picture.data.dtype), axes=axes, notes=(*picture.notes, note))
+    packed = red << 32 | green << 16 | blue
+    colors, counts = np.unique(packed, return_counts=True)
+    if not number_colors or len(colors) > MOST_COLORS:
+        raise FileError(f"{refusal} {_on_colors(len(colors))}")
+    background = colors[0] if colors[0] == 0 else colors[counts.argmax()]
+    labels, _ = run_job(renumbering(np.where(packed == background, 0, packed + 1)))
+    name = "black" if background == 0 else f"the most common one, RGB {tuple(_rgb(int(background)))},"
+    note = f"Its {len(colors)} colours became numbers: {name} is background, the others are 1 to {len(colors) - 1}."
+    return replace(picture, data=labels, axes=axes, notes=(*picture.notes, note))
+
+
+def _on_colors(count: int) -> str:
+    if count > MOST_COLORS:
+        return f"It has {count:,} colours, as a photograph or a JPEG has them. Save the labels as numbers, in a TIFF."
+    return (
+        f"It has {count:,} colours. If each is an object or a class, and black or the most common one is background, "
+        "number them: number_colors=True, or --number-colors on the command line."
+    )
+
+
+def _rgb(packed: int) -> tuple[int, int, int]:
+    return packed >> 32, packed >> 16 & 0xFFFF, packed & 0xFFFF
 
 
 def load(picture: Picture) -> Picture:
@@ -182,40 +242,41 @@ def stem(path: str | Path) -> str:
     return Path(name).stem
 
 
-def _read(path: str | Path, level: int, axes: str | None, *, as_labels: bool) -> Picture:
+def _read(path: str | Path, level: int, series: int | None, axes: str | None, *, as_labels: bool) -> Picture:
     path = check_exists(path, may_be_folder=True)
     check_exists(path, may_be_folder=is_zarr(path))
     with explain_damage(path, "a label image" if as_labels else "an image"):
-        return finish(_reading(path, level, as_labels), stem(path), path, axes)
+        return finish(_reading(path, level, series, as_labels), stem(path), path, axes)
 
 
-def _reading(path: Path, level: int, as_labels: bool) -> Reading:
+def _reading(path: Path, level: int, series: int | None, as_labels: bool) -> Reading:
     if path.is_dir():
         from napari_tessera.io.ome_zarr import read_zarr
 
-        return read_zarr(path, level, as_labels=as_labels)
+        return read_zarr(path, level, series, as_labels=as_labels)
     ending = path.suffix.lower()
     if ending in TIFF_ENDINGS:
         from napari_tessera.io.tiff import read_tiff
 
-        return read_tiff(path, level, as_labels=as_labels)
+        return read_tiff(path, level, series, as_labels=as_labels)
     if level:
         raise FileError(f"It has only resolution level 0, but level {level} was requested.")
-    return _read_flat(path, ending, as_labels)
+    return _read_flat(path, ending, series, as_labels)
 
 
-def _read_flat(path: Path, ending: str, as_labels: bool) -> Reading:
+def _read_flat(path: Path, ending: str, series: int | None, as_labels: bool) -> Reading:
     """Read a format without resolution levels."""
     from napari_tessera.io import bitmap
     from napari_tessera.io import npy as numpy_files
 
     if ending in bitmap.ENDINGS:
-        return recorded_places(path, bitmap.read_bitmap(path, as_labels=as_labels))
+        return recorded_places(path, bitmap.read_bitmap(path, series, as_labels=as_labels))
     if ending == ".npy":
+        choose_image({0: ("", ())}, series)
         return recorded_places(path, numpy_files.read_npy(path))
     if ending == ".npz":
-        return numpy_files.read_npz(path)
-    return read_with_plugin(path, as_labels=as_labels)
+        return numpy_files.read_npz(path, series)
+    return read_with_plugin(path, series, as_labels=as_labels)
 
 
 LARGEST_TABLE_BYTES = 2**28

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,10 @@ import numpy as np
 import tifffile
 import zarr
 
-from napari_tessera.core.errors import FileError
+from napari_tessera.core.errors import FileError, visible
 from napari_tessera.core.file_checks import check_exists, check_fits, check_regular, named_file, read_text
 from napari_tessera.core.spatial import PIXEL, Spatial
-from napari_tessera.io.image_file import Place, Reading, imagej_unit, note_of_others, ome_symbol, sized, unit_name
+from napari_tessera.io.image_file import Place, Reading, choose_image, imagej_unit, ome_symbol, sized, unit_name
 from napari_tessera.io.tiff_page_checks import as_meant, check_stored, planes_by_offset
 
 OPEN_AT_A_TIME = 4
@@ -29,9 +30,10 @@ OPEN_AT_A_TIME = 4
 
 @dataclass(frozen=True, eq=False)
 class StoredTiff:
-    """One level of the first image of a TIFF file, whose path is absolute."""
+    """One level of an image of a TIFF file, whose path is absolute."""
 
     path: Path
+    series: int
     level: int
     array: Any  # tifffile's zarr array of its pixels, which cannot be pickled
 
@@ -56,25 +58,29 @@ class StoredTiff:
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         """Pickle as the path."""
-        return open_again, (self.path, self.level, self.shape, str(self.dtype))
+        return open_again, (self.path, self.series, self.level, self.shape, str(self.dtype))
 
 
-def open_again(path: Path, level: int, shape: tuple[int, ...], dtype: str) -> StoredTiff:
+def open_again(path: Path, series: int, level: int, shape: tuple[int, ...], dtype: str) -> StoredTiff:
     """Open a file again in another process. Raises `FileNotFoundError` if it does not exist, or is another file."""
-    stored = StoredTiff(path, level, _opened_level(path, level, path.stat().st_mtime_ns))
+    stored = StoredTiff(path, series, level, _opened_level(path, series, level, path.stat().st_mtime_ns))
     if (stored.shape, str(stored.dtype)) != (shape, dtype):
         raise FileNotFoundError(2, "The file has another image", str(path))
     return stored
 
 
 @lru_cache(OPEN_AT_A_TIME)
-def _opened_level(path: Path, level: int, _written_ns: int) -> Any:
-    return zarr.open_array(tifffile.imread(path, aszarr=True, level=level), mode="r")
+def _opened_level(path: Path, series: int, level: int, _written_ns: int) -> Any:
+    return zarr.open_array(tifffile.imread(path, aszarr=True, series=series, level=level), mode="r")
 
 
 LAZY_FROM_BYTES = 2**30
 LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
 CENTIMETRE = 3
+MICROMETRES_PER_PIXEL = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
+"""As Aperio's scanners describe a slide; both sides of a pixel are equal."""
+GIVEN_NAME = re.compile(r"\s*|Image ?:?\d*|\d+|Series ?\d+|Page\d+|Baseline|Generic.*", re.IGNORECASE)
+"""Names that tifffile or writers give to images without one."""
 XMP = 700
 NDTIFF_INDEX = "NDTiff.index"
 SIDE_IMAGES = ("thumbnail", "label", "macro", "map", "overview")
@@ -82,20 +88,24 @@ SIDE_IMAGES = ("thumbnail", "label", "macro", "map", "overview")
 SIGNS_OF_MISSING_PAGES = ("failed to reshape", "invalid or corrupted")
 
 
-def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
-    """Read the first image of a TIFF file; one of a gigabyte or more is a dask array.
+def read_tiff(path: Path, level: int, series: int | None = None, *, as_labels: bool = False) -> Reading:
+    """Read an image of a TIFF file, by default the largest; one of a gigabyte or more is a dask array.
 
-    The pixel size comes from OME-XML, from ImageJ's description, from Zeiss LSM, or from resolution tags in pixels per
-    centimetre. Pixels per inch are a printer's setting and are ignored. Colours are converted by `as_meant`.
+    The pixel size comes from OME-XML, from ImageJ's description, from Zeiss LSM, from a slide scanner's text (MPP), or
+    from resolution tags in pixels per centimetre. Pixels per inch are a printer's setting and are ignored. Colours are
+    converted by `as_meant`.
     """
     planes = {path.resolve(): planes_by_offset(path)}
     with _noticing_missing_pages(), _opened(path) as (file, root):
         others = _others(path, file, root)
         planes |= {each.resolve(): planes_by_offset(each) for each in others if each.exists() and check_regular(each)}
-        series = file.series[0]
-        if not 0 <= level < (count := len(series.levels)):
+        listed = [(each, item) for each, item in enumerate(file.series) if each == 0 or _is_image(item)]
+        images = {each: (_name(item), _shape_without_samples(item)) for each, item in listed}
+        number, notes = choose_image(images, series, count=len(file.series))
+        whole = file.series[number]
+        if not 0 <= level < (count := len(whole.levels)):
             raise FileError(f"It has the resolution levels 0 to {count - 1}, but level {level} was requested.")
-        chosen = series.levels[level]
+        chosen = whole.levels[level]
         pages = [] if chosen.dataoffset is not None else list(chosen)
         _check_complete(pages, chosen.axes, chosen.shape, others)
         check_stored(chosen, pages, planes)
@@ -105,12 +115,19 @@ def read_tiff(path: Path, level: int, *, as_labels: bool = False) -> Reading:
             if data.shape != tuple(chosen.shape):
                 raise ValueError(f"its pixels have shape {data.shape}, but its header says {tuple(chosen.shape)}")
         else:
-            data = _lazily(series, level)
-        reading = Reading(data, chosen.axes, _places_of(chosen, series, _places(file, root)))
+            data = _lazily(whole, number, level)
+        reading = Reading(data, chosen.axes, _places_of(chosen, whole, _places(file, root, number)))
         has_display_colours = bool(file.is_imagej or file.is_ome or file.is_lsm)
         reading = as_meant(reading, chosen.keyframe, as_labels=as_labels, has_display_colours=has_display_colours)
-        images = 1 + sum(_is_image(other) for other in file.series[1:])
-        return replace(reading, notes=(*reading.notes, *note_of_others(images)))
+        return replace(reading, notes=(*reading.notes, *notes))
+
+
+def _shape_without_samples(series: tifffile.TiffPageSeries) -> list[int]:
+    return [size for axis, size in zip(series.axes, series.shape, strict=True) if axis != "S"]
+
+
+def _name(series: tifffile.TiffPageSeries) -> str:
+    return visible(series.name) if series.name and not GIVEN_NAME.fullmatch(series.name) else ""
 
 
 def _is_image(series: tifffile.TiffPageSeries) -> bool:
@@ -196,23 +213,25 @@ def _noticing_missing_pages() -> Iterator[None]:
             raise ValueError(f"some of its planes are missing: {text}")
 
 
-def _lazily(series: tifffile.TiffPageSeries, level: int) -> Any:
+def _lazily(series: tifffile.TiffPageSeries, number: int, level: int) -> Any:
     """Return a dask array, which opens the file again when it is read."""
     import dask.array
 
     array: Any = zarr.open_array(series.aszarr(level=level), mode="r")
     path = Path(series.keyframe.parent.filehandle.path).absolute()
-    return dask.array.from_array(StoredTiff(path, level, array), chunks=array.chunks)
+    return dask.array.from_array(StoredTiff(path, number, level, array), chunks=array.chunks)
 
 
-def _places(file: tifffile.TiffFile, root: Element | None) -> dict[str, Place]:
+def _places(file: tifffile.TiffFile, root: Element | None, number: int) -> dict[str, Place]:
     if root is not None:
-        return _ome_places(root)
+        return _ome_places(root, number)
     if file.is_lsm and file.lsm_metadata:
         voxel = file.lsm_metadata
         return {axis: sized(voxel.get(f"VoxelSize{axis}", 0) * 1e6, "micrometer") for axis in "ZYX"}
     if file.imagej_metadata and "unit" in file.imagej_metadata:
         return _imagej_places(file)
+    if found := MICROMETRES_PER_PIXEL.search(file.pages.first.description):
+        return {axis: sized(found[1], "micrometer") for axis in "YX"}
     if file.pages.first.tags.valueof("ResolutionUnit") != CENTIMETRE:
         return {}
     return {axis: sized(size and size * 1e4, "micrometer") for axis, size in _pixel_size(file).items()}
@@ -330,10 +349,10 @@ def _at(number: int, axes: str, shape: Sequence[int]) -> str:
     return ", ".join(f"{axis} {int(index)}" for (axis, _), index in zip(outer, place, strict=True))
 
 
-def _ome_places(root: Element) -> dict[str, Place]:
-    """Return the pixel size of the first image, and the time between its frames."""
-    pixels = root.find(".//{*}Image/{*}Pixels")
-    given = {} if pixels is None else pixels.attrib
+def _ome_places(root: Element, number: int) -> dict[str, Place]:
+    """Return the pixel size of an image, and the time between its frames."""
+    images = root.findall(".//{*}Image/{*}Pixels")
+    given = images[number].attrib if number < len(images) else {}
     keys = {axis: f"PhysicalSize{axis}" for axis in "ZYX"} | {"T": "TimeIncrement"}
     return {
         axis: sized(given.get(key), unit_name(given.get(f"{key}Unit", "s" if axis == "T" else "µm")))

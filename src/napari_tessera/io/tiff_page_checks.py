@@ -75,8 +75,10 @@ def _without_opacity(reading: Reading, page: tifffile.TiffPage) -> Reading:
 
 
 def _inverted(reading: Reading, page: tifffile.TiffPage) -> Reading:
-    if reading.data.dtype.kind == "b":
-        data = ~reading.data
+    if reading.data.dtype.kind in "bi":
+        data = ~reading.data  # of signed numbers, -1 minus each
+    elif reading.data.dtype.kind == "f" and isinstance(reading.data, np.ndarray):
+        data = reading.data.max() + reading.data.min() - reading.data
     elif reading.data.dtype.kind == "u" and isinstance(page.bitspersample, int):
         data = reading.data.dtype.type(2**page.bitspersample - 1) - reading.data
     else:

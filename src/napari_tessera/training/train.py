@@ -38,6 +38,8 @@ def train(
     *,
     validate_on: tuple[str | Path, str | Path] | None = None,
     axes: str | None = None,
+    series: int | None = None,
+    number_colors: bool = False,
     restart: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -58,6 +60,8 @@ def train(
         Images and labels to choose the best weights by, instead of a share of `images`.
     axes : str, optional
         One letter for each axis of all images, with C for channels, such as "CYX". The default is read from the files.
+    series, number_colors
+        How files with several images, and label pictures in colour, are read; see `napari_tessera.io.read_labels`.
     restart : bool
         Start again even if there is a checkpoint; otherwise the training resumes from it.
     overwrite : bool
@@ -87,7 +91,8 @@ def train(
     given = {"images": images, "labels": labels, "out": out, "axes": axes, "restart": restart, "overwrite": overwrite}
     check_types(given, TRAIN_TYPES)
     checked = checked_settings(settings)
-    sources = find_sources(images, labels, checked, validate_on, axes)
+    reading = {"axes": axes, "series": series, "number_colors": number_colors}
+    sources = find_sources(images, labels, checked, validate_on, **reading)
     return run_job(training(sources, Path(out), checked, restart=restart, overwrite=overwrite), on_progress)
 
 
@@ -96,22 +101,22 @@ def find_sources(
     labels: str | Path | None,
     settings: Training,
     validate_on: tuple[str | Path, str | Path] | None = None,
-    axes: str | None = None,
+    **reading: Any,
 ) -> list[Source]:
-    """List the training and validation files; see `train`."""
+    """List the training and validation files; see `train`. `reading` are further fields of `Source`."""
     if labels is None:
         found = from_index(Path(images), words(settings.balance))
     elif settings.balance:
         raise ParameterError("Training: `balance` names columns of an index, but folders are given.", "balance")
     else:
         found = from_paths(Path(images), Path(labels))
-    found = [replace(source, axes=axes) for source in found]
+    found = [replace(source, **reading) for source in found]
     if validate_on is not None:
         are_paths = isinstance(validate_on, tuple | list) and all(isinstance(each, PATH[0]) for each in validate_on)
         if not are_paths or len(validate_on) != 2:
             raise ParameterError(f"`validate_on` is {short(validate_on)}, but it must be two paths.", "validate_on")
         check = from_paths(Path(validate_on[0]), Path(validate_on[1]), "val")
-        return [replace(source, split="train") for source in found] + [replace(source, axes=axes) for source in check]
+        return [replace(source, split="train") for source in found] + [replace(source, **reading) for source in check]
     # With annotations, a share is held out within each image.
     return with_validation(found, 0 if settings.painted else settings.validation)
 

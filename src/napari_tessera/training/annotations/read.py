@@ -23,10 +23,10 @@ from napari_tessera.inference.normalization import (
     levels_of_channels,
     measure_levels,
 )
-from napari_tessera.io.read import read_image, read_labels, stem
+from napari_tessera.io.read import stem
 from napari_tessera.methods._network_blocks import counted, percentiles, rounds
 from napari_tessera.training.annotations.annotation import AnnotatedImage, Place
-from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes
+from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes, read_pair
 
 CHANNEL, PLANES = "C", "Z"
 LARGEST_AT_ONCE_PX = 2**26
@@ -186,7 +186,7 @@ def painting_from(source: Source, ndim: int) -> AnnotatedImage:
 
     A FileError or InputError says that a file cannot be opened, or the two do not match.
     """
-    image, paint = read_image(source.image, axes=source.axes), read_labels(source.labels)
+    image, paint = read_pair(source)
     size = dict(zip(image.spatial.axes, image.spatial.scale, strict=True))
     anisotropy = abs(size.get("Z", 1.0) / size["X"])
     return painting_of(

@@ -38,6 +38,8 @@ class Source:
     split: str = ""  # "train" or "val"; empty if not yet decided
     group: str = ""  # kind of the image; rare kinds are used more often
     axes: str | None = None  # one letter for each axis of the image; None reads them from the file
+    series: int | None = None  # which image of files with several; None takes the largest
+    number_colors: bool = False  # labels are pictures in which each colour is a number
 
 
 def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
@@ -220,12 +222,18 @@ def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[
     frames: list[Frame] = []
     for done, source in enumerate(sources):
         yield Progress(done, len(sources), f"Reading {source.name}")
-        image, labels = load(read_image(source.image, axes=source.axes)), load(read_labels(source.labels))
+        image, labels = map(load, read_pair(source))
         frames += frames_of(source, image, labels, ndim)
     if len(sources) == 1 and share > 0 and len(frames) > 1:
         first = len(frames) - max(1, round(share * len(frames)))
         frames = [replace(frame, split=TRAIN if at < first else VALIDATION) for at, frame in enumerate(frames)]
     return frames
+
+
+def read_pair(source: Source) -> tuple[Picture, Picture]:
+    """Open an image and its labels."""
+    image = read_image(source.image, axes=source.axes, series=source.series)
+    return image, read_labels(source.labels, series=source.series, number_colors=source.number_colors)
 
 
 def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> list[Frame]:
