@@ -1,0 +1,332 @@
+"""What of an image is no image: NaN, masked and transparent pixels, and padding, a constant region at the rim.
+
+A fluorescence image whose background is clipped to 0 has a constant region at its rim, too. Padding is told apart by
+its straight border: it comes from pasting, shifting, rotating or stitching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+COARSE_PX = 1024
+"""Larger images are looked at in so many rows and columns."""
+COARSE_PLANES = 9
+SMALLEST_SIDE_PX = 32
+"""In a smaller image a straight border cannot be told from a round one."""
+CANDIDATES = 3
+SMALLEST_SHARE_OF_RIM = 0.02
+LARGEST_SHARE_IN_IMAGE = 0.005
+"""Padding has a value that is rarer than this in the rest of the image, and lies beyond all but this share of it."""
+SMALLEST_SHARE_OF_IMAGE = 0.2
+"""At least this share of an image is image."""
+FEWEST_VALUES = 16
+"""An image has at least so many different values; a drawing has fewer."""
+STRAIGHT_PX = 24
+STRAIGHT_SHARE_OF_SIDE = 1 / 3
+STEP_PX = 8
+"""A border along an axis may have steps, each of which is at least so long."""
+ROUGHNESS_PX = 1.6
+"""The pixels of a straight slanted border differ by less from a line."""
+STRAIGHT_SHARE = 0.9
+CONNECTED_SHARE = 0.95
+FARTHEST = np.int32(2**31 - 1)
+DIM_SHARE = 0.2
+"""Half of the pixels at the border are brighter than this share of the image; the rims of objects are not."""
+
+
+@dataclass(frozen=True)
+class Fill:
+    """What of an image is no image; the same for all blocks of it."""
+
+    colours: tuple[tuple[float, ...], ...] = ()
+    """Values of padding, one for each channel."""
+    has_nan: bool = False
+    is_transparent: bool = False
+    """The last of four channels is opacity."""
+    is_masked: bool = False
+    typical: tuple[float, ...] = (0.0,)
+    """Median of each channel where the image is."""
+
+    def valid(self, block: np.ndarray, channel_axis: int | None, masked: np.ndarray | None = None) -> np.ndarray | None:
+        """Return where a block is image, with its shape in space; None if all of it is.
+
+        At its rim, a block that is cut out of an image needs two more pixels than are used.
+        """
+        values = block[..., None] if channel_axis is None else np.moveaxis(block, channel_axis, -1)
+        invalid = np.zeros(values.shape[:-1], bool) if masked is None else masked.astype(bool)
+        if self.has_nan and block.dtype.kind == "f":
+            invalid |= np.isnan(values).any(axis=-1)
+        if self.is_transparent:
+            invalid |= values[..., 3] == 0
+        for colour in self.colours:
+            invalid |= _without_specks(_is_colour(values, colour))
+        return ~invalid if invalid.any() else None
+
+    def note(self, share: float) -> str:
+        """Return a sentence on the share of the pixels that are no image."""
+        causes = [f"padding with the value {_in_words(colour)}" for colour in self.colours]
+        causes += ["NaN"] * self.has_nan + ["transparent"] * self.is_transparent + ["masked"] * self.is_masked
+        percent = 100 * share
+        amount = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
+        return (
+            f"{amount} of the pixels are not image ({', '.join(causes)}): they were left out, and are 0 in the labels."
+        )
+
+
+def find_fill(
+    image: Any, channel_axis: int | None, *, masked: Any = None, may_be_transparent: bool = False
+) -> Fill | None:
+    """Find what of an image, (Y, X) or (Z, Y, X) with channels, is no image; None if all is image.
+
+    Of a large image, or one that is not in memory, only the rim and evenly spaced pixels are read. `masked` is True
+    where a masked array is masked.
+    """
+    in_memory = isinstance(image, np.ndarray)
+    ndim = len(image.shape) - (channel_axis is not None)
+    index = _coarse_index([side for axis, side in enumerate(image.shape) if axis != _place(channel_axis, image)])
+    sample = _picked(image, index, channel_axis)
+    hidden = None if masked is None else _picked(masked, index, None)
+    has_nan = np.dtype(image.dtype).kind == "f" and (not in_memory or bool(np.isnan(image.min())))
+    is_transparent = may_be_transparent and _is_opacity(sample)
+    is_masked = masked is not None and (not isinstance(masked, np.ndarray) or bool(masked.any()))
+    known = Fill((), has_nan, is_transparent, is_masked)
+    valid = known.valid(sample, sample.ndim - 1, hidden)
+    planes = sample if ndim == 3 else sample[None]
+    shown = np.ones(planes.shape[:-1], bool) if valid is None else valid.reshape(planes.shape[:-1])
+    colours = tuple(colour for colour in _candidates(planes, shown) if _is_padding(planes, shown, colour))
+    if not (colours or has_nan or is_transparent or is_masked):
+        return None
+    for colour in colours:
+        shown = shown & ~_is_colour(planes, colour)
+    values = planes[shown] if shown.any() else np.zeros((1, planes.shape[-1]))
+    return Fill(colours, has_nan, is_transparent, is_masked, tuple(np.median(values, axis=0).tolist()))
+
+
+def filled(
+    image: np.ndarray, valid: np.ndarray, channel_axis: int | None, typical: Sequence[float] = (0.0,)
+) -> np.ndarray:
+    """Return an image in which pixels that are no image have the value of one near by, so that there is no edge.
+
+    Planes without any image are like the next one with some; without any, all have each channel's `typical` value.
+    """
+    image = image.copy()
+    values = image[..., None] if channel_axis is None else np.moveaxis(image, channel_axis, -1)
+    planes, known = (values, valid) if valid.ndim == 3 else (values[None], valid[None])
+    shown = np.flatnonzero(known.any(axis=(1, 2)))
+    if not len(shown):
+        values[...] = np.asarray(typical, np.float64).astype(image.dtype)
+        return image
+    for plane in shown:
+        _fill_plane(planes[plane], known[plane].copy())
+    for plane in np.setdiff1d(np.arange(len(planes)), shown):
+        planes[plane] = planes[shown[np.argmin(np.abs(shown - plane))]]
+    return image
+
+
+def _fill_plane(values: np.ndarray, known: np.ndarray) -> None:
+    """Fill a plane, (Y, X, C), in place: first along rows and columns, then what is left from what was filled."""
+    while not known.all():
+        gaps = np.nonzero(~known)
+        nearest = np.full(len(gaps[0]), FARTHEST)
+        sources = gaps
+        for axis in (0, 1):
+            place, distance = _nearest_along(known, axis, gaps)
+            found = tuple(place if other == axis else gaps[other] for other in (0, 1))
+            sources = tuple(np.where(distance < nearest, new, old) for new, old in zip(found, sources, strict=True))
+            nearest = np.minimum(nearest, distance)
+        is_found = nearest < FARTHEST
+        gaps, sources = (tuple(places[is_found] for places in each) for each in (gaps, sources))
+        values[gaps], known[gaps] = values[sources], True
+
+
+def _nearest_along(known: np.ndarray, axis: int, gaps: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each gap, the place of the nearest known pixel along an axis, and how far it is."""
+    places = np.arange(known.shape[axis], dtype=np.int32).reshape((-1, 1) if axis == 0 else (1, -1))
+    before = np.maximum.accumulate(np.where(known, places, -1), axis=axis)[gaps]
+    backwards = np.flip(np.where(known, places, FARTHEST), axis)
+    behind = np.flip(np.minimum.accumulate(backwards, axis=axis), axis)[gaps]
+    to_before = np.where(before >= 0, gaps[axis] - before, FARTHEST)
+    to_behind = np.where(behind < FARTHEST, behind - gaps[axis], FARTHEST)
+    return np.where(to_before <= to_behind, before, behind), np.minimum(to_before, to_behind)
+
+
+def _place(channel_axis: int | None, image: Any) -> int | None:
+    return None if channel_axis is None else channel_axis % len(image.shape)
+
+
+def _coarse_index(shape: Sequence[int]) -> list[np.ndarray]:
+    """Return evenly spaced places along each axis in space, with both ends."""
+    most = [COARSE_PLANES] * (len(shape) - 2) + [COARSE_PX] * 2
+    return [
+        np.unique(np.linspace(0, side - 1, min(side, count)).astype(int))
+        for side, count in zip(shape, most, strict=True)
+    ]
+
+
+def _picked(image: Any, index: Sequence[np.ndarray], channel_axis: int | None) -> np.ndarray:
+    """Read some places along each axis in space; channels come last, and are added to an image without them."""
+    axes = [axis for axis in range(len(image.shape)) if axis != _place(channel_axis, image)]
+    if not isinstance(image, np.ndarray):
+        import dask.array as da
+
+        image = da.asarray(image)
+    for axis, places in zip(axes, index, strict=True):
+        if len(places) < image.shape[axis]:
+            image = image[(slice(None),) * axis + (places,)]
+    array = np.asarray(image.compute(scheduler="synchronous") if hasattr(image, "compute") else image)
+    return array[..., None] if channel_axis is None else np.moveaxis(array, channel_axis, -1)
+
+
+def _is_opacity(values: np.ndarray) -> bool:
+    """Return whether the last of four channels is 0 at some pixels, and as high as it can be at most others."""
+    if values.shape[-1] != 4:
+        return False
+    opacity = values[..., 3]
+    opaque = np.iinfo(opacity.dtype).max if opacity.dtype.kind in "ui" else 1
+    is_end = (opacity == 0) | (opacity == opaque)
+    return bool((opacity == 0).any() and is_end.mean() >= 0.9 and (opacity == opaque).mean() >= SMALLEST_SHARE_OF_IMAGE)
+
+
+def _is_colour(values: np.ndarray, colour: Sequence[float]) -> np.ndarray:
+    """Return which pixels have a value in each channel."""
+    found = values[..., 0] == colour[0]
+    for channel in range(1, values.shape[-1]):
+        found &= values[..., channel] == colour[channel]
+    return found
+
+
+def _without_specks(mask: np.ndarray) -> np.ndarray:
+    """Keep what 3 × 3 pixels of a plane fit into; there is more of the mask around the image."""
+    wide = np.pad(mask, [(0, 0)] * (mask.ndim - 2) + [(2, 2)] * 2, constant_values=True)
+    for combine in (np.logical_and, np.logical_or):
+        rows = combine(combine(wide[..., :-2, :], wide[..., 1:-1, :]), wide[..., 2:, :])
+        wide = combine(combine(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+    return wide & mask
+
+
+def _candidates(planes: np.ndarray, shown: np.ndarray) -> Iterator[tuple[float, ...]]:
+    """Give the values that are most frequent at the rims of the planes, (P, Y, X, C)."""
+    if min(planes.shape[1:3]) < SMALLEST_SIDE_PX:
+        return
+    is_rim = np.zeros(planes.shape[1:3], bool)
+    is_rim[[0, -1]] = is_rim[:, [0, -1]] = True
+    rim = planes[:, is_rim][shown[:, is_rim]]
+    if not len(rim):
+        return
+    found, counts = np.unique(rim, axis=0, return_counts=True)
+    for number in np.argsort(-counts)[:CANDIDATES]:
+        if counts[number] >= SMALLEST_SHARE_OF_RIM * len(rim):
+            yield tuple(found[number].tolist())
+
+
+def _is_padding(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]) -> bool:
+    """Return whether the pixels of one value at the rim are padding."""
+    same = _is_colour(planes, colour)
+    padding = _without_specks(same)
+    image = shown & ~padding
+    if (
+        image.sum() < SMALLEST_SHARE_OF_IMAGE * shown.sum()
+        or (image & same).sum() > LARGEST_SHARE_IN_IMAGE * image.sum()
+    ):
+        return False
+    values = planes[image]  # (N, C)
+    ends = np.quantile(values, (LARGEST_SHARE_IN_IMAGE, 1 - LARGEST_SHARE_IN_IMAGE), axis=0)
+    if all(low <= value <= high for value, low, high in zip(colour, *ends, strict=True)):
+        return False
+    if max(len(np.unique(channel)) for channel in values.T) < FEWEST_VALUES:
+        return False
+    is_cut = padding.any(axis=(1, 2)) & image.any(axis=(1, 2))
+    return all(_is_straight(padding[plane], image[plane]) for plane in np.flatnonzero(is_cut)) and _is_bright_enough(
+        planes, image, padding, colour
+    )
+
+
+def _is_bright_enough(planes: np.ndarray, image: np.ndarray, padding: np.ndarray, colour: tuple[float, ...]) -> bool:
+    """Return whether the image at the padding is like the image elsewhere, and not the dim rim of objects."""
+    near = np.zeros_like(padding)
+    for axis in (1, 2):
+        for step in (-1, 1):
+            near |= np.roll(padding, step, axis=axis)
+    near &= image
+    if not near.any():
+        return True
+    for channel, value in enumerate(colour):
+        away = np.abs(planes[..., channel].astype(np.float64) - value)
+        if np.median(away[near]) < np.quantile(away[image], DIM_SHARE):
+            return False
+    return True
+
+
+def _is_straight(padding: np.ndarray, image: np.ndarray) -> bool:
+    """Return whether the padding of a plane, (Y, X), has a straight border, maybe with steps, to one piece of image."""
+    from scipy import ndimage
+
+    pieces, _ = ndimage.label(image, np.ones((3, 3)))
+    if np.bincount(pieces[image]).max() < CONNECTED_SHARE * image.sum():
+        return False
+    reached = np.zeros_like(padding)
+    n_border = n_straight = 0
+    for turned, reached_there in ((padding, reached), (padding.T, reached.T)):
+        for one, reached_here in ((turned, reached_there), (turned[:, ::-1], reached_there[:, ::-1])):
+            is_in = np.logical_and.accumulate(one, axis=1)
+            reached_here |= is_in
+            widths = is_in.sum(axis=1)
+            rows = np.flatnonzero((widths > 0) & (widths < one.shape[1]))
+            n_border += len(rows)
+            n_straight += _straight_px(rows, widths[rows], len(widths))
+    return (
+        n_straight >= STRAIGHT_SHARE * n_border and (padding & ~reached).sum() <= (1 - CONNECTED_SHARE) * padding.sum()
+    )
+
+
+def _straight_px(rows: np.ndarray, widths: np.ndarray, side: int) -> int:
+    """Count the rows of a border, `widths` from the rim, that are part of a long line, or of a step along the axis."""
+    long = max(STRAIGHT_PX, STRAIGHT_SHARE_OF_SIDE * side)
+    found = start = 0
+    while start < len(rows):
+        level = _end_of_level(rows, widths, start)
+        stop = max(level, _end_of_line(rows, widths, start))
+        if level - start >= STEP_PX:
+            stop = level
+            found += stop - start
+        elif np.hypot(stop - start, widths[stop - 1] - widths[start]) >= long or stop - start == len(rows):
+            found += stop - start
+        start = stop
+    return found
+
+
+def _end_of_level(rows: np.ndarray, widths: np.ndarray, start: int) -> int:
+    """Return the end of the longest run of neighbouring rows of one width."""
+    changes = np.flatnonzero((np.diff(widths[start:]) != 0) | (np.diff(rows[start:]) != 1))
+    return start + int(changes[0]) + 1 if len(changes) else len(rows)
+
+
+def _end_of_line(rows: np.ndarray, widths: np.ndarray, start: int) -> int:
+    """Return the end of the longest run of neighbouring rows whose widths lie on a line, found by halving."""
+    gaps = np.flatnonzero(np.diff(rows[start:]) != 1)
+    most = start + int(gaps[0]) + 1 if len(gaps) else len(rows)
+    low, high = min(start + 2, most), most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _is_line(widths[start:middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _is_line(widths: np.ndarray) -> bool:
+    """Return whether a border stays near a line; a steep one may move by several pixels from row to row."""
+    at = np.arange(len(widths))
+    slope, offset = np.polyfit(at, widths, 1)
+    away = widths - (slope * at + offset)
+    return bool(np.ptp(away) <= ROUGHNESS_PX * max(1.0, np.hypot(1, slope)))
+
+
+def _in_words(colour: Sequence[float]) -> str:
+    values = [f"{value:g}".replace("-", "−") for value in dict.fromkeys(colour)]
+    return values[0] if len(values) == 1 else f"({', '.join(values)})"

@@ -1,0 +1,127 @@
+"""What is found to be no image, and what looks like it but is image."""
+
+import dask.array as da
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_tessera.core.valid_area import Fill, filled, find_fill
+
+RNG = np.random.default_rng(0)
+
+
+def texture(side=160, offset=500.0):
+    rough = ndimage.gaussian_filter(RNG.random((side, side)), 6)
+    return (rough - rough.min()) / np.ptp(rough) * 1000 + RNG.normal(0, 20, (side, side)) + offset
+
+
+IMAGE = texture()
+ALL = np.ones(IMAGE.shape, bool)
+
+
+def framed():
+    return np.pad(IMAGE, 40), np.pad(ALL, 40)
+
+
+def rotated(angle):
+    left = ndimage.rotate(ALL.astype(np.uint8), angle, order=0) > 0
+    return np.where(left, ndimage.rotate(IMAGE, angle, order=0), 0), left
+
+
+def columns(count, value):
+    image, left = IMAGE.copy(), ALL.copy()
+    image[:, :count], left[:, :count] = value, False
+    return image, left
+
+
+def mosaic():
+    image, left = IMAGE.astype(np.uint16), ALL.copy()
+    for part in np.s_[:20, :70], np.s_[30:80, 150:], np.s_[140:, 60:]:
+        image[part], left[part] = 65535, False
+    return image, left
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        framed,
+        mosaic,
+        *(lambda a=a: rotated(a) for a in (1, 10, 17, 30, 45)),
+        lambda: columns(1, -1024),
+        lambda: columns(9, np.nan),
+    ],
+)
+def test_padding_and_nan_are_found_to_the_pixel(made):
+    image, left = made()
+    np.testing.assert_array_equal(find_fill(image, None).valid(image, None), left)
+
+
+def discs(count, radius, noise=20):
+    image, (y, x) = np.zeros((200, 200)), np.ogrid[:200, :200]
+    for cy, cx in RNG.integers(radius, 200 - radius, (count, 2)):
+        disc = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
+        image[disc] = RNG.normal(200, noise, disc.sum())
+    return image
+
+
+def squares():
+    image = np.zeros((64, 64), np.uint8)
+    image[8:40, 8:40], image[45:60, 45:60] = 200, 90
+    return image
+
+
+@pytest.mark.parametrize(
+    "image",
+    [IMAGE, np.clip(IMAGE - 900, 0, None), np.clip((IMAGE - 900) / 2, 0, 255).astype(np.uint8), squares(),
+     discs(1, 40), discs(1, 95), discs(30, 12), discs(5, 30, noise=0), np.zeros((64, 64)), IMAGE[:17, :17]],
+)  # fmt: skip
+def test_black_background_of_objects_is_image(image):
+    assert find_fill(image, None) is None
+
+
+def test_opacity_is_told_from_a_fourth_channel():
+    left = ALL.copy()
+    left[-50:, -50:] = False
+    rgba = np.stack([IMAGE / 8] * 3 + [np.where(left, 255, 0)], -1).astype(np.uint8)
+    np.testing.assert_array_equal(find_fill(rgba, 2, may_be_transparent=True).valid(rgba, 2), left)
+    assert find_fill(rgba, 2) is None
+    assert find_fill(np.stack([IMAGE / 8] * 4, -1).astype(np.uint8), 2, may_be_transparent=True) is None
+
+
+def test_planes_of_a_volume_are_padded_each_in_its_way():
+    volume = np.zeros((6, 180, 180))
+    for plane in range(1, 6):
+        volume[plane, 2 * plane : 2 * plane + 160, 8 : 8 + 160] = IMAGE
+    np.testing.assert_array_equal(find_fill(volume, None).valid(volume, None), volume > 0)
+
+
+def test_blocks_agree_with_the_whole_and_an_image_on_disk_with_one_in_memory():
+    image, left = rotated(17)
+    fill = find_fill(da.from_array(image, chunks=50), None)
+    assert fill.colours == find_fill(image, None).colours
+    for y in range(0, image.shape[0], 50):
+        block = np.s_[max(0, y - 2) : y + 52, 100:160]
+        valid = fill.valid(image[block], None)
+        valid = np.ones_like(left[block]) if valid is None else valid
+        np.testing.assert_array_equal(valid[2:-2, 2:-2], left[block][2:-2, 2:-2])
+
+
+def test_fill_takes_values_near_by_and_leaves_no_edge():
+    image = np.array([[1.0, np.nan, np.nan, 4.0], [5.0, 6.0, 7.0, 8.0]])
+    valid = ~np.isnan(image)
+    assert filled(image, valid, None).tolist() == [[1, 6, 7, 4], [5, 6, 7, 8]]
+    corner = np.array([[0, 0, 9], [0, 0, 9], [2, 2, 3]])
+    assert filled(corner, corner > 0, None).min() > 0
+    assert filled(corner, np.zeros((3, 3), bool), None, (7.0,)).tolist() == [[7] * 3] * 3
+
+
+def test_masked_pixels_are_no_image():
+    masked = np.zeros(IMAGE.shape, bool)
+    masked[3, 4] = True
+    fill = find_fill(IMAGE, None, masked=masked)
+    np.testing.assert_array_equal(fill.valid(IMAGE, None, masked), ~masked)
+
+
+def test_note_names_the_causes_and_how_much():
+    note = Fill(((-1024.0,),), has_nan=True).note(0.123)
+    assert note.startswith("12 % of the pixels are not image (padding with the value −1024, NaN)")
