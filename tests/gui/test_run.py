@@ -132,9 +132,9 @@ def test_what_a_run_found_stays_when_another_layer_is_chosen(viewer, open_widget
 def test_bad_setting_is_said_in_the_widget(viewer, open_widget, run):
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
-    widget.form.fields["method"].value = "manual"
+    widget.form.values = {"low": 9, "high": 5, "method": "manual"}
     run(widget)
-    assert '"manual" needs `low`' in widget.bar.message.text()
+    assert "`low` is 9, which is above `high`" in widget.bar.message.text()
 
 
 def _endless(request):

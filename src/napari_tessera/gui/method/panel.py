@@ -21,6 +21,7 @@ from napari_tessera.gui.form.layer_combo import LayerBox
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.add import boxes_layer, has_boxes
 from napari_tessera.gui.layers.read import check_plane_shown, outlines_of, planes_shown, short_unit
+from napari_tessera.gui.method.histogram import HistogramBox, has_histogram
 from napari_tessera.gui.method.inputs import InputsBox
 from napari_tessera.gui.method.preview_and_estimate import ForecastLine
 from napari_tessera.gui.qt.layout import (
@@ -176,6 +177,7 @@ class Panel(QWidget):
         let_shrink(self.sizes.native)
         self.more.add("Units", self.sizes.native, self.sizes.tooltip or "")
         self.region = RegionBox(viewer, self.more)
+        self.histogram = HistogramBox() if has_histogram(method) else None
         self.preview_switch = CheckBox(text="Live preview", tooltip=tooltip(PREVIEW_HELP))
         self.forecast = ForecastLine()
         self.bar = RunBar()
@@ -195,7 +197,8 @@ class Panel(QWidget):
     def sections(self) -> list[QWidget]:
         """Return the sections that scroll, from top to bottom."""
         self.more_settings = Section("More settings", column_of(self.form.more, self.more))
-        return [self.input_rows, self.form.main, self.more_settings]
+        histogram = [] if self.histogram is None else [self.histogram]
+        return [self.input_rows, *histogram, self.form.main, self.more_settings]
 
     def sizeHint(self) -> QSize:
         """Return a fixed width, whichever rows are shown."""

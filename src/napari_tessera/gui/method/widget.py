@@ -67,6 +67,8 @@ class MethodWidget(Panel):
         self._notes: tuple[str, ...] = ()
         self._remember()
         self._connect()
+        if self.histogram is not None:
+            self.histogram.follow(self)
         self.warm_up = WarmUp()
         QTimer.singleShot(WARM_UP_AFTER_MS, self._warm_up)
         if any(each.model for each in self.method.parameters):
@@ -123,6 +125,8 @@ class MethodWidget(Panel):
         self.preview.close()
         self.forecast.close_down()
         self.boxes.close_down()
+        if self.histogram is not None:
+            self.histogram.close_down()
         until = time.monotonic() + SECONDS_TO_STOP
         for each in (self.runner, self.preview.latest, self.forecast.latest):
             each.wait(max(0.0, until - time.monotonic()))

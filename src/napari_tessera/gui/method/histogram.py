@@ -1,0 +1,289 @@
+"""The histogram in the form of Threshold: the rule's levels are drawn, and dragging one sets the level by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Layer
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_tessera.core.errors import TesseraError
+from napari_tessera.core.method import Method
+from napari_tessera.engine.intensity_histogram import (
+    HistogramCache,
+    HistogramRequest,
+    IntensityHistogram,
+    intensity_histogram,
+)
+from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.layers.read import array_of
+from napari_tessera.gui.qt.histogram_plot import MOST_BARS, HistogramPlot, Line
+from napari_tessera.gui.qt.worker import LatestOnlyWorker, shown_by
+from napari_tessera.methods.threshold import LOCAL_RULES
+
+if TYPE_CHECKING:
+    from napari_tessera.gui.method.widget import MethodWidget
+
+SETTLE_MS = 40
+MANUAL, HYSTERESIS, MULTI = "manual", "hysteresis", "multi-otsu"
+LOW, HIGH, LEVEL, DARK = "low", "high", "level", "dark"
+HELP = (
+    "How many pixels have which intensity, on a logarithmic scale; the coloured ones are labelled. Drag a line, or "
+    "move it with the left and right arrow keys, to set the level by hand."
+)
+
+
+def has_histogram(method: Method) -> bool:
+    """Return whether a method has levels that a histogram can show and set."""
+    names = {parameter.name for parameter in method.parameters}
+    return method.two_pass is not None and {"method", LOW, HIGH, "polarity"} <= names
+
+
+class HistogramBox(QWidget):
+    """The histogram of the chosen image, kept in step with the form.
+
+    Attributes
+    ----------
+    plot : HistogramPlot
+    caption : QLabel
+    found : IntensityHistogram or None
+        What the plot shows.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plot = HistogramPlot()
+        self.plot.setToolTip(tooltip(HELP))
+        self.caption = QLabel()
+        self.caption.setWordWrap(True)
+        self.caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.plot)
+        layout.addWidget(self.caption)
+        self.found: IntensityHistogram | None = None
+        self.latest = LatestOnlyWorker()
+        self._cache = HistogramCache()
+        self._rule = "otsu"
+        self._asked: tuple[Any, ...] = ()
+        self._image: Layer | None = None
+        # Several settings may change one after the other, so "manual" is looked at when all have changed.
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(0)
+        self._settled.timeout.connect(self._open_manual)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SETTLE_MS)
+        self._timer.timeout.connect(self._ask)
+        self.hide()
+
+    def follow(self, widget: MethodWidget) -> None:
+        """Show the histogram of a widget's image from now on."""
+        self._widget = widget
+        self.latest.ready.connect(self._show)
+        self.latest.failed.connect(self._on_failed)
+        self.plot.moved.connect(self._on_moved)
+        for on_change in (widget.form.on_change, widget.inputs.on_change, widget.region.on_change):
+            on_change(self.update_soon)
+        widget.form.on_change(self._show_lines)
+        widget.form.on_change(self._settled.start)
+        widget.viewer.dims.events.point.connect(self.update_soon)
+        self.update_soon()
+
+    def update_soon(self, *_: Any) -> None:
+        """Update the histogram soon."""
+        self._timer.start()
+
+    def close_down(self) -> None:
+        """Stop following the widget."""
+        self._widget.viewer.dims.events.point.disconnect(self.update_soon)
+        self._follow_data(None)
+        self._timer.stop()
+        self._settled.stop()
+        self.latest.stop()
+
+    def _ask(self) -> None:
+        with shown_by(self._on_failed):
+            request = self._request()
+            if request is None:
+                self._take_away()
+                return
+            asked = (request.axes, request.frame, request.parameters, request.spacing, repr(request.region))
+            if asked == self._asked and self._cache.image is request.image:
+                self._open_manual()
+                return
+            self._asked = asked
+            self.latest.ask(request, intensity_histogram(request, self._cache))
+
+    def _request(self) -> HistogramRequest | None:
+        """Return the request for the chosen image, or None without one."""
+        inputs, region = self._widget.inputs, self._widget.region
+        layer, axes = inputs.main.layer, inputs.axes
+        self._follow_data(layer)
+        if not isinstance(layer, Image):
+            return None
+        chosen = region.region(layer, axes)
+        planes = {} if chosen is None else dict(chosen.planes)
+        frame = {} if not set(axes) - set("ZYXC") else region.planes(layer, axes)
+        frame = {axis: index for axis, index in frame.items() if axis not in "Z" and axis not in planes}
+        spacing = inputs.placement().spatial.spacing
+        return HistogramRequest("threshold", array_of(layer), axes, frame, self._parameters(), spacing, chosen)
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return the settings; without a level for the whole image, those of the rule chosen before."""
+        values = self._widget.form.values
+        if values["method"] in (MANUAL, *LOCAL_RULES):
+            return {**values, "method": self._rule, LOW: None, HIGH: None}
+        return values
+
+    def _show(self, request: HistogramRequest, found: IntensityHistogram | None) -> None:
+        if request.image is not self._cache.image:
+            return
+        with shown_by(self._on_failed):
+            if found is None:
+                self._take_away()
+                return
+            self.found = found
+            self._start_fields(found)
+            self._open_manual()
+            self._show_bars(found)
+            self._show_lines()
+            self.show()
+
+    def _show_bars(self, found: IntensityHistogram) -> None:
+        low, high = found.span()
+        values = self._widget.form.values
+        if values["method"] in (MANUAL, HYSTERESIS):
+            cuts = [cut for cut in (self._cut(LOW), self._cut(HIGH)) if math.isfinite(cut)]
+            low, high = min([low, *cuts]), max([high, *cuts])
+        edges, counts = found.bars(low, high, MOST_BARS)
+        ends = (f"{found.low_at(float(edges[0])):g}", f"{found.high_at(float(edges[-1])):g}")
+        self.plot.show_bars(edges, counts, ends, 1.0 if found.is_whole_numbers else None)
+
+    def _show_lines(self) -> None:
+        """Draw the lines for the settings of the form."""
+        found, values = self.found, self._widget.form.values
+        if found is None:
+            return
+        method = values["method"]
+        title = self._widget.form.fields["method"].parameter.choice_title(self._rule)
+        cuts = [found.cut_of(level) for level in found.levels]
+        lines, chosen = [], []
+        if method == MANUAL:
+            lines = [Line(f"rule {number}", cut, title, False) for number, cut in enumerate(cuts)]
+            lines += [Line(LOW, self._cut(LOW), _end_text("from", values[LOW]))]
+            lines += [Line(HIGH, self._cut(HIGH), _end_text("to", values[HIGH]))]
+            chosen = [(self._cut(LOW), self._cut(HIGH))]
+        elif cuts and method not in LOCAL_RULES:
+            names = (LOW, HIGH) if method == HYSTERESIS else [f"{LEVEL} {number}" for number in range(len(cuts))]
+            texts = [f"{level:.5g}" for level in found.levels]
+            texts = [f"{title} {texts[0]}"] if method not in (HYSTERESIS, MULTI) else texts
+            lines = [Line(*facts) for facts in zip(names, cuts, texts, strict=False)]  # of the rule before
+            chosen = [(-math.inf, cuts[-1]) if values["polarity"] == DARK else (cuts[0], math.inf)]
+        self.plot.show_lines(sorted(lines, key=lambda line: line.cut), chosen)
+        self.caption.setText(self._caption(found, method))
+        self.caption.setVisible(bool(self.caption.text()))
+
+    def _caption(self, found: IntensityHistogram, method: str) -> str:
+        parts = ["The level of each pixel comes from its surroundings."] if method in LOCAL_RULES else []
+        parts += [found.problem] if found.problem else []
+        if found.is_sample:
+            share = f"{100 * found.sampled_px / found.image_px:.2g} % of the pixels"
+            parts.append(f"Counted in a sample, {share}; the level of a run can differ a little.")
+        return " ".join(parts)
+
+    def _cut(self, name: str) -> float:
+        """Return the place of a setting's line; that of an open end is infinite."""
+        assert self.found is not None
+        number = self._widget.form.values[name]
+        if number is None:
+            return -math.inf if name == LOW else math.inf
+        return self.found.cut_below(number) if name == LOW else self.found.cut_above(number)
+
+    def _on_moved(self, name: str, cut: float) -> None:
+        """Set the settings to what the user dragged; the level of a rule becomes one set by hand."""
+        found, values = self.found, self._widget.form.values
+        if found is None:
+            return
+        held, method, bounds = name, values["method"], {LOW: values[LOW], HIGH: values[HIGH]}
+        if name not in bounds:
+            held, bounds = self._bounds_beside(found, int(name.split()[-1]), values["polarity"] == DARK)
+            method = MANUAL
+        bounds[held] = _setting(found, held, cut)
+        if bounds[LOW] is None and bounds[HIGH] is None and method == MANUAL:
+            bounds[held] = _setting(found, held, self.plot.ends[held == HIGH])
+        self._widget.form.values = {**bounds, "method": method}
+        self.plot.held = held
+        if self._widget.viewer.dims.ndisplay == 2:
+            self._widget.preview_switch.value = True
+
+    def _bounds_beside(
+        self, found: IntensityHistogram, number: int, is_dark: bool
+    ) -> tuple[str, dict[str, float | None]]:
+        """Return which end of the range the level of a rule becomes, and the other end: the next level, if any."""
+        cuts = [found.cut_of(level) for level in found.levels]
+        if is_dark:
+            return HIGH, {LOW: found.low_at(cuts[number - 1]) if number else None, HIGH: None}
+        return LOW, {LOW: None, HIGH: found.high_at(cuts[number + 1]) if number + 1 < len(cuts) else None}
+
+    def _open_manual(self) -> None:
+        """Give "manual" the rule's level to begin with, since it needs one."""
+        found, values = self.found, self._widget.form.values
+        if values["method"] not in (MANUAL, HYSTERESIS, *LOCAL_RULES):
+            self._rule = values["method"]
+        if values["method"] != MANUAL or found is None or values[LOW] is not None or values[HIGH] is not None:
+            return
+        if not found.levels:
+            self._rule = "otsu"
+            self.update_soon()
+        elif values["polarity"] == DARK:
+            self._widget.form.values = {HIGH: found.high_at(found.cut_of(found.levels[-1]))}
+        else:
+            self._widget.form.values = {LOW: found.low_at(found.cut_of(found.levels[0]))}
+
+    def _start_fields(self, found: IntensityHistogram) -> None:
+        """Let the fields begin at sensible numbers when "auto" is switched off."""
+        fields, is_manual = self._widget.form.fields, self._widget.form.values["method"] == MANUAL
+        if found.levels:
+            fields[LOW].start_from(found.low_at(found.cut_of(found.levels[0])))
+            last = found.high + found.step / 2 if is_manual else found.cut_of(found.levels[-1])
+            fields[HIGH].start_from(found.high_at(last))
+
+    def _follow_data(self, layer: Layer | None) -> None:
+        """Count again when the values of the layer change."""
+        if layer is self._image:
+            return
+        for each, is_new in ((self._image, False), (layer, True)):
+            if each is not None:
+                (each.events.data.connect if is_new else each.events.data.disconnect)(self._on_data)
+        self._image = layer
+
+    def _on_data(self, *_: Any) -> None:
+        self._cache.image = None
+        self.update_soon()
+
+    def _take_away(self) -> None:
+        self.found, self._asked = None, ()
+        self.latest.stop()
+        self.hide()
+
+    def _on_failed(self, error: Exception) -> None:
+        """Hide the histogram; a run tells what is wrong with the image."""
+        self._take_away()
+        if not isinstance(error, TesseraError):
+            self._widget.bar.show_error(error)
+
+
+def _setting(found: IntensityHistogram, name: str, cut: float) -> float | None:
+    """Return the value of `low` or `high` for a cut; None at an open end."""
+    if not math.isfinite(cut):
+        return None
+    return found.low_at(cut) if name == LOW else found.high_at(cut)
+
+
+def _end_text(word: str, number: float | None) -> str:
+    return "no limit" if number is None else f"{word} {number:.5g}"
