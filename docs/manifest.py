@@ -14,12 +14,14 @@ from napari_tessera.sample_data import SAMPLES
 
 MANIFEST = Path(__file__).parents[1] / "src/napari_tessera/napari.yaml"
 PLUGIN = "napari-tessera"
+START = ("start_here", "Start here…", "napari_tessera.gui.start_here.widget:StartHereWidget")
 TRAIN = ("train", "Train", "napari_tessera.gui.train.widget:TrainWidget")
 
 
 def manifest() -> str:
     """Return the text of the manifest."""
     widgets = [
+        START,
         *((each.name, each.title, OWN_WIDGETS.get(each.name, _widget(each.name))) for each in METHODS),
         TRAIN,
     ]

@@ -137,6 +137,18 @@ def planes_shown(layer: Layer, axes: str, point: tuple[float, ...]) -> dict[str,
     return {axis: int(index) for axis, index in zip(axes, pixel, strict=False) if axis not in "YXC"}
 
 
+def corners_shown(layer: Layer, axes: str) -> np.ndarray:
+    """Return the first and the last pixel of a layer that the canvas shows, (2, 2) as y, x, of the finest level."""
+    columns = [axes.index("Y"), axes.index("X")]
+    corners = layer.corner_pixels[:, columns]
+    if getattr(layer, "multiscale", False):
+        corners = corners * layer.downsample_factors[layer.data_level][columns]
+    if not corners.any():  # nothing has been drawn yet
+        plane = [array_of(layer).shape[column] for column in columns]
+        return np.array([[0, 0], plane]) - [[0], [1]]
+    return corners
+
+
 def check_plane_shown(layer: Layer, axes: str, dims: Dims) -> None:
     """Raise InputError unless the viewer shows Y and X of a layer, not for example Z and X of a rolled volume."""
     letters = axes[:-1] if is_rgb(layer) else axes

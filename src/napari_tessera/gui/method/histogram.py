@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Layer
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import TesseraError
 from napari_tessera.core.method import Method
@@ -17,9 +16,12 @@ from napari_tessera.engine.intensity_histogram import (
     IntensityHistogram,
     intensity_histogram,
 )
+from napari_tessera.gui.form.number_field import Number
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.read import array_of
+from napari_tessera.gui.qt.buttons import single_shot
 from napari_tessera.gui.qt.histogram_plot import MOST_BARS, HistogramPlot, Line
+from napari_tessera.gui.qt.layout import fill, wrapped_label
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, shown_by
 from napari_tessera.methods.threshold import LOCAL_RULES
 
@@ -56,14 +58,8 @@ class HistogramBox(QWidget):
         super().__init__()
         self.plot = HistogramPlot()
         self.plot.setToolTip(tooltip(HELP))
-        self.caption = QLabel()
-        self.caption.setWordWrap(True)
-        self.caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self.plot)
-        layout.addWidget(self.caption)
+        self.caption = wrapped_label()
+        fill(QVBoxLayout(self), self.plot, self.caption, spacing=2)
         self.found: IntensityHistogram | None = None
         self.latest = LatestOnlyWorker()
         self._cache = HistogramCache()
@@ -71,14 +67,8 @@ class HistogramBox(QWidget):
         self._asked: tuple[Any, ...] = ()
         self._image: Layer | None = None
         # Several settings may change one after the other, so "manual" is looked at when all have changed.
-        self._settled = QTimer(self)
-        self._settled.setSingleShot(True)
-        self._settled.setInterval(0)
-        self._settled.timeout.connect(self._open_manual)
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(SETTLE_MS)
-        self._timer.timeout.connect(self._ask)
+        self._settled = single_shot(self, 0, self._open_manual)
+        self._timer = single_shot(self, SETTLE_MS, self._ask)
         self.hide()
 
     def follow(self, widget: MethodWidget) -> None:
@@ -247,11 +237,11 @@ class HistogramBox(QWidget):
 
     def _start_fields(self, found: IntensityHistogram) -> None:
         """Let the fields begin at sensible numbers when "auto" is switched off."""
-        fields, is_manual = self._widget.form.fields, self._widget.form.values["method"] == MANUAL
-        if found.levels:
-            fields[LOW].start_from(found.low_at(found.cut_of(found.levels[0])))
-            last = found.high + found.step / 2 if is_manual else found.cut_of(found.levels[-1])
-            fields[HIGH].start_from(found.high_at(last))
+        low, high = (self._widget.form.fields[name] for name in (LOW, HIGH))
+        if found.levels and isinstance(low, Number) and isinstance(high, Number):
+            is_manual = self._widget.form.values["method"] == MANUAL
+            low.start_from(found.low_at(found.cut_of(found.levels[0])))
+            high.start_from(found.high_at(found.cut_of(found.high if is_manual else found.levels[-1])))
 
     def _follow_data(self, layer: Layer | None) -> None:
         """Count again when the values of the layer change."""

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QSizePolicy
 from napari_tessera.core.errors import TesseraError
 from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, preview
 from napari_tessera.gui.form.layer_combo import PREVIEW
-from napari_tessera.gui.layers.read import array_of, viewport_events
+from napari_tessera.gui.layers.read import array_of, corners_shown, viewport_events
 from napari_tessera.gui.method.run_request import RunRequest, estimate_cost
 from napari_tessera.gui.qt.buttons import single_shot
 from napari_tessera.gui.qt.layout import NOTE_STYLE, PLAIN_STYLE
@@ -77,13 +77,9 @@ class LivePreview:
     def _request(self, image: Layer) -> PreviewRequest:
         widget, data = self.widget, array_of(image)
         axes, values = widget.inputs.axes, widget.form.values
-        columns = [axes.index("Y"), axes.index("X")]
-        plane = (data.shape[columns[0]], data.shape[columns[1]])
+        plane = (data.shape[axes.index("Y")], data.shape[axes.index("X")])
         planes = widget.region.planes(image, axes)
-        corners = image.corner_pixels[:, columns]
-        if not corners.any():  # nothing has been drawn yet
-            corners = np.array([[0, 0], plane]) - [[0], [1]]
-        view = View.of(planes, corners, plane, widget.method.preview_px)
+        view = View.of(planes, corners_shown(image, axes), plane, widget.method.preview_px)
         return PreviewRequest(widget.method.name, data, axes, view, values, widget.inputs.arrays(values))
 
     def _show(self, about: tuple[PreviewRequest, Layer], labels: np.ndarray) -> None:
