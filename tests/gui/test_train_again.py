@@ -1,6 +1,7 @@
 """Once more round: what is painted after a training, what the next one starts from, and what is said of it."""
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -287,8 +288,9 @@ def test_only_what_is_in_view_becomes_paint(trained, viewer, qtbot):
     qtbot.waitExposed(window)
     viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 50, 60), 40
     qtbot.waitUntil(lambda: paint_of(trained).corner_pixels[0, 0] > 30, timeout=10_000)
+    qtbot.wait(500)
     rows, columns = paint_of(trained).corner_pixels[:, 0], paint_of(trained).corner_pixels[:, 1]
-    qtbot.waitUntil(lambda: trained.live.viewport.window[0].start == rows[0], timeout=10_000)
+    assert trained.live.viewport.window[0] == slice(rows[0], rows[1] + 1)
     trained.correct_box.button.click()
     qtbot.waitUntil(lambda: "predicted pixels were painted" in trained.bar.message.text(), timeout=30_000)
     added = (paint_of(trained).data > 0) & (strokes() == 0)
@@ -307,3 +309,13 @@ def test_the_question_about_the_whole_image_ends_when_the_view_moves(trained, vi
 
 def test_the_area_of_the_live_prediction_is_marked(trained):
     assert trained.live.layer.bounding_box.visible
+
+
+def test_a_brush_taken_since_paints_and_accepts_nothing(trained, viewer, qtbot):
+    trained.correct_box.where.value = "where I click"
+    trained.correct_box.button.click()
+    on_click = viewer.mouse_drag_callbacks[-1]
+    qtbot.mouseClick(trained.classes.rows[0].brush, LEFT)
+    on_click(viewer, SimpleNamespace(position=(5.0, 70.0)))
+    qtbot.wait(300)
+    np.testing.assert_array_equal(paint_of(trained).data, strokes())

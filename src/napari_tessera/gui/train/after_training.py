@@ -29,6 +29,7 @@ from napari_tessera.gui.train.accept import (
     in_view,
     is_whole_plane,
 )
+from napari_tessera.gui.train.brushes import PAINTING
 from napari_tessera.gui.train.live_layer import LiveImage, LiveLayer
 from napari_tessera.gui.train.plot import ON_VALIDATION, SCORES
 from napari_tessera.gui.train.running_training import ANYTHING, ChangeWatcher
@@ -201,8 +202,8 @@ class AfterTraining(QObject):
         if report.exists():
             report = report.rename(report_path(path))
         self.result = replace(self.result, trained=replace(trained, path=path, report=report))
-        if self.panel.form.start.value == trained.path.stem:
-            self.panel.form.start.value = path.stem
+        start = self.panel.form.start
+        start.value = path.stem if start.value == trained.path.stem else start.value
         self.show_outcome()
         self.panel.bar.say(f"The model {trained.path.stem!r} is called {path.stem!r} now.")
 
@@ -279,6 +280,9 @@ class AfterTraining(QObject):
 
     @showing_errors
     def _on_click(self, viewer: ViewerModel, event: Any) -> None:
+        active = self.viewer.layers.selection.active
+        if isinstance(active, Labels) and str(active.mode) in PAINTING:
+            return  # the user has taken a brush since
         prediction, of = self._layers()
         self._accept(prediction, of, clicked(self.viewer, prediction, of.paint, event.position, of.task))
 
