@@ -1,5 +1,7 @@
 """The watershed as a whole."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ PLAIN = {"foreground": "otsu", "sigma": 0.0, "max_hole_size": 0, "min_size": 0}
 
 
 def labels_of(image, *inputs, **parameters):
-    return run_job(watershed(np.asarray(image), *inputs, **(PLAIN | parameters)))
+    return run_job(watershed(np.asarray(image), *inputs, **(PLAIN | parameters))).labels
 
 
 def test_two_touching_discs_become_two_objects_that_meet_at_the_neck():
@@ -29,7 +31,7 @@ def test_two_touching_discs_become_two_objects_that_meet_at_the_neck():
 
 
 def test_defaults_part_touching_discs():
-    assert run_job(watershed(TWO_DISCS)).max() == 2
+    assert run_job(watershed(TWO_DISCS)).labels.max() == 2
 
 
 def test_touching_balls_are_parted_in_3d_with_flat_voxels():
@@ -168,7 +170,7 @@ def test_channel_is_chosen():
 @pytest.mark.parametrize("foreground", ["local", "otsu"])
 @pytest.mark.parametrize("landscape", ["distance", "intensity", "gradient"])
 def test_constant_images_are_background(shape, foreground, landscape):
-    assert not run_job(watershed(np.full(shape, 7, np.uint8), foreground=foreground, landscape=landscape)).any()
+    assert not run_job(watershed(np.full(shape, 7, np.uint8), foreground=foreground, landscape=landscape)).labels.any()
 
 
 @pytest.mark.parametrize("landscape", ["distance", "intensity", "gradient"])
@@ -180,7 +182,7 @@ def test_whole_constant_image_is_one_object(landscape):
 
 def test_whole_range_of_float64_works():
     image = np.where(TWO_DISCS > 0, 1.7e308, -1.7e308)
-    np.testing.assert_array_equal(run_job(watershed(image)), run_job(watershed(TWO_DISCS)))
+    np.testing.assert_array_equal(run_job(watershed(image)).labels, run_job(watershed(TWO_DISCS)).labels)
 
 
 def test_inputs_are_not_changed():
@@ -215,3 +217,33 @@ def test_who_gives_a_mask_wants_the_foreground_of_the_mask():
     result = tessera.segment("watershed", image, mask=mask, min_size=0)
     assert result.provenance["parameters"]["foreground"] == "mask"
     np.testing.assert_array_equal(result.labels, mask)
+
+
+def noisy_discs(bright: float = 0.0) -> np.ndarray:
+    """Six discs of 100 on noise around 20, and a small square that is so many times as bright as they are."""
+    y, x = np.mgrid[:120, :180]
+    image = np.random.default_rng(0).normal(20, 3, y.shape)
+    for at in range(6):
+        image += 100 * (np.hypot(y - 30 - 60 * (at % 2), x - 30 - 60 * (at // 2)) < 12)
+    image[56:64, 56:64] += 100 * bright
+    return image.astype(np.float32)
+
+
+@pytest.mark.parametrize("times", [5, 10, 20])
+@pytest.mark.parametrize("method", ["watershed", "threshold"])
+def test_a_thing_that_is_far_too_bright_hides_no_object_and_is_named(method, times):
+    settings = {"output": "objects", "sigma": 1.0} if method == "threshold" else {}
+    plain = tessera.segment(method, noisy_discs(), axes="YX", **settings)
+    result = tessera.segment(method, noisy_discs(times), axes="YX", **settings)
+    assert plain.labels.max() == 6
+    assert plain.notes == ()
+    assert result.labels.max() == 7
+    assert 0.7 * times <= float(re.search(r"about (\d+) times as bright as the objects", result.notes[0])[1]) <= times
+    np.testing.assert_array_equal(result.labels[:, 80:] > 0, plain.labels[:, 80:] > 0)
+
+
+@pytest.mark.parametrize("method", ["watershed", "threshold"])
+@pytest.mark.parametrize("noise", ["normal", "poisson"])
+def test_an_image_of_noise_is_said_to_hold_nothing_that_stands_out(method, noise):
+    image = getattr(np.random.default_rng(1), noise)(20, size=(200, 200)).astype(np.float32)
+    assert "Hardly anything stands out" in tessera.segment(method, image, axes="YX").notes[0]

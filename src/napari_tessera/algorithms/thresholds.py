@@ -12,6 +12,8 @@ changes slowly, so it is computed on a coarse grid.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,10 +33,13 @@ MOST_SMOOTHINGS = 10_000
 
 def otsu(histogram: Histogram) -> float:
     """Maximise the variance between two classes (Otsu 1979, doi:10.1109/TSMC.1979.4310076)."""
+    return histogram.value_at(_otsu_step(histogram))
+
+
+def _otsu_step(histogram: Histogram) -> int:
     below, above = _pixels_below_and_above(histogram)
     mean_below, mean_above = _means_below_and_above(histogram)
-    between = below * above * (mean_below - mean_above) ** 2
-    return histogram.value_at(int(np.argmax(between)))
+    return int(np.argmax(below * above * (mean_below - mean_above) ** 2))
 
 
 def otsu_levels(histogram: Histogram, classes: int) -> list[float]:
@@ -153,24 +158,134 @@ def _peaks(counts: np.ndarray) -> np.ndarray:
     return changes[(directions[1:] < 0) & (directions[:-1] > 0)]
 
 
+BRIGHT_SHARE, BRIGHT_GROWTH = 0.015, 4
+"""Things that are far too bright hold at most this share of the pixels, and objects several times as many pixels."""
+BRIGHT_TIMES = 3.0
+"""How many times as bright as the objects things must be that Otsu's method does not separate from these."""
+BRIGHT_GAPS = ((3.5, 6.0, 1.0), (12.0, 10.0, 0.06))
+"""By how many classes, by Otsu's method, lie between objects and bright things (the blurred rim of a thing is one of
+its own): how many times as bright things must be, the least contrast of the objects, and their largest share."""
+STEP_SPREAD = 12**-0.5
+"""Spread of the values that are rounded to one step."""
+LEAST_CONTRAST = 4.0
+"""Of noise alone, the classes differ by up to 3.5 times the background's spread; of real objects by 4.5 or more."""
+
+
+class Brightness(NamedTuple):
+    """What is unusual about an image: things far brighter than the objects, or objects that hardly stand out."""
+
+    bright_share: float = 0.0
+    times: float = 0.0
+    contrast: float = np.inf
+
+    def notes(self, polarity: str = "bright") -> tuple[str, ...]:
+        """Return in sentences what is unusual."""
+        bright = (
+            f"{100 * self.bright_share:.2g} % of the pixels are about {self.times:.0f} times as {polarity} as the "
+            "objects. They were left out when the level was found, so that all other objects are found; to find these "
+            "things alone, set the level by hand."
+        )
+        faint = (
+            f"Hardly anything stands out from the background: what was found differs from it by {self.contrast:.1f} "
+            "times its spread, which noise alone does too. Check the result, or smooth more."
+        )
+        is_faint = self.contrast < LEAST_CONTRAST
+        return tuple(note for note, holds in ((bright, self.bright_share > 0), (faint, is_faint)) if holds)
+
+
+def without_bright(histogram: Histogram) -> tuple[Histogram, Brightness]:
+    """Leave out the pixels of things that are far brighter than the objects, which would hide these from a rule."""
+    rest, total, share, bright_share, bright_mean = histogram, int(histogram.counts.sum()), 0.0, 0.0, 0.0
+    for depth in range(1 + len(BRIGHT_GAPS)):
+        if np.count_nonzero(rest.counts) < 3:
+            break
+        cut = _otsu_step(rest)
+        here, below, above, spread = _classes(rest, cut)
+        if depth == 0 and here / total > BRIGHT_SHARE:
+            return _without_brightest(rest, cut)
+        if depth == 0:
+            bright_share, bright_mean = here / total, above
+        elif share + here / total >= BRIGHT_GROWTH * bright_share:
+            times, contrast, most = BRIGHT_GAPS[depth - 1]
+            rise = above - below
+            is_gap = bright_mean - below >= times * rise and rise >= contrast * max(spread, STEP_SPREAD)
+            if not is_gap or here > most * total or share > BRIGHT_SHARE:
+                break
+            return rest, Brightness(share, (bright_mean - below) / rise)
+        share += here / total
+        rest = _up_to(rest, cut)
+    return histogram, Brightness()
+
+
+def _without_brightest(histogram: Histogram, cut: int) -> tuple[Histogram, Brightness]:
+    """Leave out a few of the pixels above Otsu's step that are far brighter than the others above it."""
+    first = cut + 1 + int(np.flatnonzero(histogram.counts[cut + 1 :])[0])
+    upper = replace(histogram, counts=histogram.counts[first:], values=None)
+    if np.count_nonzero(upper.counts) < 3:
+        return histogram, Brightness()
+    second = _otsu_step(upper)
+    bright, objects, above, _ = _classes(upper, second)
+    _, below, _, _ = _classes(histogram, cut)
+    times = (first + above - below) / (first + objects - below)
+    share = bright / int(histogram.counts.sum())
+    if share > BRIGHT_SHARE or times < BRIGHT_TIMES:
+        return histogram, Brightness()
+    return _up_to(histogram, first + second), Brightness(share, times)
+
+
+def _up_to(histogram: Histogram, step: int) -> Histogram:
+    size = 1 + int(np.flatnonzero(histogram.counts[: step + 1])[-1])
+    values = None if histogram.values is None else histogram.values[:size]
+    return replace(histogram, counts=histogram.counts[:size], values=values)
+
+
+def _classes(histogram: Histogram, cut: int) -> tuple[int, float, float, float]:
+    """Return the pixels above a step, the mean step up to and above it, and the spread of the former."""
+    counts, steps = histogram.counts, histogram.steps
+    below = float(np.average(steps[: cut + 1], weights=counts[: cut + 1]))
+    above = float(np.average(steps[cut + 1 :], weights=counts[cut + 1 :]))
+    variance = np.average((steps[: cut + 1] - below) ** 2, weights=counts[: cut + 1])
+    return int(counts[cut + 1 :].sum()), below, above, float(np.sqrt(variance))
+
+
+def contrast_at(histogram: Histogram, level: float, polarity: str = "bright") -> float:
+    """Return how far the classes on both sides of a level differ, in standard deviations of the background."""
+    cut = histogram.step_of(level)
+    if not 0 <= cut < len(histogram.counts) - 1:
+        return np.inf
+    if polarity == "dark":
+        histogram, cut = replace(histogram, counts=histogram.counts[::-1], values=None), len(histogram.counts) - 2 - cut
+    _, below, above, spread = _classes(histogram, cut)
+    return (above - below) / spread if spread else np.inf
+
+
+def find_level(histogram: Histogram, rule: str, polarity: str = "bright") -> tuple[float, Brightness]:
+    """Find the level of the objects by a rule, without things that are far too bright; "local" starts from Otsu's."""
+    rest, brightness = without_bright(histogram)
+    level = RULES["otsu" if rule == "local" else rule](rest)
+    return level, brightness._replace(contrast=contrast_at(rest, level, polarity))
+
+
 def bright_pixels(
     values: np.ndarray, rule: str, level: float | None, radius: float, spacing: tuple[float, ...] | None
-) -> Job[np.ndarray]:
+) -> Job[tuple[np.ndarray, Brightness]]:
     """Mask the pixels above one level, or, with "local", above the level of their surroundings.
 
-    `rule` finds the level for the whole image if it is None; "local" starts from Otsu's. See `above_local_level`.
+    `rule` finds the level for the whole image if it is None. See `above_local_level`.
     """
     histogram = (yield from subtask(measure(values), 0, 1, 3)).histogram
+    brightness = Brightness()
     if histogram is None:
         level = float(values.flat[0]) if level is None else level
-        return (yield from _above(values, level))
+        return (yield from _above(values, level)), brightness
     if level is None:
-        level = RULES["otsu" if rule == "local" else rule](histogram)
+        level, brightness = find_level(histogram, rule)
     if rule != "local":
-        return (yield from subtask(_above(values, level), 1, 2, 3))
+        return (yield from subtask(_above(values, level), 1, 2, 3)), brightness
     background = median_below(histogram, level)
     level = within(level, np.float32)
-    return (yield from subtask(above_local_level(values, level, background, radius, spacing), 1, 2, 3))
+    finding = above_local_level(values, level, background, radius, spacing)
+    return (yield from subtask(finding, 1, 2, 3)), brightness
 
 
 def median_below(histogram: Histogram, level: float) -> float:

@@ -45,6 +45,11 @@ def nothing_chosen(fitted: dict[str, Any], **_: Any) -> AutoValues:
     return {}
 
 
+def no_notes(fitted: Mapping[str, Any], **_: Any) -> tuple[str, ...]:
+    """Return no notes."""
+    return ()
+
+
 @dataclass(frozen=True)
 class TwoPass:
     """The parts of a two-pass method. Each takes the settings as keywords, and ignores those that it does not need."""
@@ -73,6 +78,8 @@ class TwoPass:
     """(spatial axes, **settings) -> how many pixels can be labelled within about 50 ms."""
     chosen: Callable[..., AutoValues] = nothing_chosen
     """(fitted, **settings) -> the automatic values to show; see `MethodOutput`."""
+    notes: Callable[..., tuple[str, ...]] = no_notes
+    """(fitted, **settings) -> what is to be said about the measurement, in sentences."""
     needs_scale: Callable[..., bool] = never
     """(dtype, **settings) -> whether the range of all values must be known first, because float32 cannot hold values of
     this dtype. All parts then get the setting `scale`: an origin and a unit for float32."""
@@ -91,7 +98,7 @@ def run_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Met
     touching = method.touching(**settings)
     making = _as_labels(classes) if touching is None else join_whole(touching, classes, **settings)
     labels = yield from subtask(making, 3, 1, 4)
-    return MethodOutput(labels, chosen=method.chosen(fitted, **settings))
+    return MethodOutput(labels, notes=method.notes(fitted, **settings), chosen=method.chosen(fitted, **settings))
 
 
 def scale_whole(method: TwoPass, image: np.ndarray, /, **settings: Any) -> Job[Scale]:
@@ -255,6 +262,9 @@ def from_parts(
         yield from ()
         fixed = dict(settings) if measured is None else measured[2](dict(fitted))
         n_space = len(image.shape) - (settings["channel_axis"] is not None)
-        return BlockPlan(partial(function, **fixed), (0 if reach is None else reach(**settings),) * n_space)
+        notes = () if measured is None else measured[0].notes(fitted, **measured[1])
+        return BlockPlan(
+            partial(function, **fixed), (0 if reach is None else reach(**settings),) * n_space, notes=notes
+        )
 
     return Overlapping(measured and measured[:2], plan)

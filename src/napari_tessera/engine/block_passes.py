@@ -233,7 +233,9 @@ def _start(tile: Tile) -> tuple[int, ...]:
     return tuple(part.start for part in tile.write)
 
 
-def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndarray | None, AutoValues]]:
+def label_two_pass(
+    method: TwoPass, frame: Frame, at: Pool
+) -> Job[tuple[np.ndarray | None, AutoValues, tuple[str, ...]]]:
     """Measure the image, then label every block; return the objects' sizes and the automatic values.
 
     Sizes have an unused entry 0; they are None if the labels are classes.
@@ -255,11 +257,11 @@ def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndar
     grid = frame.grid(method.reach(**settings))
     labelling = over(frame, grid, label, at, "Labelling blocks", frame.draft)
     objects = yield from subtask(labelling, 0.3, 0.5, 1)
-    chosen = method.chosen(fitted, **settings)
+    chosen, notes = method.chosen(fitted, **settings), method.notes(fitted, **settings)
     if touching is None:
-        return None, chosen
+        return None, chosen, notes
     sizes = yield from subtask(_join_by_touch(touching, objects, grid, frame, at), 0.8, 0.2, 1)
-    return (sizes if settings.get("output") == "objects" else None), chosen
+    return (sizes if settings.get("output") == "objects" else None), chosen, notes
 
 
 def label_overlapping(

@@ -145,7 +145,7 @@ def _label(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
     own: Table = {}
     notes: tuple[str, ...] = ()
     if request.method.two_pass is not None:
-        sizes, chosen = yield from passes.label_two_pass(request.method.two_pass, frame, at)
+        sizes, chosen, notes = yield from passes.label_two_pass(request.method.two_pass, frame, at)
     else:
         plan = yield from subtask(_plan(request, frame, at), 0, SHARE_OF_MEASURING, 1)
         inputs = partial(_cut_to_tile, request, frame.output.frame)

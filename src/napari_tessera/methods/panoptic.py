@@ -360,8 +360,8 @@ def _from_watershed(image: np.ndarray, source: ThingSource) -> Job[tuple[Things,
 
     seen = {name: source.settings[name] for name in ("channel", "spacing", "channel_axis")}
     is_dark = source.settings["polarity"] == "dark"
-    labels = yield from watershed(image, polarity="dark" if is_dark else "bright", **seen)
-    return Things(labels, np.zeros(int(labels.max()), np.int64), (source.name or "object",)), ()
+    found = MethodOutput.of((yield from watershed(image, polarity="dark" if is_dark else "bright", **seen)))
+    return Things(found.labels, np.zeros(int(found.labels.max()), np.int64), (source.name or "object",)), found.notes
 
 
 def find_stuff(image: np.ndarray, source: StuffSource) -> Job[Stuff]:

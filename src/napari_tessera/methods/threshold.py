@@ -5,6 +5,7 @@ On blocks it makes two passes: count the values and find the levels, then compar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from operator import add
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
@@ -94,10 +95,10 @@ def _summarise(
 
 
 def _fit(
-    measure: Measure | None, *, method: str, classes: int, low: Any, high: Any, scale: Scale, **_: Any
+    measure: Measure | None, *, method: str, classes: int, low: Any, high: Any, polarity: str, scale: Scale, **_: Any
 ) -> Job[dict[str, Any]]:
     """Find the levels in the unit of `scale`, or for local rules the grid."""
-    from napari_tessera.algorithms.thresholds import RULES, otsu_levels
+    from napari_tessera.algorithms.thresholds import find_level, otsu_levels, without_bright
 
     yield from ()
     low, high = (None if level is None else scaled_number(level, scale) for level in (low, high))
@@ -108,11 +109,14 @@ def _fit(
     histogram = measure.histogram
     if histogram is None:
         return {"levels": []}
+    if method not in ("hysteresis", "multi-otsu"):
+        level, brightness = find_level(histogram, method, polarity)
+        return {"levels": [level], "brightness": brightness._asdict()}
+    rest, brightness = without_bright(histogram)
+    levels = otsu_levels(rest, 3 if method == "hysteresis" else classes)
     if method == "hysteresis":
-        found = otsu_levels(histogram, 3)
-        pair = [found[0] if low is None else low, found[-1] if high is None else high]
-        return {"levels": sorted(pair)}
-    return {"levels": otsu_levels(histogram, classes) if method == "multi-otsu" else [RULES[method](histogram)]}
+        levels = sorted([levels[0] if low is None else low, levels[-1] if high is None else high])
+    return {"levels": levels, "brightness": brightness._asdict()}
 
 
 def _apply(
@@ -188,6 +192,12 @@ def _chosen(fitted: dict[str, Any], *, method: str, scale: Scale, **_: Any) -> A
     return {"levels": [unscaled_number(level, scale) for level in fitted["levels"]]}
 
 
+def _notes(fitted: Mapping[str, Any], **_: Any) -> tuple[str, ...]:
+    from napari_tessera.algorithms.thresholds import Brightness
+
+    return Brightness(**fitted.get("brightness", {})).notes()
+
+
 THRESHOLD = TwoPass(
     reach=_reach,
     prepare=_prepare,
@@ -199,6 +209,7 @@ THRESHOLD = TwoPass(
     touching=_touching,
     piece_px=_piece_px,
     chosen=_chosen,
+    notes=_notes,
     needs_scale=_needs_scale,
 )
 

@@ -5,7 +5,7 @@ On blocks, the foreground level is found for the whole image first and shared by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +17,7 @@ from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import PREVIEW_PX, Method
 from napari_tessera.core.rescale import UNSCALED, Scale, scaled_number
+from napari_tessera.core.result import MethodOutput
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
     Channel,
@@ -33,6 +34,7 @@ from napari_tessera.methods.threshold import THRESHOLD
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Measure
+    from napari_tessera.algorithms.thresholds import Brightness
 
 
 LEVEL_RULES = ("local", "otsu", "li", "isodata", "triangle")
@@ -63,7 +65,7 @@ def watershed(
     channel: Channel = None,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
-) -> Job[Labels]:
+) -> Job[Labels | MethodOutput]:
     """Split touching objects by flooding a landscape from one marker per object.
 
     Parameters
@@ -181,13 +183,14 @@ def watershed(
     if polarity == "dark":
         np.negative(values, out=values)
         threshold = None if threshold is None else -threshold
-    inside = yield from subtask(_foreground(values, foreground, mask, threshold, radius, spacing), 1, 1, 8)
+    inside, brightness = yield from subtask(_foreground(values, foreground, mask, threshold, radius, spacing), 1, 1, 8)
     if max_hole_size:
         yield from subtask(filled(inside, max_hole_size, connectivity), 2, 1, 8)
     hills = yield from subtask(elevation_map(landscape, values, inside, spacing), 3, 1, 8)
     del values
     settings = Settings(min_distance, prominence, compactness, watershed_line, connectivity, spacing)
-    return (yield from subtask(split(hills, inside, markers, settings, min_size), 4, 4, 8))
+    labels = yield from subtask(split(hills, inside, markers, settings, min_size), 4, 4, 8)
+    return MethodOutput(labels, notes=brightness.notes(polarity))
 
 
 def _check(foreground: str, mask: np.ndarray | None) -> None:
@@ -205,13 +208,13 @@ def _foreground(
     level: float | None,
     radius: float,
     spacing: tuple[float, ...] | None,
-) -> Job[np.ndarray]:
-    from napari_tessera.algorithms.thresholds import bright_pixels
+) -> Job[tuple[np.ndarray, Brightness]]:
+    from napari_tessera.algorithms.thresholds import Brightness, bright_pixels
 
     if rule == "whole":
-        return np.ones(values.shape, bool)
+        return np.ones(values.shape, bool), Brightness()
     if rule == "mask" and mask is not None:
-        return mask > 0
+        return mask > 0, Brightness()
     return (yield from bright_pixels(values, rule, level, radius, spacing))
 
 
@@ -266,17 +269,23 @@ def _needs_scale(dtype: np.dtype, **_: Any) -> bool:
 
 def _fit(measure: Measure, *, method: str, scale: Scale, **_: Any) -> Job[dict[str, Any]]:
     """Find the level of the bright objects; a constant image has none, and nothing is brighter than it is."""
-    from napari_tessera.algorithms.thresholds import RULES
+    from napari_tessera.algorithms.thresholds import find_level
 
     yield from ()
     histogram = measure.histogram
     if histogram is None:
         return {"level": float(measure.value_grid.low)}
-    level = RULES[method](histogram)
-    return {"level": level if scale == UNSCALED else level + ROUNDING}
+    level, brightness = find_level(histogram, method)
+    return {"level": level if scale == UNSCALED else level + ROUNDING, "brightness": brightness._asdict()}
 
 
-LEVEL = replace(THRESHOLD, prepare=_prepare, fit=_fit, needs_scale=_needs_scale)
+def _notes(fitted: Mapping[str, Any], *, polarity: str, **_: Any) -> tuple[str, ...]:
+    from napari_tessera.algorithms.thresholds import Brightness
+
+    return Brightness(**fitted.get("brightness", {})).notes(polarity)
+
+
+LEVEL = replace(THRESHOLD, prepare=_prepare, fit=_fit, needs_scale=_needs_scale, notes=_notes)
 
 
 METHOD = Method(
