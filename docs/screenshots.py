@@ -23,7 +23,7 @@ from napari_tessera.gui.method.widget import MethodWidget, open_demo
 from napari_tessera.methods.registry import METHODS
 
 SIZE_PX = (1280, 800)
-DEMO, TRAIN = "demo", "train"
+DEMO, TRAIN, START = "demo", "train", "start_here"
 SAMPLES = {
     "threshold": "coins",
     "region_growing": "coins",
@@ -141,13 +141,28 @@ def picture(name: str, folder: Path) -> None:
     viewer.close()
 
 
+def picture_of_start(folder: Path) -> None:
+    """Take the picture of "Start here…", after it has tried every method."""
+    viewer = napari.Viewer()
+    viewer.window.resize(*SIZE_PX)
+    viewer.open_sample("napari-tessera", SAMPLES["watershed"])
+    viewer.layers.selection.active = viewer.layers[0]
+    _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", "Start here…")
+    viewer.fit_to_view()
+    wait(240, lambda: all(card.result is not None for card in widget.cards))
+    take(viewer, folder / f"{START}.png")
+    viewer.close()
+
+
 def main() -> None:
     """Take every picture."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as kept:
         settings.settings_path = lambda: Path(kept) / "settings.json"
-        chosen = sys.argv[2:] or [*SAMPLES, TRAIN, DEMO]
+        chosen = sys.argv[2:] or [START, *SAMPLES, TRAIN, DEMO]
+        if START in chosen:
+            picture_of_start(folder)
         for name in chosen:
             if name in SAMPLES:
                 picture(name, folder)

@@ -51,9 +51,10 @@ def drag(widget, qtbot, name, to):
     """Drag a line with the mouse to an intensity."""
     plot = widget.histogram.plot
     qtbot.wait(300)  # rows may have appeared; until they have their place, the plot is narrower
-    start, end = (QPoint(round(plot.x_of(cut)), 60) for cut in (lines(widget)[name].cut, to))
+    start = QPoint(round(plot.x_of(lines(widget)[name].cut)), 60)
     qtbot.mouseMove(plot, start)
     qtbot.mousePress(plot, LEFT, pos=start)
+    end = QPoint(round(plot.x_of(to)), 60)
     for share in (0.3, 0.6, 1.0):
         qtbot.mouseMove(plot, start + (end - start) * share)
     qtbot.mouseRelease(plot, LEFT, pos=end)
