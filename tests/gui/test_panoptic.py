@@ -76,8 +76,8 @@ def test_a_class_of_a_film_has_one_row_for_all_frames(widget, viewer, run):
     widget.inputs.axes_box.value = "TYX"
     run(widget)
     classes = viewer.layers["film · panoptic · classes"].features
-    assert classes["index"].tolist() == [1, 2]
-    assert classes["num_pixels"].tolist() == [3 * (24 * 40 - 244), 3 * 244]
+    assert classes["index"].tolist() == [0, 1, 2]
+    assert classes["num_pixels"].tolist() == [0, 3 * (24 * 40 - 244), 3 * 244]
     assert "t" not in classes
     assert "6 things on 1 kind of stuff" in widget.bar.message.text()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import ValueWidget
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from napari_tessera.core.method import Parameter
@@ -42,8 +43,21 @@ class Field:
         self.widget.changed.connect(lambda *_: callback())
 
 
-def let_shrink(native: QWidget) -> None:
-    """Let a widget be narrower than its longest text, so that the form fits a narrow dock."""
+class WheelFilter(QObject):
+    """Lets a field change with the mouse wheel only when it has focus; otherwise the wheel scrolls the form."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Leave the wheel to the form."""
+        if event is None or event.type() != QEvent.Type.Wheel or not isinstance(watched, QWidget) or watched.hasFocus():
+            return super().eventFilter(watched, event)
+        event.ignore()
+        return True
+
+
+def fit_in_form(native: QWidget) -> None:
+    """Let a field be narrower than its longest text, and change with the mouse wheel only when it has focus."""
+    native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # by default, the wheel gives focus
+    native.installEventFilter(WheelFilter(native))
     native.setMinimumWidth(60)
     native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     if isinstance(native, QComboBox):
@@ -69,7 +83,7 @@ class Choice(Field):
         if parameter.is_optional:
             choices.insert(0, ("Automatic", None))
         super().__init__(parameter, ComboBox(name=parameter.name, choices=choices, value=parameter.default))
-        let_shrink(self.native)
+        fit_in_form(self.native)
 
 
 class Text(Field):

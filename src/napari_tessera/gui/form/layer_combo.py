@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Points
 
 from napari_tessera.core.spec import Role
-from napari_tessera.gui.form.field import let_shrink
+from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.text import NO_LAYER, tooltip
 from napari_tessera.gui.layers.read import RECORD
 
@@ -31,7 +31,7 @@ class LayerBox:
         self.is_optional = is_optional
         self.combo = ComboBox(choices=self._choices, tooltip=tooltip(text))
         self.native = self.combo.native
-        let_shrink(self.native)
+        fit_in_form(self.native)
 
     @property
     def layer(self) -> Layer | None:

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.method import Parameter
-from napari_tessera.gui.form.field import Field, let_shrink
+from napari_tessera.gui.form.field import Field, fit_in_form
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.qt.worker import Runner, sentence, showing_errors
 from napari_tessera.models import registry as catalogue
@@ -144,7 +144,7 @@ class ModelField(Field):
         self._chosen: str = parameter.default
         self.combo = ComboBox(name=parameter.name, choices=self._choices, value=parameter.default)
         super().__init__(parameter, self.combo)
-        let_shrink(self.native)
+        fit_in_form(self.native)
         self.below = ModelCard()
         self.runner = Runner()
         self.runner.returned.connect(self._on_imported)

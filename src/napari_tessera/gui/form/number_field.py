@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QAbstractSpinBox, QHBoxLayout, QWidget
 from napari_tessera.core.method import Parameter
 from napari_tessera.core.spec import AUTO
 from napari_tessera.engine.bind import pixel_volume, power_of
-from napari_tessera.gui.form.field import Field, let_shrink
+from napari_tessera.gui.form.field import Field, fit_in_form
 from napari_tessera.gui.form.text import unit_suffix
 from napari_tessera.gui.qt.layout import fill
 
@@ -40,7 +40,7 @@ class Number(Field):
         usual = USUAL_DECIMALS if step is None else _exact_decimals(f"{step:g}")
         self._decimals = 0 if parameter.kind is int else usual
         self._start: float = _first_guess(parameter)
-        let_shrink(self.native)
+        fit_in_form(self.native)
         self.automatic: CheckBox | None = None
         if parameter.is_optional:
             self._add_automatic()

@@ -28,6 +28,7 @@ PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_label
 """Attributes of a layer."""
 SHOWN_FIRST = ("label", "class", "kind", "score")
 """Columns shown first for the object under the mouse: napari's status bar has room for a few only."""
+MOST_MISSING_LABELS = 10_000
 CONTOUR_PX = 2
 """Segments fill the image; as outlines, they leave the classes below visible."""
 CLASSES_OPACITY = 0.4
@@ -68,15 +69,7 @@ def labels_layer(image: LabelImage, placement: Placement, name: str, record: dic
         labels.colormap, labels.opacity = colours_of_classes(), CLASSES_OPACITY
     elif image.kind == "classes" and "class" in image.table:
         labels.colormap = colours_of_classes(has_background=False)
-        labels.features = with_background(labels.features)
     return labels
-
-
-def with_background(features: Any) -> Any:
-    """Add a row for 0, the background, to show its name under the mouse."""
-    import pandas as pd
-
-    return pd.concat([pd.DataFrame({"index": [0], "class": ["background"]}), features], ignore_index=True)
 
 
 def feature_table(image: LabelImage) -> Any:
@@ -89,7 +82,31 @@ def feature_table(image: LabelImage) -> Any:
     names = sorted(table, key=lambda name: SHOWN_FIRST.index(name) if name in SHOWN_FIRST else len(SHOWN_FIRST))
     titles = {name: column_title(name, units.get(name, "")) for name in names} | {"label": "index"}
     features = pd.DataFrame({titles[name]: table[name] for name in names})
-    return features if features["index"].is_unique else one_row_per_label(features)
+    features = features if features["index"].is_unique else one_row_per_label(features)
+    return with_all_labels(features, int(np.prod(image.data.shape, dtype=float)))
+
+
+def with_all_labels(features: Any, n_pixels: int) -> Any:
+    """Add rows for the background and for missing labels: napari's table takes the place of a row for its label.
+
+    `n_pixels` is the size of the image. If very many labels are missing, the rows stay as they are.
+    """
+    highest = int(features["index"].max()) if len(features) else 0
+    if not 0 < highest <= MOST_MISSING_LABELS + len(features):
+        return features
+    rows = features.set_index("index").reindex(range(highest + 1))
+    for name in rows:
+        kind = features[name].dtype.kind
+        if kind == "b":
+            rows[name] = rows[name].eq(True)
+        elif kind not in "iuf":
+            rows[name] = rows[name].fillna("")
+    if "num_pixels" in rows:
+        rows.loc[0, "num_pixels"] = n_pixels - features["num_pixels"].sum()
+        rows["num_pixels"] = rows["num_pixels"].fillna(0).astype(np.int64)
+    if "class" in rows and not rows["class"].eq("background").any():
+        rows.loc[0, "class"] = "background"
+    return rows.rename_axis("index").reset_index()
 
 
 def one_row_per_label(features: Any) -> Any:
@@ -178,7 +195,11 @@ BOX_COLOURS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#d55e00")
 
 def has_boxes(layer: Layer) -> bool:
     """Return whether a layer's table has boxes."""
-    return isinstance(layer, Labels) and len(layer.features) > 0 and set(BOX_COLUMNS) <= set(layer.features)
+    return isinstance(layer, Labels) and set(BOX_COLUMNS) <= set(layer.features) and len(_with_boxes(layer)) > 0
+
+
+def _with_boxes(layer: Labels) -> Any:
+    return layer.features.dropna(subset=list(BOX_COLUMNS)).reset_index(drop=True)
 
 
 def boxes_layer(layer: Labels) -> Shapes:
@@ -186,7 +207,7 @@ def boxes_layer(layer: Labels) -> Shapes:
 
     In a volume, a box is drawn on every plane that it spans; in a time series, at its object's time.
     """
-    features = layer.features.reset_index(drop=True)
+    features = _with_boxes(layer)
     rows, corners = [], []
     for row, rectangle in _rectangles(features.to_dict("list"), axes_of(layer)):
         rows.append(row)

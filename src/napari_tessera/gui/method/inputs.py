@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.method import Input, Method
 from napari_tessera.core.spec import Role, title_of
-from napari_tessera.gui.form.field import let_shrink
+from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.form import Rows
 from napari_tessera.gui.form.layer_combo import LAYER_TYPES, LayerBox
 from napari_tessera.gui.form.text import tooltip
@@ -55,7 +55,7 @@ class InputsBox:
             types, title = tuple(LAYER_TYPES[role] for role in entry.roles), title_of(entry.name)
             self.boxes[entry.name] = LayerBox(viewer, types, title, entry.help, entry.is_optional)
         self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
-        let_shrink(self.axes_box.native)
+        fit_in_form(self.axes_box.native)
         self.mark_buttons: list[MarkButtons] = []
         for number, (entry, box) in enumerate(zip(method.inputs, self.boxes.values(), strict=True)):
             rows.add(box.title, box.native, box.combo.tooltip or "")

@@ -15,7 +15,7 @@ from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
-from napari_tessera.gui.form.field import let_shrink
+from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.form import Form
 from napari_tessera.gui.form.layer_combo import LayerBox
 from napari_tessera.gui.form.text import tooltip
@@ -174,7 +174,7 @@ class Panel(QWidget):
         self.inputs = InputsBox(viewer, method, self.input_rows)
         self.form = Form(method)
         self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
-        let_shrink(self.sizes.native)
+        fit_in_form(self.sizes.native)
         self.more.add("Units", self.sizes.native, self.sizes.tooltip or "")
         self.region = RegionBox(viewer, self.more)
         self.histogram = HistogramBox() if has_histogram(method) else None

@@ -25,7 +25,7 @@ from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.region import draw_outlines
 from napari_tessera.core.tiles import widened
-from napari_tessera.gui.form.field import let_shrink
+from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import Task, annotation_facts
 from napari_tessera.gui.layers.read import outlines_of, visible_span
@@ -61,7 +61,7 @@ class CorrectBox(QWidget):
         self.button.pressed_once.connect(self.asked.emit)
         self.button.setToolTip(tooltip(CORRECT_HELP))
         self.where = ComboBox(choices=[VIEW, SHAPES, CLICKS], tooltip=tooltip(CORRECT_HELP))
-        let_shrink(self.where.native)
+        fit_in_form(self.where.native)
         self.where.changed.connect(lambda _: self.ask_no_longer())
         row = QHBoxLayout(self)
         fill(row, self.button, self.where.native)

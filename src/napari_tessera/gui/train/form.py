@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.method import Parameter
-from napari_tessera.gui.form.field import Field, let_shrink
+from napari_tessera.gui.form.field import Field, fit_in_form
 from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
 from napari_tessera.gui.form.number_field import LARGEST
@@ -46,8 +46,8 @@ class BudgetBox(QWidget):
         self._numbers = dict(INITIAL_LENGTHS)
         self.number = FloatSpinBox(min=0, max=LARGEST, tooltip=tooltip(HELP))
         self.unit = ComboBox(choices=list(INITIAL_LENGTHS), tooltip=tooltip(HELP))
-        let_shrink(self.number.native)
-        let_shrink(self.unit.native)
+        fit_in_form(self.number.native)
+        fit_in_form(self.unit.native)
         self.number.native.setStyleSheet(NUMBER_STYLE)
         self.unit.native.setStyleSheet(UNIT_STYLE)
         row = QHBoxLayout(self)

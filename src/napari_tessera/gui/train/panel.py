@@ -8,7 +8,7 @@ from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_tessera.gui.autosave.autosave import RescueBox, Saved
-from napari_tessera.gui.form.field import let_shrink
+from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import Task, new_annotation
 from napari_tessera.gui.qt.layout import (
@@ -95,7 +95,7 @@ class TrainPanel(QWidget):
         self.classes = BrushBox(viewer)
         self.form = TrainForm()
         self.name = LineEdit(value=free_name(), tooltip=tooltip(NAME_HELP))
-        let_shrink(self.name.native)
+        fit_in_form(self.name.native)
         self.bar = TrainBar()
         self.history_view = HistoryView()
         self.correct_box = CorrectBox()
