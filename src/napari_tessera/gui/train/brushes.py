@@ -49,6 +49,8 @@ OBJECT_HELP = "Paint the next object, with a number that is still free."
 COLOUR_HELP = "Choose the colour of this class."
 SIZE_HELP = "Size of the brush on the screen, in pixels; it stays when you zoom."
 COLOUR_WIDTH_PX = 22
+USUAL_AMOUNT = "100,000 px"
+"""So that the names of the rows have one width."""
 TINIEST_PX = 1e-6
 MOST_ROWS, ROW_SPACING_PX = 6, 3
 """More rows scroll."""
@@ -194,6 +196,8 @@ class BrushRow(QWidget):
         self.name = QLineEdit(name)
         self.name.setToolTip(tooltip("Name of this class."))
         self.amount = QLabel()
+        self.amount.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.amount.setMinimumWidth(self.amount.fontMetrics().horizontalAdvance(USUAL_AMOUNT))
         self.colour = QPushButton()
         self.colour.setFixedWidth(COLOUR_WIDTH_PX)
         self.colour.setToolTip(COLOUR_HELP)

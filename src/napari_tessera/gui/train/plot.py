@@ -143,7 +143,7 @@ def progress_text(history: TrainingHistory) -> str:
     return f"Step {history.step} of {history.steps}, {in_time(left)} left."
 
 
-HEIGHT_PX = 92
+HEIGHT_PX = 74
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 40, 8, 18, 6
 MOST_POINTS = 300
 """More points are averaged, since a chart is not wider."""
