@@ -15,6 +15,7 @@ from napari_tessera.sample_data import SAMPLES
 MANIFEST = Path(__file__).parents[1] / "src/napari_tessera/napari.yaml"
 PLUGIN = "napari-tessera"
 START = ("start_here", "Start here…", "napari_tessera.gui.start_here.widget:StartHereWidget")
+OPEN = ("open_image", "Open with Tessera…", "napari_tessera.gui.open_image:open_image")
 TRAIN = ("train", "Train", "napari_tessera.gui.train.widget:TrainWidget")
 
 
@@ -26,7 +27,7 @@ def manifest() -> str:
         TRAIN,
     ]
     samples = [(each.name, each.title, f"napari_tessera.gui.sample_data:{each.name}") for each in SAMPLES]
-    commands = [*widgets, *((f"sample.{name}", title, where) for name, title, where in samples)]
+    commands = [*widgets, OPEN, *((f"sample.{name}", title, where) for name, title, where in samples)]
     return "".join(
         [
             f"name: {PLUGIN}\ndisplay_name: Tessera\ncontributions:\n",
@@ -39,6 +40,7 @@ def manifest() -> str:
             *(f"    - command: {PLUGIN}.{name}\n      display_name: {title}\n" for name, title, _ in widgets),
             "  menus:\n    napari/layers/segment:\n",
             *(f"      - command: {PLUGIN}.{name}\n" for name, _, _ in widgets),
+            f"    napari/file/io_utilities:\n      - command: {PLUGIN}.{OPEN[0]}\n",
             "  sample_data:\n",
             *(
                 f"    - command: {PLUGIN}.sample.{name}\n      key: {name}\n      display_name: {title}\n"

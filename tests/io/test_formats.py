@@ -351,3 +351,10 @@ def test_an_axis_that_tiff_does_not_know_is_refused(tmp_path, axis):
     with pytest.raises(FileError, match=f"TIFF has no axis {axis}"):
         write_result(of_further_axis(axis), tmp_path / "cells.tif")
     assert not list(tmp_path.iterdir())
+
+
+def test_labels_above_63_bits_get_new_numbers_and_a_note(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[0, 2**63 + 5, 7], [2**64 - 1, 0, 7]], np.uint64))
+    picture = read_labels(tmp_path / "a.npy")
+    assert picture.data.tolist() == [[0, 1, 2], [3, 0, 2]]
+    assert "18,446,744,073,709,551,615" in picture.notes[0]

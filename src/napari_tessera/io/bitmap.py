@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -30,9 +29,9 @@ def read_bitmap(path: Path, series: int | None = None, *, as_labels: bool = Fals
         check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
         shape = (picture.height, picture.width)
         images = dict.fromkeys(range(getattr(picture, "n_frames", 1)), ("", shape))
-        number, notes = choose_image(images, series)
-        picture.seek(number)
-        return replace(_frame(path, picture, as_labels), notes=notes)
+        choice = choose_image(images, series)
+        picture.seek(choice.number)
+        return choice.told_with(_frame(path, picture, as_labels))
 
 
 def _frame(path: Path, frame: Image.Image, as_labels: bool) -> Reading:

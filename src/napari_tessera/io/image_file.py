@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ class Picture:
         Whether the axes were guessed, because neither the file nor the caller gives them.
     notes : tuple of str
         What was done to the pixels because of how they are stored, and what was not read.
+    images : dict of int to str
+        Name and shape of each image of a file with several, by its number; empty for one.
+    series : int
+        Number of the image that was read.
     """
 
     name: str
@@ -62,6 +67,8 @@ class Picture:
     path: Path | None = None
     has_guessed_axes: bool = False
     notes: tuple[str, ...] = ()
+    images: Mapping[int, str] = field(default_factory=dict)
+    series: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,29 +88,48 @@ class Reading:
     axes: str | None = None  # one letter per axis; "Q" and "I" are of unknown meaning
     places: Mapping[str, Place] = field(default_factory=dict)  # by axis letter; missing axes have pixels of size 1
     notes: tuple[str, ...] = ()
+    images: Mapping[int, str] = field(default_factory=dict)
+    series: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which image of a file is read, and what else there is."""
+
+    number: int
+    images: Mapping[int, str] = field(default_factory=dict)  # name and shape of each by its number; {} if only one
+    notes: tuple[str, ...] = ()
+
+    def told_with(self, reading: Reading) -> Reading:
+        """Add the list of images and the note to what was read."""
+        return replace(reading, series=self.number, images=self.images, notes=(*reading.notes, *self.notes))
 
 
 def choose_image(
     images: Mapping[int, tuple[str, Sequence[int]]], wanted: int | None, *, count: int | None = None
-) -> tuple[int, tuple[str, ...]]:
-    """Return the number of the image to read from a file with several, and a note that lists them.
+) -> Choice:
+    """Choose an image of a file: the largest, the first of equal ones, unless one is `wanted`; a note lists them.
 
     `images` has the name and the shape of each by its number; `count` is their number if more may be wanted than are
-    listed. Without `wanted`, the largest is read, the first of equal ones.
+    listed.
     """
     last = max([*images, (count or 0) - 1])
     if wanted is not None and not 0 <= wanted <= last:
         raise FileError(f"It holds the images 0 to {last}, but series {wanted} was requested.")
     number = max(images, key=lambda each: (prod(images[each][1]), -each)) if wanted is None else wanted
-    if len(images) < 2 or wanted is not None:
-        return number, ()
-    listed = [f"{each} ({name and name + ', '}{' × '.join(map(str, shape))})" for each, (name, shape) in images.items()]
+    if len(images) < 2:
+        return Choice(number)
+    described = {each: f"{name and name + ', '}{' × '.join(map(str, shape))}" for each, (name, shape) in images.items()}
+    if wanted is not None:
+        return Choice(number, described)
+    listed = ", ".join(f"{each} ({text})" for each, text in islice(described.items(), MOST_LISTED))
     more = f" and {len(images) - MOST_LISTED:,} more" if len(images) > MOST_LISTED else ""
-    is_largest = len({prod(shape) for _, shape in images.values()}) > 1
-    return number, (
-        f"It holds {len(images):,} images: {', '.join(listed[:MOST_LISTED])}{more}. Image {number}, the "
-        f"{'largest' if is_largest else 'first'}, was read; choose another with `series`.",
+    which = "largest" if len({prod(shape) for _, shape in images.values()}) > 1 else "first"
+    note = (
+        f"It holds {len(images):,} images: {listed}{more}. Image {number}, the {which}, was read; choose another with "
+        "`series`."
     )
+    return Choice(number, described, (note,))
 
 
 def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
@@ -133,7 +159,8 @@ def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> 
         places = _renamed(places, letters, axes.upper()) if len(axes) == len(letters) else places
         letters = check_axes(axes, data.shape, data.dtype).axes
     spatial = _spatial(letters.replace(CHANNEL, ""), places)
-    return Picture(name, data, spatial, letters, path, axes is None and is_unsaid, reading.notes)
+    has_guessed_axes = axes is None and is_unsaid
+    return Picture(name, data, spatial, letters, path, has_guessed_axes, reading.notes, reading.images, reading.series)
 
 
 def _renamed(places: Mapping[str, Place], old: str, new: str) -> dict[str, Place]:
@@ -240,7 +267,8 @@ def with_axes(picture: Picture, axes: str) -> Picture:
     spatial = picture.spatial
     entries = zip(spatial.axes, spatial.scale, spatial.translate, spatial.units, strict=True)
     places = {axis: Place(size, offset, unit) for axis, size, offset, unit in entries}
-    return finish(Reading(picture.data, picture.axes, places, picture.notes), picture.name, picture.path, axes)
+    reading = Reading(picture.data, picture.axes, places, picture.notes, picture.images, picture.series)
+    return finish(reading, picture.name, picture.path, axes)
 
 
 def record_text(provenance: Mapping[str, Any], outputs: Iterable[tuple[str, LabelImage]]) -> str:

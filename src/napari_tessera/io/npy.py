@@ -36,7 +36,7 @@ def read_npz(path: Path, series: int | None = None) -> Reading:
                 f"It holds {len(arrays.files)} arrays ({', '.join(arrays.files)}), but one is needed. "
                 "Choose one by its number from 0, with `series`, or save it as .npy."
             )
-        number, _ = choose_image(dict.fromkeys(range(len(arrays.files)), ("", ())), series)
+        number = choose_image(dict.fromkeys(range(len(arrays.files)), ("", ())), series).number
         member = arrays.zip.infolist()[number]
         times = LARGEST_DEFLATION if member.compress_type == ZIP_DEFLATED else LARGEST_COMPRESSION
         check_can_hold(member.compress_size, member.file_size, times=times)

@@ -20,7 +20,6 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -62,13 +61,12 @@ def read_zarr(path: Path, level: int, series: int | None = None, *, as_labels: b
         return read_zarr(named_file(path / "labels", names[0]), level)
     if "multiscales" in metadata:
         images = {number: _described(path, node, image) for number, image in enumerate(metadata["multiscales"])}
-        number, notes = choose_image(images, series)
-        return replace(_read_level(path, node, metadata["multiscales"][number], level), notes=notes)
+        choice = choose_image(images, series)
+        return choice.told_with(_read_level(path, node, metadata["multiscales"][choice.number], level))
     if scenes := _scenes(node):
         images = {number: _described(path / str(number), scene, image) for number, scene, image in scenes}
-        number, notes = choose_image(images, series)
-        reading = read_zarr(named_file(path, str(number)), level, as_labels=as_labels)
-        return replace(reading, notes=(*reading.notes, *notes))
+        choice = choose_image(images, series)
+        return choice.told_with(read_zarr(named_file(path, str(choice.number)), level, as_labels=as_labels))
     raise FileError(_what_it_is(node, metadata))
 
 

@@ -46,8 +46,8 @@ def read_with_plugin(path: Path, series: int | None = None, *, as_labels: bool =
     planes = [data[0] if settings.get("multiscale") else data for data, settings, _ in layers]
     names = [visible(str(settings.get("name", ""))) for _, settings, _ in layers]
     sizes = {each: (name, np.shape(data)) for each, (name, data) in enumerate(zip(names, planes, strict=True))}
-    number, notes = choose_image(sizes, series)
-    return replace(_read_by_plugin(planes[number], layers[number][1]), notes=notes)
+    choice = choose_image(sizes, series)
+    return choice.told_with(_read_by_plugin(planes[choice.number], layers[choice.number][1]))
 
 
 def _layers(path: Path) -> list[tuple[Any, Mapping[str, Any], str]]:
@@ -87,6 +87,7 @@ def _read_by_plugin(data: Any, settings: Mapping[str, Any]) -> Reading:
 
 
 TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
+LARGEST_LABEL = 2**63 - 1
 MOST_COLORS = 10_000
 """Number of colours above which a picture is no label image."""
 MANY_CHUNKS = 20_000
@@ -165,7 +166,13 @@ def read_labels(
     picture = _read(path, level, series, axes, as_labels=True)
     if "C" in picture.axes:
         picture = _of_colors(picture, number_colors=number_colors)
-    return replace(picture, data=whole_numbers(picture.data, str(path), FileError))
+    labels = whole_numbers(picture.data, str(path), FileError)
+    if not isinstance(labels, np.ndarray) or int(labels.max(initial=0)) <= LARGEST_LABEL:
+        return replace(picture, data=labels)
+    note = (
+        f"Its labels go up to {labels.max():,}; above 2⁶³ − 1 they have new numbers, from 1 in the order of the pixels."
+    )
+    return replace(picture, data=run_job(renumbering(labels))[0], notes=(*picture.notes, note))
 
 
 def _of_colors(picture: Picture, *, number_colors: bool) -> Picture:

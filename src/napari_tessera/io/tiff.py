@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,8 @@ def read_tiff(path: Path, level: int, series: int | None = None, *, as_labels: b
         planes |= {each.resolve(): planes_by_offset(each) for each in others if each.exists() and check_regular(each)}
         listed = [(each, item) for each, item in enumerate(file.series) if each == 0 or _is_image(item)]
         images = {each: (_name(item), _shape_without_samples(item)) for each, item in listed}
-        number, notes = choose_image(images, series, count=len(file.series))
-        whole = file.series[number]
+        choice = choose_image(images, series, count=len(file.series))
+        whole = file.series[choice.number]
         if not 0 <= level < (count := len(whole.levels)):
             raise FileError(f"It has the resolution levels 0 to {count - 1}, but level {level} was requested.")
         chosen = whole.levels[level]
@@ -115,11 +115,11 @@ def read_tiff(path: Path, level: int, series: int | None = None, *, as_labels: b
             if data.shape != tuple(chosen.shape):
                 raise ValueError(f"its pixels have shape {data.shape}, but its header says {tuple(chosen.shape)}")
         else:
-            data = _lazily(whole, number, level)
-        reading = Reading(data, chosen.axes, _places_of(chosen, whole, _places(file, root, number)))
+            data = _lazily(whole, choice.number, level)
+        reading = Reading(data, chosen.axes, _places_of(chosen, whole, _places(file, root, choice.number)))
         has_display_colours = bool(file.is_imagej or file.is_ome or file.is_lsm)
         reading = as_meant(reading, chosen.keyframe, as_labels=as_labels, has_display_colours=has_display_colours)
-        return replace(reading, notes=(*reading.notes, *notes))
+        return choice.told_with(reading)
 
 
 def _shape_without_samples(series: tifffile.TiffPageSeries) -> list[int]:
