@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtWidgets import QApplication, QPushButton
 
 import napari_tessera as tessera
+from napari_tessera.core.jobs import finish_writing
 from napari_tessera.gui.autosave.autosave import Autosave
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.form.layer_combo import PREVIEW
@@ -124,6 +125,7 @@ def test_cancel_leaves_the_layers_and_no_model(widget, viewer, qtbot, own_models
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=120_000)
     assert list(viewer.layers) == before
     np.testing.assert_array_equal(before[-1].data, strokes())
+    finish_writing()
     assert [path.name for path in own_models.iterdir()] == ["fine-tuned.safetensors.checkpoint"]
     assert "No layer and no model was changed" in widget.bar.message.text()
     assert not widget.bar.go_on_button.isHidden()

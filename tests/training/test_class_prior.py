@@ -77,7 +77,7 @@ def test_a_class_is_not_found_more_than_four_times_as_rarely():
 def test_scores_are_moved_until_each_class_has_its_share():
     scores = np.random.default_rng(0).normal(size=(3, 5000))
     shares = np.array([0.7, 0.25, 0.05])
-    found = (scores + bias_for(scores, shares)[:, None]).argmax(0)
+    found = (scores + run_job(bias_for(scores, shares))[:, None]).argmax(0)
     np.testing.assert_allclose(np.bincount(found) / 5000, shares, atol=0.01)
 
 

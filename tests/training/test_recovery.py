@@ -12,7 +12,7 @@ import napari_tessera as tessera
 from napari_tessera.cli.main import main
 from napari_tessera.core.atomic_writes import locked
 from napari_tessera.core.errors import InputError, ModelError
-from napari_tessera.core.jobs import run_job
+from napari_tessera.core.jobs import finish_writing, run_job
 from napari_tessera.models.header import CHECKPOINT, LOCK, read_header
 from napari_tessera.models.weights import halved, load_model, read_tensors, write_tensors
 from napari_tessera.training.recovery import delete_checkpoint, import_checkpoint, interrupted
@@ -50,6 +50,7 @@ def cut_short(out, at, **settings):
         if isinstance(step.data, dict) and "loss" in step.data and step.data["step"] == at:
             break
     job.close()
+    finish_writing()
     return out.with_name(out.name + CHECKPOINT)
 
 
@@ -129,6 +130,7 @@ def test_a_model_with_less_is_not_all_of_it(left, own_models):
         if isinstance(step.data, dict) and step.data.get("step") == 14:
             break
     job.close()
+    finish_writing()
     assert [each.step for each in interrupted()] == [14]
     delete_checkpoint(own_models / "halves.safetensors")
     assert left.exists()

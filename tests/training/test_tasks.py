@@ -1,5 +1,6 @@
 """Targets, patches and the loop, on scenes small enough to draw."""
 
+import time
 from functools import partial
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from napari_tessera.core.errors import InputError, RunError
 from napari_tessera.core.jobs import Progress, run_job
+from napari_tessera.training import checkpoint
 from napari_tessera.training.checkpoint import Checkpoint
 from napari_tessera.training.config import Schedule, TrainingConfig
 from napari_tessera.training.data.example import as_paint, class_example, object_example, usual_diameter
@@ -194,6 +196,19 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path, stop_after, 
     whole = short_run()
     short_run(tmp_path / "run.checkpoint", stop_after=stop_after, save_seconds=save_seconds)
     assert same(short_run(tmp_path / "run.checkpoint"), whole)
+
+
+def test_a_cancelled_training_does_not_wait_for_its_checkpoint_and_the_next_one_does(tmp_path, monkeypatch):
+    saved, write = tmp_path / "run.checkpoint", checkpoint.write_tensors
+    monkeypatch.setattr(checkpoint, "write_tensors", lambda *given: (time.sleep(1), write(*given)))
+    job = learn([scene()], TINY, Checkpoint(saved, TINY.as_json()), save_seconds=1000)
+    for _ in range(3):
+        next(job)
+    began = time.monotonic()
+    job.close()
+    assert time.monotonic() - began < 0.5
+    monkeypatch.undo()
+    assert same(short_run(saved), short_run())
 
 
 def test_convolutions_lie_in_memory_as_they_are_fastest():

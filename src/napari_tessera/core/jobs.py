@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, overload
+from threading import Thread
+from typing import Any, TypeVar, cast, overload
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -187,3 +188,65 @@ def in_background(work: Callable[[], Outcome], text: str = "") -> Job[Outcome]:
                 return running.result()
     finally:
         pool.shutdown(wait=False)
+
+
+def stepped_in_background(job: Job[Result]) -> Job[Result]:
+    """Run each step of a job in a thread. If this is closed, it does not wait for the step, after which the job ends.
+
+    For jobs with long steps that only read: what they read may change during a step that nothing waits for.
+    """
+
+    def step() -> tuple[Progress, None] | tuple[None, Result]:
+        try:
+            return next(job), None
+        except StopIteration as end:
+            return None, end.value
+
+    pool, shown = ThreadPoolExecutor(1), Progress(0, 1)
+    try:
+        while True:
+            running = pool.submit(step)
+            while not wait([running], BEAT_SECONDS).done:
+                yield shown
+            progress, result = running.result()
+            if progress is None:
+                return cast(Result, result)
+            yield progress
+            shown = replace(progress, data=None)
+    finally:
+        pool.submit(job.close)
+        pool.shutdown(wait=False)
+
+
+_writers: list[Thread] = []
+"""The thread that was started last to write a file. Python waits for it at the end of the program."""
+
+
+def start_writing(work: Callable[[], None]) -> Future[None]:
+    """Call `work`, which writes a file, in a thread, after all earlier ones; the program does not end before it."""
+    written: Future[None] = Future()
+    earlier = list(_writers)
+
+    def write() -> None:
+        for thread in earlier:
+            thread.join()
+        try:
+            work()
+            written.set_result(None)
+        except Exception as error:
+            written.set_exception(error)
+
+    thread = Thread(target=write)
+    try:
+        thread.start()
+    except RuntimeError:  # the program ends
+        write()
+    else:
+        _writers[:] = [thread]
+    return written
+
+
+def finish_writing() -> None:
+    """Wait for all files of `start_writing`; call it before one of them is read."""
+    for thread in _writers:
+        thread.join()

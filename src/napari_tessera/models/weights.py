@@ -31,6 +31,8 @@ from napari_tessera.models.safetensors import (
 )
 from napari_tessera.models.unet import UNet
 
+NO_DIGEST = "0" * 64
+
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a header of plain JSON; a reader gets the old file or the whole new one, never a part.
@@ -43,8 +45,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
         If the file cannot be written, as without its folder.
     """
     together = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    texts = {HEADER: json.dumps(header, allow_nan=False)}
-    whole = save(together, texts | {DIGEST: digest_of(texts, save(together, texts))})
+    texts = {HEADER: json.dumps(header, allow_nan=False), DIGEST: NO_DIGEST}
+    whole = save(together, texts)  # only once, because it holds Python's lock
+    entry = f'"{DIGEST}":"{{}}"'.format
+    whole = whole.replace(entry(NO_DIGEST).encode(), entry(digest_of(texts, whole)).encode(), 1)
     if start_of_tensors(whole) > LENGTH_BYTES + LONGEST_HEADER:
         raise ModelError(f"{path} was not written: its header would be longer than {LONGEST_HEADER} bytes.")
     write_whole(Path(path), whole)

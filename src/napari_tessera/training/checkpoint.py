@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from napari_tessera.core.errors import InputError, ModelError, short
 from napari_tessera.core.file_checks import without_nan
+from napari_tessera.core.jobs import finish_writing, start_writing
 from napari_tessera.core.record_schema import Count, Fields, Number, Text, check_fields
 from napari_tessera.models.weights import Network, read_tensors, tensors_of, write_tensors
 
@@ -132,7 +135,11 @@ class Checkpoint:
     """Plain JSON: the header of the model, so that the model can be saved without resuming the run."""
 
     def save(self, state: State) -> None:
-        """Write all that is needed to resume; a reader finds the old or the complete new file."""
+        """Write all that is needed to resume."""
+        self.start_saving(state).result()
+
+    def start_saving(self, state: State) -> Future[None]:
+        """Start to write all that is needed to resume; a reader finds the old or the complete new file."""
         groups: dict[str, Mapping[str, Tensor]] = {"net": tensors_of(state.net), "average": state.average}
         for index, moments in state.optimiser.state_dict()["state"].items():
             groups[f"optimiser.{index}"] = moments
@@ -151,7 +158,7 @@ class Checkpoint:
             "identity": dict(self.identity),
             "model": dict(self.model),
         }
-        write_tensors(self.path, tensors, without_nan(header))
+        return start_writing(partial(write_tensors, self.path, tensors, without_nan(header)))
 
     def load(self, state: State) -> None:
         """Read into `state` what `save` wrote; refuse a damaged file, and one of a run with other settings or data."""
@@ -225,6 +232,7 @@ def _laid_out(moment: Tensor, parameter: Tensor) -> Tensor:
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and the header; an InputError says that the file is damaged, or not a checkpoint."""
+    finish_writing()
     try:
         tensors, header = read_tensors(path)
     except ModelError as error:

@@ -57,7 +57,7 @@ def match_class_prior(net: Network, examples: Sequence[Example], seed: int) -> J
     together, painted = np.concatenate(scores, axis=1), np.concatenate(labels)
     shares = shares_of_classes(together, painted)
     if shares is not None:
-        add_to_bias(net, bias_for(together[:, painted == NOT_PAINTED], shares))
+        add_to_bias(net, (yield from bias_for(together[:, painted == NOT_PAINTED], shares)))
     return shares
 
 
@@ -133,12 +133,13 @@ def adjusted_count(found: np.ndarray, rates: np.ndarray) -> np.ndarray:
     return bounded / bounded.sum()
 
 
-def bias_for(scores: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def bias_for(scores: np.ndarray, shares: np.ndarray) -> Job[np.ndarray]:
     """Return the constants for the scores (K, pixels) that give each class its share of the pixels."""
     scores = scores[:, :: max(1, scores.shape[1] // COUNTED_PX)]
     bias = np.zeros((len(scores), 1), np.float32)
     wanted = np.maximum(shares, 1 / scores.shape[1])
     for round_ in range(ROUNDS):
+        yield Progress(PATCHES, PATCHES, "Correcting the share of each class")
         found = np.bincount((scores + bias).argmax(0), minlength=len(scores)) / scores.shape[1]
         ratio = np.log(wanted / np.maximum(found, 1 / scores.shape[1]))
         bias += (PACE * (1 - round_ / ROUNDS) * ratio[:, None]).astype(np.float32)

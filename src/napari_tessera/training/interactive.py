@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from napari_tessera.core.errors import InputError, in_words
 from napari_tessera.core.file_checks import short_lived_folder
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Progress, in_background, stepped_in_background, subtask
 from napari_tessera.core.sparse_array import SparseArray
 from napari_tessera.training.live_prediction import FIRST_SIDE_PX, Viewport, ViewportPrediction, fitted, prediction
 
@@ -166,6 +168,8 @@ def learning(
 
     yield from subtask(load_torch(), 0, 0, 1)
     from napari_tessera.training.live_prediction import LiveTraining
+
+    yield from in_background(partial(import_module, "napari_tessera.training.session"), "Loading the training")
     from napari_tessera.training.session import fine_tuning
     from napari_tessera.training.settings import NOTHING, checked_settings
 
@@ -213,7 +217,7 @@ class LivePredictor:
     def on_step(self, step: Progress) -> Job[None]:
         """Do what is due between two steps."""
         if self.before is None:
-            self.before = (yield from self.until_stopped(self.score_first(), step)) or {}
+            self.before = (yield from self.until_stopped(stepped_in_background(self.score_first()), step)) or {}
             yield replace(step, data={"before": self.before})
         if (advice := self.advice()) != self.given_advice:
             self.given_advice = advice

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_tessera.core.jobs import Job
+from napari_tessera.core.jobs import Job, stepped_in_background
 from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED
 from napari_tessera.training.validation import Where, predict_view, score_network
 
@@ -71,7 +71,8 @@ def prediction(
     assert live.state is not None
     with live.state.averaged() as net:
         model = in_memory(net, live.header, device)
-    return (yield from predict_view(model, view, output or live.header["task"], diameter_px, device))
+    predicting = predict_view(model, view, output or live.header["task"], diameter_px, device)
+    return (yield from stepped_in_background(predicting))
 
 
 # Heavy modules are imported in functions, in a thread, so that a widget opens at once.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_tessera.core.errors import RunError
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Progress, finish_writing, in_background, subtask
 from napari_tessera.inference.unet_predictor import translate_torch_errors
 from napari_tessera.models.device import describe
 from napari_tessera.models.weights import Network, tensors_of
@@ -89,15 +89,15 @@ def train(
             report = yield from step_or_validate(state, draw, loss_parts, schedule, checkpoint, validate, draw_of_all)
             is_milestone = "score" in report or state.step == schedule.steps
             if is_milestone or time.monotonic() - saved >= schedule.save_seconds:
-                save(state, checkpoint)
+                yield from save(state, checkpoint, schedule)
                 saved = time.monotonic()
             yield Progress(state.step, schedule.steps, in_words(report), report)
             if should_stop():
-                yield Progress(state.step, schedule.steps, "Writing the checkpoint")
-                save(state, checkpoint)
+                yield from save(state, checkpoint, schedule)
                 break
     except GeneratorExit:
-        save(state, checkpoint)
+        if checkpoint is not None:
+            checkpoint.start_saving(state)  # nothing waits for it
         raise
     net.load_state_dict(state.kept)
     net.eval()
@@ -111,6 +111,7 @@ def start(net: Network, schedule: Schedule, checkpoint: Checkpoint | None) -> St
         net.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay, fused=is_fused
     )
     state = State(net, tensors_of(net), optimiser)
+    finish_writing()
     if checkpoint is not None and checkpoint.path.exists():
         checkpoint.load(state)
     return state
@@ -123,10 +124,11 @@ def is_under_way(state: State, schedule: Schedule, validate: Validate | None) ->
     return state.step < schedule.steps or validation_is_due(state, schedule, validate)
 
 
-def save(state: State, checkpoint: Checkpoint | None) -> None:
-    """Write the checkpoint, if any."""
+def save(state: State, checkpoint: Checkpoint | None, schedule: Schedule) -> Job[None]:
+    """Write the checkpoint, if any; a job that is closed does not wait for it."""
     if checkpoint is not None:
-        checkpoint.save(state)
+        writing = in_background(checkpoint.start_saving(state).result, "Writing the checkpoint")
+        yield from subtask(writing, state.step, 0, schedule.steps)
 
 
 def validation_is_due(state: State, schedule: Schedule, validate: Validate | None) -> bool:
@@ -153,7 +155,7 @@ def step_or_validate(
         device = describe(next(state.net.parameters()).device.type)
         with translate_torch_errors(device.title, instead="choose a smaller `patch` or `batch`"):
             return take_step(state, draw, loss_parts, schedule)
-    save(state, checkpoint)
+    yield from save(state, checkpoint, schedule)
     return (yield from subtask(keep_best(state, validate), state.step, 0, schedule.steps))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_tessera.core.atomic_writes import is_locked
 from napari_tessera.core.errors import FileError, InputError, ModelError
 from napari_tessera.core.file_checks import parse_json, short_lived_folder
-from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.jobs import Job, Progress, finish_writing
 from napari_tessera.models.header import CHECKPOINT, HEADER, LOCK, read_header
 from napari_tessera.models.registry import ModelEntry, import_model, user_folder
 from napari_tessera.models.safetensors import ENDING, open_tensors
@@ -63,6 +63,7 @@ def unreadable(folder: Path | None = None) -> list[str]:
 
 def delete_checkpoint(out: Path) -> None:
     """Delete the checkpoint of the model file `out`, if the model is complete."""
+    finish_writing()
     left = _look_at(out.with_name(out.name + CHECKPOINT))
     if left is not None and _steps_of(out) >= left.step and not _is_under_way(out):
         with suppress(OSError):
@@ -83,6 +84,7 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
     from napari_tessera.training.export import training_record, with_record
 
     yield Progress(0, 1, "Reading the checkpoint")
+    finish_writing()
     path = Path(path)
     _, header = read_tensors(path)
     with short_lived_folder() as folder:
@@ -103,6 +105,7 @@ def renamed(header: Mapping[str, Any], name: str | None) -> Mapping[str, Any]:
 
 
 def _checkpoints(folder: Path | None) -> list[Path]:
+    finish_writing()
     folder = user_folder() if folder is None else folder
     return sorted(folder.glob(f"*{ENDING}{CHECKPOINT}")) if folder.is_dir() else []
 

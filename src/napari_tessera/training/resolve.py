@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from napari_tessera.core.errors import ParameterError
-from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.jobs import Job, Progress, finish_writing
 from napari_tessera.models.device import free_bytes, low_precision
 from napari_tessera.models.weights import empty_network
 from napari_tessera.training.checkpoint import read_checkpoint
@@ -280,6 +280,7 @@ def with_steps_in(
     minutes: float, plan: TrainingConfig, data: Dataset, device: str, checkpoint: Path
 ) -> Job[TrainingConfig]:
     """Set steps and validations to fit into a time: as at the start of the run, or measured now."""
+    finish_writing()
     if checkpoint.exists():
         then = read_checkpoint(checkpoint)[1]["identity"]
         known = {name: then[name] for name in ("steps", "validations") if then.get(name) is not None}

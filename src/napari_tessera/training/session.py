@@ -16,7 +16,7 @@ import torch
 
 from napari_tessera.core.atomic_writes import check_free, clear_up, locked, make_folder
 from napari_tessera.core.errors import ModelError, ParameterError, lacks_memory
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Progress, finish_writing, in_background, stepped_in_background, subtask
 from napari_tessera.models.device import choose
 from napari_tessera.models.header import CHECKPOINT, LOCK
 from napari_tessera.models.load_torch import load_torch
@@ -123,6 +123,7 @@ def training_on(
     """
     check_name(out)
     make_folder(out.parent)
+    yield from in_background(finish_writing, "Writing the checkpoint")
     with locked(
         out.with_name(out.name + LOCK),
         f"Another training is writing {out} at this moment. Wait for it or stop it, or choose another name.",
@@ -280,7 +281,7 @@ class TrainingSession:
 
     def validate(self, net: Network) -> Job[dict[str, float]]:
         """Score a network on the validation data."""
-        return score_network(net, self.header, self.data.check, self.settings.device)
+        return stepped_in_background(score_network(net, self.header, self.data.check, self.settings.device))
 
 
 def has_even_strokes(plan: TrainingConfig, settings: Training) -> bool:
