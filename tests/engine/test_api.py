@@ -215,12 +215,6 @@ def test_markers_of_the_wrong_shape_are_told_the_shape_of_the_image():
         tessera.segment("watershed", blobs(), markers=np.ones((10, 10), int))
 
 
-def test_masked_array_is_refused_rather_than_its_mask_ignored():
-    masked = np.ma.masked_less(blobs(), 60)
-    with pytest.raises(InputError, match="has a mask"):
-        tessera.segment("threshold", masked)
-
-
 def test_recipe_cannot_name_a_file_to_write(tmp_path):
     record = tessera.segment("threshold", blobs()).provenance
     record["parameters"]["out"] = str(tmp_path / "labels.zarr")

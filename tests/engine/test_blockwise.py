@@ -176,8 +176,8 @@ def test_blocks_of_no_size_are_refused(blocks):
         in_one_piece(noise((9, 9)), blocks=blocks)
 
 
-def test_nan_in_a_block_is_refused_with_advice():
+def test_an_infinite_pixel_in_a_block_is_refused_with_advice():
     image = noise((20, 20)).astype(np.float32)
-    image[13, 13] = np.nan
+    image[13, 13] = np.inf
     with pytest.raises(InputError, match="nan_to_num"):
         in_one_piece(da.from_array(image, chunks=10), blocks=10)

@@ -89,13 +89,13 @@ def test_missing_image_is_said_in_the_widget(open_widget, run):
     assert "Open an image first" in widget.bar.message.text()
 
 
-def test_nan_is_said_in_the_widget_and_adds_nothing(viewer, open_widget, run):
+def test_an_infinite_pixel_is_said_in_the_widget_and_adds_nothing(viewer, open_widget, run):
     image = blobs(dtype=float)
-    image[0, 0] = np.nan
+    image[0, 0] = np.inf
     viewer.add_image(image, name="blobs", contrast_limits=(0, 255))
     widget = open_widget("Threshold")
     run(widget)
-    assert "1 pixel that is NaN" in widget.bar.message.text()
+    assert "1 pixel that is infinite" in widget.bar.message.text()
     assert len(viewer.layers) == 1
 
 

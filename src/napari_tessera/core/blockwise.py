@@ -21,7 +21,7 @@ from napari_tessera.core.result import AutoValues, MethodOutput
 MEASURED_PX = 2**21
 """Pixels in one summary."""
 Settings = dict[str, Any]
-"""All keyword arguments of the method, with `spacing` and `channel_axis`."""
+"""All keyword arguments of the method, with `spacing`, `channel_axis` and, of what the array holds, `valid`."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def fit_whole(method: TwoPass, prepared: np.ndarray, ndim: int, /, **settings: A
         earlier = summary
 
         def summarise(piece: Piece, earlier: Any = earlier) -> Any:
-            return method.summarise(prepared[piece], _start(piece), earlier, **settings)
+            return method.summarise(prepared[piece], _start(piece), earlier, **within(settings, piece))
 
         summaries = yield from in_threads(summarise, cut, "Measuring")
         summary = yield from _merged(method, summaries)
@@ -133,10 +133,16 @@ def apply_whole(
 
     def apply(piece: Piece) -> None:
         wide, core = widened(piece, reach, shape)
-        classes[piece] = method.apply(prepared[wide], core, _start(piece), fitted, **settings)
+        classes[piece] = method.apply(prepared[wide], core, _start(piece), fitted, **within(settings, wide))
 
     yield from in_threads(apply, pieces(shape, method.piece_px(ndim, **settings)), "Labelling pixels")
     return classes
+
+
+def within(settings: Settings, window: Piece) -> Settings:
+    """Return the settings for a window: `valid` is cut to it."""
+    valid = settings.get("valid")
+    return settings if valid is None else {**settings, "valid": valid[window]}
 
 
 def join_whole(touching: Touching, classes: np.ndarray, /, **settings: Any) -> Job[np.ndarray]:
@@ -214,6 +220,9 @@ class Stored(Protocol):
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
         """Read a window: a slice for each axis in space."""
+
+    def valid(self, window: Any, /) -> np.ndarray | None:
+        """Return where a window is image, with its shape in space; None if all of it is."""
 
 
 @dataclass(frozen=True)

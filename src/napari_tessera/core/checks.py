@@ -204,17 +204,33 @@ def canonical_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if native == np.float16 else native
 
 
-def check_image(values: Any, name: str) -> np.ndarray:
-    """Return an image in native byte order, in one piece and finite; bool becomes uint8, float16 float32."""
+def split_mask(values: Any) -> tuple[Any, Any]:
+    """Return the data of a masked NumPy or dask array, 0 where it is masked, and its mask; None for other arrays."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values.filled(0), np.ma.getmaskarray(values) if np.ma.is_masked(values) else None
+    if isinstance(getattr(values, "_meta", None), np.ma.MaskedArray):
+        plain = np.empty((0,) * values.ndim, values.dtype)
+        data = values.map_blocks(np.ma.filled, 0, meta=plain)
+        return data, values.map_blocks(np.ma.getmaskarray, meta=plain.astype(bool))
+    return values, None
+
+
+def check_image(values: Any, name: str, *, may_have_nan: bool = False) -> np.ndarray:
+    """Return an image in native byte order, in one piece and finite; bool becomes uint8, float16 float32.
+
+    With `may_have_nan`, its pixels may be NaN, but not infinite.
+    """
     array = numbers_in(values, name)
     check_stored(array, name)
     array = np.ascontiguousarray(array, canonical_dtype(array.dtype))
     if array.dtype.kind == "f" and not (math.isfinite(array.min()) and math.isfinite(array.max())):
-        bad = array.size - int(np.count_nonzero(np.isfinite(array)))
-        raise InputError(
-            f"{name} has {bad} {'pixel that is' if bad == 1 else 'pixels that are'} NaN or infinite. Replace them "
-            "first, for example with 0 (in Python: np.nan_to_num(image))."
-        )
+        is_bad = np.isinf(array) if may_have_nan else ~np.isfinite(array)
+        if bad := int(np.count_nonzero(is_bad)):
+            what = "infinite" if may_have_nan else "NaN or infinite"
+            raise InputError(
+                f"{name} has {bad} {'pixel that is' if bad == 1 else 'pixels that are'} {what}. Replace them "
+                "first, for example with 0 (in Python: np.nan_to_num(image))."
+            )
     return array
 
 

@@ -132,7 +132,7 @@ class Parameter:
         return ParameterError(f"{method}: `{self.name}` is {short(value)}, but it must be {needed}.", self.name)
 
 
-CONTEXT = (Role.SPACING, Role.CHANNEL_AXIS)
+CONTEXT = (Role.SPACING, Role.CHANNEL_AXIS, Role.VALID)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Declaration:
 
     @cached_property
     def context(self) -> tuple[str, ...]:
-        """Names of the arguments that describe the image (`spacing`, `channel_axis`), which the caller supplies."""
+        """Names of the arguments that describe the image (such as `spacing`), which the caller supplies."""
         return tuple(name for name, (_, hint, _) in self._arguments.items() if set(_each(Role, hint)) & set(CONTEXT))
 
     @cached_property

@@ -103,6 +103,7 @@ class Role(Enum):
     POINTS = "points"
     SPACING = "spacing"
     CHANNEL_AXIS = "channel_axis"
+    VALID = "valid"
 
 
 Image = Annotated[np.ndarray, Role.IMAGE]
@@ -115,6 +116,9 @@ Spacing = Annotated[tuple[float, ...] | None, Role.SPACING]
 """Size of a pixel along each spatial axis, all in one unit; None means 1. Shapes depend only on the ratios."""
 ChannelAxis = Annotated[int | None, Role.CHANNEL_AXIS]
 """Axis of `image` that holds channels, or None for a grey image. RGB is three channels."""
+Valid = Annotated[np.ndarray | None, Role.VALID]
+"""Where the image is, of its spatial shape; None means everywhere. Elsewhere are NaN, masked pixels, padding; there the
+image is filled with values near by, and labels become 0. Statistics of the image leave these pixels out."""
 Channel = Annotated[int | None, Range(0, 100), NoneMeans("all"), NeedsAxis("C")]
 """Channel to work on, counted from 0; None takes all together."""
 Connectivity = Annotated[int, Range(1, 3), Advanced()]

@@ -6,7 +6,7 @@ its straight border: it comes from pasting, shifting, rotating or stitching.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ COARSE_PLANES = 9
 SMALLEST_SIDE_PX = 32
 """In a smaller image a straight border cannot be told from a round one."""
 CANDIDATES = 3
+PADDING_REACH = 2
+"""A block needs so many more pixels at each side."""
 SMALLEST_SHARE_OF_RIM = 0.02
 LARGEST_SHARE_IN_IMAGE = 0.005
 """Padding has a value that is rarer than this in the rest of the image, and lies beyond all but this share of it."""
@@ -44,7 +46,8 @@ class Fill:
 
     colours: tuple[tuple[float, ...], ...] = ()
     """Values of padding, one for each channel."""
-    has_nan: bool = False
+    has_nan: bool | None = False
+    """None if that is not known before each block is read."""
     is_transparent: bool = False
     """The last of four channels is opacity."""
     is_masked: bool = False
@@ -58,7 +61,7 @@ class Fill:
         """
         values = block[..., None] if channel_axis is None else np.moveaxis(block, channel_axis, -1)
         invalid = np.zeros(values.shape[:-1], bool) if masked is None else masked.astype(bool)
-        if self.has_nan and block.dtype.kind == "f":
+        if self.has_nan is not False and block.dtype.kind == "f":
             invalid |= np.isnan(values).any(axis=-1)
         if self.is_transparent:
             invalid |= values[..., 3] == 0
@@ -69,7 +72,8 @@ class Fill:
     def note(self, share: float) -> str:
         """Return a sentence on the share of the pixels that are no image."""
         causes = [f"padding with the value {_in_words(colour)}" for colour in self.colours]
-        causes += ["NaN"] * self.has_nan + ["transparent"] * self.is_transparent + ["masked"] * self.is_masked
+        causes += ["transparent"] * self.is_transparent + ["masked"] * self.is_masked
+        causes += ["NaN"] if self.has_nan or not causes else []
         percent = 100 * share
         amount = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
         return (
@@ -86,24 +90,33 @@ def find_fill(
     where a masked array is masked.
     """
     in_memory = isinstance(image, np.ndarray)
-    ndim = len(image.shape) - (channel_axis is not None)
-    index = _coarse_index([side for axis, side in enumerate(image.shape) if axis != _place(channel_axis, image)])
-    sample = _picked(image, index, channel_axis)
-    hidden = None if masked is None else _picked(masked, index, None)
-    has_nan = np.dtype(image.dtype).kind == "f" and (not in_memory or bool(np.isnan(image.min())))
-    is_transparent = may_be_transparent and _is_opacity(sample)
+    has_nan: bool | None = False
+    if np.dtype(image.dtype).kind == "f":
+        has_nan = bool(np.isnan(image.min())) if in_memory else None
     is_masked = masked is not None and (not isinstance(masked, np.ndarray) or bool(masked.any()))
-    known = Fill((), has_nan, is_transparent, is_masked)
-    valid = known.valid(sample, sample.ndim - 1, hidden)
-    planes = sample if ndim == 3 else sample[None]
-    shown = np.ones(planes.shape[:-1], bool) if valid is None else valid.reshape(planes.shape[:-1])
-    colours = tuple(colour for colour in _candidates(planes, shown) if _is_padding(planes, shown, colour))
-    if not (colours or has_nan or is_transparent or is_masked):
+    index = _coarse_index(_in_space(image.shape, channel_axis))
+    rim, is_shown = _rim(image, masked, index, channel_axis)
+    candidates = _candidates(rim[is_shown], [len(places) for places in index[-2:]])
+    is_transparent = False
+    colours: tuple[tuple[float, ...], ...] = ()
+    may_be_transparent &= rim.shape[-1] == 4 and (in_memory or bool((rim[:, 3] == 0).any()))
+    if candidates or may_be_transparent:
+        sample = _picked(image, index, channel_axis)
+        is_transparent = may_be_transparent and _is_opacity(sample)
+        hidden = None if masked is None else _picked(masked, index, None)[..., 0]
+        valid = Fill((), has_nan, is_transparent, is_masked).valid(sample, sample.ndim - 1, hidden)
+        planes = sample if sample.ndim == 4 else sample[None]
+        shown = np.ones(planes.shape[:-1], bool) if valid is None else valid.reshape(planes.shape[:-1])
+        colours = tuple(colour for colour in candidates if _is_padding(planes, shown, colour))
+        for colour in colours:
+            shown = shown & ~_is_colour(planes, colour)
+        rim = planes[shown]
+    elif is_shown.any():
+        rim = rim[is_shown]
+    if not (colours or has_nan is not False or is_transparent or is_masked):
         return None
-    for colour in colours:
-        shown = shown & ~_is_colour(planes, colour)
-    values = planes[shown] if shown.any() else np.zeros((1, planes.shape[-1]))
-    return Fill(colours, has_nan, is_transparent, is_masked, tuple(np.median(values, axis=0).tolist()))
+    typical = np.median(rim, axis=0).tolist() if len(rim) else [0.0]
+    return Fill(colours, has_nan, is_transparent, is_masked, tuple(typical))
 
 
 def filled(
@@ -154,26 +167,36 @@ def _nearest_along(known: np.ndarray, axis: int, gaps: tuple[np.ndarray, ...]) -
     return np.where(to_before <= to_behind, before, behind), np.minimum(to_before, to_behind)
 
 
-def _place(channel_axis: int | None, image: Any) -> int | None:
-    return None if channel_axis is None else channel_axis % len(image.shape)
+def _in_space(values: Sequence[int], channel_axis: int | None) -> list[int]:
+    """Leave out the channels of what there is for each axis."""
+    return [value for axis, value in enumerate(values) if channel_axis is None or axis != channel_axis % len(values)]
 
 
 def _coarse_index(shape: Sequence[int]) -> list[np.ndarray]:
     """Return evenly spaced places along each axis in space, with both ends."""
     most = [COARSE_PLANES] * (len(shape) - 2) + [COARSE_PX] * 2
-    return [
-        np.unique(np.linspace(0, side - 1, min(side, count)).astype(int))
-        for side, count in zip(shape, most, strict=True)
-    ]
+    counts = [min(side, count) for side, count in zip(shape, most, strict=True)]
+    return [np.linspace(0, side - 1, count).round().astype(int) for side, count in zip(shape, counts, strict=True)]
+
+
+def _rim(
+    image: Any, masked: Any, index: Sequence[np.ndarray], channel_axis: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the rims of the planes, (N, C), and return which of these pixels are neither masked nor NaN."""
+    values, is_hidden = [], []
+    n_channels = 1 if channel_axis is None else image.shape[channel_axis]
+    for axis in (-2, -1):
+        ends = list(index)
+        ends[axis] = ends[axis][[0, -1]]
+        values.append(_picked(image, ends, channel_axis).reshape(-1, n_channels))
+        is_hidden.append(np.zeros(len(values[-1]), bool) if masked is None else _picked(masked, ends, None).reshape(-1))
+    rim, is_shown = np.concatenate(values), ~np.concatenate(is_hidden)
+    return rim, is_shown if rim.dtype.kind != "f" else is_shown & ~np.isnan(rim).any(axis=1)
 
 
 def _picked(image: Any, index: Sequence[np.ndarray], channel_axis: int | None) -> np.ndarray:
     """Read some places along each axis in space; channels come last, and are added to an image without them."""
-    axes = [axis for axis in range(len(image.shape)) if axis != _place(channel_axis, image)]
-    if not isinstance(image, np.ndarray):
-        import dask.array as da
-
-        image = da.asarray(image)
+    axes = _in_space(range(len(image.shape)), channel_axis)
     for axis, places in zip(axes, index, strict=True):
         if len(places) < image.shape[axis]:
             image = image[(slice(None),) * axis + (places,)]
@@ -208,19 +231,13 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
     return wide & mask
 
 
-def _candidates(planes: np.ndarray, shown: np.ndarray) -> Iterator[tuple[float, ...]]:
-    """Give the values that are most frequent at the rims of the planes, (P, Y, X, C)."""
-    if min(planes.shape[1:3]) < SMALLEST_SIDE_PX:
-        return
-    is_rim = np.zeros(planes.shape[1:3], bool)
-    is_rim[[0, -1]] = is_rim[:, [0, -1]] = True
-    rim = planes[:, is_rim][shown[:, is_rim]]
-    if not len(rim):
-        return
+def _candidates(rim: np.ndarray, sides: Sequence[int]) -> list[tuple[float, ...]]:
+    """Return the values that are most frequent at the rim, (N, C)."""
+    if min(sides) < SMALLEST_SIDE_PX or not len(rim):
+        return []
     found, counts = np.unique(rim, axis=0, return_counts=True)
-    for number in np.argsort(-counts)[:CANDIDATES]:
-        if counts[number] >= SMALLEST_SHARE_OF_RIM * len(rim):
-            yield tuple(found[number].tolist())
+    often = np.argsort(-counts)[:CANDIDATES]
+    return [tuple(found[number].tolist()) for number in often if counts[number] >= SMALLEST_SHARE_OF_RIM * len(rim)]
 
 
 def _is_padding(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]) -> bool:

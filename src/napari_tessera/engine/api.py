@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from napari_tessera.core.spatial import CHANNEL, Spatial, guess_axes
 from napari_tessera.core.spec import ARRAYS
 from napari_tessera.engine.bind import bind, is_stored
 from napari_tessera.engine.replay import replay
-from napari_tessera.engine.run import frame_arguments, job
+from napari_tessera.engine.run import job, run_frame
 
 __all__ = ["bind", "job", "plain", "replay", "run", "segment", "segment_steps"]
 
@@ -170,24 +171,26 @@ def run(
 
 def plain(method: Method) -> Callable[..., Any]:
     """Make the public function of a method: arrays in, array(s) out, with checks."""
-    function, signature = method.function, method.declaration.plain_signature
+    signature = method.declaration.plain_signature
 
     def call(*args: Any, **kwargs: Any) -> Any:
         arguments = _arguments_of(method, signature, args, kwargs)
         image = _main_among(arguments, method)
         is_guessed = "channel_axis" in method.declaration.context and "channel_axis" not in arguments
         axes = _axes_of(image, arguments.pop("channel_axis", None), is_guessed)
+        if (valid := arguments.pop("valid", None)) is not None:
+            image = _masked(image, valid, axes, method)
         request = bind(method.name, image, axes=axes, **arguments)
         if request.blocks is not None:
             from napari_tessera.engine.blockwise import run_in_blocks
 
             found = run_job(run_in_blocks(request))
         else:
-            found = run_job(function(**frame_arguments(request)))
+            found = run_job(run_frame(replace(request, measure=False), (), None))
         return as_arrays(found) if method.declaration.has_more_than_labels else MethodOutput.of(found).labels
 
     call.__name__ = call.__qualname__ = method.name
-    call.__doc__, call.__module__ = function.__doc__, "napari_tessera"
+    call.__doc__, call.__module__ = method.function.__doc__, "napari_tessera"
     vars(call)["__signature__"] = signature
     return call
 
@@ -222,6 +225,17 @@ def _main_among(arguments: dict[str, Any], method: Method) -> Any:
         raise InputError(f"{name} is missing. Give an array.")
     refuse_file_name(image, name, READERS[main.roles[0]])
     return image if is_stored(image) else as_array(image, name)
+
+
+def _masked(image: Any, valid: Any, axes: str, method: Method) -> np.ma.MaskedArray:
+    """Mask an image where it is not valid."""
+    valid = as_array(valid, f"{method.name}: `valid`").astype(bool)
+    shape = tuple(side for axis, side in zip(axes, np.shape(image), strict=True) if axis != CHANNEL)
+    if valid.shape != shape:
+        raise InputError(f"{method.name}: `valid` has shape {valid.shape}, but the image needs {shape}.")
+    if CHANNEL in axes:
+        valid = np.expand_dims(valid, axes.index(CHANNEL))
+    return np.ma.MaskedArray(image, np.broadcast_to(~valid, np.shape(image)))
 
 
 def as_arrays(found: Any) -> Any:

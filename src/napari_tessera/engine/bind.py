@@ -21,6 +21,7 @@ from napari_tessera.core.checks import (
     check_stored,
     check_types,
     is_labels,
+    split_mask,
 )
 from napari_tessera.core.errors import InputError, ParameterError, did_you_mean, short
 from napari_tessera.core.memory import explaining_lack_of_memory, free_bytes
@@ -28,6 +29,7 @@ from napari_tessera.core.method import Method, Parameter
 from napari_tessera.core.region import Crop, Region, resolve
 from napari_tessera.core.result import Kind
 from napari_tessera.core.spatial import (
+    CHANNEL,
     Layout,
     Spatial,
     check_axes,
@@ -37,6 +39,7 @@ from napari_tessera.core.spatial import (
     spatial_axes,
 )
 from napari_tessera.core.spec import Role
+from napari_tessera.core.valid_area import Fill
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
 
@@ -144,6 +147,10 @@ class Request:
     """None runs on the whole image."""
     notes: tuple[str, ...] = ()
     """Notes on how the input was read."""
+    masked: Any = None
+    """Where a masked array is masked, with the axes of the labels."""
+    fill: Fill | None = None
+    """What of the image is no image, if the image is a part of a larger one in which that was found."""
     models: Mapping[str, catalogue.ModelEntry] = field(default_factory=dict)
     """The models that parameters name, found once, by the name of the parameter."""
 
@@ -190,7 +197,8 @@ def cropped(request: Request) -> tuple[Request, Crop]:
         size for axis, size in zip(request.layout.space, request.spacing, strict=True) if axis in layout.space
     )
     inputs = {name: _cut(name, array, request, crop) for name, array in request.inputs.items()}
-    return replace(request, inputs=inputs, layout=layout, spacing=spacing, region=None), crop
+    masked = None if request.masked is None else np.asarray(request.masked[crop.index_for(request.layout.label_axes)])
+    return replace(request, inputs=inputs, masked=masked, layout=layout, spacing=spacing, region=None), crop
 
 
 def _cut(name: str, array: np.ndarray | None, request: Request, crop: Crop) -> np.ndarray | None:
@@ -200,10 +208,19 @@ def _cut(name: str, array: np.ndarray | None, request: Request, crop: Crop) -> n
         return crop.points(array, request.layout.label_axes)
     axes = request.layout.axes if name == request.main_name else request.layout.label_axes
     part = array[crop.index_for(axes)]
-    if isinstance(array, np.ndarray):
+    if isinstance(array, np.ndarray) and (name != request.main_name or array.dtype.kind != "f"):
         return np.ascontiguousarray(part)
-    check = check_image if request.method.takes_image else check_labels
-    return check(part, f"{request.method.name}: `{name}`")
+    return _in_memory(part, request.method, f"{request.method.name}: `{name}`")
+
+
+def _in_memory(values: Any, method: Method, name: str) -> np.ndarray:
+    """Load and check the main input."""
+    if not method.takes_image:
+        return check_labels(values, name)
+    image = check_image(values, name, may_have_nan=True)
+    if image.dtype.kind == "f" and np.isnan(image.min()) and np.isnan(image).all():
+        raise InputError(f"{name} has no pixel of an image: all are NaN.")
+    return image
 
 
 POWERS = {"px": 1}
@@ -287,6 +304,7 @@ def bind(
     inputs_and_parameters |= chosen.implied(inputs_and_parameters)
     asked = {"blocks": blocks, "n_workers": n_workers, "scheduler": scheduler, "out": out}
     with explaining_lack_of_memory(method, getattr(image, "shape", ())):
+        image, masked = split_mask(image) if chosen.takes_image else (image, None)
         main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
     parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), units)
@@ -311,6 +329,7 @@ def bind(
         input_records=dict(input_records or {}),
         measure=measure,
         blocks=in_blocks,
+        masked=masked.any(axis=layout.axes.index(CHANNEL)) if masked is not None and layout.has_channels else masked,
         notes=(
             *(note_on_colours(layout, main.shape) if axes is None else ()),
             *note_on_unknown_sizes(placed),
@@ -348,7 +367,7 @@ def _main_input(
     if image is None:
         raise InputError(f"{name} is missing. Choose a layer or give an array.")
     if not is_stored(image):
-        image = check_image(image, name) if method.takes_image else check_labels(image, name)
+        image = _in_memory(image, method, name)
     check_stored(image, name, as_labels=not method.takes_image)
     layout = check_axes(axes, image.shape, image.dtype)
     if layout.has_channels and "channel_axis" not in method.declaration.context:
@@ -359,7 +378,7 @@ def _main_input(
     if is_stored(image) and blocks is None and region is None:
         if method.join is not None and not fits_in_memory(image):
             return image, layout, check_blocks(method, len(layout.space), blocks=True)
-        image = check_image(image, name) if method.takes_image else check_labels(image, name)
+        image = _in_memory(image, method, name)
     return image, layout, blocks
 
 

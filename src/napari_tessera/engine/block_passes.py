@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial, reduce
 from pathlib import Path
@@ -12,14 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.blockwise import BlockPlan, Touching, TwoPass, components_of_equal
+from napari_tessera.core.blockwise import BlockPlan, Touching, TwoPass, components_of_equal, within
 from napari_tessera.core.checks import canonical_dtype, check_image
-from napari_tessera.core.errors import FileError
+from napari_tessera.core.errors import FileError, InputError
 from napari_tessera.core.jobs import Job, Progress, run_job, subtask, worker_count
 from napari_tessera.core.rescale import UNSCALED, Number, Scale, scale_of
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import Table
 from napari_tessera.core.tiles import Slices, Tile, block_of, tiles
+from napari_tessera.core.valid_area import PADDING_REACH, Fill, filled
 from napari_tessera.engine import block_joining as joining
 from napari_tessera.engine.block_joining import BlockObjects, GlobalLabels, join_tables
 from napari_tessera.engine.dask_pool import Made, Pool, Threads, read, unchanged
@@ -44,7 +46,7 @@ def _trim() -> Any:
 
 
 Work = Callable[..., Job[Any]]
-"""Function of a tile's part of the image, the tile, and the other inputs by name."""
+"""Function of a tile's part of the image, the tile, where the part is image (or None), and the other inputs by name."""
 Inputs = Mapping[str, np.ndarray | None]
 """Inputs other than the image, by name."""
 
@@ -96,6 +98,9 @@ class Frame:
     block: tuple[int, ...]
     settings: Mapping[str, Any]
     name: str
+    fill: Fill | None = None
+    """What of the image is no image."""
+    masked: Any = None
     found: int = 0
     """Objects in earlier frames, after which numbers continue."""
 
@@ -108,9 +113,21 @@ class Frame:
         """Spatial shape."""
         return tuple(self.image.shape[: len(self.block)])
 
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of the channels."""
+        axis: int | None = self.settings["channel_axis"]
+        return axis
+
     def grid(self, reach: int) -> list[Tile]:
-        """Return the tiles with a margin of `reach` pixels."""
-        return list(tiles(self.shape, self.block, (reach,) * len(self.block)))
+        """Return the tiles with a margin of `reach` pixels, or what padding needs to be found as in the whole image."""
+        least = PADDING_REACH if self.fill is not None and self.fill.colours else 0
+        return list(tiles(self.shape, self.block, (max(reach, least),) * len(self.block)))
+
+    def notes(self, left_out: Iterable[int]) -> tuple[str, ...]:
+        """Return a note on the pixels that are no image, from their number in each block."""
+        count = sum(left_out)
+        return (self.fill.note(count / math.prod(self.shape)),) if self.fill is not None and count else ()
 
 
 @dataclass(frozen=True)
@@ -125,8 +142,31 @@ class Windows:
         return tuple(self.frame.image.shape)
 
     def __getitem__(self, window: Slices) -> np.ndarray:
-        """Read a window."""
-        return check_image(read(self.frame.image[window]), self.frame.name)
+        """Read a window; what is no image in it is filled."""
+        return self._read(window)[0]
+
+    def valid(self, window: Slices) -> np.ndarray | None:
+        """Return where a window is image; None if all of it is."""
+        return self._read(window)[1]
+
+    def _read(self, window: Slices) -> tuple[np.ndarray, np.ndarray | None]:
+        frame = self.frame
+        return _filled_part(frame.image[window], _cut(frame.masked, window), frame.name, frame.fill, frame.channel_axis)
+
+
+def _cut(array: Any, window: Slices) -> Any:
+    return None if array is None else array[window]
+
+
+def _filled_part(
+    part: Any, masked: Any, name: str, fill: Fill | None, channel_axis: int | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a part of an image, and fill what is no image in it; the second array is True where it is image, or None."""
+    block = check_image(read(part), name, may_have_nan=fill is not None)
+    if fill is None:
+        return block, None
+    valid = fill.valid(block, channel_axis, None if masked is None else read(masked))
+    return (block, None) if valid is None else (filled(block, valid, channel_axis, fill.typical), valid)
 
 
 def over(
@@ -147,13 +187,19 @@ def over(
     together = list(by_block(frame, grid))
 
     def given(some: list[Tile]) -> tuple[Any, ...]:
-        return ([(tile, frame.image[tile.read], inputs(tile) if inputs else {}) for tile in some],)
+        return (
+            [
+                (tile, frame.image[tile.read], _cut(frame.masked, tile.read), inputs(tile) if inputs else {})
+                for tile in some
+            ],
+        )
 
     def receive(found: list[Labelled]) -> list[Any]:
         return [_written(into, each) for each in found]
 
     is_reached = into is None or at.reaches(into)
-    task = partial(_over_tiles, work, into if is_reached else None, frame.name, text)
+    reading = partial(_filled_part, name=frame.name, fill=frame.fill, channel_axis=frame.channel_axis)
+    task = partial(_over_tiles, work, into if is_reached else None, reading, text)
     outcomes = yield from at.run(task, Made(given, together), text, unchanged if is_reached else receive)
     by_place = {
         tile.place: outcome
@@ -164,15 +210,15 @@ def over(
 
 
 def _over_tiles(
-    work: Work, into: Output | None, name: str, text: str, parts: list[tuple[Tile, Any, Inputs]]
+    work: Work, into: Output | None, reading: Callable[..., Any], text: str, parts: list[tuple[Tile, Any, Any, Inputs]]
 ) -> Job[list[Any]]:
     """Process the tiles of one block, and write the labels if `into` is given; the task holds only what it needs."""
     outcomes = []
-    for done, (tile, part, others) in enumerate(parts):
+    for done, (tile, part, masked, others) in enumerate(parts):
         yield Progress(done, len(parts), text)
-        block = check_image(read(part), name)
+        block, valid = reading(part, masked)
         own = {key: array if array is None else np.ascontiguousarray(array) for key, array in others.items()}
-        found = yield from subtask(work(block, tile, **own), done, 1, len(parts))
+        found = yield from subtask(work(block, tile, valid, **own), done, 1, len(parts))
         outcomes.append(found if into is None else _written(into, found))
         del block
         trim_memory()
@@ -206,12 +252,17 @@ def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
     rounds = method.rounds(prepared, **settings)
     for done in range(rounds):
 
-        def summarise(block: np.ndarray, tile: Tile, earlier: Any = summary) -> Job[Any]:
-            prepared = yield from method.prepare(block, **settings)
-            return method.summarise(prepared[tile.inner], _start(tile), earlier, **settings)
+        def summarise(block: np.ndarray, tile: Tile, valid: np.ndarray | None, earlier: Any = summary) -> Job[Any]:
+            if valid is not None and not valid[tile.inner].any():
+                return None
+            own = {**settings, "valid": valid}
+            prepared = yield from method.prepare(block, **own)
+            return method.summarise(prepared[tile.inner], _start(tile), earlier, **within(own, tile.inner))
 
         measuring = over(frame, grid, summarise, at, "Measuring blocks")
-        summaries = yield from subtask(measuring, done, 1, rounds)
+        summaries = [each for each in (yield from subtask(measuring, done, 1, rounds)) if each is not None]
+        if not summaries:
+            raise InputError(f"{frame.name} has no pixel of an image: all are NaN, masked or padding.")
         summary = reduce(method.merge, summaries)
     return {**(yield from method.fit(summary, **settings)), "scale": scale}
 
@@ -221,11 +272,12 @@ def _scale(method: TwoPass, frame: Frame, at: Pool) -> Job[Scale]:
     if not method.needs_scale(canonical_dtype(frame.image.dtype), **frame.settings):
         return UNSCALED
 
-    def range_in(block: np.ndarray, _: Tile) -> Job[tuple[Number, Number]]:
+    def range_in(block: np.ndarray, _: Tile, valid: np.ndarray | None) -> Job[tuple[Number, Number] | None]:
         yield from ()
-        return block.min().item(), block.max().item()
+        return None if valid is not None and not valid.any() else (block.min().item(), block.max().item())
 
-    ranges = yield from over(frame, frame.grid(0), range_in, at, "Measuring blocks")
+    found = yield from over(frame, frame.grid(0), range_in, at, "Measuring blocks")
+    ranges = [each for each in found if each is not None] or [(0, 0)]
     return scale_of(min(low for low, _ in ranges), max(high for _, high in ranges))
 
 
@@ -233,10 +285,11 @@ def _start(tile: Tile) -> tuple[int, ...]:
     return tuple(part.start for part in tile.write)
 
 
-def label_two_pass(
-    method: TwoPass, frame: Frame, at: Pool
-) -> Job[tuple[np.ndarray | None, AutoValues, tuple[str, ...]]]:
-    """Measure the image, then label every block; return the objects' sizes and the automatic values.
+Notes = tuple[str, ...]
+
+
+def label_two_pass(method: TwoPass, frame: Frame, at: Pool) -> Job[tuple[np.ndarray | None, Notes, AutoValues]]:
+    """Measure the image, then label every block; return the objects' sizes, notes and the automatic values.
 
     Sizes have an unused entry 0; they are None if the labels are classes.
     """
@@ -244,29 +297,41 @@ def label_two_pass(
     settings, shape = {**frame.settings, "scale": fitted["scale"]}, frame.shape
     touching = method.touching(**settings)
 
-    def label(block: np.ndarray, tile: Tile) -> Job[Labelled]:
-        prepared = yield from method.prepare(block, **settings)
-        classes = method.apply(prepared, tile.inner, _start(tile), fitted, **settings)
+    def label(block: np.ndarray, tile: Tile, valid: np.ndarray | None) -> Job[Labelled]:
+        own_settings = {**settings, "valid": valid}
+        prepared = yield from method.prepare(block, **own_settings)
+        classes = method.apply(prepared, tile.inner, _start(tile), fitted, **own_settings)
+        n_left_out = _clear(classes, valid, tile)
         if touching is None:
-            return Labelled(tile, classes, None)
+            return Labelled(tile, classes, (None, n_left_out))
         regions = touching.regions(classes, **settings)
         labels = yield from components_of_equal(regions, settings["connectivity"])
         own = Tile(tile.place, tile.write, tile.write)
-        return Labelled(tile, labels, joining.describe_block(labels, own, shape, classes))
+        return Labelled(tile, labels, (joining.describe_block(labels, own, shape, classes), n_left_out))
 
     grid = frame.grid(method.reach(**settings))
     labelling = over(frame, grid, label, at, "Labelling blocks", frame.draft)
-    objects = yield from subtask(labelling, 0.3, 0.5, 1)
-    chosen, notes = method.chosen(fitted, **settings), method.notes(fitted, **settings)
+    outcomes = yield from subtask(labelling, 0.3, 0.5, 1)
+    chosen = method.chosen(fitted, **settings)
+    notes = (*frame.notes(count for _, count in outcomes), *method.notes(fitted, **settings))
     if touching is None:
-        return None, chosen, notes
+        return None, notes, chosen
+    objects = [own for own, _ in outcomes]
     sizes = yield from subtask(_join_by_touch(touching, objects, grid, frame, at), 0.8, 0.2, 1)
-    return (sizes if settings.get("output") == "objects" else None), chosen, notes
+    return (sizes if settings.get("output") == "objects" else None), notes, chosen
+
+
+def _clear(labels: np.ndarray, valid: np.ndarray | None, tile: Tile) -> int:
+    """Set the labels of what a tile writes to 0 where there is no image; return the number of these pixels."""
+    if valid is None:
+        return 0
+    labels[~valid[tile.inner]] = 0
+    return int(np.count_nonzero(~valid[tile.inner]))
 
 
 def label_overlapping(
-    plan: BlockPlan, inputs: Callable[[Tile], Inputs], is_joined: bool, frame: Frame, at: Pool
-) -> Job[tuple[np.ndarray | None, Table, tuple[str, ...]]]:
+    plan: BlockPlan, inputs: Callable[[Tile], Inputs], is_joined: bool, takes_valid: bool, frame: Frame, at: Pool
+) -> Job[tuple[np.ndarray | None, Table, Notes]]:
     """Label every block with a margin; objects that two blocks have in common at their border are one.
 
     Return the objects' sizes after an unused entry 0, or None if the labels are classes (not `is_joined`); the method's
@@ -274,26 +339,30 @@ def label_overlapping(
     """
     shape = frame.shape
 
-    def label(block: np.ndarray, tile: Tile, **others: Any) -> Job[Labelled]:
+    def label(block: np.ndarray, tile: Tile, valid: np.ndarray | None, **others: Any) -> Job[Labelled]:
         told = plan.told(tile) if plan.told else {}
-        found = MethodOutput.of((yield from plan.label(block, **others, **told)))
-        objects = joining.describe_block(found.labels, tile, shape, with_faces=True) if is_joined else None
-        return Labelled(tile, found.labels[tile.inner], (objects, found.table, found.notes))
+        known = {"valid": valid} if takes_valid else {}
+        found = MethodOutput.of((yield from plan.label(block, **others, **told, **known)))
+        labels = found.labels if valid is None else np.where(valid, found.labels, 0)
+        n_left_out = 0 if valid is None else int(np.count_nonzero(~valid[tile.inner]))
+        objects = joining.describe_block(labels, tile, shape, with_faces=True) if is_joined else None
+        return Labelled(tile, labels[tile.inner], (objects, found.table, found.notes, n_left_out))
 
     grid = _planned_grid(plan, frame)
     place = at.narrowed() if plan.is_threaded else at
     labelling = over(frame, grid, label, place, "Labelling blocks", frame.draft, inputs)
     outcomes = yield from subtask(labelling, 0, 0.95, 1)
-    notes = tuple(dict.fromkeys(note for _, _, some in outcomes for note in some))
+    notes = frame.notes(count for *_, count in outcomes)
+    notes += tuple(dict.fromkeys(note for _, _, some, _ in outcomes for note in some))
     if not is_joined:
         return None, {}, notes
-    objects = [own for own, _, _ in outcomes if own is not None]
+    objects = [own for own, *_ in outcomes if own is not None]
     offsets, total = joining.label_offsets(objects)
     pairs = joining.same_objects(objects, offsets, {tile.place: tile for tile in grid})
     numbering = joining.number_objects(objects, offsets, total, pairs)
     final = joining.without_small(numbering.sizes, plan.smallest_px)
     yield from subtask(_renumber(numbering, final, objects, grid, frame, at), 0.95, 0.05, 1)
-    table = join_tables([table for _, table, _ in outcomes], objects, grid, numbering, final)
+    table = join_tables([table for _, table, *_ in outcomes], objects, grid, numbering, final)
     return np.append(0, numbering.sizes[final > 0]), table, notes
 
 

@@ -18,11 +18,13 @@ from napari_tessera.core.atomic_writes import NEW, explain_refusal, move_togethe
 from napari_tessera.core.blockwise import BlockPlan
 from napari_tessera.core.errors import FileError, InputError
 from napari_tessera.core.file_checks import read_json
-from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.jobs import Job, in_background, subtask
 from napari_tessera.core.labels import label_dtype
 from napari_tessera.core.result import AutoValues, MethodOutput
+from napari_tessera.core.spatial import CHANNEL
 from napari_tessera.core.spec import Table
 from napari_tessera.core.tiles import Tile
+from napari_tessera.core.valid_area import Fill, find_fill
 from napari_tessera.engine import block_passes as passes
 from napari_tessera.engine import dask_pool as chunked
 from napari_tessera.engine.bind import Request, fits_in_memory, is_large
@@ -55,11 +57,12 @@ def run_in_blocks(request: Request) -> Job[MethodOutput]:
     if blocks.out is not None and layout.label_axes != layout.loops + layout.space:
         raise InputError(f"Axes {layout.axes} cannot be written in blocks; reorder them to TZYX first.")
     image = layout.to_working(chunked.lazy(request.main))
+    masked = None if request.masked is None else layout.to_working(chunked.lazy(request.masked))
     n_loops = len(layout.loops)
     shape = image.shape[: n_loops + len(layout.space)]
     dtype = np.int32 if request.kind == "classes" else label_dtype(int(np.prod(shape, dtype=np.int64)))
     with make_output(blocks.out, shape, blocks.size, dtype) as output:
-        said = yield from _run_frames(request, image, output)
+        said = yield from _run_frames(request, image, masked, output)
         if blocks.out is not None and blocks.scheduler is not None:
             _remove_unfinished(Path(output.store.root))
     labels = open_output(blocks.out) if blocks.out else np.ascontiguousarray(layout.from_working(output))
@@ -74,7 +77,7 @@ def _remove_unfinished(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _run_frames(request: Request, image: Any, output: Any) -> Job[list[FrameSummary]]:
+def _run_frames(request: Request, image: Any, masked: Any, output: Any) -> Job[list[FrameSummary]]:
     """Label frame after frame into `output`."""
     assert request.blocks is not None
     said: list[FrameSummary] = []
@@ -84,9 +87,19 @@ def _run_frames(request: Request, image: Any, output: Any) -> Job[list[FrameSumm
         for done, index in enumerate(frames):
             found = sum(len(each.table["label"]) for each in said) if request.kind == "objects" else 0
             labels = Output(output, index), Output(draft, index)
-            frame = Frame(image[index], *labels, request.blocks.size, _settings(request), _name(request), found)
+            hidden = None if masked is None else masked[index]
+            fill = yield from in_background(partial(_fill_of, request, image[index], hidden), "Looking for padding")
+            settings = _settings(request)
+            frame = Frame(image[index], *labels, request.blocks.size, settings, _name(request), fill, hidden, found)
             said.append((yield from subtask(_run_frame(request, frame, at), done, 1, len(frames))))
     return said
+
+
+def _fill_of(request: Request, image: Any, masked: Any) -> Fill | None:
+    if not request.method.takes_image:
+        return None
+    is_colour = request.layout.axes.endswith(CHANNEL)
+    return find_fill(image, _settings(request)["channel_axis"], masked=masked, may_be_transparent=is_colour)
 
 
 def _name(request: Request) -> str:
@@ -129,9 +142,10 @@ def _run_frame(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
         return said
     from napari_tessera.algorithms.regionprops import measure_objects
 
+    everything = (slice(None),) * len(request.layout.space)
     measuring = measure_objects(
-        np.asarray(frame.output[(slice(None),) * len(request.layout.space)]),
-        np.asarray(frame.image),
+        np.asarray(frame.output[everything]),
+        np.asarray(frame.image) if frame.fill is None else Windows(frame)[everything],
         channel_axis=frame.settings["channel_axis"],
         spacing=request.spacing,
     )
@@ -143,13 +157,13 @@ def _run_frame(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
 def _label(request: Request, frame: Frame, at: Pool) -> Job[FrameSummary]:
     """Run the method's two passes, or the method itself on overlapping blocks."""
     own: Table = {}
-    notes: tuple[str, ...] = ()
     if request.method.two_pass is not None:
-        sizes, chosen, notes = yield from passes.label_two_pass(request.method.two_pass, frame, at)
+        sizes, notes, chosen = yield from passes.label_two_pass(request.method.two_pass, frame, at)
     else:
         plan = yield from subtask(_plan(request, frame, at), 0, SHARE_OF_MEASURING, 1)
         inputs = partial(_cut_to_tile, request, frame.output.frame)
-        labelling = passes.label_overlapping(plan, inputs, request.kind == "objects", frame, at)
+        takes_valid = "valid" in request.method.declaration.context
+        labelling = passes.label_overlapping(plan, inputs, request.kind == "objects", takes_valid, frame, at)
         sizes, own, notes = yield from subtask(labelling, SHARE_OF_MEASURING, 1 - SHARE_OF_MEASURING, 1)
         notes, chosen = (*plan.notes, *notes), plan.chosen
     if sizes is None:

@@ -188,7 +188,12 @@ def read(array: Any) -> np.ndarray:
     """Load a lazy array into memory, in this thread, and check that it has the declared shape and dtype."""
     if not isinstance(array, da.Array):
         return np.asarray(array)
-    found = np.asarray(array.compute(scheduler="synchronous"))
+    found = array.compute(scheduler="synchronous")
+    if np.ma.is_masked(found):
+        raise InputError(
+            "A part of the dask array has a mask, which the array does not declare. Give `meta` in map_blocks."
+        )
+    found = np.asarray(found)
     if (found.dtype, found.shape) != (array.dtype, array.shape):
         raise InputError(
             f"A part of the dask array should be {array.dtype} of shape {array.shape}, as the array declares, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.result import MethodOutput
+from napari_tessera.core.valid_area import Fill, find_fill
 from napari_tessera.engine.bind import power_of
 from napari_tessera.methods.registry import method_named
 
@@ -79,6 +80,7 @@ class PreviewCache:
     step: int = 1
     fitted_for: Any = None
     fitted: dict[str, Any] = field(default_factory=dict)
+    fill: Fill | None = None
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,25 @@ def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
     `memory` is kept between calls; it is measured again when the image, the plane or the settings change.
     """
     yield Progress(0, 4, "Reading the view")
-    from napari_tessera.engine.run import frame_arguments
+    from napari_tessera.engine.run import prepared_arguments
 
     view = sketch.view
-    method = method_named(sketch.method)
     part = np.asarray(sketch.image[view.index(sketch.axes)])
+    if part.dtype.kind == "f" and np.isnan(part).all():
+        return np.zeros([side for axis, side in zip(_plane_axes(sketch), part.shape, strict=True) if axis != "C"], int)
     inputs = {name: _seen(array, sketch, view) for name, array in sketch.inputs.items()}
     request = _bound(sketch, part, view.step, inputs)
-    arguments = {**frame_arguments(request), **_without_marks_here(request, inputs, sketch)}
-    image, settings = arguments.pop(request.main_name), arguments
+    if request.method.takes_image:
+        request = replace(request, fill=_fill(sketch, memory))
+    arguments, valid, _ = yield from prepared_arguments(request)
+    arguments |= _without_marks_here(request, inputs, sketch)
+    labels = yield from _labels(request.method, arguments.pop(request.main_name), arguments, sketch, memory)
+    return labels if valid is None else np.where(valid, labels, 0)
+
+
+def _labels(
+    method: Method, image: np.ndarray, settings: dict[str, Any], sketch: PreviewRequest, memory: PreviewCache
+) -> Job[np.ndarray]:
     if method.two_pass is not None:
         fitted = yield from _fitted(method.two_pass, sketch, memory, None)
         return (yield from subtask(_label(method.two_pass, image, fitted, settings), 2, 2, 4))
@@ -134,12 +146,25 @@ def scaled(parameters: Mapping[str, Any], method: Method, step: int) -> dict[str
     return values
 
 
+def _plane_axes(sketch: PreviewRequest) -> str:
+    return "".join(axis for axis in sketch.axes if axis in "YXC")
+
+
+def _fill(sketch: PreviewRequest, memory: PreviewCache) -> Fill:
+    """Find what is no image, in the sample of the whole plane: the rim of a view tells nothing."""
+    sample = _sample(sketch, memory)
+    if memory.fill is None:
+        axes = _plane_axes(sketch)
+        fill = find_fill(sample, axes.index("C") if "C" in axes else None, may_be_transparent=sketch.axes.endswith("C"))
+        memory.fill = replace(fill or Fill(), has_nan=None)  # the sample may miss it
+    return memory.fill
+
+
 def _bound(sketch: PreviewRequest, part: np.ndarray, step: int, inputs: Mapping[str, Any]) -> Request:
     from napari_tessera.engine import api
 
-    axes = "".join(axis for axis in sketch.axes if axis in "YXC")
     parameters = scaled(sketch.parameters, method_named(sketch.method), step)
-    return api.bind(sketch.method, part, axes=axes, measure=False, **inputs, **parameters)
+    return api.bind(sketch.method, part, axes=_plane_axes(sketch), measure=False, **inputs, **parameters)
 
 
 def _fitted(
@@ -148,14 +173,14 @@ def _fitted(
     """Measure the sample of the whole plane, unless the cache has it for the same settings."""
     yield Progress(1, 4, "Measuring the plane")
     from napari_tessera.core.blockwise import fit_whole, scale_whole
-    from napari_tessera.engine.run import frame_arguments
+    from napari_tessera.engine.run import prepared_arguments
 
     sample = _sample(sketch, memory)
     wanted = (memory.sample_of, sketch.method, repr(sorted(sketch.parameters.items(), key=lambda item: item[0])))
     if wanted == memory.fitted_for:
         return memory.fitted
-    request = _bound(sketch, sample, memory.step, {})
-    settings = frame_arguments(request)
+    request = replace(_bound(sketch, sample, memory.step, {}), fill=_fill(sketch, memory))
+    settings, _, _ = yield from prepared_arguments(request)
     image = settings.pop(request.main_name)
     measured = None if method is None else method.measured_over_whole(**settings)
     if measured is not None:
@@ -187,7 +212,7 @@ def _sample(sketch: PreviewRequest, memory: PreviewCache) -> np.ndarray:
     if memory.sample is None or memory.image is not sketch.image or memory.sample_of != wanted:
         memory.sample = np.ascontiguousarray(sketch.image[whole.index(sketch.axes)])
         memory.image, memory.sample_of, memory.step = sketch.image, wanted, whole.step
-        memory.fitted_for = None
+        memory.fitted_for = memory.fill = None
     return memory.sample
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.checks import as_array
+from napari_tessera.core.checks import as_array, split_mask
 from napari_tessera.core.errors import InputError, ModelError, ParameterError, did_you_mean
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.method import Method
@@ -33,7 +33,8 @@ def replay(recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]], image: Any, 
     try:
         steps = check_recipe(recipe)
         _refuse_unknown(inputs, steps)
-        image = image if is_stored(image) else as_array(image, "The image")
+        if not (is_stored(image) or np.ma.is_masked(image)):
+            image = as_array(image, "The image")
         return (yield from _replayed(steps, image, inputs))
     except RecursionError as error:
         raise InputError(
@@ -165,7 +166,7 @@ def _is_the_same(image: Any, described: Mapping[str, Any]) -> Job[bool]:
     """Return whether an array is the one that the record describes."""
     if list(np.shape(image)) != described.get("shape"):
         return False
-    same_type = np.asarray(image).astype(np.dtype(described["dtype"]), copy=False)
+    same_type = np.asarray(split_mask(image)[0]).astype(np.dtype(described["dtype"]), copy=False)
     return bool((yield from describe_array(same_type))["sha256"] == described.get("sha256"))
 
 

@@ -6,13 +6,14 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from napari_tessera.core import labels as label_arrays
 from napari_tessera.core.errors import ModelError
-from napari_tessera.core.jobs import Job, Progress, monotonic, subtask
+from napari_tessera.core.jobs import Job, Progress, in_background, monotonic, subtask
 from napari_tessera.core.memory import check_room, explaining_lack_of_memory
 from napari_tessera.core.region import Crop
 from napari_tessera.core.result import (
@@ -28,8 +29,10 @@ from napari_tessera.core.result import (
     position_columns,
     utc_now,
 )
+from napari_tessera.core.spatial import CHANNEL as CHANNEL_LETTER
 from napari_tessera.core.spatial import SPATIAL_AXES
 from napari_tessera.core.spec import Table
+from napari_tessera.core.valid_area import filled, find_fill
 from napari_tessera.engine.bind import Request, cropped
 from napari_tessera.models import registry as catalogue
 
@@ -134,8 +137,17 @@ def _notes(request: Request, image: LabelImage, models: Models) -> tuple[str, ..
             "of the start."
         )
     if image.kind != "probabilities" and isinstance(image.data, np.ndarray) and not image.data.any():
-        notes.append(f"Nothing was found: every label is 0. {_hint(request)}")
+        hint = _note_on_one_value(request) or _hint(request)
+        notes.append(f"Nothing was found: every label is 0. {hint}")
     return tuple(notes)
+
+
+def _note_on_one_value(request: Request) -> str:
+    main = request.main
+    if not (request.method.takes_image and isinstance(main, np.ndarray)):
+        return ""
+    lowest, highest = np.nanmin(main), np.nanmax(main)
+    return f"Every pixel has the value {lowest:g}." if lowest == highest else ""
 
 
 def _are_still_there(request: Request, models: Models) -> bool:
@@ -208,11 +220,14 @@ def run_frames(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]
 
 def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | None) -> Job[MethodOutput]:
     """Run the method on one frame, keep what is inside the region, and measure it."""
-    arguments = frame_arguments(request, frame)
+    arguments, valid, notes = yield from prepared_arguments(request, frame)
     main = arguments[request.main_name]
     found = MethodOutput.of((yield from subtask(request.method.function(**arguments), 0, SHARE_OF_METHOD, 1)))
+    if valid is not None:
+        inside = valid if inside is None else valid & inside
     if inside is not None:
         found = keep_inside(found, inside, request.kind)
+    found = replace(found, notes=(*notes, *found.notes))
     if not request.measure or request.kind == "probabilities":
         return found
     yield Progress(SHARE_OF_METHOD, 1, "Measuring")
@@ -226,6 +241,34 @@ def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | Non
     )
     measured = yield from subtask(measuring, SHARE_OF_METHOD, 1 - SHARE_OF_METHOD, 1)
     return replace(found, table=_widened(measured, found.table))
+
+
+def prepared_arguments(
+    request: Request, frame: tuple[int, ...] = ()
+) -> Job[tuple[dict[str, Any], np.ndarray | None, tuple[str, ...]]]:
+    """Return the arguments of the method's function for one frame, filled where it is no image.
+
+    Beside them are where it is image (None: everywhere), and a note on how much is not.
+    """
+    arguments = frame_arguments(request, frame)
+    if not request.method.takes_image:
+        return arguments, None, ()
+    image = arguments[request.main_name]
+    channel_axis = len(request.layout.space) if request.layout.has_channels else None
+    masked = None if request.masked is None else np.asarray(request.layout.to_working(request.masked)[frame])
+    fill = request.fill
+    if fill is None:
+        may_be_transparent = request.layout.axes.endswith(CHANNEL_LETTER)
+        find = partial(find_fill, image, channel_axis, masked=masked, may_be_transparent=may_be_transparent)
+        fill = yield from in_background(find, "Looking for padding")
+    valid = None if fill is None else (yield from in_background(partial(fill.valid, image, channel_axis, masked)))
+    if fill is None or valid is None:
+        return arguments, None, ()
+    image = yield from in_background(partial(filled, image, valid, channel_axis, fill.typical), "Filling padding")
+    arguments[request.main_name] = image
+    if "valid" in request.method.declaration.context:
+        arguments["valid"] = valid
+    return arguments, valid, (fill.note(1 - float(valid.mean())),)
 
 
 def frame_arguments(request: Request, frame: tuple[int, ...] = ()) -> dict[str, Any]:

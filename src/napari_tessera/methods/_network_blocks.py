@@ -213,6 +213,10 @@ class ChannelView:
         """Read a window."""
         return channels_for(self.entry, self.image[window], self.channel_axis, self.channel, self.method)[0]
 
+    def valid(self, window: tuple[slice, ...]) -> np.ndarray | None:
+        """Return where a window is image; None if all of it is."""
+        return self.image.valid(window)
+
 
 def view_of(entry: ModelEntry, image: Stored, levels: Levels, settings: Settings, method: str) -> NormalizedImage:
     """Check that a stored image suits a model, and normalise it with the levels of the whole."""
