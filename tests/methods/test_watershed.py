@@ -1,9 +1,11 @@
 """The watershed as a whole."""
 
+import itertools
 import re
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 import napari_tessera as tessera
 from napari_tessera.core.errors import InputError, ParameterError
@@ -247,3 +249,30 @@ def test_a_thing_that_is_far_too_bright_hides_no_object_and_is_named(method, tim
 def test_an_image_of_noise_is_said_to_hold_nothing_that_stands_out(method, noise):
     image = getattr(np.random.default_rng(1), noise)(20, size=(200, 200)).astype(np.float32)
     assert "Hardly anything stands out" in tessera.segment(method, image, axes="YX").notes[0]
+
+
+def textured_discs(radius: int) -> np.ndarray:
+    """Nine large discs with coarse and fine texture, on dim noise."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[: 8 * radius, : 8 * radius]
+    texture = gaussian_filter(rng.normal(0, 1, y.shape), 3) * 6 + rng.normal(0, 0.25, y.shape)
+    inside = np.zeros(y.shape, bool)
+    for row, column in itertools.product((1.4, 4.0, 6.6), repeat=2):
+        inside |= np.hypot(y - row * radius, x - column * radius) < radius
+    return (np.where(inside, 40 * np.exp(0.3 * texture), 0) + rng.normal(5, 1, y.shape)).astype(np.float32)
+
+
+def test_large_textured_objects_are_not_cut_into_pieces():
+    result = tessera.segment("watershed", textured_discs(60), axes="YX")
+    middles = np.array(list(itertools.product((84, 240, 396), repeat=2)))
+    assert len(set(result.labels[tuple(middles.T)].tolist()) - {0}) == 9
+    assert result.labels.max() == 9
+    assert result.provenance["chosen"]["sigma"] > 2
+
+
+def test_blocks_have_the_automatic_values_of_the_whole_image():
+    image = textured_discs(60)
+    whole, blocks = (tessera.segment("watershed", image, axes="YX", blocks=size) for size in (False, 128))
+    assert blocks.provenance["chosen"] == whole.provenance["chosen"]
+    assert np.asarray(blocks.labels).max() == whole.labels.max()
+    assert ((np.asarray(blocks.labels) > 0) == (whole.labels > 0)).mean() > 0.99

@@ -268,24 +268,24 @@ def find_level(histogram: Histogram, rule: str, polarity: str = "bright") -> tup
 
 def bright_pixels(
     values: np.ndarray, rule: str, level: float | None, radius: float, spacing: tuple[float, ...] | None
-) -> Job[tuple[np.ndarray, Brightness]]:
+) -> Job[tuple[np.ndarray, float, Brightness]]:
     """Mask the pixels above one level, or, with "local", above the level of their surroundings.
 
-    `rule` finds the level for the whole image if it is None. See `above_local_level`.
+    `rule` finds the level for the whole image if it is None; it is returned, too. See `above_local_level`.
     """
     histogram = (yield from subtask(measure(values), 0, 1, 3)).histogram
     brightness = Brightness()
     if histogram is None:
         level = float(values.flat[0]) if level is None else level
-        return (yield from _above(values, level)), brightness
+        return (yield from _above(values, level)), level, brightness
     if level is None:
         level, brightness = find_level(histogram, rule)
     if rule != "local":
-        return (yield from subtask(_above(values, level), 1, 2, 3)), brightness
+        return (yield from subtask(_above(values, level), 1, 2, 3)), level, brightness
     background = median_below(histogram, level)
     level = within(level, np.float32)
     finding = above_local_level(values, level, background, radius, spacing)
-    return (yield from subtask(finding, 1, 2, 3)), brightness
+    return (yield from subtask(finding, 1, 2, 3)), level, brightness
 
 
 def median_below(histogram: Histogram, level: float) -> float:

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_tessera.core.blockwise import Settings, TwoPass
+from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stored, TwoPass
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, subtask
+from napari_tessera.core.jobs import Job, middle, subtask
 from napari_tessera.core.method import PREVIEW_PX, Method
 from napari_tessera.core.rescale import UNSCALED, Scale, scaled_number
-from napari_tessera.core.result import MethodOutput
+from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
     Channel,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 LEVEL_RULES = ("local", "otsu", "li", "isodata", "triangle")
 """Ways to find the foreground from the intensities."""
 
+MIDDLE_PX, MIDDLE_PLANES = 2048, 32
+"""Sides of the middle part of an image by which the size of the objects is found for blocks."""
 USUAL_DIAMETER_PX = 128
 """Objects in light microscopy are rarely wider."""
 
@@ -51,15 +54,15 @@ def watershed(
     *,
     foreground: Literal["local", "otsu", "li", "isodata", "triangle", "mask", "whole"] = "local",
     threshold: Annotated[float | None, Range(unit="intensity"), ShownIf("foreground", *LEVEL_RULES)] = None,
-    radius: Annotated[float, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = 6.0,
+    radius: Annotated[float | None, Range(1, 500, unit="px"), ShownIf("foreground", "local")] = None,
     polarity: Literal["bright", "dark"] = "bright",
     landscape: Literal["distance", "intensity", "gradient"] = "distance",
-    sigma: Annotated[float, SIGMA_TITLE, Range(0, 50, unit="px", step=0.1)] = 0.7,
-    min_distance: Annotated[float, Range(0, 500, unit="px")] = 5.0,
+    sigma: Annotated[float | None, SIGMA_TITLE, Range(0, 50, unit="px", step=0.1)] = None,
+    min_distance: Annotated[float | None, Range(0, 500, unit="px")] = None,
     prominence: Annotated[float, Range(0, 1, step=0.01)] = 0.12,
     compactness: Annotated[float, Range(0, 1, step=0.05)] = 0.0,
     watershed_line: bool = False,
-    max_hole_size: Annotated[int, Range(0, unit="px²")] = 100,
+    max_hole_size: Annotated[int | None, Range(0, unit="px²")] = None,
     min_size: Annotated[int, Range(0, unit="px²")] = 30,
     connectivity: Connectivity = 1,
     channel: Channel = None,
@@ -86,19 +89,21 @@ def watershed(
     threshold : float, optional
         Intensity that parts objects from background over the whole image, in the image's own units, after combining
         channels and smoothing; empty means found by the rule. "local" starts from it, by default from Otsu's.
-    radius : float
-        How far around a pixel "local" looks: sigma of a Gaussian, in pixels along X. About the radius of an object.
+    radius : float, optional
+        How far around a pixel "local" looks: sigma of a Gaussian, in pixels along X. About the radius of an object;
+        empty means 6, and more for large objects.
     polarity : str
         Whether objects are brighter or darker than the background.
     landscape : str
         What parts objects that touch. "distance": the distance to the background; for round objects with narrow necks
         between them. "intensity": the smoothed image; for objects that are brightest in their middle. "gradient": the
         edges in the smoothed image; for even objects with visible outlines.
-    sigma : float
-        Sigma of a Gaussian that smooths the image first, in pixels along X; 0 does not smooth.
-    min_distance : float
+    sigma : float, optional
+        Sigma of a Gaussian that smooths the image first, in pixels along X; 0 does not smooth. Empty means 0.7, and
+        more for large objects.
+    min_distance : float, optional
         Smallest distance between two found markers in the same patch of foreground, in pixels along X; 0 takes every
-        local maximum of the landscape. Without effect on given markers.
+        local maximum of the landscape. Without effect on given markers. Empty means 5, and more for large objects.
     prominence : float
         How far the landscape must fall between two found markers, as a share of the lower one's height: with 0.1 and
         the distance landscape, objects part where the neck is narrower than 90 % of the smaller one. 0 parts all.
@@ -108,8 +113,9 @@ def watershed(
         to the nearest marker.
     watershed_line : bool
         Leave a line of background, one pixel wide, between objects that touch.
-    max_hole_size : int
-        Holes in the foreground of at most this many pixels are filled; 0 fills none.
+    max_hole_size : int, optional
+        Holes in the foreground of at most this many pixels are filled; 0 fills none. Empty means 100, and more for
+        large objects.
     min_size : int
         Objects of fewer pixels are dropped; 0 drops none.
     connectivity : int
@@ -169,28 +175,107 @@ def watershed(
            [0, 1, 1, 1, 0, 2, 2, 2, 0],
            [0, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=int32)
     """
-    from napari_tessera.algorithms.gaussian import is_held, smoothed
+    from napari_tessera.algorithms.gaussian import is_held
     from napari_tessera.algorithms.histogram import step_scale
-    from napari_tessera.algorithms.split_objects import Settings, elevation_map, split
-    from napari_tessera.algorithms.thresholds import fill_holes as filled
     from napari_tessera.core.checks import to_grey
 
+    asked = {name: value for name, value in locals().items() if name in SETTINGS}
     grey = to_grey(image, channel_axis, channel, "watershed")
     _check(foreground, mask)
     scale = UNSCALED if is_held(image.dtype) else (yield from subtask(step_scale(grey), 0, 0.1, 8))
-    values = yield from subtask(smoothed(grey, sigma, spacing, scale), 0.1, 0.9, 8)
-    threshold = None if threshold is None else scaled_number(threshold, scale)
-    if polarity == "dark":
+    level = None if threshold is None else scaled_number(threshold, scale)
+    asked |= {"mask": mask, "level": level if level is None or polarity == "bright" else -level, "scale": scale}
+    settings = at_size(asked)
+    is_open = settings != asked and markers is None and landscape == "distance" and foreground in LEVEL_RULES
+    found = yield from subtask(_segment(grey, markers, settings), 0.1, 4 if is_open else 7.9, 8)
+    factor = _size_factor(found, spacing) if is_open else 1.0
+    if factor == 1:
+        return MethodOutput(found.labels, notes=found.brightness.notes(polarity))
+    again = {**at_size(asked, factor), "level": found.level}
+    labels = (yield from subtask(_segment(grey, markers, again), 4.1, 3.9, 8)).labels
+    chosen: AutoValues = {name: round(again[name], 2) for name in USUAL if asked[name] is None}
+    return MethodOutput(labels, notes=found.brightness.notes(polarity), chosen=chosen)
+
+
+USUAL = {"sigma": 0.7, "radius": 6.0, "min_distance": 5.0, "max_hole_size": 100}
+"""Automatic values for objects of up to 25 px in radius."""
+LARGEST = {"sigma": 50.0, "radius": 500.0, "min_distance": 500.0, "max_hole_size": 10**6}
+USUAL_RADIUS_PX, LARGE_RADII_PX = 8.0, (25.0, 40.0)
+"""The automatic values suit objects of the first radius; between the others they grow to be in proportion to it."""
+LARGE_SHARES, SMALL_PART = (0.6, 0.4, 1.35), 1 / 6
+"""Radii of large objects as shares of half the thickness of the foreground: the least of the upper quarter, and the
+least and the largest by area; and what part of a side that thickness is at most."""
+SETTINGS = (
+    *("foreground", "radius", "polarity", "landscape", "sigma", "min_distance", "prominence", "compactness"),
+    *("watershed_line", "max_hole_size", "min_size", "connectivity", "spacing"),
+)
+
+
+def at_size(settings: Settings, factor: float = 1.0) -> Settings:
+    """Return the settings with automatic values for objects that are larger than usual by a factor."""
+    found = {name: min(usual * factor, LARGEST[name]) for name, usual in USUAL.items()}
+    found["max_hole_size"] = int(min(USUAL["max_hole_size"] * factor**2, LARGEST["max_hole_size"]))
+    return {**settings, **{name: value for name, value in found.items() if settings[name] is None}}
+
+
+class _Found(NamedTuple):
+    """Labels, half the thickness of the foreground in pixels along X, the level, and what is unusual about the image.
+
+    The squared distances to the background over the distances are half the radius of a disc (and 0.4 of that of a
+    ball), however ragged its outline is.
+    """
+
+    labels: np.ndarray
+    radius_px: float
+    level: float | None
+    brightness: Brightness
+
+
+def _segment(grey: np.ndarray, markers: np.ndarray | None, settings: Settings) -> Job[_Found]:
+    from napari_tessera.algorithms.gaussian import smoothed
+    from napari_tessera.algorithms.split_objects import Settings, elevation_map, split
+    from napari_tessera.algorithms.thresholds import fill_holes
+
+    spacing, connectivity, landscape = settings["spacing"], settings["connectivity"], settings["landscape"]
+    values = yield from subtask(smoothed(grey, settings["sigma"], spacing, settings["scale"]), 0, 1, 8)
+    if settings["polarity"] == "dark":
         np.negative(values, out=values)
-        threshold = None if threshold is None else -threshold
-    inside, brightness = yield from subtask(_foreground(values, foreground, mask, threshold, radius, spacing), 1, 1, 8)
-    if max_hole_size:
-        yield from subtask(filled(inside, max_hole_size, connectivity), 2, 1, 8)
+    inside, level, brightness = yield from subtask(_foreground(values, settings), 1, 1, 8)
+    if settings["max_hole_size"]:
+        yield from subtask(fill_holes(inside, settings["max_hole_size"], connectivity), 2, 1, 8)
     hills = yield from subtask(elevation_map(landscape, values, inside, spacing), 3, 1, 8)
     del values
-    settings = Settings(min_distance, prominence, compactness, watershed_line, connectivity, spacing)
-    labels = yield from subtask(split(hills, inside, markers, settings, min_size), 4, 4, 8)
-    return MethodOutput(labels, notes=brightness.notes(polarity))
+    distance = hills.height if landscape == "distance" else np.zeros(1, np.float32)
+    thickness = float(np.einsum("i,i", distance.ravel(), distance.ravel())) / max(float(distance.sum()), 1e-9)
+    how = Settings(
+        settings["min_distance"], settings["prominence"], settings["compactness"], settings["watershed_line"],
+        connectivity, spacing,
+    )  # fmt: skip
+    labels = yield from subtask(split(hills, inside, markers, how, settings["min_size"]), 4, 4, 8)
+    return _Found(labels, 2 * thickness, level, brightness)
+
+
+def _size_factor(found: _Found, spacing: tuple[float, ...] | None) -> float:
+    """Return how much larger than usual the objects are; 1 if they are not large.
+
+    The foreground is as thick as large objects are, but so is a blob of many small ones. Of objects, a quarter have
+    that radius, or half of their area belongs to objects of it (the rest are pieces of others and specks); a blob is
+    larger than that, or fills much of the image.
+    """
+    low, high = LARGE_RADII_PX
+    if found.radius_px <= low or not found.labels.any():
+        return 1.0
+    ndim = found.labels.ndim
+    pixel = 1.0 if spacing is None else float(np.prod(np.array(spacing) / spacing[-1]))
+    volumes = np.sort(np.bincount(found.labels.reshape(-1))[1:]) * pixel
+    radii = np.sqrt(volumes / np.pi) if ndim == 2 else np.cbrt(0.75 * volumes / np.pi)
+    by_area = radii[np.searchsorted(np.cumsum(volumes), volumes.sum() / 2)]
+    of_quarter, least, most = (share * found.radius_px for share in LARGE_SHARES)
+    is_among_many = least <= by_area <= most and found.radius_px <= SMALL_PART * min(found.labels.shape[-2:])
+    if np.percentile(radii, 75) < of_quarter and not is_among_many:
+        return 1.0
+    radius_px = min(found.radius_px, by_area)
+    return 1 + max(0.0, min(1.0, (radius_px - low) / (high - low))) * (radius_px / USUAL_RADIUS_PX - 1)
 
 
 def _check(foreground: str, mask: np.ndarray | None) -> None:
@@ -201,21 +286,15 @@ def _check(foreground: str, mask: np.ndarray | None) -> None:
         )
 
 
-def _foreground(
-    values: np.ndarray,
-    rule: str,
-    mask: np.ndarray | None,
-    level: float | None,
-    radius: float,
-    spacing: tuple[float, ...] | None,
-) -> Job[tuple[np.ndarray, Brightness]]:
+def _foreground(values: np.ndarray, settings: Settings) -> Job[tuple[np.ndarray, float | None, Brightness]]:
+    """Return the foreground, the level of the whole image, and what is unusual about its brightness."""
     from napari_tessera.algorithms.thresholds import Brightness, bright_pixels
 
-    if rule == "whole":
-        return np.ones(values.shape, bool), Brightness()
-    if rule == "mask" and mask is not None:
-        return mask > 0, Brightness()
-    return (yield from bright_pixels(values, rule, level, radius, spacing))
+    rule, mask = settings["foreground"], settings["mask"]
+    if rule in ("whole", "mask"):
+        inside = np.ones(values.shape, bool) if rule == "whole" else mask > 0
+        return inside, None, Brightness()
+    return (yield from bright_pixels(values, rule, settings["level"], settings["radius"], settings["spacing"]))
 
 
 def reach(**parameters: Any) -> int:
@@ -224,8 +303,8 @@ def reach(**parameters: Any) -> int:
     The flood itself has no bound: the label of a pixel depends on all of the object it belongs to. Objects up to
     `USUAL_DIAMETER_PX` wide come out of overlapping blocks as they come out of the whole image.
     """
-    around = 4 * (parameters.get("sigma", 0) + parameters.get("radius", 0))
-    return int(max(USUAL_DIAMETER_PX, 4 * parameters.get("min_distance", 0)) + around)
+    known = at_size({**dict.fromkeys(USUAL), **parameters})
+    return int(max(USUAL_DIAMETER_PX, 4 * known["min_distance"]) + 4 * (known["sigma"] + known["radius"]))
 
 
 ROUNDING = 1e-6
@@ -246,7 +325,41 @@ def measured_over_whole(**settings: Any) -> tuple[TwoPass, Settings, Callable[[d
         return {**settings, "threshold": origin + unit * (-level if settings["polarity"] == "dark" else level)}
 
     rule = "otsu" if settings["foreground"] == "local" else settings["foreground"]
-    return LEVEL, {**settings, "method": rule, "low": None, "high": None}, fix
+    return LEVEL, {**at_size(settings), "method": rule, "low": None, "high": None}, fix
+
+
+def overlapping(**settings: Any) -> Overlapping:
+    """Return what is measured over the whole image, and how blocks are labelled then."""
+    measured = measured_over_whole(**settings)
+    return Overlapping(measured and measured[:2], partial(_plan, settings))
+
+
+def _plan(settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[BlockPlan]:
+    """Fix the level, and the automatic values by the objects in the middle of the image."""
+    measured = measured_over_whole(**settings)
+    fixed = settings if measured is None else measured[2](dict(fitted))
+    notes = () if measured is None else _notes(fitted, **settings)
+    shape = image.shape[: len(image.shape) - (settings["channel_axis"] is not None)]
+    sides = (MIDDLE_PLANES,) * (len(shape) - 2) + (MIDDLE_PX,) * 2
+    chosen: AutoValues = {}
+    if settings["foreground"] in LEVEL_RULES and None in [settings[name] for name in USUAL]:
+        chosen = MethodOutput.of((yield from watershed(image[middle(shape, sides)], **fixed))).chosen
+    around = reach(**{**fixed, **chosen})
+    label = partial(label_block, found=chosen, **fixed)
+    return BlockPlan(label, (around,) * len(shape), notes=notes, chosen=chosen)
+
+
+def label_block(
+    image: np.ndarray,
+    markers: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    *,
+    found: AutoValues,
+    **settings: Any,
+) -> Job[np.ndarray]:
+    """Label one block, with the automatic values of the whole image; the notes are those of the plan."""
+    known = at_size({**settings, **(found if markers is None else {})})
+    return MethodOutput.of((yield from watershed(image, markers, mask, **known))).labels
 
 
 def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
@@ -294,6 +407,6 @@ METHOD = Method(
     join="overlap",
     has_preview=True,
     preview_px=PREVIEW_PX // 2,
-    reach=reach,
     measured_over_whole=measured_over_whole,
+    overlapping=overlapping,
 )
