@@ -238,3 +238,13 @@ def test_changed_values_are_counted_again(opened, viewer, qtbot):
     wait_for_histogram(widget, qtbot)
     level = api.segment("threshold", blobs() // 2).provenance["chosen"]["levels"][0]
     assert lines(widget)["level 0"].cut - 0.5 == level
+
+
+def test_values_far_away_are_named_beside_the_part_that_is_shown(opened):
+    image = np.tile(np.arange(100, dtype=np.uint16), 100).reshape(100, 100)
+    image[0, 0] = 60_000
+    widget = opened(image)
+    widget.form.fields["method"].value = "mean"
+    low, high = widget.histogram.plot.ends
+    assert (low, high < 200) == (-0.5, True)
+    assert widget.histogram.plot._end_texts[1].endswith("… 60000")

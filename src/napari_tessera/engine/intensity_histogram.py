@@ -145,6 +145,10 @@ class IntensityHistogram:
         """Return the cut of a highest intensity."""
         return high + 0.5 if self.is_whole_numbers else high
 
+    def in_words(self, intensity: float) -> str:
+        """Write an intensity: whole numbers in full, others with the digits that tell two pixels of a plot apart."""
+        return f"{intensity:.15g}" if self.is_whole_numbers else f"{intensity:.4g}"
+
     def span(self) -> tuple[float, float]:
         """Return the ends of the part to show: all, or without rare values that lie far away."""
         low, high = self.low - self.step / 2, self.high + self.step / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Layer
@@ -151,8 +152,13 @@ class HistogramBox(QWidget):
             cuts = [cut for cut in (self._cut(LOW), self._cut(HIGH)) if math.isfinite(cut)]
             low, high = min([low, *cuts]), max([high, *cuts])
         edges, counts = found.bars(low, high, MOST_BARS)
-        ends = (f"{found.low_at(float(edges[0])):g}", f"{found.high_at(float(edges[-1])):g}")
-        self.plot.show_bars(edges, counts, ends, 1.0 if found.is_whole_numbers else None)
+        first, last = found.low_at(float(edges[0])), found.high_at(float(edges[-1]))
+        texts = [found.in_words(first), found.in_words(last)]
+        if first > found.low:
+            texts[0] = f"{found.in_words(found.low)} … {texts[0]}"
+        if last < found.high:
+            texts[1] = f"{texts[1]} … {found.in_words(found.high)}"
+        self.plot.show_bars(edges, counts, texts, 1.0 if found.is_whole_numbers else None)
 
     def _show_lines(self) -> None:
         """Draw the lines for the settings of the form."""
@@ -165,15 +171,17 @@ class HistogramBox(QWidget):
         lines, chosen = [], []
         if method == MANUAL:
             lines = [Line(f"rule {number}", cut, title, False) for number, cut in enumerate(cuts)]
-            lines += [Line(LOW, self._cut(LOW), _end_text("from", values[LOW]))]
-            lines += [Line(HIGH, self._cut(HIGH), _end_text("to", values[HIGH]))]
+            for name, word in ((LOW, "from"), (HIGH, "to")):
+                text = "no limit" if values[name] is None else f"{word} {found.in_words(values[name])}"
+                lines.append(Line(name, self._cut(name), text))
             chosen = [(self._cut(LOW), self._cut(HIGH))]
         elif cuts and method not in LOCAL_RULES:
             names = (LOW, HIGH) if method == HYSTERESIS else [f"{LEVEL} {number}" for number in range(len(cuts))]
-            texts = [f"{level:.5g}" for level in found.levels]
+            texts = [found.in_words(level) for level in found.levels]
             texts = [f"{title} {texts[0]}"] if method not in (HYSTERESIS, MULTI) else texts
             lines = [Line(*facts) for facts in zip(names, cuts, texts, strict=False)]  # of the rule before
-            chosen = [(-math.inf, cuts[-1]) if values["polarity"] == DARK else (cuts[0], math.inf)]
+            ends = [-math.inf, *cuts] if values["polarity"] == DARK else [*cuts, math.inf]
+            chosen = list(pairwise(ends))
         self.plot.show_lines(sorted(lines, key=lambda line: line.cut), chosen)
         self.caption.setText(self._caption(found, method))
         self.caption.setVisible(bool(self.caption.text()))
@@ -273,7 +281,3 @@ def _setting(found: IntensityHistogram, name: str, cut: float) -> float | None:
     if not math.isfinite(cut):
         return None
     return found.low_at(cut) if name == LOW else found.high_at(cut)
-
-
-def _end_text(word: str, number: float | None) -> str:
-    return "no limit" if number is None else f"{word} {number:.5g}"

@@ -20,6 +20,7 @@ TEXT_GAP_PX = 8
 MOST_BARS = 256
 STEPS_ACROSS = 256
 """An arrow key moves a line of intensities that are not whole numbers by the width over this."""
+LIGHTER_PER_CLASS = 30
 CHOSEN, LINE, REFERENCE = QColor("#3d9be9"), QColor("#ffd166"), QColor("#c8c8c8")
 
 
@@ -59,7 +60,7 @@ class HistogramPlot(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._edges, self._counts = np.array([0.0, 1.0]), np.array([0])
-        self._end_texts = ("", "")
+        self._end_texts: Sequence[str] = ("", "")
         self._lines: tuple[Line, ...] = ()
         self._chosen: tuple[tuple[float, float], ...] = ()
         self._key_step = 1.0
@@ -76,7 +77,7 @@ class HistogramPlot(QWidget):
         """Return the usual size."""
         return QSize(WIDTH_PX, HEIGHT_PX)
 
-    def show_bars(self, edges: np.ndarray, counts: np.ndarray, texts: tuple[str, str], key_step: float | None) -> None:
+    def show_bars(self, edges: np.ndarray, counts: np.ndarray, texts: Sequence[str], key_step: float | None) -> None:
         """Show N counts between N + 1 edges, with a text at either end of the axis.
 
         `key_step` is how far an arrow key moves a line; None is a part of the width.
@@ -86,7 +87,7 @@ class HistogramPlot(QWidget):
         self.update()
 
     def show_lines(self, lines: Sequence[Line], chosen: Sequence[tuple[float, float]]) -> None:
-        """Show lines from left to right; bars within the `chosen` ranges are coloured."""
+        """Show lines from left to right; bars in the `chosen` ranges are coloured, each range lighter than the last."""
         self._lines, self._chosen = tuple(lines), tuple(chosen)
         if self.held not in [line.name for line in self._movable()]:
             self.held = None
@@ -190,10 +191,10 @@ class HistogramPlot(QWidget):
         for left, right, count in zip(self._edges[:-1], self._edges[1:], self._counts, strict=True):
             height = frame.height() * math.log1p(count) / tallest
             middle = (left + right) / 2
-            is_chosen = any(low <= middle <= high for low, high in self._chosen)
+            classes = [number for number, (low, high) in enumerate(self._chosen) if low <= middle <= high]
             x = self.x_of(left)
             bar = QRectF(x, frame.bottom() - height, max(self.x_of(right) - x, 0.5), height)
-            painter.fillRect(bar, CHOSEN if is_chosen else plain)
+            painter.fillRect(bar, CHOSEN.lighter(100 + LIGHTER_PER_CLASS * classes[0]) if classes else plain)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
 
     def _draw_axis(self, painter: QPainter, frame: QRectF) -> None:
