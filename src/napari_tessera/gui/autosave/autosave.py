@@ -213,13 +213,11 @@ def earlier(viewer: ViewerModel, image: Layer, axes: str) -> list[Saved]:
     Those of layers that are open are left out; `axes` names every axis of the image's array.
     """
     in_use = {layer.metadata.get(SAVED_IN) for layer in viewer.layers}
-    sides = [side for axis, side in zip(axes, array_of(image).shape, strict=True) if axis != "C"]
-    with_channels = [1 if axis == "C" else side for axis, side in zip(axes, array_of(image).shape, strict=True)]
-    found = [
-        saved
-        for saved in kept()
-        if str(saved.folder) not in in_use and saved.state.get("shape") in (sides, with_channels)
-    ]
+    sides = dict(zip(axes, array_of(image).shape, strict=True))
+    shapes = [[side for axis, side in sides.items() if axis != "C"]]
+    shapes.append([1 if axis == "C" else side for axis, side in sides.items()])
+    fitting = (saved for saved in saved_annotations() if saved.state.get("shape") in shapes)
+    found = [saved for saved in fitting if str(saved.folder) not in in_use and saved.has_paint]
     return sorted(found, key=lambda saved: saved.image != image.name)
 
 
