@@ -12,7 +12,7 @@ from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.io.tiff import write_tiff
 from napari_tessera.training.annotations.annotation import AnnotationSampling
 from napari_tessera.training.annotations.examples import painted_examples
-from napari_tessera.training.annotations.read import Image, levels_in_pieces, painting_from, painting_of
+from napari_tessera.training.annotations.read import Image, painting_from, painting_of
 from napari_tessera.training.data.sources import Source
 from tests.training.test_annotation_windows import Watched
 
@@ -42,12 +42,12 @@ def test_a_stored_image_gives_the_same_examples_as_one_in_memory(stored):
 
 
 def test_brightness_in_pieces_is_that_of_the_whole():
-    assert run_job(levels_in_pieces(NOISE[0, 0], HALVES, "colours")) == measure_levels(NOISE[0, 0])
+    assert run_job(Image(NOISE[0, 0], "YX").levels_in(HALVES, "colours")) == measure_levels(NOISE[0, 0])
 
 
 def test_brightness_of_channels_in_pieces_is_that_of_each():
     image = np.moveaxis(NOISE[0], 0, -1)
-    assert run_job(levels_in_pieces(image, HALVES, "channels")) == measure_levels(image, "channels")
+    assert run_job(Image(image, "YX").levels_in(HALVES, "channels")) == measure_levels(image, "channels")
 
 
 def test_a_stored_image_with_channels_is_measured_like_one_in_memory():
@@ -152,3 +152,22 @@ def test_files_say_how_far_their_planes_are_apart(tmp_path):
     for name in ("image", "paint"):
         write_tiff(tmp_path / f"{name}.tif", NOISE[0], spatial)
     assert painting_from(Source("a", tmp_path / "image.tif", tmp_path / "paint.tif"), 3).anisotropy == 4
+
+
+@pytest.mark.parametrize("how", ["NaN", "padding", "masked"])
+def test_annotation_and_levels_leave_out_what_is_no_image(how):
+    image = np.random.default_rng(0).normal(500, 20, (96, 96)).astype(np.float32)
+    paint = np.zeros((96, 96), np.uint8)
+    paint[40, 40:50], paint[60, :50] = 1, 2
+    beside = image.copy()
+    beside[:, :4] = {"NaN": np.nan, "padding": -1024, "masked": 9999}[how]
+    given = np.ma.masked_equal(beside, 9999) if how == "masked" else beside
+    one, other = (
+        painting_of("cell", image[:, 4:], paint[:, 4:], 2),
+        painting_of("cell", given, paint, 2),
+    )
+    assert run_job(one.measure((), "colours")) == run_job(other.measure((), "colours"))
+    found = run_job(painted_examples([other], AnnotationSampling("classes", 2, patch_px=16, share=0)))
+    assert found.pixels == {1: 10, 2: 46}
+    assert all(300 < example.image.min() < example.image.max() < 700 for example in found.learn)
+    assert "cell:" in found.notes[0]

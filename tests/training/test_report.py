@@ -137,7 +137,29 @@ def test_minutes_become_steps_which_a_resumed_run_keeps(tmp_path):
     assert run_job(with_steps_in(0.1, plan, data, "cpu", saved)).steps == timed.steps
 
 
-def test_an_image_with_nan_is_refused_by_name():
-    image = np.where(SQUARE > 0, np.nan, 1.0)
-    with pytest.raises(InputError, match="cell 7 holds NaN"):
+def test_an_image_with_infinity_is_refused_by_name():
+    image = np.where(SQUARE > 0, np.inf, 1.0)
+    with pytest.raises(InputError, match="cell 7 holds NaN or infinity"):
         example_of(Frame("cell 7", image, SQUARE, "train"), "colours", checked_settings({}))
+
+
+def test_an_image_of_nan_alone_is_refused_by_name():
+    with pytest.raises(InputError, match=r"cell 7 has no image: 100 % of the pixels are not image \(NaN\)"):
+        example_of(Frame("cell 7", np.full((9, 9), np.nan), SQUARE, "train"), "colours", checked_settings({}))
+
+
+@pytest.mark.parametrize("value", [-1024.0, np.nan])
+def test_what_is_no_image_is_neither_measured_nor_learnt(value):
+    image = np.random.default_rng(0).normal(500, 20, (64, 64)).astype(np.float32)
+    truth = np.zeros((64, 64), np.int32)
+    truth[20:30, :20] = 1
+    beside = np.pad(image, ((0, 0), (2, 0)), constant_values=value), np.pad(truth, ((0, 0), (2, 0)), mode="edge")
+    settings = checked_settings({})
+    whole, nothing = example_of(Frame("cell", image, truth, "train"), "colours", settings)
+    example, note = example_of(Frame("cell", *beside, "train"), "colours", settings)
+    assert example.levels == whole.levels
+    assert np.isfinite(example.image).all()
+    assert example.image.min() > 0
+    assert not example.labels[:, :2].any()
+    np.testing.assert_array_equal(example.labels[:, 2:], whole.labels)
+    assert (nothing, "cell: 3 % of the pixels are not image" in note) == ("", True)

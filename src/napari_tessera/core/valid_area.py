@@ -69,16 +69,18 @@ class Fill:
             invalid |= _without_specks(_is_colour(values, colour))
         return ~invalid if invalid.any() else None
 
-    def note(self, share: float) -> str:
-        """Return a sentence on the share of the pixels that are no image."""
+    def amount(self, share: float) -> str:
+        """Return what share of the pixels is no image, and what it is."""
         causes = [f"padding with the value {_in_words(colour)}" for colour in self.colours]
         causes += ["transparent"] * self.is_transparent + ["masked"] * self.is_masked
         causes += ["NaN"] if self.has_nan or not causes else []
         percent = 100 * share
         amount = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
-        return (
-            f"{amount} of the pixels are not image ({', '.join(causes)}): they were left out, and are 0 in the labels."
-        )
+        return f"{amount} of the pixels are not image ({', '.join(causes)})"
+
+    def note(self, share: float) -> str:
+        """Return a sentence on the share of the pixels that are no image."""
+        return f"{self.amount(share)}: they were left out, and are 0 in the labels."
 
 
 def find_fill(

@@ -218,7 +218,7 @@ def _open_uncertainty(uncertainty_of: UncertaintyOf, painting: AnnotatedImage, t
     wide = clipped(grown(tile.window, CONTEXT_PX[ndim]), shape)
     doubt = yield from uncertainty_of(painting, ImageTile(tile.place, wide))
     is_open = np.asarray(painting.paint[(*tile.place, *tile.window)]) == 0
-    return np.where(is_open, doubt[inside(tile.window, wide)], 0)
+    return painting.without_fill(np.where(is_open, doubt[inside(tile.window, wide)], 0), tile.place, tile.window)
 
 
 def _uncertainty_by(

@@ -272,7 +272,7 @@ class LivePredictor:
         labels = yield from prediction(
             self.live, view, diameter_px=self.live.diameter_px(painting.name), device=self.device
         )
-        return ViewportPrediction(viewport, labels)
+        return ViewportPrediction(viewport, painting.without_fill(labels, viewport.place, viewport.window))
 
     def adapt_size(self, seen: ViewportPrediction) -> None:
         """Choose the side of the next prediction by the time that this one took."""

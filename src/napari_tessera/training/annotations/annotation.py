@@ -14,6 +14,7 @@ from scipy.ndimage import find_objects
 from napari_tessera.core.blockwise import Stored
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.valid_area import Fill, filled
 from napari_tessera.inference.normalization import Kind, Levels, kind_of
 from napari_tessera.training.data.example import BACKGROUND, MOST_CLASSES, NOT_PAINTED, diameter_of_sizes, packed_labels
 
@@ -89,6 +90,9 @@ class AnnotatedImage:
     """Measures the levels of the image that contains a plane or volume; see `inference.normalization`."""
     anisotropy: float = 1.0  # distance of planes divided by the pixel size
     is_check: bool = False  # all of its annotation is for validation
+    fill: Callable[[Place], Fill | None] = lambda _: None
+    """Finds what is no image in the stack that contains a plane or volume."""
+    masked: np.ndarray | None = None  # (…, [Z,] Y, X), True where a masked array is masked
 
     @property
     def channels(self) -> int:
@@ -101,7 +105,32 @@ class AnnotatedImage:
 
         levels = yield from self.measure(place, kind_of(header))
         spacing = (self.anisotropy, 1.0, 1.0)[-len(window) :]
-        return NormalizedImage(np.asarray(self.image[(*place, *window)]), levels, self.channels > 0, spacing)
+        return NormalizedImage(self.read(place, window)[0], levels, self.channels > 0, spacing)
+
+    def read(self, place: Place, window: Window) -> tuple[np.ndarray, np.ndarray | None]:
+        """Read a window, mirrored beyond the image, and where it is image, ([Z,] Y, X); None if all of it is.
+
+        What is no image has values near by.
+        """
+        image, valid = read_window(self.image, place, window), self.valid_in(place, window)
+        fill = self.fill(place)
+        if fill is None or valid is None:
+            return image, None
+        return filled(image, valid, image.ndim - 1 if self.channels else None, fill.typical), valid
+
+    def valid_in(self, place: Place, window: Window) -> np.ndarray | None:
+        """Return where a window is image, ([Z,] Y, X); None if all of it is."""
+        fill = self.fill(place)
+        if fill is None:
+            return None
+        image = read_window(self.image, place, window)
+        masked = None if self.masked is None else read_window(self.masked, place, window)
+        return fill.valid(image, image.ndim - 1 if self.channels else None, masked)
+
+    def without_fill(self, labels: np.ndarray, place: Place, window: Window) -> np.ndarray:
+        """Set the labels of a window to 0 where there is no image."""
+        valid = self.valid_in(place, window)
+        return labels if valid is None else np.where(valid, labels, 0)
 
 
 @dataclass(frozen=True)
@@ -133,15 +162,19 @@ def read_paint(
     An InputError says that a number is negative, or too high for a class.
     """
     paints: list[AnnotationWindow] = []
+    windows_found = False
     for index, painting in enumerate(paintings):
         finding = painted_windows(painting.paint, sampling.ndim)
         windows = yield from subtask(finding, index, 0.5, len(paintings))
+        windows_found |= bool(windows)
         for done, (place, found) in enumerate(windows.items()):
             yield Progress(
                 index + 0.5 + 0.5 * done / len(windows), len(paintings), f"Reading the annotation of {painting.name}"
             )
             for window in found:
                 paints += read_cells(painting, (index, place), window, sampling)
+    if windows_found and not paints:
+        raise InputError("All annotation lies where there is no image: NaN, masked, transparent or padding.")
     numbers = {index: object_numbers(paints, index, sampling) for index in range(len(paintings))}
     return [
         replace(paint, labels=packed_labels(paint.labels, numbers[paint.where[0]], BACKGROUND + 1)) for paint in paints
@@ -156,6 +189,7 @@ def read_cells(
     found = []
     for cell in cells(window, CELL_PX[sampling.ndim]):
         labels = checked_paint(read_window(painting.paint, where[1], cell), painting.name, sampling)
+        labels = painting.without_fill(labels, where[1], cell)
         around = smallest_window(labels)
         if around is not None:
             found.append(AnnotationWindow(where, origin, shifted(around, cell), labels[around], painting.anisotropy))

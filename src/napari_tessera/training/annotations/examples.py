@@ -46,7 +46,9 @@ from napari_tessera.training.data.example import (
     Example,
     centres,
     has_few_strokes,
+    left_out_note,
     packed_labels,
+    some_notes,
 )
 from napari_tessera.training.data.patches import Sampling
 from napari_tessera.training.data.sources import TRAIN, Frame, kind_of_images
@@ -67,6 +69,7 @@ class AnnotationSplit:
     pixels: Mapping[int, int]  # annotated pixels of each number, in all images
     reason: str = ""  # why nothing is held out; empty if something is
     everything: Sequence[Example] = ()  # see `Dataset`
+    notes: Sequence[str] = ()
 
 
 def painted_examples(paintings: Sequence[AnnotatedImage], sampling: AnnotationSampling) -> Job[AnnotationSplit]:
@@ -86,12 +89,13 @@ def painted_examples(paintings: Sequence[AnnotatedImage], sampling: AnnotationSa
     check = yield from subtask(reader.to_check(paints), 2, 1, 3)
     pixels = dict(counted(paints))
     if reason := why_not_validated(check, sampling.task):
-        return AnnotationSplit(learn, [], pixels, reason)
+        return AnnotationSplit(learn, [], pixels, reason, notes=list(reader.left_out.values()))
     everything: list[Example] = []
     if held.zones and sampling.task == "classes" and has_few_strokes(learn):
         whole = replace(reader, held=HeldOut("classes"))
         everything = yield from subtask(whole.to_learn(of_learning), 3, 0, 3)
-    return AnnotationSplit(learn, check, pixels, "" if check else held.reason, everything)
+    reason = "" if check else held.reason
+    return AnnotationSplit(learn, check, pixels, reason, everything, list(reader.left_out.values()))
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class AnnotationReader:
     held: HeldOut
     levels: dict[Where, Levels] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)  # notes on what is no image, by name of the image
 
     def to_learn(self, paints: Sequence[AnnotationWindow]) -> Job[list[Example]]:
         """Return the training windows, with the places where patches are sampled."""
@@ -160,6 +165,7 @@ class AnnotationReader:
         labels = checked_paint(
             read_window(painting.paint, paint.where[1], window, "constant"), painting.name, self.sampling
         )
+        labels = painting.without_fill(labels, paint.where[1], window)
         return replace(paint, window=window, labels=packed_labels(labels, self.numbers[paint.where[0]], BACKGROUND + 1))
 
     def example(
@@ -172,7 +178,9 @@ class AnnotationReader:
             self.levels[paint.where] = yield from painting.measure(place, self.sampling.kind)
         key = f"{paint.where} {window}"
         if key not in self.images:
-            image = read_window(painting.image, place, window)
+            image, valid = painting.read(place, window)
+            if valid is not None:
+                self.left_out[painting.name] = left_out_note(painting.name, painting.fill(place), valid)
             if not np.isfinite(image).all():
                 raise InputError(f"{painting.name} holds NaN or infinity. Replace them, or leave the image out.")
             self.images[key] = image.astype(canonical_dtype(image.dtype), copy=False)
@@ -221,7 +229,7 @@ def painted_dataset(
     digest = yield from subtask(digest_of(found), 0.9, 0.1, 1)
     advised = advice_on_paint(found.pixels, words(settings.classes), found.learn, sampling.diameter_px, found.reason)
     advised += advice_on_images(found.learn)
-    said = [*doubted, *(each.text for each in advised)]
+    said = [*doubted, *some_notes(found.notes), *(each.text for each in advised)]
     return Dataset(found.learn, found.check, kind, n_channels, max(found.pixels), digest, said, found.everything)
 
 

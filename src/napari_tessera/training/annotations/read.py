@@ -15,6 +15,7 @@ from napari_tessera.core.checks import check_stored, whole_numbers
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, in_background, pieces
 from napari_tessera.core.spatial import check_axes
+from napari_tessera.core.valid_area import Fill, find_fill
 from napari_tessera.inference.normalization import (
     PERCENTS,
     Kind,
@@ -40,53 +41,82 @@ class Image:
     """An image with its axes in the order in which it is segmented: those taken one at a time, [Z,] Y, X, channels."""
 
     data: Any
-    axes: str  # one letter for each axis; channels, if there are any, are last
-    measured: dict[tuple[Place, Kind], Levels] = field(default_factory=dict)  # levels that are known already
+    axes: str  # one letter for each axis except the channels, which are last
+    masked: np.ndarray | None = None  # True where a masked array is masked; without channels
+    levels: dict[tuple[Place, Kind], Levels] = field(default_factory=dict)  # those that are known already
+    fills: dict[Place, Fill | None] = field(default_factory=dict)
 
     def measure(self, place: Place, kind: Kind) -> Job[Levels]:
         """Measure the brightness of what would be segmented together with a plane or volume: all planes of its stack.
 
-        `place` is an index for each of the first axes.
+        `place` is an index for each of the first axes. What is no image is left out.
         """
+        stack = self._stack(place)
+        key = (tuple(part.start or 0 for part in stack), kind)
+        if key not in self.levels:
+            self.levels[key] = yield from self._levels_of(stack, kind, self.fill(place))
+        return self.levels[key]
+
+    def fill(self, place: Place) -> Fill | None:
+        """Find what is no image in the stack of a plane or volume."""
+        stack = self._stack(place)
+        key = tuple(part.start or 0 for part in stack)
+        if key not in self.fills:
+            index = tuple(slice(None) if part.start is None else part.start for part in stack)
+            masked = None if self.masked is None else self.masked[index]
+            image = self.data[index] if index else self.data
+            axis = image.ndim - 1 if self._has_channels else None
+            self.fills[key] = find_fill(image, axis, masked=masked, may_be_transparent=True)
+        return self.fills[key]
+
+    @property
+    def _has_channels(self) -> bool:
+        return len(self.data.shape) > len(self.axes)
+
+    def _stack(self, place: Place) -> tuple[slice, ...]:
         outer = zip(self.axes, place, strict=False)
-        whole = tuple(slice(None) if axis == PLANES else slice(index, index + 1) for axis, index in outer)
-        key = (tuple(part.start or 0 for part in whole), kind)
-        if key not in self.measured:
-            self.measured[key] = yield from levels_of(self.data, whole, kind)
-        return self.measured[key]
+        return tuple(slice(None) if axis == PLANES else slice(index, index + 1) for axis, index in outer)
 
+    def _image_in(self, window: tuple[slice, ...], kind: Kind, fill: Fill | None) -> np.ndarray:
+        """Read a part of the image; as a list of pixels if there is something that is no image."""
+        values = np.ascontiguousarray(self.data[window])
+        masked = None if self.masked is None else self.masked[window[: self.masked.ndim]]
+        valid = fill.valid(values, values.ndim - 1 if self._has_channels else None, masked) if fill else None
+        return values if valid is None else values[valid]
 
-def levels_of(image: Any, whole: tuple[slice, ...], kind: Kind) -> Job[Levels]:
-    """Measure the levels of a part of an image, at once or piece by piece."""
-    shape = tuple(len(range(*part.indices(side))) for part, side in zip(whole, image.shape, strict=False))
-    shape = (*shape, *image.shape[len(whole) :])
-    if isinstance(image, np.ndarray) and prod(shape) <= LARGEST_AT_ONCE_PX:
-        return (yield from in_background(partial(measure_levels, image[whole], kind), "Measuring brightness"))
-    cut = shape[:-1] if kind == "channels" else shape
-    corner = tuple(part.start or 0 for part in whole) + (0,) * (len(cut) - len(whole))
-    windows = [
-        tuple(slice(part.start + start, part.stop + start) for part, start in zip(piece, corner, strict=True))
-        for piece in pieces(cut, PIECE_PX)
-    ]
-    return (yield from levels_in_pieces(image, windows, kind))
+    def _levels_of(self, stack: tuple[slice, ...], kind: Kind, fill: Fill | None) -> Job[Levels]:
+        """Measure the levels of a part of the image, at once or piece by piece."""
+        shape = tuple(len(range(*part.indices(side))) for part, side in zip(stack, self.data.shape, strict=False))
+        shape = (*shape, *self.data.shape[len(stack) :])
+        if isinstance(self.data, np.ndarray) and prod(shape) <= LARGEST_AT_ONCE_PX:
+            values = self._image_in(stack, kind, fill)
+            return (yield from in_background(partial(measure_levels, values, kind), "Measuring brightness"))
+        cut = shape[: len(self.axes)] if self._has_channels else shape
+        corner = tuple(part.start or 0 for part in stack) + (0,) * (len(cut) - len(stack))
+        windows = [
+            tuple(slice(part.start + start, part.stop + start) for part, start in zip(piece, corner, strict=True))
+            for piece in pieces(cut, PIECE_PX)
+        ]
+        return (yield from self.levels_in(windows, kind, fill))
 
-
-def levels_in_pieces(image: Any, windows: Sequence[tuple[slice, ...]], kind: Kind) -> Job[Levels]:
-    """Measure the levels of an image window by window."""
-    measures: list[Any] | None = None
-    for turn in range(count := rounds(image)):
-        earlier, measures = measures, None
-        for done, window in enumerate(windows):
-            yield Progress(turn + done / len(windows), count, "Measuring brightness")
-            values = np.ascontiguousarray(image[window])
-            parts = np.moveaxis(values, -1, 0) if kind == "channels" else values[None]
-            here = [
-                counted(np.ascontiguousarray(part), earlier[index] if earlier else None)
-                for index, part in enumerate(parts)
-            ]
-            measures = here if measures is None else [one + other for one, other in zip(measures, here, strict=True)]
-    found = [percentiles(each, PERCENTS) for each in measures or ()]
-    return levels_between(found[0]) if kind == "colours" else levels_of_channels(found)
+    def levels_in(self, windows: Sequence[tuple[slice, ...]], kind: Kind, fill: Fill | None = None) -> Job[Levels]:
+        """Measure the levels of windows one by one."""
+        measures: list[Any] | None = None
+        for turn in range(count := rounds(self.data)):
+            earlier, measures = measures, None
+            for done, window in enumerate(windows):
+                yield Progress(turn + done / len(windows), count, "Measuring brightness")
+                values = self._image_in(window, kind, fill)
+                if not values.size:
+                    continue
+                parts = np.moveaxis(values, -1, 0) if kind == "channels" else values[None]
+                here = [
+                    counted(np.ascontiguousarray(part), earlier[index] if earlier else None)
+                    for index, part in enumerate(parts)
+                ]
+                measures = here if measures is None else [a + b for a, b in zip(measures, here, strict=True)]
+        found = [percentiles(each, PERCENTS) for each in measures or ()]
+        return levels_between(found[0]) if kind == "colours" else levels_of_channels(found)
 
 
 def painting_of(
@@ -124,10 +154,21 @@ def painting_of(
     if np.dtype(image.dtype) == bool:
         image = image.astype(np.uint8)
     order = "".join(axis for axis in plain if axis not in space) + space
-    shown = Image(_arranged(image, letters, order + CHANNEL * (CHANNEL in letters)), order)
+    image, masked = _without_mask(image, letters)
+    masked = None if masked is None else _arranged(masked, plain, order)
+    shown = Image(_arranged(image, letters, order + CHANNEL * (CHANNEL in letters)), order, masked)
     scale = anisotropy if ndim == 3 else 1.0
     painted = _arranged(paint, plain, order)
-    return AnnotatedImage(name, shown.data, painted, np.dtype(image.dtype), shown.measure, scale, is_check)
+    dtype = np.dtype(image.dtype)
+    return AnnotatedImage(name, shown.data, painted, dtype, shown.measure, scale, is_check, shown.fill, masked)
+
+
+def _without_mask(image: Any, letters: str) -> tuple[Any, np.ndarray | None]:
+    """Split a masked array into its values, and where any channel is masked; other arrays have no mask."""
+    if not isinstance(image, np.ma.MaskedArray):
+        return image, None
+    masked: np.ndarray = np.ma.getmaskarray(image)
+    return image.data, np.any(masked, axis=letters.index(CHANNEL)) if CHANNEL in letters else masked
 
 
 def check_pair(name: str, image: Any, paint: Any) -> None:

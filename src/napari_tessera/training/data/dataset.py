@@ -15,9 +15,19 @@ from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, middle, subtask
 from napari_tessera.core.labels import CHANGES_OF_IMAGES, changes
 from napari_tessera.core.result import describe_array
-from napari_tessera.inference.normalization import Kind
+from napari_tessera.core.valid_area import filled, find_fill
+from napari_tessera.inference.normalization import Kind, measure_levels
 from napari_tessera.training.data.advice import advice_on_images, why_not_validated
-from napari_tessera.training.data.example import BACKGROUND, Example, as_paint, class_example, object_example
+from napari_tessera.training.data.example import (
+    BACKGROUND,
+    NOT_PAINTED,
+    Example,
+    as_paint,
+    class_example,
+    left_out_note,
+    object_example,
+    some_notes,
+)
 from napari_tessera.training.data.sources import TRAIN, VALIDATION, Frame, Source, kind_of_images, read_frames
 from napari_tessera.training.settings import Training
 
@@ -55,34 +65,47 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
     doubted = yield from subtask(doubts(frames, settings), 0.8, 0.2, 2)
     kind, n_channels = kind_of_images(frames)
     by_split: dict[str, list[Example]] = {TRAIN: [], VALIDATION: []}
-    hashing = hashlib.sha256()
+    hashing, notes = hashlib.sha256(), list[str]()
     for done, frame in enumerate(frames):
         yield Progress(1 + done / len(frames), 2, f"Measuring {frame.name}")
-        example = example_of(frame, kind, settings)
+        example, note = example_of(frame, kind, settings)
+        notes += [note] if note else []
         by_split[frame.split].append(example)
         for array in (example.image, example.labels):
             record = yield from subtask(describe_array(array), 1 + done / len(frames), 0, 2)
             hashing.update(repr((frame.name, frame.split, frame.group, frame.anisotropy, *record.values())).encode())
     check_something_to_learn(by_split[TRAIN])
     highest = max(len(example.sizes) for examples in by_split.values() for example in examples) - 1
-    said = [*doubted, *(each.text for each in advice_on_images(by_split[TRAIN]))]
+    said = [*doubted, *some_notes(notes), *(each.text for each in advice_on_images(by_split[TRAIN]))]
     check = by_split[VALIDATION]
     if reason := why_not_validated(check, settings.task):
         check, said = [], [*said, reason]
     return Dataset(by_split[TRAIN], check, kind, n_channels, highest, hashing.hexdigest(), said)
 
 
-def example_of(frame: Frame, kind: Kind, settings: Training) -> Example:
-    """Convert the labels of a frame to annotation, and measure it."""
-    if not np.isfinite(frame.image).all():
+def example_of(frame: Frame, kind: Kind, settings: Training) -> tuple[Example, str]:
+    """Convert the labels of a frame to annotation, and measure it; return a note on what is no image, too."""
+    image, axis = frame.image, frame.image.ndim - 1 if frame.channels else None
+    fill = find_fill(image, axis, may_be_transparent=True)
+    valid = None if fill is None else fill.valid(image, axis)
+    levels = None
+    if fill is not None and valid is not None:
+        if not valid.any():
+            raise InputError(f"{frame.name} has no image: {fill.amount(1)}. Leave it out.")
+        levels = measure_levels(image[valid], kind)
+        image = filled(image, valid, axis, fill.typical)
+    if not np.isfinite(image).all():
         raise InputError(f"{frame.name} holds NaN or infinity. Replace them, or leave the image out.")
     try:
         paint = as_paint(frame.labels, settings.task, is_paint=settings.painted, ignore=settings.ignore)
     except InputError as error:
         raise InputError(f"{frame.name}: {error}") from error
+    if valid is not None:
+        paint = np.where(valid, paint, NOT_PAINTED)
     make = object_example if settings.task == "objects" else class_example
-    image = frame.image.astype(canonical_dtype(frame.image.dtype), copy=False)
-    return make(image, paint, frame.group, frame.name, kind=kind, anisotropy=frame.anisotropy)
+    image = image.astype(canonical_dtype(image.dtype), copy=False)
+    example = make(image, paint, frame.group, frame.name, kind=kind, anisotropy=frame.anisotropy, levels=levels)
+    return example, "" if valid is None else left_out_note(frame.name, fill, valid)
 
 
 def check_something_to_learn(examples: Sequence[Example]) -> None:

@@ -12,6 +12,7 @@ from scipy.ndimage import binary_fill_holes, find_objects
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.labels import LabelMapping
+from napari_tessera.core.valid_area import Fill
 from napari_tessera.inference.normalization import Kind, Levels, measure_levels
 
 NOT_PAINTED, BACKGROUND = 0, 1
@@ -46,6 +47,17 @@ class Example:
         return self.image.ndim > self.labels.ndim
 
 
+def left_out_note(name: str, fill: Fill | None, valid: np.ndarray) -> str:
+    """Return a note on the pixels of an image, or of a window of it, that are no image."""
+    return "" if fill is None else f"{name}: {fill.amount(1 - valid.mean())}; they are left out of the training."
+
+
+def some_notes(notes: Sequence[str]) -> list[str]:
+    """Return the first of several notes, with the number of the images that have others."""
+    others = f" {len(notes) - 1} more images have such pixels." if len(notes) > 1 else ""
+    return [notes[0] + others] if notes else []
+
+
 def object_example(
     image: np.ndarray,
     labels: np.ndarray,
@@ -54,11 +66,13 @@ def object_example(
     *,
     kind: Kind = "colours",
     anisotropy: float = 1.0,
+    levels: Levels | None = None,
 ) -> Example:
     """Measure an image with annotated objects (0 not annotated, 1 background, 2… objects)."""
     sizes = np.bincount(labels.ravel()) * anisotropy
     usual = usual_diameter(np.where(labels > BACKGROUND, labels, 0), anisotropy)
-    return Example(image, labels, measure_levels(image, kind), sizes, centres(labels), usual, group, name, anisotropy)
+    levels = levels or measure_levels(image, kind)
+    return Example(image, labels, levels, sizes, centres(labels), usual, group, name, anisotropy)
 
 
 def class_example(
@@ -69,12 +83,12 @@ def class_example(
     *,
     kind: Kind = "colours",
     anisotropy: float = 1.0,
+    levels: Levels | None = None,
 ) -> Example:
     """Measure an image with annotated classes (0 not annotated, 1 background, 2… classes)."""
     sizes = np.bincount(labels.ravel()) * anisotropy
-    return Example(
-        image, labels, measure_levels(image, kind), sizes, some_of_each(labels), None, group, name, anisotropy
-    )
+    levels = levels or measure_levels(image, kind)
+    return Example(image, labels, levels, sizes, some_of_each(labels), None, group, name, anisotropy)
 
 
 def some_of_each(labels: np.ndarray) -> np.ndarray:
