@@ -322,7 +322,7 @@ def unet(
     image: ArrayLike,
     *,
     model: str = "nuclei-unet",
-    output: Literal["objects", "classes", "probabilities"] = "objects",
+    output: Literal["objects", "classes", "probabilities"] | None = None,
     diameter: float | None = None,
     polarity: Literal["auto", "bright", "dark"] = "auto",
     threshold: float | None = None,

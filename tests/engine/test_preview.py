@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.engine import api
 from napari_tessera.engine.preview import PreviewCache, PreviewRequest, View, preview, scaled

@@ -96,6 +96,22 @@ def test_classes_are_background_and_object(model):
     np.testing.assert_array_equal(tessera.unet(two_squares(), model=model, output="classes"), two_squares() // 200)
 
 
+def test_output_follows_what_the_model_was_trained_for(tmp_path, model):
+    path = str(save_bright(tmp_path / "classes.safetensors", task="classes", classes=["ground", "square", "rim"]))
+    result = tessera.segment("unet", two_squares(), model=path)
+    assert (result.images[0].kind, result.provenance["parameters"]["output"]) == ("classes", "classes")
+    assert set(result.table["class"]) <= {"square", "rim"}
+    np.testing.assert_array_equal(tessera.unet(two_squares(), model=path), result.labels)
+    np.testing.assert_array_equal(tessera.run(result.provenance, two_squares()).labels, result.labels)
+    np.save(tmp_path / "squares.npy", two_squares())
+    assert (
+        main(["unet", str(tmp_path / "squares.npy"), "--model", path, "-o", str(tmp_path / "out.tif"), "--quiet"]) == 0
+    )
+    np.testing.assert_array_equal(tessera.io.read_labels(tmp_path / "out.tif").data, result.labels)
+    assert tessera.segment("unet", two_squares(), model=path, output="objects").labels.max() == 2
+    assert tessera.segment("unet", two_squares(), model=model).provenance["parameters"]["output"] == "objects"
+
+
 def test_classes_have_their_names_in_the_table(model):
     table = tessera.segment("unet", two_squares(), model=model, output="classes").table
     assert (table["label"].tolist(), table["class"].tolist()) == ([1], ["blob"])
@@ -311,7 +327,7 @@ def test_command_line_names_the_nearest_model(image_file, tmp_path, capsys):
 
 
 def test_nothing_found_names_settings_that_the_method_has(model):
-    (note,) = tessera.segment("unet", np.zeros((24, 40), np.uint8), model=model).notes
+    (note,) = tessera.segment("unet", two_squares(), model=model, min_size=9999).notes
     assert note == "Nothing was found: every label is 0. Check `diameter`, `threshold`, `polarity` and `model`."
 
 

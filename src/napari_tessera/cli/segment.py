@@ -19,7 +19,7 @@ from napari_tessera.core.jobs import Job
 from napari_tessera.core.method import Input, Method
 from napari_tessera.core.result import Result
 from napari_tessera.core.spec import Role
-from napari_tessera.engine.bind import check_blocks, check_models, is_stored, power_of
+from napari_tessera.engine.bind import check_blocks, check_models, is_stored, power_of, values_of_models
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
 from napari_tessera.io.image_file import Picture, with_pixel_size
 from napari_tessera.io.write import planned_files
@@ -150,8 +150,7 @@ def _checked_before_reading(given: dict[str, Any], method: Method, units: str) -
     names = {parameter.name for parameter in method.parameters if units == "px" or not power_of(parameter, 2)}
     known = {name: value for name, value in {**given, **method.implied(given)}.items() if name in names}
     checked = method.declaration.checked(known)
-    check_models(method, checked)
-    return checked
+    return checked | values_of_models(method, checked, check_models(method, checked))
 
 
 def _check_can_run_in_blocks(method: Method, running: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from napari_tessera.core.spec import (
     Advanced,
     Choices,
     CommaSeparated,
+    FromModel,
     ModelName,
     NeedsAxis,
     NoneMeans,
@@ -62,6 +63,7 @@ class Parameter:
     choice_titles: Mapping[str, str] = field(default_factory=dict, hash=False)  # where the value does not give them
     needs_axis: str = ""  # axis that an image must have for the parameter to have an effect
     is_advanced: bool = False
+    from_model: str = ""  # field of the model's header that gives the value where it is None
 
     def choice_title(self, value: Any) -> str:
         """Turn a choice such as "local-mean" into what a form shows, "Local mean"."""
@@ -302,6 +304,7 @@ def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
         choice_titles=titles,
         needs_axis=given.get(NeedsAxis, NeedsAxis("")).axis,
         is_advanced=Advanced in given,
+        from_model=given.get(FromModel, FromModel("")).field,
     )
 
 
@@ -404,7 +407,7 @@ class Method:
 
     def kind_of(self, parameters: Mapping[str, Any]) -> Kind:
         """Return what the labels are, given the parameters."""
-        return parameters.get("output", self.output)
+        return parameters.get("output") or self.output
 
     def implied(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that follow from the given inputs: a mask needs the rule that uses it."""

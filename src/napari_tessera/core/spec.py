@@ -63,6 +63,13 @@ class ModelName:
 
 
 @dataclass(frozen=True)
+class FromModel:
+    """None takes the value of this field of the model's header."""
+
+    field: str
+
+
+@dataclass(frozen=True)
 class Title:
     """The parameter's title in a form, where its name says too little."""
 

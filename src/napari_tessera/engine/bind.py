@@ -309,6 +309,7 @@ def bind(
     sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
     parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), units)
     models = check_models(chosen, parameters)
+    parameters |= values_of_models(chosen, parameters, models)
     placed = _placed(spatial, layout, sizes, unit)
     if in_blocks is not None:
         _check_output(chosen, parameters)
@@ -446,6 +447,16 @@ def check_models(method: Method, parameters: Mapping[str, Any]) -> dict[str, cat
             )
         found[parameter.name] = entry
     return found
+
+
+def values_of_models(
+    method: Method, parameters: Mapping[str, Any], models: Mapping[str, catalogue.ModelEntry]
+) -> dict[str, Any]:
+    """Return the parameters that are left open and follow from the model, such as objects or classes as output."""
+    headers = [entry.header for entry in models.values()]
+    open_ones = [each for each in method.parameters if each.from_model and parameters[each.name] is None]
+    found = {each.name: header.get(each.from_model) for each in open_ones for header in headers}
+    return {each.name: each.checked(found.get(each.name), method.name) for each in open_ones}
 
 
 def _spacing_of(spatial: Spatial, layout: Layout) -> tuple[float, ...]:

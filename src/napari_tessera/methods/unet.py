@@ -21,6 +21,7 @@ from napari_tessera.core.spec import (
     Channel,
     ChannelAxis,
     Device,
+    FromModel,
     Image,
     Labels,
     ModelName,
@@ -132,15 +133,15 @@ def unet(
     image: Image,
     *,
     model: Annotated[str, ModelName("unet")] = "nuclei-unet",
-    output: Literal["objects", "classes", "probabilities"] = "objects",
+    output: Annotated[Literal["objects", "classes", "probabilities"] | None, FromModel("task")] = None,
     diameter: Annotated[float | None, Range(1, 5000, unit="px")] = None,
     polarity: Literal["auto", "bright", "dark"] = "auto",
-    threshold: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", "objects", "classes")] = None,
-    min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", "objects")] = None,
+    threshold: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("output", None, "objects", "classes")] = None,
+    min_size: Annotated[int | None, Range(0, unit="px²"), ShownIf("output", None, "objects")] = None,
     augment: bool = False,
     volume: Annotated[Literal["stitch", "orthogonal"], NeedsAxis("Z")] = "stitch",
     stitch_threshold: Annotated[
-        float, NeedsAxis("Z"), Range(0, 1, step=0.05), ShownIf("volume", "stitch"), ShownIf("output", "objects")
+        float, NeedsAxis("Z"), Range(0, 1, step=0.05), ShownIf("volume", "stitch"), ShownIf("output", None, "objects")
     ] = 0.25,
     channel: Channel = None,
     tile_size: TileSize = None,
@@ -157,11 +158,11 @@ def unet(
         whole image (percentiles); an image with dark objects on a bright background is turned (see `polarity`).
     model : str
         Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
-    output : str
+    output : str, optional
         "objects": each object has a number of its own. "classes": each pixel has the number of its class, which the
         table names; for a model that finds objects, 1 is object. "probabilities": one image per class but the
-        background, with the probability of each pixel, 0 to 1. A model that tells classes apart gives as "objects" the
-        connected regions of each class.
+        background, with the probability of each pixel, 0 to 1. Empty takes what the model was trained for: objects or
+        classes. A model that tells classes apart gives as "objects" the connected regions of each class.
     diameter : float, optional
         Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
         model knows. Empty means estimated from the image, by looking up to three times; give it where objects come out
@@ -247,6 +248,7 @@ def unet(
     from napari_tessera.models import registry as catalogue
 
     entry = catalogue.find(model)
+    output = output or ("classes" if entry.task == "classes" else "objects")
     shape = tuple(side for axis, side in enumerate(image.shape) if channel_axis is None or axis != channel_axis)
     check_fit(entry, shape, diameter, "unet")
     shown, has_channels = channels_for(entry, image, channel_axis, channel, "unet")
