@@ -136,3 +136,17 @@ def test_rare_bright_pixels_are_beyond_the_part_that_is_shown():
     assert counts.sum() == image.size
     assert len(counts) <= 50
     assert edges[0] == low
+
+
+def test_level_with_more_digits_selects_nearly_the_same_pixels():
+    image = np.random.default_rng(0).normal(size=(300, 300))
+    found = histogram(image)
+    low = found.low_at(found.cut_of(found.levels[0]), module.LEVEL_DIGITS)
+    by_hand, by_rule = (
+        api.segment("threshold", image, **each).labels for each in ({"method": "manual", "low": low}, {})
+    )
+    assert (by_hand != by_rule).mean() < 1e-4
+
+
+def test_whole_numbers_that_float64_cannot_tell_apart_have_no_histogram():
+    assert histogram(blobs().astype(np.uint64) + np.uint64(2**63)) is None

@@ -13,7 +13,7 @@ import numpy as np
 from napari_tessera.core.errors import TesseraError
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.region import Region, resolve
-from napari_tessera.core.rescale import UNSCALED, Scale, unscaled_number
+from napari_tessera.core.rescale import EXACT, UNSCALED, Scale, unscaled_number
 from napari_tessera.core.spatial import CHANNEL, Layout
 from napari_tessera.engine.bind import is_stored
 from napari_tessera.methods.registry import method_named
@@ -33,6 +33,8 @@ WINDOW_IN_CHUNK_PX = {2: (512, 512), 3: (16, 128, 128)}
 OFTEN_SHOWN = 0.0005
 """Share of the pixels at either end of the histogram that may lie outside the part that is shown."""
 WIDEST_WITHOUT_CUT = 2.5
+DIGITS, LEVEL_DIGITS = 4, 6
+"""Digits of the range of the intensities: for a place in a plot, and for a level that shall select the same pixels."""
 Window = tuple[slice, ...]
 
 
@@ -129,13 +131,13 @@ class IntensityHistogram:
         """Return the place between the values up to a level and those above it."""
         return level + (self.step / 2 if self.is_exact else 0)
 
-    def low_at(self, cut: float) -> float:
-        """Return the lowest intensity above a cut, as a setting."""
-        return math.ceil(cut) if self.is_whole_numbers else self._rounded(cut)
+    def low_at(self, cut: float, digits: int = DIGITS) -> float:
+        """Return the lowest intensity above a cut, as a setting; `digits` are those of the whole range."""
+        return math.ceil(cut) if self.is_whole_numbers else self._rounded(cut, digits)
 
-    def high_at(self, cut: float) -> float:
-        """Return the highest intensity below a cut, as a setting."""
-        return math.floor(cut) if self.is_whole_numbers else self._rounded(cut)
+    def high_at(self, cut: float, digits: int = DIGITS) -> float:
+        """Return the highest intensity below a cut, as a setting; `digits` are those of the whole range."""
+        return math.floor(cut) if self.is_whole_numbers else self._rounded(cut, digits)
 
     def cut_below(self, low: float) -> float:
         """Return the cut of a lowest intensity."""
@@ -174,10 +176,9 @@ class IntensityHistogram:
         edges = self.low + (first - 0.5 + steps_of_bar * np.arange(n_bars + 1)) * self.step
         return edges, np.bincount(bar_of_step, self.counts, n_bars)
 
-    def _rounded(self, cut: float) -> float:
-        """Round to the digits that tell two of a thousand places apart."""
+    def _rounded(self, cut: float, digits: int) -> float:
         span = self.high - self.low
-        return round(cut, 3 - math.floor(math.log10(span))) if span > 0 else cut
+        return round(cut, digits - 1 - math.floor(math.log10(span))) if span > 0 else cut
 
 
 def intensity_histogram(request: HistogramRequest, cache: HistogramCache) -> Job[IntensityHistogram | None]:
@@ -192,7 +193,7 @@ def intensity_histogram(request: HistogramRequest, cache: HistogramCache) -> Job
     Returns
     -------
     IntensityHistogram or None
-        None if all pixels have the same value.
+        None if all pixels have the same value, or whole numbers are too large to be told apart as float64.
 
     Raises
     ------
@@ -237,7 +238,8 @@ def _with_levels(counted: Counted, request: HistogramRequest) -> Job[IntensityHi
     two_pass = method_named(request.method).two_pass
     assert two_pass is not None
     histogram = counted.measure.histogram
-    if histogram is None:
+    largest = max(abs(counted.measure.low), abs(counted.measure.high))
+    if histogram is None or (counted.is_whole_numbers and largest > EXACT):
         return None
     scale, problem = counted.scale, ""
     levels: tuple[float, ...] = ()

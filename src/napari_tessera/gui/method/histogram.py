@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_tessera.core.errors import TesseraError
 from napari_tessera.core.method import Method
 from napari_tessera.engine.intensity_histogram import (
+    LEVEL_DIGITS,
     HistogramCache,
     HistogramRequest,
     IntensityHistogram,
@@ -239,9 +240,9 @@ class HistogramBox(QWidget):
             self._rule = "otsu"
             self.update_soon()
         elif values["polarity"] == DARK:
-            self._widget.form.values = {HIGH: found.high_at(found.cut_of(found.levels[-1]))}
+            self._widget.form.values = {HIGH: found.high_at(found.cut_of(found.levels[-1]), LEVEL_DIGITS)}
         else:
-            self._widget.form.values = {LOW: found.low_at(found.cut_of(found.levels[0]))}
+            self._widget.form.values = {LOW: found.low_at(found.cut_of(found.levels[0]), LEVEL_DIGITS)}
 
     def _start_fields(self, found: IntensityHistogram) -> None:
         """Let the fields begin at sensible numbers when "auto" is switched off."""
