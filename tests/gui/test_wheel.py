@@ -14,16 +14,24 @@ NOTCH = 120
 
 
 def turn_wheel_over(field):
-    """Turn the wheel down by one notch with the mouse over the middle of a field."""
+    """Turn the wheel down by one notch with the mouse over the middle of a field.
+
+    Qt passes an event that a widget ignores to its parent, but only one of a real mouse.
+    """
     middle = QPointF(field.rect().center())
     at = QPointF(field.mapToGlobal(field.rect().center()))
     buttons, modifiers, phase = Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase
-    down = QWheelEvent(middle, at, QPoint(), QPoint(0, -NOTCH), buttons, modifiers, phase, False)
-    QApplication.sendEvent(field.childAt(field.rect().center()) or field, down)
+    receiver = field.childAt(field.rect().center()) or field
+    while receiver is not None:
+        down = QWheelEvent(middle, at, QPoint(), QPoint(0, -NOTCH), buttons, modifiers, phase, False)
+        QApplication.sendEvent(receiver, down)
+        receiver = None if down.isAccepted() else receiver.parentWidget()
 
 
 def shown(field):
-    return field.currentText() if isinstance(field, QComboBox) else field.text() or field.value()
+    if isinstance(field, QSlider):
+        return field.value()
+    return field.currentText() if isinstance(field, QComboBox) else field.text()
 
 
 @pytest.mark.parametrize("title", [*(method.title for method in METHODS), "Train"])
@@ -42,6 +50,7 @@ def test_no_field_takes_the_wheel_without_focus(viewer, open_widget, title):
 
 def test_the_field_with_focus_takes_the_wheel(viewer, open_widget, qtbot):
     viewer.window._qt_window.show()
+    viewer.window._qt_window.activateWindow()
     viewer.add_image(blobs(), name="blobs")
     sigma = open_widget("Threshold").form.fields["sigma"]
     sigma.spin_box.native.setFocus()

@@ -30,6 +30,7 @@ from qtpy.QtWidgets import (
 
 from napari_tessera.core.jobs import Job, Progress, pieces
 from napari_tessera.core.sparse_array import SparseArray
+from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import (
     BACKGROUND,
@@ -147,6 +148,7 @@ class BrushSize(QWidget):
         self.slider.setRange(1, LARGEST_SIZE_PX)
         self.slider.setValue(FIRST_SIZE_PX)
         self.slider.setToolTip(tooltip(SIZE_HELP))
+        fit_in_form(self.slider)
         self.slider.valueChanged.connect(self.fit)
         fill(QHBoxLayout(self), QLabel("Brush"), self.slider)
         camera_of(viewer).events.zoom.connect(self.fit)
