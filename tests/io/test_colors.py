@@ -321,3 +321,21 @@ def test_command_line_says_that_others_were_not_read(tmp_path, capsys):
     tiff_of(tmp_path / "a.tif", (GREY, {}), (GREY[:8], {}))
     assert main(["threshold", str(tmp_path / "a.tif"), "-o", str(tmp_path / "out.tif")]) == 0
     assert f"a.tif: {OTHERS}" in capsys.readouterr().err
+
+
+# --- opacity ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
+@pytest.mark.parametrize(("opacity", "channels"), [(0, 4), (128, 3), (255, 3)])
+def test_opacity_is_kept_only_if_it_hides_pixels(tmp_path, name, opacity, channels):
+    colours = np.full((40, 48, 4), 255, np.uint8)
+    colours[..., :3] = np.random.default_rng(0).integers(0, 200, (40, 48, 3))
+    colours[:10, :12, 3] = opacity
+    if name.endswith("tif"):
+        tifffile.imwrite(tmp_path / name, colours, photometric="rgb", extrasamples=["UNASSALPHA"])
+    else:
+        Image.fromarray(colours).save(tmp_path / name, lossless=True, exact=True)
+    picture = read_image(tmp_path / name)
+    assert (picture.axes, picture.data.shape[-1]) == ("YXC", channels)
+    np.testing.assert_array_equal(picture.data, colours[..., :channels])

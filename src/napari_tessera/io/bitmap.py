@@ -11,7 +11,7 @@ from PIL import Image
 
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.file_checks import check_can_hold
-from napari_tessera.io.image_file import Reading, choose_image
+from napari_tessera.io.image_file import Reading, choose_image, hides_pixels
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".jp2", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
@@ -22,8 +22,8 @@ NETPBM_WHITE = (255, 65535)
 def read_bitmap(path: Path, series: int | None = None, *, as_labels: bool = False) -> Reading:
     """Read one frame, by default the first: (Y, X) grey or (Y, X, 3) colour, 8 or 16 bits a channel.
 
-    Opacity and EXIF rotation are ignored. A palette is converted to colours, except for labels, which are the palette
-    numbers; CMYK becomes RGB.
+    Opacity is kept if it hides pixels, and EXIF rotation is ignored. A palette is converted to colours, except for
+    labels, which are the palette numbers; CMYK becomes RGB.
     """
     with _opened(path) as picture:
         check_can_hold(path.stat().st_size, picture.width * picture.height * len(picture.getbands()))
@@ -38,13 +38,17 @@ def _frame(path: Path, frame: Image.Image, as_labels: bool) -> Reading:
     if frame.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile[-1]) for tile in getattr(frame, "tile", ())):
         import imagecodecs  # Pillow keeps only 8 of the 16 bits of a colour image
 
-        return _reading(np.asarray(imagecodecs.png_decode(path.read_bytes())))
+        colours = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+        return Reading(colours, "YXC") if not as_labels and hides_pixels(colours) else _reading(colours)
     if frame.format == "JPEG2000" and frame.mode not in ("L", "P"):
         return _reading(_decode_jpeg_2000(path, frame))
     if frame.format == "PPM" and (numbers := _netpbm_numbers(path, frame)) is not None:
         return _reading(numbers)
     if as_labels and frame.mode in ("P", "PA"):
         return _reading(np.asarray(frame)[..., 0] if frame.mode == "PA" else np.asarray(frame))
+    has_opacity = frame.mode in ("RGBA", "RGBa", "LA", "La") and not as_labels
+    if has_opacity and hides_pixels(colours := np.asarray(frame.convert("RGBA"))):
+        return Reading(colours, "YXC")
     return _reading(np.asarray(_plain(frame)))
 
 

@@ -28,6 +28,7 @@ from napari_tessera.core.spatial import (
     guess_axes,
     unit_name,
 )
+from napari_tessera.core.valid_area import find_fill
 
 MOST_LISTED = 6
 NUMBERS = "buif"
@@ -130,6 +131,12 @@ def choose_image(
         "`series`."
     )
     return Choice(number, described, (note,))
+
+
+def hides_pixels(colours: np.ndarray) -> bool:
+    """Return whether the last of four channels, (…, 4), is an opacity that hides pixels: then they are no image."""
+    fill = find_fill(colours, colours.ndim - 1, may_be_transparent=True) if colours.shape[-1] == 4 else None
+    return fill is not None and fill.is_transparent
 
 
 def sized(size: Any, unit: str, offset: float = 0.0) -> Place:

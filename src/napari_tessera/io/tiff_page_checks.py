@@ -18,7 +18,7 @@ from PIL import Image
 
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.file_checks import check_can_hold
-from napari_tessera.io.image_file import Reading
+from napari_tessera.io.image_file import Reading, hides_pixels
 
 MEANING, INKS, YCBCR_COEFFICIENTS, REFERENCE_LEVELS = 262, 332, 529, 532
 OPACITY = (1, 2)
@@ -38,7 +38,7 @@ def as_meant(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool, has_
     Labels are the stored numbers; in a mask of one bit, white is True. With `has_display_colours`, a palette only
     defines display colours, as in ImageJ and microscopes. Raises `FileError` if the kind of colours is not supported.
     """
-    reading = _without_opacity(reading, page)
+    reading = _without_opacity(reading, page, as_labels=as_labels)
     kind = page.photometric if MEANING in page.tags else tifffile.PHOTOMETRIC.MINISBLACK
     if page.compression == YCBCR_JPEG_2000:
         kind = tifffile.PHOTOMETRIC.YCBCR
@@ -60,13 +60,16 @@ def _unread(colours: str) -> str:
     return f"Its colours are stored as {colours}, which is not supported. Save it in grey or RGB."
 
 
-def _without_opacity(reading: Reading, page: tifffile.TiffPage) -> Reading:
+def _without_opacity(reading: Reading, page: tifffile.TiffPage, *, as_labels: bool) -> Reading:
     axes, extra = reading.axes or "", page.extrasamples
     if SAMPLES not in axes or reading.data.shape[axis := axes.index(SAMPLES)] != page.samplesperpixel:
         return reading
     first = page.samplesperpixel - len(extra)
     kept = [index for index in range(page.samplesperpixel) if index < first or extra[index - first] not in OPACITY]
     if len(kept) in (0, page.samplesperpixel):
+        return reading
+    is_opacity = len(kept) == 3 and not as_labels and isinstance(reading.data, np.ndarray)
+    if is_opacity and hides_pixels(np.moveaxis(reading.data, axis, -1)):
         return reading
     is_first = kept == list(range(len(kept)))  # a slice spares a copy
     taken = kept[0] if len(kept) == 1 else slice(0, len(kept)) if is_first else kept
