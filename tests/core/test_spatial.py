@@ -6,6 +6,8 @@ import pytest
 import napari_tessera as tessera
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.spatial import Layout, Spatial, check_spacing
+from napari_tessera.io import read_labels
+from napari_tessera.io.ome_zarr import write_ome_zarr
 
 
 def volume_in(*units, scale=(2.0, 0.5, 0.5)):
@@ -67,3 +69,26 @@ def test_removing_an_axis_keeps_the_others():
     left = spatial.without("T")
     assert (left.axes, left.scale, left.translate, left.units) == ("YX", (2, 3), (2, 3), ("nm", "nm"))
     assert np.array_equal(left.affine, np.diag([2, 3, 1]))
+
+
+def test_mirrored_and_stretched_images_are_measured_by_the_lengths_of_their_pixels():
+    mirrored = volume_in(*["µm"] * 3, scale=(-2.0, 0.5, -0.5))
+    assert mirrored.spacing == (2.0, 0.5, 0.5)
+    turned = ((0.0, -1.0), (1.0, 0.0))
+    affine = ((3.0, 0.0, 7.0), (0.0, 1.0, 9.0), (0.0, 0.0, 1.0))
+    stretched = Spatial("YX", (0.5, 0.5), (0.0, 0.0), ("µm", "µm"), rotate=turned, affine=affine)
+    assert stretched.spacing == pytest.approx((0.5, 1.5))
+
+
+def test_a_mirrored_image_gives_positive_areas():
+    spatial = volume_in(*["µm"] * 3, scale=(-2.0, 0.5, -0.5))
+    result = tessera.segment("threshold", two_cubes(), output="objects", spatial=spatial)
+    assert result.table["area"].sum() == pytest.approx(96 * 0.5)
+    assert result.images[0].spatial.scale == (-2.0, 0.5, -0.5)
+
+
+def test_a_mirrored_axis_of_an_ome_zarr_stays_mirrored(tmp_path):
+    spatial = Spatial("YX", (0.5, -0.25), (3.0, 8.0), ("micrometer",) * 2)
+    write_ome_zarr(tmp_path / "a.zarr", np.ones((4, 6), np.int32), spatial, "mirrored")
+    read = read_labels(tmp_path / "a.zarr").spatial
+    assert (read.scale, read.translate) == ((0.5, -0.25), (3.0, 8.0))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_tessera.core.errors import FileError, InputError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.spatial import Spatial
+from napari_tessera.io.ome_zarr import write_ome_zarr
 from napari_tessera.io.tiff import write_tiff
-from napari_tessera.training.data.sources import from_index, from_paths, read_frames, with_validation
+from napari_tessera.training.data.sources import Source, from_index, from_paths, read_frames, with_validation
 from napari_tessera.training.validation import compared
 from tests.helpers.disc_folder import discs, train, write_discs
 
@@ -175,3 +178,26 @@ def test_what_is_not_painted_does_not_count():
     assert truth.tolist() == [[0, 0, 1, 1, 0, 0]]
     assert found.tolist() == [[0, 0, 1, 1, 0, 0]]
     assert compared(np.array([[0, 0, 1, 1, 1, 1]]), paint, is_classes=True)[1].tolist() == [[0, 0, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize(("unit", "distance"), [("micrometer", 2.0), ("nanometer", 2000.0)])
+def test_the_distance_of_planes_is_in_the_unit_of_the_pixels(tmp_path, unit, distance):
+    units = (unit, "micrometer", "micrometer")
+    for name in ("image", "labels"):
+        spatial = Spatial("ZYX", (distance, 0.5, 0.5), (0.0,) * 3, units)
+        write_ome_zarr(tmp_path / f"{name}.zarr", np.ones((4, 8, 8), np.int32), spatial, name)
+    [source] = from_paths(tmp_path / "image.zarr", tmp_path / "labels.zarr")
+    [frame] = run_job(read_frames([source], 3, 0.0))
+    assert frame.anisotropy == pytest.approx(4)
+
+
+def test_colours_of_labels_are_numbered_if_wanted(tmp_path):
+    colours = np.array([(0, 0, 0), (255, 0, 0), (0, 200, 10)], np.uint8)
+    numbers = np.array([[0, 1, 1, 0], [0, 1, 0, 2]])
+    Image.fromarray(numbers.astype(np.uint8)).save(tmp_path / "image.png")
+    Image.fromarray(colours[numbers]).save(tmp_path / "labels.png")
+    source = Source("image", tmp_path / "image.png", tmp_path / "labels.png", number_colors=True)
+    [frame] = run_job(read_frames([source], 2, 0.0))
+    assert frame.labels.tolist() == numbers.tolist()
+    with pytest.raises(FileError, match="--number-colors"):
+        run_job(read_frames([replace(source, number_colors=False)], 2, 0.0))

@@ -171,6 +171,13 @@ class Spatial:
         unknown = "".join(axis for axis, unit in own if unit == PIXEL)
         return unknown if len(unknown) < len(own) else ""
 
+    @property
+    def anisotropy(self) -> float:
+        """Distance of planes along Z divided by the pixel size along X; 1 in 2-D. Units are checked and converted."""
+        self.check_units()
+        sizes = dict(zip(spatial_axes(self.axes), self.spacing, strict=True))
+        return sizes["Z"] / sizes["X"] if "Z" in sizes else 1.0
+
     def without(self, axis: str) -> Spatial:
         """Remove one axis."""
         return self.reordered(self.axes.replace(axis, ""))

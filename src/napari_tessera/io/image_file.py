@@ -139,13 +139,14 @@ def hides_pixels(colours: np.ndarray) -> bool:
     return fill is not None and fill.is_transparent
 
 
-def sized(size: Any, unit: str, offset: float = 0.0) -> Place:
-    """Return a `Place`, or the default if `size` is not a positive number."""
+def sized(size: Any, unit: str, offset: float = 0.0, *, may_be_mirrored: bool = False) -> Place:
+    """Return a `Place`, or the default if `size` is 0 or no number; some formats mirror an axis by a negative one."""
     try:
-        size = abs(float(size))
+        size = float(size)
     except (TypeError, ValueError):
         return Place()
-    return Place(size, float(offset), unit) if math.isfinite(size) and size > 0 else Place()
+    size = size if may_be_mirrored else abs(size)
+    return Place(size, float(offset), unit) if math.isfinite(size) and size != 0 else Place()
 
 
 def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> Picture:
@@ -301,7 +302,7 @@ def recorded_places(path: Path, reading: Reading) -> Reading:
     if spatial is None or len(spatial["axes"]) != reading.data.ndim:
         return reading
     entries = zip(spatial["axes"], spatial["scale"], spatial["units"], spatial["translate"], strict=True)
-    places = {axis: sized(size, unit, start) for axis, size, unit, start in entries}
+    places = {axis: sized(size, unit, start, may_be_mirrored=True) for axis, size, unit, start in entries}
     return replace(reading, axes=spatial["axes"], places=places)
 
 

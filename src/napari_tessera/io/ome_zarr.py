@@ -182,7 +182,7 @@ def _read_level(path: Path, group: zarr.Group, image: Mapping[str, Any], level: 
         raise FileError(f"Its metadata names {len(axes)} axes ({letters}), but the array has {array.ndim}.")
     scale, offset = _transform(levels[level], image, array.ndim)
     places = {
-        letter: sized(size, unit_name(axis.get("unit")), start)
+        letter: sized(size, unit_name(axis.get("unit")), start, may_be_mirrored=True)
         for letter, axis, size, start in zip(letters, axes, scale, offset, strict=True)
     }
     return Reading(_lazily(array), letters, places)

@@ -228,15 +228,13 @@ def painting_from(source: Source, ndim: int) -> AnnotatedImage:
     A FileError or InputError says that a file cannot be opened, or the two do not match.
     """
     image, paint = read_pair(source)
-    size = dict(zip(image.spatial.axes, image.spatial.scale, strict=True))
-    anisotropy = abs(size.get("Z", 1.0) / size["X"])
     return painting_of(
         source.name,
         image.data,
         paint.data,
         ndim,
         axes=image.axes,
-        anisotropy=anisotropy,
+        anisotropy=image.spatial.anisotropy,
         is_check=source.split == VALIDATION,
     )
 

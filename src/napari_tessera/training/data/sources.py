@@ -246,8 +246,7 @@ def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> lis
     channel = CHANNEL if CHANNEL in image.axes else ""
     pixels = np.transpose(image.data, [image.axes.index(axis) for axis in loops + space + channel])
     truth = np.transpose(labels.data, [plain.index(axis) for axis in loops + space])
-    size = dict(zip(image.spatial.axes, image.spatial.scale, strict=True))
-    anisotropy = abs(size["Z"] / size["X"]) if ndim == 3 else 1.0
+    anisotropy = image.spatial.anisotropy if ndim == 3 else 1.0
     return [
         Frame(
             source.name + "".join(f" {axis}{at}" for axis, at in zip(loops, place, strict=True)),
