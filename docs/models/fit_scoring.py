@@ -21,14 +21,14 @@ from sklearn.preprocessing import StandardScaler
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.overlaps import find_overlaps
 from napari_tessera.inference import scale_search
-from napari_tessera.inference.decode_unet import decoding_of, find_objects, pixel_scores, usual_size
+from napari_tessera.inference.decode_unet import UNetOptions, decoding_of, find_objects, pixel_scores, usual_size
 from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
 from napari_tessera.inference.mask_rcnn_predictor import load_detector
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.object_features import FARTHEST, measured, products
 from napari_tessera.inference.pixel_grid import NormalizedImage, outlined
 from napari_tessera.inference.rescore_detections import features_of, unet_features
-from napari_tessera.inference.scale_search import UNetOptions, predict_or_reuse
+from napari_tessera.inference.scale_search import predict_or_reuse
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
 from napari_tessera.inference.tiled_detection import detect
 from napari_tessera.inference.unet_predictor import load_network
@@ -94,9 +94,9 @@ def view_of(image):
 def seen_by_unet(network, image):
     """Return the features of all objects that are found, and their labels."""
     view = view_of(image)
-    scale, known = run_job(scale_search.find_scale(network, view, UNetOptions()))
-    scores = run_job(predict_or_reuse(scale, known, network, view, UNetOptions()))
-    grid = view.grid_at(scale)
+    scale = run_job(scale_search.find_scale(network, view, UNetOptions()))
+    scores = run_job(predict_or_reuse(scale, network, view, UNetOptions()))
+    grid = view.grid_at(scale.factor)
     said, how = pixel_scores(scores), decoding_of(network.header)
     labels = run_job(find_objects(said, how))
     features = run_job(measured(labels, said, usual_size(network.header["diameter_px"], 2), np.sqrt(grid.share)))
@@ -106,7 +106,8 @@ def seen_by_unet(network, image):
 def seen_by_mask_rcnn(second, network, image):
     """Return the features of all detections that become objects, with those by a U-Net if given, and their labels."""
     view = view_of(image)
-    factor, _ = run_job(find_scale(network, view, MaskRCNNOptions(thresholds=DetectionThresholds.of(network.header))))
+    wanted = MaskRCNNOptions(thresholds=DetectionThresholds.of(network.header))
+    factor = run_job(find_scale(network, view, wanted)).factor
     found = run_job(detect(network, view.grid_at(factor), view.read, lowest_score=LOWEST))
     by_number = replace(found, labels=torch.arange(len(found.labels)))
     all_of_them = DetectionThresholds.of(network.header, score=0)

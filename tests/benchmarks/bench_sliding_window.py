@@ -23,10 +23,9 @@ from field import blob_field
 import napari_tessera
 from napari_tessera.core.jobs import run_job
 from napari_tessera.inference.cost import estimate_unet, unet_operations_per_pixel
-from napari_tessera.inference.decode_unet import objects_of
+from napari_tessera.inference.decode_unet import UNetOptions, objects_of
 from napari_tessera.inference.normalization import measure_levels, network_channels
 from napari_tessera.inference.pixel_grid import network_grid
-from napari_tessera.inference.scale_search import UNetOptions
 from napari_tessera.inference.sliding_window import predict
 from napari_tessera.inference.unet_predictor import Network
 from napari_tessera.metrics.segmentation import evaluate

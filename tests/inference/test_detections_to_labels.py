@@ -213,16 +213,16 @@ def test_a_plane_is_painted_on_its_own_grid():
 @pytest.mark.parametrize(("size", "factor"), [(10, 1.0), (20, 0.5), (5, 2.0)])
 def test_the_scale_is_that_at_which_objects_have_the_size_that_the_network_knows(size, factor):
     usual_px = 10 * 2 / np.sqrt(np.pi)
-    found, _ = run_job(find_scale(BrightDetector(usual_px), view_of(squares(size)), MaskRCNNOptions()))
-    assert found == pytest.approx(factor, rel=0.12)
+    found = run_job(find_scale(BrightDetector(usual_px), view_of(squares(size)), MaskRCNNOptions()))
+    assert found.factor == pytest.approx(factor, rel=0.12)
 
 
 def test_a_given_diameter_sets_the_scale():
-    assert run_job(find_scale(BrightDetector(30.0), view_of(squares(10)), MaskRCNNOptions(diameter_px=10)))[0] == 3
+    assert run_job(find_scale(BrightDetector(30.0), view_of(squares(10)), MaskRCNNOptions(diameter_px=10))).factor == 3
 
 
 def test_the_scale_without_objects_is_that_of_the_image():
-    assert run_job(find_scale(BrightDetector(30.0), view_of(squares(10, high=0)), MaskRCNNOptions()))[0] == 1
+    assert run_job(find_scale(BrightDetector(30.0), view_of(squares(10, high=0)), MaskRCNNOptions())).factor == 1
 
 
 def test_objects_that_are_seen_only_when_smaller_are_found():
@@ -232,14 +232,14 @@ def test_objects_that_are_seen_only_when_smaller_are_found():
             return found.chosen(torch.nonzero(found.boxes[:, 2] - found.boxes[:, 0] < 20)[:, 0])
 
     large = np.pad(np.full((40, 40), 0.9, np.float32), 40)
-    factor, _ = run_job(find_scale(Shortsighted(10.0), view_of(large), MaskRCNNOptions()))
+    factor = run_job(find_scale(Shortsighted(10.0), view_of(large), MaskRCNNOptions())).factor
     assert factor == pytest.approx(10 / (40 * 2 / np.sqrt(np.pi)), rel=0.15)
 
 
 def test_the_scale_does_not_depend_on_the_score_that_is_asked_for():
     high, low = (DetectionThresholds(score=score) for score in (0.95, 0.1))
     scales = [
-        run_job(find_scale(BrightDetector(20.0), view_of(squares(10)), MaskRCNNOptions(thresholds=how)))[0]
+        run_job(find_scale(BrightDetector(20.0), view_of(squares(10)), MaskRCNNOptions(thresholds=how))).factor
         for how in (high, low)
     ]
     assert scales[0] == scales[1] > 1.5
@@ -247,9 +247,8 @@ def test_the_scale_does_not_depend_on_the_score_that_is_asked_for():
 
 def test_the_scale_does_not_depend_on_the_tiles():
     def looked_at(tile_px):
-        return run_job(find_scale(BrightDetector(20.0, tile_px=300), view_of(scene), MaskRCNNOptions(tile_px=tile_px)))[
-            0
-        ]
+        options = MaskRCNNOptions(tile_px=tile_px)
+        return run_job(find_scale(BrightDetector(20.0, tile_px=300), view_of(scene), options)).factor
 
     scene = np.kron(np.random.default_rng(0).random((12, 12)) > 0.7, np.ones((18, 18))).astype(np.float32) * 0.9
     assert looked_at(None) == looked_at(32) == looked_at(100)

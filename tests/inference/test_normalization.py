@@ -134,3 +134,55 @@ def test_dark_objects_keep_their_colours():
 def test_channels_of_their_own_are_never_put_together():
     levels = measure_levels(np.zeros((4, 4, 3), np.uint8), "channels")
     assert with_polarity(levels, "dark", GREY_ONLY) is levels
+
+
+def crowded_field(rng, thing=0.0, share=0.003, count=1):
+    """Discs of brightness 100 on noise that fill a fifth of the field, and `count` things that fill `share` of it."""
+    y, x = np.mgrid[:400, :400]
+    image = rng.normal(20, 3, y.shape)
+    for top in range(20, 400, 40):
+        for left in range(20, 400, 40):
+            image += 100 * (np.hypot(y - top, x - left) < 10)
+    radius = np.sqrt(share * y.size / np.pi / count)
+    for number in range(count):
+        image += thing * (np.hypot(y - 80 - 90 * number, x - 60 - 90 * number) < radius)
+    return image
+
+
+@pytest.mark.parametrize("times", [5, 10, 20, 100])
+@pytest.mark.parametrize(("share", "count"), [(0.003, 1), (0.003, 3), (0.01, 1)])
+def test_things_far_brighter_than_the_objects_are_left_out_of_the_levels(times, share, count):
+    rng = np.random.default_rng(0)
+    usual = measure_levels(crowded_field(rng))
+    levels = measure_levels(crowded_field(rng, 100.0 * times, share, count))
+    assert levels.high == pytest.approx(usual.high, rel=0.1)
+    assert levels.bright.times == pytest.approx(times, rel=0.25)
+    assert levels.bright.percent == pytest.approx(100 * share, rel=0.7)
+    assert usual.bright is None
+
+
+def test_objects_that_are_bright_by_degrees_stay_in_the_levels():
+    rng = np.random.default_rng(0)
+    image = rng.normal(20, 1, (300, 300))
+    for number, brightness in enumerate(np.geomspace(20, 400, 36)):
+        top, left = 45 * (number // 6) + 10, 45 * (number % 6) + 10
+        image[top : top + 20, left : left + 20] += brightness
+    assert measure_levels(image).bright is None
+    assert measure_levels(image).high > 350
+
+
+def test_a_few_far_darker_pixels_are_left_out_too():
+    image = crowded_field(np.random.default_rng(0))
+    usual = measure_levels(image)
+    image[:, :3] = -1024
+    assert measure_levels(image).low == pytest.approx(usual.low, abs=3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_a_bright_thing_is_left_out_piece_by_piece_as_in_the_whole(dtype):
+    image = np.clip(crowded_field(np.random.default_rng(0), 1000.0), 0, None).astype(dtype)
+    halves = [(slice(0, 200), slice(None)), (slice(200, 400), slice(None))]
+    whole, pieces = measure_levels(image), run_job(levels_in_pieces(image, halves, "colours"))
+    assert (pieces.low, pieces.high) == pytest.approx((whole.low, whole.high), rel=0.01)
+    assert pieces.bright.percent == whole.bright.percent
+    assert pieces.bright.times == pytest.approx(whole.bright.times, rel=0.01)

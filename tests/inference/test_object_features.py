@@ -5,10 +5,16 @@ import pytest
 
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.record_schema import check_fields
-from napari_tessera.inference.decode_unet import make_output
-from napari_tessera.inference.object_features import FEATURES, PixelScores, Scoring, measured, without_unlikely
+from napari_tessera.inference.decode_unet import UNetOptions, make_output
+from napari_tessera.inference.object_features import (
+    FEATURES,
+    PixelScores,
+    Scoring,
+    likeness_of,
+    measured,
+    without_unlikely,
+)
 from napari_tessera.inference.pixel_grid import Grid
-from napari_tessera.inference.scale_search import UNetOptions
 from napari_tessera.models.header import N_FEATURES, MaskRCNNScoring, UNetScoring
 
 LABELS = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 2]], np.int32)
@@ -153,3 +159,47 @@ def test_other_headers_are_refused(wrong):
 def test_the_numbers_of_one_kind_of_network_do_not_suit_the_other():
     with pytest.raises(ValueError, match="lowest is missing"):
         check_fields(MaskRCNNScoring, scoring_on("object", 1, 0)["scoring"])
+
+
+def likeness(features, sizes, header=None):
+    return likeness_of(
+        np.asarray(features, float), np.asarray(sizes), Scoring.of(header or scoring_on("object", 0, 1), 9, 1)
+    )
+
+
+def test_objects_like_those_of_the_training_are_not_foreign():
+    features = np.random.default_rng(0).normal(0, 0.5, (40, 16))
+    assert not likeness(features, np.ones(40)).is_foreign
+
+
+def test_unlikely_objects_are_foreign_by_their_pixels():
+    header = scoring_on("object", 1, 0)  # as likely as not at 0, hardly at all at -3
+    features = np.zeros((3, 16))
+    features[1:, FEATURES.index("object")] = -3
+    assert likeness(features, [100, 1, 1], scoring_on("object", 4, 3)).probability > 0.9
+    assert likeness(features, [1, 100, 100], header).probability < 0.1
+    assert likeness(features, [1, 100, 100], header).is_foreign
+
+
+def test_objects_far_from_the_training_are_foreign_but_not_for_their_magnification():
+    likely, features = scoring_on("object", 0, 4), np.zeros((10, 16))
+    features[:, FEATURES.index("log scale")] = 8
+    assert not likeness(features, np.ones(10), likely).is_foreign
+    features[:, FEATURES.index("elongation")] = 6
+    assert likeness(features, np.ones(10), likely).is_foreign
+
+
+def test_a_few_objects_of_a_size_unlike_the_training_are_foreign():
+    likely, features = scoring_on("object", 0, 4), np.zeros((2, 16))
+    assert not likeness(features, np.ones(2), likely).is_foreign
+    features[:, FEATURES.index("log scale")] = -8
+    assert likeness(features, np.ones(2), likely).is_foreign
+
+
+def test_many_objects_that_are_all_the_same_are_foreign():
+    assert likeness(np.zeros((50, 16)), np.ones(50)).is_foreign
+    assert not likeness(np.zeros((5, 16)), np.ones(5)).is_foreign
+
+
+def test_nothing_found_is_not_foreign():
+    assert not likeness(np.zeros((0, 16)), []).is_foreign

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from napari_tessera.core.jobs import run_job
-from napari_tessera.inference.decode_unet import classes_of, components_of, decoding_of, make_output
+from napari_tessera.inference.decode_unet import UNetOptions, classes_of, components_of, decoding_of, make_output
 from napari_tessera.inference.pixel_grid import Grid
-from napari_tessera.inference.scale_search import UNetOptions
 
 OBJECTS = {"task": "objects", "diameter_px": 4.0, "decoding": {"object_level": 0.6, "smoothing_px": 0.5}}
 CLASSES = {"task": "classes", "diameter_px": None}

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
+from skimage import data as samples
 
 import napari_tessera as tessera
 from napari_tessera.cli.main import main
@@ -340,3 +341,22 @@ def test_record_names_the_model_that_was_there_at_the_start(model, tmp_path):
     result = run_job(running)
     assert result.provenance["model"]["sha256"] == before != find(model).sha256()
     assert "was replaced or removed during the run" in result.notes[0]
+
+
+def test_something_far_brighter_than_the_objects_is_named_and_the_objects_are_found_as_before():
+    image = nuclei_2d()[0].astype(np.float32)
+    plain = tessera.segment("unet", image)
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]]
+    thing = np.hypot(y - 30, x - 30) < np.sqrt(0.003 * image.size / np.pi)
+    found = tessera.segment("unet", np.where(thing, 20 * image.max(), image))
+    assert any("as bright as all other objects" in note for note in found.notes)
+    assert not any("bright" in note for note in plain.notes)
+    outside = np.hypot(y - 30, x - 30) > 60
+    scores = tessera.evaluate(np.where(outside, plain.labels, 0), np.where(outside, found.labels, 0), thresholds=(0.5,))
+    assert scores["ap"]["0.50"] > 0.95
+
+
+def test_an_image_unlike_the_training_is_told_and_one_like_it_is_not():
+    brick = tessera.segment("unet", samples.brick()[:256, :256])
+    assert any("does not look like the training images" in note for note in brick.notes)
+    assert not any("does not look like" in note for note in tessera.segment("unet", nuclei_2d()[0]).notes)

@@ -168,11 +168,13 @@ def test_objects_that_were_not_magnified_for_the_size_of_the_image_are_told(monk
         told = tessera.segment("unet", nuclei, blocks=blocks, **settings).notes
         assert not any("not magnified" in note for note in told)
     monkeypatch.setattr(scale, "MOST_PX", 10_000)
-    for blocks in (False, 64):
-        told = tessera.segment("unet", nuclei, blocks=blocks, **settings).notes
-        assert any("not magnified any further" in note and "16 px" in note for note in told)
-        told = tessera.segment("unet", nuclei, blocks=blocks, diameter=8, **settings).notes
-        assert not any("not magnified" in note for note in told)
+    monkeypatch.setattr(scale, "DISAGREEMENT", math.inf)
+    told = tessera.segment("unet", nuclei, blocks=False, **settings).notes
+    assert any("not magnified any further" in note for note in told)
+    told = tessera.segment("unet", nuclei, blocks=False, diameter=8, **settings).notes
+    assert not any("not magnified" in note for note in told)
+    told = tessera.segment("unet", nuclei, blocks=64, **settings).notes
+    assert not any("not magnified" in note for note in told)
 
 
 def test_probabilities_in_blocks_are_refused_with_advice(bright, nuclei):

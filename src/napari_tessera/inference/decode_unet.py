@@ -16,9 +16,10 @@ from napari_tessera.algorithms.gaussian import smoothed
 from napari_tessera.algorithms.relabel import relabel, without_unsure
 from napari_tessera.core.jobs import Job, Piece, bands, in_background, in_threads, pieces, subtask
 from napari_tessera.core.labels import connected_components
+from napari_tessera.core.result import Kind
 from napari_tessera.inference.object_features import PixelScores, Scoring, without_unlikely
 from napari_tessera.inference.pixel_grid import Grid, on_image, outlined
-from napari_tessera.inference.scale_search import Scores, UNetOptions
+from napari_tessera.inference.sliding_window import Scores
 
 FACES = 1
 """Pixels of an object hang together across their faces."""
@@ -36,6 +37,20 @@ class Decoding:
     smallest_share: float = 0.05  # objects of less than this share of the usual area are dropped
     small_share: float = 0.4  # objects of less than this share are dropped unless the distance in them reaches
     sure_level: float = 0.66  # this level: what the network is not sure of is rarely there
+
+
+@dataclass(frozen=True)
+class UNetOptions:
+    """How to segment an image with a U-Net."""
+
+    output: Kind = "objects"
+    diameter_px: float | None = None  # usual diameter of an object along X; None means estimated
+    level: float | None = None  # probability above which a pixel is no background; None means the model's own
+    min_size: int | None = None  # in pixels of the image; None means the model's own share of the usual size
+    augment: bool = False  # average over mirror images
+    is_orthogonal: bool = False  # of a volume, average planes across z, y and x; else link the objects of planes
+    least_overlap: float = 0.25  # intersection over union from which on objects of neighbouring planes are linked
+    tile_px: int | None = None  # side of a tile of the network's grid; None means as memory allows
 
 
 def usual_size(diameter_px: float, ndim: int) -> float:

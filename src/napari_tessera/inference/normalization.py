@@ -26,8 +26,19 @@ LOW_PERCENT, HIGH_PERCENT = 0.5, 99.8
 RARE = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Shares of an image, %, that sparse objects may fill; they lie beyond the percentiles that are black and white."""
 BULK = (5, 16, 50, 84, 95)
-PERCENTS = (*reversed(RARE), LOW_PERCENT, *BULK, HIGH_PERCENT, *(100 - rare for rare in RARE))
+SHARES = (0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7)
+"""Shares of an image, %, at either end, that are compared to find a few things much brighter than the objects."""
+PERCENTS = tuple(
+    sorted({*RARE, LOW_PERCENT, *BULK, HIGH_PERCENT, *SHARES, *(100 - share for share in (*RARE, *SHARES))})
+)
 """Percentiles that are measured, in rising order."""
+FAR_ABOVE = ((0.7, 2.5), (2, 3.5))
+"""Times as far from the median as the objects that something lies which is none of them, at least, by the largest share
+of the image, %, that it fills."""
+GAP = 1.5
+"""Times as far as the next pixels, of a little larger share, that it lies somewhere: there is nothing in between."""
+MOST_UNEVEN = 2.5
+"""Times as far from the median as the pixels twice as numerous that the brightest objects lie, at most."""
 LONGEST_TAIL = 10
 """Times the spread of the background that its own noise goes to either side, at most."""
 FARTHEST = 2.5
@@ -45,13 +56,22 @@ DIM = 0.05
 
 
 @dataclass(frozen=True)
+class Outlier:
+    """A few things that lie far beyond the objects in brightness."""
+
+    percent: float  # share of the image, at most
+    times: float  # how far they lie from the median, over the brightest objects
+
+
+@dataclass(frozen=True)
 class Levels:
     """The brightness of background and of bright objects in a whole image."""
 
-    low: Level
-    high: Level
-    inverted: bool = False
-    shows_brightest: bool = False
+    low: Level  # percentile 0.5 of the intensities, of each channel for the kind "channels",
+    high: Level  # and 99.8; further out where objects fill less, further in where a few things are far brighter
+    inverted: bool = False  # objects are dark on a bright background; never for "channels"
+    shows_brightest: bool = False  # of a coloured pixel only the brightest colour is shown, as grey
+    bright: Outlier | None = None  # things far brighter than the objects, which `high` leaves out
 
     @property
     def kind(self) -> Kind:
@@ -95,36 +115,83 @@ def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
 
 def levels_between(percentiles: Sequence[float]) -> Levels:
     """Make levels of the percentiles `PERCENTS` of all channels together."""
-    low, middle, high = (percentiles[PERCENTS.index(percent)] for percent in (LOW_PERCENT, 50, HIGH_PERCENT))
-    dark, bright = sparse_objects(percentiles)
+    known = dict(zip(PERCENTS, percentiles, strict=True))
+    middle = known[50]
+    low, high, outlier = ends_of(known)
+    dark, bright = sparse_objects(known, low, high)
     if bright is not None and (dark is None or bright - middle >= middle - dark):
         return Levels(low, bright)
     if dark is not None:
         return Levels(dark, high, inverted=True)
-    return Levels(low, high, middle - low > BRIGHT_BACKGROUND * (high - low))
+    return Levels(low, high, middle - low > BRIGHT_BACKGROUND * (high - low), bright=outlier)
 
 
 def levels_of_channels(percentiles: Iterable[Sequence[float]]) -> Levels:
     """Make levels of the percentiles `PERCENTS` of each channel, in which objects are bright."""
     low, high = [], []
     for each in percentiles:
-        _, bright = sparse_objects(each)
-        low.append(each[PERCENTS.index(LOW_PERCENT)])
-        high.append(each[PERCENTS.index(HIGH_PERCENT)] if bright is None else bright)
+        known = dict(zip(PERCENTS, each, strict=True))
+        black, white, _ = ends_of(known)
+        _, bright = sparse_objects(known, black, white)
+        low.append(black)
+        high.append(white if bright is None else bright)
     return Levels(tuple(low), tuple(high))
 
 
-def sparse_objects(percentiles: Sequence[float]) -> tuple[float | None, float | None]:
+def ends_of(known: Mapping[float, float]) -> tuple[float, float, Outlier | None]:
+    """Return the usual percentiles of an image at both ends, without a few things that lie far beyond all others."""
+    low, high = known[LOW_PERCENT], known[HIGH_PERCENT]
+    above = {share: known[100 - share] - known[50] for share in SHARES}
+    below = {share: known[50] - known[share] for share in SHARES if share >= LOW_PERCENT}
+    noise = LONGEST_TAIL * _spread(known)
+    dark = _outlier(known[50] - low, below, noise, max(above.values()))
+    bright = _outlier(high - known[50], above, noise, max(below.values()))
+    low = known[50] - below[dark[1]] if dark else low
+    return (low, known[50] + above[bright[1]], bright[0]) if bright else (low, high, None)
+
+
+def _outlier(farthest: float, ways: Mapping[float, float], noise: float, other: float) -> tuple[Outlier, float] | None:
+    """Return what is far beyond all other pixels, and the share at which only these are left.
+
+    There are objects, here or at the `other` end, that stand out from the noise; they fill twice as much as the thing,
+    and are about as bright as each other.
+
+    Parameters
+    ----------
+    farthest : float
+        Distance of the outermost pixels from the median.
+    ways : mapping of float to float
+        Distance at each share of the pixels, %, in rising order of the shares.
+    """
+    shares, before, largest_step = list(ways), farthest, 1.0
+    for share, following in pairwise(shares):
+        far_above = next((times for largest, times in FAR_ABOVE if share <= largest), None)
+        if far_above is None:
+            return None
+        way, wider = ways[share], next(ways[each] for each in shares if each >= 2 * share)
+        if way <= 0:
+            return None
+        largest_step, before = max(largest_step, before / way), way
+        stands_out = farthest >= far_above * way and largest_step >= GAP and max(way, other) >= noise
+        if stands_out and way <= MOST_UNEVEN * wider:
+            return Outlier(share, farthest / ways[following]), following
+    return None
+
+
+def _spread(known: Mapping[float, float]) -> float:
+    """Return the standard deviation of the background, or less: the smallest step between usual percentiles."""
+    usual = [known[percent] for percent in (LOW_PERCENT, *BULK)]
+    return min((b - a for a, b in pairwise(usual) if b > a), default=0.0)
+
+
+def sparse_objects(known: Mapping[float, float], low: float, high: float) -> tuple[float | None, float | None]:
     """Return where the darkest and the brightest objects lie that fill too little for the usual percentiles.
 
     None where there are none, and in any image with enough objects for the usual percentiles. `percentiles` are as many
     as `PERCENTS`.
     """
-    known = dict(zip(PERCENTS, percentiles, strict=True))
-    middle = known[50]
-    below, above = middle - known[LOW_PERCENT], known[HIGH_PERCENT] - middle
-    usual = [known[percent] for percent in (LOW_PERCENT, *BULK)]
-    spread = min((b - a for a, b in pairwise(usual) if b > a), default=0.0)
+    middle, spread = known[50], _spread(known)
+    below, above = middle - low, high - middle
     if max(below, above) > LONGEST_TAIL * spread:
         return None, None
     dark = [known[rare] - middle for rare in RARE]

@@ -192,6 +192,47 @@ class Scoring:
         return self.regression.probabilities(features) >= np.where(is_small, self.least_of_small, self.least)
 
 
+LEAST_PROBABILITY, LEAST_PROBABILITY_AFAR = 0.6, 0.75
+FARTHEST_MEDIAN = 1.1
+FAR_SCALE, FEW_OBJECTS = 3.0, 8
+LEAST_SPREAD, MANY_OBJECTS = 0.33, 30
+"""Limits of `Likeness`: all images of nuclei but a few in a hundred lie within, most others beyond."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How far the objects found are like those of the model's training; distances in its standard deviations."""
+
+    probability: float = 1.0  # that they are objects, mean over the pixels, dropped ones included
+    distance: float = 0.0  # of the median of those kept from the mean; root mean square over the features
+    spread: float = 1.0  # of those kept; mean over the features
+    count: int = 0  # how many are kept
+    scale: float = 0.0  # how far the magnification of the image is from the mean
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the objects found show that the image does not look like those of the training."""
+        is_far = abs(self.scale) > FAR_SCALE
+        is_unlikely = self.probability < (LEAST_PROBABILITY_AFAR if is_far else LEAST_PROBABILITY)
+        is_uniform = self.count >= MANY_OBJECTS and self.spread < LEAST_SPREAD
+        return is_unlikely or self.distance > FARTHEST_MEDIAN or is_uniform or (is_far and 0 < self.count < FEW_OBJECTS)
+
+
+def likeness_of(features: np.ndarray, sizes: np.ndarray, scoring: Scoring) -> Likeness:
+    """Compare N objects, of so many pixels, with those of the training."""
+    if not len(sizes):
+        return Likeness()
+    probability = float(np.average(scoring.regression.probabilities(features), weights=sizes))
+    kept = scoring.are_likely(features)
+    if not kept.any():
+        return Likeness(probability)
+    deviations = (features[kept] - scoring.regression.centre) / scoring.regression.spread
+    of_scale = FEATURES.index("log scale")
+    scale, others = float(deviations[0, of_scale]), np.delete(deviations, of_scale, axis=1)
+    distance = float(np.sqrt(np.mean(np.median(others, axis=0) ** 2)))
+    return Likeness(probability, distance, float(others.std(axis=0).mean()), int(kept.sum()), scale)
+
+
 def measured(labels: np.ndarray, scores: PixelScores, usual_px: float, factor: float) -> Job[np.ndarray]:
     """Measure the features of the objects of a plane: float64 (N, 16), in the order of their numbers."""
     size = np.zeros_like(scores.distance) if scores.size is None else scores.size

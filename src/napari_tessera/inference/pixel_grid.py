@@ -184,6 +184,11 @@ class NormalizedImage:
         """2 for a plane, 3 for a volume."""
         return len(self.shape)
 
+    @property
+    def is_stored(self) -> bool:
+        """Whether the image is read piece by piece, and worked on in blocks."""
+        return not isinstance(self.image, np.ndarray)
+
     def read(self, window: Slices) -> np.ndarray:
         """Return the network's channels of a window, float32 (C, [Z,] Y, X)."""
         return network_channels(self.image[window], self.levels, is_coloured=self.has_channels)

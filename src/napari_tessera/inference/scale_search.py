@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.rescale import is_wide
-from napari_tessera.core.result import Kind
 from napari_tessera.core.tiles import tiles
+from napari_tessera.inference.decode_unet import UNetOptions, decoding_of, find_objects, pixel_scores, usual_size
 from napari_tessera.inference.normalization import network_channels
+from napari_tessera.inference.object_features import Likeness, PixelScores, Scoring, likeness_of, measured
 from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.sliding_window import Scores, predict
 
@@ -23,18 +24,20 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 """The output of a network for a window."""
 
-MOST_PROBES = 3
+MOST_PROBES = 4
 """How many scales are tried one after the other."""
 SAME_SCALE = 0.1
-"""Change of the logarithm of the scale below which another prediction is not worth its time."""
-SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 4.0
+"""Change of the logarithm of the scale below which a second prediction is not worth its time; twice it for a fourth."""
+SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 6.0
 WHOLE_PX = 2e6
 """Largest image, in network pixels, that is predicted as a whole to find the scale; of a larger one, some windows."""
 WINDOW_PX = {2: 512, 3: 96}
 WINDOWS = 4
 MOST_CANDIDATES = 256
-MOST_PX = 10e6
-"""Largest image, in network pixels, to which small objects are magnified; beyond, they are magnified less."""
+MOST_PX = 50e6
+"""Largest plane, in network pixels, to which small objects are magnified where it is worked on as a whole."""
+DISAGREEMENT = 1.3
+"""Ratio of the diameter by the size scores and that of the decoded objects from which on the latter counts."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,19 @@ class ScaleProbe(Generic[Found]):
     """The result at one scale."""
 
     factor: float
-    whole: Found | None  # of the whole image, if it was processed as a whole
+    found: Sequence[Found]  # in each window
+    is_whole: bool  # the only window is the whole image
     diameter_px: float | None  # usual diameter, in network pixels; None if there is hardly anything
+
+
+@dataclass(frozen=True)
+class Scale(Generic[Found]):
+    """The scale at which the objects have the size that a network knows, and what was found in the search for it."""
+
+    factor: float  # network pixels per image pixel along X; 1 where the network knows no size
+    known: Found | None = None  # output for the whole image at that scale, if it was predicted as a whole
+    is_sure: bool = True  # the objects found do have that size
+    likeness: Likeness | None = None
 
 
 def search_scale(
@@ -51,10 +65,10 @@ def search_scale(
     ndim: int,
     usual_px: float,
     predict_window: Callable[[NormalizedImage, float], Job[Found]],
-    usual_diameter: Callable[[Sequence[Found], float], float | None],
+    usual_diameter: Callable[[Sequence[Found], float], Job[float | None]],
     others: Sequence[float] = (),
-) -> Job[tuple[float, Found | None]]:
-    """Predict up to three times, each time at the scale that the result before suggests.
+) -> Job[tuple[float, ScaleProbe[Found]]]:
+    """Predict up to four times, each time at the scale that the result before suggests.
 
     A scale at which nothing is found is not taken: the result that suggested it was misled, as by noise.
 
@@ -68,7 +82,7 @@ def search_scale(
         Diameter of an object that the network knows, in its pixels.
     predict_window : callable (window, factor) -> job
         Predicts a window at a scale: network pixels per image pixel along X.
-    usual_diameter : callable (results of all windows, factor) -> float or None
+    usual_diameter : callable (results of all windows, factor) -> job
         Usual diameter of the objects, in network pixels; None if there is hardly anything.
     others : sequence of float
         Scales to try, one after the other, if nothing is found at 1.
@@ -77,29 +91,30 @@ def search_scale(
     -------
     float
         Network pixels per image pixel along X; 1 if nothing is found at any scale.
-    Found or None
-        Result of the whole image at that scale, if it was processed as a whole.
+    ScaleProbe
+        The last one, mostly at that scale.
     """
 
     def probe_at(factor: float) -> Job[ScaleProbe[Found]]:
         windows = probe_windows(view, factor, ndim)
-        found = yield from _predict_windows(windows, factor, predict_window)
-        return ScaleProbe(factor, found[0] if _is_whole(windows, view) else None, usual_diameter(found, factor))
+        found = yield from subtask(_predict_windows(windows, factor, predict_window), 0, 9, 10)
+        diameter_px = yield from subtask(usual_diameter(found, factor), 9, 1, 10)
+        return ScaleProbe(factor, found, _is_whole(windows, view), diameter_px)
 
     last = yield from subtask(_first_probe(probe_at, others), 0, 1, MOST_PROBES)
     for number in range(1, MOST_PROBES):
         if last.diameter_px is None:
             break
-        better = bounded(last.factor * usual_px / last.diameter_px, view.shape)
-        if abs(np.log(better / last.factor)) < SAME_SCALE:
+        better = bounded(last.factor * usual_px / last.diameter_px, view)
+        if abs(np.log(better / last.factor)) < SAME_SCALE * max(1, number - 1):
             break
         if number == MOST_PROBES - 1 and not _is_whole(probe_windows(view, better, ndim), view):
-            return better, None
+            return better, last
         now = yield from subtask(probe_at(better), number, 1, MOST_PROBES)
         if now.diameter_px is None:
             break
         last = now
-    return last.factor, last.whole
+    return last.factor, last
 
 
 def _first_probe(
@@ -129,16 +144,15 @@ def _predict_windows(
     return found
 
 
-def bounded(factor: float, shape: Sequence[int]) -> float:
-    """Keep an estimated scale where the network's image is neither tiny nor huge."""
-    plane_px = float(np.prod(shape[-2:], dtype=np.float64))
-    most = max(1.0, np.sqrt(MOST_PX / plane_px))
+def bounded(factor: float, view: NormalizedImage) -> float:
+    """Keep an estimated scale where the network's image is neither tiny nor, without blocks, too large for memory."""
+    most = np.inf if view.is_stored else max(1.0, np.sqrt(MOST_PX / np.prod(view.shape[-2:], dtype=np.float64)))
     return float(np.clip(factor, SMALLEST_FACTOR, min(LARGEST_FACTOR, most)))
 
 
-def may_be_held_back(factor: float, shape: Sequence[int]) -> bool:
+def may_be_held_back(factor: float, view: NormalizedImage) -> bool:
     """Return whether an image is so large that a scale that was estimated might have been larger otherwise."""
-    most = bounded(LARGEST_FACTOR, shape)
+    most = bounded(LARGEST_FACTOR, view)
     return most < LARGEST_FACTOR and factor >= most
 
 
@@ -186,27 +200,13 @@ def _content(part: NormalizedImage) -> float:
 FEWEST_OBJECT_PX = 20
 
 
-@dataclass(frozen=True)
-class UNetOptions:
-    """How to segment an image with a U-Net."""
-
-    output: Kind = "objects"
-    diameter_px: float | None = None  # usual diameter of an object along X; None means estimated
-    level: float | None = None  # probability above which a pixel is no background; None means the model's own
-    min_size: int | None = None  # in pixels of the image; None means the model's own share of the usual size
-    augment: bool = False  # average over mirror images
-    is_orthogonal: bool = False  # of a volume, average planes across z, y and x; else link the objects of planes
-    least_overlap: float = 0.25  # intersection over union from which on objects of neighbouring planes are linked
-    tile_px: int | None = None  # side of a tile of the network's grid; None means as memory allows
-
-
 def predict_or_reuse(
-    factor: float, known: Scores | None, network: Network, view: NormalizedImage, options: UNetOptions
+    scale: Scale[Scores], network: Network, view: NormalizedImage, options: UNetOptions
 ) -> Job[Scores]:
-    """Predict at a scale, if that was not done in the search for it: `factor` and `known` are from `find_scale`."""
-    if known is None or options.augment:
-        return (yield from predict_at(network, view, factor, options))
-    return known
+    """Predict at a scale, if that was not done in the search for it."""
+    if scale.known is None or options.augment:
+        return (yield from predict_at(network, view, scale.factor, options))
+    return scale.known
 
 
 def predict_at(network: Network, view: NormalizedImage, factor: float, options: UNetOptions) -> Job[Scores]:
@@ -214,28 +214,79 @@ def predict_at(network: Network, view: NormalizedImage, factor: float, options: 
     return predict(network, view.grid_at(factor), view.read, tile_px=options.tile_px, augment=options.augment)
 
 
-def find_scale(network: Network, view: NormalizedImage, options: UNetOptions) -> Job[tuple[float, Scores | None]]:
-    """Find the scale at which the objects have the size that the network knows.
-
-    Returns the network pixels per image pixel along X, 1 where the network knows no size; and the scores of the whole
-    image at that scale, if it was predicted as a whole.
-    """
-    usual_px = network.header.get("diameter_px")
+def find_scale(network: Network, view: NormalizedImage, options: UNetOptions) -> Job[Scale[Scores]]:
+    """Find the scale at which the objects have the size that the network knows."""
+    header = network.header
+    usual_px = header.get("diameter_px")
     if usual_px and options.diameter_px is not None:
-        return usual_px / options.diameter_px, None
+        return Scale(usual_px / options.diameter_px)
     if not usual_px or "size" not in network.architecture.heads:
-        return 1.0, None
+        return Scale(1.0)
 
     def predict_window(window: NormalizedImage, factor: float) -> Job[Scores]:
         return predict_at(network, window, factor, UNetOptions())  # the scale is the same whatever the tiles
 
-    def diameter(found: Sequence[Scores], factor: float) -> float | None:
-        return estimated_diameter(found, usual_px)
+    def diameter(found: Sequence[Scores], factor: float) -> Job[float | None]:
+        return estimated_diameter(found, header)
 
-    return (yield from search_scale(view, network.ndim, usual_px, predict_window, diameter))
+    searching = search_scale(view, network.ndim, usual_px, predict_window, diameter)
+    factor, last = yield from subtask(searching, 0, 19, 20)
+    known = last.found[0] if last.is_whole and last.factor == factor else None
+    if last.diameter_px is None:
+        return Scale(factor, known)
+    per_pixel = float(np.prod(view.factors(last.factor)[-network.ndim :]) ** (1 / network.ndim))
+    found_px, likeness = yield from subtask(review(last.found, header, per_pixel), 19, 1, 20)
+    is_sure = abs(np.log(found_px * factor / last.factor / usual_px)) < np.log(DISAGREEMENT)
+    return Scale(factor, known, bool(is_sure), likeness)
 
 
-def estimated_diameter(found: Sequence[Scores], usual_px: float) -> float | None:
-    """Return the usual diameter by the size scores of the object pixels, in network pixels; None with hardly any."""
+def review(found: Sequence[Scores], header: Mapping[str, Any], factor: float) -> Job[tuple[float, Likeness | None]]:
+    """Decode some windows, and return the usual diameter of their objects, px, and how like the training they are."""
+    ndim, usual_px = found[0]["classes"].ndim - 1, header["diameter_px"]
+    scoring = Scoring.of(header, usual_size(usual_px, ndim), factor) if ndim == 2 else None
+    sizes, features = [], []
+    for done, scores in enumerate(found):
+        pixels = _pixel_scores(scores)
+        labels = yield from subtask(find_objects(pixels, decoding_of(header)), 2 * done, 1, 2 * len(found))
+        sizes.append(np.bincount(labels.reshape(-1))[1:])
+        if scoring is not None:
+            measuring = measured(labels, pixels, scoring.usual_px, factor)
+            features.append((yield from subtask(measuring, 2 * done + 1, 1, 2 * len(found))))
+    together = np.concatenate(sizes)
+    likeness = None if scoring is None else likeness_of(np.concatenate(features), together, scoring)
+    return diameter_of_half(together, ndim) or usual_px, likeness
+
+
+def _pixel_scores(scores: Scores) -> PixelScores:
+    """Name the scores as `pixel_scores` does, but leave them as they are."""
+    return pixel_scores({**scores, "classes": scores["classes"].copy()})
+
+
+def estimated_diameter(found: Sequence[Scores], header: Mapping[str, Any]) -> Job[float | None]:
+    """Return the usual diameter of the objects in some windows, in network pixels; None with hardly any.
+
+    The size scores are good near the usual diameter, and tend towards it far from it. There, and wherever they are far
+    from the size of the decoded objects, the latter counts: half of all object pixels are in larger objects.
+    """
+    usual_px = header["diameter_px"]
     sizes = np.concatenate([scores["size"][0][scores["classes"][0] < 0.5] for scores in found])
-    return float(usual_px * np.exp(np.median(sizes))) if sizes.size >= FEWEST_OBJECT_PX else None
+    if sizes.size < FEWEST_OBJECT_PX:
+        return None
+    scored_px = float(usual_px * np.exp(np.median(sizes)))
+    if abs(np.log(scored_px / usual_px)) < SAME_SCALE:
+        return scored_px
+    volumes = []
+    for done, scores in enumerate(found):
+        labels = yield from subtask(find_objects(_pixel_scores(scores), decoding_of(header)), done, 1, len(found))
+        volumes.append(np.bincount(labels.reshape(-1))[1:])
+    found_px = diameter_of_half(np.concatenate(volumes), found[0]["classes"].ndim - 1)
+    return found_px if found_px and max(found_px / scored_px, scored_px / found_px) > DISAGREEMENT else scored_px
+
+
+def diameter_of_half(volumes: np.ndarray, ndim: int) -> float | None:
+    """Return the diameter from which on objects hold half of all pixels, as of discs or balls; None without objects."""
+    volumes = np.sort(volumes[volumes > 0])
+    if not len(volumes):
+        return None
+    middle = volumes[np.searchsorted(volumes.cumsum(), volumes.sum() / 2)]
+    return float((middle / usual_size(1.0, ndim)) ** (1 / ndim))

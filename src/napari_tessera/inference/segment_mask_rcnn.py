@@ -23,7 +23,7 @@ from napari_tessera.inference.detections_to_labels import (
 )
 from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.rescore_detections import lowest_score, noise_of, rescore_with_unet, without_noise
-from napari_tessera.inference.scale_search import search_scale
+from napari_tessera.inference.scale_search import Scale, search_scale
 from napari_tessera.inference.segment_unet import stitch_planes
 from napari_tessera.inference.tiled_detection import detect
 
@@ -57,53 +57,45 @@ def find_objects(
 
     What was dropped is added up over the planes.
     """
-    found = yield from subtask(find_scale(network, view, options), 0, 1, 4)
-    return (yield from subtask(objects_at(*found, network, view, options), 1, 3, 4))
+    scale = yield from subtask(find_scale(network, view, options), 0, 1, 4)
+    return (yield from subtask(objects_at(scale, network, view, options), 1, 3, 4))
 
 
 def objects_at(
-    factor: float,
-    known: Detections | None,
-    network: Detector,
-    view: NormalizedImage,
-    options: MaskRCNNOptions,
+    scale: Scale[Detections], network: Detector, view: NormalizedImage, options: MaskRCNNOptions
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
-    """Find the objects at a scale, and from the detections at it, both as `find_scale` returns them."""
+    """Find the objects at a scale, from the detections that `find_scale` has of it if any."""
     if view.ndim == network.ndim:
-        return (yield from _in_plane(network, view, factor, options, known))
-    planes, rows, left = yield from subtask(_plane_by_plane(network, view, factor, options), 0, 9, 10)
+        return (yield from _in_plane(network, view, scale.factor, options, scale.known))
+    planes, rows, left = yield from subtask(_plane_by_plane(network, view, scale.factor, options), 0, 9, 10)
     labels, joined = yield from subtask(linked(planes, rows, options.least_overlap, options.min_size), 9, 1, 10)
     return labels, joined, left
 
 
-def find_scale(
-    network: Detector, view: NormalizedImage, options: MaskRCNNOptions
-) -> Job[tuple[float, Detections | None]]:
-    """Find the scale at which the objects have the size that the network knows.
-
-    Returns the network pixels per image pixel along X, by the settings of the network if it knows no size; and the
-    detections of the whole image at that scale, if it was processed as a whole.
-    """
+def find_scale(network: Detector, view: NormalizedImage, options: MaskRCNNOptions) -> Job[Scale[Detections]]:
+    """Find the scale at which the objects have the size that the network knows, or that its settings ask for."""
     usual_px = network.header.get("diameter_px")
     if options.factor is not None:
-        return options.factor, None
+        return Scale(options.factor)
     if not usual_px:
-        return network.scale_of(view.shape[-2:]), None
+        return Scale(network.scale_of(view.shape[-2:]))
     if options.diameter_px is not None:
-        return usual_px / options.diameter_px, None
+        return Scale(usual_px / options.diameter_px)
 
     lowest = min(lowest_score(network.header, options.thresholds.faintest), SURE)
 
     def predict_window(window: NormalizedImage, factor: float) -> Job[Detections]:
         return _detect(network, window, factor, replace(options, tile_px=None), lowest)  # the same whatever the tiles
 
-    def diameter(found: Sequence[Detections], factor: float) -> float | None:
+    def diameter(found: Sequence[Detections], factor: float) -> Job[float | None]:
+        yield from ()
         found_px = usual_diameter(found, options.thresholds.mask_level)
         if found_px is None or usual_size(found_px, 2) > FILLING * math.prod(view.shape[-2:]):
             return None
         return found_px * math.sqrt(math.prod(view.factors(factor)[-2:]))
 
-    return (yield from search_scale(view, network.ndim, usual_px, predict_window, diameter, OTHERS))
+    factor, last = yield from search_scale(view, network.ndim, usual_px, predict_window, diameter, OTHERS)
+    return Scale(factor, last.found[0] if last.is_whole and last.factor == factor else None)
 
 
 def _detect(

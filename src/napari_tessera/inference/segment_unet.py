@@ -14,10 +14,10 @@ import numpy as np
 from napari_tessera.algorithms.relabel import relabel
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.overlaps import Overlaps, find_overlaps
-from napari_tessera.inference.decode_unet import make_output
+from napari_tessera.inference.decode_unet import UNetOptions, make_output
 from napari_tessera.inference.pixel_grid import Grid, NormalizedImage, interpolated
-from napari_tessera.inference.scale_search import Scores, UNetOptions, find_scale, predict_at, predict_or_reuse
-from napari_tessera.inference.sliding_window import predict
+from napari_tessera.inference.scale_search import Scale, find_scale, predict_at, predict_or_reuse
+from napari_tessera.inference.sliding_window import Scores, predict
 
 if TYPE_CHECKING:
     from napari_tessera.inference.unet_predictor import Network
@@ -144,16 +144,15 @@ def _fill_gaps(planes: np.ndarray, z: int, numbers: np.ndarray) -> None:
 
 def segment(network: Network, view: NormalizedImage, options: UNetOptions) -> Job[np.ndarray]:
     """Find the scale, predict, and make the output; see `make_output`."""
-    found = yield from subtask(find_scale(network, view, options), 0, 1, 4)
-    return (yield from subtask(segment_at(*found, network, view, options), 1, 3, 4))
+    scale = yield from subtask(find_scale(network, view, options), 0, 1, 4)
+    return (yield from subtask(segment_at(scale, network, view, options), 1, 3, 4))
 
 
-def segment_at(
-    factor: float, known: Scores | None, network: Network, view: NormalizedImage, options: UNetOptions
-) -> Job[np.ndarray]:
-    """Make the output at a scale, and from the scores at it, both as `find_scale` returns them."""
+def segment_at(scale: Scale[Scores], network: Network, view: NormalizedImage, options: UNetOptions) -> Job[np.ndarray]:
+    """Make the output at a scale, from the scores that `find_scale` has of it if any."""
+    factor = scale.factor
     if network.ndim == view.ndim:
-        scores = yield from subtask(predict_or_reuse(factor, known, network, view, options), 0, 7, 10)
+        scores = yield from subtask(predict_or_reuse(scale, network, view, options), 0, 7, 10)
         return (yield from subtask(make_output(scores, network.header, options, view.grid_at(factor)), 7, 3, 10))
     if options.is_orthogonal:
         scores = yield from subtask(predict_orthogonal(network, view, factor, options), 1, 7, 10)

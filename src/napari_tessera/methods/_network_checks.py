@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from napari_tessera.core.result import AutoValues
 if TYPE_CHECKING:
     from napari_tessera.inference.mask_rcnn_predictor import Detector
     from napari_tessera.inference.pixel_grid import NormalizedImage
+    from napari_tessera.inference.scale_search import Scale
     from napari_tessera.inference.unet_predictor import Network
     from napari_tessera.models.registry import ModelEntry
 
@@ -143,7 +144,20 @@ COLOUR_PROBE_PX = 512
 """Side of the part of an image that shows whether it is in colour."""
 
 
-def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int | None) -> tuple[str, ...]:
+def notes_on_image(view: NormalizedImage, n_channels: int, channel: int | None) -> tuple[str, ...]:
+    """Return notes on how an image was normalised: the channels that were used, and what is far too bright."""
+    notes = _notes_on_channels(view, n_channels, channel)
+    bright = view.levels.bright
+    if bright is None:
+        return notes
+    return (
+        *notes,
+        f"About {bright.percent:g} % of the image is some {bright.times:.0f} times as bright as all other objects. "
+        "Brightness was measured without it, so that the others are found. If it is what you look for, cut it out.",
+    )
+
+
+def _notes_on_channels(view: NormalizedImage, n_channels: int, channel: int | None) -> tuple[str, ...]:
     """Return which channels a model used if the user chose none of several, and bright objects are likely stains."""
     if n_channels == 1 or channel is not None or view.levels.kind == "channels":
         return ()
@@ -158,7 +172,7 @@ def notes_on_channels(view: NormalizedImage, n_channels: int, channel: int | Non
 def notes_on_stored(view: NormalizedImage, image: Stored, settings: Settings) -> tuple[str, ...]:
     """Return the same for an image that is read piece by piece, whose channels are last."""
     n_channels = 1 if settings["channel_axis"] is None else image.shape[-1]
-    return notes_on_channels(view, n_channels, settings["channel"])
+    return notes_on_image(view, n_channels, settings["channel"])
 
 
 def _is_in_colour(view: NormalizedImage) -> bool:
@@ -179,16 +193,31 @@ def notes_on_volume(entry: ModelEntry, view: NormalizedImage, volume: str, outpu
     )
 
 
-def notes_on_scale(entry: ModelEntry, view: NormalizedImage, factor: float, diameter: float | None) -> tuple[str, ...]:
-    """Return a note if small objects may not be magnified as far as they are in smaller images."""
+def notes_on_scale(
+    entry: ModelEntry, view: NormalizedImage, scale: Scale[Any], diameter: float | None
+) -> tuple[str, ...]:
+    """Return notes on what the search for the scale found: that the image is foreign, or the diameter uncertain."""
     from napari_tessera.inference.scale_search import may_be_held_back
 
     is_estimated = diameter is None and (entry.kind == "mask_rcnn" or "size" in entry.header["architecture"]["heads"])
-    if not entry.diameter_px or not is_estimated or not may_be_held_back(factor, view.shape):
+    if not entry.diameter_px or not is_estimated:
+        return ()
+    diameter_px = entry.diameter_px / scale.factor
+    if scale.likeness is not None and scale.likeness.is_foreign:
+        return (
+            f"The image does not look like the training images of the model {entry.name!r}: check what was found. Give "
+            f"`diameter` (estimated as {diameter_px:.3g} px) or `polarity`, choose another model, or train one.",
+        )
+    if may_be_held_back(scale.factor, view):
+        return (
+            "The image is so large that objects were not magnified any further, which would take long. If many are "
+            f"smaller than {diameter_px:.3g} px, give `diameter`: more of them are found. A crop tells it.",
+        )
+    if scale.is_sure:
         return ()
     return (
-        "The image is so large that objects were not magnified any further, which would take long. If many are smaller "
-        f"than {entry.diameter_px / factor:.3g} px, give `diameter`: more of them are found. A crop tells it.",
+        f"The diameter is uncertain: objects are taken to be {diameter_px:.3g} px wide, but those found differ. "
+        "Measure an object, and give `diameter`.",
     )
 
 

@@ -37,7 +37,7 @@ from napari_tessera.methods._network_checks import (
     check_fit,
     chosen_diameter,
     loaded_detector,
-    notes_on_channels,
+    notes_on_image,
     notes_on_scale,
     notes_on_second,
     notes_on_stored,
@@ -152,12 +152,12 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
 
     view = view_of(entry, image, fitted["levels"], settings, "mask_rcnn")
     network = yield from subtask(loaded_detector(entry, settings["device"]), 0, 1, 4)
-    factor, _ = yield from subtask(find_scale(network, view, options_of(entry, **settings)), 1, 3, 4)
-    margins = margins_over(view, factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
+    scale = yield from subtask(find_scale(network, view, options_of(entry, **settings)), 1, 3, 4)
+    margins = margins_over(view, scale.factor, network.overlap_px, STEP_PX, is_plane_by_plane=view.ndim == 3)
     fixed = {**settings, "spacing": tuple(1 / scale for scale in margins.grid.scale)}
     label = partial(label_block, entry=entry, levels=view.levels, has_second=network.second is not None, **fixed)
-    chosen = chosen_diameter(entry, factor, settings["diameter"])
-    on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
+    chosen = chosen_diameter(entry, scale.factor, settings["diameter"])
+    on_scale = notes_on_scale(entry, view, scale, settings["diameter"])
     notes = (*notes_on_stored(view, image, settings), *notes_on_second(entry, network), *on_scale)
     return plan_of(label, margins, settings["min_size"], notes, chosen)
 
@@ -324,12 +324,12 @@ def mask_rcnn(
         entry, diameter=diameter, min_score=min_score, max_objects=max_objects, min_size=min_size,
         stitch_threshold=stitch_threshold, tile_size=tile_size,
     )  # fmt: skip
-    factor, seen = yield from subtask(find_scale(network, view, options), 2, 6, 20)
-    labels, rows, left = yield from subtask(objects_at(factor, seen, network, view, options), 8, 12, 20)
+    scale = yield from subtask(find_scale(network, view, options), 2, 6, 20)
+    labels, rows, left = yield from subtask(objects_at(scale, network, view, options), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
-    on_scale = notes_on_scale(entry, view, factor, diameter)
-    told = (*notes_on_channels(view, n_channels, channel), *notes_on_second(entry, network), *on_scale)
-    chosen = chosen_diameter(entry, factor, diameter)
+    on_scale = notes_on_scale(entry, view, scale, diameter)
+    told = (*notes_on_image(view, n_channels, channel), *notes_on_second(entry, network), *on_scale)
+    chosen = chosen_diameter(entry, scale.factor, diameter)
     return MethodOutput(
         labels,
         table_of(rows, entry.classes),

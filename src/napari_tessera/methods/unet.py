@@ -37,7 +37,7 @@ from napari_tessera.methods._network_checks import (
     check_fit,
     chosen_diameter,
     loaded,
-    notes_on_channels,
+    notes_on_image,
     notes_on_scale,
     notes_on_stored,
     notes_on_volume,
@@ -45,9 +45,9 @@ from napari_tessera.methods._network_checks import (
 )
 
 if TYPE_CHECKING:
+    from napari_tessera.inference.decode_unet import UNetOptions
     from napari_tessera.inference.normalization import Levels
     from napari_tessera.inference.pixel_grid import Grid
-    from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.models.registry import ModelEntry
 
 BLOCK_PX = {2: (2048, 2048), 3: (32, 1024, 1024)}
@@ -86,19 +86,19 @@ def _plan(entry: ModelEntry, settings: Settings, fitted: Mapping[str, Any], imag
 
     view = view_of(entry, image, fitted["levels"], settings, "unet")
     network = yield from subtask(loaded(entry, settings["device"]), 0, 1, 4)
-    factor, _ = yield from subtask(find_scale(network, view, options_of(**settings)), 1, 3, 4)
+    scale = yield from subtask(find_scale(network, view, options_of(**settings)), 1, 3, 4)
     usual_px = entry.diameter_px
     object_px = OBJECTS_BEYOND * usual_px if usual_px else WIDEST_OBJECT_PX
     beyond_px = network.halo_px + (object_px if settings["output"] == "objects" else 0)
     is_plane_by_plane = network.ndim < view.ndim and settings["volume"] == "stitch"
-    margins = margins_over(view, factor, beyond_px, network.step, is_plane_by_plane)
+    margins = margins_over(view, scale.factor, beyond_px, network.step, is_plane_by_plane)
     # Pixel size and diameter that give each block the very scale that the whole image's grid has.
     factors = tuple(1 / scale for scale in margins.grid.scale)
     fixed = {**settings, "spacing": factors, "diameter": usual_px and usual_px / factors[-1]}
     label = partial(label_block, entry=entry, levels=view.levels, **fixed)
-    chosen = chosen_diameter(entry, factor, settings["diameter"])
+    chosen = chosen_diameter(entry, scale.factor, settings["diameter"])
     on_volume = notes_on_volume(entry, view, settings["volume"], settings["output"])
-    on_scale = notes_on_scale(entry, view, factor, settings["diameter"])
+    on_scale = notes_on_scale(entry, view, scale, settings["diameter"])
     notes = (*notes_on_stored(view, image, settings), *on_volume, *on_scale)
     return plan_of(label, margins, settings["min_size"] or 0, notes, chosen)
 
@@ -121,7 +121,7 @@ def label_block(
 
 def options_of(**settings: Any) -> UNetOptions:
     """Return the network's options for these parameters of the method."""
-    from napari_tessera.inference.scale_search import UNetOptions
+    from napari_tessera.inference.decode_unet import UNetOptions
 
     return UNetOptions(
         settings["output"], settings["diameter"], settings["threshold"], settings["min_size"], settings["augment"],
@@ -262,13 +262,13 @@ def unet(
         output=output, diameter=diameter, threshold=threshold, min_size=min_size, augment=augment, volume=volume,
         stitch_threshold=stitch_threshold, tile_size=tile_size,
     )  # fmt: skip
-    factor, seen = yield from subtask(find_scale(network, view, options), 2, 6, 20)
-    labels = yield from subtask(segment_at(factor, seen, network, view, options), 8, 12, 20)
+    scale = yield from subtask(find_scale(network, view, options), 2, 6, 20)
+    labels = yield from subtask(segment_at(scale, network, view, options), 8, 12, 20)
     n_channels = 1 if channel_axis is None else image.shape[channel_axis]
     on_volume = notes_on_volume(entry, view, volume, output)
-    on_scale = notes_on_scale(entry, view, factor, diameter)
-    notes = (*notes_on_channels(view, n_channels, channel), *on_volume, *on_scale)
-    return MethodOutput(labels, notes=notes, chosen=chosen_diameter(entry, factor, diameter))
+    on_scale = notes_on_scale(entry, view, scale, diameter) if labels.any() else ()
+    notes = (*notes_on_image(view, n_channels, channel), *on_volume, *on_scale)
+    return MethodOutput(labels, notes=notes, chosen=chosen_diameter(entry, scale.factor, diameter))
 
 
 def class_names(*, model: str, **_: Any) -> tuple[str, ...]:

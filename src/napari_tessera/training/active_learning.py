@@ -242,8 +242,8 @@ def _uncertainty_by(
 def _predicted_uncertainty(
     network: Any, diameter_px: float | None, is_detector: bool, painting: AnnotatedImage, tile: ImageTile
 ) -> Job[np.ndarray]:
+    from napari_tessera.inference.decode_unet import UNetOptions
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
-    from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
     from napari_tessera.inference.segment_unet import segment
 
@@ -261,11 +261,10 @@ def _predicted_uncertainty(
 def _scale(network: Any, view: NormalizedImage, is_detector: bool) -> Job[float]:
     from napari_tessera.inference import scale_search as seeing
     from napari_tessera.inference import segment_mask_rcnn as detected_volumes
+    from napari_tessera.inference.decode_unet import UNetOptions
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
 
     if is_detector:
         options = detected_volumes.MaskRCNNOptions(thresholds=DetectionThresholds.of(network.header))
-        factor, _ = yield from detected_volumes.find_scale(network, view, options)
-    else:
-        factor, _ = yield from seeing.find_scale(network, view, seeing.UNetOptions())
-    return factor
+        return (yield from detected_volumes.find_scale(network, view, options)).factor
+    return (yield from seeing.find_scale(network, view, UNetOptions())).factor

@@ -93,7 +93,7 @@ def labels_by_least_score(network: Detector, example: Example) -> Job[list[np.nd
 
     view = NormalizedImage(example.image, example.levels, example.is_coloured, (1.0, 1.0))
     known = MaskRCNNOptions(known_diameter(example), thresholds=DetectionThresholds.of(network.header))
-    factor, _ = yield from subtask(find_scale(network, view, known), 0, 5, 10)
+    factor = (yield from subtask(find_scale(network, view, known), 0, 5, 10)).factor
     lowest = lowest_score(network.header, LEAST_SCORES[0])
     seen = yield from subtask(detect(network, view.grid_at(factor), view.read, lowest_score=lowest), 5, 3, 10)
     likely = yield from subtask(rescore_with_unet(network, view, seen, factor), 8, 1, 10)
@@ -149,9 +149,9 @@ def predict_view(
     device: Where,
 ) -> Job[np.ndarray]:
     """Segment with a model what may be a part of an image, at the brightness of the whole."""
+    from napari_tessera.inference.decode_unet import UNetOptions
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
     from napari_tessera.inference.mask_rcnn_predictor import Detector, load_predictor
-    from napari_tessera.inference.scale_search import UNetOptions
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
     from napari_tessera.inference.segment_unet import segment
 
