@@ -114,3 +114,10 @@ def test_scores_never_take_the_place_of_a_record_that_is_read(folders, capsys):
     assert main(["evaluate", "labels.png", "found/a.npy", "--json", "labels.json", "--overwrite"]) == 1
     assert "labels.json was read as input" in capsys.readouterr().err
     assert (folders / "labels.json").read_bytes() == before
+
+
+def test_objects_with_one_number_are_said_with_how_many(folders, capsys):
+    tifffile.imwrite("truth/c.tif", np.array([[1, 0, 1, 0, 2, 0, 2, 0, 3]], np.uint8))
+    np.save("found/c.npy", np.array([[1, 0, 2, 0, 3, 0, 4, 0, 5]], np.uint8))
+    main(["evaluate", "truth/c.tif", "found/c.npy"])
+    assert capsys.readouterr().err.count("2 labels lie on several separate pieces, which count as one object") == 1

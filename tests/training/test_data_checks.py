@@ -7,9 +7,11 @@ import pytest
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import run_job
-from napari_tessera.training.data.dataset import doubts
+from napari_tessera.training.annotations.examples import painted_dataset
+from napari_tessera.training.annotations.read import painting_from
+from napari_tessera.training.data.dataset import doubts, read_dataset
 from napari_tessera.training.data.example import as_paint
-from napari_tessera.training.data.sources import Frame
+from napari_tessera.training.data.sources import Frame, Source
 from napari_tessera.training.settings import checked_settings
 
 NOISE = np.random.default_rng(0).integers(50, 200, (40, 40)).astype(np.uint8)
@@ -67,3 +69,29 @@ def test_a_number_that_is_ignored_is_no_class():
     labels = np.array([[0, 1, 255]], np.uint8)
     assert said_of(np.ones((1, 3)), labels, task="classes", ignore=255) == []
     assert as_paint(labels, "classes", ignore=255).tolist() == [[1, 2, 0]]
+
+
+def test_objects_with_one_number_are_said_with_how_many():
+    labels = SQUARES.copy()
+    labels[labels == 25], labels[labels == 19] = 1, 3
+    (doubt,) = said_of(NOISE, labels)
+    assert doubt.startswith("2 of 23 objects lie on several separate pieces with one number")
+
+
+def test_a_speck_beside_an_object_is_no_piece_of_it():
+    labels = SQUARES.copy()
+    labels[0, 0] = 9
+    assert said_of(NOISE, labels) == []
+
+
+@pytest.mark.parametrize("painted", [False, True])
+def test_guessed_axes_of_an_array_file_are_said(tmp_path, painted):
+    stack = np.stack([NOISE, NOISE, NOISE, NOISE, NOISE])
+    truth = np.stack([SQUARES] * 5) + int(painted)
+    np.save(tmp_path / "image.npy", stack)
+    np.save(tmp_path / "labels.npy", truth.astype(np.int32))
+    source, settings = Source("image", tmp_path / "image.npy", tmp_path / "labels.npy"), checked_settings({})
+    job = painted_dataset([painting_from(source, 2)], settings) if painted else read_dataset([source], settings)
+    (note,) = [each for each in run_job(job).doubts if "axes" in each]
+    assert note.startswith("image")
+    assert "they were guessed as ZYX" in note

@@ -105,7 +105,7 @@ def _files_in(arguments: argparse.Namespace) -> list[Path]:
 
 
 def _evaluate_labels(arguments: argparse.Namespace) -> Scored:
-    from napari_tessera.metrics.segmentation import evaluation_of_many
+    from napari_tessera.metrics.segmentation import evaluation_of_many, numbers_in_pieces
 
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     doubtful: dict[Path, None] = {}
@@ -119,6 +119,11 @@ def _evaluate_labels(arguments: argparse.Namespace) -> Scored:
         data: np.ndarray = picture.data
         if looks_like_an_image(data):
             doubtful[path] = None
+        elif arguments.task == "objects" and (count := len(numbers_in_pieces(data))):
+            number = "1 label lies" if count == 1 else f"{count} labels lie"
+            notes[f"{number} on several separate pieces, which count as one object; number them if they are more."] = (
+                path
+            )
         return data
 
     def source(path: Path) -> Source:

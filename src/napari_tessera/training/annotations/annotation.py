@@ -92,6 +92,7 @@ class AnnotatedImage:
     is_check: bool = False  # all of its annotation is for validation
     fill: Callable[[Place], Fill | None] = lambda _: None
     """Finds what is no image in the stack that contains a plane or volume."""
+    notes: tuple[str, ...] = ()  # on how its files were read
     masked: np.ndarray | None = None  # (…, [Z,] Y, X), True where a masked array is masked
 
     @property

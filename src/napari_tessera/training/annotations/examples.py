@@ -229,7 +229,13 @@ def painted_dataset(
     digest = yield from subtask(digest_of(found), 0.9, 0.1, 1)
     advised = advice_on_paint(found.pixels, words(settings.classes), found.learn, sampling.diameter_px, found.reason)
     advised += advice_on_images(found.learn)
-    said = [*doubted, *some_notes(found.notes), *(each.text for each in advised)]
+    notes = {note: each.name for each in reversed(paintings) for note in each.notes}
+    said = [
+        *(f"{name}: {note}" for note, name in notes.items()),
+        *doubted,
+        *some_notes(found.notes),
+        *(each.text for each in advised),
+    ]
     return Dataset(found.learn, found.check, kind, n_channels, max(found.pixels), digest, said, found.everything)
 
 

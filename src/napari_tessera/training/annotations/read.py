@@ -27,7 +27,7 @@ from napari_tessera.inference.normalization import (
 from napari_tessera.io.read import stem
 from napari_tessera.methods._network_blocks import counted, percentiles, rounds
 from napari_tessera.training.annotations.annotation import AnnotatedImage, Place
-from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes, read_pair
+from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes, notes_on, read_pair
 
 CHANNEL, PLANES = "C", "Z"
 LARGEST_AT_ONCE_PX = 2**26
@@ -128,6 +128,7 @@ def painting_of(
     axes: str | None = None,
     anisotropy: float = 1.0,
     is_check: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> AnnotatedImage:
     """Pair an image with its annotation, both arrays or what is read like them.
 
@@ -160,7 +161,7 @@ def painting_of(
     scale = anisotropy if ndim == 3 else 1.0
     painted = _arranged(paint, plain, order)
     dtype = np.dtype(image.dtype)
-    return AnnotatedImage(name, shown.data, painted, dtype, shown.measure, scale, is_check, shown.fill, masked)
+    return AnnotatedImage(name, shown.data, painted, dtype, shown.measure, scale, is_check, shown.fill, notes, masked)
 
 
 def _without_mask(image: Any, letters: str) -> tuple[Any, np.ndarray | None]:
@@ -236,6 +237,7 @@ def painting_from(source: Source, ndim: int) -> AnnotatedImage:
         axes=image.axes,
         anisotropy=image.spatial.anisotropy,
         is_check=source.split == VALIDATION,
+        notes=notes_on(image, paint),
     )
 
 

@@ -17,6 +17,7 @@ from napari_tessera.core.labels import CHANGES_OF_IMAGES, changes
 from napari_tessera.core.result import describe_array
 from napari_tessera.core.valid_area import filled, find_fill
 from napari_tessera.inference.normalization import Kind, measure_levels
+from napari_tessera.metrics.segmentation import numbers_in_pieces, pieces_of
 from napari_tessera.training.data.advice import advice_on_images, why_not_validated
 from napari_tessera.training.data.example import (
     BACKGROUND,
@@ -65,18 +66,21 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
     doubted = yield from subtask(doubts(frames, settings), 0.8, 0.2, 2)
     kind, n_channels = kind_of_images(frames)
     by_split: dict[str, list[Example]] = {TRAIN: [], VALIDATION: []}
-    hashing, notes = hashlib.sha256(), list[str]()
+    hashing = hashlib.sha256()
+    left_out, notes = list[str](), dict[str, str]()
     for done, frame in enumerate(frames):
         yield Progress(1 + done / len(frames), 2, f"Measuring {frame.name}")
         example, note = example_of(frame, kind, settings)
-        notes += [note] if note else []
+        left_out += [note] if note else []
+        notes |= {note: frame.name for note in frame.notes if note not in notes}
         by_split[frame.split].append(example)
         for array in (example.image, example.labels):
             record = yield from subtask(describe_array(array), 1 + done / len(frames), 0, 2)
             hashing.update(repr((frame.name, frame.split, frame.group, frame.anisotropy, *record.values())).encode())
     check_something_to_learn(by_split[TRAIN])
     highest = max(len(example.sizes) for examples in by_split.values() for example in examples) - 1
-    said = [*doubted, *some_notes(notes), *(each.text for each in advice_on_images(by_split[TRAIN]))]
+    said = [*(f"{name}: {note}" for note, name in notes.items()), *doubted, *some_notes(left_out)]
+    said += [each.text for each in advice_on_images(by_split[TRAIN])]
     check = by_split[VALIDATION]
     if reason := why_not_validated(check, settings.task):
         check, said = [], [*said, reason]
@@ -156,7 +160,7 @@ def ones_in(labels: np.ndarray) -> LabelOneStatistics:
     """Measure how the number 1 lies."""
     if not (labels == BACKGROUND).any():
         return LabelOneStatistics()
-    pieces = pieces_of(labels)
+    pieces = pieces_of(labels, LARGE_SHARE)
     others = [count for number, count in pieces.items() if number != BACKGROUND]
     return LabelOneStatistics(
         pieces[BACKGROUND],
@@ -164,25 +168,6 @@ def ones_in(labels: np.ndarray) -> LabelOneStatistics:
         sum(count > 1 for count in others),
         len(enclosed_labels(labels) | touching_labels(labels)),
     )
-
-
-def pieces_of(labels: np.ndarray) -> dict[int, int]:
-    """Count the pieces of each number, without tiny ones.
-
-    Examples
-    --------
-    >>> pieces_of(np.array([[1, 0, 1, 0, 5, 5]]))
-    {1: 2, 5: 1}
-    """
-    from skimage.measure import label
-
-    pieces = label(labels, background=0, connectivity=labels.ndim)
-    number_of = np.zeros(int(pieces.max()) + 1, np.int64)
-    number_of[pieces] = labels
-    px = np.bincount(pieces.ravel())[1:]
-    numbers, which = np.unique(number_of[1:], return_inverse=True)
-    is_large = px >= LARGE_SHARE * np.bincount(which, weights=px)[which]
-    return dict(zip(numbers.tolist(), np.bincount(which[is_large]).tolist(), strict=True))
 
 
 def enclosed_labels(labels: np.ndarray) -> set[int]:
@@ -252,6 +237,7 @@ class LabelStatistics:
     pieces: int  # connected pieces of all of them together
     changes: float  # share of neighbours in the labels that differ
     image_changes: float  # the same in the image
+    in_pieces: int  # numbers of objects that lie on several separate large pieces
     ones: LabelOneStatistics  # how the number 1 lies, if objects with numbers from 1 on are expected
 
 
@@ -271,6 +257,8 @@ def doubts(frames: Sequence[Frame], settings: Training) -> Job[list[str]]:
     of_task = doubt_of_objects(used, settings.painted) if settings.task == "objects" else doubt_of_classes(used)
     found = [doubt_of_labels(used), of_task]
     found.append(doubt_of_paint([each.ones for each in used]))
+    if not any(found):
+        found = [doubt_of_pieces(used)]
     return [doubt for doubt in found if doubt]
 
 
@@ -291,6 +279,7 @@ def statistics_of(frame: Frame, settings: Training) -> LabelStatistics:
         int(ndimage.label(counted, np.ones((3,) * counted.ndim))[1]),
         changes(seen),
         changes(image),
+        len(numbers_in_pieces(seen)) if settings.task == "objects" else 0,
         ones_in(seen) if is_full else LabelOneStatistics(),
     )
 
@@ -320,6 +309,18 @@ def doubt_of_objects(statistics: Sequence[LabelStatistics], is_painted: bool = F
     if pieces >= MOST_PIECES:
         raise InputError(said)
     return said
+
+
+def doubt_of_pieces(statistics: Sequence[LabelStatistics]) -> str:
+    """Return a note if numbers of objects lie on several separate pieces, unless all pieces have one number."""
+    count = sum(each.in_pieces for each in statistics)
+    total = sum(each.numbers for each in statistics)
+    if not count or all(each.numbers == 1 for each in statistics):
+        return ""
+    return (
+        f"{count} of {total} objects {'lies' if count == 1 else 'lie'} on several separate pieces with one number, and "
+        "each is learnt as one object. If the pieces are objects, give each its own number."
+    )
 
 
 def doubt_of_classes(statistics: Sequence[LabelStatistics]) -> str:

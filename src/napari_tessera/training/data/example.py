@@ -54,7 +54,7 @@ def left_out_note(name: str, fill: Fill | None, valid: np.ndarray) -> str:
 
 def some_notes(notes: Sequence[str]) -> list[str]:
     """Return the first of several notes, with the number of the images that have others."""
-    others = f" {len(notes) - 1} more images have such pixels." if len(notes) > 1 else ""
+    others = f" Other images with such pixels: {len(notes) - 1}." if len(notes) > 1 else ""
     return [notes[0] + others] if notes else []
 
 

@@ -17,7 +17,7 @@ from napari_tessera.core.errors import FileError, InputError
 from napari_tessera.core.file_checks import check_exists, explain_damage, is_zarr
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.inference.normalization import Kind
-from napari_tessera.io.image_file import Picture
+from napari_tessera.io.image_file import Picture, note_on_guessed_axes
 from napari_tessera.io.read import load, read_image, read_labels, stem
 
 OTHER_FILES = frozenset(
@@ -183,6 +183,7 @@ class Frame:
     split: str  # as of `Source`
     group: str = ""
     anisotropy: float = 1.0  # distance of planes divided by the pixel size; 1 in 2-D
+    notes: tuple[str, ...] = ()  # on how its files were read
 
     @property
     def channels(self) -> int:
@@ -236,6 +237,11 @@ def read_pair(source: Source) -> tuple[Picture, Picture]:
     return image, read_labels(source.labels, series=source.series, number_colors=source.number_colors)
 
 
+def notes_on(image: Picture, labels: Picture) -> tuple[str, ...]:
+    """Return notes on how the files of an image and its labels were read."""
+    return (*image.notes, *note_on_guessed_axes(image), *labels.notes)
+
+
 def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> list[Frame]:
     """Cut one image into planes or volumes; other axes are processed one index at a time."""
     space, plain = "ZYX"[-ndim:], image.axes.replace(CHANNEL, "")
@@ -255,6 +261,7 @@ def frames_of(source: Source, image: Picture, labels: Picture, ndim: int) -> lis
             source.split,
             source.group,
             anisotropy,
+            notes_on(image, labels),
         )
         for place in itertools.product(*(range(size) for size in truth.shape[: len(loops)]))
     ]
