@@ -248,6 +248,7 @@ def threshold(
     min_size: int = 0,
     spacing: tuple[float, ...] | None = None,
     channel_axis: int | None = None,
+    valid: np.ndarray | None = None,
 ) -> np.ndarray: ...
 def region_growing(
     image: ArrayLike,
@@ -265,6 +266,7 @@ def region_growing(
     background: int = 0,
     spacing: tuple[float, ...] | None = None,
     channel_axis: int | None = None,
+    valid: np.ndarray | None = None,
 ) -> LabelsAndTable: ...
 def watershed(
     image: ArrayLike,
@@ -287,6 +289,7 @@ def watershed(
     channel: int | None = None,
     spacing: tuple[float, ...] | None = None,
     channel_axis: int | None = None,
+    valid: np.ndarray | None = None,
 ) -> np.ndarray: ...
 def kmeans(
     image: ArrayLike,
@@ -300,6 +303,7 @@ def kmeans(
     seed: int = 0,
     spacing: tuple[float, ...] | None = None,
     channel_axis: int | None = None,
+    valid: np.ndarray | None = None,
 ) -> np.ndarray: ...
 def superpixels(
     image: ArrayLike,
@@ -317,6 +321,7 @@ def superpixels(
     max_num_iter: int = 10,
     spacing: tuple[float, ...] | None = None,
     channel_axis: int | None = None,
+    valid: np.ndarray | None = None,
 ) -> np.ndarray: ...
 def unet(
     image: ArrayLike,

@@ -88,11 +88,14 @@ class Ground:
         )
 
 
-def lay_out(values: np.ndarray, seeds: Seeds, connectivity: int) -> Ground:
-    """Put seeds on a framed image, (Y + 2, X + 2, C) or (Z + 2, Y + 2, X + 2, C)."""
+def lay_out(values: np.ndarray, seeds: Seeds, connectivity: int, valid: np.ndarray | None = None) -> Ground:
+    """Put seeds on a framed image, (Y + 2, X + 2, C) or (Z + 2, Y + 2, X + 2, C).
+
+    Nothing grows where it is not valid.
+    """
     shape = values.shape[:-1]
     labels = np.full(shape, FRAME, label_dtype(int(np.prod(shape))))
-    labels[(slice(1, -1),) * len(shape)] = FREE
+    labels[(slice(1, -1),) * len(shape)] = FREE if valid is None else np.where(valid, FREE, FRAME)
     starts = np.ravel_multi_index(tuple(seeds.pixels + 1), shape)
     owners = seeds.owners + 1
     labels.reshape(-1)[starts] = owners

@@ -250,13 +250,17 @@ class PixelSample:
         return PixelSample(numbers[first], values[first], positions[first])
 
 
-def sample_block(block: np.ndarray, start: tuple[int, ...], seed: int) -> PixelSample:
+def sample_block(block: np.ndarray, start: tuple[int, ...], seed: int, valid: np.ndarray | None = None) -> PixelSample:
     """Draw the sample of a block, ([Z,] Y, X, C), whose first pixel is at `start`: all of up to 131,072 pixels."""
     shape = block.shape[:-1]
     salt = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     depth, first_plane = (shape[0], start[0]) if len(shape) == 3 else (1, 0)
     box, corner = (depth, shape[-2], shape[-1]), (first_plane, start[-2], start[-1])
-    places, numbers = random_keys(box, corner, salt, _highest(math.prod(shape)))
+    places, numbers = random_keys(
+        box, corner, salt, _highest(math.prod(shape) if valid is None else int(np.count_nonzero(valid)))
+    )
+    if valid is not None:
+        places, numbers = (values[valid.reshape(-1)[places]] for values in (places, numbers))
     first = np.argsort(numbers)[:SAMPLE_PX]
     inside = np.unravel_index(places[first], shape)
     return PixelSample(numbers[first], block[inside], np.stack(inside, axis=1) + np.array(start))

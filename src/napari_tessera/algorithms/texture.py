@@ -32,17 +32,24 @@ def framed_features(
     sigma: float,
     texture_radius: int,
     spacing: tuple[float, ...] | None = None,
+    valid: np.ndarray | None = None,
 ) -> Job[np.ndarray]:
     """Return what pixels are compared by: "intensity", smoothed with a Gaussian of `sigma`, "texture" or "both"."""
     if feature == "intensity":
         return (yield from framed_fractions(channels, sigma, spacing))
     framed = yield from subtask(framed_fractions(channels, 0, spacing), 0, 1, 10)
     intensities = framed[(slice(1, -1),) * (framed.ndim - 1)]
-    return (yield from subtask(framed_texture(intensities, texture_radius, spacing, feature == "both"), 1, 9, 10))
+    return (
+        yield from subtask(framed_texture(intensities, texture_radius, spacing, feature == "both", valid), 1, 9, 10)
+    )
 
 
 def framed_texture(
-    intensities: np.ndarray, radius: int, spacing: tuple[float, ...] | None, with_intensity: bool
+    intensities: np.ndarray,
+    radius: int,
+    spacing: tuple[float, ...] | None,
+    with_intensity: bool,
+    valid: np.ndarray | None = None,
 ) -> Job[np.ndarray]:
     """Measure the texture around each pixel of (…, C) intensities from 0 to 1, and add a frame of zeros.
 
@@ -65,7 +72,7 @@ def framed_texture(
     features[..., :means] = intensities[..., :means]
     yield from subtask(_average(features, WINDOW_SHARE * radius, spacing), 3, 4, 10)
     weights = np.repeat([(FINE_SIGMA / scale) ** 0.5 for scale in scales], per_scale)
-    yield from subtask(_rescale(features[..., means:], weights), 7, 1, 10)
+    yield from subtask(_rescale(features[..., means:], weights, valid), 7, 1, 10)
     if with_intensity:
         features[..., :means] *= (features.shape[-1] / (2 * means)) ** 0.5
         features[..., means:] *= (features.shape[-1] / (2 * len(weights))) ** 0.5
@@ -129,13 +136,16 @@ def _average(features: np.ndarray, sigma: float, spacing: tuple[float, ...] | No
         features[..., index] = mean
 
 
-def _rescale(energies: np.ndarray, weights: np.ndarray) -> Job[None]:
+def _rescale(energies: np.ndarray, weights: np.ndarray, valid: np.ndarray | None) -> Job[None]:
     """Replace energies by weighted logarithms; the widest range from the 1st to the 99th percentile becomes 1."""
     rows = bands(len(energies), energies[0].size)
     sums = yield from in_threads(lambda band: [row.sum(dtype=np.float64) for row in energies[band]], rows)
     floor = FLOOR * math.fsum(chain.from_iterable(sums)) / energies.size
     step = max(1, round((energies[..., 0].size / SAMPLE_PX) ** (1 / (energies.ndim - 1))))
-    sample = energies[(slice(None, None, step),) * (energies.ndim - 1)].reshape(-1, len(weights))
+    every = (slice(None, None, step),) * (energies.ndim - 1)
+    sample = energies[every].reshape(-1, len(weights))
+    if valid is not None and valid[every].any():
+        sample = sample[valid[every].reshape(-1)]
     low, high = np.percentile(sample, (1, 99), axis=0)
     widest = np.log((high + floor) / (low + floor)).max() if floor else 0.0
     if not widest:

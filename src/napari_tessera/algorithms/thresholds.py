@@ -158,9 +158,10 @@ def _peaks(counts: np.ndarray) -> np.ndarray:
     return changes[(directions[1:] < 0) & (directions[:-1] > 0)]
 
 
-BRIGHT_SHARE, BRIGHT_GROWTH = 0.015, 4
-"""Things that are far too bright hold at most this share of the pixels, and objects several times as many pixels."""
-BRIGHT_TIMES = 3.0
+BRIGHT_SHARE, BRIGHT_GROWTH, BRIGHT_GROWTH_IF_CLEAR, CLEAR_CONTRAST = 0.015, 4, 3.2, 15
+"""Things that are far too bright hold at most this share of the pixels; both together hold several times as many, and
+fewer times if the objects are clear."""
+BRIGHT_TIMES = 2.8
 """How many times as bright as the objects things must be that Otsu's method does not separate from these."""
 BRIGHT_GAPS = ((3.5, 6.0, 1.0), (12.0, 10.0, 0.06))
 """By how many classes, by Otsu's method, lie between objects and bright things (the blurred rim of a thing is one of
@@ -195,26 +196,25 @@ class Brightness(NamedTuple):
 
 def without_bright(histogram: Histogram) -> tuple[Histogram, Brightness]:
     """Leave out the pixels of things that are far brighter than the objects, which would hide these from a rule."""
-    rest, total, share, bright_share, bright_mean = histogram, int(histogram.counts.sum()), 0.0, 0.0, 0.0
-    for depth in range(1 + len(BRIGHT_GAPS)):
-        if np.count_nonzero(rest.counts) < 3:
+    if np.count_nonzero(histogram.counts) < 3:
+        return histogram, Brightness()
+    total, first = int(histogram.counts.sum()), _otsu_step(histogram)
+    bright, _, bright_mean, _ = _classes(histogram, first)
+    share, rest = bright / total, _up_to(histogram, first)
+    for times, contrast, most in BRIGHT_GAPS:
+        if share > BRIGHT_SHARE or np.count_nonzero(rest.counts) < 3:
             break
         cut = _otsu_step(rest)
         here, below, above, spread = _classes(rest, cut)
-        if depth == 0 and here / total > BRIGHT_SHARE:
-            return _without_brightest(rest, cut)
-        if depth == 0:
-            bright_share, bright_mean = here / total, above
-        elif share + here / total >= BRIGHT_GROWTH * bright_share:
-            times, contrast, most = BRIGHT_GAPS[depth - 1]
-            rise = above - below
+        rise = above - below
+        growth = BRIGHT_GROWTH_IF_CLEAR if rise >= CLEAR_CONTRAST * spread else BRIGHT_GROWTH
+        if share + here / total >= growth * bright / total:
             is_gap = bright_mean - below >= times * rise and rise >= contrast * max(spread, STEP_SPREAD)
-            if not is_gap or here > most * total or share > BRIGHT_SHARE:
-                break
-            return rest, Brightness(share, (bright_mean - below) / rise)
-        share += here / total
-        rest = _up_to(rest, cut)
-    return histogram, Brightness()
+            if is_gap and here <= most * total:
+                return rest, Brightness(share, (bright_mean - below) / rise)
+            break
+        share, rest = share + here / total, _up_to(rest, cut)
+    return _without_brightest(histogram, first)
 
 
 def _without_brightest(histogram: Histogram, cut: int) -> tuple[Histogram, Brightness]:
@@ -267,13 +267,18 @@ def find_level(histogram: Histogram, rule: str, polarity: str = "bright") -> tup
 
 
 def bright_pixels(
-    values: np.ndarray, rule: str, level: float | None, radius: float, spacing: tuple[float, ...] | None
+    values: np.ndarray,
+    rule: str,
+    level: float | None,
+    radius: float,
+    spacing: tuple[float, ...] | None,
+    valid: np.ndarray | None = None,
 ) -> Job[tuple[np.ndarray, float, Brightness]]:
     """Mask the pixels above one level, or, with "local", above the level of their surroundings.
 
     `rule` finds the level for the whole image if it is None; it is returned, too. See `above_local_level`.
     """
-    histogram = (yield from subtask(measure(values), 0, 1, 3)).histogram
+    histogram = (yield from subtask(measure(values if valid is None else values[valid]), 0, 1, 3)).histogram
     brightness = Brightness()
     if histogram is None:
         level = float(values.flat[0]) if level is None else level

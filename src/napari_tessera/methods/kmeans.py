@@ -28,6 +28,7 @@ from napari_tessera.core.spec import (
     ShownIf,
     Spacing,
     Title,
+    Valid,
 )
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def _summarise(
     *,
     position_weight: float,
     seed: int,
+    valid: np.ndarray | None = None,
     **_: Any,
 ) -> Summary:
     from napari_tessera.algorithms.color import count_colours
@@ -114,10 +116,10 @@ def _summarise(
 
     way = _way(prepared, position_weight)
     if way == "histogram":
-        return measure_block(prepared[..., 0], earlier)
+        return measure_block(prepared[..., 0] if valid is None else prepared[valid, 0], earlier)
     if way == "colours":
-        return count_colours(prepared.reshape(-1, prepared.shape[-1]))
-    return sample_block(prepared, start, seed)
+        return count_colours(prepared.reshape(-1, prepared.shape[-1]) if valid is None else prepared[valid])
+    return sample_block(prepared, start, seed, valid)
 
 
 def _fit(summary: Summary, *, n_clusters: int, restarts: int, seed: int, **settings: Any) -> Job[dict[str, Any]]:
@@ -242,6 +244,7 @@ def kmeans(
     seed: Seed = 0,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
+    valid: Valid = None,
 ) -> Job[Labels | MethodOutput]:
     """Sort pixels into classes of like intensity or colour.
 
@@ -272,6 +275,8 @@ def kmeans(
     channel_axis : int, optional
         Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
         length 3 or 4, in an image that is 8-bit or larger than 30×30.
+    valid : array of bool, optional
+        Where the image is, of its spatial shape; what is outside is left out. None means everywhere.
 
     Returns
     -------

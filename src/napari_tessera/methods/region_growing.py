@@ -21,6 +21,7 @@ from napari_tessera.core.spec import (
     ShownIf,
     Spacing,
     Table,
+    Valid,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def region_growing(
     background: Annotated[int, Range(0)] = 0,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
+    valid: Valid = None,
 ) -> Job[tuple[Labels, Table]]:
     """Grow each seed over neighbours of similar intensity or texture.
 
@@ -83,6 +85,8 @@ def region_growing(
     background : int
         Number of the seed (the painted number, or the number of the point from 1) that is no object: it grows as the
         others do and is then set to 0. 0 means that there is none.
+    valid : array of bool, optional
+        Where the image is, of its spatial shape; nothing grows outside. None means everywhere.
 
     Returns
     -------
@@ -145,8 +149,8 @@ def region_growing(
     given = read_seeds(seeds, channels[0].shape)
     from napari_tessera.algorithms import growth_criteria as criteria
 
-    values = yield from subtask(framed_features(channels, feature, sigma, texture_radius, spacing), 0, 2, 10)
-    ground = criteria.lay_out(values, given, connectivity)
+    values = yield from subtask(framed_features(channels, feature, sigma, texture_radius, spacing, valid), 0, 2, 10)
+    ground = criteria.lay_out(values, given, connectivity, valid)
     largest = max_size or np.iinfo(np.int64).max
     growing = {
         "tolerance": lambda: criteria.grow_once(ground, tolerance, largest),

@@ -28,6 +28,7 @@ from napari_tessera.core.spec import (
     ShownIf,
     Spacing,
     Title,
+    Valid,
 )
 
 FULL_RANGE = 100.0
@@ -57,6 +58,7 @@ def superpixels(
     max_num_iter: Annotated[int, Range(1, 100), Title("Iterations"), Advanced()] = 10,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
+    valid: Valid = None,
 ) -> Job[Labels]:
     """Cut the image into small regions of similar colour (SLIC), and optionally merge those that are alike.
 
@@ -97,6 +99,8 @@ def superpixels(
     channel_axis : int, optional
         Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
         length 3 or 4, in an image that is 8-bit or larger than 30×30.
+    valid : array of bool, optional
+        Where the image is, of its spatial shape; what is outside is left out. None means everywhere.
 
     Returns
     -------
@@ -148,6 +152,8 @@ def superpixels(
     sizes = np.array(spacing or (1.0,) * (values.ndim - 1))
     sizes /= sizes[-1]
     unit = 1.0 if is_lab else FULL_RANGE  # scikit-image compares other values as shares of their range
+    if valid is not None:  # so many in the image, not in what it was filled with
+        n_segments = max(1, round(n_segments / max(float(valid.mean()), 1 / n_segments)))
     finding = _superpixels(
         values, n_segments=n_segments, compactness=compactness / unit, sigma=sigma, spacing=sizes, convert2lab=is_lab,
         slic_zero=slic_zero, max_num_iter=max_num_iter,

@@ -29,6 +29,7 @@ from napari_tessera.core.spec import (
     Range,
     ShownIf,
     Spacing,
+    Valid,
 )
 
 if TYPE_CHECKING:
@@ -85,13 +86,19 @@ def _rounds(prepared: np.ndarray, *, method: str, low: float | None, high: float
 
 
 def _summarise(
-    prepared: np.ndarray, start: tuple[int, ...], earlier: Measure | None, *, method: str, **_: Any
+    prepared: np.ndarray,
+    start: tuple[int, ...],
+    earlier: Measure | None,
+    *,
+    method: str,
+    valid: np.ndarray | None = None,
+    **_: Any,
 ) -> Measure:
     from napari_tessera.algorithms.histogram import measure_block
 
     if method in LOCAL_RULES and earlier is not None and earlier.is_uneven:
         return earlier  # they need no counts, but the steps that values lie on
-    return measure_block(prepared, earlier)
+    return measure_block(prepared if valid is None else prepared[valid], earlier)
 
 
 def _fit(
@@ -253,6 +260,7 @@ def threshold(
     min_size: Annotated[int, Range(0, unit="px²"), ShownIf("output", "objects")] = 0,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
+    valid: Valid = None,
 ) -> Job[Labels | MethodOutput]:
     """Label the pixels that are brighter or darker than a level.
 
@@ -300,6 +308,8 @@ def threshold(
     channel_axis : int, optional
         Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
         length 3 or 4, in an image that is 8-bit or larger than 30×30.
+    valid : array of bool, optional
+        Where the image is, of its spatial shape; what is outside is left out. None means everywhere.
 
     Returns
     -------

@@ -30,6 +30,7 @@ from napari_tessera.core.spec import (
     Range,
     ShownIf,
     Spacing,
+    Valid,
 )
 from napari_tessera.methods.threshold import THRESHOLD
 
@@ -68,6 +69,7 @@ def watershed(
     channel: Channel = None,
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
+    valid: Valid = None,
 ) -> Job[Labels | MethodOutput]:
     """Split touching objects by flooding a landscape from one marker per object.
 
@@ -127,6 +129,8 @@ def watershed(
     channel_axis : int, optional
         Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
         length 3 or 4, in an image that is 8-bit or larger than 30×30.
+    valid : array of bool, optional
+        Where the image is, of its spatial shape; what is outside is left out. None means everywhere.
 
     Returns
     -------
@@ -207,7 +211,7 @@ LARGE_SHARES, SMALL_PART = (0.6, 0.4, 1.35), 1 / 6
 least and the largest by area; and what part of a side that thickness is at most."""
 SETTINGS = (
     *("foreground", "radius", "polarity", "landscape", "sigma", "min_distance", "prominence", "compactness"),
-    *("watershed_line", "max_hole_size", "min_size", "connectivity", "spacing"),
+    *("watershed_line", "max_hole_size", "min_size", "connectivity", "spacing", "valid"),
 )
 
 
@@ -241,6 +245,8 @@ def _segment(grey: np.ndarray, markers: np.ndarray | None, settings: Settings) -
     if settings["polarity"] == "dark":
         np.negative(values, out=values)
     inside, level, brightness = yield from subtask(_foreground(values, settings), 1, 1, 8)
+    if settings["valid"] is not None:
+        inside &= settings["valid"]
     if settings["max_hole_size"]:
         yield from subtask(fill_holes(inside, settings["max_hole_size"], connectivity), 2, 1, 8)
     hills = yield from subtask(elevation_map(landscape, values, inside, spacing), 3, 1, 8)
@@ -294,7 +300,8 @@ def _foreground(values: np.ndarray, settings: Settings) -> Job[tuple[np.ndarray,
     if rule in ("whole", "mask"):
         inside = np.ones(values.shape, bool) if rule == "whole" else mask > 0
         return inside, None, Brightness()
-    return (yield from bright_pixels(values, rule, settings["level"], settings["radius"], settings["spacing"]))
+    names = ("level", "radius", "spacing", "valid")
+    return (yield from bright_pixels(values, rule, *(settings[name] for name in names)))
 
 
 def reach(**parameters: Any) -> int:
@@ -343,7 +350,9 @@ def _plan(settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[B
     sides = (MIDDLE_PLANES,) * (len(shape) - 2) + (MIDDLE_PX,) * 2
     chosen: AutoValues = {}
     if settings["foreground"] in LEVEL_RULES and None in [settings[name] for name in USUAL]:
-        chosen = MethodOutput.of((yield from watershed(image[middle(shape, sides)], **fixed))).chosen
+        window = middle(shape, sides)
+        part = {**fixed, "valid": image.valid(window)}
+        chosen = MethodOutput.of((yield from watershed(image[window], **part))).chosen
     around = reach(**{**fixed, **chosen})
     label = partial(label_block, found=chosen, **fixed)
     return BlockPlan(label, (around,) * len(shape), notes=notes, chosen=chosen)
