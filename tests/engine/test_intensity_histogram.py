@@ -42,6 +42,15 @@ def test_levels_of_a_channel_are_those_of_that_channel_alone():
     assert list(histogram(rgb, "YXC").levels) == level_of_run(rgb, axes="YXC")
 
 
+def test_padding_and_nan_are_not_counted():
+    image = np.random.default_rng(0).normal(500, 30, (50, 60)).astype(np.float32)
+    framed = np.pad(image, 20)
+    for outside in (0, np.nan):
+        found = histogram(np.where(framed == 0, np.float32(outside), framed))
+        assert found.counts.sum() == image.size
+        assert found.levels == histogram(image).levels
+
+
 def test_frame_of_a_film_is_counted_alone():
     film = np.stack([blobs(), blobs() // 4])
     assert histogram(film, "TYX", {"T": 1}).levels == histogram(blobs() // 4).levels

@@ -36,6 +36,8 @@ ROUGHNESS_PX = 1.6
 STRAIGHT_SHARE = 0.9
 CONNECTED_SHARE = 0.95
 FARTHEST = np.int32(2**31 - 1)
+STEPS = 2
+"""Padding is farther from the image than so many usual differences between neighbouring pixels."""
 DIM_SHARE = 0.2
 """Half of the pixels at the border are brighter than this share of the image; the rims of objects are not."""
 
@@ -246,6 +248,8 @@ def _is_padding(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]
     """Return whether the pixels of one value at the rim are padding."""
     same = _is_colour(planes, colour)
     padding = _without_specks(same)
+    if not (padding & shown).any():
+        return False
     image = shown & ~padding
     if (
         image.sum() < SMALLEST_SHARE_OF_IMAGE * shown.sum()
@@ -259,23 +263,31 @@ def _is_padding(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]
     if max(len(np.unique(channel)) for channel in values.T) < FEWEST_VALUES:
         return False
     is_cut = padding.any(axis=(1, 2)) & image.any(axis=(1, 2))
-    return all(_is_straight(padding[plane], image[plane]) for plane in np.flatnonzero(is_cut)) and _is_bright_enough(
+    return all(_is_straight(padding[plane], image[plane]) for plane in np.flatnonzero(is_cut)) and _has_a_step(
         planes, image, padding, colour
     )
 
 
-def _is_bright_enough(planes: np.ndarray, image: np.ndarray, padding: np.ndarray, colour: tuple[float, ...]) -> bool:
-    """Return whether the image at the padding is like the image elsewhere, and not the dim rim of objects."""
+def _has_a_step(planes: np.ndarray, image: np.ndarray, padding: np.ndarray, colour: tuple[float, ...]) -> bool:
+    """Return whether the image at the padding is far from its value, as the image is elsewhere.
+
+    The rims of objects are nearer to it than objects are, and in a smooth image the next pixel always is near.
+    """
     near = np.zeros_like(padding)
-    for axis in (1, 2):
-        for step in (-1, 1):
-            near |= np.roll(padding, step, axis=axis)
+    near[:, 1:] |= padding[:, :-1]
+    near[:, :-1] |= padding[:, 1:]
+    near[..., 1:] |= padding[..., :-1]
+    near[..., :-1] |= padding[..., 1:]
     near &= image
     if not near.any():
         return True
     for channel, value in enumerate(colour):
-        away = np.abs(planes[..., channel].astype(np.float64) - value)
-        if np.median(away[near]) < np.quantile(away[image], DIM_SHARE):
+        values = planes[..., channel].astype(np.float64)
+        away = np.abs(values - value)
+        step = np.median(away[near])
+        pairs = image[..., 1:] & image[..., :-1]
+        usual = np.median(np.abs(np.diff(values, axis=2))[pairs]) if pairs.any() else 0
+        if step < np.quantile(away[image], DIM_SHARE) or step <= STEPS * usual:
             return False
     return True
 

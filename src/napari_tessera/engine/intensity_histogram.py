@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_tessera.core.errors import TesseraError
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import Job, Progress, in_background, subtask
 from napari_tessera.core.region import Region, resolve
 from napari_tessera.core.rescale import EXACT, UNSCALED, Scale, unscaled_number
 from napari_tessera.core.spatial import CHANNEL, Layout
+from napari_tessera.core.valid_area import Fill, find_fill
 from napari_tessera.engine.bind import is_stored
 from napari_tessera.methods.registry import method_named
 
@@ -217,17 +219,24 @@ def _counted(request: HistogramRequest) -> Job[Counted]:
     two_pass = method_named(request.method).two_pass
     assert two_pass is not None
     windows, image_px = _windows(request)
-    blocks: list[tuple[np.ndarray, dict[str, Any]]] = []
+    blocks: list[tuple[np.ndarray, np.ndarray | None, dict[str, Any]]] = []
+    fill = yield from in_background(partial(_fill, request), "Looking for padding")
     for done, window in enumerate(windows):
         yield Progress(done, len(windows) + 2, "Reading a sample")
-        blocks.append(_bound(request, request.image[window]))
-    settings = blocks[0][1]
-    everything = blocks[0][0] if len(blocks) == 1 else np.concatenate([block.reshape(-1) for block, _ in blocks])
+        part = np.asarray(request.image[window])
+        if done < len(windows) - 1 and part.dtype.kind == "f" and np.isnan(part).all():
+            continue
+        image, valid, settings = yield from _prepared(request, part, fill)
+        if valid is None or valid.any() or not blocks:
+            blocks.append((image, valid, settings))
+    settings = blocks[0][2]
+    everything = blocks[0][0] if len(blocks) == 1 else np.concatenate([block.reshape(-1) for block, *_ in blocks])
     scale = yield from scale_whole(two_pass, everything, **settings)
     del everything
     values = []
-    for block, own in blocks:
-        values.append((yield from two_pass.prepare(block, **{**own, "scale": scale})).reshape(-1))
+    for block, valid, own in blocks:
+        prepared = yield from two_pass.prepare(block, **{**own, "scale": scale, "valid": valid})
+        values.append(prepared.reshape(-1) if valid is None or not valid.any() else prepared[valid])
     flat = values[0] if len(values) == 1 else np.concatenate(values)
     found = yield from subtask(measure(flat), len(windows), 2, len(windows) + 2)
     is_whole = flat.dtype.kind in "iu" and scale == UNSCALED
@@ -262,17 +271,30 @@ def _with_levels(counted: Counted, request: HistogramRequest) -> Job[IntensityHi
     )
 
 
-def _bound(request: HistogramRequest, part: Any) -> tuple[np.ndarray, dict[str, Any]]:
-    """Check a part of one frame as the method does; return it with the settings."""
+def _fill(request: HistogramRequest) -> Fill:
+    """Find what is no image in the frame: the rim of a window tells nothing, and that on disk takes long to read."""
+    if is_stored(request.image):
+        return Fill(has_nan=None)
+    frame = request.image[tuple(request.frame.get(axis, slice(None)) for axis in request.axes)]
+    layout = Layout("".join(axis for axis in request.axes if axis not in request.frame))
+    channel_axis = len(layout.space) if layout.has_channels else None
+    fill = find_fill(layout.to_working(frame), channel_axis, may_be_transparent=layout.axes.endswith(CHANNEL))
+    return replace(fill or Fill(), has_nan=None)
+
+
+def _prepared(
+    request: HistogramRequest, part: np.ndarray, fill: Fill
+) -> Job[tuple[np.ndarray, np.ndarray | None, dict[str, Any]]]:
+    """Check a part of one frame as the method does, and fill it; return it with where it is image, and the settings."""
     from napari_tessera.engine import api
-    from napari_tessera.engine.run import frame_arguments
+    from napari_tessera.engine.run import prepared_arguments
 
     axes = "".join(axis for axis in request.axes if axis not in _dropped(request))
-    bound = api.bind(request.method, np.asarray(part), axes=axes, measure=False, **request.parameters)
-    settings = frame_arguments(bound)
+    bound = api.bind(request.method, part, axes=axes, measure=False, **request.parameters)
+    settings, valid, _ = yield from prepared_arguments(replace(bound, fill=fill))
     if "spacing" in settings and request.spacing is not None:
         settings["spacing"] = request.spacing[-sum(axis in "ZYX" for axis in axes) :]
-    return settings.pop(bound.main_name), settings
+    return settings.pop(bound.main_name), valid, settings
 
 
 def _dropped(request: HistogramRequest) -> set[str]:
