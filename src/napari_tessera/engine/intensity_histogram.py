@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Heavy modules are imported in functions, so that a form with a histogram opens without waiting for SciPy.
 
-LARGEST_WHOLE_PX = 2**22
+LARGEST_WHOLE_PX = 2**24
 """Larger images are sampled: counting more would take longer than a user waits for a form."""
 WINDOW_PX = {2: (128, 128), 3: (8, 64, 64)}
 WINDOWS_ALONG = {2: 8, 3: 4}
