@@ -358,3 +358,26 @@ def test_labels_above_63_bits_get_new_numbers_and_a_note(tmp_path):
     picture = read_labels(tmp_path / "a.npy")
     assert picture.data.tolist() == [[0, 1, 2], [3, 0, 2]]
     assert "18,446,744,073,709,551,615" in picture.notes[0]
+
+
+def test_planes_of_imagej_without_a_distance_are_one_unit_apart(tmp_path):
+    volume = np.zeros((3, 8, 9), np.uint8)
+    metadata = {"axes": "ZYX", "unit": "um"}
+    tifffile.imwrite(tmp_path / "a.tif", volume, imagej=True, resolution=(2, 2), metadata=metadata)
+    spatial = read_image(tmp_path / "a.tif").spatial
+    assert (spatial.spacing, spatial.unit) == ((1.0, 0.5, 0.5), "micrometer")
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_slides_have_the_pixel_size_of_their_scanner(tmp_path, monkeypatch, is_large):
+    description = (
+        "Aperio Image Library v11.2.1\n46000x32914 (240x240) JPEG/RGB Q=30|AppMag = 20|MPP = 0.4990|Left = 25.6"
+    )
+    image = np.zeros((64, 64, 3), np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.svs", image, photometric="rgb", tile=(16, 16), description=description, metadata=None
+    )
+    if is_large:
+        monkeypatch.setattr("napari_tessera.io.tiff.LAZY_FROM_BYTES", 100)
+    spatial = read_image(tmp_path / "a.svs").spatial
+    assert (spatial.spacing, spatial.unit) == ((0.499, 0.499), "micrometer")

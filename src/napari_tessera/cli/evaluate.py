@@ -110,7 +110,7 @@ def _evaluate_labels(arguments: argparse.Namespace) -> Scored:
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     doubtful: dict[Path, None] = {}
     notes: dict[str, Path] = {}
-    reading = {"axes": arguments.axes, "series": arguments.series, "number_colors": arguments.number_colors}
+    reading = _reading(arguments)
 
     def read(path: Path) -> np.ndarray:
         picture = load(read_labels(path, **reading))
@@ -148,7 +148,7 @@ def _evaluate_panoptic(arguments: argparse.Namespace) -> Scored:
     from napari_tessera.metrics.panoptic import panoptic_evaluation_of_many
 
     paths = (arguments.truth, arguments.prediction)
-    truths, predictions = map(segment_readers, paths)
+    truths, predictions = (segment_readers(path, **_reading(arguments)) for path in paths)
     if len(truths) == len(predictions) == 1:  # two single images always match
         names = list(truths)
         predictions = dict(zip(names, predictions.values(), strict=True))
@@ -160,6 +160,11 @@ def _evaluate_panoptic(arguments: argparse.Namespace) -> Scored:
     if not arguments.quiet and (advice := advice_on_names(scores)):
         say(f"tessera: {advice}", is_error=True)
     return scores, names, _panoptic_rows(scores, names, per_image=arguments.per_image)
+
+
+def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `read_labels`."""
+    return {name: getattr(arguments, name) for name in ("axes", "series", "number_colors")}
 
 
 def evaluate_parser() -> argparse.ArgumentParser:
@@ -274,16 +279,16 @@ def _write_json(path: Path, scores: Mapping[str, Any], names: Sequence[str], *, 
         part.write_text(json.dumps({**scores, "images": images}, indent=2) + "\n", encoding="utf-8")
 
 
-def segment_readers(path: Path) -> dict[str, Reader]:
+def segment_readers(path: Path, **reading: Any) -> dict[str, Reader]:
     """Return a reader of the segments of each image in a COCO file, a label image or a folder, by the image's name."""
     if path.suffix.lower() == ".json":
         coco = read_coco_panoptic(path)
         return {name: partial(coco.__getitem__, number) for number, name in enumerate(coco.names)}
     if _is_folder(path):
         files = _by_name(path).items()
-        return {name: partial(read_segments, file) for name, file in files if not name.endswith(CLASSES)}
+        return {name: partial(read_segments, file, **reading) for name, file in files if not name.endswith(CLASSES)}
     check_exists(path, may_be_folder=True)
-    return {stem(path): partial(read_segments, path)}
+    return {stem(path): partial(read_segments, path, **reading)}
 
 
 def _files_beside(path: Path) -> list[Path]:
@@ -299,20 +304,20 @@ def _classes_of(path: Path) -> Path:
     return path.with_name(f"{stem(path)}{CLASSES}{path.name[len(stem(path)) :]}")
 
 
-def read_segments(path: Path) -> Segments:
+def read_segments(path: Path, **reading: Any) -> Segments:
     """Read a label image with the classes of its labels.
 
     The classes are in a table with its name (.csv with the columns label, class and kind, as from `tessera panoptic`),
     or in a label image with its name and "-classes": then the first image has objects, or 0, and the second classes.
     """
-    labels = load(read_labels(path)).data
+    labels = load(read_labels(path, **reading)).data
     table = path.with_name(f"{stem(path)}.csv")
     classes = _classes_of(path)
     try:
         if os.path.isfile(table) and "kind" in (columns := read_table(table)):
             return Segments.of_table(labels, columns, str(path))
         if os.path.exists(classes):
-            return _of_classes(labels, classes, str(path))
+            return _of_classes(labels, classes, str(path), **reading)
     except InputError as error:
         raise FileError(str(error)) from error
     raise FileError(
@@ -343,14 +348,14 @@ def read_table(path: Path) -> dict[str, np.ndarray]:
     return read
 
 
-def _of_classes(objects: np.ndarray, path: Path, name: str) -> Segments:
+def _of_classes(objects: np.ndarray, path: Path, name: str, **reading: Any) -> Segments:
     from napari_tessera.metrics.panoptic import segments_of_classes
 
     table = path.with_name(f"{stem(path)}.csv")
     columns = read_table(table) if os.path.isfile(table) else {}
     is_named = "label" in columns and "class" in columns
     names = dict(zip(columns["label"].tolist(), columns["class"].tolist(), strict=True)) if is_named else {}
-    return segments_of_classes(objects, load(read_labels(path)).data, names, name)
+    return segments_of_classes(objects, load(read_labels(path, **reading)).data, names, name)
 
 
 def _panoptic_rows(scores: Mapping[str, Any], names: Sequence[str], *, per_image: bool) -> list[list[str]]:

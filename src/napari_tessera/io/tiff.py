@@ -239,7 +239,7 @@ def _places(file: tifffile.TiffFile, root: Element | None, number: int) -> dict[
 
 def _imagej_places(file: tifffile.TiffFile) -> dict[str, Place]:
     metadata = file.imagej_metadata or {}
-    sizes = {"Z": metadata.get("spacing"), **_pixel_size(file)}
+    sizes = {"Z": metadata.get("spacing", 1.0), **_pixel_size(file)}  # ImageJ leaves out a distance of 1
     places = {axis: sized(size, unit_name(metadata["unit"])) for axis, size in sizes.items()}
     return places | {"T": sized(metadata.get("finterval"), unit_name(metadata.get("tunit", "sec")))}
 
