@@ -381,3 +381,21 @@ def test_slides_have_the_pixel_size_of_their_scanner(tmp_path, monkeypatch, is_l
         monkeypatch.setattr("napari_tessera.io.tiff.LAZY_FROM_BYTES", 100)
     spatial = read_image(tmp_path / "a.svs").spatial
     assert (spatial.spacing, spatial.unit) == ((0.499, 0.499), "micrometer")
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "read_axes", "read_shape"),
+    [
+        ((1, 8, 9), "ZYX", "YX", (8, 9)),
+        ((5, 1, 8, 9), "TZYX", "TYX", (5, 8, 9)),
+        ((5, 1, 8, 9), "TYX", "TYX", (5, 8, 9)),
+        ((8, 9, 1), "YXC", "YX", (8, 9)),
+        ((8, 9, 1), None, "YX", (8, 9)),
+        ((1, 8, 9), None, "YX", (8, 9)),
+        ((1, 1, 9), None, "YX", (1, 9)),
+    ],
+)
+def test_axes_of_length_one_are_dropped_whether_they_are_named_or_not(tmp_path, shape, axes, read_axes, read_shape):
+    np.save(tmp_path / "a.npy", np.arange(np.prod(shape)).reshape(shape))
+    picture = read_image(tmp_path / "a.npy", axes=axes)
+    assert (picture.axes, picture.data.shape) == (read_axes, read_shape)

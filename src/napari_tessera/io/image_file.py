@@ -155,7 +155,8 @@ def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> 
     if np.dtype(data.dtype).kind not in NUMBERS:
         raise InputError(f"It holds {data.dtype} values, but an image holds real numbers (integers or floats).")
     is_unsaid = letters is None or bool(set(letters) & set("QI"))
-    if axes is not None and len(axes) == data.ndim:
+    are_as_stored = axes is not None and len(axes) == data.ndim
+    if axes is not None and are_as_stored:
         places = _renamed(places, letters or axes, axes.upper())
         letters = check_axes(axes, data.shape, data.dtype).axes
     elif letters is None or is_unsaid:
@@ -163,7 +164,7 @@ def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> 
     else:
         data, letters = _channels_in_one(data, letters.replace("S", CHANNEL) if CHANNEL not in letters else letters)
     data, letters = _without_singletons(data, letters)
-    if axes is not None and letters != axes.upper():
+    if axes is not None and not are_as_stored and letters != axes.upper():
         places = _renamed(places, letters, axes.upper()) if len(axes) == len(letters) else places
         letters = check_axes(axes, data.shape, data.dtype).axes
     spatial = _spatial(letters.replace(CHANNEL, ""), places)
@@ -183,7 +184,9 @@ def _renamed(places: Mapping[str, Place], old: str, new: str) -> dict[str, Place
 def _guessed(data: Any) -> tuple[Any, str]:
     if data.ndim < 2:
         raise InputError(f"It has shape {tuple(data.shape)}, but an image has at least two axes, Y and X.")
-    keep = [axis for axis, size in enumerate(data.shape) if size > 1 or axis >= data.ndim - 2]
+    keep = [axis for axis, size in enumerate(data.shape) if size > 1]
+    while len(keep) < 2:  # of axes of length one, the last are Y and X
+        keep = sorted([*keep, max(axis for axis in range(data.ndim) if axis not in keep)])
     data = data.reshape([data.shape[axis] for axis in keep])
     return data, guess_axes(data.shape, np.dtype(data.dtype))
 
