@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from napari_tessera.models.weights import load_model
 from napari_tessera.training.annotations.annotation import AnnotationSampling
 from napari_tessera.training.annotations.examples import painted_examples
 from napari_tessera.training.annotations.read import painting_of
-from napari_tessera.training.report import describe_scored_step
+from napari_tessera.training.report import describe_scores
 from tests.training.test_recovery import UNET, halves, training
 
 
@@ -60,7 +62,7 @@ def test_it_is_said_which_step_was_scored(trained):
     record = trained.header["training"]
     assert (record["best_step"], record["scored_step"]) == (40, 20)
     assert max(each["step"] for each in record["validations"]) == 20
-    assert "those of step 20" in describe_scored_step(record)
+    assert re.search(r"The validation set has [\d,]+ pixels. The scores are those of step 20", describe_scores(record))
     assert "those of step 20" in trained.report.read_text()
     assert "those of step 20" in trained.header["card"]
 
@@ -69,7 +71,7 @@ def test_with_patience_the_best_by_validation_is_kept(tmp_path):
     record = run_job(training(tmp_path / "a.safetensors", patience=50, **UNET)).header["training"]
     assert record["validations"][-1]["step"] == 40
     assert record["best_step"] == record["scored_step"]
-    assert not describe_scored_step(record)
+    assert "The scores are those" not in describe_scores(record)
 
 
 def test_what_was_held_back_makes_a_difference(trained, tmp_path):

@@ -8,7 +8,8 @@ from napari_tessera.inference.normalization import Levels
 from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.models.weights import tensors_of
 from napari_tessera.training.checkpoint import State
-from napari_tessera.training.live_prediction import LiveTraining, prediction
+from napari_tessera.training.interactive import LivePredictor
+from napari_tessera.training.live_prediction import LiveTraining, Viewport, ViewportPrediction, prediction
 from tests.helpers.tiny_models import bright_net, small_mask_rcnn
 
 HEADER = {"task": "objects", "classes": ["background", "blob"], "normalisation": {"kind": "colours", "count": 3}}
@@ -60,3 +61,31 @@ def test_the_training_goes_on_with_its_own_weights():
     live = under_way()
     run_job(prediction(live, view()))
     assert not any(each.any() for each in live.state.net.parameters())
+
+
+def predictor(took, side_px=256):
+    found = LivePredictor(LiveTraining(), [], "cpu", lambda: None, lambda: False, took=took)
+    found.side_px = side_px
+    return found
+
+
+def viewport(side_px):
+    return Viewport(0, (), (slice(0, side_px), slice(0, side_px)))
+
+
+def test_the_live_prediction_grows_until_it_fills_the_view():
+    live = predictor(took=1.0)
+    sides = []
+    for _ in range(8):
+        sides.append(live.side_px)
+        seen = viewport(min(live.side_px, 600))
+        live.took = (seen.window[0].stop / 256) ** 2  # a slow machine: one second for 256 × 256 pixels
+        live.adapt_size(ViewportPrediction(seen, np.zeros(())), viewport(600))
+    assert sides == sorted(sides)
+    assert sides[-1] >= 600
+
+
+def test_a_live_prediction_of_the_whole_view_takes_no_longer_than_at_first():
+    live = predictor(took=4.0)
+    live.adapt_size(ViewportPrediction(viewport(256), np.zeros(())), viewport(256))
+    assert live.side_px == 128

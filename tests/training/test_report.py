@@ -11,7 +11,7 @@ from napari_tessera.core.errors import InputError, ParameterError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.training.checkpoint import Checkpoint
 from napari_tessera.training.config import TrainingConfig
-from napari_tessera.training.data.dataset import Dataset, example_of
+from napari_tessera.training.data.dataset import Dataset, example_of, size_of
 from napari_tessera.training.data.example import object_example
 from napari_tessera.training.data.sources import Frame
 from napari_tessera.training.export import knows_bright_colours
@@ -163,3 +163,10 @@ def test_what_is_no_image_is_neither_measured_nor_learnt(value):
     assert not example.labels[:, :2].any()
     np.testing.assert_array_equal(example.labels[:, 2:], whole.labels)
     assert (nothing, "cell: 3 % of the pixels are not image" in note) == ("", True)
+
+
+def test_objects_of_a_validation_set_are_counted_once():
+    one, other = (object_example(SQUARE.astype(np.uint8), SQUARE + 1, name=name) for name in "ab")
+    assert size_of([one, one, other], "objects") == {"objects": 2}
+    assert size_of([one], "classes") == {"pixels": 81}
+    assert size_of([], "objects") == {}

@@ -22,7 +22,7 @@ from napari_tessera.core.errors import ParameterError, visible
 from napari_tessera.core.jobs import Progress, run_job
 from napari_tessera.core.memory import check_room
 from napari_tessera.models.load_torch import NETWORKS
-from napari_tessera.training.report import describe_scored_step
+from napari_tessera.training.report import describe_scores
 from napari_tessera.training.settings import DECLARATION, checked_settings
 
 LISTS_OF_NUMBERS = ("--widths", "--class-weights")
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     if not arguments.quiet:
         scores = ", ".join(f"{name} {value:.3f}" for name, value in record["scores"].items()) or "no score"
         say(f"{trained.path}: the weights of step {record['best_step']}, {scores}")
-        if said := describe_scored_step(record):
+        if said := describe_scores(record):
             say(said)
         say(f"{trained.report}: curves, settings and examples")
     if not trained.is_finished:

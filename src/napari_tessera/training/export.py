@@ -18,8 +18,9 @@ from napari_tessera.core.result import utc_now, versions
 from napari_tessera.models.header import ModelTexts, check_architecture
 from napari_tessera.models.weights import empty_network
 from napari_tessera.training.data.advice import advice_on_end
+from napari_tessera.training.data.dataset import size_of
 from napari_tessera.training.data.sources import TRAIN
-from napari_tessera.training.report import ReportImage, describe_scored_step, report_page
+from napari_tessera.training.report import ReportImage, describe_scores, report_page
 from napari_tessera.training.settings import Training, words
 from napari_tessera.training.validation import Where, segment_all
 
@@ -168,6 +169,7 @@ def training_record(
     digest: str,
     doubts: Sequence[str],
     device: str,
+    scored_on: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return the record of the training; see `dataset.Dataset` on images, digest and doubts."""
     import torch
@@ -180,6 +182,7 @@ def training_record(
         "best_step": state.best_step,
         "scores": {name: round(value, 4) for name, value in state.scores.items() if name != "step"},
         "scored_step": state.scores.get("step"),
+        "scored_on": dict(scored_on),
         "validations": state.history,
         "seconds": round(state.seconds_in_all),
         "finished": utc_now(),
@@ -203,7 +206,7 @@ def card(header: Mapping[str, Any], record: Mapping[str, Any]) -> str:
         f"- trained on {len(learnt)} images in {record['best_step']} steps, {record['seconds'] / 60:.0f} minutes",
         f"- validated on {where}: {scores}" if scores else "- not validated",
     ]
-    if said := describe_scored_step(record):
+    if said := describe_scores(record):
         lines[-1] += f". {said}"
     if header["diameter_px"]:
         lines.append(f"- works at an object diameter of {header['diameter_px']:g} px")
@@ -231,7 +234,8 @@ def write_model(
     from napari_tessera.models.device import choose
     from napari_tessera.models.weights import save_model
 
-    record = training_record(state, plan, data.names, data.digest, data.doubts, choose(device))
+    scored_on = size_of(data.check, plan.task)
+    record = training_record(state, plan, data.names, data.digest, data.doubts, choose(device), scored_on)
     yield Progress(plan.steps, plan.steps, "Writing the model", {"advice": record["warnings"][len(data.doubts) :]})
     full = with_record(header, record)
     with written_together([out, report_path(out)], overwrite=overwrite) as (model, report):

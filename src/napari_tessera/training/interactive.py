@@ -135,7 +135,7 @@ def named(settings: Training, names: Sequence[str], highest: int) -> Training:
 SHARE_OF_LOOKING = 0.2
 """Largest share of the training time for live predictions."""
 FEWEST_SECONDS = 1.0
-SECONDS_OF_A_LOOK = 1.0
+FIRST_SECONDS, MOST_SECONDS, GROWTH = 1.0, 8.0, 1.5
 NOT_SHOWN = "The live prediction has stopped; the training goes on."
 SMALLEST_SIDE_PX, LARGEST_SIDE_PX = 96, 2048
 
@@ -212,6 +212,7 @@ class LivePredictor:
     side_px: int = FIRST_SIDE_PX
     ended: float = 0.0
     took: float = 0.0
+    seconds: float = FIRST_SECONDS  # time that a prediction may take; it grows until the whole view is predicted
     given_advice: tuple[str, ...] = ()
 
     def on_step(self, step: Progress) -> Job[None]:
@@ -234,7 +235,7 @@ class LivePredictor:
             self.ended = time.monotonic()
             self.took = self.ended - began
             if seen is not None:
-                self.adapt_size(seen)
+                self.adapt_size(seen, viewport)
                 yield replace(step, data={"seen": replace(seen, step=int(step.done))})
 
     def until_stopped(self, job: Job[Any], step: Progress) -> Job[Any]:
@@ -274,10 +275,12 @@ class LivePredictor:
         )
         return ViewportPrediction(viewport, painting.without_fill(labels, viewport.place, viewport.window))
 
-    def adapt_size(self, seen: ViewportPrediction) -> None:
-        """Choose the side of the next prediction by the time that this one took."""
-        side = self.side_px * (SECONDS_OF_A_LOOK / max(self.took, 0.01)) ** 0.5
-        now = max(part.stop - part.start for part in seen.viewport.window[-2:])
+    def adapt_size(self, seen: ViewportPrediction, viewport: Viewport) -> None:
+        """Choose the side of the next prediction of the viewport by the time that this one took."""
+        now, wanted = (max(part.stop - part.start for part in each.window[-2:]) for each in (seen.viewport, viewport))
+        if now < wanted:
+            self.seconds = min(GROWTH * self.seconds, MOST_SECONDS)
+        side = now * (self.seconds / max(self.took, 0.01)) ** 0.5
         # A prediction of less than the allowed area tells little about a larger one.
         self.side_px = int(min(max(SMALLEST_SIDE_PX, min(side, 2 * now)), LARGEST_SIDE_PX))
 

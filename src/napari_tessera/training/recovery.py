@@ -92,7 +92,8 @@ def import_checkpoint(path: str | Path, name: str | None = None, *, overwrite: b
         with _foreign_refused(path):
             state, plan = _state_of(path, header)
             doubts = [*header["model"]["doubts"], CUT_SHORT.format(state.step, plan.steps)]
-            record = training_record(state, plan, header["model"]["images"], header["identity"]["data"], doubts, "cpu")
+            images, scored_on = header["model"]["images"], header["model"].get("scored_on", {})
+            record = training_record(state, plan, images, header["identity"]["data"], doubts, "cpu", scored_on)
             save_model(model, state.net, with_record(renamed(header["model"]["header"], name), record))
         return import_model(model, name, overwrite=overwrite)
 

@@ -111,15 +111,21 @@ def _text(x: float, y: float, words: str, anchor: str, weight: str = "normal") -
     return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{as_html(words)}</text>'
 
 
-def describe_scored_step(record: Mapping[str, Any]) -> str:
-    """Return a sentence on the step of the scores, if it is not the step of the kept weights; otherwise "".
+def describe_scores(record: Mapping[str, Any]) -> str:
+    """Return on how much the scores of a training are, and of which step, unless it is that of the kept weights.
 
-    `record` is that of a training, as in the header of its model.
+    `record` is that of a training, as in the header of its model; "" without scores.
     """
-    scored = record.get("scored_step")
-    if scored is None or scored == record["best_step"]:
+    if not record["scores"]:
         return ""
-    return f"The scores are those of step {scored:.0f}, before the training on the held-out annotation too."
+    texts = [
+        f"The validation set has {count:,} {what[:-1] if count == 1 else what}."
+        for what, count in record.get("scored_on", {}).items()
+    ]
+    scored = record.get("scored_step")
+    if scored is not None and scored != record["best_step"]:
+        texts.append(f"The scores are those of step {scored:.0f}, before the training on the held-out annotation too.")
+    return " ".join(texts)
 
 
 TRUTH_COLOUR, FOUND_COLOUR, BOTH_COLOUR = (255, 210, 0), (255, 0, 200), (255, 255, 255)
@@ -146,7 +152,7 @@ def report_page(header: Mapping[str, Any], losses: Sequence[Mapping[str, float]]
     """Return the HTML page, from the header with its training record, the parts of the loss, and images to show."""
     record = header["training"]
     best = f"The weights of step {record['best_step']} of {record['settings']['steps']} were kept."
-    best = f"{best} {describe_scored_step(record)}".rstrip()
+    best = f"{best} {describe_scores(record)}".rstrip()
     parts = [
         f"<h1>{as_html(header['name'])}</h1><p>{as_html(header['title'])}</p><p>{best}</p>",
         *(f"<p><strong>Warning: {as_html(doubt)}</strong></p>" for doubt in record.get("warnings", ())),

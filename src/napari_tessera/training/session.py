@@ -29,7 +29,7 @@ from napari_tessera.training.annotations.read import paintings_from
 from napari_tessera.training.checkpoint import DATA, Checkpoint, State
 from napari_tessera.training.class_prior_correction import match_class_prior
 from napari_tessera.training.config import TrainingConfig
-from napari_tessera.training.data.dataset import Dataset, read_dataset
+from napari_tessera.training.data.dataset import Dataset, read_dataset, size_of
 from napari_tessera.training.data.example import Example
 from napari_tessera.training.data.sources import Source
 from napari_tessera.training.export import TrainingResult, check_widths, describe, report_path, write_model
@@ -238,6 +238,7 @@ class TrainingSession:
         asked = replace(plan, patch_px=wanted.patch_px, depth_px=wanted.depth_px)
         classes = words(self.settings.classes)
         model = {"header": dict(self.header), "images": self.data.names, "doubts": list(self.data.doubts)}
+        model |= {"scored_on": size_of(self.data.check, plan.task)}
         checkpoint = Checkpoint(self.saved, asked.as_json() | {DATA: self.data.digest}, model)
         state = yield from learn(
             self.data.learn, plan, checkpoint,

@@ -40,7 +40,7 @@ from napari_tessera.training.data.advice import LOST_SCORE
 from napari_tessera.training.export import report_path
 from napari_tessera.training.interactive import InteractiveResult
 from napari_tessera.training.live_prediction import ViewportPrediction, looking_at
-from napari_tessera.training.report import describe_scored_step
+from napari_tessera.training.report import describe_scores
 
 if TYPE_CHECKING:
     from napari_tessera.gui.train.panel import TrainPanel
@@ -153,7 +153,7 @@ class AfterTraining(QObject):
     def show_outcome(self) -> None:
         """Show the name of the model, and its scores."""
         if (result := self.result) is not None:
-            name, scored_step = result.trained.path.stem, describe_scored_step(result.trained.header["training"])
+            name, scored_step = result.trained.path.stem, describe_scores(result.trained.header["training"])
             self.panel.outcome.show_outcome(name, self.widget_title, result.scores_before, result.scores, scored_step)
 
     def forget(self) -> None:

@@ -6,12 +6,11 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from scipy.ndimage import find_objects
 
-from napari_tessera.core.blockwise import Stored
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.valid_area import Fill, filled
@@ -27,6 +26,17 @@ Place = tuple[int, ...]
 """A plane or volume of an image: an index for each axis that is not space."""
 Where = tuple[int, Place]
 """Index of an image, and of a plane or volume in it."""
+
+
+class Readable(Protocol):
+    """An array in memory, or what is read like one, such as a dask or Zarr array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+
+    def __getitem__(self, window: Any, /) -> Any:
+        """Read a part."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,8 @@ class AnnotatedImage:
     """An image and its annotation, in memory or stored."""
 
     name: str
-    image: Stored  # (…, [Z,] Y, X), with channels last if any
-    paint: Stored  # (…, [Z,] Y, X): 0 not annotated, 1 background, 2… objects or classes
+    image: Readable  # (…, [Z,] Y, X), with channels last if any
+    paint: Readable  # (…, [Z,] Y, X): 0 not annotated, 1 background, 2… objects or classes
     dtype: np.dtype  # of the image
     measure: Callable[[Place, Kind], Job[Levels]]
     """Measures the levels of the image that contains a plane or volume; see `inference.normalization`."""
@@ -251,7 +261,7 @@ READ_PX = 1024
 PLANES_AT_ONCE = 16
 
 
-def painted_windows(paint: Stored, ndim: int) -> Job[dict[Place, list[Window]]]:
+def painted_windows(paint: Readable, ndim: int) -> Job[dict[Place, list[Window]]]:
     """Find the windows that contain all annotation, in each plane or volume, reading it piece by piece.
 
     `paint` (…, [Z,] Y, X) is 0 where not annotated; axes before the last `ndim` are processed one index at a time.
@@ -371,7 +381,7 @@ def inside(window: Window, outer: Window) -> Window:
 
 
 def read_window(
-    image: Stored, place: Place, window: Window, beyond: Literal["reflect", "constant"] = "reflect"
+    image: Readable, place: Place, window: Window, beyond: Literal["reflect", "constant"] = "reflect"
 ) -> np.ndarray:
     """Read a window of a plane or volume, mirrored beyond the image ("reflect") or 0 there ("constant").
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -54,6 +55,16 @@ class Dataset:
             TRAIN: list(dict.fromkeys(each.name for each in self.learn)),
             VALIDATION: list(dict.fromkeys(each.name for each in self.check)),
         }
+
+
+def size_of(examples: Sequence[Example], task: Literal["objects", "classes"]) -> dict[str, int]:
+    """Return how many objects, or annotated pixels of classes, examples have; without examples, nothing."""
+    if not examples:
+        return {}
+    if task == "classes":
+        return {"pixels": sum(int(np.count_nonzero(each.labels)) for each in examples)}
+    numbers = {(each.name, number) for each in examples for number in np.unique(each.labels[each.labels > BACKGROUND])}
+    return {"objects": len(numbers)}
 
 
 def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
