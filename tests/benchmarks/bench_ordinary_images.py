@@ -1,7 +1,7 @@
 """Score the methods on images as people have them: python bench_ordinary_images.py --data FOLDER --every 8.
 
 Each fluorescence image is padded, masked, rotated, given one bright thing, and so on. What is left of the truth is
-scored, and beside it the same part of the labels of the undisturbed image. The last column counts the runs whose notes
+scored, and beside it the same part of the labels of the undisturbed image (rotated: mirrored where there is none). The last column counts the runs whose notes
 name the cause; a run that is refused scores 0.
 """
 
@@ -40,6 +40,7 @@ class Disturbed:
     settings: dict[str, Any] = field(default_factory=dict)
     to_truth: Callable[[np.ndarray], np.ndarray] = lambda labels: labels
     bright: np.ndarray | None = None
+    undisturbed: np.ndarray | None = None
 
 
 def framed(image: np.ndarray, truth: np.ndarray, offset: float) -> Disturbed:
@@ -51,11 +52,10 @@ def framed(image: np.ndarray, truth: np.ndarray, offset: float) -> Disturbed:
 
 def rotated(image: np.ndarray, truth: np.ndarray) -> Disturbed:
     """Rotate it by 17 degrees, with zeros in the corners."""
-    turn = {"angle": 17, "reshape": True, "order": 0}
-    left = ndimage.rotate(np.ones(truth.shape, np.uint8), **turn) > 0
-    return Disturbed(
-        np.where(left, ndimage.rotate(image + 500, **turn), 0), ndimage.rotate(truth, **turn), left, PADDING
-    )
+    turned = ndimage.rotate(image + 500, 17, order=1)
+    left = ndimage.rotate(np.ones(truth.shape, np.uint8), 17, order=0) > 0
+    undisturbed = ndimage.rotate(image + 500, 17, order=1, mode="mirror")
+    return Disturbed(turned, ndimage.rotate(truth, 17, order=0), left, PADDING, undisturbed=undisturbed)
 
 
 def without_columns(image: np.ndarray, truth: np.ndarray, count: int, value: float) -> Disturbed:
@@ -169,7 +169,7 @@ def lines_of(method: str, chosen: Any, rows: list[dict[str, str]]) -> Iterator[s
         image, truth = image_and_truth(chosen.data, row["name"])
         image = (image.mean(-1) if image.ndim == 3 else image).astype(np.float32)
         rng = np.random.default_rng(number)
-        plain = np.asarray(tessera.segment(method, image, axes="YX", **METHODS[method]).labels)
+        plain = labels_of(method, image)
         with tempfile.TemporaryDirectory() as folder:
             for name, make in disturbances(image, truth, rng, Path(folder)):
                 one = make()
@@ -178,7 +178,8 @@ def lines_of(method: str, chosen: Any, rows: list[dict[str, str]]) -> Iterator[s
                     labels, notes = one.to_truth(np.asarray(found.labels)), " ".join(found.notes)
                 except tessera.TesseraError as error:
                     labels, notes = np.zeros(one.truth.shape, np.int32), f"refused: {error}"
-                before = plain_there(plain, name, one)
+                before = plain if one.undisturbed is None else labels_of(method, one.undisturbed)
+                before = in_frame(before, one.truth.shape)
                 named = bool(re.search(one.cause, notes, re.IGNORECASE)) if one.cause else None
                 pair = ap(one.truth, labels, one.left, one.bright), ap(one.truth, before, one.left, one.bright)
                 scores.setdefault(name, []).append((*pair, named))
@@ -193,13 +194,14 @@ def lines_of(method: str, chosen: Any, rows: list[dict[str, str]]) -> Iterator[s
             yield from (f"    {note}" for note in sorted(heard[name])[:6])
 
 
-def plain_there(plain: np.ndarray, name: str, one: Disturbed) -> np.ndarray:
-    """Move the labels of the undisturbed image to where the disturbed one has them."""
-    if "frame" in name:
-        return np.pad(plain, [((new - old) // 2,) * 2 for new, old in zip(one.truth.shape, plain.shape, strict=True)])
-    if "rotated" in name:
-        return ndimage.rotate(plain, 17, reshape=True, order=0)
-    return plain
+def labels_of(method: str, image: np.ndarray) -> np.ndarray:
+    """Segment an undisturbed image."""
+    return np.asarray(tessera.segment(method, image, axes="YX", **METHODS[method]).labels)
+
+
+def in_frame(labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Put labels into the middle of a larger field."""
+    return np.pad(labels, [((new - old) // 2,) * 2 for new, old in zip(shape, labels.shape, strict=True)])
 
 
 if __name__ == "__main__":

@@ -106,6 +106,11 @@ def test_blocks_agree_with_the_whole_and_an_image_on_disk_with_one_in_memory():
         np.testing.assert_array_equal(valid[2:-2, 2:-2], left[block][2:-2, 2:-2])
 
 
+def test_fill_mirrors_the_image_at_its_border():
+    image = np.array([[np.nan, np.nan, np.nan, 4.0, 5.0, 6.0]])
+    assert filled(image, ~np.isnan(image), None).tolist() == [[6, 6, 5, 4, 5, 6]]
+
+
 def test_fill_takes_values_near_by_and_leaves_no_edge():
     image = np.array([[1.0, np.nan, np.nan, 4.0], [5.0, 6.0, 7.0, 8.0]])
     valid = ~np.isnan(image)

@@ -92,3 +92,20 @@ def test_a_frame_of_a_film_without_an_image_is_empty():
     labels = tessera.segment("threshold", film, axes="TYX", output="objects").labels
     assert labels[0].any()
     assert not labels[1].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["threshold", "watershed", "kmeans", "unet"])
+def test_what_lies_in_a_frame_gets_the_very_labels_it_gets_alone(method, kind):
+    settings = {"output": "objects"} if method == "threshold" else {}
+    alone = tessera.segment(method, IMAGE, axes="YX", **settings)
+    framed = tessera.segment(method, KINDS[kind], axes="YX", **settings)
+    np.testing.assert_array_equal(framed.labels[INSIDE], alone.labels)
+    np.testing.assert_allclose(framed.table["centroid-0"], alone.table["centroid-0"] + SIDE)
+
+
+def test_seeds_in_a_frame_stay_where_they_were_put():
+    seed = np.argwhere(IMAGE == IMAGE.max())[0]
+    alone = tessera.segment("region_growing", IMAGE, seeds=[seed], axes="YX", tolerance=0.1)
+    framed = tessera.segment("region_growing", FRAMED, seeds=[seed + SIDE], axes="YX", tolerance=0.1)
+    np.testing.assert_array_equal(framed.labels[INSIDE], alone.labels)

@@ -126,7 +126,7 @@ def find_fill(
 def filled(
     image: np.ndarray, valid: np.ndarray, channel_axis: int | None, typical: Sequence[float] = (0.0,)
 ) -> np.ndarray:
-    """Return an image in which pixels that are no image have the value of one near by, so that there is no edge.
+    """Return an image in which pixels that are no image mirror those across the border, so that there is no edge.
 
     Planes without any image are like the next one with some; without any, all have each channel's `typical` value.
     """
@@ -152,6 +152,9 @@ def _fill_plane(values: np.ndarray, known: np.ndarray) -> None:
         sources = gaps
         for axis in (0, 1):
             place, distance = _nearest_along(known, axis, gaps)
+            mirrored = np.clip(2 * place - gaps[axis], 0, known.shape[axis] - 1)
+            across = (mirrored, gaps[1]) if axis == 0 else (gaps[0], mirrored)
+            place = np.where(known[across], mirrored, place)
             found = tuple(place if other == axis else gaps[other] for other in (0, 1))
             sources = tuple(np.where(distance < nearest, new, old) for new, old in zip(found, sources, strict=True))
             nearest = np.minimum(nearest, distance)

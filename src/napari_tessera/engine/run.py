@@ -178,18 +178,24 @@ def run_region(request: Request) -> Job[MethodOutput]:
         return (yield from _run_all(request, None))
     part, crop = cropped(request)
     found = yield from _run_all(part, crop.inside)
-    n_axes = len(part.layout.label_axes)
+    return _laid_out(found, crop, request.layout.label_axes, request, request.label_shape)
 
-    def laid_out(data: np.ndarray) -> np.ndarray:
-        whole = np.zeros((*data.shape[: data.ndim - n_axes], *request.label_shape), data.dtype)
-        whole[(..., *crop.index_for(request.layout.label_axes))] = data
-        return whole
+
+def _laid_out(found: MethodOutput, crop: Crop, axes: str, request: Request, shape: tuple[int, ...]) -> MethodOutput:
+    """Put what was found in a crop into an image of zeros that has these axes and this shape."""
+    index = crop.index_for(axes)
+    n_axes = sum(isinstance(part, slice) for part in index)
+
+    def whole(data: np.ndarray) -> np.ndarray:
+        wide = np.zeros((*data.shape[: data.ndim - n_axes], *shape), data.dtype)
+        wide[(..., *index)] = data
+        return wide
 
     def placed(table: Table) -> Table:
         return in_whole_image(table, crop, dict(zip(request.layout.space, request.spacing or (), strict=False)))
 
-    others = tuple(replace(each, data=laid_out(each.data), table=placed(each.table)) for each in found.others)
-    return replace(found, labels=laid_out(found.labels), table=placed(found.table), others=others)
+    others = tuple(replace(each, data=whole(each.data), table=placed(each.table)) for each in found.others)
+    return replace(found, labels=whole(found.labels), table=placed(found.table), others=others)
 
 
 def _run_all(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]:
@@ -222,7 +228,13 @@ def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | Non
     """Run the method on one frame, keep what is inside the region, and measure it."""
     arguments, valid, notes = yield from prepared_arguments(request, frame)
     main = arguments[request.main_name]
+    space = request.layout.space
+    crop = None if valid is None else _bounds(valid, space)
+    if crop is not None:
+        arguments = _cropped_arguments(arguments, request, crop)
     found = MethodOutput.of((yield from subtask(request.method.function(**arguments), 0, SHARE_OF_METHOD, 1)))
+    if crop is not None and valid is not None:
+        found = _laid_out(found, crop, space, request, valid.shape)
     if valid is not None:
         inside = valid if inside is None else valid & inside
     if inside is not None:
@@ -241,6 +253,30 @@ def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | Non
     )
     measured = yield from subtask(measuring, SHARE_OF_METHOD, 1 - SHARE_OF_METHOD, 1)
     return replace(found, table=_widened(measured, found.table))
+
+
+def _bounds(valid: np.ndarray, space: str) -> Crop | None:
+    """Return the box around all that is image; None if that is everything, or nothing."""
+    index = []
+    for axis in range(valid.ndim):
+        places = np.flatnonzero(valid.any(axis=tuple(other for other in range(valid.ndim) if other != axis)))
+        if not len(places):
+            return None
+        index.append(slice(int(places[0]), int(places[-1]) + 1))
+    is_whole = all(part.stop - part.start == side for part, side in zip(index, valid.shape, strict=True))
+    return None if is_whole else Crop(space, tuple(index), None)
+
+
+def _cropped_arguments(arguments: Mapping[str, Any], request: Request, crop: Crop) -> dict[str, Any]:
+    """Cut every input, and where it is image, to a box in space."""
+    cut = dict(arguments)
+    for name in (*request.inputs, "valid"):
+        if cut.get(name) is not None:
+            is_points = name in request.points
+            cut[name] = crop.points(cut[name], crop.axes) if is_points else np.ascontiguousarray(cut[name][crop.index])
+    if cut.get("valid") is not None and cut["valid"].all():
+        cut["valid"] = None
+    return cut
 
 
 def prepared_arguments(
@@ -266,7 +302,7 @@ def prepared_arguments(
         return arguments, None, ()
     image = yield from in_background(partial(filled, image, valid, channel_axis, fill.typical), "Filling padding")
     arguments[request.main_name] = image
-    if "valid" in request.method.declaration.context:
+    if "valid" in request.method.declaration.context and valid.any():
         arguments["valid"] = valid
     return arguments, valid, (fill.note(1 - float(valid.mean())),)
 
