@@ -166,6 +166,8 @@ BRIGHT_TIMES = 2.8
 BRIGHT_GAPS = ((3.5, 6.0, 1.0), (12.0, 10.0, 0.06))
 """By how many classes, by Otsu's method, lie between objects and bright things (the blurred rim of a thing is one of
 its own): how many times as bright things must be, the least contrast of the objects, and their largest share."""
+SMALL_BRIGHT_SHARE, MOST_OBJECTS = 0.008, 0.6
+"""Of smaller bright things, the rims too, the share of the objects is only limited by this."""
 STEP_SPREAD = 12**-0.5
 """Spread of the values that are rounded to one step."""
 LEAST_CONTRAST = 4.0
@@ -210,7 +212,7 @@ def without_bright(histogram: Histogram) -> tuple[Histogram, Brightness]:
         growth = BRIGHT_GROWTH_IF_CLEAR if rise >= CLEAR_CONTRAST * spread else BRIGHT_GROWTH
         if share + here / total >= growth * bright / total:
             is_gap = bright_mean - below >= times * rise and rise >= contrast * max(spread, STEP_SPREAD)
-            if is_gap and here <= most * total:
+            if is_gap and here <= (most if share > SMALL_BRIGHT_SHARE else MOST_OBJECTS) * total:
                 return rest, Brightness(share, (bright_mean - below) / rise)
             break
         share, rest = share + here / total, _up_to(rest, cut)

@@ -329,6 +329,10 @@ def threshold(
     rules, where it must be strictly darker. Sauvola's and Niblack's rules were made for dark objects; for bright ones
     they work on the inverted image. A constant image is all background.
 
+    Things that are about three times as bright as the objects or more, of at most 1.5 % of the pixels, are left out
+    when a level is found for the whole image, and a note names them. So does a note if what is found stands out no
+    more than noise does.
+
     Levels are exact where the values lie on at most 65,536 equal steps, as those of 8- and 16-bit images do in any
     unit; others are found on 65,536 steps of their range, or 256 for the rules that look at the histogram's shape. So
     an image that is multiplied, or to which an offset is added, keeps its labels. Sauvola's rule is the exception: it
