@@ -44,6 +44,13 @@ def test_sizes_shrink_with_the_step():
     assert values == {"min_distance": 5, "min_size": 20, "sigma": 1.5}
 
 
+def test_sizes_that_are_left_open_shrink_with_the_step_too():
+    assert scaled({"min_distance": None, "threshold": None}, method_named("watershed"), 2) == {
+        "min_distance": 2.5,
+        "threshold": None,
+    }
+
+
 def test_size_that_must_not_be_0_stays_at_its_least():
     assert scaled({"radius": 1}, method_named("threshold"), 8)["radius"] == 1
 

@@ -336,6 +336,8 @@ class Method:
         Whether the widget has a live preview.
     preview_px : int
         How many pixels a preview can have to take about a tenth of a second.
+    usual : dict of str to float
+        Values that parameters which are left open begin with; the preview scales them like those that are given.
     two_pass : TwoPass or None
         The method's two passes, if it has them.
     reach : callable (**settings) -> int, optional
@@ -363,6 +365,7 @@ class Method:
     look_first: tuple[str, ...] = ()
     has_preview: bool = False
     preview_px: int = PREVIEW_PX
+    usual: Mapping[str, float] = field(default_factory=dict)
     two_pass: TwoPass | None = None
     reach: Callable[..., int] | None = None
     measured_over_whole: Callable[..., tuple[TwoPass, Settings, FixedSettings] | None] = lambda **_: None

@@ -138,6 +138,8 @@ def scaled(parameters: Mapping[str, Any], method: Method, step: int) -> dict[str
     for parameter in method.parameters:
         power = power_of(parameter, PLANE_NDIM)
         value = values.get(parameter.name)
+        if value is None and parameter.name in values:
+            value = method.usual.get(parameter.name)
         if step == 1 or not power or value is None:
             continue
         smaller = value / step**power

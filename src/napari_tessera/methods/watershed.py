@@ -422,6 +422,7 @@ METHOD = Method(
     join="overlap",
     has_preview=True,
     preview_px=PREVIEW_PX // 2,
+    usual=USUAL,
     measured_over_whole=measured_over_whole,
     overlapping=overlapping,
 )
