@@ -73,7 +73,8 @@ def squares():
 @pytest.mark.parametrize(
     "image",
     [IMAGE, np.clip(IMAGE - 900, 0, None), np.clip((IMAGE - 900) / 2, 0, 255).astype(np.uint8), squares(),
-     np.tile(np.arange(100, dtype=np.uint16), (100, 1)), discs(1, 40), discs(1, 95), discs(30, 12), discs(5, 30, noise=0), np.zeros((64, 64)), IMAGE[:17, :17]],
+     np.tile(np.arange(100, dtype=np.uint16), (100, 1)), discs(1, 40), discs(1, 95), discs(30, 12),
+     discs(5, 30, noise=0), np.zeros((64, 64)), IMAGE[:17, :17]],
 )  # fmt: skip
 def test_black_background_of_objects_is_image(image):
     assert find_fill(image, None) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -17,6 +18,12 @@ from tests.helpers.scenes import blobs, two_boxes
 def test_unknown_method_names_the_nearest():
     with pytest.raises(ParameterError, match=r"Did you mean 'threshold'\?"):
         tessera.segment("treshold", blobs())
+
+
+def test_seconds_of_the_record_are_those_that_the_user_waited(monkeypatch):
+    real = tessera.engine.api.bind
+    monkeypatch.setattr(tessera.engine.api, "bind", lambda *args, **options: time.sleep(0.3) or real(*args, **options))
+    assert tessera.segment("threshold", blobs()).provenance["seconds"] >= 0.3
 
 
 def test_unknown_setting_names_the_nearest():

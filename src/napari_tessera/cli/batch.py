@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from napari_tessera.core.errors import FileError, ParameterError, TesseraError, 
 from napari_tessera.core.file_checks import check_exists, is_zarr
 from napari_tessera.core.jobs import Job, run_job
 from napari_tessera.core.labels import Segments
-from napari_tessera.core.result import Kind, LabelImage, Result, describe_auto_values
+from napari_tessera.core.result import Kind, LabelImage, Result, describe_auto_values, with_seconds
 from napari_tessera.core.spatial import CHANNEL
 from napari_tessera.engine.bind import fits_in_memory, is_large
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
@@ -228,10 +229,11 @@ def _run_one(image: Path, out: Path, output: Output, make: Make) -> None:
     files = with_records([image, *output.inputs])
     with stoppable() as minding, working_folder(out.parent, out) as work:
         check_free(planned_files(out), overwrite=output.overwrite, inputs=files)
+        begin = time.perf_counter()
         picture, job = make(image, work / "labels")
         check_axes(out, picture.axes.replace(CHANNEL, ""))
         with progress_bar(picture.name, is_quiet=output.is_quiet) as on_progress:
-            result = run_job(job, minding(on_progress))
+            result = with_seconds(run_job(job, minding(on_progress)), begin)
         written = write_result(result, out, picture, overwrite=output.overwrite, inputs=files)
         if output.coco is not None:
             output.coco.add(image.name, Segments.of_table(result.labels, result.table))

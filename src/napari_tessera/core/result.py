@@ -6,6 +6,7 @@ import base64
 import hashlib
 import math
 import platform
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -290,6 +291,12 @@ def versions() -> dict[str, str]:
 def utc_now() -> str:
     """Return the time as an ISO 8601 text in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def with_seconds(result: Result, begin: float) -> Result:
+    """Record the seconds since `begin`, a time of `time.perf_counter`: what the user waited."""
+    result.provenance["seconds"] = round(time.perf_counter() - begin, 3)
+    return result
 
 
 def describe_array(array: np.ndarray) -> Job[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from napari_tessera.core.checks import READERS, as_array, refuse_file_name
 from napari_tessera.core.errors import InputError, ParameterError, short
 from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.core.method import Method
-from napari_tessera.core.result import MethodOutput, Result
+from napari_tessera.core.result import MethodOutput, Result, with_seconds
 from napari_tessera.core.spatial import CHANNEL, Spatial, guess_axes
 from napari_tessera.core.spec import ARRAYS
 from napari_tessera.engine.bind import bind, is_stored
@@ -98,7 +99,8 @@ def segment(
     >>> tessera.segment("threshold", image, sigma=0).labels.max()
     np.int32(1)
     """
-    return run_job(segment_steps(method, image, **options), progress)
+    begin = time.perf_counter()
+    return with_seconds(run_job(segment_steps(method, image, **options), progress), begin)
 
 
 @_with_options_of_bind
@@ -166,7 +168,9 @@ def run(
     InputError
         If the recipe is invalid, is from a newer version, or needs an input that it does not contain.
     """
-    return run_job(replay(recipe, image, spatial=spatial, name=name, measure=measure, **inputs), progress)
+    begin = time.perf_counter()
+    replaying = replay(recipe, image, spatial=spatial, name=name, measure=measure, **inputs)
+    return with_seconds(run_job(replaying, progress), begin)
 
 
 def plain(method: Method) -> Callable[..., Any]:

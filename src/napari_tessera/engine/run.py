@@ -28,6 +28,7 @@ from napari_tessera.core.result import (
     make_record,
     position_columns,
     utc_now,
+    with_seconds,
 )
 from napari_tessera.core.spatial import CHANNEL as CHANNEL_LETTER
 from napari_tessera.core.spatial import SPATIAL_AXES
@@ -61,10 +62,10 @@ def _recorded_run(request: Request) -> Job[Result]:
     names = request.method.class_names(**request.settings) if request.kind in ("classes", "probabilities") else ()
     found = yield from subtask(monotonic(run_region(request)), 0, 95, 100)
     yield Progress(95, 100, "Recording")
-    seconds = round(time.perf_counter() - clock, 3)
-    record = yield from subtask(_record(request, models, found.chosen, started, seconds), 95, 5, 100)
+    record = yield from subtask(_record(request, models, found.chosen, started), 95, 5, 100)
     images = _images(request, found, names)
-    return Result(images, record, (*request.notes, *found.notes, *_notes(request, images[0], models)))
+    notes = (*request.notes, *found.notes, *_notes(request, images[0], models))
+    return with_seconds(Result(images, record, notes), clock)
 
 
 def _images(request: Request, found: MethodOutput, names: Sequence[str]) -> tuple[LabelImage, ...]:
@@ -85,7 +86,7 @@ def with_class_names(table: Table, names: Sequence[str]) -> Table:
     return {"label": table["label"], "class": np.array(names)[table["label"] - 1], **table}
 
 
-def _record(request: Request, models: Models, chosen: AutoValues, started: str, seconds: float) -> Job[dict[str, Any]]:
+def _record(request: Request, models: Models, chosen: AutoValues, started: str) -> Job[dict[str, Any]]:
     main = yield from describe_array(request.main)
     inputs: dict[str, Any] = {request.main_name: {"name": request.name, **main}}
     for name, array in request.inputs.items():
@@ -107,7 +108,6 @@ def _record(request: Request, models: Models, chosen: AutoValues, started: str, 
         **({"models": models} if len(models) > 1 else {}),
         **({"chosen": dict(chosen)} if chosen else {}),
         started=started,
-        seconds=seconds,
     )
 
 

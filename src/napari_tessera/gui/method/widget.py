@@ -18,7 +18,7 @@ from napari_tessera.core.errors import InputError
 from napari_tessera.core.file_checks import parse_json
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.record_schema import check_recipe
-from napari_tessera.core.result import DEEPEST, Result
+from napari_tessera.core.result import DEEPEST, Result, with_seconds
 from napari_tessera.engine.precompile import precompile
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.form.text import as_last_time, summary_of
@@ -100,9 +100,10 @@ class MethodWidget(Panel):
 
     def job(self, request: RunRequest, placement: Placement) -> Job[RunResult]:
         """Return the job for the thread: compile what is not compiled yet, run the request, and make the layers."""
+        begin = time.perf_counter()
         yield from self.warm_up.waiting()
         yield from precompile(self.method, str(request.image.dtype), in_space(request.axes), request.parameters)
-        result = yield from subtask(run_request(request), 0, 97, 100)
+        result = with_seconds((yield from subtask(run_request(request), 0, 97, 100)), begin)
         yield Progress(97, 100, "Making the layer")
         about = placement, f"{request.name} · {self.method.title.lower()}", result.provenance
         layers = tuple(result_layer(image, *about, number) for number, image in enumerate(result.images))
