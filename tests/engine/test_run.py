@@ -7,6 +7,23 @@ import napari_tessera as tessera
 from napari_tessera.core.region import Crop, Region
 from napari_tessera.engine.run import in_whole_image
 
+
+def test_notes_of_a_film_name_the_frames_that_have_them():
+    film = np.random.default_rng(0).normal(100, 9, (4, 40, 50)).astype(np.float32)
+    film[1, :, :5], film[3, :, :10] = np.nan, np.nan
+    for blocks in (None, 32):
+        (note,) = notes_on_nan(film, blocks)
+        assert note.startswith("20 % of the pixels are not image (NaN)")
+        assert note.endswith("(At T 3, where the numbers are highest; also at T 1.)")
+    film[1] = film[3]
+    (note,) = notes_on_nan(film)
+    assert note.endswith("(At T 1 and T 3.)")
+
+
+def notes_on_nan(film, blocks=None):
+    return [note for note in tessera.segment("threshold", film, axes="TYX", blocks=blocks).notes if "NaN" in note]
+
+
 INSIDE = np.array([[30, 20], [30, 58], [58, 58], [58, 20]], float)
 
 

@@ -41,6 +41,15 @@ def test_two_layers_are_fused():
     assert result.images[1].data.tolist() == CLASSES
 
 
+def test_things_of_a_result_are_without_stuff_and_a_replay_makes_them_again():
+    first = of_layers()
+    things = first.images[0].things
+    assert things.tolist() == [[1, 1, 0, 0, 0, 2], [1, 1, 0, 0, 0, 2], [0, 0, 0, 0, 0, 0]]
+    record = {**first.provenance, "taken": "things"}
+    second = tessera.segment("panoptic", IMAGE, things=things, stuff=TISSUE, input_records={"things": record})
+    np.testing.assert_array_equal(tessera.run(second.provenance, IMAGE).labels, second.labels)
+
+
 def test_table_says_class_kind_and_area_of_each_segment():
     table = of_layers().table
     assert list(table)[:5] == ["label", "class", "kind", "score", "num_pixels"]

@@ -152,6 +152,14 @@ THING, STUFF = "thing", "stuff"
 """Kinds of classes: countable things, and stuff."""
 
 
+def things_among(labels: np.ndarray, table: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the labels of what is counted: where the table has a kind, stuff becomes 0."""
+    if "kind" not in table:
+        return labels
+    stuff = np.asarray(table["label"])[np.asarray(table["kind"]) == STUFF]
+    return np.where(np.isin(labels, stuff), 0, labels)
+
+
 @dataclass(frozen=True)
 class Segments:
     """The segments of one image.

@@ -144,6 +144,13 @@ class LabelImage:
         """The unit of each column of the table that has one, such as "µm²" of "area"."""
         return column_units(self.table, self.spatial)
 
+    @property
+    def things(self) -> np.ndarray:
+        """The labels of what is counted: of segments those of things, with 0 where stuff is."""
+        from napari_tessera.core.labels import things_among
+
+        return things_among(self.data, self.table)
+
     def __repr__(self) -> str:
         """Describe it in one line; `count` is the number of objects (or classes) in its table."""
         count = f", count={len(self.table['label'])}" if "label" in self.table else ""

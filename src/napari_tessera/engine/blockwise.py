@@ -30,7 +30,7 @@ from napari_tessera.engine import dask_pool as chunked
 from napari_tessera.engine.bind import Request, fits_in_memory, is_large
 from napari_tessera.engine.block_passes import Frame, Inputs, Output, Windows
 from napari_tessera.engine.dask_pool import Pool
-from napari_tessera.engine.run import joined, merge_auto_values
+from napari_tessera.engine.run import joined, joined_notes, merge_auto_values
 
 SHARE_OF_LABELLING = 0.9
 SHARE_OF_MEASURING = 0.1
@@ -66,7 +66,7 @@ def run_in_blocks(request: Request) -> Job[MethodOutput]:
         if blocks.out is not None and blocks.scheduler is not None:
             _remove_unfinished(Path(output.store.root))
     labels = open_output(blocks.out) if blocks.out else np.ascontiguousarray(layout.from_working(output))
-    notes = tuple(dict.fromkeys(note for each in said for note in each.notes))
+    notes = joined_notes([each.notes for each in said], request)
     table = joined([each.table for each in said], request)
     return MethodOutput(labels, table, notes, chosen=merge_auto_values([each.chosen for each in said], request))
 

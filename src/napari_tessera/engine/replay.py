@@ -12,6 +12,7 @@ import numpy as np
 from napari_tessera.core.checks import as_array, split_mask
 from napari_tessera.core.errors import InputError, ModelError, ParameterError, did_you_mean
 from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.labels import things_among
 from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.core.result import Result, describe_array, embedded
@@ -20,6 +21,7 @@ from napari_tessera.engine.run import job
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
 
+THINGS = "things"
 OPTIONS = ("spatial", "name", "measure")
 """Arguments of `bind` that a replay takes beside inputs."""
 MOST_POINTS = 2**22
@@ -65,9 +67,14 @@ def _replayed(steps: Sequence[dict[str, Any]], image: Any, inputs: dict[str, Any
 
 
 def result_taken(result: Result, recipe: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Return the image of a result for the next step: the one that its last record names, or the first."""
+    """Return the image of a result for the next step: the one that its last record names, or the first.
+
+    "things" names the first image without its stuff.
+    """
     record = recipe if isinstance(recipe, Mapping) else recipe[-1]
     wanted = record.get("taken")
+    if wanted == THINGS:
+        return things_among(result.labels, result.table)
     return next((image.data for image in result.images if image.name == wanted), result.labels)
 
 

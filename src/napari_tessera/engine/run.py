@@ -41,6 +41,8 @@ SHARE_OF_METHOD = 0.85
 NUMBERED_ON = ("objects", "segments")
 """Kinds whose numbers continue in the next frame."""
 NUMBER = re.compile(r"\d+(\.\d+)?")
+MOST_FRAMES = 5
+"""Up to so many frames are named in a note."""
 SCIPY = "SciPy, which the methods use,"
 CHANNEL = "channel"
 Models = dict[str, dict[str, Any]]
@@ -221,7 +223,8 @@ def run_frames(request: Request, inside: np.ndarray | None) -> Job[MethodOutput]
         notes.append(found.notes)
         chosen.append(found.chosen)
     main, *others = [stack.whole() for stack in stacks]
-    return MethodOutput(main.data, main.table, joined_notes(notes), tuple(others), merge_auto_values(chosen, request))
+    settled = merge_auto_values(chosen, request)
+    return MethodOutput(main.data, main.table, joined_notes(notes, request), tuple(others), settled)
 
 
 def run_frame(request: Request, frame: tuple[int, ...], inside: np.ndarray | None) -> Job[MethodOutput]:
@@ -446,19 +449,43 @@ def merge_auto_values(chosen: list[AutoValues], request: Request) -> AutoValues:
     return {name: [each.get(name) for each in chosen] for name in names}
 
 
-def joined_notes(notes: list[tuple[str, ...]]) -> tuple[str, ...]:
-    """Merge the notes of all frames; notes that differ only in numbers are shown once.
+def joined_notes(notes: Sequence[tuple[str, ...]], request: Request) -> tuple[str, ...]:
+    """Merge the notes of all frames, in raster order; of those that differ only in numbers, the highest are shown."""
+    frames = [
+        ", ".join(f"{axis} {index}" for axis, index in zip(request.layout.loops, frame, strict=True))
+        for frame in np.ndindex(request.loop_shape)
+    ]
+    alike: dict[str, dict[str, str]] = {}
+    for frame, some in zip(frames, notes, strict=True):
+        for note in some:
+            alike.setdefault(NUMBER.sub("#", note), {})[frame] = note
+    return tuple(_joined_note(same, len(frames)) for same in alike.values())
+
+
+def _joined_note(notes: Mapping[str, str], n_frames: int) -> str:
+    """Return a note with the frames that have it, by the frame's name.
 
     Examples
     --------
-    >>> joined_notes([("3 objects were dropped.",), (), ("5 objects were dropped.", "It is dark.")])
-    ('3 objects were dropped. (In 2 frames, with other numbers in each; these are of the first.)', 'It is dark.')
+    >>> _joined_note({"T 0": "3 of 9 objects are cut.", "T 4": "5 of 9 objects are cut."}, 8)
+    '5 of 9 objects are cut. (At T 4, where the numbers are highest; also at T 0.)'
     """
-    alike: dict[str, list[str]] = {}
-    for note in (note for said in notes for note in said):
-        alike.setdefault(NUMBER.sub("#", note), []).append(note)
-    more = " (In {} frames, with other numbers in each; these are of the first.)"
-    return tuple(same[0] + (more.format(len(same)) if set(same[1:]) - {same[0]} else "") for same in alike.values())
+    highest = max(notes, key=lambda frame: [float(number[0]) for number in NUMBER.finditer(notes[frame])])
+    others = [frame for frame in notes if frame != highest]
+    is_same = len(set(notes.values())) == 1
+    if is_same and len(notes) == n_frames:
+        return notes[highest]
+    if is_same:
+        return f"{notes[highest]} (At {_listed(list(notes))}.)"
+    where = "in all other frames" if len(notes) == n_frames else f"at {_listed(others)}"
+    return f"{notes[highest]} (At {highest}, where the numbers are highest; also {where}.)"
+
+
+def _listed(frames: Sequence[str]) -> str:
+    shown = list(frames[:MOST_FRAMES])
+    if len(frames) > MOST_FRAMES:
+        shown.append(f"{len(frames) - MOST_FRAMES} more")
+    return shown[0] if len(shown) == 1 else f"{'; '.join(shown[:-1])} and {shown[-1]}"
 
 
 def in_whole_image(table: Table, crop: Crop, spacing: Mapping[str, float]) -> Table:
