@@ -135,7 +135,7 @@ def test_another_rule_does_not_count_again(monkeypatch):
 
 
 def test_rare_bright_pixels_are_beyond_the_part_that_is_shown():
-    image = np.tile(np.arange(100, dtype=np.uint16), 100).reshape(100, 100)
+    image = np.random.default_rng(0).permutation(np.arange(10_000, dtype=np.uint16) % 100).reshape(100, 100)
     image[0, 0] = 60_000
     found = histogram(image, method="mean")
     low, high = found.span()
@@ -159,3 +159,23 @@ def test_level_with_more_digits_selects_nearly_the_same_pixels():
 
 def test_whole_numbers_that_float64_cannot_tell_apart_have_no_histogram():
     assert histogram(blobs().astype(np.uint64) + np.uint64(2**63)) is None
+
+
+@pytest.mark.parametrize("is_sampled", [False, True])
+def test_levels_beside_padding_and_nan_are_those_of_a_run(monkeypatch, is_sampled):
+    scene = np.random.default_rng(0).integers(500, 900, (96, 128)).astype(np.float32)
+    padded = np.zeros((96, 160), np.float32)
+    padded[:, 32:] = scene
+    padded[10:20, 40:60] = np.nan
+    if is_sampled:
+        monkeypatch.setattr(module, "LARGEST_WHOLE_PX", 1000)
+        monkeypatch.setattr(module, "WINDOW_PX", {2: (6, 10)})
+    found = histogram(padded)
+    assert found.low >= 500
+    assert found.is_sample == is_sampled
+    if not is_sampled:
+        assert list(found.levels) == level_of_run(padded)
+
+
+def test_nothing_but_nan_has_no_histogram():
+    assert histogram(np.full((40, 40), np.nan)) is None

@@ -38,6 +38,7 @@ WIDEST_WITHOUT_CUT = 2.5
 DIGITS, LEVEL_DIGITS = 4, 6
 """Digits of the range of the intensities: for a place in a plot, and for a level that shall select the same pixels."""
 Window = tuple[slice, ...]
+Index = tuple[slice | int, ...]
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def intensity_histogram(request: HistogramRequest, cache: HistogramCache) -> Job
     Returns
     -------
     IntensityHistogram or None
-        None if all pixels have the same value, or whole numbers are too large to be told apart as float64.
+        None if nothing is image, all pixels have the same value, or float64 cannot tell the whole numbers apart.
 
     Raises
     ------
@@ -208,39 +209,38 @@ def intensity_histogram(request: HistogramRequest, cache: HistogramCache) -> Job
     if cache.image is not request.image or cache.wanted != wanted:
         counted = yield from _counted(request)
         cache.image, cache.wanted, cache.counted = request.image, wanted, counted
-    assert cache.counted is not None
-    return (yield from _with_levels(cache.counted, request))
+    return None if cache.counted is None else (yield from _with_levels(cache.counted, request))
 
 
-def _counted(request: HistogramRequest) -> Job[Counted]:
+def _counted(request: HistogramRequest) -> Job[Counted | None]:
+    """Count the values of the image or of a sample; None if nothing in it is image."""
     from napari_tessera.algorithms.histogram import measure
     from napari_tessera.core.blockwise import scale_whole
 
     two_pass = method_named(request.method).two_pass
     assert two_pass is not None
-    windows, image_px = _windows(request)
-    blocks: list[tuple[np.ndarray, np.ndarray | None, dict[str, Any]]] = []
-    fill = yield from in_background(partial(_fill, request), "Looking for padding")
+    whole, windows, image_px = _windows(request)
+    fill = (yield from _fill(request, whole)) if len(windows) > 1 else None
+    parts: list[_Part] = []
     for done, window in enumerate(windows):
         yield Progress(done, len(windows) + 2, "Reading a sample")
-        part = np.asarray(request.image[window])
-        if done < len(windows) - 1 and part.dtype.kind == "f" and np.isnan(part).all():
-            continue
-        image, valid, settings = yield from _prepared(request, part, fill)
-        if valid is None or valid.any() or not blocks:
-            blocks.append((image, valid, settings))
-    settings = blocks[0][2]
-    everything = blocks[0][0] if len(blocks) == 1 else np.concatenate([block.reshape(-1) for block, *_ in blocks])
-    scale = yield from scale_whole(two_pass, everything, **settings)
-    del everything
-    values = []
-    for block, valid, own in blocks:
-        prepared = yield from two_pass.prepare(block, **{**own, "scale": scale, "valid": valid})
-        values.append(prepared.reshape(-1) if valid is None or not valid.any() else prepared[valid])
-    flat = values[0] if len(values) == 1 else np.concatenate(values)
-    found = yield from subtask(measure(flat), len(windows), 2, len(windows) + 2)
-    is_whole = flat.dtype.kind in "iu" and scale == UNSCALED
-    return Counted(found, scale, is_whole, flat.size, image_px)
+        values = np.asarray(request.image[window])
+        if values.dtype.kind != "f" or not np.isnan(values).all():
+            parts.append((yield from _part(request, values, fill)))
+    if not parts:
+        return None
+    values = parts[0].image if len(parts) == 1 else np.concatenate([part.image.reshape(-1) for part in parts])
+    scale = yield from scale_whole(two_pass, values, **parts[0].settings)
+    prepared = []
+    for part in parts:
+        found = yield from two_pass.prepare(part.image, **{**part.settings, "scale": scale})
+        prepared.append(found.reshape(-1) if part.valid is None else found[part.valid])
+    values = prepared[0] if len(prepared) == 1 else np.concatenate(prepared)
+    if not len(values):
+        return None
+    measured = yield from subtask(measure(values), len(windows), 2, len(windows) + 2)
+    is_whole = values.dtype.kind in "iu" and scale == UNSCALED
+    return Counted(measured, scale, is_whole, sum(part.n_px for part in parts), image_px)
 
 
 def _with_levels(counted: Counted, request: HistogramRequest) -> Job[IntensityHistogram | None]:
@@ -271,38 +271,61 @@ def _with_levels(counted: Counted, request: HistogramRequest) -> Job[IntensityHi
     )
 
 
-def _fill(request: HistogramRequest) -> Fill:
-    """Find what is no image in the frame: the rim of a window tells nothing, and that on disk takes long to read."""
-    if is_stored(request.image):
-        return Fill(has_nan=None)
-    frame = request.image[tuple(request.frame.get(axis, slice(None)) for axis in request.axes)]
-    layout = Layout("".join(axis for axis in request.axes if axis not in request.frame))
-    channel_axis = len(layout.space) if layout.has_channels else None
-    fill = find_fill(layout.to_working(frame), channel_axis, may_be_transparent=layout.axes.endswith(CHANNEL))
-    return replace(fill or Fill(), has_nan=None)
+@dataclass(frozen=True)
+class _Part:
+    """A part of one frame, as the method gets it."""
+
+    image: np.ndarray
+    settings: dict[str, Any]
+
+    @property
+    def valid(self) -> np.ndarray | None:
+        """Where it is image; None if all of it is."""
+        return self.settings.get("valid")
+
+    @property
+    def n_px(self) -> int:
+        """Pixels, without channels."""
+        channel_axis = self.settings["channel_axis"]
+        return self.image.size // (1 if channel_axis is None else self.image.shape[channel_axis])
 
 
-def _prepared(
-    request: HistogramRequest, part: np.ndarray, fill: Fill
-) -> Job[tuple[np.ndarray, np.ndarray | None, dict[str, Any]]]:
-    """Check a part of one frame as the method does, and fill it; return it with where it is image, and the settings."""
+def _part(request: HistogramRequest, part: np.ndarray, fill: Fill | None) -> Job[_Part]:
+    """Check and fill a part of one frame as the method does."""
     from napari_tessera.engine import api
     from napari_tessera.engine.run import prepared_arguments
 
-    axes = "".join(axis for axis in request.axes if axis not in _dropped(request))
+    axes = _frame_axes(request)
     bound = api.bind(request.method, part, axes=axes, measure=False, **request.parameters)
-    settings, valid, _ = yield from prepared_arguments(replace(bound, fill=fill))
-    if "spacing" in settings and request.spacing is not None:
+    settings, _, _ = yield from prepared_arguments(replace(bound, fill=fill))
+    if request.spacing is not None:
         settings["spacing"] = request.spacing[-sum(axis in "ZYX" for axis in axes) :]
-    return settings.pop(bound.main_name), valid, settings
+    return _Part(settings.pop(bound.main_name), settings)
+
+
+def _fill(request: HistogramRequest, whole: Index) -> Job[Fill]:
+    """Find what of a frame is no image; of an image on disk, which is not read as a whole, only NaN is."""
+    fill = None
+    if not is_stored(request.image):
+        axes = _frame_axes(request)
+        channel_axis = axes.index(CHANNEL) if CHANNEL in axes else None
+        is_colour = request.axes.endswith(CHANNEL)
+        frame = request.image[whole]
+        find = partial(find_fill, frame, channel_axis, may_be_transparent=is_colour)
+        fill = yield from in_background(find, "Looking for padding")
+    return replace(fill or Fill(), has_nan=None)  # the windows may have NaN
+
+
+def _frame_axes(request: HistogramRequest) -> str:
+    return "".join(axis for axis in request.axes if axis not in _dropped(request))
 
 
 def _dropped(request: HistogramRequest) -> set[str]:
     return {*request.frame, *(request.region.planes if request.region is not None else ())}
 
 
-def _windows(request: HistogramRequest) -> tuple[list[tuple[Any, ...]], int]:
-    """Return the index of each part to read, and the number of pixels of the frame (without channels)."""
+def _windows(request: HistogramRequest) -> tuple[Index, list[Index], int]:
+    """Return the index of the frame, that of each part to read, and the number of the frame's pixels."""
     region = request.region or Region()
     planes = {**request.frame, **region.planes}
     crop = resolve(Region(planes, region.polygons), Layout(request.axes), request.image.shape)
@@ -313,7 +336,7 @@ def _windows(request: HistogramRequest) -> tuple[list[tuple[Any, ...]], int]:
     chunks = _chunk_sides(request.image, [request.axes.index(axis) for axis in spatial])
     parts = [whole] if image_px <= LARGEST_WHOLE_PX else _spread(whole) if chunks is None else _chunks(whole, chunks)
     indices = [{**index, **dict(zip(spatial, part, strict=True))} for part in parts]
-    return [tuple(each[axis] for axis in request.axes) for each in indices], image_px
+    return crop.index, [tuple(each[axis] for axis in request.axes) for each in indices], image_px
 
 
 def _side(part: slice) -> int:
