@@ -62,3 +62,62 @@ def test_classes_and_objects_have_a_row_for_each_number(viewer, open_widget, run
     run(open_widget("K-means"))
     labels = viewer.layers[-1]
     assert labels.features["index"].tolist() == list(range(labels.data.max() + 1))
+
+
+def test_the_table_is_measured_again_after_a_stroke(found, squares, qtbot):
+    area = found.features.set_index("index").loc[6, "area (px²)"]
+    found.brush_size = 3
+    found.paint((3, 3), 6)
+    painted = int((found.data == 6).sum())
+    assert painted > area
+    qtbot.waitUntil(lambda: found.features.set_index("index").loc[6, "area (px²)"] == painted, timeout=10_000)
+    brightness = squares.data[found.data == 6].mean()
+    np.testing.assert_allclose(found.features.set_index("index").loc[6, "intensity_mean"], brightness)
+
+
+def test_a_new_object_and_an_erased_one_are_in_the_table(found, qtbot):
+    found.data_setitem(tuple(np.nonzero(found.data == 2)), 0)
+    found.paint((1, 1), 13)
+    qtbot.waitUntil(lambda: found.features["index"].max() == 13, timeout=10_000)
+    rows = found.features.set_index("index")
+    assert rows.loc[2, "num_pixels"] == 0
+    assert rows.loc[13, "num_pixels"] == (found.data == 13).sum()
+
+
+def test_the_table_is_measured_again_after_ctrl_z(found, viewer, qtbot):
+    before = found.features.copy()
+    found.brush_size = 3
+    found.paint((1, 1), 13)
+    qtbot.waitUntil(lambda: found.features["index"].max() == 13, timeout=10_000)
+    viewer.window._qt_window.show()
+    viewer.window._qt_window.activateWindow()
+    canvas = viewer.window._qt_viewer.canvas.native
+    canvas.setFocus()
+    qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: found.features["index"].max() == 12, timeout=10_000)
+    assert found.features.equals(before)
+
+
+def test_scores_and_names_stay_with_their_objects(found, qtbot):
+    found.features = found.features.assign(score=np.arange(13) / 10, **{"class": ["background", *"abcdefghijkl"]})
+    found.paint((1, 1), 13)
+    qtbot.waitUntil(lambda: found.features["index"].max() == 13, timeout=10_000)
+    rows = found.features.set_index("index")
+    assert rows.loc[7, "score"] == 0.7
+    assert rows.loc[12, "class"] == "l"
+    assert np.isnan(rows.loc[13, "score"])
+    assert rows.loc[13, "class"] == ""
+
+
+def test_a_large_result_is_measured_when_the_button_is_pressed(squares, viewer, open_widget, run, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_tessera.gui.method.object_table.LARGEST_MEASURED_PX", 100)
+    widget = open_widget("Threshold")
+    widget.form.fields["output"].value = "objects"
+    run(widget)
+    assert widget.table.isHidden()
+    labels = viewer.layers[-1]
+    labels.paint((1, 1), 13)
+    assert not widget.table.isHidden()
+    qtbot.mouseClick(widget.table, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: labels.features["index"].max() == 13, timeout=10_000)
+    assert widget.table.isHidden()

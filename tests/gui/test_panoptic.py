@@ -201,3 +201,26 @@ def test_cancel_ends_the_run_and_adds_nothing(widget, viewer, qtbot):
     qtbot.waitUntil(lambda: widget.bar.run_button.isEnabled(), timeout=10_000)
     assert widget.bar.message.text() == "Cancelled. Nothing was changed."
     assert len(viewer.layers) == 1
+
+
+def test_a_panoptic_result_is_not_chosen_as_its_own_input(widget, viewer, run):
+    viewer.add_image(two_squares(), name="squares")
+    run(widget)
+    widget.form.fields["things_from"].value = "layer"
+    assert "panoptic" not in (widget.inputs.boxes["things"].combo.current_choice or "")
+
+
+def test_of_a_panoptic_result_the_things_are_things_and_the_stuff_is_stuff(widget, viewer, run):
+    viewer.add_image(two_squares(), name="squares")
+    run(widget)
+    segments = viewer.layers[-1]
+    n_things = segments.features["kind"].tolist().count("thing")
+    for name in ("things", "stuff"):
+        widget.form.fields[f"{name}_from"].value = "layer"
+        widget.inputs.boxes[name].layer = segments
+    run(widget)
+    again = viewer.layers[-1]
+    assert again is not segments
+    np.testing.assert_array_equal(again.data, segments.data)
+    assert again.features["kind"].tolist().count("thing") == n_things
+    assert "only the things of" in widget.bar.message.text()

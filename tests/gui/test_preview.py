@@ -167,3 +167,16 @@ def test_demo_opens_with_the_widget_and_finds_the_nuclei(make_napari_viewer, mon
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=120_000)
     assert [layer.name for layer in viewer.layers] == ["haematoxylin", f"haematoxylin · {title.lower()}"]
     assert viewer.layers[-1].data.max() > FEWEST_NUCLEI
+
+
+def test_a_preview_has_outlines_and_hides_the_result_meanwhile(viewer, open_widget, run, qtbot):
+    viewer.add_image(blobs(), name="blobs")
+    widget = open_widget("Threshold")
+    run(widget)
+    result = viewer.layers[-1]
+    widget.preview_switch.native.click()
+    qtbot.waitUntil(lambda: widget.preview.layer is not None, timeout=30_000)
+    assert widget.preview.layer.contour > 0
+    assert not result.visible
+    widget.preview_switch.native.click()
+    assert result.visible

@@ -204,3 +204,24 @@ def test_a_class_of_a_film_is_counted_once(viewer, open_widget, run):
     widget.inputs.axes_box.value = "TYX"
     run(widget)
     assert widget.bar.message.text().startswith("film: 1 class in ")
+
+
+def test_a_new_result_hides_the_one_before_and_does_not_delete_it(viewer, open_widget, run):
+    viewer.add_image(blobs(), name="blobs")
+    widget = open_widget("Threshold")
+    run(widget)
+    run(widget)
+    image, first, second = viewer.layers
+    assert image.visible
+    assert not first.visible
+    assert second.visible
+
+
+def test_results_of_other_images_and_widgets_stay_visible(viewer, open_widget, run):
+    viewer.add_image(blobs(), name="blobs")
+    run(open_widget("Threshold"))
+    run(open_widget("Watershed"))
+    widget = open_widget("Threshold")
+    viewer.add_image(blobs(), name="other")
+    run(widget)
+    assert [layer.visible for layer in viewer.layers] == [True] * 5

@@ -12,7 +12,7 @@ from napari.layers import Image, Labels, Layer, Points
 from napari_tessera.core.spec import Role
 from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.text import NO_LAYER, tooltip
-from napari_tessera.gui.layers.read import RECORD
+from napari_tessera.gui.layers.read import RECORD, has_kinds
 
 PREVIEW = "tessera_preview"
 """Key in the metadata of preview layers, which are never offered."""
@@ -53,8 +53,12 @@ class LayerBox:
         return [layer for layer in fitting if PREVIEW not in layer.metadata]
 
     def take_one(self, taken: Sequence[Layer | None], only_active: bool = False) -> None:
-        """Choose the active layer if it fits, or else the topmost layer that is not in `taken`."""
-        offered = sorted((layer for layer in self.offered() if layer not in taken), key=_is_made_image)
+        """Choose the active layer if it fits, or else the topmost layer that is not in `taken`.
+
+        A panoptic result is both things and stuff, and never chosen for the user.
+        """
+        offered = [layer for layer in self.offered() if layer not in taken and not has_kinds(layer)]
+        offered.sort(key=_is_made_image)
         active = self.viewer.layers.selection.active
         if active in offered:
             self.layer = active

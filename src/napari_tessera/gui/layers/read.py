@@ -67,6 +67,28 @@ def record_of(layer: Layer | None) -> dict[str, Any] | None:
     return None if layer is None else layer.metadata.get(RECORD)
 
 
+def has_kinds(layer: Layer | None) -> bool:
+    """Return whether the labels of a layer are things and stuff, as numbers or as classes."""
+    return isinstance(layer, Labels) and "kind" in layer.features
+
+
+def is_panoptic(layer: Layer | None) -> bool:
+    """Return whether a layer has the numbered things and stuff of a panoptic result, and not the class of each pixel."""
+    return has_kinds(layer) and "taken" not in (record_of(layer) or {"taken": 0})
+
+
+def numbers_of(layer: Layer, kind: str) -> np.ndarray:
+    """Return the new number of each label of a panoptic result, 0 for the other kind.
+
+    Things keep their numbers; stuff is numbered 1, 2, … as classes.
+    """
+    features = layer.features
+    chosen = features["index"][features["kind"] == kind].to_numpy()
+    numbers = np.zeros(int(features["index"].max()) + 1, np.int32)
+    numbers[chosen] = chosen if kind == "thing" else np.arange(1, len(chosen) + 1)
+    return numbers
+
+
 def axis_names(layer: Layer) -> tuple[str, ...]:
     """Return the names of the layer's axes; empty if napari only numbered them."""
     counted = tuple(str(axis) for axis in range(-layer.ndim, 0))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from magicgui.widgets import ComboBox
 from napari.components import ViewerModel
 from napari.layers import Layer, Points
@@ -24,9 +26,11 @@ from napari_tessera.gui.layers.read import (
     Placement,
     array_of,
     axis_names,
+    is_panoptic,
     is_rgb,
     labels_of,
     list_axes,
+    numbers_of,
     place,
     planes_shown,
     points_of,
@@ -149,6 +153,11 @@ class InputsBox:
                 raise InputError(f"{title_of(entry.name)} is empty. {HOW_TO_MARK}")
         return found
 
+    def things(self) -> dict[str, np.ndarray]:
+        """Return the new numbers of the labels of inputs that are panoptic results; see `numbers_of`."""
+        layers = {name: box.layer for name, box in self.boxes.items() if is_panoptic(box.layer)}
+        return {name: numbers_of(layer, "stuff" if name == "stuff" else "thing") for name, layer in layers.items()}
+
     def _other_inputs(self, values: Mapping[str, Any]) -> list[Input]:
         return [entry for entry in self.method.inputs[1:] if entry.matters(values)]
 
@@ -164,6 +173,11 @@ class InputsBox:
             if missing and len(layer.data):
                 where = ", ".join(f"{axis} {planes[axis]}" for axis in missing)
                 found.append(f"The {layer.ndim}-D points of {layer.name!r} were placed on the plane shown ({where}).")
+        for name in self.things():
+            what = "stuff" if name == "stuff" else "things"
+            found.append(
+                f"{self.boxes[name].title}: only the {what} of {self.boxes[name].combo.current_choice!r} count."
+            )
         return tuple(found)
 
     def input_records(self) -> dict[str, Any]:
@@ -211,6 +225,52 @@ class InputsBox:
 
 def _placing_events(layer: Layer | None) -> tuple[Any, ...]:
     return () if layer is None else (layer.events.scale, layer.events.units, layer.events.axis_labels)
+
+
+class FollowedLayer:
+    """Chooses the layer that the user selects in the viewer, unless the user chose one in the box."""
+
+    def __init__(self, box: LayerBox) -> None:
+        self._box, self._viewer = box, box.viewer
+        self._chosen: Layer | None = None
+        self._framed: Layer | None = None
+        self._is_paused = False
+        self._active = self._viewer.layers.selection.active
+        self._viewer.layers.selection.events.active.connect(self.update)
+        box.native.activated.connect(self._on_chosen)
+
+    def update(self, *_: Any) -> None:
+        """Choose the selected layer if another one was selected."""
+        active = self._viewer.layers.selection.active
+        if active is not None and active is not self._active and not self._is_paused:
+            self._active = active if active in self._box.combo.choices else self._active
+            if self._chosen is None or self._chosen not in self._viewer.layers:
+                self._box.layer = active
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stay with the chosen layer while the program selects others, such as new results."""
+        self._is_paused = True
+        try:
+            yield
+        finally:
+            self._is_paused, self._active = False, self._viewer.layers.selection.active
+
+    def show_frame(self, is_shown: bool) -> None:
+        """Draw a frame around the chosen layer, if there are others to choose."""
+        layer = self._box.layer if is_shown and len(self._box.offered()) > 1 else None
+        if self._framed is not None and self._framed is not layer:
+            self._framed.bounding_box.visible, self._framed = False, None
+        if layer is not None and not layer.bounding_box.visible:  # otherwise the user's own frame is shown
+            layer.bounding_box.visible, self._framed = True, layer
+
+    def close(self) -> None:
+        """Stop following."""
+        self._viewer.layers.selection.events.active.disconnect(self.update)
+        self.show_frame(False)
+
+    def _on_chosen(self, *_: Any) -> None:
+        self._chosen = self._box.layer
 
 
 POINTS_HELP = "Add an empty points layer over the image, and click once in each object."

@@ -22,7 +22,8 @@ from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.add import boxes_layer, has_boxes
 from napari_tessera.gui.layers.read import check_plane_shown, outlines_of, planes_shown, short_unit
 from napari_tessera.gui.method.histogram import HistogramBox, has_histogram
-from napari_tessera.gui.method.inputs import InputsBox
+from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
+from napari_tessera.gui.method.object_table import TableFollower
 from napari_tessera.gui.method.preview_and_estimate import ForecastLine
 from napari_tessera.gui.qt.layout import (
     WIDTH_PX,
@@ -111,6 +112,8 @@ class BoxesButton(QPushButton):
 
     def offer(self, layers: Sequence[Layer]) -> None:
         """Show the button if one of these layers has boxes; the first such layer is used."""
+        if self.boxes is not None and self.boxes in self.viewer.layers:
+            self.boxes.visible = False
         self._follow(None)
         self._labels = next((layer for layer in layers if isinstance(layer, Labels) and has_boxes(layer)), None)
         self.refresh()
@@ -172,6 +175,7 @@ class Panel(QWidget):
         self.method = method
         self.input_rows, self.more = Rows(), Rows()
         self.inputs = InputsBox(viewer, method, self.input_rows)
+        self.followed = FollowedLayer(self.inputs.main)
         self.form = Form(method)
         self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
         fit_in_form(self.sizes.native)
@@ -182,11 +186,12 @@ class Panel(QWidget):
         self.forecast = ForecastLine()
         self.bar = RunBar()
         self.boxes = BoxesButton(viewer)
+        self.table = TableFollower(viewer)
         summary = wrapped_label()
         summary.setText(method.summary)
         switch = [self.preview_switch.native] if method.has_preview else []
         scrolled = AsTallAsContent(column_of(*self.sections(), spacing=8))
-        fill_dock(self, summary, scrolled, *switch, self.forecast, self.bar, self.boxes)
+        fill_dock(self, summary, scrolled, *switch, self.forecast, self.bar, self.boxes, self.table)
         self.placing = Placing(self)
         self.keys = RunKeys(self, self.bar)
         self.inputs.on_change(self.follow_layer)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PREVIEW_AFTER_MS, ESTIMATE_AFTER_MS = 15, 150
 """Changes within this time, such as turns of a wheel, lead to one update."""
+CONTOUR_PX = 2
+"""A preview has outlines, so that it looks like no result, and the image can be seen."""
 
 
 class LivePreview:
@@ -36,6 +38,7 @@ class LivePreview:
         self.is_on = False
         self._image: Layer | None = None
         self._is_awaited = False
+        self._hidden: list[Layer] = []
         self._cache = PreviewCache()
         self.latest = LatestOnlyWorker()
         self.latest.ready.connect(self._show)
@@ -96,9 +99,13 @@ class LivePreview:
                 self.layer.affine = affine
             self.layer.data = labels
             return
+        self._hidden = [layer for layer in self.widget.results_of(image) if layer.visible]
+        for layer in self._hidden:
+            layer.visible = False
         active = self.viewer.layers.selection.active
         about = {"name": f"{image.name} · preview", "units": image.units[-2:], "metadata": {PREVIEW: True}}
         self.layer = self.viewer.add_layer(Labels(labels, affine=affine, **about))
+        self.layer.contour = CONTOUR_PX
         self.viewer.layers.selection.active = active
 
     def _remove(self) -> None:
@@ -108,6 +115,9 @@ class LivePreview:
         layer, self.layer = self.layer, None
         if layer is not None and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
+        for layer in self._hidden:
+            layer.visible = True
+        self._hidden = []
 
     def _on_failed(self, error: Exception) -> None:
         self._remove()

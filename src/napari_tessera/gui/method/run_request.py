@@ -15,6 +15,7 @@ from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.core.result import Result
 from napari_tessera.core.spatial import PIXEL, Spatial
+from napari_tessera.core.spec import Table
 from napari_tessera.gui.form.text import changed_parameters
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ SECONDS_BETWEEN_LOOKS = 0.05
 class RunRequest:
     """One run: method, image, settings.
 
+    `things` has the new number of each label of an input that is a panoptic result: stuff is no object.
+
     `image` and `name` are the main input and its name, `inputs` the others; arrays may be on disk. `spatial` places the
     labels, and sizes in `parameters` are in pixels. A `recipe` is replayed with its own parameters and region.
     """
@@ -45,6 +48,7 @@ class RunRequest:
     region: Region | None = None
     input_records: Mapping[str, Any] = field(default_factory=dict)
     recipe: Any = None
+    things: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def bound(request: RunRequest, measure: bool = True) -> Request:
@@ -98,23 +102,50 @@ def snapshot(request: RunRequest) -> Job[RunRequest]:
     """Copy the labels of a request, since the user may paint on them while the job runs."""
     inputs = {}
     for name, array in request.inputs.items():
-        inputs[name] = yield from _copied(array)
+        inputs[name] = yield from _copied(array, request.things.get(name))
     main = request.image
     if not request.method.takes_image:
-        main = yield from _copied(main)
+        main = yield from _copied(main, request.things.get(request.method.inputs[0].name))
     return replace(request, inputs=inputs, image=main)
 
 
-def _copied(array: Any) -> Job[Any]:
-    """Copy an array in memory in small steps; arrays on disk cannot be painted, and are not copied."""
+def _copied(array: Any, numbers: np.ndarray | None) -> Job[Any]:
+    """Copy an array in memory in small steps, with new `numbers` of its labels; those painted later stay.
+
+    Arrays on disk cannot be painted, and are not copied.
+    """
     if not isinstance(array, np.ndarray):
         return array
     copy = np.empty_like(array)
     rows = max(1, len(array) * BYTES_AT_ONCE // max(1, array.nbytes))
     for start in range(0, len(array), rows):
         yield Progress(start, len(array), "Copying labels")
-        copy[start : start + rows] = array[start : start + rows]
+        part = array[start : start + rows]
+        if numbers is not None:
+            part = np.where(part < len(numbers), numbers[np.minimum(part, len(numbers) - 1)], part)
+        copy[start : start + rows] = part
     return copy
+
+
+def measuring(request: RunRequest, labels: np.ndarray) -> Job[Table]:
+    """Measure all objects of labels with the axes of a request's labels, with intensities if it has an image."""
+    yield Progress(0, 1, "Measuring")
+    from napari_tessera.algorithms.regionprops import measure_objects
+    from napari_tessera.engine import api
+    from napari_tessera.engine.run import joined, prepared_arguments
+
+    has_image = request.method.takes_image and request.image is not None
+    method, image = ("threshold", request.image) if has_image else ("refine", labels)
+    axes = request.axes if has_image else request.spatial.axes
+    checked = api.bind(method, image, axes=axes, spatial=request.spatial)
+    tables = []
+    for frame in np.ndindex(checked.loop_shape):
+        arguments, *_ = yield from prepared_arguments(checked, frame)
+        part = np.ascontiguousarray(checked.layout.to_working(labels)[frame])
+        intensities = arguments[checked.main_name] if has_image else None
+        at = arguments.get("channel_axis")
+        tables.append((yield from measure_objects(part, intensities, channel_axis=at, spacing=checked.spacing)))
+    return joined(tables, checked)
 
 
 def scoring(request: RunRequest) -> Job[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary, WeakSet
 
 import napari
 import napari.utils
@@ -65,6 +66,9 @@ class MethodWidget(Panel):
         self._activity: Any = None
         self._activity_updated = 0.0
         self._notes: tuple[str, ...] = ()
+        self._request: RunRequest | None = None
+        self._image: Layer | None = None
+        self._results: WeakKeyDictionary[Layer, WeakSet[Layer]] = WeakKeyDictionary()
         self._remember()
         self._connect()
         if self.histogram is not None:
@@ -83,7 +87,7 @@ class MethodWidget(Panel):
         if recipe is not None:
             return RunRequest(*main, parameters=values, input_records=records, recipe=recipe)
         arrays, region = self.inputs.arrays(values), self.region.region(layer, self.inputs.axes)
-        return RunRequest(*main, arrays, values, region, records)
+        return RunRequest(*main, arrays, values, region, records, things=self.inputs.things())
 
     def run(self, recipe: Any = None) -> None:
         """Start a run, unless one is running."""
@@ -112,13 +116,24 @@ class MethodWidget(Panel):
     def show_result(self, run: RunResult) -> None:
         """Replace the preview by the new layers, and show a summary."""
         self.preview_switch.value = False
+        for layer in self.results_of(self._image):
+            layer.visible = False
         main, *others = run.layers
-        for layer in (*others, main):  # the last one is on top, and active: napari shows its features under the mouse
-            self.viewer.add_layer(layer)
+        with self.followed.paused():
+            for layer in (*others, main):  # the last one is on top, and active: napari shows its features
+                self.viewer.add_layer(layer)
+        if self._image is not None and self._request is not None:
+            self._results[self._image] = WeakSet(run.layers)
+            self.table.follow(run.layers, self._image, self._request)
         self.boxes.offer(run.layers)
         notes = (*self._notes, *run.result.notes)
         summary = f"{run.image_name}: {summary_of(run.result)}"
         self.bar.say("\n".join((summary, *notes)), is_warning=bool(notes))
+
+    def results_of(self, image: Layer | None) -> list[Layer]:
+        """Return the layers of the last result of an image that are still in the viewer."""
+        layers = () if image is None else self._results.get(image, ())
+        return [layer for layer in layers if layer in self.viewer.layers]
 
     def shut_down(self) -> None:
         """Stop everything; called when the widget is closed."""
@@ -126,6 +141,8 @@ class MethodWidget(Panel):
         self.preview.close()
         self.forecast.close_down()
         self.boxes.close_down()
+        self.table.close_down()
+        self.followed.close()
         if self.histogram is not None:
             self.histogram.close_down()
         until = time.monotonic() + SECONDS_TO_STOP
@@ -141,6 +158,7 @@ class MethodWidget(Panel):
     def reset_choices(self, *_: Any) -> None:
         """Update the layer boxes; napari calls this when a layer is added, removed or renamed."""
         self.inputs.refresh()
+        self.followed.update()
         self.region.shapes.refresh()
         self.boxes.refresh()
         if self.preview.has_lost_its_image():
@@ -157,13 +175,16 @@ class MethodWidget(Panel):
         self._save_timer.stop()
 
     def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock, which is how napari closes it."""
+        """Stop everything when napari takes the widget out of its dock; show its image while the mouse is over it."""
+        if event is not None and event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
+            self.followed.show_frame(event.type() == QEvent.Type.Enter)
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.shut_down()
         return super().event(event)
 
     def _start(self, recipe: Any) -> None:
-        request = self.request(recipe)
+        request = self._request = self.request(recipe)
+        self._image = self.inputs.main_layer()
         job = self.job(request, self.inputs.placement())
         self._notes = self.inputs.notes(request.parameters) if recipe is None else ()
         self.bar.show_running(True)
