@@ -1,5 +1,6 @@
 """Once more round: what is painted after a training, what the next one starts from, and what is said of it."""
 
+import shutil
 import time
 from types import SimpleNamespace
 
@@ -251,8 +252,8 @@ def test_going_on_shows_the_whole_course(stopped, qtbot, ready):
 
 def test_the_model_gets_another_name(trained, own_models, qtbot):
     old = trained.after.result.trained
-    trained.outcome.name.setText("glands")
-    qtbot.mouseClick(trained.outcome.rename_button, LEFT)
+    trained.outcome.naming.name.setText("glands")
+    qtbot.mouseClick(trained.outcome.naming.rename_button, LEFT)
     assert "is called 'glands' now" in trained.bar.message.text()
     assert not old.path.exists()
     assert not old.report.exists()
@@ -264,17 +265,17 @@ def test_the_model_gets_another_name(trained, own_models, qtbot):
 
 
 def test_a_name_that_is_taken_is_refused(trained, own_models, qtbot):
-    trained.outcome.name.setText("nuclei-unet")
-    qtbot.mouseClick(trained.outcome.rename_button, LEFT)
+    trained.outcome.naming.name.setText("nuclei-unet")
+    qtbot.mouseClick(trained.outcome.naming.rename_button, LEFT)
     assert "'nuclei-unet' is the name of a model that comes with Tessera" in trained.bar.message.text()
     assert (own_models / "fine-tuned.safetensors").exists()
 
 
 def test_the_model_is_deleted_after_a_second_click(trained, own_models, qtbot):
-    qtbot.mouseClick(trained.outcome.delete_button, LEFT)
+    qtbot.mouseClick(trained.outcome.naming.delete_button, LEFT)
     assert (own_models / "fine-tuned.safetensors").exists()
     qtbot.wait(QApplication.doubleClickInterval() + 50)
-    qtbot.mouseClick(trained.outcome.delete_button, LEFT)
+    qtbot.mouseClick(trained.outcome.naming.delete_button, LEFT)
     assert list(own_models.glob("fine-tuned*")) == []
     assert trained.outcome.isHidden()
     assert trained.live.layer is None
@@ -319,3 +320,17 @@ def test_a_brush_taken_since_paints_and_accepts_nothing(trained, viewer, qtbot):
     on_click(viewer, SimpleNamespace(position=(5.0, 70.0)))
     qtbot.wait(300)
     np.testing.assert_array_equal(paint_of(trained).data, strokes())
+
+
+def test_a_model_of_an_earlier_session_is_renamed_where_it_is_chosen(widget, own_models, qtbot):
+    own_models.mkdir()
+    shutil.copy(find("nuclei-unet").path, own_models / "mine.safetensors")
+    assert widget.form.naming.isHidden()
+    widget.form.start.value = "mine"
+    assert not widget.form.naming.isHidden()
+    widget.form.naming.name.setText("glands")
+    qtbot.mouseClick(widget.form.naming.rename_button, LEFT)
+    assert [path.name for path in own_models.iterdir()] == ["glands.safetensors"]
+    assert widget.form.start.value == "glands"
+    widget.form.start.value = "nuclei-unet"
+    assert widget.form.naming.isHidden()

@@ -48,7 +48,7 @@ class SavingThread:
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
         self.copies: list[LayerCopy] = []
         self._folder, self._tell = folder, tell
-        self._told = ""
+        self._reported = ""
         self._wake = threading.Event()
         self._turns = threading.Condition()
         self._begun = self._done = 0
@@ -93,7 +93,7 @@ class SavingThread:
         with suppress(Exception):  # old copies do no harm; saving matters more
             discard_old(self._folder)
         while not self._is_over:
-            self._wake.wait(SECONDS_AFTER_FAILURE if self._told else SECONDS_BETWEEN_SAVES)
+            self._wake.wait(SECONDS_AFTER_FAILURE if self._reported else SECONDS_BETWEEN_SAVES)
             self._wake.clear()
             self._turn()
         for copy in self.copies:
@@ -110,8 +110,8 @@ class SavingThread:
 
     def _note(self, failure: str) -> None:
         """Report a failure, or its end, once."""
-        if failure != self._told:
-            self._told = failure
+        if failure != self._reported:
+            self._reported = failure
             self._tell(failure)
 
     def _saved(self, copy: LayerCopy) -> str:

@@ -10,11 +10,10 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject, Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import InputError, as_html
 from napari_tessera.gui.form.text import tooltip
-from napari_tessera.gui.qt.buttons import AskingButton
 from napari_tessera.gui.qt.layout import fill, wrapped_label
 from napari_tessera.gui.qt.worker import LatestOnlyWorker, showing_errors
 from napari_tessera.gui.train.accept import (
@@ -30,12 +29,13 @@ from napari_tessera.gui.train.accept import (
     is_whole_plane,
 )
 from napari_tessera.gui.train.brushes import PAINTING
+from napari_tessera.gui.train.form import ModelNaming
 from napari_tessera.gui.train.live_layer import LiveImage, LiveLayer
 from napari_tessera.gui.train.plot import ON_VALIDATION, SCORES
 from napari_tessera.gui.train.running_training import ANYTHING, ChangeWatcher
 from napari_tessera.gui.train.suggestions import SuggestionRequest
 from napari_tessera.methods.registry import method_named
-from napari_tessera.models.registry import remove_model, rename_model
+from napari_tessera.models.registry import find, remove_model, rename_model
 from napari_tessera.training.data.advice import LOST_SCORE
 from napari_tessera.training.export import report_path
 from napari_tessera.training.interactive import InteractiveResult
@@ -54,8 +54,6 @@ class Outcome(QWidget):
     """Scores before and after a training, and the next steps: ways to a better model."""
 
     open_asked = Signal()
-    rename_asked = Signal(str)
-    delete_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,16 +64,8 @@ class Outcome(QWidget):
         self.open_button = QPushButton("Use the model")
         self.open_button.setToolTip(tooltip(OPEN_HELP))
         self.open_button.clicked.connect(self.open_asked.emit)
-        self.name = QLineEdit()
-        self.name.setToolTip(tooltip("Name of the model."))
-        self.rename_button = QPushButton("Rename")
-        self.rename_button.clicked.connect(lambda: self.rename_asked.emit(self.name.text()))
-        self.delete_button = AskingButton("Delete", "Delete for good?")
-        self.delete_button.confirmed.connect(self.delete_asked.emit)
-        naming = QHBoxLayout()
-        for widget in (self.name, self.rename_button, self.delete_button):
-            naming.addWidget(widget)
-        fill(QVBoxLayout(self), self.saved, naming, self.scores, self.next_steps, self.open_button)
+        self.naming = ModelNaming()
+        fill(QVBoxLayout(self), self.saved, self.naming, self.scores, self.next_steps, self.open_button)
         self.hide()
 
     def show_outcome(
@@ -85,7 +75,7 @@ class Outcome(QWidget):
         rows = score_rows(before, after)
         scored = f" {scored_step} Scores {ON_VALIDATION}:".replace("  ", " ") if rows else NO_SCORE
         worse = WORSE if before and after and after["score"] < before["score"] - LOST_SCORE else ""
-        self.name.setText(name)
+        self.naming.show_model(name)
         self.saved.setText(f'Saved as "{name}", in the list of the {widget} widget.{scored}{worse}')
         self.open_button.setText(f"Open in {widget}")
         while (item := self.scores.takeAt(0)) is not None:
@@ -192,34 +182,33 @@ class AfterTraining(QObject):
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.result.trained.report)))
 
     @showing_errors
-    def rename(self, name: str) -> None:
-        """Give the model and its report another name."""
-        if self.result is None or name.strip() == self.result.trained.path.stem:
+    def rename(self, name: str, new_name: str) -> None:
+        """Give one of the user's models, and its report, another name."""
+        old = find(name).path
+        if new_name.strip() == name:
             return
-        trained = self.result.trained
-        path = rename_model(trained.path.stem, name).path
-        report = trained.report
+        path, report = rename_model(name, new_name).path, report_path(old)
         if report.exists():
             report = report.rename(report_path(path))
-        self.result = replace(self.result, trained=replace(trained, path=path, report=report))
+        if self.result is not None and self.result.trained.path == old:
+            self.result = replace(self.result, trained=replace(self.result.trained, path=path, report=report))
+            self.show_outcome()
         start = self.panel.form.start
-        start.value = path.stem if start.value == trained.path.stem else start.value
-        self.show_outcome()
-        self.panel.bar.say(f"The model {trained.path.stem!r} is called {path.stem!r} now.")
+        start.value = path.stem if start.value == name else start.value
+        self.panel.bar.say(f"The model {name!r} is called {path.stem!r} now.")
 
     @showing_errors
-    def delete(self) -> None:
-        """Delete the model and its report."""
-        if self.result is None:
-            return
-        trained = self.result.trained
-        remove_model(trained.path.stem)
-        trained.report.unlink(missing_ok=True)
-        self.forget()
-        self.live.take_away()
-        self.panel.outcome.hide()
-        self.panel.form.start.value = self.panel.form.start.usual()
-        self.panel.bar.say(f"The model {trained.path.stem!r} is deleted.")
+    def delete(self, name: str) -> None:
+        """Delete one of the user's models, and its report."""
+        path = remove_model(name)
+        report_path(path).unlink(missing_ok=True)
+        if self.result is not None and self.result.trained.path == path:
+            self.forget()
+            self.live.take_away()
+            self.panel.outcome.hide()
+        start = self.panel.form.start
+        start.value = start.usual() if start.value == name else start.value
+        self.panel.bar.say(f"The model {name!r} is deleted.")
 
     @showing_errors
     def correct(self) -> None:

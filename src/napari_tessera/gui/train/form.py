@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, FloatSpinBox
-from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.method import Parameter
@@ -17,6 +18,7 @@ from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
 from napari_tessera.gui.form.number_field import LARGEST
 from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.qt.buttons import AskingButton
 from napari_tessera.gui.qt.layout import AsTallAsLines, Rows, fill, wrapped_label
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import CHECKPOINT
@@ -141,6 +143,31 @@ class StartField(ModelField):
             super()._show_card()
 
 
+class ModelNaming(QWidget):
+    """The name of one of the user's models, with buttons to rename and to delete it."""
+
+    rename_asked = Signal(str, str)
+    delete_asked = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model = ""
+        self.name = QLineEdit()
+        self.name.setToolTip(tooltip("Name of the model."))
+        self.rename_button = QPushButton("Rename")
+        self.rename_button.clicked.connect(lambda: self.rename_asked.emit(self._model, self.name.text()))
+        self.delete_button = AskingButton("Delete", "Delete for good?")
+        self.delete_button.confirmed.connect(lambda: self.delete_asked.emit(self._model))
+        fill(QHBoxLayout(self), self.name, self.rename_button, self.delete_button)
+
+    def show_model(self, model: str) -> None:
+        """Show the name of a model; without one, nothing."""
+        if model != self._model:
+            self._model = model
+            self.name.setText(model)
+        self.setVisible(bool(model))
+
+
 ABOVE_CLASSES = ("task",)
 FIRST_SETTINGS = ("network", "start_from", "ndim")
 SECOND_SETTINGS = ("loss", "mask_loss", "class_weights", *loss_parameters())
@@ -168,6 +195,7 @@ class TrainForm:
         self.first, self.main, self.more = Rows(), Rows(), Rows()
         self.fields: dict[str, Field] = {}
         self.budget = BudgetBox()
+        self.naming = ModelNaming()
         self.advice = wrapped_label(CARD_STYLE)
         self.advice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._has_volumes = False
@@ -236,6 +264,8 @@ class TrainForm:
         rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
         if field.below is not None:
             rows.add_wide(field.below)
+        if parameter.name == "start_from":
+            rows.add_wide(self.naming)
         if parameter.name == "loss":
             rows.add_wide(self.advice)
         field.on_change(self._follow)
@@ -258,6 +288,8 @@ class TrainForm:
         forced = self._forced()
         network, task, ndim = (forced.get(n, self.fields[n].value) for n in ("network", "task", "ndim"))
         self.start.follow(network, task, ndim if self._has_volumes else 2)
+        entry = self.start.entries.get(self.start.value)
+        self.naming.show_model(entry.name if entry is not None and not entry.is_shipped else "")
         self.advice.setText(LOSSES[self.fields["loss"].value].when_to_use)
         shown = self._shown()
         for name, field in self.fields.items():

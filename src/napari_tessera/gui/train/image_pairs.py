@@ -105,15 +105,16 @@ class LabelsQuestion(QWidget):
         """Emit `failed`; the widget shows the error."""
         self.failed.emit(error)
 
+    @showing_errors
     def follow(self, layer: Labels | None, image: Layer | None) -> None:
         """Ask about a layer, unless it is an annotation, or empty and so becomes one."""
         if layer is not None and image is not None and not is_annotation(layer) and is_empty(layer):
             place_over(layer, image)
-        is_asked = layer is not None and image is not None and not is_annotation(layer)
-        if is_asked and layer is not self.layer and layer is not None:
-            self.text.setText((COMPLETE if looks_complete(layer) else PAINTED).format(layer.name))
-        self.layer, self.image = (layer, image) if is_asked else (None, None)
-        self.setVisible(is_asked)
+        asked = None if layer is None or image is None or is_annotation(layer) else layer
+        if asked is not None and asked is not self.layer:
+            self.text.setText((COMPLETE if looks_complete(asked) else PAINTED).format(asked.name))
+        self.layer, self.image = asked, image
+        self.setVisible(asked is not None)
 
     @showing_errors
     def _on_paint(self) -> None:
@@ -135,27 +136,28 @@ class LabelsQuestion(QWidget):
 
 def is_empty(layer: Labels) -> bool:
     """Return whether nothing is painted on a layer in memory."""
-    return isinstance(layer.data, np.ndarray) and not layer.data.any()
+    data = array_of(layer)
+    return isinstance(data, np.ndarray) and not data.any()
 
 
 def looks_complete(layer: Labels) -> bool:
     """Return whether the middle of a layer looks like full labels, with objects numbered from 1 on."""
     from napari_tessera.training.data.dataset import FEWEST_OTHERS, ones_in
 
-    shape = layer.data.shape
-    part = middle(shape, (1,) * (len(shape) - 2) + (LOOKED_AT_PX, LOOKED_AT_PX))
-    plane = np.asarray(layer.data[part]).reshape([along.stop - along.start for along in part[-2:]])
-    statistics = ones_in(plane)
+    data = array_of(layer)
+    part = middle(data.shape, (1,) * (data.ndim - 2) + (LOOKED_AT_PX, LOOKED_AT_PX))
+    statistics = ones_in(np.asarray(data[part]).reshape([along.stop - along.start for along in part[-2:]]))
     return statistics.pieces == 1 and statistics.others >= FEWEST_OTHERS and not statistics.is_like_paint
 
 
 def converting(layer: Labels, image: Layer, task: Task) -> Job[Labels]:
     """Turn full labels into an annotation in which 1 is background, and every other number one higher."""
-    highest = (yield from highest_of(layer.data)) + 1
-    numbers = np.zeros(layer.data.shape, label_dtype(highest))
+    data = array_of(layer)
+    highest = (yield from highest_of(data)) + 1
+    numbers = np.zeros(data.shape, label_dtype(highest))
     for piece in pieces(numbers.shape, PX_AT_ONCE):
         yield Progress(0, 1, "Reading the labels")
-        numbers[piece] = np.asarray(layer.data[piece])
+        numbers[piece] = np.asarray(data[piece])
         numbers[piece] += 1
     return annotation_of_labels(numbers, highest, layer, image, task)
 

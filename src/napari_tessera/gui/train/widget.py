@@ -275,8 +275,9 @@ class TrainWidget(TrainPanel):
         self.runner.failed.connect(self._on_failed)
         self.runner.cancelled.connect(self._on_cancelled)
         self.outcome.open_asked.connect(self.after.open_model)
-        self.outcome.rename_asked.connect(self.after.rename)
-        self.outcome.delete_asked.connect(self.after.delete)
+        for naming in (self.outcome.naming, self.form.naming):
+            naming.rename_asked.connect(self.after.rename)
+            naming.delete_asked.connect(self.after.delete)
         self.correct_box.asked.connect(self.after.correct)
         self.rescue.recovered.connect(self._on_restored)
         self.rescue.failed.connect(self.bar.show_error)
