@@ -17,8 +17,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def told(capsys, *images, more=(), out="labels/"):
+    """Run a method, and return what was printed about axes."""
     assert main(["threshold", *images, "-o", out, *more]) == 0
-    return capsys.readouterr().err.splitlines()
+    return [line for line in capsys.readouterr().err.splitlines() if "axes" in line]
 
 
 def unnamed(path, data=FILM):
