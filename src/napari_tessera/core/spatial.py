@@ -345,15 +345,15 @@ def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
         sizes = tuple(float(size) for size in spacing)
     except (TypeError, ValueError, OverflowError):
         sizes = ()
-    if len(sizes) == len(space) and min(sizes) > 0 and max(sizes) > MOST_ELONGATED * min(sizes):
-        raise InputError(
-            f"`spacing` is {short(spacing)}: a pixel is {max(sizes) / min(sizes):,.0f} times as long along one axis as "
-            f"along another, but at most {MOST_ELONGATED:,} times is allowed. Give the sizes along "
-            f"{', '.join(space)} in one unit."
-        )
     if len(sizes) != len(space) or not all(SMALLEST_PIXEL <= size <= LARGEST_PIXEL for size in sizes):
         raise InputError(
             f"`spacing` is {short(spacing)}, but it needs one positive number for each of the axes {', '.join(space)} "
             f"(the size of a pixel), or one number for all, from {SMALLEST_PIXEL:g} to {LARGEST_PIXEL:g}."
+        )
+    if max(sizes) > MOST_ELONGATED * min(sizes):
+        raise InputError(
+            f"`spacing` is {short(spacing)}: a pixel is {max(sizes) / min(sizes):,.0f} times as long along one axis as "
+            f"along another, but at most {MOST_ELONGATED:,} times is allowed. Give the sizes along "
+            f"{', '.join(space)} in one unit."
         )
     return sizes
