@@ -120,9 +120,9 @@ def segment_all(
 
 
 def segmented(model: ModelEntry, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
-    """Segment one image with the model's method; a window is treated as a part of its image."""
+    """Segment one image with the model's method; of a window, or an image with fill, the levels are known."""
     spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
-    if example.is_window:
+    if example.is_window or example.has_fill:
         from napari_tessera.inference.pixel_grid import NormalizedImage
 
         view = NormalizedImage(example.image, example.levels, example.is_coloured, spacing)

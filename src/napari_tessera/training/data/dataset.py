@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -120,7 +120,9 @@ def example_of(frame: Frame, kind: Kind, settings: Training) -> tuple[Example, s
     make = object_example if settings.task == "objects" else class_example
     image = image.astype(canonical_dtype(image.dtype), copy=False)
     example = make(image, paint, frame.group, frame.name, kind=kind, anisotropy=frame.anisotropy, levels=levels)
-    return example, "" if valid is None else left_out_note(frame.name, fill, valid)
+    if valid is None:
+        return example, ""
+    return replace(example, has_fill=True), left_out_note(frame.name, fill, valid)
 
 
 def check_something_to_learn(examples: Sequence[Example]) -> None:

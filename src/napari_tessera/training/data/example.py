@@ -40,6 +40,7 @@ class Example:
     name: str = ""
     anisotropy: float = 1.0  # distance of planes divided by the pixel size
     is_window: bool = False  # it is a window around annotation, in a larger image
+    has_fill: bool = False  # some of it is no image; `levels` are those of the rest
 
     @property
     def is_coloured(self) -> bool:
