@@ -1,8 +1,8 @@
 """Score the methods on images as people have them: python bench_ordinary_images.py --data FOLDER --every 8.
 
 Each fluorescence image is padded, masked, rotated, given one bright thing, and so on. What is left of the truth is
-scored, and beside it the same part of the labels of the undisturbed image (rotated: mirrored where there is none). The last column counts the runs whose notes
-name the cause; a run that is refused scores 0.
+scored, and beside it the same part of the labels of the undisturbed image (rotated: mirrored where there is none). The
+last column counts the runs whose notes name the cause; a run that is refused scores 0.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def test_what_lies_in_a_frame_gets_the_very_labels_it_gets_alone(method, kind):
 
 
 def test_seeds_in_a_frame_stay_where_they_were_put():
-    seed = np.argwhere(IMAGE == IMAGE.max())[0]
+    seed = np.argwhere(IMAGE.max() == IMAGE)[0]
     alone = tessera.segment("region_growing", IMAGE, seeds=[seed], axes="YX", tolerance=0.1)
     framed = tessera.segment("region_growing", FRAMED, seeds=[seed + SIDE], axes="YX", tolerance=0.1)
     np.testing.assert_array_equal(framed.labels[INSIDE], alone.labels)

@@ -73,7 +73,7 @@ def has_kinds(layer: Layer | None) -> bool:
 
 
 def is_panoptic(layer: Layer | None) -> bool:
-    """Return whether a layer has the numbered things and stuff of a panoptic result, and not the class of each pixel."""
+    """Return whether a layer has the numbered things and stuff of a panoptic result, not one class per pixel."""
     return has_kinds(layer) and "taken" not in (record_of(layer) or {"taken": 0})
 
 
