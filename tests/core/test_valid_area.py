@@ -131,3 +131,15 @@ def test_masked_pixels_are_no_image():
 def test_note_names_the_causes_and_how_much():
     note = Fill(((-1024.0,),), has_nan=True).note(0.123)
     assert note.startswith("12 % of the pixels are not image (padding with the value −1024, NaN)")
+
+
+@pytest.mark.parametrize("value", [0, 300, 700, 1000, 1500, 5000])
+def test_padding_may_have_any_value(value):
+    image = np.rint(IMAGE).astype(np.uint16)
+    framed = np.pad(image, 30, constant_values=value)
+    fill = find_fill(framed, None)
+    assert fill.colours == ((value,),)
+    np.testing.assert_array_equal(fill.valid(framed, None), np.pad(ALL, 30))
+    corner = image.copy()
+    corner[:60, :50] = value
+    assert find_fill(corner, None).colours == ((value,),)

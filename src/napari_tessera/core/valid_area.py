@@ -17,12 +17,15 @@ COARSE_PX = 1024
 COARSE_PLANES = 9
 SMALLEST_SIDE_PX = 32
 """In a smaller image a straight border cannot be told from a round one."""
-CANDIDATES = 3
+CANDIDATES = 8
 PADDING_REACH = 2
 """A block needs so many more pixels at each side."""
 SMALLEST_SHARE_OF_RIM = 0.02
-LARGEST_SHARE_IN_IMAGE = 0.005
-"""Padding has a value that is rarer than this in the rest of the image, and lies beyond all but this share of it."""
+LARGEST_SHARE_AT_THE_END, LARGEST_SHARE_BETWEEN = 0.005, 0.05
+"""Padding has a value that is rarer than this in the rest of the image, if it is darker or brighter than nearly all of
+it (as a clipped background is), and if it is not.
+"""
+SHARE_BEYOND = 0.02
 SMALLEST_SHARE_OF_IMAGE = 0.2
 """At least this share of an image is image."""
 FEWEST_VALUES = 16
@@ -251,17 +254,15 @@ def _is_padding(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]
     """Return whether the pixels of one value at the rim are padding."""
     same = _is_colour(planes, colour)
     padding = _without_specks(same)
-    if not (padding & shown).any():
+    if (padding & shown).sum() < min(planes.shape[1:3]) / 2:
         return False
     image = shown & ~padding
-    if (
-        image.sum() < SMALLEST_SHARE_OF_IMAGE * shown.sum()
-        or (image & same).sum() > LARGEST_SHARE_IN_IMAGE * image.sum()
-    ):
+    if image.sum() < SMALLEST_SHARE_OF_IMAGE * shown.sum():
         return False
     values = planes[image]  # (N, C)
-    ends = np.quantile(values, (LARGEST_SHARE_IN_IMAGE, 1 - LARGEST_SHARE_IN_IMAGE), axis=0)
-    if all(low <= value <= high for value, low, high in zip(colour, *ends, strict=True)):
+    is_between = min((values < colour).any(axis=1).mean(), (values > colour).any(axis=1).mean()) >= SHARE_BEYOND
+    most = LARGEST_SHARE_BETWEEN if is_between else LARGEST_SHARE_AT_THE_END
+    if same[image].mean() > most:
         return False
     if max(len(np.unique(channel)) for channel in values.T) < FEWEST_VALUES:
         return False
