@@ -24,6 +24,21 @@ def notes_on_nan(film, blocks=None):
     return [note for note in tessera.segment("threshold", film, axes="TYX", blocks=blocks).notes if "NaN" in note]
 
 
+def test_an_axis_of_length_one_makes_no_volume():
+    plane = one_box()
+    flat = tessera.segment("threshold", plane, output="objects", spacing=0.5)
+    for spacing in (0.5, (2.0, 0.5, 0.5), (0.5, 0.5)):
+        result = tessera.segment("threshold", plane[None], axes="ZYX", output="objects", spacing=spacing, unit="µm")
+        np.testing.assert_array_equal(result.labels[0], flat.labels)
+        assert result.table["area"].tolist() == flat.table["area"].tolist() == [150 / 4]
+        assert result.units["area"] == "µm²"
+        assert result.table["z"].tolist() == [0]
+        np.testing.assert_array_equal(tessera.run(result.provenance, plane[None]).labels, result.labels)
+        assert tessera.run(result.provenance, np.stack([plane] * 3)).labels.shape == (3, 60, 60)
+    grown = tessera.segment("region_growing", plane[None], axes="ZYX", seeds=np.array([[0, 44, 35]]))
+    np.testing.assert_array_equal(grown.labels[0], tessera.region_growing(plane, np.array([[44, 35]]))[0])
+
+
 INSIDE = np.array([[30, 20], [30, 58], [58, 58], [58, 20]], float)
 
 

@@ -239,16 +239,17 @@ class Layout:
     """The axes of an image and their working order: axes processed one index at a time, then space, then channels."""
 
     axes: str  # one letter per axis of the image as given, such as "TCZYX"
+    has_one_plane: bool = False  # Z has length 1: the image is a plane, and no volume
 
     @property
     def loops(self) -> str:
         """Axes processed one index at a time (time, position, …)."""
-        return "".join(axis for axis in self.axes if axis not in SPATIAL_AXES + CHANNEL)
+        return "".join(axis for axis in self.axes if axis not in self.space + CHANNEL)
 
     @property
     def space(self) -> str:
         """Axes segmented together, in the order z, y, x."""
-        return "".join(axis for axis in SPATIAL_AXES if axis in self.axes)
+        return "".join(axis for axis in SPATIAL_AXES[self.has_one_plane :] if axis in self.axes)
 
     @property
     def has_channels(self) -> bool:
@@ -314,7 +315,7 @@ def note_on_unknown_sizes(spatial: Spatial) -> tuple[str, ...]:
 def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layout:
     """Return the layout that `axes` describes, or guess it where `axes` is None."""
     if axes is None:
-        return Layout(guess_axes(shape, dtype))
+        axes = guess_axes(shape, dtype)
     example = 'Write one letter per axis, for example "YX", "ZYX", "TYX" or "YXC".'
     if not isinstance(axes, str) or not axes.isalpha():
         raise InputError(f"`axes` is {short(axes)}. {example}")
@@ -326,7 +327,7 @@ def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layou
         )
     if len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
         raise InputError(f"`axes` is {short(axes)}, but it needs Y and X, and each letter once. {example}")
-    return Layout(axes)
+    return Layout(axes, has_one_plane="Z" in axes and shape[axes.index("Z")] == 1)
 
 
 def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:

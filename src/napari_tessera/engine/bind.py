@@ -192,7 +192,7 @@ def cropped(request: Request) -> tuple[Request, Crop]:
     """Crop every input to the request's region, which must not be None."""
     assert request.region is not None
     crop = resolve(request.region, request.layout, request.main.shape)
-    layout = Layout(crop.kept_axes)
+    layout = Layout(crop.kept_axes, request.layout.has_one_plane and "Z" in crop.kept_axes)
     spacing = request.spacing and tuple(
         size for axis, size in zip(request.layout.space, request.spacing, strict=True) if axis in layout.space
     )
@@ -306,11 +306,12 @@ def bind(
     with explaining_lack_of_memory(method, getattr(image, "shape", ())):
         image, masked = split_mask(image) if chosen.takes_image else (image, None)
         main, layout, in_blocks = _main_input(chosen, image, axes, region, asked)
-    sizes = check_spacing(spacing if spatial is None else _spacing_of(spatial, layout), layout)
+    all_sizes = _check_sizes(spacing if spatial is None else _spacing_of(spatial, layout), layout)
+    sizes = all_sizes and all_sizes[-len(layout.space) :]
     parameters = _parameters_among(inputs_and_parameters, chosen, sizes, len(layout.space), units)
     models = check_models(chosen, parameters)
     parameters |= values_of_models(chosen, parameters, models)
-    placed = _placed(spatial, layout, sizes, unit)
+    placed = _placed(spatial, layout, all_sizes, unit)
     if in_blocks is not None:
         _check_output(chosen, parameters)
     elif region is None and blocks is None:
@@ -459,6 +460,13 @@ def values_of_models(
     return {each.name: each.checked(found.get(each.name), method.name) for each in open_ones}
 
 
+def _check_sizes(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
+    """Check the pixel sizes along z, y, x; that along the only plane's z may be left out."""
+    if layout.has_one_plane and isinstance(spacing, Sequence) and len(spacing) == len(layout.space):
+        spacing = (spacing[0], *spacing)
+    return check_spacing(spacing, Layout(layout.axes))
+
+
 def _spacing_of(spatial: Spatial, layout: Layout) -> tuple[float, ...]:
     placed = replace(spatial, axes=layout.label_axes)
     placed.check_units()
@@ -470,7 +478,8 @@ def _placed(spatial: Spatial | None, layout: Layout, spacing: tuple[float, ...] 
     axes = layout.label_axes
     if spatial is not None:
         return replace(spatial, axes=axes)
-    sizes = dict(zip(layout.space, spacing or (1.0,) * len(layout.space), strict=True))
+    space = Layout(axes).space
+    sizes = dict(zip(space, spacing or (1.0,) * len(space), strict=True))
     return Spatial.with_spacing(axes, [sizes[axis] for axis in axes if axis in sizes], unit)
 
 

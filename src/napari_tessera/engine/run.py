@@ -101,7 +101,7 @@ def _record(request: Request, models: Models, chosen: AutoValues, started: str) 
         request.method.name,
         request.parameters,
         request.layout.axes,
-        request.spacing,
+        request.spacing and request.spatial.spacing if request.layout.has_one_plane else request.spacing,
         inputs,
         unit=request.spatial.unit,
         region=request.region and request.region.to_json(),
