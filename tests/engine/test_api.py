@@ -10,6 +10,7 @@ import pytest
 
 import napari_tessera as tessera
 from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.engine.bind import bind
 from napari_tessera.models import header, registry
 from napari_tessera.models.header import read_header
 from tests.helpers.scenes import blobs, two_boxes
@@ -24,6 +25,18 @@ def test_seconds_of_the_record_are_those_that_the_user_waited(monkeypatch):
     real = tessera.engine.api.bind
     monkeypatch.setattr(tessera.engine.api, "bind", lambda *args, **options: time.sleep(0.3) or real(*args, **options))
     assert tessera.segment("threshold", blobs()).provenance["seconds"] >= 0.3
+
+
+def test_labels_above_63_bits_get_new_numbers_and_a_note():
+    labels = np.zeros((8, 8), np.uint64)
+    labels[1:3, 1:3], labels[5:7, 5:7] = 2**64 - 5, 3
+    result = tessera.segment("refine", labels)
+    assert result.labels.max() == 2
+    assert "`labels` go up to 18,446,744,073,709,551,611" in result.notes[0]
+    seeded = bind("watershed", np.arange(64.0).reshape(8, 8), markers=labels)
+    assert seeded.inputs["markers"].max() == 2
+    assert "`markers` go up to" in seeded.notes[0]
+    assert labels.max() == 2**64 - 5  # the input is not changed
 
 
 def test_unknown_setting_names_the_nearest():

@@ -16,6 +16,7 @@ from napari_tessera.core.rescale import EXACT, is_wide
 from napari_tessera.core.spatial import Layout
 from napari_tessera.core.spec import Role
 
+LARGEST_LABEL = 2**63 - 1
 LARGEST = float(2**63)
 """Labels must be smaller."""
 
@@ -259,10 +260,22 @@ def check_labels(values: Any, name: str) -> np.ndarray:
     largest, smallest = int(array.max()), int(array.min())
     if smallest < 0:
         raise InputError(f"{name} holds the number {smallest}, but labels are 0 (background) or more.")
-    if largest > np.iinfo(np.int64).max:
-        raise InputError(f"{name} holds the number {largest}, but labels go up to 2⁶³ − 1.")
+    if largest > LARGEST_LABEL:
+        from napari_tessera.core.labels import renumber
+
+        return renumber(array.copy())
     dtype = np.int32 if largest <= np.iinfo(np.int32).max else np.int64
     return np.ascontiguousarray(array, dtype)
+
+
+def note_on_large_labels(values: Any, name: str) -> tuple[str, ...]:
+    """Return a note on labels that `check_labels` gives new numbers."""
+    if not (isinstance(values, np.ndarray) and values.dtype == np.uint64 and values.size):
+        return ()
+    largest = int(values.max())
+    if largest <= LARGEST_LABEL:
+        return ()
+    return (f"{name} go up to {largest:,}; above 2⁶³ − 1 labels have new numbers, from 1 in the order of the pixels.",)
 
 
 def check_points(values: Any, name: str, axes: str, shape: Sequence[int]) -> np.ndarray:

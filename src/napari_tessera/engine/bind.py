@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import isfinite
@@ -21,6 +21,7 @@ from napari_tessera.core.checks import (
     check_stored,
     check_types,
     is_labels,
+    note_on_large_labels,
     split_mask,
 )
 from napari_tessera.core.errors import InputError, ParameterError, did_you_mean, short
@@ -336,6 +337,7 @@ def bind(
             *(note_on_colours(layout, main.shape) if axes is None else ()),
             *note_on_unknown_sizes(placed),
             *_notes_on_empty(inputs_and_parameters, inputs),
+            *_notes_on_large_labels({chosen.inputs[0].name: image, **inputs_and_parameters}, chosen),
         ),
     )
 
@@ -400,6 +402,12 @@ def _inputs_among(
     used = {entry.name for entry in method.inputs[1:] if entry.matters(parameters)}
     others = {name: value for name, value in given.items() if name in used}
     return {method.inputs[0].name: main, **check_inputs(method.declaration, others, layout, main.shape)}
+
+
+def _notes_on_large_labels(given: Mapping[str, Any], method: Method) -> Iterator[str]:
+    for entry in method.inputs:
+        if Role.LABELS in entry.roles:
+            yield from note_on_large_labels(given.get(entry.name), f"The numbers in `{entry.name}`")
 
 
 def _notes_on_empty(given: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[str, ...]:
