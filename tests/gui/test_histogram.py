@@ -105,6 +105,14 @@ def test_line_dragged_to_the_end_has_no_limit_and_lines_do_not_pass_each_other(o
     assert widget.form.values["low"] - 1 == widget.form.values["high"] == pytest.approx(120, abs=2)
 
 
+def test_lowest_intensity_dragged_to_the_upper_end_selects_nothing_and_to_the_lower_end_all(opened, qtbot):
+    widget = opened(blobs())
+    drag(widget, qtbot, "level 0", 1000)
+    assert (widget.form.values["low"], widget.form.values["high"]) == (blobs().max() + 1, None)
+    drag(widget, qtbot, "low", -1000)
+    assert (widget.form.values["low"], widget.form.values["high"]) == (blobs().min(), None)
+
+
 def test_dragging_a_level_of_dark_objects_sets_the_highest_intensity(opened, qtbot):
     widget = opened(blobs())
     widget.form.fields["polarity"].value = "dark"

@@ -18,7 +18,7 @@ RETURN, ESCAPE = Qt.Key.Key_Return, Qt.Key.Key_Escape
 @pytest.fixture
 def widget(viewer, open_widget, qtbot):
     viewer.add_image(blobs(), name="blobs")
-    found = open_widget("Watershed")
+    found = open_widget("Threshold")
     viewer.window._qt_window.show()
     qtbot.waitExposed(found)
     yield found
@@ -58,32 +58,32 @@ def test_return_runs_after_a_click_beside_the_fields(widget, viewer, press, qtbo
     qtbot.waitUntil(lambda: widget.isAncestorOf(QApplication.focusWidget()))
     press(RETURN, modifier)
     finished(widget, qtbot)
-    assert viewer.layers[-1].name == "blobs · watershed"
+    assert viewer.layers[-1].name == "blobs · threshold"
 
 
 def test_return_in_a_number_field_keeps_the_number_and_does_not_run(widget, viewer, press, focus_on, qtbot):
-    spin_box = widget.form.fields["min_distance"].spin_box.native
+    spin_box = widget.form.fields["sigma"].spin_box.native
     focus_on(spin_box)
     spin_box.selectAll()
     qtbot.keyClicks(spin_box, "9")
     press(RETURN)
-    assert widget.form.values["min_distance"] == 9
+    assert widget.form.values["sigma"] == 9
     assert not widget.runner.is_running
     assert len(viewer.layers) == 1
 
 
 def test_control_return_in_a_number_field_runs_with_the_number(widget, viewer, press, focus_on, qtbot):
-    spin_box = widget.form.fields["min_distance"].spin_box.native
+    spin_box = widget.form.fields["sigma"].spin_box.native
     focus_on(spin_box)
     spin_box.selectAll()
     qtbot.keyClicks(spin_box, "9")
     press(RETURN, CONTROL)
     finished(widget, qtbot)
-    assert viewer.layers[-1].metadata["tessera"]["parameters"]["min_distance"] == 9
+    assert viewer.layers[-1].metadata["tessera"]["parameters"]["sigma"] == 9
 
 
 def test_return_runs_where_a_choice_has_the_focus(widget, viewer, press, focus_on, qtbot):
-    focus_on(widget.form.fields["landscape"].native)
+    focus_on(widget.form.fields["output"].native)
     press(RETURN)
     finished(widget, qtbot)
     assert len(viewer.layers) == 2
@@ -105,7 +105,7 @@ def _endless(question):
 
 def test_escape_cancels_a_run_wherever_in_the_widget_the_focus_is(widget, viewer, press, focus_on, qtbot, monkeypatch):
     monkeypatch.setattr(method_widget, "run_request", _endless)
-    focus_on(widget.form.fields["min_distance"].spin_box.native)
+    focus_on(widget.form.fields["sigma"].spin_box.native)
     press(RETURN, CONTROL)
     qtbot.waitUntil(lambda: widget.bar.progress_bar.value() > 0, timeout=240_000)
     press(ESCAPE)

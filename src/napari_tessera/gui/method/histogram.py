@@ -212,9 +212,13 @@ class HistogramBox(QWidget):
         if name not in bounds:
             held, bounds = self._bounds_beside(found, int(name.split()[-1]), values["polarity"] == DARK)
             method = MANUAL
-        bounds[held] = _setting(found, held, cut)
-        if bounds[LOW] is None and bounds[HIGH] is None and method == MANUAL:
-            bounds[held] = _setting(found, held, self.plot.ends[held == HIGH])
+        is_open = cut == (-math.inf if held == LOW else math.inf)
+        is_other_open = bounds[HIGH if held == LOW else LOW] is None
+        if is_open and not (method == MANUAL and is_other_open):  # "manual" needs one of them
+            bounds[held] = None
+        else:
+            cut = min(max(cut, self.plot.ends[0]), self.plot.ends[1])
+            bounds[held] = found.low_at(cut) if held == LOW else found.high_at(cut)
         self._widget.form.values = {**bounds, "method": method}
         self.plot.held = held
         if self._widget.viewer.dims.ndisplay == 2:
@@ -275,10 +279,3 @@ class HistogramBox(QWidget):
         self._take_away()
         if not isinstance(error, TesseraError):
             self._widget.bar.show_error(error)
-
-
-def _setting(found: IntensityHistogram, name: str, cut: float) -> float | None:
-    """Return the value of `low` or `high` for a cut; None at an open end."""
-    if not math.isfinite(cut):
-        return None
-    return found.low_at(cut) if name == LOW else found.high_at(cut)

@@ -143,10 +143,11 @@ class MethodWidget(Panel):
         self.boxes.close_down()
         self.table.close_down()
         self.followed.close()
+        counting = () if self.histogram is None else (self.histogram.latest,)
         if self.histogram is not None:
             self.histogram.close_down()
         until = time.monotonic() + SECONDS_TO_STOP
-        for each in (self.runner, self.preview.latest, self.forecast.latest):
+        for each in (self.runner, self.preview.latest, self.forecast.latest, *counting):
             each.wait(max(0.0, until - time.monotonic()))
         self._end_activity()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from textwrap import shorten
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt
@@ -10,6 +11,7 @@ from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from napari_tessera.engine.trials import Trial, TrialResult
+from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.picture import fitted, outlined
 from napari_tessera.gui.qt.layout import fill, wrapped_label
 from napari_tessera.gui.qt.run_bar import RETURNS
@@ -20,6 +22,7 @@ DRAWN_PX = 2 * PICTURE_PX
 """Pictures are drawn at least so large, and then made smaller, so that outlines are thin."""
 KEEP, SMOOTH = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
 SHORTEST_SECONDS = 0.1
+LONGEST_TEXT = 70
 STYLE = """
 QToolButton { border: 1px solid #5a6570; border-radius: 3px; background: #1c1f24; padding: 0; }
 QToolButton:hover, QToolButton:focus { border: 2px solid #2f86dd; }
@@ -68,8 +71,9 @@ class Card(QWidget):
         self.say("")
 
     def say(self, text: str) -> None:
-        """Show the title, and a text below it."""
-        self.found.setText(f"<b>{self.title}</b><br>{escape(text)}")
+        """Show the title and a text below it; of a long one the beginning, and all of it under the mouse."""
+        self.found.setText(f"<b>{self.title}</b><br>{escape(shorten(text, LONGEST_TEXT, placeholder=' …'))}")
+        self.found.setToolTip(tooltip(text))
 
     def clear(self, text: str) -> None:
         """Forget the result."""
