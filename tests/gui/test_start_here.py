@@ -115,13 +115,15 @@ def test_method_that_fails_says_why_and_the_next_one_is_tried(viewer, quick, ope
     assert "Threshold (napari-tessera)" not in viewer.window.dock_widgets
 
 
-def test_another_image_is_tried_when_it_is_chosen(viewer, quick, opened, qtbot):
+def test_another_image_is_tried_when_it_is_opened_or_chosen(viewer, quick, opened, qtbot):
     viewer.add_image(blobs(), name="blobs")
     wait_for_all(opened, qtbot)
     other = viewer.add_image(np.pad(np.full((8, 8), 200, np.uint8), 6), name="other")
-    opened.inputs.main.layer = other
+    assert opened.inputs.main.layer is other
     qtbot.waitUntil(lambda: "other" in opened.bar.message.text(), timeout=LONGEST_MS)
     assert opened.cards[0].result.n_objects == 1
+    opened.inputs.main.layer = viewer.layers["blobs"]
+    qtbot.waitUntil(lambda: "blobs" in opened.bar.message.text(), timeout=LONGEST_MS)
 
 
 def test_plane_shown_of_a_volume_is_tried(viewer, quick, opened, qtbot):

@@ -18,7 +18,7 @@ from napari_tessera.engine.preview import View
 from napari_tessera.engine.trials import TRIALS, Trial, TrialResult, middle_view, try_method
 from napari_tessera.gui.layers.picture import picture_of
 from napari_tessera.gui.layers.read import array_of, check_plane_shown, corners_shown, planes_shown
-from napari_tessera.gui.method.inputs import InputsBox
+from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
 from napari_tessera.gui.method.widget import DEVICE, PLUGIN
 from napari_tessera.gui.qt.buttons import single_shot
 from napari_tessera.gui.qt.layout import Placing, Rows, fill_dock, wrapped_label
@@ -81,6 +81,7 @@ class StartHereWidget(QWidget):
         rows = Rows()
         self.inputs = InputsBox(self.viewer, method_named(TRIALS[0].method), rows)
         self.inputs.show_rows({})
+        self.followed = FollowedLayer(self.inputs.main)
         self.cards = [Card(trial) for trial in TRIALS]
         self.bar = RunBar("Try on the view", "Trying …")
         self.bar.menu_button.hide()
@@ -145,6 +146,7 @@ class StartHereWidget(QWidget):
     def reset_choices(self, *_: Any) -> None:
         """Update the box of images; napari calls this when a layer is added, removed or renamed."""
         self.inputs.refresh()
+        self.followed.update()
         self._soon.start()
 
     def show_error(self, error: BaseException) -> None:
@@ -154,6 +156,7 @@ class StartHereWidget(QWidget):
     def shut_down(self) -> None:
         """Stop everything; called when the widget is closed."""
         self._soon.stop()
+        self.followed.close()
         self._begins_again = False
         self.cancel()
         self.runner.wait(SECONDS_TO_STOP)
