@@ -179,13 +179,6 @@ def test_renamed_layer_stays_chosen(viewer, open_widget):
     assert widget.inputs.main.combo.current_choice == "renamed"
 
 
-def test_new_layers_do_not_change_the_choice(viewer, open_widget):
-    chosen = viewer.add_image(blobs(), name="blobs")
-    widget = open_widget("Threshold")
-    viewer.add_image(blobs(), name="later")
-    assert widget.inputs.main.layer is chosen
-
-
 def test_only_layers_of_the_right_type_are_offered(viewer, open_widget):
     viewer.add_image(blobs(), name="image")
     viewer.add_labels(two_boxes(), name="labels")

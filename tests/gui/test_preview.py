@@ -93,7 +93,7 @@ def test_preview_layer_deleted_by_hand_comes_back_at_the_next_change(previewed, 
 
 def test_bad_setting_is_said_while_previewing(previewed, qtbot):
     previewed.form.values = {"low": 9, "high": 5, "method": "manual"}
-    qtbot.waitUntil(lambda: "`low` is 9" in previewed.bar.message.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "Low is 9" in previewed.bar.message.text(), timeout=30_000)
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_bad_setting_is_said_in_the_widget(viewer, open_widget, run):
     widget = open_widget("Threshold")
     widget.form.values = {"low": 9, "high": 5, "method": "manual"}
     run(widget)
-    assert "`low` is 9, which is above `high`" in widget.bar.message.text()
+    assert "Low is 9, which is above High" in widget.bar.message.text()
 
 
 def _endless(request):

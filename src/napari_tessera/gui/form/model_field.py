@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import QFileSystemWatcher, Qt, QUrl, Signal
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtGui import QColor, QDesktopServices, QPalette
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -94,6 +94,9 @@ class CardWindow(QDialog):
         self.text = QTextBrowser()
         self.text.setOpenLinks(False)
         self.text.anchorClicked.connect(open_web_page)
+        palette = self.text.palette()
+        palette.setColor(QPalette.ColorRole.Link, QColor(LINK_COLOUR))
+        self.text.setPalette(palette)
         self.text.setMarkdown(whole_card(entry))
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.close)

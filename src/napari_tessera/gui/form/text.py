@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,11 @@ def tooltip(text: str) -> str:
     """Wrap a help text as rich text, so that Qt breaks its lines."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("``", "").replace("`", "")
     return f"<qt>{plain}</qt>" if plain else ""
+
+
+def in_titles(text: str, titles: Mapping[str, str]) -> str:
+    """Write names of the code, such as `min_size`, as the form does; names that it does not show lose their quotes."""
+    return re.sub("`([^`]+)`", lambda name: titles.get(name[1], name[1]), text)
 
 
 def as_last_time(method: Method, values: Mapping[str, Any]) -> str:

@@ -106,7 +106,7 @@ class BoxesButton(QPushButton):
         self._labels: Labels | None = None
         self.runner = Runner()
         self.runner.returned.connect(self._add)
-        self.runner.failed.connect(lambda _: self.setEnabled(True))
+        self.runner.failed.connect(self._on_failed)
         self.clicked.connect(self.press)
         self.hide()
 
@@ -130,7 +130,12 @@ class BoxesButton(QPushButton):
             self.boxes.visible = not self.boxes.visible
         elif self._labels is not None and not self.runner.is_running:
             self.setEnabled(False)
+            self.setText("Making the boxes …")
             self.runner.start(_making(self._labels))
+
+    def _on_failed(self, *_: Any) -> None:
+        self.setEnabled(True)
+        self.refresh()
 
     def _add(self, boxes: Shapes) -> None:
         self.setEnabled(True)
@@ -179,6 +184,8 @@ class Panel(QWidget):
         self.form = Form(method)
         self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
         fit_in_form(self.sizes.native)
+        self._is_unit_chosen = False
+        self.sizes.native.activated.connect(self._on_unit_chosen)
         self.more.add("Units", self.sizes.native, self.sizes.tooltip or "")
         self.region = RegionBox(viewer, self.more)
         self.histogram = HistogramBox() if has_histogram(method) else None
@@ -226,11 +233,15 @@ class Panel(QWidget):
         if layer is not None and self.inputs.spacing is not None:
             unit = short_unit(layer)
             units.append(LAYER_UNITS if unit == "px" else unit)
+        usual = PIXELS if units[-1] == LAYER_UNITS else units[-1]
         with self.sizes.changed.blocked():
-            chosen = self.sizes.value
+            chosen = self.sizes.value if self._is_unit_chosen else usual
             self.sizes.choices = units
-            self.sizes.value = chosen if chosen in units else PIXELS
+            self.sizes.value = chosen if chosen in units else usual
         self.more.show_row(self.sizes.native, len(units) > 1)
+
+    def _on_unit_chosen(self, *_: Any) -> None:
+        self._is_unit_chosen = True
 
     def _show_sizes(self) -> None:
         n_space = sum(axis in "ZYX" for axis in self.inputs.axes)

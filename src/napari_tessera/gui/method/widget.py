@@ -65,6 +65,9 @@ class MethodWidget(Panel):
         self.preview = LivePreview(self)
         self._activity: Any = None
         self._activity_updated = 0.0
+        self.bar.titles = {each.name: each.title for each in self.method.parameters}
+        self.bar.titles |= {name: box.title for name, box in self.inputs.boxes.items()}
+        self._shown_for = self.inputs.main.layer
         self._notes: tuple[str, ...] = ()
         self._request: RunRequest | None = None
         self._image: Layer | None = None
@@ -254,6 +257,14 @@ class MethodWidget(Panel):
             self.bar.offer(changed, "Restore defaults", self.restore_defaults)
         self._save_timer = single_shot(self, SAVE_AFTER_MS, lambda: settings.save(self.method, self.form.values))
 
+    def _clear_message(self) -> None:
+        """Remove what is said of another image, or an error about the inputs."""
+        before, self._shown_for = self._shown_for, self.inputs.main.layer
+        if before is self._shown_for or self.runner.is_running:
+            self.bar.clear_error()
+        else:
+            self.bar.clear_message()
+
     def _connect(self) -> None:
         self.bar.run_asked.connect(self.run)
         self.bar.cancel_asked.connect(self.cancel)
@@ -267,7 +278,7 @@ class MethodWidget(Panel):
             buttons.failed.connect(self.bar.show_error)
         self.form.on_change(self._save_timer.start)
         self.form.on_failure(self.bar.show_error)
-        for changing, clear in ((self.form, self.bar.clear_offer), (self.inputs, self.bar.clear_error)):
+        for changing, clear in ((self.form, self.bar.clear_offer), (self.inputs, self._clear_message)):
             changing.on_change(self.preview.update)
             changing.on_change(self.forecast.update_soon)
             changing.on_change(clear)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QKeyEvent
@@ -25,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_tessera.core.errors import in_words
 from napari_tessera.core.jobs import Progress
+from napari_tessera.gui.form.text import in_titles
 from napari_tessera.gui.qt import buttons as clipboard
 from napari_tessera.gui.qt.layout import ERROR_STYLE, NOTE_STYLE, OFFER_STYLE, PLAIN_STYLE, fill, wrapped_label
 from napari_tessera.gui.qt.worker import sentence, showing_errors
@@ -35,6 +37,7 @@ QPushButton:hover { background-color: #2f86dd; }
 QPushButton:pressed { background-color: #1b5fa5; }
 QPushButton:disabled { background-color: #5a6570; color: #aab2ba; }
 """
+SURE_AFTER_SECONDS, SURE_AFTER_FRACTION = 3.0, 0.05
 
 
 class RunBar(QWidget):
@@ -63,6 +66,9 @@ class RunBar(QWidget):
         self.details_button.clicked.connect(self._copy_details)
         self.offer_button = QPushButton()
         self.offer_button.clicked.connect(self._do)
+        self.titles: Mapping[str, str] = {}
+        """The titles in the form of names that messages may contain."""
+        self._started = 0.0
         self._details = ""
         self._action: Callable[[], object] = lambda: None
         self._lay_out()
@@ -76,11 +82,13 @@ class RunBar(QWidget):
         self.cancel_button.setEnabled(is_running)
         self.progress_bar.setValue(0)
         self.progress_bar.setVisible(is_running)
+        self._started = time.monotonic()
 
     def show_progress(self, step: Progress) -> None:
-        """Show the progress of the run."""
+        """Show the progress of the run, and after some seconds how long it will still take."""
         self.progress_bar.setValue(round(100 * step.fraction))
-        self.say(f"{step.text} …" if step.text else "")
+        left = remaining_time(time.monotonic() - self._started, step.fraction)
+        self.say(f"{step.text} …{left}" if step.text else "")
 
     def say(self, text: str, is_warning: bool = False) -> None:
         """Show a message; an empty text hides it."""
@@ -106,13 +114,18 @@ class RunBar(QWidget):
         if self.message.styleSheet() in (OFFER_STYLE, ERROR_STYLE):
             self.say("")
 
+    def clear_message(self) -> None:
+        """Remove a message about another image; an offer is about the settings."""
+        if self.message.styleSheet() != OFFER_STYLE:
+            self.say("")
+
     def clear_error(self) -> None:
         """Remove an error about something that has changed since."""
         if self.message.styleSheet() == ERROR_STYLE:
             self.say("")
 
     def _show(self, text: str, style: str, details: str = "") -> None:
-        self.message.setText(text)
+        self.message.setText(in_titles(text, self.titles))
         self.message.setStyleSheet(style)
         self.message.setVisible(bool(text))
         self._details = details
@@ -143,6 +156,14 @@ class RunBar(QWidget):
         self.buttons.addWidget(self.menu_button)
         widgets = (self.progress_bar, self.message, self.offer_button, self.details_button)
         fill(QVBoxLayout(self), self.buttons, *widgets, spacing=6)
+
+
+def remaining_time(seconds: float, fraction: float) -> str:
+    """Return how long a run will still take as text, after `seconds`; empty while that is unknown."""
+    if seconds < SURE_AFTER_SECONDS or fraction < SURE_AFTER_FRACTION:
+        return ""
+    left = seconds * (1 - fraction) / fraction
+    return f" About {left / 60:.0f} min left." if left >= 90 else f" About {max(left, 1):.0f} s left."
 
 
 RUN_HELP = "Return runs; Ctrl-Return also where you type a number or a text."
