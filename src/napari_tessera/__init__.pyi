@@ -340,6 +340,7 @@ def unet(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: tuple[float, ...] | None = None,
     channel_axis: int | None = None,
+    valid: np.ndarray | None = None,
 ) -> np.ndarray: ...
 def mask_rcnn(
     image: ArrayLike,
@@ -356,6 +357,7 @@ def mask_rcnn(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     spacing: tuple[float, ...] | None = None,
     channel_axis: int | None = None,
+    valid: np.ndarray | None = None,
 ) -> LabelsAndTable: ...
 def panoptic(
     image: ArrayLike,

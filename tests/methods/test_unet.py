@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 from skimage import data as samples
 
 import napari_tessera as tessera
@@ -12,6 +13,7 @@ from napari_tessera.cli.main import main
 from napari_tessera.core.errors import InputError, ModelError, ParameterError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.engine import api
+from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models.registry import find
 from napari_tessera.sample_data import nuclei_2d
@@ -360,3 +362,34 @@ def test_an_image_unlike_the_training_is_told_and_one_like_it_is_not():
     brick = tessera.segment("unet", samples.brick()[:256, :256])
     assert any("does not look like the training images" in note for note in brick.notes)
     assert not any("does not look like" in note for note in tessera.segment("unet", nuclei_2d()[0]).notes)
+
+
+@pytest.mark.parametrize("blocks", [False, 128])
+def test_padding_changes_neither_the_brightness_nor_the_objects(blocks):
+    image = nuclei_2d()[0].astype(np.float32) + 500
+    margin = 24
+    padded = np.pad(image, margin)
+    found = tessera.segment("unet", padded, blocks=blocks, diameter=20)
+    inner = (slice(margin, -margin),) * 2
+    assert not np.delete(found.labels, np.s_[margin:-margin], axis=0).any()
+    plain = tessera.segment("unet", image, diameter=20).labels
+    assert tessera.evaluate(plain, found.labels[inner], thresholds=(0.5,))["ap"]["0.50"] > 0.9
+    assert any("not image" in note for note in found.notes)
+
+
+def test_levels_are_measured_where_the_image_is_valid():
+    image = nuclei_2d()[0]
+    wrong = np.where(np.arange(image.shape[1]) < 40, image.max() * 50, image)
+    valid = np.broadcast_to(np.arange(image.shape[1]) >= 40, image.shape)
+    assert measure_levels(wrong, valid=valid) == measure_levels(image[:, 40:])
+
+
+@pytest.mark.parametrize("size", [0.4, 1, 2, 8])
+def test_the_diameter_is_found_whatever_the_magnification(size):
+    image, truth = (array[:160, :160] for array in nuclei_2d()[:2])
+    sizes = np.sort(np.bincount(truth.ravel())[1:])
+    half = sizes[np.searchsorted(sizes.cumsum(), sizes.sum() / 2)]
+    true_px = size * 2 * np.sqrt(half / np.pi)
+    wide = ndimage.zoom(image.astype(np.float32), size, order=1)
+    found = tessera.segment("unet", wide).provenance["chosen"]["diameter_px"]
+    assert found == pytest.approx(true_px, rel=0.2)

@@ -100,13 +100,14 @@ def channel_names(kind: Kind, count: int) -> list[str]:
     return [f"channel {number}" for number in range(1, count + 1)]
 
 
-def measure_levels(image: np.ndarray, kind: Kind = "colours") -> Levels:
-    """Measure the levels of an image of any numeric type, (…, Y, X) or (…, Y, X, C).
+def measure_levels(image: np.ndarray, kind: Kind = "colours", valid: np.ndarray | None = None) -> Levels:
+    """Measure the levels of an image of any numeric type, (…, Y, X) or (…, Y, X, C), where it is `valid`.
 
     With "channels" the last axis is the channels, and each has levels of its own. `inverted` is True where the median
     lies nearer to the bright end, as background fills most of most images; sparse objects show themselves whether they
     are bright or dark.
     """
+    image = image if valid is None else image[valid]
     if kind == "channels":
         channels = np.moveaxis(image, -1, 0)
         return levels_of_channels([exact_percentiles(channel, list(PERCENTS)) for channel in channels])

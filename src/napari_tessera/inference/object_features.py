@@ -193,7 +193,7 @@ class Scoring:
 
 
 LEAST_PROBABILITY, LEAST_PROBABILITY_AFAR = 0.6, 0.75
-FARTHEST_MEDIAN = 1.1
+FARTHEST_MEDIAN = 0.95
 FAR_SCALE, FEW_OBJECTS = 3.0, 8
 LEAST_SPREAD, MANY_OBJECTS = 0.33, 30
 """Limits of `Likeness`: all images of nuclei but a few in a hundred lie within, most others beyond."""

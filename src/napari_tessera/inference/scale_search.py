@@ -13,7 +13,7 @@ from napari_tessera.core.rescale import is_wide
 from napari_tessera.core.tiles import tiles
 from napari_tessera.inference.decode_unet import UNetOptions, decoding_of, find_objects, pixel_scores, usual_size
 from napari_tessera.inference.normalization import network_channels
-from napari_tessera.inference.object_features import Likeness, PixelScores, Scoring, likeness_of, measured
+from napari_tessera.inference.object_features import FEW_OBJECTS, Likeness, PixelScores, Scoring, likeness_of, measured
 from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.sliding_window import Scores, predict
 
@@ -29,6 +29,8 @@ MOST_PROBES = 4
 SAME_SCALE = 0.1
 """Change of the logarithm of the scale below which a second prediction is not worth its time; twice it for a fourth."""
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 6.0
+SMALL_START = 0.25
+"""Scale from which on large objects are searched."""
 WHOLE_PX = 2e6
 """Largest image, in network pixels, that is predicted as a whole to find the scale; of a larger one, some windows."""
 WINDOW_PX = {2: 512, 3: 96}
@@ -67,6 +69,7 @@ def search_scale(
     predict_window: Callable[[NormalizedImage, float], Job[Found]],
     usual_diameter: Callable[[Sequence[Found], float], Job[float | None]],
     others: Sequence[float] = (),
+    start: float = 1.0,
 ) -> Job[tuple[float, ScaleProbe[Found]]]:
     """Predict up to four times, each time at the scale that the result before suggests.
 
@@ -85,12 +88,14 @@ def search_scale(
     usual_diameter : callable (results of all windows, factor) -> job
         Usual diameter of the objects, in network pixels; None if there is hardly anything.
     others : sequence of float
-        Scales to try, one after the other, if nothing is found at 1.
+        Scales to try, one after the other, if nothing is found at the first.
+    start : float
+        The first scale.
 
     Returns
     -------
     float
-        Network pixels per image pixel along X; 1 if nothing is found at any scale.
+        Network pixels per image pixel along X; the first one if nothing is found at any scale.
     ScaleProbe
         The last one, mostly at that scale.
     """
@@ -101,7 +106,7 @@ def search_scale(
         diameter_px = yield from subtask(usual_diameter(found, factor), 9, 1, 10)
         return ScaleProbe(factor, found, _is_whole(windows, view), diameter_px)
 
-    last = yield from subtask(_first_probe(probe_at, others), 0, 1, MOST_PROBES)
+    last = yield from subtask(_first_probe(probe_at, (start, *others)), 0, 1, MOST_PROBES)
     for number in range(1, MOST_PROBES):
         if last.diameter_px is None:
             break
@@ -118,17 +123,15 @@ def search_scale(
 
 
 def _first_probe(
-    probe_at: Callable[[float], Job[ScaleProbe[Found]]], others: Sequence[float]
+    probe_at: Callable[[float], Job[ScaleProbe[Found]]], factors: Sequence[float]
 ) -> Job[ScaleProbe[Found]]:
-    """Return the result at scale 1, or the first at another scale where there is something, else that at 1."""
-    first = yield from subtask(probe_at(1.0), 0, 1, 1 + len(others))
-    if first.diameter_px is not None:
-        return first
-    for done, factor in enumerate(others, start=1):
-        other = yield from subtask(probe_at(factor), done, 1, 1 + len(others))
-        if other.diameter_px is not None:
-            return other
-    return first
+    """Return the result at the first scale at which there is something, or else that at the first."""
+    probes = []
+    for done, factor in enumerate(factors):
+        probes.append((yield from subtask(probe_at(factor), done, 1, len(factors))))
+        if probes[-1].diameter_px is not None:
+            return probes[-1]
+    return probes[0]
 
 
 def _is_whole(windows: Sequence[NormalizedImage], view: NormalizedImage) -> bool:
@@ -215,13 +218,27 @@ def predict_at(network: Network, view: NormalizedImage, factor: float, options: 
 
 
 def find_scale(network: Network, view: NormalizedImage, options: UNetOptions) -> Job[Scale[Scores]]:
-    """Find the scale at which the objects have the size that the network knows."""
-    header = network.header
-    usual_px = header.get("diameter_px")
+    """Find the scale at which the objects have the size that the network knows.
+
+    Parts of large objects can look like foreign objects. So where the objects found do, they are searched once more
+    from a small scale on.
+    """
+    usual_px = network.header.get("diameter_px")
     if usual_px and options.diameter_px is not None:
         return Scale(usual_px / options.diameter_px)
     if not usual_px or "size" not in network.architecture.heads:
         return Scale(1.0)
+    scale = yield from subtask(_search(network, view, 1.0), 0, 9, 10)
+    if scale.likeness is None or not scale.likeness.is_foreign or scale.factor < 2 * SMALL_START:
+        return scale
+    other = yield from subtask(_search(network, view, SMALL_START), 9, 1, 10)
+    is_better = other.likeness is not None and not other.likeness.is_foreign and other.likeness.count >= FEW_OBJECTS
+    return other if is_better else scale
+
+
+def _search(network: Network, view: NormalizedImage, start: float) -> Job[Scale[Scores]]:
+    """Search from one scale on, and compare what is found with the training."""
+    header, usual_px = network.header, network.header["diameter_px"]
 
     def predict_window(window: NormalizedImage, factor: float) -> Job[Scores]:
         return predict_at(network, window, factor, UNetOptions())  # the scale is the same whatever the tiles
@@ -229,7 +246,7 @@ def find_scale(network: Network, view: NormalizedImage, options: UNetOptions) ->
     def diameter(found: Sequence[Scores], factor: float) -> Job[float | None]:
         return estimated_diameter(found, header)
 
-    searching = search_scale(view, network.ndim, usual_px, predict_window, diameter)
+    searching = search_scale(view, network.ndim, usual_px, predict_window, diameter, start=start)
     factor, last = yield from subtask(searching, 0, 19, 20)
     known = last.found[0] if last.is_whole and last.factor == factor else None
     if last.diameter_px is None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from napari_tessera.core.jobs import Job, Progress, in_background, subtask
 from napari_tessera.core.labels import run_starts
-from napari_tessera.inference.decode_unet import usual_size
+from napari_tessera.inference import scale_search
+from napari_tessera.inference.decode_unet import UNetOptions, usual_size
 from napari_tessera.inference.detections_to_labels import (
     SURE,
     DetectionThresholds,
@@ -81,6 +82,9 @@ def find_scale(network: Detector, view: NormalizedImage, options: MaskRCNNOption
         return Scale(network.scale_of(view.shape[-2:]))
     if options.diameter_px is not None:
         return Scale(usual_px / options.diameter_px)
+    if network.second is not None:  # it is faster, and knows objects of the same size
+        scale = yield from scale_search.find_scale(network.second, view, UNetOptions())
+        return Scale(scale.factor, None, scale.is_sure, scale.likeness)
 
     lowest = min(lowest_score(network.header, options.thresholds.faintest), SURE)
 

@@ -157,10 +157,17 @@ def _prepare(
 
 
 def _summarise(
-    prepared: np.ndarray, start: tuple[int, ...], earlier: Measures | None, *, entry: ModelEntry, **_: Any
+    prepared: np.ndarray,
+    start: tuple[int, ...],
+    earlier: Measures | None,
+    *,
+    entry: ModelEntry,
+    valid: np.ndarray | None = None,
+    **_: Any,
 ) -> Measures:
     from napari_tessera.inference.normalization import kind_of
 
+    prepared = prepared if valid is None else prepared[valid]
     parts = np.moveaxis(prepared, -1, 0) if kind_of(entry.header) == "channels" else [prepared]
     before = earlier or (None,) * len(parts)
     return tuple(counted(np.ascontiguousarray(part), old) for part, old in zip(parts, before, strict=True))

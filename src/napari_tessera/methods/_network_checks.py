@@ -125,13 +125,18 @@ def _loading(load: Callable[[], Loaded]) -> Job[Loaded]:
 
 
 def viewed(
-    entry: ModelEntry, image: np.ndarray, has_channels: bool, spacing: tuple[float, ...], polarity: str
+    entry: ModelEntry,
+    image: np.ndarray,
+    has_channels: bool,
+    spacing: tuple[float, ...],
+    polarity: str,
+    valid: np.ndarray | None,
 ) -> Job[NormalizedImage]:
-    """Measure the brightness of the whole image, and normalise it by that."""
+    """Measure the brightness of the whole image where it is valid, and normalise it by that."""
     from napari_tessera.inference.normalization import kind_of, measure_levels, with_polarity
     from napari_tessera.inference.pixel_grid import NormalizedImage
 
-    measure = partial(measure_levels, image, kind_of(entry.header))
+    measure = partial(measure_levels, image, kind_of(entry.header), valid)
     levels = yield from in_background(measure, "Measuring brightness")
     return NormalizedImage(image, with_polarity(levels, polarity, entry.header), has_channels, spacing)
 

@@ -30,6 +30,7 @@ from napari_tessera.core.spec import (
     Spacing,
     Table,
     TileSize,
+    Valid,
 )
 from napari_tessera.methods._network_blocks import margins_over, plan_of, view_of
 from napari_tessera.methods._network_checks import (
@@ -213,6 +214,7 @@ def mask_rcnn(
     device: Device = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
+    valid: Valid = None,
 ) -> Job[MethodOutput]:
     """Find objects, each with a class and a score, with a trained Mask R-CNN.
 
@@ -220,14 +222,15 @@ def mask_rcnn(
     ----------
     image : array
         (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`. Brightness is measured over the
-        whole image (percentiles); an image with dark objects on a bright background is turned (see `polarity`).
+        whole image (percentiles), without a few things far brighter than all objects, which a note names; an image with
+        dark objects on a bright background is turned (see `polarity`).
     model : str
         Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
     diameter : float, optional
         Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
-        model knows. Empty means estimated from the objects found, by looking up to three times, and where there is
-        nothing, once more at a smaller scale; give it where objects are missed or come out in pieces, or where one size
-        must hold for many images.
+        model knows. Empty means estimated from the objects found at up to four scales, by the U-Net that rescores
+        objects if there is one; a note tells where the estimate is uncertain. Give it where objects are missed or come
+        out in pieces, or where one size must hold for many images.
     polarity : str
         Whether objects are brighter or darker than the background. "auto" takes them for dark where more than half of
         the image is bright; say it where objects fill most of the image. Without effect on a model for channels of its
@@ -258,6 +261,8 @@ def mask_rcnn(
     channel_axis : int, optional
         Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
         length 3 or 4, in an image that is 8-bit or larger than 30×30.
+    valid : array, optional
+        Where the image is, True or False for each pixel. Elsewhere brightness is not measured, and nothing is found.
 
     Returns
     -------
@@ -319,7 +324,9 @@ def mask_rcnn(
 
     from napari_tessera.inference.segment_mask_rcnn import find_scale, objects_at
 
-    view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
+    view = yield from subtask(
+        viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity, valid), 1, 1, 20
+    )
     options = options_of(
         entry, diameter=diameter, min_score=min_score, max_objects=max_objects, min_size=min_size,
         stitch_threshold=stitch_threshold, tile_size=tile_size,

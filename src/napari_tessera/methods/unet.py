@@ -30,6 +30,7 @@ from napari_tessera.core.spec import (
     ShownIf,
     Spacing,
     TileSize,
+    Valid,
 )
 from napari_tessera.methods._network_blocks import margins_over, plan_of, view_of
 from napari_tessera.methods._network_checks import (
@@ -148,6 +149,7 @@ def unet(
     device: Device = "auto",
     spacing: Spacing = None,
     channel_axis: ChannelAxis = None,
+    valid: Valid = None,
 ) -> Job[Labels | MethodOutput]:
     """Find objects or classes with a trained U-Net.
 
@@ -155,7 +157,8 @@ def unet(
     ----------
     image : array
         (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`. Brightness is measured over the
-        whole image (percentiles); an image with dark objects on a bright background is turned (see `polarity`).
+        whole image (percentiles), without a few things far brighter than all objects, which a note names; an image with
+        dark objects on a bright background is turned (see `polarity`).
     model : str
         Name of a model (`tessera models` lists them and shows their cards), or path of a model file.
     output : str, optional
@@ -165,8 +168,9 @@ def unet(
         classes. A model that tells classes apart gives as "objects" the connected regions of each class.
     diameter : float, optional
         Usual diameter of an object, in pixels along X. The image is rescaled so that the objects have the size that the
-        model knows. Empty means estimated from the image, by looking up to three times; give it where objects come out
-        in pieces (larger helps) or several as one (smaller helps), or where one size must hold for many images.
+        model knows. Empty means estimated from the image, at up to four scales, for objects of 6 to 200 pixels; a note
+        tells where the estimate is uncertain. Give it where objects come out in pieces (larger helps) or several as one
+        (smaller helps), or where one size must hold for many images.
     polarity : str
         Whether objects are brighter or darker than the background. "auto" takes them for dark where more than half of
         the image is bright; say it where objects fill most of the image. Without effect on a model for channels of its
@@ -202,6 +206,8 @@ def unet(
     channel_axis : int, optional
         Axis of `image` that holds channels, or None. If not given, it is the last one of what looks like colours: of
         length 3 or 4, in an image that is 8-bit or larger than 30×30.
+    valid : array, optional
+        Where the image is, True or False for each pixel. Elsewhere brightness is not measured, and nothing is found.
 
     Returns
     -------
@@ -228,8 +234,10 @@ def unet(
     agree. Give `min_size` to see all.
 
     The estimate of the diameter fails where objects of very different sizes lie side by side, and where there are
-    hardly any. On one computer, the same image and model give the same labels, bit for bit; other processors and
-    graphics cards round differently.
+    hardly any. A model with a regression compares the objects it finds with those of its training: where they differ a
+    lot, as in photographs, noise or patterns, a note says that the image does not look like the training images. On one
+    computer, the same image and model give the same labels, bit for bit; other processors and graphics cards round
+    differently.
 
     References
     ----------
@@ -257,7 +265,9 @@ def unet(
     from napari_tessera.inference.scale_search import find_scale
     from napari_tessera.inference.segment_unet import segment_at
 
-    view = yield from subtask(viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity), 1, 1, 20)
+    view = yield from subtask(
+        viewed(entry, shown, has_channels, spacing or (1.0,) * len(shape), polarity, valid), 1, 1, 20
+    )
     options = options_of(
         output=output, diameter=diameter, threshold=threshold, min_size=min_size, augment=augment, volume=volume,
         stitch_threshold=stitch_threshold, tile_size=tile_size,
