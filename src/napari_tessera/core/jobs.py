@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Thread
 from typing import Any, TypeVar, cast, overload
@@ -214,7 +215,8 @@ def stepped_in_background(job: Job[Result]) -> Job[Result]:
             yield progress
             shown = replace(progress, data=None)
     finally:
-        pool.submit(job.close)
+        with suppress(RuntimeError):  # the program ends
+            pool.submit(job.close)
         pool.shutdown(wait=False)
 
 
