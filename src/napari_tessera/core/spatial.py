@@ -64,7 +64,7 @@ def unit_name(text: str | None) -> str:
     ('micrometer', 'micrometer', 'pixel')
     """
     text = ESCAPED.sub(lambda found: chr(int(found[1], 16)), (text or "").strip().strip("\0"))
-    return NAMES.get(text.lower(), visible(text))
+    return NAMES[text.lower()] if text.lower() in NAMES else visible(text)
 
 
 def metres(unit: str) -> Fraction | None:
