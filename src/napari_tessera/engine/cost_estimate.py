@@ -30,17 +30,9 @@ SHARE_OF_FREE_MEMORY = 0.9
 
 @dataclass(frozen=True)
 class Forecast:
-    """Estimated cost of a run.
+    """Estimated cost of a run, with the memory of the computer.
 
-    Attributes
-    ----------
-    device : str
-        Name of the device.
-    seconds : float
-    needed_bytes, free_bytes : int
-        Memory of the computer.
-    diameter_px : float or None
-        The time is for objects of about this diameter, which is not known yet; smaller ones take longer.
+    With a diameter, the time is for objects of about this size, which is not known yet; smaller ones take longer.
     """
 
     device: str

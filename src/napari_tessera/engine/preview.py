@@ -32,17 +32,7 @@ PLANE_NDIM = 2
 
 @dataclass(frozen=True)
 class View:
-    """The visible part of one plane.
-
-    Attributes
-    ----------
-    planes : dict of str to int
-        Index along each axis that is neither in the plane nor channels.
-    top, left, bottom, right : int
-        Pixels from (top, left) up to (bottom, right), exclusive.
-    step : int
-        Every `step`-th pixel is used.
-    """
+    """The visible part of one plane: pixels from (top, left) up to (bottom, right), exclusive, in steps of `step`."""
 
     planes: Mapping[str, int]
     top: int

@@ -369,24 +369,12 @@ def _widened(measured: Table, extra: Table) -> Table:
 
 @dataclass
 class Stack:
-    """One image of all frames.
-
-    Attributes
-    ----------
-    request : Request
-    image : ExtraImage
-        Of the first frame: all frames have its name and kind.
-    data : array
-        In the working order of axes; allocated with the first frame, and widened if numbers outgrow its dtype.
-    tables : list of dict
-        One per frame.
-    largest : int
-        Largest number so far.
-    """
+    """One image of all frames; `image` is that of the first frame, of whose name and kind all are."""
 
     request: Request
     image: ExtraImage
     data: np.ndarray = field(default_factory=lambda: np.zeros((), np.int32))
+    """In the working order of axes; allocated with the first frame, and widened if numbers outgrow its dtype."""
     tables: list[Table] = field(default_factory=list)
     largest: int = 0
 
