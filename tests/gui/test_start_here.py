@@ -13,6 +13,7 @@ from napari_tessera.engine import api
 from napari_tessera.engine.trials import TRIALS
 from napari_tessera.gui.layers.picture import fitted, outlined
 from napari_tessera.gui.layers.read import corners_shown
+from napari_tessera.gui.qt.layout import Shrinking
 from napari_tessera.gui.start_here import widget as module
 from napari_tessera.sample_data import nuclei_2d
 from tests.helpers.scenes import blobs
@@ -131,6 +132,7 @@ def test_plane_shown_of_a_volume_is_tried(viewer, quick, opened, qtbot):
     viewer.dims.set_point(0, 2)
     wait_for_all(opened, qtbot)
     assert opened.scene().view.planes == {"Z": 2}
+    assert not opened.findChild(Shrinking).verticalScrollBar().isVisible()
     assert opened.cards[0].result.n_objects == 2
 
 

@@ -17,7 +17,7 @@ from napari_tessera.gui.qt.layout import fill, wrapped_label
 from napari_tessera.gui.qt.run_bar import RETURNS
 from napari_tessera.methods.registry import method_named
 
-PICTURE_PX = 178
+PICTURE_PX = 162
 DRAWN_PX = 2 * PICTURE_PX
 """Pictures are drawn at least so large, and then made smaller, so that outlines are thin."""
 KEEP, SMOOTH = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation

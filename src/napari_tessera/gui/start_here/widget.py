@@ -59,8 +59,8 @@ class Scene:
     def sentence(self) -> str:
         """Where the pictures are from."""
         height, width = self.view.bottom - self.view.top, self.view.right - self.view.left
-        planes = ", ".join(f"{axis.lower()} {index}" for axis, index in self.view.planes.items())
-        return f"{self.layer.name}: the middle of the view, {width} × {height} px{planes and f', {planes}'}."
+        planes = "".join(f", {axis.lower()} {index}" for axis, index in self.view.planes.items())
+        return f"{self.layer.name}{planes}: the middle {width} × {height} px of the view."
 
 
 class StartHereWidget(QWidget):
