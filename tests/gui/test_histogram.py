@@ -256,3 +256,10 @@ def test_values_far_away_are_named_beside_the_part_that_is_shown(opened):
     low, high = widget.histogram.plot.ends
     assert (low, high < 200) == (-0.5, True)
     assert widget.histogram.plot._end_texts[1].endswith("… 60000")
+
+
+def test_ends_of_a_smoothed_image_are_named_once(opened, qtbot):
+    widget = opened(blobs())
+    widget.form.fields["sigma"].value = 1.0
+    wait_for_histogram(widget, qtbot)
+    assert not any("…" in text for text in widget.histogram.plot._end_texts)

@@ -155,9 +155,9 @@ class HistogramBox(QWidget):
         edges, counts = found.bars(low, high, MOST_BARS)
         first, last = found.low_at(float(edges[0])), found.high_at(float(edges[-1]))
         texts = [found.in_words(first), found.in_words(last)]
-        if first > found.low:
+        if edges[0] > found.low:
             texts[0] = f"{found.in_words(found.low)} … {texts[0]}"
-        if last < found.high:
+        if edges[-1] < found.high:
             texts[1] = f"{texts[1]} … {found.in_words(found.high)}"
         self.plot.show_bars(edges, counts, texts, 1.0 if found.is_whole_numbers else None)
 
