@@ -259,7 +259,8 @@ class PairBox(QWidget):
         self.earlier_note.setVisible(is_offered)
 
     def _follow_choice(self) -> None:
-        self.question.follow(self.paint, self.image)
+        has_same_shape = self.image is not None and self.paint is not None and self.fits(self.paint)
+        self.question.follow(self.paint if has_same_shape else None, self.image)
         self.offer_earlier()
 
     def _drop_unasked(self, before: Labels | None) -> None:
@@ -302,7 +303,7 @@ class PairBox(QWidget):
                 f'{image.name}: no annotation is chosen. Press "New annotation layer" and paint on it: 1 for '
                 "background, 2 and up for what you look for."
             )
-        if not is_annotation(self.paint):
+        if self.question.layer is self.paint:
             raise InputError(ASKED_FIRST.format(self.paint.name))
         return annotated_layer(image, self.paint, self.axes)
 
