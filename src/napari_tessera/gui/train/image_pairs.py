@@ -303,8 +303,8 @@ class PairBox(QWidget):
                 f'{image.name}: no annotation is chosen. Press "New annotation layer" and paint on it: 1 for '
                 "background, 2 and up for what you look for."
             )
-        if self.question.layer is self.paint:
-            raise InputError(ASKED_FIRST.format(self.paint.name))
+        if self.question.layer is not None:
+            raise InputError(ASKED_FIRST.format(self.question.layer.name))
         return annotated_layer(image, self.paint, self.axes)
 
 
