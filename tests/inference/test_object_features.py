@@ -1,5 +1,7 @@
 """Objects judged by what is said of their pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -199,6 +201,11 @@ def test_a_few_objects_of_a_size_unlike_the_training_are_foreign():
 def test_many_objects_that_are_all_the_same_are_foreign():
     assert likeness(np.zeros((50, 16)), np.ones(50)).is_foreign
     assert not likeness(np.zeros((5, 16)), np.ones(5)).is_foreign
+
+
+def test_a_drawing_is_foreign():
+    like = likeness(np.random.default_rng(0).normal(0, 0.5, (40, 16)), np.ones(40))
+    assert replace(like, is_drawing=True).is_foreign
 
 
 def test_nothing_found_is_not_foreign():

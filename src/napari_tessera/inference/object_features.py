@@ -208,6 +208,7 @@ class Likeness:
     spread: float = 1.0  # of those kept; mean over the features
     count: int = 0  # how many are kept
     scale: float = 0.0  # how far the magnification of the image is from the mean
+    is_drawing: bool = False  # the image has only a few different values
 
     @property
     def is_foreign(self) -> bool:
@@ -215,7 +216,9 @@ class Likeness:
         is_far = abs(self.scale) > FAR_SCALE
         is_unlikely = self.probability < (LEAST_PROBABILITY_AFAR if is_far else LEAST_PROBABILITY)
         is_uniform = self.count >= MANY_OBJECTS and self.spread < LEAST_SPREAD
-        return is_unlikely or self.distance > FARTHEST_MEDIAN or is_uniform or (is_far and 0 < self.count < FEW_OBJECTS)
+        are_few_and_far = is_far and 0 < self.count < FEW_OBJECTS
+        is_unlike = self.distance > FARTHEST_MEDIAN or is_uniform or are_few_and_far
+        return is_unlikely or is_unlike or self.is_drawing
 
 
 def likeness_of(features: np.ndarray, sizes: np.ndarray, scoring: Scoring) -> Likeness:

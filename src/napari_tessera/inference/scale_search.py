@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -36,6 +36,8 @@ WHOLE_PX = 2e6
 WINDOW_PX = {2: 512, 3: 96}
 WINDOWS = 4
 MOST_CANDIDATES = 256
+FEWEST_VALUES, VALUES_PX = 16, 256
+"""Fewest different values of a photograph, and the side of the grid of pixels that are looked at."""
 MOST_PX = 50e6
 """Largest plane, in network pixels, to which small objects are magnified where it is worked on as a whole."""
 DISAGREEMENT = 1.3
@@ -178,6 +180,16 @@ def probe_windows(view: NormalizedImage, factor: float, ndim: int) -> list[Norma
     return [part.plane(0, 0) for part in parts] if ndim < view.ndim else parts
 
 
+def _is_drawing(windows: Sequence[NormalizedImage]) -> bool:
+    """Return whether there are fewer different values than in any photograph, by some of the pixels."""
+    values = []
+    for window in windows:
+        steps = tuple(slice(None, None, 1 + side // VALUES_PX) for side in window.shape)
+        pixels = window.crop(tuple(slice(0, side) for side in window.shape)).image
+        values.append(np.asarray(pixels[steps]).reshape(-1))
+    return len(np.unique(np.concatenate(values))) < FEWEST_VALUES
+
+
 def probed_px(shape: Sequence[int], ndim: int) -> int:
     """Return how many pixels of an image of `shape` a network of `ndim` axes predicts to find the scale, at scale 1.
 
@@ -253,6 +265,7 @@ def _search(network: Network, view: NormalizedImage, start: float) -> Job[Scale[
         return Scale(factor, known)
     per_pixel = float(np.prod(view.factors(last.factor)[-network.ndim :]) ** (1 / network.ndim))
     found_px, likeness = yield from subtask(review(last.found, header, per_pixel), 19, 1, 20)
+    likeness = likeness and replace(likeness, is_drawing=_is_drawing(probe_windows(view, 1.0, network.ndim)))
     is_sure = abs(np.log(found_px * factor / last.factor / usual_px)) < np.log(DISAGREEMENT)
     return Scale(factor, known, bool(is_sure), likeness)
 
