@@ -207,7 +207,7 @@ def _rim(
 def _picked(image: Any, index: Sequence[np.ndarray], channel_axis: int | None) -> np.ndarray:
     """Read some places along each axis in space; channels come last, and are added to an image without them."""
     axes = _in_space(range(len(image.shape)), channel_axis)
-    for axis, places in zip(axes, index, strict=True):
+    for axis, places in sorted(zip(axes, index, strict=True), key=lambda each: len(each[1])):
         if len(places) < image.shape[axis]:
             image = image[(slice(None),) * axis + (places,)]
     array = np.asarray(image.compute(scheduler="synchronous") if hasattr(image, "compute") else image)
@@ -245,7 +245,9 @@ def _candidates(rim: np.ndarray, sides: Sequence[int]) -> list[tuple[float, ...]
     """Return the values that are most frequent at the rim, (N, C)."""
     if min(sides) < SMALLEST_SIDE_PX or not len(rim):
         return []
-    found, counts = np.unique(rim, axis=0, return_counts=True)
+    is_grey = rim.shape[1] == 1  # whose numbers are sorted ten times faster than rows
+    found, counts = np.unique(rim[:, 0] if is_grey else rim, axis=None if is_grey else 0, return_counts=True)
+    found = found.reshape(len(counts), -1)
     often = np.argsort(-counts)[:CANDIDATES]
     return [tuple(found[number].tolist()) for number in often if counts[number] >= SMALLEST_SHARE_OF_RIM * len(rim)]
 
