@@ -37,6 +37,10 @@ FAR_ABOVE = ((0.7, 2.5), (2, 3.5))
 of the image, %, that it fills."""
 GAP = 1.5
 """Times as far as the next pixels, of a little larger share, that it lies somewhere: there is nothing in between."""
+SATURATED = 1.25
+"""What is left out of the levels is no brighter than this for the network: like a bright object."""
+ROOM = 1.3
+"""Times as far from the median as the objects behind the gap that some of them may lie."""
 MOST_UNEVEN = 2.5
 """Times as far from the median as the pixels twice as numerous that the brightest objects lie, at most."""
 LONGEST_TAIL = 10
@@ -152,7 +156,7 @@ def ends_of(known: Mapping[float, float]) -> tuple[float, float, Outlier | None]
 
 
 def _outlier(farthest: float, ways: Mapping[float, float], noise: float, other: float) -> tuple[Outlier, float] | None:
-    """Return what is far beyond all other pixels, and the share at which only these are left.
+    """Return what is far beyond all other pixels, and the share from which on only these are left.
 
     There are objects, here or at the `other` end, that stand out from the noise; they fill twice as much as the thing,
     and are about as bright as each other.
@@ -165,17 +169,16 @@ def _outlier(farthest: float, ways: Mapping[float, float], noise: float, other: 
         Distance at each share of the pixels, %, in rising order of the shares.
     """
     shares, before, largest_step = list(ways), farthest, 1.0
-    for share, following in pairwise(shares):
+    for share in shares:
         far_above = next((times for largest, times in FAR_ABOVE if share <= largest), None)
-        if far_above is None:
+        if far_above is None or ways[share] <= 0:
             return None
         way, wider = ways[share], next(ways[each] for each in shares if each >= 2 * share)
-        if way <= 0:
-            return None
         largest_step, before = max(largest_step, before / way), way
         stands_out = farthest >= far_above * way and largest_step >= GAP and max(way, other) >= noise
         if stands_out and way <= MOST_UNEVEN * wider:
-            return Outlier(share, farthest / ways[following]), following
+            behind = next(each for each in shares if ways[each] <= ROOM * way)
+            return Outlier(share, farthest / ways[behind]), behind
     return None
 
 
@@ -246,6 +249,8 @@ def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | N
         image, is_coloured = image[..., :3].max(-1), False
     colours = np.moveaxis(image[..., :3], -1, 0) if is_coloured else np.broadcast_to(image[None], (3, *image.shape))
     linear = _linear(colours, low, high)
+    if levels.bright is not None:
+        linear = np.minimum(linear, np.float32(SATURATED))
     return from_colours(1 - linear if levels.inverted else linear, levels.inverted)
 
 
