@@ -53,6 +53,7 @@ def test_of_two_images_the_chosen_one_is_opened_with_its_pixel_size(opened, two_
     answer_with(place)
     [layer] = opened(two_series)
     assert layer.data.shape == (side, side)
+    assert layer.name == f"two · image {1 if place is None else place}"
     assert layer.scale.tolist() == [scale, scale]
     assert str(layer.units[0]) == "micrometer"
 

@@ -84,7 +84,8 @@ def layer_of(picture: Picture) -> Iterator[tuple[Any, dict[str, Any], str]]:
     if axes.endswith("C") and data.shape[-1] not in RGB_CHANNELS:
         data, axes = np.moveaxis(data, -1, 0), "C" + axes[:-1]
     sample = Sample(data, None, picture.spatial, axes)
-    yield from layers_of(sample, picture.name)
+    name = f"{picture.name} · image {picture.series}" if picture.images else picture.name
+    yield from layers_of(sample, name)
 
 
 def open_image(viewer: Viewer) -> None:
