@@ -28,7 +28,7 @@ from napari_tessera.core.tiles import tiles
 from napari_tessera.inference.decode_unet import decoding_of, find_objects, pixel_scores, scoring_of, usual_size
 from napari_tessera.inference.object_features import Regression, measured
 from napari_tessera.inference.pixel_grid import Grid, NormalizedImage
-from napari_tessera.inference.sliding_window import predict
+from napari_tessera.inference.sliding_window import Scores, predict
 from napari_tessera.models.mask_rcnn.detections import Detections
 
 if TYPE_CHECKING:
@@ -182,22 +182,26 @@ COMPARED_AT_ONCE = 256
 """Detections compared at a time, which bounds the memory."""
 
 
-def rescore_with_unet(network: Detector, view: NormalizedImage, found: Detections, factor: float) -> Job[Detections]:
+def rescore_with_unet(
+    network: Detector, view: NormalizedImage, found: Detections, factor: float, scores: Scores | None = None
+) -> Job[Detections]:
     """Give the detections of a plane the probability of being an object as their score, if the header has a regression.
 
     Without a second network, `rescore` does it. `found` is in pixels of the plane, `factor` the network's pixels per
-    pixel of the plane along X.
+    pixel of the plane along X. `scores` are those of the second network for the whole plane, if known already.
     """
     scale = sqrt(prod(view.factors(factor)))
     if network.second is None or not len(found.labels):
         return rescore(found, network.header, scale)
     known = features_of(found, usual_size(network.header["diameter_px"], 2), scale)
-    features = yield from unet_features(found, view, network.second, factor)
+    features = yield from unet_features(found, view, network.second, factor, scores)
     regression = Regression.of(network.header["second_opinion"])
     return found.with_scores(regression.probabilities(np.concatenate([known, features], axis=1)))
 
 
-def unet_features(found: Detections, view: NormalizedImage, network: Network, factor: float) -> Job[np.ndarray]:
+def unet_features(
+    found: Detections, view: NormalizedImage, network: Network, factor: float, scores: Scores | None = None
+) -> Job[np.ndarray]:
     """Measure how a U-Net that finds objects scores each of N detections: float64 (N, 2), see `UNET_FEATURES`."""
     features = np.tile([0.0, log_odds(0.0)], (len(found.labels), 1))
     boxes = found.boxes.double().numpy()
@@ -212,7 +216,8 @@ def unet_features(found: Detections, view: NormalizedImage, network: Network, fa
         )
         if is_own.any():
             there = found.chosen(np.flatnonzero(is_near)).moved(*(-along.start for along in read))
-            looking = _seen_there(there, view.crop(read), network, grid)
+            known = scores if len(parts) == 1 else None
+            looking = _seen_there(there, view.crop(read), network, grid, known)
             near = yield from subtask(looking, done, 1, len(parts))
             features[is_own] = near[is_own[is_near]]
     return features
@@ -223,9 +228,12 @@ def _lie_in(places: np.ndarray, part: slice, length: int) -> np.ndarray:
     return (places >= part.start) & (places < part.stop)
 
 
-def _seen_there(found: Detections, view: NormalizedImage, network: Network, grid: Grid) -> Job[np.ndarray]:
+def _seen_there(
+    found: Detections, view: NormalizedImage, network: Network, grid: Grid, known: Scores | None
+) -> Job[np.ndarray]:
     """Find the U-Net's objects, all of them, and compare the detections with them."""
-    scores = yield from subtask(predict(network, grid, view.read), 0, 16, 20)
+    predicting = predict(network, grid, view.read)
+    scores = (yield from subtask(predicting, 0, 16, 20)) if known is None else known
     pixels = pixel_scores(scores)
     labels = yield from subtask(find_objects(pixels, decoding_of(network.header)), 16, 2, 20)
     scoring = scoring_of(network.header, usual_size(network.header["diameter_px"], 2), pixels, grid)

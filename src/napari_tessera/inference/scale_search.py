@@ -62,6 +62,7 @@ class Scale(Generic[Found]):
     known: Found | None = None  # output for the whole image at that scale, if it was predicted as a whole
     is_sure: bool = True  # the objects found do have that size
     likeness: Likeness | None = None
+    second: Scores | None = None  # those of the second network for the whole image, if it found the scale
 
 
 def search_scale(

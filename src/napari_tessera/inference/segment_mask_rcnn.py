@@ -67,7 +67,7 @@ def objects_at(
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
     """Find the objects at a scale, from the detections that `find_scale` has of it if any."""
     if view.ndim == network.ndim:
-        return (yield from _in_plane(network, view, scale.factor, options, scale.known))
+        return (yield from _in_plane(network, view, options, scale))
     planes, rows, left = yield from subtask(_plane_by_plane(network, view, scale.factor, options), 0, 9, 10)
     labels, joined = yield from subtask(linked(planes, rows, options.least_overlap, options.min_size), 9, 1, 10)
     return labels, joined, left
@@ -84,7 +84,7 @@ def find_scale(network: Detector, view: NormalizedImage, options: MaskRCNNOption
         return Scale(usual_px / options.diameter_px)
     if network.second is not None:  # it is faster, and knows objects of the same size
         scale = yield from scale_search.find_scale(network.second, view, UNetOptions())
-        return Scale(scale.factor, None, scale.is_sure, scale.likeness)
+        return Scale(scale.factor, None, scale.is_sure, scale.likeness, scale.known)
 
     lowest = min(lowest_score(network.header, options.thresholds.faintest), SURE)
 
@@ -115,17 +115,14 @@ def _detect(
 
 
 def _in_plane(
-    network: Detector,
-    view: NormalizedImage,
-    factor: float,
-    options: MaskRCNNOptions,
-    known: Detections | None = None,
+    network: Detector, view: NormalizedImage, options: MaskRCNNOptions, scale: Scale[Detections]
 ) -> Job[tuple[np.ndarray, Rows, DroppedDetections]]:
     """Detect the objects of a plane, unless that was done already, rescore them, and paint them."""
+    known = scale.known
     if known is None:
         lowest = lowest_score(network.header, options.thresholds.faintest)
-        known = yield from subtask(_detect(network, view, factor, options, lowest), 0, 5, 10)
-    likely = yield from subtask(rescore_with_unet(network, view, known, factor), 5, 3, 10)
+        known = yield from subtask(_detect(network, view, scale.factor, options, lowest), 0, 5, 10)
+    likely = yield from subtask(rescore_with_unet(network, view, known, scale.factor, scale.second), 5, 3, 10)
     is_aligned = network.settings.is_aligned
     painting = objects_of(likely, view.shape, options.thresholds, is_aligned, options.min_size)
     return (yield from subtask(painting, 8, 2, 10))
@@ -138,7 +135,7 @@ def _plane_by_plane(
     planes, rows, left = np.empty(view.shape, np.int32), [], DroppedDetections()
     in_plane = replace(options, min_size=0)  # voxels are counted at the end
     for z in range(len(planes)):
-        job = _in_plane(network, view.plane(0, z), factor, in_plane)
+        job = _in_plane(network, view.plane(0, z), in_plane, Scale(factor))
         planes[z], own, cut = yield from subtask(job, z, 1, len(planes))
         rows.append(own)
         left += cut
