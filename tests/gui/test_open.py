@@ -19,6 +19,7 @@ from tests.helpers.docs_scripts import docs_script
 MANIFEST = PluginManifest.from_distribution("napari-tessera")
 
 SMALL_SCREEN_PX = 800
+START = {"start_here": "Start here…"}
 TRAINING = {"train": "Train"}
 """Widgets that are no method's, by command and title."""
 
@@ -53,12 +54,12 @@ def test_manifest_is_the_one_that_the_script_writes():
 
 def test_every_method_and_training_have_a_widget_in_the_plugins_menu():
     titles = [widget.display_name for widget in MANIFEST.contributions.widgets]
-    assert titles == [*(method.title for method in METHODS), *TRAINING.values()]
+    assert titles == [*START.values(), *(method.title for method in METHODS), *TRAINING.values()]
 
 
 def test_every_method_and_training_stand_under_layers_segment():
     commands = [item.command for item in MANIFEST.contributions.menus["napari/layers/segment"]]
-    assert commands == [f"napari-tessera.{name}" for name in (*(method.name for method in METHODS), *TRAINING)]
+    assert commands == [f"napari-tessera.{name}" for name in (*START, *(method.name for method in METHODS), *TRAINING)]
 
 
 def test_everything_the_manifest_names_can_be_imported():

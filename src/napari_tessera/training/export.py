@@ -16,7 +16,6 @@ from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.record_schema import check_fields
 from napari_tessera.core.result import utc_now, versions
 from napari_tessera.models.header import ModelTexts, check_architecture
-from napari_tessera.models.weights import empty_network
 from napari_tessera.training.data.advice import advice_on_end
 from napari_tessera.training.data.dataset import size_of
 from napari_tessera.training.data.sources import TRAIN
@@ -119,6 +118,8 @@ def scoring_of(plan: TrainingConfig) -> dict[str, Any]:
 
 def check_widths(plan: TrainingConfig) -> None:
     """Refuse a network that is too deep or too wide for a model file, before training starts."""
+    from napari_tessera.models.weights import empty_network  # which loads torch
+
     try:
         check_architecture(plan.described_network())
         empty_network(plan.described_network())
