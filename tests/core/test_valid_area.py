@@ -143,3 +143,11 @@ def test_padding_may_have_any_value(value):
     corner = image.copy()
     corner[:60, :50] = value
     assert find_fill(corner, None).colours == ((value,),)
+
+
+def test_flat_shapes_at_the_rim_of_a_drawing_are_image():
+    drawing = np.zeros((150, 170), np.uint8)
+    for number, (row, column) in enumerate(np.ndindex(6, 7)):
+        drawing[24 * row : 24 * row + 12, 24 * column : 24 * column + 12] = 150 + 2 * number
+    assert find_fill(drawing, None) is None
+    assert find_fill(drawing.astype(np.int32) + 1000, None) is None

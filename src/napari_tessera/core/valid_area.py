@@ -41,6 +41,8 @@ CONNECTED_SHARE = 0.95
 FARTHEST = np.int32(2**31 - 1)
 STEPS = 2
 """Padding is farther from the image than so many usual differences between neighbouring pixels."""
+FLAT_SHARE = 0.7
+"""In a drawing, more than this share of the neighbouring pixels of its shapes are equal."""
 DIM_SHARE = 0.2
 """Half of the pixels at the border are brighter than this share of the image; the rims of objects are not."""
 
@@ -269,9 +271,18 @@ def _is_padding(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]
     if max(len(np.unique(channel)) for channel in values.T) < FEWEST_VALUES:
         return False
     is_cut = padding.any(axis=(1, 2)) & image.any(axis=(1, 2))
-    return all(_is_straight(padding[plane], image[plane]) for plane in np.flatnonzero(is_cut)) and _has_a_step(
-        planes, image, padding, colour
+    return (
+        all(_is_straight(padding[plane], image[plane]) for plane in np.flatnonzero(is_cut))
+        and _has_a_step(planes, image, padding, colour)
+        and not _is_drawing(planes[..., 0], image)
     )
+
+
+def _is_drawing(values: np.ndarray, image: np.ndarray) -> bool:
+    """Return whether most neighbours in the image are equal, its most frequent value aside: flat shapes, not noise."""
+    found, counts = np.unique(values[image], return_counts=True)
+    pairs = image[..., 1:] & image[..., :-1] & (values[..., 1:] != found[np.argmax(counts)])
+    return bool((values[..., 1:] == values[..., :-1])[pairs].mean() > FLAT_SHARE) if pairs.any() else True
 
 
 def _has_a_step(planes: np.ndarray, image: np.ndarray, padding: np.ndarray, colour: tuple[float, ...]) -> bool:
