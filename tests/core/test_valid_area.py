@@ -4,6 +4,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage import transform
 
 from napari_tessera.core.valid_area import Fill, filled, find_fill
 
@@ -151,3 +152,30 @@ def test_flat_shapes_at_the_rim_of_a_drawing_are_image():
         drawing[24 * row : 24 * row + 12, 24 * column : 24 * column + 12] = 150 + 2 * number
     assert find_fill(drawing, None) is None
     assert find_fill(drawing.astype(np.int32) + 1000, None) is None
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_pixels_blended_with_padding_are_no_image(share):
+    shifted = np.pad(IMAGE, [(30, 0), (0, 0)])
+    shifted[30] *= share
+    valid = find_fill(shifted, None).valid(shifted, None)
+    assert not valid[:30].any()
+    assert valid[34:].all()
+    assert share > 0.8 or not valid[30].any()
+
+
+@pytest.mark.parametrize("angle", [3, 8, 17])
+def test_an_interpolated_rotation_is_recognised(angle):
+    turned = transform.rotate(IMAGE, angle, preserve_range=True)
+    inside = transform.rotate(ALL.astype(float), angle) > 0.999
+    valid = find_fill(turned, None).valid(turned, None)
+    assert valid[~inside].mean() < 0.1  # tips of the corners
+    assert valid[ndimage.binary_erosion(inside, iterations=4, border_value=1)].all()
+
+
+@pytest.mark.parametrize("value", [-1024, 0, 30_000])
+def test_what_lies_around_a_round_field_of_view_is_no_image(value):
+    y, x = np.ogrid[:160, :160]
+    outside = (y - 79.5) ** 2 + (x - 79.5) ** 2 > 79.5**2
+    seen = np.where(outside, value, IMAGE)
+    np.testing.assert_array_equal(find_fill(seen, None).valid(seen, None), ~outside)

@@ -1,7 +1,8 @@
 """What of an image is no image: NaN, masked and transparent pixels, and padding, a constant region at the rim.
 
 A fluorescence image whose background is clipped to 0 has a constant region at its rim, too. Padding is told apart by
-its straight border: it comes from pasting, shifting, rotating or stitching.
+its straight border, as it comes from pasting, shifting, rotating or stitching; or by its value, which is far from the
+image's where an instrument sees a round field.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ COARSE_PLANES = 9
 SMALLEST_SIDE_PX = 32
 """In a smaller image a straight border cannot be told from a round one."""
 CANDIDATES = 8
-PADDING_REACH = 2
+RIM_PX = 2
+"""So many pixels at the padding are no image, either, where it was blended with the image by interpolation."""
+PADDING_REACH = 2 + RIM_PX
 """A block needs so many more pixels at each side."""
 SMALLEST_SHARE_OF_RIM = 0.02
 LARGEST_SHARE_AT_THE_END, LARGEST_SHARE_BETWEEN = 0.005, 0.05
@@ -43,6 +46,14 @@ STEPS = 2
 """Padding is farther from the image than so many usual differences between neighbouring pixels."""
 FLAT_SHARE = 0.7
 """In a drawing, more than this share of the neighbouring pixels of its shapes are equal."""
+BLENDED_SHARE = 0.85
+SPANNED_SHARE = 0.85
+SMALLEST_SHARE_AROUND = 0.04
+"""A field of view has at least so much around it; less is saturated light."""
+GAP_SHARE = 0.1
+"""What lies around a field of view differs from all of it by more than this share of its range."""
+STRUCTURE_SHARE = 0.3
+"""Of noise, so much is left when 5 × 5 pixels are averaged."""
 DIM_SHARE = 0.2
 """Half of the pixels at the border are brighter than this share of the image; the rims of objects are not."""
 
@@ -55,6 +66,8 @@ class Fill:
     """Values of padding, one for each channel."""
     has_nan: bool | None = False
     """None if that is not known before each block is read."""
+    is_blended: bool = False
+    """The pixels at the padding lie between its value and the image."""
     is_transparent: bool = False
     """The last of four channels is opacity."""
     is_masked: bool = False
@@ -64,7 +77,7 @@ class Fill:
     def valid(self, block: np.ndarray, channel_axis: int | None, masked: np.ndarray | None = None) -> np.ndarray | None:
         """Return where a block is image, with its shape in space; None if all of it is.
 
-        At its rim, a block that is cut out of an image needs two more pixels than are used.
+        At its rim, a block that is cut out of an image needs `PADDING_REACH` more pixels than are used.
         """
         values = block[..., None] if channel_axis is None else np.moveaxis(block, channel_axis, -1)
         invalid = np.zeros(values.shape[:-1], bool) if masked is None else masked.astype(bool)
@@ -73,7 +86,8 @@ class Fill:
         if self.is_transparent:
             invalid |= values[..., 3] == 0
         for colour in self.colours:
-            invalid |= _without_specks(_is_colour(values, colour))
+            padding = _without_specks(_is_colour(values, colour))
+            invalid |= _widened(padding, RIM_PX) if self.is_blended else padding
         return ~invalid if invalid.any() else None
 
     def amount(self, share: float) -> str:
@@ -106,17 +120,18 @@ def find_fill(
     index = _coarse_index(_in_space(image.shape, channel_axis))
     rim, is_shown = _rim(image, masked, index, channel_axis)
     candidates = _candidates(rim[is_shown], [len(places) for places in index[-2:]])
-    is_transparent = False
+    is_transparent = is_blended = False
     colours: tuple[tuple[float, ...], ...] = ()
     may_be_transparent &= rim.shape[-1] == 4 and (in_memory or bool((rim[:, 3] == 0).any()))
     if candidates or may_be_transparent:
         sample = _picked(image, index, channel_axis)
         is_transparent = may_be_transparent and _is_opacity(sample)
         hidden = None if masked is None else _picked(masked, index, None)[..., 0]
-        valid = Fill((), has_nan, is_transparent, is_masked).valid(sample, sample.ndim - 1, hidden)
+        valid = Fill((), has_nan, False, is_transparent, is_masked).valid(sample, sample.ndim - 1, hidden)
         planes = sample if sample.ndim == 4 else sample[None]
         shown = np.ones(planes.shape[:-1], bool) if valid is None else valid.reshape(planes.shape[:-1])
         colours = tuple(colour for colour in candidates if _is_padding(planes, shown, colour))
+        is_blended = any(_is_blended(planes, shown, colour) for colour in colours)
         for colour in colours:
             shown = shown & ~_is_colour(planes, colour)
         rim = planes[shown]
@@ -125,7 +140,7 @@ def find_fill(
     if not (colours or has_nan is not False or is_transparent or is_masked):
         return None
     typical = np.median(rim, axis=0).tolist() if len(rim) else [0.0]
-    return Fill(colours, has_nan, is_transparent, is_masked, tuple(typical))
+    return Fill(colours, has_nan, is_blended, is_transparent, is_masked, tuple(typical))
 
 
 def filled(
@@ -271,11 +286,50 @@ def _is_padding(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]
     if max(len(np.unique(channel)) for channel in values.T) < FEWEST_VALUES:
         return False
     is_cut = padding.any(axis=(1, 2)) & image.any(axis=(1, 2))
+    cut = np.flatnonzero(is_cut)
     return (
-        all(_is_straight(padding[plane], image[plane]) for plane in np.flatnonzero(is_cut))
-        and _has_a_step(planes, image, padding, colour)
+        all(_is_in_one_piece(image[plane]) for plane in cut)
         and not _is_drawing(planes[..., 0], image)
+        and (
+            (all(_is_straight(padding[plane]) for plane in cut) and _has_a_step(planes, image, padding, colour))
+            or all(_is_field_of_view(planes[plane], image[plane], padding[plane], colour) for plane in cut)
+        )
     )
+
+
+def _is_in_one_piece(image: np.ndarray) -> bool:
+    """Return whether nearly all of the image of a plane, (Y, X), is connected."""
+    from scipy import ndimage
+
+    pieces, _ = ndimage.label(image, np.ones((3, 3)))
+    return bool(np.bincount(pieces[image]).max() >= CONNECTED_SHARE * image.sum())
+
+
+def _is_field_of_view(values: np.ndarray, image: np.ndarray, padding: np.ndarray, colour: tuple[float, ...]) -> bool:
+    """Return whether the padding of a plane, (Y, X, C), lies around what an instrument sees, whatever its outline.
+
+    The image reaches nearly from side to side, holds more than noise, and all of it is far from the padding's value.
+    A background that was clipped is near the dimmest pixels of the image.
+    """
+    from scipy import ndimage
+
+    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
+    if (
+        padding.mean() < SMALLEST_SHARE_AROUND
+        or np.ptp(rows) + 1 < SPANNED_SHARE * len(image)
+        or np.ptp(columns) + 1 < SPANNED_SHARE * image.shape[1]
+    ):
+        return False
+    inner = image & ~_widened(padding, RIM_PX)
+    for channel, value in enumerate(colour):
+        plane = values[..., channel].astype(np.float64)
+        spread = np.subtract(*np.quantile(plane[inner], (0.995, 0.005)))
+        if np.quantile(np.abs(plane[inner] - value), 0.005) < GAP_SHARE * spread:
+            continue
+        level = np.where(image, plane, np.median(plane[inner]))
+        if ndimage.uniform_filter(level, 5)[inner].std() > STRUCTURE_SHARE * plane[inner].std():
+            return True
+    return False
 
 
 def _is_drawing(values: np.ndarray, image: np.ndarray) -> bool:
@@ -286,16 +340,11 @@ def _is_drawing(values: np.ndarray, image: np.ndarray) -> bool:
 
 
 def _has_a_step(planes: np.ndarray, image: np.ndarray, padding: np.ndarray, colour: tuple[float, ...]) -> bool:
-    """Return whether the image at the padding is far from its value, as the image is elsewhere.
+    """Return whether the image near the padding is far from its value, as the image is elsewhere.
 
-    The rims of objects are nearer to it than objects are, and in a smooth image the next pixel always is near.
+    The rims of objects are nearer to it than objects are, and in a smooth image the next pixels always are near.
     """
-    near = np.zeros_like(padding)
-    near[:, 1:] |= padding[:, :-1]
-    near[:, :-1] |= padding[:, 1:]
-    near[..., 1:] |= padding[..., :-1]
-    near[..., :-1] |= padding[..., 1:]
-    near &= image
+    near = _ring(padding, RIM_PX) & image
     if not near.any():
         return True
     for channel, value in enumerate(colour):
@@ -309,13 +358,36 @@ def _has_a_step(planes: np.ndarray, image: np.ndarray, padding: np.ndarray, colo
     return True
 
 
-def _is_straight(padding: np.ndarray, image: np.ndarray) -> bool:
-    """Return whether the padding of a plane, (Y, X), has a straight border, maybe with steps, to one piece of image."""
-    from scipy import ndimage
+def _is_blended(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]) -> bool:
+    """Return whether the next pixels are nearer to the value of the padding than the ones behind them."""
+    padding = _without_specks(_is_colour(planes, colour))
+    away = np.abs(planes.astype(np.float64) - colour).max(axis=-1)
+    first, behind = (_ring(padding, distance) & shown for distance in (0, RIM_PX))
+    return bool(first.any() and behind.any() and np.median(away[first]) < BLENDED_SHARE * np.median(away[behind]))
 
-    pieces, _ = ndimage.label(image, np.ones((3, 3)))
-    if np.bincount(pieces[image]).max() < CONNECTED_SHARE * image.sum():
-        return False
+
+def _ring(padding: np.ndarray, distance: int) -> np.ndarray:
+    """Return the pixels that lie next to the padding, after leaving out so many."""
+    inner = _widened(padding, distance)
+    return _widened(inner, 1) & ~inner
+
+
+def _widened(padding: np.ndarray, by_px: int) -> np.ndarray:
+    """Widen the padding of each plane by so many pixels, diagonally as well."""
+    wide = padding
+    for _ in range(by_px):
+        for axis in (-2, -1):
+            ahead, behind = [slice(None)] * wide.ndim, [slice(None)] * wide.ndim
+            ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+            grown = wide.copy()
+            grown[tuple(ahead)] |= wide[tuple(behind)]
+            grown[tuple(behind)] |= wide[tuple(ahead)]
+            wide = grown
+    return wide
+
+
+def _is_straight(padding: np.ndarray) -> bool:
+    """Return whether the padding of a plane, (Y, X), has a straight border, maybe with steps."""
     reached = np.zeros_like(padding)
     n_border = n_straight = 0
     for turned, reached_there in ((padding, reached), (padding.T, reached.T)):
