@@ -179,3 +179,14 @@ def test_what_lies_around_a_round_field_of_view_is_no_image(value):
     outside = (y - 79.5) ** 2 + (x - 79.5) ** 2 > 79.5**2
     seen = np.where(outside, value, IMAGE)
     np.testing.assert_array_equal(find_fill(seen, None).valid(seen, None), ~outside)
+
+
+def test_padding_of_one_channel_is_no_image():
+    channels = np.stack([IMAGE, IMAGE[::-1]])
+    channels[1, :, :30] = 0
+    fill = find_fill(channels, 0)
+    assert fill.colours == ((None, 0.0),)
+    assert "padding with the value 0" in fill.note(0.1)
+    valid = fill.valid(channels, 0)
+    assert not valid[:, :30].any()
+    assert valid[:, 30:].all()

@@ -58,12 +58,15 @@ DIM_SHARE = 0.2
 """Half of the pixels at the border are brighter than this share of the image; the rims of objects are not."""
 
 
+Colour = tuple[float | None, ...]
+
+
 @dataclass(frozen=True)
 class Fill:
     """What of an image is no image; the same for all blocks of it."""
 
-    colours: tuple[tuple[float, ...], ...] = ()
-    """Values of padding, one for each channel."""
+    colours: tuple[Colour, ...] = ()
+    """Values of padding, one for each channel; None where the channel may have any."""
     has_nan: bool | None = False
     """None if that is not known before each block is read."""
     is_blended: bool = False
@@ -119,9 +122,17 @@ def find_fill(
     is_masked = masked is not None and (not isinstance(masked, np.ndarray) or bool(masked.any()))
     index = _coarse_index(_in_space(image.shape, channel_axis))
     rim, is_shown = _rim(image, masked, index, channel_axis)
-    candidates = _candidates(rim[is_shown], [len(places) for places in index[-2:]])
+    sides = [len(places) for places in index[-2:]]
+    candidates: list[Colour] = list(_candidates(rim[is_shown], sides))
+    n_channels = rim.shape[-1]
+    if n_channels > 1 and not (may_be_transparent and n_channels in (3, 4)):
+        for channel in range(n_channels):
+            found = _candidates(rim[is_shown][:, channel : channel + 1], sides)
+            candidates += [
+                tuple(value if each == channel else None for each in range(n_channels)) for (value,) in found
+            ]
     is_transparent = is_blended = False
-    colours: tuple[tuple[float, ...], ...] = ()
+    colours: tuple[Colour, ...] = ()
     may_be_transparent &= rim.shape[-1] == 4 and (in_memory or bool((rim[:, 3] == 0).any()))
     if candidates or may_be_transparent:
         sample = _picked(image, index, channel_axis)
@@ -130,7 +141,9 @@ def find_fill(
         valid = Fill((), has_nan, False, is_transparent, is_masked).valid(sample, sample.ndim - 1, hidden)
         planes = sample if sample.ndim == 4 else sample[None]
         shown = np.ones(planes.shape[:-1], bool) if valid is None else valid.reshape(planes.shape[:-1])
-        colours = tuple(colour for colour in candidates if _is_padding(planes, shown, colour))
+        for colour in candidates:
+            if not _is_known(colour, colours) and _is_padding(planes, shown, colour):
+                colours = (*colours, colour)
         is_blended = any(_is_blended(planes, shown, colour) for colour in colours)
         for colour in colours:
             shown = shown & ~_is_colour(planes, colour)
@@ -241,12 +254,24 @@ def _is_opacity(values: np.ndarray) -> bool:
     return bool((opacity == 0).any() and is_end.mean() >= 0.9 and (opacity == opaque).mean() >= SMALLEST_SHARE_OF_IMAGE)
 
 
-def _is_colour(values: np.ndarray, colour: Sequence[float]) -> np.ndarray:
-    """Return which pixels have a value in each channel."""
-    found = values[..., 0] == colour[0]
-    for channel in range(1, values.shape[-1]):
-        found &= values[..., channel] == colour[channel]
+def _is_colour(values: np.ndarray, colour: Colour) -> np.ndarray:
+    """Return which pixels have a value in each channel, or in those that are named."""
+    found = np.ones(values.shape[:-1], bool)
+    for channel, value in enumerate(colour):
+        if value is not None:
+            found &= values[..., channel] == value
     return found
+
+
+def _is_known(colour: Colour, found: Sequence[Colour]) -> bool:
+    """Return whether one channel of a colour that was found in all channels is asked about."""
+    return any(all(value in (None, other) for value, other in zip(colour, each, strict=True)) for each in found)
+
+
+def _named(planes: np.ndarray, colour: Colour) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Return the channels that a colour names, and their values."""
+    channels = [channel for channel, value in enumerate(colour) if value is not None]
+    return planes[..., channels], tuple(value for value in colour if value is not None)
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:
@@ -269,8 +294,9 @@ def _candidates(rim: np.ndarray, sides: Sequence[int]) -> list[tuple[float, ...]
     return [tuple(found[number].tolist()) for number in often if counts[number] >= SMALLEST_SHARE_OF_RIM * len(rim)]
 
 
-def _is_padding(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]) -> bool:
+def _is_padding(planes: np.ndarray, shown: np.ndarray, named: Colour) -> bool:
     """Return whether the pixels of one value at the rim are padding."""
+    planes, colour = _named(planes, named)
     same = _is_colour(planes, colour)
     padding = _without_specks(same)
     if (padding & shown).sum() < min(planes.shape[1:3]) / 2:
@@ -358,8 +384,9 @@ def _has_a_step(planes: np.ndarray, image: np.ndarray, padding: np.ndarray, colo
     return True
 
 
-def _is_blended(planes: np.ndarray, shown: np.ndarray, colour: tuple[float, ...]) -> bool:
+def _is_blended(planes: np.ndarray, shown: np.ndarray, named: Colour) -> bool:
     """Return whether the next pixels are nearer to the value of the padding than the ones behind them."""
+    planes, colour = _named(planes, named)
     padding = _without_specks(_is_colour(planes, colour))
     away = np.abs(planes.astype(np.float64) - colour).max(axis=-1)
     first, behind = (_ring(padding, distance) & shown for distance in (0, RIM_PX))
@@ -447,6 +474,6 @@ def _is_line(widths: np.ndarray) -> bool:
     return bool(np.ptp(away) <= ROUGHNESS_PX * max(1.0, np.hypot(1, slope)))
 
 
-def _in_words(colour: Sequence[float]) -> str:
-    values = [f"{value:g}".replace("-", "−") for value in dict.fromkeys(colour)]
-    return values[0] if len(values) == 1 else f"({', '.join(values)})"
+def _in_words(colour: Colour) -> str:
+    values = [f"{value:g}".replace("-", "−") for value in colour if value is not None]
+    return values[0] if len(set(values)) == 1 else f"({', '.join(values)})"
