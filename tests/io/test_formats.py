@@ -360,6 +360,14 @@ def test_labels_above_63_bits_get_new_numbers_and_a_note(tmp_path):
     assert "18,446,744,073,709,551,615" in picture.notes[0]
 
 
+@pytest.mark.parametrize("ending", ["npy", "tif"])
+def test_neighbouring_labels_above_63_bits_stay_apart(tmp_path, ending):
+    labels = np.array([[0, 2**63 + 6, 2**63 + 7, 3], [2**64 - 1, 2**64 - 2, 0, 3]], np.uint64)
+    path = tmp_path / f"a.{ending}"
+    np.save(path, labels) if ending == "npy" else tifffile.imwrite(path, labels)
+    assert read_labels(path).data.tolist() == [[0, 1, 2, 3], [4, 5, 0, 3]]
+
+
 def test_planes_of_imagej_without_a_distance_are_one_unit_apart(tmp_path):
     volume = np.zeros((3, 8, 9), np.uint8)
     metadata = {"axes": "ZYX", "unit": "um"}

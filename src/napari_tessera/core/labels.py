@@ -64,7 +64,8 @@ def renumbering(labels: np.ndarray) -> Job[tuple[np.ndarray, np.ndarray]]:
         found.append(unique_in_order(flat[part]))
     old = unique_in_order(np.concatenate(found))
     numbers = np.arange(len(old) + 1, dtype=label_dtype(len(old)))
-    mapping = LabelMapping(np.append(0, old), numbers)
+    with_background = np.append(np.zeros(1, old.dtype), old)  # a plain 0 would round uint64 to float64
+    mapping = LabelMapping(with_background, numbers)
     result = np.empty(flat.shape, numbers.dtype)
     for part in chunks(flat.size):
         yield Progress(flat.size + part.start, total, "Numbering")
