@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_tessera import io
 from napari_tessera.cli.main import main
@@ -62,8 +63,10 @@ def test_a_name_that_is_not_utf_8_is_read_written_and_printed(image, capsys):
 
 
 @pytest.mark.parametrize("ending", ["tif", "ome.tif", "ome.zarr", "npy"])
-def test_any_unit_is_written_and_read(image, ending):
-    assert main(["threshold", "a.npy", "-o", f"out.{ending}", "--spacing", "2", "--unit", "größe"]) == 0
+def test_any_unit_of_a_file_is_written_and_read(image, ending):
+    metadata = {"axes": "YX", "unit": r"gr\u00f6\u00dfe"}
+    tifffile.imwrite("a.tif", np.eye(20, dtype=np.uint8), imagej=True, resolution=(0.5, 0.5), metadata=metadata)
+    assert main(["threshold", "a.tif", "-o", f"out.{ending}"]) == 0
     assert io.read_labels(f"out.{ending}").spatial.spacing == (2.0, 2.0)
 
 
@@ -71,6 +74,12 @@ def test_any_unit_is_written_and_read(image, ending):
 def test_a_unit_that_cannot_be_shown_is_refused(image, capsys, unit):
     assert main(["threshold", "a.npy", "-o", "out.tif", "--spacing", "2", "--unit", unit]) == 2
     assert "is not a unit; it must be a short text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unit", ["s", "kg", "größe"])
+def test_a_unit_that_is_no_length_is_refused(image, capsys, unit):
+    assert main(["threshold", "a.npy", "-o", "out.tif", "--spacing", "2", "--unit", unit]) == 2
+    assert f"--unit: '{unit}' is no unit of length that is known" in " ".join(capsys.readouterr().err.split())
 
 
 @POSIX

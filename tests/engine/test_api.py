@@ -10,6 +10,7 @@ import pytest
 
 import napari_tessera as tessera
 from napari_tessera.core.errors import InputError, ParameterError
+from napari_tessera.core.spatial import Spatial
 from napari_tessera.engine.bind import bind
 from napari_tessera.models import header, registry
 from napari_tessera.models.header import read_header
@@ -94,6 +95,23 @@ def test_placement_follows_the_axes():
     assert spatial.axes == "TYX"
     assert spatial.scale == (1.0, 0.5, 0.25)
     assert spatial.units == ("pixel", "µm", "µm")
+
+
+@pytest.mark.parametrize("unit", ["s", "kg", "foo", "second", "\x1b", "a" * 200])
+def test_a_unit_that_is_no_length_is_refused_by_name(unit):
+    with pytest.raises(InputError, match=r"`unit`: '.*' is no unit of length that is known.*micrometer.*pixel"):
+        tessera.segment("threshold", blobs(), spacing=0.5, unit=unit)
+
+
+@pytest.mark.parametrize("unit", ["", "pixel", "px", "inch", "Å", "cm"])
+def test_lengths_and_pixels_are_units(unit):
+    assert tessera.segment("threshold", blobs(), spacing=0.5, unit=unit).images[0].spatial.spacing == (0.5, 0.5)
+
+
+def test_a_record_of_an_image_in_an_odd_unit_is_replayed():
+    spatial = Spatial("YX", (0.5, 0.5), (0.0, 0.0), ("parsec", "parsec"))
+    result = tessera.segment("threshold", blobs(), spatial=spatial)
+    np.testing.assert_array_equal(tessera.run(result.provenance, blobs()).labels, result.labels)
 
 
 def test_areas_in_the_table_are_in_the_unit_of_the_spacing():

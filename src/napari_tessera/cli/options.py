@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_tessera.core.errors import InputError, ParameterError, short, visible
 from napari_tessera.core.method import Declaration, Input, Method, Parameter
-from napari_tessera.core.spatial import LONGEST_UNIT, PIXEL, SPATIAL_AXES, Spatial, check_axes
+from napari_tessera.core.spatial import LONGEST_UNIT, PIXEL, SPATIAL_AXES, Spatial, check_axes, check_unit
 from napari_tessera.core.spec import Role, ShownIf
 
 
@@ -85,9 +85,13 @@ def pixel_size(text: str) -> float:
 
 
 def unit_text(text: str) -> str:
-    """Return a printable text."""
+    """Return the unit of a pixel size: a length, or "pixel"."""
     if visible(text) != text or len(text) > LONGEST_UNIT:
         raise argparse.ArgumentTypeError(f"{short(text)} is not a unit; it must be a short text, such as µm")
+    try:
+        check_unit(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

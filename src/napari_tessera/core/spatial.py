@@ -72,6 +72,14 @@ def metres(unit: str) -> Fraction | None:
     return METRES.get(unit_name(unit))
 
 
+def check_unit(unit: str) -> None:
+    """Raise an `InputError` if a unit of the pixel size is neither a length nor "pixel"."""
+    if metres(unit) is None and unit_name(unit) != PIXEL:
+        raise InputError(
+            f"{short(unit)} is no unit of length that is known; use {', '.join(METRES)} or {PIXEL}, or its symbol."
+        )
+
+
 @dataclass(frozen=True)
 class Spatial:
     """Placement of an array; every field has one entry per array axis (a channel axis is never among them).

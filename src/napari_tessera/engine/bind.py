@@ -35,6 +35,7 @@ from napari_tessera.core.spatial import (
     Spatial,
     check_axes,
     check_spacing,
+    check_unit,
     note_on_colours,
     note_on_unknown_sizes,
     spatial_axes,
@@ -486,6 +487,10 @@ def _placed(spatial: Spatial | None, layout: Layout, spacing: tuple[float, ...] 
     axes = layout.label_axes
     if spatial is not None:
         return replace(spatial, axes=axes)
+    try:
+        check_unit(unit)
+    except InputError as error:
+        raise InputError(f"`unit`: {error}") from error
     space = Layout(axes).space
     sizes = dict(zip(space, spacing or (1.0,) * len(space), strict=True))
     return Spatial.with_spacing(axes, [sizes[axis] for axis in axes if axis in sizes], unit)

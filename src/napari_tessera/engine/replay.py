@@ -16,6 +16,7 @@ from napari_tessera.core.labels import things_among
 from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.core.result import Result, describe_array, embedded
+from napari_tessera.core.spatial import PIXEL, metres
 from napari_tessera.engine.bind import Request, bind, is_stored
 from napari_tessera.engine.run import job
 from napari_tessera.methods.registry import method_named
@@ -101,12 +102,13 @@ def _bound_again(record: dict[str, Any], main: Any, image: Any, inputs: dict[str
             options[name] = yield from _input_again(name, described[name], image)
     parameters |= _same_models(record, method, parameters)
     yield Progress(1, 1, "Checking")
+    unit = record.get("unit", PIXEL)
     return bind(
         method.name,
         main,
         axes=record["axes"],
         spacing=record.get("spacing"),
-        unit=record.get("unit", "pixel"),
+        unit=PIXEL if metres(unit) is None else unit,  # a file may have any
         region=Region.from_json(record.get("region")),
         blocks=_blocks_again(record, main, described.get(main_name) or {}),
         **options,
