@@ -131,7 +131,7 @@ def test_masked_pixels_are_no_image():
 
 def test_note_names_the_causes_and_how_much():
     note = Fill(((-1024.0,),), has_nan=True).note(0.123)
-    assert note.startswith("12 % of the pixels are not image (padding with the value −1024, NaN)")
+    assert note.startswith("12 % of the pixels are not image (padding with the value −1024, NaN or infinite)")
 
 
 @pytest.mark.parametrize("value", [0, 300, 700, 1000, 1500, 5000])

@@ -21,8 +21,9 @@ def noisy(ndim=2):
 IMAGE = noisy()
 FRAMED = np.pad(IMAGE, SIDE)
 WITH_NAN = np.where(FRAMED == 0, np.nan, FRAMED).astype(np.float32)
+INFINITE = np.where(FRAMED == 0, np.inf, FRAMED).astype(np.float32)
 MASKED = np.ma.masked_array(np.where(FRAMED == 0, 1e6, FRAMED), FRAMED == 0)
-KINDS = {"framed": FRAMED, "NaN": WITH_NAN, "masked": MASKED}
+KINDS = {"framed": FRAMED, "NaN": WITH_NAN, "infinite": INFINITE, "masked": MASKED}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -67,12 +68,13 @@ def test_functions_of_methods_leave_out_the_same():
     )
 
 
-def test_a_region_without_nan_is_not_affected_and_one_of_nan_alone_is_refused():
+@pytest.mark.parametrize("image", [WITH_NAN, INFINITE, -INFINITE], ids=["NaN", "infinite", "minus infinite"])
+def test_a_region_without_nan_is_not_affected_and_one_of_nan_alone_is_refused(image):
     inner = tessera.Region({}, (np.array([[45.0, 45], [45, 95], [95, 95], [95, 45]]),))
-    assert not any("not image" in note for note in tessera.segment("threshold", WITH_NAN, region=inner).notes)
+    assert not any("not image" in note for note in tessera.segment("threshold", image, region=inner).notes)
     corner = tessera.Region({}, (np.array([[1.0, 1], [1, 20], [20, 20], [20, 1]]),))
-    with pytest.raises(InputError, match="all are NaN"):
-        tessera.segment("threshold", WITH_NAN, region=corner)
+    with pytest.raises(InputError, match="all are NaN or infinite"):
+        tessera.segment("threshold", image, region=corner)
 
 
 @pytest.mark.parametrize("blocks", [None, 32])

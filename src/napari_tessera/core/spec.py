@@ -124,8 +124,8 @@ Spacing = Annotated[tuple[float, ...] | None, Role.SPACING]
 ChannelAxis = Annotated[int | None, Role.CHANNEL_AXIS]
 """Axis of `image` that holds channels, or None for a grey image. RGB is three channels."""
 Valid = Annotated[np.ndarray | None, Role.VALID]
-"""Where the image is, of its spatial shape; None means everywhere. Elsewhere are NaN, masked pixels, padding; there the
-image is filled with values near by, and labels become 0. Statistics of the image leave these pixels out."""
+"""Where the image is, of its spatial shape; None means everywhere. Elsewhere are NaN, infinity, masked pixels, padding;
+there the image is filled with values near by, and labels become 0. Statistics of the image leave these pixels out."""
 Channel = Annotated[int | None, Range(0, 100), NoneMeans("all"), NeedsAxis("C")]
 """Channel to work on, counted from 0; None takes all together."""
 Connectivity = Annotated[int, Range(1, 3), Advanced()]

@@ -1,4 +1,4 @@
-"""What of an image is no image: NaN, masked and transparent pixels, and padding, a constant region at the rim.
+"""What of an image is no image: NaN, infinite, masked and transparent pixels, and padding, constant at the rim.
 
 A fluorescence image whose background is clipped to 0 has a constant region at its rim, too. Padding is told apart by
 its straight border, as it comes from pasting, shifting, rotating or stitching; or by its value, which is far from the
@@ -68,7 +68,7 @@ class Fill:
     colours: tuple[Colour, ...] = ()
     """Values of padding, one for each channel; None where the channel may have any."""
     has_nan: bool | None = False
-    """None if that is not known before each block is read."""
+    """Whether pixels are NaN or infinite; None if that is not known before each block is read."""
     is_blended: bool = False
     """The pixels at the padding lie between its value and the image."""
     is_transparent: bool = False
@@ -85,7 +85,7 @@ class Fill:
         values = block[..., None] if channel_axis is None else np.moveaxis(block, channel_axis, -1)
         invalid = np.zeros(values.shape[:-1], bool) if masked is None else masked.astype(bool)
         if self.has_nan is not False and block.dtype.kind == "f":
-            invalid |= np.isnan(values).any(axis=-1)
+            invalid |= ~np.isfinite(values).all(axis=-1)
         if self.is_transparent:
             invalid |= values[..., 3] == 0
         for colour in self.colours:
@@ -97,7 +97,7 @@ class Fill:
         """Return what share of the pixels is no image, and what it is."""
         causes = [f"padding with the value {_in_words(colour)}" for colour in self.colours]
         causes += ["transparent"] * self.is_transparent + ["masked"] * self.is_masked
-        causes += ["NaN"] if self.has_nan or not causes else []
+        causes += ["NaN or infinite"] if self.has_nan or not causes else []
         percent = 100 * share
         amount = f"{percent:.0f} %" if percent >= 1 else "less than 1 %"
         return f"{amount} of the pixels are not image ({', '.join(causes)})"
@@ -118,7 +118,7 @@ def find_fill(
     in_memory = isinstance(image, np.ndarray)
     has_nan: bool | None = False
     if np.dtype(image.dtype).kind == "f":
-        has_nan = bool(np.isnan(image.min())) if in_memory else None
+        has_nan = not np.isfinite([image.min(), image.max()]).all() if in_memory else None
     is_masked = masked is not None and (not isinstance(masked, np.ndarray) or bool(masked.any()))
     index = _coarse_index(_in_space(image.shape, channel_axis))
     rim, is_shown = _rim(image, masked, index, channel_axis)
@@ -235,12 +235,14 @@ def _rim(
 
 
 def _picked(image: Any, index: Sequence[np.ndarray], channel_axis: int | None) -> np.ndarray:
-    """Read some places along each axis in space; channels come last, and are added to an image without them."""
+    """Read some places along each axis in space, infinite ones as NaN; channels come last, and are added if missing."""
     axes = _in_space(range(len(image.shape)), channel_axis)
     for axis, places in sorted(zip(axes, index, strict=True), key=lambda each: len(each[1])):
         if len(places) < image.shape[axis]:
             image = image[(slice(None),) * axis + (places,)]
     array = np.asarray(image.compute(scheduler="synchronous") if hasattr(image, "compute") else image)
+    if array.dtype.kind == "f" and np.isinf(array).any():
+        array = np.where(np.isinf(array), np.nan, array)
     return array[..., None] if channel_axis is None else np.moveaxis(array, channel_axis, -1)
 
 

@@ -220,8 +220,8 @@ def _in_memory(values: Any, method: Method, name: str) -> np.ndarray:
     if not method.takes_image:
         return check_labels(values, name)
     image = check_image(values, name, may_have_nan=True)
-    if image.dtype.kind == "f" and np.isnan(image.min()) and np.isnan(image).all():
-        raise InputError(f"{name} has no pixel of an image: all are NaN.")
+    if image.dtype.kind == "f" and not np.isfinite([image.min(), image.max()]).any() and not np.isfinite(image).any():
+        raise InputError(f"{name} has no pixel of an image: all are NaN or infinite.")
     return image
 
 

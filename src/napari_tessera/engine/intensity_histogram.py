@@ -225,7 +225,7 @@ def _counted(request: HistogramRequest) -> Job[Counted | None]:
     for done, window in enumerate(windows):
         yield Progress(done, len(windows) + 2, "Reading a sample")
         values = np.asarray(request.image[window])
-        if values.dtype.kind != "f" or not np.isnan(values).all():
+        if values.dtype.kind != "f" or np.isfinite(values).any():
             parts.append((yield from _part(request, values, fill)))
     if not parts:
         return None
@@ -304,7 +304,7 @@ def _part(request: HistogramRequest, part: np.ndarray, fill: Fill | None) -> Job
 
 
 def _fill(request: HistogramRequest, whole: Index) -> Job[Fill]:
-    """Find what of a frame is no image; of an image on disk, which is not read as a whole, only NaN is."""
+    """Find what of a frame is no image; of an image on disk, which is not read as a whole, only NaN and infinity."""
     fill = None
     if not is_stored(request.image):
         axes = _frame_axes(request)

@@ -95,7 +95,7 @@ def preview(sketch: PreviewRequest, memory: PreviewCache) -> Job[np.ndarray]:
 
     view = sketch.view
     part = np.asarray(sketch.image[view.index(sketch.axes)])
-    if part.dtype.kind == "f" and np.isnan(part).all():
+    if part.dtype.kind == "f" and not np.isfinite(part).any():
         return np.zeros([side for axis, side in zip(_plane_axes(sketch), part.shape, strict=True) if axis != "C"], int)
     inputs = {name: _seen(array, sketch, view) for name, array in sketch.inputs.items()}
     request = _bound(sketch, part, view.step, inputs)

@@ -148,7 +148,8 @@ def _note_on_one_value(request: Request) -> str:
     main = request.main
     if not (request.method.takes_image and isinstance(main, np.ndarray)):
         return ""
-    lowest, highest = np.nanmin(main), np.nanmax(main)
+    finite = main[np.isfinite(main)]
+    lowest, highest = finite.min(), finite.max()
     return f"Every pixel has the value {lowest:g}." if lowest == highest else ""
 
 
