@@ -121,3 +121,29 @@ def test_a_large_result_is_measured_when_the_button_is_pressed(squares, viewer, 
     qtbot.mouseClick(widget.table, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: labels.features["index"].max() == 13, timeout=10_000)
     assert widget.table.isHidden()
+
+
+def test_the_table_follows_after_the_widget_is_closed(squares, viewer, open_widget, run, qtbot):
+    widget = open_widget("Threshold")
+    widget.form.fields["output"].value = "objects"
+    run(widget)
+    labels = viewer.layers[-1]
+    viewer.window.remove_dock_widget(widget)
+    labels.paint((1, 1), 13)
+    qtbot.waitUntil(lambda: labels.features["index"].max() == 13, timeout=10_000)
+
+
+def test_a_reopened_widget_measures_an_earlier_large_result(squares, viewer, open_widget, run, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_tessera.gui.method.object_table.LARGEST_MEASURED_PX", 100)
+    widget = open_widget("Threshold")
+    widget.form.fields["output"].value = "objects"
+    run(widget)
+    labels = viewer.layers[-1]
+    viewer.window.remove_dock_widget(widget)
+    labels.paint((1, 1), 13)
+    again, other = open_widget("Threshold"), open_widget("Watershed")
+    assert not again.table.isHidden()
+    assert other.table.isHidden()
+    qtbot.mouseClick(again.table, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: labels.features["index"].max() == 13, timeout=10_000)
+    assert again.table.isHidden()

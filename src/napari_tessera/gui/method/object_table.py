@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import numpy as np
-from napari.components import ViewerModel
+from napari.components import LayerList, ViewerModel
 from napari.layers import Labels, Layer
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QPushButton
 
 from napari_tessera.core.jobs import Job
+from napari_tessera.core.method import Method
 from napari_tessera.core.result import LabelImage
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.add import feature_table
@@ -27,21 +29,28 @@ LARGEST_MEASURED_PX = 2**24
 HELP = "Measure the objects again: labels were edited after the run, and the table is that of the run."
 
 
-class TableFollower(QPushButton):
-    """Measures results again after edits by hand: by itself if that is quick, and otherwise when it is pressed."""
+class FollowedTables(QObject):
+    """Follows the results of one viewer: their tables are measured again after edits by hand, also with no widget open.
+
+    Attributes
+    ----------
+    changed : Signal
+        Emitted when another layer waits for the button, or none does any more.
+    """
+
+    changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
-        super().__init__("Measure again")
-        self.setToolTip(tooltip(HELP))
-        self.viewer = viewer
+        super().__init__()
+        self._viewer = ref(viewer)
         self._requests: WeakKeyDictionary[Labels, tuple[ref[Layer], RunRequest]] = WeakKeyDictionary()
         self._edited: list[Labels] = []
+        self._measured: Labels | None = None
+        self._waiting: WeakSet[Labels] = WeakSet()
         self._dims: tuple[Any, ...] = ()
         self.latest = LatestOnlyWorker()
         self.latest.ready.connect(self._show)
         self._timer = single_shot(self, MEASURE_AFTER_MS, self._measure)
-        self.clicked.connect(self._measure)
-        self.hide()
 
     def follow(self, layers: Sequence[Layer], image: Layer, request: RunRequest) -> None:
         """Follow edits of the layers of a result that have a table of objects."""
@@ -53,18 +62,24 @@ class TableFollower(QPushButton):
                 layer.events.paint.connect(self._on_edited)
                 layer.events.set_data.connect(self._on_redrawn)
 
-    def close_down(self) -> None:
-        """Stop following."""
-        for layer in list(self._requests):
-            layer.events.paint.disconnect(self._on_edited)
-            layer.events.set_data.disconnect(self._on_redrawn)
-        self._requests.clear()
-        self._timer.stop()
-        self.latest.stop()
+    def has_waiting(self, method: Method) -> bool:
+        """Return whether a large result of a method was edited, and waits for the button."""
+        return any(self._is_shown(layer) and self._requests[layer][1].method is method for layer in self._waiting)
+
+    def measure_waiting(self) -> None:
+        """Measure the large results as well."""
+        self._edited += [layer for layer in self._waiting if layer not in self._edited]
+        self._waiting.clear()
+        self.changed.emit()
+        self._measure()
+
+    def _is_shown(self, layer: Labels) -> bool:
+        viewer = self._viewer()
+        return viewer is not None and layer in viewer.layers
 
     def _dims_shown(self) -> tuple[Any, ...]:
-        dims = self.viewer.dims
-        return (dims.point, dims.order, dims.ndisplay)
+        viewer = self._viewer()
+        return () if viewer is None else (viewer.dims.point, viewer.dims.order, viewer.dims.ndisplay)
 
     def _on_redrawn(self, event: Any) -> None:
         """Take a layer as edited that is drawn anew although the same plane is shown, as after Ctrl-Z."""
@@ -74,27 +89,65 @@ class TableFollower(QPushButton):
 
     def _on_edited(self, event: Any) -> None:
         layer = event.source
+        if layer.data.size > LARGEST_MEASURED_PX:
+            self._waiting.add(layer)
+            self.changed.emit()
+            return
         if layer not in self._edited:
             self._edited.append(layer)
-        if layer.data.size <= LARGEST_MEASURED_PX:
-            self._timer.start()
-        else:
-            self.show()
+        self._timer.start()
 
     def _measure(self) -> None:
-        self.hide()
-        self._edited = [layer for layer in self._edited if layer in self.viewer.layers and layer in self._requests]
+        if self._measured is not None and self._measured not in self._edited:
+            self._edited.insert(0, self._measured)  # the worker drops it for the next one
+        self._measured = None
+        self._edited = [layer for layer in self._edited if self._is_shown(layer)]
         if self._edited:
-            layer = self._edited.pop()
+            layer = self._measured = self._edited.pop()
             image_of, request = self._requests[layer]
             image = image_of()
             request = replace(request, image=None if image is None else array_of(image))
             self.latest.ask(layer, _measured(request, labels_of(layer, request.axes), layer.features))
+        else:
+            self.latest.stop()
 
     def _show(self, layer: Labels, features: Any) -> None:
         layer.features = features
-        if self._edited:
-            self._measure()
+        if self._measured is layer:
+            self._measured = None
+        self._measure()
+
+
+_TABLES: WeakKeyDictionary[LayerList, FollowedTables] = WeakKeyDictionary()
+
+
+def tables_of(viewer: ViewerModel) -> FollowedTables:
+    """Return what follows the results of a viewer."""
+    if viewer.layers not in _TABLES:
+        _TABLES[viewer.layers] = FollowedTables(viewer)
+    return _TABLES[viewer.layers]
+
+
+class MeasureAgainButton(QPushButton):
+    """Measures large results of a method again; it is shown after they were edited by hand."""
+
+    def __init__(self, viewer: ViewerModel, method: Method) -> None:
+        super().__init__("Measure again")
+        self.setToolTip(tooltip(HELP))
+        self.method = method
+        self.tables = tables_of(viewer)
+        self.tables.changed.connect(self.refresh)
+        self.clicked.connect(self.tables.measure_waiting)
+        if not self.tables.has_waiting(method):  # shown without a parent, the button would be a window
+            self.hide()
+
+    def close_down(self) -> None:
+        """Stop following; the results stay followed."""
+        self.tables.changed.disconnect(self.refresh)
+
+    def refresh(self) -> None:
+        """Show the button if a result waits for it."""
+        self.setVisible(self.tables.has_waiting(self.method))
 
 
 def _measured(request: RunRequest, labels: np.ndarray, features: Any) -> Job[Any]:

@@ -23,7 +23,7 @@ from napari_tessera.gui.layers.add import boxes_layer, has_boxes
 from napari_tessera.gui.layers.read import check_plane_shown, outlines_of, planes_shown, short_unit
 from napari_tessera.gui.method.histogram import HistogramBox, has_histogram
 from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
-from napari_tessera.gui.method.object_table import TableFollower
+from napari_tessera.gui.method.object_table import MeasureAgainButton
 from napari_tessera.gui.method.preview_and_estimate import ForecastLine
 from napari_tessera.gui.qt.layout import (
     WIDTH_PX,
@@ -193,7 +193,7 @@ class Panel(QWidget):
         self.forecast = ForecastLine()
         self.bar = RunBar()
         self.boxes = BoxesButton(viewer)
-        self.table = TableFollower(viewer)
+        self.table = MeasureAgainButton(viewer, method)
         summary = wrapped_label()
         summary.setText(method.summary)
         switch = [self.preview_switch.native] if method.has_preview else []

@@ -127,7 +127,7 @@ class MethodWidget(Panel):
                 self.viewer.add_layer(layer)
         if self._image is not None and self._request is not None:
             self._results[self._image] = WeakSet(run.layers)
-            self.table.follow(run.layers, self._image, self._request)
+            self.table.tables.follow(run.layers, self._image, self._request)
         self.boxes.offer(run.layers)
         notes = (*self._notes, *run.result.notes)
         summary = f"{run.image_name}: {summary_of(run.result)}"
