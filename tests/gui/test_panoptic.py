@@ -224,3 +224,15 @@ def test_of_a_panoptic_result_the_things_are_things_and_the_stuff_is_stuff(widge
     np.testing.assert_array_equal(again.data, segments.data)
     assert again.features["kind"].tolist().count("thing") == n_things
     assert "only the things of" in widget.bar.message.text()
+
+
+def test_advice_on_rims_is_in_the_unit_of_the_field_and_removes_them(widget, viewer, run):
+    viewer.add_image(np.pad(np.full((20, 20), 100.0), 20), name="image", scale=(0.5, 0.5), units=("um", "um"))
+    viewer.add_labels(np.pad(np.ones((18, 18), np.int32), 21), name="things", scale=(0.5, 0.5), units=("um", "um"))
+    widget.form.values = {"things_from": "layer", "smallest_stuff": 64, "sigma": 0.0}
+    widget.inputs.boxes["things"].layer = viewer.layers["things"]
+    run(widget)
+    assert "set Smallest stuff to 19.25 µm² or more" in widget.bar.message.text()  # 77 px
+    widget.form.fields["smallest_stuff"].spin_box.native.setValue(19.25)
+    run(widget)
+    assert "rims" not in widget.bar.message.text()

@@ -9,7 +9,8 @@ from tests.helpers.scenes import blobs
 
 
 def test_names_of_settings_are_shown_as_in_the_form():
-    assert in_titles("Check `min_size` and `x`.", {"min_size": "Min size"}) == "Check Min size and x."
+    text = "Check `min_size` and `x`."
+    assert in_titles(text, {"min_size": "Min size"}, "{} {}".format) == "Check Min size and x."
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_rims_of_things_are_told_and_how_to_be_rid_of_them():
     things[21:39, 21:39] = 1
     settings = {"things": things, "things_from": "layer", "stuff_from": "threshold", "sigma": 0.0}
     result = tessera.segment("panoptic", image, **settings)
-    assert any('cover most of the stuff "foreground"; the 76 px' in note for note in result.notes)
+    assert any("set `smallest_stuff` to 77 px or more" in note for note in result.notes)
     assert "foreground" in result.images[1].table["class"]
     without = tessera.segment("panoptic", image, **settings, smallest_stuff=77)
     assert "foreground" not in without.images[1].table["class"]

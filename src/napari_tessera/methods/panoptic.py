@@ -206,11 +206,11 @@ def notes_on_rims(rims: Mapping[str, int]) -> tuple[str, ...]:
     Examples
     --------
     >>> notes_on_rims({"foreground": 256})[0].partition("; ")[2].partition(". ")[0]
-    'the 256 px left are mostly their rims'
+    'what is left is mostly their rims'
     """
     return tuple(
-        f'Things cover most of the stuff "{name}"; the {pixels} px left are mostly their rims. To give them to the '
-        f"nearest stuff, set `smallest_stuff` to {pixels + 1} or more."
+        f'Things cover most of the stuff "{name}"; what is left is mostly their rims. To give them to the '
+        f"nearest stuff, set `smallest_stuff` to {pixels + 1} px or more."
         for name, pixels in rims.items()
     )
 

@@ -68,6 +68,11 @@ class Form:
         for field in self._numbers():
             field.show_sizes(spacing, unit, ndim)
 
+    def size_in_words(self, name: str, pixels: float) -> str:
+        """Write a size as the field of this name shows it; in pixels if the form has no such field."""
+        field = self.fields.get(name)
+        return field.in_words(pixels) if isinstance(field, Number) else f"{pixels:g} px"
+
     def show_intensities(self, low: float, high: float) -> None:
         """Fit the fields of intensities to the intensities of the image."""
         for field in self._numbers():

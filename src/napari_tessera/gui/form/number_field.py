@@ -72,6 +72,11 @@ class Number(Field):
         self.spin_box.native.setSuffix(unit_suffix(self.parameter, shown_unit, ndim))
         self._show()
 
+    def in_words(self, pixels: float) -> str:
+        """Write a value in the unit that the field shows, to a tenth of a pixel."""
+        native = self.spin_box.native
+        return f"{pixels * self._pixel:.{self._usual_decimals()}f}{native.suffix()}"
+
     def start_from(self, number: float) -> None:
         """Start from `number` when "auto" is switched off."""
         if self._number is None:
@@ -133,10 +138,11 @@ class Number(Field):
 
     def _decimals_for(self, shown: float) -> int:
         """Return enough decimals to show the exact value, and a tenth of a pixel."""
-        wanted = self._decimals
-        if self._pixel != 1.0:
-            wanted = max(wanted, 1 - math.floor(math.log10(self._pixel)))
-        return min(max(wanted, _exact_decimals(f"{shown:.10g}")), MOST_DECIMALS)
+        return min(max(self._usual_decimals(), _exact_decimals(f"{shown:.10g}")), MOST_DECIMALS)
+
+    def _usual_decimals(self) -> int:
+        """Return enough decimals to show a tenth of a pixel."""
+        return self._decimals if self._pixel == 1.0 else max(self._decimals, 1 - math.floor(math.log10(self._pixel)))
 
     def _rounded(self, number: float) -> int | float:
         return round(number) if self.parameter.kind is int else round(number, self._decimals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from napari_tessera.core.method import Method, Parameter
@@ -29,8 +29,12 @@ def tooltip(text: str) -> str:
     return f"<qt>{plain}</qt>" if plain else ""
 
 
-def in_titles(text: str, titles: Mapping[str, str]) -> str:
-    """Write names of the code, such as `min_size`, as the form does; names that it does not show lose their quotes."""
+def in_titles(text: str, titles: Mapping[str, str], size: Callable[[str, float], str]) -> str:
+    """Write names of the code, such as `min_size`, as the form does; names that it does not show lose their quotes.
+
+    A size that a field is to be set to, as in "`min_size` to 30 px", is written by `size`, of the name and the pixels.
+    """
+    text = re.sub("`([^`]+)` to ([0-9.]*[0-9]) px", lambda to: f"`{to[1]}` to {size(to[1], float(to[2]))}", text)
     return re.sub("`([^`]+)`", lambda name: titles.get(name[1], name[1]), text)
 
 

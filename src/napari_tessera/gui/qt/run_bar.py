@@ -68,6 +68,8 @@ class RunBar(QWidget):
         self.offer_button.clicked.connect(self._do)
         self.titles: Mapping[str, str] = {}
         """The titles in the form of names that messages may contain."""
+        self.size_in_field: Callable[[str, float], str] = lambda _, pixels: f"{pixels:g} px"
+        """Writes a size in pixels as the field of this name shows it."""
         self._started = 0.0
         self._details = ""
         self._action: Callable[[], object] = lambda: None
@@ -125,7 +127,7 @@ class RunBar(QWidget):
             self.say("")
 
     def _show(self, text: str, style: str, details: str = "") -> None:
-        self.message.setText(in_titles(text, self.titles))
+        self.message.setText(in_titles(text, self.titles, self.size_in_field))
         self.message.setStyleSheet(style)
         self.message.setVisible(bool(text))
         self._details = details
