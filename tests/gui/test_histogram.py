@@ -187,6 +187,22 @@ def test_settings_of_a_recipe_are_not_filled_up(opened, qtbot):
     assert (widget.form.values["low"], widget.form.values["high"]) == (None, 90)
 
 
+def test_level_set_by_hand_begins_again_on_an_image_of_other_numbers(opened, viewer, qtbot):
+    widget = opened((blobs() / 255).astype(np.float32))
+    widget.form.values = {"method": "manual", "low": 0.4, "high": 0.9}
+    wait_for_histogram(widget, qtbot)
+    widget.inputs.main.layer = viewer.add_image(blobs().astype(np.uint16), name="counts")
+    wait_for_histogram(widget, qtbot)
+    assert (widget.form.values["low"], widget.form.values["high"]) == (OTSU + 1, None)
+    widget.form.values = {"low": 60}
+    widget.inputs.main.layer = viewer.add_image(blobs().astype(np.uint16)[::-1], name="like it")
+    wait_for_histogram(widget, qtbot)
+    assert widget.form.values["low"] == 60
+    widget.inputs.main.layer = viewer.add_image(blobs().astype(np.uint16) * 200 + 100, name="bright")
+    wait_for_histogram(widget, qtbot)
+    assert 200 * OTSU + 100 < widget.form.values["low"] <= 200 * OTSU + 300
+
+
 def test_local_rule_draws_no_level(opened, qtbot):
     widget = opened(blobs())
     widget.form.fields["method"].value = "sauvola"

@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image, Layer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -68,6 +69,8 @@ class HistogramBox(QWidget):
         self._rule = "otsu"
         self._asked: tuple[Any, ...] = ()
         self._image: Layer | None = None
+        self._levels_of: Layer | None = None
+        self._dtype: np.dtype | None = None
         # Several settings may change one after the other, so "manual" is looked at when all have changed.
         self._settled = single_shot(self, 0, self._open_manual)
         self._timer = single_shot(self, SETTLE_MS, self._ask)
@@ -140,6 +143,7 @@ class HistogramBox(QWidget):
                 self._take_away()
                 return
             self.found = found
+            self._leave_levels_of_another(found, request.image.dtype)
             self._start_fields(found)
             self._open_manual()
             self._show_bars(found)
@@ -232,6 +236,17 @@ class HistogramBox(QWidget):
         if is_dark:
             return HIGH, {LOW: found.low_at(cuts[number - 1]) if number else None, HIGH: None}
         return LOW, {LOW: None, HIGH: found.high_at(cuts[number + 1]) if number + 1 < len(cuts) else None}
+
+    def _leave_levels_of_another(self, found: IntensityHistogram, dtype: np.dtype) -> None:
+        """Forget levels set by hand on an image of other numbers; those on an image of the same kind stay."""
+        before, self._levels_of = self._levels_of, self._image
+        dtype_before, self._dtype = self._dtype, dtype
+        if before is None or before is self._image:
+            return
+        levels = {name: self._widget.form.values[name] for name in (LOW, HIGH)}
+        is_apart = any(level is not None and not found.low <= level <= found.high for level in levels.values())
+        if is_apart or dtype != dtype_before:
+            self._widget.form.values = dict.fromkeys(levels)
 
     def _open_manual(self) -> None:
         """Give "manual" the rule's level to begin with, since it needs one."""
