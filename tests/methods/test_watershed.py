@@ -55,6 +55,18 @@ def test_points_say_how_many_objects_there_are():
     np.testing.assert_array_equal(labels, TWO_DISCS > 0)
 
 
+def test_a_note_counts_the_markers_outside_the_foreground():
+    points = np.array([[7.0, 7.0], [0.0, 0.0], [7.0, 18.0]])
+    result = tessera.segment("watershed", TWO_DISCS, markers=points, **PLAIN)
+    assert result.notes == ("1 of 3 markers lies outside the foreground and was not used.",)
+    assert result.labels.max() == 2
+    painted = np.zeros(TWO_DISCS.shape, np.int32)
+    painted[0, 0], painted[7, 0:9], painted[14, 25] = 8, 5, 9
+    result = tessera.segment("watershed", TWO_DISCS, markers=painted, **PLAIN)
+    assert result.notes == ("2 of 3 markers lie outside the foreground and were not used.",)
+    assert not tessera.segment("watershed", TWO_DISCS, markers=points[::2], **PLAIN).notes
+
+
 def test_painted_markers_say_which_pixels_begin():
     painted = np.zeros(TWO_DISCS.shape, np.int32)
     painted[7, 5], painted[7, 9], painted[7, 18] = 8, 5, 8

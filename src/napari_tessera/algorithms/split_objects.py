@@ -16,11 +16,12 @@ from napari_tessera.algorithms.elevation import (
     quantize,
     steepness,
 )
-from napari_tessera.algorithms.flooding import Seeds, flood, flood_compactly, seeds_from, steps_to_neighbours
+from napari_tessera.algorithms.flooding import Seeds as FloodSeeds
+from napari_tessera.algorithms.flooding import flood, flood_compactly, seeds_from, steps_to_neighbours
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.label_morphology import neighbour_slices
 from napari_tessera.algorithms.relabel import relabel
-from napari_tessera.algorithms.seeded_growing import read_seeds
+from napari_tessera.algorithms.seeded_growing import Seeds
 from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask
 from napari_tessera.core.labels import label_dtype
 
@@ -47,7 +48,7 @@ def elevation_map(kind: str, values: np.ndarray, mask: np.ndarray, spacing: tupl
 
 
 def split(
-    hills: Elevation, mask: np.ndarray, markers: np.ndarray | None, settings: Settings, min_size: int
+    hills: Elevation, mask: np.ndarray, markers: Seeds | None, settings: Settings, min_size: int
 ) -> Job[np.ndarray]:
     """Flood the mask from the markers, or from the peaks; return the final labels."""
     ground = yield from subtask(quantize(hills, mask, settings.connectivity), 0, 1, 10)
@@ -56,8 +57,7 @@ def split(
         pixels = ground.flat_positions((yield from subtask(positions, 1, 2, 10)))
         numbers = np.arange(1, len(pixels) + 1)
     else:
-        given = read_seeds(markers, mask.shape)
-        pixels, numbers = ground.flat_positions(given.pixels.T), given.owners + 1
+        pixels, numbers = ground.flat_positions(markers.pixels.T), markers.owners + 1
     del hills
     owners = np.arange(int(numbers.max(initial=0)) + 1)
     is_flooded = markers is None and settings.prominence > 0
@@ -85,7 +85,7 @@ def _merged_peaks(ground: FloodInput, peaks: np.ndarray, connectivity: int, prom
     return (yield from subtask(merging, 3, 1, 4))
 
 
-def _flood(ground: FloodInput, seeds: Seeds, settings: Settings) -> Job[None]:
+def _flood(ground: FloodInput, seeds: FloodSeeds, settings: Settings) -> Job[None]:
     """Flood; for compactness, convert levels and distances to one scale first."""
     options = (settings.connectivity, settings.watershed_line)
     if settings.compactness == 0:

@@ -36,6 +36,7 @@ from napari_tessera.methods.threshold import THRESHOLD
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Measure
+    from napari_tessera.algorithms.seeded_growing import Seeds
     from napari_tessera.algorithms.thresholds import Brightness
 
 
@@ -80,8 +81,8 @@ def watershed(
     markers : array, optional
         One marker per object. Points, (N, 2) as y, x or (N, 3) as z, y, x: each is a marker. Or painted labels of the
         image's shape: each number is a marker, also where it is painted in several places; 0 is not painted. Markers
-        outside the foreground are without effect. Empty (None, no point, nothing painted) means that markers are found
-        (see `min_distance`).
+        outside the foreground are without effect; a note counts them. Empty (no layer, no point, nothing painted) means
+        that markers are found.
     mask : array, optional
         Labels of the image's shape: every pixel above 0 is foreground. Needed, and used, where `foreground` is "mask".
     foreground : str
@@ -200,11 +201,11 @@ def watershed(
     found = yield from subtask(_segment(grey, markers, settings), 0.1, 4 if is_open else 7.9, 8)
     factor = _size_factor(found, spacing) if is_open else 1.0
     if factor == 1:
-        return MethodOutput(found.labels, notes=found.brightness.notes(polarity))
+        return MethodOutput(found.labels, notes=found.notes)
     again = {**at_size(asked, factor), "level": found.level}
     labels = (yield from subtask(_segment(grey, markers, again), 4.1, 3.9, 8)).labels
     chosen: AutoValues = {name: round(again[name], 2) for name in USUAL if asked[name] is None}
-    return MethodOutput(labels, notes=found.brightness.notes(polarity), chosen=chosen)
+    return MethodOutput(labels, notes=found.notes, chosen=chosen)
 
 
 USUAL = {"sigma": 0.7, "radius": 6.0, "min_distance": 5.0, "max_hole_size": 100}
@@ -229,7 +230,7 @@ def at_size(settings: Settings, factor: float = 1.0) -> Settings:
 
 
 class _Found(NamedTuple):
-    """Labels, half the thickness of the foreground in pixels along X, the level, and what is unusual about the image.
+    """Labels, half the thickness of the foreground in pixels along X, the level, and what is unusual about the inputs.
 
     The squared distances to the background over the distances are half the radius of a disc (and 0.4 of that of a
     ball), however ragged its outline is.
@@ -238,11 +239,12 @@ class _Found(NamedTuple):
     labels: np.ndarray
     radius_px: float
     level: float | None
-    brightness: Brightness
+    notes: tuple[str, ...]
 
 
 def _segment(grey: np.ndarray, markers: np.ndarray | None, settings: Settings) -> Job[_Found]:
     from napari_tessera.algorithms.gaussian import smoothed
+    from napari_tessera.algorithms.seeded_growing import read_seeds
     from napari_tessera.algorithms.split_objects import Settings, elevation_map, split
     from napari_tessera.algorithms.thresholds import fill_holes
 
@@ -263,8 +265,20 @@ def _segment(grey: np.ndarray, markers: np.ndarray | None, settings: Settings) -
         settings["min_distance"], settings["prominence"], settings["compactness"], settings["watershed_line"],
         connectivity, spacing,
     )  # fmt: skip
-    labels = yield from subtask(split(hills, inside, markers, how, settings["min_size"]), 4, 4, 8)
-    return _Found(labels, 2 * thickness, level, brightness)
+    seeds = None if markers is None else read_seeds(markers, inside.shape)
+    notes = (*brightness.notes(settings["polarity"]), *(() if seeds is None else _notes_on_markers(seeds, inside)))
+    labels = yield from subtask(split(hills, inside, seeds, how, settings["min_size"]), 4, 4, 8)
+    return _Found(labels, 2 * thickness, level, notes)
+
+
+def _notes_on_markers(markers: Seeds, inside: np.ndarray) -> tuple[str, ...]:
+    """Say how many markers have no pixel in the foreground."""
+    given = len(markers.numbers)
+    outside = given - len(np.unique(markers.owners[inside[tuple(markers.pixels)]]))
+    if not outside:
+        return ()
+    lie = "lies outside the foreground and was" if outside == 1 else "lie outside the foreground and were"
+    return (f"{outside} of {given} marker{'' if given == 1 else 's'} {lie} not used.",)
 
 
 def _size_factor(found: _Found, spacing: tuple[float, ...] | None) -> float:
