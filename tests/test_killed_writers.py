@@ -53,7 +53,8 @@ def test_of_eight_at_once_one_writes_and_the_others_are_refused(at_once, what):
     codes, errors = at_once[what]["codes"], at_once[what]["errors"]
     assert sorted(codes) == [0] + 7 * [1]
     refusals = ("exists already", "is writing", "is a model")
-    assert all(any(text in error for text in refusals) for error in errors if error)
+    refused = [error for code, error in zip(codes, errors, strict=True) if code]
+    assert all(any(text in error for text in refusals) for error in refused)
 
 
 def test_settings_saved_at_once_are_all_kept(at_once):

@@ -99,7 +99,10 @@ def _fill_of(request: Request, image: Any, masked: Any) -> Fill | None:
     if not request.method.takes_image:
         return None
     is_colour = request.layout.axes.endswith(CHANNEL)
-    return find_fill(image, _settings(request)["channel_axis"], masked=masked, may_be_transparent=is_colour)
+    try:
+        return find_fill(image, _settings(request)["channel_axis"], masked=masked, may_be_transparent=is_colour)
+    except (IndexError, ValueError):  # a part has another shape than it says, which is refused when it is read
+        return None
 
 
 def _name(request: Request) -> str:
