@@ -85,6 +85,14 @@ def test_an_image_that_is_all_nan_is_refused(blocks):
         )
 
 
+def test_opacity_that_is_0_everywhere_is_ignored_with_a_note():
+    colours = np.stack([noisy().astype(np.uint16)] * 3, axis=-1)
+    rgba = np.concatenate([colours, np.zeros_like(colours[..., :1])], axis=-1)
+    result = tessera.segment("threshold", rgba, axes="YXC")
+    assert "Its opacity is 0 everywhere, so it was ignored." in result.notes
+    np.testing.assert_array_equal(result.labels, tessera.segment("threshold", colours, axes="YXC").labels)
+
+
 def test_an_image_of_one_value_is_told():
     assert "Every pixel has the value 7." in " ".join(tessera.segment("watershed", np.full((40, 40), 7)).notes)
 

@@ -326,6 +326,20 @@ def test_command_line_says_that_others_were_not_read(tmp_path, capsys):
 # --- opacity ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_opacity_that_is_0_everywhere_is_left_out_with_a_note(tmp_path, name, dtype):
+    colours = np.random.default_rng(0).integers(0, 200, (40, 48, 4)).astype(dtype)
+    colours[..., 3] = 0
+    if name.endswith("tif"):
+        tifffile.imwrite(tmp_path / name, colours, photometric="rgb", extrasamples=["UNASSALPHA"])
+    else:
+        (tmp_path / name).write_bytes(imagecodecs.png_encode(colours))
+    picture = read_image(tmp_path / name)
+    np.testing.assert_array_equal(picture.data, colours[..., :3])
+    assert picture.notes == ("Its opacity is 0 everywhere, so it was ignored.",)
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp"])
 @pytest.mark.parametrize(("opacity", "channels"), [(0, 4), (128, 3), (255, 3)])
 def test_opacity_is_kept_only_if_it_hides_pixels(tmp_path, name, opacity, channels):

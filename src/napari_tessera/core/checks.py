@@ -231,6 +231,13 @@ def check_image(values: Any, name: str, *, may_have_nan: bool = False) -> np.nda
     return array
 
 
+def note_on_opacity(colours: Any) -> tuple[str, ...]:
+    """Return a note on an image in colour, channels last, of which the opacity is 0 everywhere."""
+    if not isinstance(colours, np.ndarray) or colours.shape[-1] != max(COLOUR_CHANNELS) or colours[..., -1].any():
+        return ()
+    return ("Its opacity is 0 everywhere, so it was ignored.",)
+
+
 def check_stored(array: Any, name: str, *, as_labels: bool = False) -> None:
     """Check shape and dtype without reading a pixel; floating-point labels that are not in memory are refused."""
     refuse_unknown_lengths(array, name)

@@ -22,6 +22,7 @@ from napari_tessera.core.checks import (
     check_types,
     is_labels,
     note_on_large_labels,
+    note_on_opacity,
     split_mask,
 )
 from napari_tessera.core.errors import InputError, ParameterError, did_you_mean, short
@@ -336,6 +337,7 @@ def bind(
         masked=masked.any(axis=layout.axes.index(CHANNEL)) if masked is not None and layout.has_channels else masked,
         notes=(
             *(note_on_colours(layout, main.shape) if axes is None else ()),
+            *(note_on_opacity(main) if layout.axes.endswith(CHANNEL) else ()),
             *note_on_unknown_sizes(placed),
             *_notes_on_empty(inputs_and_parameters, inputs),
             *_notes_on_large_labels({chosen.inputs[0].name: image, **inputs_and_parameters}, chosen),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from napari_tessera.core.checks import note_on_opacity
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.file_checks import check_can_hold
 from napari_tessera.io.image_file import Reading, choose_image, hides_pixels
@@ -39,7 +41,7 @@ def _frame(path: Path, frame: Image.Image, as_labels: bool) -> Reading:
         import imagecodecs  # Pillow keeps only 8 of the 16 bits of a colour image
 
         colours = np.asarray(imagecodecs.png_decode(path.read_bytes()))
-        return Reading(colours, "YXC") if not as_labels and hides_pixels(colours) else _reading(colours)
+        return _reading(colours) if as_labels else _with_opacity(colours, colours)
     if frame.format == "JPEG2000" and frame.mode not in ("L", "P"):
         return _reading(_decode_jpeg_2000(path, frame))
     if frame.format == "PPM" and (numbers := _netpbm_numbers(path, frame)) is not None:
@@ -47,9 +49,15 @@ def _frame(path: Path, frame: Image.Image, as_labels: bool) -> Reading:
     if as_labels and frame.mode in ("P", "PA"):
         return _reading(np.asarray(frame)[..., 0] if frame.mode == "PA" else np.asarray(frame))
     has_opacity = frame.mode in ("RGBA", "RGBa", "LA", "La") and not as_labels
-    if has_opacity and hides_pixels(colours := np.asarray(frame.convert("RGBA"))):
+    plain = np.asarray(_plain(frame))
+    return _with_opacity(np.asarray(frame.convert("RGBA")), plain) if has_opacity else _reading(plain)
+
+
+def _with_opacity(colours: np.ndarray, plain: np.ndarray) -> Reading:
+    """Return the colours if their opacity hides pixels, otherwise what is to be read of `plain`."""
+    if hides_pixels(colours):
         return Reading(colours, "YXC")
-    return _reading(np.asarray(_plain(frame)))
+    return replace(_reading(plain), notes=note_on_opacity(colours))
 
 
 def _opened(path: Path) -> Image.Image:

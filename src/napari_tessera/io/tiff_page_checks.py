@@ -16,6 +16,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from napari_tessera.core.checks import note_on_opacity
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.file_checks import check_can_hold
 from napari_tessera.io.image_file import Reading, hides_pixels
@@ -69,12 +70,13 @@ def _without_opacity(reading: Reading, page: tifffile.TiffPage, *, as_labels: bo
     if len(kept) in (0, page.samplesperpixel):
         return reading
     is_opacity = len(kept) == 3 and not as_labels and isinstance(reading.data, np.ndarray)
-    if is_opacity and hides_pixels(np.moveaxis(reading.data, axis, -1)):
+    if is_opacity and hides_pixels(colours := np.moveaxis(reading.data, axis, -1)):
         return reading
+    notes = (*reading.notes, *(note_on_opacity(colours) if is_opacity else ()))
     is_first = kept == list(range(len(kept)))  # a slice spares a copy
     taken = kept[0] if len(kept) == 1 else slice(0, len(kept)) if is_first else kept
     axes = axes.replace(SAMPLES, "") if len(kept) == 1 else axes
-    return replace(reading, data=reading.data[(slice(None),) * axis + (taken,)], axes=axes)
+    return replace(reading, data=reading.data[(slice(None),) * axis + (taken,)], axes=axes, notes=notes)
 
 
 def _inverted(reading: Reading, page: tifffile.TiffPage) -> Reading:
