@@ -62,6 +62,24 @@ def test_pixels_a_thousand_times_as_long_as_wide_are_refused():
         check_spacing((1e-5, 0.5, 0.5), Layout("ZYX"))
 
 
+def test_sizes_may_be_given_by_axis_in_small_letters():
+    assert check_spacing({"z": 1, "Y": 0.5, "x": 0.25}, Layout("ZYX")) == (1, 0.5, 0.25)
+    assert check_spacing({"T": 5, "z": 1, "y": 0.5, "x": 0.25}, Layout("TYX")) == (0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "words"),
+    [
+        ({"z": 1, "y": 0.5, "q": 3}, "has 'q', which is no axis of the image, and lacks X"),
+        ({"z": 1}, "lacks Y and X"),
+        ({"z": 1, "y": 0.5, "x": 1, 7: 3}, "has 7, which is no axis of the image"),
+    ],
+)
+def test_unknown_and_missing_axes_of_sizes_are_named(spacing, words):
+    with pytest.raises(InputError, match=f"`spacing` {words}: "):
+        check_spacing(spacing, Layout("ZYX"))
+
+
 def test_removing_an_axis_keeps_the_others():
     spatial = Spatial(
         "TYX", (5, 2, 3), (1, 2, 3), ("second", "nm", "nm"), affine=tuple(map(tuple, np.diag([5, 2, 3, 1])))

@@ -338,6 +338,21 @@ def check_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype) -> Layou
     return Layout(axes, has_one_plane="Z" in axes and shape[axes.index("Z")] == 1)
 
 
+def _sizes_by_axis(spacing: Mapping[Any, Any], layout: Layout) -> list[Any]:
+    """Return the sizes along z, y, x that are given by axis, in large or small letters."""
+    sizes = {str(axis).upper(): size for axis, size in spacing.items()}
+    unknown = [short(axis) for axis in spacing if str(axis).upper() not in [*layout.axes, *SPATIAL_AXES]]
+    missing = [axis for axis in layout.space if axis not in sizes]
+    faults = [f"has {', '.join(unknown)}, which is no axis of the image"] if unknown else []
+    faults += [f"lacks {' and '.join(missing)}"] if missing else []
+    if faults:
+        raise InputError(
+            f"`spacing` {', and '.join(faults)}: it needs the size of a pixel along each of the axes "
+            f"{', '.join(layout.space)}."
+        )
+    return [sizes[axis] for axis in layout.space]
+
+
 def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
     """Return one positive pixel size per spatial axis in the order z, y, x; one number is for all axes.
 
@@ -347,7 +362,7 @@ def check_spacing(spacing: Any, layout: Layout) -> tuple[float, ...] | None:
         return None
     space = layout.space
     if isinstance(spacing, Mapping):
-        spacing = [spacing.get(axis) for axis in space]
+        spacing = _sizes_by_axis(spacing, layout)
     elif np.isscalar(spacing):
         spacing = [spacing] * len(space)
     try:
