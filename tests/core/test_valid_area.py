@@ -134,6 +134,17 @@ def test_note_names_the_causes_and_how_much():
     assert note.startswith("12 % of the pixels are not image (padding with the value −1024, NaN or infinite)")
 
 
+@pytest.mark.parametrize(("colour", "words"), [((0, 0, 255), "(0, 0, 255)"), ((0, 0, 0), "0")])
+def test_note_shows_all_colours_of_padding_without_the_opacity(colour, words):
+    rgb = np.stack([IMAGE / 8 + shift for shift in (0, 20, 40)], -1).astype(np.uint8)
+    rgb = np.concatenate([rgb, np.full((60, *rgb.shape[1:]), colour, np.uint8)])
+    rgba = np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
+    for image in (rgb, rgba):
+        fill = find_fill(image, 2, may_be_transparent=True)
+        assert f"(padding with the value {words})" in fill.note(0.3)
+        assert not fill.valid(image, 2)[-60:].any()
+
+
 @pytest.mark.parametrize("value", [0, 300, 700, 1000, 1500, 5000])
 def test_padding_may_have_any_value(value):
     image = np.rint(IMAGE).astype(np.uint16)

@@ -132,11 +132,14 @@ def find_fill(
                 tuple(value if each == channel else None for each in range(n_channels)) for (value,) in found
             ]
     is_transparent = is_blended = False
+    is_colour = may_be_transparent and n_channels == 4
     colours: tuple[Colour, ...] = ()
     may_be_transparent &= rim.shape[-1] == 4 and (in_memory or bool((rim[:, 3] == 0).any()))
     if candidates or may_be_transparent:
         sample = _picked(image, index, channel_axis)
         is_transparent = may_be_transparent and _is_opacity(sample)
+        if is_colour and (is_transparent or _is_opaque(sample)):
+            candidates = [(*colour[:3], None) for colour in candidates]
         hidden = None if masked is None else _picked(masked, index, None)[..., 0]
         valid = Fill((), has_nan, False, is_transparent, is_masked).valid(sample, sample.ndim - 1, hidden)
         planes = sample if sample.ndim == 4 else sample[None]
@@ -246,12 +249,20 @@ def _picked(image: Any, index: Sequence[np.ndarray], channel_axis: int | None) -
     return array[..., None] if channel_axis is None else np.moveaxis(array, channel_axis, -1)
 
 
+def _opaque(dtype: np.dtype) -> float:
+    return np.iinfo(dtype).max if dtype.kind in "ui" else 1
+
+
+def _is_opaque(values: np.ndarray) -> bool:
+    """Return whether the last of four channels is as high as it can be everywhere."""
+    return bool((values[..., 3] == _opaque(values.dtype)).all())
+
+
 def _is_opacity(values: np.ndarray) -> bool:
     """Return whether the last of four channels is 0 at some pixels, and as high as it can be at most others."""
     if values.shape[-1] != 4:
         return False
-    opacity = values[..., 3]
-    opaque = np.iinfo(opacity.dtype).max if opacity.dtype.kind in "ui" else 1
+    opacity, opaque = values[..., 3], _opaque(values.dtype)
     is_end = (opacity == 0) | (opacity == opaque)
     return bool((opacity == 0).any() and is_end.mean() >= 0.9 and (opacity == opaque).mean() >= SMALLEST_SHARE_OF_IMAGE)
 
