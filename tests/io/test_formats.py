@@ -166,8 +166,18 @@ def test_tiff_resolution_in_centimetres_is_a_pixel_size(tmp_path):
     assert read_image(tmp_path / "a.tif").spatial == Spatial.with_spacing("YX", (0.5, 0.5), "micrometer")
 
 
-def test_tiff_dots_per_inch_are_no_pixel_size(tmp_path):
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6), np.uint8), resolution=(72, 72), resolutionunit=2)
+@pytest.mark.parametrize(("per_inch", "size"), [(50_800, 0.5), (300, 25_400 / 300)])
+def test_tiff_resolution_in_inches_is_a_pixel_size_in_micrometres(tmp_path, per_inch, size):
+    resolution = (per_inch, per_inch)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6), np.uint8), resolution=resolution, resolutionunit=2)
+    spatial = read_image(tmp_path / "a.tif").spatial
+    assert (spatial.spacing, spatial.unit) == (pytest.approx((size, size)), "micrometer")
+
+
+@pytest.mark.parametrize("per_inch", [1, 72, 96])
+def test_dots_per_inch_of_a_screen_are_no_pixel_size(tmp_path, per_inch):
+    resolution = (per_inch, per_inch)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6), np.uint8), resolution=resolution, resolutionunit=2)
     assert read_image(tmp_path / "a.tif").spatial == Spatial.plain("YX")
 
 

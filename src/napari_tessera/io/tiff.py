@@ -76,7 +76,11 @@ def _opened_level(path: Path, series: int, level: int, _written_ns: int) -> Any:
 
 LAZY_FROM_BYTES = 2**30
 LARGEST_CLASSIC_TIFF_BYTES = 2**32 - 2**25
-CENTIMETRE = 3
+MICROMETRES = {2: 25_400, 3: 10_000}
+"""Lengths of the units of resolution, inch and centimetre."""
+INCH = 2
+SCREENS_PER_INCH = {1, 72, 96}
+"""Pixels per inch that programs write without a pixel size."""
 MICROMETRES_PER_PIXEL = re.compile(r"\bMPP\s*=\s*([0-9.]+)")
 """As Aperio's scanners describe a slide; both sides of a pixel are equal."""
 GIVEN_NAME = re.compile(r"\s*|Image ?:?\d*|\d+|Series ?\d+|Page\d+|Baseline|Generic.*", re.IGNORECASE)
@@ -88,12 +92,12 @@ SIDE_IMAGES = ("thumbnail", "label", "macro", "map", "overview")
 SIGNS_OF_MISSING_PAGES = ("failed to reshape", "invalid or corrupted")
 
 
-def read_tiff(path: Path, level: int, series: int | None = None, *, as_labels: bool = False) -> Reading:
+def read_tiff(path: Path, level: int, series: int | str | None = None, *, as_labels: bool = False) -> Reading:
     """Read an image of a TIFF file, by default the largest; one of a gigabyte or more is a dask array.
 
     The pixel size comes from OME-XML, from ImageJ's description, from Zeiss LSM, from a slide scanner's text (MPP), or
-    from resolution tags in pixels per centimetre. Pixels per inch are a printer's setting and are ignored. Colours are
-    converted by `as_meant`.
+    from resolution tags in pixels per centimetre or inch, except for 1, 72 and 96 pixels per inch, which are those of
+    screens. Colours are converted by `as_meant`.
     """
     planes = {path.resolve(): planes_by_offset(path)}
     with _noticing_missing_pages(), _opened(path) as (file, root):
@@ -232,9 +236,10 @@ def _places(file: tifffile.TiffFile, root: Element | None, number: int) -> dict[
         return _imagej_places(file)
     if found := MICROMETRES_PER_PIXEL.search(file.pages.first.description):
         return {axis: sized(found[1], "micrometer") for axis in "YX"}
-    if file.pages.first.tags.valueof("ResolutionUnit") != CENTIMETRE:
+    unit, sizes = file.pages.first.tags.valueof("ResolutionUnit"), _pixel_size(file)
+    if unit not in MICROMETRES or (unit == INCH and {1 / size for size in sizes.values() if size} <= SCREENS_PER_INCH):
         return {}
-    return {axis: sized(size and size * 1e4, "micrometer") for axis, size in _pixel_size(file).items()}
+    return {axis: sized(size and size * MICROMETRES[unit], "micrometer") for axis, size in sizes.items()}
 
 
 def _imagej_places(file: tifffile.TiffFile) -> dict[str, Place]:
