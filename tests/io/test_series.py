@@ -35,7 +35,7 @@ def test_the_largest_image_is_read_with_its_own_pixel_size_and_all_are_listed(tw
     assert picture.spatial.scale == (0.5, 0.5)
     assert picture.notes == (
         "It holds 2 images: 0 (overview of all, 16 × 16), 1 (detail, 48 × 64). Image 1, the largest, was read; choose "
-        "another with `series`.",
+        "another with `series` (--series on the command line).",
     )
 
 
@@ -50,6 +50,26 @@ def test_a_large_image_of_several_is_read_piece_by_piece(two_series, monkeypatch
     picture = read_image(two_series)
     assert not isinstance(picture.data, np.ndarray)
     assert np.asarray(picture.data).tolist() == np.full((48, 64), 2).tolist()
+
+
+@pytest.mark.parametrize("series", ["overview of all", "overview of all, 16 × 16"])
+def test_an_image_is_chosen_by_a_name_that_the_list_shows(two_series, tmp_path, series):
+    assert read_image(two_series, series=series).data.shape == (16, 16)
+    assert main(["threshold", str(two_series), "-o", str(tmp_path / "out.tif"), "--series", series]) == 0
+    assert tifffile.imread(tmp_path / "out.tif").shape == (16, 16)
+
+
+def test_a_name_that_no_image_has_is_refused_with_the_names(two_series):
+    with pytest.raises(FileError, match="no image named 'nuclei'; there are 'overview of all', 'detail'"):
+        read_image(two_series, series="nuclei")
+
+
+def test_a_name_that_several_images_have_is_refused_with_their_numbers(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for side in (16, 32):
+            file.write(np.ones((side, side), np.uint8), metadata={"axes": "YX", "Name": "well"})
+    with pytest.raises(FileError, match=r"The images 0, 1 are named 'well'\. Give the number"):
+        read_image(tmp_path / "a.ome.tif", series="well")
 
 
 @pytest.mark.parametrize("series", [2, -1])
@@ -80,7 +100,8 @@ def test_scenes_of_a_zarr_group_are_its_images(tmp_path):
 def test_an_array_of_an_npz_is_chosen_by_its_number(tmp_path):
     np.savez(tmp_path / "two.npz", image=np.zeros((4, 4)), labels=np.ones((4, 4), int))
     assert read_labels(tmp_path / "two.npz", series=1).data.max() == 1
-    with pytest.raises(FileError, match="holds 2 arrays"):
+    assert read_labels(tmp_path / "two.npz", series="labels").data.max() == 1
+    with pytest.raises(FileError, match=r"holds 2 arrays.*--series"):
         read_labels(tmp_path / "two.npz")
 
 

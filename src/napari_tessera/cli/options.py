@@ -40,8 +40,8 @@ def add_image_options(parser: argparse.ArgumentParser) -> None:
 def add_file_options(group: argparse._ActionsContainer) -> None:
     """Add the choice among the images of a file, and the reading of pictures in colour as labels."""
     group.add_argument(
-        "--series", type=count(0), metavar="NUMBER",
-        help="which image to read of a file with several, from 0 [default: the largest]",
+        "--series", type=number_or_name, metavar="NUMBER|NAME",
+        help="which image to read of a file with several, by its number from 0 or its name [default: the largest]",
     )  # fmt: skip
     group.add_argument(
         "--number-colors", action="store_true",
@@ -108,6 +108,11 @@ def count(smallest: int) -> Callable[[str], int]:
         return number
 
     return convert
+
+
+def number_or_name(text: str) -> int | str:
+    """Return a whole number of at least 0, or a name."""
+    return count(0)(text) if text.lstrip("-").isdecimal() or not text else text
 
 
 def has_no_pixel_size(spatial: Spatial) -> bool:

@@ -21,7 +21,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 NETPBM_WHITE = (255, 65535)
 
 
-def read_bitmap(path: Path, series: int | None = None, *, as_labels: bool = False) -> Reading:
+def read_bitmap(path: Path, series: int | str | None = None, *, as_labels: bool = False) -> Reading:
     """Read one frame, by default the first: (Y, X) grey or (Y, X, 3) colour, 8 or 16 bits a channel.
 
     Opacity is kept if it hides pixels, and EXIF rotation is ignored. A palette is converted to colours, except for

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.errors import FileError, InputError, visible
+from napari_tessera.core.errors import FileError, InputError, short, visible
 from napari_tessera.core.file_checks import LONE_SURROGATE, read_json, without_nan
 from napari_tessera.core.result import DEEPEST, LabelImage
 from napari_tessera.core.spatial import (
@@ -107,20 +107,22 @@ class Choice:
 
 
 def choose_image(
-    images: Mapping[int, tuple[str, Sequence[int]]], wanted: int | None, *, count: int | None = None
+    images: Mapping[int, tuple[str, Sequence[int]]], wanted: int | str | None, *, count: int | None = None
 ) -> Choice:
     """Choose an image of a file: the largest, the first of equal ones, unless one is `wanted`; a note lists them.
 
     `images` has the name and the shape of each by its number; `count` is their number if more may be wanted than are
-    listed.
+    listed. A wanted text is a name, or a name with the shape, as listed.
     """
+    described = {each: _described(name, shape) for each, (name, shape) in images.items()}
+    if isinstance(wanted, str):
+        wanted = _number_of(wanted, {each: (name, described[each]) for each, (name, _) in images.items()})
     last = max([*images, (count or 0) - 1])
     if wanted is not None and not 0 <= wanted <= last:
         raise FileError(f"It holds the images 0 to {last}, but series {wanted} was requested.")
     number = max(images, key=lambda each: (prod(images[each][1]), -each)) if wanted is None else wanted
     if len(images) < 2:
         return Choice(number)
-    described = {each: f"{name and name + ', '}{' × '.join(map(str, shape))}" for each, (name, shape) in images.items()}
     if wanted is not None:
         return Choice(number, described)
     listed = ", ".join(f"{each} ({text})" for each, text in islice(described.items(), MOST_LISTED))
@@ -128,9 +130,25 @@ def choose_image(
     which = "largest" if len({prod(shape) for _, shape in images.values()}) > 1 else "first"
     note = (
         f"It holds {len(images):,} images: {listed}{more}. Image {number}, the {which}, was read; choose another with "
-        "`series`."
+        "`series` (--series on the command line)."
     )
     return Choice(number, described, (note,))
+
+
+def _described(name: str, shape: Sequence[int]) -> str:
+    return ", ".join(filter(None, (name, " × ".join(map(str, shape)))))
+
+
+def _number_of(wanted: str, images: Mapping[int, Sequence[str]]) -> int:
+    """Return the number of the image that has a name; each has its name, and that with its shape."""
+    found = [each for each, names in images.items() if wanted and wanted in names]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise FileError(f"The images {', '.join(map(str, found))} are named {short(wanted)}. Give the number of one.")
+    known = [short(name) for name, _ in images.values() if name]
+    there = f"; there are {', '.join(known[:MOST_LISTED])}{' …' * (len(known) > MOST_LISTED)}" if known else ""
+    raise FileError(f"It holds no image named {short(wanted)}{there}.")
 
 
 def hides_pixels(colours: np.ndarray) -> bool:

@@ -28,15 +28,16 @@ def read_npy(path: Path) -> Reading:
     return Reading(np.array(mapped, order="K"))
 
 
-def read_npz(path: Path, series: int | None = None) -> Reading:
+def read_npz(path: Path, series: int | str | None = None) -> Reading:
     """Read the only array of an .npz file, or the one with a number."""
     with np.load(path, allow_pickle=False) as arrays:
         if len(arrays.files) != 1 and series is None:
             raise FileError(
                 f"It holds {len(arrays.files)} arrays ({', '.join(arrays.files)}), but one is needed. "
-                "Choose one by its number from 0, with `series`, or save it as .npy."
+                "Choose one by its name or its number from 0, with `series` (--series on the command line), or save it "
+                "as .npy."
             )
-        number = choose_image(dict.fromkeys(range(len(arrays.files)), ("", ())), series).number
+        number = choose_image({each: (name, ()) for each, name in enumerate(arrays.files)}, series).number
         member = arrays.zip.infolist()[number]
         times = LARGEST_DEFLATION if member.compress_type == ZIP_DEFLATED else LARGEST_COMPRESSION
         check_can_hold(member.compress_size, member.file_size, times=times)

@@ -49,7 +49,7 @@ LETTERS = {"time": "T", "channel": "C"}
 OLD_AXES = "TCZYX"
 
 
-def read_zarr(path: Path, level: int, series: int | None = None, *, as_labels: bool = False) -> Reading:
+def read_zarr(path: Path, level: int, series: int | str | None = None, *, as_labels: bool = False) -> Reading:
     """Read one resolution level as a dask array; with `as_labels`, the only label image of an image if it has one."""
     node = zarr.open(_RegularFiles(path, read_only=True), mode="r")
     if isinstance(node, zarr.Array):

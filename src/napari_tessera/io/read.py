@@ -34,7 +34,7 @@ FORMATS = "TIFF, OME-TIFF, ImageJ TIFF, LSM, PNG, JPEG, BMP, GIF, NumPy (.npy, .
 PROGRAMS = (".py", ".pyw")
 
 
-def read_with_plugin(path: Path, series: int | None = None, *, as_labels: bool = False) -> Reading:
+def read_with_plugin(path: Path, series: int | str | None = None, *, as_labels: bool = False) -> Reading:
     """Read an image (or label) layer that a reader plugin finds; napari's own reader would run a program."""
     if path.suffix.lower() in PROGRAMS:
         raise FileError(f"A file ending in {path.suffix} is a program. Give an image, such as {FORMATS}.")
@@ -96,7 +96,9 @@ MOST_LEFT_OUT = 1000
 DOUBLE_ENDINGS = (".ome.tiff", ".ome.tif", ".ome.btf", ".ome.zarr")
 
 
-def read_image(path: str | Path, *, level: int = 0, series: int | None = None, axes: str | None = None) -> Picture:
+def read_image(
+    path: str | Path, *, level: int = 0, series: int | str | None = None, axes: str | None = None
+) -> Picture:
     """Read an image with its axes, its pixel size and their units.
 
     Parameters
@@ -106,9 +108,9 @@ def read_image(path: str | Path, *, level: int = 0, series: int | None = None, a
         is installed. For OME-Zarr the path may name a part, such as "plate.zarr/A/1/0" or "image.zarr/labels/nuclei".
     level : int
         Resolution level, 0 is full size; formats without levels have only 0.
-    series : int, optional
-        Number, from 0, of the image in a file with several (series, scenes, positions, frames); None reads the largest,
-        the first of equal ones, and `notes` lists them.
+    series : int or str, optional
+        Number, from 0, or name of the image in a file with several (series, scenes, positions, frames); None reads the
+        largest, the first of equal ones, and `notes` lists them.
     axes : str, optional
         One letter per axis, if the axes in the file are missing or wrong; either for all axes as stored, or for those
         longer than one pixel.
@@ -128,9 +130,9 @@ def read_image(path: str | Path, *, level: int = 0, series: int | None = None, a
     Notes
     -----
     Without metadata, axes are guessed from the shape: YX, ZYX, TZYX, and colours last if there are three or four. EXIF
-    rotation and opacity are ignored, and pixels per inch are not used as a pixel size. Inverted grey is inverted back,
-    and palettes, CMYK and YCbCr become RGB; the palettes of ImageJ and of microscopes are only display colours, and are
-    ignored. What was done is in `notes`.
+    rotation and opacity are ignored, and a screen's pixels per inch (72, 96) are no pixel size. Inverted grey is
+    inverted back, and palettes, CMYK and YCbCr become RGB; the palettes of ImageJ and of microscopes are only display
+    colours, and are ignored. What was done is in `notes`.
     """
     return _read(path, level, series, axes, as_labels=False)
 
@@ -139,7 +141,7 @@ def read_labels(
     path: str | Path,
     *,
     level: int = 0,
-    series: int | None = None,
+    series: int | str | None = None,
     axes: str | None = None,
     number_colors: bool = False,
 ) -> Picture:
@@ -249,14 +251,14 @@ def stem(path: str | Path) -> str:
     return Path(name).stem
 
 
-def _read(path: str | Path, level: int, series: int | None, axes: str | None, *, as_labels: bool) -> Picture:
+def _read(path: str | Path, level: int, series: int | str | None, axes: str | None, *, as_labels: bool) -> Picture:
     path = check_exists(path, may_be_folder=True)
     check_exists(path, may_be_folder=is_zarr(path))
     with explain_damage(path, "a label image" if as_labels else "an image"):
         return finish(_reading(path, level, series, as_labels), stem(path), path, axes)
 
 
-def _reading(path: Path, level: int, series: int | None, as_labels: bool) -> Reading:
+def _reading(path: Path, level: int, series: int | str | None, as_labels: bool) -> Reading:
     if path.is_dir():
         from napari_tessera.io.ome_zarr import read_zarr
 
@@ -271,7 +273,7 @@ def _reading(path: Path, level: int, series: int | None, as_labels: bool) -> Rea
     return _read_flat(path, ending, series, as_labels)
 
 
-def _read_flat(path: Path, ending: str, series: int | None, as_labels: bool) -> Reading:
+def _read_flat(path: Path, ending: str, series: int | str | None, as_labels: bool) -> Reading:
     """Read a format without resolution levels."""
     from napari_tessera.io import bitmap
     from napari_tessera.io import npy as numpy_files

@@ -38,7 +38,7 @@ class Source:
     split: str = ""  # "train" or "val"; empty if not yet decided
     group: str = ""  # kind of the image; rare kinds are used more often
     axes: str | None = None  # one letter for each axis of the image; None reads them from the file
-    series: int | None = None  # which image of files with several; None takes the largest
+    series: int | str | None = None  # which image of files with several; None takes the largest
     number_colors: bool = False  # labels are pictures in which each colour is a number
 
 
