@@ -91,6 +91,12 @@ def test_preview_layer_deleted_by_hand_comes_back_at_the_next_change(previewed, 
     qtbot.waitUntil(lambda: any(PREVIEW in layer.metadata for layer in viewer.layers), timeout=30_000)
 
 
+def test_preview_of_a_newly_opened_image_lies_on_it_under_its_name(previewed, viewer, qtbot):
+    viewer.add_image(255 - blobs(), name="new")
+    qtbot.waitUntil(lambda: viewer.layers[-1].name == "new · preview", timeout=30_000)
+    assert [layer.name for layer in viewer.layers] == ["blobs", "new", "new · preview"]
+
+
 def test_bad_setting_is_said_while_previewing(previewed, qtbot):
     previewed.form.values = {"low": 9, "high": 5, "method": "manual"}
     qtbot.waitUntil(lambda: "Low is 9" in previewed.bar.message.text(), timeout=30_000)

@@ -68,7 +68,10 @@ class LivePreview:
         self.switch(False)
 
     def _ask(self) -> None:
-        image = self._image = self.widget.inputs.main.layer
+        before, self._image = self._image, self.widget.inputs.main.layer
+        image = self._image
+        if image is not before:
+            self._remove()  # that of another image has another name, and may lie below this one
         if image is None or self.viewer.dims.ndisplay != 2 or not self.is_on:
             self._remove()
             return
