@@ -217,6 +217,16 @@ def test_a_new_result_hides_the_one_before_and_does_not_delete_it(viewer, open_w
     assert second.visible
 
 
+def test_a_result_hides_the_one_of_a_widget_that_was_closed(viewer, open_widget, run):
+    viewer.add_image(blobs(), name="blobs")
+    widget = open_widget("Threshold")
+    run(widget)
+    viewer.window.remove_dock_widget(widget)
+    viewer.layers.selection.active = viewer.layers[0]
+    run(open_widget("Threshold"))
+    assert [layer.visible for layer in viewer.layers] == [True, False, True]
+
+
 def test_results_of_other_images_and_widgets_stay_visible(viewer, open_widget, run):
     viewer.add_image(blobs(), name="blobs")
     run(open_widget("Threshold"))

@@ -141,10 +141,6 @@ class MeasureAgainButton(QPushButton):
         if not self.tables.has_waiting(method):  # shown without a parent, the button would be a window
             self.hide()
 
-    def close_down(self) -> None:
-        """Stop following; the results stay followed."""
-        self.tables.changed.disconnect(self.refresh)
-
     def refresh(self) -> None:
         """Show the button if a result waits for it."""
         self.setVisible(self.tables.has_waiting(self.method))

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary, WeakSet
 
 import napari
 import napari.utils
@@ -40,6 +39,8 @@ SAVE_AFTER_MS = 500
 WARM_UP_AFTER_MS = 300
 WARM_UP_AFTER_PRESSING_MS = 150
 DEVICE = "device"
+RUN = "tessera run"
+"""Key in a result's metadata for the method of its widget and the image's identity in this session of napari."""
 PLUGIN = "napari-tessera"
 
 
@@ -72,7 +73,6 @@ class MethodWidget(Panel):
         self._notes: tuple[str, ...] = ()
         self._request: RunRequest | None = None
         self._image: Layer | None = None
-        self._results: WeakKeyDictionary[Layer, WeakSet[Layer]] = WeakKeyDictionary()
         self._remember()
         self._connect()
         if self.histogram is not None:
@@ -127,7 +127,8 @@ class MethodWidget(Panel):
             for layer in (*others, main):  # the last one is on top, and active: napari shows its features
                 self.viewer.add_layer(layer)
         if self._image is not None and self._request is not None:
-            self._results[self._image] = WeakSet(run.layers)
+            for layer in run.layers:
+                layer.metadata[RUN] = self._run_on(self._image)
             self.table.tables.follow(run.layers, self._image, self._request)
         self.boxes.offer(run.layers)
         notes = (*self._notes, *run.result.notes)
@@ -135,9 +136,10 @@ class MethodWidget(Panel):
         self.bar.say("\n".join((summary, *notes)), is_warning=bool(notes))
 
     def results_of(self, image: Layer | None) -> list[Layer]:
-        """Return the layers of the last result of an image that are still in the viewer."""
-        layers = () if image is None else self._results.get(image, ())
-        return [layer for layer in layers if layer in self.viewer.layers]
+        """Return the layers of the method's results of an image that are in the viewer."""
+        if image is None:
+            return []
+        return [layer for layer in self.viewer.layers if layer.metadata.get(RUN) == self._run_on(image)]
 
     def shut_down(self) -> None:
         """Stop everything; called when the widget is closed."""
@@ -145,7 +147,6 @@ class MethodWidget(Panel):
         self.preview.close()
         self.forecast.close_down()
         self.boxes.close_down()
-        self.table.close_down()
         self.followed.close()
         counting = () if self.histogram is None else (self.histogram.latest,)
         if self.histogram is not None:
@@ -186,6 +187,9 @@ class MethodWidget(Panel):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.shut_down()
         return super().event(event)
+
+    def _run_on(self, image: Layer) -> dict[str, str]:
+        return {"method": self.method.name, "image": str(image.unique_id)}
 
     def _start(self, recipe: Any) -> None:
         request = self._request = self.request(recipe)
