@@ -11,6 +11,7 @@ import napari_tessera as tessera
 from napari_tessera.core.errors import InputError, ParameterError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.methods.watershed import reach, watershed
+from napari_tessera.sample_data import nuclei_2d
 
 TWO_DISCS = np.zeros((15, 26), np.uint8)
 for centre in (7, 18):
@@ -254,6 +255,48 @@ def test_a_thing_that_is_far_too_bright_hides_no_object_and_is_named(method, tim
     assert result.labels.max() == 7
     assert 0.7 * times <= float(re.search(r"about (\d+) times as bright as the objects", result.notes[0])[1]) <= times
     np.testing.assert_array_equal(result.labels[:, 80:] > 0, plain.labels[:, 80:] > 0)
+
+
+def too_bright(
+    times: float = 0, radius: float = 0, pixels: int = 0, bar: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make something far too bright in a dense image of nuclei that differ in brightness; (image, truth)."""
+    image, truth, *_ = nuclei_2d()
+    if times:
+        image = np.where(truth == 30, np.minimum(image * times, 65535), image).astype(np.uint16)
+    y, x = np.mgrid[:256, :256]
+    image[np.hypot(y - 130, x - 130) < radius] = 12000
+    rows, columns = np.random.default_rng(3).integers(0, 256, (pixels, 2)).T
+    image[rows, columns] = 65535
+    if bar:
+        image[235:240, 180:240] = 65535
+    return image, truth
+
+
+@pytest.mark.parametrize("method", ["watershed", "threshold"])
+@pytest.mark.parametrize(
+    "what", [{"times": 4}, {"times": 5}, {"times": 10}, {"times": 50}, {"radius": 8}, {"pixels": 60}, {"bar": True}]
+)
+def test_a_far_too_bright_thing_hides_no_object_of_a_dense_image(method, what):
+    image, truth = too_bright(**what)
+    settings = {"output": "objects", "min_size": 30} if method == "threshold" else {}
+    plain = tessera.segment(method, too_bright()[0], axes="YX", **settings)
+    result = tessera.segment(method, image, axes="YX", **settings)
+    before, now = (tessera.evaluate(truth, found.labels, thresholds=(0.5,))["ap"]["0.50"] for found in (plain, result))
+    assert now > before - 0.05
+    assert plain.notes == ()
+    assert "times as bright as the objects" in result.notes[0]
+
+
+@pytest.mark.parametrize("glow", ["blurred", "clipped"])
+def test_a_few_objects_on_a_glow_or_on_a_clipped_background_are_no_bright_things(glow):
+    y, x = np.mgrid[:200, :200]
+    objects = (np.hypot(y - 60, x - 70) < 7) | (np.hypot(y - 140, x - 120) < 7)
+    noise = np.random.default_rng(0).normal(0, 1, y.shape)
+    background = 20 + noise + 100 * gaussian_filter(objects.astype(float), 15) if glow == "blurred" else noise.clip(0)
+    result = tessera.segment("threshold", (background + 100 * objects).astype(np.float32), axes="YX", output="objects")
+    assert result.labels.max() == 2
+    assert result.notes == ()
 
 
 @pytest.mark.parametrize("method", ["watershed", "threshold"])

@@ -168,6 +168,12 @@ BRIGHT_GAPS = ((3.5, 6.0, 1.0), (12.0, 10.0, 0.06))
 its own): how many times as bright things must be, the least contrast of the objects, and their largest share."""
 SMALL_BRIGHT_SHARE, MOST_OBJECTS = 0.008, 0.6
 """Of smaller bright things, the rims too, the share of the objects is only limited by this."""
+VARIED_TIMES, VARIED_CONTRAST, VARIED_SEPARATION = 6.0, 4.4, 0.69
+"""Of objects that differ in brightness and fill more than that: how many times as bright things must be, the least
+contrast, and the least separation. Most glow around a few nuclei is separated by up to 0.68, noise by 0.64."""
+MOST_RISES, MOST_AT_LOWEST = 2.5, 0.2
+"""For the separation, pixels count as no brighter than so many times the objects, as the rims of bright things are;
+noise that was cut off below, with this share of the pixels at one value or more, looks separated and is not."""
 STEP_SPREAD = 12**-0.5
 """Spread of the values that are rounded to one step."""
 LEAST_CONTRAST = 4.0
@@ -212,11 +218,27 @@ def without_bright(histogram: Histogram) -> tuple[Histogram, Brightness]:
         growth = BRIGHT_GROWTH_IF_CLEAR if rise >= CLEAR_CONTRAST * spread else BRIGHT_GROWTH
         if share + here / total >= growth * bright / total:
             is_gap = bright_mean - below >= times * rise and rise >= contrast * max(spread, STEP_SPREAD)
-            if is_gap and here <= (most if share > SMALL_BRIGHT_SHARE else MOST_OBJECTS) * total:
+            is_usual = is_gap and here <= (most if share > SMALL_BRIGHT_SHARE else MOST_OBJECTS) * total
+            is_far = bright_mean - below >= VARIED_TIMES * rise and here <= MOST_OBJECTS * total
+            if is_usual or (is_far and _holds_varied_objects(rest, cut)):
                 return rest, Brightness(share, (bright_mean - below) / rise)
             break
         share, rest = share + here / total, _up_to(rest, cut)
     return _without_brightest(histogram, first)
+
+
+def _holds_varied_objects(histogram: Histogram, cut: int) -> bool:
+    """Return whether what is above a step are objects that may differ in brightness, rather than glow or noise."""
+    _, below, above, spread = _classes(histogram, cut)
+    total = histogram.counts.sum()
+    if histogram.counts[0] > MOST_AT_LOWEST * total or above - below < VARIED_CONTRAST * max(spread, STEP_SPREAD):
+        return False
+    steps = np.minimum(histogram.steps, below + MOST_RISES * (above - below))
+    limited = np.average(steps[cut + 1 :], weights=histogram.counts[cut + 1 :])
+    share = histogram.counts[cut + 1 :].sum() / total
+    mean = share * limited + (1 - share) * below
+    variance = np.average((steps - mean) ** 2, weights=histogram.counts)
+    return bool(share * (1 - share) * (limited - below) ** 2 >= VARIED_SEPARATION * variance)
 
 
 def _without_brightest(histogram: Histogram, cut: int) -> tuple[Histogram, Brightness]:
@@ -289,9 +311,9 @@ def bright_pixels(
         level, brightness = find_level(histogram, rule)
     if rule != "local":
         return (yield from subtask(_above(values, level), 1, 2, 3)), level, brightness
-    background = median_below(histogram, level)
+    background, objects = median_below(histogram, level), median_above(histogram, level)
     level = within(level, np.float32)
-    finding = above_local_level(values, level, background, radius, spacing)
+    finding = above_local_level(values, level, background, objects, radius, spacing)
     return (yield from subtask(finding, 1, 2, 3)), level, brightness
 
 
@@ -299,6 +321,13 @@ def median_below(histogram: Histogram, level: float) -> float:
     """Return the median of the values up to `level`; the level itself if there are none."""
     counts = np.cumsum(histogram.counts[: histogram.step_of(level) + 1])
     return histogram.value_at(int(np.searchsorted(counts, counts[-1] / 2))) if len(counts) else level
+
+
+def median_above(histogram: Histogram, level: float) -> float:
+    """Return the median of the values above `level`; the level itself if there are none."""
+    first = histogram.step_of(level) + 1
+    counts = np.cumsum(histogram.counts[first:])
+    return histogram.value_at(first + int(np.searchsorted(counts, counts[-1] / 2))) if len(counts) else level
 
 
 def within(level: float, dtype: np.typing.DTypeLike) -> float:
@@ -347,14 +376,22 @@ OBJECT_SHARE = 0.6
 """Share of the brightness of nearby objects, above the background."""
 CROWD_SHARE = 0.85
 """Share of the mean brightness of the surroundings, above the background."""
+FAR_TIMES = 7
+"""Pixels that are more than so many times as bright as the objects, above the background, count in neither of these
+means: a hot pixel or a burnt-in bar would hide what is around it."""
 
 
 def above_local_level(
-    values: np.ndarray, level: float, background: float, radius: float, spacing: tuple[float, ...] | None
+    values: np.ndarray,
+    level: float,
+    background: float,
+    objects: float,
+    radius: float,
+    spacing: tuple[float, ...] | None,
 ) -> Job[np.ndarray]:
     """Mask the pixels of a float32 image with bright objects that are above their local level.
 
-    `level` separates objects and background of the whole image; `background` is the background's usual intensity.
+    `level` separates objects and background of the whole image; `background` and `objects` are their usual intensities.
     `radius` is the sigma, in pixels along X, of the Gaussian that averages the surroundings; nearby objects are
     averaged within half of it.
     """
@@ -364,7 +401,8 @@ def above_local_level(
         sizes[-values.ndim :] = np.array(spacing) / spacing[-1]
     factors = np.clip(0.4 * radius / sizes, 1, volume.shape).astype(np.int64)
     floor = np.float32(background + FLOOR * (level - background))
-    averages = yield from subtask(_averages(volume, factors, np.float32(background), floor), 0, 1, 3)
+    most = np.float32(within(FAR_TIMES * (objects - background), np.float32))
+    averages = yield from subtask(_averages(volume, factors, np.float32(background), floor, most), 0, 1, 3)
     coarse = yield from subtask(_coarse_level(averages, radius, tuple(sizes * factors), factors[-1]), 1, 1, 3)
     levels = np.maximum(coarse + np.float32(background), floor)
     along_z, along_y, along_x = (_between(length, factor) for length, factor in zip(volume.shape, factors, strict=True))
@@ -379,13 +417,15 @@ def above_local_level(
     return mask.reshape(values.shape)
 
 
-def _averages(volume: np.ndarray, factors: np.ndarray, background: np.float32, floor: np.float32) -> Job[np.ndarray]:
+def _averages(
+    volume: np.ndarray, factors: np.ndarray, background: np.float32, floor: np.float32, most: np.float32
+) -> Job[np.ndarray]:
     """Average blocks of pixels: brightness, brightness of pixels above the floor, and their share; (3, Z, Y, X)."""
     shape = tuple(-(-np.array(volume.shape) // factors))
     averages = np.empty((3, *shape), np.float32)
     rows = bands(shape[0] * shape[1], volume.shape[2] * int(factors[0] * factors[1]))
     yield from in_threads(
-        lambda part: _average_blocks(volume, factors, background, floor, averages, part.start, part.stop),
+        lambda part: _average_blocks(volume, factors, background, floor, most, averages, part.start, part.stop),
         rows,
         "Finding foreground",
     )
@@ -415,6 +455,7 @@ def _average_blocks(
     factors: np.ndarray,
     background: np.float32,
     floor: np.float32,
+    most: np.float32,
     averages: np.ndarray,
     start: int,
     stop: int,
@@ -434,9 +475,12 @@ def _average_blocks(
                 for fine_y in range(first_y, last_y):
                     for fine_x in range(first_x, last_x):
                         value = volume[fine_z, fine_y, fine_x]
-                        total += value - background
+                        above = value - background
+                        if above > most:
+                            continue
+                        total += above
                         if value > floor:
-                            bright += value - background
+                            bright += above
                             count += np.float32(1)
             pixels = np.float32((last_z - first_z) * (last_y - first_y) * (last_x - first_x))
             averages[0, z, y, x] = total / pixels

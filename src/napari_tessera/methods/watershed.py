@@ -159,7 +159,8 @@ def watershed(
 
     The level of "local" is the highest of three, all counted from the median of the background: half of the level for
     the whole image, 60 % of the brightness of the objects near by, and 85 % of the mean of the surroundings. These
-    shares and the defaults were found on the training images of BBBC038 (nuclei of 8 to 40 px).
+    shares and the defaults were found on the training images of BBBC038 (nuclei of 8 to 40 px). Pixels over seven times
+    as bright as the objects usually are count in neither of the means.
 
     Things that are about three times as bright as the objects or more, of at most 1.5 % of the pixels, are left out
     when the level is found, and a note names them. So does a note if objects stand out no more than noise does.
