@@ -5,6 +5,7 @@ import pytest
 from napari_tessera.core.jobs import Progress
 from napari_tessera.gui.form.text import in_titles
 from napari_tessera.gui.qt.run_bar import remaining_time
+from napari_tessera.methods.registry import METHODS
 from tests.helpers.scenes import blobs
 
 
@@ -48,3 +49,22 @@ def test_sizes_are_in_the_unit_of_the_image_until_the_user_chooses_another(viewe
     viewer.add_image(blobs(), scale=(0.2, 0.2), units=("um", "um"), name="other")
     assert widget.inputs.main.layer.name == "other"
     assert widget.sizes.value == "pixels"
+
+
+@pytest.mark.parametrize("title", [each.title for each in METHODS])
+def test_tooltips_and_titles_are_in_words_of_the_window(open_widget, title):
+    widget = open_widget(title)
+    fields = list(widget.form.fields.values())
+    tooltips = [field.widget.tooltip or "" for field in fields]
+    tooltips += [box.combo.tooltip or "" for box in widget.inputs.boxes.values()]
+    for word in ("dtype", "None", *(name for name in widget.form.fields if "_" in name)):
+        assert not [text for text in tooltips if word in text], word
+    assert not [field.title for field in fields if len(field.title) == 1]
+
+
+def test_the_box_beside_an_open_end_says_no_limit_in_manual_only(open_widget):
+    fields = open_widget("Threshold").form.fields
+    fields["method"].value = "manual"
+    assert fields["high"].automatic.native.text() == "no limit"
+    fields["method"].value = "hysteresis"
+    assert fields["high"].automatic.native.text() == "auto"

@@ -146,6 +146,7 @@ class Input:
     is_optional: bool
     shown_if: tuple[ShownIf, ...]
     help: str
+    title: str
 
     def matters(self, values: Mapping[str, Any]) -> bool:
         """Return whether the input has an effect, given the values of the parameters."""
@@ -188,7 +189,7 @@ class Declaration:
     def inputs(self) -> tuple[Input, ...]:
         """Arrays the method takes, the image first."""
         return tuple(
-            Input(name, roles, argument.default is None, _each(ShownIf, hint), text)
+            Input(name, roles, argument.default is None, _each(ShownIf, hint), text, _title(name, hint))
             for name, (argument, hint, text) in self._arguments.items()
             if (roles := _each(Role, hint)) and roles[0] not in CONTEXT
         )
@@ -228,6 +229,11 @@ class Declaration:
             arguments.append(argument.replace(annotation=kind | None if argument.default is None else kind))
         returned = ARRAYS.get(self.returned_names, tuple) if self.has_more_than_labels else np.ndarray
         return inspect.Signature(arguments, return_annotation=returned)
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Title in a form of each input and parameter."""
+        return {entry.name: entry.title for entry in (*self.inputs, *self.parameters)}
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -281,6 +287,11 @@ def _bare(hint: Any) -> list[Any]:
     return bare
 
 
+def _title(name: str, hint: Any) -> str:
+    """Return the title in a form."""
+    return next((given.text for given in _each(Title, hint)), title_of(name))
+
+
 def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
     (kind,) = _bare(hint)
     choices: tuple[Any, ...] = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
@@ -300,7 +311,7 @@ def _parameter(name: str, default: Any, hint: Any, text: str) -> Parameter:
         given.get(ModelName),
         none=given.get(NoneMeans, AUTO).word,
         is_list=CommaSeparated in given,
-        title=given.get(Title, Title(title_of(name))).text,
+        title=_title(name, hint),
         choice_titles=titles,
         needs_axis=given.get(NeedsAxis, NeedsAxis("")).axis,
         is_advanced=Advanced in given,

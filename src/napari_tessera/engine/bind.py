@@ -222,7 +222,7 @@ def _in_memory(values: Any, method: Method, name: str) -> np.ndarray:
         return check_labels(values, name)
     image = check_image(values, name, may_have_nan=True)
     if image.dtype.kind == "f" and not np.isfinite([image.min(), image.max()]).any() and not np.isfinite(image).any():
-        raise InputError(f"{name} has no pixel of an image: all are NaN or infinite.")
+        raise InputError(f"{name} is NaN or infinite in every pixel.")
     return image
 
 

@@ -262,7 +262,7 @@ def measure(method: TwoPass, frame: Frame, at: Pool) -> Job[dict[str, Any]]:
         measuring = over(frame, grid, summarise, at, "Measuring blocks")
         summaries = [each for each in (yield from subtask(measuring, done, 1, rounds)) if each is not None]
         if not summaries:
-            raise InputError(f"{frame.name} has no pixel of an image: all are NaN, infinite, masked or padding.")
+            raise InputError(f"{frame.name} is NaN, infinite, masked or padding in every pixel.")
         summary = reduce(method.merge, summaries)
     return {**(yield from method.fit(summary, **settings)), "scale": scale}
 

@@ -251,7 +251,7 @@ def kmeans(
     Parameters
     ----------
     image : (Y, X) or (Z, Y, X) array
-        Any integer or floating-point dtype, with channels at `channel_axis` if it has any.
+        Of any number type, with channels at `channel_axis` if it has any.
     n_clusters : int
         Number of classes.
     features : str

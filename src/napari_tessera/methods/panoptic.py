@@ -42,7 +42,7 @@ METHOD_TITLES = {"mask_rcnn": "Mask R-CNN", "unet": "U-Net", "kmeans": "K-means"
 def panoptic(
     image: Image,
     things: Annotated[Labels, ShownIf("things_from", "layer")] | None = None,
-    stuff: Annotated[Labels, ShownIf("stuff_from", "layer")] | None = None,
+    stuff: Annotated[Labels, Title("Regions (stuff)"), ShownIf("stuff_from", "layer")] | None = None,
     *,
     things_from: Annotated[Literal["layer", "mask_rcnn", "unet", "watershed"], Choices(METHOD_TITLES)] = "unet",
     things_model: Annotated[str, ModelName("mask_rcnn"), ShownIf("things_from", "mask_rcnn")] = "nuclei-mask-rcnn",
@@ -54,7 +54,9 @@ def panoptic(
     things_name: Annotated[str, ShownIf("things_from", "layer", "watershed")] = "object",
     min_score: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("things_from", "mask_rcnn")] = None,
     least_remaining: Annotated[float, Range(0.5, 1, step=0.05), ShownIf("things_from", "mask_rcnn")] = 0.5,
-    stuff_from: Annotated[Literal["layer", "threshold", "kmeans", "unet"], Choices(METHOD_TITLES)] = "threshold",
+    stuff_from: Annotated[
+        Literal["layer", "threshold", "kmeans", "unet"], Title("Regions (stuff) from"), Choices(METHOD_TITLES)
+    ] = "threshold",
     stuff_unet: Annotated[str, Title("Stuff U-Net"), ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
     stuff_classes: Annotated[int, Range(2, 20), ShownIf("stuff_from", "kmeans")] = 3,
     stuff_names: Annotated[str, CommaSeparated(), ShownIf("stuff_from", "layer", "threshold", "kmeans")] = "",
@@ -75,7 +77,7 @@ def panoptic(
     Parameters
     ----------
     image : array
-        (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`.
+        (Y, X) or (Z, Y, X), of any number type, with the channels at `channel_axis`.
     things : array, optional
         Labels of the image's shape, each number one thing; 0 is no thing. Needed, and used, where `things_from` is
         "layer".

@@ -21,6 +21,7 @@ from napari_tessera.core.spec import (
     ShownIf,
     Spacing,
     Table,
+    Title,
     Valid,
 )
 
@@ -34,7 +35,9 @@ def region_growing(
     *,
     criterion: Literal["tolerance", "adaptive", "competing"] = "tolerance",
     tolerance: Annotated[float, Range(0, 1, step=0.01), ShownIf("criterion", "tolerance")] = 0.1,
-    k: Annotated[float, Range(0, 10, step=0.1), ShownIf("criterion", "adaptive")] = 2.5,
+    k: Annotated[
+        float, Title("Largest difference (k)"), Range(0, 10, step=0.1), ShownIf("criterion", "adaptive")
+    ] = 2.5,
     feature: Literal["intensity", "texture", "both"] = "intensity",
     texture_radius: Annotated[int, Range(2, 100, unit="px"), ShownIf("feature", "texture", "both")] = 8,
     channel: Channel = None,

@@ -65,7 +65,7 @@ def superpixels(
     Parameters
     ----------
     image : array
-        (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`.
+        (Y, X) or (Z, Y, X), of any number type, with the channels at `channel_axis`.
     n_segments : int
         Approximate number of superpixels, before any are merged.
     compactness : float

@@ -29,6 +29,7 @@ from napari_tessera.core.spec import (
     Range,
     ShownIf,
     Spacing,
+    Title,
     Valid,
 )
 
@@ -250,8 +251,10 @@ def threshold(
     high: Annotated[float | None, Range(unit="intensity"), ShownIf("method", "manual", "hysteresis")] = None,
     radius: Annotated[int, Range(1, 250, unit="px"), ShownIf("method", *LOCAL_RULES)] = 25,
     offset: Annotated[float, Range(unit="intensity"), ShownIf("method", *LOCAL_RULES[:3])] = 0.0,
-    k: Annotated[float, Range(-5, 5, step=0.05), ShownIf("method", "sauvola", "niblack")] = 0.2,
-    r: Annotated[float | None, Range(0, unit="intensity"), ShownIf("method", "sauvola")] = None,
+    k: Annotated[float, Title("Weight (k)"), Range(-5, 5, step=0.05), ShownIf("method", "sauvola", "niblack")] = 0.2,
+    r: Annotated[
+        float | None, Title("Full contrast (R)"), Range(0, unit="intensity"), ShownIf("method", "sauvola")
+    ] = None,
     polarity: Annotated[Literal["bright", "dark"], ShownIf("method", *ALL_BUT_MANUAL)] = "bright",
     channel: Channel = None,
     sigma: Annotated[float, SIGMA_TITLE, Range(0, 50, unit="px", step=0.5)] = 0.0,
@@ -267,7 +270,7 @@ def threshold(
     Parameters
     ----------
     image : (Y, X) or (Z, Y, X) array
-        Any integer or floating-point dtype, with channels at `channel_axis` if it has any.
+        Of any number type, with channels at `channel_axis` if it has any.
     method : str
         How the level is found. "otsu", "li", "yen", "isodata", "triangle", "mean" and "minimum" find one for the whole
         image from its histogram, "multi-otsu" several. "manual" and "hysteresis" take yours. "local-mean",

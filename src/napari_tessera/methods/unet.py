@@ -156,7 +156,7 @@ def unet(
     Parameters
     ----------
     image : array
-        (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`. Brightness is measured over the
+        (Y, X) or (Z, Y, X), of any number type, with the channels at `channel_axis`. Brightness is measured over the
         whole image (percentiles), without a few things far brighter than all objects, which a note names; an image with
         dark objects on a bright background is turned (see `polarity`).
     model : str

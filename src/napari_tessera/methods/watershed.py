@@ -77,7 +77,7 @@ def watershed(
     Parameters
     ----------
     image : array
-        (Y, X) or (Z, Y, X), any numeric dtype, with the channels at `channel_axis`.
+        (Y, X) or (Z, Y, X), of any number type, with the channels at `channel_axis`.
     markers : array, optional
         One marker per object. Points, (N, 2) as y, x or (N, 3) as z, y, x: each is a marker. Or painted labels of the
         image's shape: each number is a marker, also where it is painted in several places; 0 is not painted. Markers

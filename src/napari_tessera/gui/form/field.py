@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
@@ -27,7 +27,7 @@ class Field:
         self.widget = widget
         self.native: QWidget = widget.native
         self.title = parameter.title
-        widget.tooltip = tooltip(parameter.help)
+        self.show_help({})
 
     @property
     def value(self) -> Any:
@@ -37,6 +37,10 @@ class Field:
     @value.setter
     def value(self, value: Any) -> None:
         self.widget.value = value
+
+    def show_help(self, titles: Mapping[str, str]) -> None:
+        """Show the help as the tooltip, in which names have these titles."""
+        self.widget.tooltip = tooltip(self.parameter.help, titles)
 
     def on_change(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever the user or the program changes the value."""

@@ -108,6 +108,7 @@ class Form:
 
     def _add(self, parameter: Parameter, rows: Rows) -> None:
         field = make_field(parameter)
+        field.show_help(self.method.declaration.titles)
         self.fields[parameter.name] = field
         rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
         if field.below is not None:

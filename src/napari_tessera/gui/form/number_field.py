@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +32,7 @@ class Number(Field):
     def __init__(self, parameter: Parameter) -> None:
         # magicgui's integer box has no place for a unit, so integers use a float box without decimals.
         self.spin_box = FloatSpinBox(name=parameter.name)
+        self.automatic: CheckBox | None = None
         super().__init__(parameter, self.spin_box)
         self._callbacks: list[Callable[[], Any]] = []
         self._number = parameter.default
@@ -41,7 +42,6 @@ class Number(Field):
         self._decimals = 0 if parameter.kind is int else usual
         self._start: float = _first_guess(parameter)
         fit_in_form(self.native)
-        self.automatic: CheckBox | None = None
         if parameter.is_optional:
             self._add_automatic()
         self.show_sizes(None, "px", 2)
@@ -63,6 +63,17 @@ class Number(Field):
     def on_change(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever the value changes."""
         self._callbacks.append(callback)
+
+    def show_help(self, titles: Mapping[str, str]) -> None:
+        """Show the help as the tooltip, in which names have these titles."""
+        super().show_help(titles)
+        if self.automatic is not None:
+            self.automatic.tooltip = self.widget.tooltip
+
+    def name_none(self, word: str) -> None:
+        """Say in the box beside the number what it means now that there is none."""
+        if self.automatic is not None:
+            self.automatic.native.setText(word)
 
     def show_sizes(self, spacing: tuple[float, ...] | None, unit: str, ndim: int) -> None:
         """Show the value in `unit`, given the pixel size; None shows pixels."""
@@ -93,7 +104,7 @@ class Number(Field):
 
     def _add_automatic(self) -> None:
         self.automatic = CheckBox(text=self.parameter.none, value=self._number is None)
-        self.automatic.tooltip = self.widget.tooltip
+        self.show_help({})
         self.native = QWidget()
         row = QHBoxLayout(self.native)
         fill(row, self.spin_box.native, self.automatic.native)

@@ -23,9 +23,15 @@ def unit_suffix(parameter: Parameter, unit: str, ndim: int) -> str:
     return "" if parameter.range.unit in ("", "intensity") else f" {parameter.range.unit}"
 
 
-def tooltip(text: str) -> str:
-    """Wrap a help text as rich text, so that Qt breaks its lines."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("``", "").replace("`", "")
+def tooltip(text: str, titles: Mapping[str, str] | None = None) -> str:
+    """Wrap a help text as rich text, so that Qt breaks its lines; names that have titles are replaced by them."""
+    plain = (
+        re.sub("`([^`]+)`", lambda name: (titles or {}).get(name[1], name[1]), text)
+        .replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace("``", "")
+        .replace("`", "")
+    )
     return f"<qt>{plain}</qt>" if plain else ""
 
 

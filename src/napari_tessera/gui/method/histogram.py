@@ -85,6 +85,8 @@ class HistogramBox(QWidget):
         for on_change in (widget.form.on_change, widget.inputs.on_change, widget.region.on_change):
             on_change(self.update_soon)
         widget.form.on_change(self._show_lines)
+        widget.form.on_change(self._name_open_ends)
+        self._name_open_ends()
         widget.form.on_change(self._settled.start)
         widget.viewer.dims.events.point.connect(self.update_soon)
         self.update_soon()
@@ -247,6 +249,13 @@ class HistogramBox(QWidget):
         is_apart = any(level is not None and not found.low <= level <= found.high for level in levels.values())
         if is_apart or dtype != dtype_before:
             self._widget.form.values = dict.fromkeys(levels)
+
+    def _name_open_ends(self) -> None:
+        """Without a number, "manual" has no limit; the level of another rule is found."""
+        fields = self._widget.form.fields
+        for field in (fields[LOW], fields[HIGH]):
+            if isinstance(field, Number):
+                field.name_none("no limit" if fields["method"].value == MANUAL else field.parameter.none)
 
     def _open_manual(self) -> None:
         """Give "manual" the rule's level to begin with, since it needs one."""

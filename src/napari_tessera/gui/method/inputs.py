@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.method import Input, Method
-from napari_tessera.core.spec import Role, title_of
+from napari_tessera.core.spec import Role
 from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.form import Rows
 from napari_tessera.gui.form.layer_combo import LAYER_TYPES, LayerBox
@@ -55,9 +55,10 @@ class InputsBox:
         self._axes_chosen: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         self._callbacks: list[Callable[[], Any]] = []
         self.boxes = {}
+        titles = method.declaration.titles
         for entry in method.inputs:
-            types, title = tuple(LAYER_TYPES[role] for role in entry.roles), title_of(entry.name)
-            self.boxes[entry.name] = LayerBox(viewer, types, title, entry.help, entry.is_optional)
+            types, text = tuple(LAYER_TYPES[role] for role in entry.roles), tooltip(entry.help, titles)
+            self.boxes[entry.name] = LayerBox(viewer, types, entry.title, text, entry.is_optional)
         self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
         fit_in_form(self.axes_box.native)
         self.mark_buttons: list[MarkButtons] = []
@@ -147,10 +148,10 @@ class InputsBox:
                 raise InputError(
                     f"{self.boxes[entry.name].title} is empty. Choose a labels layer, or add one (the tag button above "
                     "the list of layers) and paint on it; or choose another value for "
-                    f"{title_of(entry.shown_if[0].parameter)}."
+                    f"{self.method.declaration.titles[entry.shown_if[0].parameter]}."
                 )
             elif Role.POINTS in entry.roles and not entry.is_optional:
-                raise InputError(f"{title_of(entry.name)} is empty. {HOW_TO_MARK}")
+                raise InputError(f"{entry.title} is empty. {HOW_TO_MARK}")
         return found
 
     def things(self) -> dict[str, np.ndarray]:

@@ -50,7 +50,7 @@ class RegionBox:
         self.viewer = viewer
         self._rows = rows
         self.plane_only = CheckBox(text="Current plane only", tooltip=tooltip(PLANE_HELP))
-        self.shapes = LayerBox(viewer, (Shapes,), "Inside shapes", SHAPES_HELP, is_optional=True)
+        self.shapes = LayerBox(viewer, (Shapes,), "Inside shapes", tooltip(SHAPES_HELP), is_optional=True)
         self.selected_only = CheckBox(text="Selected shapes only", tooltip=tooltip(SELECTED_HELP))
         rows.add("", self.plane_only.native)
         rows.add(self.shapes.title, self.shapes.native, self.shapes.combo.tooltip or "")

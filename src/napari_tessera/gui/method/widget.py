@@ -66,8 +66,7 @@ class MethodWidget(Panel):
         self.preview = LivePreview(self)
         self._activity: Any = None
         self._activity_updated = 0.0
-        self.bar.titles = {each.name: each.title for each in self.method.parameters}
-        self.bar.titles |= {name: box.title for name, box in self.inputs.boxes.items()}
+        self.bar.titles = self.method.declaration.titles
         self.bar.size_in_field = self.form.size_in_words
         self._shown_for = self.inputs.main.layer
         self._notes: tuple[str, ...] = ()
