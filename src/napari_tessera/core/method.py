@@ -233,7 +233,7 @@ class Declaration:
     @property
     def titles(self) -> dict[str, str]:
         """Title in a form of each input and parameter."""
-        return {entry.name: entry.title for entry in (*self.inputs, *self.parameters)}
+        return {each.name: each.title for each in self.inputs} | {each.name: each.title for each in self.parameters}
 
     @property
     def defaults(self) -> dict[str, Any]:
