@@ -53,6 +53,10 @@ def test_paint_comes_back_after_a_normal_close(painted, shown, open_widget, qtbo
     np.testing.assert_allclose(pair.paint.scale, (0.5, 0.5))
     assert pair.earlier_note.isHidden()
     assert pair.earlier_button.isHidden()  # the only one is open
+    qtbot.waitUntil(lambda: pair.paint.mode == "paint")
+    assert shown.layers.selection.active is pair.paint
+    assert pair.paint.selected_label == painted.max() + 1  # the next object
+    assert any(row.brush.isChecked() for row in widget.classes.rows)
 
 
 def test_it_is_placed_over_another_image_of_the_same_size(painted, shown, open_widget, qtbot):
@@ -86,3 +90,16 @@ def test_the_annotation_in_use_is_not_offered(shown, open_widget, qtbot):
     qtbot.waitUntil(lambda: any(saved.has_ended for saved in kept()), timeout=30_000)
     widget.pairs.refresh()
     assert not widget.pairs.first.earlier_button.isHidden()
+
+
+def test_a_layer_that_is_deleted_is_offered_at_once_and_no_longer_spoken_of(shown, open_widget, qtbot):
+    shown.add_image(halves(), name="halves")
+    widget = open_widget("Train")
+    pair = widget.pairs.first
+    qtbot.mouseClick(pair.new_button, LEFT)
+    drag(shown, qtbot, (20, 60), (40, 60))
+    assert "annotation" in widget.bar.message.text()
+    shown.layers.remove(pair.paint)
+    assert not widget.bar.message.isVisible()
+    qtbot.waitUntil(lambda: not pair.earlier_button.isHidden(), timeout=30_000)
+    assert "you painted on this image before" in pair.earlier_note.text()

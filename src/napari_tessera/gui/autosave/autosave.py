@@ -21,7 +21,14 @@ from napari_tessera.core.daemon_threads import start_thread
 from napari_tessera.core.errors import FileError
 from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.gui.autosave.layer_copy import SAVED_IN, LayerCopy
-from napari_tessera.gui.layers.annotation import ANNOTATION, empty_paint, set_class_names
+from napari_tessera.gui.layers.annotation import (
+    ANNOTATION,
+    BACKGROUND,
+    annotation_facts,
+    empty_paint,
+    fitting_brush_px,
+    set_class_names,
+)
 from napari_tessera.gui.layers.read import array_of
 from napari_tessera.gui.qt.buttons import RecoveryBox
 from napari_tessera.gui.qt.worker import sentence, short_switch_interval, shown_by
@@ -42,12 +49,13 @@ MEANWHILE = "Tessera tries again every few seconds. While you see this line, sav
 class SavingThread:
     """Saves its layers every second.
 
-    `tell` is called in this thread with the reason why a layer could not be saved, or "" when all are saved again.
+    `tell` is called in this thread with the reason why a layer could not be saved, or "" when all are saved again;
+    `ended` when the last strokes of a closed layer are saved.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, tell: Callable[[str], None], ended: Callable[[], None]) -> None:
         self.copies: list[LayerCopy] = []
-        self._folder, self._tell = folder, tell
+        self._folder, self._tell, self._ended = folder, tell, ended
         self._reported = ""
         self._wake = threading.Event()
         self._turns = threading.Condition()
@@ -121,6 +129,7 @@ class SavingThread:
                 if copy.is_closed:
                     copy.end()
                     self.copies.remove(copy)
+                    self._ended()
                 else:
                     copy.save()
         except Exception as error:  # the other layers are saved all the same
@@ -145,12 +154,14 @@ class Autosave(QObject):
 
     failed = Signal(str)
     """Why a layer could not be saved, such as a full disk; empty when it was saved later."""
+    ended = Signal()
+    """The last strokes of a closed layer are saved."""
 
     def __init__(self, viewer: ViewerModel, folder: Path | None = None) -> None:
         super().__init__()
         self.viewer = viewer
         self.folder = folder or annotations_folder()
-        self._thread = SavingThread(self.folder, _teller(self))
+        self._thread = SavingThread(self.folder, _teller(self), _end_teller(self))
         viewer.layers.events.removed.connect(self._on_removed)
         # Also at the end of Python, if `close` was not called.
         self._end = weakref.finalize(self, self._thread.close, SECONDS_TO_CLOSE)
@@ -197,6 +208,19 @@ def _teller(autosave: Autosave) -> Callable[[str], None]:
     return tell
 
 
+def _end_teller(autosave: Autosave) -> Callable[[], None]:
+    """Return a function that emits `ended`, unless the window is closed."""
+    known = weakref.ref(autosave)
+
+    def tell() -> None:
+        listening = known()
+        with suppress(RuntimeError):  # Qt has deleted its half of the object
+            if listening is not None:
+                listening.ended.emit()
+
+    return tell
+
+
 def left_over(folder: Path | None = None) -> list[Saved]:
     """List the saved annotations of sessions that crashed, the latest first."""
     return [saved for saved in kept(folder) if not saved.has_ended]
@@ -231,14 +255,17 @@ def restoring(saved: Saved) -> Job[Labels]:
     if saved.problem:
         raise FileError(saved.problem)
     paint = empty_paint(saved.state["shape"], saved.state["dtype"])
-    damaged = count = 0
+    damaged = count = highest = 0
     for count, (window, block) in enumerate(read_blocks(saved), 1):
         if count % BLOCKS_AT_A_TIME == 0:
             yield Progress(0, 1, f"Reading {saved.name}")
         damaged += block is None
         if block is not None:
             paint[window] = block
+            highest = max(highest, int(block.max()))
     layer = _layer(saved, paint)
+    is_objects = annotation_facts(layer).get("task") == "objects"
+    layer.selected_label = max(highest if is_objects else BACKGROUND, BACKGROUND) + 1
     if damaged:
         show_warning(
             f"{damaged} of {count} blocks of {saved.name!r} are damaged and cannot be read. Check the layer for gaps."
@@ -257,6 +284,7 @@ def _layer(saved: Saved, paint: Any) -> Labels:
         raise FileError(f"The annotation saved in {saved.folder} has no valid position ({error}).") from error
     layer.metadata[ANNOTATION] = {"image": saved.image, **layer.metadata.get(ANNOTATION, {})}
     layer.metadata[SAVED_IN] = str(saved.folder)
+    layer.brush_size = fitting_brush_px(layer.data.shape[-2:])
     return layer
 
 

@@ -55,10 +55,15 @@ def new_annotation(
     own number, from 2 on. `axes` are those of the image's array. A plane that is too large raises InputError.
     """
     layer = viewer.add_layer(empty_annotation(image_layer, axes, classes, task))
-    viewer.layers.selection.active = layer
-    layer.selected_label = BACKGROUND + 1
-    layer.mode = "paint"
+    ready_brush(viewer, layer, BACKGROUND + 1)
     return layer
+
+
+def ready_brush(viewer: ViewerModel, layer: Labels, number: int) -> None:
+    """Make a layer the active one, with the brush of a number in hand."""
+    viewer.layers.selection.active = layer
+    layer.selected_label = number
+    layer.mode = "paint"
 
 
 def empty_annotation(image_layer: Layer, axes: str, classes: Sequence[str], task: Task) -> Labels:
@@ -77,9 +82,13 @@ def empty_labels(image_layer: Layer, axes: str, name: str, dtype: Any = np.int32
     sides = dict(zip(axes, array_of(image_layer).shape, strict=True))
     shape = [1 if axis == "C" else sides[axis] for axis in spatial.axes]
     layer = Labels(empty_paint(shape, dtype), name=name, **placed_at(spatial))
-    across = min(sides["Y"], sides["X"]) // BRUSHES_ACROSS
-    layer.brush_size = int(np.clip(across, THINNEST_BRUSH_PX, THICKEST_BRUSH_PX))
+    layer.brush_size = fitting_brush_px((sides["Y"], sides["X"]))
     return layer
+
+
+def fitting_brush_px(sides: Sequence[int]) -> int:
+    """Return the width of a brush that suits a plane of these sides."""
+    return int(np.clip(min(sides) // BRUSHES_ACROSS, THINNEST_BRUSH_PX, THICKEST_BRUSH_PX))
 
 
 def empty_points(image: Layer, axes: str, name: str) -> Points:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from magicgui.widgets import LineEdit
 from napari.components import ViewerModel
+from napari.layers import Labels
 from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
@@ -104,6 +105,7 @@ class TrainPanel(QWidget):
         self.rescue = RescueBox(viewer)
         self.interrupted = InterruptedBox()
         self.restored_for: PairBox | None = None
+        self._said_of: tuple[Labels | None, str] = None, ""
         self.unsaved = wrapped_label(NOTE_STYLE)
         self.unsaved.hide()
         self._lay_out()
@@ -155,7 +157,22 @@ class TrainPanel(QWidget):
         layer = new_annotation(self.viewer, pair.image, pair.axes, self.classes.names, self.task)
         self.pairs.refresh()
         pair.paint = layer
-        self.bar.say(f"Paint on {layer.name!r}: drag with the mouse. 1 is background, 2 and up are what you look for.")
+        self.say_of(
+            layer, f"Paint on {layer.name!r}: drag with the mouse. 1 is background, 2 and up are what you look for."
+        )
+
+    def say_of(self, layer: Labels, text: str) -> None:
+        """Show a message about a layer, which disappears with it."""
+        self.bar.say(text)
+        self._said_of = layer, self.bar.message.text()
+
+    def clear_message_of_removed(self) -> None:
+        """Remove the message about a layer that is no longer in the viewer."""
+        layer, text = self._said_of
+        if layer is not None and layer not in self.viewer.layers:
+            self._said_of = None, ""
+            if self.bar.message.text() == text:
+                self.bar.say("")
 
     def restore_earlier(self, pair: PairBox, saved: Saved) -> None:
         """Bring an earlier annotation back, for the image of a pair."""

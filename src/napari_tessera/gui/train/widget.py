@@ -17,7 +17,7 @@ from qtpy.QtCore import QEvent, QTimer
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.gui.autosave.autosave import Autosave
 from napari_tessera.gui.form import form as settings
-from napari_tessera.gui.layers.annotation import annotation_facts, place_over
+from napari_tessera.gui.layers.annotation import annotation_facts, place_over, ready_brush
 from napari_tessera.gui.method.widget import WARM_UP_AFTER_MS
 from napari_tessera.gui.qt.worker import sentence, showing_errors, shown_by
 from napari_tessera.gui.train.after_training import AfterTraining
@@ -128,6 +128,7 @@ class TrainWidget(TrainPanel):
     def reset_choices(self, *_: Any) -> None:
         """Update the layer boxes; napari calls this when a layer is added, removed or renamed."""
         self.pairs.refresh()
+        self.clear_message_of_removed()
 
     def shut_down(self) -> None:
         """Stop everything when the widget is closed; the best model is saved, and the window does not wait."""
@@ -230,8 +231,11 @@ class TrainWidget(TrainPanel):
     @showing_errors
     def _on_restored(self, layer: Labels) -> None:
         image = annotation_facts(layer).get("image", "")
-        missing = "" if self._choose(layer) else f" Open the image {image!r} to train on it."
-        self.bar.say(f"{layer.name!r} is restored.{missing}")
+        is_chosen = self._choose(layer)
+        if is_chosen:
+            ready_brush(self.viewer, layer, layer.selected_label)
+        missing = "" if is_chosen else f" Open the image {image!r} to train on it."
+        self.say_of(layer, f"{layer.name!r} is restored.{missing}")
 
     def _on_unsaved(self, why: str) -> None:
         """Show why an annotation is not saved; an empty text hides the line."""
@@ -284,6 +288,7 @@ class TrainWidget(TrainPanel):
         self.interrupted.recovered.connect(self._on_saved)
         self.interrupted.failed.connect(self.bar.show_error)
         self.autosave.failed.connect(self._on_unsaved)
+        self.autosave.ended.connect(self.reset_choices)
         self.form.on_change(self._save_timer.start)
         self.form.start.on_failure(self.bar.show_error)
         self.pairs.changed.connect(self.bar.clear_error)
