@@ -117,7 +117,7 @@ def train(
     *,
     validate_on: tuple[str | Path, str | Path] | None = None,
     axes: str | None = None,
-    series: int | None = None,
+    series: int | str | None = None,
     number_colors: bool = False,
     restart: bool = False,
     overwrite: bool = False,
