@@ -13,7 +13,7 @@ def test_notes_of_a_film_name_the_frames_that_have_them():
     film[1, :, :5], film[3, :, :10] = np.nan, np.nan
     for blocks in (None, 32):
         (note,) = notes_on_nan(film, blocks)
-        assert note.startswith("20 % of the pixels are not image (NaN)")
+        assert note.startswith("20 % of the pixels are not image (NaN or infinite)")
         assert note.endswith("(At T 3, where the numbers are highest; also at T 1.)")
     film[1] = film[3]
     (note,) = notes_on_nan(film)
