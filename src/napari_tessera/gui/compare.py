@@ -13,6 +13,7 @@ from napari.utils import DirectLabelColormap
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QGridLayout, QHeaderView, QLabel, QTableView, QVBoxLayout, QWidget
 
+from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.result import PX, column_title
 from napari_tessera.core.spec import Table
@@ -167,6 +168,16 @@ class CompareWidget(MethodWidget):
     def sections(self) -> list[QWidget]:
         """Return the sections of the widget from top to bottom."""
         return [*super().sections(), self.panel]
+
+    def request(self, recipe: Any = None) -> RunRequest:
+        """Read the run request from the widget; raise InputError if both boxes have the same layer."""
+        truth, prediction = (box.layer for box in self.inputs.boxes.values())
+        if truth is prediction and truth is not None:
+            raise InputError(
+                f"Truth and Prediction are both {truth.name!r}, and labels are always equal to themselves. Choose "
+                "another layer in one of the two boxes."
+            )
+        return super().request(recipe)
 
     def job(self, request: RunRequest, placement: Placement) -> Job[Comparison]:
         """Find the mistakes, then the scores."""

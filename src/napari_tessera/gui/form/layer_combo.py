@@ -19,6 +19,10 @@ PREVIEW = "tessera_preview"
 LAYER_TYPES: dict[Role, type[Layer]] = {Role.IMAGE: Image, Role.LABELS: Labels, Role.POINTS: Points}
 
 
+def _any(layer: Layer) -> bool:
+    return True
+
+
 class LayerBox:
     """A combo box of the viewer's layers of some types; with `is_optional`, "(none)" is a choice."""
 
@@ -52,12 +56,15 @@ class LayerBox:
         fitting = (layer for layer in reversed(self.viewer.layers) if isinstance(layer, self.types))
         return [layer for layer in fitting if PREVIEW not in layer.metadata]
 
-    def take_one(self, taken: Sequence[Layer | None], only_active: bool = False) -> None:
-        """Choose the active layer if it fits, or else the topmost layer that is not in `taken`.
+    def take_one(
+        self, taken: Sequence[Layer | None], only_active: bool = False, fits: Callable[[Layer], bool] = _any
+    ) -> None:
+        """Choose the active layer if it fits, or else the topmost layer that fits and is not in `taken`.
 
         A panoptic result is both things and stuff, and never chosen for the user.
         """
         offered = [layer for layer in self.offered() if layer not in taken and not has_kinds(layer)]
+        offered = [layer for layer in offered if fits(layer)]
         offered.sort(key=_is_made_image)
         active = self.viewer.layers.selection.active
         if active in offered:

@@ -12,6 +12,7 @@ from napari.utils.colormaps import CyclicLabelColormap, label_colormap
 from napari.utils.colormaps.standardize_color import transform_color
 
 from napari_tessera.core.errors import InputError
+from napari_tessera.core.jobs import middle
 from napari_tessera.core.sparse_array import SparseArray
 from napari_tessera.gui.layers.add import (
     BACKGROUND,
@@ -23,7 +24,7 @@ from napari_tessera.gui.layers.add import (
     placed_at,
     spanning_channels,
 )
-from napari_tessera.gui.layers.read import array_of, labels_of, place
+from napari_tessera.gui.layers.read import RECORD, array_of, labels_of, place
 
 if TYPE_CHECKING:
     from napari_tessera.training.interactive import AnnotatedLayer
@@ -42,6 +43,8 @@ BRUSHES_ACROSS = 64
 SMALLEST_POINT_PX = 2.0
 POINTS_ACROSS = 50
 POINT_COLOUR = "#f0e442"
+LOOKED_AT_PX = 1024
+NEW_LABELS = "Labels"
 COMPLETE_OPACITY = 0.3
 """Where everything is painted, the image stays visible below."""
 
@@ -188,3 +191,31 @@ def colours_of_objects() -> CyclicLabelColormap:
     colours = np.array(label_colormap(OBJECT_COLOURS).colors)
     colours[BACKGROUND] = transform_color(PAINTED_BACKGROUND_COLOUR)[0]
     return CyclicLabelColormap(colors=colours)
+
+
+def is_empty(layer: Labels) -> bool:
+    """Return whether nothing is painted on a layer in memory."""
+    data = array_of(layer)
+    return isinstance(data, np.ndarray) and not data.any()
+
+
+def looks_complete(layer: Labels) -> bool:
+    """Return whether the middle of a layer looks like full labels, with objects numbered from 1 on."""
+    from napari_tessera.training.data.dataset import FEWEST_OTHERS, ones_in
+
+    data = array_of(layer)
+    part = middle(data.shape, (1,) * (data.ndim - 2) + (LOOKED_AT_PX, LOOKED_AT_PX))
+    statistics = ones_in(np.asarray(data[part]).reshape([along.stop - along.start for along in part[-2:]]))
+    return statistics.pieces == 1 and statistics.others >= FEWEST_OTHERS and not statistics.is_like_paint
+
+
+def may_be_marks(layer: Layer, name: str) -> bool:
+    """Return whether a layer may be chosen unasked as the seeds or markers `name`: no result, and no full labels.
+
+    Labels have the name that the buttons of the widget give, or that napari gives to a new layer.
+    """
+    if RECORD in layer.metadata or is_annotation(layer):
+        return False
+    if not isinstance(layer, Labels) or name in layer.name.lower():
+        return True
+    return layer.name.startswith(NEW_LABELS) and not looks_complete(layer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,7 +22,7 @@ from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.form import Rows
 from napari_tessera.gui.form.layer_combo import LAYER_TYPES, LayerBox
 from napari_tessera.gui.form.text import tooltip
-from napari_tessera.gui.layers.annotation import empty_labels, empty_points
+from napari_tessera.gui.layers.annotation import empty_labels, empty_points, may_be_marks
 from napari_tessera.gui.layers.read import (
     Placement,
     array_of,
@@ -41,6 +42,8 @@ from napari_tessera.gui.qt.layout import fill
 from napari_tessera.gui.qt.worker import showing_errors
 
 HOW_TO_MARK = 'Press "New points layer" and click once in each object, or choose a layer of points or labels.'
+TRUTH = "truth"
+"""Name of the input that holds the right labels, and of layers that hold them."""
 AXES_HELP = "Meaning of the layer's sliders: planes of a volume, time points (or similar), or channels."
 
 
@@ -56,9 +59,10 @@ class InputsBox:
         self._callbacks: list[Callable[[], Any]] = []
         self.boxes = {}
         titles = method.declaration.titles
-        for entry in method.inputs:
+        for number, entry in enumerate(method.inputs):
             types, text = tuple(LAYER_TYPES[role] for role in entry.roles), tooltip(entry.help, titles)
-            self.boxes[entry.name] = LayerBox(viewer, types, entry.title, text, entry.is_optional)
+            # Without "(none)", a box chooses its first layer by itself.
+            self.boxes[entry.name] = LayerBox(viewer, types, entry.title, text, is_optional=number > 0)
         self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
         fit_in_form(self.axes_box.native)
         self.mark_buttons: list[MarkButtons] = []
@@ -105,23 +109,41 @@ class InputsBox:
             is_asked_for = entry.matters(values) and bool(entry.shown_if) and box.native.isHidden()
             self._rows.show_row(box.native, entry.matters(values))
             if is_asked_for:
-                self._take_one_if_empty(box)
+                self._take_one_if_empty(entry)
         self._rows.show_row(self.axes_box.native, len(self.axes_box.choices) > 1)
 
     def refresh(self, *_: Any) -> None:
         """Update the boxes after layers were added, removed or renamed."""
-        had_none = self.main.layer is None
+        is_chosen = all(box.layer is not None for box in (self.boxes.values() if self.has_truth else [self.main]))
         for box in self.boxes.values():
             box.refresh()
-        if had_none:
+        if not is_chosen:
             self._preselect()
-        for entry in self.method.inputs:
-            if entry.shown_if and not self.boxes[entry.name].native.isHidden():
-                self._take_one_if_empty(self.boxes[entry.name])
+        for entry in self.method.inputs[1:]:
+            is_shown = entry.shown_if and not self.boxes[entry.name].native.isHidden()
+            if is_shown or not (entry.shown_if or entry.is_optional):
+                self._take_one_if_empty(entry)
 
-    def _take_one_if_empty(self, box: LayerBox) -> None:
-        if box.layer is None:
-            box.take_one([each.layer for each in self.boxes.values()])
+    @property
+    def has_truth(self) -> bool:
+        """Whether the first input is the truth, which is not the layer that the user selects."""
+        return self.method.inputs[0].name == TRUTH
+
+    def _take_one_if_empty(self, entry: Input) -> None:
+        if self.boxes[entry.name].layer is None:
+            taken = [each.layer for each in self.boxes.values()]
+            self.boxes[entry.name].take_one(taken, fits=partial(self._fits, entry))
+
+    def _fits(self, entry: Input, layer: Layer) -> bool:
+        """Return whether a layer may be chosen unasked for an input."""
+        if Role.POINTS in entry.roles:
+            return may_be_marks(layer, entry.name)
+        if not self.has_truth:
+            return True
+        if entry.name == TRUTH:
+            return is_truth(layer) or not any(is_truth(each) for each in self.main.offered())
+        made_by = (record_of(layer) or {}).get("method")
+        return not is_truth(layer) and made_by != self.method.name
 
     def main_layer(self) -> Layer:
         """Return the layer of the first input; raise InputError if no layer is chosen."""
@@ -152,6 +174,8 @@ class InputsBox:
                 )
             elif Role.POINTS in entry.roles and not entry.is_optional:
                 raise InputError(f"{entry.title} is empty. {HOW_TO_MARK}")
+            elif not entry.is_optional:
+                raise InputError(f"{entry.title} is empty. Choose a labels layer.")
         return found
 
     def things(self) -> dict[str, np.ndarray]:
@@ -188,9 +212,13 @@ class InputsBox:
 
     def _preselect(self) -> None:
         taken: list[Layer | None] = []
-        for box in reversed(self.boxes.values()):
-            box.take_one(taken, only_active=box.is_optional)
+        for entry in reversed(self.method.inputs):
+            box = self.boxes[entry.name]
+            box.take_one(taken, only_active=entry.is_optional, fits=partial(self._fits, entry))
             taken.append(box.layer)
+        for box in list(self.boxes.values())[1:]:
+            if box.layer is self.main.layer:  # the only one
+                box.combo.value = None
 
     def _on_layer(self, *_: Any) -> None:
         layer = self.main.layer
@@ -224,6 +252,11 @@ class InputsBox:
             callback()
 
 
+def is_truth(layer: Layer) -> bool:
+    """Return whether a layer is named truth, and is not a result made from it."""
+    return TRUTH in layer.name.lower() and record_of(layer) is None
+
+
 def _placing_events(layer: Layer | None) -> tuple[Any, ...]:
     return () if layer is None else (layer.events.scale, layer.events.units, layer.events.axis_labels)
 
@@ -231,8 +264,8 @@ def _placing_events(layer: Layer | None) -> tuple[Any, ...]:
 class FollowedLayer:
     """Chooses the layer that the user selects in the viewer, unless the user chose one in the box."""
 
-    def __init__(self, box: LayerBox) -> None:
-        self._box, self._viewer = box, box.viewer
+    def __init__(self, box: LayerBox, is_following: bool = True) -> None:
+        self._box, self._viewer, self._is_following = box, box.viewer, is_following
         self._chosen: Layer | None = None
         self._framed: Layer | None = None
         self._is_paused = False
@@ -245,7 +278,7 @@ class FollowedLayer:
         active = self._viewer.layers.selection.active
         if active is not None and active is not self._active and not self._is_paused:
             self._active = active if active in self._box.combo.choices else self._active
-            if self._chosen is None or self._chosen not in self._viewer.layers:
+            if self._is_following and (self._chosen is None or self._chosen not in self._viewer.layers):
                 self._box.layer = active
 
     @contextmanager

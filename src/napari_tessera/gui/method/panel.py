@@ -180,7 +180,7 @@ class Panel(QWidget):
         self.method = method
         self.input_rows, self.more = Rows(), Rows()
         self.inputs = InputsBox(viewer, method, self.input_rows)
-        self.followed = FollowedLayer(self.inputs.main)
+        self.followed = FollowedLayer(self.inputs.main, is_following=not self.inputs.has_truth)
         self.form = Form(method)
         self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
         fit_in_form(self.sizes.native)

@@ -13,7 +13,7 @@ from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, Progress, middle, pieces
+from napari_tessera.core.jobs import Job, Progress, pieces
 from napari_tessera.core.labels import label_dtype
 from napari_tessera.core.method import Method
 from napari_tessera.core.spec import Image as ImageArray
@@ -26,6 +26,8 @@ from napari_tessera.gui.layers.annotation import (
     annotation_facts,
     annotation_of_labels,
     is_annotation,
+    is_empty,
+    looks_complete,
     place_over,
 )
 from napari_tessera.gui.layers.read import array_of, labels_of
@@ -65,7 +67,6 @@ COMPLETE = (
 )
 PAINTED = "What is 0 in {!r}: not painted, as in an annotation where 1 is background? Or background of complete labels?"
 ASKED_FIRST = "Say first what 0 means in {!r}: the question is below its box."
-LOOKED_AT_PX = 1024
 PX_AT_ONCE = 2**22
 
 
@@ -132,22 +133,6 @@ class LabelsQuestion(QWidget):
             self.layer.visible = False
         self.viewer.add_layer(annotation)
         self.answered.emit(annotation)
-
-
-def is_empty(layer: Labels) -> bool:
-    """Return whether nothing is painted on a layer in memory."""
-    data = array_of(layer)
-    return isinstance(data, np.ndarray) and not data.any()
-
-
-def looks_complete(layer: Labels) -> bool:
-    """Return whether the middle of a layer looks like full labels, with objects numbered from 1 on."""
-    from napari_tessera.training.data.dataset import FEWEST_OTHERS, ones_in
-
-    data = array_of(layer)
-    part = middle(data.shape, (1,) * (data.ndim - 2) + (LOOKED_AT_PX, LOOKED_AT_PX))
-    statistics = ones_in(np.asarray(data[part]).reshape([along.stop - along.start for along in part[-2:]]))
-    return statistics.pieces == 1 and statistics.others >= FEWEST_OTHERS and not statistics.is_like_paint
 
 
 def converting(layer: Labels, image: Layer, task: Task) -> Job[Labels]:
