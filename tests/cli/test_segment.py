@@ -232,13 +232,11 @@ def test_what_is_wrong_is_said_and_nothing_is_written(folder, capsys, words, cod
 
 @pytest.mark.parametrize("others", [[], ["squares.tif"]], ids=["one image", "two images"])
 def test_error_of_a_method_names_the_file_once(folder, capsys, others):
-    image = np.ones((4, 4))
-    image[1, 1] = np.inf
-    np.save("holes.npy", image)
+    np.save("holes.npy", np.full((4, 4), np.nan))
     out = "labels/" if others else "out.tif"
     assert main(["threshold", "holes.npy", *others, "-o", out, "--quiet"]) == 1
     message = capsys.readouterr().err.splitlines()[0]
-    assert message.startswith("tessera: holes.npy: threshold: `image` has 1 pixel that is infinite.")
+    assert message.startswith("tessera: holes.npy: threshold: `image` is NaN or infinite in every pixel.")
 
 
 def test_message_that_names_the_file_already_is_left_as_it_is(folder, capsys):
