@@ -8,7 +8,7 @@ image's where an instrument sees a round field.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,44 +119,43 @@ def find_fill(
     has_nan: bool | None = False
     if np.dtype(image.dtype).kind == "f":
         has_nan = not np.isfinite([image.min(), image.max()]).all() if in_memory else None
-    is_masked = masked is not None and (not isinstance(masked, np.ndarray) or bool(masked.any()))
+    fill = Fill(
+        has_nan=has_nan, is_masked=masked is not None and (not isinstance(masked, np.ndarray) or bool(masked.any()))
+    )
     index = _coarse_index(_in_space(image.shape, channel_axis))
     rim, is_shown = _rim(image, masked, index, channel_axis)
-    sides = [len(places) for places in index[-2:]]
-    candidates: list[Colour] = list(_candidates(rim[is_shown], sides))
+    shown = rim[is_shown] if is_shown.any() else rim
     n_channels = rim.shape[-1]
-    if n_channels > 1 and not (may_be_transparent and n_channels in (3, 4)):
-        for channel in range(n_channels):
-            found = _candidates(rim[is_shown][:, channel : channel + 1], sides)
-            candidates += [
-                tuple(value if each == channel else None for each in range(n_channels)) for (value,) in found
-            ]
-    is_transparent = is_blended = False
-    is_colour = may_be_transparent and n_channels == 4
-    colours: tuple[Colour, ...] = ()
-    may_be_transparent &= rim.shape[-1] == 4 and (in_memory or bool((rim[:, 3] == 0).any()))
-    if candidates or may_be_transparent:
+    is_separate = n_channels > 1 and not (may_be_transparent and n_channels in (3, 4))
+    candidates = _candidates(rim[is_shown], [len(places) for places in index[-2:]], is_separate)
+    may_be_transparent &= n_channels == 4
+    if candidates or (may_be_transparent and (in_memory or bool((rim[:, 3] == 0).any()))):
         sample = _picked(image, index, channel_axis)
-        is_transparent = may_be_transparent and _is_opacity(sample)
-        if is_colour and (is_transparent or _is_opaque(sample)):
-            candidates = [(*colour[:3], None) for colour in candidates]
         hidden = None if masked is None else _picked(masked, index, None)[..., 0]
-        valid = Fill((), has_nan, False, is_transparent, is_masked).valid(sample, sample.ndim - 1, hidden)
-        planes = sample if sample.ndim == 4 else sample[None]
-        shown = np.ones(planes.shape[:-1], bool) if valid is None else valid.reshape(planes.shape[:-1])
-        for colour in candidates:
-            if not _is_known(colour, colours) and _is_padding(planes, shown, colour):
-                colours = (*colours, colour)
-        is_blended = any(_is_blended(planes, shown, colour) for colour in colours)
-        for colour in colours:
-            shown = shown & ~_is_colour(planes, colour)
-        rim = planes[shown]
-    elif is_shown.any():
-        rim = rim[is_shown]
-    if not (colours or has_nan is not False or is_transparent or is_masked):
+        fill, shown = _look_for_padding(fill, sample, hidden, candidates, may_be_transparent)
+    if not (fill.colours or has_nan is not False or fill.is_transparent or fill.is_masked):
         return None
-    typical = np.median(rim, axis=0).tolist() if len(rim) else [0.0]
-    return Fill(colours, has_nan, is_blended, is_transparent, is_masked, tuple(typical))
+    return replace(fill, typical=tuple(np.median(shown, axis=0).tolist() if len(shown) else [0.0]))
+
+
+def _look_for_padding(
+    fill: Fill, sample: np.ndarray, hidden: np.ndarray | None, candidates: Sequence[Colour], has_opacity: bool
+) -> tuple[Fill, np.ndarray]:
+    """Return what of a sample, ([Z,] Y, X, C), is no image, and the pixels, (N, C), that are."""
+    if has_opacity and (_is_opacity(sample) or _is_opaque(sample)):
+        fill = replace(fill, is_transparent=_is_opacity(sample))
+        candidates = [(*colour[:3], None) for colour in candidates]
+    valid = fill.valid(sample, sample.ndim - 1, hidden)
+    planes = sample if sample.ndim == 4 else sample[None]
+    shown = np.ones(planes.shape[:-1], bool) if valid is None else valid.reshape(planes.shape[:-1])
+    colours: tuple[Colour, ...] = ()
+    for colour in candidates:
+        if not _is_known(colour, colours) and _is_padding(planes, shown, colour):
+            colours = (*colours, colour)
+    is_blended = any(_is_blended(planes, shown, colour) for colour in colours)
+    for colour in colours:
+        shown = shown & ~_is_colour(planes, colour)
+    return replace(fill, colours=colours, is_blended=is_blended), planes[shown]
 
 
 def filled(
@@ -296,15 +295,20 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
     return wide & mask
 
 
-def _candidates(rim: np.ndarray, sides: Sequence[int]) -> list[tuple[float, ...]]:
-    """Return the values that are most frequent at the rim, (N, C)."""
+def _candidates(rim: np.ndarray, sides: Sequence[int], is_separate: bool) -> list[Colour]:
+    """Return the values that are most frequent at the rim, (N, C): of all channels, and of each one if wanted."""
     if min(sides) < SMALLEST_SIDE_PX or not len(rim):
         return []
-    is_grey = rim.shape[1] == 1  # whose numbers are sorted ten times faster than rows
-    found, counts = np.unique(rim[:, 0] if is_grey else rim, axis=None if is_grey else 0, return_counts=True)
-    found = found.reshape(len(counts), -1)
-    often = np.argsort(-counts)[:CANDIDATES]
-    return [tuple(found[number].tolist()) for number in often if counts[number] >= SMALLEST_SHARE_OF_RIM * len(rim)]
+    n_channels = rim.shape[-1]
+    groups = [list(range(n_channels)), *([[channel] for channel in range(n_channels)] if is_separate else [])]
+    candidates: list[Colour] = []
+    for channels in groups:
+        found, counts = np.unique(rim[:, channels], axis=0, return_counts=True)
+        often = np.argsort(-counts)[:CANDIDATES]
+        for values in found[often][counts[often] >= SMALLEST_SHARE_OF_RIM * len(rim)].tolist():
+            named = dict(zip(channels, values, strict=True))
+            candidates.append(tuple(named.get(channel) for channel in range(n_channels)))
+    return candidates
 
 
 def _is_padding(planes: np.ndarray, shown: np.ndarray, named: Colour) -> bool:
