@@ -109,8 +109,6 @@ def example_of(frame: Frame, kind: Kind, settings: Training) -> tuple[Example, s
             raise InputError(f"{frame.name} has no image: {fill.amount(1)}. Leave it out.")
         levels = measure_levels(image[valid], kind)
         image = filled(image, valid, axis, fill.typical)
-    if not np.isfinite(image).all():
-        raise InputError(f"{frame.name} holds NaN or infinity. Replace them, or leave the image out.")
     try:
         paint = as_paint(frame.labels, settings.task, is_paint=settings.painted, ignore=settings.ignore)
     except InputError as error:
