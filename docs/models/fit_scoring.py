@@ -1,13 +1,15 @@
-"""Learn which objects that a model finds are none: python fit_scoring.py --data FOLDER --model PATH [-o PATH].
+"""Learn which objects that a model finds are none: python fit_scoring.py --index TABLE --model PATH [-o PATH].
 
-FOLDER holds nuclei/ (see docs/data.md). The U-Net or Mask R-CNN segments the images of the split `train`, and keeps all
-it finds; a logistic regression learns which of these objects match a nucleus at IoU 0.5, and is written into the header
-of the model. With --second NAME, another regression also knows what that U-Net sees where a Mask R-CNN detects
-something. The weights of the networks stay as they are. Needs scikit-learn, which the extra `test` brings.
+TABLE is that of the training. The U-Net or Mask R-CNN segments the images of the split `train`, and keeps all it finds;
+a logistic regression learns which of these objects match a true one at IoU 0.5, and is written into the header of the
+model. A kind of image (column `kind`, if there is one) counts as the square root of its number of images. With --second
+NAME, another regression also knows what that U-Net sees where a Mask R-CNN detects something. The weights of the
+networks stay as they are. Needs scikit-learn, which the extra `test` brings.
 """
 
 import argparse
 import csv
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -48,7 +50,7 @@ STRENGTH = 0.1
 
 def main():
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--index", type=Path, required=True)
     options.add_argument("--model", type=Path, required=True)
     options.add_argument("--second", help="name of a U-Net that judges what a Mask R-CNN detects")
     options.add_argument("--card", type=Path, help="a new card for the header")
@@ -60,31 +62,40 @@ def main():
     network.header.pop("scoring", None)
     second = catalogue.find(chosen.second) if chosen.second else None
     look = seen_by_unet if is_unet else partial(seen_by_mask_rcnn, second and load_network(second.path))
-    found = [judged(*look(network, image), truth) for image, truth in images_and_truths(chosen.data)]
-    features, is_nucleus, weights = (np.concatenate(each) for each in zip(*found, strict=True))
+    found = [judged(*look(network, image), truth, share) for image, truth, share in images_and_truths(chosen.index)]
+    features, is_real, weights = (np.concatenate(each) for each in zip(*found, strict=True))
     weights /= weights.mean()
     limits, own = (
         (UNET_LIMITS if is_unet else {"lowest": LOWEST}),
         features[:, : N_FEATURES[kind_of(header["architecture"])]],
     )
-    header |= {"scoring": limits | fitted(own, is_nucleus, weights)}
+    header |= {"scoring": limits | fitted(own, is_real, weights)}
     header.pop("second_opinion", None)
     if second:
         named = {"model": second.name, "sha256": second.sha256()}
-        header |= {"second_opinion": named | fitted(features, is_nucleus, weights)}
+        header |= {"second_opinion": named | fitted(features, is_real, weights)}
     if not is_unet:
         header["decoding"]["score"] = LEAST_SCORE
     header |= {"card": chosen.card.read_text()} if chosen.card else {}
     write_tensors(chosen.out or chosen.model, tensors, header)
-    print(f"{len(found)} images, {len(features)} objects, {is_nucleus.mean():.3f} of them nuclei")
+    print(f"{len(found)} images, {len(features)} objects, {is_real.mean():.3f} of them real")
 
 
-def images_and_truths(data, split="train"):
-    with open(data / "nuclei" / "index.csv", newline="") as file:
-        names = [row["name"] for row in csv.DictReader(file) if row["split"] == split]
-    for name in names:
-        image = imread(data / "nuclei" / "images" / f"{name}.png")
-        yield image, imread(data / "nuclei" / "labels" / f"{name}.png").astype(np.int32)
+def images_and_truths(index, split="train"):
+    """Yield each image of a split once, with its labels and its weight."""
+    with open(index, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    paths = {paths_of(index.parent, row): row.get("kind", "") for row in rows}
+    counts = Counter(paths.values())
+    for (image, label), kind in paths.items():
+        yield imread(image), imread(label).astype(np.int32), counts[kind] ** -0.5
+
+
+def paths_of(folder, row):
+    """Return the paths of an image and its labels, which a table names, or the files of a folder beside it."""
+    if "image" in row:
+        return folder / row["image"], folder / row["label"]
+    return folder / "images" / f"{row['name']}.png", folder / "labels" / f"{row['name']}.png"
 
 
 def view_of(image):
@@ -118,20 +129,21 @@ def seen_by_mask_rcnn(second, network, image):
     return features[rows.classes], labels
 
 
-def judged(features, labels, truth):
-    """Return the features of objects, which of them match a nucleus, and how much each counts."""
+def judged(features, labels, truth, share):
+    """Return the features of objects, which of them match a true one, and how much each counts."""
     overlaps = run_job(find_overlaps(truth, labels))
     matched = overlaps.prediction[overlaps.columns[overlaps.iou > IOU]]
-    weights = np.full(len(features), max(1, overlaps.truth.size) ** -0.5)  # between images and objects counted alike
-    return features, np.isin(np.arange(1, len(features) + 1), matched), weights
+    weight = share * max(1, overlaps.truth.size) ** -0.5  # between counting images alike and counting objects alike
+    is_real = np.isin(np.arange(1, len(features) + 1), matched)
+    return features, is_real, np.full(len(features), weight)
 
 
-def fitted(features, is_nucleus, counts):
+def fitted(features, is_real, counts):
     """Fit the regression, and say it as the header of a model holds it."""
     centre, spread = features.mean(0), features.std(0)
     terms = products(np.clip((features - centre) / spread, -FARTHEST, FARTHEST))
     scale = StandardScaler().fit(terms)
-    model = LogisticRegression(C=STRENGTH, max_iter=5000).fit(scale.transform(terms), is_nucleus, counts)
+    model = LogisticRegression(C=STRENGTH, max_iter=5000).fit(scale.transform(terms), is_real, counts)
     weights = model.coef_[0] / scale.scale_
     constant = model.intercept_[0] - weights @ scale.mean_
     return {
