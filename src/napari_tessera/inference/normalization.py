@@ -8,6 +8,7 @@ takes a fixed number of channels, such as two stains, each with its own percenti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,8 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_tessera.algorithms.exact_percentiles import exact_percentiles, share_of_way
-from napari_tessera.core.rescale import is_wide
+from napari_tessera.core.rescale import EXACT, above, is_wide
 
 Kind = Literal["colours", "channels"]
 Level = float | tuple[float, ...]
@@ -284,3 +284,34 @@ def _own_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
     assert isinstance(levels.high, tuple)
     ends = zip(np.moveaxis(image, -1, 0), levels.low, levels.high, strict=True)
     return clipped(np.stack([_linear(*each) for each in ends]))
+
+
+def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:
+    """Return percentiles as `np.percentile`; for huge integers as integers, which keep their last digits."""
+    if not is_wide(image.dtype) or image.dtype.kind == "f":
+        return np.percentile(image, percents).tolist()
+    lowest = image.min()
+    return [offset_by(int(lowest), away) for away in np.percentile(above(image, lowest), percents).tolist()]
+
+
+def offset_by(lowest: int, away: float) -> float:
+    """Add a distance to the lowest value; the sum is an integer if float64 would lose digits."""
+    return lowest + away if abs(lowest) + away < EXACT else lowest + round(away)
+
+
+def share_of_way(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return the position of values of a wide type between low (0) and high (1), float32, clipped to -1 and 2.
+
+    Only the differences between pixels matter: values may lie at 2⁶⁰, or go up to 10³⁰⁰.
+    """
+    if image.dtype.kind == "f":
+        # Halves cannot overflow, whatever the range.
+        way = high / 2 - low / 2
+        share = (image / 2 - low / 2) / (way if way > 0 else 1)
+        return np.clip(share, -1, 2).astype(np.float32)
+    way = high - low if high > low else 1
+    limits = np.iinfo(image.dtype)
+    start = max(int(limits.min), math.floor(low) - math.ceil(way))
+    stop = min(int(limits.max), math.ceil(high) + math.ceil(way))
+    first = image.dtype.type(start)
+    return ((above(np.clip(image, first, image.dtype.type(stop)), first) - float(low - start)) / way).astype(np.float32)

@@ -98,7 +98,7 @@ def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
 
 def _percentile(measure: Measure, percent: float) -> float:
     """Interpolate between the two values around a rank."""
-    from napari_tessera.algorithms.exact_percentiles import offset_by
+    from napari_tessera.inference.normalization import offset_by
 
     counts, values = measure.occupied
     upto = np.cumsum(counts)
