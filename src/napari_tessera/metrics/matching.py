@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+import scipy
 
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.labels import LabelMapping, chunks, label_dtype, renumbering, run_starts
@@ -40,8 +39,8 @@ def _assign(rows: np.ndarray, columns: np.ndarray, iou: np.ndarray) -> np.ndarra
     values = np.concatenate([count + 1 + iou, np.ones(count)])
     all_rows = np.concatenate([rows, np.arange(count)])
     all_columns = np.concatenate([columns, first_spare + np.arange(count)])
-    weights = sparse.csr_array((values, (all_rows, all_columns)), (count, first_spare + count))
-    _, partners = min_weight_full_bipartite_matching(weights, maximize=True)
+    weights = scipy.sparse.csr_array((values, (all_rows, all_columns)), (count, first_spare + count))
+    _, partners = scipy.sparse.csgraph.min_weight_full_bipartite_matching(weights, maximize=True)
     return np.flatnonzero(partners[rows] == columns)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import uniform_filter
+import scipy
 
 from napari_tessera.core.jobs import Job, middle, subtask
 from napari_tessera.training.annotations.annotation import Place, Window, clipped, grown, inside, shifted
@@ -82,7 +82,7 @@ def uncertain_regions(doubt: np.ndarray, side_px: int, most: int) -> list[tuple[
     planes = doubt if doubt.ndim == 3 else doubt[None]
     cells = np.stack([_in_cells(plane) for plane in planes])  # (Z, y, x)
     reach = max(1, min(round(side_px / CELL_PX), *cells.shape[1:]))
-    means = uniform_filter(cells, size=(1, reach, reach), mode="constant")
+    means = scipy.ndimage.uniform_filter(cells, size=(1, reach, reach), mode="constant")
     found: list[tuple[Window, float]] = []
     while len(found) < most and means.max() >= MIN_UNCERTAINTY:
         z, y, x = (int(at) for at in np.unravel_index(np.argmax(means), means.shape))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-from scipy.ndimage import find_objects
+import scipy
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
@@ -70,7 +70,7 @@ def object_windows(paints: Sequence[AnnotationWindow]) -> list[tuple[tuple[int, 
     return [
         ((paint.where[0], number), (paint, shifted(window, paint.window)))
         for paint in paints
-        for number, window in enumerate(find_objects(paint.labels), start=1)
+        for number, window in enumerate(scipy.ndimage.find_objects(paint.labels), start=1)
         if window is not None and number > BACKGROUND
     ]
 
@@ -302,7 +302,7 @@ def smallest_window(paint: np.ndarray) -> Window | None:
     >>> smallest_window(np.array([[0, 0, 0], [0, 0, 3], [0, 1, 0]]))
     (slice(1, 3, None), slice(1, 3, None))
     """
-    found = find_objects((paint != 0).view(np.uint8))
+    found = scipy.ndimage.find_objects((paint != 0).view(np.uint8))
     return found[0] if found else None
 
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
-from scipy.ndimage import binary_fill_holes
+import scipy
 
 from napari_tessera.core.checks import canonical_dtype
 from napari_tessera.core.errors import InputError
@@ -183,7 +182,7 @@ def ones_in(labels: np.ndarray) -> LabelOneStatistics:
 
 def enclosed_labels(labels: np.ndarray) -> set[int]:
     """Return the numbers that the number 1 encloses."""
-    enclosed = binary_fill_holes(labels == BACKGROUND) & (labels > BACKGROUND)
+    enclosed = scipy.ndimage.binary_fill_holes(labels == BACKGROUND) & (labels > BACKGROUND)
     return set(np.unique(labels[enclosed]).tolist())
 
 
@@ -287,7 +286,7 @@ def statistics_of(frame: Frame, settings: Training) -> LabelStatistics:
     return LabelStatistics(
         len(numbers),
         int(numbers.max(initial=0)),
-        int(ndimage.label(counted, np.ones((3,) * counted.ndim))[1]),
+        int(scipy.ndimage.label(counted, np.ones((3,) * counted.ndim))[1]),
         changes(seen),
         changes(image),
         len(numbers_in_pieces(seen)) if settings.task == "objects" else 0,

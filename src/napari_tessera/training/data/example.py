@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, find_objects
+import scipy
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.labels import LabelMapping
@@ -170,11 +170,11 @@ def packed_labels(labels: np.ndarray, numbers: np.ndarray, first: int) -> np.nda
 def painted_objects(labels: np.ndarray) -> np.ndarray:
     """Convert full labels to annotation from 2 on; outlines around other objects become not annotated."""
     painted = labels + BACKGROUND
-    for number, window in enumerate(find_objects(labels), start=1):
+    for number, window in enumerate(scipy.ndimage.find_objects(labels), start=1):
         if window is None:
             continue
         own = labels[window] == number
-        hole = binary_fill_holes(own) & ~own
+        hole = scipy.ndimage.binary_fill_holes(own) & ~own
         if (labels[window][hole] > 0).sum() > ENCLOSED_SHARE * own.sum():
             painted[window][own] = NOT_PAINTED
     return painted
