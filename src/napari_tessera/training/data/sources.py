@@ -117,12 +117,13 @@ def _files_of(folder: Path, rows: Sequence[Mapping[str, str]]) -> list[tuple[str
     if "image" in rows[0] and "label" in rows[0]:
         return [_named_files(folder, row) for row in rows]
     images, labels = files_by_name(folder / "images"), files_by_name(folder / "labels")
-    missing = [row["name"] for row in rows if row["name"] not in images or row["name"] not in labels]
+    names = [row["name"] if row["name"] in images else stem(Path(row["name"])) for row in rows]
+    missing = [name for name in names if name not in images or name not in labels]
     if missing:
         raise FileError(
             f"There is no image or no label file for {', '.join(missing[:5])} beside the index in {folder}."
         )
-    return [(row["name"], images[row["name"]], labels[row["name"]]) for row in rows]
+    return [(name, images[name], labels[name]) for name in names]
 
 
 def _named_files(folder: Path, row: Mapping[str, str]) -> tuple[str, Path, Path]:
