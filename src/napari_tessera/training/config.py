@@ -104,6 +104,7 @@ class TrainingConfig:
     intensity_changes: float = 1.0  # see `patches.random_intensity`
     noise: float = 0.0  # see `Sampling`
     inversion: float = 0.0  # see `Sampling`
+    rescaling: float | None = None  # see `Sampling.size_spread`; None is usual for the task
     loss: LossName = "combined"  # see `losses.class_loss`
     mask_loss: LossName = "combined"  # for the masks of a Mask R-CNN; not used for a U-Net
     class_weights: Sequence[float] | None = None
@@ -115,7 +116,7 @@ class TrainingConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON."""
-        unused = [name for name in ("noise", "inversion", "loss_parameters") if not getattr(self, name)]
+        unused = [name for name in ("noise", "inversion", "rescaling", "loss_parameters") if not getattr(self, name)]
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in unused}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -136,19 +137,21 @@ class TrainingConfig:
 
     def sampling(self) -> Sampling:
         """Return how patches are sampled: objects at their usual size, classes at the scale of the images."""
+        is_objects = self.task == "objects"
         common = Sampling(
             self.patch_px,
             self.diameter_px,
             self.depth_px,
+            size_spread=(0.22 if is_objects else 0.15) if self.rescaling is None else self.rescaling,
             native_share=FREE_SCALES[self.network],
             intensity_changes=self.intensity_changes,
             noise_share=self.noise,
             inverted_share=self.inversion,
             is_dark_outside=self.network == "mask-rcnn",
         )
-        if self.task == "objects":
+        if is_objects:
             return common
-        return replace(common, diameter_px=None, size_spread=0.15, native_share=0, dim_share=0, needs_margin=False)
+        return replace(common, diameter_px=None, native_share=0, dim_share=0, needs_margin=False)
 
     def schedule(self, save_seconds: float = 60.0, *, learns_all: bool = False) -> Schedule:
         """Cool down over the second half; from a start model, train slowly, so that the network forgets little.

@@ -69,6 +69,7 @@ def resolve_config(settings: Training, data: Dataset, device: str, start: Pretra
         intensity_changes=intensity_changes(settings, data),
         noise=settings.noise,
         inversion=settings.inversion,
+        rescaling=settings.rescaling,
         loss=settings.loss,
         mask_loss=settings.mask_loss,
         loss_parameters=_loss_parameters(settings),

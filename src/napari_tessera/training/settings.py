@@ -125,6 +125,9 @@ class Training:
         Share of the patches with added camera noise, pixel by pixel, for images with more noise than the labelled ones.
     inversion : float
         Share of the patches of bright objects that are inverted to dark objects, for images with inverted brightness.
+    rescaling : float
+        How differently the patches are rescaled at random: standard deviation of the natural logarithm of the factor.
+        Higher for images of other magnifications. Auto: 0.22, and 0.15 for classes.
     balance : str or list of str
         Columns of the index that define kinds of images, such as modality,height: rare kinds are used more often than
         their number alone would give.
@@ -182,6 +185,7 @@ class Training:
     intensity_changes: Annotated[float | None, Range(0, 2, step=0.1)] = None
     noise: Annotated[float, Range(0, 1, step=0.1)] = 0.0
     inversion: Annotated[float, Range(0, 1, step=0.1)] = 0.0
+    rescaling: Annotated[float | None, Range(0, 1, step=0.05)] = None
     balance: Annotated[str | None, CommaSeparated()] = None
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     precision: Literal["auto", "mixed", "full"] = "auto"

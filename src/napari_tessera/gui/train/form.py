@@ -174,7 +174,7 @@ SECOND_SETTINGS = ("loss", "mask_loss", "class_weights", *loss_parameters())
 """The first of "More settings"."""
 LENGTHS = ("minutes", "epochs", "steps")
 NOT_IN_ROWS = (*LENGTHS, "painted", "classes", "name", "title")
-OF_FILES = ("ignore", "noise", "inversion", "balance", "card", "summary", "licence", "cite", "save_every")
+OF_FILES = ("ignore", "noise", "inversion", "rescaling", "balance", "card", "summary", "licence", "cite", "save_every")
 """Settings for trainings on folders, or for models that are published."""
 FIXED_BY_MODEL, FIXED_BY_COCO = ("widths", "diameter"), ("widths",)
 WEIGHTS_HINT = "all the same; balanced; or 1,5"
