@@ -6,8 +6,8 @@ from scipy import ndimage
 from skimage.segmentation import watershed as skimage_watershed
 
 from napari_tessera.algorithms import flooding
-from napari_tessera.algorithms.elevation import merged_basins, number_regions, without_frame
 from napari_tessera.algorithms.flooding import flood, flood_compactly, seeds_from, steps_to_neighbours
+from napari_tessera.algorithms.watershed import merged_basins, number_regions, without_frame
 from napari_tessera.core.jobs import run_job
 
 

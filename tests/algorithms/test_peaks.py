@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_tessera.algorithms.elevation import find_peaks
+from napari_tessera.algorithms.watershed import find_peaks
 from napari_tessera.core.jobs import run_job
 
 

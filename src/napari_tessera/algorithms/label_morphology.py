@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from napari_tessera.algorithms.elevation import find_root, offsets_within
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.relabel import count_pixels, map_numbers
+from napari_tessera.algorithms.watershed import find_root, offsets_within
 from napari_tessera.core.jobs import Job, Piece, Progress, bands, in_threads, pieces, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.overlaps import sum_pairs

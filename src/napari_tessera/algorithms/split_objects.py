@@ -1,101 +1,16 @@
-"""Split touching objects by a watershed: find markers, flood, merge, number."""
+"""Split each object at its waists, by a watershed from the points farthest from its outline."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from napari_tessera.algorithms.distance_transform import distance_to_background
-from napari_tessera.algorithms.elevation import (
-    Elevation,
-    FloodInput,
-    find_peaks,
-    merged_basins,
-    number_regions,
-    quantize,
-    steepness,
-)
-from napari_tessera.algorithms.flooding import Seeds as FloodSeeds
-from napari_tessera.algorithms.flooding import flood, flood_compactly, seeds_from, steps_to_neighbours
+from napari_tessera.algorithms.flooding import steps_to_neighbours
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.label_morphology import neighbour_slices
-from napari_tessera.algorithms.relabel import relabel
-from napari_tessera.algorithms.seeded_growing import Seeds
+from napari_tessera.algorithms.watershed import Elevation, FloodInput, find_peaks, merged_peaks, quantize
 from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask
 from napari_tessera.core.labels import label_dtype
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Parameters of the method `watershed`, with the same names and meanings."""
-
-    min_distance: float
-    prominence: float
-    compactness: float
-    watershed_line: bool
-    connectivity: int
-    spacing: tuple[float, ...] | None
-
-
-def elevation_map(kind: str, values: np.ndarray, mask: np.ndarray, spacing: tuple[float, ...] | None) -> Job[Elevation]:
-    """Return the elevation map of this kind, in which objects are hills."""
-    if kind == "distance":
-        return Elevation((yield from distance_to_background(mask, spacing)), is_distance=True)
-    if kind == "gradient":
-        return Elevation((yield from steepness(values, spacing)), is_distance=False)
-    return Elevation(values, is_distance=False)
-
-
-def split(
-    hills: Elevation, mask: np.ndarray, markers: Seeds | None, settings: Settings, min_size: int
-) -> Job[np.ndarray]:
-    """Flood the mask from the markers, or from the peaks; return the final labels."""
-    ground = yield from subtask(quantize(hills, mask, settings.connectivity), 0, 1, 10)
-    if markers is None:
-        positions = find_peaks(hills.height, ground.inner, settings.min_distance, settings.spacing)
-        pixels = ground.flat_positions((yield from subtask(positions, 1, 2, 10)))
-        numbers = np.arange(1, len(pixels) + 1)
-    else:
-        pixels, numbers = ground.flat_positions(markers.pixels.T), markers.owners + 1
-    del hills
-    owners = np.arange(int(numbers.max(initial=0)) + 1)
-    is_flooded = markers is None and settings.prominence > 0
-    if is_flooded:
-        owners = yield from subtask(_merged_peaks(ground, pixels, settings.connectivity, settings.prominence), 3, 4, 10)
-    if is_flooded and (settings.compactness > 0 or settings.watershed_line):
-        ground.labels[:] = number_regions(mask, settings.connectivity)
-        is_flooded = False
-    if not is_flooded:
-        seeds = seeds_from(ground.labels, pixels, owners[numbers])
-        yield from subtask(_flood(ground, seeds, settings), 7, 2, 10)
-    return (yield from subtask(relabel(ground.inner, owners, min_size), 9, 1, 10))
-
-
-def _merged_peaks(ground: FloodInput, peaks: np.ndarray, connectivity: int, prominence: float) -> Job[np.ndarray]:
-    """Flood from every peak and merge shallow basins; return the final basin of each basin."""
-    seeds = seeds_from(ground.labels, peaks, np.arange(1, len(peaks) + 1))
-    yield from subtask(flood(ground.labels, ground.levels, seeds, connectivity), 0, 3, 4)
-    if prominence == 0:
-        return np.arange(len(peaks) + 1)
-    peak_levels = np.append(0, ground.levels.reshape(-1)[peaks]).astype(np.int64)
-    steps = steps_to_neighbours(ground.levels.shape, connectivity)
-    depths = prominence * (ground.floor - peak_levels)
-    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
-    return (yield from subtask(merging, 3, 1, 4))
-
-
-def _flood(ground: FloodInput, seeds: FloodSeeds, settings: Settings) -> Job[None]:
-    """Flood; for compactness, convert levels and distances to one scale first."""
-    options = (settings.connectivity, settings.watershed_line)
-    if settings.compactness == 0:
-        return (yield from flood(ground.labels, ground.levels, seeds, *options))
-    object_px = np.count_nonzero(ground.labels) / max(1, len(np.unique(seeds.labels)))
-    width_px = object_px ** (1 / ground.labels.ndim)
-    share = min(settings.compactness, 1 - 1e-6)  # 1 would divide by 0; so near to 1, only distance counts
-    weight = share / (1 - share) * max(1, ground.floor) / width_px
-    return (yield from flood_compactly(ground.labels, ground.levels, seeds, weight, *options, settings.spacing))
-
 
 FACES = 1
 """Parts are connected across the faces of pixels."""
@@ -118,7 +33,7 @@ def split_touching(
     ground = yield from subtask(quantize(Elevation(height, is_distance=True), core, FACES), 4, 1, 10)
     del height
     rims = yield from subtask(_mark_objects(labels, core, objects, ground.inner), 5, 1, 10)
-    owners = yield from subtask(_merged_peaks(ground, ground.flat_positions(peaks), FACES, prominence), 6, 2, 10)
+    owners = yield from subtask(merged_peaks(ground, ground.flat_positions(peaks), FACES, prominence), 6, 2, 10)
     yield from subtask(_spread_into_rims(ground, rims, labels, np.append(0, objects)), 8, 1, 10)
     numbers = _number_parts(owners, objects, int(labels.max()))
     return (yield from subtask(_write_parts(labels, ground.inner, numbers), 9, 1, 10))

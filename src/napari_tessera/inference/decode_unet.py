@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.algorithms.elevation import Elevation, FloodInput, find_peaks, merged_basins, quantize
 from napari_tessera.algorithms.flooding import flood, seeds_from, steps_to_neighbours
 from napari_tessera.algorithms.gaussian import smoothed
 from napari_tessera.algorithms.relabel import relabel, without_unsure
+from napari_tessera.algorithms.watershed import Elevation, FloodInput, find_peaks, merged_basins, quantize
 from napari_tessera.core.jobs import Job, Piece, bands, in_background, in_threads, pieces, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.result import Kind

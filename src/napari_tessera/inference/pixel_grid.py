@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from napari_tessera.algorithms.elevation import offsets_within
 from napari_tessera.algorithms.jit import njit
+from napari_tessera.algorithms.watershed import offsets_within
 from napari_tessera.core.blockwise import Stored
 from napari_tessera.core.jobs import Job, bands, in_threads
 from napari_tessera.core.tiles import Slices

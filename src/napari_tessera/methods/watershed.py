@@ -246,8 +246,8 @@ class _Found(NamedTuple):
 def _segment(grey: np.ndarray, markers: np.ndarray | None, settings: Settings) -> Job[_Found]:
     from napari_tessera.algorithms.gaussian import smoothed
     from napari_tessera.algorithms.seeded_growing import read_seeds
-    from napari_tessera.algorithms.split_objects import Settings, elevation_map, split
     from napari_tessera.algorithms.thresholds import fill_holes
+    from napari_tessera.algorithms.watershed import Settings, elevation_map, split
 
     spacing, connectivity, landscape = settings["spacing"], settings["connectivity"], settings["landscape"]
     values = yield from subtask(smoothed(grey, settings["sigma"], spacing, settings["scale"]), 0, 1, 8)

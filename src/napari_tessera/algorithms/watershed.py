@@ -1,4 +1,4 @@
-"""Elevation map for a watershed: heights, levels, peaks as markers, and merging of shallow basins (h-maxima).
+"""Watershed on an elevation map: levels, peaks as markers, flooding, and merging of shallow basins (h-maxima).
 
 Flooding from every peak and then merging basins over the highest passes gives the same objects as flooding from the
 h-maxima, and needs no morphological reconstruction, which is by far the slowest step.
@@ -12,9 +12,120 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from napari_tessera.algorithms.distance_transform import distance_to_background
+from napari_tessera.algorithms.flooding import Seeds as FloodSeeds
+from napari_tessera.algorithms.flooding import flood, flood_compactly, seeds_from, steps_to_neighbours
 from napari_tessera.algorithms.jit import njit
+from napari_tessera.algorithms.relabel import relabel
+from napari_tessera.algorithms.seeded_growing import Seeds
 from napari_tessera.core.jobs import Job, bands, in_background, in_threads, subtask, widened
 from napari_tessera.core.labels import label_dtype, neighbourhood
+
+LEVELS_PER_PX = 64
+MOST_LEVELS = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class Elevation:
+    """An elevation map: heights, (Y, X) or (Z, Y, X) float32, in pixels along X if they are distances."""
+
+    height: np.ndarray
+    is_distance: bool
+
+
+@dataclass(frozen=True)
+class FloodInput:
+    """Input of a flood, with a border of one pixel.
+
+    `labels` are minus the number of the connected region, and 0 outside the foreground; `levels` are uint16, and 0 is
+    flooded first. Hills begin at the level `floor`: of height 0 for distances, otherwise the lowest in the foreground.
+    `scale` is in levels per unit of height, 0 if all heights are equal.
+    """
+
+    labels: np.ndarray
+    levels: np.ndarray
+    floor: int
+    scale: float
+
+    @property
+    def inner(self) -> np.ndarray:
+        """The labels without the border; a view."""
+        return without_frame(self.labels)
+
+    def flat_positions(self, positions: np.ndarray) -> np.ndarray:
+        """Convert (N, ndim) positions in the image to positions in the flat arrays."""
+        return np.ravel_multi_index(tuple(positions.T + 1), self.labels.shape)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Parameters of the method `watershed`, with the same names and meanings."""
+
+    min_distance: float
+    prominence: float
+    compactness: float
+    watershed_line: bool
+    connectivity: int
+    spacing: tuple[float, ...] | None
+
+
+def elevation_map(kind: str, values: np.ndarray, mask: np.ndarray, spacing: tuple[float, ...] | None) -> Job[Elevation]:
+    """Return the elevation map of this kind, in which objects are hills."""
+    if kind == "distance":
+        return Elevation((yield from distance_to_background(mask, spacing)), is_distance=True)
+    if kind == "gradient":
+        return Elevation((yield from steepness(values, spacing)), is_distance=False)
+    return Elevation(values, is_distance=False)
+
+
+def split(
+    hills: Elevation, mask: np.ndarray, markers: Seeds | None, settings: Settings, min_size: int
+) -> Job[np.ndarray]:
+    """Flood the mask from the markers, or from the peaks; return the final labels."""
+    ground = yield from subtask(quantize(hills, mask, settings.connectivity), 0, 1, 10)
+    if markers is None:
+        positions = find_peaks(hills.height, ground.inner, settings.min_distance, settings.spacing)
+        pixels = ground.flat_positions((yield from subtask(positions, 1, 2, 10)))
+        numbers = np.arange(1, len(pixels) + 1)
+    else:
+        pixels, numbers = ground.flat_positions(markers.pixels.T), markers.owners + 1
+    del hills
+    owners = np.arange(int(numbers.max(initial=0)) + 1)
+    is_flooded = markers is None and settings.prominence > 0
+    if is_flooded:
+        owners = yield from subtask(merged_peaks(ground, pixels, settings.connectivity, settings.prominence), 3, 4, 10)
+    if is_flooded and (settings.compactness > 0 or settings.watershed_line):
+        ground.labels[:] = number_regions(mask, settings.connectivity)
+        is_flooded = False
+    if not is_flooded:
+        seeds = seeds_from(ground.labels, pixels, owners[numbers])
+        yield from subtask(_flood(ground, seeds, settings), 7, 2, 10)
+    return (yield from subtask(relabel(ground.inner, owners, min_size), 9, 1, 10))
+
+
+def merged_peaks(ground: FloodInput, peaks: np.ndarray, connectivity: int, prominence: float) -> Job[np.ndarray]:
+    """Flood from every peak and merge shallow basins; return the final basin of each basin."""
+    seeds = seeds_from(ground.labels, peaks, np.arange(1, len(peaks) + 1))
+    yield from subtask(flood(ground.labels, ground.levels, seeds, connectivity), 0, 3, 4)
+    if prominence == 0:
+        return np.arange(len(peaks) + 1)
+    peak_levels = np.append(0, ground.levels.reshape(-1)[peaks]).astype(np.int64)
+    steps = steps_to_neighbours(ground.levels.shape, connectivity)
+    depths = prominence * (ground.floor - peak_levels)
+    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
+    return (yield from subtask(merging, 3, 1, 4))
+
+
+def _flood(ground: FloodInput, seeds: FloodSeeds, settings: Settings) -> Job[None]:
+    """Flood; for compactness, convert levels and distances to one scale first."""
+    options = (settings.connectivity, settings.watershed_line)
+    if settings.compactness == 0:
+        return (yield from flood(ground.labels, ground.levels, seeds, *options))
+    object_px = np.count_nonzero(ground.labels) / max(1, len(np.unique(seeds.labels)))
+    width_px = object_px ** (1 / ground.labels.ndim)
+    share = min(settings.compactness, 1 - 1e-6)  # 1 would divide by 0; so near to 1, only distance counts
+    weight = share / (1 - share) * max(1, ground.floor) / width_px
+    return (yield from flood_compactly(ground.labels, ground.levels, seeds, weight, *options, settings.spacing))
 
 
 def merged_basins(
@@ -85,42 +196,6 @@ def find_root(parent, basin):
         parent[basin] = parent[parent[basin]]
         basin = parent[basin]
     return basin
-
-
-LEVELS_PER_PX = 64
-MOST_LEVELS = np.iinfo(np.uint16).max
-
-
-@dataclass(frozen=True)
-class Elevation:
-    """An elevation map: heights, (Y, X) or (Z, Y, X) float32, in pixels along X if they are distances."""
-
-    height: np.ndarray
-    is_distance: bool
-
-
-@dataclass(frozen=True)
-class FloodInput:
-    """Input of a flood, with a border of one pixel.
-
-    `labels` are minus the number of the connected region, and 0 outside the foreground; `levels` are uint16, and 0 is
-    flooded first. Hills begin at the level `floor`: of height 0 for distances, otherwise the lowest in the foreground.
-    `scale` is in levels per unit of height, 0 if all heights are equal.
-    """
-
-    labels: np.ndarray
-    levels: np.ndarray
-    floor: int
-    scale: float
-
-    @property
-    def inner(self) -> np.ndarray:
-        """The labels without the border; a view."""
-        return without_frame(self.labels)
-
-    def flat_positions(self, positions: np.ndarray) -> np.ndarray:
-        """Convert (N, ndim) positions in the image to positions in the flat arrays."""
-        return np.ravel_multi_index(tuple(positions.T + 1), self.labels.shape)
 
 
 def without_frame(framed: np.ndarray) -> np.ndarray:
