@@ -19,7 +19,6 @@ from napari_tessera.core.errors import ModelError, ParameterError, lacks_memory
 from napari_tessera.core.jobs import Job, Progress, finish_writing, in_background, stepped_in_background, subtask
 from napari_tessera.models.device import choose
 from napari_tessera.models.header import CHECKPOINT, LOCK
-from napari_tessera.models.load_torch import load_torch
 from napari_tessera.models.registry import find
 from napari_tessera.models.safetensors import ENDING
 from napari_tessera.models.weights import Network, tensors_of
@@ -162,7 +161,6 @@ def learnt_model(
     is_over = over_after(settings.minutes)
     if settings.minutes is not None:
         yield Progress(0, 1, "Starting", {"seconds": 60 * settings.minutes})
-    yield from load_torch()
     start = read_coco_start(settings) if is_coco(settings.start_from) else read_start(settings)
     data, wanted, device = yield from prepare(read, settings, start)
     header = describe(out, settings, wanted, data)
