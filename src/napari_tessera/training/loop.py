@@ -39,7 +39,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     validate: Validate | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    watch: Callable[[State], None] = lambda _: None,
+    watch: Callable[[State], None] | None = None,
     draw_of_all: Draw | None = None,
 ) -> Job[State]:
     """Train a network in place; resume from `checkpoint` if its file exists.
@@ -56,7 +56,7 @@ def train(
         Scores the averaged weights; the best are kept (higher is better), among equal ones the last.
     should_stop : function () -> bool
         Called after each step; if it returns True, the run ends there, with the best weights so far.
-    watch : function (State)
+    watch : function (State), optional
         Gets the state before the first step, and may read it between steps.
     draw_of_all : function (numpy Generator) -> batch, optional
         Draws from `Schedule.all_from` on, also from the held-out data.
@@ -82,7 +82,8 @@ def train(
         If the training diverges, or torch fails.
     """
     state = start(net, schedule, checkpoint)
-    watch(state)
+    if watch is not None:
+        watch(state)
     saved = time.monotonic()
     try:
         while is_under_way(state, schedule, validate):

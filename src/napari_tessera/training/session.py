@@ -133,7 +133,7 @@ def training_on(
         clear_up(out.parent)
         if restart:
             saved.unlink(missing_ok=True)
-        return (yield from learnt_model(read, out, settings, saved, should_stop, live or LiveTraining(), overwrite))
+        return (yield from learnt_model(read, out, settings, saved, should_stop, live, overwrite))
 
 
 def read_files(sources: Sequence[Source], settings: Training, start: Pretrained | None) -> Job[Dataset]:
@@ -150,7 +150,7 @@ def learnt_model(
     settings: Training,
     saved: Path,
     should_stop: Callable[[], bool],
-    live: LiveTraining,
+    live: LiveTraining | None,
     overwrite: bool,
 ) -> Job[TrainingResult]:
     """Train, from the checkpoint `saved` if it exists, and write the model.
@@ -223,7 +223,7 @@ class TrainingSession:
     saved: Path  # the checkpoint
     device: str
     should_stop: Callable[[], bool]  # see `fine_tuning`
-    live: LiveTraining
+    live: LiveTraining | None
 
     def learn(self, wanted: TrainingConfig) -> Job[tuple[State, TrainingConfig]]:
         """Train as configured, with smaller patches if needed; return the state and the final configuration."""
@@ -238,12 +238,13 @@ class TrainingSession:
         model = {"header": dict(self.header), "images": self.data.names, "doubts": list(self.data.doubts)}
         model |= {"scored_on": size_of(self.data.check, plan.task)}
         checkpoint = Checkpoint(self.saved, asked.as_json() | {DATA: self.data.digest}, model)
+        watch = partial(self.live.begin, header=self.header, data=self.data) if self.live else None
         state = yield from learn(
             self.data.learn, plan, checkpoint,
             self.validate if self.data.check else None,
             device=self.device, save_seconds=self.settings.save_every, should_stop=self.should_stop,
             begin=partial(load_pretrained, start=self.start, task=plan.task, classes=classes, seed=plan.seed),
-            watch=partial(self.live.begin, header=self.header, data=self.data), everything=self.everything,
+            watch=watch, everything=self.everything,
         )  # fmt: skip
         yield from self.correct_class_prior(state, plan)
         return state, plan

@@ -192,7 +192,7 @@ def learn(
     save_seconds: float = 60.0,
     should_stop: Callable[[], bool] = lambda: False,
     begin: Callable[[Network], None] = lambda _: None,
-    watch: Callable[[State], None] = lambda _: None,
+    watch: Callable[[State], None] | None = None,
     everything: Sequence[Example] = (),
 ) -> Job[State]:
     """Train a network as configured; see `loop.train` for what it yields and returns.
