@@ -10,8 +10,8 @@ from napari_tessera.core.jobs import run_job
 from napari_tessera.training.annotations.examples import painted_dataset
 from napari_tessera.training.annotations.read import painting_from
 from napari_tessera.training.data.dataset import doubts, read_dataset
-from napari_tessera.training.data.example import as_paint
-from napari_tessera.training.data.sources import Frame, Source
+from napari_tessera.training.data.example import Frame, as_paint
+from napari_tessera.training.data.sources import Source
 from napari_tessera.training.settings import checked_settings
 
 NOISE = np.random.default_rng(0).integers(50, 200, (40, 40)).astype(np.uint8)

@@ -12,8 +12,7 @@ from napari_tessera.core.jobs import run_job
 from napari_tessera.training.checkpoint import Checkpoint
 from napari_tessera.training.config import TrainingConfig
 from napari_tessera.training.data.dataset import Dataset, example_of, size_of
-from napari_tessera.training.data.example import object_example
-from napari_tessera.training.data.sources import Frame
+from napari_tessera.training.data.example import Frame, object_example
 from napari_tessera.training.export import knows_bright_colours
 from napari_tessera.training.report import (
     BOTH_COLOUR,

@@ -5,7 +5,7 @@ import pytest
 
 from napari_tessera.core.jobs import run_job
 from napari_tessera.training.data.dataset import doubts, ones_in
-from napari_tessera.training.data.sources import Frame
+from napari_tessera.training.data.example import Frame
 from napari_tessera.training.settings import checked_settings
 from tests.helpers.scenes_to_learn import squares
 from tests.training.test_data_checks import NOISE, SQUARES, TOUCHING, said_of

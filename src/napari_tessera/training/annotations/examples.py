@@ -44,14 +44,16 @@ from napari_tessera.training.data.example import (
     NOT_PAINTED,
     PLACES_PER_CLASS,
     Example,
+    Frame,
     centres,
     has_few_strokes,
+    kind_of_images,
     left_out_note,
     packed_labels,
     some_notes,
 )
 from napari_tessera.training.data.patches import Sampling
-from napari_tessera.training.data.sources import TRAIN, Frame, kind_of_images
+from napari_tessera.training.data.sources import TRAIN
 from napari_tessera.training.pretrained import Pretrained
 from napari_tessera.training.resolve import diameter_for, patch_for, step_px, widths_for
 from napari_tessera.training.settings import Training, words

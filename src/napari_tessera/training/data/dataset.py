@@ -23,13 +23,15 @@ from napari_tessera.training.data.example import (
     BACKGROUND,
     NOT_PAINTED,
     Example,
+    Frame,
     as_paint,
     class_example,
+    kind_of_images,
     left_out_note,
     object_example,
     some_notes,
 )
-from napari_tessera.training.data.sources import TRAIN, VALIDATION, Frame, Source, kind_of_images, read_frames
+from napari_tessera.training.data.sources import TRAIN, VALIDATION, Source, read_frames
 from napari_tessera.training.settings import Training
 
 

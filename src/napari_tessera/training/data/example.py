@@ -1,11 +1,11 @@
-"""`Example`: an image with its annotation, and what is measured of it once."""
+"""Training images: `Frame`, an image with its labels, and `Example`, which adds what is measured of it once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import scipy
@@ -23,6 +23,48 @@ MOST_CLASSES = 50
 PLACES_PER_CLASS = 500
 MOST_OF_STROKES = 0.25
 """Share of the windows around annotation that is annotated, above which it is more than a few strokes."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One plane or volume and its labels."""
+
+    name: str
+    image: np.ndarray  # ([Z,] Y, X) or ([Z,] Y, X, C)
+    labels: np.ndarray  # ([Z,] Y, X): as in the file
+    split: str  # as of `Source`
+    group: str = ""
+    anisotropy: float = 1.0  # distance of planes divided by the pixel size; 1 in 2-D
+    notes: tuple[str, ...] = ()  # on how its files were read
+
+    @property
+    def channels(self) -> int:
+        """Number of channels; 0 for a grey image."""
+        return self.image.shape[-1] if self.image.ndim > self.labels.ndim else 0
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the image's values."""
+        return self.image.dtype
+
+
+class WithChannels(Protocol):
+    """An image with a known number of channels."""
+
+    @property
+    def name(self) -> str:
+        """Name of the image."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Number of channels; 0 for a grey image."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of its values."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +88,18 @@ class Example:
     def is_coloured(self) -> bool:
         """Whether the image has channels."""
         return self.image.ndim > self.labels.ndim
+
+
+def kind_of_images(frames: Sequence[WithChannels]) -> tuple[Kind, int]:
+    """Return whether the images are grey and RGB ("colours") or have other channels ("channels"), and their number."""
+    counts = {frame.channels for frame in frames}
+    is_rgb = all(frame.dtype == np.uint8 for frame in frames if frame.channels)
+    if counts <= {0, 3} and is_rgb:
+        return "colours", 3
+    if len(counts) > 1:
+        said = ", ".join(f"{frame.name} has {frame.channels or 'none'}" for frame in frames[:3])
+        raise InputError(f"All images must have the same number of channels, but {said}. Train on one kind of image.")
+    return "channels", counts.pop()
 
 
 def left_out_note(name: str, fill: Fill | None, valid: np.ndarray) -> str:

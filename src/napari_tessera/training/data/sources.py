@@ -9,16 +9,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from napari_tessera.core.errors import FileError, InputError
 from napari_tessera.core.file_checks import check_exists, explain_damage, is_zarr
 from napari_tessera.core.jobs import Job, Progress
-from napari_tessera.inference.normalization import Kind
 from napari_tessera.io.image_file import Picture, note_on_guessed_axes
 from napari_tessera.io.read import load, read_image, read_labels, stem
+from napari_tessera.training.data.example import Frame
 
 OTHER_FILES = frozenset(
     {".json", ".csv", ".txt", ".md", ".xml", ".ini", ".html", ".yaml", ".yml", ".db", ".lnk", ".tmp"}
@@ -174,48 +173,6 @@ def _is_folder(path: Path) -> bool:
 CHANNEL = "C"
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One plane or volume and its labels."""
-
-    name: str
-    image: np.ndarray  # ([Z,] Y, X) or ([Z,] Y, X, C)
-    labels: np.ndarray  # ([Z,] Y, X): as in the file
-    split: str  # as of `Source`
-    group: str = ""
-    anisotropy: float = 1.0  # distance of planes divided by the pixel size; 1 in 2-D
-    notes: tuple[str, ...] = ()  # on how its files were read
-
-    @property
-    def channels(self) -> int:
-        """Number of channels; 0 for a grey image."""
-        return self.image.shape[-1] if self.image.ndim > self.labels.ndim else 0
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of the image's values."""
-        return self.image.dtype
-
-
-class WithChannels(Protocol):
-    """An image with a known number of channels."""
-
-    @property
-    def name(self) -> str:
-        """Name of the image."""
-        ...
-
-    @property
-    def channels(self) -> int:
-        """Number of channels; 0 for a grey image."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Type of its values."""
-        ...
-
-
 def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[Frame]]:
     """Read every file into memory; of a single stack, hold out the last `share` of its planes.
 
@@ -296,15 +253,3 @@ def hint_at_axes(shape: Sequence[int], labels_shape: Sequence[int]) -> str:
             said = f'axes="{axes}" (on the command line --axes {axes})'
             return f" If the axis of {shape[at]} pixels holds channels, give {said}."
     return ""
-
-
-def kind_of_images(frames: Sequence[WithChannels]) -> tuple[Kind, int]:
-    """Return whether the images are grey and RGB ("colours") or have other channels ("channels"), and their number."""
-    counts = {frame.channels for frame in frames}
-    is_rgb = all(frame.dtype == np.uint8 for frame in frames if frame.channels)
-    if counts <= {0, 3} and is_rgb:
-        return "colours", 3
-    if len(counts) > 1:
-        said = ", ".join(f"{frame.name} has {frame.channels or 'none'}" for frame in frames[:3])
-        raise InputError(f"All images must have the same number of channels, but {said}. Train on one kind of image.")
-    return "channels", counts.pop()
