@@ -105,7 +105,8 @@ def _files_in(arguments: argparse.Namespace) -> list[Path]:
 
 
 def _evaluate_labels(arguments: argparse.Namespace) -> Scored:
-    from napari_tessera.metrics.segmentation import evaluation_of_many, numbers_in_pieces
+    from napari_tessera.core.labels import numbers_in_pieces
+    from napari_tessera.metrics.segmentation import evaluation_of_many
 
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     doubtful: dict[Path, None] = {}

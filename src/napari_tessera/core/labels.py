@@ -1,4 +1,4 @@
-"""Label arrays: connected components, sizes, numbers in raster order, and segments with a class.
+"""Label arrays: connected components, pieces, numbers in raster order, and segments with a class.
 
 Every label array here is C-ordered and integer; 0 is background.
 """
@@ -20,6 +20,8 @@ LOOKED_AT_PX = 1024
 CHANGES_OF_IMAGES = 0.4
 """An array with a larger share of neighbours (above 0) that differ is an image, not labels. Touching squares of 3×3
 pixels have a third."""
+LARGE_PIECE = 0.2
+"""Smallest share of an object of a piece that may be an object itself."""
 
 
 def label_dtype(largest: int) -> type[np.signedinteger]:
@@ -41,6 +43,31 @@ def connected_components(mask: np.ndarray, connectivity: int = 1) -> np.ndarray:
 
     labels, _ = ndimage.label(mask, neighbourhood(mask.ndim, connectivity), output=dtype)
     return labels
+
+
+def pieces_of(labels: np.ndarray, smallest_share: float) -> dict[int, int]:
+    """Count the connected pieces of each number, without those of a smaller share of it.
+
+    Examples
+    --------
+    >>> pieces_of(np.array([[1, 0, 1, 0, 5, 5]]), 0.05)
+    {1: 2, 5: 1}
+    """
+    from skimage.measure import label
+
+    pieces = label(labels, background=0, connectivity=labels.ndim)
+    number_of = np.zeros(int(pieces.max(initial=0)) + 1, np.int64)
+    number_of[pieces] = labels
+    px = np.bincount(pieces.ravel())[1:]
+    numbers, which = np.unique(number_of[1:], return_inverse=True)
+    is_large = px >= smallest_share * np.bincount(which, weights=px)[which]
+    counts = np.bincount(which[is_large], minlength=len(numbers))
+    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+
+def numbers_in_pieces(labels: np.ndarray) -> list[int]:
+    """Return the numbers that lie on several separate large pieces: probably several objects with one number."""
+    return [number for number, count in pieces_of(labels, LARGE_PIECE).items() if count > 1]
 
 
 def renumber(labels: np.ndarray) -> np.ndarray:

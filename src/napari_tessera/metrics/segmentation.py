@@ -343,32 +343,3 @@ def _mean(images: list[dict[str, Any]]) -> dict[str, Any]:
         found = [image[key] for image in images if key in image]
         mean[key] = _mean(found) if isinstance(found[0], dict) else float(np.mean(found))
     return mean
-
-
-LARGE_PIECE = 0.2
-"""Smallest share of an object of a piece that may be an object itself."""
-
-
-def pieces_of(labels: np.ndarray, smallest_share: float) -> dict[int, int]:
-    """Count the connected pieces of each number, without those of a smaller share of it.
-
-    Examples
-    --------
-    >>> pieces_of(np.array([[1, 0, 1, 0, 5, 5]]), 0.05)
-    {1: 2, 5: 1}
-    """
-    from skimage.measure import label
-
-    pieces = label(labels, background=0, connectivity=labels.ndim)
-    number_of = np.zeros(int(pieces.max(initial=0)) + 1, np.int64)
-    number_of[pieces] = labels
-    px = np.bincount(pieces.ravel())[1:]
-    numbers, which = np.unique(number_of[1:], return_inverse=True)
-    is_large = px >= smallest_share * np.bincount(which, weights=px)[which]
-    counts = np.bincount(which[is_large], minlength=len(numbers))
-    return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-
-
-def numbers_in_pieces(labels: np.ndarray) -> list[int]:
-    """Return the numbers that lie on several separate large pieces: probably several objects with one number."""
-    return [number for number, count in pieces_of(labels, LARGE_PIECE).items() if count > 1]

@@ -13,11 +13,10 @@ import scipy
 from napari_tessera.core.checks import canonical_dtype
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, middle, subtask
-from napari_tessera.core.labels import CHANGES_OF_IMAGES, changes
+from napari_tessera.core.labels import CHANGES_OF_IMAGES, changes, numbers_in_pieces, pieces_of
 from napari_tessera.core.result import describe_array
 from napari_tessera.core.valid_area import filled, find_fill
 from napari_tessera.inference.normalization import Kind, measure_levels
-from napari_tessera.metrics.segmentation import numbers_in_pieces, pieces_of
 from napari_tessera.training.data.advice import advice_on_images, why_not_validated
 from napari_tessera.training.data.example import (
     BACKGROUND,
