@@ -375,3 +375,12 @@ def make_record(
         **more,
         "versions": versions(),
     }
+
+
+def without_nan(value: Any) -> Any:
+    """Copy plain JSON with null in place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

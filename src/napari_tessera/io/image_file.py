@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from napari_tessera.core.errors import FileError, InputError, short, visible
-from napari_tessera.core.file_checks import LONE_SURROGATE, read_json, without_nan
-from napari_tessera.core.result import DEEPEST, LabelImage
+from napari_tessera.core.file_checks import LONE_SURROGATE, read_json
+from napari_tessera.core.result import DEEPEST, LabelImage, without_nan
 from napari_tessera.core.spatial import (
     CHANNEL,
     PIXEL,

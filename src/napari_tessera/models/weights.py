@@ -16,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from napari_tessera.core.atomic_writes import write_whole
 from napari_tessera.core.errors import ModelError
-from napari_tessera.core.file_checks import parse_json, without_nan
+from napari_tessera.core.file_checks import parse_json
+from napari_tessera.core.result import without_nan
 from napari_tessera.models import unet
 from napari_tessera.models.header import FORMAT, HEADER, check_header, header_of, kind_of
 from napari_tessera.models.mask_rcnn import config as detection_settings

@@ -17,9 +17,9 @@ from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from napari_tessera.core.errors import InputError, ModelError, short
-from napari_tessera.core.file_checks import without_nan
 from napari_tessera.core.jobs import finish_writing, start_writing
 from napari_tessera.core.record_schema import Count, Fields, Number, Text, check_fields
+from napari_tessera.core.result import without_nan
 from napari_tessera.models.weights import Network, read_tensors, tensors_of, write_tensors
 
 Entry = dict[Text, Number | None]
