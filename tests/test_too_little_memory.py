@@ -13,7 +13,7 @@ import torch
 
 import napari_tessera as tessera
 from napari_tessera.core.errors import InputError, OutOfMemory, RunError, lacks_memory, say_once
-from napari_tessera.inference.unet_predictor import Network, translate_torch_errors
+from napari_tessera.inference.predictor import Network, translate_torch_errors
 from napari_tessera.models.device import free_bytes
 from napari_tessera.models.unet import UNet, UNetArchitecture
 from tests.inference.test_sliding_window import noise, scores_of

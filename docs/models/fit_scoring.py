@@ -25,15 +25,14 @@ from napari_tessera.core.overlaps import find_overlaps
 from napari_tessera.inference import scale_search
 from napari_tessera.inference.decode_unet import UNetOptions, decoding_of, find_objects, pixel_scores, usual_size
 from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
-from napari_tessera.inference.mask_rcnn_predictor import load_detector
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.object_features import FARTHEST, measured, products
 from napari_tessera.inference.pixel_grid import NormalizedImage, outlined
+from napari_tessera.inference.predictor import load_detector, load_network
 from napari_tessera.inference.rescore_detections import features_of, unet_features
 from napari_tessera.inference.scale_search import predict_or_reuse
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_scale
 from napari_tessera.inference.tiled_detection import detect
-from napari_tessera.inference.unet_predictor import load_network
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import N_FEATURES, kind_of
 from napari_tessera.models.weights import read_tensors, write_tensors

@@ -26,8 +26,8 @@ from napari_tessera.inference.cost import estimate_unet, unet_operations_per_pix
 from napari_tessera.inference.decode_unet import UNetOptions, objects_of
 from napari_tessera.inference.normalization import measure_levels, network_channels
 from napari_tessera.inference.pixel_grid import network_grid
+from napari_tessera.inference.predictor import Network
 from napari_tessera.inference.sliding_window import predict
-from napari_tessera.inference.unet_predictor import Network
 from napari_tessera.metrics.segmentation import evaluate
 from napari_tessera.models.unet import UNet, UNetArchitecture
 from napari_tessera.models.weights import load_unet

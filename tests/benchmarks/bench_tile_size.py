@@ -22,12 +22,11 @@ from napari_tessera.core.jobs import run_job
 from napari_tessera.engine.api import segment
 from napari_tessera.inference.decode_unet import UNetOptions, objects_of
 from napari_tessera.inference.detections_to_labels import DetectionThresholds
-from napari_tessera.inference.mask_rcnn_predictor import Detector, load_detector
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.pixel_grid import NormalizedImage
+from napari_tessera.inference.predictor import Detector, Network, load_detector, load_network
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
 from napari_tessera.inference.sliding_window import predict
-from napari_tessera.inference.unet_predictor import Network, load_network
 from napari_tessera.metrics.segmentation import evaluate
 from napari_tessera.models.registry import find
 

@@ -23,9 +23,7 @@ def models(tmp_path, monkeypatch):
     save_model(tmp_path / "squares.safetensors", small_mask_rcnn(5, num_classes=3), header | {"title": "Squares"})
     save_bright(tmp_path / "bright.safetensors")
     monkeypatch.setenv("TESSERA_MODELS", str(tmp_path))
-    monkeypatch.setattr(
-        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
-    )
+    monkeypatch.setattr("napari_tessera.inference.predictor.load_detector", lambda path, device: BrightDetector(14.0))
     return tmp_path
 
 

@@ -10,6 +10,7 @@ from napari_tessera.inference import scale_search as scales
 from napari_tessera.inference.decode_unet import UNetOptions
 from napari_tessera.inference.normalization import Levels, measure_levels
 from napari_tessera.inference.pixel_grid import NormalizedImage
+from napari_tessera.inference.predictor import Network
 from napari_tessera.inference.scale_search import (
     bounded,
     find_scale,
@@ -18,7 +19,6 @@ from napari_tessera.inference.scale_search import (
     probe_windows,
     search_scale,
 )
-from napari_tessera.inference.unet_predictor import Network
 from tests.helpers.tiny_models import bright_net
 
 

@@ -11,7 +11,7 @@ from napari_tessera.core.record_schema import check_fields
 from napari_tessera.engine.cost_estimate import estimate, second_look
 from napari_tessera.engine.precompile import second_network
 from napari_tessera.inference import rescore_detections
-from napari_tessera.inference.mask_rcnn_predictor import load_detector
+from napari_tessera.inference.predictor import load_detector
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import N_FEATURES, N_UNET_FEATURES, SecondOpinion
 from napari_tessera.models.weights import read_tensors, save_model, write_tensors

@@ -9,8 +9,8 @@ import torch
 from napari_tessera.core.errors import OutOfMemory, RunError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.inference.pixel_grid import network_grid, read_window, resampling
+from napari_tessera.inference.predictor import Network
 from napari_tessera.inference.sliding_window import computed_pixels, largest_side, predict, spans
-from napari_tessera.inference.unet_predictor import Network
 from napari_tessera.models.unet import UNet, UNetArchitecture
 
 

@@ -18,8 +18,8 @@ from napari_tessera.inference.cost import (
     mask_rcnn_pixels_at_once,
     overlap_px,
 )
-from napari_tessera.inference.mask_rcnn_predictor import Detector, load_detector
 from napari_tessera.inference.pixel_grid import network_grid
+from napari_tessera.inference.predictor import Detector, load_detector
 from napari_tessera.inference.tiled_detection import detect, tiles_over
 from napari_tessera.models.weights import save_model
 from tests.helpers.tiny_models import BrightDetector, small_mask_rcnn

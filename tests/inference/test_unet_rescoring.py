@@ -9,9 +9,9 @@ from napari_tessera.inference import rescore_detections
 from napari_tessera.inference.detections_to_labels import DetectionThresholds
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.pixel_grid import NormalizedImage
+from napari_tessera.inference.predictor import load_network
 from napari_tessera.inference.rescore_detections import FEATURES, compared, log_odds, rescore_with_unet, unet_features
 from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
-from napari_tessera.inference.unet_predictor import load_network
 from napari_tessera.models.mask_rcnn.detections import Detections
 from tests.helpers.second_network import USUAL_PX, regression_on, save_second, second_of
 from tests.helpers.tiny_models import BrightDetector

@@ -27,9 +27,7 @@ def model(tmp_path, monkeypatch):
     path = tmp_path / "bright.safetensors"
     header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}
     save_model(path, small_mask_rcnn(5, num_classes=3), header)
-    monkeypatch.setattr(
-        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
-    )
+    monkeypatch.setattr("napari_tessera.inference.predictor.load_detector", lambda path, device: BrightDetector(14.0))
     return str(path)
 
 
@@ -118,9 +116,7 @@ def test_a_model_for_two_channels_takes_both(tmp_path, monkeypatch):
     path = tmp_path / "two.safetensors"
     fields = {"normalisation": {"kind": "channels"}, "channels": ["DNA", "actin"]}
     save_model(path, small_mask_rcnn(2, num_classes=3), fields)
-    monkeypatch.setattr(
-        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector()
-    )
+    monkeypatch.setattr("napari_tessera.inference.predictor.load_detector", lambda path, device: BrightDetector())
     both = np.stack([two_squares(), np.zeros((24, 40), np.uint8)])
     assert tessera.mask_rcnn(both, model=str(path), channel_axis=0)[0].max() == 2
     with pytest.raises(InputError, match=r"takes 2 channels \(DNA, actin\), but the image has 1"):

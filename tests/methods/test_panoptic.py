@@ -146,9 +146,7 @@ def test_notes_of_the_mask_rcnn_name_the_settings_of_panoptic(tmp_path, monkeypa
     path = tmp_path / "bright.safetensors"
     header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}
     save_model(path, small_mask_rcnn(5, num_classes=3), header)
-    monkeypatch.setattr(
-        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
-    )
+    monkeypatch.setattr("napari_tessera.inference.predictor.load_detector", lambda path, device: BrightDetector(14.0))
     options = {"things_from": "mask_rcnn", "things_model": str(path), "diameter": 14, "min_score": 0.9}
     dim = two_squares()
     dim[:, :20] //= 2
@@ -194,9 +192,7 @@ def detector(tmp_path, monkeypatch):
     path = tmp_path / "detector.safetensors"
     header = {"classes": ["background", "small", "large"], "normalisation": {"kind": "colours"}, "diameter_px": 14.0}
     save_model(path, small_mask_rcnn(5, num_classes=3), header)
-    monkeypatch.setattr(
-        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda path, device: BrightDetector(14.0)
-    )
+    monkeypatch.setattr("napari_tessera.inference.predictor.load_detector", lambda path, device: BrightDetector(14.0))
     return str(path)
 
 

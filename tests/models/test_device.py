@@ -13,7 +13,7 @@ from napari_tessera.inference.cost import (
     unet_operations_per_pixel,
     unet_pixels_at_once,
 )
-from napari_tessera.inference.unet_predictor import Network, load_network, translate_torch_errors
+from napari_tessera.inference.predictor import Network, load_network, translate_torch_errors
 from napari_tessera.models.device import KINDS, choose, devices, free_bytes, is_present
 from napari_tessera.models.unet import UNet, UNetArchitecture
 from napari_tessera.models.weights import save_model

@@ -104,9 +104,7 @@ SPOTS = (((20, 44), (20, 44)), ((60, 84), (90, 114)))
 
 def test_the_object_whose_score_just_decides_is_where_to_paint(tmp_path, monkeypatch):
     save_model(tmp_path / "squares.safetensors", small_mask_rcnn(5), {})
-    monkeypatch.setattr(
-        "napari_tessera.inference.mask_rcnn_predictor.load_detector", lambda *_: BrightDetector(diameter_px=20.0)
-    )
+    monkeypatch.setattr("napari_tessera.inference.predictor.load_detector", lambda *_: BrightDetector(diameter_px=20.0))
     image = np.zeros((96, 128), np.uint8)
     image[10:30, 10:30], image[60:80, 90:110] = 200, 110
     painting = painting_of("squares", image, np.zeros(image.shape, np.uint8), 2)

@@ -32,8 +32,7 @@ from napari_tessera.inference.sliding_window import Scores, predict
 from napari_tessera.models.mask_rcnn.detections import Detections
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.mask_rcnn_predictor import Detector
-    from napari_tessera.inference.unet_predictor import Network
+    from napari_tessera.inference.predictor import Detector, Network
 
 COLOURS = 3
 """Channels whose mean is brightness; see `intensity.network_channels`."""

@@ -18,7 +18,7 @@ from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.sliding_window import Scores, predict
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.unet_predictor import Network
+    from napari_tessera.inference.predictor import Network
 
 
 Found = TypeVar("Found")

@@ -29,7 +29,7 @@ from napari_tessera.inference.segment_unet import stitch_planes
 from napari_tessera.inference.tiled_detection import detect
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.mask_rcnn_predictor import Detector
+    from napari_tessera.inference.predictor import Detector
     from napari_tessera.models.mask_rcnn.detections import Detections
 
 OTHERS = (0.25,)

@@ -20,7 +20,7 @@ from napari_tessera.inference.scale_search import Scale, find_scale, predict_at,
 from napari_tessera.inference.sliding_window import Scores, predict
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.unet_predictor import Network
+    from napari_tessera.inference.predictor import Network
 
 
 AXES = (0, 1, 2)

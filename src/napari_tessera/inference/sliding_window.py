@@ -22,7 +22,7 @@ from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.inference.pixel_grid import Grid, Read, read_window
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.unet_predictor import Network
+    from napari_tessera.inference.predictor import Network
 
 
 SMALLEST_SIDE_PX = 32

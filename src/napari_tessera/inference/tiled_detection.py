@@ -24,7 +24,7 @@ from napari_tessera.models.mask_rcnn.boxes import areas, shared_areas
 from napari_tessera.models.mask_rcnn.detections import Detections, DroppedProposals, suppress
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.mask_rcnn_predictor import Detector
+    from napari_tessera.inference.predictor import Detector
 
 
 EDGE_PX = 1.5

@@ -15,10 +15,9 @@ from napari_tessera.core.jobs import Job, in_background, middle, subtask
 from napari_tessera.core.result import AutoValues
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.mask_rcnn_predictor import Detector
     from napari_tessera.inference.pixel_grid import NormalizedImage
+    from napari_tessera.inference.predictor import Detector, Network
     from napari_tessera.inference.scale_search import Scale
-    from napari_tessera.inference.unet_predictor import Network
     from napari_tessera.models.registry import ModelEntry
 
 
@@ -97,7 +96,7 @@ def loaded(entry: ModelEntry, device: str) -> Job[Network]:
     """Load torch, a U-Net and what decodes its scores, in the background."""
 
     def load() -> Network:
-        from napari_tessera.inference.unet_predictor import load_network
+        from napari_tessera.inference.predictor import load_network
 
         import_module("napari_tessera.inference.segment_unet")
         return load_network(entry, device)
@@ -109,7 +108,7 @@ def loaded_detector(entry: ModelEntry, device: str) -> Job[Detector]:
     """Load torch, a Mask R-CNN and what makes objects of its detections, in the background."""
 
     def load() -> Detector:
-        from napari_tessera.inference.mask_rcnn_predictor import load_detector
+        from napari_tessera.inference.predictor import load_detector
 
         import_module("napari_tessera.inference.segment_mask_rcnn")
         return load_detector(entry, device)

@@ -225,7 +225,7 @@ def _uncertainty_by(
     model: Path, painting: AnnotatedImage, place: Place, ndim: int, diameter_px: float | None, device: Where
 ) -> Job[UncertaintyOf]:
     """Load the model, and estimate the object size if it is not given."""
-    from napari_tessera.inference.mask_rcnn_predictor import load_predictor
+    from napari_tessera.inference.predictor import load_predictor
     from napari_tessera.models.registry import find
 
     entry = find(model)

@@ -66,7 +66,7 @@ def prediction(
     Call it between two steps, in the thread that trains. The output is that of `tessera.unet`, by default for the task
     of the network; a Mask R-CNN always gives objects. The usual diameter of the objects is estimated if not given.
     """
-    from napari_tessera.inference.mask_rcnn_predictor import in_memory
+    from napari_tessera.inference.predictor import in_memory
 
     assert live.state is not None
     with live.state.averaged() as net:

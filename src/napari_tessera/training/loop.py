@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from napari_tessera.core.errors import RunError
 from napari_tessera.core.jobs import Job, Progress, finish_writing, in_background, subtask
-from napari_tessera.inference.unet_predictor import translate_torch_errors
+from napari_tessera.inference.predictor import translate_torch_errors
 from napari_tessera.models.device import describe
 from napari_tessera.models.weights import Network, tensors_of
 from napari_tessera.training.checkpoint import Checkpoint, State

@@ -15,8 +15,8 @@ from napari_tessera.metrics.segmentation import evaluation_of_many
 from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED, Example
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.mask_rcnn_predictor import Detector
     from napari_tessera.inference.pixel_grid import NormalizedImage
+    from napari_tessera.inference.predictor import Detector
     from napari_tessera.models.registry import ModelEntry
     from napari_tessera.models.weights import Network
 
@@ -64,7 +64,7 @@ def score_detector(
     net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where
 ) -> Job[dict[str, float]]:
     """Score a Mask R-CNN at each of `LEAST_SCORES`, and return the best; each image is predicted once."""
-    from napari_tessera.inference.mask_rcnn_predictor import in_memory
+    from napari_tessera.inference.predictor import in_memory
 
     found = yield from subtask(predict_all(in_memory(net, header, device).network, examples), 0, 8, 10)
     scored = []
@@ -110,7 +110,7 @@ def segment_all(
     net: Network, header: Mapping[str, Any], examples: Sequence[Example], device: Where = "auto"
 ) -> Job[list[np.ndarray]]:
     """Segment images with a network that is not yet a model: the labels of each."""
-    from napari_tessera.inference.mask_rcnn_predictor import in_memory
+    from napari_tessera.inference.predictor import in_memory
 
     model, labels = in_memory(net, header, device), []
     for done, example in enumerate(examples):
@@ -151,7 +151,7 @@ def predict_view(
     """Segment with a model what may be a part of an image, at the brightness of the whole."""
     from napari_tessera.inference.decode_unet import UNetOptions
     from napari_tessera.inference.detections_to_labels import DetectionThresholds
-    from napari_tessera.inference.mask_rcnn_predictor import Detector, load_predictor
+    from napari_tessera.inference.predictor import Detector, load_predictor
     from napari_tessera.inference.segment_mask_rcnn import MaskRCNNOptions, find_objects
     from napari_tessera.inference.segment_unet import segment
 
