@@ -157,7 +157,7 @@ def objects_of(scores: Scores, header: Mapping[str, Any], options: UNetOptions, 
 
 def scoring_of(header: Mapping[str, Any], usual_px: float, pixels: PixelScores, grid: Grid) -> Scoring | None:
     """Read from a model's header how likely objects are real; None if it cannot tell, as in volumes."""
-    if len(grid.shape) != 2 or pixels.size is None or not usual_px:
+    if len(grid.shape) != 2 or pixels.size is None or not usual_px or not header.get("scoring"):
         return None
     return Scoring.of(header, usual_px, sqrt(grid.share))
 

@@ -178,11 +178,9 @@ class Scoring:
     factor: float  # the network's pixels per pixel of the image
 
     @classmethod
-    def of(cls, header: Mapping[str, Any], usual_px: float, factor: float) -> Scoring | None:
-        """Read the scoring from a model's header; None if it has none."""
-        fields = header.get("scoring")
-        if not fields:
-            return None
+    def of(cls, header: Mapping[str, Any], usual_px: float, factor: float) -> Scoring:
+        """Read the scoring from the header of a model that has one."""
+        fields = header["scoring"]
         least, least_of_small, small_share = (fields[name] for name in ("least", "least_of_small", "small_share"))
         return cls(least, least_of_small, small_share, Regression.of(fields), usual_px, factor)
 

@@ -274,7 +274,7 @@ def _search(network: Network, view: NormalizedImage, start: float) -> Job[Scale[
 def review(found: Sequence[Scores], header: Mapping[str, Any], factor: float) -> Job[tuple[float, Likeness | None]]:
     """Decode some windows, and return the usual diameter of their objects, px, and how like the training they are."""
     ndim, usual_px = found[0]["classes"].ndim - 1, header["diameter_px"]
-    scoring = Scoring.of(header, usual_size(usual_px, ndim), factor) if ndim == 2 else None
+    scoring = Scoring.of(header, usual_size(usual_px, ndim), factor) if ndim == 2 and header.get("scoring") else None
     sizes, features = [], []
     for done, scores in enumerate(found):
         pixels = _pixel_scores(scores)
