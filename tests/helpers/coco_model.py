@@ -5,7 +5,8 @@ import math
 import numpy as np
 import torch
 
-DEPTHS, WIDTHS = (3, 4, 6, 3), (64, 128, 256, 512)
+DEPTHS, DEEPER = (3, 4, 6, 3), (3, 4, 23, 3)
+WIDTHS = (64, 128, 256, 512)
 NORMALISED = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -28,9 +29,9 @@ def block(name, entering, width, is_first):
     return shapes
 
 
-def backbone():
+def backbone(depths):
     shapes = {"backbone.body.conv1.weight": (64, 3, 7, 7)} | normalisation("backbone.body.bn1", 64)
-    for stage, (depth, width) in enumerate(zip(DEPTHS, WIDTHS, strict=True)):
+    for stage, (depth, width) in enumerate(zip(depths, WIDTHS, strict=True)):
         entering = 64 if stage == 0 else 2 * width
         for number in range(depth):
             name = f"backbone.body.layer{stage + 1}.{number}"
@@ -52,9 +53,9 @@ def heads(classes):
     return shapes | with_bias("roi_heads.mask_predictor.mask_fcn_logits", classes, 256, 1, 1)
 
 
-def coco_shapes(classes=91):
-    """Return the name and shape of every tensor of the published model."""
-    return backbone() | heads(classes)
+def coco_shapes(classes=91, depths=DEPTHS):
+    """Return the name and shape of every tensor of the published model, or of one with as many blocks as `depths`."""
+    return backbone(depths) | heads(classes)
 
 
 def drawn_weights(classes):

@@ -9,8 +9,8 @@ import torch
 from napari_tessera.core.errors import FileError
 from napari_tessera.models.mask_rcnn import coco as coco_weights
 from napari_tessera.models.mask_rcnn.coco import read_coco_weights, with_current_names
-from napari_tessera.models.mask_rcnn.model import mask_rcnn_resnet50_fpn
-from tests.helpers.coco_model import coco_shapes, drawn_weights
+from napari_tessera.models.mask_rcnn.model import mask_rcnn_resnet50_fpn, mask_rcnn_resnet101_fpn
+from tests.helpers.coco_model import DEEPER, DEPTHS, coco_shapes, drawn_weights
 from tests.helpers.small_mask_rcnn import waves
 
 
@@ -23,9 +23,35 @@ def test_names_and_shapes_are_the_published_ones(published):
     assert {name: tuple(each.shape) for name, each in published.state_dict().items()} == coco_shapes(3)
 
 
-def test_as_many_numbers_are_learned_as_the_publisher_says():
-    learned = [shape for name, shape in coco_shapes().items() if ".bn" not in name and ".downsample.1" not in name]
-    assert sum(map(math.prod, learned)) == 44_401_393
+@pytest.mark.parametrize(("depths", "count"), [(DEPTHS, 44_401_393), (DEEPER, 63_341_297)])
+def test_as_many_numbers_are_learned_as_the_publisher_says(depths, count):
+    """With ResNet-101, there are 17 blocks of 1,114,112 numbers more."""
+    shapes = coco_shapes(depths=depths)
+    learned = [shape for name, shape in shapes.items() if ".bn" not in name and ".downsample.1" not in name]
+    assert sum(map(math.prod, learned)) == count
+
+
+def test_names_and_shapes_with_resnet101_are_those_of_the_publisher():
+    with torch.device("meta"):
+        deeper = mask_rcnn_resnet101_fpn()
+    assert {name: tuple(each.shape) for name, each in deeper.state_dict().items()} == coco_shapes(depths=DEEPER)
+    assert sum(each.numel() for each in deeper.parameters()) == 63_341_297
+
+
+def test_resnet101_takes_weights_of_any_classes_from_a_file(tmp_path):
+    weights = {name: torch.zeros(shape) for name, shape in coco_shapes(3, DEEPER).items()}
+    weights["roi_heads.box_predictor.cls_score.bias"] = torch.tensor([0.0, 5.0, 0.0])
+    torch.save(weights, tmp_path / "deeper.pth")
+    model = mask_rcnn_resnet101_fpn(3, min_size=64, weights=tmp_path / "deeper.pth")
+    [found] = model([torch.zeros(3, 48, 64)])
+    assert found["labels"].tolist() == [1] * len(found["labels"]) != []
+
+
+def test_weights_of_another_network_are_refused_by_the_name_of_a_tensor(tmp_path):
+    deeper = {"backbone.body.layer3.22.conv1.weight": torch.zeros(1)}
+    torch.save(deeper | {"roi_heads.box_predictor.cls_score.weight": torch.zeros(3, 4)}, tmp_path / "deeper.pth")
+    with pytest.raises(FileError, match=r"no tensor backbone.body.conv1.weight of the shape \(64, 3, 7, 7\)"):
+        mask_rcnn_resnet101_fpn(3, weights=tmp_path / "deeper.pth")
 
 
 def test_detections_are_those_of_the_published_implementation(published):

@@ -11,7 +11,12 @@ import torch
 from napari_tessera.core.errors import InputError, ParameterError
 from napari_tessera.models.mask_rcnn.backbone import FrozenBatchNorm
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
-from napari_tessera.models.mask_rcnn.model import MaskRCNN, light_architecture, mask_rcnn_resnet50_fpn
+from napari_tessera.models.mask_rcnn.model import (
+    MaskRCNN,
+    light_architecture,
+    mask_rcnn_resnet50_fpn,
+    mask_rcnn_resnet101_fpn,
+)
 from napari_tessera.models.unet import fold_normalisation
 from tests.helpers.small_mask_rcnn import SMALL, small_model
 
@@ -55,8 +60,9 @@ def test_a_list_of_images_is_needed():
     ],
 )  # fmt: skip
 def test_a_network_that_cannot_be_is_refused_before_it_is_built(num_classes, settings, words):
-    with pytest.raises(ParameterError, match=words):
-        mask_rcnn_resnet50_fpn(num_classes, **settings)
+    for build in (mask_rcnn_resnet50_fpn, mask_rcnn_resnet101_fpn):
+        with pytest.raises(ParameterError, match=f"{build.__name__}.*{words}"):
+            build(num_classes, **settings)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 7])
@@ -87,7 +93,7 @@ def test_an_architecture_is_read_back_from_its_header():
     assert len(model.detect([torch.rand(2, 32, 32)])) == 1
 
 
-@pytest.mark.parametrize("backbone", ["light", "resnet50"])
+@pytest.mark.parametrize("backbone", ["light", "resnet50", "resnet101"])
 def test_folded_model_gives_the_same_features(backbone):
     torch.manual_seed(0)
     model = MaskRCNN(replace(light_architecture(2, channels=1), backbone=backbone, **SMALL)).eval()

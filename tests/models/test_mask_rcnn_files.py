@@ -7,7 +7,12 @@ import torch
 
 from napari_tessera.core.errors import ModelError
 from napari_tessera.models.header import check_architecture
-from napari_tessera.models.mask_rcnn.model import MaskRCNN, light_architecture, mask_rcnn_resnet50_fpn
+from napari_tessera.models.mask_rcnn.model import (
+    MaskRCNN,
+    light_architecture,
+    mask_rcnn_resnet50_fpn,
+    mask_rcnn_resnet101_fpn,
+)
 from napari_tessera.models.registry import entry_of
 from napari_tessera.models.weights import empty_network, load_mask_rcnn, load_model, load_unet, save_model
 from tests.helpers.tiny_models import small_mask_rcnn
@@ -47,8 +52,9 @@ def test_an_entry_says_kind_and_dimensions(path):
         MaskRCNN(light_architecture(3, 5, aspect_ratios=(1.0,))),
         MaskRCNN(replace(small_mask_rcnn().architecture, widths=(8, 4, 4, 16), num_classes=4)),
         mask_rcnn_resnet50_fpn(5, channels=2, anchor_sizes=((8, 16),) * 5),
+        mask_rcnn_resnet101_fpn(2, channels=1),
     ],
-    ids=["small", "light", "other widths", "resnet50"],
+    ids=["small", "light", "other widths", "resnet50", "resnet101"],
 )
 def test_an_empty_network_has_the_tensors_of_the_network(net):
     architecture = described(net)
@@ -88,7 +94,7 @@ def test_a_header_that_does_not_suit_the_network_is_refused(path, changes, words
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"backbone": "vgg"}, "backbone is 'vgg', but it should be 'resnet50' or 'light'"),
+        ({"backbone": "vgg"}, "backbone is 'vgg', but it should be 'resnet50', 'resnet101' or 'light'"),
         ({"backbone": []}, r"backbone is \[\], but it should be"),
         ({"widths": [8, 8]}, r"widths is \[8, 8\], but it should have at least 4 items"),
         ({"num_classes": 0}, "num_classes is 0, but it should be"),

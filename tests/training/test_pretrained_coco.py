@@ -2,15 +2,19 @@
 
 import hashlib
 import math
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import conv2d
 
+from napari_tessera import mask_rcnn
 from napari_tessera.core.errors import FileError, ParameterError
 from napari_tessera.core.jobs import run_job
 from napari_tessera.models.mask_rcnn import coco as coco_weights
+from napari_tessera.models.weights import load_mask_rcnn, save_model
 from napari_tessera.training.data.dataset import Dataset
 from napari_tessera.training.pretrained import (
     COCO,
@@ -22,9 +26,10 @@ from napari_tessera.training.pretrained import (
 from napari_tessera.training.resolve import resolve_config
 from napari_tessera.training.settings import checked_settings
 from napari_tessera.training.unet_task import learn, new_network
-from tests.helpers.coco_model import coco_shapes
+from tests.helpers.coco_model import DEEPER, coco_shapes
 from tests.training.test_tasks import scene
 
+DEEPEST = "backbone.body.layer3.22.conv1.weight"
 SCORES = "roi_heads.box_predictor.cls_score.weight"
 FIRST = "backbone.body.conv1.weight"
 
@@ -103,6 +108,21 @@ def test_it_learns_all_of_the_network(trusted, published):
     learnt = run_job(learn([scene()], plan, begin=begin)).net.state_dict()
     for name in ("backbone.body.layer1.0.conv1.weight", "rpn.head.conv.0.0.weight", "roi_heads.box_head.fc6.weight"):
         assert 0 < (learnt[name] - published[1][name]).abs().max() < 0.01
+
+
+def test_a_network_with_resnet101_is_learnt_from_its_file_and_found_in_that_of_the_model(tmp_path):
+    rng = torch.Generator().manual_seed(0)
+    weights = {name: drawn(name, shape, rng) for name, shape in coco_shapes(3, DEEPER).items()}
+    torch.save(weights, tmp_path / "deeper.pth")
+    plan, begin = begun(str(tmp_path / "deeper.pth"))
+    net = run_job(learn([scene()], replace(plan, steps=2), begin=begin)).net
+    change = (net.state_dict()[DEEPEST] - weights[DEEPEST]).abs().max()
+    assert 0 < change < 0.01
+    save_model(tmp_path / "own.safetensors", net, {"diameter_px": 20.0})
+    again, header = load_mask_rcnn(tmp_path / "own.safetensors")
+    assert (plan.start["model"], plan.start["classes"]) == ("deeper", ["background", "class 1", "class 2"])
+    assert header["architecture"]["backbone"] == again.architecture.backbone == "resnet101"
+    assert mask_rcnn(np.eye(48), model=str(tmp_path / "own.safetensors"), diameter=20).labels.shape == (48, 48)
 
 
 def test_another_file_is_refused(tmp_path):

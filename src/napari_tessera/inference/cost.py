@@ -210,7 +210,7 @@ def objects_per_pixel(usual_px: float) -> float:
 
 def mask_rcnn_bytes_per_pixel(architecture: MaskRCNNArchitecture) -> float:
     """Estimate the memory that the backbone needs while it runs, per pixel of its input."""
-    first = 64 if architecture.backbone == "resnet50" else architecture.widths[0]
+    first = architecture.widths[0] if architecture.backbone == "light" else 64
     return 4 * (architecture.channels + MASK_RCNN_LIVE_FEATURES * first / 4 + 2 * ALL_LEVELS * architecture.width)
 
 

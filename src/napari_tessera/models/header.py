@@ -156,7 +156,7 @@ class MaskRCNNFields(ExactFields):
     kind: Literal["mask_rcnn"]
     num_classes: Outputs
     channels: Channels
-    backbone: Literal["resnet50", "light"]
+    backbone: Literal["resnet50", "resnet101", "light"]
     widths: Annotated[list[Channels], _items(4)]
     width: Channels
     box_width: Channels

@@ -12,11 +12,19 @@ from torch import Tensor
 from napari_tessera.core.errors import InputError, ParameterError
 from napari_tessera.inference.normalization import CHANNELS, Kind, kind_of, normalisation
 from napari_tessera.models import registry as catalogue
-from napari_tessera.models.mask_rcnn.coco import COCO_CLASSES, coco_file, digest_of, read_coco_weights
+from napari_tessera.models.mask_rcnn.coco import (
+    COCO_CLASSES,
+    DEEPER,
+    SCORES,
+    check_tensors,
+    coco_file,
+    digest_of,
+    read_coco_weights,
+)
 from napari_tessera.models.mask_rcnn.config import IMAGENET_MEAN, IMAGENET_STD, MaskRCNNArchitecture
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
 from napari_tessera.models.registry import ModelEntry
-from napari_tessera.models.weights import Network, load_model
+from napari_tessera.models.weights import Network, empty_network, load_model
 from napari_tessera.training.data.patches import Sampling
 from napari_tessera.training.mask_rcnn_task import detection_architecture
 from napari_tessera.training.settings import NOTHING, Training
@@ -214,15 +222,16 @@ COCO = "coco"
 """Name for the published weights, which are downloaded; the path of their file can be given instead."""
 ENDING = ".pth"
 FIRST_CONVOLUTION = "backbone.body.conv1.weight"
+PUBLISHED = MaskRCNNArchitecture(len(COCO_CLASSES))
 
 
 def is_coco(start_from: str) -> bool:
-    """Return whether the setting names the published weights, or their file."""
+    """Return whether the setting names the published weights, or a file of weights."""
     return start_from == COCO or start_from.endswith(ENDING)
 
 
 def read_coco_start(settings: Training) -> Pretrained:
-    """Read the published weights, for patches instead of photographs.
+    """Read the published weights, or those of a network with ResNet-101, for patches instead of photographs.
 
     Images keep their size, the anchors fit the objects, and besides the three colours there are Tessera's other
     channels, with weight 0 at first. A ParameterError says that the settings need another network; a FileError, that
@@ -230,17 +239,30 @@ def read_coco_start(settings: Training) -> Pretrained:
     """
     check_suits_coco(settings)
     file = coco_file(None if settings.start_from == COCO else settings.start_from)
+    weights = read_coco_weights(file)
+    published = published_architecture(weights)
+    check_tensors(weights, empty_network({"kind": "mask_rcnn", **published.as_json()}).state_dict(), file)
+    is_of_coco = published.num_classes == len(COCO_CLASSES)
+    numbered = ["background", *(f"class {number}" for number in range(1, published.num_classes))]
     diameter_px = settings.diameter or Sampling().diameter_px
     assert diameter_px is not None
     header = {
-        "architecture": {"kind": "mask_rcnn", **coco_architecture(diameter_px, settings.patch).as_json()},
+        "architecture": {"kind": "mask_rcnn", **coco_architecture(diameter_px, settings.patch, published).as_json()},
         "task": "objects",
-        "classes": list(COCO_CLASSES),
+        "classes": list(COCO_CLASSES) if is_of_coco else numbered,
         "diameter_px": diameter_px,
         "decoding": {},
         "normalisation": normalisation("colours", len(IMAGENET_MEAN)),
     }
-    return Pretrained(COCO, digest_of(file), header, with_own_channels(read_coco_weights(file)))
+    name = COCO if published == PUBLISHED else file.stem
+    return Pretrained(name, digest_of(file), header, with_own_channels(weights))
+
+
+def published_architecture(weights: Mapping[str, Tensor]) -> MaskRCNNArchitecture:
+    """Return the network that has these weights; only the published ones were trained without epsilon."""
+    if DEEPER not in weights:
+        return PUBLISHED
+    return MaskRCNNArchitecture(len(weights[SCORES]), backbone="resnet101", epsilon=1e-5)
 
 
 def check_suits_coco(settings: Training) -> None:
@@ -257,9 +279,10 @@ def check_suits_coco(settings: Training) -> None:
         )
 
 
-def coco_architecture(diameter_px: float, patch_px: int | None = None) -> MaskRCNNArchitecture:
+def coco_architecture(
+    diameter_px: float, patch_px: int | None = None, published: MaskRCNNArchitecture = PUBLISHED
+) -> MaskRCNNArchitecture:
     """Return the published network's architecture for objects of a usual diameter, and patches of this side."""
-    published = MaskRCNNArchitecture(len(COCO_CLASSES))
     own = detection_architecture(CHANNELS, diameter_px, patch_px or Sampling().size_px, published.widths)
     more = CHANNELS - len(IMAGENET_MEAN)
     as_published = {"image_mean": (*IMAGENET_MEAN, *[0.0] * more), "image_std": (*IMAGENET_STD, *[1.0] * more)}

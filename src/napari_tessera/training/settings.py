@@ -90,7 +90,8 @@ class Training:
         For the Tversky loss: the weight of false negative pixels.
     start_from : str
         Name or path of a model to start from, which also sets `widths` and `diameter`. "nothing" starts with random
-        weights. For a Mask R-CNN, "coco" is the published model (downloaded, 170 MB), as is its file's path.
+        weights. For a Mask R-CNN, "coco" is the published model (downloaded, 170 MB), as is its file's path; a .pth
+        file of weights of a Mask R-CNN with ResNet-101, named as in torchvision, can be given, too.
     steps : int
         Number of batches.
     epochs : float

@@ -158,10 +158,14 @@ def initialise(net: nn.Module, draw: Callable[[Tensor], object]) -> None:
             draw(each)
 
 
-def resnet50(channels: int = 3, epsilon: float = 1e-5) -> ResNet:
-    """Build ResNet-50 with frozen batch normalisation."""
+DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+"""Blocks per resolution of the networks of the paper."""
+
+
+def resnet(name: str, channels: int = 3, epsilon: float = 1e-5) -> ResNet:
+    """Build a network of `DEPTHS` with frozen batch normalisation."""
     norm = partial(FrozenBatchNorm, epsilon=epsilon)
-    return ResNet(Bottleneck, (3, 4, 6, 3), (64, 128, 256, 512), channels, norm)
+    return ResNet(Bottleneck, DEPTHS[name], (64, 128, 256, 512), channels, norm)
 
 
 def light_resnet(channels: int, widths: Sequence[int] = (32, 64, 128, 256)) -> ResNet:

@@ -1,4 +1,4 @@
-"""The published weights of Mask R-CNN with ResNet-50 and feature pyramid, trained on COCO.
+"""Weights of a Mask R-CNN with feature pyramid: the published ones with ResNet-50, and any with ResNet-101.
 
 The classes of the COCO data set (Lin et al. 2014, doi:10.1007/978-3-319-10602-1_48), by their numbers.
 """
@@ -37,6 +37,9 @@ ADDRESS = "https://download.pytorch.org/models/maskrcnn_resnet50_fpn_coco-bf2d0c
 HASH = "bf2d0c1e"
 """First digits of the file's SHA-256, which its publisher put into its name."""
 
+DEEPER, SCORES = "backbone.body.layer3.22.conv1.weight", "roi_heads.box_predictor.cls_score.weight"
+"""A tensor that ResNet-101 has and ResNet-50 has not, and one with a row for each class."""
+
 RENAMED = (
     (r"^rpn\.head\.conv\.(weight|bias)$", r"rpn.head.conv.0.0.\1"),
     (r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
@@ -63,19 +66,29 @@ def _current(name: str) -> str:
 
 
 def read_coco_weights(path: str | Path | None = None) -> dict[str, Tensor]:
-    """Read the published weights from `coco_file`, with today's names; no code in the file is run."""
+    """Read weights from `coco_file`, with today's names; no code in the file is run."""
     return with_current_names(torch.load(coco_file(path), map_location="cpu", weights_only=True))
 
 
+def check_tensors(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: str | Path) -> None:
+    """Raise a FileError that names the first tensor that weights lack, or have in another shape."""
+    for name, each in wanted.items():
+        if name not in weights or weights[name].shape != each.shape:
+            raise FileError(
+                f"{file} has no tensor {name} of the shape {tuple(each.shape)}. Give the weights of such a Mask R-CNN, "
+                "with the names that torchvision gives to its tensors."
+            )
+
+
 def coco_file(path: str | Path | None = None) -> Path:
-    """Return the file of the published weights, after making sure that it is that.
+    """Return the file of the published weights, after making sure that it is that, or one with ResNet-101.
 
     Without a `path` it is downloaded once (170 MB) and kept in the user's cache folder.
 
     Raises
     ------
     FileError
-        If the file is missing, is not the published one, or cannot be downloaded.
+        If the file is missing, is neither, or cannot be downloaded.
     """
     file = _downloaded() if path is None else Path(path)
     if not file.is_file():
@@ -92,11 +105,24 @@ def digest_of(file: Path) -> str:
 
 def _check(file: Path) -> None:
     found = digest_of(file)
-    if not found.startswith(HASH):
+    if not found.startswith(HASH) and not _has_resnet101(file):
         raise FileError(
             f"{file} is not the published file: its SHA-256 begins with {found[:8]}, not with {HASH}. "
-            f"It may be damaged. Delete it and download {ADDRESS} again."
+            f"It may be damaged. Delete it and download {ADDRESS} again, or give a file of a Mask R-CNN with "
+            "ResNet-101, whose weights may be any."
         )
+
+
+def _has_resnet101(file: Path) -> bool:
+    """Return whether a file holds the tensors of a Mask R-CNN with ResNet-101; their values are not read."""
+    try:
+        found = torch.load(file, map_location="meta", weights_only=True)
+    except Exception:  # torch raises whatever a damaged file leads to
+        return False
+    if not isinstance(found, Mapping) or not {DEEPER, SCORES} <= found.keys():
+        return False
+    scores = found[SCORES]
+    return all(isinstance(each, Tensor) for each in found.values()) and scores.ndim == 2 and len(scores) > 1
 
 
 def _downloaded() -> Path:

@@ -106,10 +106,10 @@ class MaskRCNNArchitecture(Architecture):
         With the background, class 0.
     channels : int
         Channels of the images.
-    backbone : ``"resnet50"`` or ``"light"``
+    backbone : ``"resnet50"``, ``"resnet101"`` or ``"light"``
         Bottlenecks with frozen batch normalisation, or basic blocks with batch normalisation that is trained.
     widths : four ints
-        Channels of the light backbone at each resolution; ResNet-50 has its own.
+        Channels of the light backbone at each resolution; the others have their own.
     width, box_width : int
         Channels of the pyramid and of the mask head, and width of the box head.
     epsilon : float
@@ -120,7 +120,7 @@ class MaskRCNNArchitecture(Architecture):
 
     num_classes: int
     channels: int = 3
-    backbone: Literal["resnet50", "light"] = "resnet50"
+    backbone: Literal["resnet50", "resnet101", "light"] = "resnet50"
     widths: Sequence[int] = (64, 128, 256, 512)
     width: int = 256
     box_width: int = 1024

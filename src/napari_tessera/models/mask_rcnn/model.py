@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.models.header import check_architecture
-from napari_tessera.models.mask_rcnn.backbone import Backbone, light_resnet, resnet50
-from napari_tessera.models.mask_rcnn.coco import COCO_CLASSES, read_coco_weights, with_current_names
+from napari_tessera.models.mask_rcnn.backbone import Backbone, light_resnet, resnet
+from napari_tessera.models.mask_rcnn.coco import COCO_CLASSES, check_tensors, read_coco_weights, with_current_names
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture, Settings
 from napari_tessera.models.mask_rcnn.detections import Detections, detect
 from napari_tessera.models.mask_rcnn.heads import ProposalHead, RegionHeads
@@ -205,9 +205,9 @@ class MaskRCNN(nn.Module):
 
 def backbone(architecture: MaskRCNNArchitecture) -> Backbone:
     """Build the backbone that an architecture names."""
-    channels = architecture.channels
-    is_light = architecture.backbone == "light"
-    body = light_resnet(channels, architecture.widths) if is_light else resnet50(channels, architecture.epsilon)
+    name, channels = architecture.backbone, architecture.channels
+    is_light = name == "light"
+    body = light_resnet(channels, architecture.widths) if is_light else resnet(name, channels, architecture.epsilon)
     return Backbone(body, architecture.width)
 
 
@@ -254,20 +254,53 @@ def mask_rcnn_resnet50_fpn(
     >>> found["masks"].shape[1:]
     torch.Size([1, 48, 64])
     """
+    return _with_pyramid("resnet50", num_classes, channels, weights, epsilon, settings)
+
+
+def mask_rcnn_resnet101_fpn(
+    num_classes: int = len(COCO_CLASSES),
+    *,
+    channels: int = 3,
+    weights: str | Path | None = None,
+    epsilon: float = 1e-5,
+    **settings: Any,
+) -> MaskRCNN:
+    """Build the same network with ResNet-101, in eval mode: 17 more blocks at stride 16.
+
+    Its publisher has no COCO weights of it, so `weights` is the path of a file that another training wrote, with the
+    names that torchvision gives to the tensors; see `mask_rcnn_resnet50_fpn` for the rest.
+
+    References
+    ----------
+    He et al. 2016, doi:10.1109/CVPR.2016.90
+    """
+    return _with_pyramid("resnet101", num_classes, channels, weights, epsilon, settings)
+
+
+def _with_pyramid(
+    name: Literal["resnet50", "resnet101"],
+    num_classes: int,
+    channels: int,
+    weights: str | Path | None,
+    epsilon: float,
+    settings: dict[str, Any],
+) -> MaskRCNN:
     if channels != 3:
         settings = no_normalization(channels) | settings
-    architecture = MaskRCNNArchitecture(num_classes, channels, epsilon=epsilon, settings=settings)
+    architecture = MaskRCNNArchitecture(num_classes, channels, name, epsilon=epsilon, settings=settings)
     try:
         if num_classes == 1:
             raise ValueError("`num_classes` is 1, but the background counts, too: give 2 for one class of objects")
         check_architecture({"kind": "mask_rcnn", **asdict(architecture), "widths": list(architecture.widths)})
     except ValueError as error:
         raise ParameterError(
-            f"mask_rcnn_resnet50_fpn: {error}. See `detection_settings.Settings`.", "settings"
+            f"mask_rcnn_{name}_fpn: {error}. See `models.mask_rcnn.config.Settings`.", "settings"
         ) from None
     model = MaskRCNN(architecture)
     if weights is not None:
-        model.load_state_dict(read_coco_weights(None if weights == "coco" else weights))
+        found = read_coco_weights(None if weights == "coco" else weights)
+        check_tensors(found, model.state_dict(), weights)
+        model.load_state_dict(found)
     return model.eval()
 
 
