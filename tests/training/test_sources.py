@@ -51,6 +51,12 @@ def test_an_index_may_name_files(folder):
     assert (source.name, source.labels) == ("im1", folder / "labels" / "im1.png")
 
 
+def test_an_index_may_give_names_with_their_endings(folder):
+    (folder / "files.csv").write_text("name\nim1.png\nim2\n")
+    found = [(each.name, each.image.name) for each in from_index(folder / "files.csv")]
+    assert found == [("im1", "im1.png"), ("im2", "im2.png")]
+
+
 def test_an_index_may_name_zarr_folders(folder):
     for name in ("image", "label"):
         (folder / f"{name}.zarr").mkdir()

@@ -12,10 +12,13 @@ from napari_tessera.core.jobs import Progress, run_job
 from napari_tessera.training import checkpoint
 from napari_tessera.training.checkpoint import Checkpoint
 from napari_tessera.training.config import Schedule, TrainingConfig
+from napari_tessera.training.data.dataset import Dataset
 from napari_tessera.training.data.example import as_paint, class_example, object_example, usual_diameter
 from napari_tessera.training.data.patches import Sampling, draw_patch, image_weights, random_intensity
 from napari_tessera.training.loop import check_loss, train
 from napari_tessera.training.losses import LOSSES
+from napari_tessera.training.resolve import resolve_config
+from napari_tessera.training.settings import checked_settings
 from napari_tessera.training.unet_task import (
     class_targets,
     instance_targets,
@@ -150,8 +153,16 @@ def test_bright_objects_are_shown_as_if_an_image_had_been_turned(share):
     np.testing.assert_array_equal(told[:, :4], patches_with()[:, :4])
 
 
+@pytest.mark.parametrize(("task", "usual"), [("objects", 0.22), ("classes", 0.15)])
+def test_patches_are_rescaled_as_is_usual_for_the_task_or_as_much_as_is_wanted(task, usual):
+    assert TrainingConfig(task=task).sampling().size_spread == usual
+    assert TrainingConfig(task=task, rescaling=0).sampling().size_spread == 0
+    asked = checked_settings({"task": task, "rescaling": 0.4})
+    assert resolve_config(asked, Dataset([], [], "colours", 3, 2, ""), "cpu").sampling().size_spread == 0.4
+
+
 def test_a_checkpoint_from_before_there_was_noise_suits_a_training_without_it():
-    assert not {"noise", "inversion"} & set(TrainingConfig().as_json())
+    assert not {"noise", "inversion", "rescaling"} & set(TrainingConfig().as_json())
     assert TrainingConfig(noise=0.3).as_json()["noise"] == 0.3
 
 
