@@ -30,6 +30,7 @@ _PUBLIC = {
     "Region": "core.region",
     "Result": "core.result",
     "Spatial": "core.spatial",
+    "suggest_model": "engine.suggest_model",
     "TesseraError": "core.errors",
     "train": "training.train",
 }

@@ -6,11 +6,15 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from imageio.v3 import imwrite
 
 from napari_tessera.cli.main import main
 from napari_tessera.models import registry as catalogue
 from tests.helpers.model_bytes import sound_model, with_fields
+from tests.helpers.scenes import many_boxes
+from tests.helpers.tiny_models import save_bright
 
 CARD = "# Yeast\n\n" + "Trained on pictures of many beers. " * 8 + "\n\n| seen | " + "far too wide " * 20 + "|\n"
 
@@ -113,12 +117,14 @@ def test_removing_a_shipped_model_ends_with_2(capsys):
     assert "cannot be removed" in refused(capsys, 2, "remove", "cells")
 
 
-@pytest.mark.parametrize("words", [["shw"], ["show"], ["import"], ["remove"], ["--al"], ["show", "cells", "--al"]])
+@pytest.mark.parametrize(
+    "words", [["shw"], ["show"], ["suggest"], ["import"], ["remove"], ["--al"], ["show", "cells", "--al"]]
+)
 def test_bad_arguments_end_with_2(words):
     assert main(["models", *words]) == 2
 
 
-@pytest.mark.parametrize("words", [[], ["show"], ["import"], ["remove"]])
+@pytest.mark.parametrize("words", [[], ["show"], ["suggest"], ["import"], ["remove"]])
 def test_help_is_printed(capsys, words):
     assert "usage: tessera models" in printed(capsys, *words, "--help")
 
@@ -137,3 +143,35 @@ def test_channels_are_told_apart_even_if_a_name_has_a_comma(capsys, tmp_path):
     path = tmp_path / "comma.safetensors"
     path.write_bytes(with_fields(sound_model(), channels=["blue", "mean, compressed", "turned"]))
     assert "blue; mean, compressed; turned" in " ".join(printed(capsys, "show", str(path)).split())
+
+
+@pytest.fixture
+def image(tmp_path, own_models):
+    """The file of an image with twelve bright boxes, and a model of one's own that finds them."""
+    own_models.mkdir()
+    save_bright(own_models / "bright.safetensors", diameter_px=None)
+    imwrite(tmp_path / "boxes.png", many_boxes())
+    return tmp_path / "boxes.png"
+
+
+def test_suggestions_are_a_table_with_the_best_model_first(capsys, image):
+    lines = printed(capsys, "suggest", str(image)).splitlines()
+    assert lines[0].split("  ")[0] == "model"
+    name, network, share, count, diameter = lines[1].split()
+    assert (name, network, count, diameter) == ("bright", "unet", "12", "any")
+    assert share.endswith("%")
+    assert lines[-1].startswith("Bright things (bright) fits best")
+
+
+def test_where_no_model_fits_the_last_line_says_so(capsys, image):
+    imwrite(image, np.full((64, 64), 9, np.uint8))
+    assert printed(capsys, "suggest", str(image)).splitlines()[-1].startswith("None of the models fits")
+
+
+def test_without_a_model_of_that_network_the_list_is_empty(capsys, image):
+    lines = printed(capsys, "suggest", str(image), "--network", "mask-rcnn").splitlines()
+    assert lines[-1] == "None of the models takes such images."
+
+
+def test_missing_image_ends_with_1(capsys):
+    assert "missing.png" in refused(capsys, 1, "suggest", "missing.png")

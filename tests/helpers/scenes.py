@@ -31,6 +31,13 @@ def two_boxes(ndim: int = 2) -> np.ndarray:
     return labels
 
 
+def many_boxes() -> np.ndarray:
+    """Twelve boxes of one brightness, (72, 96)."""
+    one = np.full((24, 24), 10, np.uint8)
+    one[4:20, 4:20] = 210
+    return np.tile(one, (3, 4))
+
+
 def main_input(method: Method, ndim: int = 2) -> np.ndarray:
     """The picture for a method on images, its truth for a method on labels."""
     return blobs(ndim) if method.takes_image else two_boxes(ndim)

@@ -1,4 +1,4 @@
-"""`tessera models`: list models, show a model card, import and remove models."""
+"""`tessera models`: list models, show a model card, suggest a model for an image, import and remove models."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from napari_tessera.cli import options
-from napari_tessera.cli.terminal import WIDEST, Parser, filled, say
+from napari_tessera.cli.terminal import WIDEST, Parser, filled, progress_bar, say, stoppable
 from napari_tessera.core.jobs import run_job
+from napari_tessera.engine.suggest_model import ModelSuggestion, suggest_model, verdict
+from napari_tessera.io.image_file import note_on_guessed_axes, with_pixel_size
 from napari_tessera.models.header import CHECKPOINT
 from napari_tessera.models.registry import ModelEntry, find, import_model, list_models, remove_model, user_folder
 from napari_tessera.training.recovery import import_checkpoint, interrupted, unreadable
 
+SUGGESTED = ("model", "network", "likely right", "objects", "diameter")
 HEADINGS = ("model", "images", "size", "from", "finds")
 
 
@@ -29,8 +32,9 @@ def main(argv: list[str]) -> int:
 def models_parser() -> argparse.ArgumentParser:
     """Make the parser of `tessera models`."""
     parser = Parser(
-        prog="tessera models", allow_abbrev=False, usage="%(prog)s [show MODEL | import FILE | remove NAME]",
-        description="List the models, or show, import or remove one. Works without a network connection.",
+        prog="tessera models", allow_abbrev=False,
+        usage="%(prog)s [show MODEL | suggest IMAGE | import FILE | remove NAME]",
+        description="List the models, or show, suggest, import or remove one. Works without a network connection.",
     )  # fmt: skip
     parser.set_defaults(do=print_list)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", prog="tessera models")
@@ -38,6 +42,16 @@ def models_parser() -> argparse.ArgumentParser:
     show = actions.add_parser("show", allow_abbrev=False, help="print a model's card")
     show.add_argument("model", metavar="MODEL", help="name of a model, or a model file")
     show.set_defaults(do=print_card)
+
+    suggest = actions.add_parser(
+        "suggest", allow_abbrev=False, help="try the models that find objects on windows of an image",
+        description="Try the models that find objects on windows of an image, and order them by how well they fit.",
+    )  # fmt: skip
+    suggest.add_argument("image", type=Path, metavar="IMAGE")
+    suggest.add_argument("--network", choices=("unet", "mask-rcnn"), help="kind of network to try [default: all]")
+    suggest.add_argument("--channel", type=options.count(0), metavar="N", help="channel to look at, from 0")
+    options.add_image_options(suggest)
+    suggest.set_defaults(do=print_suggestions)
 
     bring = actions.add_parser("import", allow_abbrev=False, help="copy a model file to your own models")
     bring.add_argument(
@@ -108,6 +122,30 @@ def print_card(arguments: argparse.Namespace) -> None:
         say(filled(said, width, f"{name:<10}"))
     if entry.card:
         say(f"\n{wrapped(entry.card, width)}")
+
+
+def print_suggestions(arguments: argparse.Namespace) -> None:
+    """Print a line for each model that was tried on an image, the best first."""
+    from napari_tessera.cli.batch import read_main
+
+    level, series = arguments.resolution_level, arguments.series
+    picture = read_main(arguments.image, takes_image=True, axes=arguments.axes, level=level, series=series)
+    for note in (*picture.notes, *note_on_guessed_axes(picture)):
+        say(f"{arguments.image}: {note}", is_error=True)
+    spacing = with_pixel_size(picture, arguments.spacing, arguments.unit).spatial.spacing
+    given = {"axes": picture.axes, "spacing": spacing, "channel": arguments.channel, "network": arguments.network}
+    with stoppable() as minding, progress_bar(picture.name, is_quiet=False) as show:
+        suggestions = suggest_model(picture.data, **given, progress=minding(show))
+    rows = [SUGGESTED, *map(_suggestion_row, suggestions)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    say(f"\n{verdict(suggestions)}")
+
+
+def _suggestion_row(each: ModelSuggestion) -> tuple[str, ...]:
+    diameter = "any" if each.diameter_px is None else f"{each.diameter_px:g} px"
+    return each.model, each.network, f"{each.confidence:.0%}", str(each.n_objects), diameter
 
 
 def wrapped(markdown: str, width: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.rescale import is_wide
-from napari_tessera.core.tiles import tiles
+from napari_tessera.core.tiles import Slices, tiles
 from napari_tessera.inference.decode_unet import UNetOptions, decoding_of, find_objects, pixel_scores, usual_size
 from napari_tessera.inference.normalization import network_channels
 from napari_tessera.inference.object_features import FEW_OBJECTS, Likeness, PixelScores, Scoring, likeness_of, measured
@@ -167,18 +167,30 @@ def probe_windows(view: NormalizedImage, factor: float, ndim: int) -> list[Norma
 
     A network of `ndim` 2 takes planes of a volume.
     """
-    grid_px = np.prod(np.multiply(view.shape, view.factors(factor)))
-    if ndim == view.ndim and grid_px <= WHOLE_PX:
+    if _is_small(view, factor, ndim, WHOLE_PX):
         return [view]
-    sides = [max(1, round(WINDOW_PX[ndim] / each)) for each in view.factors(factor)]
+    parts = [view.crop(place) for place in full_places(view, factor, ndim, WINDOW_PX[ndim])]
+    return [part.plane(0, 0) for part in parts] if ndim < view.ndim else parts
+
+
+def full_places(view: NormalizedImage, factor: float, ndim: int, side_px: int, whole_px: float = 0) -> list[Slices]:
+    """Choose some windows with much in them, of `side_px` network pixels a side; all of an image up to `whole_px`.
+
+    For a network of `ndim` 2 they are one plane of a volume each.
+    """
+    if _is_small(view, factor, ndim, whole_px):
+        return [tuple(slice(0, side) for side in view.shape)]
+    sides = [max(1, round(side_px / each)) for each in view.factors(factor)]
     sides[: view.ndim - ndim] = [1] * (view.ndim - ndim)
     places = [tile.write for tile in tiles(view.shape, sides, (0,) * view.ndim)]
     places = places[:: -(-len(places) // MOST_CANDIDATES)]
     places.sort(key=lambda place: _content(view.crop(place)), reverse=True)
     # From the fuller half, but not its top alone: that may be dirt.
-    chosen = places[: max(WINDOWS, len(places) // 2)][:: max(1, len(places) // (2 * WINDOWS))][:WINDOWS]
-    parts = [view.crop(place) for place in chosen]
-    return [part.plane(0, 0) for part in parts] if ndim < view.ndim else parts
+    return places[: max(WINDOWS, len(places) // 2)][:: max(1, len(places) // (2 * WINDOWS))][:WINDOWS]
+
+
+def _is_small(view: NormalizedImage, factor: float, ndim: int, whole_px: float) -> bool:
+    return ndim == view.ndim and bool(np.prod(np.multiply(view.shape, view.factors(factor))) <= whole_px)
 
 
 def _is_drawing(windows: Sequence[NormalizedImage]) -> bool:

@@ -21,6 +21,9 @@ class Field:
     """Whether the widget shows the title itself, like a check box."""
     below: QWidget | None = None
     """A widget under the row, across the whole form."""
+    button: QWidget | None = None
+    """A button under the field, which is shown if `has_button`."""
+    has_button = False
 
     def __init__(self, parameter: Parameter, widget: ValueWidget[Any]) -> None:
         self.parameter = parameter

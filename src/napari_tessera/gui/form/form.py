@@ -89,6 +89,8 @@ class Form:
         for field in self.fields.values():
             is_shown = field.parameter.needs_axis in self._axes and field.parameter.matters(values)
             self._rows_of(field).show_row(field.native, is_shown)
+            if field.button is not None:
+                self._rows_of(field).show_row(field.button, is_shown and field.has_button)
             if field.below is not None:
                 field.below.setVisible(is_shown)
 
@@ -111,6 +113,8 @@ class Form:
         field.show_help(self.method.declaration.titles)
         self.fields[parameter.name] = field
         rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
+        if field.button is not None:
+            rows.add("", field.button)
         if field.below is not None:
             rows.add_wide(field.below)
         field.on_change(self.show_rows)

@@ -26,6 +26,7 @@ from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.field import Field, fit_in_form
 from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.qt.buttons import OnceButton
 from napari_tessera.gui.qt.worker import Runner, sentence, showing_errors
 from napari_tessera.models import registry as catalogue
 
@@ -132,6 +133,8 @@ def whole_card(entry: ModelEntry) -> str:
 
 
 IMPORT, NO_MODEL = "Import a model file …", ""
+SUGGEST = "Suggest a model"
+SUGGEST_HELP = "Try the models on some windows of the image, and show what each finds, with how much is likely right."
 FILES = "Models of Tessera (*.safetensors)"
 DECODED = {"min_score": "score", "threshold": "object_level"}
 """Settings whose automatic values come from the model, and their names in its header."""
@@ -141,6 +144,7 @@ class ModelField(Field):
     """A box of models by title, with the card of the chosen one below; the last entry imports a file."""
 
     below: ModelCard
+    button: OnceButton
 
     def __init__(self, parameter: Parameter) -> None:
         self.parameter = parameter
@@ -148,6 +152,8 @@ class ModelField(Field):
         self.combo = ComboBox(name=parameter.name, choices=self._choices, value=parameter.default)
         super().__init__(parameter, self.combo)
         fit_in_form(self.native)
+        self.button = OnceButton(SUGGEST)
+        self.button.setToolTip(tooltip(SUGGEST_HELP))
         self.below = ModelCard()
         self.runner = Runner()
         self.runner.returned.connect(self._on_imported)
@@ -181,6 +187,11 @@ class ModelField(Field):
     def on_failure(self, callback: Callable[[BaseException], Any]) -> None:
         """Call `callback` with the error if a file cannot be imported."""
         self.below.failed.connect(callback)
+
+    def on_suggest(self, callback: Callable[[], Any]) -> None:
+        """Show the button that suggests a model, and call `callback` when it is pressed."""
+        self.has_button = True
+        self.button.pressed_once.connect(callback)
 
     def refresh(self) -> None:
         """Update the choices after models were added or removed; the choice stays."""

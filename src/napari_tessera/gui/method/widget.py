@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import napari
 import napari.utils
@@ -27,6 +27,7 @@ from napari_tessera.gui.layers.read import Placement, array_of, record_of
 from napari_tessera.gui.method.panel import Panel
 from napari_tessera.gui.method.preview_and_estimate import LivePreview
 from napari_tessera.gui.method.run_request import RunRequest, as_command, as_python, run_request
+from napari_tessera.gui.method.suggest_model import ModelSuggester, Suggestions
 from napari_tessera.gui.qt import buttons as clipboard
 from napari_tessera.gui.qt.buttons import single_shot
 from napari_tessera.gui.qt.warmup import WarmUp
@@ -42,6 +43,7 @@ DEVICE = "device"
 RUN = "tessera run"
 """Key in a result's metadata for the method of its widget and the image's identity in this session of napari."""
 PLUGIN = "napari-tessera"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class MethodWidget(Panel):
         super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer), method_named(self.method_name))
         self.runner = Runner()
         self.recipes = RecipeMenu(self)
+        self.suggester = ModelSuggester(self)
         self.preview = LivePreview(self)
         self._activity: Any = None
         self._activity_updated = 0.0
@@ -81,6 +84,11 @@ class MethodWidget(Panel):
         if any(each.model for each in self.method.parameters):
             self.forecast.follow(self.request, self._is_busy)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a job runs."""
+        return self.runner.is_running or self._activity is not None
+
     def request(self, recipe: Any = None) -> RunRequest:
         """Read the run request from the widget; raise InputError if a layer or an outline is missing."""
         layer = self.inputs.main_layer()
@@ -94,10 +102,9 @@ class MethodWidget(Panel):
 
     def run(self, recipe: Any = None) -> None:
         """Start a run, unless one is running."""
-        if self.runner.is_running or self._activity is not None:
-            return
         with shown_by(self._on_failed):
-            self._start(recipe)
+            if not self.is_running:
+                self._start(recipe)
 
     def cancel(self) -> None:
         """Cancel the run; it ends within half a second."""
@@ -105,12 +112,16 @@ class MethodWidget(Panel):
             self.runner.cancel()
             self.bar.say("Cancelling …")
 
+    def compiled(self, request: RunRequest, job: Job[Found]) -> Job[Found]:
+        """Return a job that compiles what is not compiled yet before another."""
+        yield from self.warm_up.waiting()
+        yield from precompile(self.method, str(request.image.dtype), in_space(request.axes), request.parameters)
+        return (yield from job)
+
     def job(self, request: RunRequest, placement: Placement) -> Job[RunResult]:
         """Return the job for the thread: compile what is not compiled yet, run the request, and make the layers."""
         begin = time.perf_counter()
-        yield from self.warm_up.waiting()
-        yield from precompile(self.method, str(request.image.dtype), in_space(request.axes), request.parameters)
-        result = with_seconds((yield from subtask(run_request(request), 0, 97, 100)), begin)
+        result = with_seconds((yield from subtask(self.compiled(request, run_request(request)), 0, 97, 100)), begin)
         yield Progress(97, 100, "Making the layer")
         about = placement, f"{request.name} · {self.method.title.lower()}", result.provenance
         layers = tuple(result_layer(image, *about, number) for number, image in enumerate(result.images))
@@ -195,6 +206,10 @@ class MethodWidget(Panel):
         self._image = self.inputs.main_layer()
         job = self.job(request, self.inputs.placement())
         self._notes = self.inputs.notes(request.parameters) if recipe is None else ()
+        self.begin(job)
+
+    def begin(self, job: Job[Any]) -> None:
+        """Start a job, and show that it runs."""
         self.bar.show_running(True)
         self.bar.say("Starting …")
         # napari processes events while it makes the bar, so the run must start after it.
@@ -221,10 +236,13 @@ class MethodWidget(Panel):
         if activity is self._activity:
             activity.set_description(f"{self.method.title}: {step.text}")
 
-    def _on_returned(self, run: RunResult) -> None:
+    def _on_returned(self, found: RunResult | Suggestions) -> None:
         self._on_ended()
         with shown_by(self.bar.show_error):
-            self.show_result(run)
+            if isinstance(found, RunResult):
+                self.show_result(found)
+            else:
+                self.suggester.show(found)
 
     def _on_failed(self, error: BaseException) -> None:
         self._on_ended()

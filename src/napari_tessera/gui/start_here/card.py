@@ -1,4 +1,4 @@
-"""The card of a method: its picture, what it found in it, and what it is for."""
+"""Cards with a picture: what a method, or a model, found in it, and what it is for."""
 
 from __future__ import annotations
 
@@ -40,40 +40,62 @@ class PictureButton(QToolButton):
             super().keyPressEvent(event)
 
 
-class Card(QWidget):
-    """The picture of a trial, what the method found, and what it is for.
+class PictureCard(QWidget):
+    """A picture with objects outlined on it, to click, above what it shows and what it is for.
 
     Attributes
     ----------
-    trial : Trial
+    title : str
     picture : PictureButton
     found : QLabel
-    result : TrialResult or None
     """
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, title: str, on_click: str, purpose: str) -> None:
         super().__init__()
-        self.trial = trial
-        self.title = method_named(trial.method).title
-        self.result: TrialResult | None = None
+        self.title = title
         self.picture = PictureButton()
         self.picture.setIconSize(QSize(PICTURE_PX, PICTURE_PX))
         self.picture.setFixedSize(PICTURE_PX + 4, PICTURE_PX + 4)
         self.picture.setStyleSheet(STYLE)
-        self.picture.setAccessibleName(self.title)
-        self.picture.setToolTip(f"Open {self.title} with these settings.")
-        self.found, purpose = wrapped_label(), wrapped_label()
+        self.picture.setAccessibleName(title)
+        self.picture.setToolTip(on_click)
+        self.found, below = wrapped_label(), wrapped_label()
         self.found.setTextFormat(Qt.TextFormat.RichText)
-        purpose.setText(trial.purpose)
+        below.setText(purpose)
         layout = QVBoxLayout(self)
-        fill(layout, self.picture, self.found, purpose, spacing=2)
+        fill(layout, self.picture, self.found, below, spacing=2)
         layout.addStretch(1)
         self.say("")
 
     def say(self, text: str) -> None:
         """Show the title and a text below it; of a long one the beginning, and all of it under the mouse."""
-        self.found.setText(f"<b>{self.title}</b><br>{escape(shorten(text, LONGEST_TEXT, placeholder=' …'))}")
+        shown = escape(shorten(text, LONGEST_TEXT, placeholder=" …"))
+        self.found.setText(f"<b>{escape(self.title)}</b><br>{shown}")
         self.found.setToolTip(tooltip(text))
+
+    def draw(self, labels: np.ndarray, picture: np.ndarray) -> None:
+        """Show labels on a picture of the same shape."""
+        large = max(DRAWN_PX, *labels.shape)
+        drawn = np.ascontiguousarray(outlined(fitted(picture, large), fitted(labels, large)))
+        height, width = drawn.shape[:2]
+        image = QImage(drawn.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        self.picture.setIcon(QIcon(QPixmap.fromImage(image.scaled(QSize(PICTURE_PX, PICTURE_PX), KEEP, SMOOTH))))
+
+
+class Card(PictureCard):
+    """The picture of a trial, what the method found, and what it is for.
+
+    Attributes
+    ----------
+    trial : Trial
+    result : TrialResult or None
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        title = method_named(trial.method).title
+        super().__init__(title, f"Open {title} with these settings.", trial.purpose)
+        self.trial = trial
+        self.result: TrialResult | None = None
 
     def clear(self, text: str) -> None:
         """Forget the result."""
@@ -84,10 +106,11 @@ class Card(QWidget):
     def show_result(self, result: TrialResult, picture: np.ndarray) -> None:
         """Show what was found on a picture of the same shape as the labels."""
         self.result = result
-        large = max(DRAWN_PX, *result.labels.shape)
-        drawn = np.ascontiguousarray(outlined(fitted(picture, large), fitted(result.labels, large)))
-        height, width = drawn.shape[:2]
-        image = QImage(drawn.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-        self.picture.setIcon(QIcon(QPixmap.fromImage(image.scaled(QSize(PICTURE_PX, PICTURE_PX), KEEP, SMOOTH))))
+        self.draw(result.labels, picture)
         took = f"{result.seconds:.1f} s" if result.seconds >= SHORTEST_SECONDS else "less than 0.1 s"
-        self.say(f"{result.n_objects} object{'' if result.n_objects == 1 else 's'}, {took}")
+        self.say(f"{objects_in_words(result.n_objects)}, {took}")
+
+
+def objects_in_words(count: int) -> str:
+    """Return a number of objects, such as "1 object"."""
+    return f"{count} object{'' if count == 1 else 's'}"
