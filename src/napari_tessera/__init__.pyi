@@ -17,6 +17,7 @@ from napari_tessera.core.result import Result as Result
 from napari_tessera.core.spatial import Spatial as Spatial
 from napari_tessera.core.spec import LabelsAndTable, LabelsClassesAndTable
 from napari_tessera.engine.api import run as run
+from napari_tessera.engine.suggest_model import suggest_model as suggest_model
 from napari_tessera.metrics.panoptic import evaluate_panoptic as evaluate_panoptic
 from napari_tessera.metrics.segmentation import evaluate as evaluate
 from napari_tessera.metrics.segmentation import evaluate_many as evaluate_many
@@ -47,6 +48,7 @@ __all__ = [
     "sample_data",
     "segment",
     "segment_steps",
+    "suggest_model",
     "superpixels",
     "threshold",
     "train",

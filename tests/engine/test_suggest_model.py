@@ -52,7 +52,7 @@ def test_no_model_fits_an_empty_image(models):
 
 def test_models_for_other_images_are_not_tried(models):
     save_bright(models / "volume.safetensors", ndim=3)
-    save_bright(models / "classes.safetensors", task="classes")
+    save_bright(models / "classes.safetensors", task="classes", classes=["background", "one", "two"])
     save_bright(
         models / "stains.safetensors",
         n_channels=2,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_tessera.core.checks import as_array, refuse_file_name
-from napari_tessera.core.errors import InputError, ModelError, ParameterError, short
+from napari_tessera.core.errors import InputError, ModelError, ParameterError, RunError, short
 from napari_tessera.core.jobs import Job, Progress, middle, run_job, subtask
 from napari_tessera.core.spatial import CHANNEL, Layout, check_axes
 from napari_tessera.models import registry as catalogue
@@ -244,13 +244,17 @@ class Trial:
 
 
 def _tried(entries: Sequence[ModelEntry], arguments: Mapping[str, Any]) -> Job[list[Trial]]:
-    """Try the models that take such images, the best first."""
-    found = []
+    """Try the models that take such images, the best first; if none can be run, raise why."""
+    found, failure = [], None
     for done, entry in enumerate(entries):
         try:
             found.append((yield from subtask(try_model(entry, arguments), done, 1, len(entries))))
-        except (InputError, ModelError):  # it takes other channels, or its file is damaged
+        except InputError:  # it takes other channels
             continue
+        except (ModelError, RunError) as error:  # its file is damaged
+            failure = error
+    if failure is not None and not found:
+        raise failure
     return sorted(found, key=lambda trial: trial.confidence, reverse=True)
 
 

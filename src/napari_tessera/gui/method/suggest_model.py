@@ -95,7 +95,7 @@ class SuggestionWindow(QDialog):
 
     def _choose(self, name: str) -> None:
         self.chosen.emit(name)
-        self.close()
+        self.accept()
 
 
 class ModelSuggester:
@@ -124,7 +124,11 @@ class ModelSuggester:
         self.widget.bar.say(verdict(suggestions.models))
         self.window = SuggestionWindow(suggestions, self.widget.window())
         self.window.chosen.connect(self._choose)
+        self.window.finished.connect(self._forget)
         self.window.show()
+
+    def _forget(self, *_: Any) -> None:
+        self.window = None
 
     def _choose(self, name: str) -> None:
         with shown_by(self.widget.show_error):
