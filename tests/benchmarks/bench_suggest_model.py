@@ -97,19 +97,17 @@ def line(name: str, tried: list[Tried]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def fitted_weights(tried: list[Tried], foreign: list[list[ModelSuggestion]]) -> np.ndarray:
-    """Fit the expected AP to the agreement, by logistic regression; what is found where nothing is has an AP of 0."""
-    pairs = [(each, ap) for one in tried for each, ap in zip(one.suggestions, one.aps, strict=True)]
-    pairs += [(each, 0.0) for one in foreign for each in one]
-    pairs = [(each, ap) for each, ap in pairs if each.n_objects]
-    features = np.array([[1, each.agreement, each.is_foreign] for each, _ in pairs])
+def fitted_weights(tried: list[Tried]) -> np.ndarray:
+    """Fit the expected AP to the agreement, by logistic regression."""
+    pairs = [pair for one in tried for pair in zip(one.suggestions, one.aps, strict=True) if pair[0].n_objects]
+    features = np.array([[1, each.agreement] for each, _ in pairs])
     aps = np.array([ap for _, ap in pairs])
 
     def loss(weights: np.ndarray) -> float:
         likely = np.clip(expit(features @ weights), 1e-6, 1 - 1e-6)
-        return float(-np.mean(aps * np.log(likely) + (1 - aps) * np.log(1 - likely)) + 1e-3 * (weights[1:] ** 2).sum())
+        return float(-np.mean(aps * np.log(likely) + (1 - aps) * np.log(1 - likely)))
 
-    return np.asarray(minimize(loss, np.zeros(features.shape[1])).x)
+    return np.asarray(minimize(loss, np.zeros(2)).x)
 
 
 def main() -> None:
@@ -138,7 +136,7 @@ def main() -> None:
                 print(f"{name}: {foreign[-1][0]}")
     print(f"none fits: {sum(not each[0].fits for each in foreign)} of {len(foreign)} images without objects")
     if chosen.fit:
-        print(f"weights: {fitted_weights(everything, foreign).round(2).tolist()}")
+        print(f"weights: {fitted_weights(everything).round(2).tolist()}")
 
 
 if __name__ == "__main__":

@@ -38,9 +38,11 @@ Change = tuple[float, tuple[int, ...], float]
 IOUS = (0.5, 0.7, 0.9)
 UNKNOWN_OBJECTS = 1
 """Added to the objects that change: one object that stays the same does not prove much."""
-WEIGHTS = (-4.5, 7.2, -3.0)
-"""Of 1, the agreement, and whether the objects look foreign to the model: the logarithm of the odds that an object is
-right, by logistic regression on images with a truth (tests/benchmarks/bench_suggest_model.py --fit)."""
+WEIGHTS = (-4.0, 6.1)
+"""Of 1 and of the agreement: the logarithm of the odds that an object is right, by logistic regression on images with a
+truth (tests/benchmarks/bench_suggest_model.py --fit)."""
+FOREIGN_SHARE = 0.35
+"""Share of it that is left where the objects look foreign to the model, since patterns agree with themselves, too."""
 LEAST_CONFIDENCE = 0.35
 """Below it, a model does not fit."""
 
@@ -146,9 +148,9 @@ def suggest_model(
     -----
     Each window is segmented once more mirrored, 15 % larger and smaller, and brighter and darker. The objects that keep
     their outlines are counted (AP of one result against the other, as among true and found objects in `evaluate`), and
-    the confidence is a logistic regression on this agreement, and on whether the objects look like those of the
-    model's training, fitted on images with a truth. Agreement under such changes
-    tells how reliable a segmentation is: Wang G. et al. (2019), doi:10.1016/j.neucom.2019.01.103.
+    the confidence is a logistic regression on this agreement, fitted on images with a truth; it is lowered where the
+    objects do not look like those of the model's training. Agreement under such changes tells how reliable a
+    segmentation is: Wang G. et al. (2019), doi:10.1016/j.neucom.2019.01.103.
 
     Examples
     --------
@@ -235,7 +237,8 @@ class Trial:
         """The expected AP at an IoU of 0.5."""
         if not self.n_objects:
             return 0.0
-        return 1 / (1 + exp(-float(np.dot(WEIGHTS, (1, self.agreement, self.is_foreign)))))
+        likely = 1 / (1 + exp(-float(np.dot(WEIGHTS, (1, self.agreement)))))
+        return FOREIGN_SHARE * likely if self.is_foreign else likely
 
     @property
     def is_foreign(self) -> bool:
