@@ -14,7 +14,6 @@ from tests.helpers.tiny_models import save_bright
 LEFT = Qt.MouseButton.LeftButton
 LONGEST_MS = 240_000
 """The first run after installing compiles."""
-LONGEST_CANCEL_S = 0.5
 
 
 @pytest.fixture
@@ -66,19 +65,23 @@ def test_where_no_model_fits_the_window_says_so(widget, viewer, qtbot):
     assert "None of the models fits" in suggest(widget, qtbot).verdict.text()
 
 
-def test_cancel_ends_within_half_a_second(widget, qtbot, monkeypatch):
+def test_cancel_ends_the_job_and_opens_no_window(widget, qtbot, monkeypatch):
+    ended = []
+
     def endless(*_, **__):
-        for _ in range(10_000):
-            time.sleep(0.01)
-            yield Progress(1, 2, "Trying")
+        try:
+            while True:
+                time.sleep(0.01)
+                yield Progress(1, 2, "Trying")
+        finally:
+            ended.append(True)
 
     monkeypatch.setattr(module, "suggest_steps", endless)
     qtbot.mouseClick(widget.form.fields["model"].button, LEFT)
     qtbot.waitUntil(lambda: "Trying" in widget.bar.message.text(), timeout=LONGEST_MS)
-    began = time.monotonic()
     qtbot.mouseClick(widget.bar.cancel_button, LEFT)
     qtbot.waitUntil(widget.bar.run_button.isEnabled)
-    assert time.monotonic() - began < LONGEST_CANCEL_S
+    assert ended == [True]
     assert "Cancelled" in widget.bar.message.text()
     assert widget.suggester.window is None
 

@@ -156,9 +156,9 @@ def suggest_model(
     --------
     >>> import napari_tessera as tessera
     >>> image, *_ = tessera.sample_data.nuclei_2d()
-    >>> best = tessera.suggest_model(image, network="unet")[0]
-    >>> best.model, best.fits
-    ('nuclei-unet', True)
+    >>> best, *others = tessera.suggest_model(image, network="unet")
+    >>> best.fits, best.network
+    (True, 'unet')
     """
     given = {"axes": axes, "spacing": spacing, "channel": channel, "network": network, "device": device}
     return run_job(suggest_steps(image, **given), progress)
