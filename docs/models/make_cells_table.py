@@ -1,7 +1,8 @@
 """Write the table of images that `cells` is trained on: python make_cells_table.py --data FOLDER -o FOLDER.
 
 FOLDER holds the sets of SETS as `docs/data.md` describes them. The focal planes of a stack become images of their own.
-The table `index.csv` names each image, its labels, its split and its kind; rare kinds are listed several times.
+The table `index.csv` gives of each image its files, a name that no other set has, its split and its kind; rare kinds are
+listed several times.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def main():
     chosen.out.mkdir(parents=True, exist_ok=True)
     with open(chosen.out / "index.csv", "w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["image", "label", "split", "kind"])
+        table.writerow(["image", "label", "name", "split", "kind"])
         for name in SETS:
             if name not in chosen.leave_out:
                 table.writerows(rows_of(chosen.data / name, chosen.out))
@@ -53,7 +54,12 @@ def rows_of(folder: Path, out: Path):
         for image in planes_of(folder / "images" / name, out, is_training):
             label = (folder / labels / name).resolve()
             for _ in range(times if is_training else 1):
-                yield [image.resolve(), label, row["split"], kind]
+                yield [image.resolve(), label, unique_name(folder.name, image), row["split"], kind]
+
+
+def unique_name(of_set: str, image: Path) -> str:
+    """Return a name by which the image is known in the record of a training; the images of nuclei have such names."""
+    return image.stem if of_set == "nuclei" or image.stem.startswith(of_set) else f"{of_set}-{image.stem}"
 
 
 def planes_of(path: Path, out: Path, wants_all: bool):

@@ -1,5 +1,7 @@
 """Rehearsal: what a shipped model has learnt is learnt again beside what is painted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from napari_tessera.training.data.example import object_example
 from napari_tessera.training.pretrained import load_pretrained, read_start
 from napari_tessera.training.rehearsal import (
     KNOWN,
-    knows_nuclei,
+    known_kinds,
     parts_of_batch,
     read_examples,
     rehearsal_for,
@@ -56,9 +58,9 @@ def test_half_of_the_patches_are_rehearsed_where_a_shipped_model_learns_from_pai
 
 
 def test_nothing_is_rehearsed_from_full_labels_or_for_classes_or_from_nothing():
-    assert rehearsal_for(*started("nuclei-unet", painted=False)) == 0
-    assert rehearsal_for(*started("nuclei-unet", task="classes")) == 0
-    assert rehearsal_for(checked_settings({"painted": True}), None) == 0
+    assert rehearsal_for(*started("nuclei-unet", painted=False)) == (0, ())
+    assert rehearsal_for(*started("nuclei-unet", task="classes")) == (0, ())
+    assert rehearsal_for(checked_settings({"painted": True}), None) == (0, ())
 
 
 def test_what_cannot_be_rehearsed_is_refused():
@@ -67,15 +69,35 @@ def test_what_cannot_be_rehearsed_is_refused():
 
 
 def test_a_share_that_is_given_is_taken():
-    assert rehearsal_for(*started("nuclei-unet", rehearsal=0.2)) == 0.2
-    assert rehearsal_for(*started("nuclei-unet", rehearsal=0)) == 0
+    assert rehearsal_for(*started("nuclei-unet", rehearsal=0.2))[0] == 0.2
+    assert rehearsal_for(*started("nuclei-unet", rehearsal=0)) == (0, ())
+
+
+def known_with(**training):
+    _, start = started("nuclei-unet")
+    return known_kinds(replace(start, header={**start.header, "training": training}))
+
+
+def test_a_model_knows_the_kinds_of_the_images_that_it_was_trained_on():
+    of_nuclei = known_kinds(started("nuclei-unet")[1])
+    assert len(of_nuclei) == 8
+    assert all(kind.startswith("nuclei") for kind in of_nuclei)
+    assert of_nuclei == known_kinds(started("nuclei-mask-rcnn")[1])
+    (kind,) = known_with(images={"train": ["bacteria_fluo_ecoli-001", "001"]})
+    assert kind.startswith("bacteria")
 
 
 def test_a_model_that_rehearsed_still_knows_and_others_do_not():
-    _, start = started("nuclei-unet")
-    other = type(start)("other", "0" * 64, {**start.header, "training": {}}, start.weights)
-    learnt = type(start)("own", "1" * 64, {**start.header, "training": {"settings": {"rehearsal": 0.5}}}, {})
-    assert [knows_nuclei(each) for each in (start, other, learnt)] == [True, False, True]
+    assert known_with(images={"train": ["own"]}, settings={"rehearsed": ["nuclei stained 256"]}) == (
+        "nuclei stained 256",
+    )
+    assert known_with(images={"train": ["001"]}, settings={"rehearsal": 0.0}) == known_with() == ()
+
+
+def test_the_record_of_a_training_names_the_kinds_that_were_rehearsed():
+    plan, start = plan_from("nuclei-unet")
+    assert plan.as_json()["rehearsed"] == list(known_kinds(start))
+    assert {each.group for each in shipped_examples(plan.rehearsed)} == set(plan.rehearsed)
 
 
 @pytest.mark.parametrize(
@@ -94,19 +116,22 @@ def test_losses_of_new_and_known_are_weighed_by_their_shares():
     assert {name: float(part) for name, part in found.items()} == {"a": 1.5, "b": 0.75, KNOWN: 2.75}
 
 
-def test_shipped_examples_have_nuclei_of_all_kinds():
-    examples = shipped_examples()
-    assert {each.group.split()[0] for each in examples} == {"fluorescence", "stained", "brightfield"}
+def test_shipped_examples_have_objects_of_all_kinds():
+    examples = read_examples(rehearsal.SHIPPED_EXAMPLES)
+    sets = ["nuclei", "phase_cells_usiigaci", "yeast_phase", "yeast_brightfield_traps", "bacteria_fluo_ecoli"]
+    sets += ["em_chloroplasts", "em_axon_myelin"]
+    assert {each.group.split()[0] for each in examples} == set(sets)
     assert all(len(each.places) and each.diameter_px for each in examples)
     assert sum(each.levels.inverted for each in examples) > 10
-    assert rehearsal.SHIPPED_EXAMPLES.stat().st_size < 3e6
+    assert rehearsal.SHIPPED_EXAMPLES.stat().st_size < 4e6
 
 
 def test_a_window_keeps_what_was_measured_of_its_image(tmp_path):
-    example = painted()
+    example = replace(painted(), name="a", group="discs")
     write_examples(tmp_path / "a.npz", [(example, (slice(0, 28), slice(10, 60)))])
     (read,) = read_examples(tmp_path / "a.npz")
     assert read.image.shape == read.labels.shape == (28, 50)
+    assert (read.name, read.group) == ("a", "discs")
     assert (read.levels, read.diameter_px) == (example.levels, example.diameter_px)
     assert read.sizes.tolist() == example.sizes.tolist()
 

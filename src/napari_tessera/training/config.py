@@ -100,6 +100,7 @@ class TrainingConfig:
     learning_rate: float | None = None
     """See `Schedule.peak_rate`; None depends on the network and on how long the start model was trained."""
     rehearsal: float = 0.0  # share of the patches that come from the start model's earlier data; see `rehearsal`
+    rehearsed: Sequence[str] = ()  # kinds of images that these patches come from
     validations: int = 10  # number of validations, evenly spaced
     intensity_changes: float = 1.0  # see `patches.random_intensity`
     noise: float = 0.0  # see `Sampling`
@@ -116,7 +117,8 @@ class TrainingConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON."""
-        unused = [name for name in ("noise", "inversion", "rescaling", "loss_parameters") if not getattr(self, name)]
+        optional = ("noise", "inversion", "rescaling", "loss_parameters", "rehearsed")
+        unused = [name for name in optional if not getattr(self, name)]
         values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in unused}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.inference.normalization import Levels
-from napari_tessera.models.registry import shipped_models
 from napari_tessera.training.config import RATE_FOR_KNOWN, RATE_FOR_NEW, Schedule
 from napari_tessera.training.data.example import Example, centres
+from napari_tessera.training.data.sources import TRAIN
 from napari_tessera.training.loop import Batch, Draw, LossParts, keep_statistics
 from napari_tessera.training.pretrained import Pretrained
-from napari_tessera.training.settings import Training
+from napari_tessera.training.settings import USUAL_STARTS, Training
 
-SHIPPED_EXAMPLES = Path(__file__).with_name("nuclei_examples.npz")
-"""Training images of the shipped models, with their nuclei; written by `docs/models/make_rehearsal.py`."""
+SHIPPED_EXAMPLES = Path(__file__).with_name("rehearsal_examples.npz")
+"""Training images of the shipped models, with their objects; written by `docs/models/make_rehearsal.py`."""
 KNOWN = "rehearsal"
 """Name of the part of the loss on the earlier data."""
 USUAL_SHARE = 0.5
@@ -37,30 +37,35 @@ INTENSITY_CHANGES = 0.3
 """As in the training settings of the shipped models."""
 
 
-def rehearsal_for(settings: Training, start: Pretrained | None) -> float:
-    """Return the share of the patches that come from the start model's earlier data.
+def rehearsal_for(settings: Training, start: Pretrained | None) -> tuple[float, tuple[str, ...]]:
+    """Return the share of the patches that come from the start model's earlier data, and the kinds of these images.
 
     Automatic is half for annotated objects if the data is available. A ParameterError says that rehearsal is asked for,
     but the start model has no earlier data.
     """
-    can_rehearse = settings.task == "objects" and start is not None and knows_nuclei(start)
-    if settings.rehearsal is None:
-        return USUAL_SHARE if can_rehearse and settings.painted else 0.0
-    if settings.rehearsal > 0 and not can_rehearse:
+    kinds = known_kinds(start) if settings.task == "objects" and start is not None else ()
+    share = settings.rehearsal
+    if share is None:
+        share = USUAL_SHARE if kinds and settings.painted else 0.0
+    if share > 0 and not kinds:
         raise ParameterError(
-            f"Training: `rehearsal` is {settings.rehearsal:g}, but only a shipped model, or one that was trained from "
-            'it with rehearsal, has objects to rehearse. Leave it out, or start from "nuclei-unet" or '
-            '"nuclei-mask-rcnn".',
+            f"Training: `rehearsal` is {share:g}, but only a shipped model, or one that was trained from it with "
+            f'rehearsal, has objects to rehearse. Leave it out, or start from "{USUAL_STARTS[settings.network]}".',
             "rehearsal",
         )
-    return settings.rehearsal
+    return share, kinds if share > 0 else ()
 
 
-def knows_nuclei(start: Pretrained) -> bool:
-    """Return whether a model is a shipped one, or was trained from one with rehearsal."""
-    learnt = start.header.get("training", {}).get("settings") or {}
-    is_known = start.kind == "colours" and start.header["task"] == "objects"
-    return is_known and (bool(learnt.get("rehearsal")) or start.sha256 in {each.sha256() for each in shipped_models()})
+def known_kinds(start: Pretrained) -> tuple[str, ...]:
+    """Return the kinds of shipped examples that a model learnt: it was trained on such images, or rehearsed them."""
+    if start.kind != "colours" or start.header["task"] != "objects":
+        return ()
+    record = start.header.get("training", {})
+    learnt = set((record.get("images") or {}).get(TRAIN, ()))
+    rehearsed = (record.get("settings") or {}).get("rehearsed", ())
+    with np.load(SHIPPED_EXAMPLES, allow_pickle=False) as stored:
+        kinds = zip(stored["names"].tolist(), stored["groups"].tolist(), strict=True)
+        return tuple(dict.fromkeys(kind for name, kind in kinds if name in learnt or kind in rehearsed))
 
 
 def parts_of_batch(batch: int, share: float) -> tuple[int, int]:
@@ -88,14 +93,17 @@ def with_rehearsal(draw: Draw, rehearse: Draw, loss_parts: LossParts, share: flo
 
 
 @cache
-def shipped_examples() -> Sequence[Example]:
-    """Read the training images of the shipped models."""
-    return read_examples(SHIPPED_EXAMPLES)
+def shipped_examples(kinds: tuple[str, ...]) -> Sequence[Example]:
+    """Read the training images of the shipped models that are of these kinds."""
+    return [example for example in read_examples(SHIPPED_EXAMPLES) if example.group in kinds]
 
 
 def write_examples(path: Path, examples: Sequence[tuple[Example, tuple[slice, ...]]]) -> None:
     """Write windows of images with their objects, and the measurements of the whole images."""
-    arrays: dict[str, Any] = {"count": len(examples)}
+    arrays: dict[str, Any] = {
+        "names": [example.name for example, _ in examples],
+        "groups": [example.group for example, _ in examples],
+    }
     for index, (example, window) in enumerate(examples):
         levels = example.levels
         arrays |= {
@@ -103,7 +111,6 @@ def write_examples(path: Path, examples: Sequence[tuple[Example, tuple[slice, ..
             f"labels_{index}": example.labels[window].astype(np.uint16),
             f"sizes_{index}": example.sizes,
             f"measured_{index}": [levels.low, levels.high, levels.inverted, example.diameter_px or 0],
-            f"group_{index}": example.group,
         }
     np.savez_compressed(path, **arrays)
 
@@ -111,10 +118,11 @@ def write_examples(path: Path, examples: Sequence[tuple[Example, tuple[slice, ..
 def read_examples(path: Path) -> list[Example]:
     """Read what `write_examples` wrote; nothing in the file is executed."""
     with np.load(path, allow_pickle=False) as stored:
-        return [_example(stored, index) for index in range(int(stored["count"]))]
+        known = zip(stored["names"].tolist(), stored["groups"].tolist(), strict=True)
+        return [_example(stored, index, name, group) for index, (name, group) in enumerate(known)]
 
 
-def _example(stored: Any, index: int) -> Example:
+def _example(stored: Any, index: int, name: str, group: str) -> Example:
     labels = stored[f"labels_{index}"].astype(np.int32)
     low, high, inverted, diameter_px = (float(value) for value in stored[f"measured_{index}"])
     return Example(
@@ -124,7 +132,8 @@ def _example(stored: Any, index: int) -> Example:
         stored[f"sizes_{index}"],
         centres(labels),
         diameter_px or None,
-        str(stored[f"group_{index}"]),
+        group,
+        name,
     )
 
 

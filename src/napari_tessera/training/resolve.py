@@ -49,6 +49,7 @@ def resolve_config(settings: Training, data: Dataset, device: str, start: Pretra
     ndim = settings.ndim
     widths = widths_for(settings, start)
     patch_px = patch_for(settings, step_px(settings.network, widths))
+    share, kinds = rehearsal_for(settings, start)
     is_faster_mixed = low_precision(device) == torch.bfloat16
     return TrainingConfig(
         network=settings.network,
@@ -64,7 +65,8 @@ def resolve_config(settings: Training, data: Dataset, device: str, start: Pretra
         depth_px=patch_px if ndim == 3 else 0,
         batch=settings.batch or (BATCH_FOR_STROKES[ndim] if is_strokes(settings) else BATCH),
         learning_rate=settings.learning_rate,
-        rehearsal=rehearsal_for(settings, start),
+        rehearsal=share,
+        rehearsed=kinds,
         validations=settings.validations,
         intensity_changes=intensity_changes(settings, data),
         noise=settings.noise,

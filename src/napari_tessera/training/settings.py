@@ -45,6 +45,19 @@ NetworkKind = Annotated[Literal["unet", "mask-rcnn"], Choices({"unet": "U-Net", 
 LENGTHS = ("steps", "epochs", "minutes")
 BALANCED = "balanced"
 NOTHING = "nothing"
+USUAL_STARTS: Mapping[NetworkKind, str] = {"unet": "nuclei-unet", "mask-rcnn": "nuclei-mask-rcnn"}
+"""The shipped models that learn annotated objects in planes fastest."""
+
+
+def usual_start(network: NetworkKind, task: str, ndim: int) -> str:
+    """Return the model to start from by default: for objects in planes a shipped one, otherwise "nothing".
+
+    Examples
+    --------
+    >>> usual_start("mask-rcnn", "objects", 2), usual_start("unet", "classes", 2)
+    ('nuclei-mask-rcnn', 'nothing')
+    """
+    return USUAL_STARTS[network] if task == "objects" and ndim == 2 else NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +118,9 @@ class Training:
         twentieth of it from a model with a long training, whose batch normalisation then stays as it is, so that it
         forgets little.
     rehearsal : float
-        Share of the patches that come from the training data of the shipped start model, so that the model still finds
-        nuclei after it has learnt other objects. Auto: half of them for annotated objects, otherwise 0.
+        Share of the patches that come from the training data of the shipped start model, of all kinds that it knows, so
+        that it still finds these after it has learnt other objects. Auto: half of them for annotated objects, otherwise
+        0.
     validations : int
         How often the network is scored on the validation images.
     patch : int

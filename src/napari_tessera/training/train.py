@@ -19,13 +19,12 @@ from napari_tessera.training.annotations.read import named, painting_from, paint
 from napari_tessera.training.data.sources import Source, from_index, from_paths, with_validation
 from napari_tessera.training.export import TrainingResult
 from napari_tessera.training.session import fine_tuning, training
-from napari_tessera.training.settings import NOTHING, Training, checked_settings, shows_settings, words
+from napari_tessera.training.settings import NOTHING, Training, checked_settings, shows_settings, usual_start, words
 
 TYPES: Types = {"axes": TEXT_OR_NONE, "restart": FLAG, "overwrite": FLAG}
 TRAIN_TYPES: Types = {"images": PATH, "labels": PATH_OR_NONE, "out": PATH, **TYPES}
 FINE_TUNE_TYPES: Types = {"out": PATH_OR_NONE, "start_from": TEXT_OR_NONE, **TYPES}
 NAME = "fine-tuned"
-SHIPPED = {"unet": "nuclei-unet", "mask-rcnn": "nuclei-mask-rcnn"}
 Given = Any
 """An array, or the path of a file."""
 
@@ -154,8 +153,8 @@ def fine_tune(
     spacing : sequence of float, optional
         Pixel size along the spatial axes, for volumes; files contain it.
     start_from : str, optional
-        Name or path of a model to start from, "nothing", or "coco" for a Mask R-CNN. The default is the shipped model
-        for nuclei for objects in planes, otherwise nothing, because classes are then learnt faster.
+        Name or path of a model to start from, "nothing", or "coco" for a Mask R-CNN. The default is a shipped model for
+        objects in planes (`training.settings.usual_start`), otherwise nothing, because classes are then learnt faster.
     restart, overwrite : bool
         Start again even if a training could be resumed; replace an existing model.
     on_progress : function (Progress), optional
@@ -210,13 +209,9 @@ def fine_tune(
 def painted_settings(start_from: str | None, settings: Mapping[str, Any]) -> Training:
     """Check the settings of a training on annotations, and choose the default model to start from."""
     checked = checked_settings({**settings, "painted": True, "start_from": start_from or NOTHING})
-    return checked if start_from else replace(checked, start_from=usual_start(checked))
-
-
-def usual_start(settings: Training) -> str:
-    """Return the shipped model that learns such objects fastest, or "nothing"."""
-    is_in_planes = settings.task == "objects" and settings.ndim == 2
-    return SHIPPED[settings.network] if is_in_planes else NOTHING
+    return (
+        checked if start_from else replace(checked, start_from=usual_start(checked.network, checked.task, checked.ndim))
+    )
 
 
 def paired(images: Given | Sequence[Given], painted: Given | Sequence[Given]) -> list[tuple[Given, Given]]:

@@ -243,7 +243,7 @@ def task_of(plan: TrainingConfig, examples: Sequence[Example], device: torch.dev
     as_before = replace(plan.sampling(), intensity_changes=INTENSITY_CHANGES)
     return with_rehearsal(
         draw_from(examples, plan.sampling(), spec, new),
-        draw_from(shipped_examples(), as_before, spec, known),
+        draw_from(shipped_examples(tuple(plan.rehearsed)), as_before, spec, known),
         spec.loss_parts,
         plan.rehearsal,
     )

@@ -25,7 +25,7 @@ from napari_tessera.models.header import CHECKPOINT
 from napari_tessera.models.registry import ModelEntry
 from napari_tessera.models.safetensors import ENDING
 from napari_tessera.training.losses import LOSSES, loss_parameters
-from napari_tessera.training.settings import DECLARATION, NOTHING
+from napari_tessera.training.settings import DECLARATION, NOTHING, usual_start
 
 INITIAL_LENGTHS = {"minutes": 2.0, "epochs": 50.0, "steps": 500.0}
 """Default length in each unit, for a first try."""
@@ -95,7 +95,6 @@ class BudgetBox(QWidget):
 
 KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
 """Networks by their names in the settings, with their names in model files."""
-PLANE_NDIM = 2
 FROM_NOTHING = "Nothing (random weights)"
 COCO = "coco"
 FROM_COCO = "COCO (everyday things)"
@@ -122,10 +121,8 @@ class StartField(ModelField):
         self.value = self.usual()
 
     def usual(self) -> str:
-        """Return the usual start: for objects in planes the first shipped model that fits, otherwise "nothing"."""
-        if self.task == "classes" or self.ndim != PLANE_NDIM:
-            return NOTHING
-        return next((entry.name for entry in catalogue.shipped_models() if self._fits(entry)), NOTHING)
+        """Return the usual start: for objects in planes a shipped model, otherwise "nothing"."""
+        return usual_start(self.network, self.task, self.ndim)
 
     def other_choices(self) -> list[tuple[str, str]]:
         """Return the choices of published weights and of random weights."""
