@@ -135,7 +135,7 @@ def two_channels_in_npy(folder, side=48):
 
 @pytest.mark.parametrize("painted", ["--painted", "--no-painted"])
 def test_axes_that_no_file_says_are_asked_for_and_given(tmp_path, capsys, painted):
-    command = [*two_channels_in_npy(tmp_path), *QUICK, painted]
+    command = [*two_channels_in_npy(tmp_path), *QUICK, "--start-from", "nothing", painted]
     assert main(command) == 1
     assert "--axes CYX" in capsys.readouterr().err
     assert main([*command, "--axes", "CYX"]) == 0

@@ -15,8 +15,9 @@ from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.form.layer_combo import PREVIEW
 from napari_tessera.gui.layers.annotation import class_names, new_annotation
 from napari_tessera.gui.train.widget import remembered
+from napari_tessera.models.registry import find
 from napari_tessera.training.losses import LOSSES
-from napari_tessera.training.settings import DECLARATION
+from napari_tessera.training.settings import DECLARATION, USUAL_STARTS
 from tests.helpers.disc_folder import same_weights
 from tests.helpers.scenes_to_learn import halves, squares, strokes
 
@@ -292,6 +293,15 @@ def test_what_suits_the_network_is_offered_to_start_from(widget):
     assert "nuclei-unet" not in widget.form.start.combo.choices
     assert widget.form.values["start_from"] == "nuclei-mask-rcnn"
     assert widget.form.values["task"] == "objects"
+
+
+def test_the_usual_start_is_chosen_and_named_so(widget):
+    for network, usual in USUAL_STARTS.items():
+        widget.form.fields["network"].value = network
+        assert widget.form.start.value == usual
+        titles = [widget.form.start.combo.native.itemText(at) for at in range(widget.form.start.combo.native.count())]
+        assert [title for title in titles if "usual" in title] == [f"{find(usual).title} (the usual start)"]
+        assert widget.form.start.combo.current_choice == f"{find(usual).title} (the usual start)"
 
 
 def test_settings_without_effect_are_not_shown(widget):

@@ -156,6 +156,8 @@ def test_models_without_a_path_get_a_free_name(tmp_path, monkeypatch):
 )
 def test_objects_in_planes_are_learnt_from_the_shipped_model_and_all_else_from_nothing(settings, start):
     assert painted_settings(None, settings).start_from == start
+    assert checked_settings({"painted": True} | settings).start_from == start
+    assert checked_settings(settings).start_from == "nothing"
 
 
 def test_the_model_to_start_from_is_the_one_that_was_asked_for():

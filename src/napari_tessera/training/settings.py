@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from napari_tessera.core.errors import ParameterError, short
@@ -104,7 +104,8 @@ class Training:
     start_from : str
         Name or path of a model to start from, which also sets `widths` and `diameter`. "nothing" starts with random
         weights. For a Mask R-CNN, "coco" is the published model (downloaded, 170 MB), as is its file's path; a .pth
-        file of weights of a Mask R-CNN with ResNet-101, named as in torchvision, can be given, too.
+        file of weights of a Mask R-CNN with ResNet-101, named as in torchvision, can be given, too. Annotated objects
+        in planes start from a shipped model if nothing else is given.
     steps : int
         Number of batches.
     epochs : float
@@ -236,8 +237,13 @@ def shows_settings(function: Function) -> Function:
 
 
 def checked_settings(values: Mapping[str, Any]) -> Training:
-    """Check every value and fill in defaults; a ParameterError names the setting that is unknown or out of range."""
+    """Check every value and fill in defaults; a ParameterError names the setting that is unknown or out of range.
+
+    If annotations are learnt and no model to start from is given, it is the usual one.
+    """
     settings = Training(**DECLARATION.checked(values))
+    if settings.painted and "start_from" not in values:
+        settings = replace(settings, start_from=usual_start(settings.network, settings.task, settings.ndim))
     check_network(settings)
     check_weights(settings)
     check_loss_parameters(settings, values)

@@ -19,7 +19,7 @@ from napari_tessera.training.annotations.read import named, painting_from, paint
 from napari_tessera.training.data.sources import Source, from_index, from_paths, with_validation
 from napari_tessera.training.export import TrainingResult
 from napari_tessera.training.session import fine_tuning, training
-from napari_tessera.training.settings import NOTHING, Training, checked_settings, shows_settings, usual_start, words
+from napari_tessera.training.settings import Training, checked_settings, shows_settings, words
 
 TYPES: Types = {"axes": TEXT_OR_NONE, "restart": FLAG, "overwrite": FLAG}
 TRAIN_TYPES: Types = {"images": PATH, "labels": PATH_OR_NONE, "out": PATH, **TYPES}
@@ -207,11 +207,9 @@ def fine_tune(
 
 
 def painted_settings(start_from: str | None, settings: Mapping[str, Any]) -> Training:
-    """Check the settings of a training on annotations, and choose the default model to start from."""
-    checked = checked_settings({**settings, "painted": True, "start_from": start_from or NOTHING})
-    return (
-        checked if start_from else replace(checked, start_from=usual_start(checked.network, checked.task, checked.ndim))
-    )
+    """Check the settings of a training on annotations; without a model to start from it is the usual one."""
+    chosen = {"start_from": start_from} if start_from else {}
+    return checked_settings({**settings, **chosen, "painted": True})
 
 
 def paired(images: Given | Sequence[Given], painted: Given | Sequence[Given]) -> list[tuple[Given, Given]]:

@@ -95,6 +95,7 @@ class BudgetBox(QWidget):
 
 KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
 """Networks by their names in the settings, with their names in model files."""
+USUAL = " (the usual start)"
 FROM_NOTHING = "Nothing (random weights)"
 COCO = "coco"
 FROM_COCO = "COCO (everyday things)"
@@ -128,6 +129,13 @@ class StartField(ModelField):
         """Return the choices of published weights and of random weights."""
         published = [(FROM_COCO, COCO)] if self.network == "mask-rcnn" else []
         return [*published, (FROM_NOTHING, NOTHING)]
+
+    def _choices(self, _: Any = None) -> list[tuple[str, str]]:
+        """Return the choices as titles and values; the usual start is named so if it is a model."""
+        choices, usual = super()._choices(), self.usual()
+        return [
+            (f"{title}{USUAL}" if name == usual and usual in self.entries else title, name) for title, name in choices
+        ]
 
     def _fits(self, entry: ModelEntry) -> bool:
         is_of_kind = entry.kind == KINDS[self.network] and entry.ndim == self.ndim
