@@ -1,7 +1,7 @@
 """Write the table of images that `cells` is trained on: python make_cells_table.py --data FOLDER -o FOLDER.
 
 FOLDER holds the sets of SETS as `docs/data.md` describes them. The focal planes of a stack become images of their own.
-The table `index.csv` gives of each image its files, a name that no other set has, its split and its kind; rare kinds are
+The table `index.csv` has of each image its files, a name that no other set has, its split and its kind; rare kinds are
 listed several times.
 """
 

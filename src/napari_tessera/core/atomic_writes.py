@@ -192,25 +192,28 @@ def written_together(
         move_together(work, paths, overwrite=overwrite)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write one file in an existing folder: a reader finds the old or the complete new one, even after a power cut."""
-    replace_whole(path, content)
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
+    """Write one file in an existing folder: a reader finds the old or the complete new one, even after a power cut.
+
+    Several pieces of content are written one after the other.
+    """
+    replace_whole(path, *content)
     sync_folder(path.parent)
 
 
-def replace_whole(path: Path, content: bytes) -> None:
+def replace_whole(path: Path, *content: bytes | memoryview) -> None:
     """Do the same as `write_whole`, for one of many files; the caller then syncs the folder once."""
     path = Path(os.path.realpath(path))  # a link stays, and points to the new file
     with explain_refusal(path.parent):
         os.stat(path.parent)
     with written_together([path], overwrite=True) as (part,):
-        write_to_disk(part, content)
+        write_to_disk(part, *content)
 
 
-def write_to_disk(path: Path, content: bytes) -> None:
+def write_to_disk(path: Path, *content: bytes | memoryview) -> None:
     """Write a file and sync it to the disk."""
     with path.open("xb") as file:
-        file.write(content)
+        file.writelines(content)
         file.flush()
         os.fsync(file.fileno())
 

@@ -1,8 +1,8 @@
-"""Files of the kind `.safetensors`, read without torch and without trust.
+"""Files of the kind `.safetensors`, read without torch and without trust, and written tensor by tensor.
 
 The library checks the table of tensors, on bytes that were read (a file that is mapped into memory ends the program if
 it becomes shorter meanwhile). Here is what it does not do: a header that is not too long, strict JSON, a digest, and
-errors that name what a file is instead.
+errors that name what a file is instead; and a writer that does not hold Python's lock while it copies all weights.
 
 Eight bytes say how long the header is (little-endian), then follow the header (JSON: name, dtype, shape and place of
 each tensor, and texts) and the bytes of the tensors, one after the other. Nothing in it can be run.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,8 @@ class TensorFile:
         self.file.seek(0)
         content = self.file.read()
         check_length(self.table, len(content) - start_of_tensors(content))
-        if self.texts.get(DIGEST, digest := digest_of(self.texts, content)) != digest:
+        tensors = memoryview(content)[start_of_tensors(content) :]
+        if self.texts.get(DIGEST, digest := digest_of(self.texts, [tensors])) != digest:
             raise ValueError("its content is not what was written (the checksum differs)")
         try:
             return load(content)
@@ -148,9 +149,28 @@ def start_of_tensors(content: bytes) -> int:
     return LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
 
 
-def digest_of(texts: Mapping[str, str], content: bytes) -> str:
-    """Return the SHA-256 of the texts (but the digest itself) and of the tensors' bytes in the content of a file."""
+def digest_of(texts: Mapping[str, str], pieces: Iterable[memoryview]) -> str:
+    """Return the SHA-256 of the texts (but the digest itself) and of the tensors' bytes, in the order of a file."""
     text = json.dumps({key: each for key, each in texts.items() if key != DIGEST}, sort_keys=True)
     digest = hashlib.sha256(text.encode() + b"\0")
-    digest.update(memoryview(content)[start_of_tensors(content) :])
+    for piece in pieces:
+        digest.update(piece)
     return digest.hexdigest()
+
+
+def pieces_of_file(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> list[bytes | memoryview]:
+    """Return the pieces of a file one after the other: what lies before the tensors, with a digest, and each tensor.
+
+    The types of the arrays, which lie in memory as in a file, are booleans, integers and floats.
+    """
+    ordered = sorted(arrays.items(), key=lambda each: (-each[1].itemsize, each[0]))  # so that all are aligned
+    pieces = [memoryview(array.reshape(-1).view(np.uint8)) for _, array in ordered]
+    table: dict[str, Any] = {"__metadata__": {**texts, DIGEST: digest_of(texts, pieces)}}
+    stop = 0
+    for name, array in ordered:
+        start, stop = stop, stop + array.nbytes
+        dtype = "BOOL" if array.dtype.kind == "b" else f"{array.dtype.kind}{8 * array.itemsize}".upper()
+        table[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [start, stop]}
+    header = json.dumps(table, ensure_ascii=False).encode()
+    header += b" " * (-len(header) % LENGTH_BYTES)
+    return [len(header).to_bytes(LENGTH_BYTES, "little") + header, *pieces]

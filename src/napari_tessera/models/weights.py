@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -22,17 +21,8 @@ from napari_tessera.models import unet
 from napari_tessera.models.header import FORMAT, HEADER, check_header, header_of, kind_of
 from napari_tessera.models.mask_rcnn import config as detection_settings
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
-from napari_tessera.models.safetensors import (
-    DIGEST,
-    LENGTH_BYTES,
-    LONGEST_HEADER,
-    digest_of,
-    open_tensors,
-    start_of_tensors,
-)
+from napari_tessera.models.safetensors import LENGTH_BYTES, LONGEST_HEADER, open_tensors, pieces_of_file
 from napari_tessera.models.unet import UNet
-
-NO_DIGEST = "0" * 64
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -45,14 +35,11 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
     FileError
         If the file cannot be written, as without its folder.
     """
-    together = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    texts = {HEADER: json.dumps(header, allow_nan=False), DIGEST: NO_DIGEST}
-    whole = save(together, texts)  # only once, because it holds Python's lock
-    entry = f'"{DIGEST}":"{{}}"'.format
-    whole = whole.replace(entry(NO_DIGEST).encode(), entry(digest_of(texts, whole)).encode(), 1)
-    if start_of_tensors(whole) > LENGTH_BYTES + LONGEST_HEADER:
+    arrays = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
+    start, *pieces = pieces_of_file(arrays, {HEADER: json.dumps(header, allow_nan=False)})
+    if len(start) > LENGTH_BYTES + LONGEST_HEADER:
         raise ModelError(f"{path} was not written: its header would be longer than {LONGEST_HEADER} bytes.")
-    write_whole(Path(path), whole)
+    write_whole(Path(path), start, *pieces)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
