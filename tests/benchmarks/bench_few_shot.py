@@ -54,7 +54,8 @@ def main():
     for name in chosen.sets:
         start = chosen.start.format(SETS[name][0])
         own = some(list(images_of(chosen.data, name, chosen.split)), chosen.most)
-        others = [some(list(images_of(chosen.data, each, "val")), chosen.most) for each in chosen.known if each != name]
+        known = [each for each in sets_known_to(start) if each != name]
+        others = [some(list(images_of(chosen.data, each, "val")), chosen.most) for each in known]
         before = mean_ap(own, start), of_sets(others, start)
         for case in cases:
             runs = [learnt(chosen, name, *case, start, settings, seed, own, others) for seed in range(chosen.choices)]
