@@ -20,7 +20,7 @@ RATE_FOR_MORE, RATE_FOR_OTHER = 0.05, 0.25
 Sixty steps on twenty stained nuclei at a quarter of the rate cost 0.08 of AP on other images, 150 at a twentieth 0.04.
 """
 RATE_FOR_KNOWN, RATE_FOR_NEW = 0.05, 1.0
-"""The same with rehearsal: for a known kind of objects, and for a new one."""
+"""The same with rehearsal: for a known kind of objects, and for a new one; see `rehearsal.rate_by_ratio`."""
 STEPS_AT_FULL_RATE = 300
 """Up to this many steps a network continues at the full rate; after more steps the rate is lower."""
 
