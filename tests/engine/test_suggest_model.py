@@ -1,10 +1,15 @@
 """Suggest a model: which models are tried, how sure they are, and the part of the image that is shown."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import napari_tessera as tessera
-from napari_tessera.engine.suggest_model import suggest_model, verdict
+from napari_tessera.engine.suggest_model import Trial, suggest_model, verdict
+from napari_tessera.inference.object_features import Likeness
+from napari_tessera.inference.scale_search import Scale
+from napari_tessera.models import registry as catalogue
 from tests.helpers.scenes import blobs, many_boxes
 from tests.helpers.tiny_models import save_bright
 
@@ -88,6 +93,17 @@ def test_a_large_image_is_looked_at_in_windows(models):
     assert image[bright.crop].shape == bright.labels.shape
     assert bright.labels.size < image.size / 2
     assert bright.labels.any()
+
+
+def test_objects_foreign_to_the_model_that_was_started_from_are_not_foreign():
+    entry = catalogue.find("nuclei-unet")
+    own = dataclasses.replace(entry, header={**entry.header, "training": {}})
+    taken_over = {"training": {"settings": {"start": {"scoring": entry.header["scoring"]}}}}
+    tuned = dataclasses.replace(entry, header={**entry.header, **taken_over})
+    scale = Scale(1.0, likeness=Likeness(probability=0.1))
+    trials = [Trial(each, None, scale, None, (), [np.ones((2, 2), int)], 0.9) for each in (own, tuned)]
+    assert [each.is_foreign for each in trials] == [True, False]
+    assert trials[0].confidence < 0.35 < trials[1].confidence
 
 
 def test_unknown_network_is_refused(models):

@@ -242,8 +242,15 @@ class Trial:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the objects do not look like those of the training."""
-        return self.scale.likeness is not None and self.scale.likeness.is_foreign
+        """Whether the objects do not look like those of the training, as far as the model knows these."""
+        likeness = self.scale.likeness
+        return likeness is not None and likeness.is_foreign and _knows_its_objects(self.entry)
+
+
+def _knows_its_objects(entry: ModelEntry) -> bool:
+    """Return whether a model compares objects with those of its own training, not with those of the one before it."""
+    start = (entry.header.get("training", {}).get("settings") or {}).get("start") or {}
+    return "scoring" not in start or start["scoring"] != entry.header.get("scoring")
 
 
 def _tried(entries: Sequence[ModelEntry], arguments: Mapping[str, Any]) -> Job[list[Trial]]:
