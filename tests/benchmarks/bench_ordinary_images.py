@@ -140,11 +140,14 @@ def disturbances(
 
 
 def ap(truth: np.ndarray, labels: np.ndarray, left: np.ndarray, bright: np.ndarray | None) -> float:
-    """AP at 0.5 of what is left; an object that is the bright thing counts neither way."""
+    """AP at 0.5 of what is left; the bright thing, and objects it covers or what is left of them, count neither way."""
     labels = np.asarray(labels)
     if bright is not None:
-        labels = np.where(np.isin(labels, np.unique(labels[bright])), 0, labels)
-        truth = np.where(np.isin(truth, np.unique(truth[bright])), 0, truth)
+        covered = bright | np.isin(truth, np.unique(truth[bright & (truth > 0)]))
+        shares = np.bincount(labels.ravel(), covered.ravel()) / np.maximum(np.bincount(labels.ravel()), 1)
+        is_ignored = shares > 0.5
+        is_ignored[np.unique(labels[bright])] = True
+        labels, truth = np.where(is_ignored[labels], 0, labels), np.where(covered, 0, truth)
     return tessera.evaluate(np.where(left, truth, 0), np.where(left, labels, 0), thresholds=(0.5,))["ap"]["0.50"]
 
 

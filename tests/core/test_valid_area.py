@@ -201,3 +201,42 @@ def test_padding_of_one_channel_is_no_image():
     valid = fill.valid(channels, 0)
     assert not valid[:, :30].any()
     assert valid[:, 30:].all()
+
+
+def within(shape, radii, centre=None):
+    """True in an ellipse."""
+    y, x = np.indices(shape)
+    cy, cx = centre or (shape[0] / 2, shape[1] / 2)
+    return ((y - cy) / radii[0]) ** 2 + ((x - cx) / radii[1]) ** 2 <= 1
+
+
+def rounded(shape, radius):
+    """True in a rectangle with round corners."""
+    y, x = np.indices(shape)
+    away = [np.maximum(0, radius - np.minimum(at, side - 1 - at)) for at, side in zip((y, x), shape, strict=True)]
+    return np.hypot(*away) <= radius
+
+
+@pytest.mark.parametrize(
+    "left",
+    [within(IMAGE.shape, (40, 40)), within(IMAGE.shape, (30, 60), (70, 90)), rounded(IMAGE.shape, 20)],
+    ids=["circle", "ellipse", "round corners"],
+)
+def test_a_round_image_may_be_small_and_corners_round(left):
+    image = np.where(left, IMAGE, 0)
+    np.testing.assert_array_equal(find_fill(image, None).valid(image, None), left)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_box_of_one_value_inside_an_image_is_no_image(value):
+    image, left = (IMAGE / 8).astype(np.uint8), ALL.copy()
+    left[60:80, 50:110] = False
+    image[~left] = value
+    fill = find_fill(image, None)
+    np.testing.assert_array_equal(fill.valid(image, None), left)
+    assert f"a box with the constant value {value}" in fill.note(0.05)
+
+
+def test_a_blurred_object_on_black_is_image():
+    image = np.clip(ndimage.gaussian_filter(np.where(within(IMAGE.shape, (40, 30)), IMAGE, 0), 2) - 50, 0, None)
+    assert find_fill(image, None) is None

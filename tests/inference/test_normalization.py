@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from napari_tessera.inference.normalization import (
-    PERCENTS,
     Levels,
     levels_between,
     measure_levels,
@@ -15,7 +14,7 @@ from napari_tessera.inference.normalization import (
     normalisation,
     with_polarity,
 )
-from napari_tessera.methods._network_blocks import counted, percentiles, rounds
+from napari_tessera.methods._network_blocks import counted, rounds, values_of
 
 
 def levels_in_pieces(image, windows):
@@ -23,7 +22,7 @@ def levels_in_pieces(image, windows):
     found = None
     for _ in range(rounds(image)):
         found = reduce(add, [counted(np.ascontiguousarray(image[window]), found) for window in windows])
-    return levels_between(percentiles(found, PERCENTS))
+    return levels_between(values_of(found))
 
 
 def test_dark_objects_on_a_bright_background_are_turned():

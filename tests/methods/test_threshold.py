@@ -164,3 +164,14 @@ def test_values_over_the_whole_range_of_the_dtype_are_parted(dtype):
     limits = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
     image = np.array([[limits.min, limits.max, limits.min]], dtype)
     assert tessera.threshold(image).tolist() == [[0, 1, 0]]
+
+
+@pytest.mark.parametrize("method", ["threshold", "watershed"])
+def test_a_note_asks_for_the_polarity_if_the_background_is_found(method):
+    rng = np.random.default_rng(0)
+    image = rng.normal(200, 5, (60, 60))
+    image[20:40, 20:40] -= 150
+    assert "89 % of the image is bright" in tessera.segment(method, image).notes[0]
+    assert not tessera.segment(method, image, polarity="dark").notes
+    assert "is dark" in tessera.segment(method, 255 - image, polarity="dark").notes[0]
+    assert tessera.segment(method, image, blocks=32).notes == tessera.segment(method, image).notes

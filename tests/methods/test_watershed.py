@@ -68,6 +68,18 @@ def test_a_note_counts_the_markers_outside_the_foreground():
     assert not tessera.segment("watershed", TWO_DISCS, markers=points[::2], **PLAIN).notes
 
 
+@pytest.mark.parametrize("blocks", [9, 16])
+def test_blocks_count_the_same_markers_outside_the_foreground(blocks):
+    image = np.tile(TWO_DISCS, (3, 2))
+    points = np.array([[7.0, 7.0], [0.0, 0.0], [44.0, 0.0], [15.0, 26.0], [37.0, 44.0]])
+    painted = np.zeros(image.shape, np.int32)
+    painted[0], painted[7, 2:40], painted[44, 0] = 3, 4, 5
+    for markers in (points, painted):
+        whole, cut = (tessera.segment("watershed", image, markers=markers, blocks=b, **PLAIN) for b in (None, blocks))
+        assert "outside the foreground" in whole.notes[0]
+        assert cut.notes == whole.notes
+
+
 def test_painted_markers_say_which_pixels_begin():
     painted = np.zeros(TWO_DISCS.shape, np.int32)
     painted[7, 5], painted[7, 9], painted[7, 18] = 8, 5, 8

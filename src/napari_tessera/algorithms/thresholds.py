@@ -180,15 +180,20 @@ LEAST_CONTRAST = 4.0
 """Of noise alone, the classes differ by up to 3.5 times the background's spread; of real objects by 4.5 or more."""
 
 
+MOST_FOREGROUND = 0.6
+"""What fills more of an image is the background, in most images."""
+
+
 class Brightness(NamedTuple):
     """What is unusual about an image: things far brighter than the objects, or objects that hardly stand out."""
 
     bright_share: float = 0.0
     times: float = 0.0
     contrast: float = np.inf
+    foreground: float = 0.0  # share of the pixels
 
-    def notes(self, polarity: str = "bright") -> tuple[str, ...]:
-        """Return in sentences what is unusual."""
+    def notes(self, polarity: str = "bright", wanted: str | None = None) -> tuple[str, ...]:
+        """Return in sentences what is unusual; `polarity` is that of the histogram, `wanted` that of the objects."""
         bright = (
             f"{100 * self.bright_share:.2g} % of the pixels are about {self.times:.0f} times as {polarity} as the "
             "objects. They were left out when the level was found, so that all other objects are found; to find these "
@@ -198,8 +203,15 @@ class Brightness(NamedTuple):
             f"Hardly anything stands out from the background: what was found differs from it by {self.contrast:.1f} "
             "times its spread, which noise alone does too. Check the result, or smooth more."
         )
-        is_faint = self.contrast < LEAST_CONTRAST
-        return tuple(note for note, holds in ((bright, self.bright_share > 0), (faint, is_faint)) if holds)
+        usual, other = ("bright", "dark") if (wanted or polarity) == "bright" else ("dark", "bright")
+        full = (
+            f"{100 * self.foreground:.0f} % of the image is {usual} and counts as foreground. If that is the "
+            f"background, set `polarity` to {other}."
+        )
+        is_faint, is_full = self.contrast < LEAST_CONTRAST, self.foreground > MOST_FOREGROUND
+        return tuple(
+            note for note, holds in ((bright, self.bright_share > 0), (faint, is_faint), (full, is_full)) if holds
+        )
 
 
 def without_bright(histogram: Histogram) -> tuple[Histogram, Brightness]:
@@ -287,7 +299,9 @@ def find_level(histogram: Histogram, rule: str, polarity: str = "bright") -> tup
     """Find the level of the objects by a rule, without things that are far too bright; "local" starts from Otsu's."""
     rest, brightness = without_bright(histogram)
     level = RULES["otsu" if rule == "local" else rule](rest)
-    return level, brightness._replace(contrast=contrast_at(rest, level, polarity))
+    below = float(histogram.counts[: max(0, histogram.step_of(level) + 1)].sum() / histogram.counts.sum())
+    foreground = below if polarity == "dark" else 1 - below
+    return level, brightness._replace(contrast=contrast_at(rest, level, polarity), foreground=foreground)
 
 
 def bright_pixels(

@@ -230,7 +230,7 @@ class BlockPlan:
     """How the blocks of one image are labelled, after the whole image was examined."""
 
     label: Callable[..., Any]
-    """(block, **other inputs) -> job of labels, or of labels and a table. It holds all that blocks share, and is
+    """(block, **other inputs) -> job of what a method may return. It holds all that blocks share, and is
     pickled for remote workers."""
     reach: tuple[int, ...]
     """Width of the margin around a block along each spatial axis: wide enough for an object that the block cuts, and
@@ -247,6 +247,8 @@ class BlockPlan:
     """Objects with fewer pixels are dropped after joining."""
     notes: tuple[str, ...] = ()
     chosen: AutoValues = field(default_factory=dict)
+    notes_on_blocks: Callable[[list[AutoValues]], tuple[str, ...]] | None = None
+    """Makes notes of what `label` returns for each block as `MethodOutput.chosen`."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class Frame:
 
     def grid(self, reach: int) -> list[Tile]:
         """Return the tiles with a margin of `reach` pixels, or what padding needs to be found as in the whole image."""
-        least = PADDING_REACH if self.fill is not None and self.fill.colours else 0
+        least = PADDING_REACH if self.fill is not None and (self.fill.colours or self.fill.boxes) else 0
         return list(tiles(self.shape, self.block, (max(reach, least),) * len(self.block)))
 
     def notes(self, left_out: Iterable[int]) -> tuple[str, ...]:
@@ -346,14 +346,16 @@ def label_overlapping(
         labels = found.labels if valid is None else np.where(valid, found.labels, 0)
         n_left_out = 0 if valid is None else int(np.count_nonzero(~valid[tile.inner]))
         objects = joining.describe_block(labels, tile, shape, with_faces=True) if is_joined else None
-        return Labelled(tile, labels[tile.inner], (objects, found.table, found.notes, n_left_out))
+        return Labelled(tile, labels[tile.inner], (objects, found.table, found.notes, n_left_out, found.chosen))
 
     grid = _planned_grid(plan, frame)
     place = at.narrowed() if plan.is_threaded else at
     labelling = over(frame, grid, label, place, "Labelling blocks", frame.draft, inputs)
     outcomes = yield from subtask(labelling, 0, 0.95, 1)
-    notes = frame.notes(count for *_, count in outcomes)
-    notes += tuple(dict.fromkeys(note for _, _, some, _ in outcomes for note in some))
+    notes = frame.notes(count for *_, count, _ in outcomes)
+    notes += tuple(dict.fromkeys(note for _, _, some, *_ in outcomes for note in some))
+    if plan.notes_on_blocks is not None:
+        notes += plan.notes_on_blocks([told for *_, told in outcomes])
     if not is_joined:
         return None, {}, notes
     objects = [own for own, *_ in outcomes if own is not None]

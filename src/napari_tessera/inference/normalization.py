@@ -9,14 +9,19 @@ takes a fixed number of channels, such as two stains, each with its own percenti
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_tessera.core.rescale import EXACT, above, is_wide
+from napari_tessera.algorithms.histogram import Measure, measure, rounds_for
+from napari_tessera.algorithms.thresholds import without_bright
+from napari_tessera.core.checks import canonical_dtype
+from napari_tessera.core.jobs import run_job
+from napari_tessera.core.rescale import EXACT, LEAST, above, is_wide
 
 Kind = Literal["colours", "channels"]
 Level = float | tuple[float, ...]
@@ -26,23 +31,13 @@ LOW_PERCENT, HIGH_PERCENT = 0.5, 99.8
 RARE = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Shares of an image, %, that sparse objects may fill; they lie beyond the percentiles that are black and white."""
 BULK = (5, 16, 50, 84, 95)
-SHARES = (0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 7)
-"""Shares of an image, %, at either end, that are compared to find a few things much brighter than the objects."""
-PERCENTS = tuple(
-    sorted({*RARE, LOW_PERCENT, *BULK, HIGH_PERCENT, *SHARES, *(100 - share for share in (*RARE, *SHARES))})
-)
+PERCENTS = tuple(sorted({*RARE, LOW_PERCENT, *BULK, HIGH_PERCENT, *(100 - share for share in RARE)}))
 """Percentiles that are measured, in rising order."""
-FAR_ABOVE = ((0.7, 2.5), (2, 3.5))
-"""Times as far from the median as the objects that something lies which is none of them, at least, by the largest share
-of the image, %, that it fills."""
-GAP = 1.5
-"""Times as far as the next pixels, of a little larger share, that it lies somewhere: there is nothing in between."""
+LARGEST_SHARE, SURELY_TIMES = 0.007, 4.5
+"""A few things fill at most this share of an image, or are so many times as bright as the objects: a few nuclei may be
+three times as bright as the others."""
 SATURATED = 1.25
 """What is left out of the levels is no brighter than this for the network: like a bright object."""
-ROOM = 1.3
-"""Times as far from the median as the objects behind the gap that some of them may lie."""
-MOST_UNEVEN = 2.5
-"""Times as far from the median as the pixels twice as numerous that the brightest objects lie, at most."""
 LONGEST_TAIL = 10
 """Times the spread of the background that its own noise goes to either side, at most."""
 FARTHEST = 2.5
@@ -63,8 +58,8 @@ DIM = 0.05
 class Outlier:
     """A few things that lie far beyond the objects in brightness."""
 
-    percent: float  # share of the image, at most
-    times: float  # how far they lie from the median, over the brightest objects
+    percent: float  # share of the image
+    times: float  # how far they lie from the background, over the objects
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ class Levels:
     """The brightness of background and of bright objects in a whole image."""
 
     low: Level  # percentile 0.5 of the intensities, of each channel for the kind "channels",
-    high: Level  # and 99.8; further out where objects fill less, further in where a few things are far brighter
+    high: Level  # and 99.8; further out where objects fill less, and of all but a few things that are far brighter
     inverted: bool = False  # objects are dark on a bright background; never for "channels"
     shows_brightest: bool = False  # of a coloured pixel only the brightest colour is shown, as grey
     bright: Outlier | None = None  # things far brighter than the objects, which `high` leaves out
@@ -113,16 +108,32 @@ def measure_levels(image: np.ndarray, kind: Kind = "colours", valid: np.ndarray 
     """
     image = image if valid is None else image[valid]
     if kind == "channels":
-        channels = np.moveaxis(image, -1, 0)
-        return levels_of_channels([exact_percentiles(channel, list(PERCENTS)) for channel in channels])
-    return levels_between(exact_percentiles(image, list(PERCENTS)))
+        return levels_of_channels(values_of(channel) for channel in np.moveaxis(image, -1, 0))
+    return levels_between(values_of(image))
 
 
-def levels_between(percentiles: Sequence[float]) -> Levels:
-    """Make levels of the percentiles `PERCENTS` of all channels together."""
-    known = dict(zip(PERCENTS, percentiles, strict=True))
+class Values(NamedTuple):
+    """What the levels are found from: percentiles of all values, and how many pixels have each value."""
+
+    percentiles: Callable[[Sequence[float]], list[float]]
+    measure: Measure
+
+
+def values_of(image: np.ndarray) -> Values:
+    """Count the values of an image; of a wide type only those between the usual percentiles, as blocks do."""
+    image = image.astype(canonical_dtype(image.dtype), copy=False)
+    percentiles = partial(exact_percentiles, image)
+    if rounds_for(image.dtype) > 1:
+        low, high = percentiles([LOW_PERCENT, HIGH_PERCENT])
+        image = np.clip(image, image.dtype.type(low), image.dtype.type(high))
+    return Values(percentiles, run_job(measure(image)))
+
+
+def levels_between(values: Values) -> Levels:
+    """Make levels of the values of all channels together."""
+    known = _known(values)
     middle = known[50]
-    low, high, outlier = ends_of(known)
+    low, high, outlier = ends_of(values, known)
     dark, bright = sparse_objects(known, low, high)
     if bright is not None and (dark is None or bright - middle >= middle - dark):
         return Levels(low, bright)
@@ -131,55 +142,48 @@ def levels_between(percentiles: Sequence[float]) -> Levels:
     return Levels(low, high, middle - low > BRIGHT_BACKGROUND * (high - low), bright=outlier)
 
 
-def levels_of_channels(percentiles: Iterable[Sequence[float]]) -> Levels:
-    """Make levels of the percentiles `PERCENTS` of each channel, in which objects are bright."""
+def levels_of_channels(channels: Iterable[Values]) -> Levels:
+    """Make levels of the values of each channel, in which objects are bright."""
     low, high = [], []
-    for each in percentiles:
-        known = dict(zip(PERCENTS, each, strict=True))
-        black, white, _ = ends_of(known)
+    for values in channels:
+        known = _known(values)
+        black, white, _ = ends_of(values, known)
         _, bright = sparse_objects(known, black, white)
         low.append(black)
         high.append(white if bright is None else bright)
     return Levels(tuple(low), tuple(high))
 
 
-def ends_of(known: Mapping[float, float]) -> tuple[float, float, Outlier | None]:
-    """Return the usual percentiles of an image at both ends, without a few things that lie far beyond all others."""
-    low, high = known[LOW_PERCENT], known[HIGH_PERCENT]
-    above = {share: known[100 - share] - known[50] for share in SHARES}
-    below = {share: known[50] - known[share] for share in SHARES if share >= LOW_PERCENT}
-    noise = LONGEST_TAIL * _spread(known)
-    dark = _outlier(known[50] - low, below, noise, max(above.values()))
-    bright = _outlier(high - known[50], above, noise, max(below.values()))
-    low = known[50] - below[dark[1]] if dark else low
-    return (low, known[50] + above[bright[1]], bright[0]) if bright else (low, high, None)
+def _known(values: Values) -> dict[float, float]:
+    return dict(zip(PERCENTS, values.percentiles(PERCENTS), strict=True))
 
 
-def _outlier(farthest: float, ways: Mapping[float, float], noise: float, other: float) -> tuple[Outlier, float] | None:
-    """Return what is far beyond all other pixels, and the share from which on only these are left.
+def ends_of(values: Values, known: Mapping[float, float]) -> tuple[float, float, Outlier | None]:
+    """Return the usual percentiles of an image at both ends, without a few things that lie far beyond all others.
 
-    There are objects, here or at the `other` end, that stand out from the noise; they fill twice as much as the thing,
-    and are about as bright as each other.
-
-    Parameters
-    ----------
-    farthest : float
-        Distance of the outermost pixels from the median.
-    ways : mapping of float to float
-        Distance at each share of the pixels, %, in rising order of the shares.
+    What is left at one of the ends must stand out from the noise: it are the objects.
     """
-    shares, before, largest_step = list(ways), farthest, 1.0
-    for share in shares:
-        far_above = next((times for largest, times in FAR_ABOVE if share <= largest), None)
-        if far_above is None or ways[share] <= 0:
-            return None
-        way, wider = ways[share], next(ways[each] for each in shares if each >= 2 * share)
-        largest_step, before = max(largest_step, before / way), way
-        stands_out = farthest >= far_above * way and largest_step >= GAP and max(way, other) >= noise
-        if stands_out and way <= MOST_UNEVEN * wider:
-            behind = next(each for each in shares if ways[each] <= ROOM * way)
-            return Outlier(share, farthest / ways[behind]), behind
-    return None
+    low, high = known[LOW_PERCENT], known[HIGH_PERCENT]
+    bright, dark = (_outlier(values.measure, is_dark=end) for end in (False, True))
+    inner_high = high if bright is None else values.percentiles([HIGH_PERCENT * (1 - bright.percent / 100)])[0]
+    inner_low = low if dark is None else values.percentiles([LOW_PERCENT + dark.percent * (1 - LOW_PERCENT / 100)])[0]
+    if max(inner_high - known[50], known[50] - inner_low) < LONGEST_TAIL * _spread(known):
+        return low, high, None
+    return inner_low, inner_high, bright
+
+
+def _outlier(measure: Measure, *, is_dark: bool) -> Outlier | None:
+    """Return what is far beyond all other pixels at one end, by the histogram."""
+    if 0 < measure.high / 2 - measure.low / 2 < LEAST:  # there are no steps to count on
+        return None
+    histogram = measure.histogram
+    if histogram is None:
+        return None
+    if is_dark:
+        histogram = replace(histogram, counts=histogram.counts[::-1], values=None)
+    share, times, _ = without_bright(histogram)[1]
+    is_far = share > 0 and (share <= LARGEST_SHARE or times >= SURELY_TIMES)
+    return Outlier(100 * share, times) if is_far else None
 
 
 def _spread(known: Mapping[float, float]) -> float:
@@ -286,7 +290,7 @@ def _own_channels(image: np.ndarray, levels: Levels) -> np.ndarray:
     return clipped(np.stack([_linear(*each) for each in ends]))
 
 
-def exact_percentiles(image: np.ndarray, percents: list[float]) -> list[float]:
+def exact_percentiles(image: np.ndarray, percents: Sequence[float]) -> list[float]:
     """Return percentiles as `np.percentile`; for huge integers as integers, which keep their last digits."""
     if not is_wide(image.dtype) or image.dtype.kind == "f":
         return np.percentile(image, percents).tolist()

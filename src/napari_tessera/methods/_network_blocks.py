@@ -21,7 +21,7 @@ from napari_tessera.methods.threshold import THRESHOLD
 
 if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Measure
-    from napari_tessera.inference.normalization import Levels
+    from napari_tessera.inference.normalization import Levels, Values
     from napari_tessera.inference.pixel_grid import Grid, NormalizedImage
     from napari_tessera.models.registry import ModelEntry
 
@@ -89,7 +89,7 @@ class BlockMargins:
         return (1,) * self.axes.start + (self.step,) * len(self.axes)
 
 
-def percentiles(measure: Measure, percents: tuple[float, ...]) -> list[float]:
+def percentiles(measure: Measure, percents: Sequence[float]) -> list[float]:
     """Return what `np.percentile` would, of all the values that were counted; exact where each step is one value."""
     inner = [_percentile(measure, percent) for percent in percents]
     outer = [measure.tails.get(percent, value) for percent, value in zip(percents, inner, strict=True)]
@@ -178,12 +178,22 @@ def _merge(one: Measures, other: Measures) -> Measures:
 
 
 def _fit(measures: Measures, *, entry: ModelEntry, **_: Any) -> Job[dict[str, Any]]:
-    from napari_tessera.inference.normalization import PERCENTS, kind_of, levels_between, levels_of_channels
+    from napari_tessera.inference.normalization import kind_of, levels_between, levels_of_channels
 
     yield from ()
-    found = [percentiles(each, PERCENTS) for each in measures]
     is_together = kind_of(entry.header) == "colours"
-    return {"levels": levels_between(found[0]) if is_together else levels_of_channels(found)}
+    return {
+        "levels": levels_between(values_of(measures[0]))
+        if is_together
+        else levels_of_channels(map(values_of, measures))
+    }
+
+
+def values_of(measure: Measure) -> Values:
+    """Return the values of an image that was measured in blocks."""
+    from napari_tessera.inference.normalization import Values
+
+    return Values(partial(percentiles, measure), measure)
 
 
 LEVELS = replace(

@@ -156,7 +156,7 @@ def notes_on_image(view: NormalizedImage, n_channels: int, channel: int | None) 
         return notes
     return (
         *notes,
-        f"About {bright.percent:g} % of the image is some {bright.times:.0f} times as bright as all other objects. "
+        f"{bright.percent:.2g} % of the image is about {bright.times:.0f} times as bright as the objects. "
         "Brightness was measured without it, so that the others are found. If it is what you look for, cut it out.",
     )
 

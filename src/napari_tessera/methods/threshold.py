@@ -200,10 +200,10 @@ def _chosen(fitted: dict[str, Any], *, method: str, scale: Scale, **_: Any) -> A
     return {"levels": [unscaled_number(level, scale) for level in fitted["levels"]]}
 
 
-def _notes(fitted: Mapping[str, Any], **_: Any) -> tuple[str, ...]:
+def _notes(fitted: Mapping[str, Any], *, polarity: str, **_: Any) -> tuple[str, ...]:
     from napari_tessera.algorithms.thresholds import Brightness
 
-    return Brightness(**fitted.get("brightness", {})).notes()
+    return Brightness(**fitted.get("brightness", {})).notes(wanted=polarity)
 
 
 THRESHOLD = TwoPass(
@@ -334,7 +334,8 @@ def threshold(
 
     Things that are about three times as bright as the objects or more, of at most 1.5 % of the pixels, are left out
     when a level is found for the whole image, and a note names them. So does a note if what is found stands out no
-    more than noise does.
+    more than noise does, or fills most of the image, as the background does where the objects are of the other
+    `polarity`.
 
     Levels are exact where the values lie on at most 65,536 equal steps, as those of 8- and 16-bit images do in any
     unit; others are found on 65,536 steps of their range, or 256 for the rules that look at the histogram's shape. So

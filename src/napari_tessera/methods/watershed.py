@@ -5,7 +5,7 @@ On blocks, the foreground level is found for the whole image first and shared by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from napari_tessera.algorithms.histogram import Measure
     from napari_tessera.algorithms.seeded_growing import Seeds
     from napari_tessera.algorithms.thresholds import Brightness
+    from napari_tessera.core.tiles import Tile
 
 
 LEVEL_RULES = ("local", "otsu", "li", "isodata", "triangle")
@@ -163,7 +164,8 @@ def watershed(
     as bright as the objects usually are count in neither of the means.
 
     Things that are about three times as bright as the objects or more, of at most 1.5 % of the pixels, are left out
-    when the level is found, and a note names them. So does a note if objects stand out no more than noise does.
+    when the level is found, and a note names them. So does a note if objects stand out no more than noise does, or fill
+    most of the image, as the background does where the objects are of the other `polarity`.
 
     Where the objects are larger than 25 px in radius, what is left empty grows with them, and the flood is repeated.
     The size is found from the thickness of the foreground and the objects of the first flood, with the landscape
@@ -187,26 +189,35 @@ def watershed(
            [0, 1, 1, 1, 0, 2, 2, 2, 0],
            [0, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=int32)
     """
+    found, chosen = yield from _watershed(**locals())
+    return MethodOutput(found.labels, notes=found.notes, chosen=chosen)
+
+
+def _watershed(
+    image: np.ndarray, markers: np.ndarray | None, mask: np.ndarray | None, **parameters: Any
+) -> Job[tuple[_Found, AutoValues]]:
+    """Segment an image, and if the objects are large, once more; return the automatic values, too."""
     from napari_tessera.algorithms.gaussian import is_held
     from napari_tessera.algorithms.histogram import step_scale
     from napari_tessera.core.checks import to_grey
 
-    asked = {name: value for name, value in locals().items() if name in SETTINGS}
-    grey = to_grey(image, channel_axis, channel, "watershed")
+    asked = {name: parameters[name] for name in SETTINGS}
+    threshold, landscape, foreground = (parameters[name] for name in ("threshold", "landscape", "foreground"))
+    grey = to_grey(image, parameters["channel_axis"], parameters["channel"], "watershed")
     _check(foreground, mask)
     scale = UNSCALED if is_held(image.dtype) else (yield from subtask(step_scale(grey), 0, 0.1, 8))
     level = None if threshold is None else scaled_number(threshold, scale)
-    asked |= {"mask": mask, "level": level if level is None or polarity == "bright" else -level, "scale": scale}
+    is_bright = parameters["polarity"] == "bright"
+    asked |= {"mask": mask, "level": level if level is None or is_bright else -level, "scale": scale}
     settings = at_size(asked)
     is_open = settings != asked and markers is None and landscape == "distance" and foreground in LEVEL_RULES
     found = yield from subtask(_segment(grey, markers, settings), 0.1, 4 if is_open else 7.9, 8)
-    factor = _size_factor(found, spacing) if is_open else 1.0
+    factor = _size_factor(found, parameters["spacing"]) if is_open else 1.0
     if factor == 1:
-        return MethodOutput(found.labels, notes=found.notes)
+        return found, {}
     again = {**at_size(asked, factor), "level": found.level}
     labels = (yield from subtask(_segment(grey, markers, again), 4.1, 3.9, 8)).labels
-    chosen: AutoValues = {name: round(again[name], 2) for name in USUAL if asked[name] is None}
-    return MethodOutput(labels, notes=found.notes, chosen=chosen)
+    return found._replace(labels=labels), {name: round(again[name], 2) for name in USUAL if asked[name] is None}
 
 
 USUAL = {"sigma": 0.7, "radius": 6.0, "min_distance": 5.0, "max_hole_size": 100}
@@ -240,7 +251,17 @@ class _Found(NamedTuple):
     labels: np.ndarray
     radius_px: float
     level: float | None
-    notes: tuple[str, ...]
+    brightness: tuple[str, ...]  # notes
+    markers: Seeds | None
+    is_inside: np.ndarray  # which pixels of the markers are foreground
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what is unusual, in sentences."""
+        if self.markers is None:
+            return self.brightness
+        used = np.unique(self.markers.owners[self.is_inside])
+        return (*self.brightness, *_notes_on_markers(len(self.markers.numbers), len(used)))
 
 
 def _segment(grey: np.ndarray, markers: np.ndarray | None, settings: Settings) -> Job[_Found]:
@@ -267,15 +288,14 @@ def _segment(grey: np.ndarray, markers: np.ndarray | None, settings: Settings) -
         connectivity, spacing,
     )  # fmt: skip
     seeds = None if markers is None else read_seeds(markers, inside.shape)
-    notes = (*brightness.notes(settings["polarity"]), *(() if seeds is None else _notes_on_markers(seeds, inside)))
+    is_inside = np.zeros(0, bool) if seeds is None else inside[tuple(seeds.pixels)]
     labels = yield from subtask(split(hills, inside, seeds, how, settings["min_size"]), 4, 4, 8)
-    return _Found(labels, 2 * thickness, level, notes)
+    return _Found(labels, 2 * thickness, level, brightness.notes(settings["polarity"]), seeds, is_inside)
 
 
-def _notes_on_markers(markers: Seeds, inside: np.ndarray) -> tuple[str, ...]:
-    """Say how many markers have no pixel in the foreground."""
-    given = len(markers.numbers)
-    outside = given - len(np.unique(markers.owners[inside[tuple(markers.pixels)]]))
+def _notes_on_markers(given: int, used: int) -> tuple[str, ...]:
+    """Return a note if some markers have no pixel in the foreground."""
+    outside = given - used
     if not outside:
         return ()
     lie = "lies outside the foreground and was" if outside == 1 else "lie outside the foreground and were"
@@ -375,8 +395,18 @@ def _plan(settings: Settings, fitted: Mapping[str, Any], image: Stored) -> Job[B
         part = {**fixed, "valid": image.valid(window)}
         chosen = MethodOutput.of((yield from watershed(image[window], **part))).chosen
     around = reach(**{**fixed, **chosen})
-    label = partial(label_block, found=chosen, **fixed)
-    return BlockPlan(label, (around,) * len(shape), notes=notes, chosen=chosen)
+    return BlockPlan(
+        partial(label_block, found=chosen, shape=shape, **fixed),
+        (around,) * len(shape),
+        told=_place_of,
+        notes=notes,
+        chosen=chosen,
+        notes_on_blocks=_notes_on_blocks,
+    )
+
+
+def _place_of(tile: Tile) -> dict[str, Any]:
+    return {"read": tile.read, "inner": tile.inner}
 
 
 def label_block(
@@ -385,11 +415,37 @@ def label_block(
     mask: np.ndarray | None = None,
     *,
     found: AutoValues,
+    shape: tuple[int, ...],
+    read: tuple[slice, ...],
+    inner: tuple[slice, ...],
     **settings: Any,
-) -> Job[np.ndarray]:
-    """Label one block, with the automatic values of the whole image; the notes are those of the plan."""
+) -> Job[MethodOutput]:
+    """Label one block, with the automatic values of the whole image, and tell which markers are in it.
+
+    The numbers of painted markers, and the places of points in the whole image of `shape`, tell whether two blocks have
+    the same one. Other notes are those of the plan.
+    """
+    from napari_tessera.core.checks import is_labels
+
     known = at_size({**settings, **(found if markers is None else {})})
-    return MethodOutput.of((yield from watershed(image, markers, mask, **known))).labels
+    result, _ = yield from _watershed(image, markers, mask, **known)
+    seeds = result.markers
+    if markers is None or seeds is None:
+        return MethodOutput(result.labels)
+    names = seeds.numbers[seeds.owners]
+    if not is_labels(markers, result.labels.shape):
+        starts = np.array([part.start for part in read])[:, None]
+        names = np.ravel_multi_index(tuple(seeds.pixels + starts), shape)
+    first, last = (np.array([getattr(part, end) for part in inner])[:, None] for end in ("start", "stop"))
+    is_here = ((seeds.pixels >= first) & (seeds.pixels < last)).all(axis=0)
+    told = {"given": np.unique(names[is_here]), "used": np.unique(names[is_here & result.is_inside])}
+    return MethodOutput(result.labels, chosen=told)
+
+
+def _notes_on_blocks(told: Sequence[AutoValues]) -> tuple[str, ...]:
+    """Return a note if some markers have no pixel in the foreground of any block."""
+    given, used = (len({marker for each in told for marker in each.get(key, ())}) for key in ("given", "used"))
+    return _notes_on_markers(given, used)
 
 
 def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:

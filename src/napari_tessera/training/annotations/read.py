@@ -17,7 +17,6 @@ from napari_tessera.core.jobs import Job, Progress, in_background, pieces
 from napari_tessera.core.spatial import check_axes
 from napari_tessera.core.valid_area import Fill, find_fill
 from napari_tessera.inference.normalization import (
-    PERCENTS,
     Kind,
     Levels,
     levels_between,
@@ -25,7 +24,7 @@ from napari_tessera.inference.normalization import (
     measure_levels,
 )
 from napari_tessera.io.read import stem
-from napari_tessera.methods._network_blocks import counted, percentiles, rounds
+from napari_tessera.methods._network_blocks import counted, rounds, values_of
 from napari_tessera.training.annotations.annotation import AnnotatedImage, Place
 from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes, notes_on, read_pair
 
@@ -115,7 +114,7 @@ class Image:
                     for index, part in enumerate(parts)
                 ]
                 measures = here if measures is None else [a + b for a, b in zip(measures, here, strict=True)]
-        found = [percentiles(each, PERCENTS) for each in measures or ()]
+        found = [values_of(each) for each in measures or ()]
         return levels_between(found[0]) if kind == "colours" else levels_of_channels(found)
 
 
