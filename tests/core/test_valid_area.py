@@ -219,7 +219,7 @@ def rounded(shape, radius):
 
 @pytest.mark.parametrize(
     "left",
-    [within(IMAGE.shape, (40, 40)), within(IMAGE.shape, (30, 60), (70, 90)), rounded(IMAGE.shape, 20)],
+    [within(IMAGE.shape, (45, 45)), within(IMAGE.shape, (32, 60), (70, 90)), rounded(IMAGE.shape, 20)],
     ids=["circle", "ellipse", "round corners"],
 )
 def test_a_round_image_may_be_small_and_corners_round(left):

@@ -171,6 +171,16 @@ SMALL_BRIGHT_SHARE, MOST_OBJECTS = 0.008, 0.6
 VARIED_TIMES, VARIED_CONTRAST, VARIED_SEPARATION = 6.0, 4.4, 0.69
 """Of objects that differ in brightness and fill more than that: how many times as bright things must be, the least
 contrast, and the least separation. Most glow around a few nuclei is separated by up to 0.68, noise by 0.64."""
+VALLEY_SHARES, VALLEY_TIMES = (0.001, 0.007), (2.2, 1.3)
+"""Bright things of about one brightness, with hardly any pixels between them and the objects: their least and largest
+share, and how many times as bright they must be as the objects and as the brightest of these."""
+VALLEY_CONTRAST = (5, 12)
+"""Least contrast of the objects: over the spread of the background, and over that of a step."""
+HIGH_SHARE, TOP_SHARE = 0.002, 0.0003
+"""Shares of the pixels above the brightest of the objects, and above the bright things: hot pixels."""
+VALLEY_STEP, VALLEY_STEPS, VALLEY_DEPTH, VALLEY_WIDTH = 1.1, 22, 6, 2
+"""Steps of brightness, each so many times the next one, in which the valley is looked for; how much fewer pixels than
+the bright things each of its steps holds, and of how many steps it is at least."""
 MOST_RISES, MOST_AT_LOWEST = 2.5, 0.2
 """For the separation, pixels count as no brighter than so many times the objects, as the rims of bright things are;
 noise that was cut off below, with this share of the pixels at one value or more, looks separated and is not."""
@@ -258,15 +268,45 @@ def _without_brightest(histogram: Histogram, cut: int) -> tuple[Histogram, Brigh
     first = cut + 1 + int(np.flatnonzero(histogram.counts[cut + 1 :])[0])
     upper = replace(histogram, counts=histogram.counts[first:], values=None)
     if np.count_nonzero(upper.counts) < 3:
-        return histogram, Brightness()
+        return _below_valley(histogram)
     second = _otsu_step(upper)
     bright, objects, above, _ = _classes(upper, second)
     _, below, _, _ = _classes(histogram, cut)
     times = (first + above - below) / (first + objects - below)
     share = bright / int(histogram.counts.sum())
     if share > BRIGHT_SHARE or times < BRIGHT_TIMES:
-        return histogram, Brightness()
+        return _below_valley(histogram)
     return _up_to(histogram, first + second), Brightness(share, times)
+
+
+def _below_valley(histogram: Histogram) -> tuple[Histogram, Brightness]:
+    """Leave out a few bright pixels with hardly any between them and the objects, which may differ in brightness."""
+    upto = np.cumsum(histogram.counts)
+    total = int(upto[-1])
+    middle, top = np.searchsorted(upto, [0.5 * total, (1 - TOP_SHARE) * total])
+    edges = (middle + (top - middle) * VALLEY_STEP ** -np.arange(VALLEY_STEPS, dtype=np.float64)).astype(np.int64)
+    above = total - upto[edges]  # pixels
+    counts = np.diff(above, prepend=0)  # between each edge and the one before, the first of all above it
+    least, most = (share * total for share in VALLEY_SHARES)
+    for first in range(1, VALLEY_STEPS):
+        bright, peak = above[first - 1], counts[:first].max()
+        if bright > most:
+            break
+        if bright < least or counts[first] * VALLEY_DEPTH > peak:
+            continue
+        width = int(np.argmin(np.append(counts[first:] * VALLEY_DEPTH <= peak, False)))
+        rest = _up_to(histogram, int(edges[first + width - 2]))
+        if width < VALLEY_WIDTH or np.count_nonzero(rest.counts) < 3:
+            break
+        _, below, objects, spread = _classes(rest, _otsu_step(rest))
+        _, _, mean, _ = _classes(histogram, int(edges[first - 1]))
+        high = int(np.searchsorted(np.cumsum(rest.counts), (1 - HIGH_SHARE) * rest.counts.sum()))
+        times = (mean - below) / (objects - below)
+        is_clear = objects - below >= max(VALLEY_CONTRAST[0] * spread, VALLEY_CONTRAST[1] * STEP_SPREAD)
+        if is_clear and times >= VALLEY_TIMES[0] and mean - middle >= VALLEY_TIMES[1] * (high - middle):
+            return rest, Brightness(float(bright / total), float(times))
+        break
+    return histogram, Brightness()
 
 
 def _up_to(histogram: Histogram, step: int) -> Histogram:

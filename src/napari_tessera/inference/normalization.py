@@ -36,6 +36,8 @@ PERCENTS = tuple(sorted({*RARE, LOW_PERCENT, *BULK, HIGH_PERCENT, *(100 - share 
 LARGEST_SHARE, SURELY_TIMES = 0.007, 4.5
 """A few things fill at most this share of an image, or are so many times as bright as the objects: a few nuclei may be
 three times as bright as the others."""
+FEW_PERCENT, FAR_BELOW = 2, 3.5
+"""Dark pixels up to this share of an image, %, lie so many times as far from the median as all others do."""
 SATURATED = 1.25
 """What is left out of the levels is no brighter than this for the network: like a bright object."""
 LONGEST_TAIL = 10
@@ -161,27 +163,27 @@ def _known(values: Values) -> dict[float, float]:
 def ends_of(values: Values, known: Mapping[float, float]) -> tuple[float, float, Outlier | None]:
     """Return the usual percentiles of an image at both ends, without a few things that lie far beyond all others.
 
-    What is left at one of the ends must stand out from the noise: it are the objects.
+    What is left must stand out from the noise at one end: the objects.
     """
-    low, high = known[LOW_PERCENT], known[HIGH_PERCENT]
-    bright, dark = (_outlier(values.measure, is_dark=end) for end in (False, True))
-    inner_high = high if bright is None else values.percentiles([HIGH_PERCENT * (1 - bright.percent / 100)])[0]
-    inner_low = low if dark is None else values.percentiles([LOW_PERCENT + dark.percent * (1 - LOW_PERCENT / 100)])[0]
-    if max(inner_high - known[50], known[50] - inner_low) < LONGEST_TAIL * _spread(known):
+    low, middle, high = known[LOW_PERCENT], known[50], known[HIGH_PERCENT]
+    bright = _far_above(values.measure)
+    inner_low, inner_high = values.percentiles(
+        [FEW_PERCENT, HIGH_PERCENT if bright is None else HIGH_PERCENT * (1 - bright.percent / 100)]
+    )
+    rest = max(middle - inner_low, inner_high - middle)
+    if rest < LONGEST_TAIL * _spread(known):
         return low, high, None
-    return inner_low, inner_high, bright
+    return inner_low if middle - low >= FAR_BELOW * rest else low, inner_high, bright
 
 
-def _outlier(measure: Measure, *, is_dark: bool) -> Outlier | None:
-    """Return what is far beyond all other pixels at one end, by the histogram."""
+def _far_above(measure: Measure) -> Outlier | None:
+    """Return what is far brighter than the objects, by the histogram."""
     if 0 < measure.high / 2 - measure.low / 2 < LEAST:  # there are no steps to count on
         return None
     histogram = measure.histogram
     if histogram is None:
         return None
-    if is_dark:
-        histogram = replace(histogram, counts=histogram.counts[::-1], values=None)
-    share, times, _ = without_bright(histogram)[1]
+    share, times, *_ = without_bright(histogram)[1]
     is_far = share > 0 and (share <= LARGEST_SHARE or times >= SURELY_TIMES)
     return Outlier(100 * share, times) if is_far else None
 
