@@ -56,6 +56,10 @@ class FloodInput:
         """Convert (N, ndim) positions in the image to positions in the flat arrays."""
         return np.ravel_multi_index(tuple(positions.T + 1), self.labels.shape)
 
+    def levels_at(self, pixels: np.ndarray) -> np.ndarray:
+        """Return 0 and the levels at N flat positions, (N + 1,): those of the background and of basins 1…N."""
+        return np.append(0, self.levels.reshape(-1)[pixels]).astype(np.int64)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -105,14 +109,20 @@ def split(
 
 def merged_peaks(ground: FloodInput, peaks: np.ndarray, connectivity: int, prominence: float) -> Job[np.ndarray]:
     """Flood from every peak and merge shallow basins; return the final basin of each basin."""
+    depths = prominence * (ground.floor - ground.levels_at(peaks))
+    return flooded_from(ground, peaks, connectivity, depths if prominence else None)
+
+
+def flooded_from(
+    ground: FloodInput, peaks: np.ndarray, connectivity: int, depths: np.ndarray | None = None
+) -> Job[np.ndarray]:
+    """Flood from every peak, and merge basins by their `depths` if given; return the final basin of each basin."""
     seeds = seeds_from(ground.labels, peaks, np.arange(1, len(peaks) + 1))
     yield from subtask(flood(ground.labels, ground.levels, seeds, connectivity), 0, 3, 4)
-    if prominence == 0:
+    if depths is None:
         return np.arange(len(peaks) + 1)
-    peak_levels = np.append(0, ground.levels.reshape(-1)[peaks]).astype(np.int64)
     steps = steps_to_neighbours(ground.levels.shape, connectivity)
-    depths = prominence * (ground.floor - peak_levels)
-    merging = merged_basins(ground.labels, ground.levels, peak_levels, steps, depths)
+    merging = merged_basins(ground.labels, ground.levels, ground.levels_at(peaks), steps, depths)
     return (yield from subtask(merging, 3, 1, 4))
 
 

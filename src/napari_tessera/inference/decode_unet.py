@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.algorithms.flooding import flood, seeds_from, steps_to_neighbours
 from napari_tessera.algorithms.gaussian import smoothed
 from napari_tessera.algorithms.relabel import relabel, without_unsure
-from napari_tessera.algorithms.watershed import Elevation, FloodInput, find_peaks, merged_basins, quantize
+from napari_tessera.algorithms.watershed import Elevation, FloodInput, find_peaks, flooded_from, quantize
 from napari_tessera.core.jobs import Job, Piece, bands, in_background, in_threads, pieces, subtask
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.result import Kind
@@ -109,14 +108,8 @@ def _flood(ground: FloodInput, pixels: np.ndarray, rises: np.ndarray, decoding: 
 
     A summit that is no heart goes to the basin over its highest pass, as if only hearts had been flooded from.
     """
-    seeds = seeds_from(ground.labels, pixels, np.arange(1, len(pixels) + 1))
-    yield from subtask(flood(ground.labels, ground.levels, seeds, FACES), 0, 3, 4)
     is_heart = np.append(True, rises > decoding.heart_level)
-    depths = np.where(is_heart, decoding.prominence * ground.scale, np.inf)
-    summit_levels = np.append(0, ground.levels.reshape(-1)[pixels]).astype(np.int64)
-    steps = steps_to_neighbours(ground.levels.shape, FACES)
-    merging = merged_basins(ground.labels, ground.levels, summit_levels, steps, depths)
-    return (yield from subtask(merging, 3, 1, 4))
+    return flooded_from(ground, pixels, FACES, np.where(is_heart, decoding.prominence * ground.scale, np.inf))
 
 
 def make_output(scores: Scores, header: Mapping[str, Any], options: UNetOptions, grid: Grid) -> Job[np.ndarray]:
