@@ -111,7 +111,7 @@ def _evaluate_labels(arguments: argparse.Namespace) -> Scored:
     files = pair_files(arguments.truth, arguments.prediction, only_predicted=arguments.only_predicted)
     doubtful: dict[Path, None] = {}
     notes: dict[str, Path] = {}
-    reading = _reading(arguments)
+    reading = options.reading(arguments)
 
     def read(path: Path) -> np.ndarray:
         picture = load(read_labels(path, **reading))
@@ -149,7 +149,7 @@ def _evaluate_panoptic(arguments: argparse.Namespace) -> Scored:
     from napari_tessera.metrics.panoptic import panoptic_evaluation_of_many
 
     paths = (arguments.truth, arguments.prediction)
-    truths, predictions = (segment_readers(path, **_reading(arguments)) for path in paths)
+    truths, predictions = (segment_readers(path, **options.reading(arguments)) for path in paths)
     if len(truths) == len(predictions) == 1:  # two single images always match
         names = list(truths)
         predictions = dict(zip(names, predictions.values(), strict=True))
@@ -161,11 +161,6 @@ def _evaluate_panoptic(arguments: argparse.Namespace) -> Scored:
     if not arguments.quiet and (advice := advice_on_names(scores)):
         say(f"tessera: {advice}", is_error=True)
     return scores, names, _panoptic_rows(scores, names, per_image=arguments.per_image)
-
-
-def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the arguments of `read_labels`."""
-    return {name: getattr(arguments, name) for name in ("axes", "series", "number_colors")}
 
 
 def evaluate_parser() -> argparse.ArgumentParser:

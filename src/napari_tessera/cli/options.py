@@ -49,6 +49,11 @@ def add_file_options(group: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
+def reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `read_labels` that `add_file_options` and --axes give."""
+    return {name: getattr(arguments, name) for name in ("axes", "series", "number_colors")}
+
+
 class AtMostThree(argparse.Action):
     """Refuses more pixel sizes than there are spatial axes."""
 

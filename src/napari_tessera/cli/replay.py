@@ -31,12 +31,7 @@ def main(argv: list[str]) -> int:
 
     def make(image: Path, scratch: Path) -> tuple[Picture, Job[Result]]:
         picture = batch.read_main(
-            image,
-            takes_image=method.takes_image,
-            axes=arguments.axes,
-            level=arguments.resolution_level,
-            series=arguments.series,
-            number_colors=arguments.number_colors,
+            image, takes_image=method.takes_image, level=arguments.resolution_level, **options.reading(arguments)
         )
         if arguments.axes is None and len(recipe[0]["axes"]) == len(picture.axes):
             picture = with_axes(picture, recipe[0]["axes"])

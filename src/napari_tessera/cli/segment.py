@@ -89,10 +89,8 @@ def _read_image(
     picture = batch.read_main(
         image,
         takes_image=method.takes_image,
-        axes=arguments.axes,
         level=arguments.resolution_level,
-        series=arguments.series,
-        number_colors=arguments.number_colors,
+        **options.reading(arguments),
         in_blocks=in_blocks,
         to_zarr=to_zarr,
     )

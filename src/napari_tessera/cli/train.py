@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     from napari_tessera.training.session import training
     from napari_tessera.training.train import find_sources
 
-    reading = {name: getattr(arguments, name) for name in ("axes", "series", "number_colors")}
+    reading = options.reading(arguments)
     sources = find_sources(images, labels, settings, arguments.validate_on, **reading)
     begun = threading.Event()
     with stop_on_ctrl_c(begun) as should_stop, shown_progress(is_quiet=arguments.quiet) as show:
