@@ -25,11 +25,15 @@ class Overlaps:
     columns: np.ndarray  # (M,) positions in `prediction`
     shared_px: np.ndarray  # (M,) pixels that each pair shares
 
+    @property
+    def union_px(self) -> np.ndarray:
+        """Pixels of either object, for each of the M pairs."""
+        return self.truth_px[self.rows] + self.prediction_px[self.columns] - self.shared_px
+
     @cached_property
     def iou(self) -> np.ndarray:
         """Shared pixels over the pixels of both, for each of the M pairs."""
-        union = self.truth_px[self.rows] + self.prediction_px[self.columns] - self.shared_px
-        return self.shared_px / union
+        return self.shared_px / self.union_px
 
     @property
     def truth_holders(self) -> np.ndarray:

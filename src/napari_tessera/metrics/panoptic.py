@@ -5,7 +5,7 @@ All scores are computed from sums, so several images are pooled by adding their 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 
 from napari_tessera.core.checks import whole_numbers
 from napari_tessera.core.errors import InputError, short
-from napari_tessera.core.jobs import Job, Progress, run_job, subtask
+from napari_tessera.core.jobs import Job, Progress, run_job
 from napari_tessera.core.labels import LabelMapping as NumberMapping
 from napari_tessera.core.labels import Segments
 from napari_tessera.core.overlaps import Overlaps, count_pairs, find_overlaps
 from napari_tessera.core.spec import Table
+from napari_tessera.metrics.segmentation import scores_of_many
 
 
 def segments_of_classes(
@@ -177,16 +178,8 @@ def evaluate_panoptic(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> dict
 
 def panoptic_evaluation_of_many(pairs: Iterable[tuple[SegmentsOrPair, SegmentsOrPair]]) -> Job[dict[str, Any]]:
     """Score many images, as a job: ``images`` has the scores of each, ``pooled`` those of the sums over all."""
-    total = float(len(pairs)) if isinstance(pairs, Sequence) else 0.0
-    images: list[dict[str, Any]] = []
-    pooled = PanopticSums()
-    for done, (truth, prediction) in enumerate(pairs):
-        sums = yield from subtask(_counting(truth, prediction), done, 1, total)
-        images.append(sums.scores())
-        pooled += sums
-    if not images:
-        raise InputError("evaluate: there are no images to score. Give at least one pair of truth and prediction.")
-    return {"images": images, "pooled": pooled.scores()}
+    images, pooled = yield from scores_of_many(pairs, _counting)
+    return {"images": images, "pooled": pooled}
 
 
 def _counting(truth: SegmentsOrPair, prediction: SegmentsOrPair) -> Job[PanopticSums]:
@@ -211,7 +204,7 @@ def count_segments(true: Segments, found: Segments, overlaps: Overlaps) -> Panop
     is_crowd = true.is_crowd[true_rows]
     same_class = true_classes[overlaps.rows] == found_classes[overlaps.columns]
     in_crowd = same_class & is_crowd[overlaps.rows]
-    iou = _iou_without_void(overlaps)
+    iou = overlaps.shared_px / (overlaps.union_px - _void_px(overlaps)[overlaps.columns])
     is_match = same_class & ~is_crowd[overlaps.rows] & (iou > MATCH_IOU)
     is_missed = ~is_crowd
     is_missed[overlaps.rows[is_match]] = False
@@ -236,11 +229,6 @@ def _void_px(overlaps: Overlaps, in_crowd: np.ndarray | None = None) -> np.ndarr
     claimed = slice(None) if in_crowd is None else ~in_crowd
     columns, shared = overlaps.columns[claimed], overlaps.shared_px[claimed]
     return overlaps.prediction_px - np.bincount(columns, shared, len(overlaps.prediction)).astype(np.int64)
-
-
-def _iou_without_void(overlaps: Overlaps) -> np.ndarray:
-    union = overlaps.truth_px[overlaps.rows] + overlaps.prediction_px[overlaps.columns] - overlaps.shared_px
-    return overlaps.shared_px / (union - _void_px(overlaps)[overlaps.columns])
 
 
 def _rows(segments: Segments, numbers: np.ndarray) -> np.ndarray:

@@ -5,8 +5,9 @@ All scores are computed from sums (`counts`), so several images are pooled by ad
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial, reduce
 from operator import add
 from typing import Any, Literal, get_args
 
@@ -280,7 +281,14 @@ def evaluation_of_many(
     pairs: Iterable[tuple[np.ndarray, np.ndarray]], *, thresholds: Sequence[float] = THRESHOLDS, task: Task = "objects"
 ) -> Job[dict[str, Any]]:
     """Do what `evaluate_many` does, as a job in small steps."""
-    thresholds = _checked(thresholds)
+    images, pooled = yield from scores_of_many(pairs, partial(_counting, thresholds=_checked(thresholds), task=task))
+    return {"images": images, "pooled": pooled, "mean": _mean(images)}
+
+
+def scores_of_many(
+    pairs: Iterable[tuple[Any, Any]], counting: Callable[[Any, Any], Job[Any]]
+) -> Job[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Count one pair after the other; return the scores of each, and those of the sum of all counts."""
     total = float(len(pairs)) if isinstance(pairs, Sequence) else 0.0
     try:
         one_by_one = iter(pairs)
@@ -290,15 +298,10 @@ def evaluation_of_many(
         ) from error
     counts: list[Any] = []
     for done, pair in enumerate(one_by_one):
-        truth, prediction = checked_pair(pair)
-        counts.append((yield from subtask(_counting(truth, prediction, thresholds, task), done, 1, total)))
+        counts.append((yield from subtask(counting(*checked_pair(pair)), done, 1, total)))
     if not counts:
         raise InputError("evaluate: there are no images to score. Give at least one pair of truth and prediction.")
-    images = [each.scores() for each in counts]
-    pooled = counts[0]
-    for each in counts[1:]:
-        pooled = pooled + each
-    return {"images": images, "pooled": pooled.scores(), "mean": _mean(images)}
+    return [each.scores() for each in counts], reduce(add, counts).scores()
 
 
 def _counting(
