@@ -18,8 +18,9 @@ from napari_tessera.algorithms.flooding import flood, flood_compactly, seeds_fro
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.relabel import relabel
 from napari_tessera.algorithms.seeded_growing import Seeds
-from napari_tessera.core.jobs import Job, bands, in_background, in_threads, subtask, widened
+from napari_tessera.core.jobs import Job, bands, in_background, in_threads, subtask
 from napari_tessera.core.labels import label_dtype, neighbourhood
+from napari_tessera.core.tiles import place_in, widened
 
 LEVELS_PER_PX = 64
 MOST_LEVELS = np.iinfo(np.uint16).max
@@ -228,7 +229,8 @@ def steepness(values: np.ndarray, spacing: tuple[float, ...] | None) -> Job[np.n
     result = np.zeros(values.shape, np.float32)
 
     def measure(band: slice) -> None:
-        wide, core = widened((band,), 1, values.shape[:1])
+        wide = widened((band,), (1,), values.shape[:1])
+        core = place_in((band,), wide)
         for axis, step in enumerate(steps):
             if values.shape[axis] > 1:
                 slope = np.gradient(values[wide], step, axis=axis) if values[wide].shape[axis] > 1 else np.zeros(1)

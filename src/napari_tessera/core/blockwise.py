@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask, widened
+from napari_tessera.core.jobs import Job, Piece, Progress, in_threads, pieces, subtask
 from napari_tessera.core.labels import connected_components, renumber
 from napari_tessera.core.rescale import UNSCALED, Scale, scale_of, value_range
 from napari_tessera.core.result import AutoValues, MethodOutput
+from napari_tessera.core.tiles import place_in, widened
 
 MEASURED_PX = 2**21
 """Pixels in one summary."""
@@ -132,7 +133,8 @@ def apply_whole(
     reach = method.reach(**settings)
 
     def apply(piece: Piece) -> None:
-        wide, core = widened(piece, reach, shape)
+        wide = widened(piece, (reach,) * ndim, shape)
+        core = place_in(piece, wide)
         classes[piece] = method.apply(prepared[wide], core, _start(piece), fitted, **within(settings, wide))
 
     yield from in_threads(apply, pieces(shape, method.piece_px(ndim, **settings)), "Labelling pixels")

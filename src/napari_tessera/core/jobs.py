@@ -143,18 +143,6 @@ def bands(length: int, index_px: int) -> list[slice]:
     return [band for (band,) in pieces((length,), max(1, PIECE_PX // max(1, index_px)))]
 
 
-def widened(piece: Piece, reach: int, shape: tuple[int, ...]) -> tuple[Piece, Piece]:
-    """Widen `piece` by `reach` pixels on each side, within `shape`; return also where `piece` lies inside."""
-    wide = tuple(
-        slice(max(0, part.start - reach), min(length, part.stop + reach))
-        for part, length in zip(piece, shape, strict=True)
-    )
-    core = tuple(
-        slice(part.start - outer.start, part.stop - outer.start) for part, outer in zip(piece, wide, strict=True)
-    )
-    return wide, core
-
-
 def in_threads(work: Callable[[Item], Outcome], items: Sequence[Item], text: str = "") -> Job[list[Outcome]]:
     """Call `work` on each item in threads, and return the results in the order of the items.
 

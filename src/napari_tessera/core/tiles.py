@@ -20,10 +20,7 @@ class Tile:
     @property
     def inner(self) -> Slices:
         """Where `write` lies inside `read`."""
-        return tuple(
-            slice(core.start - outer.start, core.stop - outer.start)
-            for core, outer in zip(self.write, self.read, strict=True)
-        )
+        return place_in(self.write, self.read)
 
     def next_to(self, axis: int) -> tuple[int, ...]:
         """Return the place of the next tile along `axis`, which may not exist."""
@@ -45,6 +42,13 @@ def widened(part: Slices, halo: Sequence[int], shape: Sequence[int]) -> Slices:
     return tuple(
         slice(max(0, along.start - margin), min(length, along.stop + margin))
         for along, margin, length in zip(part, halo, shape, strict=True)
+    )
+
+
+def place_in(part: Slices, outer: Slices) -> Slices:
+    """Return where a part of an image lies inside a larger part."""
+    return tuple(
+        slice(inner.start - wide.start, inner.stop - wide.start) for inner, wide in zip(part, outer, strict=True)
     )
 
 
