@@ -191,7 +191,7 @@ def plain(method: Method) -> Callable[..., Any]:
             found = run_job(run_in_blocks(request))
         else:
             found = run_job(run_frame(replace(request, measure=False), (), None))
-        return as_arrays(found) if method.declaration.has_more_than_labels else MethodOutput.of(found).labels
+        return as_arrays(found) if method.declaration.has_more_than_labels else found.labels
 
     call.__name__ = call.__qualname__ = method.name
     call.__doc__, call.__module__ = method.function.__doc__, "napari_tessera"
@@ -242,10 +242,9 @@ def _masked(image: Any, valid: Any, axes: str, method: Method) -> np.ma.MaskedAr
     return np.ma.MaskedArray(image, np.broadcast_to(~valid, np.shape(image)))
 
 
-def as_arrays(found: Any) -> Any:
+def as_arrays(found: MethodOutput) -> Any:
     """Return a method's output as named arrays: labels, further images and the table."""
-    output = MethodOutput.of(found)
-    arrays = {"labels": output.labels, **{other.name: other.data for other in output.others}, "table": output.table}
+    arrays = {"labels": found.labels, **{other.name: other.data for other in found.others}, "table": found.table}
     return ARRAYS.get(tuple(arrays), lambda *parts: parts)(*arrays.values())
 
 

@@ -17,6 +17,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,9 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
+    with suppress(OSError):  # without the note, the next process starts a child again, which finds all compiled
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    except OSError:
-        # Without the note, the next process starts a child again, which finds everything compiled.
-        return
 
 
 SMALL = (4, 16, 16)
