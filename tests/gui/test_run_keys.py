@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_tessera.core.jobs import Progress
 from napari_tessera.gui.method import widget as method_widget
@@ -89,12 +89,64 @@ def test_return_runs_where_a_choice_has_the_focus(widget, viewer, press, focus_o
     assert len(viewer.layers) == 2
 
 
-def test_keys_of_the_canvas_stay_those_of_napari(widget, viewer, press, focus_on):
+@pytest.fixture
+def canvas(viewer):
+    return viewer.window._qt_viewer.canvas.native
+
+
+def test_keys_of_napari_stay_those_of_napari_in_the_canvas(widget, viewer, press, focus_on, canvas):
     shapes = viewer.add_shapes(name="outlines")
     shapes.mode = "add_polygon"
-    focus_on(viewer.window._qt_viewer.canvas.native)
+    focus_on(canvas)
     press(RETURN)
     assert not widget.runner.is_running
+    heard = []
+    viewer.layers.selection.active = viewer.layers["blobs"]
+    viewer.bind_key("Enter", lambda _: heard.append("Enter"))
+    press(RETURN)
+    assert heard == ["Enter"]
+    assert not widget.runner.is_running
+
+
+def test_control_return_runs_and_escape_cancels_in_the_canvas(
+    widget, viewer, press, focus_on, canvas, qtbot, monkeypatch
+):
+    focus_on(canvas)
+    press(RETURN, CONTROL)
+    finished(widget, qtbot)
+    assert viewer.layers.selection.active.name == "blobs · threshold"
+    monkeypatch.setattr(method_widget, "run_request", _endless)
+    press(RETURN)  # with labels selected, which know the key while a polygon is drawn
+    qtbot.waitUntil(lambda: widget.bar.progress_bar.value() > 0, timeout=240_000)
+    press(ESCAPE)
+    finished(widget, qtbot)
+    assert widget.bar.message.text() == "Cancelled. Nothing was changed."
+    assert len(viewer.layers) == 2
+
+
+def test_of_two_widgets_the_one_that_is_seen_runs(widget, viewer, open_widget, press, focus_on, canvas, qtbot):
+    other = open_widget("K-means")
+    qtbot.waitUntil(lambda: other.isVisible() and not widget.isVisible())
+    focus_on(canvas)
+    press(RETURN, CONTROL)
+    assert other.runner.is_running
+    assert not widget.runner.is_running
+    finished(other, qtbot)
+
+
+def test_control_return_runs_from_every_field(widget, viewer, press, focus_on, monkeypatch):
+    asked = []
+    widget.bar.run_button.clicked.disconnect()
+    widget.bar.run_button.clicked.connect(lambda: asked.append(True))
+    widget.more_settings.open()
+    QApplication.processEvents()
+    fields = [each for each in widget.findChildren(QWidget) if each.isVisible() and each.isEnabled()]
+    fields = [each for each in fields if each.focusPolicy() & Qt.FocusPolicy.TabFocus and not each.focusProxy()]
+    assert len(fields) > 8
+    for number, field in enumerate(fields, start=1):
+        focus_on(field)
+        press(RETURN, CONTROL)
+        assert len(asked) == number, field
 
 
 def _endless(question):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
+from napari.components import ViewerModel
+from napari.layers import Labels, Shapes
+from napari.utils.key_bindings import coerce_keybinding
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
@@ -170,33 +173,38 @@ def remaining_time(seconds: float, fraction: float) -> str:
 
 RUN_HELP = "Return runs; Ctrl-Return also where you type a number or a text."
 CANCEL_HELP = "Esc cancels."
+KEY_NAMES = {Qt.Key.Key_Return: "Enter", Qt.Key.Key_Enter: "Enter", Qt.Key.Key_Escape: "Escape"}
 RETURNS = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 TAKES_RETURN = (QAbstractSpinBox, QLineEdit, QTextEdit, QAbstractItemView)
 """Widgets in which Return finishes what the user types or chooses, and must not run anything."""
 
 
 class RunKeys(QObject):
-    """Presses the buttons of a bar for keys that no part of its widget uses.
+    """Presses the buttons of a bar for keys that neither a part of its widget nor napari in its canvas uses.
 
-    Only keys pressed inside the widget arrive here: those of napari's canvas, such as Esc while a polygon is drawn,
-    stay napari's.
+    Qt passes on to the widget the keys that the focused field has left over.
     """
 
-    def __init__(self, widget: QWidget, bar: RunBar) -> None:
+    def __init__(self, widget: QWidget, bar: RunBar, viewer: ViewerModel) -> None:
         super().__init__(widget)
-        self._bar = bar
+        self._widget, self._bar, self._viewer = widget, bar, viewer
         bar.run_button.setToolTip(RUN_HELP)
         bar.cancel_button.setToolTip(f"{bar.cancel_button.toolTip()} {CANCEL_HELP}".strip())
         widget.installEventFilter(self)
+        if (canvas := canvas_of(viewer)) is not None:
+            canvas.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Press Run or Cancel; Qt passes on the keys that the focused field has left over."""
+        """Press Run or Cancel; in the canvas, for the widget that is seen."""
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress and not event.isAutoRepeat():
             button = self._button_for(event)
-            if button is not None and button.isEnabled():
+            if button is not None and button.isEnabled() and self._is_meant(watched, event):
                 button.click()
                 return True
         return super().eventFilter(watched, event)
+
+    def _is_meant(self, watched: QObject | None, event: QKeyEvent) -> bool:
+        return watched is self._widget or (self._widget.isVisible() and not is_napari_key(self._viewer, event))
 
     def _button_for(self, event: QKeyEvent) -> QAbstractButton | None:
         if event.key() == Qt.Key.Key_Escape:
@@ -208,3 +216,26 @@ class RunKeys(QObject):
             return self._bar.run_button
         is_plain = modifiers == Qt.KeyboardModifier.NoModifier
         return self._bar.run_button if is_plain and not isinstance(QApplication.focusWidget(), TAKES_RETURN) else None
+
+
+def canvas_of(viewer: ViewerModel) -> QWidget | None:
+    """Return the widget on which napari draws the layers; None without a window."""
+    window = getattr(viewer, "window", None)
+    return None if window is None else window._qt_viewer.canvas.native
+
+
+def is_napari_key(viewer: ViewerModel, event: QKeyEvent) -> bool:
+    """Return whether napari uses Return, Ctrl-Return or Esc in the canvas now.
+
+    Return and Esc are those of shapes and labels while a polygon is drawn, and otherwise do nothing there.
+    """
+    is_with_control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+    key = coerce_keybinding(f"{'Control-' * is_with_control}{KEY_NAMES[Qt.Key(event.key())]}")
+    layer = viewer.layers.selection.active
+    is_idle = isinstance(layer, Labels | Shapes) and not str(layer.mode).startswith(("add", "polygon"))
+    users = (viewer,) if layer is None or (is_idle and not is_with_control) else (viewer, layer)
+    return any(key in keymap for user in users for keymap in (user.keymap, *_class_keymaps(user)))
+
+
+def _class_keymaps(user: object) -> Iterator[Mapping[object, object]]:
+    return (vars(each)["class_keymap"] for each in type(user).__mro__ if "class_keymap" in vars(each))

@@ -95,7 +95,7 @@ class StartHereWidget(QWidget):
         self._soon = single_shot(self, BEGIN_AFTER_MS, self._begin_if_new)
         self._lay_out(rows)
         self.placing = Placing(self)
-        self.keys = RunKeys(self, self.bar)
+        self.keys = RunKeys(self, self.bar, self.viewer)
         self._connect()
         self._soon.start()
 

@@ -110,7 +110,7 @@ class TrainPanel(QWidget):
         self.unsaved.hide()
         self._lay_out()
         self.placing = Placing(self)
-        self.keys = RunKeys(self, self.bar)
+        self.keys = RunKeys(self, self.bar, viewer)
         self.pairs.changed.connect(self.follow)
         self.pairs.new_asked.connect(self.add_annotation)
         self.pairs.earlier_asked.connect(self.restore_earlier)
