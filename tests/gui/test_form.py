@@ -145,15 +145,6 @@ def test_channel_is_asked_only_where_there_are_channels(viewer, open_widget):
     assert channel.isHidden()
 
 
-def test_all_channels_is_a_choice_beside_their_numbers_from_0(viewer, open_widget):
-    viewer.add_image(np.stack([blobs()] * 3, axis=-1), rgb=True, name="colour")
-    channel = open_widget("Threshold").form.fields["channel"]
-    assert channel.value is None
-    assert channel.automatic.text == "all"
-    channel.automatic.value = False
-    assert channel.value == 0
-
-
 def test_active_image_is_chosen(viewer, open_widget):
     viewer.add_image(blobs(), name="first")
     viewer.add_image(blobs(), name="second")

@@ -12,6 +12,7 @@ from napari.viewer import Viewer
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog, QWidget
 
 from napari_tessera.core.jobs import Job, in_background
+from napari_tessera.gui.layers.read import CHANNEL_NAMES
 from napari_tessera.gui.qt.worker import Runner, sentence
 from napari_tessera.gui.sample_data import layers_of
 from napari_tessera.io.image_file import Picture, note_on_guessed_axes
@@ -53,7 +54,7 @@ class ImageOpener:
                 self.runner.start(_reading(self._left[0], number))
                 return
         for data, settings, _ in layer_of(picture):
-            self.viewer.add_image(data, **settings)
+            self.viewer.add_image(data, metadata={CHANNEL_NAMES: picture.channel_names}, **settings)
         notes = (*(() if picture.images else picture.notes), *note_on_guessed_axes(picture))
         if notes:
             show_info(f"{picture.name}: {' '.join(notes)}")

@@ -59,6 +59,8 @@ class Picture:
         Name and shape of each image of a file with several, by its number; empty for one.
     series : int
         Number of the image that was read.
+    channel_names : tuple of str
+        A name for each channel, if the file gives them.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     images: Mapping[int, str] = field(default_factory=dict)
     series: int = 0
+    channel_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Reading:
     notes: tuple[str, ...] = ()
     images: Mapping[int, str] = field(default_factory=dict)
     series: int = 0
+    channel_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,8 @@ def finish(reading: Reading, name: str, path: Path | None, axes: str | None) -> 
         letters = check_axes(axes, data.shape, data.dtype).axes
     spatial = _spatial(letters.replace(CHANNEL, ""), places)
     has_guessed_axes = axes is None and is_unsaid
-    return Picture(name, data, spatial, letters, path, has_guessed_axes, reading.notes, reading.images, reading.series)
+    told = {each: getattr(reading, each) for each in ("notes", "images", "series", "channel_names")}
+    return Picture(name, data, spatial, letters, path, has_guessed_axes, **told)
 
 
 def _renamed(places: Mapping[str, Place], old: str, new: str) -> dict[str, Place]:

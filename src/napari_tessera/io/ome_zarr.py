@@ -185,7 +185,15 @@ def _read_level(path: Path, group: zarr.Group, image: Mapping[str, Any], level: 
         letter: sized(size, unit_name(axis.get("unit")), start, may_be_mirrored=True)
         for letter, axis, size, start in zip(letters, axes, scale, offset, strict=True)
     }
-    return Reading(_lazily(array), letters, places)
+    return Reading(_lazily(array), letters, places, channel_names=_channel_names(group))
+
+
+def _channel_names(group: zarr.Group) -> tuple[str, ...]:
+    """Return the names of the channels; empty unless every channel has one."""
+    with suppress(KeyError, TypeError, AttributeError):
+        names = tuple(visible(str(each.get("label") or "")) for each in _metadata(group)["omero"]["channels"])
+        return names if all(names) else ()
+    return ()
 
 
 def _axes(image: Mapping[str, Any], ndim: int) -> list[Mapping[str, Any]]:

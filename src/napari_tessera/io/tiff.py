@@ -103,9 +103,7 @@ def read_tiff(path: Path, level: int, series: int | str | None = None, *, as_lab
     with _noticing_missing_pages(), _opened(path) as (file, root):
         others = _others(path, file, root)
         planes |= {each.resolve(): planes_by_offset(each) for each in others if each.exists() and check_regular(each)}
-        listed = [(each, item) for each, item in enumerate(file.series) if each == 0 or _is_image(item)]
-        images = {each: (_name(item), _shape_without_samples(item)) for each, item in listed}
-        choice = choose_image(images, series, count=len(file.series))
+        choice = choose_image(_images(file), series, count=len(file.series))
         whole = file.series[choice.number]
         if not 0 <= level < (count := len(whole.levels)):
             raise FileError(f"It has the resolution levels 0 to {count - 1}, but level {level} was requested.")
@@ -120,10 +118,23 @@ def read_tiff(path: Path, level: int, series: int | str | None = None, *, as_lab
                 raise ValueError(f"its pixels have shape {data.shape}, but its header says {tuple(chosen.shape)}")
         else:
             data = _lazily(whole, choice.number, level)
-        reading = Reading(data, chosen.axes, _places_of(chosen, whole, _places(file, root, choice.number)))
+        places = _places_of(chosen, whole, _places(file, root, choice.number))
+        reading = Reading(data, chosen.axes, places, channel_names=_channel_names(root, choice.number))
         has_display_colours = bool(file.is_imagej or file.is_ome or file.is_lsm)
         reading = as_meant(reading, chosen.keyframe, as_labels=as_labels, has_display_colours=has_display_colours)
         return choice.told_with(reading)
+
+
+def describe_tiff(path: Path, series: int) -> tuple[Mapping[int, str], tuple[str, ...]]:
+    """Return what a file holds, without its pixels: its images, {} for one, and the names of an image's channels."""
+    with _opened(path) as (file, root):
+        return choose_image(_images(file), series, count=len(file.series)).images, _channel_names(root, series)
+
+
+def _images(file: tifffile.TiffFile) -> dict[int, tuple[str, Sequence[int]]]:
+    """Return the name and the shape of each image, by its number."""
+    listed = [(each, item) for each, item in enumerate(file.series) if each == 0 or _is_image(item)]
+    return {each: (_name(item), _shape_without_samples(item)) for each, item in listed}
 
 
 def _shape_without_samples(series: tifffile.TiffPageSeries) -> list[int]:
@@ -363,6 +374,14 @@ def _ome_places(root: Element, number: int) -> dict[str, Place]:
         axis: sized(given.get(key), unit_name(given.get(f"{key}Unit", "s" if axis == "T" else "µm")))
         for axis, key in keys.items()
     }
+
+
+def _channel_names(root: Element | None, number: int) -> tuple[str, ...]:
+    """Return the names of an image's channels, as OME-XML gives them; empty unless every channel has one."""
+    images = [] if root is None else root.findall(".//{*}Image/{*}Pixels")
+    channels = images[number].findall("{*}Channel") if number < len(images) else []
+    names = tuple(visible(each.get("Name", "")) for each in channels)
+    return names if all(names) else ()
 
 
 def write_tiff(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,11 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from napari_tessera.core.method import Parameter
-from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.form.text import brief, tooltip
+
+SAID_BY_FIELD = re.compile(",? in pixels along X|, from 0(?=[.;])")
+"""What a field shows itself: its unit, which may be µm, and the names of channels."""
+ALL_CHANNELS = "all together"
 
 
 class Field:
@@ -42,8 +47,9 @@ class Field:
         self.widget.value = value
 
     def show_help(self, titles: Mapping[str, str]) -> None:
-        """Show the help as the tooltip, in which names have these titles."""
-        self.widget.tooltip = tooltip(self.parameter.help, titles)
+        """Show the first sentence of the help as the tooltip; names in it have these titles."""
+        self.help = tooltip(SAID_BY_FIELD.sub("", self.parameter.help), titles)
+        self.widget.tooltip = brief(self.help)
 
     def on_change(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever the user or the program changes the value."""
@@ -91,6 +97,48 @@ class Choice(Field):
             choices.insert(0, ("Automatic", None))
         super().__init__(parameter, ComboBox(name=parameter.name, choices=choices, value=parameter.default))
         fit_in_form(self.native)
+
+
+class ChannelChoice(Field):
+    """A combo box of the image's channels, by their names, and all of them together."""
+
+    def __init__(self, parameter: Parameter) -> None:
+        self._names: tuple[str, ...] = ()
+        self._channel: int | None = parameter.default
+        super().__init__(parameter, ComboBox(name=parameter.name, choices=self._choices))
+        fit_in_form(self.native)
+        self.widget.changed.connect(self._keep)
+
+    @property
+    def value(self) -> int | None:
+        """The number of the channel, from 0; None for all together."""
+        return self._channel
+
+    @value.setter
+    def value(self, channel: int | None) -> None:
+        is_new, self._channel = channel != self._channel, channel
+        self._show()
+        if is_new:
+            self.widget.changed.emit(channel)
+
+    def show_names(self, names: tuple[str, ...]) -> None:
+        """Offer the channels of another image; a channel that it does not have stays chosen."""
+        if names and names != self._names:
+            self._names = names
+            self._show()
+
+    def _show(self) -> None:
+        with self.widget.changed.blocked():
+            self.widget.reset_choices()
+            self.widget.value = self._channel
+
+    def _keep(self, channel: int | None) -> None:
+        self._channel = channel
+
+    def _choices(self, _: Any = None) -> list[tuple[str, int | None]]:
+        count = max(len(self._names), 0 if self._channel is None else self._channel + 1)
+        more = [f"channel {number}" for number in range(len(self._names), count)]
+        return [(ALL_CHANNELS, None), *((name, number) for number, name in enumerate((*self._names, *more)))]
 
 
 class Text(Field):

@@ -15,7 +15,7 @@ from napari_tessera.core.atomic_writes import written_together
 from napari_tessera.core.errors import FileError, ParameterError
 from napari_tessera.core.method import Declaration, Method, Parameter
 from napari_tessera.core.spatial import CHANNEL
-from napari_tessera.gui.form.field import Choice, Field, Switch, Text
+from napari_tessera.gui.form.field import ChannelChoice, Choice, Field, Switch, Text
 from napari_tessera.gui.form.model_field import ModelField
 from napari_tessera.gui.form.number_field import Number
 from napari_tessera.gui.qt.layout import Rows
@@ -78,9 +78,12 @@ class Form:
         for field in self._numbers():
             field.show_intensities(low, high)
 
-    def show_axes(self, axes: str) -> None:
+    def show_axes(self, axes: str, channel_names: tuple[str, ...]) -> None:
         """Show settings about channels only with images that have them, and those about volumes only with volumes."""
         self._axes = axes
+        for field in self.fields.values():
+            if isinstance(field, ChannelChoice):
+                field.show_names(channel_names)
         self.show_rows()
 
     def show_rows(self) -> None:
@@ -112,7 +115,7 @@ class Form:
         field = make_field(parameter)
         field.show_help(self.method.declaration.titles)
         self.fields[parameter.name] = field
-        rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
+        rows.add("" if field.has_own_title else field.title, field.native, field.help)
         if field.button is not None:
             rows.add("", field.button)
         if field.below is not None:
@@ -130,6 +133,8 @@ def make_field(parameter: Parameter) -> Field:
         return Choice(parameter)
     if parameter.model is not None:
         return ModelField(parameter)
+    if parameter.needs_axis == CHANNEL and parameter.kind is int:
+        return ChannelChoice(parameter)
     kinds: dict[type, Callable[[Parameter], Field]] = {bool: Switch, int: Number, float: Number}
     return kinds.get(parameter.kind, Text)(parameter)
 

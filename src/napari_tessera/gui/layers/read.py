@@ -18,6 +18,11 @@ RECORD = "tessera"
 """Key in a layer's metadata for the record of its run."""
 
 ELLIPSE_VERTICES = 96
+RUN = "tessera run"
+"""Key in a result's metadata for the method of its widget and the image's identity in this session of napari."""
+CHANNEL_NAMES = "channel_names"
+"""Key in a layer's metadata for the names of its channels."""
+COLOURS = ("red", "green", "blue", "opacity")
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,25 @@ def is_rgb(layer: Layer) -> bool:
     return isinstance(layer, Image) and bool(layer.rgb)
 
 
+def channel_names(layer: Layer | None, axes: str) -> tuple[str, ...]:
+    """Return a name for each channel of a layer; empty if its axes have no channels."""
+    if layer is None or "C" not in axes:
+        return ()
+    size = array_of(layer).shape[axes.index("C")]
+    known = COLOURS[:size] if is_rgb(layer) else tuple(map(str, layer.metadata.get(CHANNEL_NAMES, ())))
+    if len(known) != size or len(set(known)) != size:
+        return tuple(f"channel {number}" for number in range(size))
+    return known
+
+
 def record_of(layer: Layer | None) -> dict[str, Any] | None:
     """Return the record of the run that made a layer, or None."""
     return None if layer is None else layer.metadata.get(RECORD)
+
+
+def made_from(layer: Layer | None) -> str:
+    """Return the identity of the layer from which a widget made a result in this session; "" if none did."""
+    return "" if layer is None else layer.metadata.get(RUN, {}).get("image", "")
 
 
 def has_kinds(layer: Layer | None) -> bool:

@@ -23,6 +23,7 @@ from napari_tessera.gui.form.form import Rows
 from napari_tessera.gui.form.layer_combo import LAYER_TYPES, LayerBox
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import empty_labels, empty_points, may_be_marks
+from napari_tessera.gui.layers.other_images import OtherImages
 from napari_tessera.gui.layers.read import (
     Placement,
     array_of,
@@ -44,6 +45,14 @@ from napari_tessera.gui.qt.worker import showing_errors
 HOW_TO_MARK = 'Press "New points layer" and click once in each object, or choose a layer of points or labels.'
 TRUTH = "truth"
 """Name of the input that holds the right labels, and of layers that hold them."""
+HELP_IN_WINDOW = {
+    "image": "The image to work on. It is the one selected in the list of layers, until you choose another here.",
+    "labels": "The labels to clean up. The layer stays as it is; the result is a new one.",
+    "seeds": "A point, or a painted stroke, in each object. Each painted number is one seed.",
+    "truth": "The labels that are right.",
+    "prediction": "The labels to judge.",
+}
+"""In place of what the docstrings say of arrays."""
 AXES_HELP = "Meaning of the layer's sliders: planes of a volume, time points (or similar), or channels."
 
 
@@ -60,19 +69,21 @@ class InputsBox:
         self.boxes = {}
         titles = method.declaration.titles
         for number, entry in enumerate(method.inputs):
-            types, text = tuple(LAYER_TYPES[role] for role in entry.roles), tooltip(entry.help, titles)
+            types, text = tuple(LAYER_TYPES[role] for role in entry.roles), HELP_IN_WINDOW.get(entry.name, entry.help)
             # Without "(none)", a box chooses its first layer by itself.
-            self.boxes[entry.name] = LayerBox(viewer, types, entry.title, text, is_optional=number > 0)
+            self.boxes[entry.name] = LayerBox(viewer, types, entry.title, tooltip(text, titles), is_optional=number > 0)
         self.axes_box = ComboBox(choices=[("2-D image", "YX")], tooltip=tooltip(AXES_HELP))
         fit_in_form(self.axes_box.native)
         self.mark_buttons: list[MarkButtons] = []
         for number, (entry, box) in enumerate(zip(method.inputs, self.boxes.values(), strict=True)):
-            rows.add(box.title, box.native, box.combo.tooltip or "")
+            rows.add(box.title, box.native, box.help)
             if number == 0:
                 rows.add("Axes", self.axes_box.native, self.axes_box.tooltip or "")
             if Role.POINTS in entry.roles:
                 self.mark_buttons.append(MarkButtons(self, entry))
                 rows.add_wide(self.mark_buttons[-1])
+        self.other_images = OtherImages(viewer, self._on_layer)
+        rows.add_wide(self.other_images)
         self._preselect()
         for box in self.boxes.values():
             box.on_change(self._on_layer)
@@ -199,7 +210,7 @@ class InputsBox:
                 where = ", ".join(f"{axis} {planes[axis]}" for axis in missing)
                 found.append(f"The {layer.ndim}-D points of {layer.name!r} were placed on the plane shown ({where}).")
         for name in self.things():
-            what = "stuff" if name == "stuff" else "things"
+            what = "regions (stuff)" if name == "stuff" else "objects (things)"
             found.append(
                 f"{self.boxes[name].title}: only the {what} of {self.boxes[name].combo.current_choice!r} count."
             )
@@ -223,6 +234,7 @@ class InputsBox:
     def _on_layer(self, *_: Any) -> None:
         layer = self.main.layer
         self._follow(layer)
+        self.other_images.follow(layer)
         if layer is not None and array_of(layer).ndim >= 2:
             choices = list_axes(layer.ndim, is_rgb(layer), axis_names(layer), self.method.takes_image)
             with self.axes_box.changed.blocked():
