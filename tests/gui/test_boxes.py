@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from napari.layers import Labels
 
+from napari_tessera.core.jobs import run_job
 from napari_tessera.gui.layers.add import boxes_layer, has_boxes
 from napari_tessera.gui.layers.read import RECORD
 from napari_tessera.gui.method.panel import BoxesButton
@@ -43,42 +44,42 @@ def press(button, qtbot):
 
 
 def test_a_box_goes_around_the_pixels_of_its_object():
-    boxes = boxes_layer(labelled())
+    boxes = run_job(boxes_layer(labelled()))
     # The first object covers rows 2 to 4 and columns 3 to 7; a pixel is drawn half a pixel around its centre.
     np.testing.assert_array_equal(boxes.data[0], [[1.5, 2.5], [1.5, 7.5], [4.5, 7.5], [4.5, 2.5]])
 
 
 def test_boxes_carry_class_and_score():
-    features = boxes_layer(labelled()).features
+    features = run_job(boxes_layer(labelled())).features
     assert features["class"].tolist() == ["cell", "debris"]
     assert features["score"].tolist() == [0.875, 0.5]
 
 
 def test_boxes_say_class_and_score():
-    assert boxes_layer(labelled()).text.values.tolist() == ["cell 0.88", "debris 0.50"]
+    assert run_job(boxes_layer(labelled())).text.values.tolist() == ["cell 0.88", "debris 0.50"]
 
 
 def test_many_texts_wait_until_they_are_asked_for():
     labels = labelled()
     labels.features = pd.concat([labels.features] * 150, ignore_index=True)
-    assert not boxes_layer(labels).text.visible
+    assert not run_job(boxes_layer(labels)).text.visible
 
 
 def test_texts_on_many_planes_are_shown_where_each_has_few():
     labels = labelled((150, 12, 16), "ZYX")
     labels.features = labels.features.assign(**{"box_z0 (px)": 0.0, "box_z1 (px)": 150.0})
-    assert boxes_layer(labels).text.visible
+    assert run_job(boxes_layer(labels)).text.visible
 
 
 def test_classes_have_colours_of_their_own():
-    first, second = boxes_layer(labelled()).edge_color
+    first, second = run_job(boxes_layer(labelled())).edge_color
     assert not np.array_equal(first, second)
 
 
 def test_boxes_lie_where_the_labels_lie():
     turned = [[0.0, -1.0], [1.0, 0.0]]
     labels = labelled(scale=(0.5, 0.25), translate=(3, 4), rotate=turned, units=("um", "um"))
-    boxes = boxes_layer(labels)
+    boxes = run_job(boxes_layer(labels))
     np.testing.assert_allclose(boxes.data_to_world((1, 2)), labels.data_to_world((1, 2)))
     assert boxes.units == labels.units
 
@@ -86,7 +87,7 @@ def test_boxes_lie_where_the_labels_lie():
 def test_a_box_of_a_volume_is_on_every_plane_that_it_spans():
     labels = labelled((5, 12, 16), "ZYX")
     labels.features = labels.features.assign(**{"box_z0 (px)": [1.0, 0.0], "box_z1 (px)": [3.0, 1.0]})
-    boxes = boxes_layer(labels)
+    boxes = run_job(boxes_layer(labels))
     assert [float(corners[0, 0]) for corners in boxes.data] == [1, 2, 0]
     assert boxes.features["index"].tolist() == [1, 1, 2]
 
@@ -94,16 +95,16 @@ def test_a_box_of_a_volume_is_on_every_plane_that_it_spans():
 def test_a_box_of_a_time_series_is_at_the_time_of_its_object():
     labels = labelled((4, 12, 16), "TYX")
     labels.features = labels.features.assign(t=[3, 0])
-    assert [float(corners[0, 0]) for corners in boxes_layer(labels).data] == [3, 0]
+    assert [float(corners[0, 0]) for corners in run_job(boxes_layer(labels)).data] == [3, 0]
 
 
 def test_an_axis_kept_for_channels_is_at_its_only_place():
     labels = labelled((1, 12, 16), "CYX")
-    assert [float(corners[0, 0]) for corners in boxes_layer(labels).data] == [0, 0]
+    assert [float(corners[0, 0]) for corners in run_job(boxes_layer(labels)).data] == [0, 0]
 
 
 def test_colours_have_no_place_among_the_axes():
-    assert boxes_layer(labelled(axes="YXC")).data[0].shape == (4, 2)
+    assert run_job(boxes_layer(labelled(axes="YXC"))).data[0].shape == (4, 2)
 
 
 def test_labels_without_boxes_have_none():

@@ -50,6 +50,15 @@ def test_picking_an_object_selects_its_row(found, viewer, qtbot):
     assert table.model().sourceModel().df["index"].iloc[row] == 9
 
 
+def test_the_menu_opens_the_table_of_the_selected_layer(found, viewer, open_widget, qtbot):
+    widget = open_widget("Watershed")
+    viewer.layers.selection.active = found
+    [action] = [each for each in widget.bar.menu.actions() if each.text() == "Table of the objects"]
+    action.trigger()
+    [table] = [each for name, each in viewer.window.dock_widgets.items() if "Features table" in name]
+    qtbot.waitUntil(lambda: table.table.model().rowCount() == 13)
+
+
 def test_the_row_of_the_background_has_its_pixels(found):
     background = found.features.iloc[0]
     assert background["index"] == 0

@@ -12,6 +12,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from napari.utils.colormaps import Colormap, CyclicLabelColormap
 from napari.utils.colormaps.standardize_color import transform_color
 
+from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.result import PX, LabelImage, column_title
 from napari_tessera.core.spatial import Spatial
 from napari_tessera.gui.layers.read import RECORD, Placement, record_of
@@ -187,6 +188,7 @@ def colours_of_probability(number: int) -> Colormap:
 BOX_COLUMNS = tuple(column_title(f"box_{corner}", PX) for corner in ("y0", "x0", "y1", "x1"))
 TO_CENTRE = -0.5
 """Boxes are measured from the edge of the first pixel, and a layer's coordinates from its centre."""
+BOXES_AT_ONCE = 200
 SHARE_OF_SIDE, THINNEST_PX = 0.04, 0.5
 MOST_WITH_TEXT = 200
 """More texts in a plane are unreadable, and take napari seconds to draw."""
@@ -202,7 +204,7 @@ def _with_boxes(layer: Labels) -> Any:
     return layer.features.dropna(subset=list(BOX_COLUMNS)).reset_index(drop=True)
 
 
-def boxes_layer(layer: Labels) -> Shapes:
+def boxes_layer(layer: Labels) -> Job[Shapes]:
     """Make a Shapes layer of the boxes of a layer's objects, without adding it to a viewer.
 
     In a volume, a box is drawn on every plane that it spans; in a time series, at its object's time.
@@ -215,18 +217,19 @@ def boxes_layer(layer: Labels) -> Shapes:
     rectangles = np.array(corners)
     of_boxes = features.iloc[rows].reset_index(drop=True)
     sides = features[[*BOX_COLUMNS[2:]]].to_numpy() - features[[*BOX_COLUMNS[:2]]].to_numpy()
-    return Shapes(
-        rectangles,
-        shape_type="rectangle",
-        name=f"{layer.name} · boxes",
-        features=of_boxes,
-        face_color="transparent",
-        edge_color="class" if "class" in of_boxes else BOX_COLOURS[0],
-        edge_color_cycle=list(BOX_COLOURS),
-        edge_width=max(SHARE_OF_SIDE * float(np.median(sides)), THINNEST_PX),
-        text=_text(of_boxes, rectangles),
-        **{name: getattr(layer, name) for name in PLACE},
-    )
+    looks = {"edge_width": max(SHARE_OF_SIDE * float(np.median(sides)), THINNEST_PX), "face_color": "transparent"}
+    placed = {name: getattr(layer, name) for name in PLACE}
+    boxes = Shapes(ndim=layer.ndim, name=f"{layer.name} · boxes", **placed)
+    for start in range(0, len(rectangles), BOXES_AT_ONCE):
+        yield Progress(start, len(rectangles), "Drawing the boxes")
+        part = rectangles[start : start + BOXES_AT_ONCE]
+        boxes.add(part, shape_type="rectangle", edge_color=BOX_COLOURS[0], **looks)
+    boxes.features = of_boxes
+    if "class" in of_boxes:
+        boxes.edge_color_cycle = list(BOX_COLOURS)
+        boxes.edge_color = "class"
+    boxes.text = _text(of_boxes, rectangles)
+    return boxes
 
 
 def axes_of(layer: Labels) -> str:

@@ -43,7 +43,7 @@ class FollowedTables(QObject):
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self._viewer = ref(viewer)
-        self._requests: WeakKeyDictionary[Labels, tuple[ref[Layer], RunRequest]] = WeakKeyDictionary()
+        self._requests: WeakKeyDictionary[Labels, tuple[ref[Layer] | None, RunRequest]] = WeakKeyDictionary()
         self._edited: list[Labels] = []
         self._measured: Labels | None = None
         self._waiting: WeakSet[Labels] = WeakSet()
@@ -52,13 +52,14 @@ class FollowedTables(QObject):
         self.latest.ready.connect(self._show)
         self._timer = single_shot(self, MEASURE_AFTER_MS, self._measure)
 
-    def follow(self, layers: Sequence[Layer], image: Layer, request: RunRequest) -> None:
-        """Follow edits of the layers of a result that have a table of objects."""
+    def follow(self, layers: Sequence[Layer], image: Layer | None, request: RunRequest) -> None:
+        """Follow edits of the layers of a result that have a table of objects; intensities are those of `image`."""
         self._dims = self._dims_shown()
         for layer in layers:
             if isinstance(layer, Labels) and "num_pixels" in layer.features:
                 # The arrays stay with their layers, which the user may delete.
-                self._requests[layer] = (ref(image), replace(request, image=None, inputs={}, region=None, recipe=None))
+                freed = replace(request, image=None, intensities=None, inputs={}, region=None, recipe=None)
+                self._requests[layer] = (None if image is None else ref(image), freed)
                 layer.events.paint.connect(self._on_edited)
                 layer.events.set_data.connect(self._on_redrawn)
 
@@ -105,9 +106,9 @@ class FollowedTables(QObject):
         if self._edited:
             layer = self._measured = self._edited.pop()
             image_of, request = self._requests[layer]
-            image = image_of()
-            request = replace(request, image=None if image is None else array_of(image))
-            self.latest.ask(layer, _measured(request, labels_of(layer, request.axes), layer.features))
+            image = None if image_of is None else image_of()
+            array = None if image is None else array_of(image)
+            self.latest.ask(layer, _measured(request, labels_of(layer, request.axes), array, layer.features))
         else:
             self.latest.stop()
 
@@ -146,9 +147,10 @@ class MeasureAgainButton(QPushButton):
         self.setVisible(self.tables.has_waiting(self.method))
 
 
-def _measured(request: RunRequest, labels: np.ndarray, features: Any) -> Job[Any]:
+def _measured(request: RunRequest, labels: np.ndarray, image: Any, features: Any) -> Job[Any]:
     """Return new features; columns that are not measured, such as the score, stay with the label of their object."""
-    table = yield from measuring(request, labels)
+    axes = request.axes if request.method.takes_image else request.intensity_axes
+    table = yield from measuring(labels, request.spatial, image, axes)
     measured = feature_table(LabelImage("", labels, request.spatial, "objects", table))
     if measured is None or not len(measured):
         return features.iloc[:0]

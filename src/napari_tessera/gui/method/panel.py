@@ -12,7 +12,7 @@ from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.jobs import Progress
 from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.gui.form.field import fit_in_form
@@ -20,9 +20,10 @@ from napari_tessera.gui.form.form import Form
 from napari_tessera.gui.form.layer_combo import LayerBox
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.add import boxes_layer, has_boxes
-from napari_tessera.gui.layers.read import check_plane_shown, outlines_of, planes_shown, short_unit
+from napari_tessera.gui.layers.read import channel_names, check_plane_shown, outlines_of, planes_shown, short_unit
 from napari_tessera.gui.method.histogram import HistogramBox, has_histogram
 from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
+from napari_tessera.gui.method.intensities import IntensityBox
 from napari_tessera.gui.method.object_table import MeasureAgainButton
 from napari_tessera.gui.method.preview_and_estimate import ForecastLine
 from napari_tessera.gui.qt.layout import (
@@ -53,7 +54,7 @@ class RegionBox:
         self.shapes = LayerBox(viewer, (Shapes,), "Inside shapes", tooltip(SHAPES_HELP), is_optional=True)
         self.selected_only = CheckBox(text="Selected shapes only", tooltip=tooltip(SELECTED_HELP))
         rows.add("", self.plane_only.native)
-        rows.add(self.shapes.title, self.shapes.native, self.shapes.combo.tooltip or "")
+        rows.add(self.shapes.title, self.shapes.native, self.shapes.help)
         rows.add("", self.selected_only.native)
         self.shapes.on_change(self._show_selected_only)
         self._show_selected_only()
@@ -105,6 +106,7 @@ class BoxesButton(QPushButton):
         self.boxes: Shapes | None = None
         self._labels: Labels | None = None
         self.runner = Runner()
+        self.runner.progressed.connect(self._on_progress)
         self.runner.returned.connect(self._add)
         self.runner.failed.connect(self._on_failed)
         self.clicked.connect(self.press)
@@ -130,8 +132,11 @@ class BoxesButton(QPushButton):
             self.boxes.visible = not self.boxes.visible
         elif self._labels is not None and not self.runner.is_running:
             self.setEnabled(False)
-            self.setText("Making the boxes …")
-            self.runner.start(_making(self._labels))
+            self._on_progress(Progress(0, 1, "Drawing the boxes"))
+            self.runner.start(boxes_layer(self._labels))
+
+    def _on_progress(self, step: Progress) -> None:
+        self.setText(f"{step.text} … {100 * step.fraction:.0f} %")
 
     def _on_failed(self, *_: Any) -> None:
         self.setEnabled(True)
@@ -161,11 +166,6 @@ class BoxesButton(QPushButton):
         self.setVisible(self._labels is not None and self._labels in self.viewer.layers)
 
 
-def _making(labels: Labels) -> Job[Shapes]:
-    yield Progress(0, 1, "Making the boxes")
-    return boxes_layer(labels)
-
-
 PIXELS, LAYER_UNITS = "pixels", "units of the layer"
 SIZES_HELP = "Unit of the lengths and areas in this form."
 PREVIEW_HELP = "Show the effect of the settings on the visible part of the plane while you change them."
@@ -180,6 +180,9 @@ class Panel(QWidget):
         self.method = method
         self.input_rows, self.more = Rows(), Rows()
         self.inputs = InputsBox(viewer, method, self.input_rows)
+        self.intensities = None if method.takes_image or self.inputs.has_truth else IntensityBox(viewer, self.inputs)
+        if self.intensities is not None:
+            self.input_rows.add(self.intensities.title, self.intensities.native, self.intensities.help)
         self.followed = FollowedLayer(self.inputs.main, is_following=not self.inputs.has_truth)
         self.form = Form(method)
         self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
@@ -200,7 +203,7 @@ class Panel(QWidget):
         scrolled = AsTallAsContent(column_of(*self.sections(), spacing=8))
         fill_dock(self, summary, scrolled, *switch, self.forecast, self.bar, self.boxes, self.table)
         self.placing = Placing(self)
-        self.keys = RunKeys(self, self.bar)
+        self.keys = RunKeys(self, self.bar, viewer)
         self.inputs.on_change(self.follow_layer)
         self.form.on_change(self._show_rows)
         self.sizes.changed.connect(lambda *_: self._show_sizes())
@@ -219,7 +222,9 @@ class Panel(QWidget):
     def follow_layer(self) -> None:
         """Fit the form to the chosen layer: its axes, unit and intensities."""
         layer, axes = self.inputs.main.layer, self.inputs.axes
-        self.form.show_axes(axes)
+        if self.intensities is not None:
+            self.intensities.follow()
+        self.form.show_axes(axes, channel_names(layer, axes))
         self.more.show_row(self.region.plane_only.native, has_planes(axes))
         if isinstance(layer, Image):
             self.form.show_intensities(*layer.contrast_limits_range)

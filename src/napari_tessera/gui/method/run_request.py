@@ -34,6 +34,8 @@ class RunRequest:
 
     `things` has the new number of each label of an input that is a panoptic result: stuff is no object.
 
+    `intensities`, with axes of their own, are measured in the labels that a method makes from labels.
+
     `image` and `name` are the main input and its name, `inputs` the others; arrays may be on disk. `spatial` places the
     labels, and sizes in `parameters` are in pixels. A `recipe` is replayed with its own parameters and region.
     """
@@ -49,6 +51,8 @@ class RunRequest:
     input_records: Mapping[str, Any] = field(default_factory=dict)
     recipe: Any = None
     things: Mapping[str, np.ndarray] = field(default_factory=dict)
+    intensities: Any = None
+    intensity_axes: str = ""
 
 
 def bound(request: RunRequest, measure: bool = True) -> Request:
@@ -80,7 +84,26 @@ def run_request(request: RunRequest) -> Job[Result]:
     else:
         about = {"spatial": request.spatial, "name": request.name}
         job = api.replay(request.recipe, request.image, **about, **request.inputs)
-    return (yield from subtask(job, 2, 98, 100))
+    result = yield from subtask(job, 2, 88, 100)
+    if request.intensities is None:
+        return result
+    return (yield from subtask(_with_intensities(request, result), 90, 10, 100))
+
+
+def _with_intensities(request: RunRequest, result: Result) -> Job[Result]:
+    """Add the intensities to the table of a result."""
+    image, *others = result.images
+    if not image.table:
+        return result
+    measured = yield from measuring(image.data, request.spatial, request.intensities, request.intensity_axes)
+    names = ["label", *(axis.lower() for axis in request.axes if axis not in "ZYXC")]
+    rows_of, wanted = (
+        list(zip(*(table[name].tolist() for name in names), strict=True)) for table in (measured, image.table)
+    )
+    row_of = {key: row for row, key in enumerate(rows_of)}
+    rows = [row_of[key] for key in wanted]
+    columns = {name: column[rows] for name, column in measured.items() if name.startswith("intensity_")}
+    return replace(result, images=(replace(image, table=image.table | columns), *others))
 
 
 def estimate_cost(request: RunRequest, is_busy: Callable[[], bool]) -> Job[Forecast | None]:
@@ -127,17 +150,16 @@ def _copied(array: Any, numbers: np.ndarray | None) -> Job[Any]:
     return copy
 
 
-def measuring(request: RunRequest, labels: np.ndarray) -> Job[Table]:
-    """Measure all objects of labels with the axes of a request's labels, with intensities if it has an image."""
+def measuring(labels: np.ndarray, spatial: Spatial, image: Any, axes: str) -> Job[Table]:
+    """Measure all objects of labels placed by `spatial`, with intensities if there is an image with these `axes`."""
     yield Progress(0, 1, "Measuring")
     from napari_tessera.algorithms.regionprops import measure_objects
     from napari_tessera.engine import api
     from napari_tessera.engine.run import joined, prepared_arguments
 
-    has_image = request.method.takes_image and request.image is not None
-    method, image = ("threshold", request.image) if has_image else ("refine", labels)
-    axes = request.axes if has_image else request.spatial.axes
-    checked = api.bind(method, image, axes=axes, spatial=request.spatial)
+    has_image = image is not None
+    method, main, axes = ("threshold", image, axes) if has_image else ("refine", labels, spatial.axes)
+    checked = api.bind(method, main, axes=axes, spatial=spatial)
     tables = []
     for frame in np.ndindex(checked.loop_shape):
         arguments, *_ = yield from prepared_arguments(checked, frame)

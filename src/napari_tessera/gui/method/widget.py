@@ -6,12 +6,12 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 import napari
 import napari.utils
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from qtpy.QtCore import QEvent, QTimer
 
 from napari_tessera.core.errors import InputError
@@ -23,7 +23,7 @@ from napari_tessera.engine.precompile import precompile
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.form.text import as_last_time, summary_of
 from napari_tessera.gui.layers.add import result_layer
-from napari_tessera.gui.layers.read import Placement, array_of, record_of
+from napari_tessera.gui.layers.read import RUN, Placement, array_of, record_of
 from napari_tessera.gui.method.panel import Panel
 from napari_tessera.gui.method.preview_and_estimate import LivePreview
 from napari_tessera.gui.method.run_request import RunRequest, as_command, as_python, run_request
@@ -40,8 +40,6 @@ SAVE_AFTER_MS = 500
 WARM_UP_AFTER_MS = 300
 WARM_UP_AFTER_PRESSING_MS = 150
 DEVICE = "device"
-RUN = "tessera run"
-"""Key in a result's metadata for the method of its widget and the image's identity in this session of napari."""
 PLUGIN = "napari-tessera"
 Found = TypeVar("Found")
 
@@ -68,13 +66,14 @@ class MethodWidget(Panel):
         self.suggester = ModelSuggester(self)
         self.preview = LivePreview(self)
         self._activity: Any = None
-        self._activity_updated = 0.0
+        self._activity_updated = self._pressed_at = 0.0
         self.bar.titles = self.method.declaration.titles
         self.bar.size_in_field = self.form.size_in_words
         self._shown_for = self.inputs.main.layer
         self._notes: tuple[str, ...] = ()
         self._request: RunRequest | None = None
         self._image: Layer | None = None
+        self._measured_in: Layer | None = None
         self._remember()
         self._connect()
         if self.histogram is not None:
@@ -98,7 +97,11 @@ class MethodWidget(Panel):
         if recipe is not None:
             return RunRequest(*main, parameters=values, input_records=records, recipe=recipe)
         arrays, region = self.inputs.arrays(values), self.region.region(layer, self.inputs.axes)
-        return RunRequest(*main, arrays, values, region, records, things=self.inputs.things())
+        request = RunRequest(*main, arrays, values, region, records, things=self.inputs.things())
+        image = self.intensities
+        if image is None or image.layer is None:
+            return request
+        return replace(request, intensities=array_of(image.layer), intensity_axes=image.axes)
 
     def run(self, recipe: Any = None) -> None:
         """Start a run, unless one is running."""
@@ -139,11 +142,16 @@ class MethodWidget(Panel):
         if self._image is not None and self._request is not None:
             for layer in run.layers:
                 layer.metadata[RUN] = self._run_on(self._image)
-            self.table.tables.follow(run.layers, self._image, self._request)
+            self.table.tables.follow(run.layers, self._measured_in, self._request)
         self.boxes.offer(run.layers)
         notes = (*self._notes, *run.result.notes)
-        summary = f"{run.image_name}: {summary_of(run.result)}"
+        summary = f"{run.image_name}: {summary_of(run.result, self.seconds_waited)}"
         self.bar.say("\n".join((summary, *notes)), is_warning=bool(notes))
+
+    @property
+    def seconds_waited(self) -> float:
+        """The seconds since Run was pressed."""
+        return time.monotonic() - self._pressed_at
 
     def results_of(self, image: Layer | None) -> list[Layer]:
         """Return the layers of the method's results of an image that are in the viewer."""
@@ -176,6 +184,8 @@ class MethodWidget(Panel):
         self.inputs.refresh()
         self.followed.update()
         self.region.shapes.refresh()
+        if self.intensities is not None:
+            self.intensities.follow()
         self.boxes.refresh()
         if self.preview.has_lost_its_image():
             self.preview_switch.value = False
@@ -203,13 +213,16 @@ class MethodWidget(Panel):
 
     def _start(self, recipe: Any) -> None:
         request = self._request = self.request(recipe)
-        self._image = self.inputs.main_layer()
+        self._image = self._measured_in = self.inputs.main_layer()
+        if not self.method.takes_image:
+            self._measured_in = None if self.intensities is None else self.intensities.layer
         job = self.job(request, self.inputs.placement())
         self._notes = self.inputs.notes(request.parameters) if recipe is None else ()
         self.begin(job)
 
     def begin(self, job: Job[Any]) -> None:
         """Start a job, and show that it runs."""
+        self._pressed_at = time.monotonic()
         self.bar.show_running(True)
         self.bar.say("Starting …")
         # napari processes events while it makes the bar, so the run must start after it.
@@ -324,6 +337,7 @@ class RecipeMenu:
         self.widget = widget
         entries = {
             "Restore defaults": widget.restore_defaults,
+            "Table of the objects": self.open_table,
             "Copy recipe of the selected layer": self.copy_recipe,
             "Apply copied recipe to this form": self.apply_recipe,
             "Run copied recipe again": self.run_copied,
@@ -333,6 +347,15 @@ class RecipeMenu:
         }
         for title, action in entries.items():
             widget.bar.menu.addAction(title, lambda action=action: self._try(action))
+
+    def open_table(self) -> None:
+        """Open napari's table of the selected layer."""
+        window = getattr(self.widget.viewer, "window", None)
+        if window is None or not isinstance(self.widget.viewer.layers.selection.active, Labels):
+            raise InputError("Select a labels layer in the list of layers; its objects are in the table.")
+        dock, _ = window.add_plugin_dock_widget("napari", "Features table widget", tabify=True)
+        dock.show()
+        dock.raise_()
 
     def copy_recipe(self) -> None:
         """Copy the selected layer's record to the clipboard, as JSON."""
