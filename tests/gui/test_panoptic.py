@@ -79,7 +79,7 @@ def test_a_class_of_a_film_has_one_row_for_all_frames(widget, viewer, run):
     assert classes["index"].tolist() == [0, 1, 2]
     assert classes["num_pixels"].tolist() == [0, 3 * (24 * 40 - 244), 3 * 244]
     assert "t" not in classes
-    assert "6 things on 1 kind of stuff" in widget.bar.message.text()
+    assert "6 objects (things) on 1 kind of region (stuff)" in widget.bar.message.text()
 
 
 def test_settings_of_a_network_are_shown_with_it_only(widget):
@@ -159,7 +159,7 @@ def test_classes_under_the_mouse_say_their_names(of_layers, viewer, run):
 
 def test_it_is_said_how_many_things_there_are(of_layers, run):
     run(of_layers)
-    assert "2 things on 2 kinds of stuff in " in of_layers.bar.message.text()
+    assert "2 objects (things) on 2 kinds of region (stuff) in " in of_layers.bar.message.text()
 
 
 def test_the_layers_that_were_fused_are_left_as_they_were(of_layers, viewer, run):
@@ -232,7 +232,7 @@ def test_advice_on_rims_is_in_the_unit_of_the_field_and_removes_them(widget, vie
     widget.form.values = {"things_from": "layer", "smallest_stuff": 64, "sigma": 0.0}
     widget.inputs.boxes["things"].layer = viewer.layers["things"]
     run(widget)
-    assert "set Smallest stuff to 19.25 µm² or more" in widget.bar.message.text()  # 77 px
+    assert "set Smallest region to 19.25 µm² or more" in widget.bar.message.text()  # 77 px
     widget.form.fields["smallest_stuff"].spin_box.native.setValue(19.25)
     run(widget)
     assert "rims" not in widget.bar.message.text()

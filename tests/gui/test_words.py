@@ -1,9 +1,15 @@
 """Words of the window: titles instead of names of the code, the image's unit, time that is left, no old messages."""
 
+import re
+import time
+
 import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_tessera.core.jobs import Progress
-from napari_tessera.gui.form.text import in_titles
+from napari_tessera.gui.form.text import CLICK_FOR_MORE, MORE, in_titles, split_help, tooltip
+from napari_tessera.gui.qt.layout import RowTitle
 from napari_tessera.gui.qt.run_bar import remaining_time
 from napari_tessera.methods.registry import METHODS
 from tests.helpers.scenes import blobs
@@ -55,11 +61,48 @@ def test_sizes_are_in_the_unit_of_the_image_until_the_user_chooses_another(viewe
 def test_tooltips_and_titles_are_in_words_of_the_window(open_widget, title):
     widget = open_widget(title)
     fields = list(widget.form.fields.values())
-    tooltips = [field.widget.tooltip or "" for field in fields]
-    tooltips += [box.combo.tooltip or "" for box in widget.inputs.boxes.values()]
+    tooltips = [each.help for each in (*fields, *widget.inputs.boxes.values())]
     for word in ("dtype", "None", *(name for name in widget.form.fields if "_" in name)):
         assert not [text for text in tooltips if word in text], word
     assert not [field.title for field in fields if len(field.title) == 1]
+
+
+def test_a_tooltip_is_one_sentence_and_a_click_on_the_title_shows_the_rest(open_widget, viewer, qtbot):
+    field = open_widget("Threshold").form.fields["method"]
+    first, rest = split_help(tooltip(field.parameter.help)[4:-5].replace(MORE, " "))
+    assert rest
+    assert field.widget.tooltip == f"<qt>{first}{CLICK_FOR_MORE}</qt>"
+    viewer.window._qt_window.show()
+    [title] = [each for each in field.native.parent().findChildren(RowTitle) if each.text() == field.title]
+    qtbot.waitUntil(title.isVisible)
+    qtbot.mouseClick(title, Qt.MouseButton.LeftButton)
+    [shown] = [each for each in QApplication.topLevelWidgets() if each.inherits("QWhatsThat")]
+    assert shown.isVisible()
+    shown.close()
+
+
+def test_no_size_is_told_with_needless_zeros(viewer, open_widget):
+    viewer.add_image(blobs(), scale=(0.25, 0.25), units=("um", "um"), name="blobs")
+    size = open_widget("Watershed").form.fields["min_size"]
+    size.value = 0
+    assert size.spin_box.native.text() == "0 µm²"
+    size.value = 16
+    assert size.spin_box.native.text().rstrip("0µm² ").rstrip(".") == "1"
+
+
+def test_the_seconds_are_those_that_the_user_waited(viewer, open_widget, run, monkeypatch):
+    viewer.add_image(blobs(), name="blobs")
+    widget = open_widget("Threshold")
+    run(widget)
+    add_layer = viewer.add_layer
+
+    def slowly(layer):
+        time.sleep(1.5)
+        return add_layer(layer)
+
+    monkeypatch.setattr(viewer, "add_layer", slowly)
+    run(widget)
+    assert float(re.search(r"in ([0-9.]+) s", widget.bar.message.text())[1]) >= 1.5
 
 
 def test_the_box_beside_an_open_end_says_no_limit_in_manual_only(open_widget):

@@ -17,6 +17,7 @@ from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, subtask
 from napari_tessera.core.result import PX, column_title
 from napari_tessera.core.spec import Table
+from napari_tessera.gui.form.text import time_taken, tooltip
 from napari_tessera.gui.layers.read import Placement, camera_of
 from napari_tessera.gui.method.run_request import RunRequest, scoring
 from napari_tessera.gui.method.widget import MethodWidget, RunResult
@@ -76,6 +77,16 @@ STATE_COLOURS = {
 }
 """Colours of Okabe and Ito, which colour-blind users can distinguish."""
 SCORES_PER_ROW = 4
+SCORES_HELP = {
+    "Dice": "Overlap of all pixels of objects: twice the shared pixels by the pixels of both.",
+    "IoU": "Overlap of all pixels of objects (intersection over union): shared pixels by pixels of either.",
+    "AP 0.5": "Objects found, as a share of all found, missed and invented. An object is found if it overlaps by half.",
+    "Mean AP": "The same, averaged over overlaps of 0.5 to 0.95.",
+    "F1": "Objects found in both, as a share of the mean number of objects.",
+    "PQ": "Panoptic quality: F1 times the mean overlap of the objects that were found.",
+    "Splits": "True objects that were found in parts.",
+    "Merges": "Predicted objects that join several true ones.",
+}
 
 
 class ScoresPanel(QWidget):
@@ -118,7 +129,10 @@ class ScoresPanel(QWidget):
         if title not in self._scores:
             row, column = divmod(number, SCORES_PER_ROW)
             self._scores[title] = QLabel()
-            self._grid.addWidget(QLabel(title), 2 * row, column)
+            name = QLabel(title)
+            for label in (name, self._scores[title]):
+                label.setToolTip(tooltip(SCORES_HELP[title]))
+            self._grid.addWidget(name, 2 * row, column)
             self._grid.addWidget(self._scores[title], 2 * row + 1, column)
         self._scores[title].setText(f"<b>{text}</b>")
 
@@ -199,7 +213,8 @@ class CompareWidget(MethodWidget):
         self.errors.mouse_drag_callbacks.append(self._on_click)
         self.panel.show_comparison(run.scores, run.result.table)
         text = headline(run.scores)
-        self.bar.say(f"AP at 0.5 is {text['AP 0.5']}, mean AP {text['Mean AP']}. Click an object to see its row.")
+        scores = f"AP at 0.5 is {text['AP 0.5']}, mean AP {text['Mean AP']}, after {time_taken(self.seconds_waited)}."
+        self.bar.say(f"{scores} Click an object to see its row.")
 
     @showing_errors
     def go_to(self, label: int) -> None:

@@ -10,7 +10,10 @@ from napari_tessera.core.spec import Labels, Range, Table, Title
 
 
 def compare(
-    truth: Labels, prediction: Labels, *, iou: Annotated[float, Title("IoU"), Range(0.1, 1.0, step=0.05)] = 0.5
+    truth: Labels,
+    prediction: Labels,
+    *,
+    iou: Annotated[float, Title("Overlap (IoU)"), Range(0.1, 1.0, step=0.05)] = 0.5,
 ) -> Job[tuple[Labels, Table]]:
     """Mark every object as found, missed, invented, split or merged.
 

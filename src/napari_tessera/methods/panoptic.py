@@ -41,29 +41,37 @@ METHOD_TITLES = {"mask_rcnn": "Mask R-CNN", "unet": "U-Net", "kmeans": "K-means"
 
 def panoptic(
     image: Image,
-    things: Annotated[Labels, ShownIf("things_from", "layer")] | None = None,
+    things: Annotated[Labels, Title("Objects (things)"), ShownIf("things_from", "layer")] | None = None,
     stuff: Annotated[Labels, Title("Regions (stuff)"), ShownIf("stuff_from", "layer")] | None = None,
     *,
-    things_from: Annotated[Literal["layer", "mask_rcnn", "unet", "watershed"], Choices(METHOD_TITLES)] = "unet",
-    things_model: Annotated[str, ModelName("mask_rcnn"), ShownIf("things_from", "mask_rcnn")] = "nuclei-mask-rcnn",
+    things_from: Annotated[
+        Literal["layer", "mask_rcnn", "unet", "watershed"], Title("Objects (things) from"), Choices(METHOD_TITLES)
+    ] = "unet",
+    things_model: Annotated[
+        str, Title("Model for objects"), ModelName("mask_rcnn"), ShownIf("things_from", "mask_rcnn")
+    ] = "nuclei-mask-rcnn",
     things_unet: Annotated[
-        str, Title("Things U-Net"), ModelName("unet"), ShownIf("things_from", "unet")
+        str, Title("Model for objects"), ModelName("unet"), ShownIf("things_from", "unet")
     ] = "nuclei-unet",
     diameter: Annotated[float | None, Range(1, 5000, unit="px"), ShownIf("things_from", *NETWORKS)] = None,
     polarity: Annotated[Literal["auto", "bright", "dark"], ShownIf("things_from", *NETWORKS, "watershed")] = "auto",
-    things_name: Annotated[str, ShownIf("things_from", "layer", "watershed")] = "object",
+    things_name: Annotated[str, Title("Name of objects"), ShownIf("things_from", "layer", "watershed")] = "object",
     min_score: Annotated[float | None, Range(0, 1, step=0.01), ShownIf("things_from", "mask_rcnn")] = None,
     least_remaining: Annotated[float, Range(0.5, 1, step=0.05), ShownIf("things_from", "mask_rcnn")] = 0.5,
     stuff_from: Annotated[
         Literal["layer", "threshold", "kmeans", "unet"], Title("Regions (stuff) from"), Choices(METHOD_TITLES)
     ] = "threshold",
-    stuff_unet: Annotated[str, Title("Stuff U-Net"), ModelName("unet"), ShownIf("stuff_from", "unet")] = "nuclei-unet",
-    stuff_classes: Annotated[int, Range(2, 20), ShownIf("stuff_from", "kmeans")] = 3,
-    stuff_names: Annotated[str, CommaSeparated(), ShownIf("stuff_from", "layer", "threshold", "kmeans")] = "",
+    stuff_unet: Annotated[
+        str, Title("Model for regions"), ModelName("unet"), ShownIf("stuff_from", "unet")
+    ] = "nuclei-unet",
+    stuff_classes: Annotated[int, Title("Classes of regions"), Range(2, 20), ShownIf("stuff_from", "kmeans")] = 3,
+    stuff_names: Annotated[
+        str, Title("Names of regions"), CommaSeparated(), ShownIf("stuff_from", "layer", "threshold", "kmeans")
+    ] = "",
     sigma: Annotated[
         float, SIGMA_TITLE, Range(0, 50, unit="px", step=0.5), ShownIf("stuff_from", "threshold", "kmeans")
     ] = 1.0,
-    smallest_stuff: Annotated[int, Range(0, unit="px²")] = 64,
+    smallest_stuff: Annotated[int, Title("Smallest region"), Range(0, unit="px²")] = 64,
     channel: Channel = None,
     device: Device = "auto",
     spacing: Spacing = None,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from napari_tessera.core.errors import ParameterError, short
 from napari_tessera.core.jobs import worker_count
 from napari_tessera.core.method import Declaration
-from napari_tessera.core.spec import Choices, CommaSeparated, Range, ShownIf
+from napari_tessera.core.spec import Choices, CommaSeparated, Range, ShownIf, Title
 from napari_tessera.training.losses import LOSSES, loss_parameters, losses_with
 
 
@@ -176,7 +176,7 @@ class Training:
     painted: bool = False
     ignore: Annotated[int | None, Range(0)] = None
     classes: Annotated[str | None, CommaSeparated()] = None
-    ndim: Literal[2, 3] = 2
+    ndim: Annotated[Literal[2, 3], Title("Dimensions")] = 2
     validation: Annotated[float, Range(0, 0.9)] = 0.15
     diameter: Annotated[float | None, Range(4, 500, unit="px"), ShownIf("task", "objects")] = None
     loss: LossName = "combined"
@@ -197,7 +197,7 @@ class Training:
     validations: Annotated[int, Range(1, 10_000)] = 10
     patch: Annotated[int | None, Range(16, 2048, unit="px")] = None
     batch: Annotated[int | None, Range(1, 1024)] = None
-    widths: Annotated[str | None, CommaSeparated()] = None
+    widths: Annotated[str | None, Title("Channels per level"), CommaSeparated()] = None
     intensity_changes: Annotated[float | None, Range(0, 2, step=0.1)] = None
     noise: Annotated[float, Range(0, 1, step=0.1)] = 0.0
     inversion: Annotated[float, Range(0, 1, step=0.1)] = 0.0

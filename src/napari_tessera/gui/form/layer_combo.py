@@ -11,7 +11,7 @@ from napari.layers import Image, Labels, Layer, Points
 
 from napari_tessera.core.spec import Role
 from napari_tessera.gui.form.field import fit_in_form
-from napari_tessera.gui.form.text import NO_LAYER
+from napari_tessera.gui.form.text import NO_LAYER, brief
 from napari_tessera.gui.layers.read import RECORD, has_kinds
 
 PREVIEW = "tessera_preview"
@@ -33,7 +33,8 @@ class LayerBox:
         self.types = types
         self.title = title
         self.is_optional = is_optional
-        self.combo = ComboBox(choices=self._choices, tooltip=text)
+        self.help = text
+        self.combo = ComboBox(choices=self._choices, tooltip=brief(text))
         self.native = self.combo.native
         fit_in_form(self.native)
 

@@ -133,7 +133,9 @@ class Number(Field):
             self.spin_box.min = max(low * self._pixel, -LARGEST)
             self.spin_box.max = min(high * self._pixel, LARGEST)
             self._set_step()
-            self.spin_box.native.setSpecialValueText(BLANK if is_automatic else "")  # shown at the lowest value
+            # Shown at the lowest value: "0 µm²", and not "0.000 µm²".
+            zero = f"0{self.spin_box.native.suffix()}" if low == 0 else ""
+            self.spin_box.native.setSpecialValueText(BLANK if is_automatic else zero)
             self.spin_box.value = self.spin_box.min if is_automatic else number * self._pixel
         if self.automatic is not None:
             with self.automatic.changed.blocked():

@@ -32,7 +32,31 @@ def tooltip(text: str, titles: Mapping[str, str] | None = None) -> str:
         .replace("``", "")
         .replace("`", "")
     )
-    return f"<qt>{plain}</qt>" if plain else ""
+    first, rest = split_help(plain)
+    return f"<qt>{first}{MORE + rest if rest else ''}</qt>" if plain else ""
+
+
+MORE = "<br><br>"
+"""Between the first sentence of a help text and its details."""
+CLICK_FOR_MORE = "<br><i>Click its title for more.</i>"
+
+
+def split_help(text: str) -> tuple[str, str]:
+    """Part a text into its first sentence and its details.
+
+    Examples
+    --------
+    >>> split_help("Smallest size, in pixels. 0 means no limit. See below.")
+    ('Smallest size, in pixels.', '0 means no limit. See below.')
+    """
+    first, *rest = re.split(r"(?<=[.?!])\s+(?=[A-Z0-9\"“‘])", text.strip(), maxsplit=1)
+    return first, "".join(rest)
+
+
+def brief(text: str) -> str:
+    """Return the first sentence of a tooltip, and how to read its details."""
+    first, _, rest = text.partition(MORE)
+    return f"{first}{CLICK_FOR_MORE}</qt>" if rest else text
 
 
 def in_titles(text: str, titles: Mapping[str, str], size: Callable[[str, float], str]) -> str:
@@ -64,22 +88,25 @@ def shown(parameter: Parameter, value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else parameter.choice_title(value)
 
 
-def summary_of(result: Result) -> str:
-    """Return a summary of a result: what was found, the time, the automatic values."""
-    return f"{_found_in_words(result)} {describe_auto_values(result)}".rstrip()
+def summary_of(result: Result, seconds: float) -> str:
+    """Return a summary of a result: what was found, the seconds that the user waited, the automatic values."""
+    return f"{_found_in_words(result, time_taken(seconds))} {describe_auto_values(result)}".rstrip()
 
 
-def _found_in_words(result: Result) -> str:
+def time_taken(seconds: float) -> str:
+    """Return a time as text."""
+    return f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
+
+
+def _found_in_words(result: Result, took: str) -> str:
     image = result.images[0]
-    seconds = result.provenance["seconds"]
-    took = f"{seconds:.1f} s" if seconds >= SHORTEST_TOLD_SECONDS else "less than 0.1 s"
     if image.kind == "probabilities":
         return f"Probabilities of {', '.join(each.name for each in result.images)} in {took}."
     if image.kind == "segments" and image.table:
         is_thing = image.table["kind"] == "thing"
         n_things, n_stuff = int(is_thing.sum()), len(set(image.table["class"][~is_thing]))
-        what = "1 thing" if n_things == 1 else f"{n_things} things"
-        return f"{what} on {n_stuff} kind{'' if n_stuff == 1 else 's'} of stuff in {took}."
+        what = "1 object (thing)" if n_things == 1 else f"{n_things} objects (things)"
+        return f"{what} on {n_stuff} kind{'' if n_stuff == 1 else 's'} of region (stuff) in {took}."
     # A class of a time series has a row in each frame.
     count = len(set(image.table["label"].tolist())) if image.table else int(image.data.max())
     singular, plural = WORDS[image.kind]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer
-from qtpy.QtGui import QResizeEvent
+from qtpy.QtGui import QMouseEvent, QResizeEvent
 from qtpy.QtWidgets import (
     QBoxLayout,
     QDockWidget,
@@ -16,11 +16,15 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
+    QWhatsThis,
     QWidget,
 )
 
+from napari_tessera.gui.form.text import brief
+
 LABEL_WIDTH_PX = 101
 LEAST_HEIGHT_PX = 36
+MUTED_STYLE = "QLabel { color: rgba(128, 128, 128, 255); }"
 
 
 class Rows(QWidget):
@@ -37,10 +41,8 @@ class Rows(QWidget):
 
     def add(self, title: str, native: QWidget, text: str = "") -> None:
         """Add a row at the end."""
-        label = QLabel(title)
-        label.setWordWrap(True)
+        label = RowTitle(title, text)
         label.setFixedWidth(LABEL_WIDTH_PX)
-        label.setToolTip(text)
         label.setMinimumHeight(native.sizeHint().height())
         self._titles[native] = label
         self._layout.addRow(label, native)
@@ -53,6 +55,26 @@ class Rows(QWidget):
         """Show or hide a row."""
         native.setVisible(is_shown)
         self._titles[native].setVisible(is_shown)
+
+
+class RowTitle(QLabel):
+    """The title of a row: its tooltip has the first sentence of the help, and a click shows all of it."""
+
+    def __init__(self, title: str, text: str) -> None:
+        self._details = text if brief(text) != text else ""
+        super().__init__(title or ("more …" if self._details else ""))
+        self.setWordWrap(True)
+        self.setToolTip(brief(text))
+        if self._details:
+            self.setCursor(Qt.CursorShape.WhatsThisCursor)
+            self.setStyleSheet("" if title else MUTED_STYLE)
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Show the whole help until the next click."""
+        if event is None or not self._details:
+            super().mousePressEvent(event)
+        else:
+            QWhatsThis.showText(event.globalPosition().toPoint(), self._details, self)
 
 
 class _ContentArea(QScrollArea):

@@ -13,7 +13,7 @@ from napari.layers import Labels
 from napari.utils import CyclicLabelColormap
 from napari.utils.colormaps.standardize_color import transform_color
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtGui import QColor
+from qtpy.QtGui import QColor, QShowEvent
 from qtpy.QtWidgets import (
     QColorDialog,
     QFrame,
@@ -320,10 +320,18 @@ class BrushBox(QWidget):
             self._rows.addWidget(row)
             self.rows.append(row)
         self.add_button.setVisible(is_classes)
-        row_px = self.rows[0].sizeHint().height() + ROW_SPACING_PX
-        self._area.setFixedHeight(row_px * min(len(self.rows), MOST_ROWS))
+        self._fit_rows()
         self._show_active()
         self._show_amounts()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Fit the height to the rows: in napari's style they are taller than before."""
+        super().showEvent(event)
+        self._fit_rows()
+
+    def _fit_rows(self) -> None:
+        row_px = max(row.sizeHint().height() for row in self.rows) + ROW_SPACING_PX
+        self._area.setFixedHeight(row_px * min(len(self.rows), MOST_ROWS))
 
     def _show_active(self, *_: Any) -> None:
         """Mark the brush in use."""

@@ -17,7 +17,7 @@ from napari_tessera.gui.form.field import Field, fit_in_form
 from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
 from napari_tessera.gui.form.number_field import LARGEST
-from napari_tessera.gui.form.text import tooltip
+from napari_tessera.gui.form.text import brief, tooltip
 from napari_tessera.gui.qt.buttons import AskingButton
 from napari_tessera.gui.qt.layout import AsTallAsLines, Rows, fill, wrapped_label
 from napari_tessera.models import registry as catalogue
@@ -46,8 +46,9 @@ class BudgetBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._numbers = dict(INITIAL_LENGTHS)
-        self.number = FloatSpinBox(min=0, max=LARGEST, tooltip=tooltip(HELP))
-        self.unit = ComboBox(choices=list(INITIAL_LENGTHS), tooltip=tooltip(HELP))
+        self.help = tooltip(HELP)
+        self.number = FloatSpinBox(min=0, max=LARGEST, tooltip=brief(self.help))
+        self.unit = ComboBox(choices=list(INITIAL_LENGTHS), tooltip=brief(self.help))
         fit_in_form(self.number.native)
         fit_in_form(self.unit.native)
         self.number.native.setStyleSheet(NUMBER_STYLE)
@@ -208,7 +209,7 @@ class TrainForm:
         for name in (*ABOVE_CLASSES, *FIRST_SETTINGS, *SECOND_SETTINGS, *known):
             if name in known and name not in (*self.fields, *NOT_IN_ROWS, *OF_FILES):
                 self._add(known[name])
-        self.main.add("Train for", self.budget, self.budget.number.tooltip or "")
+        self.main.add("Train for", self.budget, self.budget.help)
         for label in (self.start.below, self.advice):
             AsTallAsLines(label)
         self.fields["class_weights"].widget.native.setPlaceholderText(WEIGHTS_HINT)
@@ -266,7 +267,7 @@ class TrainForm:
         rows = self._rows_of(parameter.name)
         field = StartField(parameter) if parameter.name == "start_from" else make_field(parameter)
         self.fields[parameter.name] = field
-        rows.add("" if field.has_own_title else field.title, field.native, field.widget.tooltip or "")
+        rows.add("" if field.has_own_title else field.title, field.native, field.help)
         if field.below is not None:
             rows.add_wide(field.below)
         if parameter.name == "start_from":

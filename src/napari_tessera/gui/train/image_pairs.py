@@ -244,6 +244,7 @@ class PairBox(QWidget):
         self.earlier_note.setVisible(is_offered)
 
     def _follow_choice(self) -> None:
+        self.inputs.show_rows({})
         has_same_shape = self.image is not None and self.paint is not None and self.fits(self.paint)
         self.question.follow(self.paint if has_same_shape else None, self.image)
         self.offer_earlier()
