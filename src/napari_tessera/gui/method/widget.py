@@ -1,34 +1,29 @@
-"""The dock widget of a method and its menu of recipes: read the form, run the job in a thread, add the layers."""
+"""The dock widget of a method: read the form, run the job in a thread, add the layers."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 import napari
 import napari.utils
-from napari.layers import Labels, Layer
+from napari.layers import Layer
 from qtpy.QtCore import QEvent, QTimer
 
-from napari_tessera.core.errors import InputError
-from napari_tessera.core.file_checks import parse_json
 from napari_tessera.core.jobs import Job, Progress, subtask
-from napari_tessera.core.record_schema import check_recipe
-from napari_tessera.core.result import DEEPEST, Result, with_seconds
+from napari_tessera.core.result import Result, with_seconds
 from napari_tessera.engine.precompile import precompile
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.form.text import as_last_time, summary_of
 from napari_tessera.gui.layers.add import result_layer
-from napari_tessera.gui.layers.read import RUN, Placement, array_of, record_of
+from napari_tessera.gui.layers.read import RUN, Placement, array_of
 from napari_tessera.gui.method.panel import Panel
 from napari_tessera.gui.method.preview_and_estimate import LivePreview
-from napari_tessera.gui.method.run_request import RunRequest, as_command, as_python, run_request
+from napari_tessera.gui.method.recipe_menu import RecipeMenu
+from napari_tessera.gui.method.run_request import RunRequest, run_request
 from napari_tessera.gui.method.suggest_model import ModelSuggester, Suggestions
-from napari_tessera.gui.qt import buttons as clipboard
 from napari_tessera.gui.qt.buttons import single_shot
 from napari_tessera.gui.qt.warmup import WarmUp
 from napari_tessera.gui.qt.worker import Runner, showing_errors, shown_by
@@ -328,76 +323,6 @@ class MethodWidget(Panel):
 def in_space(axes: str) -> str:
     """Return whether an image is processed in planes ("YX") or volumes ("ZYX")."""
     return "ZYX" if "Z" in axes else "YX"
-
-
-class RecipeMenu:
-    """Adds the actions to the menu of a method's widget."""
-
-    def __init__(self, widget: MethodWidget) -> None:
-        self.widget = widget
-        entries = {
-            "Restore defaults": widget.restore_defaults,
-            "Table of the objects": self.open_table,
-            "Copy recipe of the selected layer": self.copy_recipe,
-            "Apply copied recipe to this form": self.apply_recipe,
-            "Run copied recipe again": self.run_copied,
-            "Run the selected layer's recipe again": self.run_again,
-            "Copy as Python": lambda: self._copy(as_python(widget.request()), "Python code"),
-            "Copy as command line": lambda: self._copy(as_command(widget.request()), "Command"),
-        }
-        for title, action in entries.items():
-            widget.bar.menu.addAction(title, lambda action=action: self._try(action))
-
-    def open_table(self) -> None:
-        """Open napari's table of the selected layer."""
-        window = getattr(self.widget.viewer, "window", None)
-        if window is None or not isinstance(self.widget.viewer.layers.selection.active, Labels):
-            raise InputError("Select a labels layer in the list of layers; its objects are in the table.")
-        dock, _ = window.add_plugin_dock_widget("napari", "Features table widget", tabify=True)
-        dock.show()
-        dock.raise_()
-
-    def copy_recipe(self) -> None:
-        """Copy the selected layer's record to the clipboard, as JSON."""
-        self._copy(json.dumps(self._selected_record(), indent=1), "Recipe")
-
-    def apply_recipe(self) -> None:
-        """Fill the form with the settings of the recipe on the clipboard."""
-        record, *_ = check_recipe(self._copied())
-        if record["method"] != self.widget.method.name:
-            raise InputError(f"The recipe belongs to {record['method']}; open that widget to apply it.")
-        self.widget.form.values = self.widget.method.declaration.checked(record["parameters"])
-        self.widget.bar.say("The form now has the recipe's settings. Press Run.")
-
-    def run_copied(self) -> None:
-        """Replay the recipe on the clipboard on the chosen layer."""
-        self.widget.run(recipe=self._copied())
-
-    def run_again(self) -> None:
-        """Replay the selected layer's record on the chosen layer."""
-        self.widget.run(recipe=self._selected_record())
-
-    def _selected_record(self) -> dict[str, Any]:
-        record = record_of(self.widget.viewer.layers.selection.active)
-        if record is None:
-            raise InputError("Select a labels layer that Tessera made; other layers have no recipe.")
-        return record
-
-    def _copied(self) -> Any:
-        copied = None
-        with suppress(ValueError):
-            copied = parse_json(clipboard.paste(), DEEPEST)
-        if copied is None:
-            raise InputError("There is no recipe on the clipboard. Copy one first (it is JSON text).")
-        return copied
-
-    def _copy(self, text: str, what: str) -> None:
-        clipboard.copy(text)
-        self.widget.bar.say(f"{what} copied to the clipboard.")
-
-    def _try(self, action: Any) -> None:
-        with shown_by(self.widget.bar.show_error):
-            action()
 
 
 def open_demo(sample: str, method_name: str, settings: Mapping[str, Any], block: bool = True) -> napari.Viewer:
