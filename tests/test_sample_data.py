@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from napari_tessera.core.errors import ParameterError
 from napari_tessera.io import read_image, read_labels
 from napari_tessera.sample_data import (
     SAMPLES,
+    microscope_volume,
     nuclei_2d,
     nuclei_3d,
     sample_named,
@@ -37,7 +39,7 @@ def test_truth_has_the_shape_of_the_image_without_channels(entry):
     assert sample.truth.shape == tuple(shape[axis] for axis in sample.spatial.axes)
 
 
-@pytest.mark.parametrize("make", [nuclei_2d, nuclei_3d, time_series, two_channels])
+@pytest.mark.parametrize("make", [nuclei_2d, nuclei_3d, time_series, two_channels, partial(microscope_volume, side=48)])
 def test_same_seed_gives_the_same_image(make):
     np.testing.assert_array_equal(make(seed=3).image, make(seed=3).image)
 
@@ -71,6 +73,27 @@ def test_nucleus_keeps_its_number_in_time():
     first, second = time_series().truth[:2]
     both = (first > 0) & (second > 0)
     assert (first[both] == second[both]).mean() > 0.9
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    return [microscope_volume(seed, side=48) for seed in range(12)]
+
+
+def test_volumes_of_many_microscopes_have_nuclei_brighter_than_the_rest(volumes):
+    for image, truth, *_ in volumes:
+        assert truth.max() >= 2
+        assert image[truth > 0].mean() > image[truth == 0].mean()
+
+
+def test_volumes_of_many_microscopes_differ_in_shape_of_voxels_size_of_nuclei_and_noise(volumes):
+    deepness = [sample.spatial.anisotropy for sample in volumes]
+    assert min(deepness) == 1
+    assert 2.5 < max(deepness) <= 5
+    sizes = [np.median(np.bincount(truth.ravel())[1:]) * each.anisotropy for _, truth, each, _ in volumes]
+    assert max(sizes) > 5 * min(sizes)
+    noise = [np.abs(np.diff(image.astype(float))).mean() / np.ptp(image) for image, *_ in volumes]
+    assert max(noise) > 3 * min(noise)
 
 
 def test_unknown_sample_lists_the_known():

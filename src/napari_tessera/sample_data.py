@@ -60,6 +60,67 @@ def nuclei_3d(seed: int = 0, shape: tuple[int, int, int] = (24, 128, 128), count
     return _nuclei(seed, shape, count, (1.0, 0.25, 0.25), blur=(0.9, 0.3, 0.3), closeness=0.8)
 
 
+TYPICAL_RADIUS = 4.0
+"""Of the nuclei of `microscope_volume`, in micrometres."""
+
+
+def microscope_volume(seed: int = 0, side: int = 96) -> Sample:
+    """Make a volume as from one of many microscopes, to train networks on: (Z, Y, X), up to `side` voxels a side.
+
+    From volume to volume vary: the size of the nuclei (radius 4 to 12 pixels), how unequal and how long they are, how
+    many there are and how they press on each other, their texture and nucleoli; the distance of the planes (1 to 5
+    pixels), the blur (longer along z), haze, bright walls between nuclei, the loss of light with depth, and the noise.
+
+    Examples
+    --------
+    >>> image, truth, spatial, axes = microscope_volume(side=48)
+    >>> image.shape == truth.shape, axes
+    (True, 'ZYX')
+    """
+    rng = np.random.default_rng(seed)
+    radius_px = float(np.exp(rng.uniform(np.log(4), np.log(12))))
+    pixel, width = TYPICAL_RADIUS / radius_px, min(side, round(14 * radius_px))
+    deepness = 1.0 if rng.random() < 0.3 else float(np.exp(rng.uniform(0, np.log(5))))
+    shape = (max(12, round(width * rng.uniform(0.6, 1) / deepness)), width, width)
+    spacing = (deepness * pixel, pixel, pixel)
+    nuclei = _crowd(rng, _extent(shape, spacing))
+    drawn = draw(nuclei, shape, spacing)
+    light = photons(rng, drawn, nuclei, spacing, grain=rng.uniform(0.3, 1.5), contrast=rng.uniform(0.1, 0.5))
+    if rng.random() < 0.4:
+        nucleoli = [replace(each, radii=rng.uniform(0.3, 0.5) * each.radii) for each in nuclei]
+        light[(draw(nucleoli, shape, spacing) > 0) & (drawn > 0)] *= rng.uniform(0.2, 0.8)
+    light = _in_tissue(rng, light, drawn > 0, spacing) * np.exp(rng.uniform(np.log(0.015), 0))
+    width_of_blur = rng.uniform(0.1, 0.5)
+    blur = (width_of_blur * rng.uniform(1.5, 4), width_of_blur, width_of_blur)
+    image = photograph(rng, light, spacing, blur, background=rng.uniform(0.02, 0.5) * light[drawn > 0].mean())
+    return Sample(image, renumber(drawn), Spatial.with_spacing("ZYX", spacing, MICROMETRE), "ZYX")
+
+
+def _crowd(rng: np.random.Generator, extent: Sequence[float]) -> list[Nucleus]:
+    """Place few or many nuclei of one kind, all over the volume or in a ball."""
+    share = rng.uniform(0.03, 0.6)
+    count = max(2, round(share * np.prod(extent) / (4 / 3 * np.pi * TYPICAL_RADIUS**3)))
+    length = rng.choice([1.0, rng.uniform(1, 2.2)])
+    kind = {"length": length, "spread": rng.uniform(0.01, 0.25), "is_ball": rng.random() < 0.3}
+    return scatter(rng, extent, count, TYPICAL_RADIUS, rng.uniform(0.75, 1.1), **kind)
+
+
+def _in_tissue(
+    rng: np.random.Generator, light: np.ndarray, is_nucleus: np.ndarray, spacing: Sequence[float]
+) -> np.ndarray:
+    """Add haze and, in some volumes, bright walls; let the light fade with depth."""
+    level = float(light[is_nucleus].mean())
+    wide = [TYPICAL_RADIUS / size for size in spacing]
+    light = light + rng.uniform(0, 0.6) * ndimage.gaussian_filter(light, [2 * wide[0], wide[1], wide[2]])
+    field = ndimage.gaussian_filter(rng.normal(size=light.shape), wide)
+    field /= field.std()
+    light = light + rng.uniform(0, 0.4) * level * np.clip(field, 0, 2)
+    if rng.random() < 0.35:
+        light = light + np.where(is_nucleus, 0, rng.uniform(0.5, 3) * level * np.exp(-((field / 0.06) ** 2)))
+    fading = np.exp(-rng.uniform(0, 1.8) * np.linspace(0, 1, len(light)))[:: rng.choice([-1, 1])]
+    return np.asarray(light * fading[:, None, None])
+
+
 def _nuclei(
     seed: int, shape: Sequence[int], count: int, spacing: Sequence[float], blur: Sequence[float], closeness: float
 ) -> Sample:
@@ -230,32 +291,49 @@ Nuclei = Sequence[Nucleus | None]
 
 
 def scatter(
-    rng: np.random.Generator, extent: Sequence[float], count: int, radius: float, closeness: float = 1.0
+    rng: np.random.Generator,
+    extent: Sequence[float],
+    count: int,
+    radius: float,
+    closeness: float = 1.0,
+    *,
+    is_ball: bool = False,
+    **kind: float,
 ) -> list[Nucleus]:
     """Place up to `count` nuclei in a field of `extent` micrometres.
 
-    Centres are kept `closeness` times the sum of two mean radii apart: below 1 nuclei press on each other.
+    Centres are kept `closeness` times the sum of two mean radii apart: below 1 nuclei press on each other. With
+    `is_ball` most lie around the middle. `kind` is for `random_nucleus`.
     """
+    middle = np.multiply(extent, 0.5)
     nuclei: list[Nucleus] = []
+    centres, radii = np.empty((count, len(extent))), np.empty(count)
     for _ in range(60 * count):
         if len(nuclei) == count:
             break
-        new = random_nucleus(rng, rng.uniform(0, extent), radius)
-        if all(_distance(new, old) > closeness * (new.radii.mean() + old.radii.mean()) for old in nuclei):
+        centre = np.clip(rng.normal(middle, middle / 3), 0, extent) if is_ball else rng.uniform(0, extent)
+        new = random_nucleus(rng, centre, radius, **kind)
+        here, mean = len(nuclei), new.radii.mean()
+        apart = np.linalg.norm(centres[:here] - new.centre, axis=1)
+        if (apart > closeness * (mean + radii[:here])).all():
+            centres[here], radii[here] = new.centre, mean
             nuclei.append(new)
     return nuclei
 
 
-def random_nucleus(rng: np.random.Generator, centre: np.ndarray, radius: float) -> Nucleus:
-    """Draw size, direction and brightness; one in ten is dim."""
+def random_nucleus(
+    rng: np.random.Generator, centre: np.ndarray, radius: float, length: float = 1.0, spread: float = 0.0
+) -> Nucleus:
+    """Draw size, direction and brightness; one in ten is dim.
+
+    `length` is how many times longer than wide they are, `spread` the standard deviation of the size's logarithm.
+    """
     radii = radius * rng.uniform(0.75, 1.2, len(centre))
+    if spread:
+        radii *= rng.lognormal(0, spread) * length ** (np.array([2, -1, -1])[: len(centre)] / 3)
     turn, _ = np.linalg.qr(rng.normal(size=(len(centre), len(centre))))
     dimness = 0.3 if rng.random() < 0.1 else 1.0
     return Nucleus(np.asarray(centre, float), radii, turn, 300 * dimness * float(rng.lognormal(0, 0.35)))
-
-
-def _distance(one: Nucleus, other: Nucleus) -> float:
-    return float(np.linalg.norm(one.centre - other.centre))
 
 
 def draw(nuclei: Nuclei, shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
@@ -311,10 +389,20 @@ def divide_one(rng: np.random.Generator, nuclei: Nuclei) -> list[Nucleus | None]
     return [*nuclei[:number], None, *nuclei[number + 1 :], *halves]
 
 
-def photons(rng: np.random.Generator, labels: np.ndarray, nuclei: Nuclei, spacing: Sequence[float]) -> np.ndarray:
-    """Return the light of drawn nuclei before it reaches the lens, each of its own brightness and grainy."""
-    grain = ndimage.gaussian_filter(rng.normal(size=labels.shape), [0.6 / size for size in spacing])
-    texture = 1 + 0.25 * grain / max(float(grain.std()), 1e-9)
+def photons(
+    rng: np.random.Generator,
+    labels: np.ndarray,
+    nuclei: Nuclei,
+    spacing: Sequence[float],
+    grain: float = 0.6,
+    contrast: float = 0.25,
+) -> np.ndarray:
+    """Return the light of drawn nuclei before it reaches the lens, each of its own brightness and texture.
+
+    `grain` is the width of the texture in micrometres, `contrast` its standard deviation.
+    """
+    pattern = ndimage.gaussian_filter(rng.normal(size=labels.shape), [grain / size for size in spacing])
+    texture = 1 + contrast * pattern / max(float(pattern.std()), 1e-9)
     brightness = [0.0, *(nucleus.brightness if nucleus else 0.0 for nucleus in nuclei)]
     return np.asarray(brightness)[labels] * np.clip(texture, 0.2, None)
 

@@ -159,6 +159,12 @@ def test_a_plane_too_large_for_memory_is_not_magnified_where_it_is_worked_on_as_
     assert bounded(4.0, blank(7, 500, 500)) == 4
 
 
+def test_a_volume_too_large_for_memory_is_magnified_less_by_a_network_for_volumes():
+    assert bounded(4.0, blank(100, 500, 500), ndim=3) == pytest.approx(2 ** (1 / 3))
+    assert may_be_held_back(2.0, blank(100, 500, 500), ndim=3)
+    assert bounded(4.0, blank(60, 100, 100), ndim=3) == 4
+
+
 def test_an_image_that_is_read_piece_by_piece_is_magnified_whatever_its_size():
     class Stored:
         shape = (8000, 8000)

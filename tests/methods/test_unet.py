@@ -231,6 +231,17 @@ def test_a_volume_that_looks_alike_from_all_sides_is_worth_a_word(model, volume_
     assert notes(model=volume_model) == ()
 
 
+def test_the_model_for_nuclei_in_planes_names_the_one_for_volumes():
+    stack = np.repeat(two_squares()[None], 12, axis=0)
+
+    def notes(**settings):
+        return tessera.segment("unet", stack, axes="ZYX", model="nuclei-unet", diameter=10, **settings).notes
+
+    assert "'nuclei-3d'" in notes(spacing=(2.0, 1.0, 1.0))[0]
+    assert not any("nuclei-3d" in note for note in notes(volume="orthogonal"))
+    assert find("nuclei-3d").ndim == 3
+
+
 def test_channels_that_are_no_colours_are_shown_as_their_mean(model):
     both = np.zeros((24, 40, 2), np.uint8)
     both[..., 0], both[..., 1] = two_squares(), two_squares()

@@ -31,6 +31,8 @@ SAME_SCALE = 0.1
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.1, 6.0
 SMALL_START = 0.25
 """Scale from which on large objects are searched."""
+OTHER_STARTS = (0.5, 0.25, 2.0)
+"""Scales at which a network for volumes searches where it finds nothing at scale 1; it works at a small diameter."""
 WHOLE_PX = 2e6
 """Largest image, in network pixels, that is predicted as a whole to find the scale; of a larger one, some windows."""
 WINDOW_PX = {2: 512, 3: 96}
@@ -39,7 +41,7 @@ MOST_CANDIDATES = 256
 FEWEST_VALUES, VALUES_PX = 16, 256
 """Fewest different values of a photograph, and the side of the grid of pixels that are looked at."""
 MOST_PX = 50e6
-"""Largest plane, in network pixels, to which small objects are magnified where it is worked on as a whole."""
+"""Largest plane, or volume for a network for volumes, in network pixels, to which small objects are magnified where it is worked on as a whole."""
 DISAGREEMENT = 1.3
 """Ratio of the diameter by the size scores and that of the decoded objects from which on the latter counts."""
 
@@ -113,7 +115,7 @@ def search_scale(
     for number in range(1, MOST_PROBES):
         if last.diameter_px is None:
             break
-        better = bounded(last.factor * usual_px / last.diameter_px, view)
+        better = bounded(last.factor * usual_px / last.diameter_px, view, ndim)
         if abs(np.log(better / last.factor)) < SAME_SCALE * max(1, number - 1):
             break
         if number == MOST_PROBES - 1 and not _is_whole(probe_windows(view, better, ndim), view):
@@ -150,15 +152,19 @@ def _predict_windows(
     return found
 
 
-def bounded(factor: float, view: NormalizedImage) -> float:
-    """Keep an estimated scale where the network's image is neither tiny nor, without blocks, too large for memory."""
-    most = np.inf if view.is_stored else max(1.0, np.sqrt(MOST_PX / np.prod(view.shape[-2:], dtype=np.float64)))
+def bounded(factor: float, view: NormalizedImage, ndim: int = 2) -> float:
+    """Keep an estimated scale where the network's image is neither tiny nor, without blocks, too large for memory.
+
+    A network of `ndim` 2 takes planes of a volume.
+    """
+    at_scale_1 = np.prod(np.multiply(view.shape, view.factors(1.0))[-ndim:])
+    most = np.inf if view.is_stored else max(1.0, float(MOST_PX / at_scale_1) ** (1 / ndim))
     return float(np.clip(factor, SMALLEST_FACTOR, min(LARGEST_FACTOR, most)))
 
 
-def may_be_held_back(factor: float, view: NormalizedImage) -> bool:
+def may_be_held_back(factor: float, view: NormalizedImage, ndim: int = 2) -> bool:
     """Return whether an image is so large that a scale that was estimated might have been larger otherwise."""
-    most = bounded(LARGEST_FACTOR, view)
+    most = bounded(LARGEST_FACTOR, view, ndim)
     return most < LARGEST_FACTOR and factor >= most
 
 
@@ -271,7 +277,8 @@ def _search(network: Network, view: NormalizedImage, start: float) -> Job[Scale[
     def diameter(found: Sequence[Scores], factor: float) -> Job[float | None]:
         return estimated_diameter(found, header)
 
-    searching = search_scale(view, network.ndim, usual_px, predict_window, diameter, start=start)
+    others = OTHER_STARTS if network.ndim == 3 else ()
+    searching = search_scale(view, network.ndim, usual_px, predict_window, diameter, others, start)
     factor, last = yield from subtask(searching, 0, 19, 20)
     known = last.found[0] if last.is_whole and last.factor == factor else None
     if last.diameter_px is None:

@@ -144,6 +144,8 @@ FEWEST_PLANES = 12
 """A stack of fewer planes is too flat to be segmented from its sides."""
 NEARLY_ALIKE = 1.5
 """Depth of a voxel over its width up to which a volume looks alike from all sides."""
+FOR_VOLUMES = {"nuclei-unet": "nuclei-3d"}
+"""By a shipped model for planes, the one for volumes that finds the same."""
 COLOUR_PROBE_PX = 512
 """Side of the part of an image that shows whether it is in colour."""
 
@@ -187,9 +189,16 @@ def _is_in_colour(view: NormalizedImage) -> bool:
 
 
 def notes_on_volume(entry: ModelEntry, view: NormalizedImage, volume: str, output: str) -> tuple[str, ...]:
-    """Return a note if a volume was segmented plane by plane, and its voxels are taken to be as deep as wide."""
+    """Return a note if a volume was segmented plane by plane, though there is a better way."""
     is_plane_by_plane = entry.ndim < view.ndim and volume == "stitch" and output == "objects"
-    if not is_plane_by_plane or view.shape[0] < FEWEST_PLANES or view.spacing[0] > NEARLY_ALIKE * view.spacing[-1]:
+    if not is_plane_by_plane or view.shape[0] < FEWEST_PLANES:
+        return ()
+    if entry.is_shipped and (better := FOR_VOLUMES.get(entry.name)):
+        return (
+            f"The volume was segmented plane by plane. The model {better!r} sees all planes at once, and finds nuclei "
+            "better in most volumes. Give the pixel size if planes are farther apart than pixels.",
+        )
+    if view.spacing[0] > NEARLY_ALIKE * view.spacing[-1]:
         return ()
     return (
         "The volume was segmented plane by plane. Its voxels are taken to be as deep as they are wide: if they are, "
@@ -212,7 +221,7 @@ def notes_on_scale(
             f"The image does not look like the training images of the model {entry.name!r}: check what was found. Give "
             f"`diameter` (estimated as {diameter_px:.3g} px) or `polarity`, choose another model, or train one.",
         )
-    if may_be_held_back(scale.factor, view):
+    if may_be_held_back(scale.factor, view, entry.ndim):
         return (
             "The image is so large that objects were not magnified any further, which would take long. If many are "
             f"smaller than {diameter_px:.3g} px, give `diameter`: more of them are found. A crop tells it.",

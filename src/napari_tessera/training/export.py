@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from napari_tessera.training.data.advice import advice_on_end
 from napari_tessera.training.data.dataset import size_of
 from napari_tessera.training.data.sources import TRAIN
 from napari_tessera.training.report import ReportImage, describe_scores, report_page
+from napari_tessera.training.resolve import DIAMETER_PX
 from napari_tessera.training.settings import Training, words
 from napari_tessera.training.validation import Where, segment_all
 
@@ -103,7 +104,12 @@ def decoding_of(plan: TrainingConfig) -> dict[str, float]:
         return dict(plan.start["decoding"])
     if plan.network == "mask-rcnn":
         return {name: value for name, value in asdict(DetectionThresholds()).items() if value is not None}
-    return asdict(Decoding()) if plan.task == "objects" else {}
+    if plan.task != "objects":
+        return {}
+    usual = Decoding()
+    if plan.ndim == 3 and plan.diameter_px:  # objects of a volume are smaller on the network's grid
+        usual = replace(usual, smoothing_px=usual.smoothing_px * plan.diameter_px / DIAMETER_PX[2])
+    return asdict(usual)
 
 
 def scoring_of(plan: TrainingConfig) -> dict[str, Any]:
