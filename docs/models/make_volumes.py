@@ -18,7 +18,7 @@ REAL = {"nuclei3d_mouse_embryo": (1.75, 0.8, 0.8), "nuclei3d_plant": (1.0, 1.0, 
 """Of each set of real volumes: the size of a voxel in micrometres, or (1, 1, 1) where that is not known."""
 VALIDATING = 4
 FLAT = 2.5
-"""Every second synthetic volume whose voxels are at most so much deeper than wide lacks their size, as files often do."""
+"""Every second synthetic volume whose voxels are at most so much deeper than wide lacks their size, as files do."""
 
 
 def main():

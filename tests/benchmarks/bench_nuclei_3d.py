@@ -1,4 +1,4 @@
-"""Segment volumes plane by plane, from three sides and with a network for volumes: python bench_nuclei_3d.py --data FOLDER.
+"""Segment volumes by networks for planes and for volumes: python bench_nuclei_3d.py --data FOLDER.
 
 The sets `nuclei3d_*` (see `docs/data.md`), and other volumes by `--also`, by the public call with default settings;
 where the size of a voxel is known, with and without it. AP is TP / (TP + FP + FN) at IoU 0.5.

@@ -41,7 +41,8 @@ MOST_CANDIDATES = 256
 FEWEST_VALUES, VALUES_PX = 16, 256
 """Fewest different values of a photograph, and the side of the grid of pixels that are looked at."""
 MOST_PX = 50e6
-"""Largest plane, or volume for a network for volumes, in network pixels, to which small objects are magnified where it is worked on as a whole."""
+"""Largest plane, or volume for a network for volumes, in network pixels, to which small objects are magnified where it
+is worked on as a whole."""
 DISAGREEMENT = 1.3
 """Ratio of the diameter by the size scores and that of the decoded objects from which on the latter counts."""
 
