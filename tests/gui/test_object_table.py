@@ -56,7 +56,7 @@ def test_the_menu_opens_the_table_of_the_selected_layer(found, viewer, open_widg
     [action] = [each for each in widget.bar.menu.actions() if each.text() == "Table of the objects"]
     action.trigger()
     [table] = [each for name, each in viewer.window.dock_widgets.items() if "Features table" in name]
-    qtbot.waitUntil(lambda: table.table.model().rowCount() == 13)
+    qtbot.waitUntil(lambda: table.table.model().rowCount() == 13, timeout=60_000)
 
 
 def test_the_row_of_the_background_has_its_pixels(found):

@@ -126,7 +126,7 @@ def test_control_return_runs_and_escape_cancels_in_the_canvas(
 
 def test_of_two_widgets_the_one_that_is_seen_runs(widget, viewer, open_widget, press, focus_on, canvas, qtbot):
     other = open_widget("K-means")
-    qtbot.waitUntil(lambda: other.isVisible() and not widget.isVisible())
+    qtbot.waitUntil(lambda: widget.visibleRegion().isEmpty() and not other.visibleRegion().isEmpty(), timeout=60_000)
     focus_on(canvas)
     press(RETURN, CONTROL)
     assert other.runner.is_running

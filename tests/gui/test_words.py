@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_tessera.core.jobs import Progress
 from napari_tessera.gui.form.text import CLICK_FOR_MORE, MORE, in_titles, split_help, tooltip
+from napari_tessera.gui.method import widget as method_widget
 from napari_tessera.gui.qt.layout import RowTitle
 from napari_tessera.gui.qt.run_bar import remaining_time
 from napari_tessera.methods.registry import METHODS
@@ -74,7 +75,7 @@ def test_a_tooltip_is_one_sentence_and_a_click_on_the_title_shows_the_rest(open_
     assert field.widget.tooltip == f"<qt>{first}{CLICK_FOR_MORE}</qt>"
     viewer.window._qt_window.show()
     [title] = [each for each in field.native.parent().findChildren(RowTitle) if each.text() == field.title]
-    qtbot.waitUntil(title.isVisible)
+    qtbot.waitUntil(title.isVisible, timeout=60_000)
     qtbot.mouseClick(title, Qt.MouseButton.LeftButton)
     [shown] = [each for each in QApplication.topLevelWidgets() if each.inherits("QWhatsThat")]
     assert shown.isVisible()
@@ -94,13 +95,13 @@ def test_the_seconds_are_those_that_the_user_waited(viewer, open_widget, run, mo
     viewer.add_image(blobs(), name="blobs")
     widget = open_widget("Threshold")
     run(widget)
-    add_layer = viewer.add_layer
+    make_layer = method_widget.result_layer
 
-    def slowly(layer):
+    def slowly(*given):
         time.sleep(1.5)
-        return add_layer(layer)
+        return make_layer(*given)
 
-    monkeypatch.setattr(viewer, "add_layer", slowly)
+    monkeypatch.setattr(method_widget, "result_layer", slowly)
     run(widget)
     assert float(re.search(r"in ([0-9.]+) s", widget.bar.message.text())[1]) >= 1.5
 

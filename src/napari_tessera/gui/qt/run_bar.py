@@ -204,7 +204,8 @@ class RunKeys(QObject):
         return super().eventFilter(watched, event)
 
     def _is_meant(self, watched: QObject | None, event: QKeyEvent) -> bool:
-        return watched is self._widget or (self._widget.isVisible() and not is_napari_key(self._viewer, event))
+        is_seen = not self._widget.visibleRegion().isEmpty()  # a widget behind another tab counts as visible in Qt
+        return watched is self._widget or (is_seen and not is_napari_key(self._viewer, event))
 
     def _button_for(self, event: QKeyEvent) -> QAbstractButton | None:
         if event.key() == Qt.Key.Key_Escape:
