@@ -173,7 +173,7 @@ def test_a_layer_that_is_missing_is_said_at_once(widget, viewer):
     widget.form.fields["things_from"].value = "layer"
     widget.run()
     assert not widget.runner.is_running
-    assert widget.bar.message.text().startswith("Things is empty. Choose a labels layer")
+    assert widget.bar.message.text().startswith("Objects (things) is empty. Choose a labels layer")
     assert widget.bar.details_button.isHidden()
     assert len(viewer.layers) == 1
 
@@ -223,7 +223,7 @@ def test_of_a_panoptic_result_the_things_are_things_and_the_stuff_is_stuff(widge
     assert again is not segments
     np.testing.assert_array_equal(again.data, segments.data)
     assert again.features["kind"].tolist().count("thing") == n_things
-    assert "only the things of" in widget.bar.message.text()
+    assert "only the objects (things) of" in widget.bar.message.text()
 
 
 def test_advice_on_rims_is_in_the_unit_of_the_field_and_removes_them(widget, viewer, run):
