@@ -177,5 +177,13 @@ def test_levels_beside_padding_and_nan_are_those_of_a_run(monkeypatch, is_sample
         assert list(found.levels) == level_of_run(padded)
 
 
+def test_padding_of_an_image_on_disk_is_not_counted(monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_WHOLE_PX", 1000)
+    padded = np.pad(np.random.default_rng(0).integers(500, 900, (100, 100), np.uint16), ((0, 0), (60, 0)))
+    found = histogram(da.from_array(padded, chunks=20))
+    assert found.low >= 500
+    assert found.counts.sum() == found.sampled_px < module.CHUNKS * 400
+
+
 def test_nothing_but_nan_has_no_histogram():
     assert histogram(np.full((40, 40), np.nan)) is None

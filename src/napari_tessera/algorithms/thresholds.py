@@ -178,7 +178,7 @@ VALLEY_CONTRAST = (5, 12)
 """Least contrast of the objects: over the spread of the background, and over that of a step."""
 HIGH_SHARE, TOP_SHARE = 0.002, 0.0003
 """Shares of the pixels above the brightest of the objects, and above the bright things: hot pixels."""
-VALLEY_STEP, VALLEY_STEPS, VALLEY_DEPTH, VALLEY_WIDTH = 1.1, 22, 6, 2
+VALLEY_STEP, VALLEY_STEPS, VALLEY_DEPTH, VALLEY_WIDTH = 1.1, 22, 5, 2
 """Steps of brightness, each so many times the next one, in which the valley is looked for; how much fewer pixels than
 the bright things each of its steps holds, and of how many steps it is at least."""
 MOST_RISES, MOST_AT_LOWEST = 2.5, 0.2

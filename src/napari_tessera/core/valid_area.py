@@ -34,13 +34,13 @@ SMALLEST_SHARE_OF_IMAGE = 0.2
 """At least this share of an image is image."""
 FEWEST_VALUES = 16
 """An image has at least so many different values; a drawing has fewer."""
-STRAIGHT_PX = 24
-STRAIGHT_SHARE_OF_SIDE = 1 / 3
+STRAIGHT_PX = (24, 36)
+STRAIGHT_SHARE_OF_SIDE = 1 / 5
 STEP_PX = 8
 """A border along an axis may have steps, each of which is at least so long."""
 ROUGHNESS_PX = 1.6
 """The pixels of a straight slanted border differ by less from a line."""
-STRAIGHT_SHARE = 0.9
+STRAIGHT_SHARE = 0.85
 CONNECTED_SHARE = 0.95
 FARTHEST = np.int32(2**31 - 1)
 STEPS = 2
@@ -523,7 +523,7 @@ def _is_straight(padding: np.ndarray) -> bool:
 
 def _straight_px(rows: np.ndarray, widths: np.ndarray, side: int) -> int:
     """Count the rows of a border, `widths` from the rim, that are part of a long line, or of a step along the axis."""
-    long = max(STRAIGHT_PX, STRAIGHT_SHARE_OF_SIDE * side)
+    long = max(STRAIGHT_PX[0], min(STRAIGHT_PX[1], side / 3), STRAIGHT_SHARE_OF_SIDE * side)
     found = start = 0
     while start < len(rows):
         level = _end_of_level(rows, widths, start)

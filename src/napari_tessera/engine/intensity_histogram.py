@@ -32,6 +32,8 @@ WINDOWS_ALONG = {2: 8, 3: 4}
 CHUNKS = 16
 """Of an image on disk, so many chunks are read."""
 WINDOW_IN_CHUNK_PX = {2: (512, 512), 3: (16, 128, 128)}
+RARE_SHARE = 0.005
+"""Padding has a value that is rarer than this in most parts of the image."""
 OFTEN_SHOWN = 0.0005
 """Share of the pixels at either end of the histogram that may lie outside the part that is shown."""
 WIDEST_WITHOUT_CUT = 2.5
@@ -220,13 +222,17 @@ def _counted(request: HistogramRequest) -> Job[Counted | None]:
     two_pass = method_named(request.method).two_pass
     assert two_pass is not None
     whole, windows, image_px = _windows(request)
-    fill = (yield from _fill(request, whole)) if len(windows) > 1 else None
-    parts: list[_Part] = []
+    read: list[np.ndarray] = []
     for done, window in enumerate(windows):
         yield Progress(done, len(windows) + 2, "Reading a sample")
         values = np.asarray(request.image[window])
         if values.dtype.kind != "f" or np.isfinite(values).any():
-            parts.append((yield from _part(request, values, fill)))
+            read.append(values)
+    fill = (yield from _fill(request, whole, read)) if len(windows) > 1 else None
+    parts: list[_Part] = []
+    for values in read:
+        part = yield from _part(request, values, fill)
+        parts += [] if part is None else [part]
     if not parts:
         return None
     values = parts[0].image if len(parts) == 1 else np.concatenate([part.image.reshape(-1) for part in parts])
@@ -290,23 +296,27 @@ class _Part:
         return self.image.size // (1 if channel_axis is None else self.image.shape[channel_axis])
 
 
-def _part(request: HistogramRequest, part: np.ndarray, fill: Fill | None) -> Job[_Part]:
-    """Check and fill a part of one frame as the method does."""
+def _part(request: HistogramRequest, part: np.ndarray, fill: Fill | None) -> Job[_Part | None]:
+    """Check and fill a part of one frame as the method does; None if nothing in it is image."""
     from napari_tessera.engine import api
     from napari_tessera.engine.run import prepared_arguments
 
     axes = _frame_axes(request)
     bound = api.bind(request.method, part, axes=axes, measure=False, **request.parameters)
-    settings, _, _ = yield from prepared_arguments(replace(bound, fill=fill))
+    settings, valid, _ = yield from prepared_arguments(replace(bound, fill=fill))
+    if valid is not None and not valid.any():
+        return None
     if request.spacing is not None:
         settings["spacing"] = request.spacing[-sum(axis in "ZYX" for axis in axes) :]
     return _Part(settings.pop(bound.main_name), settings)
 
 
-def _fill(request: HistogramRequest, whole: Index) -> Job[Fill]:
-    """Find what of a frame is no image; of an image on disk, which is not read as a whole, only NaN and infinity."""
+def _fill(request: HistogramRequest, whole: Index, read: Sequence[np.ndarray]) -> Job[Fill]:
+    """Find what of a frame is no image; of an image on disk, which is not read as a whole, by the parts that are."""
     fill = None
-    if not is_stored(request.image):
+    if is_stored(request.image):
+        fill = Fill(colours=_colours_of_padding(read)) if CHANNEL not in request.axes else None
+    else:
         axes = _frame_axes(request)
         channel_axis = axes.index(CHANNEL) if CHANNEL in axes else None
         is_colour = request.axes.endswith(CHANNEL)
@@ -314,6 +324,17 @@ def _fill(request: HistogramRequest, whole: Index) -> Job[Fill]:
         find = partial(find_fill, frame, channel_axis, may_be_transparent=is_colour)
         fill = yield from in_background(find, "Looking for padding")
     return replace(fill or Fill(), has_nan=None)  # the windows may have NaN
+
+
+def _colours_of_padding(parts: Sequence[np.ndarray]) -> tuple[tuple[float], ...]:
+    """Return the values of parts that have no other, if these hardly occur in most of the other parts: padding."""
+    is_constant = [bool((part == part.flat[0]).all()) for part in parts]
+    others = [part for part, constant in zip(parts, is_constant, strict=True) if not constant]
+    if not others:
+        return ()
+    values = {part.flat[0].item() for part, constant in zip(parts, is_constant, strict=True) if constant}
+    rare = [value for value in values if np.median([(part == value).mean() for part in others]) <= RARE_SHARE]
+    return tuple((value,) for value in sorted(rare))
 
 
 def _frame_axes(request: HistogramRequest) -> str:

@@ -34,8 +34,8 @@ BULK = (5, 16, 50, 84, 95)
 PERCENTS = tuple(sorted({*RARE, LOW_PERCENT, *BULK, HIGH_PERCENT, *(100 - share for share in RARE)}))
 """Percentiles that are measured, in rising order."""
 LARGEST_SHARE, SURELY_TIMES = 0.007, 4.5
-"""A few things fill at most this share of an image, or are so many times as bright as the objects: a few nuclei may be
-three times as bright as the others."""
+"""What is left out of the levels fills at most this share of an image, or is so many times as bright as the objects: a
+few nuclei may be three times as bright as the others."""
 FEW_PERCENT, FAR_BELOW = 2, 3.5
 """Dark pixels up to this share of an image, %, lie so many times as far from the median as all others do."""
 SATURATED = 1.25
@@ -63,6 +63,11 @@ class Outlier:
     percent: float  # share of the image
     times: float  # how far they lie from the background, over the objects
 
+    @property
+    def is_left_out(self) -> bool:
+        """Return whether the levels are measured without them; else they may be objects brighter than others."""
+        return self.percent <= 100 * LARGEST_SHARE or self.times >= SURELY_TIMES
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -72,7 +77,7 @@ class Levels:
     high: Level  # and 99.8; further out where objects fill less, and of all but a few things that are far brighter
     inverted: bool = False  # objects are dark on a bright background; never for "channels"
     shows_brightest: bool = False  # of a coloured pixel only the brightest colour is shown, as grey
-    bright: Outlier | None = None  # things far brighter than the objects, which `high` leaves out
+    bright: Outlier | None = None  # things far brighter than the objects, which `high` leaves out, if it does
 
     @property
     def kind(self) -> Kind:
@@ -167,9 +172,8 @@ def ends_of(values: Values, known: Mapping[float, float]) -> tuple[float, float,
     """
     low, middle, high = known[LOW_PERCENT], known[50], known[HIGH_PERCENT]
     bright = _far_above(values.measure)
-    inner_low, inner_high = values.percentiles(
-        [FEW_PERCENT, HIGH_PERCENT if bright is None else HIGH_PERCENT * (1 - bright.percent / 100)]
-    )
+    share = bright.percent / 100 if bright is not None and bright.is_left_out else 0.0
+    inner_low, inner_high = values.percentiles([FEW_PERCENT, HIGH_PERCENT * (1 - share)])
     rest = max(middle - inner_low, inner_high - middle)
     if rest < LONGEST_TAIL * _spread(known):
         return low, high, None
@@ -184,8 +188,7 @@ def _far_above(measure: Measure) -> Outlier | None:
     if histogram is None:
         return None
     share, times, *_ = without_bright(histogram)[1]
-    is_far = share > 0 and (share <= LARGEST_SHARE or times >= SURELY_TIMES)
-    return Outlier(100 * share, times) if is_far else None
+    return Outlier(100 * share, times) if share else None
 
 
 def _spread(known: Mapping[float, float]) -> float:
@@ -255,7 +258,7 @@ def network_channels(image: np.ndarray, levels: Levels, *, is_coloured: bool | N
         image, is_coloured = image[..., :3].max(-1), False
     colours = np.moveaxis(image[..., :3], -1, 0) if is_coloured else np.broadcast_to(image[None], (3, *image.shape))
     linear = _linear(colours, low, high)
-    if levels.bright is not None:
+    if levels.bright is not None and levels.bright.is_left_out:
         linear = np.minimum(linear, np.float32(SATURATED))
     return from_colours(1 - linear if levels.inverted else linear, levels.inverted)
 

@@ -156,11 +156,14 @@ def notes_on_image(view: NormalizedImage, n_channels: int, channel: int | None) 
     bright = view.levels.bright
     if bright is None:
         return notes
-    return (
-        *notes,
-        f"{bright.percent:.2g} % of the image is about {bright.times:.0f} times as bright as the objects. "
-        "Brightness was measured without it, so that the others are found. If it is what you look for, cut it out.",
-    )
+    thing = f"{bright.percent:.2g} % of the image is about {bright.times:.0f} times as bright as the objects."
+    if bright.is_left_out:
+        how = (
+            "Brightness was measured without it, so that the others are found. If it is what you look for, cut it out."
+        )
+    else:
+        how = "If dim objects are missing, mask it."
+    return (*notes, f"{thing} {how}")
 
 
 def _notes_on_channels(view: NormalizedImage, n_channels: int, channel: int | None) -> tuple[str, ...]:
