@@ -317,20 +317,22 @@ def estimated_diameter(found: Sequence[Scores], header: Mapping[str, Any]) -> Jo
     """Return the usual diameter of the objects in some windows, in network pixels; None with hardly any.
 
     The size scores are good near the usual diameter, and tend towards it far from it. There, and wherever they are far
-    from the size of the decoded objects, the latter counts: half of all object pixels are in larger objects.
+    from the size of the decoded objects, the latter counts: half of all object pixels are in larger objects. In
+    volumes, which are few to train on, the two are compared near the usual diameter as well.
     """
+    ndim = found[0]["classes"].ndim - 1
     usual_px = header["diameter_px"]
     sizes = np.concatenate([scores["size"][0][scores["classes"][0] < 0.5] for scores in found])
     if sizes.size < FEWEST_OBJECT_PX:
         return None
     scored_px = float(usual_px * np.exp(np.median(sizes)))
-    if abs(np.log(scored_px / usual_px)) < SAME_SCALE:
+    if ndim == 2 and abs(np.log(scored_px / usual_px)) < SAME_SCALE:
         return scored_px
     volumes = []
     for done, scores in enumerate(found):
         labels = yield from subtask(find_objects(_pixel_scores(scores), decoding_of(header)), done, 1, len(found))
         volumes.append(np.bincount(labels.reshape(-1))[1:])
-    found_px = diameter_of_half(np.concatenate(volumes), found[0]["classes"].ndim - 1)
+    found_px = diameter_of_half(np.concatenate(volumes), ndim)
     return found_px if found_px and max(found_px / scored_px, scored_px / found_px) > DISAGREEMENT else scored_px
 
 
