@@ -20,13 +20,12 @@ from napari_tessera.training.rehearsal import (
     parts_of_batch,
     rate_by_ratio,
     read_examples,
-    rehearsal_for,
     share_of_rate_for,
     shipped_examples,
     with_rehearsal,
     write_examples,
 )
-from napari_tessera.training.resolve import resolve_config
+from napari_tessera.training.resolve import rehearsal_for, resolve_config
 from napari_tessera.training.settings import checked_settings
 from napari_tessera.training.unet_task import new_network, task_of
 

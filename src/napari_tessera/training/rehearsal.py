@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.inference.normalization import Levels
 from napari_tessera.training.config import RATE_FOR_KNOWN, RATE_FOR_NEW, Schedule
@@ -26,34 +25,13 @@ from napari_tessera.training.data.example import Example, centres
 from napari_tessera.training.data.sources import TRAIN
 from napari_tessera.training.loop import Batch, Draw, LossParts, keep_statistics
 from napari_tessera.training.pretrained import Pretrained
-from napari_tessera.training.settings import USUAL_STARTS, Training
 
 SHIPPED_EXAMPLES = Path(__file__).with_name("rehearsal_examples.npz")
 """Training images of the shipped models, with their objects; written by `docs/models/make_rehearsal.py`."""
 KNOWN = "rehearsal"
 """Name of the part of the loss on the earlier data."""
-USUAL_SHARE = 0.5
 INTENSITY_CHANGES = 0.3
 """As in the training settings of the shipped models."""
-
-
-def rehearsal_for(settings: Training, start: Pretrained | None) -> tuple[float, tuple[str, ...]]:
-    """Return the share of the patches that come from the start model's earlier data, and the kinds of these images.
-
-    Automatic is half for annotated objects if the data is available. A ParameterError says that rehearsal is asked for,
-    but the start model has no earlier data.
-    """
-    kinds = known_kinds(start) if settings.task == "objects" and start is not None else ()
-    share = settings.rehearsal
-    if share is None:
-        share = USUAL_SHARE if kinds and settings.painted else 0.0
-    if share > 0 and not kinds:
-        raise ParameterError(
-            f"Training: `rehearsal` is {share:g}, but only a shipped model, or one that was trained from it with "
-            f'rehearsal, has objects to rehearse. Leave it out, or start from "{USUAL_STARTS[settings.network]}".',
-            "rehearsal",
-        )
-    return share, kinds if share > 0 else ()
 
 
 def known_kinds(start: Pretrained) -> tuple[str, ...]:

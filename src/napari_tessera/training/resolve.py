@@ -22,8 +22,8 @@ from napari_tessera.training.data.dataset import Dataset
 from napari_tessera.training.data.example import NOT_PAINTED, Example, has_few_strokes
 from napari_tessera.training.losses import loss_parameters
 from napari_tessera.training.pretrained import Pretrained
-from napari_tessera.training.rehearsal import rehearsal_for
-from napari_tessera.training.settings import BALANCED, NetworkKind, Training, numbers
+from napari_tessera.training.rehearsal import known_kinds
+from napari_tessera.training.settings import BALANCED, USUAL_STARTS, NetworkKind, Training, numbers
 from napari_tessera.training.unet_task import learn
 
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
@@ -39,6 +39,7 @@ BATCH_FOR_STROKES = {2: 8, 3: 4}
 INTENSITY_CHANGES_FOR_STROKES, INTENSITY_CHANGES_FOR_PAINT = 0.6, 0.2
 """For annotated classes: strokes are few and narrow, so a small network learns fastest on many small patches."""
 DIAMETER_PX = {2: 32.0, 3: 16.0}
+USUAL_REHEARSAL = 0.5
 
 
 def resolve_config(settings: Training, data: Dataset, device: str, start: Pretrained | None = None) -> TrainingConfig:
@@ -87,6 +88,25 @@ def _loss_parameters(settings: Training) -> dict[str, float]:
     """Return the numbers of the losses that are used; those left open are the loss's own."""
     found = {name: getattr(settings, name) for name in loss_parameters((settings.loss, settings.mask_loss))}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def rehearsal_for(settings: Training, start: Pretrained | None) -> tuple[float, tuple[str, ...]]:
+    """Return the share of the patches that come from the start model's earlier data, and the kinds of these images.
+
+    Automatic is half for annotated objects if the data is available. A ParameterError says that rehearsal is asked for,
+    but the start model has no earlier data.
+    """
+    kinds = known_kinds(start) if settings.task == "objects" and start is not None else ()
+    share = settings.rehearsal
+    if share is None:
+        share = USUAL_REHEARSAL if kinds and settings.painted else 0.0
+    if share > 0 and not kinds:
+        raise ParameterError(
+            f"Training: `rehearsal` is {share:g}, but only a shipped model, or one that was trained from it with "
+            f'rehearsal, has objects to rehearse. Leave it out, or start from "{USUAL_STARTS[settings.network]}".',
+            "rehearsal",
+        )
+    return share, kinds if share > 0 else ()
 
 
 def diameter_for(settings: Training, start: Pretrained | None = None) -> float | None:
