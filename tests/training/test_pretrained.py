@@ -45,10 +45,6 @@ def plan_from(path, n_classes=2, **settings):
     return resolve_config(checked, Dataset([scene()], [], "colours", 3, n_classes, ""), "cpu", start), start
 
 
-def test_nothing_starts_from_random_weights():
-    assert read_start(checked_settings({})) is None
-
-
 def test_widths_and_diameter_are_those_of_the_model(saved):
     plan, start = plan_from(saved(**OBJECTS))
     assert (plan.widths, plan.diameter_px) == ((4, 8), 20.0)

@@ -91,14 +91,14 @@ class Pretrained:
         return self.header.get("diameter_px")
 
 
-def read_start(settings: Training) -> Pretrained | None:
-    """Load the model that the settings name; None if they say to start from nothing.
+def read_start(settings: Training) -> Pretrained:
+    """Load the model, or the published weights, that the settings name.
 
     A ParameterError says that there is no such model, or it does not fit the other settings; a ModelError, that the
     file cannot be used.
     """
-    if settings.start_from == NOTHING:
-        return None
+    if is_coco(settings.start_from):
+        return read_coco_start(settings)
     entry = catalogue.find(settings.start_from)
     check_suits(entry, settings)
     net, header = load_model(entry.path)
@@ -139,9 +139,9 @@ def _in_words(network: str) -> str:
     return "U-Net" if network == "unet" else "Mask R-CNN"
 
 
-def check_images(start: Pretrained | None, kind: Kind, n_channels: int) -> None:
+def check_images(start: Pretrained, kind: Kind, n_channels: int) -> None:
     """Refuse images with other channels than the model takes."""
-    if start is None or (start.kind == kind and (kind == "colours" or start.n_channels == n_channels)):
+    if start.kind == kind and (kind == "colours" or start.n_channels == n_channels):
         return
     takes = "grey or RGB images" if start.kind == "colours" else f"images with {start.n_channels} channels"
     has = "are grey or RGB" if kind == "colours" else f"have {n_channels} channels"
@@ -175,14 +175,12 @@ def rows_for(start: Pretrained, task: str, classes: Sequence[str], count: int) -
     return [Row(BACKGROUND_ROW, False), *(Row(known.get(name, OBJECT_ROW), name not in known) for name in names)]
 
 
-def load_pretrained(net: Network, start: Pretrained | None, task: str, classes: Sequence[str], seed: int) -> None:
-    """Load the weights of the start model, if any, into a network, in place; see `rows_for` on its classes.
+def load_pretrained(net: Network, start: Pretrained, task: str, classes: Sequence[str], seed: int) -> None:
+    """Load the weights of the start model into a network, in place; see `rows_for` on its classes.
 
     Layers that the model does not have, such as the head for another task, stay as they are in `net`. The seed is that
     of the noise on new classes.
     """
-    if start is None:
-        return
     rows = rows_for(start, task, classes, classes_of(net))
     rng = torch.Generator().manual_seed(seed)
     own = net.state_dict()

@@ -36,9 +36,7 @@ from napari_tessera.training.live_prediction import LiveTraining
 from napari_tessera.training.pretrained import (
     Pretrained,
     check_images,
-    is_coco,
     load_pretrained,
-    read_coco_start,
     read_start,
 )
 from napari_tessera.training.resolve import (
@@ -48,7 +46,7 @@ from napari_tessera.training.resolve import (
     step_px,
     with_length,
 )
-from napari_tessera.training.settings import Training, words
+from napari_tessera.training.settings import NOTHING, Training, words
 from napari_tessera.training.unet_task import learn
 from napari_tessera.training.validation import score_network
 
@@ -161,7 +159,7 @@ def learnt_model(
     is_over = over_after(settings.minutes)
     if settings.minutes is not None:
         yield Progress(0, 1, "Starting", {"seconds": 60 * settings.minutes})
-    start = read_coco_start(settings) if is_coco(settings.start_from) else read_start(settings)
+    start = None if settings.start_from == NOTHING else read_start(settings)
     data, wanted, device = yield from prepare(read, settings, start)
     header = describe(out, settings, wanted, data)
     for doubt in data.doubts:
@@ -190,7 +188,8 @@ def prepare(read: Read, settings: Training, start: Pretrained | None) -> Job[tup
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     data = yield from read(settings, start)
-    check_images(start, data.kind, data.n_channels)
+    if start is not None:
+        check_images(start, data.kind, data.n_channels)
     plan = resolve_config(settings, data, device, start)
     check_widths(plan)
     check_coarsest(plan)
@@ -238,13 +237,15 @@ class TrainingSession:
         model = {"header": dict(self.header), "images": self.data.names, "doubts": list(self.data.doubts)}
         model |= {"scored_on": size_of(self.data.check, plan.task)}
         checkpoint = Checkpoint(self.saved, asked.as_json() | {DATA: self.data.digest}, model)
+        begin = self.start and partial(
+            load_pretrained, start=self.start, task=plan.task, classes=classes, seed=plan.seed
+        )
         watch = partial(self.live.begin, header=self.header, data=self.data) if self.live else None
         state = yield from learn(
             self.data.learn, plan, checkpoint,
             self.validate if self.data.check else None,
             device=self.device, save_seconds=self.settings.save_every, should_stop=self.should_stop,
-            begin=partial(load_pretrained, start=self.start, task=plan.task, classes=classes, seed=plan.seed),
-            watch=watch, everything=self.everything,
+            begin=begin, watch=watch, everything=self.everything,
         )  # fmt: skip
         yield from self.correct_class_prior(state, plan)
         return state, plan

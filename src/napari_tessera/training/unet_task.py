@@ -191,7 +191,7 @@ def learn(
     device: str = "cpu",
     save_seconds: float = 60.0,
     should_stop: Callable[[], bool] = lambda: False,
-    begin: Callable[[Network], None] = lambda _: None,
+    begin: Callable[[Network], None] | None = None,
     watch: Callable[[State], None] | None = None,
     everything: Sequence[Example] = (),
 ) -> Job[State]:
@@ -201,7 +201,8 @@ def learn(
     before the first step, "all_from" reports the step from which on it is used.
     """
     net = new_network(plan, device)
-    begin(net)
+    if begin is not None:
+        begin(net)
     draw, loss_parts = task_of(plan, examples, torch.device(device))
     schedule = plan.schedule(save_seconds, learns_all=bool(everything))
     if plan.rehearsal and plan.learning_rate is None and plan.network == "unet":
