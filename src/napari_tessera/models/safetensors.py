@@ -164,7 +164,7 @@ def pieces_of_file(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -
     The types of the arrays, which lie in memory as in a file, are booleans, integers and floats.
     """
     ordered = sorted(arrays.items(), key=lambda each: (-each[1].itemsize, each[0]))  # so that all are aligned
-    pieces = [memoryview(array.reshape(-1).view(np.uint8)) for _, array in ordered]
+    pieces = [array.reshape(-1).view(np.uint8).data for _, array in ordered]
     table: dict[str, Any] = {"__metadata__": {**texts, DIGEST: digest_of(texts, pieces)}}
     stop = 0
     for name, array in ordered:

@@ -237,9 +237,9 @@ class TrainingSession:
         model = {"header": dict(self.header), "images": self.data.names, "doubts": list(self.data.doubts)}
         model |= {"scored_on": size_of(self.data.check, plan.task)}
         checkpoint = Checkpoint(self.saved, asked.as_json() | {DATA: self.data.digest}, model)
-        begin = self.start and partial(
-            load_pretrained, start=self.start, task=plan.task, classes=classes, seed=plan.seed
-        )
+        begin = None
+        if self.start:
+            begin = partial(load_pretrained, start=self.start, task=plan.task, classes=classes, seed=plan.seed)
         watch = partial(self.live.begin, header=self.header, data=self.data) if self.live else None
         state = yield from learn(
             self.data.learn, plan, checkpoint,

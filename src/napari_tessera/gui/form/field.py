@@ -105,7 +105,8 @@ class ChannelChoice(Field):
     def __init__(self, parameter: Parameter) -> None:
         self._names: tuple[str, ...] = ()
         self._channel: int | None = parameter.default
-        super().__init__(parameter, ComboBox(name=parameter.name, choices=self._choices))
+        self._box = ComboBox(name=parameter.name, choices=self._choices)
+        super().__init__(parameter, self._box)
         fit_in_form(self.native)
         self.widget.changed.connect(self._keep)
 
@@ -129,7 +130,7 @@ class ChannelChoice(Field):
 
     def _show(self) -> None:
         with self.widget.changed.blocked():
-            self.widget.reset_choices()
+            self._box.reset_choices()
             self.widget.value = self._channel
 
     def _keep(self, channel: int | None) -> None:

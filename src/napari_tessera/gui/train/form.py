@@ -25,7 +25,7 @@ from napari_tessera.models.header import CHECKPOINT
 from napari_tessera.models.registry import ModelEntry
 from napari_tessera.models.safetensors import ENDING
 from napari_tessera.training.losses import LOSSES, loss_parameters
-from napari_tessera.training.settings import DECLARATION, NOTHING, usual_start
+from napari_tessera.training.settings import DECLARATION, NOTHING, NetworkKind, usual_start
 
 INITIAL_LENGTHS = {"minutes": 2.0, "epochs": 50.0, "steps": 500.0}
 """Default length in each unit, for a first try."""
@@ -111,11 +111,12 @@ class StartField(ModelField):
     """The field of the model to start from; it offers those that fit network, task and dimensions."""
 
     def __init__(self, parameter: Parameter) -> None:
-        self.network, self.task, self.ndim = "unet", "objects", 2
+        self.network: NetworkKind = "unet"
+        self.task, self.ndim = "objects", 2
         super().__init__(parameter)
         self.value = self.usual()
 
-    def follow(self, network: str, task: str, ndim: int) -> None:
+    def follow(self, network: NetworkKind, task: str, ndim: int) -> None:
         """Offer the models that fit these settings, and choose the usual one."""
         if (network, task, ndim) == (self.network, self.task, self.ndim):
             return  # otherwise every model file would be read again
