@@ -131,8 +131,11 @@ def values_of(image: np.ndarray) -> Values:
     image = image.astype(canonical_dtype(image.dtype), copy=False)
     percentiles = partial(exact_percentiles, image)
     if rounds_for(image.dtype) > 1:
-        low, high = percentiles([LOW_PERCENT, HIGH_PERCENT])
-        image = np.clip(image, image.dtype.type(low), image.dtype.type(high))
+        ends = percentiles([LOW_PERCENT, HIGH_PERCENT])
+        if image.dtype.kind in "iu":
+            limits = np.iinfo(image.dtype)
+            ends = [min(max(int(end), int(limits.min)), int(limits.max)) for end in ends]
+        image = np.clip(image, *(image.dtype.type(end) for end in ends))
     return Values(percentiles, run_job(measure(image)))
 
 
