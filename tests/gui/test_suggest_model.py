@@ -12,8 +12,8 @@ from tests.helpers.scenes import many_boxes
 from tests.helpers.tiny_models import save_bright
 
 LEFT = Qt.MouseButton.LeftButton
-LONGEST_MS = 240_000
-"""The first run after installing compiles."""
+LONGEST_MS = 600_000
+"""The first run after installing compiles, and loads PyTorch."""
 
 
 @pytest.fixture

@@ -98,7 +98,8 @@ def verdict(suggestions: Sequence[ModelSuggestion]) -> str:
             "None of the models fits: what they find is mostly wrong, or nothing. Train one on a few objects that you "
             "paint, or crop the image to what you look for and try again."
         )
-    return f"{best.title} ({best.model}) fits best: about {best.confidence:.0%} of the objects are likely right."
+    name = best.title if best.title.casefold() == best.model.casefold() else f"{best.title} ({best.model})"
+    return f"{name} fits best: about {best.confidence:.0%} of the objects are likely right."
 
 
 def suggest_model(

@@ -20,12 +20,12 @@ from napari_tessera.gui.layers.read import array_of, planes_shown
 from napari_tessera.gui.method.run_request import RunRequest
 from napari_tessera.gui.qt.layout import NOTE_STYLE, OFFER_STYLE, wrapped_label
 from napari_tessera.gui.qt.worker import shown_by
-from napari_tessera.gui.start_here.card import PICTURE_PX, PictureCard, objects_in_words
+from napari_tessera.gui.start_here.card import PictureCard, objects_in_words
 
 if TYPE_CHECKING:
     from napari_tessera.gui.method.widget import MethodWidget
 
-MOST_SHOWN, COLUMNS = 6, 3
+MOST_SHOWN, COLUMNS, SIDE_PX = 6, 3, 240
 CLICK = "Click a picture to choose its model. All show the same part of the image."
 CHOOSE = "Choose this model."
 
@@ -83,11 +83,11 @@ class SuggestionWindow(QDialog):
         layout.addWidget(how)
         layout.addWidget(buttons)
         how.setVisible(bool(self.cards))
-        self.setMinimumWidth(2 * PICTURE_PX)
+        self.setMinimumWidth(2 * SIDE_PX)
 
     def _card(self, model: ModelSuggestion, picture: Any) -> PictureCard:
-        size = "" if model.diameter_px is None else f" about {model.diameter_px:g} px wide"
-        card = PictureCard(model.title, CHOOSE, f"{objects_in_words(model.n_objects)}{size}")
+        size = "" if model.diameter_px is None else f", about {model.diameter_px:.3g} px wide"
+        card = PictureCard(model.title, CHOOSE, f"{objects_in_words(model.n_objects)}{size}", SIDE_PX)
         card.say(f"{model.confidence:.0%} likely right")
         card.draw(model.labels, picture)
         card.picture.clicked.connect(partial(self._choose, model.model))

@@ -18,8 +18,8 @@ from napari_tessera.gui.qt.run_bar import RETURNS
 from napari_tessera.methods.registry import method_named
 
 PICTURE_PX = 162
-DRAWN_PX = 2 * PICTURE_PX
-"""Pictures are drawn at least so large, and then made smaller, so that outlines are thin."""
+SHARPNESS = 2
+"""Pictures are drawn at least so many times as large as they are shown, so that outlines are thin."""
 KEEP, SMOOTH = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
 SHORTEST_SECONDS = 0.1
 LONGEST_TEXT = 70
@@ -50,12 +50,13 @@ class PictureCard(QWidget):
     found : QLabel
     """
 
-    def __init__(self, title: str, on_click: str, purpose: str) -> None:
+    def __init__(self, title: str, on_click: str, purpose: str, side_px: int = PICTURE_PX) -> None:
         super().__init__()
         self.title = title
+        self.side_px = side_px
         self.picture = PictureButton()
-        self.picture.setIconSize(QSize(PICTURE_PX, PICTURE_PX))
-        self.picture.setFixedSize(PICTURE_PX + 4, PICTURE_PX + 4)
+        self.picture.setIconSize(QSize(side_px, side_px))
+        self.picture.setFixedSize(side_px + 4, side_px + 4)
         self.picture.setStyleSheet(STYLE)
         self.picture.setAccessibleName(title)
         self.picture.setToolTip(on_click)
@@ -75,11 +76,11 @@ class PictureCard(QWidget):
 
     def draw(self, labels: np.ndarray, picture: np.ndarray) -> None:
         """Show labels on a picture of the same shape."""
-        large = max(DRAWN_PX, *labels.shape)
+        large = max(SHARPNESS * self.side_px, *labels.shape)
         drawn = np.ascontiguousarray(outlined(fitted(picture, large), fitted(labels, large)))
         height, width = drawn.shape[:2]
         image = QImage(drawn.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-        self.picture.setIcon(QIcon(QPixmap.fromImage(image.scaled(QSize(PICTURE_PX, PICTURE_PX), KEEP, SMOOTH))))
+        self.picture.setIcon(QIcon(QPixmap.fromImage(image.scaled(QSize(self.side_px, self.side_px), KEEP, SMOOTH))))
 
 
 class Card(PictureCard):
