@@ -198,8 +198,8 @@ def notes_on_volume(entry: ModelEntry, view: NormalizedImage, volume: str, outpu
         return ()
     if entry.is_shipped and (better := FOR_VOLUMES.get(entry.name)):
         return (
-            f"The volume was segmented plane by plane. The model {better!r} sees all planes at once, and finds nuclei "
-            "better in most volumes. Give the pixel size if planes are farther apart than pixels.",
+            f"The volume was segmented plane by plane. The model {better!r} segments it as a volume, which parts "
+            "crowded nuclei better. Give the pixel size if planes are farther apart than pixels.",
         )
     if view.spacing[0] > NEARLY_ALIKE * view.spacing[-1]:
         return ()
