@@ -148,7 +148,7 @@ def test_models_without_a_path_get_a_free_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "start"),
     [
-        ({}, "nuclei-unet"),
+        ({}, "cells"),
         ({"network": "mask-rcnn"}, "nuclei-mask-rcnn"),
         ({"ndim": 3}, "nothing"),
         ({"task": "classes"}, "nothing"),

@@ -26,7 +26,7 @@ from napari_tessera.training.rehearsal import (
     write_examples,
 )
 from napari_tessera.training.resolve import rehearsal_for, resolve_config
-from napari_tessera.training.settings import checked_settings
+from napari_tessera.training.settings import USUAL_STARTS, checked_settings
 from napari_tessera.training.unet_task import new_network, task_of
 
 SHIPPED = ("nuclei-unet", "nuclei-mask-rcnn")
@@ -85,6 +85,11 @@ def test_a_model_knows_the_kinds_of_the_images_that_it_was_trained_on():
     assert of_nuclei == known_kinds(started("nuclei-mask-rcnn")[1])
     (kind,) = known_with(images={"train": ["bacteria_fluo_ecoli-001", "001"]})
     assert kind.startswith("bacteria")
+
+
+def test_the_usual_start_knows_all_kinds():
+    kinds = dict.fromkeys(each.group for each in read_examples(rehearsal.SHIPPED_EXAMPLES))
+    assert known_kinds(started(USUAL_STARTS["unet"])[1]) == tuple(kinds)
 
 
 def test_a_model_that_rehearsed_still_knows_and_others_do_not():

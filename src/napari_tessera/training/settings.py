@@ -45,7 +45,7 @@ NetworkKind = Annotated[Literal["unet", "mask-rcnn"], Choices({"unet": "U-Net", 
 LENGTHS = ("steps", "epochs", "minutes")
 BALANCED = "balanced"
 NOTHING = "nothing"
-USUAL_STARTS: Mapping[NetworkKind, str] = {"unet": "nuclei-unet", "mask-rcnn": "nuclei-mask-rcnn"}
+USUAL_STARTS: Mapping[NetworkKind, str] = {"unet": "cells", "mask-rcnn": "nuclei-mask-rcnn"}
 """The shipped models that learn annotated objects in planes fastest."""
 
 
