@@ -52,6 +52,7 @@ def main():
     options.add_argument("--index", type=Path, required=True)
     options.add_argument("--model", type=Path, required=True)
     options.add_argument("--second", help="name of a U-Net that judges what a Mask R-CNN detects")
+    options.add_argument("--least", type=float, default=UNET_LIMITS["least"], help="of a U-Net, as in UNET_LIMITS")
     options.add_argument("--card", type=Path, help="a new card for the header")
     options.add_argument("-o", "--out", type=Path, help="by default the model itself")
     chosen = options.parse_args()
@@ -64,10 +65,8 @@ def main():
     found = [judged(*look(network, image), truth, share) for image, truth, share in images_and_truths(chosen.index)]
     features, is_real, weights = (np.concatenate(each) for each in zip(*found, strict=True))
     weights /= weights.mean()
-    limits, own = (
-        (UNET_LIMITS if is_unet else {"lowest": LOWEST}),
-        features[:, : N_FEATURES[kind_of(header["architecture"])]],
-    )
+    limits = UNET_LIMITS | {"least": chosen.least} if is_unet else {"lowest": LOWEST}
+    own = features[:, : N_FEATURES[kind_of(header["architecture"])]]
     header |= {"scoring": limits | fitted(own, is_real, weights)}
     header.pop("second_opinion", None)
     if second:
