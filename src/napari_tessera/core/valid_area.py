@@ -1,9 +1,9 @@
-"""What of an image is no image: NaN, infinite, masked and transparent pixels, padding at the rim, boxes of one value.
+"""What of an image is no image: NaN, infinite, masked and transparent pixels, and padding at the rim.
 
 A fluorescence image whose background is clipped to 0 has a constant region at its rim, too. Padding is told apart by
 its straight border, as it comes from pasting, shifting, rotating or stitching; or by its value, which is far from the
-image's where an instrument sees a round field, or where corners are rounded. A box is a rectangle inside the image, as
-of a scale bar, a caption or a part that was blacked out.
+image's where an instrument sees a round field, or where corners are rounded. A rectangle of one value inside the image
+may be a scale bar, and may be an object, so it is image.
 """
 
 from __future__ import annotations
@@ -55,9 +55,6 @@ GAP_SHARE = 0.1
 """What lies around a field of view differs from all of it by more than this share of its range."""
 ROUNDED_SHARE = 0.9
 """The corners that are missing from a rounded field of view are those of a circle or of an ellipse to this share."""
-SMALLEST_BOX_SHARE, MOST_BOXES, BOX_SHARE = 0.02, 3, 0.85
-"""A box fills at least this share of a plane, which has so many of them at most, and so much of its outline: there may
-be a text in it."""
 STRUCTURE_SHARE = 0.3
 """Of noise, so much is left when 5 × 5 pixels are averaged."""
 DIM_SHARE = 0.2
@@ -73,8 +70,6 @@ class Fill:
 
     colours: tuple[Colour, ...] = ()
     """Values of padding, one for each channel; None where the channel may have any."""
-    boxes: tuple[Colour, ...] = ()
-    """Values of boxes."""
     has_nan: bool | None = False
     """Whether pixels are NaN or infinite; None if that is not known before each block is read."""
     is_blended: bool = False
@@ -96,7 +91,7 @@ class Fill:
             invalid |= ~np.isfinite(values).all(axis=-1)
         if self.is_transparent:
             invalid |= values[..., 3] == 0
-        for colour in (*self.colours, *self.boxes):
+        for colour in self.colours:
             padding = _without_specks(_is_colour(values, colour))
             invalid |= _widened(padding, RIM_PX) if self.is_blended else padding
         return ~invalid if invalid.any() else None
@@ -104,7 +99,6 @@ class Fill:
     def amount(self, share: float) -> str:
         """Return what share of the pixels is no image, and what it is."""
         causes = [f"padding with the value {_in_words(colour)}" for colour in self.colours]
-        causes += [f"a box with the constant value {_in_words(colour)}" for colour in self.boxes]
         causes += ["transparent"] * self.is_transparent + ["masked"] * self.is_masked
         causes += ["NaN or infinite"] if self.has_nan or not causes else []
         percent = 100 * share
@@ -142,7 +136,7 @@ def find_fill(
         sample = _picked(image, index, channel_axis)
         hidden = None if masked is None else _picked(masked, index, None)[..., 0]
         fill, shown = _look_for_padding(fill, sample, hidden, candidates, may_be_transparent)
-    if not (fill.colours or fill.boxes or has_nan is not False or fill.is_transparent or fill.is_masked):
+    if not (fill.colours or has_nan is not False or fill.is_transparent or fill.is_masked):
         return None
     return replace(fill, typical=tuple(np.median(shown, axis=0).tolist() if len(shown) else [0.0]))
 
@@ -164,54 +158,7 @@ def _look_for_padding(
     is_blended = any(_is_blended(planes, shown, colour) for colour in colours)
     for colour in colours:
         shown = shown & ~_is_colour(planes, colour)
-    boxes = tuple(colour for colour in _box_candidates(planes, shown) if _is_box(planes, shown, colour))
-    for colour in boxes:
-        shown = shown & ~_without_specks(_is_colour(planes, colour))
-    return replace(fill, colours=colours, boxes=boxes, is_blended=is_blended), planes[shown]
-
-
-def _box_candidates(planes: np.ndarray, shown: np.ndarray) -> list[Colour]:
-    """Return the values that fill most of what is equal to the next pixels, each of at least the share of a box."""
-    if min(planes.shape[1:3]) < SMALLEST_SIDE_PX:
-        return []
-    same = (
-        shown[:, 1:, 1:]
-        & (planes[:, 1:, 1:] == planes[:, :-1, 1:]).all(-1)
-        & (planes[:, 1:, 1:] == planes[:, 1:, :-1]).all(-1)
-    )
-    least = SMALLEST_BOX_SHARE * planes[0, ..., 0].size
-    if same.sum() < least / 2:
-        return []
-    found, counts = np.unique(planes[:, 1:, 1:][same], axis=0, return_counts=True)
-    often = np.argsort(-counts)[:CANDIDATES]
-    return [tuple(values) for values in found[often][counts[often] >= least / 2].tolist()]
-
-
-def _is_box(planes: np.ndarray, shown: np.ndarray, colour: Colour) -> bool:
-    """Return whether the pixels of one value are rectangles inside of a photograph, with little of it elsewhere."""
-    from scipy import ndimage
-
-    same = shown & _is_colour(planes, colour)
-    boxes = np.zeros_like(same)
-    for plane, box in zip(_without_specks(same), boxes, strict=True):
-        pieces, _ = ndimage.label(plane)
-        sizes = np.bincount(pieces.ravel())
-        for number, window in enumerate(ndimage.find_objects(pieces), 1):
-            if sizes[number] >= SMALLEST_BOX_SHARE * plane.size:
-                inside = pieces[window] == number
-                if inside.mean() < BOX_SHARE or inside.shape == plane.shape:
-                    return False
-                box[window] |= inside
-        if ndimage.label(box)[1] > MOST_BOXES:
-            return False
-    image = shown & ~boxes
-    return (
-        bool(boxes.any())
-        and image.sum() >= SMALLEST_SHARE_OF_IMAGE * shown.sum()
-        and bool(same[image].mean() <= LARGEST_SHARE_AT_THE_END)
-        and len(np.unique(planes[image][:, 0])) >= FEWEST_VALUES
-        and not _is_drawing(planes[..., 0], image)
-    )
+    return replace(fill, colours=colours, is_blended=is_blended), planes[shown]
 
 
 def filled(

@@ -121,7 +121,7 @@ class Frame:
 
     def grid(self, reach: int) -> list[Tile]:
         """Return the tiles with a margin of `reach` pixels, or what padding needs to be found as in the whole image."""
-        least = PADDING_REACH if self.fill is not None and (self.fill.colours or self.fill.boxes) else 0
+        least = PADDING_REACH if self.fill is not None and self.fill.colours else 0
         return list(tiles(self.shape, self.block, (max(reach, least),) * len(self.block)))
 
     def notes(self, left_out: Iterable[int]) -> tuple[str, ...]:
