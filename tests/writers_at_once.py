@@ -60,7 +60,7 @@ def main(count, folder):
     image = folder / "image.npy"
     np.save(image, np.random.default_rng(0).random((64, 64)))
     os.environ["TESSERA_MODELS"] = str(folder / "models")
-    for name in ("Cells", "cells"):
+    for name in ("Mine", "mine"):
         (folder / f"{name}.file").write_bytes(with_fields(sound_model(), name=name, title=name))
 
     def threshold(out, *more):
@@ -87,9 +87,9 @@ def main(count, folder):
     tell("output", at_once(count, lambda number: threshold("labels.tif")))
     endings = (".tif", ".png", ".npy", ".ome.zarr")
     tell("shared record", at_once(count, lambda number: threshold(f"shared{endings[number % len(endings)]}")))
-    tell("model", at_once(count, lambda number: imported("cells")))
-    (folder / "models" / "cells.safetensors").unlink()
-    tell("case of letters", at_once(count, lambda number: imported(("Cells", "cells")[number % 2])))
+    tell("model", at_once(count, lambda number: imported("mine")))
+    (folder / "models" / "mine.safetensors").unlink()
+    tell("case of letters", at_once(count, lambda number: imported(("Mine", "mine")[number % 2])))
     tell("coco", at_once(count, coco))
     at_once(count, remembered)
     kept = len(json.loads((folder / "settings.json").read_text()))

@@ -140,7 +140,7 @@ def imported(folder, value, overwrite):
     os.environ["TESSERA_MODELS"] = str(folder)
     with tempfile.TemporaryDirectory() as away:
         file = Path(away) / "file.safetensors"
-        file.write_bytes(with_fields(sound_model(), name="cells", title=str(value)))
+        file.write_bytes(with_fields(sound_model(), name="mine", title=str(value)))
         import_model(file, overwrite=overwrite)
 
 

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from imageio.v3 import imwrite
+from tifffile import imwrite
 
 from napari_tessera.cli.main import main
 from napari_tessera.models import registry as catalogue
@@ -150,8 +150,8 @@ def image(tmp_path, own_models):
     """The file of an image with twelve bright boxes, and a model of one's own that finds them."""
     own_models.mkdir()
     save_bright(own_models / "bright.safetensors", diameter_px=None)
-    imwrite(tmp_path / "boxes.png", many_boxes())
-    return tmp_path / "boxes.png"
+    imwrite(tmp_path / "boxes.tif", many_boxes())
+    return tmp_path / "boxes.tif"
 
 
 def test_suggestions_are_a_table_with_the_best_model_first(capsys, image):
