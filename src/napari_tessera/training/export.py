@@ -20,8 +20,7 @@ from napari_tessera.training.data.advice import advice_on_end
 from napari_tessera.training.data.dataset import size_of
 from napari_tessera.training.data.sources import TRAIN
 from napari_tessera.training.report import ReportImage, describe_scores, report_page
-from napari_tessera.training.resolve import DIAMETER_PX
-from napari_tessera.training.settings import Training, words
+from napari_tessera.training.settings import DIAMETER_PX, Training, words
 from napari_tessera.training.validation import Where, segment_all
 
 if TYPE_CHECKING:

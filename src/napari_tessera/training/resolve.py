@@ -23,7 +23,7 @@ from napari_tessera.training.data.example import NOT_PAINTED, Example, has_few_s
 from napari_tessera.training.losses import loss_parameters
 from napari_tessera.training.pretrained import Pretrained
 from napari_tessera.training.rehearsal import known_kinds
-from napari_tessera.training.settings import BALANCED, USUAL_STARTS, NetworkKind, Training, numbers
+from napari_tessera.training.settings import BALANCED, DIAMETER_PX, USUAL_STARTS, NetworkKind, Training, numbers
 from napari_tessera.training.unet_task import learn
 
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
@@ -38,7 +38,6 @@ PATCH_FOR_STROKES_PX = 48
 BATCH_FOR_STROKES = {2: 8, 3: 4}
 INTENSITY_CHANGES_FOR_STROKES, INTENSITY_CHANGES_FOR_PAINT = 0.6, 0.2
 """For annotated classes: strokes are few and narrow, so a small network learns fastest on many small patches."""
-DIAMETER_PX = {2: 32.0, 3: 16.0}
 USUAL_REHEARSAL = 0.5
 
 
