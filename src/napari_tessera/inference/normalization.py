@@ -36,6 +36,8 @@ PERCENTS = tuple(sorted({*RARE, LOW_PERCENT, *BULK, HIGH_PERCENT, *(100 - share 
 LARGEST_SHARE, SURELY_TIMES = 0.007, 4.5
 """What is left out of the levels fills at most this share of an image, or is so many times as bright as the objects: a
 few nuclei may be three times as bright as the others."""
+SMALLEST_SHARE = 0.0025
+"""What fills less of an image hardly moves its white, unless it is so many times as bright."""
 FEW_PERCENT, FAR_BELOW = 2, 3.5
 """Dark pixels up to this share of an image, %, lie so many times as far from the median as all others do."""
 SATURATED = 1.25
@@ -191,7 +193,8 @@ def _far_above(measure: Measure) -> Outlier | None:
     if histogram is None:
         return None
     share, times, *_ = without_bright(histogram)[1]
-    return Outlier(100 * share, times) if share else None
+    is_slight = share < SMALLEST_SHARE and times < SURELY_TIMES
+    return Outlier(100 * share, times) if share and not is_slight else None
 
 
 def _spread(known: Mapping[float, float]) -> float:
