@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from bench_kmeans import NOISE, K, enlarged
 from skimage.measure import regionprops_table
 from sklearn.cluster import KMeans
 
 import napari_tessera as tessera
 from napari_tessera.algorithms.regionprops import measure_objects
 from napari_tessera.core.jobs import run_job
-from tests.benchmarks.bench_kmeans import NOISE, K, enlarged
 
 COLUMNS = (
     *("label", "num_pixels", "area", "equivalent_diameter_area", "axis_major_length", "axis_minor_length"),

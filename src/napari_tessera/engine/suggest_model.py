@@ -95,7 +95,7 @@ def verdict(suggestions: Sequence[ModelSuggestion]) -> str:
     best = suggestions[0]
     if not best.fits:
         return (
-            "None of the models fits: what they find is mostly wrong, or nothing. Train one on a few objects that you "
+            "None of the models fits: what they find is mostly unsure, or nothing. Train one on a few objects that you "
             "paint, or crop the image to what you look for and try again."
         )
     name = best.title if best.title.casefold() == best.model.casefold() else f"{best.title} ({best.model})"
