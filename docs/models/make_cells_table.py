@@ -13,14 +13,16 @@ from imageio.v3 import imread, imwrite
 
 SETS = {
     "nuclei": ("labels", 1),
-    "phase_cells_usiigaci": ("labels", 3),
-    "yeast_phase": ("labels", 2),
+    "phase_cells_usiigaci": ("labels", 8),
+    "yeast_phase": ("labels", 3),
     "yeast_brightfield_traps": ("labels", 1),
     "bacteria_fluo_ecoli": ("labels", 10),
-    "em_chloroplasts": ("labels", 3),
-    "em_axon_myelin": ("instances", 1),
+    "em_chloroplasts": ("labels", 6),
+    "em_axon_myelin": ("instances", 2),
 }
 """Of each set: the folder of its labels, and how often its images of the split `train` are listed."""
+STAINED = 3
+"""How often images of `train` that the table of `nuclei` calls stained are listed: they vary most."""
 OF_NUCLEI = 3
 """Every which of the images of nuclei validates, so that all kinds together weigh about as much."""
 
@@ -53,7 +55,8 @@ def rows_of(folder: Path, out: Path):
         name = row["name"] if "." in row["name"] else f"{row['name']}.png"
         for image in planes_of(folder / "images" / name, out, is_training):
             label = (folder / labels / name).resolve()
-            for _ in range(times if is_training else 1):
+            listed = STAINED if row["modality"] == "stained" else times
+            for _ in range(listed if is_training else 1):
                 yield [image.resolve(), label, unique_name(folder.name, image), row["split"], kind]
 
 
