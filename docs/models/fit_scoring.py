@@ -26,7 +26,16 @@ from napari_tessera.inference import scale_search
 from napari_tessera.inference.decode_unet import UNetOptions, decoding_of, find_objects, pixel_scores, usual_size
 from napari_tessera.inference.detections_to_labels import DetectionThresholds, objects_of
 from napari_tessera.inference.normalization import measure_levels
-from napari_tessera.inference.object_features import FARTHEST, measured, products
+from napari_tessera.inference.object_features import (
+    FARTHEST,
+    FARTHEST_MEDIAN,
+    FEATURES,
+    LEAST_PROBABILITY,
+    Scoring,
+    likeness_of,
+    measured,
+    products,
+)
 from napari_tessera.inference.pixel_grid import NormalizedImage, outlined
 from napari_tessera.inference.predictor import load_detector, load_network
 from napari_tessera.inference.rescore_detections import features_of, unet_features
@@ -43,6 +52,8 @@ UNET_LIMITS = {"least": 0.1, "least_of_small": 0.45, "small_share": 0.2}
 small ones; large ones are kept wherever they are possible, for images of kinds that nothing was learnt of."""
 LOWEST, LEAST_SCORE = 0.08, 0.4
 """Score of a box from which on a detection is judged, and probability from which on it is kept."""
+BEYOND = 0.03
+"""Share of the images of the training that a U-Net may take for unlike the training."""
 STRENGTH = 0.1
 """The inverse of the weight of the regression's penalty, as scikit-learn counts it."""
 
@@ -68,6 +79,9 @@ def main():
     limits = UNET_LIMITS | {"least": chosen.least} if is_unet else {"lowest": LOWEST}
     own = features[:, : N_FEATURES[kind_of(header["architecture"])]]
     header |= {"scoring": limits | fitted(own, is_real, weights)}
+    if is_unet:
+        shares = [share for *_, share in images_and_truths(chosen.index)]
+        header["scoring"] |= limits_of_likeness([each[0] for each in found], shares, header)
     header.pop("second_opinion", None)
     if second:
         named = {"model": second.name, "sha256": second.sha256()}
@@ -134,6 +148,25 @@ def judged(features, labels, truth, share):
     weight = share * max(1, overlaps.truth.size) ** -0.5  # between counting images alike and counting objects alike
     is_real = np.isin(np.arange(1, len(features) + 1), matched)
     return features, is_real, np.full(len(features), weight)
+
+
+def limits_of_likeness(features, shares, header):
+    """Return the limits within which the images lie, but for a few: wider than those of nuclei, never narrower."""
+    scoring = Scoring.of(header, usual_size(header["diameter_px"], 2), 1.0)
+    likeness = [likeness_of(each, np.exp(each[:, FEATURES.index("log area")]), scoring) for each in features]
+    probability = quantile([each.probability for each in likeness], shares, BEYOND)
+    distance = quantile([each.distance for each in likeness], shares, 1 - BEYOND)
+    return {
+        "least_probability": min(LEAST_PROBABILITY, probability),
+        "farthest_median": max(FARTHEST_MEDIAN, distance),
+    }
+
+
+def quantile(values, weights, share):
+    """Return the value below which lies a share of the weight."""
+    order = np.argsort(values)
+    reached = np.cumsum(np.asarray(weights)[order]) / np.sum(weights)
+    return float(np.asarray(values)[order][np.searchsorted(reached, share)])
 
 
 def fitted(features, is_real, counts):

@@ -7,7 +7,7 @@ outline and the agreement of their pixels tell them from objects. The features a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,6 +160,12 @@ natural logarithm of the network's pixels per pixel of the image (what is small 
 over that of the ellipse with its moments, and of the ratio of that ellipse's axes; the shares of its outline that
 touch other objects, and, over the root of its area, that lie at the edge of the image."""
 TINY = 1e-6
+LEAST_PROBABILITY, MORE_AFAR = 0.6, 0.15
+FARTHEST_MEDIAN = 0.95
+FAR_SCALE, FEW_OBJECTS = 3.0, 8
+LEAST_SPREAD, MANY_OBJECTS = 0.33, 30
+"""Limits of `Likeness`: all images of nuclei but a few in a hundred lie within, most others beyond. The header of
+a model of many kinds of objects holds its own limits of the first and the third."""
 
 
 @dataclass(frozen=True)
@@ -176,25 +182,21 @@ class Scoring:
     regression: Regression
     usual_px: float  # area of an object of the usual size
     factor: float  # the network's pixels per pixel of the image
+    least_probability: float = LEAST_PROBABILITY  # limits of `Likeness` for this model
+    farthest_median: float = FARTHEST_MEDIAN
 
     @classmethod
     def of(cls, header: Mapping[str, Any], usual_px: float, factor: float) -> Scoring:
         """Read the scoring from the header of a model that has one."""
         fields = header["scoring"]
         least, least_of_small, small_share = (fields[name] for name in ("least", "least_of_small", "small_share"))
-        return cls(least, least_of_small, small_share, Regression.of(fields), usual_px, factor)
+        limits = {name: fields[name] for name in ("least_probability", "farthest_median") if name in fields}
+        return cls(least, least_of_small, small_share, Regression.of(fields), usual_px, factor, **limits)
 
     def are_likely(self, features: np.ndarray) -> np.ndarray:
         """Return which objects are to be kept, from their features (N, 16)."""
         is_small = features[:, FEATURES.index("log area")] < np.log(self.small_share)
         return self.regression.probabilities(features) >= np.where(is_small, self.least_of_small, self.least)
-
-
-LEAST_PROBABILITY, LEAST_PROBABILITY_AFAR = 0.6, 0.75
-FARTHEST_MEDIAN = 0.95
-FAR_SCALE, FEW_OBJECTS = 3.0, 8
-LEAST_SPREAD, MANY_OBJECTS = 0.33, 30
-"""Limits of `Likeness`: all images of nuclei but a few in a hundred lie within, most others beyond."""
 
 
 @dataclass(frozen=True)
@@ -207,31 +209,35 @@ class Likeness:
     count: int = 0  # how many are kept
     scale: float = 0.0  # how far the magnification of the image is from the mean
     is_drawing: bool = False  # the image has only a few different values
+    least_probability: float = LEAST_PROBABILITY
+    farthest_median: float = FARTHEST_MEDIAN
 
     @property
     def is_foreign(self) -> bool:
         """Whether the objects found show that the image does not look like those of the training."""
         is_far = abs(self.scale) > FAR_SCALE
-        is_unlikely = self.probability < (LEAST_PROBABILITY_AFAR if is_far else LEAST_PROBABILITY)
+        is_unlikely = self.probability < self.least_probability + MORE_AFAR * is_far
         is_uniform = self.count >= MANY_OBJECTS and self.spread < LEAST_SPREAD
         are_few_and_far = is_far and 0 < self.count < FEW_OBJECTS
-        is_unlike = self.distance > FARTHEST_MEDIAN or is_uniform or are_few_and_far
+        is_unlike = self.distance > self.farthest_median or is_uniform or are_few_and_far
         return is_unlikely or is_unlike or self.is_drawing
 
 
 def likeness_of(features: np.ndarray, sizes: np.ndarray, scoring: Scoring) -> Likeness:
     """Compare N objects, of so many pixels, with those of the training."""
+    found = Likeness(least_probability=scoring.least_probability, farthest_median=scoring.farthest_median)
     if not len(sizes):
-        return Likeness()
-    probability = float(np.average(scoring.regression.probabilities(features), weights=sizes))
+        return found
+    found = replace(found, probability=float(np.average(scoring.regression.probabilities(features), weights=sizes)))
     kept = scoring.are_likely(features)
     if not kept.any():
-        return Likeness(probability)
+        return found
     deviations = (features[kept] - scoring.regression.centre) / scoring.regression.spread
     of_scale = FEATURES.index("log scale")
     scale, others = float(deviations[0, of_scale]), np.delete(deviations, of_scale, axis=1)
     distance = float(np.sqrt(np.mean(np.median(others, axis=0) ** 2)))
-    return Likeness(probability, distance, float(others.std(axis=0).mean()), int(kept.sum()), scale)
+    spread = float(others.std(axis=0).mean())
+    return replace(found, distance=distance, spread=spread, count=int(kept.sum()), scale=scale)
 
 
 def measured(labels: np.ndarray, scores: PixelScores, usual_px: float, factor: float) -> Job[np.ndarray]:
