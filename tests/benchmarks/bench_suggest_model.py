@@ -97,17 +97,18 @@ def line(name: str, tried: list[Tried]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def fitted_weights(tried: list[Tried]) -> np.ndarray:
-    """Fit the expected AP to the agreement, by logistic regression."""
+def fitted_weights(tried: list[Tried], are_scored: bool) -> np.ndarray:
+    """Fit the expected AP to the agreement, and of models with a scoring to its probability, by logistic regression."""
     pairs = [pair for one in tried for pair in zip(one.suggestions, one.aps, strict=True) if pair[0].n_objects]
-    features = np.array([[1, each.agreement] for each, _ in pairs])
+    pairs = [(each, ap) for each, ap in pairs if not are_scored or each.probability is not None]
+    features = np.array([[1, each.agreement, each.probability][: 2 + are_scored] for each, _ in pairs])
     aps = np.array([ap for _, ap in pairs])
 
     def loss(weights: np.ndarray) -> float:
         likely = np.clip(expit(features @ weights), 1e-6, 1 - 1e-6)
         return float(-np.mean(aps * np.log(likely) + (1 - aps) * np.log(1 - likely)))
 
-    return np.asarray(minimize(loss, np.zeros(2)).x)
+    return np.asarray(minimize(loss, np.zeros(2 + are_scored)).x)
 
 
 def main() -> None:
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--network", choices=["unet", "mask_rcnn"], help="models of this kind only")
     parser.add_argument("--every", type=int, default=1, help="one image in this many of each set, and of foreign ones")
+    parser.add_argument("--verbose", action="store_true", help="print a line for each image and model")
     parser.add_argument("--fit", action="store_true", help="print the weights that fit these images")
     chosen = parser.parse_args()
     print("| set | images | best or second-best first | AP first / best | denied where one fits | none fits | error |")
@@ -126,6 +128,11 @@ def main() -> None:
         tried = [try_image(*each, chosen.network) for each in images_of(chosen.data, name, chosen.split, chosen.every)]
         if tried:
             print(line(name, tried), flush=True)
+        for one in tried if chosen.verbose else []:
+            for each, ap in zip(one.suggestions, one.aps, strict=True):
+                print(
+                    "   ", each.model, each.confidence, each.agreement, each.probability, each.is_foreign, round(ap, 3)
+                )
         everything += tried
     print(line("all", everything), flush=True)
     foreign = []
@@ -136,7 +143,8 @@ def main() -> None:
                 print(f"{name}: {foreign[-1][0]}")
     print(f"none fits: {sum(not each[0].fits for each in foreign)} of {len(foreign)} images without objects")
     if chosen.fit:
-        print(f"weights: {fitted_weights(everything).round(2).tolist()}")
+        for are_scored in (False, True):
+            print(f"weights, scored {are_scored}: {fitted_weights(everything, are_scored).round(2).tolist()}")
 
 
 if __name__ == "__main__":

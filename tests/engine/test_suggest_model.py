@@ -1,7 +1,5 @@
 """Suggest a model: which models are tried, how sure they are, and the part of the image that is shown."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -95,15 +93,12 @@ def test_a_large_image_is_looked_at_in_windows(models):
     assert bright.labels.any()
 
 
-def test_objects_foreign_to_the_model_that_was_started_from_are_not_foreign():
+def test_model_to_which_the_objects_are_foreign_does_not_fit():
     entry = catalogue.find("nuclei-unet")
-    own = dataclasses.replace(entry, header={**entry.header, "training": {}})
-    taken_over = {"training": {"settings": {"start": {"scoring": entry.header["scoring"]}}}}
-    tuned = dataclasses.replace(entry, header={**entry.header, **taken_over})
-    scale = Scale(1.0, likeness=Likeness(probability=0.1))
-    trials = [Trial(each, None, scale, None, (), [np.ones((2, 2), int)], 0.9) for each in (own, tuned)]
-    assert [each.is_foreign for each in trials] == [True, False]
-    assert trials[0].confidence < 0.35 < trials[1].confidence
+    scales = [Scale(1.0, likeness=Likeness(0.99, distance=distance)) for distance in (0.5, 5.0)]
+    fits, foreign = (Trial(entry, None, scale, None, (), [np.ones((2, 2), int)], 0.9) for scale in scales)
+    assert [fits.is_foreign, foreign.is_foreign] == [False, True]
+    assert foreign.confidence < 0.35 < fits.confidence
 
 
 def test_unknown_network_is_refused(models):

@@ -12,6 +12,7 @@ from napari_tessera.inference.object_features import (
     FEATURES,
     PixelScores,
     Scoring,
+    knows_its_objects,
     likeness_of,
     measured,
     without_unlikely,
@@ -210,3 +211,21 @@ def test_a_drawing_is_foreign():
 
 def test_nothing_found_is_not_foreign():
     assert not likeness(np.zeros((0, 16)), []).is_foreign
+
+
+def test_limits_of_likeness_are_those_of_the_model():
+    features = run_job(measured(LABELS, SAID, usual_px=9, factor=2))
+    usual, own = (
+        Scoring.of(scoring_on("object", 0, 0.0, **limits), usual_px=9, factor=2)  # all have a probability of one half
+        for limits in ({}, {"least_probability": 0.4, "farthest_median": 50.0})
+    )
+    assert likeness_of(features, np.array([9, 1]), usual).is_foreign
+    assert not likeness_of(features, np.array([9, 1]), own).is_foreign
+
+
+def test_scoring_taken_over_from_another_model_is_not_its_own():
+    header = scoring_on("object", 1, 0.0)
+    tuned = {"training": {"settings": {"start": header}}}
+    assert knows_its_objects(header)
+    assert not knows_its_objects(header | tuned)
+    assert knows_its_objects(scoring_on("object", 2, 0.0) | tuned)

@@ -223,6 +223,12 @@ class Likeness:
         return is_unlikely or is_unlike or self.is_drawing
 
 
+def knows_its_objects(header: Mapping[str, Any]) -> bool:
+    """Return whether a model's scoring was learnt from its own training, not from that of the model it started from."""
+    start = (header.get("training", {}).get("settings") or {}).get("start") or {}
+    return "scoring" not in start or start["scoring"] != header.get("scoring")
+
+
 def likeness_of(features: np.ndarray, sizes: np.ndarray, scoring: Scoring) -> Likeness:
     """Compare N objects, of so many pixels, with those of the training."""
     found = Likeness(least_probability=scoring.least_probability, farthest_median=scoring.farthest_median)

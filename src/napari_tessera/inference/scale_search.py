@@ -13,7 +13,15 @@ from napari_tessera.core.rescale import is_wide
 from napari_tessera.core.tiles import Slices, tiles
 from napari_tessera.inference.decode_unet import UNetOptions, decoding_of, find_objects, pixel_scores, usual_size
 from napari_tessera.inference.normalization import network_channels
-from napari_tessera.inference.object_features import FEW_OBJECTS, Likeness, PixelScores, Scoring, likeness_of, measured
+from napari_tessera.inference.object_features import (
+    FEW_OBJECTS,
+    Likeness,
+    PixelScores,
+    Scoring,
+    knows_its_objects,
+    likeness_of,
+    measured,
+)
 from napari_tessera.inference.pixel_grid import NormalizedImage
 from napari_tessera.inference.sliding_window import Scores, predict
 
@@ -304,7 +312,8 @@ def review(found: Sequence[Scores], header: Mapping[str, Any], factor: float) ->
             measuring = measured(labels, pixels, scoring.usual_px, factor)
             features.append((yield from subtask(measuring, 2 * done + 1, 1, 2 * len(found))))
     together = np.concatenate(sizes)
-    likeness = None if scoring is None else likeness_of(np.concatenate(features), together, scoring)
+    is_known = scoring is not None and knows_its_objects(header)
+    likeness = likeness_of(np.concatenate(features), together, scoring) if is_known else None
     return diameter_of_half(together, ndim) or usual_px, likeness
 
 
