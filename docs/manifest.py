@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from napari_tessera.gui.correct.tools import TOOLS
 from napari_tessera.gui.widgets import OWN_WIDGETS, class_name
 from napari_tessera.methods.registry import METHODS
 from napari_tessera.sample_data import SAMPLES
@@ -16,6 +17,7 @@ MANIFEST = Path(__file__).parents[1] / "src/napari_tessera/napari.yaml"
 PLUGIN = "napari-tessera"
 START = ("start_here", "Start here…", "napari_tessera.gui.start_here.widget:StartHereWidget")
 OPEN = ("open_image", "Open with Tessera…", "napari_tessera.gui.open_image:open_image")
+CORRECT = ("correct", "Correct labels", "napari_tessera.gui.correct.widget:CorrectWidget")
 TRAIN = ("train", "Train", "napari_tessera.gui.train.widget:TrainWidget")
 
 
@@ -24,10 +26,19 @@ def manifest() -> str:
     widgets = [
         START,
         *((each.name, each.title, OWN_WIDGETS.get(each.name, _widget(each.name))) for each in METHODS),
+        CORRECT,
         TRAIN,
     ]
+    tools = [
+        (
+            f"correct.{tool.name}",
+            f"Correct labels · {tool.title.lower()}",
+            f"napari_tessera.gui.correct.commands:{tool.name}",
+        )
+        for tool in TOOLS
+    ]
     samples = [(each.name, each.title, f"napari_tessera.gui.sample_data:{each.name}") for each in SAMPLES]
-    commands = [*widgets, OPEN, *((f"sample.{name}", title, where) for name, title, where in samples)]
+    commands = [*widgets, OPEN, *tools, *((f"sample.{name}", title, where) for name, title, where in samples)]
     return "".join(
         [
             f"name: {PLUGIN}\ndisplay_name: Tessera\ncontributions:\n",

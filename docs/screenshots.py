@@ -23,7 +23,7 @@ from napari_tessera.gui.method.widget import MethodWidget, open_demo
 from napari_tessera.methods.registry import METHODS
 
 SIZE_PX = (1280, 800)
-DEMO, TRAIN, START = "demo", "train", "start_here"
+DEMO, TRAIN, START, CORRECT = "demo", "train", "start_here", "correct"
 SAMPLES = {
     "threshold": "coins",
     "region_growing": "coins",
@@ -154,15 +154,45 @@ def picture_of_start(folder: Path) -> None:
     viewer.close()
 
 
+def picture_of_correct(folder: Path) -> None:
+    """Take the picture of Correct labels, with the line that is about to cut an object."""
+    viewer = napari.Viewer()
+    viewer.window.resize(*SIZE_PX)
+    viewer.open_sample("napari-tessera", "nuclei_2d")
+    labels = viewer.layers[-1]
+    labels.visible = True
+    viewer.layers.selection.active = labels
+    _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", "Correct labels")
+    widget.buttons["delete"].click()
+    widget.buttons["split"].click()
+    widget.objects.open()
+    wait(10, lambda: widget.walk.model.rowCount() > 0)
+    widget.walk.sort.setCurrentIndex(1)
+    for button in (widget.walk.next_button, *[widget.walk.check_button] * 3):
+        button.click()
+        wait(1)
+    viewer.window.resize(*SIZE_PX)
+    viewer.fit_to_view()
+    wait(2)
+    y, x = np.argwhere(labels.data == np.bincount(labels.data.ravel())[1:].argmax() + 1).mean(axis=0)
+    ends = [labels.data_to_world((y + across, x + across / 4))[::-1] for across in (-16, 16)]
+    scene = viewer.window._qt_viewer.canvas.view.scene
+    widget.line.show_line([scene.transform.map((*end, 0, 1))[:2] for end in ends])
+    viewer.window.screenshot(str(folder / f"{CORRECT}.png"), canvas_only=False, flash=False)
+    viewer.close()
+
+
 def main() -> None:
     """Take every picture."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as kept:
         settings.settings_path = lambda: Path(kept) / "settings.json"
-        chosen = sys.argv[2:] or [START, *SAMPLES, TRAIN, DEMO]
+        chosen = sys.argv[2:] or [START, *SAMPLES, CORRECT, TRAIN, DEMO]
         if START in chosen:
             picture_of_start(folder)
+        if CORRECT in chosen:
+            picture_of_correct(folder)
         for name in chosen:
             if name in SAMPLES:
                 picture(name, folder)

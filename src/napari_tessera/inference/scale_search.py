@@ -312,8 +312,9 @@ def review(found: Sequence[Scores], header: Mapping[str, Any], factor: float) ->
             measuring = measured(labels, pixels, scoring.usual_px, factor)
             features.append((yield from subtask(measuring, 2 * done + 1, 1, 2 * len(found))))
     together = np.concatenate(sizes)
-    is_known = scoring is not None and knows_its_objects(header)
-    likeness = likeness_of(np.concatenate(features), together, scoring) if is_known else None
+    likeness = None
+    if scoring is not None and knows_its_objects(header):
+        likeness = likeness_of(np.concatenate(features), together, scoring)
     return diameter_of_half(together, ndim) or usual_px, likeness
 
 
