@@ -8,24 +8,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from napari_tessera.gui.widgets import OWN_WIDGETS, class_name
+from napari_tessera.gui.docked import dock_name
 from napari_tessera.methods.registry import METHODS
 from napari_tessera.sample_data import SAMPLES
 
 MANIFEST = Path(__file__).parents[1] / "src/napari_tessera/napari.yaml"
 PLUGIN = "napari-tessera"
-START = ("start_here", "Start here…", "napari_tessera.gui.start_here.widget:StartHereWidget")
+START = ("start_here", "Start here…")
 OPEN = ("open_image", "Open with Tessera…", "napari_tessera.gui.open_image:open_image")
-TRAIN = ("train", "Train", "napari_tessera.gui.train.widget:TrainWidget")
+TRAIN = ("train", "Train")
 
 
 def manifest() -> str:
     """Return the text of the manifest."""
-    widgets = [
-        START,
-        *((each.name, each.title, OWN_WIDGETS.get(each.name, _widget(each.name))) for each in METHODS),
-        TRAIN,
-    ]
+    named = (START, *((each.name, each.title) for each in METHODS), TRAIN)
+    widgets = [(name, title, f"napari_tessera.gui.docked:{dock_name(name)}") for name, title in named]
     samples = [(each.name, each.title, f"napari_tessera.gui.sample_data:{each.name}") for each in SAMPLES]
     commands = [*widgets, OPEN, *((f"sample.{name}", title, where) for name, title, where in samples)]
     return "".join(
@@ -48,10 +45,6 @@ def manifest() -> str:
             ),
         ]
     )
-
-
-def _widget(method_name: str) -> str:
-    return f"napari_tessera.gui.widgets:{class_name(method_name)}"
 
 
 if __name__ == "__main__":

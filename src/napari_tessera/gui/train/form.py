@@ -19,6 +19,7 @@ from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
 from napari_tessera.gui.form.number_field import LARGEST
 from napari_tessera.gui.form.text import brief, tooltip
 from napari_tessera.gui.qt.buttons import AskingButton
+from napari_tessera.gui.qt.in_steps import Steps
 from napari_tessera.gui.qt.layout import AsTallAsLines, Rows, fill, wrapped_label
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import CHECKPOINT
@@ -188,7 +189,7 @@ WEIGHTS_HINT = "all the same; balanced; or 1,5"
 
 
 class TrainForm:
-    """All settings of a training.
+    """All settings of a training; `add_fields` adds them, so that the rows can stand in the window before.
 
     Attributes
     ----------
@@ -206,10 +207,14 @@ class TrainForm:
         self.advice = wrapped_label(CARD_STYLE)
         self.advice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._has_volumes = False
+
+    def add_fields(self) -> Steps:
+        """Add the fields, one in each step."""
         known = {each.name: each for each in DECLARATION.parameters}
         for name in (*ABOVE_CLASSES, *FIRST_SETTINGS, *SECOND_SETTINGS, *known):
             if name in known and name not in (*self.fields, *NOT_IN_ROWS, *OF_FILES):
                 self._add(known[name])
+                yield
         self.main.add("Train for", self.budget, self.budget.help)
         for label in (self.start.below, self.advice):
             AsTallAsLines(label)
