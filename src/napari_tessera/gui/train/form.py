@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import ComboBox, FloatSpinBox
+from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
 
@@ -16,7 +16,7 @@ from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.field import Field, fit_in_form
 from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
-from napari_tessera.gui.form.number_field import LARGEST
+from napari_tessera.gui.form.number_field import LARGEST, NumberBox
 from napari_tessera.gui.form.text import brief, tooltip
 from napari_tessera.gui.qt.buttons import AskingButton
 from napari_tessera.gui.qt.in_steps import Steps
@@ -48,7 +48,7 @@ class BudgetBox(QWidget):
         super().__init__()
         self._numbers = dict(INITIAL_LENGTHS)
         self.help = tooltip(HELP)
-        self.number = FloatSpinBox(min=0, max=LARGEST, tooltip=brief(self.help))
+        self.number = NumberBox(min=0, max=LARGEST, tooltip=brief(self.help))
         self.unit = ComboBox(choices=list(INITIAL_LENGTHS), tooltip=brief(self.help))
         fit_in_form(self.number.native)
         fit_in_form(self.unit.native)
