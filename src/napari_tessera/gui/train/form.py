@@ -36,7 +36,6 @@ HELP = (
 )
 
 NUMBER_STYLE = "QAbstractSpinBox { padding: 1px 2px; }"
-UNIT_STYLE = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 22px; }"
 """Smaller padding than napari's, so that six digits fit beside the unit."""
 SPACING_PX = 4
 
@@ -53,7 +52,6 @@ class BudgetBox(QWidget):
         fit_in_form(self.number.native)
         fit_in_form(self.unit.native)
         self.number.native.setStyleSheet(NUMBER_STYLE)
-        self.unit.native.setStyleSheet(UNIT_STYLE)
         row = QHBoxLayout(self)
         fill(row, self.number.native, self.unit.native, spacing=SPACING_PX)
         row.setStretch(0, 6)
@@ -98,7 +96,7 @@ class BudgetBox(QWidget):
 KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
 """Networks by their names in the settings, with their names in model files."""
 USUAL = " (the usual start)"
-FROM_NOTHING = "Nothing (random weights)"
+FROM_NOTHING = "Nothing (random)"
 COCO = "coco"
 FROM_COCO = "COCO (everyday things)"
 CARDS_OF_OTHERS = {
