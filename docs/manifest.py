@@ -9,35 +9,28 @@ import sys
 from pathlib import Path
 
 from napari_tessera.gui.correct.tools import TOOLS
-from napari_tessera.gui.widgets import OWN_WIDGETS, class_name
+from napari_tessera.gui.docked import dock_name
 from napari_tessera.methods.registry import METHODS
 from napari_tessera.sample_data import SAMPLES
 
 MANIFEST = Path(__file__).parents[1] / "src/napari_tessera/napari.yaml"
 PLUGIN = "napari-tessera"
-START = ("start_here", "Start here…", "napari_tessera.gui.start_here.widget:StartHereWidget")
+START = ("start_here", "Start here…")
 OPEN = ("open_image", "Open with Tessera…", "napari_tessera.gui.open_image:open_image")
-CORRECT = ("correct", "Correct labels", "napari_tessera.gui.correct.widget:CorrectWidget")
-TRAIN = ("train", "Train", "napari_tessera.gui.train.widget:TrainWidget")
+CORRECT = ("correct", "Correct labels")
+TRAIN = ("train", "Train")
 
 
 def manifest() -> str:
     """Return the text of the manifest."""
-    widgets = [
-        START,
-        *((each.name, each.title, OWN_WIDGETS.get(each.name, _widget(each.name))) for each in METHODS),
-        CORRECT,
-        TRAIN,
-    ]
-    tools = [
-        (
-            f"correct.{tool.name}",
-            f"Correct labels · {tool.title.lower()}",
-            f"napari_tessera.gui.correct.commands:{tool.name}",
-        )
-        for tool in TOOLS
-    ]
+    named = (START, *((each.name, each.title) for each in METHODS), CORRECT, TRAIN)
+    widgets = [(name, title, f"napari_tessera.gui.docked:{dock_name(name)}") for name, title in named]
     samples = [(each.name, each.title, f"napari_tessera.gui.sample_data:{each.name}") for each in SAMPLES]
+    of_tools = f"{CORRECT[1]} · {{}}", "napari_tessera.gui.correct.commands:{}"
+    tools = [
+        (f"{CORRECT[0]}.{each.name}", of_tools[0].format(each.title.lower()), of_tools[1].format(each.name))
+        for each in TOOLS
+    ]
     commands = [*widgets, OPEN, *tools, *((f"sample.{name}", title, where) for name, title, where in samples)]
     return "".join(
         [
@@ -59,10 +52,6 @@ def manifest() -> str:
             ),
         ]
     )
-
-
-def _widget(method_name: str) -> str:
-    return f"napari_tessera.gui.widgets:{class_name(method_name)}"
 
 
 if __name__ == "__main__":

@@ -120,10 +120,11 @@ def viewer(make_napari_viewer):
 
 @pytest.fixture
 def open_widget(viewer):
-    """Open a widget by its title, as the Plugins menu does."""
+    """Open a widget by its title, as the Plugins menu does, and build it to the end."""
 
     def open_titled(title):
         _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", title)
+        widget.whole()
         return widget
 
     return open_titled

@@ -30,7 +30,7 @@ import training_loop_held
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 from scipy import ndimage
 
-from napari_tessera.gui.method.widget import MethodWidget
+from napari_tessera.gui.docked import Docked
 from napari_tessera.methods.registry import METHODS
 
 LARGEST_PX = {"unet": 1024, "mask_rcnn": 1024, "panoptic": 1024}
@@ -87,7 +87,7 @@ def blobs(size: int, count: int = 6000) -> np.ndarray:
     return (1000 + 20_000 * np.clip(image, 0, 2) + rng.normal(0, 300, image.shape)).clip(0, 65535).astype(np.uint16)
 
 
-def prepare(viewer: napari.Viewer, method: str) -> MethodWidget:
+def prepare(viewer: napari.Viewer, method: str) -> Docked:
     """Open the widget of a method with the layers it needs; the image named "blobs" is there already."""
     chosen = add_inputs(viewer, method)
     wait(1)  # until napari has drawn them
@@ -117,7 +117,7 @@ def add_inputs(viewer: napari.Viewer, method: str) -> dict[str, str]:
     return {"truth": "truth", "prediction": "labels"}
 
 
-def get_ready(widget: MethodWidget, ticks: Ticks) -> float:
+def get_ready(widget: Docked, ticks: Ticks) -> float:
     """Wait until what a run needs has been loaded; return the longest gap until then."""
     wait(TICK_MS / 1000)
     start = time.perf_counter()
@@ -126,16 +126,17 @@ def get_ready(widget: MethodWidget, ticks: Ticks) -> float:
     return ticks.longest_gap_ms(start, time.perf_counter())
 
 
-def run(widget: MethodWidget, ticks: Ticks) -> tuple[float, float, float]:
+def run(widget: Docked, ticks: Ticks) -> tuple[float, float, float]:
     """Press Run; return the longest gaps while running and while the layer is added, and the seconds it took."""
     added: list[float] = []
-    add = widget.show_result
-    widget.show_result = lambda answer: (added.append(time.perf_counter()), add(answer))
+    content = widget.whole()
+    add = content.show_result
+    content.show_result = lambda answer: (added.append(time.perf_counter()), add(answer))
     start = time.perf_counter()
     widget.bar.run_button.click()
     wait(300, lambda: widget.bar.run_button.isEnabled())
     wait(1)
-    del widget.show_result
+    del content.show_result
     if not added:
         raise SystemExit(widget.bar.message.text() + "\n" + widget.bar._details)
     # The tick before the layer is added ends the run; what lies around it is napari's.
@@ -144,7 +145,7 @@ def run(widget: MethodWidget, ticks: Ticks) -> tuple[float, float, float]:
     return gap, ticks.longest_gap_ms(added[0], added[0] + 1), added[0] - start
 
 
-def cancel(widget: MethodWidget, seconds: float) -> list[float]:
+def cancel(widget: Docked, seconds: float) -> list[float]:
     """Press Run and, some time into it, Cancel; return the ms until the thread had ended."""
     found = []
     for number in range(CANCELS):

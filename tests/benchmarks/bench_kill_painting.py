@@ -110,7 +110,8 @@ def paint_and_train(folder):
     viewer.add_image(
         np.random.default_rng(0).normal(bright * 90 + 60, 12).clip(0, 255).astype(np.uint8), name="stripes"
     )
-    _, widget = viewer.window.add_plugin_dock_widget("napari-tessera", "Train")
+    _, docked = viewer.window.add_plugin_dock_widget("napari-tessera", "Train")
+    widget = docked.whole()
     widget.form.values = SETTINGS | {"steps": STEPS}
     widget.pairs.first.new_button.click()
     often = {"save_every": SECONDS_BETWEEN_CHECKPOINTS}

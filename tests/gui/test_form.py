@@ -66,16 +66,28 @@ def test_unit_stands_behind_the_number(field):
 def test_size_in_pixels_is_shown_in_micrometres(field):
     radius = field("radius")
     radius.show_sizes((0.5, 0.5), "µm", 2)
-    assert radius.widget.native.text() == "5.00 µm"
+    assert radius.widget.native.text() == "5 µm"
     assert radius.value == 10
 
 
 def test_area_is_shown_in_square_micrometres_and_volume_in_cubic_ones(field):
     area = field("area")
     area.show_sizes((2.0, 0.5, 0.5), "µm", 2)
-    assert area.widget.native.text() == "25.00 µm²"
+    assert area.widget.native.text() == "25 µm²"
     area.show_sizes((2.0, 0.5, 0.5), "µm", 3)
-    assert area.widget.native.text() == "50.00 µm³"
+    assert area.widget.native.text() == "50 µm³"
+
+
+def test_numbers_have_no_needless_zeros_and_take_as_many_decimals_as_before(field):
+    area = field("area")
+    area.value = 1.8 / 0.25
+    area.show_sizes((0.5, 0.5), "µm", 2)
+    native = area.widget.native
+    assert (native.text(), area.in_words(area.value), native.decimals()) == ("1.8 µm²", "1.8 µm²", 2)
+    native.setValue(1.85)
+    assert native.text() == "1.85 µm²"
+    native.setValue(native.minimum())
+    assert native.text() == "0 µm²"
 
 
 def test_typed_micrometres_become_pixels(field):

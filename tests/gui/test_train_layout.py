@@ -34,6 +34,10 @@ def test_six_digits_can_be_read_beside_the_unit(widget, qtbot):
     assert unit.width() >= unit.fontMetrics().horizontalAdvance("minutes") + 28
 
 
+def test_whole_minutes_have_no_decimals(widget):
+    assert widget.form.budget.number.native.text() == "2"
+
+
 def test_the_sentence_about_the_loss_is_seen_whole(widget, viewer, qtbot):
     viewer.layers.clear()
     paint_halves(widget, viewer)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils import DirectLabelColormap
@@ -21,6 +20,7 @@ from napari_tessera.gui.form.text import time_taken, tooltip
 from napari_tessera.gui.layers.read import Placement, camera_of
 from napari_tessera.gui.method.run_request import RunRequest, scoring
 from napari_tessera.gui.method.widget import MethodWidget, RunResult
+from napari_tessera.gui.qt.in_steps import Steps
 from napari_tessera.gui.qt.layout import fill
 from napari_tessera.gui.qt.worker import showing_errors, shown_by
 
@@ -173,10 +173,11 @@ class CompareWidget(MethodWidget):
 
     method_name = "compare"
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+    def build(self) -> Steps:
+        """Make the form, and the panel of scores."""
         self.panel = ScoresPanel()
         self.errors: Labels | None = None
-        super().__init__(napari_viewer)
+        yield from super().build()
         self.panel.object_chosen.connect(self.go_to)
 
     def sections(self) -> list[QWidget]:

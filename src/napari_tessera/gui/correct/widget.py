@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import napari
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QPushButton, QWidget
 
 from napari_tessera.algorithms.label_edits import Edit
@@ -25,10 +23,10 @@ from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.layer_combo import LayerBox
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.method.inputs import FollowedLayer
+from napari_tessera.gui.qt.in_steps import BuiltInSteps, Steps
 from napari_tessera.gui.qt.layout import (
     ERROR_STYLE,
     PLAIN_STYLE,
-    Placing,
     Rows,
     Section,
     fill,
@@ -61,7 +59,7 @@ class Operation:
     is_back: bool
 
 
-class CorrectWidget(QWidget):
+class CorrectWidget(BuiltInSteps):
     """Dock widget that corrects labels by mouse.
 
     Attributes
@@ -72,10 +70,8 @@ class CorrectWidget(QWidget):
         Of the tools, by name.
     """
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        # napari may pass a proxy that hides private names; its layers differ from the viewer's.
-        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+    def build(self) -> Steps:
+        """Make the tools, then the walk, and put them in place."""
         self.tool: Tool | None = None
         self.box = LayerBox(self.viewer, (Labels,), "Labels", LABELS_HELP)
         self.followed = FollowedLayer(self.box)
@@ -83,6 +79,7 @@ class CorrectWidget(QWidget):
         self.distance = QDoubleSpinBox()
         self.buttons = {tool.name: self._button(tool) for tool in TOOLS}
         self.undo_button, self.redo_button = QPushButton("Undo"), QPushButton("Redo")
+        yield
         self.walk = Walk(self.viewer)
         self.objects = Section("Objects, one by one", self.walk)
         self.message, self.count = wrapped_label(), wrapped_label()
@@ -96,8 +93,8 @@ class CorrectWidget(QWidget):
         self.line = None if canvas is None else LineOverlay(canvas)
         self._held: Labels | None = None
         self._bound: Labels | None = None
+        yield
         self._lay_out()
-        self.placing = Placing(self)
         self._connect()
         self._follow_layer()
 
@@ -170,12 +167,6 @@ class CorrectWidget(QWidget):
         if self.line is not None:
             self.line.deleteLater()
             self.line = None
-
-    def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.shut_down()
-        return super().event(event)
 
     def _button(self, tool: Tool) -> QPushButton:
         button = QPushButton(f"{tool.title}  ({tool.key})")

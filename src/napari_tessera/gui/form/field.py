@@ -9,7 +9,7 @@ from typing import Any
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QStyle, QStyleOptionComboBox, QStylePainter, QWidget
 
 from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.text import brief, tooltip
@@ -67,6 +67,48 @@ class WheelFilter(QObject):
         return True
 
 
+class LongChoices(QObject):
+    """Lets the list of a combo box be as wide as its longest choice, and ends a choice that is cut off with "…"."""
+
+    def __init__(self, box: QComboBox) -> None:
+        super().__init__(box)
+        self._box = box
+        box.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Draw the box, or fit its list before it opens."""
+        if event is not None and event.type() == QEvent.Type.Paint:
+            self._draw()
+            return True
+        if event is not None and event.type() in (QEvent.Type.MouseButtonPress, QEvent.Type.KeyPress):
+            self._fit_list()
+        return super().eventFilter(watched, event)
+
+    def _draw(self) -> None:
+        painter, option = QStylePainter(self._box), QStyleOptionComboBox()
+        self._box.initStyleOption(option)
+        option.currentText = shown_choice(self._box)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.end()
+
+    def _fit_list(self) -> None:
+        choices = self._box.view()
+        if choices is not None and (bar := choices.verticalScrollBar()) is not None:
+            choices.setMinimumWidth(choices.sizeHintForColumn(0) + bar.sizeHint().width())
+
+
+def shown_choice(box: QComboBox) -> str:
+    """Return what a combo box shows of its choice: all, or the beginning and "…"."""
+    option, style = QStyleOptionComboBox(), box.style()
+    box.initStyleOption(option)
+    if style is None:
+        return box.currentText()
+    control, part = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
+    room = style.subControlRect(control, option, part, box).width()
+    return box.fontMetrics().elidedText(box.currentText(), Qt.TextElideMode.ElideRight, room)
+
+
 def fit_in_form(native: QWidget) -> None:
     """Let a field be narrower than its longest text, and change with the mouse wheel only when it has focus."""
     native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # by default, the wheel gives focus
@@ -76,6 +118,7 @@ def fit_in_form(native: QWidget) -> None:
     if isinstance(native, QComboBox):
         native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         native.setMinimumContentsLength(8)
+        LongChoices(native)
 
 
 class Switch(Field):

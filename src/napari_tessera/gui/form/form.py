@@ -18,6 +18,7 @@ from napari_tessera.core.spatial import CHANNEL
 from napari_tessera.gui.form.field import ChannelChoice, Choice, Field, Switch, Text
 from napari_tessera.gui.form.model_field import ModelField
 from napari_tessera.gui.form.number_field import Number
+from napari_tessera.gui.qt.in_steps import Steps
 from napari_tessera.gui.qt.layout import Rows
 
 SETTINGS_SHOWN_FIRST = 6
@@ -25,16 +26,23 @@ SETTINGS_SHOWN_FIRST = 6
 
 
 class Form:
-    """All settings of a method: in `main` those shown first, in `more` those under "More settings"."""
+    """All settings of a method: in `main` those shown first, in `more` those under "More settings".
+
+    `add_fields` adds them, so that the rows can stand in the window before.
+    """
 
     def __init__(self, method: Method) -> None:
         self.method = method
         self.main, self.more = Rows(), Rows()
         self.fields: dict[str, Field] = {}
         self._axes = ""
-        first = names_shown_first(method.parameters)
-        for parameter in method.parameters:
+
+    def add_fields(self) -> Steps:
+        """Add the fields, one in each step."""
+        first = names_shown_first(self.method.parameters)
+        for parameter in self.method.parameters:
             self._add(parameter, self.main if parameter.name in first else self.more)
+            yield
         self.show_rows()
         self._follow_model()
 

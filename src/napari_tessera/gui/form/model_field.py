@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -288,6 +289,12 @@ class ModelField(Field):
     def show_error(self, error: BaseException) -> None:
         """Pass an error to the form."""
         self.below.show_error(error)
+
+
+def read_models_once() -> None:
+    """Read the headers of all models, which then stay in memory; a field tells of a problem."""
+    with suppress(Exception):
+        catalogue.list_models()
 
 
 def _importing(path: Path) -> Job[ModelEntry]:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from magicgui.widgets import CheckBox, FloatSpinBox
-from qtpy.QtWidgets import QAbstractSpinBox, QHBoxLayout, QWidget
+from magicgui.application import use_app
+from magicgui.widgets import CheckBox
+from magicgui.widgets.bases import RangedWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QHBoxLayout, QWidget
 
 from napari_tessera.core.method import Parameter
 from napari_tessera.core.spec import AUTO
@@ -31,7 +33,7 @@ class Number(Field):
 
     def __init__(self, parameter: Parameter) -> None:
         # magicgui's integer box has no place for a unit, so integers use a float box without decimals.
-        self.spin_box = FloatSpinBox(name=parameter.name)
+        self.spin_box = NumberBox(name=parameter.name)
         self.automatic: CheckBox | None = None
         super().__init__(parameter, self.spin_box)
         self._callbacks: list[Callable[[], Any]] = []
@@ -86,7 +88,7 @@ class Number(Field):
     def in_words(self, pixels: float) -> str:
         """Write a value in the unit that the field shows, to a tenth of a pixel."""
         native = self.spin_box.native
-        return f"{pixels * self._pixel:.{self._usual_decimals()}f}{native.suffix()}"
+        return f"{plain(f'{pixels * self._pixel:.{self._usual_decimals()}f}')}{native.suffix()}"
 
     def start_from(self, number: float) -> None:
         """Start from `number` when "auto" is switched off."""
@@ -133,9 +135,7 @@ class Number(Field):
             self.spin_box.min = max(low * self._pixel, -LARGEST)
             self.spin_box.max = min(high * self._pixel, LARGEST)
             self._set_step()
-            # Shown at the lowest value: "0 µm²", and not "0.000 µm²".
-            zero = f"0{self.spin_box.native.suffix()}" if low == 0 else ""
-            self.spin_box.native.setSpecialValueText(BLANK if is_automatic else zero)
+            self.spin_box.native.setSpecialValueText(BLANK if is_automatic else "")
             self.spin_box.value = self.spin_box.min if is_automatic else number * self._pixel
         if self.automatic is not None:
             with self.automatic.changed.blocked():
@@ -159,6 +159,38 @@ class Number(Field):
 
     def _rounded(self, number: float) -> int | float:
         return round(number) if self.parameter.kind is int else round(number, self._decimals)
+
+
+class PlainSpinBox(QDoubleSpinBox):
+    """Writes "1.8" for 1.8, also where it takes more decimals."""
+
+    def textFromValue(self, value: float) -> str:
+        """Return the number without needless zeros."""
+        return plain(super().textFromValue(value), self.locale().decimalPoint())
+
+
+class NumberBox(RangedWidget[float]):
+    """magicgui's box for a number, with a `PlainSpinBox` as its native widget."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        usual = use_app().get_obj("FloatSpinBox")
+
+        class Backend(usual):  # type: ignore[misc, valid-type]
+            def __init__(self, **kwargs: Any) -> None:
+                super(usual, self).__init__(PlainSpinBox, **kwargs)
+
+        super().__init__(widget_type=Backend, **kwargs)
+
+
+def plain(number: str, point: str = ".") -> str:
+    """Leave out the zeros at the end of a number's decimals.
+
+    Examples
+    --------
+    >>> plain("1.800"), plain("0.00"), plain("100")
+    ('1.8', '0', '100')
+    """
+    return number.rstrip("0").removesuffix(point) if point in number else number
 
 
 def _exact_decimals(number: str) -> int:

@@ -249,7 +249,7 @@ def list_axes(
     Examples
     --------
     >>> list_axes(3, False)
-    [('3-D volume', 'ZYX'), ('2-D planes, one by one', 'TYX'), ('2-D image, channels on axis 0', 'CYX')]
+    [('3-D volume', 'ZYX'), ('2-D, plane by plane', 'TYX'), ('2-D, channels: axis 0', 'CYX')]
     """
     named = name_axes(ndim, is_rgb, axis_labels)
     loop_letters = _loop_letters(ndim, axis_labels)
@@ -264,9 +264,12 @@ def list_axes(
 def describe_axes(axes: str, is_rgb: bool) -> str:
     """Describe how an image with these axes is processed."""
     has_loops = any(axis not in "ZYXC" for axis in axes)
-    what = "3-D volume" if "Z" in axes else "2-D plane" if has_loops else "2-D image"
-    channels = f", channels on axis {axes.index('C')}" if "C" in axes and not is_rgb else ""
-    return f"{what}s, one by one{channels}" if has_loops else f"{what}{channels}"
+    channels = f", channels: axis {axes.index('C')}" if "C" in axes and not is_rgb else ""
+    if has_loops:
+        return f"{'3-D, volume by volume' if 'Z' in axes else '2-D, plane by plane'}{channels}"
+    if channels:
+        return f"{'3-D' if 'Z' in axes else '2-D'}{channels}"
+    return "3-D volume" if "Z" in axes else "2-D image"
 
 
 def _letter(label: str) -> str:

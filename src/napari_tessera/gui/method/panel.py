@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from magicgui.widgets import CheckBox, ComboBox
 from napari.components import ViewerModel
@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Progress
-from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.form import Form
 from napari_tessera.gui.form.layer_combo import LayerBox
+from napari_tessera.gui.form.model_field import read_models_once
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.add import boxes_layer, has_boxes
 from napari_tessera.gui.layers.read import channel_names, check_plane_shown, outlines_of, planes_shown, short_unit
@@ -26,10 +26,10 @@ from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
 from napari_tessera.gui.method.intensities import IntensityBox
 from napari_tessera.gui.method.object_table import MeasureAgainButton
 from napari_tessera.gui.method.preview_and_estimate import ForecastLine
+from napari_tessera.gui.qt.in_steps import BuiltInSteps, Steps
 from napari_tessera.gui.qt.layout import (
     WIDTH_PX,
     AsTallAsContent,
-    Placing,
     Rows,
     Section,
     column_of,
@@ -38,6 +38,7 @@ from napari_tessera.gui.qt.layout import (
 )
 from napari_tessera.gui.qt.run_bar import RunBar, RunKeys
 from napari_tessera.gui.qt.worker import Runner
+from napari_tessera.methods.registry import method_named
 
 PLANE_HELP = "Segment only the plane that the viewer shows, in 2-D."
 SHAPES_HELP = "Segment only inside the outlines drawn in this layer."
@@ -171,39 +172,38 @@ SIZES_HELP = "Unit of the lengths and areas in this form."
 PREVIEW_HELP = "Show the effect of the settings on the visible part of the plane while you change them."
 
 
-class Panel(QWidget):
+class Panel(BuiltInSteps):
     """The visible part of a method's widget; it follows the chosen layer, and runs nothing."""
 
-    def __init__(self, viewer: ViewerModel, method: Method) -> None:
-        super().__init__()
-        self.viewer = viewer
-        self.method = method
+    method_name: ClassVar[str]
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Read the method's declaration, and the models if it has one."""
+        if any(each.model for each in method_named(cls.method_name).parameters):
+            read_models_once()
+
+    def build(self) -> Steps:
+        """Put the empty rows in place, and fill them."""
+        self.method = method_named(self.method_name)
         self.input_rows, self.more = Rows(), Rows()
-        self.inputs = InputsBox(viewer, method, self.input_rows)
-        self.intensities = None if method.takes_image or self.inputs.has_truth else IntensityBox(viewer, self.inputs)
-        if self.intensities is not None:
-            self.input_rows.add(self.intensities.title, self.intensities.native, self.intensities.help)
-        self.followed = FollowedLayer(self.inputs.main, is_following=not self.inputs.has_truth)
-        self.form = Form(method)
-        self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
-        fit_in_form(self.sizes.native)
-        self._is_unit_chosen = False
-        self.sizes.native.activated.connect(self._on_unit_chosen)
-        self.more.add("Units", self.sizes.native, self.sizes.tooltip or "")
-        self.region = RegionBox(viewer, self.more)
-        self.histogram = HistogramBox() if has_histogram(method) else None
+        self.form = Form(self.method)
+        self.histogram = HistogramBox() if has_histogram(self.method) else None
         self.preview_switch = CheckBox(text="Live preview", tooltip=tooltip(PREVIEW_HELP))
         self.forecast = ForecastLine()
         self.bar = RunBar()
-        self.boxes = BoxesButton(viewer)
-        self.table = MeasureAgainButton(viewer, method)
-        summary = wrapped_label()
-        summary.setText(method.summary)
-        switch = [self.preview_switch.native] if method.has_preview else []
-        scrolled = AsTallAsContent(column_of(*self.sections(), spacing=8))
-        fill_dock(self, summary, scrolled, *switch, self.forecast, self.bar, self.boxes, self.table)
-        self.placing = Placing(self)
-        self.keys = RunKeys(self, self.bar, viewer)
+        self.boxes = BoxesButton(self.viewer)
+        self.table = MeasureAgainButton(self.viewer, self.method)
+        yield
+        self._lay_out()
+        yield
+        self._add_inputs()
+        yield
+        yield from self.form.add_fields()
+        yield
+        self._add_more()
+        yield
+        self.keys = RunKeys(self, self.bar, self.viewer)
         self.inputs.on_change(self.follow_layer)
         self.form.on_change(self._show_rows)
         self.sizes.changed.connect(lambda *_: self._show_sizes())
@@ -231,6 +231,30 @@ class Panel(QWidget):
         self._offer_units()
         self._show_sizes()
         self._show_rows()
+
+    def _lay_out(self) -> None:
+        summary = wrapped_label()
+        summary.setText(self.method.summary)
+        switch = [self.preview_switch.native] if self.method.has_preview else []
+        scrolled = AsTallAsContent(column_of(*self.sections(), spacing=8))
+        fill_dock(self, summary, scrolled, *switch, self.forecast, self.bar, self.boxes, self.table)
+
+    def _add_inputs(self) -> None:
+        self.inputs = InputsBox(self.viewer, self.method, self.input_rows)
+        is_measured = not self.method.takes_image and not self.inputs.has_truth
+        self.intensities = IntensityBox(self.viewer, self.inputs) if is_measured else None
+        if self.intensities is not None:
+            self.input_rows.add(self.intensities.title, self.intensities.native, self.intensities.help)
+        self.followed = FollowedLayer(self.inputs.main, is_following=not self.inputs.has_truth)
+
+    def _add_more(self) -> None:
+        """Add the units and the region, under "More settings"."""
+        self.sizes = ComboBox(choices=[PIXELS], tooltip=tooltip(SIZES_HELP))
+        fit_in_form(self.sizes.native)
+        self._is_unit_chosen = False
+        self.sizes.native.activated.connect(self._on_unit_chosen)
+        self.more.add("Units", self.sizes.native, self.sizes.tooltip or "")
+        self.region = RegionBox(self.viewer, self.more)
 
     def _offer_units(self) -> None:
         layer = self.inputs.main.layer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import napari
 import napari.utils
@@ -25,6 +25,7 @@ from napari_tessera.gui.method.recipe_menu import RecipeMenu
 from napari_tessera.gui.method.run_request import RunRequest, run_request
 from napari_tessera.gui.method.suggest_model import ModelSuggester, Suggestions
 from napari_tessera.gui.qt.buttons import single_shot
+from napari_tessera.gui.qt.in_steps import Steps
 from napari_tessera.gui.qt.warmup import WarmUp
 from napari_tessera.gui.qt.worker import Runner, showing_errors, shown_by
 from napari_tessera.methods.registry import method_named
@@ -51,11 +52,9 @@ class RunResult:
 class MethodWidget(Panel):
     """Dock widget of one method; subclasses in `gui.widgets` set `method_name`."""
 
-    method_name: ClassVar[str]
-
-    def __init__(self, napari_viewer: napari.Viewer) -> None:
-        # napari may pass a proxy that hides private names; its layers differ from the viewer's.
-        super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer), method_named(self.method_name))
+    def build(self) -> Steps:
+        """Make the visible part, and connect it."""
+        yield from super().build()
         self.runner = Runner()
         self.recipes = RecipeMenu(self)
         self.suggester = ModelSuggester(self)
@@ -69,7 +68,9 @@ class MethodWidget(Panel):
         self._request: RunRequest | None = None
         self._image: Layer | None = None
         self._measured_in: Layer | None = None
+        yield
         self._remember()
+        yield
         self._connect()
         if self.histogram is not None:
             self.histogram.follow(self)
@@ -196,11 +197,9 @@ class MethodWidget(Panel):
         self._save_timer.stop()
 
     def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock; show its image while the mouse is over it."""
+        """Show the widget's image while the mouse is over it."""
         if event is not None and event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
             self.followed.show_frame(event.type() == QEvent.Type.Enter)
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.shut_down()
         return super().event(event)
 
     def _run_on(self, image: Layer) -> dict[str, str]:
@@ -335,7 +334,7 @@ def open_demo(sample: str, method_name: str, settings: Mapping[str, Any], block:
     layer.name = sample
     method = method_named(method_name)
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, method.title)
-    widget.set_for_now(method.declaration.defaults | dict(settings))
+    widget.whole().set_for_now(method.declaration.defaults | dict(settings))
     widget.run()
     if block:
         napari.run()

@@ -24,6 +24,8 @@ from napari_tessera.gui.form.text import brief
 
 LABEL_WIDTH_PX = 101
 LEAST_HEIGHT_PX = 36
+BOX_STYLE = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 22px; }"
+"""Smaller padding than napari's, so that longer choices fit."""
 MUTED_STYLE = "QLabel { color: rgba(128, 128, 128, 255); }"
 
 
@@ -32,6 +34,7 @@ class Rows(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setStyleSheet(BOX_STYLE)
         self._layout = QFormLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(6)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import napari
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QEvent, QSize
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_tessera.core.jobs import Job, Progress
@@ -19,9 +18,10 @@ from napari_tessera.engine.trials import TRIALS, Trial, TrialResult, middle_view
 from napari_tessera.gui.layers.picture import picture_of
 from napari_tessera.gui.layers.read import array_of, check_plane_shown, corners_shown, planes_shown
 from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
-from napari_tessera.gui.method.widget import DEVICE, PLUGIN
+from napari_tessera.gui.method.widget import DEVICE, PLUGIN, MethodWidget
 from napari_tessera.gui.qt.buttons import single_shot
-from napari_tessera.gui.qt.layout import Placing, Rows, fill_dock, wrapped_label
+from napari_tessera.gui.qt.in_steps import BuiltInSteps, Steps
+from napari_tessera.gui.qt.layout import Rows, fill_dock, wrapped_label
 from napari_tessera.gui.qt.run_bar import RunBar, RunKeys
 from napari_tessera.gui.qt.warmup import WarmUp
 from napari_tessera.gui.qt.worker import Runner, sentence, showing_errors, shown_by
@@ -63,7 +63,7 @@ class Scene:
         return f"{self.layer.name}{planes}: the middle {width} × {height} px of the view."
 
 
-class StartHereWidget(QWidget):
+class StartHereWidget(BuiltInSteps):
     """Dock widget that tries several methods on the image in view.
 
     Attributes
@@ -74,27 +74,32 @@ class StartHereWidget(QWidget):
     runner : Runner
     """
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        # napari may pass a proxy that hides private names; its layers differ from the viewer's.
-        self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+    @classmethod
+    def prepare(cls) -> None:
+        """Read the declarations of the methods that are tried."""
+        for trial in TRIALS:
+            _ = method_named(trial.method).parameters
+
+    def build(self) -> Steps:
+        """Make the cards and the box of images, and begin soon."""
         rows = Rows()
-        self.inputs = InputsBox(self.viewer, method_named(TRIALS[0].method), rows)
-        self.inputs.show_rows({})
-        self.followed = FollowedLayer(self.inputs.main)
         self.cards = [Card(trial) for trial in TRIALS]
         self.bar = RunBar("Try on the view", "Trying …")
         self.bar.menu_button.hide()
         self.train_button = QPushButton(NONE_FITS)
         self.train_button.setToolTip(NONE_FITS_HELP)
+        yield
+        self._lay_out(rows)
+        yield
+        self.inputs = InputsBox(self.viewer, method_named(TRIALS[0].method), rows)
+        self.inputs.show_rows({})
+        self.followed = FollowedLayer(self.inputs.main)
         self.runner = Runner()
         self._warm_ups = {trial.method: WarmUp() for trial in TRIALS}
         self._to_do: list[Card] = []
         self._scene: Scene | None = None
         self._begins_again = False
         self._soon = single_shot(self, BEGIN_AFTER_MS, self._begin_if_new)
-        self._lay_out(rows)
-        self.placing = Placing(self)
         self.keys = RunKeys(self, self.bar, self.viewer)
         self._connect()
         self._soon.start()
@@ -161,12 +166,6 @@ class StartHereWidget(QWidget):
         self.cancel()
         self.runner.wait(SECONDS_TO_STOP)
 
-    def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock, which is how napari closes it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.shut_down()
-        return super().event(event)
-
     def job(self, trial: Trial, scene: Scene) -> Job[tuple[TrialResult, np.ndarray]]:
         """Return the job for the thread: load what the method needs, run it, and cut out the picture."""
         image, axes = array_of(scene.layer), scene.axes
@@ -229,9 +228,13 @@ class StartHereWidget(QWidget):
             self.run()
 
     def _open(self, title: str, scene: Scene, settings: Mapping[str, Any]) -> None:
-        dock, widget = self.viewer.window.add_plugin_dock_widget(PLUGIN, title)
+        dock, docked = self.viewer.window.add_plugin_dock_widget(PLUGIN, title)
         dock.show()
         dock.raise_()
+        docked.when_built(partial(self._set_up, scene, settings))
+
+    @showing_errors
+    def _set_up(self, scene: Scene, settings: Mapping[str, Any], widget: MethodWidget) -> None:
         widget.inputs.main.layer = scene.layer
         widget.inputs.axes_box.value = scene.axes
         widget.set_for_now(settings)

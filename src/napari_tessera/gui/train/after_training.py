@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
@@ -90,6 +91,13 @@ class Outcome(QWidget):
         self.show()
 
 
+def choose(values: Mapping[str, Any], widget: Any) -> None:
+    """Set those settings of a method's widget that it has."""
+    for name, value in values.items():
+        if name in widget.form.fields:
+            widget.form.fields[name].value = value
+
+
 def score_rows(before: Mapping[str, float], after: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Return the title of each score, and its values before and after as text, or a dash."""
     rows = []
@@ -168,11 +176,9 @@ class AfterTraining(QObject):
         """Open the widget that runs the model, with the model and its output chosen."""
         window = getattr(self.viewer, "window", None)
         if window is not None and self.result is not None:
-            _, widget = window.add_plugin_dock_widget(PLUGIN, self.widget_title, tabify=True)
+            _, docked = window.add_plugin_dock_widget(PLUGIN, self.widget_title, tabify=True)
             trained = self.result.trained
-            for name, value in {"model": trained.path.stem, "output": trained.header["task"]}.items():
-                if name in widget.form.fields:
-                    widget.form.fields[name].value = value
+            docked.when_built(partial(choose, {"model": trained.path.stem, "output": trained.header["task"]}))
 
     @showing_errors
     def open_report(self) -> None:

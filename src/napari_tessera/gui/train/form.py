@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import ComboBox, FloatSpinBox
+from magicgui.widgets import ComboBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QSizePolicy, QWidget
 
@@ -16,9 +16,10 @@ from napari_tessera.core.method import Parameter
 from napari_tessera.gui.form.field import Field, fit_in_form
 from napari_tessera.gui.form.form import make_field
 from napari_tessera.gui.form.model_field import CARD_STYLE, ModelField
-from napari_tessera.gui.form.number_field import LARGEST
+from napari_tessera.gui.form.number_field import LARGEST, NumberBox
 from napari_tessera.gui.form.text import brief, tooltip
 from napari_tessera.gui.qt.buttons import AskingButton
+from napari_tessera.gui.qt.in_steps import Steps
 from napari_tessera.gui.qt.layout import AsTallAsLines, Rows, fill, wrapped_label
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.header import CHECKPOINT
@@ -35,7 +36,6 @@ HELP = (
 )
 
 NUMBER_STYLE = "QAbstractSpinBox { padding: 1px 2px; }"
-UNIT_STYLE = "QComboBox { padding: 3px 0px 3px 6px; } QComboBox::drop-down { width: 22px; }"
 """Smaller padding than napari's, so that six digits fit beside the unit."""
 SPACING_PX = 4
 
@@ -47,12 +47,11 @@ class BudgetBox(QWidget):
         super().__init__()
         self._numbers = dict(INITIAL_LENGTHS)
         self.help = tooltip(HELP)
-        self.number = FloatSpinBox(min=0, max=LARGEST, tooltip=brief(self.help))
+        self.number = NumberBox(min=0, max=LARGEST, tooltip=brief(self.help))
         self.unit = ComboBox(choices=list(INITIAL_LENGTHS), tooltip=brief(self.help))
         fit_in_form(self.number.native)
         fit_in_form(self.unit.native)
         self.number.native.setStyleSheet(NUMBER_STYLE)
-        self.unit.native.setStyleSheet(UNIT_STYLE)
         row = QHBoxLayout(self)
         fill(row, self.number.native, self.unit.native, spacing=SPACING_PX)
         row.setStretch(0, 6)
@@ -97,7 +96,7 @@ class BudgetBox(QWidget):
 KINDS = {"unet": "unet", "mask-rcnn": "mask_rcnn"}
 """Networks by their names in the settings, with their names in model files."""
 USUAL = " (the usual start)"
-FROM_NOTHING = "Nothing (random weights)"
+FROM_NOTHING = "Nothing (random)"
 COCO = "coco"
 FROM_COCO = "COCO (everyday things)"
 CARDS_OF_OTHERS = {
@@ -188,7 +187,7 @@ WEIGHTS_HINT = "all the same; balanced; or 1,5"
 
 
 class TrainForm:
-    """All settings of a training.
+    """All settings of a training; `add_fields` adds them, so that the rows can stand in the window before.
 
     Attributes
     ----------
@@ -206,10 +205,14 @@ class TrainForm:
         self.advice = wrapped_label(CARD_STYLE)
         self.advice.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._has_volumes = False
+
+    def add_fields(self) -> Steps:
+        """Add the fields, one in each step."""
         known = {each.name: each for each in DECLARATION.parameters}
         for name in (*ABOVE_CLASSES, *FIRST_SETTINGS, *SECOND_SETTINGS, *known):
             if name in known and name not in (*self.fields, *NOT_IN_ROWS, *OF_FILES):
                 self._add(known[name])
+                yield
         self.main.add("Train for", self.budget, self.budget.help)
         for label in (self.start.below, self.advice):
             AsTallAsLines(label)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from magicgui.widgets import LineEdit
-from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_tessera.gui.autosave.autosave import RescueBox, Saved
 from napari_tessera.gui.form.field import fit_in_form
+from napari_tessera.gui.form.model_field import read_models_once
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import Task, new_annotation
+from napari_tessera.gui.qt.in_steps import BuiltInSteps, Steps
 from napari_tessera.gui.qt.layout import (
     NOTE_STYLE,
     WIDTH_PX,
     AsTallAsContent,
-    Placing,
     Rows,
     Section,
     column_of,
@@ -34,6 +34,7 @@ from napari_tessera.gui.train.live_layer import LiveImage
 from napari_tessera.gui.train.plot import HistoryView
 from napari_tessera.gui.train.running_training import InterruptedBox
 from napari_tessera.training.interactive import OBJECTS
+from napari_tessera.training.settings import DECLARATION
 
 STOP_HELP = "End after this step, and save the best model so far. The training can go on later."
 CANCEL_HELP = "End now. No layer and no model is changed. The training can go on later."
@@ -85,32 +86,44 @@ SUMMARY = {
 NAME_HELP = "Name of the new model. Models are never replaced."
 
 
-class TrainPanel(QWidget):
+class TrainPanel(BuiltInSteps):
     """The visible part of the Train widget; it trains nothing."""
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        super().__init__()
-        self.viewer = viewer
+    @classmethod
+    def prepare(cls) -> None:
+        """Read the declaration of the settings, and the models."""
+        _ = DECLARATION.parameters
+        read_models_once()
+
+    def build(self) -> Steps:
+        """Put the empty rows in place, and fill them."""
         self.summary = wrapped_label()
-        self.pairs = PairsBox(viewer)
-        self.classes = BrushBox(viewer)
         self.form = TrainForm()
         self.name = LineEdit(value=free_name(), tooltip=tooltip(NAME_HELP))
         fit_in_form(self.name.native)
         self.bar = TrainBar()
+        yield
+        self.pairs = PairsBox(self.viewer)
+        yield
+        self.classes = BrushBox(self.viewer)
         self.history_view = HistoryView()
+        yield
         self.correct_box = CorrectBox()
         self.outcome = Outcome()
         self.outcome.next_steps.addWidget(self.correct_box)
-        self.rescue = RescueBox(viewer)
+        yield
+        self.rescue = RescueBox(self.viewer)
         self.interrupted = InterruptedBox()
         self.restored_for: PairBox | None = None
         self._said_of: tuple[Labels | None, str] = None, ""
         self.unsaved = wrapped_label(NOTE_STYLE)
         self.unsaved.hide()
+        yield
         self._lay_out()
-        self.placing = Placing(self)
-        self.keys = RunKeys(self, self.bar, viewer)
+        yield
+        yield from self.form.add_fields()
+        yield
+        self.keys = RunKeys(self, self.bar, self.viewer)
         self.pairs.changed.connect(self.follow)
         self.pairs.new_asked.connect(self.add_annotation)
         self.pairs.earlier_asked.connect(self.restore_earlier)

@@ -9,16 +9,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QTimer
 
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.gui.autosave.autosave import Autosave
 from napari_tessera.gui.form import form as settings
 from napari_tessera.gui.layers.annotation import annotation_facts, place_over, ready_brush
 from napari_tessera.gui.method.widget import WARM_UP_AFTER_MS
+from napari_tessera.gui.qt.in_steps import Steps
 from napari_tessera.gui.qt.worker import sentence, showing_errors, shown_by
 from napari_tessera.gui.train.after_training import AfterTraining
 from napari_tessera.gui.train.form import free_name, path_for
@@ -43,15 +43,16 @@ PAINTED_SINCE = " This training does not use strokes painted after its start; fo
 class TrainWidget(TrainPanel):
     """Dock widget that trains a network on annotations."""
 
-    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        # napari may pass a proxy that hides private names; its layers differ from the viewer's.
-        super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
+    def build(self) -> Steps:
+        """Make the visible part, and connect it."""
+        yield from super().build()
         self.under_way = RunningTraining()
         self.runner = self.under_way.runner
         self.live = LiveLayer(self.viewer)
         self.after = AfterTraining(self, self.live)
         self.paint_next = PaintNext(self.viewer, self.after.request_suggestions)
         self.outcome.next_steps.addWidget(self.paint_next)
+        yield
         self.autosave = Autosave(self.viewer)
         self.request: TrainingRequest | None = None
         self._since_begun = ChangeWatcher(STROKES)
@@ -59,6 +60,7 @@ class TrainWidget(TrainPanel):
         self._is_over = False
         self._shown_at = 0.0
         self.form.values = remembered()
+        yield
         self._save_timer = QTimer(self)
         self._save_timer.setSingleShot(True)
         self._save_timer.setInterval(SAVE_AFTER_MS)
@@ -147,12 +149,6 @@ class TrainWidget(TrainPanel):
             runner.wait(max(0.0, until - time.monotonic()))
         # The last strokes are saved even if napari is closed; the window does not wait.
         threading.Thread(target=self.autosave.close, name="tessera autosave end").start()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock, which is how napari closes it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.shut_down()
-        return super().event(event)
 
     def _forget_the_last(self) -> None:
         """Delete the checkpoint of the last training: its model is saved, and "Go on" is no longer offered."""
