@@ -12,7 +12,7 @@ import numpy as np
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, bands, in_threads, subtask
-from napari_tessera.core.rescale import UNSCALED, Scale, scale_of, scaled, value_range
+from napari_tessera.core.rescale import UNSCALED, Scale, is_short, scale_of, scaled, value_range
 
 TRUNCATE = 4.0
 """Number of standard deviations after which the weights are 0."""
@@ -96,12 +96,7 @@ def value_scale(image: np.ndarray) -> Job[Scale]:
 
     That is 0 and 1 for 8- and 16-bit integers, otherwise the lowest value and half of the range.
     """
-    return UNSCALED if is_held(image.dtype) else scale_of(*(yield from value_range(image)))
-
-
-def is_held(dtype: np.dtype) -> bool:
-    """Return whether float32 holds all values of a type and their differences, as for 8- and 16-bit integers."""
-    return dtype.kind in "iu" and dtype.itemsize <= 2
+    return UNSCALED if is_short(image.dtype) else scale_of(*(yield from value_range(image)))
 
 
 def smoothed(

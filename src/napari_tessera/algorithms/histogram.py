@@ -24,6 +24,7 @@ from napari_tessera.core.rescale import (
     Scale,
     above,
     equal_steps,
+    is_short,
     reducing,
     refuse_tiny,
     scale_of,
@@ -185,12 +186,12 @@ class Measure:
 
 def rounds_for(dtype: np.dtype) -> int:
     """Return the number of rounds over an image for counting: 1 for short integers, else 2, one for the range."""
-    return 1 if _is_short(dtype) else 2
+    return 1 if is_short(dtype) else 2
 
 
 def measure_block(values: np.ndarray, earlier: Measure | None) -> Measure:
     """Measure one block of an image, given the sum of the previous round; sums of blocks are exact."""
-    if _is_short(values.dtype):
+    if is_short(values.dtype):
         return _count_short(values)
     if earlier is None:
         few = np.unique(values.reshape(-1)[:: max(1, values.size // FEW)][:FEW])
@@ -257,10 +258,6 @@ def _count_short(values: np.ndarray) -> Measure:
     limits = np.iinfo(values.dtype)
     flat = above(values, limits.min).reshape(-1)
     return Measure(int(limits.min), int(limits.max), np.bincount(flat, minlength=int(limits.max - limits.min) + 1))
-
-
-def _is_short(dtype: np.dtype) -> bool:
-    return dtype.kind in "iu" and dtype.itemsize <= 2
 
 
 BRIGHT_SHARE, BRIGHT_GROWTH, BRIGHT_GROWTH_IF_CLEAR, CLEAR_CONTRAST = 0.015, 4, 3.2, 15

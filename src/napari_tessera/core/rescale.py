@@ -39,6 +39,11 @@ INTEGER_BITS = 16
 """Integers of up to this many bits are exact as float32."""
 
 
+def is_short(dtype: np.dtype) -> bool:
+    """Return whether a type is an integer of 8 or 16 bits, of which float32 holds all values and their differences."""
+    return dtype.kind in "iu" and 8 * dtype.itemsize <= INTEGER_BITS
+
+
 def is_wide(dtype: np.dtype) -> bool:
     """Return whether float32 may not hold the differences between values of a type."""
     return dtype.newbyteorder("=") == np.float64 or (dtype.kind in "iu" and 8 * dtype.itemsize > INTEGER_BITS)

@@ -16,7 +16,7 @@ from napari_tessera.core.blockwise import Touching, TwoPass, run_whole
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import PIECE_PX, Job, Piece
 from napari_tessera.core.method import Method
-from napari_tessera.core.rescale import Grid, Scale, scaled_number, unscaled_number
+from napari_tessera.core.rescale import Grid, Scale, is_short, scaled_number, unscaled_number
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
@@ -53,9 +53,7 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
 
 
 def _needs_scale(dtype: np.dtype, *, sigma: float, **_: Any) -> bool:
-    from napari_tessera.algorithms.gaussian import is_held
-
-    return sigma > 0 and not is_held(dtype)
+    return sigma > 0 and not is_short(dtype)
 
 
 def _check(method: str, low: float | None, high: float | None, r: float | None) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from napari_tessera.core.checks import check_stored, whole_numbers
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, in_background, pieces
-from napari_tessera.core.spatial import check_axes
+from napari_tessera.core.spatial import CHANNEL, check_axes
 from napari_tessera.core.valid_area import Fill, find_fill
 from napari_tessera.inference.normalization import (
     Kind,
@@ -28,7 +28,7 @@ from napari_tessera.methods._network_blocks import counted, rounds, values_of
 from napari_tessera.training.annotations.annotation import AnnotatedImage, Place
 from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes, notes_on, read_pair
 
-CHANNEL, PLANES = "C", "Z"
+PLANES = "Z"
 LARGEST_AT_ONCE_PX = 2**26
 """Larger or stored images are measured piece by piece."""
 PIECE_PX = 2**22
