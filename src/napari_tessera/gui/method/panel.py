@@ -8,7 +8,6 @@ from typing import Any
 from magicgui.widgets import CheckBox, ComboBox
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
-from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_tessera.core.errors import InputError
@@ -38,8 +37,8 @@ from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
 from napari_tessera.gui.method.object_table import MeasureAgainButton
 from napari_tessera.gui.method.preview_and_estimate import ForecastLine
 from napari_tessera.gui.qt.layout import (
-    WIDTH_PX,
     AsTallAsContent,
+    DockedWidget,
     Placing,
     Rows,
     Section,
@@ -230,7 +229,7 @@ SIZES_HELP = "Unit of the lengths and areas in this form."
 PREVIEW_HELP = "Show the effect of the settings on the visible part of the plane while you change them."
 
 
-class Panel(QWidget):
+class Panel(DockedWidget):
     """The visible part of a method's widget; it follows the chosen layer, and runs nothing."""
 
     def __init__(self, viewer: ViewerModel, method: Method) -> None:
@@ -273,10 +272,6 @@ class Panel(QWidget):
         self.more_settings = Section("More settings", column_of(self.form.more, self.more))
         histogram = [] if self.histogram is None else [self.histogram]
         return [self.input_rows, *histogram, self.form.main, self.more_settings]
-
-    def sizeHint(self) -> QSize:
-        """Return a fixed width, whichever rows are shown."""
-        return QSize(WIDTH_PX, super().sizeHint().height())
 
     def follow_layer(self) -> None:
         """Fit the form to the chosen layer: its axes, unit and intensities."""

@@ -196,11 +196,9 @@ class MethodWidget(Panel):
         self._save_timer.stop()
 
     def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock; show its image while the mouse is over it."""
+        """Show the widget's image while the mouse is over it."""
         if event is not None and event.type() in (QEvent.Type.Enter, QEvent.Type.Leave):
             self.followed.show_frame(event.type() == QEvent.Type.Enter)
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.shut_down()
         return super().event(event)
 
     def _run_on(self, image: Layer) -> dict[str, str]:

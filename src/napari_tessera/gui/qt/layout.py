@@ -178,6 +178,25 @@ def column_of(*widgets: QWidget, spacing: int = 6) -> QWidget:
 WIDTH_PX = 320
 
 
+class DockedWidget(QWidget):
+    """A widget in a dock of napari: of a fixed width, whichever rows are shown; it stops when the dock is closed."""
+
+    width_px = WIDTH_PX
+
+    def shut_down(self) -> None:
+        """Stop everything; called when the widget is closed."""
+
+    def sizeHint(self) -> QSize:
+        """Return the usual width."""
+        return QSize(self.width_px, super().sizeHint().height())
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop everything when napari takes the widget out of its dock, which is how napari closes it."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.shut_down()
+        return super().event(event)
+
+
 def fill_dock(widget: QWidget, *parts: QWidget) -> None:
     """Stack parts in a dock widget of a usual width, which scrolls if it is very small."""
     content = QWidget()

@@ -10,7 +10,6 @@ from typing import Any
 import napari
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QEvent, QSize
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_tessera.core.jobs import Job, Progress
@@ -21,7 +20,7 @@ from napari_tessera.gui.layers.read import array_of, check_plane_shown, corners_
 from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
 from napari_tessera.gui.method.widget import DEVICE, PLUGIN
 from napari_tessera.gui.qt.buttons import single_shot
-from napari_tessera.gui.qt.layout import Placing, Rows, fill_dock, wrapped_label
+from napari_tessera.gui.qt.layout import DockedWidget, Placing, Rows, fill_dock, wrapped_label
 from napari_tessera.gui.qt.run_bar import RunBar, RunKeys
 from napari_tessera.gui.qt.warmup import WarmUp
 from napari_tessera.gui.qt.worker import Runner, sentence, showing_errors, shown_by
@@ -29,7 +28,7 @@ from napari_tessera.gui.start_here.card import Card
 from napari_tessera.methods.registry import method_named
 
 TRAIN = "Train"
-WIDTH_PX, COLUMNS = 390, 2
+COLUMNS = 2
 BEGIN_AFTER_MS = 300
 """So long after the widget was opened, or another image was chosen, the methods are tried."""
 SECONDS_TO_STOP = 1.0
@@ -63,7 +62,7 @@ class Scene:
         return f"{self.layer.name}{planes}: the middle {width} × {height} px of the view."
 
 
-class StartHereWidget(QWidget):
+class StartHereWidget(DockedWidget):
     """Dock widget that tries several methods on the image in view.
 
     Attributes
@@ -73,6 +72,8 @@ class StartHereWidget(QWidget):
     bar : RunBar
     runner : Runner
     """
+
+    width_px = 390  # room for two pictures side by side
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -138,10 +139,6 @@ class StartHereWidget(QWidget):
         plane = (shape[axes.index("Y")], shape[axes.index("X")])
         return Scene(layer, axes, middle_view(planes_shown(layer, axes, dims.point), corners_shown(layer, axes), plane))
 
-    def sizeHint(self) -> QSize:
-        """Return a width with room for two pictures side by side."""
-        return QSize(WIDTH_PX, super().sizeHint().height())
-
     @showing_errors
     def reset_choices(self, *_: Any) -> None:
         """Update the box of images; napari calls this when a layer is added, removed or renamed."""
@@ -160,12 +157,6 @@ class StartHereWidget(QWidget):
         self._begins_again = False
         self.cancel()
         self.runner.wait(SECONDS_TO_STOP)
-
-    def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock, which is how napari closes it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.shut_down()
-        return super().event(event)
 
     def job(self, trial: Trial, scene: Scene) -> Job[tuple[TrialResult, np.ndarray]]:
         """Return the job for the thread: load what the method needs, run it, and cut out the picture."""
@@ -267,4 +258,4 @@ class StartHereWidget(QWidget):
         for number, card in enumerate(self.cards):
             grid.addWidget(card, number // COLUMNS, number % COLUMNS)
         fill_dock(self, introduction, rows, pictures, self.bar, self.train_button)
-        self.setMinimumWidth(WIDTH_PX)
+        self.setMinimumWidth(self.width_px)

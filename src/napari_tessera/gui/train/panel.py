@@ -5,7 +5,7 @@ from __future__ import annotations
 from magicgui.widgets import LineEdit
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import QSize, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_tessera.gui.autosave.autosave import RescueBox, Saved
@@ -14,8 +14,8 @@ from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import Task, new_annotation
 from napari_tessera.gui.qt.layout import (
     NOTE_STYLE,
-    WIDTH_PX,
     AsTallAsContent,
+    DockedWidget,
     Placing,
     Rows,
     Section,
@@ -85,7 +85,7 @@ SUMMARY = {
 NAME_HELP = "Name of the new model. Models are never replaced."
 
 
-class TrainPanel(QWidget):
+class TrainPanel(DockedWidget):
     """The visible part of the Train widget; it trains nothing."""
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -187,10 +187,6 @@ class TrainPanel(QWidget):
         if is_training:
             self.setup_section.open(False)
             self.outcome.hide()
-
-    def sizeHint(self) -> QSize:
-        """Return a fixed width, whichever rows are shown."""
-        return QSize(WIDTH_PX, super().sizeHint().height())
 
     def sections(self) -> list[QWidget]:
         """Return the sections that scroll, from top to bottom."""

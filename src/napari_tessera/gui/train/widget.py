@@ -12,7 +12,7 @@ from typing import Any
 import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QTimer
 
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.gui.autosave.autosave import Autosave
@@ -147,12 +147,6 @@ class TrainWidget(TrainPanel):
             runner.wait(max(0.0, until - time.monotonic()))
         # The last strokes are saved even if napari is closed; the window does not wait.
         threading.Thread(target=self.autosave.close, name="tessera autosave end").start()
-
-    def event(self, event: QEvent | None) -> bool:
-        """Stop everything when napari takes the widget out of its dock, which is how napari closes it."""
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self.shut_down()
-        return super().event(event)
 
     def _forget_the_last(self) -> None:
         """Delete the checkpoint of the last training: its model is saved, and "Go on" is no longer offered."""
