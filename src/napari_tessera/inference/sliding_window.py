@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_tessera.core.errors import WARNING, lacks_memory, say_once
-from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.jobs import BEAT_SECONDS, Job, Progress
 from napari_tessera.inference.pixel_grid import Grid, Read, read_window
 
 if TYPE_CHECKING:
@@ -115,9 +115,6 @@ def unet_pixels_at_once(architecture: UNetArchitecture, kind: str, dtype: torch.
     free = SHARE_OF_FREE_MEMORY * devices.free_bytes(kind) / WINDOWS_AT_ONCE[kind]
     return int(min(by_time, free / architecture.bytes_per_pixel(dtype)))
 
-
-BEAT_SECONDS = 0.05
-"""Time between two signs of life while a window is computed."""
 
 MOST_READ_PX = 8e6
 """Most pixels of the image to read for one window, where a large image is shrunk a lot."""
