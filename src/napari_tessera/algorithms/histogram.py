@@ -1,7 +1,8 @@
 """Histogram of an image with equal bins: the steps of its values, or 65,536 bins over their range.
 
 The bins depend on the values alone, so the unit or offset of an image does not matter. Histograms of parts of an image
-can be added. Counting is one compiled pass without the interpreter lock.
+can be added. Counting is one compiled pass without the interpreter lock. Things that are far brighter than the objects,
+which would hide these from every rule, can be left out.
 """
 
 from __future__ import annotations
