@@ -195,11 +195,11 @@ def contrast_at(histogram: Histogram, level: float, polarity: str = "bright") ->
 
 def find_level(histogram: Histogram, rule: str, polarity: str = "bright") -> tuple[float, Brightness]:
     """Find the level of the objects by a rule, without things that are far too bright; "local" starts from Otsu's."""
-    rest, *bright = without_bright(histogram)
+    rest, share, times = without_bright(histogram)
     level = RULES["otsu" if rule == "local" else rule](rest)
     below = float(histogram.counts[: max(0, histogram.step_of(level) + 1)].sum() / histogram.counts.sum())
     foreground = below if polarity == "dark" else 1 - below
-    return level, Brightness(*bright, contrast_at(rest, level, polarity), foreground)
+    return level, Brightness(share, times, contrast_at(rest, level, polarity), foreground)
 
 
 def bright_pixels(

@@ -119,11 +119,11 @@ def _fit(
     if method not in ("hysteresis", "multi-otsu"):
         level, brightness = find_level(histogram, method, polarity)
         return {"levels": [level], "brightness": brightness._asdict()}
-    rest, *bright = without_bright(histogram)
+    rest, share, times = without_bright(histogram)
     levels = otsu_levels(rest, 3 if method == "hysteresis" else classes)
     if method == "hysteresis":
         levels = sorted([levels[0] if low is None else low, levels[-1] if high is None else high])
-    return {"levels": levels, "brightness": Brightness(*bright)._asdict()}
+    return {"levels": levels, "brightness": Brightness(share, times)._asdict()}
 
 
 def _apply(
