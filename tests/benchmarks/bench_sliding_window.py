@@ -22,7 +22,7 @@ from field import blob_field
 
 import napari_tessera
 from napari_tessera.core.jobs import run_job
-from napari_tessera.inference.cost import estimate_unet, unet_operations_per_pixel
+from napari_tessera.inference.cost import estimate_unet
 from napari_tessera.inference.decode_unet import UNetOptions, objects_of
 from napari_tessera.inference.normalization import measure_levels, network_channels
 from napari_tessera.inference.pixel_grid import network_grid
@@ -99,7 +99,7 @@ def compare(net: UNet, header: dict[str, Any], channels: np.ndarray, options: An
     }
     tiled_by_us(ours, channels[:, :64, :64])
     scores, seconds = in_turns(runs, options.repeats)
-    operations = unet_operations_per_pixel(net.architecture) * channels[0].size
+    operations = net.architecture.operations_per_pixel * channels[0].size
     rate, fast = convolution_rate(torch.float32), convolution_rate(ours.dtype)
     print(f"3×3 convolutions: float32 {rate / 1e9:.0f}, {ours.dtype} {fast / 1e9:.0f} billion operations a second")
     print(f"  expected for ours: {estimate_unet(header, channels.shape[1:], device='cpu').seconds:.2f} s")

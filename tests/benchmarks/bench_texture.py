@@ -17,9 +17,8 @@ from imageio.v3 import imread
 from scipy import ndimage
 
 import napari_tessera as tessera
-from napari_tessera.algorithms.growth_criteria import chosen_channels, grow_once, lay_out
-from napari_tessera.algorithms.seeded_growing import read_seeds
-from napari_tessera.algorithms.texture import framed_features
+from napari_tessera.algorithms.pixel_features import chosen_channels, framed_features
+from napari_tessera.algorithms.seeded_growing import grow_once, lay_out, read_seeds
 from napari_tessera.core.jobs import run_job
 
 FEATURES = ("intensity", "texture", "both")

@@ -9,11 +9,12 @@ import pytest
 from scipy import ndimage
 
 import napari_tessera as tessera
-from napari_tessera.algorithms.histogram import equal_steps, measure
+from napari_tessera.algorithms.histogram import measure
 from napari_tessera.algorithms.thresholds import RULES
 from napari_tessera.core.checks import check_image
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import run_job
+from napari_tessera.core.rescale import equal_steps
 from napari_tessera.inference.normalization import measure_levels, network_channels
 from napari_tessera.methods.threshold import ALL_BUT_MANUAL
 from tests.helpers.tiny_models import save_bright

@@ -5,15 +5,9 @@ import pytest
 import torch
 
 from napari_tessera.core.errors import OutOfMemory, ParameterError, RunError
-from napari_tessera.inference.cost import (
-    convolution_rate,
-    estimate_unet,
-    halo_px,
-    unet_bytes_per_pixel,
-    unet_operations_per_pixel,
-    unet_pixels_at_once,
-)
+from napari_tessera.inference.cost import convolution_rate, estimate_unet
 from napari_tessera.inference.predictor import Network, load_network, translate_torch_errors
+from napari_tessera.inference.sliding_window import unet_pixels_at_once
 from napari_tessera.models.device import KINDS, choose, devices, free_bytes, is_present
 from napari_tessera.models.unet import UNet, UNetArchitecture
 from napari_tessera.models.weights import save_model
@@ -114,7 +108,7 @@ def test_nothing_beyond_the_reach_has_an_influence():
 
 def test_a_window_sees_a_good_share_of_the_reach_in_whole_steps():
     assert UNetArchitecture(5, {}, (24, 48, 96, 192, 256)).reach_px == 122
-    assert halo_px(UNetArchitecture(5, {}, (24, 48, 96, 192, 256))) == 64
+    assert UNetArchitecture(5, {}, (24, 48, 96, 192, 256)).halo_px == 64
 
 
 def test_operations_are_those_of_the_convolutions():
@@ -130,7 +124,7 @@ def test_operations_are_those_of_the_convolutions():
         if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             layer.register_forward_hook(count)
     net(torch.zeros(1, 3, 16, 16))
-    assert unet_operations_per_pixel(net.architecture) == pytest.approx(counted / 16**2)
+    assert net.architecture.operations_per_pixel == pytest.approx(counted / 16**2)
 
 
 def test_averaging_and_magnifying_cost_more():
@@ -144,7 +138,7 @@ def test_averaging_and_magnifying_cost_more():
 
 def test_memory_grows_with_the_width_of_the_network():
     wide = UNetArchitecture(1, {"classes": 2}, widths=(8, 16))
-    assert unet_bytes_per_pixel(wide, torch.float32) > unet_bytes_per_pixel(SMALL, torch.float32)
+    assert wide.bytes_per_pixel(torch.float32) > SMALL.bytes_per_pixel(torch.float32)
 
 
 def pixels_of(architecture):
@@ -158,7 +152,7 @@ def test_windows_of_a_wider_network_hold_fewer_pixels():
 def test_windows_of_a_volume_may_be_more_work():
     volume = UNetArchitecture(1, {"classes": 2}, (32, 64), ndim=3)
     plane = UNetArchitecture(1, {"classes": 2}, (32, 64))
-    assert pixels_of(volume) * unet_operations_per_pixel(volume) > pixels_of(plane) * unet_operations_per_pixel(plane)
+    assert pixels_of(volume) * volume.operations_per_pixel > pixels_of(plane) * plane.operations_per_pixel
 
 
 def test_the_rate_of_a_device_is_measured_once():

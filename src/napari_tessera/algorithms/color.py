@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_tessera.algorithms.histogram import Grid, equal_steps
 from napari_tessera.algorithms.jit import njit
-from napari_tessera.core.rescale import Number
+from napari_tessera.core.rescale import Grid, Number, equal_steps
 
 XYZ_OF_WHITE = (0.95047, 1.0, 1.08883)
 XYZ_FROM_RGB = (

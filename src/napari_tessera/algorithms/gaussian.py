@@ -12,7 +12,7 @@ import numpy as np
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, bands, in_threads, subtask
-from napari_tessera.core.rescale import UNSCALED, Scale, scale_of, scaled, value_range
+from napari_tessera.core.rescale import UNSCALED, Scale, scaled
 
 TRUNCATE = 4.0
 """Number of standard deviations after which the weights are 0."""
@@ -91,26 +91,13 @@ def reach_px(sigma: float, spacing: tuple[float, ...] | None) -> int:
     return max(int(TRUNCATE * px + 0.5) for px in sigmas_px(sigma, len(spacing or (1,)), spacing))
 
 
-def value_scale(image: np.ndarray) -> Job[Scale]:
-    """Return an origin and a unit in which float32 holds the image's values without overflow or loss of contrast.
-
-    That is 0 and 1 for 8- and 16-bit integers, otherwise the lowest value and half of the range.
-    """
-    return UNSCALED if is_held(image.dtype) else scale_of(*(yield from value_range(image)))
-
-
-def is_held(dtype: np.dtype) -> bool:
-    """Return whether float32 holds all values of a type and their differences, as for 8- and 16-bit integers."""
-    return dtype.kind in "iu" and dtype.itemsize <= 2
-
-
 def smoothed(
     image: np.ndarray, sigma: float, spacing: tuple[float, ...] | None = None, scale: Scale = UNSCALED
 ) -> Job[np.ndarray]:
     """Smooth any numeric image with a Gaussian, to float32; beyond the image, the edge pixels are repeated.
 
     `sigma` is in pixels along X, and 0 only converts. `scale` is the origin and unit of the result's values; see
-    `value_scale`. Values that float32 cannot hold are an `InputError`.
+    `scale_of`. Values that float32 cannot hold are an `InputError`.
     """
     result = np.empty(image.shape, np.float32)
     if sigma == 0:

@@ -1,7 +1,8 @@
 """Histogram of an image with equal bins: the steps of its values, or 65,536 bins over their range.
 
 The bins depend on the values alone, so the unit or offset of an image does not matter. Histograms of parts of an image
-can be added. Counting is one compiled pass without the interpreter lock.
+can be added. Counting is one compiled pass without the interpreter lock. Things that are far brighter than the objects,
+which would hide these from every rule, can be left out.
 """
 
 from __future__ import annotations
@@ -16,16 +17,24 @@ import numpy as np
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.jobs import Job, Piece, in_threads, pieces, subtask
 from napari_tessera.core.rescale import (
-    UNSCALED,
+    COUNTED_STEPS,
+    EDGE,
+    STEPS,
+    Grid,
     Number,
     Scale,
     above,
+    equal_steps,
+    is_short,
     reducing,
     refuse_tiny,
     scale_of,
-    share_of_range,
     value_range,
 )
+
+PROBED_PX = 1000
+"""Number of pixels that usually shows that the values have no common step."""
+FEW = 64
 
 
 @njit
@@ -49,64 +58,6 @@ def count_values(
         counts[step] += 1
         lowest[step] = min(lowest[step], value)  # without a branch, which is three times faster
         highest[step] = max(highest[step], value)
-
-
-STEPS = 2**16
-PROBED_PX = 1000
-"""Number of pixels that usually shows that the values have no common step."""
-FEW = 64
-COUNTED_STEPS = 2 * STEPS
-"""Enough steps that two of up to 65,536 equally spaced values are never counted together, even with rounding."""
-EDGE = 0.1
-"""Offset of the steps, as part of a step: values often lie on simple fractions of their range, and if a step began
-there, rounding would move pixels from step to step."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Equal steps between the lowest and the highest value, ends included; 65,536 at most.
-
-    If `is_exact`, each step is one value, the first is `low` and the last `high`; otherwise steps are ranges of values.
-    """
-
-    low: Number
-    high: Number
-    size: int
-    is_exact: bool
-
-    @property
-    def step(self) -> float:
-        """Width of a step, in intensity."""
-        parts = self.size - self.is_exact
-        span = self.high - self.low if isinstance(self.low, int) else self.high / 2 - self.low / 2
-        return span / parts if isinstance(self.low, int) else span / (parts / 2)
-
-    def steps_above_black(self, scale: Scale = UNSCALED) -> float:
-        """Return the position of the first step, in steps from intensity 0; `scale` is that of the values."""
-        position = (scale.origin / scale.unit + self.low) / self.step
-        if not self.is_exact:
-            return position + 0.5
-        # For rounded values, such as integers divided by 255, 0 is on a step too.
-        return round(position) if abs(position - round(position)) < 1e-3 else position
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether there is only one value."""
-        return self.low == self.high
-
-    def index(self, values: np.ndarray) -> np.ndarray:
-        """Return the step of each value, int64; the grid must not be constant."""
-        if values.dtype.kind in "iu" and self.is_exact:
-            width = (int(self.high) - int(self.low)) // (self.size - 1)
-            steps = above(values, self.low)
-            return (steps if width == 1 else steps // steps.dtype.type(width)).astype(np.int64)
-        share = share_of_range(values, self.low, self.high)
-        share *= self.size - self.is_exact
-        if self.is_exact:
-            return np.rint(share, out=share).astype(np.int64)
-        share += EDGE * self.size / COUNTED_STEPS
-        steps = share.astype(np.int64)
-        return np.minimum(steps, self.size - 1, out=steps)
 
 
 @dataclass(frozen=True)
@@ -236,12 +187,12 @@ class Measure:
 
 def rounds_for(dtype: np.dtype) -> int:
     """Return the number of rounds over an image for counting: 1 for short integers, else 2, one for the range."""
-    return 1 if _is_short(dtype) else 2
+    return 1 if is_short(dtype) else 2
 
 
 def measure_block(values: np.ndarray, earlier: Measure | None) -> Measure:
     """Measure one block of an image, given the sum of the previous round; sums of blocks are exact."""
-    if _is_short(values.dtype):
+    if is_short(values.dtype):
         return _count_short(values)
     if earlier is None:
         few = np.unique(values.reshape(-1)[:: max(1, values.size // FEW)][:FEW])
@@ -310,75 +261,154 @@ def _count_short(values: np.ndarray) -> Measure:
     return Measure(int(limits.min), int(limits.max), np.bincount(flat, minlength=int(limits.max - limits.min) + 1))
 
 
-def _is_short(dtype: np.dtype) -> bool:
-    return dtype.kind in "iu" and dtype.itemsize <= 2
+BRIGHT_SHARE, BRIGHT_GROWTH, BRIGHT_GROWTH_IF_CLEAR, CLEAR_CONTRAST = 0.015, 4, 3.2, 15
+"""Things that are far too bright hold at most this share of the pixels; both together hold several times as many, and
+fewer times if the objects are clear."""
+BRIGHT_TIMES = 2.8
+"""How many times as bright as the objects things must be that Otsu's method does not separate from these."""
+BRIGHT_GAPS = ((3.5, 6.0, 1.0), (12.0, 10.0, 0.06))
+"""By how many classes, by Otsu's method, lie between objects and bright things (the blurred rim of a thing is one of
+its own): how many times as bright things must be, the least contrast of the objects, and their largest share."""
+SMALL_BRIGHT_SHARE, MOST_OBJECTS = 0.008, 0.6
+"""Of smaller bright things, the rims too, the share of the objects is only limited by this."""
+VARIED_TIMES, VARIED_CONTRAST, VARIED_SEPARATION = 6.0, 4.4, 0.69
+"""Of objects that differ in brightness and fill more than that: how many times as bright things must be, the least
+contrast, and the least separation. Most glow around a few nuclei is separated by up to 0.68, noise by 0.64."""
+VALLEY_SHARES, VALLEY_TIMES = (0.001, 0.007), (2.2, 1.3)
+"""Bright things of about one brightness, with hardly any pixels between them and the objects: their least and largest
+share, and how many times as bright they must be as the objects and as the brightest of these."""
+VALLEY_CONTRAST = (5, 12)
+"""Least contrast of the objects: over the spread of the background, and over that of a step."""
+HIGH_SHARE, TOP_SHARE = 0.002, 0.0003
+"""Shares of the pixels above the brightest of the objects, and above the bright things: hot pixels."""
+VALLEY_STEP, VALLEY_STEPS, VALLEY_DEPTH, VALLEY_WIDTH = 1.1, 22, 5, 2
+"""Steps of brightness, each so many times the next one, in which the valley is looked for; how much fewer pixels than
+the bright things each of its steps holds, and of how many steps it is at least."""
+MOST_RISES, MOST_AT_LOWEST = 2.5, 0.2
+"""For the separation, pixels count as no brighter than so many times the objects, as the rims of bright things are;
+noise that was cut off below, with this share of the pixels at one value or more, looks separated and is not."""
+STEP_SPREAD = 12**-0.5
+"""Spread of the values that are rounded to one step."""
 
 
-MOST_STEPS = 2**16 - 1
-PROBES = 64
-CLEAR = 0.25
-"""With a larger error, as part of a step, a value could belong to the next step."""
-SLACKS = (0.5, 2.0)
-"""Errors of values, in units in the last place: rounded once, and after several operations."""
-COMPUTING = 4 * np.finfo(np.float64).eps
-"""Relative error of a computed share of the range: two differences, a quotient and a product."""
-PRECISIONS = (np.float64, np.float32, np.float16)
+def without_bright(histogram: Histogram) -> tuple[Histogram, float, float]:
+    """Leave out the pixels of things that are far brighter than the objects, which would hide these from a rule.
 
-
-def equal_steps(values: np.ndarray) -> int | None:
-    """Return the smallest number of equal steps from the first to the last value on which all others lie.
-
-    The two or more values ascend; they are integers, or floating-point numbers that may be rounded. None if there is no
-    such number up to 65,535.
-
-    >>> equal_steps(np.array([7, 9, 13])), equal_steps(np.array([0, 1, 4, 255]) / 255)
-    (3, 255)
-    >>> equal_steps(np.array([0, 0.5, np.pi])) is None
-    True
+    Return the rest, the share of the pixels that is left out, and how many times as bright as the objects these are.
     """
-    if len(values) > MOST_STEPS + 1:
-        return None
-    if values.dtype.kind in "iu":
-        above = values.astype(np.uint64) - values.astype(np.uint64)[0]  # wraps around, which is correct for int64 too
-        steps = int(above[-1]) // int(np.gcd.reduce(above))
-        return steps if steps <= MOST_STEPS else None
-    for precision in PRECISIONS[PRECISIONS.index(values.dtype.type) :]:
-        with np.errstate(over="ignore"):
-            rounded = values.astype(precision)
-        if not np.array_equal(rounded, values):  # the values were not computed in this precision
-            return None
-        rounding = 2 * np.spacing(np.abs(rounded) / 2).astype(np.float64)  # that of the largest number is not finite
-        for errors in SLACKS:
-            found = _steps_of_rounded(values.astype(np.float64), errors * rounding)
-            if found is not None:
-                return found
-    return None
+    if np.count_nonzero(histogram.counts) < 3:
+        return histogram, 0.0, 0.0
+    total, first = int(histogram.counts.sum()), otsu_step(histogram)
+    bright, _, bright_mean, _ = classes_at(histogram, first)
+    share, rest = bright / total, _up_to(histogram, first)
+    for times, contrast, most in BRIGHT_GAPS:
+        if share > BRIGHT_SHARE or np.count_nonzero(rest.counts) < 3:
+            break
+        cut = otsu_step(rest)
+        here, below, above, spread = classes_at(rest, cut)
+        rise = above - below
+        growth = BRIGHT_GROWTH_IF_CLEAR if rise >= CLEAR_CONTRAST * spread else BRIGHT_GROWTH
+        if share + here / total >= growth * bright / total:
+            is_gap = bright_mean - below >= times * rise and rise >= contrast * max(spread, STEP_SPREAD)
+            is_usual = is_gap and here <= (most if share > SMALL_BRIGHT_SHARE else MOST_OBJECTS) * total
+            is_far = bright_mean - below >= VARIED_TIMES * rise and here <= MOST_OBJECTS * total
+            if is_usual or (is_far and _holds_varied_objects(rest, cut)):
+                return rest, share, (bright_mean - below) / rise
+            break
+        share, rest = share + here / total, _up_to(rest, cut)
+    return _without_brightest(histogram, first)
 
 
-def _steps_of_rounded(values: np.ndarray, errors: np.ndarray) -> int | None:
-    """Return the smallest number of steps on which all values lie within their errors."""
-    half = values[-1] / 2 - values[0] / 2  # halves do not overflow
-    if not half:
-        return None
-    share = (values / 2 - values[0] / 2) / half
-    error = (errors + errors[0] + share * (errors[0] + errors[-1])) / 2 / half + share * COMPUTING
-    most = min(MOST_STEPS, int(CLEAR / error.max())) if error.max() * MOST_STEPS > CLEAR else MOST_STEPS
-    steps = np.arange(len(values) - 1, most + 1, dtype=np.float64)
-    for probe in np.unique(np.linspace(0, len(values) - 1, PROBES).astype(int)):
-        steps = steps[_is_on_step(share[probe], error[probe], steps)]
-    while len(steps):
-        wrong = np.flatnonzero(~_is_on_step(share, error, steps[0]))
-        if not len(wrong):
-            return _reduced(share, int(steps[0]))
-        steps = steps[_is_on_step(share[wrong[0]], error[wrong[0]], steps)]
-    return None
+def _holds_varied_objects(histogram: Histogram, cut: int) -> bool:
+    """Return whether what is above a step are objects that may differ in brightness, rather than glow or noise."""
+    _, below, above, spread = classes_at(histogram, cut)
+    total = histogram.counts.sum()
+    if histogram.counts[0] > MOST_AT_LOWEST * total or above - below < VARIED_CONTRAST * max(spread, STEP_SPREAD):
+        return False
+    steps = np.minimum(histogram.steps, below + MOST_RISES * (above - below))
+    limited = np.average(steps[cut + 1 :], weights=histogram.counts[cut + 1 :])
+    share = histogram.counts[cut + 1 :].sum() / total
+    mean = share * limited + (1 - share) * below
+    variance = np.average((steps - mean) ** 2, weights=histogram.counts)
+    return bool(share * (1 - share) * (limited - below) ** 2 >= VARIED_SEPARATION * variance)
 
 
-def _reduced(share: np.ndarray, steps: int) -> int:
-    """Return the smallest divisor of a number of steps that is sufficient: rounding may have given a multiple of it."""
-    return steps // int(np.gcd.reduce(np.rint(share * steps).astype(np.int64)))
+def _without_brightest(histogram: Histogram, cut: int) -> tuple[Histogram, float, float]:
+    """Leave out a few of the pixels above Otsu's step that are far brighter than the others above it."""
+    first = cut + 1 + int(np.flatnonzero(histogram.counts[cut + 1 :])[0])
+    upper = replace(histogram, counts=histogram.counts[first:], values=None)
+    if np.count_nonzero(upper.counts) < 3:
+        return _below_valley(histogram)
+    second = otsu_step(upper)
+    bright, objects, above, _ = classes_at(upper, second)
+    _, below, _, _ = classes_at(histogram, cut)
+    times = (first + above - below) / (first + objects - below)
+    share = bright / int(histogram.counts.sum())
+    if share > BRIGHT_SHARE or times < BRIGHT_TIMES:
+        return _below_valley(histogram)
+    return _up_to(histogram, first + second), share, times
 
 
-def _is_on_step(share: np.ndarray, error: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    position = share * steps
-    return np.abs(position - np.rint(position)) <= error * steps
+def _below_valley(histogram: Histogram) -> tuple[Histogram, float, float]:
+    """Leave out a few bright pixels with hardly any between them and the objects, which may differ in brightness."""
+    upto = np.cumsum(histogram.counts)
+    total = int(upto[-1])
+    middle, top = np.searchsorted(upto, [0.5 * total, (1 - TOP_SHARE) * total])
+    edges = (middle + (top - middle) * VALLEY_STEP ** -np.arange(VALLEY_STEPS, dtype=np.float64)).astype(np.int64)
+    above = total - upto[edges]  # pixels
+    counts = np.diff(above, prepend=0)  # between each edge and the one before, the first of all above it
+    least, most = (share * total for share in VALLEY_SHARES)
+    for first in range(1, VALLEY_STEPS):
+        bright, peak = above[first - 1], counts[:first].max()
+        if bright > most:
+            break
+        if bright < least or counts[first] * VALLEY_DEPTH > peak:
+            continue
+        width = int(np.argmin(np.append(counts[first:] * VALLEY_DEPTH <= peak, False)))
+        rest = _up_to(histogram, int(edges[first + width - 2]))
+        if width < VALLEY_WIDTH or np.count_nonzero(rest.counts) < 3:
+            break
+        _, below, objects, spread = classes_at(rest, otsu_step(rest))
+        _, _, mean, _ = classes_at(histogram, int(edges[first - 1]))
+        high = int(np.searchsorted(np.cumsum(rest.counts), (1 - HIGH_SHARE) * rest.counts.sum()))
+        times = (mean - below) / (objects - below)
+        is_clear = objects - below >= max(VALLEY_CONTRAST[0] * spread, VALLEY_CONTRAST[1] * STEP_SPREAD)
+        if is_clear and times >= VALLEY_TIMES[0] and mean - middle >= VALLEY_TIMES[1] * (high - middle):
+            return rest, float(bright / total), float(times)
+        break
+    return histogram, 0.0, 0.0
+
+
+def _up_to(histogram: Histogram, step: int) -> Histogram:
+    size = 1 + int(np.flatnonzero(histogram.counts[: step + 1])[-1])
+    values = None if histogram.values is None else histogram.values[:size]
+    return replace(histogram, counts=histogram.counts[:size], values=values)
+
+
+def classes_at(histogram: Histogram, cut: int) -> tuple[int, float, float, float]:
+    """Return the pixels above a step, the mean step up to and above it, and the spread of the former."""
+    counts, steps = histogram.counts, histogram.steps
+    below = float(np.average(steps[: cut + 1], weights=counts[: cut + 1]))
+    above = float(np.average(steps[cut + 1 :], weights=counts[cut + 1 :]))
+    variance = np.average((steps[: cut + 1] - below) ** 2, weights=counts[: cut + 1])
+    return int(counts[cut + 1 :].sum()), below, above, float(np.sqrt(variance))
+
+
+def otsu_step(histogram: Histogram) -> int:
+    """Return the step that maximises the variance between the pixels up to it and above it (Otsu 1979)."""
+    below, above = _pixels_below_and_above(histogram)
+    mean_below, mean_above = means_below_and_above(histogram)
+    return int(np.argmax(below * above * (mean_below - mean_above) ** 2))
+
+
+def _pixels_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels up to each step but the last, and above it; (B - 1,) each."""
+    below = np.cumsum(histogram.counts)[:-1].astype(np.float64)
+    return below, histogram.counts.sum() - below
+
+
+def means_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean step of the pixels up to each step but the last, and above it; (B - 1,) each."""
+    below, above = _pixels_below_and_above(histogram)
+    sums = np.cumsum(histogram.counts * histogram.steps)
+    return sums[:-1] / below, (sums[-1] - sums[:-1]) / above

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from napari_tessera.algorithms.gaussian import sigmas_px
-from napari_tessera.algorithms.histogram import Grid
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.core.jobs import Piece
-from napari_tessera.core.rescale import UNSCALED, Scale
+from napari_tessera.core.rescale import UNSCALED, Grid, Scale
 
 
 def local_threshold_mask(

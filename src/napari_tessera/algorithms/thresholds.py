@@ -18,7 +18,14 @@ from typing import NamedTuple
 import numpy as np
 
 from napari_tessera.algorithms.gaussian import smoothed
-from napari_tessera.algorithms.histogram import Histogram, measure
+from napari_tessera.algorithms.histogram import (
+    Histogram,
+    classes_at,
+    means_below_and_above,
+    measure,
+    otsu_step,
+    without_bright,
+)
 from napari_tessera.algorithms.jit import njit
 from napari_tessera.algorithms.kmeans import best_breaks
 from napari_tessera.core.errors import ParameterError
@@ -33,13 +40,7 @@ MOST_SMOOTHINGS = 10_000
 
 def otsu(histogram: Histogram) -> float:
     """Maximise the variance between two classes (Otsu 1979, doi:10.1109/TSMC.1979.4310076)."""
-    return histogram.value_at(_otsu_step(histogram))
-
-
-def _otsu_step(histogram: Histogram) -> int:
-    below, above = _pixels_below_and_above(histogram)
-    mean_below, mean_above = _means_below_and_above(histogram)
-    return int(np.argmax(below * above * (mean_below - mean_above) ** 2))
+    return histogram.value_at(otsu_step(histogram))
 
 
 def otsu_levels(histogram: Histogram, classes: int) -> list[float]:
@@ -78,7 +79,7 @@ def yen(histogram: Histogram) -> float:
 def isodata(histogram: Histogram) -> float:
     """Return the lowest level half-way between the means of its classes (Ridler & Calvard 1978)."""
     histogram = _shape(histogram)
-    mean_below, mean_above = _means_below_and_above(histogram)
+    mean_below, mean_above = means_below_and_above(histogram)
     excess = (mean_below + mean_above) / 2 - histogram.steps[:-1]
     return histogram.value_at(int(np.argmax((excess >= 0) & (excess < 1))))
 
@@ -137,19 +138,6 @@ def _shape(histogram: Histogram) -> Histogram:
     return histogram if histogram.is_exact else histogram.folded(SHAPE_BINS)
 
 
-def _pixels_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels up to each step but the last, and above it; (B - 1,) each."""
-    below = np.cumsum(histogram.counts)[:-1].astype(np.float64)
-    return below, histogram.counts.sum() - below
-
-
-def _means_below_and_above(histogram: Histogram) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean step of the pixels up to each step but the last, and above it; (B - 1,) each."""
-    below, above = _pixels_below_and_above(histogram)
-    sums = np.cumsum(histogram.counts * histogram.steps)
-    return sums[:-1] / below, (sums[-1] - sums[:-1]) / above
-
-
 def _peaks(counts: np.ndarray) -> np.ndarray:
     """Return the last step of each rise that a fall follows; a plateau counts once."""
     slopes = np.sign(np.diff(counts))
@@ -158,38 +146,8 @@ def _peaks(counts: np.ndarray) -> np.ndarray:
     return changes[(directions[1:] < 0) & (directions[:-1] > 0)]
 
 
-BRIGHT_SHARE, BRIGHT_GROWTH, BRIGHT_GROWTH_IF_CLEAR, CLEAR_CONTRAST = 0.015, 4, 3.2, 15
-"""Things that are far too bright hold at most this share of the pixels; both together hold several times as many, and
-fewer times if the objects are clear."""
-BRIGHT_TIMES = 2.8
-"""How many times as bright as the objects things must be that Otsu's method does not separate from these."""
-BRIGHT_GAPS = ((3.5, 6.0, 1.0), (12.0, 10.0, 0.06))
-"""By how many classes, by Otsu's method, lie between objects and bright things (the blurred rim of a thing is one of
-its own): how many times as bright things must be, the least contrast of the objects, and their largest share."""
-SMALL_BRIGHT_SHARE, MOST_OBJECTS = 0.008, 0.6
-"""Of smaller bright things, the rims too, the share of the objects is only limited by this."""
-VARIED_TIMES, VARIED_CONTRAST, VARIED_SEPARATION = 6.0, 4.4, 0.69
-"""Of objects that differ in brightness and fill more than that: how many times as bright things must be, the least
-contrast, and the least separation. Most glow around a few nuclei is separated by up to 0.68, noise by 0.64."""
-VALLEY_SHARES, VALLEY_TIMES = (0.001, 0.007), (2.2, 1.3)
-"""Bright things of about one brightness, with hardly any pixels between them and the objects: their least and largest
-share, and how many times as bright they must be as the objects and as the brightest of these."""
-VALLEY_CONTRAST = (5, 12)
-"""Least contrast of the objects: over the spread of the background, and over that of a step."""
-HIGH_SHARE, TOP_SHARE = 0.002, 0.0003
-"""Shares of the pixels above the brightest of the objects, and above the bright things: hot pixels."""
-VALLEY_STEP, VALLEY_STEPS, VALLEY_DEPTH, VALLEY_WIDTH = 1.1, 22, 5, 2
-"""Steps of brightness, each so many times the next one, in which the valley is looked for; how much fewer pixels than
-the bright things each of its steps holds, and of how many steps it is at least."""
-MOST_RISES, MOST_AT_LOWEST = 2.5, 0.2
-"""For the separation, pixels count as no brighter than so many times the objects, as the rims of bright things are;
-noise that was cut off below, with this share of the pixels at one value or more, looks separated and is not."""
-STEP_SPREAD = 12**-0.5
-"""Spread of the values that are rounded to one step."""
 LEAST_CONTRAST = 4.0
 """Of noise alone, the classes differ by up to 3.5 times the background's spread; of real objects by 4.5 or more."""
-
-
 MOST_FOREGROUND = 0.6
 """What fills more of an image is the background, in most images."""
 
@@ -224,106 +182,6 @@ class Brightness(NamedTuple):
         )
 
 
-def without_bright(histogram: Histogram) -> tuple[Histogram, Brightness]:
-    """Leave out the pixels of things that are far brighter than the objects, which would hide these from a rule."""
-    if np.count_nonzero(histogram.counts) < 3:
-        return histogram, Brightness()
-    total, first = int(histogram.counts.sum()), _otsu_step(histogram)
-    bright, _, bright_mean, _ = _classes(histogram, first)
-    share, rest = bright / total, _up_to(histogram, first)
-    for times, contrast, most in BRIGHT_GAPS:
-        if share > BRIGHT_SHARE or np.count_nonzero(rest.counts) < 3:
-            break
-        cut = _otsu_step(rest)
-        here, below, above, spread = _classes(rest, cut)
-        rise = above - below
-        growth = BRIGHT_GROWTH_IF_CLEAR if rise >= CLEAR_CONTRAST * spread else BRIGHT_GROWTH
-        if share + here / total >= growth * bright / total:
-            is_gap = bright_mean - below >= times * rise and rise >= contrast * max(spread, STEP_SPREAD)
-            is_usual = is_gap and here <= (most if share > SMALL_BRIGHT_SHARE else MOST_OBJECTS) * total
-            is_far = bright_mean - below >= VARIED_TIMES * rise and here <= MOST_OBJECTS * total
-            if is_usual or (is_far and _holds_varied_objects(rest, cut)):
-                return rest, Brightness(share, (bright_mean - below) / rise)
-            break
-        share, rest = share + here / total, _up_to(rest, cut)
-    return _without_brightest(histogram, first)
-
-
-def _holds_varied_objects(histogram: Histogram, cut: int) -> bool:
-    """Return whether what is above a step are objects that may differ in brightness, rather than glow or noise."""
-    _, below, above, spread = _classes(histogram, cut)
-    total = histogram.counts.sum()
-    if histogram.counts[0] > MOST_AT_LOWEST * total or above - below < VARIED_CONTRAST * max(spread, STEP_SPREAD):
-        return False
-    steps = np.minimum(histogram.steps, below + MOST_RISES * (above - below))
-    limited = np.average(steps[cut + 1 :], weights=histogram.counts[cut + 1 :])
-    share = histogram.counts[cut + 1 :].sum() / total
-    mean = share * limited + (1 - share) * below
-    variance = np.average((steps - mean) ** 2, weights=histogram.counts)
-    return bool(share * (1 - share) * (limited - below) ** 2 >= VARIED_SEPARATION * variance)
-
-
-def _without_brightest(histogram: Histogram, cut: int) -> tuple[Histogram, Brightness]:
-    """Leave out a few of the pixels above Otsu's step that are far brighter than the others above it."""
-    first = cut + 1 + int(np.flatnonzero(histogram.counts[cut + 1 :])[0])
-    upper = replace(histogram, counts=histogram.counts[first:], values=None)
-    if np.count_nonzero(upper.counts) < 3:
-        return _below_valley(histogram)
-    second = _otsu_step(upper)
-    bright, objects, above, _ = _classes(upper, second)
-    _, below, _, _ = _classes(histogram, cut)
-    times = (first + above - below) / (first + objects - below)
-    share = bright / int(histogram.counts.sum())
-    if share > BRIGHT_SHARE or times < BRIGHT_TIMES:
-        return _below_valley(histogram)
-    return _up_to(histogram, first + second), Brightness(share, times)
-
-
-def _below_valley(histogram: Histogram) -> tuple[Histogram, Brightness]:
-    """Leave out a few bright pixels with hardly any between them and the objects, which may differ in brightness."""
-    upto = np.cumsum(histogram.counts)
-    total = int(upto[-1])
-    middle, top = np.searchsorted(upto, [0.5 * total, (1 - TOP_SHARE) * total])
-    edges = (middle + (top - middle) * VALLEY_STEP ** -np.arange(VALLEY_STEPS, dtype=np.float64)).astype(np.int64)
-    above = total - upto[edges]  # pixels
-    counts = np.diff(above, prepend=0)  # between each edge and the one before, the first of all above it
-    least, most = (share * total for share in VALLEY_SHARES)
-    for first in range(1, VALLEY_STEPS):
-        bright, peak = above[first - 1], counts[:first].max()
-        if bright > most:
-            break
-        if bright < least or counts[first] * VALLEY_DEPTH > peak:
-            continue
-        width = int(np.argmin(np.append(counts[first:] * VALLEY_DEPTH <= peak, False)))
-        rest = _up_to(histogram, int(edges[first + width - 2]))
-        if width < VALLEY_WIDTH or np.count_nonzero(rest.counts) < 3:
-            break
-        _, below, objects, spread = _classes(rest, _otsu_step(rest))
-        _, _, mean, _ = _classes(histogram, int(edges[first - 1]))
-        high = int(np.searchsorted(np.cumsum(rest.counts), (1 - HIGH_SHARE) * rest.counts.sum()))
-        times = (mean - below) / (objects - below)
-        is_clear = objects - below >= max(VALLEY_CONTRAST[0] * spread, VALLEY_CONTRAST[1] * STEP_SPREAD)
-        if is_clear and times >= VALLEY_TIMES[0] and mean - middle >= VALLEY_TIMES[1] * (high - middle):
-            return rest, Brightness(float(bright / total), float(times))
-        break
-    return histogram, Brightness()
-
-
-def _up_to(histogram: Histogram, step: int) -> Histogram:
-    size = 1 + int(np.flatnonzero(histogram.counts[: step + 1])[-1])
-    values = None if histogram.values is None else histogram.values[:size]
-    return replace(histogram, counts=histogram.counts[:size], values=values)
-
-
-def _classes(histogram: Histogram, cut: int) -> tuple[int, float, float, float]:
-    """Return the pixels above a step, the mean step up to and above it, and the spread of the former."""
-    counts, steps = histogram.counts, histogram.steps
-    below = float(np.average(steps[: cut + 1], weights=counts[: cut + 1]))
-    above = float(np.average(steps[cut + 1 :], weights=counts[cut + 1 :]))
-    variance = np.average((steps[: cut + 1] - below) ** 2, weights=counts[: cut + 1])
-    return int(counts[cut + 1 :].sum()), below, above, float(np.sqrt(variance))
-
-
 def contrast_at(histogram: Histogram, level: float, polarity: str = "bright") -> float:
     """Return how far the classes on both sides of a level differ, in standard deviations of the background."""
     cut = histogram.step_of(level)
@@ -331,17 +189,17 @@ def contrast_at(histogram: Histogram, level: float, polarity: str = "bright") ->
         return np.inf
     if polarity == "dark":
         histogram, cut = replace(histogram, counts=histogram.counts[::-1], values=None), len(histogram.counts) - 2 - cut
-    _, below, above, spread = _classes(histogram, cut)
+    _, below, above, spread = classes_at(histogram, cut)
     return (above - below) / spread if spread else np.inf
 
 
 def find_level(histogram: Histogram, rule: str, polarity: str = "bright") -> tuple[float, Brightness]:
     """Find the level of the objects by a rule, without things that are far too bright; "local" starts from Otsu's."""
-    rest, brightness = without_bright(histogram)
+    rest, share, times = without_bright(histogram)
     level = RULES["otsu" if rule == "local" else rule](rest)
     below = float(histogram.counts[: max(0, histogram.step_of(level) + 1)].sum() / histogram.counts.sum())
     foreground = below if polarity == "dark" else 1 - below
-    return level, brightness._replace(contrast=contrast_at(rest, level, polarity), foreground=foreground)
+    return level, Brightness(share, times, contrast_at(rest, level, polarity), foreground)
 
 
 def bright_pixels(

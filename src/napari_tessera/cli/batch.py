@@ -19,7 +19,7 @@ from napari_tessera.core.errors import FileError, ParameterError, TesseraError, 
 from napari_tessera.core.file_checks import check_exists, is_zarr
 from napari_tessera.core.jobs import Job, run_job
 from napari_tessera.core.labels import Segments
-from napari_tessera.core.result import Kind, LabelImage, Result, describe_auto_values, with_seconds
+from napari_tessera.core.result import Kind, LabelImage, Result, count_in_words, describe_auto_values, with_seconds
 from napari_tessera.core.spatial import CHANNEL
 from napari_tessera.engine.bind import fits_in_memory, is_large
 from napari_tessera.io.coco_panoptic import CocoPanopticWriter
@@ -61,9 +61,6 @@ def telling_guessed_axes(make: Make, *, is_quiet: bool) -> Iterator[Make]:
         say(f"tessera: the axes of {what} were guessed too.", is_error=True)
 
 
-WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
-
-
 def report(image: Path, result: Result, written: Sequence[Path]) -> None:
     """Print the notes, the number of objects, and the files."""
     for note in result.notes:
@@ -72,17 +69,16 @@ def report(image: Path, result: Result, written: Sequence[Path]) -> None:
     took = f" in {seconds:.2f} s" if isinstance(seconds, (int, float)) else ""
     further = "".join(f", {path}" for path in written[1 : len(result.images)])
     chosen = describe_auto_values(result)
-    say(f"{image}: {count_in_words(result.images[0])}{took} -> {written[0]}{further}{chosen and f' ({chosen[:-1]})'}")
+    say(f"{image}: {found_in_words(result.images[0])}{took} -> {written[0]}{further}{chosen and f' ({chosen[:-1]})'}")
 
 
-def count_in_words(image: LabelImage) -> str:
+def found_in_words(image: LabelImage) -> str:
     """Return the number of objects or classes, or the class of the probabilities."""
     if image.kind == "probabilities":
         return f"probabilities of {image.name}"
     found = image.table["label"] if "label" in image.table else np.setdiff1d(np.unique(image.data), [0])
     count = len(np.unique(found))  # in a film, a class has a row in each frame
-    singular, plural = WORDS[image.kind]
-    return f"{count} {singular if count == 1 else plural}"
+    return count_in_words(count, image.kind)
 
 
 FOLDER_FORMATS = ("tif", "ome.tif", "ome.zarr", "png", "npy")

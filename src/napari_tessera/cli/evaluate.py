@@ -17,7 +17,7 @@ from napari_tessera.cli import options
 from napari_tessera.cli.terminal import Parser, progress_bar, say
 from napari_tessera.core.atomic_writes import check_free, written_together
 from napari_tessera.core.errors import FileError, InputError, from_cell, printable
-from napari_tessera.core.file_checks import check_exists, is_zarr
+from napari_tessera.core.file_checks import check_exists, is_folder
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.labels import Segments, looks_like_an_image
 from napari_tessera.core.memory import check_room
@@ -100,7 +100,7 @@ def main(argv: list[str]) -> int:
 def _files_in(arguments: argparse.Namespace) -> list[Path]:
     """List the files that are read, and the files that belong to them."""
     given = (arguments.truth, arguments.prediction)
-    files = [file for path in given for file in (_by_name(path).values() if _is_folder(path) else [path])]
+    files = [file for path in given for file in (_by_name(path).values() if is_folder(path) else [path])]
     return [*with_records(files), *(beside for file in files for beside in _files_beside(file))]
 
 
@@ -192,9 +192,9 @@ def evaluate_parser() -> argparse.ArgumentParser:
 
 def pair_files(truth: Path, prediction: Path, *, only_predicted: bool) -> list[tuple[Path, Path]]:
     """Match label files by name."""
-    if _is_folder(truth) != _is_folder(prediction):
+    if is_folder(truth) != is_folder(prediction):
         raise FileError(f"{truth} and {prediction} must both be files or both be folders.")
-    if not _is_folder(truth):
+    if not is_folder(truth):
         return [(truth, prediction)]
     truths, predictions = _by_name(truth), _by_name(prediction)
     names = match_names(truths, predictions, truth, prediction, only_predicted=only_predicted)
@@ -217,10 +217,6 @@ def match_names(
     if not names:
         raise FileError(f"No label image in {truth} has the name of one in {prediction}.")
     return names
-
-
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path) and not is_zarr(path)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -280,7 +276,7 @@ def segment_readers(path: Path, **reading: Any) -> dict[str, Reader]:
     if path.suffix.lower() == ".json":
         coco = read_coco_panoptic(path)
         return {name: partial(coco.__getitem__, number) for number, name in enumerate(coco.names)}
-    if _is_folder(path):
+    if is_folder(path):
         files = _by_name(path).items()
         return {name: partial(read_segments, file, **reading) for name, file in files if not name.endswith(CLASSES)}
     check_exists(path, may_be_folder=True)

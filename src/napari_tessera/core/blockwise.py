@@ -41,16 +41,6 @@ def never(dtype: np.dtype, **_: Any) -> bool:
     return False
 
 
-def nothing_chosen(fitted: dict[str, Any], **_: Any) -> AutoValues:
-    """Return no automatic values."""
-    return {}
-
-
-def no_notes(fitted: Mapping[str, Any], **_: Any) -> tuple[str, ...]:
-    """Return no notes."""
-    return ()
-
-
 @dataclass(frozen=True)
 class TwoPass:
     """The parts of a two-pass method. Each takes the settings as keywords, and ignores those that it does not need."""
@@ -77,9 +67,9 @@ class TwoPass:
     """(**settings) -> how classes become objects; None if the classes are the labels."""
     piece_px: Callable[..., int]
     """(spatial axes, **settings) -> how many pixels can be labelled within about 50 ms."""
-    chosen: Callable[..., AutoValues] = nothing_chosen
+    chosen: Callable[..., AutoValues] = lambda *_, **__: {}
     """(fitted, **settings) -> the automatic values to show; see `MethodOutput`."""
-    notes: Callable[..., tuple[str, ...]] = no_notes
+    notes: Callable[..., tuple[str, ...]] = lambda *_, **__: ()
     """(fitted, **settings) -> what is to be said about the measurement, in sentences."""
     needs_scale: Callable[..., bool] = never
     """(dtype, **settings) -> whether the range of all values must be known first, because float32 cannot hold values of

@@ -39,6 +39,11 @@ def is_zarr(path: Path) -> bool:
     return any(os.path.isfile(path / name) for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
+def is_folder(path: str | Path) -> bool:
+    """Return whether a path is a folder of files, and no Zarr array or group."""
+    return os.path.isdir(path) and not is_zarr(Path(path))
+
+
 def check_exists(path: str | Path, *, may_be_folder: bool = False, sought: str = "file") -> Path:
     """Return the path of something that can be opened; `sought` is the word for it in errors.
 

@@ -217,6 +217,17 @@ MOST_LISTED = 3
 """Up to this many values are listed; of more, the smallest and the largest."""
 
 
+KINDS_IN_WORDS = {
+    "objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes"),
+}  # fmt: skip
+"""One and several, by the kind of a label image."""
+
+
+def count_in_words(count: int, kind: str = "objects") -> str:
+    """Return a number of objects, segments or classes, such as "1 object"."""
+    return f"{count} {KINDS_IN_WORDS[kind][count != 1]}"
+
+
 def describe_auto_values(result: Result) -> str:
     """Return the automatic values of a run as a sentence; empty without any.
 

@@ -27,8 +27,8 @@ import zarr
 from zarr.storage import LocalStore
 
 from napari_tessera.core.errors import FileError, RunError, TesseraError
-from napari_tessera.core.jobs import Job, Progress, run_job
-from napari_tessera.engine.dask_pool import BETWEEN_LOOKS_S, Arguments, Receive, Stopped, Task, read, unchanged
+from napari_tessera.core.jobs import BEAT_SECONDS, Job, Progress, run_job
+from napari_tessera.engine.dask_pool import Arguments, Receive, Stopped, Task, read, unchanged
 
 if TYPE_CHECKING:
     from napari_tessera.engine.block_passes import Output
@@ -157,7 +157,7 @@ class Cluster:
                     outcomes[under_way.pop(future)] = receive(outcome)
                 yield Progress(sent - len(under_way), len(arguments), text if threads else "Waiting for workers")
                 if not (arrived or has_room):
-                    time.sleep(BETWEEN_LOOKS_S)
+                    time.sleep(BEAT_SECONDS)
         finally:
             self._cancel(list(under_way))
         return outcomes

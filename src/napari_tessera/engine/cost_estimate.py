@@ -90,18 +90,16 @@ def forecast(
 
 def estimate(header: Mapping[str, Any], sides: tuple[int, ...], kind: str, parameters: Mapping[str, Any]) -> Estimate:
     """Estimate the cost of a network on one frame of (z,) y, x pixels, with normalisation and decoding."""
+    from napari_tessera.inference import cost
+
     factor = factor_of(header, parameters.get("diameter"))
     n_axes = header["architecture"].get("ndim", 2)
     is_seen_thrice = parameters.get("volume") == ORTHOGONAL and len(sides) > n_axes
     second = None
     if header["architecture"].get("kind") == "mask_rcnn":
-        from napari_tessera.inference import cost as detection_cost
-
-        each = detection_cost.estimate_mask_rcnn(header, sides, factor, kind)
+        each = cost.estimate_mask_rcnn(header, sides, factor, kind)
         second = second_look(header, sides, factor, kind)
     else:
-        from napari_tessera.inference import cost
-
         each = cost.estimate_unet(header, sides, factor, kind, parameters.get("augment", False))
     grid_px = math.prod(sides) * factor ** (len(sides) if is_seen_thrice else n_axes)
     seconds = each.seconds + BESIDE_SECONDS_PER_PIXEL * grid_px

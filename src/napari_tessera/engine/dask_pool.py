@@ -19,7 +19,7 @@ import dask.array as da
 import numpy as np
 
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, Progress, worker_count
+from napari_tessera.core.jobs import BEAT_SECONDS, Job, Progress, worker_count
 
 if TYPE_CHECKING:
     from napari_tessera.engine.block_passes import Output
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome")
 
-BETWEEN_LOOKS_S = 0.05
 LONGEST_WAIT_S = 0.4
 """A closed job waits this long for its tasks to reach their next step, where they end in any case."""
 THREADS = "tessera-blocks"
@@ -72,7 +71,7 @@ def monitor(work: Callable[[], Any], watch: TaskMonitor, text: str) -> Job[Any]:
     yield Progress(0, watch.total, text)
     running = helper.submit(work)
     try:
-        while not wait([running], BETWEEN_LOOKS_S).done:
+        while not wait([running], BEAT_SECONDS).done:
             yield Progress(watch.done, watch.total, text)
         return running.result()
     finally:

@@ -17,15 +17,19 @@ import numpy as np
 from napari_tessera.core.checks import as_array, refuse_file_name
 from napari_tessera.core.errors import InputError, ModelError, ParameterError, RunError, short
 from napari_tessera.core.jobs import Job, Progress, middle, run_job, subtask
+from napari_tessera.core.overlaps import find_overlaps
 from napari_tessera.core.spatial import CHANNEL, Layout, check_axes
 from napari_tessera.models import registry as catalogue
 
 if TYPE_CHECKING:
     from napari_tessera.core.tiles import Slices
+    from napari_tessera.inference.normalization import Levels
     from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.inference.scale_search import Scale
-    from napari_tessera.inference.self_agreement import Outline
     from napari_tessera.models.registry import ModelEntry
+
+    Outline = Callable[[NormalizedImage, Scale[Any]], Job[np.ndarray]]
+    """Segments a plane or volume at a scale with one network."""
 
 Index = tuple[int | slice, ...]
 NETWORKS = ("unet", "mask_rcnn")
@@ -42,6 +46,12 @@ FOREIGN_SHARE = 0.35
 """Share of it that is left where the objects look foreign to the model, since patterns agree with themselves, too."""
 LEAST_CONFIDENCE = 0.35
 """Below it, a model does not fit."""
+CHANGES = ((1.15, (-1,), 1.0), (1 / 1.15, (-2,), 0.8), (1.0, (-2, -1), 1.25))
+"""How the windows are changed: magnification, axes that are mirrored, and brightness of the brightest objects."""
+Change = tuple[float, tuple[int, ...], float]
+IOUS = (0.5, 0.7, 0.9)
+UNKNOWN_OBJECTS = 1
+"""Added to the objects that change: one object that stays the same does not prove much."""
 
 
 @dataclass(frozen=True)
@@ -275,7 +285,6 @@ def try_model(entry: ModelEntry, arguments: Mapping[str, Any]) -> Job[Trial]:
     scale = yield from subtask(find_scale(view), 2, 8, 20)
 
     from napari_tessera.inference.scale_search import full_places
-    from napari_tessera.inference.self_agreement import compare_changed
 
     places = full_places(view, scale.factor, entry.ndim, WINDOW_PX[entry.ndim], WHOLE_PX[entry.ndim])
     found, agreement = yield from subtask(compare_changed(outline, view, scale, places, entry.ndim), 10, 10, 20)
@@ -312,6 +321,52 @@ def _runner(entry: ModelEntry, device: str) -> Job[tuple[Callable[[NormalizedIma
     return lambda view: segment_mask_rcnn.find_scale(detector, view, usual), outline
 
 
+def compare_changed(
+    outline: Outline, view: NormalizedImage, scale: Scale[Any], places: Sequence[Slices], ndim: int
+) -> Job[tuple[list[np.ndarray], float]]:
+    """Return the labels of each place, and the agreement with those after the changes, of all places together."""
+    found, counts = [], np.zeros((len(CHANGES), len(IOUS), 2))
+    total = len(places) * (1 + len(CHANGES))
+    for number, place in enumerate(places):
+        window, done = window_of(view, place, ndim), number * (1 + len(CHANGES))
+        at_scale = scale if window.shape == view.shape else replace(scale, known=None, second=None)
+        found.append((yield from subtask(outline(window, at_scale), done, 1, total)))
+        for each, change in enumerate(CHANGES):
+            comparing = _counts(outline, window, scale.factor, change, found[-1])
+            counts[each] += yield from subtask(comparing, done + 1 + each, 1, total)
+    return found, float(np.mean(counts[..., 0] / (counts[..., 1] + UNKNOWN_OBJECTS)))
+
+
+def _counts(
+    outline: Outline, window: NormalizedImage, factor: float, change: Change, labels: np.ndarray
+) -> Job[np.ndarray]:
+    """Return how many objects are the same after a change, and how many there are in both: (IOUS, 2)."""
+    from napari_tessera.inference.scale_search import Scale
+    from napari_tessera.metrics.matching import match
+
+    times, mirrored, brightness = change
+    axes = tuple(axis % window.ndim for axis in mirrored)
+    image = np.ascontiguousarray(np.flip(np.asarray(window.image), axes))
+    changed = replace(window, image=image, levels=_brighter(window.levels, brightness))
+    other = yield from subtask(outline(changed, Scale(factor * times)), 0, 9, 10)
+    overlaps = yield from subtask(find_overlaps(labels, np.ascontiguousarray(np.flip(other, axes))), 9, 1, 10)
+    same = np.array([len(match(overlaps, iou)) for iou in IOUS])
+    return np.stack([same, len(overlaps.truth) + len(overlaps.prediction) - same], axis=1)
+
+
+def _brighter(levels: Levels, times: float) -> Levels:
+    """Return the levels of an image whose bright objects are taken to be brighter than they are."""
+    low, high = np.asarray(levels.low, np.float64), np.asarray(levels.high, np.float64)
+    changed = low + (high - low) * times
+    return replace(levels, high=tuple(changed.tolist()) if isinstance(levels.high, tuple) else float(changed))
+
+
+def window_of(view: NormalizedImage, place: Slices, ndim: int) -> NormalizedImage:
+    """Cut out a part, in memory; for a model for planes, one plane."""
+    part = view.crop(place)
+    return part.plane(0, 0) if ndim < part.ndim else part
+
+
 def _shown(trials: Sequence[Trial], layout: Layout, place: Index) -> Job[list[ModelSuggestion]]:
     """Show what each model found in one part of the image: the first window of the best."""
     crop = trials[0].places[0]
@@ -340,7 +395,6 @@ def _shown(trials: Sequence[Trial], layout: Layout, place: Index) -> Job[list[Mo
 def _labels_of(trial: Trial, crop: Slices) -> Job[np.ndarray]:
     """Return the labels of the plane in the middle of a part."""
     from napari_tessera.inference.scale_search import Scale
-    from napari_tessera.inference.self_agreement import window_of
 
     if crop in trial.places:
         labels = trial.found[trial.places.index(crop)]

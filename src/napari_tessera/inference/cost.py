@@ -14,25 +14,18 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from napari_tessera.inference.sliding_window import computed_pixels, largest_side
+from napari_tessera.inference.sliding_window import (
+    SHARE_OF_FREE_MEMORY,
+    computed_pixels,
+    largest_side,
+    unet_pixels_at_once,
+)
 from napari_tessera.models import device as devices
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture, Settings
 from napari_tessera.models.mask_rcnn.rpn import limits
 from napari_tessera.models.unet import UNetArchitecture
 from napari_tessera.models.weights import empty_network
 
-UNET_OPERATIONS_AT_ONCE = {"cpu": 135e9, "mps": 500e9, "cuda": 2000e9}
-"""Work in a window: a fraction of a second on a slow device of each kind. Fixed, so that a run can be repeated."""
-MORE_FOR_VOLUMES = 4
-"""In a volume most of a small window is halo; larger ones, in a second or two, compute less twice."""
-WINDOWS_AT_ONCE = {"cpu": 1, "mps": 1, "cuda": 4}
-"""Windows in a batch: a graphics card computes several faster than one after the other."""
-SHARE_OF_FREE_MEMORY = 0.4
-"""Share of the free memory that a batch may take."""
-UNET_LIVE_FEATURES = 8
-"""Values that a network keeps per pixel while it runs, as a multiple of the channels of its uppermost level."""
-SHARE_OF_REACH = 1 / 2
-"""How far a window should see, of how far anything at all has an influence: what is farther away hardly has any."""
 MEASURING_SECONDS = 0.05
 MEASURED_SIDE_PX = {"cpu": 128, "mps": 512, "cuda": 512}
 """Side of the image that is convolved; small images do not keep a graphics card busy."""
@@ -64,46 +57,16 @@ def estimate_unet(
     planes, sides = prod(shape[: -architecture.ndim]), shape[-architecture.ndim :]
     factors = [factor] * len(sides) if isinstance(factor, (int, float)) else factor[-len(sides) :]
     computed = [max(1, round(side * each)) for side, each in zip(sides, factors, strict=True)]
-    dtype, halo = devices.low_precision(kind), halo_px(architecture)
+    dtype, halo = devices.low_precision(kind), architecture.halo_px
     at_once = unet_pixels_at_once(architecture, kind, dtype)
     side = largest_side(computed, architecture.step, halo, at_once)
     n_pixels = (
         planes * computed_pixels(computed, side, architecture.step, halo) * (2**architecture.ndim if augment else 1)
     )
-    seconds = n_pixels * unet_operations_per_pixel(architecture) / (UNET_EFFICIENCY * convolution_rate(kind))
+    seconds = n_pixels * architecture.operations_per_pixel / (UNET_EFFICIENCY * convolution_rate(kind))
     scores = 4 * sum(architecture.heads.values()) * prod(computed)
-    window = 0 if kind == "cuda" else min(at_once, n_pixels) * unet_bytes_per_pixel(architecture, dtype)
+    window = 0 if kind == "cuda" else min(at_once, n_pixels) * architecture.bytes_per_pixel(dtype)
     return Estimate(seconds, scores + window)
-
-
-def unet_operations_per_pixel(architecture: UNetArchitecture) -> float:
-    """Count multiplications and additions of the convolutions, per pixel of the input."""
-    widths, ndim = [*architecture.widths], architecture.ndim
-    kernel, total = 3**ndim, float(sum(architecture.heads.values()) * architecture.widths[0])
-    for level, (entering, width) in enumerate(zip([architecture.channels, *widths], widths, strict=False)):
-        is_lowest = level == len(widths) - 1
-        down = kernel * (entering + width) * width
-        up = 0 if is_lowest else kernel * (2 * width + width) * width + widths[level + 1] * width
-        total += (down + up) / 2 ** (ndim * level)
-    return 2 * total
-
-
-def unet_bytes_per_pixel(architecture: UNetArchitecture, dtype: torch.dtype) -> int:
-    """Estimate the memory that the network needs while it runs, per pixel of its input."""
-    return UNET_LIVE_FEATURES * architecture.widths[0] * dtype.itemsize
-
-
-def halo_px(architecture: UNetArchitecture) -> int:
-    """Return how far a window should see beyond what it decides, in multiples of the step."""
-    return ceil(SHARE_OF_REACH * architecture.reach_px / architecture.step) * architecture.step
-
-
-def unet_pixels_at_once(architecture: UNetArchitecture, kind: str, dtype: torch.dtype) -> int:
-    """Return how many pixels a window may hold, by the time it takes and by the memory there is."""
-    more = MORE_FOR_VOLUMES if architecture.ndim == 3 else 1
-    by_time = more * UNET_OPERATIONS_AT_ONCE[kind] / unet_operations_per_pixel(architecture)
-    free = SHARE_OF_FREE_MEMORY * devices.free_bytes(kind) / WINDOWS_AT_ONCE[kind]
-    return int(min(by_time, free / unet_bytes_per_pixel(architecture, dtype)))
 
 
 @lru_cache

@@ -17,8 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_tessera.algorithms.histogram import Measure, measure, rounds_for
-from napari_tessera.algorithms.thresholds import without_bright
+from napari_tessera.algorithms.histogram import Measure, measure, rounds_for, without_bright
 from napari_tessera.core.checks import canonical_dtype
 from napari_tessera.core.jobs import run_job
 from napari_tessera.core.rescale import EXACT, LEAST, above, is_wide
@@ -192,7 +191,7 @@ def _far_above(measure: Measure) -> Outlier | None:
     histogram = measure.histogram
     if histogram is None:
         return None
-    share, times, *_ = without_bright(histogram)[1]
+    _, share, times = without_bright(histogram)
     is_slight = share < SMALLEST_SHARE and times < SURELY_TIMES
     return Outlier(100 * share, times) if share and not is_slight else None
 

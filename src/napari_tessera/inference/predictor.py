@@ -23,15 +23,12 @@ from torch import Tensor
 from napari_tessera.core.errors import OutOfMemory, RunError, first_line, lacks_memory
 from napari_tessera.inference.cost import (
     COARSEST_STRIDE_PX,
-    WINDOWS_AT_ONCE,
-    halo_px,
     mask_rcnn_pixels_at_once,
     overlap_px,
     tile_bytes,
-    unet_bytes_per_pixel,
-    unet_pixels_at_once,
 )
 from napari_tessera.inference.rescore_detections import contrasts
+from napari_tessera.inference.sliding_window import WINDOWS_AT_ONCE, unet_pixels_at_once
 from napari_tessera.models import device as devices
 from napari_tessera.models import registry as catalogue
 from napari_tessera.models.mask_rcnn.detections import Detections
@@ -95,7 +92,7 @@ class Network(Predictor):
         super().__init__(header, device, is_exact)
         self.architecture: UNetArchitecture = net.architecture
         self._layout = torch.channels_last if self.ndim == 2 else torch.channels_last_3d
-        self.halo_px = halo_px(net.architecture)
+        self.halo_px = net.architecture.halo_px
         self.windows_at_once = WINDOWS_AT_ONCE[self.device.kind]
         with translate_torch_errors(self.device.title):
             self._net = fold_normalisation(net).requires_grad_(False).to(self.device.kind, self.dtype)
@@ -131,7 +128,7 @@ class Network(Predictor):
         RunError
             If torch fails otherwise.
         """
-        n_bytes = len(batch) * prod(batch.shape[2:]) * unet_bytes_per_pixel(self.architecture, self.dtype)
+        n_bytes = len(batch) * prod(batch.shape[2:]) * self.architecture.bytes_per_pixel(self.dtype)
         what = tile_in_words(batch.shape[2:], n_bytes)
         with translate_torch_errors(self.device.title, what), torch.inference_mode():
             images = torch.from_numpy(np.ascontiguousarray(batch, dtype=np.float32)).to(self.device.kind)

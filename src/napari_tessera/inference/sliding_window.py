@@ -18,16 +18,26 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_tessera.core.errors import WARNING, lacks_memory, say_once
-from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.jobs import BEAT_SECONDS, Job, Progress
 from napari_tessera.inference.pixel_grid import Grid, Read, read_window
 
 if TYPE_CHECKING:
-    from napari_tessera.inference.predictor import Network
+    import torch
 
+    from napari_tessera.inference.predictor import Network
+    from napari_tessera.models.unet import UNetArchitecture
 
 SMALLEST_SIDE_PX = 32
 FADE_SHARE = 1 / 3
 """Share of the halo in which two neighbouring windows fade into each other."""
+OPERATIONS_AT_ONCE = {"cpu": 135e9, "mps": 500e9, "cuda": 2000e9}
+"""Work in a window: a fraction of a second on a slow device of each kind. Fixed, so that a run can be repeated."""
+MORE_FOR_VOLUMES = 4
+"""In a volume most of a small window is halo; larger ones, in a second or two, compute less twice."""
+WINDOWS_AT_ONCE = {"cpu": 1, "mps": 1, "cuda": 4}
+"""Windows in a batch: a graphics card computes several faster than one after the other."""
+SHARE_OF_FREE_MEMORY = 0.4
+"""Share of the free memory that a batch may take."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +106,15 @@ def largest_side(size: Sequence[int], step: int, halo: int, n_pixels: int) -> in
     return side
 
 
-BEAT_SECONDS = 0.05
-"""Time between two signs of life while a window is computed."""
+def unet_pixels_at_once(architecture: UNetArchitecture, kind: str, dtype: torch.dtype) -> int:
+    """Return how many pixels a window may hold, by the time it takes and by the memory there is."""
+    from napari_tessera.models import device as devices
+
+    more = MORE_FOR_VOLUMES if architecture.ndim == 3 else 1
+    by_time = more * OPERATIONS_AT_ONCE[kind] / architecture.operations_per_pixel
+    free = SHARE_OF_FREE_MEMORY * devices.free_bytes(kind) / WINDOWS_AT_ONCE[kind]
+    return int(min(by_time, free / architecture.bytes_per_pixel(dtype)))
+
 
 MOST_READ_PX = 8e6
 """Most pixels of the image to read for one window, where a large image is shrunk a lot."""

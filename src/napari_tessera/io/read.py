@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_tessera.core.checks import whole_numbers
+from napari_tessera.core.checks import LARGEST_LABEL, whole_numbers
 from napari_tessera.core.errors import FileError, visible
 from napari_tessera.core.file_checks import (
     LARGEST_COMPRESSION,
@@ -87,7 +87,6 @@ def _read_by_plugin(data: Any, settings: Mapping[str, Any]) -> Reading:
 
 
 TIFF_ENDINGS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".ndpi", ".qptiff", ".scn", ".flex")
-LARGEST_LABEL = 2**63 - 1
 MOST_COLORS = 10_000
 """Number of colours above which a picture is no label image."""
 MANY_CHUNKS = 20_000

@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_tessera.core.blockwise import BlockPlan, Settings, Stored, never
 from napari_tessera.core.jobs import Job
-from napari_tessera.core.rescale import Number
+from napari_tessera.core.rescale import COUNTED_STEPS, Number
 from napari_tessera.core.result import AutoValues
 from napari_tessera.core.tiles import Tile, widened
 from napari_tessera.methods._network_checks import channels_for, check_fit
@@ -130,8 +130,6 @@ def counted(values: np.ndarray, earlier: Measure | None) -> Measure:
 
 def _widened(low: float, high: float, earlier: Measure, dtype: np.dtype) -> tuple[Number, Number]:
     """Move both ends one step outwards, within the range that was counted, to values of the dtype."""
-    from napari_tessera.algorithms.histogram import COUNTED_STEPS
-
     step = (earlier.high / 2 - earlier.low / 2) / (COUNTED_STEPS / 2)
     if dtype.kind == "f":
         ends = max(earlier.low, low - step), min(earlier.high, high + step)

@@ -15,6 +15,7 @@ from napari_tessera.core.blockwise import TwoPass, run_whole
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import PIECE_PX, Job, Piece, in_threads, pieces
 from napari_tessera.core.method import Method
+from napari_tessera.core.rescale import is_short
 from napari_tessera.core.result import MethodOutput
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
@@ -73,9 +74,7 @@ def _used_channels(
 
 
 def _needs_scale(dtype: np.dtype, *, sigma: float, features: str, **_: Any) -> bool:
-    from napari_tessera.algorithms.gaussian import is_held
-
-    return sigma > 0 and features != "cielab" and not is_held(dtype)
+    return sigma > 0 and features != "cielab" and not is_short(dtype)
 
 
 def _reach(*, sigma: float, spacing: Spacing, **_: Any) -> int:

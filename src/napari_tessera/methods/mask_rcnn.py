@@ -18,7 +18,7 @@ from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stor
 from napari_tessera.core.errors import ModelError, ParameterError
 from napari_tessera.core.jobs import Job, subtask
 from napari_tessera.core.method import Method
-from napari_tessera.core.result import MethodOutput
+from napari_tessera.core.result import MethodOutput, count_in_words
 from napari_tessera.core.spec import (
     Channel,
     ChannelAxis,
@@ -82,18 +82,18 @@ def notes_on(left: DroppedDetections, which: DetectionThresholds, is_volume: boo
     ('3 objects of lower scores were left out, since `max_objects` is 100. Raise it, or leave it empty.',)
     """
     counts = {
-        f"{_objects(left.surplus)} of lower scores {_were(left.surplus)} left out, since `max_objects` is "
+        f"{count_in_words(left.surplus)} of lower scores {_were(left.surplus)} left out, since `max_objects` is "
         f"{which.max_objects}. Raise it, or leave it empty.": left.surplus,
-        f"{_objects(left.faint)} scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, and "
-        f"{_were(left.faint)} left out. Lower `min_score` to have them.": left.faint,
-        f"{_objects(left.hidden)} {_were(left.hidden)} dropped: more than {which.most_hidden:.0%} of the mask belongs "
-        "to objects of higher scores.": left.hidden,
-        f"{_objects(left.blank)} {_were(left.blank)} dropped: the mask has no pixel.": left.blank,
-        f"{_objects(left.small)} {_were(left.small)} dropped: fewer pixels than `min_size`.": left.small,
-        f"{_objects(left.overlapping)} lost {left.shared_px} px to overlapping ones of higher scores; the column "
+        f"{count_in_words(left.faint)} scored just below the least score, {which.faintest:.2f} to {which.score:.2f}, "
+        f"and {_were(left.faint)} left out. Lower `min_score` to have them.": left.faint,
+        f"{count_in_words(left.hidden)} {_were(left.hidden)} dropped: more than {which.most_hidden:.0%} of the mask "
+        "belongs to objects of higher scores.": left.hidden,
+        f"{count_in_words(left.blank)} {_were(left.blank)} dropped: the mask has no pixel.": left.blank,
+        f"{count_in_words(left.small)} {_were(left.small)} dropped: fewer pixels than `min_size`.": left.small,
+        f"{count_in_words(left.overlapping)} lost {left.shared_px} px to overlapping ones of higher scores; the column "
         "`hidden` says how much of each.": left.overlapping,
-        f"{_objects(left.unseen)} that seemed likely {_were(left.unseen)} not looked at: there are too many in one "
-        "tile. A smaller `tile_size` finds more of them.": left.unseen,
+        f"{count_in_words(left.unseen)} that seemed likely {_were(left.unseen)} not looked at: there are too many in "
+        "one tile. A smaller `tile_size` finds more of them.": left.unseen,
     }
     sentences = tuple(sentence for sentence, count in counts.items() if count)
     return (*sentences, OF_PLANES) if sentences and is_volume else sentences
@@ -111,10 +111,6 @@ def notes_on_blocks(left: DroppedDetections, which: DetectionThresholds) -> tupl
         "more of them.": left.unseen,
     }
     return tuple(sentence for sentence, count in counts.items() if count)
-
-
-def _objects(count: int) -> str:
-    return f"{count} object{'' if count == 1 else 's'}"
 
 
 def _were(count: int) -> str:

@@ -80,20 +80,21 @@ def refine(
            [1, 1, 0, 0]], dtype=int32)
     """
     from napari_tessera.algorithms import relabel as selection
-    from napari_tessera.algorithms.label_morphology import fill_label_holes, merge_fragments
+    from napari_tessera.algorithms.label_morphology import (
+        fill_label_holes,
+        merge_fragments,
+        smooth_outlines,
+        split_touching,
+    )
 
     work, old = yield from subtask(renumbering(labels), 0, 1, 8)
     if max_hole_size:
         yield from subtask(fill_label_holes(work, max_hole_size), 1, 1, 8)
     if split:
-        from napari_tessera.algorithms.split_objects import split_touching
-
         work = yield from subtask(split_touching(work, min_distance, prominence, spacing), 2, 1, 8)
     if merge_below:
         yield from subtask(merge_fragments(work, merge_below, spacing), 3, 1, 8)
     if smooth:
-        from napari_tessera.algorithms.label_morphology import smooth_outlines
-
         work = yield from subtask(smooth_outlines(work, smooth, spacing), 4, 1, 8)
     if clear_border:
         yield from subtask(selection.clear_border(work), 5, 1, 8)

@@ -144,24 +144,21 @@ def region_growing(
     >>> int(table["num_grown_pixels"][0])
     1
     """
-    from napari_tessera.algorithms.growth_criteria import chosen_channels
-    from napari_tessera.algorithms.seeded_growing import read_seeds
-    from napari_tessera.algorithms.texture import framed_features
+    from napari_tessera.algorithms import seeded_growing as growing
+    from napari_tessera.algorithms.pixel_features import chosen_channels, framed_features
 
     channels = chosen_channels(image, channel_axis, channel, "region_growing")
-    given = read_seeds(seeds, channels[0].shape)
-    from napari_tessera.algorithms import growth_criteria as criteria
-
+    given = growing.read_seeds(seeds, channels[0].shape)
     values = yield from subtask(framed_features(channels, feature, sigma, texture_radius, spacing, valid), 0, 2, 10)
-    ground = criteria.lay_out(values, given, connectivity, valid)
+    ground = growing.lay_out(values, given, connectivity, valid)
     largest = max_size or np.iinfo(np.int64).max
-    growing = {
-        "tolerance": lambda: criteria.grow_once(ground, tolerance, largest),
-        "adaptive": lambda: criteria.grow_adaptively(ground, k, largest),
-        "competing": lambda: criteria.grow_once(ground, np.inf, largest, follows_mean=True),
+    growths = {
+        "tolerance": lambda: growing.grow_once(ground, tolerance, largest),
+        "adaptive": lambda: growing.grow_adaptively(ground, k, largest),
+        "competing": lambda: growing.grow_once(ground, np.inf, largest, follows_mean=True),
     }
-    regions = yield from subtask(growing[criterion](), 2, 6, 10)
-    contests = yield from subtask(criteria.find_contests(ground, regions), 8, 1, 10)
+    regions = yield from subtask(growths[criterion](), 2, 6, 10)
+    contests = yield from subtask(growing.find_contests(ground, regions), 8, 1, 10)
     table = _describe_owners(given, regions.sizes[1:], contests, largest)
     labels = ground.labels[(slice(1, -1),) * (values.ndim - 1)]
     return (yield from subtask(_numbered(labels, table, background), 9, 1, 10))

@@ -139,7 +139,7 @@ def superpixels(
            [1, 1, 1, 2, 2, 2],
            [1, 1, 1, 2, 2, 2]], dtype=int32)
     """
-    from napari_tessera.algorithms.growth_criteria import fractions
+    from napari_tessera.algorithms.pixel_features import fractions
     from napari_tessera.core.checks import COLOUR_CHANNELS, channels_of
 
     if features == "auto":

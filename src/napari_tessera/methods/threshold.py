@@ -16,7 +16,7 @@ from napari_tessera.core.blockwise import Touching, TwoPass, run_whole
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import PIECE_PX, Job, Piece
 from napari_tessera.core.method import Method
-from napari_tessera.core.rescale import Scale, scaled_number, unscaled_number
+from napari_tessera.core.rescale import Grid, Scale, is_short, scaled_number, unscaled_number
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
@@ -53,9 +53,7 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
 
 
 def _needs_scale(dtype: np.dtype, *, sigma: float, **_: Any) -> bool:
-    from napari_tessera.algorithms.gaussian import is_held
-
-    return sigma > 0 and not is_held(dtype)
+    return sigma > 0 and not is_short(dtype)
 
 
 def _check(method: str, low: float | None, high: float | None, r: float | None) -> None:
@@ -106,7 +104,8 @@ def _fit(
     measure: Measure | None, *, method: str, classes: int, low: Any, high: Any, polarity: str, scale: Scale, **_: Any
 ) -> Job[dict[str, Any]]:
     """Find the levels in the unit of `scale`, or for local rules the grid."""
-    from napari_tessera.algorithms.thresholds import find_level, otsu_levels, without_bright
+    from napari_tessera.algorithms.histogram import without_bright
+    from napari_tessera.algorithms.thresholds import Brightness, find_level, otsu_levels
 
     yield from ()
     low, high = (None if level is None else scaled_number(level, scale) for level in (low, high))
@@ -120,11 +119,11 @@ def _fit(
     if method not in ("hysteresis", "multi-otsu"):
         level, brightness = find_level(histogram, method, polarity)
         return {"levels": [level], "brightness": brightness._asdict()}
-    rest, brightness = without_bright(histogram)
+    rest, share, times = without_bright(histogram)
     levels = otsu_levels(rest, 3 if method == "hysteresis" else classes)
     if method == "hysteresis":
         levels = sorted([levels[0] if low is None else low, levels[-1] if high is None else high])
-    return {"levels": levels, "brightness": brightness._asdict()}
+    return {"levels": levels, "brightness": Brightness(share, times)._asdict()}
 
 
 def _apply(
@@ -138,7 +137,6 @@ def _apply(
     **settings: Any,
 ) -> np.ndarray:
     """Return the class of each pixel; with hysteresis 1 is weak and 2 strong."""
-    from napari_tessera.algorithms.histogram import Grid
     from napari_tessera.algorithms.local_thresholds import local_threshold_mask
 
     if method in LOCAL_RULES:

@@ -17,7 +17,7 @@ from napari_tessera.core.blockwise import BlockPlan, Overlapping, Settings, Stor
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, middle, subtask
 from napari_tessera.core.method import PREVIEW_PX, Method
-from napari_tessera.core.rescale import UNSCALED, Scale, scaled_number
+from napari_tessera.core.rescale import UNSCALED, Scale, is_short, scaled_number
 from napari_tessera.core.result import AutoValues, MethodOutput
 from napari_tessera.core.spec import (
     SIGMA_TITLE,
@@ -197,7 +197,6 @@ def _watershed(
     image: np.ndarray, markers: np.ndarray | None, mask: np.ndarray | None, **parameters: Any
 ) -> Job[tuple[_Found, AutoValues]]:
     """Segment an image, and if the objects are large, once more; return the automatic values, too."""
-    from napari_tessera.algorithms.gaussian import is_held
     from napari_tessera.algorithms.histogram import step_scale
     from napari_tessera.core.checks import to_grey
 
@@ -205,7 +204,7 @@ def _watershed(
     threshold, landscape, foreground = (parameters[name] for name in ("threshold", "landscape", "foreground"))
     grey = to_grey(image, parameters["channel_axis"], parameters["channel"], "watershed")
     _check(foreground, mask)
-    scale = UNSCALED if is_held(image.dtype) else (yield from subtask(step_scale(grey), 0, 0.1, 8))
+    scale = UNSCALED if is_short(image.dtype) else (yield from subtask(step_scale(grey), 0, 0.1, 8))
     level = None if threshold is None else scaled_number(threshold, scale)
     is_bright = parameters["polarity"] == "bright"
     asked |= {"mask": mask, "level": level if level is None or is_bright else -level, "scale": scale}
@@ -461,9 +460,7 @@ def _prepare(image: np.ndarray, **settings: Any) -> Job[np.ndarray]:
 
 
 def _needs_scale(dtype: np.dtype, **_: Any) -> bool:
-    from napari_tessera.algorithms.gaussian import is_held
-
-    return not is_held(dtype)
+    return not is_short(dtype)
 
 
 def _fit(measure: Measure, *, method: str, scale: Scale, **_: Any) -> Job[dict[str, Any]]:

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from napari_tessera.core.daemon_threads import start_thread
 from napari_tessera.core.errors import RunError, first_line, lacks_memory
-from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.jobs import BEAT_SECONDS, Job, Progress
 from napari_tessera.core.memory import check_room
 
-SECONDS_BETWEEN_LOOKS = 0.05
 LIBRARIES = ("torch_global_deps", "torch_cpu", "torch_cuda", "torch_python")
 """In the order in which torch wants them; each brings along what it needs itself."""
 NETWORKS = "PyTorch, which runs the networks,"
@@ -47,7 +46,7 @@ def load_torch() -> Job[None]:
     thread = start_thread(_load, "tessera torch")
     while thread.is_alive():
         yield Progress(0, 1, "Loading PyTorch")
-        thread.join(SECONDS_BETWEEN_LOOKS)
+        thread.join(BEAT_SECONDS)
     if _failures:
         raise _in_plain_words(_failures[0]) from _failures[0]
 

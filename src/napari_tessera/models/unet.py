@@ -15,6 +15,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import TypeVar
 
 import torch
@@ -24,6 +25,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from napari_tessera.models.header import Architecture
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+LIVE_FEATURES = 8
+"""Values that a network keeps per pixel while it runs, as a multiple of the channels of its uppermost level."""
+SHARE_OF_REACH = 1 / 2
+"""How far a window should see, of how far anything at all has an influence: what is farther away hardly has any."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,27 @@ class UNetArchitecture(Architecture):
         levels = len(self.widths)
         convolutions = 2 * (2**levels - 1) + 2 * (self.step - 1)
         return convolutions + 2 * (self.step - 1)
+
+    @property
+    def halo_px(self) -> int:
+        """How far a window should see beyond what it decides, in multiples of the step."""
+        return ceil(SHARE_OF_REACH * self.reach_px / self.step) * self.step
+
+    @property
+    def operations_per_pixel(self) -> float:
+        """Multiplications and additions of the convolutions, per pixel of the input."""
+        widths, ndim = [*self.widths], self.ndim
+        kernel, total = 3**ndim, float(sum(self.heads.values()) * self.widths[0])
+        for level, (entering, width) in enumerate(zip([self.channels, *widths], widths, strict=False)):
+            is_lowest = level == len(widths) - 1
+            down = kernel * (entering + width) * width
+            up = 0 if is_lowest else kernel * (2 * width + width) * width + widths[level + 1] * width
+            total += (down + up) / 2 ** (ndim * level)
+        return 2 * total
+
+    def bytes_per_pixel(self, dtype: torch.dtype) -> int:
+        """Estimate the memory that the network needs while it runs, per pixel of its input."""
+        return LIVE_FEATURES * self.widths[0] * dtype.itemsize
 
 
 class UNet(nn.Module):

@@ -19,10 +19,6 @@ PREVIEW = "tessera_preview"
 LAYER_TYPES: dict[Role, type[Layer]] = {Role.IMAGE: Image, Role.LABELS: Labels, Role.POINTS: Points}
 
 
-def _any(layer: Layer) -> bool:
-    return True
-
-
 class LayerBox:
     """A combo box of the viewer's layers of some types; with `is_optional`, "(none)" is a choice."""
 
@@ -58,7 +54,7 @@ class LayerBox:
         return [layer for layer in fitting if PREVIEW not in layer.metadata]
 
     def take_one(
-        self, taken: Sequence[Layer | None], only_active: bool = False, fits: Callable[[Layer], bool] = _any
+        self, taken: Sequence[Layer | None], only_active: bool = False, fits: Callable[[Layer], bool] = lambda _: True
     ) -> None:
         """Choose the active layer if it fits, or else the topmost layer that fits and is not in `taken`.
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from napari_tessera.core.method import Method, Parameter
-from napari_tessera.core.result import Result, describe_auto_values
+from napari_tessera.core.result import Result, count_in_words, describe_auto_values
 
-WORDS = {"objects": ("object", "objects"), "segments": ("segment", "segments"), "classes": ("class", "classes")}
 NO_LAYER = "(none)"
 SHORTEST_TOLD_SECONDS = 0.1
 
@@ -109,5 +108,4 @@ def _found_in_words(result: Result, took: str) -> str:
         return f"{what} on {n_stuff} kind{'' if n_stuff == 1 else 's'} of region (stuff) in {took}."
     # A class of a time series has a row in each frame.
     count = len(set(image.table["label"].tolist())) if image.table else int(image.data.max())
-    singular, plural = WORDS[image.kind]
-    return f"{count} {singular if count == 1 else plural} in {took}."
+    return f"{count_in_words(count, image.kind)} in {took}."

@@ -144,6 +144,27 @@ def placed_at(spatial: Spatial) -> dict[str, Any]:
     }
 
 
+LayerData = tuple[Any, dict[str, Any], str]
+
+
+def image_layer(image: Any, spatial: Spatial, axes: str, name: str) -> LayerData:
+    """Return an image as a reader's layer; if its last axis is channels, they are colours."""
+    is_rgb = axes.endswith("C")
+    placed = placed_along(spatial, axes[:-1] if is_rgb else axes)
+    return image, {"name": name, **({"rgb": True} if is_rgb else {}), **placed}, "image"
+
+
+def placed_along(spatial: Spatial, axes: str) -> dict[str, Any]:
+    """Return napari's arguments for the position along some axes; an axis of channels has a scale of 1."""
+    at = {axis: place for place, axis in enumerate(spatial.axes)}
+    return {
+        "scale": [spatial.scale[at[axis]] if axis in at else 1.0 for axis in axes],
+        "translate": [spatial.translate[at[axis]] if axis in at else 0.0 for axis in axes],
+        "units": [spatial.units[at[axis]] if axis in at else "pixel" for axis in axes],
+        "axis_labels": [axis.lower() for axis in axes],
+    }
+
+
 def has_channel_axis(placement: Placement) -> bool:
     """Return whether labels need an axis of size one for channels that lie between other axes.
 

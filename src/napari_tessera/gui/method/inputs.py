@@ -23,7 +23,6 @@ from napari_tessera.gui.form.form import Rows
 from napari_tessera.gui.form.layer_combo import LAYER_TYPES, LayerBox
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import empty_labels, empty_points, may_be_marks
-from napari_tessera.gui.layers.other_images import OtherImages
 from napari_tessera.gui.layers.read import (
     Placement,
     array_of,
@@ -39,6 +38,7 @@ from napari_tessera.gui.layers.read import (
     record_of,
     short_unit,
 )
+from napari_tessera.gui.open_image import OtherImages
 from napari_tessera.gui.qt.layout import fill
 from napari_tessera.gui.qt.worker import showing_errors
 

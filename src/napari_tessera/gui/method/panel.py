@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from magicgui.widgets import CheckBox, ComboBox
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
-from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_tessera.core.errors import InputError
@@ -20,15 +19,25 @@ from napari_tessera.gui.form.layer_combo import LayerBox
 from napari_tessera.gui.form.model_field import read_models_once
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.add import boxes_layer, has_boxes
-from napari_tessera.gui.layers.read import channel_names, check_plane_shown, outlines_of, planes_shown, short_unit
+from napari_tessera.gui.layers.read import (
+    array_of,
+    axis_names,
+    channel_names,
+    check_plane_shown,
+    is_rgb,
+    labels_of,
+    list_axes,
+    made_from,
+    outlines_of,
+    planes_shown,
+    short_unit,
+)
 from napari_tessera.gui.method.histogram import HistogramBox, has_histogram
 from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
-from napari_tessera.gui.method.intensities import IntensityBox
 from napari_tessera.gui.method.object_table import MeasureAgainButton
 from napari_tessera.gui.method.preview_and_estimate import ForecastLine
 from napari_tessera.gui.qt.in_steps import BuiltInSteps, Steps
 from napari_tessera.gui.qt.layout import (
-    WIDTH_PX,
     AsTallAsContent,
     Rows,
     Section,
@@ -43,6 +52,54 @@ from napari_tessera.methods.registry import method_named
 PLANE_HELP = "Segment only the plane that the viewer shows, in 2-D."
 SHAPES_HELP = "Segment only inside the outlines drawn in this layer."
 SELECTED_HELP = "Use the shapes that are selected in the layer, not all."
+INTENSITIES_HELP = (
+    "Image whose intensities are in the table. It has the shape of the labels; the labels do not depend on it."
+)
+
+
+class IntensityBox(LayerBox):
+    """The box of the image whose intensities are measured in labels, for methods that take labels only.
+
+    It offers the images that have the shape of the labels, and chooses the one that they were made from.
+    """
+
+    def __init__(self, viewer: ViewerModel, inputs: InputsBox) -> None:
+        self._inputs = inputs
+        self._labels: Layer | None = None
+        super().__init__(viewer, (Image,), "Measure in", tooltip(INTENSITIES_HELP), is_optional=True)
+        self.follow()
+
+    @property
+    def axes(self) -> str:
+        """One letter for each axis of the chosen image; empty if none is chosen."""
+        return "" if self.layer is None else self._axes_of(self.layer)
+
+    def offered(self) -> list[Layer]:
+        """Return the images with the shape of the labels, the topmost first."""
+        return [layer for layer in super().offered() if self._axes_of(layer)]
+
+    def follow(self) -> None:
+        """Offer the images for the chosen labels, and choose one if other labels were chosen, or an image was added."""
+        before, self._labels = self._labels, self._inputs.main.layer
+        n_before = len(self.combo.choices)
+        self.refresh()
+        is_new = before is not self._labels or len(self.combo.choices) > n_before == 1
+        offered = self.offered()
+        if is_new and offered:
+            self.layer = next((each for each in offered if made_from(self._labels) == str(each.unique_id)), offered[0])
+
+    def _axes_of(self, image: Layer) -> str:
+        """Return the axes of an image if without channels they are those of the labels, with their shape; else ""."""
+        labels, axes = self._inputs.main.layer, self._inputs.axes
+        if labels is None:
+            return ""
+        sides = dict(zip(axes, labels_of(labels, axes).shape, strict=False))
+        for _, found in list_axes(image.ndim, is_rgb(image), axis_names(image)):
+            shape = dict(zip(found, array_of(image).shape, strict=True))
+            shape.pop("C", None)
+            if found.replace("C", "") == axes and shape == sides:
+                return found
+        return ""
 
 
 class RegionBox:
@@ -214,10 +271,6 @@ class Panel(BuiltInSteps):
         self.more_settings = Section("More settings", column_of(self.form.more, self.more))
         histogram = [] if self.histogram is None else [self.histogram]
         return [self.input_rows, *histogram, self.form.main, self.more_settings]
-
-    def sizeHint(self) -> QSize:
-        """Return a fixed width, whichever rows are shown."""
-        return QSize(WIDTH_PX, super().sizeHint().height())
 
     def follow_layer(self) -> None:
         """Fit the form to the chosen layer: its axes, unit and intensities."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.jobs import BEAT_SECONDS, Job, Progress, subtask
 from napari_tessera.core.method import Method
 from napari_tessera.core.region import Region
 from napari_tessera.core.result import Result
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # Modules that compute are imported inside functions, in the thread: a widget opens without waiting for SciPy.
 
 BYTES_AT_ONCE = 8_000_000
-SECONDS_BETWEEN_LOOKS = 0.05
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def estimate_cost(request: RunRequest, is_busy: Callable[[], bool]) -> Job[Forec
         return None
     while is_busy():
         yield Progress(0, 1, "Waiting")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(BEAT_SECONDS)
     from napari_tessera.models.load_torch import load_torch
 
     yield from load_torch()

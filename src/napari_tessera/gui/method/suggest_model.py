@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGridLayout, QVBoxLayout, QWidget
 
 from napari_tessera.core.jobs import Job, Progress, subtask
+from napari_tessera.core.result import count_in_words
 from napari_tessera.engine.suggest_model import ModelSuggestion, suggest_steps, verdict
 from napari_tessera.gui.form.model_field import ModelField
 from napari_tessera.gui.layers.picture import picture_of
@@ -20,7 +21,7 @@ from napari_tessera.gui.layers.read import array_of, planes_shown
 from napari_tessera.gui.method.run_request import RunRequest
 from napari_tessera.gui.qt.layout import NOTE_STYLE, OFFER_STYLE, wrapped_label
 from napari_tessera.gui.qt.worker import shown_by
-from napari_tessera.gui.start_here.card import PictureCard, objects_in_words
+from napari_tessera.gui.start_here.card import PictureCard
 
 if TYPE_CHECKING:
     from napari_tessera.gui.method.widget import MethodWidget
@@ -87,7 +88,7 @@ class SuggestionWindow(QDialog):
 
     def _card(self, model: ModelSuggestion, picture: Any) -> PictureCard:
         size = "" if model.diameter_px is None else f", about {model.diameter_px:.3g} px wide"
-        card = PictureCard(model.title, CHOOSE, f"{objects_in_words(model.n_objects)}{size}", SIDE_PX)
+        card = PictureCard(model.title, CHOOSE, f"{count_in_words(model.n_objects)}{size}", SIDE_PX)
         card.say(f"{model.confidence:.0%} likely right")
         card.draw(model.labels, picture)
         card.picture.clicked.connect(partial(self._choose, model.model))

@@ -10,6 +10,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon, QImage, QKeyEvent, QPixmap
 from qtpy.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
+from napari_tessera.core.result import count_in_words
 from napari_tessera.engine.trials import Trial, TrialResult
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.picture import fitted, outlined
@@ -109,9 +110,4 @@ class Card(PictureCard):
         self.result = result
         self.draw(result.labels, picture)
         took = f"{result.seconds:.1f} s" if result.seconds >= SHORTEST_SECONDS else "less than 0.1 s"
-        self.say(f"{objects_in_words(result.n_objects)}, {took}")
-
-
-def objects_in_words(count: int) -> str:
-    """Return a number of objects, such as "1 object"."""
-    return f"{count} object{'' if count == 1 else 's'}"
+        self.say(f"{count_in_words(result.n_objects)}, {took}")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from qtpy.QtCore import QSize
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_tessera.core.jobs import Job, Progress
@@ -29,7 +28,7 @@ from napari_tessera.gui.start_here.card import Card
 from napari_tessera.methods.registry import method_named
 
 TRAIN = "Train"
-WIDTH_PX, COLUMNS = 390, 2
+COLUMNS = 2
 BEGIN_AFTER_MS = 300
 """So long after the widget was opened, or another image was chosen, the methods are tried."""
 SECONDS_TO_STOP = 1.0
@@ -142,10 +141,6 @@ class StartHereWidget(BuiltInSteps):
         shape = array_of(layer).shape
         plane = (shape[axes.index("Y")], shape[axes.index("X")])
         return Scene(layer, axes, middle_view(planes_shown(layer, axes, dims.point), corners_shown(layer, axes), plane))
-
-    def sizeHint(self) -> QSize:
-        """Return a width with room for two pictures side by side."""
-        return QSize(WIDTH_PX, super().sizeHint().height())
 
     @showing_errors
     def reset_choices(self, *_: Any) -> None:
@@ -270,4 +265,4 @@ class StartHereWidget(BuiltInSteps):
         for number, card in enumerate(self.cards):
             grid.addWidget(card, number // COLUMNS, number % COLUMNS)
         fill_dock(self, introduction, rows, pictures, self.bar, self.train_button)
-        self.setMinimumWidth(WIDTH_PX)
+        self.setMinimumWidth(self.width_px)

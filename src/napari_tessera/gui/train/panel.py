@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magicgui.widgets import LineEdit
 from napari.layers import Labels
-from qtpy.QtCore import QSize, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_tessera.gui.autosave.autosave import RescueBox, Saved
@@ -15,7 +15,6 @@ from napari_tessera.gui.layers.annotation import Task, new_annotation
 from napari_tessera.gui.qt.in_steps import BuiltInSteps, Steps
 from napari_tessera.gui.qt.layout import (
     NOTE_STYLE,
-    WIDTH_PX,
     AsTallAsContent,
     Rows,
     Section,
@@ -200,10 +199,6 @@ class TrainPanel(BuiltInSteps):
         if is_training:
             self.setup_section.open(False)
             self.outcome.hide()
-
-    def sizeHint(self) -> QSize:
-        """Return a fixed width, whichever rows are shown."""
-        return QSize(WIDTH_PX, super().sizeHint().height())
 
     def sections(self) -> list[QWidget]:
         """Return the sections that scroll, from top to bottom."""

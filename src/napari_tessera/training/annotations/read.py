@@ -14,7 +14,7 @@ import numpy as np
 from napari_tessera.core.checks import check_stored, whole_numbers
 from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, in_background, pieces
-from napari_tessera.core.spatial import check_axes
+from napari_tessera.core.spatial import CHANNEL, check_axes
 from napari_tessera.core.valid_area import Fill, find_fill
 from napari_tessera.inference.normalization import (
     Kind,
@@ -28,7 +28,7 @@ from napari_tessera.methods._network_blocks import counted, rounds, values_of
 from napari_tessera.training.annotations.annotation import AnnotatedImage, Place
 from napari_tessera.training.data.sources import VALIDATION, Source, hint_at_axes, notes_on, read_pair
 
-CHANNEL, PLANES = "C", "Z"
+PLANES = "Z"
 LARGEST_AT_ONCE_PX = 2**26
 """Larger or stored images are measured piece by piece."""
 PIECE_PX = 2**22
@@ -76,7 +76,7 @@ class Image:
         outer = zip(self.axes, place, strict=False)
         return tuple(slice(None) if axis == PLANES else slice(index, index + 1) for axis, index in outer)
 
-    def _image_in(self, window: tuple[slice, ...], kind: Kind, fill: Fill | None) -> np.ndarray:
+    def _image_in(self, window: tuple[slice, ...], fill: Fill | None) -> np.ndarray:
         """Read a part of the image; as a list of pixels if there is something that is no image."""
         values = np.ascontiguousarray(self.data[window])
         masked = None if self.masked is None else self.masked[window[: self.masked.ndim]]
@@ -88,7 +88,7 @@ class Image:
         shape = tuple(len(range(*part.indices(side))) for part, side in zip(stack, self.data.shape, strict=False))
         shape = (*shape, *self.data.shape[len(stack) :])
         if isinstance(self.data, np.ndarray) and prod(shape) <= LARGEST_AT_ONCE_PX:
-            values = self._image_in(stack, kind, fill)
+            values = self._image_in(stack, fill)
             return (yield from in_background(partial(measure_levels, values, kind), "Measuring brightness"))
         cut = shape[: len(self.axes)] if self._has_channels else shape
         corner = tuple(part.start or 0 for part in stack) + (0,) * (len(cut) - len(stack))
@@ -105,7 +105,7 @@ class Image:
             earlier, measures = measures, None
             for done, window in enumerate(windows):
                 yield Progress(turn + done / len(windows), count, "Measuring brightness")
-                values = self._image_in(window, kind, fill)
+                values = self._image_in(window, fill)
                 if not values.size:
                     continue
                 parts = np.moveaxis(values, -1, 0) if kind == "channels" else values[None]

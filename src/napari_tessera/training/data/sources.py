@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from napari_tessera.core.errors import FileError, InputError
-from napari_tessera.core.file_checks import check_exists, explain_damage, is_zarr
+from napari_tessera.core.file_checks import check_exists, explain_damage, is_folder, is_zarr
 from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.spatial import CHANNEL
 from napari_tessera.io.image_file import Picture, note_on_guessed_axes
 from napari_tessera.io.read import load, read_image, read_labels, stem
 from napari_tessera.training.data.example import Frame
@@ -48,9 +48,9 @@ def from_paths(images: Path, labels: Path, split: str = "") -> list[Source]:
     image, or an image has no labels.
     """
     check_two_places(images, labels)
-    if _is_folder(images) != _is_folder(labels):
+    if is_folder(images) != is_folder(labels):
         raise FileError(f"{images} and {labels} must both be files or both be folders.")
-    if not _is_folder(images):
+    if not is_folder(images):
         for path in (images, labels):
             check_exists(path, may_be_folder=is_zarr(path))
         return [Source(stem(images), images, labels, split)]
@@ -138,11 +138,7 @@ def files_by_name(folder: Path) -> dict[str, Path]:
     """List the files of a folder by their names without suffixes; tables and texts are ignored, equal names refused."""
     found: dict[str, Path] = {}
     for path in sorted(check_exists(folder, may_be_folder=True).iterdir()):
-        if (
-            path.name.startswith(".")
-            or path.suffix.lower() in OTHER_FILES
-            or (os.path.isdir(path) and not is_zarr(path))
-        ):
+        if path.name.startswith(".") or path.suffix.lower() in OTHER_FILES or is_folder(path):
             continue
         if stem(path) in found:
             raise FileError(f"{folder} holds both {found[stem(path)].name} and {path.name}. Keep one of them.")
@@ -164,13 +160,6 @@ def with_validation(sources: Sequence[Source], share: float) -> list[Source]:
 
 def _hash(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path) and not is_zarr(path)
-
-
-CHANNEL = "C"
 
 
 def read_frames(sources: Sequence[Source], ndim: int, share: float) -> Job[list[Frame]]:

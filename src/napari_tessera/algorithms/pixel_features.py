@@ -1,7 +1,8 @@
-"""Texture around each pixel: how strongly the intensity changes along each direction, at two scales.
+"""What pixels are compared by: their intensity from 0 to 1, the texture around them, or both.
 
-Laws' texture energy: the mean size of a filter's response in a window. A window on a border between two textures
-measures a mixture of both, so each pixel then takes what was measured in a window near it that lies off the borders.
+Texture is how strongly the intensity changes along each direction, at two scales. Laws' texture energy: the mean size
+of a filter's response in a window. A window on a border between two textures measures a mixture of both, so each pixel
+then takes what was measured in a window near it that lies off the borders.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from itertools import chain, product
 import numpy as np
 
 from napari_tessera.algorithms.gaussian import sigmas_px, smoothed
-from napari_tessera.algorithms.growth_criteria import framed_fractions
-from napari_tessera.core.jobs import Job, bands, in_threads, subtask
+from napari_tessera.core.checks import RGB_TO_LUMINANCE, to_grey
+from napari_tessera.core.jobs import Job, Piece, Progress, bands, in_threads, pieces, subtask
+from napari_tessera.core.rescale import Number, share_of_range
 
 FINE_SIGMA = 1.0
 COARSE_SHARE = 0.25
@@ -24,6 +26,46 @@ WINDOW_SHARE, MOVE_SHARE = 0.5, 0.75
 FLOOR = 0.1
 """Share of the image's mean energy below which differences in energy count little."""
 SAMPLE_PX = 1 << 18
+OPACITY = len(RGB_TO_LUMINANCE)
+
+
+def chosen_channels(image: np.ndarray, channel_axis: int | None, channel: int | None, method: str) -> list[np.ndarray]:
+    """Return one channel, or with None all of them; the last of four channels is opacity and left out."""
+    if channel_axis is None or channel is not None:
+        return [to_grey(image, channel_axis, channel, method)]
+    channels = list(np.moveaxis(image, channel_axis, 0))
+    return channels[:OPACITY] if len(channels) == OPACITY + 1 else channels
+
+
+def framed_fractions(channels: list[np.ndarray], sigma: float, spacing: tuple[float, ...] | None) -> Job[np.ndarray]:
+    """Scale intensities to 0…1 over the range of all channels together, smooth them, and add a frame of zeros.
+
+    `sigma` is in pixels along X, and 0 does not smooth. The result is float32, (Y + 2, X + 2, C) or (Z + 2, Y + 2, X +
+    2, C).
+    """
+    shape = channels[0].shape
+    framed = np.zeros((*(size + 2 for size in shape), len(channels)), np.float32)
+    unframed = framed[(slice(1, -1),) * len(shape)]
+    yield Progress(0, len(channels), "Reading intensities")
+    low = min(channel.min().item() for channel in channels)
+    high = max(channel.max().item() for channel in channels)
+    for index, channel in enumerate(channels):
+        values = yield from subtask(fractions(channel, low, high), index, 0.3, len(channels))
+        if sigma:
+            values = yield from subtask(smoothed(values, sigma, spacing), index + 0.3, 0.7, len(channels))
+        unframed[..., index] = values
+    return framed
+
+
+def fractions(values: np.ndarray, low: Number, high: Number) -> Job[np.ndarray]:
+    """Scale low…high to 0…1, float32; a constant image is 0 everywhere."""
+    result = np.zeros(values.shape, np.float32)
+
+    def scale(piece: Piece) -> None:
+        result[piece] = share_of_range(values[piece], low, high)
+
+    yield from in_threads(scale, pieces(values.shape) if low != high else [], "Reading intensities")
+    return result
 
 
 def framed_features(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_tessera.algorithms.texture import framed_features
+from napari_tessera.algorithms.pixel_features import framed_features
 from napari_tessera.core import jobs
 from napari_tessera.core.jobs import run_job
 
