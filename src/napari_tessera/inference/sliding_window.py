@@ -121,7 +121,7 @@ MOST_READ_PX = 8e6
 
 SMALLER_TILES = (
     "Memory did not suffice for tiles of {wanted} px, so they are {side} px wide: that takes longer, and labels may "
-    "differ a little where tiles meet. Close other programs, or choose a smaller `tile` from the start."
+    "differ a little where tiles meet. Close other programs, or choose a smaller `tile_size` from the start."
 )
 
 Scores = dict[str, np.ndarray]

@@ -107,8 +107,8 @@ def notes_on_blocks(left: DroppedDetections, which: DetectionThresholds) -> tupl
         f"Some objects were dropped: more than {which.most_hidden:.0%} of the mask belongs to objects of higher "
         "scores.": left.hidden,
         "Some objects overlap others of higher scores; the column `hidden` says how much.": left.overlapping,
-        "Some objects that seemed likely were not looked at: there are too many in one tile. A smaller `tile` finds "
-        "more of them.": left.unseen,
+        "Some objects that seemed likely were not looked at: there are too many in one tile. A smaller `tile_size` "
+        "finds more of them.": left.unseen,
     }
     return tuple(sentence for sentence, count in counts.items() if count)
 

@@ -265,4 +265,3 @@ class StartHereWidget(BuiltInSteps):
         for number, card in enumerate(self.cards):
             grid.addWidget(card, number // COLUMNS, number % COLUMNS)
         fill_dock(self, introduction, rows, pictures, self.bar, self.train_button)
-        self.setMinimumWidth(self.width_px)
