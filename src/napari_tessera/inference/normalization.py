@@ -49,6 +49,8 @@ INTO_OBJECTS = 2
 """Steps in `RARE` from the first percentile that lies on objects to one well inside of them."""
 BRIGHT_COLOURS, BRIGHTEST = "bright colours", "brightest"
 """Entry of a header's normalisation by which coloured pixels of bright objects become grey."""
+POLARITY = "polarity"
+"""Entry of a header's normalisation that says whether all images are turned."""
 BRIGHT_BACKGROUND = 0.4
 """A median above this share of the way from low to high means dark objects on a bright background."""
 LARGEST_HALF = float(np.finfo(np.float32).max) / 4
@@ -86,12 +88,16 @@ class Levels:
         return "channels" if isinstance(self.low, tuple) else "colours"
 
 
-def normalisation(kind: Kind, count: int, knows_bright_colours: bool = True) -> dict[str, Any]:
+def normalisation(
+    kind: Kind, count: int, knows_bright_colours: bool = True, polarity: str | None = None
+) -> dict[str, Any]:
     """Describe for the header of a model how images become network channels.
 
-    `knows_bright_colours` tells whether there were bright objects in colour among the images of the training.
+    `knows_bright_colours` tells whether there were bright objects in colour among the images of the training;
+    `polarity`, "bright" or "dark", is that of all images, or None if it is measured in each.
     """
     entries = {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
+    entries |= {POLARITY: polarity} if polarity else {}
     return entries if knows_bright_colours else {**entries, BRIGHT_COLOURS: BRIGHTEST}
 
 
@@ -228,11 +234,14 @@ def _well_inside(ways: Sequence[float], farthest: float) -> float | None:
 def with_polarity(levels: Levels, polarity: str, header: Mapping[str, Any]) -> Levels:
     """Return the levels of an image as a model takes it.
 
-    `polarity` is "auto" (leaves what was measured), "bright" or "dark". A model that was trained on bright objects in
-    grey alone is given grey, since a nucleus that is nothing but blue would be unlike all that it learnt.
+    `polarity` is "auto" (that of the model, or else what was measured), "bright" or "dark". A model that was trained on
+    bright objects in grey alone is given grey, since a nucleus that is nothing but blue would be unlike all that it
+    learnt.
     """
     if levels.kind == "channels":
         return levels
+    if polarity == "auto":
+        polarity = header.get("normalisation", {}).get(POLARITY, "auto")
     inverted = levels.inverted if polarity == "auto" else polarity == "dark"
     is_grey = header.get("normalisation", {}).get(BRIGHT_COLOURS) == BRIGHTEST and not inverted
     return replace(levels, inverted=inverted, shows_brightest=is_grey)

@@ -171,6 +171,7 @@ class Normalisation(ExactFields):
     count: Channels = UNSAID
     low_percent: Annotated[Number, Field(ge=0.5, le=0.5)] = UNSAID
     high_percent: Annotated[Number, Field(ge=99.8, le=99.8)] = UNSAID
+    polarity: Literal["bright", "dark"] = UNSAID
     bright_colours: Literal["brightest"] = Field(UNSAID, alias="bright colours")
 
 

@@ -79,7 +79,9 @@ def describe(out: Path, settings: Training, plan: TrainingConfig, data: Dataset)
         ),
         "task": plan.task,
         "channels": channel_names(plan.kind, plan.n_channels),
-        "normalisation": normalisation(plan.kind, plan.n_channels, knows_bright_colours(plan, data)),
+        "normalisation": normalisation(
+            plan.kind, plan.n_channels, knows_bright_colours(plan, data), polarity_of(plan, data)
+        ),
         "diameter_px": plan.diameter_px,
         "decoding": decoding_of(plan),
         **scoring_of(plan),
@@ -92,6 +94,13 @@ def knows_bright_colours(plan: TrainingConfig, data: Dataset) -> bool:
         return True
     bright = (each for each in data.learn if each.is_coloured and not each.levels.inverted)
     return any(bool(np.ptp(each.image[..., :3], axis=-1).any()) for each in bright)
+
+
+def polarity_of(plan: TrainingConfig, data: Dataset) -> str | None:
+    """Return the polarity of all images, for classes; objects are told from the ground in each image."""
+    if plan.task == "objects" or plan.kind != "colours":
+        return None
+    return "dark" if data.learn[0].levels.inverted else "bright"
 
 
 def decoding_of(plan: TrainingConfig) -> dict[str, float]:

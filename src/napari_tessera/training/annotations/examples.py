@@ -38,7 +38,7 @@ from napari_tessera.training.annotations.annotation import (
     usual_diameters,
 )
 from napari_tessera.training.data.advice import advice_on_images, advice_on_paint, why_not_validated
-from napari_tessera.training.data.dataset import Dataset, doubts
+from napari_tessera.training.data.dataset import Dataset, doubts, with_one_polarity
 from napari_tessera.training.data.example import (
     BACKGROUND,
     NOT_PAINTED,
@@ -53,7 +53,7 @@ from napari_tessera.training.data.example import (
     some_notes,
 )
 from napari_tessera.training.data.patches import Sampling
-from napari_tessera.training.data.sources import TRAIN
+from napari_tessera.training.data.sources import TRAIN, VALIDATION
 from napari_tessera.training.pretrained import Pretrained
 from napari_tessera.training.resolve import diameter_for, patch_for, step_px, widths_for
 from napari_tessera.training.settings import Training, words
@@ -238,7 +238,11 @@ def painted_dataset(
         *some_notes(found.notes),
         *(each.text for each in advised),
     ]
-    return Dataset(found.learn, found.check, kind, n_channels, max(found.pixels), digest, said, found.everything)
+    split = {TRAIN: found.learn, VALIDATION: found.check, "everything": found.everything}
+    if settings.task == "classes":
+        split = with_one_polarity(split)
+    learn, check, everything = split.values()
+    return Dataset(learn, check, kind, n_channels, max(found.pixels), digest, said, everything)
 
 
 def kind_of_paintings(paintings: Sequence[AnnotatedImage], start: Pretrained | None) -> tuple[Kind, int]:

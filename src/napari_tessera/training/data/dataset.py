@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -89,6 +89,8 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
             record = yield from subtask(describe_array(array), 1 + done / len(frames), 0, 2)
             hashing.update(repr((frame.name, frame.split, frame.group, frame.anisotropy, *record.values())).encode())
     check_something_to_learn(by_split[TRAIN])
+    if settings.task == "classes":
+        by_split = with_one_polarity(by_split)
     highest = max(len(example.sizes) for examples in by_split.values() for example in examples) - 1
     said = [*(f"{name}: {note}" for note, name in notes.items()), *doubted, *some_notes(left_out)]
     said += [each.text for each in advice_on_images(by_split[TRAIN])]
@@ -96,6 +98,19 @@ def read_dataset(sources: Sequence[Source], settings: Training) -> Job[Dataset]:
     if reason := why_not_validated(check, settings.task):
         check, said = [], [*said, reason]
     return Dataset(by_split[TRAIN], check, kind, n_channels, highest, hashing.hexdigest(), said)
+
+
+def with_one_polarity(examples: Mapping[str, Sequence[Example]]) -> dict[str, list[Example]]:
+    """Let all images be turned, or none, as most of those in the training are.
+
+    Classes are what they are whichever is brighter; which it is, is uncertain where no class is the ground.
+    """
+    turned = [each.levels.inverted for each in examples[TRAIN]]
+    inverted = 2 * sum(turned) > len(turned)
+    return {
+        name: [replace(each, levels=replace(each.levels, inverted=inverted)) for each in split]
+        for name, split in examples.items()
+    }
 
 
 def example_of(frame: Frame, kind: Kind, settings: Training) -> tuple[Example, str]:
