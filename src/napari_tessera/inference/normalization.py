@@ -96,7 +96,8 @@ def normalisation(
     `knows_bright_colours` tells whether there were bright objects in colour among the images of the training;
     `polarity`, "bright" or "dark", is that of all images, or None if it is measured in each.
     """
-    entries = {"kind": kind, "count": count, "low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
+    entries: dict[str, Any] = {"kind": kind, "count": count}
+    entries |= {"low_percent": LOW_PERCENT, "high_percent": HIGH_PERCENT}
     entries |= {POLARITY: polarity} if polarity else {}
     return entries if knows_bright_colours else {**entries, BRIGHT_COLOURS: BRIGHTEST}
 

@@ -238,7 +238,7 @@ def painted_dataset(
         *some_notes(found.notes),
         *(each.text for each in advised),
     ]
-    split = {TRAIN: found.learn, VALIDATION: found.check, "everything": found.everything}
+    split = {TRAIN: found.learn, VALIDATION: found.check, "everything": list(found.everything)}
     if settings.task == "classes":
         split = with_one_polarity(split)
     learn, check, everything = split.values()
