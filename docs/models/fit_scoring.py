@@ -31,6 +31,7 @@ from napari_tessera.inference.object_features import (
     FARTHEST_MEDIAN,
     FEATURES,
     LEAST_PROBABILITY,
+    LEAST_SPREAD,
     Scoring,
     likeness_of,
     measured,
@@ -156,7 +157,9 @@ def limits_of_likeness(features, shares, header):
     likeness = [likeness_of(each, np.exp(each[:, FEATURES.index("log area")]), scoring) for each in features]
     probability = quantile([each.probability for each in likeness], shares, BEYOND)
     distance = quantile([each.distance for each in likeness], shares, 1 - BEYOND)
+    spread = quantile([each.spread for each in likeness], shares, BEYOND)  # 1 with hardly any objects
     return {
+        "least_spread": min(LEAST_SPREAD, spread),
         "least_probability": min(LEAST_PROBABILITY, probability),
         "farthest_median": max(FARTHEST_MEDIAN, distance),
     }

@@ -97,18 +97,17 @@ def line(name: str, tried: list[Tried]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def fitted_weights(tried: list[Tried], are_scored: bool) -> np.ndarray:
-    """Fit the expected AP to the agreement, and of models with a scoring to its probability, by logistic regression."""
+def fitted_weights(tried: list[Tried]) -> np.ndarray:
+    """Fit the expected AP to the agreement, by logistic regression."""
     pairs = [pair for one in tried for pair in zip(one.suggestions, one.aps, strict=True) if pair[0].n_objects]
-    pairs = [(each, ap) for each, ap in pairs if not are_scored or each.probability is not None]
-    features = np.array([[1, each.agreement, each.probability][: 2 + are_scored] for each, _ in pairs])
+    features = np.array([[1, each.agreement] for each, _ in pairs])
     aps = np.array([ap for _, ap in pairs])
 
     def loss(weights: np.ndarray) -> float:
         likely = np.clip(expit(features @ weights), 1e-6, 1 - 1e-6)
         return float(-np.mean(aps * np.log(likely) + (1 - aps) * np.log(1 - likely)))
 
-    return np.asarray(minimize(loss, np.zeros(2 + are_scored)).x)
+    return np.asarray(minimize(loss, np.zeros(2)).x)
 
 
 def main() -> None:
@@ -130,9 +129,7 @@ def main() -> None:
             print(line(name, tried), flush=True)
         for one in tried if chosen.verbose else []:
             for each, ap in zip(one.suggestions, one.aps, strict=True):
-                print(
-                    "   ", each.model, each.confidence, each.agreement, each.probability, each.is_foreign, round(ap, 3)
-                )
+                print("   ", each.model, each.confidence, each.agreement, each.is_foreign, round(ap, 3))
         everything += tried
     print(line("all", everything), flush=True)
     foreign = []
@@ -143,8 +140,7 @@ def main() -> None:
                 print(f"{name}: {foreign[-1][0]}")
     print(f"none fits: {sum(not each[0].fits for each in foreign)} of {len(foreign)} images without objects")
     if chosen.fit:
-        for are_scored in (False, True):
-            print(f"weights, scored {are_scored}: {fitted_weights(everything, are_scored).round(2).tolist()}")
+        print(f"weights: {fitted_weights(everything).round(2).tolist()}")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_a_result_is_not_refined_again_unless_it_is_selected(viewer, open_widget
 
 def pointed_at(widget, is_pointed):
     at = QPointF(5, 5)
-    QApplication.sendEvent(widget, QEnterEvent(at, at, at) if is_pointed else QEvent(QEvent.Type.Leave))
+    QApplication.sendEvent(widget.whole(), QEnterEvent(at, at, at) if is_pointed else QEvent(QEvent.Type.Leave))
 
 
 def test_while_the_mouse_is_over_the_widget_its_image_has_a_frame(widget, viewer):

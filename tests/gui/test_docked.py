@@ -117,6 +117,7 @@ def test_a_widget_closed_during_loading_builds_nothing(viewer, dock, qtbot):
 @pytest.mark.parametrize("title", TITLES)
 def test_a_widget_closed_while_it_is_built_stops_everything(viewer, dock, qtbot, monkeypatch, title):
     monkeypatch.setattr(module, "SECONDS_AT_A_TIME", 0)
+    monkeypatch.setattr(module, "MS_BETWEEN_STEPS", 500)
     widget = dock(title)
     qtbot.waitUntil(lambda: widget._content is not None, timeout=LONGEST_MS)
     assert not is_built(widget)
@@ -136,7 +137,7 @@ def test_content_that_cannot_be_loaded_says_why(viewer, qtbot):
     qtbot.waitUntil(lambda: "no_such_module" in line_of(widget).text())
 
 
-def test_docked_widgets_are_as_wide_as_their_content(open_widget):
+def test_docked_widgets_have_room_for_their_content(open_widget):
     for title in TITLES:
         widget = open_widget(title)
-        assert widget.sizeHint().width() == widget.whole().sizeHint().width()
+        assert widget.sizeHint().width() >= widget.whole().minimumSizeHint().width()

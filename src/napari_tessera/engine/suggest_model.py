@@ -37,11 +37,10 @@ LARGEST_PX = {2: (4096, 4096), 3: (64, 512, 512)}
 """Of a larger plane or volume, the middle is looked at."""
 WHOLE_PX, WINDOW_PX = {2: 400**2, 3: 96**3}, {2: 256, 3: 64}
 """Up to this size, in network pixels, the whole image is compared; of a larger one some windows of this side."""
-WEIGHTS = (-3.6, 5.9)
-"""Of 1 and of the agreement: the logarithm of the odds that an object is right, by logistic regression on images with a
-truth, see tests/benchmarks/bench_suggest_model.py --fit."""
-WEIGHTS_OF_SCORED = (-3.6, 5.9, 0.0)
-"""The same for models that score objects: of 1, of the agreement and of the mean probability of what is found."""
+WEIGHTS = (-2.44, 4.82)
+"""Of 1 and of the agreement: the logarithm of the odds that an object is right, by logistic regression on 39 pairs of a
+model and an image of `val` (mean error 0.11), see tests/benchmarks/bench_suggest_model.py --fit. How likely the objects
+are by the model's own scoring tells nothing more."""
 FOREIGN_SHARE = 0.35
 """Share of it that is left where the objects look foreign to the model, since patterns agree with themselves, too."""
 LEAST_CONFIDENCE = 0.35
@@ -72,8 +71,6 @@ class ModelSuggestion:
     agreement : float
         Share of the objects that stay the same when the windows are changed (see `suggest_model`): mean AP at an IoU of
         0.5, 0.7 and 0.9.
-    probability : float or None
-        Mean probability, by the model's own scoring, that what it finds are objects; None for a model without one.
     is_foreign : bool
         Whether the objects do not look like those of the model's training, as far as the model knows these.
     diameter_px : float or None
@@ -90,7 +87,6 @@ class ModelSuggestion:
     confidence: float
     n_objects: int
     agreement: float
-    probability: float | None
     is_foreign: bool
     diameter_px: float | None
     crop: Index = field(repr=False)
@@ -244,11 +240,7 @@ class Trial:
         """The expected AP at an IoU of 0.5."""
         if not self.n_objects:
             return 0.0
-        likeness = self.scale.likeness
-        if likeness is None:
-            odds = np.dot(WEIGHTS, (1, self.agreement))
-        else:
-            odds = np.dot(WEIGHTS_OF_SCORED, (1, self.agreement, likeness.probability))
+        odds = np.dot(WEIGHTS, (1, self.agreement))
         likely = 1 / (1 + exp(-float(odds)))
         return FOREIGN_SHARE * likely if self.is_foreign else likely
 
@@ -382,7 +374,6 @@ def _shown(trials: Sequence[Trial], layout: Layout, place: Index) -> Job[list[Mo
                 round(trial.confidence, 3),
                 trial.n_objects,
                 round(trial.agreement, 3),
-                None if trial.scale.likeness is None else round(trial.scale.likeness.probability, 3),
                 trial.is_foreign,
                 None if diameter_px is None else round(diameter_px / trial.scale.factor, 1),
                 _within(place, crop, layout),

@@ -165,7 +165,7 @@ FARTHEST_MEDIAN = 0.95
 FAR_SCALE, FEW_OBJECTS = 3.0, 8
 LEAST_SPREAD, MANY_OBJECTS = 0.33, 30
 """Limits of `Likeness`: all images of nuclei but a few in a hundred lie within, most others beyond. The header of
-a model of many kinds of objects holds its own limits of the first and the third."""
+a model of many kinds of objects holds its own limits of probability, distance and spread."""
 
 
 @dataclass(frozen=True)
@@ -184,13 +184,16 @@ class Scoring:
     factor: float  # the network's pixels per pixel of the image
     least_probability: float = LEAST_PROBABILITY  # limits of `Likeness` for this model
     farthest_median: float = FARTHEST_MEDIAN
+    least_spread: float = LEAST_SPREAD
 
     @classmethod
     def of(cls, header: Mapping[str, Any], usual_px: float, factor: float) -> Scoring:
         """Read the scoring from the header of a model that has one."""
         fields = header["scoring"]
         least, least_of_small, small_share = (fields[name] for name in ("least", "least_of_small", "small_share"))
-        limits = {name: fields[name] for name in ("least_probability", "farthest_median") if name in fields}
+        limits = {
+            name: fields[name] for name in ("least_probability", "farthest_median", "least_spread") if name in fields
+        }
         return cls(least, least_of_small, small_share, Regression.of(fields), usual_px, factor, **limits)
 
     def are_likely(self, features: np.ndarray) -> np.ndarray:
@@ -211,13 +214,14 @@ class Likeness:
     is_drawing: bool = False  # the image has only a few different values
     least_probability: float = LEAST_PROBABILITY
     farthest_median: float = FARTHEST_MEDIAN
+    least_spread: float = LEAST_SPREAD
 
     @property
     def is_foreign(self) -> bool:
         """Whether the objects found show that the image does not look like those of the training."""
         is_far = abs(self.scale) > FAR_SCALE
         is_unlikely = self.probability < self.least_probability + MORE_AFAR * is_far
-        is_uniform = self.count >= MANY_OBJECTS and self.spread < LEAST_SPREAD
+        is_uniform = self.count >= MANY_OBJECTS and self.spread < self.least_spread
         are_few_and_far = is_far and 0 < self.count < FEW_OBJECTS
         is_unlike = self.distance > self.farthest_median or is_uniform or are_few_and_far
         return is_unlikely or is_unlike or self.is_drawing
@@ -231,7 +235,11 @@ def knows_its_objects(header: Mapping[str, Any]) -> bool:
 
 def likeness_of(features: np.ndarray, sizes: np.ndarray, scoring: Scoring) -> Likeness:
     """Compare N objects, of so many pixels, with those of the training."""
-    found = Likeness(least_probability=scoring.least_probability, farthest_median=scoring.farthest_median)
+    found = Likeness(
+        least_probability=scoring.least_probability,
+        farthest_median=scoring.farthest_median,
+        least_spread=scoring.least_spread,
+    )
     if not len(sizes):
         return found
     found = replace(found, probability=float(np.average(scoring.regression.probabilities(features), weights=sizes)))

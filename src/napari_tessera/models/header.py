@@ -201,6 +201,7 @@ class UNetScoring(Fields):
     small_share: Annotated[Share, Field(gt=0)]
     least_probability: Share = UNSAID
     farthest_median: Annotated[Finite, Field(gt=0)] = UNSAID
+    least_spread: Share = UNSAID
     centre: Annotated[list[Finite], _items(N_FEATURES["unet"])]
     spread: Annotated[list[Spread], _items(N_FEATURES["unet"])]
     weights: Annotated[list[Finite], _items(_n_weights(N_FEATURES["unet"]))]
