@@ -175,16 +175,19 @@ def load(method: Method | Declaration, path: Path | None = None) -> dict[str, An
     return found
 
 
+ATTEMPTS = 5
+"""Each waits a second at most for other windows that save at the same moment."""
+
+
 def save(method: Method | Declaration, values: dict[str, Any], path: Path | None = None) -> bool:
     """Save the settings of a method, and keep those that another window saves; return whether they could be written."""
     path = path or settings_path()
-    try:
-        with written_together([path], overwrite=True, is_claimed=True) as (part,):
+    for _ in range(ATTEMPTS):
+        with suppress(FileError), written_together([path], overwrite=True, is_claimed=True) as (part,):
             everything = {**_read(path), method.name: values}
             part.write_text(json.dumps(everything, indent=1), encoding="utf-8")
-    except FileError:
-        return False
-    return True
+            return True
+    return False
 
 
 def _read(path: Path) -> dict[str, Any]:

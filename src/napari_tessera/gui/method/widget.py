@@ -316,7 +316,7 @@ class MethodWidget(Panel):
         self.preview_switch.changed.connect(self.preview.switch)
         # Qt disconnects a widget's own methods before it emits `destroyed`.
         for stop in (self.runner.cancel, self.preview.latest.stop, self.forecast.latest.stop):
-            self.destroyed.connect(lambda _=None, stop=stop: stop())
+            self.destroyed.connect(stop)
 
 
 def in_space(axes: str) -> str:
