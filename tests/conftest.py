@@ -119,6 +119,15 @@ def viewer(make_napari_viewer):
 
 
 @pytest.fixture
+def shown(viewer, qtbot):
+    """The viewer in a window of 1280 × 800 on the screen."""
+    viewer.window._qt_window.show()
+    viewer.window._qt_window.resize(1280, 800)
+    qtbot.waitExposed(viewer.window._qt_window)
+    return viewer
+
+
+@pytest.fixture
 def open_widget(viewer):
     """Open a widget by its title, as the Plugins menu does, and build it to the end."""
 

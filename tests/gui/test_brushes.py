@@ -12,15 +12,6 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def shown(viewer, qtbot):
-    """The viewer in a window of 1280 × 800."""
-    viewer.window._qt_window.show()
-    viewer.window._qt_window.resize(1280, 800)
-    qtbot.waitExposed(viewer.window._qt_window)
-    return viewer
-
-
-@pytest.fixture
 def widget(shown, open_widget, qtbot):
     """The Train widget on an image with a new annotation layer, for classes."""
     shown.add_image(halves(), name="halves")

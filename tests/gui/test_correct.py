@@ -20,15 +20,6 @@ SHIFTED = {"scale": (0.5, 0.5), "translate": (10, -20), "rotate": 30}
 
 
 @pytest.fixture
-def shown(viewer, qtbot):
-    """The viewer in a window on the screen."""
-    viewer.window._qt_window.show()
-    viewer.window._qt_window.resize(1200, 780)
-    qtbot.waitExposed(viewer.window._qt_window)
-    return viewer
-
-
-@pytest.fixture
 def squares():
     """Labels of four squares, (40, 60); the last two touch."""
     labels = np.zeros((40, 60), np.int32)
@@ -254,6 +245,44 @@ def test_labels_that_cannot_be_changed_are_refused(correct, squares):
     widget.buttons["delete"].click()
     assert widget.tool is None
     assert "cannot be changed" in widget.message.text()
+
+
+def test_labels_on_the_disk_are_not_read_before_they_are_asked_for(correct, squares):
+    def read(_):
+        raise AssertionError("read")
+
+    _, _, widget = correct(da.from_array(squares).map_blocks(lambda block: block, dtype=np.int32))
+    unread = da.zeros((4, 40, 60), np.int32, chunks=(1, 40, 60)).map_blocks(read, dtype=np.int32, meta=np.array(()))
+    widget.viewer.add_labels(unread, visible=False)
+    assert widget.walk.layer is None
+    assert "cannot be changed" in widget.message.text()
+
+
+def test_fast_clicks_are_all_done_one_after_the_other(correct, squares):
+    layer, hand, widget = correct(squares.copy())
+    widget.buttons["delete"].click()
+    for pixel in ((10, 10), (10, 30), (28, 26)):
+        at = hand.at(layer, pixel)
+        QTest.mouseClick(hand.canvas.native, LEFT, NONE, at)
+    hand.settle()
+    assert np.array_equal(layer.data, np.where(squares == 4, squares, 0))
+    assert layer.metadata[CORRECTIONS] == {"delete": 3}
+
+
+def test_in_the_3_d_view_nothing_is_changed_and_the_way_is_said(correct, squares):
+    layer, hand, widget = correct(volume(squares))
+    hand.viewer.dims.ndisplay = 3
+    widget.buttons["delete"].click()
+    hand.click(layer, (2, 10, 10))
+    assert "switch the viewer to 2-D" in widget.message.text()
+    assert np.array_equal(layer.data, volume(squares))
+
+
+def test_the_walk_is_in_its_section(correct, squares):
+    _, _, widget = correct(squares)
+    assert not widget.walk.isVisible()
+    widget.objects.heading.click()
+    assert widget.walk.isVisible()
 
 
 def test_brush_puts_the_tool_away_and_the_mouse_moves_the_image_again(correct, squares):

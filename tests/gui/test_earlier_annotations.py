@@ -12,15 +12,6 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def shown(viewer, qtbot):
-    """The viewer in a window of 1280 × 800."""
-    viewer.window._qt_window.show()
-    viewer.window._qt_window.resize(1280, 800)
-    qtbot.waitExposed(viewer.window._qt_window)
-    return viewer
-
-
-@pytest.fixture
 def painted(shown, open_widget, qtbot):
     """The pixels that were painted in a session whose layers and widget were closed."""
     shown.add_image(halves(), name="halves", scale=(0.5, 0.5))

@@ -13,15 +13,6 @@ SHIFTED = {"scale": (0.5, 2.0), "translate": (10, -20), "rotate": 30, "units": (
 
 
 @pytest.fixture
-def shown(viewer, qtbot):
-    """The viewer in a window on the screen."""
-    viewer.window._qt_window.show()
-    viewer.window._qt_window.resize(1200, 780)
-    qtbot.waitExposed(viewer.window._qt_window)
-    return viewer
-
-
-@pytest.fixture
 def click_at(shown, qtbot):
     """Click with the mouse on the canvas, at a pixel of a layer."""
 

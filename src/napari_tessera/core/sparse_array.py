@@ -1,13 +1,16 @@
-"""`SparseArray`, an array of zeros that uses memory only for the blocks that were written."""
+"""`SparseArray`, an array of zeros that uses memory only for the blocks that were written, and reading it by pieces."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from napari_tessera.core.jobs import Job, Progress, pieces
 
 BLOCK_PX = 256
 Index = tuple[int, ...]
@@ -160,3 +163,31 @@ def _resolved(key: Any, shape: Sequence[int]) -> tuple[Window, tuple[Any, ...]]:
             window.append(slice(place, place + 1))
             within.append(0)
     return tuple(window), tuple(within)
+
+
+PX_AT_ONCE = 2**22
+
+
+def stored_pieces(labels: Any) -> list[Window]:
+    """Cut an array into pieces to read one by one; of a sparse one, only what was written."""
+    return labels.written() if isinstance(labels, SparseArray) else pieces(tuple(labels.shape), PX_AT_ONCE)
+
+
+def highest_of(labels: Any) -> Job[int]:
+    """Return the highest number in labels, read piece by piece; 0 without any."""
+    highest = 0
+    for piece in stored_pieces(labels):
+        yield Progress(0, 1, "Looking for the highest number")
+        highest = max(highest, int(np.asarray(labels[piece]).max(initial=0)))
+    return highest
+
+
+def count_numbers(labels: Any) -> Job[Counter[int]]:
+    """Count the pixels of each number above 0 in labels, read piece by piece."""
+    counts: Counter[int] = Counter()
+    for piece in stored_pieces(labels):
+        yield Progress(0, 1, "Counting")
+        block = np.asarray(labels[piece])
+        numbers, n_px = np.unique(block[block > 0], return_counts=True)
+        counts.update(dict(zip(numbers.tolist(), n_px.tolist(), strict=True)))
+    return counts

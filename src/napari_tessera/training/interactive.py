@@ -16,7 +16,7 @@ import numpy as np
 from napari_tessera.core.errors import InputError, in_words
 from napari_tessera.core.file_checks import short_lived_folder
 from napari_tessera.core.jobs import Job, Progress, in_background, stepped_in_background, subtask
-from napari_tessera.core.sparse_array import SparseArray
+from napari_tessera.core.sparse_array import SparseArray, highest_of
 from napari_tessera.training.live_prediction import FIRST_SIDE_PX, Viewport, ViewportPrediction, fitted, prediction
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 # Heavy modules are imported in functions, in a thread, so that a widget opens at once.
 
 COPIED_BYTES_AT_ONCE = 8_000_000
-PAINT_PX_AT_ONCE = 2**22
 OBJECTS = "objects"
 
 
@@ -99,18 +98,6 @@ def _sparse_copy(array: SparseArray) -> Job[SparseArray]:
         yield Progress(done, len(windows), "Copying the paint")
         copied[window] = array[window]
     return copied
-
-
-def highest_of(paint: Any) -> Job[int]:
-    """Return the highest number in an annotation, read piece by piece."""
-    from napari_tessera.core.jobs import pieces
-
-    is_sparse = isinstance(paint, SparseArray)
-    highest = 0
-    for piece in paint.written() if is_sparse else pieces(tuple(paint.shape), PAINT_PX_AT_ONCE):
-        yield Progress(0, 1, "Looking for paint")
-        highest = max(highest, int(np.asarray(paint[piece]).max(initial=0)))
-    return highest
 
 
 def check_named(settings: Training, names: Sequence[str], highest: int) -> None:

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_tessera.algorithms.label_edits import Edit
 from napari_tessera.core.errors import InputError
-from napari_tessera.core.jobs import Job, Progress, pieces
 from napari_tessera.gui.layers.read import axis_names, list_axes, record_of
 
 CORRECTIONS = "tessera corrections"
 """Key in a layer's metadata for how many operations of each tool corrected it, undone ones included."""
 CORRECTED = "corrected"
 """The same in the record of the run that made the layer."""
-PX_AT_ONCE = 2**24
+LARGEST_PART_BYTES = 2**32
+"""Larger parts are not read at once."""
+
+
+Changes = tuple[tuple[np.ndarray, ...], np.ndarray]
+"""Indices of pixels, one array for each axis, and their new labels."""
+
+
+def is_changeable(layer: Labels) -> bool:
+    """Return whether the pixels of a layer can be changed in place."""
+    return not layer.multiscale and hasattr(layer.data, "__setitem__") and not hasattr(layer.data, "dask")
 
 
 def check_can_correct(layer: Labels | None) -> Labels:
     """Return a layer whose pixels can be changed, or raise InputError."""
     if layer is None:
         raise InputError("There are no labels to correct: run a method first, or open a label image.")
-    if layer.multiscale or not hasattr(layer.data, "__setitem__") or hasattr(layer.data, "dask"):
+    if not is_changeable(layer):
         raise InputError(
             f"{layer.name!r} cannot be changed, because napari only reads it piece by piece from the disk. Crop it, or "
             "convert it (right click on the layer) to one that is in memory."
@@ -43,6 +52,11 @@ class Part:
 
     def __init__(self, layer: Labels, viewer: ViewerModel, only_plane: bool) -> None:
         self.layer = layer
+        if viewer.dims.ndisplay != 2:
+            raise InputError(
+                "Labels are corrected on the plane shown: switch the viewer to 2-D (Ctrl-Y), and the operation still "
+                "changes the object in all planes of a volume."
+            )
         hidden = viewer.dims.ndim - layer.ndim
         shown = [axis - hidden for axis in viewer.dims.displayed if axis >= hidden]
         letters = list_axes(layer.ndim, False, axis_names(layer), has_channels=False)[0][1]
@@ -50,6 +64,12 @@ class Part:
         self.axes = [axis for axis in stacked if axis not in shown] + shown
         pixel = np.clip(np.rint(layer.world_to_data(viewer.dims.point)), 0, np.array(layer.data.shape) - 1)
         self._fixed = {axis: int(pixel[axis]) for axis in range(layer.ndim) if axis not in self.axes}
+        n_bytes = math.prod(layer.data.shape[axis] for axis in self.axes) * layer.data.dtype.itemsize
+        if n_bytes > LARGEST_PART_BYTES:
+            raise InputError(
+                f"{layer.name!r} is too large to be corrected at once ({n_bytes / 2**30:.0f} GiB): choose Only the "
+                "plane shown, or crop it."
+            )
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -66,9 +86,9 @@ class Part:
         pixels = np.array([self.layer.world_to_data(position) for position in positions], float)
         return pixels[:, self.axes]
 
-    def apply(self, edit: Edit, tool: str) -> int:
-        """Change the layer as one step of its undo, and note the operation; return how many pixels change."""
-        within, values = edit.changes(self.read())
+    def apply(self, changes: Changes, tool: str) -> int:
+        """Change pixels of the part as one step of the layer's undo, note it, and return how many change."""
+        within, values = changes
         indices = [np.full(len(values), self._fixed.get(axis, 0), np.intp) for axis in range(self.layer.ndim)]
         for axis, index in zip(self.axes, within, strict=True):
             indices[axis] = index
@@ -90,12 +110,3 @@ def note_operation(layer: Labels, tool: str) -> None:
 def n_operations(layer: Labels) -> int:
     """Return how many operations corrected a layer."""
     return sum(layer.metadata.get(CORRECTIONS, {}).values())
-
-
-def free_number(layer: Labels) -> Job[int]:
-    """Return the lowest number above all that a layer has."""
-    highest = 0
-    for piece in pieces(tuple(layer.data.shape), PX_AT_ONCE):
-        yield Progress(0, 1, "Looking for a free number")
-        highest = max(highest, int(np.max(layer.data[piece], initial=0)))
-    return highest + 1

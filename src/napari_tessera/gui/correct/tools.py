@@ -34,7 +34,7 @@ class Stroke:
     distance_px : float
         The distance chosen in the widget, in pixels of the last axis.
     free : int
-        A number that no object of the layer has; higher ones are free, too.
+        For new objects: a number that no object of the layer has; higher ones are free, too.
     is_back : bool
         Whether Alt was pressed: the plane before instead of the next one.
     """
@@ -78,8 +78,8 @@ class Tool:
     gesture : str
     edit : function
         Turns what the mouse did into the operation.
-    takes_distance, needs_stack : bool
-        Whether the distance counts, and whether the layer must have planes.
+    makes_objects, needs_stack : bool
+        Whether new objects need numbers, and whether the layer must have planes.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Tool:
     hint: str
     gesture: Gesture
     edit: Callable[[Stroke], Edit]
-    takes_distance: bool = False
+    makes_objects: bool = False
     needs_stack: bool = False
 
 
@@ -130,18 +130,19 @@ TOOLS = (
          lambda s: edits.delete(s.labels, s.number())),
     Tool("merge", "Join", "J", "Drag from one object into the next: all that you touch become one.", "drag", _merge),
     Tool("split", "Cut", "S", "Drag a line across an object, from background to background.", "drag",
-         lambda s: edits.split_along(s.labels, s.number(), s.path[:, -2:], free=s.free)),
+         lambda s: edits.split_along(s.labels, s.number(), s.path[:, -2:], free=s.free), makes_objects=True),
     Tool("split_at", "Part", "A", "Click two parts of one object: the border goes between them.", "two clicks",
-         _split_at),
-    Tool("draw", "Draw", "W", "Drag around a new object; other objects stay.", "drag", _draw),
+         _split_at, makes_objects=True),
+    Tool("draw", "Draw", "W", "Drag around a new object; other objects stay.", "drag", _draw,
+         makes_objects=True),
     Tool("fill_holes", "Fill holes", "H", "Click an object to fill its holes.", "click",
          lambda s: edits.fill_holes(s.labels, s.number())),
     Tool("grow", "Grow", "G", "Click an object to make it larger.", "click",
-         lambda s: edits.grow(s.labels, s.number(), s.distance, spacing=s.spacing), takes_distance=True),
+         lambda s: edits.grow(s.labels, s.number(), s.distance, spacing=s.spacing)),
     Tool("shrink", "Shrink", "K", "Click an object to make it smaller.", "click",
-         lambda s: edits.shrink(s.labels, s.number(), s.distance, spacing=s.spacing), takes_distance=True),
+         lambda s: edits.shrink(s.labels, s.number(), s.distance, spacing=s.spacing)),
     Tool("smooth", "Smooth", "O", "Click an object to smooth its outline.", "click",
-         lambda s: edits.smooth(s.labels, s.number(), s.distance, spacing=s.spacing), takes_distance=True),
+         lambda s: edits.smooth(s.labels, s.number(), s.distance, spacing=s.spacing)),
     Tool("copy", "Copy on", "C", "Click an object to copy its outline to the next plane; with Alt, to the one before.",
          "click", _copy, needs_stack=True),
     Tool("interpolate", "Fill planes", "I", "Click an object to fill the planes between those that hold it.", "click",

@@ -23,7 +23,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_tessera.core.jobs import Job, Progress, pieces
+from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.sparse_array import count_numbers, stored_pieces
 from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.read import camera_of
@@ -35,7 +36,6 @@ CHECKED = "checked"
 """Column of a layer's features with what the user has checked."""
 NUMBER, PIXELS = "index", "num_pixels"
 KEYS = {"next": "N", "previous": "Shift-N", "check": "Q"}
-PX_AT_ONCE = 2**22
 COUNT_AFTER_MS = 600
 LARGEST_COUNTED_PX = 2**26
 """Larger labels are counted once, when they are chosen."""
@@ -246,14 +246,14 @@ class Walk(QWidget):
 
     def _count(self) -> None:
         if self.layer is not None:
-            self.latest.ask(self.layer, _counting(self.layer))
+            self.latest.ask(self.layer, count_numbers(self.layer.data))
 
     @showing_errors
     def _on_ready(self, about: Any, found: Any) -> None:
         if about == "place":
             self._show_place(found)
         elif about is self.layer and self.layer is not None:
-            counted = pd.DataFrame({NUMBER: list(found), PIXELS: list(found.values())})
+            counted = pd.DataFrame(sorted(found.items()), columns=[NUMBER, PIXELS])
             before = self.layer.features
             if counted.equals(before.drop(columns=CHECKED, errors="ignore")):
                 return
@@ -298,21 +298,10 @@ def _rows(layer: Labels | None) -> pd.DataFrame:
     return rows[rows[PIXELS] > 0] if PIXELS in rows else rows
 
 
-def _counting(layer: Labels) -> Job[dict[int, int]]:
-    """Count the pixels of each object."""
-    counts: dict[int, int] = {}
-    for piece in pieces(tuple(layer.data.shape), PX_AT_ONCE):
-        yield Progress(0, 1, "Counting")
-        numbers, n_px = np.unique(np.asarray(layer.data[piece]), return_counts=True)
-        for number, n in zip(numbers.tolist(), n_px.tolist(), strict=True):
-            counts[number] = counts.get(number, 0) + n
-    return {number: counts[number] for number in sorted(counts) if number > 0}
-
-
 def _middle_of(layer: Labels, number: int) -> Job[np.ndarray | None]:
     """Return the pixel of an object that is nearest to its middle."""
     found = []
-    for piece in pieces(tuple(layer.data.shape), PX_AT_ONCE):
+    for piece in stored_pieces(layer.data):
         yield Progress(0, 1, "Looking")
         inside = np.argwhere(np.asarray(layer.data[piece]) == number)
         found.append(inside + [part.start for part in piece])

@@ -12,10 +12,10 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QPushButton, QWidget
 
-from napari_tessera.algorithms.label_edits import Edit
 from napari_tessera.core.jobs import Job, Progress
+from napari_tessera.core.sparse_array import highest_of
 from napari_tessera.gui.autosave.autosave import Autosave, RescueBox
-from napari_tessera.gui.correct.corrected_layer import Part, check_can_correct, free_number, n_operations
+from napari_tessera.gui.correct.corrected_layer import Changes, Part, check_can_correct, is_changeable, n_operations
 from napari_tessera.gui.correct.line_overlay import LineOverlay
 from napari_tessera.gui.correct.tools import TOOLS, Stroke, Tool, tool_named
 from napari_tessera.gui.correct.walk import Walk
@@ -207,13 +207,13 @@ class CorrectWidget(BuiltInSteps):
             history,
             self.message,
             self.count,
-            Section("Objects, one by one", self.walk),
+            self.objects,
         )
 
     def _connect(self) -> None:
         self.runner.returned.connect(self._on_found)
         self.runner.failed.connect(self._on_failed)
-        self.runner.cancelled.connect(self._next)
+        self.runner.cancelled.connect(self._on_cancelled)
         for each in (self.rescue, self.walk):
             each.failed.connect(self.show_error)
         self.autosave.failed.connect(self._on_unsaved)
@@ -226,8 +226,9 @@ class CorrectWidget(BuiltInSteps):
         """Follow another layer: its keys, and the tools that it can have."""
         self._put_away()
         layer = self.layer
-        self._bind(layer)
-        self.walk.follow(layer)
+        can_correct = layer is not None and is_changeable(layer)
+        self._bind(layer if can_correct else None)
+        self.walk.follow(layer if can_correct else None)
         for tool in TOOLS:
             self.buttons[tool.name].setVisible(not tool.needs_stack or (layer is not None and layer.ndim > 2))
         self.only_plane.setVisible(layer is not None and layer.ndim > 2)
@@ -305,23 +306,21 @@ class CorrectWidget(BuiltInSteps):
         self._next()
 
     def _next(self) -> None:
-        self._running = None
-        if self._waiting and not self.runner.is_running:
+        if self._waiting and self._running is None:
             self._running = self._waiting.popleft()
             self.runner.start(_editing(self._running))
 
-    def _on_found(self, edit: Edit) -> None:
-        operation = self._running
-        self._running = None
+    def _on_found(self, changes: Changes) -> None:
+        operation, self._running = self._running, None
         if operation is not None:
-            self._change(operation, edit)
+            self._change(operation, changes)
         self._next()
 
     @showing_errors
-    def _change(self, operation: Operation, edit: Edit) -> None:
+    def _change(self, operation: Operation, changes: Changes) -> None:
         if operation.part.layer not in self.viewer.layers:
             return
-        changed = operation.part.apply(edit, operation.tool.name)
+        changed = operation.part.apply(changes, operation.tool.name)
         if changed:
             self.say(f"{operation.tool.title}: {changed:,} px changed. {operation.tool.hint}")
         else:
@@ -329,7 +328,12 @@ class CorrectWidget(BuiltInSteps):
         self._show_count()
 
     def _on_failed(self, error: BaseException) -> None:
+        self._running = None
         self.show_error(error)
+        self._next()
+
+    def _on_cancelled(self) -> None:
+        self._running = None
         self._next()
 
     def _on_unsaved(self, why: str) -> None:
@@ -341,16 +345,11 @@ class CorrectWidget(BuiltInSteps):
         self.count.setText(f"{count} correction{'s' * (count != 1)} of this layer so far." if count else "")
 
 
-def _editing(operation: Operation) -> Job[Edit]:
-    """Return the job that computes an operation."""
-    free = yield from free_number(operation.part.layer)
-    yield Progress(0, 1, operation.tool.title)
-    stroke = Stroke(
-        operation.part.read(),
-        operation.path,
-        operation.part.spacing,
-        operation.distance_px,
-        free,
-        operation.is_back,
-    )
-    return operation.tool.edit(stroke)
+def _editing(operation: Operation) -> Job[Changes]:
+    """Return the job that computes which pixels an operation changes."""
+    part, tool = operation.part, operation.tool
+    free = 1 + (yield from highest_of(part.layer.data)) if tool.makes_objects else 0
+    yield Progress(0, 1, tool.title)
+    labels = part.read()
+    stroke = Stroke(labels, operation.path, part.spacing, operation.distance_px, free, operation.is_back)
+    return tool.edit(stroke).changes(labels)

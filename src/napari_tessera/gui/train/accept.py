@@ -24,6 +24,7 @@ from napari_tessera.core.errors import InputError, RunError
 from napari_tessera.core.jobs import Job, Progress
 from napari_tessera.core.labels import connected_components
 from napari_tessera.core.region import draw_outlines
+from napari_tessera.core.sparse_array import highest_of
 from napari_tessera.core.tiles import widened
 from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.text import tooltip
@@ -32,7 +33,6 @@ from napari_tessera.gui.layers.read import outlines_of, visible_span
 from napari_tessera.gui.qt.buttons import OnceButton
 from napari_tessera.gui.qt.layout import fill
 from napari_tessera.gui.qt.worker import sentence
-from napari_tessera.training.interactive import highest_of
 from napari_tessera.training.live_prediction import (
     BACKGROUND,
     UNKNOWN,

@@ -28,8 +28,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_tessera.core.jobs import Job, Progress, pieces
-from napari_tessera.core.sparse_array import SparseArray
+from napari_tessera.core.jobs import Job
+from napari_tessera.core.sparse_array import count_numbers
 from napari_tessera.gui.form.field import fit_in_form
 from napari_tessera.gui.form.text import tooltip
 from napari_tessera.gui.layers.annotation import (
@@ -59,7 +59,6 @@ PAINTING = ("paint", "fill", "polygon")
 
 
 COUNT_AFTER_MS = 300
-PX_AT_ONCE = 2**22
 
 
 class PaintedAmounts(QObject):
@@ -122,14 +121,9 @@ class PaintedAmounts(QObject):
 
 def counting(layers: Sequence[Labels]) -> Job[list[Counter[int]]]:
     """Count the painted pixels of each number, for each layer."""
-    counts: list[Counter[int]] = [Counter() for _ in layers]
-    for count, layer in zip(counts, layers, strict=True):
-        data = layer.data
-        for piece in data.written() if isinstance(data, SparseArray) else pieces(tuple(data.shape), PX_AT_ONCE):
-            yield Progress(0, 1, "Counting")
-            block = np.asarray(data[piece])
-            numbers, n_px = np.unique(block[block > 0], return_counts=True)
-            count.update(dict(zip(numbers.tolist(), n_px.tolist(), strict=True)))
+    counts = []
+    for layer in layers:
+        counts.append((yield from count_numbers(layer.data)))
     return counts
 
 

@@ -16,6 +16,7 @@ from napari_tessera.core.errors import InputError
 from napari_tessera.core.jobs import Job, Progress, pieces
 from napari_tessera.core.labels import label_dtype
 from napari_tessera.core.method import Method
+from napari_tessera.core.sparse_array import highest_of
 from napari_tessera.core.spec import Image as ImageArray
 from napari_tessera.core.spec import Labels as LabelArray
 from napari_tessera.gui.autosave.autosave import Saved, earlier
@@ -35,7 +36,7 @@ from napari_tessera.gui.method.inputs import InputsBox
 from napari_tessera.gui.qt.buttons import OnceButton
 from napari_tessera.gui.qt.layout import NOTE_STYLE, Rows, fill, wrapped_label
 from napari_tessera.gui.qt.worker import Runner, showing_errors
-from napari_tessera.training.interactive import AnnotatedLayer, highest_of
+from napari_tessera.training.interactive import AnnotatedLayer
 
 NEW_HELP = "Add an empty annotation layer over the image, with the brush ready."
 EARLIER_HELP = "Bring back what was painted before on this image, or on another one of this size."
