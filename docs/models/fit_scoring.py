@@ -28,10 +28,8 @@ from napari_tessera.inference.detections_to_labels import DetectionThresholds, o
 from napari_tessera.inference.normalization import measure_levels
 from napari_tessera.inference.object_features import (
     FARTHEST,
-    FARTHEST_MEDIAN,
     FEATURES,
-    LEAST_PROBABILITY,
-    LEAST_SPREAD,
+    LikenessLimits,
     Scoring,
     likeness_of,
     measured,
@@ -158,10 +156,11 @@ def limits_of_likeness(features, shares, header):
     probability = quantile([each.probability for each in likeness], shares, BEYOND)
     distance = quantile([each.distance for each in likeness], shares, 1 - BEYOND)
     spread = quantile([each.spread for each in likeness], shares, BEYOND)  # 1 with hardly any objects
+    of_nuclei = LikenessLimits()
     return {
-        "least_spread": min(LEAST_SPREAD, spread),
-        "least_probability": min(LEAST_PROBABILITY, probability),
-        "farthest_median": max(FARTHEST_MEDIAN, distance),
+        "least_probability": min(of_nuclei.least_probability, probability),
+        "farthest_median": max(of_nuclei.farthest_median, distance),
+        "least_spread": min(of_nuclei.least_spread, spread),
     }
 
 

@@ -160,12 +160,26 @@ natural logarithm of the network's pixels per pixel of the image (what is small 
 over that of the ellipse with its moments, and of the ratio of that ellipse's axes; the shares of its outline that
 touch other objects, and, over the root of its area, that lie at the edge of the image."""
 TINY = 1e-6
-LEAST_PROBABILITY, MORE_AFAR = 0.6, 0.15
-FARTHEST_MEDIAN = 0.95
+MORE_AFAR = 0.15
 FAR_SCALE, FEW_OBJECTS = 3.0, 8
-LEAST_SPREAD, MANY_OBJECTS = 0.33, 30
-"""Limits of `Likeness`: all images of nuclei but a few in a hundred lie within, most others beyond. The header of
-a model of many kinds of objects holds its own limits of probability, distance and spread."""
+MANY_OBJECTS = 30
+
+
+@dataclass(frozen=True)
+class LikenessLimits:
+    """Limits of `Likeness`: all images of the training but a few in a hundred lie within, most others beyond.
+
+    These are for nuclei; the header of a model of many kinds of objects holds its own.
+    """
+
+    least_probability: float = 0.6
+    farthest_median: float = 0.95
+    least_spread: float = 0.33
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> LikenessLimits:
+        """Read the limits from a part of a model's header."""
+        return cls(**{name: fields[name] for name in cls.__dataclass_fields__ if name in fields})
 
 
 @dataclass(frozen=True)
@@ -182,19 +196,15 @@ class Scoring:
     regression: Regression
     usual_px: float  # area of an object of the usual size
     factor: float  # the network's pixels per pixel of the image
-    least_probability: float = LEAST_PROBABILITY  # limits of `Likeness` for this model
-    farthest_median: float = FARTHEST_MEDIAN
-    least_spread: float = LEAST_SPREAD
+    limits: LikenessLimits = LikenessLimits()
 
     @classmethod
     def of(cls, header: Mapping[str, Any], usual_px: float, factor: float) -> Scoring:
         """Read the scoring from the header of a model that has one."""
         fields = header["scoring"]
         least, least_of_small, small_share = (fields[name] for name in ("least", "least_of_small", "small_share"))
-        limits = {
-            name: fields[name] for name in ("least_probability", "farthest_median", "least_spread") if name in fields
-        }
-        return cls(least, least_of_small, small_share, Regression.of(fields), usual_px, factor, **limits)
+        limits = LikenessLimits.of(fields)
+        return cls(least, least_of_small, small_share, Regression.of(fields), usual_px, factor, limits)
 
     def are_likely(self, features: np.ndarray) -> np.ndarray:
         """Return which objects are to be kept, from their features (N, 16)."""
@@ -212,18 +222,16 @@ class Likeness:
     count: int = 0  # how many are kept
     scale: float = 0.0  # how far the magnification of the image is from the mean
     is_drawing: bool = False  # the image has only a few different values
-    least_probability: float = LEAST_PROBABILITY
-    farthest_median: float = FARTHEST_MEDIAN
-    least_spread: float = LEAST_SPREAD
+    limits: LikenessLimits = LikenessLimits()
 
     @property
     def is_foreign(self) -> bool:
         """Whether the objects found show that the image does not look like those of the training."""
         is_far = abs(self.scale) > FAR_SCALE
-        is_unlikely = self.probability < self.least_probability + MORE_AFAR * is_far
-        is_uniform = self.count >= MANY_OBJECTS and self.spread < self.least_spread
+        is_unlikely = self.probability < self.limits.least_probability + MORE_AFAR * is_far
+        is_uniform = self.count >= MANY_OBJECTS and self.spread < self.limits.least_spread
         are_few_and_far = is_far and 0 < self.count < FEW_OBJECTS
-        is_unlike = self.distance > self.farthest_median or is_uniform or are_few_and_far
+        is_unlike = self.distance > self.limits.farthest_median or is_uniform or are_few_and_far
         return is_unlikely or is_unlike or self.is_drawing
 
 
@@ -235,11 +243,7 @@ def knows_its_objects(header: Mapping[str, Any]) -> bool:
 
 def likeness_of(features: np.ndarray, sizes: np.ndarray, scoring: Scoring) -> Likeness:
     """Compare N objects, of so many pixels, with those of the training."""
-    found = Likeness(
-        least_probability=scoring.least_probability,
-        farthest_median=scoring.farthest_median,
-        least_spread=scoring.least_spread,
-    )
+    found = Likeness(limits=scoring.limits)
     if not len(sizes):
         return found
     found = replace(found, probability=float(np.average(scoring.regression.probabilities(features), weights=sizes)))
