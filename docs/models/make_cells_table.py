@@ -27,10 +27,12 @@ OF_NUCLEI = 3
 """Every which of the images of nuclei validates, so that all kinds together weigh about as much."""
 
 
-def main():
+def main(also_left_out=()):
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--data", type=Path, required=True)
-    options.add_argument("--leave-out", nargs="*", default=[], choices=SETS, help="sets that are not listed")
+    options.add_argument(
+        "--leave-out", nargs="*", default=[], choices=[*SETS, *also_left_out], help="sets that are not listed"
+    )
     options.add_argument("-o", "--out", type=Path, required=True)
     chosen = options.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -40,6 +42,7 @@ def main():
         for name in SETS:
             if name not in chosen.leave_out:
                 table.writerows(rows_of(chosen.data / name, chosen.out))
+    return chosen
 
 
 def rows_of(folder: Path, out: Path):

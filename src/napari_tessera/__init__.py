@@ -26,6 +26,7 @@ _PUBLIC = {
     "fine_tune": "training.train",
     "evaluate_panoptic": "metrics.panoptic",
     "list_models": "models.registry",
+    "point": "engine.point",
     "Progress": "core.jobs",
     "Region": "core.region",
     "Result": "core.result",
@@ -36,7 +37,7 @@ _PUBLIC = {
 }
 _MODULES = ("io", "sample_data")
 
-__all__ = ["__version__", "list_methods", *_PUBLIC, *NAMES, *_MODULES]
+__all__ = ["__version__", "list_methods", *_PUBLIC, *(name for name in NAMES if name not in _PUBLIC), *_MODULES]
 
 
 def list_methods() -> tuple[Method, ...]:

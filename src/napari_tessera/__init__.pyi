@@ -17,6 +17,7 @@ from napari_tessera.core.result import Result as Result
 from napari_tessera.core.spatial import Spatial as Spatial
 from napari_tessera.core.spec import LabelsAndTable, LabelsClassesAndTable
 from napari_tessera.engine.api import run as run
+from napari_tessera.engine.point import point as point
 from napari_tessera.engine.suggest_model import suggest_model as suggest_model
 from napari_tessera.metrics.panoptic import evaluate_panoptic as evaluate_panoptic
 from napari_tessera.metrics.segmentation import evaluate as evaluate
@@ -42,6 +43,7 @@ __all__ = [
     "list_models",
     "mask_rcnn",
     "panoptic",
+    "point",
     "refine",
     "region_growing",
     "run",
@@ -60,6 +62,7 @@ __version__: str
 _MethodName = Literal[
     "threshold",
     "region_growing",
+    "point",
     "watershed",
     "kmeans",
     "superpixels",
@@ -124,7 +127,7 @@ def train(
     restart: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
-    network: Literal["unet", "mask-rcnn"] = "unet",
+    network: Literal["unet", "mask-rcnn", "click"] = "unet",
     task: Literal["objects", "classes"] = "objects",
     painted: bool = False,
     ignore: int | None = None,
@@ -177,7 +180,7 @@ def fine_tune(
     restart: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
-    network: Literal["unet", "mask-rcnn"] = "unet",
+    network: Literal["unet", "mask-rcnn", "click"] = "unet",
     task: Literal["objects", "classes"] = "objects",
     ignore: int | None = None,
     classes: str | Sequence[Any] | None = None,
@@ -272,6 +275,18 @@ def region_growing(
     channel_axis: int | None = None,
     valid: np.ndarray | None = None,
 ) -> LabelsAndTable: ...
+def point(
+    image: ArrayLike,
+    points: ArrayLike | None = None,
+    negative: "Any" | None = None,
+    box: "Any" | None = None,
+    model: "str" = "click",
+    *,
+    diameter: "float | None" = None,
+    channel_axis: "int | str | None" = "auto",
+    channel: "int | None" = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+) -> 'np.ndarray': ...
 def watershed(
     image: ArrayLike,
     markers: ArrayLike | None = None,

@@ -201,7 +201,7 @@ def backbone_operations(architecture: MaskRCNNArchitecture) -> float:
 
 
 def _shapes(architecture: MaskRCNNArchitecture) -> dict[str, tuple[int, ...]]:
-    return _shapes_of_json(json.dumps({"kind": "mask_rcnn", **architecture.as_json()}))
+    return _shapes_of_json(json.dumps(architecture.as_json()))
 
 
 @lru_cache(maxsize=4)

@@ -3,6 +3,7 @@
 NAMES = (
     "threshold",
     "region_growing",
+    "point",
     "watershed",
     "kmeans",
     "superpixels",

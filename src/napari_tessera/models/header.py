@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
@@ -92,9 +92,11 @@ UNSAID: Any = None
 class Architecture:
     """The fields from which a network is built; kept in the header of its model file. A dataclass inherits it."""
 
+    kind: ClassVar[str]
+
     def as_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON, which `from_json` takes back."""
-        return json.loads(json.dumps(vars(self)))
+        """Return the kind and the fields as plain JSON, which `from_json` takes back."""
+        return {"kind": self.kind, **json.loads(json.dumps(vars(self)))}
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any]) -> Self:
@@ -116,6 +118,13 @@ class UNetFields(ExactFields):
     heads: Annotated[dict[Annotated[StrictStr, AfterValidator(_head_name)], Outputs], _items(1, 16)]
     widths: Annotated[list[Channels], _items(1, 8)]
     ndim: Annotated[StrictInt, Field(ge=2, le=3)]
+
+
+class ClickFields(UNetFields):
+    """What is needed to build a click network; see `models.unet.ClickArchitecture`."""
+
+    kind: Literal["click"]  # type: ignore[assignment]
+    ndim: Annotated[StrictInt, Field(ge=2, le=2)]
 
 
 class MaskRCNNSettings(ExactFields):
@@ -167,7 +176,7 @@ class MaskRCNNFields(ExactFields):
 class Normalisation(ExactFields):
     """How images become channels, as this Tessera can do it; see `inference.normalization`."""
 
-    kind: Literal["colours", "channels"] = UNSAID
+    kind: Literal["colours", "channels", "window"] = UNSAID
     count: Channels = UNSAID
     low_percent: Annotated[Number, Field(ge=0.5, le=0.5)] = UNSAID
     high_percent: Annotated[Number, Field(ge=99.8, le=99.8)] = UNSAID
@@ -278,6 +287,14 @@ class UNetHeader(Header):
     second_opinion: None = None
 
 
+class ClickHeader(Header):
+    """The header of a click network, which finds one object at a time."""
+
+    task: Literal["objects"]
+    scoring: None = None
+    second_opinion: None = None
+
+
 class MaskRCNNHeader(Header):
     """The header of a Mask R-CNN, which finds objects only."""
 
@@ -289,6 +306,7 @@ class MaskRCNNHeader(Header):
 KINDS: Mapping[str, tuple[type[Fields], type[Fields]]] = {
     "unet": (UNetHeader, UNetFields),
     "mask_rcnn": (MaskRCNNHeader, MaskRCNNFields),
+    "click": (ClickHeader, ClickFields),
 }
 """Fields of the header and of the architecture, by the kind of network."""
 
@@ -312,8 +330,14 @@ def check_header(header: Mapping[str, Any]) -> None:
     check_architecture(architecture)
     if header.get("second_opinion") and (header.get("scoring") is None or header["diameter_px"] is None):
         raise ValueError("in its header, second_opinion needs scoring, by which objects are judged, and diameter_px")
-    is_unet = kind == "unet"
-    check_classes(header["task"], header["classes"], header["architecture"]["heads" if is_unet else "num_classes"])
+    check_classes(header["task"], header["classes"], outputs_of(kind, header["architecture"]))
+
+
+def outputs_of(kind: str, architecture: Mapping[str, Any]) -> Mapping[str, int] | int:
+    """Return the channels of each output of a U-Net, or the number of classes of another network."""
+    if kind == "unet":
+        return architecture["heads"]
+    return architecture["num_classes"] if kind == "mask_rcnn" else architecture["heads"].get("classes", 0)
 
 
 def check_architecture(architecture: Any) -> None:

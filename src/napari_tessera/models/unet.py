@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,7 @@ class UNetArchitecture(Architecture):
     heads: Mapping[str, int]
     widths: Sequence[int] = (32, 64, 128, 256, 512)
     ndim: int = 2
+    kind: ClassVar[str] = "unet"
 
     @property
     def step(self) -> int:
@@ -87,6 +88,13 @@ class UNetArchitecture(Architecture):
     def bytes_per_pixel(self, dtype: torch.dtype) -> int:
         """Estimate the memory that the network needs while it runs, per pixel of its input."""
         return LIVE_FEATURES * self.widths[0] * dtype.itemsize
+
+
+@dataclass(frozen=True)
+class ClickArchitecture(UNetArchitecture):
+    """A U-Net for planes that finds the one object that is clicked on; see `inference.click`."""
+
+    kind: ClassVar[str] = "click"
 
 
 class UNet(nn.Module):

@@ -17,12 +17,11 @@ from napari_tessera.core.atomic_writes import write_whole
 from napari_tessera.core.errors import ModelError
 from napari_tessera.core.file_checks import parse_json
 from napari_tessera.core.result import without_nan
-from napari_tessera.models import unet
 from napari_tessera.models.header import FORMAT, HEADER, check_header, header_of, kind_of
-from napari_tessera.models.mask_rcnn import config as detection_settings
+from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
 from napari_tessera.models.safetensors import LENGTH_BYTES, LONGEST_HEADER, open_tensors, pieces_of_file
-from napari_tessera.models.unet import UNet
+from napari_tessera.models.unet import ClickArchitecture, UNet, UNetArchitecture
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -51,6 +50,10 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 Network = UNet | MaskRCNN
+ARCHITECTURES: Mapping[str, type[UNetArchitecture | MaskRCNNArchitecture]] = {
+    each.kind: each for each in (UNetArchitecture, ClickArchitecture, MaskRCNNArchitecture)
+}
+"""Architectures by the kind of network."""
 AnyNetwork = TypeVar("AnyNetwork", UNet, MaskRCNN)
 MOST_WEIGHTS = 500_000_000
 COUNTER, VARIANCE = "num_batches_tracked", "running_var"
@@ -107,8 +110,7 @@ def completed(header: Mapping[str, Any], net: Network, name: str) -> dict[str, A
         "channels": [f"channel {number + 1}" for number in range(net.architecture.channels)],
         "normalisation": {}, "diameter_px": None, "decoding": {}, "training": {}, "licence": "", "cite": "",
     }  # fmt: skip
-    kind = "mask_rcnn" if isinstance(net, MaskRCNN) else "unet"
-    return {**unknown, **header, "format": FORMAT, "architecture": {"kind": kind, **net.architecture.as_json()}}
+    return {**unknown, **header, "format": FORMAT, "architecture": net.architecture.as_json()}
 
 
 def _task_of(net: Network) -> tuple[bool, int]:
@@ -116,6 +118,8 @@ def _task_of(net: Network) -> tuple[bool, int]:
     if isinstance(net, MaskRCNN):
         return True, net.architecture.num_classes
     heads = net.architecture.heads
+    if net.architecture.kind == "click":
+        return True, heads.get("classes", 2)
     return ("distance" in heads), (2 if "distance" in heads else heads.get("classes", 2))
 
 
@@ -172,13 +176,14 @@ def empty_network(architecture: Mapping[str, Any]) -> Network:
     torch.Size([3, 4, 1, 1])
     """
     with torch.device("meta"), _WithoutNormal():
-        net: Network = (
-            UNet(unet.UNetArchitecture.from_json(architecture))
-            if kind_of(architecture) == "unet"
-            else MaskRCNN(detection_settings.MaskRCNNArchitecture.from_json(architecture))
-        )
+        net = built(ARCHITECTURES[kind_of(architecture)].from_json(architecture))
     check_size(net)
     return net
+
+
+def built(architecture: UNetArchitecture | MaskRCNNArchitecture) -> Network:
+    """Build a network, with random weights."""
+    return UNet(architecture) if isinstance(architecture, UNetArchitecture) else MaskRCNN(architecture)
 
 
 def check_size(net: nn.Module) -> None:
@@ -212,19 +217,19 @@ def check_values(arrays: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"tensor {name!r} holds negative variances")
 
 
-def load_unet(path: str | Path) -> tuple[UNet, dict[str, Any]]:
-    """Load a U-Net as `load_model` does; a network of another kind is a `ModelError`, too."""
-    return _load_kind(path, UNet, "a U-Net")
+def load_unet(path: str | Path, kind: str = "unet") -> tuple[UNet, dict[str, Any]]:
+    """Load a U-Net, or a click network, as `load_model` does; a network of another kind is a `ModelError`, too."""
+    return _load_kind(path, UNet, kind, {"unet": "a U-Net", "click": "a click network"}[kind])
 
 
 def load_mask_rcnn(path: str | Path) -> tuple[MaskRCNN, dict[str, Any]]:
     """Load a Mask R-CNN as `load_model` does; a network of another kind is a `ModelError`, too."""
-    return _load_kind(path, MaskRCNN, "a Mask R-CNN")
+    return _load_kind(path, MaskRCNN, "mask_rcnn", "a Mask R-CNN")
 
 
-def _load_kind(path: str | Path, kind: type[AnyNetwork], title: str) -> tuple[AnyNetwork, dict[str, Any]]:
+def _load_kind(path: str | Path, network: type[AnyNetwork], kind: str, title: str) -> tuple[AnyNetwork, dict[str, Any]]:
     net, header = load_model(path)
-    if not isinstance(net, kind):
+    if not isinstance(net, network) or net.architecture.kind != kind:
         raise ModelError(f"{path} holds a network of kind {kind_of(header['architecture'])!r}, but {title} is needed.")
     return net, header
 

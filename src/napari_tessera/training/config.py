@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from napari_tessera.inference.click import CHANNELS as CLICK_CHANNELS
 from napari_tessera.inference.normalization import CHANNELS, Kind
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
-from napari_tessera.models.unet import UNetArchitecture
+from napari_tessera.models.unet import ClickArchitecture, UNetArchitecture
 from napari_tessera.training.data.patches import Sampling
 from napari_tessera.training.mask_rcnn_task import detection_architecture
 from napari_tessera.training.settings import LossName, NetworkKind
@@ -73,8 +74,8 @@ def share_of_rate(start: Mapping[str, Any] | None, task: str) -> float:
 
 HEADS = {"classes": 3, "distance": 1, "size": 1}
 """Heads of a U-Net for objects: scores of background, object and border; distance; size."""
-PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3}
-FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25}
+PEAK_RATES: Mapping[NetworkKind, float] = {"unet": 2e-3, "mask-rcnn": 1e-3, "click": 2e-3}
+FREE_SCALES: Mapping[NetworkKind, float] = {"unet": 0.12, "mask-rcnn": 0.25, "click": 0.0}
 """Share of object patches at scales far from the usual; see `Sampling.native_share`."""
 ALL_FROM = 0.5
 """Share of the steps after which held-out strokes are used for training too."""
@@ -129,13 +130,14 @@ class TrainingConfig:
             return replace(MaskRCNNArchitecture.from_json(self.start["architecture"]), num_classes=2)
         if self.network == "mask-rcnn":
             return detection_architecture(channels, self.diameter_px or 1.0, self.patch_px, self.widths)
+        if self.network == "click":
+            return ClickArchitecture(CLICK_CHANNELS, {"classes": 2}, self.widths)
         heads = HEADS if self.task == "objects" else {"classes": self.n_classes}
         return UNetArchitecture(channels, heads, self.widths, self.ndim)
 
     def described_network(self) -> dict[str, Any]:
         """Return the architecture as in the header of a model file."""
-        kind = "mask_rcnn" if self.network == "mask-rcnn" else "unet"
-        return {"kind": kind, **self.architecture().as_json()}
+        return self.architecture().as_json()
 
     def sampling(self) -> Sampling:
         """Return how patches are sampled: objects at their usual size, classes at the scale of the images."""

@@ -63,7 +63,7 @@ def describe(out: Path, settings: Training, plan: TrainingConfig, data: Dataset)
     A ParameterError says that there are more or fewer names than classes, or that a model file cannot hold a text or
     the network; a FileError, that the card does not exist, or is not text.
     """
-    from napari_tessera.inference.normalization import channel_names, normalisation
+    from napari_tessera.inference.normalization import channel_names
 
     is_objects = plan.task == "objects"
     title = settings.title or f"{'Objects' if is_objects else 'Classes'} learnt from {len(data.names[TRAIN])} images"
@@ -79,13 +79,20 @@ def describe(out: Path, settings: Training, plan: TrainingConfig, data: Dataset)
         ),
         "task": plan.task,
         "channels": channel_names(plan.kind, plan.n_channels),
-        "normalisation": normalisation(
-            plan.kind, plan.n_channels, knows_bright_colours(plan, data), polarity_of(plan, data)
-        ),
+        "normalisation": normalisation_of(plan, data),
         "diameter_px": plan.diameter_px,
         "decoding": decoding_of(plan),
         **scoring_of(plan),
     }
+
+
+def normalisation_of(plan: TrainingConfig, data: Dataset) -> dict[str, Any]:
+    """Return how images become channels."""
+    from napari_tessera.inference.normalization import normalisation
+
+    if plan.network == "click":
+        return {"kind": "window", "count": plan.n_channels}
+    return normalisation(plan.kind, plan.n_channels, knows_bright_colours(plan, data), polarity_of(plan, data))
 
 
 def knows_bright_colours(plan: TrainingConfig, data: Dataset) -> bool:
@@ -112,7 +119,7 @@ def decoding_of(plan: TrainingConfig) -> dict[str, float]:
         return dict(plan.start["decoding"])
     if plan.network == "mask-rcnn":
         return {name: value for name, value in asdict(DetectionThresholds()).items() if value is not None}
-    if plan.task != "objects":
+    if plan.task != "objects" or plan.network == "click":
         return {}
     usual = Decoding()
     if plan.ndim == 3 and plan.diameter_px:  # objects of a volume are smaller on the network's grid

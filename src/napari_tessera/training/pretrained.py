@@ -40,7 +40,7 @@ BACKGROUND_ROW, OBJECT_ROW = 0, 1
 NOISE = 0.1
 """Standard deviation of the noise on the rows of a new class, as a share of that of its initial rows: without noise,
 equal classes would stay equal."""
-KINDS = {"unet": "unet", "mask_rcnn": "mask-rcnn"}
+KINDS = {"unet": "unet", "mask_rcnn": "mask-rcnn", "click": "click"}
 """Kinds of networks in model files, and in the settings."""
 
 
@@ -239,13 +239,13 @@ def read_coco_start(settings: Training) -> Pretrained:
     file = coco_file(None if settings.start_from == COCO else settings.start_from)
     weights = read_coco_weights(file)
     published = published_architecture(weights)
-    check_tensors(weights, empty_network({"kind": "mask_rcnn", **published.as_json()}).state_dict(), file)
+    check_tensors(weights, empty_network(published.as_json()).state_dict(), file)
     is_of_coco = published.num_classes == len(COCO_CLASSES)
     numbered = ["background", *(f"class {number}" for number in range(1, published.num_classes))]
     diameter_px = settings.diameter or Sampling().diameter_px
     assert diameter_px is not None
     header = {
-        "architecture": {"kind": "mask_rcnn", **coco_architecture(diameter_px, settings.patch, published).as_json()},
+        "architecture": coco_architecture(diameter_px, settings.patch, published).as_json(),
         "task": "objects",
         "classes": list(COCO_CLASSES) if is_of_coco else numbered,
         "diameter_px": diameter_px,

@@ -14,6 +14,7 @@ import torch
 
 from napari_tessera.core.errors import ParameterError
 from napari_tessera.core.jobs import Job, Progress, finish_writing
+from napari_tessera.inference.click import WINDOW_PX
 from napari_tessera.models.device import free_bytes, low_precision
 from napari_tessera.models.weights import empty_network
 from napari_tessera.training.checkpoint import read_checkpoint
@@ -26,6 +27,7 @@ from napari_tessera.training.rehearsal import known_kinds
 from napari_tessera.training.settings import BALANCED, DIAMETER_PX, USUAL_STARTS, NetworkKind, Training, numbers
 from napari_tessera.training.unet_task import learn
 
+CLICK_WIDTHS, CLICK_BATCH = (16, 32, 64, 128, 256), 12
 WIDTHS = {2: (24, 48, 96, 192, 256), 3: (16, 32, 64, 128)}
 DETECTION_WIDTHS = (32, 64, 128, 256)
 DETECTION_STEP_PX = 32
@@ -47,6 +49,12 @@ def resolve_config(settings: Training, data: Dataset, device: str, start: Pretra
     A ParameterError says that a setting does not fit the others or the data.
     """
     ndim = settings.ndim
+    if settings.network == "click" and data.kind != "colours":
+        raise ParameterError(
+            f"Training: the images have {data.n_channels} channels, but a click network takes grey and RGB images. "
+            "Give one channel each.",
+            "network",
+        )
     widths = widths_for(settings, start)
     patch_px = patch_for(settings, step_px(settings.network, widths))
     share, kinds = rehearsal_for(settings, start)
@@ -63,7 +71,7 @@ def resolve_config(settings: Training, data: Dataset, device: str, start: Pretra
         diameter_px=diameter_for(settings, start),
         patch_px=patch_px,
         depth_px=patch_px if ndim == 3 else 0,
-        batch=settings.batch or (BATCH_FOR_STROKES[ndim] if is_strokes(settings) else BATCH),
+        batch=settings.batch or usual_batch(settings),
         learning_rate=settings.learning_rate,
         rehearsal=share,
         rehearsed=kinds,
@@ -83,6 +91,13 @@ def resolve_config(settings: Training, data: Dataset, device: str, start: Pretra
     )
 
 
+def usual_batch(settings: Training) -> int:
+    """Return how many patches a step has, if nothing else is asked for."""
+    if settings.network == "click":
+        return CLICK_BATCH
+    return BATCH_FOR_STROKES[settings.ndim] if is_strokes(settings) else BATCH
+
+
 def _loss_parameters(settings: Training) -> dict[str, float]:
     """Return the numbers of the losses that are used; those left open are the loss's own."""
     found = {name: getattr(settings, name) for name in loss_parameters((settings.loss, settings.mask_loss))}
@@ -97,6 +112,8 @@ def rehearsal_for(settings: Training, start: Pretrained | None) -> tuple[float, 
     """
     kinds = known_kinds(start) if settings.task == "objects" and start is not None else ()
     share = settings.rehearsal
+    if settings.network == "click":
+        return 0.0, ()
     if share is None:
         share = USUAL_REHEARSAL if kinds and settings.painted else 0.0
     if share > 0 and not kinds:
@@ -110,7 +127,7 @@ def rehearsal_for(settings: Training, start: Pretrained | None) -> tuple[float, 
 
 def diameter_for(settings: Training, start: Pretrained | None = None) -> float | None:
     """Return the usual object diameter at the network's scale; None for classes."""
-    if settings.task == "classes":
+    if settings.task == "classes" or settings.network == "click":
         return None
     return (start and start.diameter_px) or settings.diameter or DIAMETER_PX[settings.ndim]
 
@@ -119,7 +136,9 @@ def widths_for(settings: Training, start: Pretrained | None = None) -> tuple[int
     """Return the channels of the network at each level."""
     if start is not None:
         return tuple(start.architecture["widths"])
-    is_unet = settings.network == "unet"
+    is_unet = settings.network != "mask-rcnn"
+    if settings.widths is None and settings.network == "click":
+        return CLICK_WIDTHS
     if settings.widths is None and is_strokes(settings):
         return WIDTHS_FOR_STROKES
     if settings.widths is None:
@@ -161,7 +180,7 @@ def whole_numbers(text: str, parameter: str) -> tuple[int, ...]:
 
 def step_px(network: NetworkKind, widths: Sequence[int]) -> int:
     """Return the pixels along a patch's side for one pixel of the network's coarsest level."""
-    return 2 ** (len(widths) - 1) if network == "unet" else DETECTION_STEP_PX
+    return DETECTION_STEP_PX if network == "mask-rcnn" else 2 ** (len(widths) - 1)
 
 
 def check_coarsest(plan: TrainingConfig) -> None:
@@ -177,6 +196,8 @@ def check_coarsest(plan: TrainingConfig) -> None:
 
 def patch_for(settings: Training, step: int) -> int:
     """Return the side of a patch, which the network must be able to halve at each level."""
+    if settings.network == "click":
+        return WINDOW_PX
     usual_px = PATCH_FOR_STROKES_PX if is_strokes(settings) else PATCH_PX[settings.ndim]
     patch_px = settings.patch or usual_px
     if patch_px % step:
@@ -237,7 +258,7 @@ VALUES_PER_CHANNEL = {False: 12, True: 8}
 
 Measured: 17 to 30, and 14 with mixed precision; so a training that is refused would certainly not fit.
 """
-FINEST_STRIDE_PX: Mapping[NetworkKind, int] = {"unet": 1, "mask-rcnn": 4}
+FINEST_STRIDE_PX: Mapping[NetworkKind, int] = {"unet": 1, "mask-rcnn": 4, "click": 1}
 """Pixels of a patch for each pixel of the network's finest level."""
 COPIES_OF_WEIGHTS = 6
 """Copies of the weights: weights, gradients, two moments, the moving average, and the best so far."""

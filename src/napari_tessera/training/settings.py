@@ -41,13 +41,18 @@ def words(text: str | None) -> tuple[str, ...]:
 
 
 LossName = Annotated[str, Choices({name: loss.title for name, loss in LOSSES.items()})]
-NetworkKind = Annotated[Literal["unet", "mask-rcnn"], Choices({"unet": "U-Net", "mask-rcnn": "Mask R-CNN"})]
+NetworkKind = Annotated[
+    Literal["unet", "mask-rcnn", "click"],
+    Choices({"unet": "U-Net", "mask-rcnn": "Mask R-CNN", "click": "Click network"}),
+]
 LENGTHS = ("steps", "epochs", "minutes")
+NOT_FOR_CLICKS = ("class_weights", "diameter", "inversion", "patch", "rehearsal", "rescaling")
+"""Settings that a click network does not take."""
 BALANCED = "balanced"
 NOTHING = "nothing"
 DIAMETER_PX = {2: 32.0, 3: 16.0}
 """Usual diameter of an object at the scale of a network that is new, in planes and in volumes."""
-USUAL_STARTS: Mapping[NetworkKind, str] = {"unet": "cells", "mask-rcnn": "nuclei-mask-rcnn"}
+USUAL_STARTS: Mapping[NetworkKind, str] = {"unet": "cells", "mask-rcnn": "nuclei-mask-rcnn", "click": NOTHING}
 """The shipped models that learn annotated objects in planes fastest."""
 
 
@@ -68,9 +73,9 @@ class Training:
 
     Parameters
     ----------
-    network : {"unet", "mask-rcnn"}
+    network : {"unet", "mask-rcnn", "click"}
         A U-Net classifies each pixel. A Mask R-CNN finds objects, in planes, each with its own score and mask, so that
-        objects may overlap.
+        objects may overlap. A click network finds the one object that is pointed at.
     task : {"objects", "classes"}
         What the labels are: one number per object, or one number per class of pixels.
     painted : bool
@@ -256,23 +261,32 @@ def checked_settings(values: Mapping[str, Any]) -> Training:
 
 def check_network(settings: Training) -> None:
     """Refuse settings that the network cannot use."""
-    if settings.network == "unet":
-        if settings.mask_loss != Training.mask_loss:
-            raise ParameterError(
-                'Training: `mask_loss` is the loss of a Mask R-CNN\'s masks, but `network` is "unet". Leave it out, or '
-                'choose the network "mask-rcnn".',
-                "mask_loss",
-            )
-    elif settings.task != "objects":
+    if settings.network != "mask-rcnn" and settings.mask_loss != Training.mask_loss:
         raise ParameterError(
-            'Training: `task` is "classes", but a Mask R-CNN finds objects. Choose the network "unet".', "task"
+            f'Training: `mask_loss` is the loss of a Mask R-CNN\'s masks, but `network` is "{settings.network}". Leave '
+            'it out, or choose the network "mask-rcnn".',
+            "mask_loss",
         )
-    elif settings.ndim != 2:
+    if settings.network == "unet":
+        return
+    title = {"mask-rcnn": "a Mask R-CNN", "click": "a click network"}[settings.network]
+    if settings.task != "objects":
         raise ParameterError(
-            "Training: `ndim` is 3, but a Mask R-CNN segments planes. Choose 2 (it then finds the objects of a volume "
+            f'Training: `task` is "classes", but {title} finds objects. Choose the network "unet".', "task"
+        )
+    if settings.ndim != 2:
+        raise ParameterError(
+            f"Training: `ndim` is 3, but {title} segments planes. Choose 2 (it then finds the objects of a volume "
             'plane by plane), or the network "unet".',
             "ndim",
         )
+    for name in NOT_FOR_CLICKS if settings.network == "click" else ():
+        if getattr(settings, name) != getattr(Training, name):
+            raise ParameterError(
+                f"Training: `{name}` has no effect on a click network, which sees windows of one size around objects "
+                "of any size. Leave it out.",
+                name,
+            )
 
 
 def check_budget(given: Mapping[str, Any]) -> None:

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from napari_tessera.algorithms.distance_transform import distance_to_background
 from napari_tessera.core.jobs import Job, Progress, run_job
-from napari_tessera.models.mask_rcnn.model import MaskRCNN
-from napari_tessera.models.unet import UNet, UNetArchitecture
-from napari_tessera.models.weights import Network
+from napari_tessera.models.weights import Network, built
 from napari_tessera.training.checkpoint import Checkpoint, State
+from napari_tessera.training.click_task import click_loss, draw_clicks
 from napari_tessera.training.config import PEAK_RATES, TrainingConfig
 from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED, Example
 from napari_tessera.training.data.patches import MakeTargets, Sampling, draw_batch, image_weights
@@ -217,8 +216,7 @@ def learn(
 def new_network(plan: TrainingConfig, device: str = "cpu") -> Network:
     """Make a network with random weights, the same for the same seed."""
     torch.manual_seed(plan.seed)
-    architecture = plan.architecture()
-    net: Network = UNet(architecture) if isinstance(architecture, UNetArchitecture) else MaskRCNN(architecture)
+    net = built(plan.architecture())
     layout = torch.channels_last if plan.ndim == 2 else torch.channels_last_3d
     for parameter in net.parameters():
         if parameter.ndim == plan.ndim + 2:
@@ -237,6 +235,11 @@ class TaskSpec:
 
 def task_of(plan: TrainingConfig, examples: Sequence[Example], device: torch.device) -> tuple[Draw, LossParts]:
     """Return the function that draws a batch for the task, and the one that returns the parts of its loss."""
+    if plan.network == "click":
+        draw = draw_clicks(examples, plan.batch, plan.intensity_changes, device, plan.noise)
+        parameters: dict[str, Any] = {**plan.loss_parameters}
+        of_classes = class_loss(plan.loss, **parameters)
+        return draw, partial(click_loss, class_loss=of_classes)
     spec = task_spec(plan, device)
     if not plan.rehearsal:
         return draw_from(examples, plan.sampling(), spec, plan.batch), spec.loss_parts

@@ -13,10 +13,12 @@ from napari_tessera.methods.mask_rcnn import mask_rcnn
 from napari_tessera.methods.unet import unet
 from napari_tessera.metrics.segmentation import evaluation_of_many
 from napari_tessera.training.data.example import BACKGROUND, NOT_PAINTED, Example
+from napari_tessera.training.simulated_user import clicked, score_clicks
 
 if TYPE_CHECKING:
     from napari_tessera.inference.pixel_grid import NormalizedImage
     from napari_tessera.inference.predictor import Detector
+    from napari_tessera.inference.predictor import Network as PreparedNetwork
     from napari_tessera.models.registry import ModelEntry
     from napari_tessera.models.weights import Network
 
@@ -40,6 +42,8 @@ def score_network(
     """
     from napari_tessera.models.mask_rcnn.model import MaskRCNN
 
+    if net.architecture.kind == "click":
+        return (yield from score_clicks(clicking(net, header, device), examples))
     if isinstance(net, MaskRCNN):
         return (yield from score_detector(net, header, examples, device))
     is_classes = header["task"] == "classes"
@@ -50,6 +54,13 @@ def score_network(
     scores = yield from subtask(evaluation_of_many(pairs, task="classes"), 9, 1, 10)
     iou, dice = scores["pooled"]["mean_iou"], scores["pooled"]["mean_dice"]
     return {"score": iou, "iou": iou, "dice": dice}
+
+
+def clicking(net: Network, header: Mapping[str, Any], device: Where) -> PreparedNetwork:
+    """Return a click network that is not saved yet, ready to run."""
+    from napari_tessera.inference.predictor import in_memory
+
+    return in_memory(net, header, device).network
 
 
 def score_of_objects(found: Sequence[np.ndarray], examples: Sequence[Example]) -> Job[dict[str, float]]:
@@ -121,6 +132,10 @@ def segment_all(
 
 def segmented(model: ModelEntry, task: Task, example: Example, device: Where) -> Job[np.ndarray]:
     """Segment one image with the model's method; of a window, or an image with fill, the levels are known."""
+    if model.kind == "click":
+        from napari_tessera.inference.predictor import load_network
+
+        return (yield from clicked(load_network(model, device), example))
     spacing = (example.anisotropy, 1.0, 1.0)[-example.labels.ndim :]
     if example.is_window or example.has_fill:
         from napari_tessera.inference.pixel_grid import NormalizedImage

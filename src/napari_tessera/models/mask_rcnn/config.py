@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from napari_tessera.models.header import Architecture
 from napari_tessera.models.mask_rcnn.roi_align import Pooling
@@ -126,3 +126,4 @@ class MaskRCNNArchitecture(Architecture):
     box_width: int = 1024
     epsilon: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    kind: ClassVar[str] = "mask_rcnn"
