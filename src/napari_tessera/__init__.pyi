@@ -275,18 +275,6 @@ def region_growing(
     channel_axis: int | None = None,
     valid: np.ndarray | None = None,
 ) -> LabelsAndTable: ...
-def point(
-    image: ArrayLike,
-    points: ArrayLike | None = None,
-    negative: "Any" | None = None,
-    box: "Any" | None = None,
-    model: "str" = "click",
-    *,
-    diameter: "float | None" = None,
-    channel_axis: "int | str | None" = "auto",
-    channel: "int | None" = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-) -> 'np.ndarray': ...
 def watershed(
     image: ArrayLike,
     markers: ArrayLike | None = None,
