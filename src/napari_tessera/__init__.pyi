@@ -62,7 +62,6 @@ __version__: str
 _MethodName = Literal[
     "threshold",
     "region_growing",
-    "point",
     "watershed",
     "kmeans",
     "superpixels",
@@ -71,6 +70,7 @@ _MethodName = Literal[
     "panoptic",
     "refine",
     "compare",
+    "point",
 ]
 
 def list_methods() -> tuple[Method, ...]: ...
