@@ -26,8 +26,8 @@ HOSTILE = (
 IMAGE = np.random.default_rng(0).integers(0, 255, (12, 12), np.uint8)
 LABELS = np.zeros((12, 12), int)
 LABELS[2:5, 2:5], LABELS[7:10, 7:10] = 1, 2
-NEEDED = {"region_growing": {"seeds": LABELS}, "compare": {"prediction": LABELS}}
-SLOW = ("unet", "mask_rcnn", "panoptic")
+NEEDED = {"region_growing": {"seeds": LABELS}, "point": {"points": LABELS}, "compare": {"prediction": LABELS}}
+SLOW = ("unet", "mask_rcnn", "panoptic", "point")
 LONGEST = 900
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
