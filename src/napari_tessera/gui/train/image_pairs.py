@@ -212,6 +212,14 @@ class PairBox(QWidget):
         """One letter for each axis of the image's array."""
         return self.inputs.axes
 
+    def choose(self, image: Layer, axes: str, labels: Labels) -> None:
+        """Choose an image and a labels layer for it; if it is no annotation, what 0 means in it is asked."""
+        self.inputs.refresh()
+        self.inputs.main.layer = image
+        self.inputs.axes_box.value = axes
+        self.paint = labels
+        self._follow_choice()
+
     def guess_paint(self) -> None:
         """Choose the annotation layer of this image, unless a layer that may belong to it is chosen."""
         if self.image is None or (self.paint is not None and self.may_belong(self.paint)):
