@@ -38,7 +38,8 @@ def stub() -> str:
     imports += ["from napari_tessera.core.method import Method"]
     imports += ["from napari_tessera.training.export import TrainingResult"]
     imports += [f"from napari_tessera import {name} as {name}" for name in tessera._MODULES]
-    functions = [_with_options(name) for name in OWN] + [_method(method) for method in tessera.list_methods()]
+    methods = [method for method in tessera.list_methods() if method.name not in tessera._PUBLIC]
+    functions = [_with_options(name) for name in OWN] + [_method(method) for method in methods]
     return "\n".join(
         [
             HEAD,

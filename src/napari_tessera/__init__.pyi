@@ -62,7 +62,6 @@ __version__: str
 _MethodName = Literal[
     "threshold",
     "region_growing",
-    "point",
     "watershed",
     "kmeans",
     "superpixels",
@@ -71,6 +70,7 @@ _MethodName = Literal[
     "panoptic",
     "refine",
     "compare",
+    "point",
 ]
 
 def list_methods() -> tuple[Method, ...]: ...
@@ -275,18 +275,6 @@ def region_growing(
     channel_axis: int | None = None,
     valid: np.ndarray | None = None,
 ) -> LabelsAndTable: ...
-def point(
-    image: ArrayLike,
-    points: ArrayLike | None = None,
-    negative: "Any" | None = None,
-    box: "Any" | None = None,
-    model: "str" = "click",
-    *,
-    diameter: "float | None" = None,
-    channel_axis: "int | str | None" = "auto",
-    channel: "int | None" = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-) -> 'np.ndarray': ...
 def watershed(
     image: ArrayLike,
     markers: ArrayLike | None = None,

@@ -53,7 +53,8 @@ def main():
     options.add_argument("--magnify", nargs="*", type=float, default=[1.0])
     options.add_argument("--verbose", action="store_true", help="print a line for each image")
     chosen = options.parse_args()
-    models = chosen.models or [each.name for each in tessera.list_models() if each.task == "objects" and each.ndim == 2]
+    in_planes = [each for each in tessera.list_models() if each.task == "objects" and each.ndim == 2]
+    models = chosen.models or [each.name for each in in_planes if each.kind != "click"]
     right: dict[str, list[bool]] = {model: [] for model in models}
     print(HEAD)
     for name in chosen.sets:

@@ -87,7 +87,7 @@ def test_the_light_model_fits_into_25_megabytes():
 
 def test_an_architecture_is_read_back_from_its_header():
     light = replace(light_architecture(3, channels=2, diameter_px=20), **SMALL)
-    again = MaskRCNNArchitecture(**json.loads(json.dumps(light.as_json())))
+    again = MaskRCNNArchitecture.from_json(json.loads(json.dumps(light.as_json())))
     model = MaskRCNN(again).eval()
     model.load_state_dict(MaskRCNN(light).state_dict())
     assert len(model.detect([torch.rand(2, 32, 32)])) == 1

@@ -75,7 +75,7 @@ def test_a_tiny_variance_keeps_its_digits(path):
 def test_a_mask_rcnn_is_no_unet(path):
     save_model(path, small_mask_rcnn(), {})
     assert isinstance(load_model(path)[0], MaskRCNN)
-    with pytest.raises(ModelError, match="kind 'mask_rcnn', but a U-Net is needed"):
+    with pytest.raises(ModelError, match="holds a Mask R-CNN, but a U-Net is needed"):
         load_unet(path)
 
 

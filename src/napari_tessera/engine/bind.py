@@ -45,6 +45,7 @@ from napari_tessera.core.spec import Role
 from napari_tessera.core.valid_area import Fill
 from napari_tessera.methods.registry import method_named
 from napari_tessera.models import registry as catalogue
+from napari_tessera.models.header import TITLES
 
 BLOCK_PX = {2: (2048, 2048), 3: (64, 512, 512)}
 MOST_WORKERS = 1024
@@ -453,8 +454,8 @@ def check_models(method: Method, parameters: Mapping[str, Any]) -> dict[str, cat
         kind = entry.header["architecture"].get("kind", parameter.model.kind)
         if kind != parameter.model.kind:
             raise ParameterError(
-                f"{method.name}: `{parameter.name}` is {entry.name!r}, which is a {kind}, but it must be a "
-                f"{parameter.model.kind}. `tessera models` lists what there is.",
+                f"{method.name}: `{parameter.name}` is {entry.name!r}, which is a {TITLES[kind]}, but it must be "
+                f"a {TITLES[parameter.model.kind]}. `tessera models` lists what there is.",
                 parameter.name,
             )
         found[parameter.name] = entry

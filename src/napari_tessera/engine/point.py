@@ -15,6 +15,7 @@ from napari_tessera.engine.bind import is_stored
 from napari_tessera.methods._network_checks import loaded
 from napari_tessera.methods.point import PointedImage
 from napari_tessera.models import registry as catalogue
+from napari_tessera.models.header import TITLES
 
 GUESSED = "auto"
 
@@ -82,11 +83,11 @@ def point(
     entry = catalogue.find(model)
     if entry.kind != "click":
         raise ParameterError(
-            f"point: the model {entry.name!r} is a network of kind {entry.kind!r}, but a click network is needed. "
+            f"point: `model` is {entry.name!r}, which is a {TITLES[entry.kind]}, but a click network is needed. "
             'Leave `model` out, or train one with the network "click".',
             "model",
         )
-    pointed = PointedImage(image, entry, axis, channel)
+    pointed = PointedImage(image, axis, channel)
     if len(pointed.shape) != 2:
         raise InputError(
             f"point: the image has {len(pointed.shape)} axes in space, but an object is pointed at in a plane (y, x). "

@@ -193,7 +193,8 @@ def suggest_steps(
         image = as_array(image, "`image`")
     layout = check_axes(axes, image.shape, image.dtype)
     entries = [each for each in catalogue.list_models() if not each.error and each.task == "objects"]
-    entries = [each for each in entries if network in (None, each.kind) and each.ndim <= len(layout.space)]
+    networks = NETWORKS if network is None else (network,)
+    entries = [each for each in entries if each.kind in networks and each.ndim <= len(layout.space)]
     place = _place(layout, image.shape, frame or {})
     yield Progress(0, 1, "Reading the image")
     if not entries:

@@ -41,7 +41,8 @@ CROWDED = 0.85
 """An object that fills a larger share of the window's side is looked at from farther away."""
 STEP_BACK = 0.4
 """How much farther: factor of the scale."""
-MOST_STEPS = 5
+MOST_STEPS, MOST_STEPS_EMPTY = 5, 2
+"""How often at most, and how often where nothing is found: the window may lie inside of a large object."""
 CLOSE_ENOUGH = 1.25
 """A second look that would change the scale by less is left out."""
 BOX_FILLED = 0.55
@@ -170,9 +171,10 @@ def find_object(
     look = Look(network, read, shape, clicks)
     window = look.first_window(usual_px)
     chance = look.at(window, None)
-    for _ in range(MOST_STEPS):
+    for step in range(MOST_STEPS):
         wider = look.wider(window)
-        if look.extent(chance) < CROWDED * WINDOW_PX or wider.factor > window.factor / CLOSE_ENOUGH:
+        is_whole = look.extent(chance) < CROWDED * WINDOW_PX and (chance.max() > 0.5 or step == MOST_STEPS_EMPTY)
+        if is_whole or wider.factor > window.factor / CLOSE_ENOUGH:
             break
         window, chance = wider, look.at(wider, None)
     closer = look.closer(window, chance)

@@ -245,16 +245,17 @@ def translate_torch_errors(
 
 
 def load_network(model: ModelEntry | str | Path, device: str = "auto", is_exact: bool = False) -> Network:
-    """Load a U-Net onto a device, or return it as loaded before; a file that has changed is loaded again.
+    """Load a U-Net or a click network onto a device, or return it as loaded before; a changed file is loaded again.
 
     The parameters are those of `models.registry.find` and `Predictor`, and so are the errors. A file that is not a
     U-Net of Tessera is a `ModelError`.
     """
-    return load_once(_load_unet, catalogue.find(model), device, is_exact)
+    entry = catalogue.find(model)
+    return load_once(_load_unet, entry, device, is_exact, "click" if entry.kind == "click" else "unet")
 
 
-def _load_unet(path: Path, device: str, is_exact: bool) -> Network:
-    return Network(*load_unet(path), device, is_exact)
+def _load_unet(path: Path, device: str, is_exact: bool, kind: str) -> Network:
+    return Network(*load_unet(path, kind), device, is_exact)
 
 
 def load_detector(model: ModelEntry | str | Path, device: str = "auto", is_exact: bool = False) -> Detector:

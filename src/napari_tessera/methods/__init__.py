@@ -3,7 +3,6 @@
 NAMES = (
     "threshold",
     "region_growing",
-    "point",
     "watershed",
     "kmeans",
     "superpixels",
@@ -12,5 +11,6 @@ NAMES = (
     "panoptic",
     "refine",
     "compare",
+    "point",
 )
 """Names of the methods, in the order of the menus."""

@@ -38,11 +38,19 @@ def channels_for(
     model for channels of its own kind takes all of them. `method` is the name in an error about a missing channel or
     their number.
     """
-    from napari_tessera.core.checks import RGB_TO_LUMINANCE, to_grey
     from napari_tessera.inference.normalization import kind_of
 
     if kind_of(entry.header) == "channels":
         return _own_channels(entry, image, channel_axis, channel, method), True
+    return colours_of(image, channel_axis, channel, method)
+
+
+def colours_of(
+    image: np.ndarray, channel_axis: int | None, channel: int | None, method: str
+) -> tuple[np.ndarray, bool]:
+    """Choose what is shown of an image to a model for grey and RGB images; see `channels_for`."""
+    from napari_tessera.core.checks import RGB_TO_LUMINANCE, to_grey
+
     is_coloured = channel_axis is not None and image.shape[channel_axis] in (3, 4) and channel is None
     if channel_axis is None or not is_coloured:
         return to_grey(image, channel_axis, channel, method), False

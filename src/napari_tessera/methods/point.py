@@ -24,12 +24,11 @@ from napari_tessera.core.spec import (
     Table,
     Valid,
 )
-from napari_tessera.methods._network_checks import channels_for, loaded
+from napari_tessera.methods._network_checks import colours_of, loaded
 
 if TYPE_CHECKING:
     from napari_tessera.inference.click import Clicks, FoundObject
     from napari_tessera.inference.predictor import Network
-    from napari_tessera.models.registry import ModelEntry
 
 MOST_CLICKS = 8
 """Pixels of a painted seed that are taken for clicks, spread over it."""
@@ -43,12 +42,9 @@ class PointedImage:
     ----------
     image : array
         (Y, X) or (Z, Y, X), or with more axes in front, with the channels at `channel_axis`.
-    entry : ModelEntry
-        A click network.
     """
 
     image: Any
-    entry: ModelEntry
     channel_axis: int | None = None
     channel: int | None = None
 
@@ -73,7 +69,7 @@ class PointedImage:
                 index.insert(axis, slice(None))
                 axis -= sum(isinstance(each, int) for each in index[:axis])
             shown = np.asarray(self.image[tuple(index)])
-            part, is_coloured = channels_for(self.entry, shown, axis, self.channel, "point")
+            part, is_coloured = colours_of(shown, axis, self.channel, "point")
             if is_coloured:
                 return np.ascontiguousarray(np.moveaxis(part, -1, 0), dtype=np.float32)
             return np.broadcast_to(part.astype(np.float32), (3, *part.shape))
@@ -191,7 +187,7 @@ def point(
     from napari_tessera.models import registry as catalogue
 
     entry = catalogue.find(model)
-    pointed = PointedImage(image, entry, channel_axis, channel)
+    pointed = PointedImage(image, channel_axis, channel)
     network = yield from subtask(loaded(entry, device), 0, 1, 10)
 
     from napari_tessera.inference.click import Clicks

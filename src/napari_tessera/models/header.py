@@ -309,6 +309,8 @@ KINDS: Mapping[str, tuple[type[Fields], type[Fields]]] = {
     "click": (ClickHeader, ClickFields),
 }
 """Fields of the header and of the architecture, by the kind of network."""
+TITLES = {"unet": "U-Net", "mask_rcnn": "Mask R-CNN", "click": "click network"}
+"""What a kind of network is called in messages, after "a"."""
 
 
 def kind_of(architecture: Any) -> str:

@@ -17,7 +17,7 @@ from napari_tessera.core.atomic_writes import write_whole
 from napari_tessera.core.errors import ModelError
 from napari_tessera.core.file_checks import parse_json
 from napari_tessera.core.result import without_nan
-from napari_tessera.models.header import FORMAT, HEADER, check_header, header_of, kind_of
+from napari_tessera.models.header import FORMAT, HEADER, TITLES, check_header, header_of, kind_of
 from napari_tessera.models.mask_rcnn.config import MaskRCNNArchitecture
 from napari_tessera.models.mask_rcnn.model import MaskRCNN
 from napari_tessera.models.safetensors import LENGTH_BYTES, LONGEST_HEADER, open_tensors, pieces_of_file
@@ -219,18 +219,19 @@ def check_values(arrays: Mapping[str, np.ndarray]) -> None:
 
 def load_unet(path: str | Path, kind: str = "unet") -> tuple[UNet, dict[str, Any]]:
     """Load a U-Net, or a click network, as `load_model` does; a network of another kind is a `ModelError`, too."""
-    return _load_kind(path, UNet, kind, {"unet": "a U-Net", "click": "a click network"}[kind])
+    return _load_kind(path, UNet, kind)
 
 
 def load_mask_rcnn(path: str | Path) -> tuple[MaskRCNN, dict[str, Any]]:
     """Load a Mask R-CNN as `load_model` does; a network of another kind is a `ModelError`, too."""
-    return _load_kind(path, MaskRCNN, "mask_rcnn", "a Mask R-CNN")
+    return _load_kind(path, MaskRCNN, "mask_rcnn")
 
 
-def _load_kind(path: str | Path, network: type[AnyNetwork], kind: str, title: str) -> tuple[AnyNetwork, dict[str, Any]]:
+def _load_kind(path: str | Path, network: type[AnyNetwork], kind: str) -> tuple[AnyNetwork, dict[str, Any]]:
     net, header = load_model(path)
     if not isinstance(net, network) or net.architecture.kind != kind:
-        raise ModelError(f"{path} holds a network of kind {kind_of(header['architecture'])!r}, but {title} is needed.")
+        held, needed = TITLES[net.architecture.kind], TITLES[kind]
+        raise ModelError(f"{path} holds a {held}, but a {needed} is needed.")
     return net, header
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from napari_tessera.core.errors import InputError, ParameterError
 from napari_tessera.inference.normalization import CHANNELS, Kind, kind_of, normalisation
 from napari_tessera.models import registry as catalogue
+from napari_tessera.models.header import TITLES
 from napari_tessera.models.mask_rcnn.coco import (
     COCO_CLASSES,
     DEEPER,
@@ -136,7 +137,7 @@ def _unsuited(said: str) -> ParameterError:
 
 
 def _in_words(network: str) -> str:
-    return "U-Net" if network == "unet" else "Mask R-CNN"
+    return TITLES[network.replace("-", "_")]
 
 
 def check_images(start: Pretrained, kind: Kind, n_channels: int) -> None:
