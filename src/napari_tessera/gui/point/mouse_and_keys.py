@@ -63,7 +63,7 @@ class Mouse:
 
     def __init__(self, viewer: Any, user: User) -> None:
         self.viewer, self.user = viewer, user
-        self.layer: Layer | None = None
+        self.layer: Any = None
         self._cursor = ""
         self._mode = PAN_ZOOM
         self._zooming: list[Any] = []

@@ -14,6 +14,7 @@ from napari_tessera.methods.point import PointedImage
 if TYPE_CHECKING:
     from napari_tessera.inference.click import Clicks, FoundObject
     from napari_tessera.inference.predictor import Network
+    from napari_tessera.models.registry import ModelEntry
 
 # What computes is imported inside functions, in the thread: a widget opens without waiting for SciPy and torch.
 
@@ -84,10 +85,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Pointed:
-    """The image that is pointed at, as the network reads it."""
+    """The image that is pointed at, as the network reads it, and the model of the network."""
 
     scene: Scene
     image: PointedImage
+    entry: ModelEntry
 
     def looking(self, network: Network, pick: Pick, usual_px: float | None) -> Job[Seen]:
         """Return the job that finds the object of a pick."""

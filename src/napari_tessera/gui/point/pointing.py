@@ -90,7 +90,7 @@ class Pointing(QObject):
         """Point at an image, and load the network."""
         self.end()
         self.pointed = pointed
-        self.loader.ask(pointed, loaded(pointed.image.entry, DEVICE))
+        self.loader.ask(pointed, loaded(pointed.entry, DEVICE))
 
     def end(self) -> None:
         """Point at nothing any more."""

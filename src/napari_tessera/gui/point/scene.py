@@ -74,7 +74,9 @@ class Scene:
         if getattr(self.viewer, "canvas", self.viewer).grid.enabled:  # napari 0.9 moved it
             raise InputError("Objects are pointed at in one image: leave the grid view (Ctrl-G).")
         if not self.layer.visible:
-            raise InputError(f"{name!r} is hidden: show it with the eye in the list of layers, and point at what you see.")
+            raise InputError(
+                f"{name!r} is hidden: show it with the eye in the list of layers, and point at what you see."
+            )
         check_plane_shown(self.layer, self.axes, self.viewer.dims)
 
     def plane(self) -> Plane:

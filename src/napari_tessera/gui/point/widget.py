@@ -47,7 +47,7 @@ ACTIONS = {
 }
 """Titles and help of the buttons, by the method that each calls."""
 COLUMNS = 2
-FOLLOW_HELP = "Follow each object through the planes of the volume, or the frames of the film, as soon as it is clicked."
+FOLLOW_HELP = "Follow each object through the planes of a volume, or the frames of a film, as soon as it is clicked."
 TRAIN_HELP = "Open Train with these objects: a network learns from them to find all objects of the kind by itself."
 POINT_HELP = "Begin or end pointing (P, while the image is selected)."
 BEGIN = "Press Point, or P over the image."
@@ -272,13 +272,12 @@ class PointWidget(BuiltInSteps):
 
     def _begin(self) -> None:
         scene = self._checked_scene()
-        image = PointedImage(
-            array_of(scene.layer), self._entry(), scene.channel_axis, self.channel.value if "C" in scene.axes else None
-        )
+        entry, channel = self._entry(), self.channel.value if "C" in scene.axes else None
+        pointed = Pointed(scene, PointedImage(array_of(scene.layer), scene.channel_axis, channel), entry)
         self.mouse.hold(scene.layer)
         self.keys.bind(scene.layer)
         scene.layer.events.mode.connect(self._on_mode)
-        self.pointing.begin(Pointed(scene, image))
+        self.pointing.begin(pointed)
         self.point_button.setChecked(True)
         if (canvas := canvas_of(self.viewer)) is not None:
             canvas.setFocus()
@@ -298,7 +297,7 @@ class PointWidget(BuiltInSteps):
         """Return the chosen model; raise an error in words if it is missing, or cannot point."""
         entry = catalogue.find(self.model.value)
         if entry.kind != "click":
-            raise ParameterError(f"The model {entry.name!r} is no network that is pointed with. Choose another.", "model")
+            raise ParameterError(f"The model {entry.name!r} cannot find what is pointed at. Choose another.", "model")
         return entry
 
     def _checked_scene(self) -> Scene:
