@@ -42,8 +42,8 @@ ACTIONS = {
     "accept": ("Accept  (Enter)", "Put the object into the labels layer, under the next free number."),
     "drop": ("Drop  (Esc)", "Forget the object that is not accepted yet. Once more ends pointing."),
     "take_back": ("Back  (Backspace)", "Take the last click or box back."),
-    "follow": ("Follow  (F)", "Follow the object through the planes, up and down, until it ends. Esc stops."),
     "undo": ("Undo  (Ctrl-Z)", "Take the last accepted object out of its layer."),
+    "follow": ("Follow  (F)", "Follow the object through the planes, up and down, until it ends. Esc stops."),
 }
 """Titles and help of the buttons, by the method that each calls."""
 COLUMNS = 2
@@ -54,6 +54,7 @@ BEGIN = "Press Point, or P over the image."
 HOVER = "Click an object, or drag a box around it. Wheel zooms; Space held down moves the image; Esc ends."
 TAKEN = "Enter accepts. Click adds; right click (or Alt) takes away; Backspace goes back; Esc drops."
 LOADING = "Loading the model …"
+REMOVED = "The image was removed; the objects in their layer stay."
 NOTHING_HERE = "Nothing is found here. Drag a box around the object, or click on its middle."
 
 
@@ -247,9 +248,6 @@ class PointWidget(BuiltInSteps):
     @showing_errors
     def reset_choices(self, *_: Any) -> None:
         """Update the boxes of layers; napari calls this when a layer is added, removed or renamed."""
-        if self.is_on and self.mouse.layer not in self.viewer.layers:
-            self._end()
-            self.say("The image was removed.")
         self.inputs.refresh()
         self.followed.update()
         self.target.refresh()
@@ -372,9 +370,10 @@ class PointWidget(BuiltInSteps):
         scene, before = self.scene(), self._image
         self._image = None if scene is None else scene.layer
         if self._image is not before:
+            is_lost = self.is_on and before not in self.viewer.layers
             self._end()
             self.pointing.usual_px = None
-            self.say("")
+            self.say(REMOVED if is_lost else "")
         else:
             self._on_settings()
         self.point_key.bind(self._image)
