@@ -302,7 +302,7 @@ def test_an_object_that_is_not_accepted_stays_in_its_plane(point, squares):
 
 def test_colours_and_channels(point, squares, network):
     colours = np.stack([squares, np.zeros_like(squares), squares], axis=-1)
-    hand, widget = point(colours)
+    hand, _ = point(colours)
     hand.click(FIRST)
     hand.key(Qt.Key.Key_Return)
     assert hand.labels.shape == squares.shape
@@ -422,7 +422,7 @@ def test_space_and_the_middle_button_move_the_image(point, squares, qtbot):
 
 
 def test_the_window_is_not_held_while_the_mouse_moves(point, squares, network, qtbot):
-    hand, widget = point(squares)
+    hand, _ = point(squares)
     turns, begin = Turns(), time.perf_counter()
     for step in range(40):
         QTest.mouseMove(hand.canvas.native, hand.at((12 + step % 8, 10 + step % 9)))

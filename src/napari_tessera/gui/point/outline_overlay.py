@@ -16,7 +16,7 @@ TAKEN, LIGHT, RIM = QColor("#f0e442"), QColor(255, 255, 255, 230), QColor(0, 0, 
 TAKEN_PX, LIGHT_PX, RIM_PX = 2.0, 1.5, 2.0
 """Widths of the lines; the dark rim makes them as much wider, so that they are seen on any image."""
 POSITIVE, NEGATIVE = QColor("#009e73"), QColor("#d55e00")
-DOT_PX, SIGN_PX = 5.5, 3.0
+DOT_PX, SIGN_PX = 4.5, 2.5
 """Radii of a click, and of the plus or the minus in it."""
 
 
