@@ -133,7 +133,7 @@ def test_the_outline_of_what_a_click_would_give_is_shown_and_nothing_is_added(po
     assert not drawing.is_taken
     assert np.allclose(drawing.outline.reshape(-1, 2).min(axis=0), 7.5, atol=1.5)
     assert np.allclose(drawing.outline.reshape(-1, 2).max(axis=0), 22.5, atol=1.5)
-    assert "80 % sure" in widget.hint.text()
+    assert "80 % sure" in widget.text.hint.text()
     assert [layer.name for layer in hand.viewer.layers] == ["cells"]
 
 
@@ -272,7 +272,7 @@ def test_an_object_is_followed_through_planes_and_accepted_in_all(point, squares
     assert widget.overlay.drawing.outline is None
     hand.key(Qt.Key.Key_Return)
     assert (hand.labels == 1).any(axis=(1, 2)).tolist() == [False, True, True, True, False]
-    assert f"in 3 {name}" in widget.message.text()
+    assert f"in 3 {name}" in widget.text.message.text()
     widget.undo()
     assert not hand.labels.any()
 
@@ -282,7 +282,7 @@ def test_escape_stops_following_and_keeps_the_planes_found_so_far(point, squares
     widget.follows.setChecked(True)
     QTest.mouseClick(hand.canvas.native, LEFT, NONE, hand.at(FIRST))
     qtbot.waitUntil(lambda: len(widget.pointing.planes) > 2, timeout=10_000)
-    assert "plane" in widget.message.text()
+    assert "plane" in widget.text.message.text()
     hand.key(Qt.Key.Key_Escape)
     count = len(widget.pointing.planes)
     assert 2 < count < 200
@@ -296,7 +296,7 @@ def test_an_object_that_is_not_accepted_stays_in_its_plane(point, squares):
     hand.click(FIRST)
     hand.viewer.dims.set_point(0, 2)
     hand.click(SECOND)
-    assert "another plane" in widget.message.text()
+    assert "another plane" in widget.text.message.text()
     assert list(widget.pointing.planes) == [(1,)]
 
 
@@ -357,28 +357,28 @@ def test_only_windows_of_a_large_image_are_read(point, squares):
 def test_what_cannot_be_done_is_said(point, squares):
     hand, widget = point(stack(squares))
     hand.click(FIRST, RIGHT)
-    assert "click on the object first" in widget.message.text()
+    assert "click on the object first" in widget.text.message.text()
     widget.accept()
-    assert "no object to accept" in widget.message.text()
+    assert "no object to accept" in widget.text.message.text()
     hand.layer.visible = False
     hand.click(FIRST)
-    assert "hidden" in widget.message.text()
+    assert "hidden" in widget.text.message.text()
     hand.layer.visible = True
     hand.viewer.dims.ndisplay = 3
     hand.click(FIRST)
-    assert "2-D" in widget.message.text()
+    assert "2-D" in widget.text.message.text()
     assert widget.pointing.pick is None
 
 
 def test_without_an_image_or_a_model_the_button_says_so(shown, open_widget, squares):
     widget = open_widget("Point").whole()
     widget.point_button.click()
-    assert "Open an image" in widget.message.text()
+    assert "Open an image" in widget.text.message.text()
     assert not widget.point_button.isChecked()
     shown.add_image(squares)
     widget.model.value = "no such model"
     widget.point_button.click()
-    assert "no such model" in widget.message.text()
+    assert "no such model" in widget.text.message.text()
     assert not widget.is_on
 
 
@@ -388,7 +388,7 @@ def test_an_image_removed_in_the_middle_ends_pointing(point, squares):
     hand.viewer.layers.remove(hand.layer)
     assert not widget.is_on
     assert widget.pointing.pick is None
-    assert "removed" in widget.message.text()
+    assert "removed" in widget.text.message.text()
 
 
 def test_closing_gives_mouse_and_keys_back(point, squares):

@@ -139,7 +139,10 @@ class Acceptance(QObject):
         self._next()
 
     def _put(self, each: Accepted, number: int) -> None:
-        layer, indices = each.layer, free_pixels(each)
+        layer = each.layer
+        if layer not in each.scene.viewer.layers:
+            raise InputError(f"{layer.name!r} was removed before the object was in it.")
+        indices = free_pixels(each)
         if not len(indices[-1]):
             raise InputError("All pixels of this object belong to other objects of the layer: nothing was added.")
         if number > np.iinfo(layer.data.dtype).max:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QEvent, QLineF, QObject, QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
+from napari_tessera.gui.point.pointing import Pointing
 from napari_tessera.gui.point.scene import Box, Place
 
 TAKEN, LIGHT, RIM = QColor("#f0e442"), QColor(255, 255, 255, 230), QColor(0, 0, 0, 150)
@@ -40,6 +42,30 @@ class Drawing:
 
 
 NOTHING = Drawing()
+
+
+def drawing_of(pointing: Pointing, corners: tuple[Any, Any] | None) -> Drawing:
+    """Return what is drawn in the plane shown; `corners` are those of a box while it is drawn, in the viewer's world."""
+    if pointing.pointed is None or pointing.pointed.scene.layer not in pointing.pointed.scene.viewer.layers:
+        return NOTHING
+    scene, pick = pointing.pointed.scene, pointing.pick
+    box = None if corners is None else scene.box(*corners)
+    if pick is None:
+        return Drawing(None if pointing.hovered is None or box else pointing.hovered[1].outline, box=box)
+    plane = scene.plane()
+    seen = pointing.planes.get(plane)
+    outline = None if seen is None else seen.outline
+    if plane != pick.plane:
+        return Drawing(outline, True, box=box)
+    return Drawing(outline, True, pick.places("positive"), pick.places("negative"), box or pick.box)
+
+
+def matrix_of(pointing: Pointing) -> np.ndarray | None:
+    """Return the matrix from pixels of the image to the canvas; None if what is drawn is not in view."""
+    if pointing.pointed is None:
+        return None
+    scene = pointing.pointed.scene
+    return scene.to_canvas(scene.plane() if pointing.hovered is None else pointing.hovered[0])
 
 
 class OutlineOverlay(QWidget):

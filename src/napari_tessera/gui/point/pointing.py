@@ -232,4 +232,6 @@ class Pointing(QObject):
 
     def _on_failed(self, error: BaseException) -> None:
         self.is_looking = self._follows_next = False
+        if self._network is None:
+            self.end()
         self.failed.emit(error)

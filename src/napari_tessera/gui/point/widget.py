@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Labels, Layer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QPushButton, QWidget
 
 from napari_tessera.core.errors import InputError, ParameterError
@@ -24,11 +25,12 @@ from napari_tessera.gui.method.inputs import FollowedLayer, InputsBox
 from napari_tessera.gui.point.acceptance import Acceptance, Accepted, TargetBox, new_layer
 from napari_tessera.gui.point.mouse_and_keys import KeysOf, Mouse
 from napari_tessera.gui.point.object_in_hand import Mark, Pointed
-from napari_tessera.gui.point.outline_overlay import NOTHING, Drawing, OutlineOverlay
+from napari_tessera.gui.point.outline_overlay import OutlineOverlay, drawing_of, matrix_of
 from napari_tessera.gui.point.pointing import Pointing
 from napari_tessera.gui.point.scene import Scene
+from napari_tessera.gui.point.text import NOTHING_HERE, PointText
 from napari_tessera.gui.qt.in_steps import BuiltInSteps, Steps
-from napari_tessera.gui.qt.layout import ERROR_STYLE, PLAIN_STYLE, Rows, fill_dock, wrapped_label
+from napari_tessera.gui.qt.layout import Rows, fill_dock, wrapped_label
 from napari_tessera.gui.qt.run_bar import canvas_of
 from napari_tessera.gui.qt.worker import sentence, showing_errors
 from napari_tessera.methods.point import PointedImage
@@ -50,12 +52,7 @@ COLUMNS = 2
 FOLLOW_HELP = "Follow each object through the planes of a volume, or the frames of a film, as soon as it is clicked."
 TRAIN_HELP = "Open Train with these objects: a network learns from them to find all objects of the kind by itself."
 POINT_HELP = "Begin or end pointing (P, while the image is selected)."
-BEGIN = "Press Point, or P over the image."
-HOVER = "Click an object, or drag a box around it. Wheel zooms; Space held down moves the image; Esc ends."
-TAKEN = "Enter accepts. Click adds; right click (or Alt) takes away; Backspace goes back; Esc drops."
-LOADING = "Loading the model …"
 REMOVED = "The image was removed; the objects in their layer stay."
-NOTHING_HERE = "Nothing is found here. Drag a box around the object, or click on its middle."
 
 
 def pointed(image: ImageArray) -> LabelArray:
@@ -105,19 +102,21 @@ class PointWidget(BuiltInSteps):
         yield
         self.pointing, self.acceptance = Pointing(), Acceptance()
         self.mouse = Mouse(self.viewer, self)
+        self.text = PointText()
         self.point_key = KeysOf({POINT_KEY: lambda _: self.point_button.click()})
         self.keys = KeysOf({
             "Enter": lambda _: self.accept(), "Escape": lambda _: self.drop(), "Backspace": lambda _: self.take_back(),
-            "F": lambda _: self.follow(), "Control-Z": lambda _: self.undo(), "Space": self.mouse.move_image,
+            "F": lambda _: self.follow(), "Control-Z": lambda _: self.undo(), "Control-Shift-Z": lambda _: self.redo(),
+            "Space": self.mouse.move_image,
         })  # fmt: skip
         self.autosave, self.rescue = Autosave(self.viewer), RescueBox(self.viewer)
         canvas = canvas_of(self.viewer)
-        self.overlay = None if canvas is None else OutlineOverlay(canvas, self._to_canvas)
+        self.overlay = None if canvas is None else OutlineOverlay(canvas, lambda: matrix_of(self.pointing))
         self.point_button = QPushButton(f"Point  ({POINT_KEY})")
         self.buttons = {name: self._button(name) for name in ACTIONS}
         self.follows = QCheckBox("Follow through planes")
         self.train_button = QPushButton("Train on these …")
-        self.message, self.hint, self.count = wrapped_label(), wrapped_label(), wrapped_label()
+        self.count = wrapped_label()
         self._targets: WeakKeyDictionary[Layer, Labels] = WeakKeyDictionary()
         self._image: Layer | None = None
         self._box: tuple[Any, Any] | None = None
@@ -202,6 +201,13 @@ class PointWidget(BuiltInSteps):
             self._show_count()
 
     @showing_errors
+    def redo(self) -> None:
+        """Put the object that was taken out last into its layer again."""
+        if self.target.layer is not None and not self.acceptance.is_busy:
+            self.target.layer.redo()
+            self._show_count()
+
+    @showing_errors
     def on_move(self, position: Any) -> None:
         """Look at what a click would give."""
         scene = self.scene()
@@ -233,15 +239,13 @@ class PointWidget(BuiltInSteps):
 
     def say(self, text: str) -> None:
         """Show what happened."""
-        self.message.setStyleSheet(PLAIN_STYLE)
-        self.message.setText(text)
+        self.text.say(text)
         self._show_hint()
 
     def show_error(self, error: BaseException) -> None:
         """Show what went wrong; no layer was changed."""
         self._accepts_next = False
-        self.message.setStyleSheet(ERROR_STYLE)
-        self.message.setText(sentence(error))
+        self.text.say(sentence(error), is_error=True)
         self.point_button.setChecked(self.is_on)
         self._show_hint()
 
@@ -386,71 +390,19 @@ class PointWidget(BuiltInSteps):
             each.setVisible(scene is not None and scene.followed_axis is not None)
         self._show_count()
 
-    def _to_canvas(self) -> np.ndarray | None:
-        pointed, pick = self.pointing.pointed, self.pointing.pick
-        if pointed is None:
-            return None
-        if self.pointing.hovered is not None:
-            return pointed.scene.to_canvas(self.pointing.hovered[0])
-        plane = pointed.scene.plane()
-        is_shown = pick is None or plane == pick.plane or plane in self.pointing.planes
-        return pointed.scene.to_canvas(plane) if is_shown else None
-
     @showing_errors
     def _show(self, _: Any = None) -> None:
         """Show the object, and what is known about it."""
         if self.overlay is not None:
-            self.overlay.draw(self._drawing())
+            self.overlay.draw(drawing_of(self.pointing, self._box))
         self._show_hint()
 
-    def _drawing(self) -> Drawing:
-        pointing = self.pointing
-        if pointing.pointed is None or pointing.pointed.scene.layer not in self.viewer.layers:
-            return NOTHING
-        scene, pick = pointing.pointed.scene, pointing.pick
-        plane = scene.plane()
-        box = None if self._box is None else scene.box(*self._box)
-        if pick is None:
-            outline = None if pointing.hovered is None or box else pointing.hovered[1].outline
-            return Drawing(outline, box=box)
-        seen = pointing.planes.get(plane)
-        marks = pick if pick.plane == plane else None
-        return Drawing(
-            None if seen is None else seen.outline,
-            True,
-            marks.places("positive") if marks else (),
-            marks.places("negative") if marks else (),
-            box or (marks.box if marks else None),
-        )
-
     def _show_hint(self) -> None:
-        """Show how sure the network is, and which keys do something."""
-        pointing = self.pointing
-        if not self.is_on:
-            self.hint.setText(BEGIN)
-            return
-        layer = self.mouse.layer
-        if self.viewer.layers.selection.active is not layer:
-            self.hint.setText(f"Select {layer.name!r} in the list of layers to go on pointing." if layer else BEGIN)
-        elif pointing.is_loading:
-            self.hint.setText(LOADING)
-        elif pointing.pick is not None:
-            self.hint.setText(f"{self._sureness()} {TAKEN}".strip())
-        else:
-            self.hint.setText(f"{self._sureness()} {HOVER}".strip())
-
-    def _sureness(self) -> str:
-        """Return how sure the network is of the object in view, and its size."""
-        pointing = self.pointing
-        shown = pointing.planes if pointing.pick else dict([pointing.hovered] if pointing.hovered else [])
-        if not shown or pointing.is_looking:
-            return ""
-        area = sum(each.area_px for each in shown.values())
-        if not area:
-            return NOTHING_HERE
-        sureness = np.mean([each.found.sureness for each in shown.values()])
-        where = f" in {len(shown)} {pointing.pointed.scene.step_name}s" if pointing.pointed and len(shown) > 1 else ""
-        return f"{sureness:.0%} sure, {area:,} px{where}.".replace("%", " %")
+        """Show how sure the network is, which keys do something, and which buttons can be pressed."""
+        layer = self.mouse.layer if self.viewer.layers.selection.active is not self.mouse.layer else None
+        self.text.show_hint(self.pointing, "" if layer is None else layer.name)
+        for name in ("accept", "drop", "take_back", "follow"):
+            self.buttons[name].setEnabled(self.pointing.pick is not None)
 
     def _show_count(self) -> None:
         layer = self.target.layer
@@ -482,6 +434,7 @@ class PointWidget(BuiltInSteps):
         title, text = ACTIONS[name]
         button = QPushButton(title)
         button.setToolTip(tooltip(text))
+        button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the keys stay with the image
         action: Callable[[], None] = getattr(self, name)
         button.clicked.connect(lambda: action())
         return button
@@ -503,8 +456,8 @@ class PointWidget(BuiltInSteps):
         actions = QWidget()
         actions.setLayout(grid)
         fill_dock(
-            self, self.rescue, self.rows, self.point_button, self.follows, self.message, self.hint, actions,
-            self.count, self.train_button,
+            self, self.rescue, self.rows, self.point_button, actions, self.follows, self.text, self.count,
+            self.train_button,
         )  # fmt: skip
 
     def _connect(self) -> None:
@@ -534,7 +487,8 @@ class PointWidget(BuiltInSteps):
     def _on_failed(self, error: BaseException | str) -> None:
         """Show an error; "" says that a layer is saved again."""
         if isinstance(error, BaseException):
+            if self.is_on and self.pointing.pointed is None:
+                self._end()
             self.show_error(error)
         else:
-            self.message.setStyleSheet(ERROR_STYLE if error else PLAIN_STYLE)
-            self.message.setText(error)
+            self.text.say(error, is_error=bool(error))
