@@ -10,7 +10,7 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
 from napari_tessera.core.jobs import Progress
-from napari_tessera.gui.point.acceptance import POINTED
+from napari_tessera.gui.layers.annotation import POINTED, is_annotation
 from tests.gui.test_docked import Turns
 from tests.helpers.click_network import BrightPieces
 
@@ -382,6 +382,22 @@ def test_without_an_image_or_a_model_the_button_says_so(shown, open_widget, squa
     assert not widget.is_on
 
 
+def test_a_model_that_cannot_be_loaded_ends_pointing(point, squares, monkeypatch, qtbot):
+    hand, widget = point(squares)
+
+    def broken(entry, device):
+        yield Progress(0, 1)
+        raise RuntimeError("the file is damaged")
+
+    monkeypatch.setattr("napari_tessera.gui.point.pointing.loaded", broken)
+    widget.switch(False)
+    widget.point_button.click()
+    qtbot.waitUntil(lambda: not widget.is_on, timeout=10_000)
+    assert "damaged" in widget.text.message.text()
+    assert hand.layer.mouse_pan
+    assert not widget.point_button.isChecked()
+
+
 def test_an_image_removed_in_the_middle_ends_pointing(point, squares):
     hand, widget = point(squares)
     hand.click(FIRST)
@@ -443,8 +459,13 @@ def test_train_opens_with_the_objects(point, squares, qtbot):
     train = train.whole()
     assert train.pairs.first.image is hand.layer
     assert train.pairs.first.paint is widget.target.layer
-    assert not train.pairs.first.question.isHidden()
     assert not widget.is_on
+    question = train.pairs.first.question
+    assert "every object" in question.text.text()
+    question.paint_button.click()
+    qtbot.waitUntil(lambda: is_annotation(train.pairs.first.paint), timeout=10_000)
+    painted = train.pairs.first.paint.data
+    assert np.array_equal(painted, np.where(hand.labels == 1, 2, 0))  # 1 would be background
 
 
 def test_commands_point(point, squares):

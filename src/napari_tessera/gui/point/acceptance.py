@@ -18,16 +18,14 @@ from napari_tessera.core.jobs import Job
 from napari_tessera.core.sparse_array import highest_of
 from napari_tessera.gui.correct.corrected_layer import is_changeable
 from napari_tessera.gui.form.layer_combo import LayerBox
-from napari_tessera.gui.layers.annotation import annotation_facts, empty_labels, is_annotation
+from napari_tessera.gui.layers.annotation import POINTED, annotation_facts, empty_labels, is_annotation
 from napari_tessera.gui.layers.read import labels_of, record_of
 from napari_tessera.gui.point.object_in_hand import Seen
 from napari_tessera.gui.point.scene import Plane, Scene
 from napari_tessera.gui.qt.worker import Runner, shown_by
 
-POINTED = "tessera pointed"
-"""Key in a layer's metadata for how many objects were pointed at, in which image, and with which model."""
 OF_RUN = "pointed"
-"""The same in the record of the run that made the layer."""
+"""What `POINTED` is in the record of the run that made a layer."""
 NEW_LAYER = "New layer"
 TARGET_HELP = (
     "The labels layer that takes the objects; those that it has already stay as they are. A new layer is added with "

@@ -45,7 +45,7 @@ NOTHING = Drawing()
 
 
 def drawing_of(pointing: Pointing, corners: tuple[Any, Any] | None) -> Drawing:
-    """Return what is drawn in the plane shown; `corners` are those of a box while it is drawn, in the viewer's world."""
+    """Return what is drawn in the plane shown; `corners` are those of a box being drawn, in the viewer's world."""
     if pointing.pointed is None or pointing.pointed.scene.layer not in pointing.pointed.scene.viewer.layers:
         return NOTHING
     scene, pick = pointing.pointed.scene, pointing.pick

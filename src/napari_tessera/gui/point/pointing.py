@@ -56,7 +56,7 @@ class Pointing(QObject):
         self._network: Network | None = None
         self._hover: Pick | None = None
         self._kept: dict[Plane, Seen] = {}
-        self._follows_next = False
+        self._follows_next = self._is_in_planes = False
         self.loader, self.looker, self.follower = LatestOnlyWorker(), LatestOnlyWorker(), Runner()
         self.loader.ready.connect(self._on_loaded)
         self.looker.ready.connect(self._on_seen)
@@ -74,12 +74,12 @@ class Pointing(QObject):
     @property
     def is_following(self) -> bool:
         """Whether the object is being followed through planes."""
-        return self._follows_next or (self.follower.is_running and not self.follower.is_cancelled)
+        return self._follows_next or (self._is_in_planes and not self.follower.is_cancelled)
 
     @property
     def is_busy(self) -> bool:
         """Whether the object is not found to its end."""
-        return self.is_looking or self.is_following
+        return self.is_looking or self._follows_next or self._is_in_planes
 
     @property
     def area_px(self) -> int:
@@ -209,7 +209,7 @@ class Pointing(QObject):
         pointed, network, pick = self.pointed, self._network, self.pick
         self._follows_next = False
         if pointed is not None and network is not None and pick is not None and pointed.scene.followed_axis is not None:
-            self._kept = {}
+            self._kept, self._is_in_planes = {}, True
             self.follower.start(pointed.following(network, self.planes[pick.plane], pick.plane, self._kept))
 
     def _on_progress(self, step: Progress) -> None:
@@ -218,6 +218,7 @@ class Pointing(QObject):
             self.followed.emit(step.text)
 
     def _on_followed(self, _: Any = None) -> None:
+        self._is_in_planes = False
         self._take_followed()
         self._follow_if_wanted()
         self._tell_settled()
@@ -232,6 +233,7 @@ class Pointing(QObject):
 
     def _on_failed(self, error: BaseException) -> None:
         self.is_looking = self._follows_next = False
+        self._is_in_planes = self.follower.is_running
         if self._network is None:
             self.end()
         self.failed.emit(error)

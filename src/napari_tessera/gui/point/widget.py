@@ -52,6 +52,7 @@ COLUMNS = 2
 FOLLOW_HELP = "Follow each object through the planes of a volume, or the frames of a film, as soon as it is clicked."
 TRAIN_HELP = "Open Train with these objects: a network learns from them to find all objects of the kind by itself."
 POINT_HELP = "Begin or end pointing (P, while the image is selected)."
+FOLLOWING = "Following: "
 REMOVED = "The image was removed; the objects in their layer stay."
 
 
@@ -344,12 +345,14 @@ class PointWidget(BuiltInSteps):
 
     @showing_errors
     def _on_settled(self) -> None:
+        if self.text.message.text().startswith(FOLLOWING):
+            self.say("")
         if self._accepts_next:
             self.accept()
 
     @showing_errors
     def _on_followed_to(self, where: str) -> None:
-        self.say(f"Following: {where} … Esc stops.")
+        self.say(f"{FOLLOWING}{where} … Esc stops.")
 
     def _on_mode(self, _: Any = None) -> None:
         """End pointing when the user chooses another mode of the layer."""
@@ -453,10 +456,11 @@ class PointWidget(BuiltInSteps):
         grid.setContentsMargins(0, 0, 0, 0)
         for number, button in enumerate(self.buttons.values()):
             grid.addWidget(button, *divmod(number, COLUMNS))
+        grid.addWidget(self.follows, *divmod(len(self.buttons), COLUMNS))
         actions = QWidget()
         actions.setLayout(grid)
         fill_dock(
-            self, self.rescue, self.rows, self.point_button, actions, self.follows, self.text, self.count,
+            self, self.rescue, self.rows, self.point_button, actions, self.text, self.count,
             self.train_button,
         )  # fmt: skip
 
